@@ -1,0 +1,113 @@
+"""Cancel orders over Bitget's private WebSocket, as a pure state machine that you drive from any event loop.
+
+Begin with `Connection`: feed it what happened (`opened`, `receive`, `lost`, `handle_timeout`), ask it for what you want
+(`cancel`, `close`), and drain `poll` after each call until it gives a `Wait`. Every cancel that it took gets exactly one
+outcome, `Accepted`, `Rejected` or `Unresolved`, and the outcome is honest.
+"""
+
+from ._codec import Codec, decode, encode_cancel
+from ._codes import CodeClass
+from ._config import Config
+from ._connection import Connection
+from ._credentials import Credentials, SignedLogin, sign_login
+from ._engines import Engine, fastest
+from ._errors import LocalProtocolError, NoRoom, ValidationError
+from ._events import (
+    Accepted,
+    Closed,
+    Event,
+    ExchangeError,
+    GoingAway,
+    Hangup,
+    LateReply,
+    LoginRejected,
+    Outcome,
+    Output,
+    Ready,
+    Rejected,
+    Transmit,
+    Unrecognised,
+    Unresolved,
+    Wait,
+    WhyUnrecognised,
+    WhyUnresolved,
+)
+from ._messages import (
+    BadRequest,
+    CancelRequest,
+    ErrorReply,
+    LoginReply,
+    LoginRequest,
+    Malformed,
+    Message,
+    Other,
+    OtherRequest,
+    Ping,
+    Pong,
+    Request,
+    TradeReply,
+)
+from ._orders import CancelOrder, InstType
+from ._pace import Budget
+from ._states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
+from ._timers import Timer
+from ._version import __version__
+
+__all__ = [
+    "TRANSITIONS",
+    "Accepted",
+    "BadRequest",
+    "Budget",
+    "CancelOrder",
+    "CancelRequest",
+    "Cause",
+    "Closed",
+    "CodeClass",
+    "Codec",
+    "Config",
+    "Connection",
+    "Credentials",
+    "Engine",
+    "ErrorReply",
+    "Event",
+    "ExchangeError",
+    "GoingAway",
+    "Hangup",
+    "InstType",
+    "LateReply",
+    "LocalProtocolError",
+    "LoginRejected",
+    "LoginReply",
+    "LoginRequest",
+    "Malformed",
+    "Message",
+    "NoRoom",
+    "Other",
+    "OtherRequest",
+    "Outcome",
+    "Output",
+    "Ping",
+    "Pong",
+    "Ready",
+    "Rejected",
+    "Request",
+    "SignedLogin",
+    "State",
+    "Step",
+    "Timer",
+    "TradeReply",
+    "Transmit",
+    "Unrecognised",
+    "Unresolved",
+    "ValidationError",
+    "Wait",
+    "WhyClosed",
+    "WhyUnrecognised",
+    "WhyUnresolved",
+    "__version__",
+    "decode",
+    "diagram",
+    "encode_cancel",
+    "fastest",
+    "sign_login",
+]

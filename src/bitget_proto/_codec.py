@@ -1,0 +1,423 @@
+"""Text to typed messages and back: the one file that knows how the exchange spells things.
+
+Rules of this file
+- Strict in what it writes: the page's request, byte for byte, in the page's order of fields.
+- Tolerant in what it reads. `decode` never raises for what a frame says: at worst a frame is `Malformed`.
+- Nothing is compared or remembered from frame to frame.
+
+It does not know which requests are in flight, what time it is, or what a code means.
+
+The page is «Cancel Order Channel» of the exchange's V2 Websocket API. Where a recorded frame and the page disagree, both
+are read:
+- «code | String»; recorded on this channel as a number. The newer V3 channel has a string again.
+- «arg | Object» in the table, but a list of one object in the page's example and in every recorded trade reply.
+- `ts` and, elsewhere, `connId` are in no table. Any key may appear at any time.
+- the page's example of a failure has `event: "trade"` and code 0; recorded refusals have `event: "error"`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, cast
+
+import attrs
+from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.gen import make_dict_structure_fn, override
+
+from ._credentials import SignedLogin
+from ._engines import Engine, Entry, Frame, WrongShape, WrongType, for_type, plain_loads, reader
+from ._errors import ValidationError
+from ._messages import (
+    BadRequest,
+    CancelRequest,
+    ErrorReply,
+    LoginReply,
+    LoginRequest,
+    Malformed,
+    MalformedReason,
+    Message,
+    Other,
+    OtherRequest,
+    Ping,
+    Pong,
+    Request,
+    TradeReply,
+)
+from ._orders import CancelOrder, InstType, check_request_id
+
+PING: Final = "ping"
+"""The heartbeat: a bare text, not JSON, and not a WebSocket ping frame, which does not count."""
+
+PONG: Final = "pong"
+
+_MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader reads alike (RFC 7493)."""
+
+_EXCERPT = 100
+_MAX_MESSAGE = 65536
+_MAX_DEPTH = 32
+
+_PONG = Pong()
+_PING = Ping()
+
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_find_brackets = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL).finditer
+
+
+class Codec:
+    """The wire format, with the JSON engine of your choice; share one between connections or give each its own.
+
+    `Codec()` reads with the standard library, `Codec(fastest())` with the fastest engine that is installed. Whatever the
+    engine, a frame means the same.
+
+    Raises: ImportError, with the command that mends it, when the engine is not installed.
+    """
+
+    __slots__ = ("_fast", "_loads", "_plain", "_refusals", "_structure_request", "engine")
+
+    def __init__(self, engine: Engine = Engine.STDLIB) -> None:
+        self.engine: Final = engine
+        read = reader(engine)
+        self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
+        self._loads = plain_loads()
+        self._structure_request = _request_converter().structure
+
+    def __repr__(self) -> str:
+        return f"Codec({self.engine})"
+
+    # --- what a client writes and reads ---
+
+    def encode_cancel(self, order: CancelOrder, id: str) -> str:
+        """The request that cancels `order`, to be answered under `id` (1 to 40 of `0-9A-Za-z_:#-+` and the space).
+
+        Raises: ValidationError for an id that the exchange would not take.
+        """
+        if not (type(id) is str and id.isalnum() and id.isascii() and len(id) <= 40):
+            id = check_request_id(id)
+        order_id, client_oid = order.order_id, order.client_oid
+        if order_id is None:
+            params = f'"clientOid":{_quoted(client_oid)}'
+        elif client_oid is None:
+            params = f'"orderId":{_quoted(order_id)}'
+        else:
+            params = f'"orderId":{_quoted(order_id)},"clientOid":{_quoted(client_oid)}'
+        return (
+            f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}","instId":"{order.inst_id}",'
+            f'"channel":"cancel-order","params":{{{params}}}}}]}}'
+        )
+
+    def encode_login(self, login: SignedLogin) -> str:
+        """The login request. It holds secrets: the text is for the wire alone."""
+        return _dumps({
+            "op": "login",
+            "args": [
+                {
+                    "apiKey": login.api_key,
+                    "passphrase": login.passphrase,
+                    "timestamp": login.timestamp,
+                    "sign": login.sign,
+                }
+            ],
+        })  # fmt: skip
+
+    def decode(
+        self, message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+    ) -> Message:
+        """What an exchange says in one WebSocket message.
+
+        `max_message` bounds its length (characters of a `str`, bytes of `bytes`), `max_depth` the nesting of its objects
+        and lists; None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
+        """
+        text = _text(message, max_message, max_depth)
+        if isinstance(text, Malformed):
+            return text
+        if text == PONG:
+            return _PONG
+        try:
+            try:
+                return _message(self._fast(text))
+            except self._refusals:
+                return _message(self._plain(text))
+        except WrongType:
+            return _malformed("wrong type", text)
+        except WrongShape:
+            return _malformed("not an object", text)
+        except RecursionError:
+            return _malformed("too deep", text)
+        except ValueError:
+            return _malformed("not JSON", text)
+
+    # --- what an exchange writes and reads ---
+
+    def encode_reply(
+        self, order: CancelOrder, id: str, *, code: int = 0, message: str = "Success", exchange_ts: int | None = None
+    ) -> str:
+        """The answer to a cancel, as recorded: `event` is `trade` for code 0 and `error` for a refusal."""
+        arg = [_echo(order, id)]
+        return self.encode_event("error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts)
+
+    def encode_event(
+        self, event: str, code: int | None, message: str | None, *, arg: object = None, exchange_ts: int | None = None
+    ) -> str:
+        """Any event of the exchange; a part that is None is left out."""
+        parts = {"event": event, "arg": arg, "code": code, "msg": message, "ts": exchange_ts}
+        return _dumps({key: value for key, value in parts.items() if value is not None})
+
+    def decode_request(
+        self, message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+    ) -> Request:
+        """What a client says, by the rules of the page: `BadRequest` when they are broken, with the code to refuse it.
+
+        The bounds are those of `decode`. Never raises for content.
+        """
+        text = _text(message, max_message, max_depth)
+        if isinstance(text, Malformed):
+            return text
+        if text == PING:
+            return _PING
+        try:
+            data = self._loads(text)
+        except RecursionError:
+            return _malformed("too deep", text)
+        except ValueError:
+            return _malformed("not JSON", text)
+        if type(data) is not dict:
+            return _malformed("not an object", text)
+        return self._request(cast("dict[str, Any]", data))
+
+    def _request(self, data: dict[str, Any]) -> Request:
+        op = data.get("op")
+        if type(op) is not str:
+            return BadRequest("30003", "op is missing, or no string", None)
+        if op not in ("login", "trade"):
+            return OtherRequest(op)
+        arg = _echoable(data.get("args")) if op == "trade" else None
+        try:
+            if op == "login":
+                return LoginRequest(_only(self._structure_request(data, _Login).args).signed())
+            cancel = _only(self._structure_request(data, _Trade).args)
+            if cancel.channel != "cancel-order":
+                return BadRequest("30001", f"the channel {cancel.channel} does not exist", arg)
+            return CancelRequest(check_request_id(cancel.id), cancel.order())
+        except BaseValidationError as error:
+            return BadRequest("30016", "; ".join(transform_error(error, format_exception=_why_refused)), arg)
+        except ValidationError as error:
+            return BadRequest("30016", str(error), arg)
+
+
+# --- reading what an exchange says ---
+
+
+def _text(message: str | bytes, max_message: int | None, max_depth: int | None) -> str | Malformed:
+    """The message as text within its bounds, or why it is not."""
+    if max_message is not None and len(message) > max_message:
+        return _malformed("too large", message)
+    if isinstance(message, str):
+        text = message
+    else:
+        try:
+            text = message.decode()
+        except UnicodeDecodeError:
+            return _malformed("not UTF-8", message)
+    if max_depth is not None and text.count("{") + text.count("[") > max_depth and _is_deeper(text, max_depth):
+        return _malformed("too deep", text)
+    return text
+
+
+def _is_deeper(text: str, limit: int) -> bool:
+    """Whether objects and lists nest deeper than `limit`, read off the brackets outside strings, in one pass."""
+    depth = 0
+    for match in _find_brackets(text):
+        if match[1]:
+            depth += 1
+            if depth > limit:
+                return True
+        elif match[2]:
+            depth -= 1
+    return False
+
+
+def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:
+    start = message[:_EXCERPT]
+    return Malformed(reason, start if isinstance(start, str) else start.decode("utf-8", "backslashreplace"))
+
+
+def _message(frame: Frame) -> Message:
+    event = frame.event
+    if event == "trade" or event == "error":
+        id, names_request = _addressee(frame.arg)
+        made = TradeReply if event == "trade" else ErrorReply
+        return made(id, names_request, _code(frame.code), _words(frame.msg), _milliseconds(frame.ts))
+    if event == "login":
+        return LoginReply(_code(frame.code), _words(frame.msg))
+    return Other(event)
+
+
+def _addressee(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
+    """The id of the one request that is named, and whether any is.
+
+    An id that is no string is never equal to ours, though it names something; an empty list names nothing. Several
+    entries cannot be told apart from several answers, so they resolve nothing.
+    """
+    if arg is None:
+        return None, False
+    if isinstance(arg, list):
+        if len(arg) != 1:
+            return None, bool(arg)
+        arg = arg[0]
+    id = arg.id
+    if type(id) is str:
+        return id, True
+    return None, id is not None
+
+
+def _code(value: object) -> str | None:
+    """A JSON integer from 0 to 2**53-1, or a string of up to 12 ASCII digits ("00000" in REST), without leading zeros."""
+    if type(value) is int:
+        return str(value) if 0 <= value <= _MAX_SAFE_INTEGER else None
+    if type(value) is str and len(value) <= 12 and value.isascii() and value.isdigit():
+        return value.lstrip("0") or "0"
+    return None
+
+
+def _words(value: object) -> str:
+    """Text for people; an escaped half of a surrogate pair, which no terminal or log file takes, is shown as its escape."""
+    if type(value) is not str:
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
+def _milliseconds(value: object) -> int | None:
+    """Milliseconds since 1970: a number on this channel, a string on V3."""
+    if type(value) is str and len(value) <= 16 and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _MAX_SAFE_INTEGER else None
+
+
+# --- writing ---
+
+
+def _quoted(value: str | None) -> str:
+    """A JSON string. The checked ids are printable ASCII, so that only a quote or a backslash needs an escape."""
+    return f'"{value}"' if value is not None and value.isalnum() else _dumps(value)
+
+
+def _echo(order: CancelOrder, id: str) -> dict[str, object]:
+    params = {"orderId": order.order_id, "clientOid": order.client_oid}
+    return {
+        "id": id,
+        "instType": order.inst_type.value,
+        "channel": "cancel-order",
+        "instId": order.inst_id,
+        "params": {key: value for key, value in params.items() if value is not None},
+    }
+
+
+# --- reading what a client says ---
+
+
+def _echoable(args: object) -> list[object] | None:
+    """What a refusal echoes, so that its request can be found by the id; None when it is not even a list of objects."""
+    if not isinstance(args, list) or not args:
+        return None
+    items = cast("list[object]", args)
+    return items if all(isinstance(item, dict) for item in items) else None
+
+
+@attrs.frozen
+class _Params:
+    order_id: str | None = None
+    client_oid: str | None = None
+
+
+@attrs.frozen
+class _Cancel:
+    id: str
+    inst_type: InstType
+    inst_id: str
+    channel: str
+    params: _Params
+
+    def order(self) -> CancelOrder:
+        return CancelOrder(self.inst_id, self.params.order_id, self.params.client_oid, self.inst_type)
+
+
+@attrs.frozen
+class _Trade:
+    op: str
+    args: list[_Cancel]
+
+
+@attrs.frozen
+class _LoginArg:
+    api_key: str
+    passphrase: str
+    timestamp: str
+    sign: str
+
+    def signed(self) -> SignedLogin:
+        return SignedLogin(self.api_key, self.passphrase, self.timestamp, self.sign)
+
+
+@attrs.frozen
+class _Login:
+    op: str
+    args: list[_LoginArg]
+
+
+def _request_converter() -> Any:
+    """cattrs from plain data to the requests above: the exchange's spelling, no coercion, no key that the page lacks."""
+    converter: Any = Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(str, _strictly_text)
+    converter.register_structure_hook_func(for_type(str | None), _strictly_optional_text)
+    converter.register_structure_hook(InstType, _inst_type)
+    for made, spelled in (
+        (_Params, {"order_id": "orderId", "client_oid": "clientOid"}),
+        (_Cancel, {"inst_type": "instType", "inst_id": "instId"}),
+        (_LoginArg, {"api_key": "apiKey"}),
+        (_Trade, {}),
+        (_Login, {}),
+    ):
+        renamed: Any = {name: override(rename=key) for name, key in spelled.items()}
+        converter.register_structure_hook(
+            made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True, **renamed)
+        )
+    return converter
+
+
+def _strictly_text(value: object, _: object) -> str:
+    if type(value) is not str:
+        raise TypeError("not a string")
+    return value
+
+
+def _strictly_optional_text(value: object, _: object) -> str | None:
+    return None if value is None else _strictly_text(value, None)
+
+
+def _inst_type(value: object, _: object) -> InstType:
+    for member in InstType:
+        if member.value == value:
+            return member
+    raise ValueError("not a product line")
+
+
+def _why_refused(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "missing"
+    return str(error)
+
+
+def _only(items: list[Any]) -> Any:
+    """The one item of `args`: "So far websocket trading doesn't support canceling batch orders"."""
+    if len(items) != 1:
+        raise ValidationError(f"args must hold exactly one object; got {len(items)}")
+    return items[0]
+
+
+_CODEC = Codec()
+encode_cancel = _CODEC.encode_cancel
+"""`Codec.encode_cancel` of the standard-library codec."""
+decode = _CODEC.decode
+"""`Codec.decode` of the standard-library codec."""

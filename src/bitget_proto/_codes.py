@@ -1,0 +1,94 @@
+"""What the exchange's codes mean to a cancel.
+
+Rules of this file
+- The table is data, from the exchange's error-code pages and from frames recorded on the live service. Codes were
+  renumbered once (October 2025): a code that is not here is a plain refusal, carried through as it came, never an error.
+- The text that comes beside a code is for people and may be localised. Nothing is ever decided on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Self
+
+
+class CodeClass(Enum):
+    """What a code says about the cancel that it answers. Each has a `meaning` for people."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    __hash__ = object.__hash__
+
+    ACCEPTED = "accepted", "The exchange received the request. The order may still fill before the cancel reaches it."
+    GONE = "gone", "There is no such order, or it has ended."
+    FINISHED = "finished", "The order is filled or cancelled already."
+    NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled as it stands."
+    THROTTLED = "throttled", "Too many requests: slow down."
+    OUTCOME_UNKNOWN = "outcome unknown", "The cancel may or may not have happened: look the order up."
+    RETRY_LATER = "retry later", "The exchange cannot serve the request now, as is seen around its releases."
+    BAD_PARAMETERS = "bad parameters", "The exchange does not take a parameter of the request."
+    PERMISSION = "permission or account", "The key or the account may not do this."
+    PROTOCOL = "protocol", "The request is not one that the exchange knows: a bug of the sender."
+    LOGIN = "login", "The connection is not logged in, or the login was refused."
+    GOING_AWAY = "going away", "The exchange resets the connection within a minute: connect anew."
+    UNLISTED = "unlisted", "A code that this library does not know: a refusal, carried through as it came."
+    UNREADABLE = "unreadable", "The code is missing, is no code, or contradicts the event: nothing follows from it."
+
+    @classmethod
+    def of(cls, code: str | None) -> CodeClass:
+        """The class of a code as `decode` gives it: a decimal string, or None when it could not be read."""
+        if code is None:
+            return cls.UNREADABLE
+        return _CLASS_OF.get(code, cls.UNLISTED)
+
+
+CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
+    CodeClass.ACCEPTED: ("0",),
+    CodeClass.GONE: (
+        "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011", "25204",
+    ),
+    CodeClass.FINISHED: ("40769", "45031", "45055", "45134", "50062"),
+    CodeClass.NOT_CANCELLABLE: ("45056", "45125", "45126", "45024", "43002", "43003"),
+    CodeClass.THROTTLED: ("429", "45129", "25004", "70228", "30006", "30007"),
+    CodeClass.OUTCOME_UNKNOWN: ("40010", "40725", "45001", "40910", "25001"),
+    CodeClass.RETRY_LATER: ("40015", "40808", "25003", "40908"),
+    CodeClass.BAD_PARAMETERS: (
+        "40017", "40019", "40020", "40034", "40402", "41101", "400172", "40304", "40305",
+    ),
+    CodeClass.PERMISSION: (
+        "40014", "40018", "40022", "40023", "40025", "40026", "40038", "40085", "40301",
+    ),
+    CodeClass.PROTOCOL: ("30001", "30002", "30003", "30016"),
+    CodeClass.LOGIN: ("30004", "30005", "30011", "30012", "30013", "30014", "30015"),
+    CodeClass.GOING_AWAY: ("30033",),
+})  # fmt: skip
+"""The codes of each class, the usual one first."""
+
+_CLASS_OF = MappingProxyType({code: code_class for code_class, codes in CODES.items() for code in codes})
+
+NOTES: Mapping[str, str] = MappingProxyType({
+    "43001": "The order does not exist: the usual answer for an order that has ended.",
+    "45129": "The same order may be cancelled once a second.",
+    "30001": "No such channel.",
+    "30002": "Illegal request.",
+    "30003": "Bad op.",
+    "30016": "Bad parameter.",
+    "30004": "Not logged in: a private operation came before the answer to the login.",
+    "30006": "Too many requests. Names no request.",
+    "30007": "Too many requests, and the connection is closed. Names no request.",
+    "30011": "The API key is not valid.",
+    "30012": "The passphrase is not valid.",
+    "30013": "The stamp of the login is not valid: the usual reason is a skewed clock.",
+    "30014": "The login has expired, 30 s after its stamp: the usual reason is a skewed clock.",
+    "30015": "The signature is not valid.",
+    "30033": "Service upgrade in progress: sent up to 60 s before the exchange drops the connection.",
+})  # fmt: skip
+"""What is known of single codes beyond their class."""

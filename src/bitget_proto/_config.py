@@ -1,0 +1,90 @@
+"""The limits of one connection, each a value that can be changed or, with None, switched off.
+
+Rules of this file
+- A default is the exchange's number where it gives one, and says so; else it is ours.
+- Checked when made: a connection never meets a limit that makes no sense.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import attrs
+
+from ._errors import ValidationError, shown
+from ._orders import check_request_id
+
+
+def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise ValidationError(
+            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {shown(value)}"
+        )
+
+
+def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValidationError(
+            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {shown(value)}"
+        )
+
+
+def _prefix(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value == "":
+        return
+    if len(check_request_id(value)) > 20:
+        raise ValidationError(
+            f"{attribute.name} must be at most 20 characters, so that a counter has room in the 40 of an id; got {shown(value)}"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The limits of a `Connection`. Seconds, characters or bytes, and counts; None switches a limit off.
+
+    Raises: ValidationError that names the limit, what came and what is allowed.
+    """
+
+    login_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds from `opened` to the answer of the login. Ours."""
+
+    ping_interval: float | None = attrs.field(default=30.0, validator=_seconds)
+    """Seconds from one ping to the next. "Users set a timer to 30 seconds" (Websocket API, Connect); a connection that
+    sent none for 2 minutes is dropped."""
+
+    pong_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds from a ping falling due to its pong. Ours: the exchange sets none."""
+
+    request_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds from `cancel` to its outcome, the time in the queue included. Ours."""
+
+    drain_timeout: float | None = attrs.field(default=5.0, validator=_seconds)
+    """Seconds that `close` waits for answers that are still out. Ours."""
+
+    messages_per_second: int | None = attrs.field(default=10, validator=_count)
+    """Messages in any second, login and pings included. "The Websocket server accepts up to 10 messages per second"
+    (Websocket API, Connect); over it the connection is closed."""
+
+    max_in_flight: int | None = attrs.field(default=1000, validator=_count)
+    """Cancels without an outcome, the queued ones included."""
+
+    max_message: int | None = attrs.field(default=65536, validator=_count)
+    """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
+
+    max_depth: int | None = attrs.field(default=32, validator=_count)
+    """Nesting of objects and lists in a message that is read."""
+
+    max_own_frames: int | None = attrs.field(default=100, validator=_count)
+    """Frames of your own that wait to leave."""
+
+    late_ids: int | None = attrs.field(default=1024, validator=_count)
+    """Cancels that ended Unresolved after they were sent and are remembered, so that a late reply is known as one."""
+
+    id_prefix: str = attrs.field(default="", validator=_prefix)
+    """What generated ids begin with: at most 20 of the characters of an id. It tells the cancels of two connections
+    apart in the exchange's records; nothing here depends on it."""

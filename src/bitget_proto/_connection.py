@@ -1,0 +1,624 @@
+"""One WebSocket's life, as a pure state machine: no socket, no clock, no thread, no task.
+
+The promise: every cancel that `cancel` took gets exactly one outcome, and the outcome is honest.
+
+Rules of this file
+- `poll` is the only way out, and inputs only ever add to what it gives. Looking (`state`, `in_flight`, `capacity`)
+  changes nothing.
+- An input says what happened and never raises for what the peer did. A command asks for something: when it is refused it
+  raises `LocalProtocolError`, and nothing has changed.
+- The state changes in `_move`, by the table of `_states`. The connection ends in `_end`, in one order.
+- A cancel leaves the table of open cancels in `_settle` and nowhere else; there it gets its one outcome.
+- What a timer does happens in `handle_timeout` alone. `poll` compares the paces with `now` and fires nothing.
+- Nothing here is random, and nothing depends on how often or how late it is called, beyond the times it is told.
+
+It does not know reconnecting, sockets, any clock, nor how a frame is spelled.
+
+A cancel's way: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those not handed out). `poll` takes
+it from `_queue` and hands out its frame: from then on it counts as sent. A reply, a deadline or the end settles it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from math import inf, nextafter
+
+import attrs
+
+from ._codec import PING, Codec
+from ._codes import CodeClass
+from ._config import Config
+from ._credentials import SignedLogin
+from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
+from ._events import (
+    Accepted,
+    Closed,
+    ExchangeError,
+    GoingAway,
+    Hangup,
+    LateReply,
+    LoginRejected,
+    Outcome,
+    Output,
+    Ready,
+    Rejected,
+    Transmit,
+    Unrecognised,
+    Unresolved,
+    Wait,
+    WhyUnrecognised,
+    WhyUnresolved,
+)
+from ._messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
+from ._orders import CancelOrder, check_request_id
+from ._pace import Budget, Pace
+from ._states import TRANSITIONS, Cause, State, Step, WhyClosed
+from ._timers import Deadlines, Timer
+
+_NORMAL_CLOSURE = 1000
+"""RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
+
+_TOO_MANY_REQUESTS = "30006"
+
+_NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
+"""An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
+
+_ENDS: dict[str | None, WhyClosed] = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
+"""The errors without id after which the exchange serves, or keeps, the connection no longer."""
+
+
+@attrs.define(eq=False)
+class _OpenCancel:
+    id: str
+    order: CancelOrder
+    deadline: float
+    taken_at: float
+    sent_at: float | None = None
+    """When it was handed out; None while it was not, or when its bytes provably never left."""
+
+    done: bool = False
+
+
+class Connection:
+    """The client's side of one WebSocket: build one for each socket, drive it, and throw it away when it is `Closed`.
+
+    `config` holds the limits, `codec` the JSON engine (the standard library's by default), `budget` the account's
+    allowance of cancels when it is shared (none by default: the pace of the connection then is the only one).
+
+    `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts
+    as standing still.
+    """
+
+    __slots__ = (
+        "_budget", "_codec", "_config", "_counter", "_deadlines", "_drain_at", "_late", "_login", "_login_at",
+        "_login_sent", "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_at", "_ping_due", "_pong_at",
+        "_pong_owed", "_queue", "_state", "_wait",
+    )  # fmt: skip
+
+    def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
+        self._config = Config() if config is None else config
+        self._codec = Codec() if codec is None else codec
+        self._budget = budget
+        self._state = State.NEW
+        self._opened = False
+        self._now = -inf
+        self._outputs: deque[Output] = deque()
+        self._wait = Wait(until=None, timer=None)
+
+        self._open: dict[str, _OpenCancel] = {}
+        self._queue: OrderedDict[str, _OpenCancel] = OrderedDict()
+        self._late: OrderedDict[str, CancelOrder] = OrderedDict()
+        self._own: deque[str] = deque()
+        self._counter = 0
+        self._pace = Pace(self._config.messages_per_second)
+
+        self._login: SignedLogin | None = None
+        """The login that waits to be handed out."""
+        self._login_sent = False
+        self._ping_due = False
+        """Whether a ping waits to be handed out."""
+        self._pong_owed = False
+        """Whether a ping was handed out and not answered: only then can a pong be its answer."""
+
+        self._deadlines: Deadlines[_OpenCancel] = Deadlines()
+        self._login_at = self._pong_at = self._drain_at = self._ping_at = inf
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._state.value}, {len(self._open)} in flight>"
+
+    # --- looking changes nothing ---
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life."""
+        return self._state
+
+    @property
+    def in_flight(self) -> int:
+        """How many cancels were taken and have no outcome yet, the queued ones included."""
+        return len(self._open)
+
+    @property
+    def capacity(self) -> int:
+        """How many calls of `cancel` would succeed now."""
+        if self._state is State.DRAINING or self._state is State.CLOSED:
+            return 0
+        limit = self._config.max_in_flight
+        return sys.maxsize if limit is None else limit - len(self._open)
+
+    @property
+    def config(self) -> Config:
+        """The limits it was built with."""
+        return self._config
+
+    # --- the world happened ---
+
+    def opened(self, now: float, *, login: SignedLogin) -> None:
+        """The WebSocket is open; `login` was signed for about this moment. Drain `poll`: it hands out the login.
+
+        Ignored when the connection has ended before (its `Hangup` has told you to give up the dial).
+
+        Raises: LocalProtocolError when it was called before, and nothing has changed.
+        """
+        now = self._time(now)
+        if self._opened:
+            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, make another one")
+        if not isinstance(login, SignedLogin):
+            raise ValidationError(
+                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
+            )
+        self._now = now
+        if self._state is not State.NEW:
+            return
+        self._opened = True
+        self._move(Step.OPENED)
+        self._login = login
+        self._login_at = _after(now, self._config.login_timeout)
+        self._ping_at = _after(now, self._config.ping_interval)
+
+    def receive(self, message: str | bytes, now: float) -> None:
+        """The WebSocket brought this message, text or bytes, whole. Then drain `poll`.
+
+        Nothing that it says raises, and nothing but an error without id that says so (30004, 30007, or the login's
+        refusal) ends the connection. Ignored before `opened` and after the end.
+
+        Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
+        """
+        now = self._time(now)
+        if not isinstance(message, (str, bytes)):
+            if not isinstance(message, (bytearray, memoryview)):
+                raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+            message = bytes(message)
+        self._now = now
+        if self._state is State.NEW or self._state is State.CLOSED:
+            return
+        config = self._config
+        frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
+        if isinstance(frame, (TradeReply, ErrorReply)):
+            if frame.id is not None:
+                self._reply(frame.id, frame, message)
+            elif frame.names_request:
+                self._unrecognised(message, WhyUnrecognised.SEVERAL)
+            elif isinstance(frame, ErrorReply):
+                self._error(frame)
+            else:
+                self._unrecognised(message, WhyUnrecognised.NO_ID)
+        elif isinstance(frame, Pong):
+            if self._pong_owed:
+                self._pong_owed = False
+                self._pong_at = inf
+        elif isinstance(frame, LoginReply):
+            self._login_reply(frame, message)
+        elif isinstance(frame, Malformed):
+            self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
+        else:
+            self._unrecognised(message, WhyUnrecognised.OTHER)
+
+    def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+        """The transport has ended, or could not be opened; `reason` is for people. Then drain `poll`.
+
+        `unsent` are the ids of cancels that were handed out and of whose frames provably not one byte left: they become
+        `Unresolved(sent=False)`. When in doubt leave an id out. Ignored after the end.
+        """
+        now = self._time(now)
+        self._now = now
+        if self._state is State.CLOSED:
+            return
+        for id in (unsent,) if isinstance(unsent, str) else unsent:
+            cancel = self._open.get(id)
+            if cancel is not None:
+                cancel.sent_at = None
+        self._end(WhyClosed.LOST, reason)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed: fire what is due. Then drain `poll`. Early, late or repeated: harmless.
+
+        Due timers fire by deadline; ties in the order REQUEST, LOGIN, PONG, DRAIN, PING.
+        """
+        now = self._time(now)
+        self._now = now
+        while True:
+            until, timer = self._next_deadline()
+            if timer is None or until > now:
+                return
+            self._fire(timer)
+
+    # --- you want something ---
+
+    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+        """Take a cancel; returns the id under which exactly one outcome will come. Then drain `poll`.
+
+        `id` is 1 to 40 of `0-9A-Za-z_:#-+` and the space, and none that is in flight or was left without an answer;
+        without it one is made from `Config.id_prefix` and a counter. `timeout` is in seconds from now, the time in the
+        queue included; without it `Config.request_timeout`; infinity for none. Before the login is accepted, and when
+        the paces are used up, cancels wait in the order they were taken.
+
+        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `capacity` is 0; ValidationError
+        for an order, id or timeout that makes no sense. In each case nothing has changed.
+        """
+        now = self._time(now)
+        state = self._state
+        if state is State.DRAINING or state is State.CLOSED:
+            raise LocalProtocolError(f"the connection is {state.value} and takes no more cancels: use another one")
+        if not isinstance(order, CancelOrder):
+            raise ValidationError(f"order must be a CancelOrder; got {shown(order)}")
+        config = self._config
+        open_cancels = self._open
+        limit = config.max_in_flight
+        if limit is not None and len(open_cancels) >= limit:
+            raise NoRoom(
+                f"{limit} cancels are in flight, which is Config.max_in_flight: wait for an outcome and try again"
+            )
+        if timeout is None:
+            timeout = config.request_timeout
+            deadline = inf if timeout is None else now + timeout
+        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise ValidationError(f"timeout must be a number of seconds above 0, or None; got {shown(timeout)}")
+        else:
+            deadline = now + timeout
+        if id is None:
+            id = self._make_id()
+        else:
+            id = check_request_id(id)
+            if id in open_cancels:
+                raise ValidationError(f"the id {id!r} is in flight: pass another one, or none to have one made")
+            if id in self._late:
+                raise ValidationError(
+                    f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none"
+                )
+        self._now = now
+        cancel = _OpenCancel(id, order, deadline, now)
+        open_cancels[id] = self._queue[id] = cancel
+        self._deadlines.add(cancel)
+        return id
+
+    def send(self, text: str, now: float) -> None:
+        """Hand out a frame of your own on the same socket (a subscription, …), after the login and behind the cancels.
+
+        What is answered to it arrives as `Unrecognised`. Nothing tells whether it left; `close` drops what has not.
+
+        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_own_frames` wait;
+        ValidationError for what cannot be a text message. In each case nothing has changed.
+        """
+        now = self._time(now)
+        if self._state is State.DRAINING or self._state is State.CLOSED:
+            raise LocalProtocolError(f"the connection is {self._state.value} and takes no more frames: use another one")
+        if not isinstance(text, str) or not text:
+            raise ValidationError(f"text must be a string that is not empty; got {shown(text)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError(
+                "text holds half of a surrogate pair, which no WebSocket text message can carry"
+            ) from None
+        limit = self._config.max_own_frames
+        if limit is not None and len(self._own) >= limit:
+            raise NoRoom(
+                f"{limit} frames of your own wait, which is Config.max_own_frames: try again when some have left"
+            )
+        self._now = now
+        self._own.append(text)
+
+    def close(self, now: float) -> None:
+        """End the connection in good order. Then drain `poll`.
+
+        What was not handed out is `Unresolved(sent=False)` at once; what was sent has until `Config.drain_timeout` to be
+        answered. When nothing is in flight, or at the second call, the connection ends now. After the end: harmless.
+        """
+        now = self._time(now)
+        self._now = now
+        if self._state is State.CLOSED:
+            return
+        if self._state is State.READY:
+            for cancel in [cancel for cancel in self._open.values() if cancel.sent_at is None]:
+                self._unresolved(cancel, WhyUnresolved.CLOSED)
+            self._own.clear()
+            if self._open:
+                self._move(Step.CLOSING)
+                self._drain_at = _after(now, self._config.drain_timeout)
+                return
+        self._end(WhyClosed.ASKED, "")
+
+    # --- the way out ---
+
+    def poll(self, now: float, writable: bool = True) -> Output:
+        """The next thing to do or to know: call it until it gives a `Wait`, after every input and command.
+
+        With `writable=False`, while a write of yours is under way, it gives everything but a `Transmit`.
+        """
+        now = self._time(now)
+        self._now = now
+        if self._outputs:
+            return self._outputs.popleft()
+        paced = inf
+        if writable and self._state is not State.CLOSED:
+            frame = self._next_frame(now)
+            if isinstance(frame, Transmit):
+                return frame
+            paced = frame
+        until, timer = self._next_deadline()
+        if paced < until:
+            until, timer = paced, Timer.PACING
+        wait = self._wait
+        if wait.timer is not timer or (wait.until != until and timer is not None):
+            wait = self._wait = Wait(until=None if timer is None else until, timer=timer)
+        return wait
+
+    # --- frames out ---
+
+    def _next_frame(self, now: float) -> Transmit | float:
+        """The next frame that may leave, or when one may; infinity when none waits, or none that waiting would help.
+
+        Login first, then pings, then cancels, then the user's own frames.
+        """
+        ready = self._state is State.READY
+        if not (self._ping_due or self._login is not None or (ready and (self._queue or self._own))):
+            return inf
+        opens = self._pace.opens(now)
+        if opens > now:
+            return opens
+        if self._login is not None:
+            text = self._codec.encode_login(self._login)
+            self._login, self._login_sent = None, True
+            self._pace.take(now)
+            return Transmit(text=text, secret=True)
+        if self._ping_due:
+            self._ping_due, self._pong_owed = False, True
+            self._pace.take(now)
+            return Transmit(text=PING)
+        budget = self._budget
+        opens = -inf if budget is None else budget.opens(now)
+        queue = self._queue
+        while queue:
+            if opens > now:
+                break
+            id, cancel = queue.popitem(last=False)
+            if now < cancel.deadline:
+                text = self._codec.encode_cancel(cancel.order, id)
+                cancel.sent_at = now
+                self._pace.take(now)
+                if budget is not None:
+                    budget.debit(1, now)
+                return Transmit(text=text, id=id)
+            # Expired: no longer to be sent, and `handle_timeout` will say so.
+        if self._own:
+            self._pace.take(now)
+            return Transmit(text=self._own.popleft())
+        return opens if queue else inf
+
+    # --- messages in ---
+
+    def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
+        cancel = self._open.get(id)
+        if cancel is None:
+            order = self._late.pop(id, None)
+            if order is None:
+                self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
+                return
+            self._outputs.append(
+                LateReply(
+                    id=id,
+                    order=order,
+                    code=reply.code,
+                    code_class=reply.code_class,
+                    message=reply.message,
+                    exchange_ts=reply.exchange_ts,
+                )
+            )
+        elif cancel.sent_at is None:
+            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
+        else:
+            self._answered(cancel, cancel.sent_at, reply)
+            self._end_if_drained()
+
+    def _answered(self, cancel: _OpenCancel, sent_at: float, reply: TradeReply | ErrorReply) -> None:
+        code, code_class = reply.code, reply.code_class
+        if code is None or code_class is CodeClass.UNREADABLE or code_class is CodeClass.OUTCOME_UNKNOWN:
+            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
+        elif code_class is CodeClass.ACCEPTED:
+            self._settle(
+                cancel,
+                Accepted(
+                    id=cancel.id,
+                    order=cancel.order,
+                    taken_at=cancel.taken_at,
+                    sent_at=sent_at,
+                    resolved_at=self._now,
+                    exchange_ts=reply.exchange_ts,
+                ),
+            )
+        else:
+            self._settle(
+                cancel,
+                Rejected(
+                    id=cancel.id,
+                    order=cancel.order,
+                    taken_at=cancel.taken_at,
+                    sent_at=sent_at,
+                    resolved_at=self._now,
+                    code=code,
+                    code_class=code_class,
+                    message=reply.message,
+                    exchange_ts=reply.exchange_ts,
+                ),
+            )
+
+    def _error(self, error: ErrorReply) -> None:
+        """An error that names no request."""
+        code, code_class = error.code, error.code_class
+        if self._state is State.AUTHENTICATING and self._login_sent and code_class not in _NOT_THE_LOGINS_ANSWER:
+            self._login_refused(error)
+            return
+        if code_class is CodeClass.GOING_AWAY:
+            self._outputs.append(GoingAway(message=error.message))
+            return
+        if code == _TOO_MANY_REQUESTS:
+            self._pace.pause(self._now)
+            if self._budget is not None:
+                self._budget.pause(self._now)
+        self._outputs.append(ExchangeError(code=code, code_class=code_class, message=error.message))
+        if code in _ENDS and self._state is not State.AUTHENTICATING:
+            self._end(_ENDS[code], error.message)
+
+    def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
+        if self._state is not State.AUTHENTICATING:
+            self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
+        elif not self._login_sent:
+            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
+        elif reply.code is None:
+            self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
+        elif reply.code_class is CodeClass.ACCEPTED:
+            self._move(Step.LOGGED_IN)
+            self._login_at = inf
+            self._outputs.append(Ready())
+        else:
+            self._login_refused(reply)
+
+    def _login_refused(self, reply: LoginReply | ErrorReply) -> None:
+        self._outputs.append(LoginRejected(code=reply.code, code_class=reply.code_class, message=reply.message))
+        self._end(WhyClosed.LOGIN_REFUSED, reply.message)
+
+    def _unrecognised(self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None) -> None:
+        text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+        self._outputs.append(Unrecognised(text=text, why=why, malformed=malformed))
+
+    # --- time ---
+
+    def _time(self, now: float) -> float:
+        """`now`, but never before the latest that was told."""
+        try:
+            if -inf < now < inf:
+                return now if now > self._now else self._now
+        except TypeError:
+            pass
+        raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
+
+    def _next_deadline(self) -> tuple[float, Timer | None]:
+        """What is due first, ties in the order in which they fire."""
+        until, timer = inf, None
+        first = self._deadlines.first()
+        if first is not None:
+            until, timer = first.deadline, Timer.REQUEST
+        if self._login_at < until:
+            until, timer = self._login_at, Timer.LOGIN
+        if self._pong_at < until:
+            until, timer = self._pong_at, Timer.PONG
+        if self._drain_at < until:
+            until, timer = self._drain_at, Timer.DRAIN
+        if self._ping_at < until:
+            until, timer = self._ping_at, Timer.PING
+        return until, timer
+
+    def _fire(self, timer: Timer) -> None:
+        if timer is Timer.REQUEST:
+            first = self._deadlines.first()
+            if first is not None:
+                self._unresolved(first, WhyUnresolved.TIMEOUT)
+                self._end_if_drained()
+        elif timer is Timer.LOGIN:
+            self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {self._config.login_timeout} s")
+        elif timer is Timer.PONG:
+            self._end(WhyClosed.NO_PONG, f"no pong within {self._config.pong_timeout} s of a ping")
+        elif timer is Timer.DRAIN:
+            self._end(WhyClosed.ASKED, f"some answers were still out after {self._config.drain_timeout} s")
+        else:
+            # A clock so large that adding the interval does not move it must not make this timer due for ever.
+            self._ping_at = max(_after(self._now, self._config.ping_interval), nextafter(self._now, inf))
+            self._ping_due = True
+            if self._pong_at == inf:
+                self._pong_at = _after(self._now, self._config.pong_timeout)
+
+    # --- outcomes and the end ---
+
+    def _make_id(self) -> str:
+        prefix, counter = self._config.id_prefix, self._counter
+        while True:
+            counter += 1
+            id = f"{prefix}{counter}"
+            if id not in self._open and id not in self._late:
+                self._counter = counter
+                return id
+
+    def _unresolved(
+        self, cancel: _OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
+    ) -> None:
+        sent = cancel.sent_at is not None
+        if sent:
+            self._late[cancel.id] = cancel.order
+            limit = self._config.late_ids
+            if limit is not None and len(self._late) > limit:
+                self._late.popitem(last=False)
+        else:
+            self._queue.pop(cancel.id, None)
+        self._settle(
+            cancel,
+            Unresolved(
+                id=cancel.id,
+                order=cancel.order,
+                taken_at=cancel.taken_at,
+                sent_at=cancel.sent_at,
+                resolved_at=self._now,
+                sent=sent,
+                why=why,
+                code=code,
+                message=message,
+            ),
+        )
+
+    def _settle(self, cancel: _OpenCancel, outcome: Outcome) -> None:
+        """The one place where a cancel gets its outcome and is open no longer."""
+        del self._open[cancel.id]
+        cancel.done = True
+        self._deadlines.settled(cancel)
+        self._outputs.append(outcome)
+
+    def _end_if_drained(self) -> None:
+        if self._state is State.DRAINING and not self._open:
+            self._end(WhyClosed.ASKED, "")
+
+    def _end(self, why: WhyClosed, detail: str) -> None:
+        """The end. Its cause's own event is out already; then the outcomes, the hangup, and `Closed`, at once."""
+        self._move(why)
+        gone = why is WhyClosed.LOST
+        unresolved = WhyUnresolved.LOST if gone or why is WhyClosed.NO_PONG else WhyUnresolved.CLOSED
+        for cancel in list(self._open.values()):
+            self._unresolved(cancel, unresolved)
+        if not gone:
+            self._outputs.append(Hangup(code=_NORMAL_CLOSURE, reason=why.value))
+        self._outputs.append(Closed(why=why, detail=detail))
+        self._login = None
+        self._ping_due = self._pong_owed = False
+        self._own.clear()
+        self._late.clear()
+        self._deadlines.clear()
+        self._login_at = self._pong_at = self._drain_at = self._ping_at = inf
+
+    def _move(self, cause: Cause) -> None:
+        """The one place where the state changes, by the table."""
+        self._state = TRANSITIONS[self._state][cause]
+
+
+def _after(now: float, seconds: float | None) -> float:
+    return inf if seconds is None else now + seconds

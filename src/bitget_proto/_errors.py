@@ -1,0 +1,39 @@
+"""What a caller is told when it asks for something that cannot be.
+
+Rules of this file
+- An error here means that the caller's own call was wrong: what the exchange says is never an exception, it is an event.
+- Whoever raises one of these has changed nothing yet, so that the caller can mend the call and go on.
+- A message says what came, what is allowed and what to do. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+_SHOWN = 48
+"""How many characters of a refused value an error message repeats."""
+
+
+class LocalProtocolError(Exception):
+    """The call broke a rule of this library, and nothing has changed.
+
+    h11 and h2 use the same name for the same thing: «local» is the side that you are responsible for.
+    """
+
+
+class ValidationError(LocalProtocolError, ValueError):
+    """A value is not one that the exchange, or this library, takes; the message names the field and the likely fix."""
+
+
+class NoRoom(LocalProtocolError):
+    """A bounded store is full: wait for an outcome (or for a frame of your own to leave) and ask again."""
+
+
+def shown(value: object) -> str:
+    """The value as an error message may repeat it: short, on one line, and never raising."""
+    if isinstance(value, str):
+        text = repr(str.__str__(value[: _SHOWN + 1]))
+        return text if len(value) <= _SHOWN else f"{repr(value[:_SHOWN])[:-1]}…' ({len(value)} characters)"
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, float) or (isinstance(value, int) and -(10**20) < value < 10**20):
+        return f"the {type(value).__name__} {value!r}"
+    return f"a value of type {type(value).__name__}"

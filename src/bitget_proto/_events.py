@@ -1,0 +1,238 @@
+"""What comes out of a connection: frames to write, outcomes, events, and how long to wait.
+
+Rules of this file
+- An outcome says what is known and never more. `Accepted` is not «cancelled», `Unresolved` is not «failed».
+- Times are on the caller's clock, in seconds, as they were passed in; `exchange_ts` alone is the exchange's.
+- The unions at the end are closed: a `match` that forgets a member is an error for mypy and pyright.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+from ._codes import CodeClass
+from ._orders import CancelOrder
+from ._record import record
+from ._states import WhyClosed
+from ._timers import Timer
+
+
+class WhyUnresolved(Enum):
+    """Why a cancel ended without an answer that settles it."""
+
+    TIMEOUT = "timeout"
+    """Its own deadline passed."""
+
+    LOST = "lost"
+    """The transport ended, or the exchange no longer answered pings."""
+
+    CLOSED = "closed"
+    """The connection ended on our side for any other reason."""
+
+    UNSURE = "unsure"
+    """The exchange answered with a code that settles nothing (`CodeClass.OUTCOME_UNKNOWN`), or with none readable."""
+
+    __hash__ = object.__hash__
+
+
+class WhyUnrecognised(Enum):
+    """Why a message was handed on instead of being acted on."""
+
+    MALFORMED = "malformed"
+    """It could not be read: `Unrecognised.malformed` says why."""
+
+    UNKNOWN_ID = "unknown id"
+    """It answers a request that is not in flight: one of your own frames, one answered before, or nobody's."""
+
+    NEVER_SENT = "never sent"
+    """It answers a cancel, or a login, that was never handed out, so that it cannot be the answer."""
+
+    SEVERAL = "several"
+    """It carries no single id that is a string: several answers in one, or an id of another type."""
+
+    NO_ID = "no id"
+    """It is the answer to a trade request and does not say to which."""
+
+    UNEXPECTED = "unexpected"
+    """It answers a login when none is due, or without a readable code."""
+
+    OTHER = "other"
+    """It is none of this library's business: pushes and answers of channels that you subscribed to arrive here."""
+
+    __hash__ = object.__hash__
+
+
+# --- for the driver ---
+
+
+@record(kw_only=True)
+class Transmit:
+    """Write this text as one WebSocket text message, whole and in order."""
+
+    text: str = attrs.field(repr=False)
+    id: str | None = None
+    """The id of the cancel that it carries; None for logins, pings and frames of your own."""
+
+    secret: bool = False
+    """Whether the text holds secrets (a login does): never log it."""
+
+    def __repr__(self) -> str:
+        text = f"<not shown, {len(self.text)} characters>" if self.secret else repr(self.text)
+        return f"Transmit(text={text}, id={self.id!r})"
+
+
+@record(kw_only=True)
+class Hangup:
+    """Close the WebSocket with this code and reason, or give up the dial; `Closed` follows."""
+
+    code: int
+    reason: str
+
+
+@record(kw_only=True)
+class Wait:
+    """There is nothing more to take out for now: the end of every drain."""
+
+    until: float | None
+    """Call `handle_timeout` and drain again at this time on your clock; None when only input can bring news. The latest
+    `Wait` counts: any call may move this either way."""
+
+    timer: Timer | None
+    """Why then."""
+
+
+# --- outcomes: exactly one for each cancel that was taken ---
+
+
+@record(kw_only=True)
+class _Settled:
+    id: str
+    order: CancelOrder
+
+    attempts: int = 1
+    """How often it was tried: 1 on a single connection."""
+
+    taken_at: float
+    """When `cancel` took it, in seconds on the caller's clock."""
+
+    sent_at: float | None
+    """When it was handed out; None when it provably never left."""
+
+    resolved_at: float
+    """When this outcome was decided."""
+
+
+@record(kw_only=True)
+class Accepted(_Settled):
+    """The exchange took the request. **The order may still fill**: the `orders` channel has the last word."""
+
+    exchange_ts: int | None
+    """The exchange's own time of it, in milliseconds since 1970, when it said one."""
+
+
+@record(kw_only=True)
+class Rejected(_Settled):
+    """The exchange refused the request."""
+
+    code: str
+    """A decimal string without leading zeros."""
+
+    code_class: CodeClass
+    message: str
+    """The exchange's text, for people: it may be localised, never decide on it."""
+
+    exchange_ts: int | None
+
+
+@record(kw_only=True)
+class Unresolved(_Settled):
+    """Nobody knows what became of the cancel, or it never left.
+
+    With `sent` it may have happened: look the order up. Without, it cannot have happened: sending it again is safe.
+    """
+
+    sent: bool
+    why: WhyUnresolved
+    code: str | None = None
+    message: str | None = None
+
+
+# --- everything else that has become true ---
+
+
+@record(kw_only=True)
+class Ready:
+    """The exchange accepted the login: cancels go out from now on."""
+
+
+@record(kw_only=True)
+class LoginRejected:
+    """The exchange refused the login; the connection ends."""
+
+    code: str | None
+    code_class: CodeClass
+    message: str
+
+
+@record(kw_only=True)
+class LateReply:
+    """The answer to a cancel that had ended `Unresolved(sent=True)`. Its outcome stands; this is what you now know."""
+
+    id: str
+    order: CancelOrder
+    code: str | None
+    code_class: CodeClass
+    """ACCEPTED only when the exchange really said so."""
+
+    message: str
+    exchange_ts: int | None
+
+
+@record(kw_only=True)
+class ExchangeError:
+    """The exchange reports an error that names no request. It resolves no cancel, not even the only one in flight."""
+
+    code: str | None
+    code_class: CodeClass
+    message: str
+
+
+@record(kw_only=True)
+class GoingAway:
+    """The exchange is about to drop the connection (30033), "within 60 s": move to another one."""
+
+    message: str
+
+
+@record(kw_only=True)
+class Unrecognised:
+    """A message that is not this library's to act on, whole."""
+
+    text: str
+    why: WhyUnrecognised
+    malformed: str | None = None
+    """What is wrong with a malformed one, in a few words."""
+
+
+@record(kw_only=True)
+class Closed:
+    """The connection is over, and every cancel has its outcome. Nothing comes after this."""
+
+    why: WhyClosed
+    detail: str
+    """A few words for people: the driver's reason for `lost`, the exchange's message."""
+
+
+Outcome: TypeAlias = Accepted | Rejected | Unresolved
+"""What became of a cancel."""
+
+Event: TypeAlias = (
+    Outcome | Ready | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised | Closed
+)  # fmt: skip
+"""What has become true."""
+
+Output: TypeAlias = Transmit | Hangup | Event | Wait
+"""What `Connection.poll` gives."""

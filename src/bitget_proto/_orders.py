@@ -1,0 +1,134 @@
+r"""The order to cancel, and the id under which the exchange answers.
+
+Rules of this file
+- A value is checked when it is made and never changes afterwards: whoever holds a `CancelOrder` holds one that can be
+  written to the wire.
+- Refusing to cancel a real order is the worse mistake. So a rule here is no tighter than what is known to be true, and
+  where the exchange's page has no rule, only what could not be written or read back is refused.
+- A pattern matches ASCII alone and the whole text: `$` admits a line feed at the end, and `\s` and `\d` admit Unicode.
+
+It does not know JSON: how these values look on the wire is the codec's business.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import attrs
+
+from ._errors import ValidationError, shown
+
+_is_inst_id = re.compile(r"[0-9A-Za-z_]{1,40}").fullmatch
+_is_order_id = re.compile(r"[ -~]{1,64}").fullmatch
+_is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
+
+
+class InstType(Enum):
+    """The product line of an instrument; the value is the exchange's word."""
+
+    SPOT = "SPOT"
+    """The only one that the page of the cancel-order channel names."""
+
+    USDT_FUTURES = "USDT-FUTURES"
+    """The futures page documents the identical frame with this word."""
+
+    COIN_FUTURES = "COIN-FUTURES"
+    USDC_FUTURES = "USDC-FUTURES"
+
+    __hash__ = object.__hash__
+
+
+@attrs.frozen
+class CancelOrder:
+    """One order that is to be cancelled; hand it to `Connection.cancel`.
+
+    `inst_id` is 1 to 40 of `0-9A-Za-z_`, for example `BTCUSDT`. Of `order_id` (the exchange's) and `client_oid` (yours)
+    at least one is needed, each 1 to 64 printable ASCII characters: the page gives no rule for them, so this is only
+    what surely survives the way there and back. "If both are present, orderId prevails" (Cancel Order Channel).
+
+    Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the likely fix.
+    """
+
+    inst_id: str
+    order_id: str | None = None
+    client_oid: str | None = None
+    inst_type: InstType = InstType.SPOT
+
+    def __attrs_post_init__(self) -> None:
+        order_id, client_oid = self.order_id, self.client_oid
+        if (
+            type(self.inst_id) is str
+            and _is_inst_id(self.inst_id)
+            and (order_id is None or (type(order_id) is str and _is_order_id(order_id)))
+            and (client_oid is None or (type(client_oid) is str and _is_order_id(client_oid)))
+            and (order_id is not None or client_oid is not None)
+            and type(self.inst_type) is InstType
+        ):
+            return
+        self._look_closer()
+
+    def _look_closer(self) -> None:
+        """Make plain strings of string subclasses (an enum member's f-string is not its value), or say what is wrong."""
+        for field in ("inst_id", "order_id", "client_oid"):
+            value = getattr(self, field)
+            if isinstance(value, str) and type(value) is not str:
+                object.__setattr__(self, field, str.__str__(value))
+        _check_inst_id(self.inst_id)
+        _check_order_id("order_id", self.order_id)
+        _check_order_id("client_oid", self.client_oid)
+        if self.order_id is None and self.client_oid is None:
+            raise ValidationError(
+                "CancelOrder needs an order_id or a client_oid, and got neither: pass order_id=… (the exchange's id) or "
+                "client_oid=… (yours)"
+            )
+        if type(self.inst_type) is not InstType:
+            names = ", ".join(f"InstType.{member.name}" for member in InstType)
+            raise ValidationError(f"inst_type must be one of {names}; got {shown(self.inst_type)}")
+
+
+def _check_inst_id(value: object) -> None:
+    if isinstance(value, str):
+        if _is_inst_id(value):
+            return
+        guess = re.sub(r"[/\-.\s]", "", value.partition(":")[0])
+        hint = f": write {guess!r}" if _is_inst_id(guess) else ", for example 'BTCUSDT'"
+    else:
+        hint = ", for example 'BTCUSDT'"
+    raise ValidationError(f"inst_id must be 1 to 40 of the characters 0-9 A-Z a-z _; got {shown(value)}{hint}")
+
+
+def _check_order_id(field: str, value: object) -> None:
+    if value is None or (isinstance(value, str) and _is_order_id(value)):
+        return
+    if isinstance(value, str):
+        stripped = value.strip()
+        if not stripped:
+            hint = f": leave {field} out if there is none"
+        elif stripped != value and _is_order_id(stripped):
+            hint = f": write {stripped!r}"
+        else:
+            hint = ""
+    elif isinstance(value, int) and not isinstance(value, bool):
+        hint = f": ids are strings on the wire, pass str({field})"
+    else:
+        hint = ": ids are strings on the wire"
+    raise ValidationError(f"{field} must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}")
+
+
+def check_request_id(value: object) -> str:
+    r"""The id of a request, checked: 1 to 40 of `0-9A-Za-z_:#-+` and the space.
+
+    The page allows "Length<= 40 (^[0-9A-Za-z_:#\-+\s]*$)", which admits an empty id, line breaks and tabs as well. No
+    reply could be told apart by the first, and the others do not survive every log, so they are refused here.
+
+    Raises: ValidationError, and nothing has changed.
+    """
+    if isinstance(value, str):
+        text = str.__str__(value)
+        if _is_request_id(text):
+            return text
+    raise ValidationError(
+        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}: pass another id, or "
+        "none to have one made"
+    )

@@ -1,0 +1,109 @@
+"""The states of a connection, and the table of all its transitions.
+
+Rules of this file
+- The table is the machine: `Connection` changes its state in one function, and only by looking here. What is not in the
+  table cannot happen.
+- It says where a cause leads, not what makes the cause happen: that is `Connection`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Self, TypeAlias
+
+
+class _Told(Enum):
+    """An enum whose members each carry a sentence for people, `sentence`."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    __hash__ = object.__hash__
+
+
+class State(_Told):
+    """Where a connection is in its life."""
+
+    NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
+    AUTHENTICATING = "authenticating", "The socket is open and the exchange has not answered the login. Cancels wait."
+    READY = "ready", "Logged in: cancels are handed out as the paces allow."
+    DRAINING = "draining", "Closing: nothing more is taken or handed out, what was sent may still be answered."
+    CLOSED = "closed", "Over. Every cancel has its outcome."
+
+
+class Step(_Told):
+    """A cause that does not end the connection."""
+
+    OPENED = "opened", "The socket is open."
+    LOGGED_IN = "logged in", "The exchange has accepted the login."
+    CLOSING = "closing", "`close` was called while cancels that had been sent were unanswered."
+
+
+class WhyClosed(_Told):
+    """What ended the connection."""
+
+    ASKED = "asked", "`close` was called, and what was in flight has been answered or waited for."
+    LOST = "lost", "The transport ended, or was never there."
+    LOGIN_REFUSED = "login refused", "The exchange refused the login."
+    LOGIN_TIMEOUT = "login timeout", "The exchange did not answer the login in time."
+    NO_PONG = "no pong", "A ping went unanswered."
+    NOT_LOGGED_IN = "not logged in", "The exchange says that nobody is logged in (30004)."
+    THROWN_OUT = "thrown out", "The exchange closes the connection for too many requests (30007)."
+
+
+Cause: TypeAlias = Step | WhyClosed
+
+_TABLE: dict[State, dict[Cause, State]] = {
+    State.NEW: {
+        Step.OPENED: State.AUTHENTICATING,
+        WhyClosed.ASKED: State.CLOSED,
+        WhyClosed.LOST: State.CLOSED,
+    },
+    State.AUTHENTICATING: {
+        Step.LOGGED_IN: State.READY,
+        WhyClosed.ASKED: State.CLOSED,
+        WhyClosed.LOST: State.CLOSED,
+        WhyClosed.LOGIN_REFUSED: State.CLOSED,
+        WhyClosed.LOGIN_TIMEOUT: State.CLOSED,
+        WhyClosed.NO_PONG: State.CLOSED,
+    },
+    State.READY: {
+        Step.CLOSING: State.DRAINING,
+        WhyClosed.ASKED: State.CLOSED,
+        WhyClosed.LOST: State.CLOSED,
+        WhyClosed.NO_PONG: State.CLOSED,
+        WhyClosed.NOT_LOGGED_IN: State.CLOSED,
+        WhyClosed.THROWN_OUT: State.CLOSED,
+    },
+    State.DRAINING: {
+        WhyClosed.ASKED: State.CLOSED,
+        WhyClosed.LOST: State.CLOSED,
+        WhyClosed.NO_PONG: State.CLOSED,
+        WhyClosed.NOT_LOGGED_IN: State.CLOSED,
+        WhyClosed.THROWN_OUT: State.CLOSED,
+    },
+    State.CLOSED: {},
+}
+
+TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
+    state: MappingProxyType(row) for state, row in _TABLE.items()
+})  # fmt: skip
+"""Every transition there is: from a state, by a cause, to a state."""
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, as the docs show it; `python -m bitget_proto diagram` prints it."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.NEW.name}"]
+    for state, row in TRANSITIONS.items():
+        for target in dict.fromkeys(row.values()):
+            causes = "<br>".join(cause.value for cause, leads_to in row.items() if leads_to is target)
+            lines.append(f"    {state.name} --> {target.name}: {causes}")
+    lines.append(f"    {State.CLOSED.name} --> [*]")
+    return "\n".join(lines) + "\n"

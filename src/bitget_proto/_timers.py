@@ -1,0 +1,114 @@
+"""The deadlines of one connection.
+
+Rules of this file
+- A deadline is a number on the caller's clock, and it is reached when `now >= deadline`. Nothing here reads a clock, and
+  nothing here acts: it answers «what is due next, and why», `Connection` decides what that means.
+- Whatever is resolved before its deadline is forgotten here without a search: dead entries are dropped when they come to
+  the front, or when they outnumber the living.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from math import inf
+from typing import Generic, Protocol, Self, TypeVar
+
+
+class Timer(Enum):
+    """Why a driver is asked to wake up. Each has a sentence, `when`, that begins with «When»."""
+
+    when: str
+
+    def __new__(cls, value: str, when: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.when = when
+        return member
+
+    __hash__ = object.__hash__
+
+    REQUEST = "request", "When a cancel has had no answer by its deadline, and becomes Unresolved."
+    LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."
+    PONG = "pong", "When a ping has gone unanswered, and the connection must be taken for dead."
+    DRAIN = "drain", "When a closing connection has waited long enough for the answers that are still out."
+    PING = "ping", "When the heartbeat is due, and a ping is to be sent."
+    PACING = "pacing", "When the paces let the next frame go. Nothing is due then: draining is enough."
+    IDLE = "idle", "When the client has sent no ping for so long that the exchange drops the connection."
+    LIFETIME = "lifetime", "When the connection has reached the age at which the exchange cuts every connection."
+
+
+class Expiring(Protocol):
+    """What `Deadlines` keeps: it ends at its deadline unless it is done before."""
+
+    deadline: float
+    done: bool
+
+
+_E = TypeVar("_E", bound=Expiring)
+
+
+class Deadlines(Generic[_E]):
+    """Many deadlines, the earliest first; equal ones in the order they were added.
+
+    Nearly always they are added in order, since every request has the same timeout: those stand in a queue. One that
+    is earlier than the last of the queue goes to a heap, so that adding and dropping stay cheap whatever comes.
+    """
+
+    __slots__ = ("_count", "_heap", "_living", "_queue")
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[float, int, _E]] = deque()
+        self._heap: list[tuple[float, int, _E]] = []
+        self._count = 0
+        self._living = 0
+
+    def add(self, entry: _E) -> None:
+        """Keep the entry until its deadline; one without an end (infinite) is not kept."""
+        deadline = entry.deadline
+        if deadline == inf:
+            return
+        self._count += 1
+        self._living += 1
+        item = (deadline, self._count, entry)
+        queue = self._queue
+        if not queue or queue[-1][0] <= deadline:
+            queue.append(item)
+        else:
+            heapq.heappush(self._heap, item)
+
+    def settled(self, entry: _E) -> None:
+        """Tell that an entry that was added is done: it counts no longer."""
+        if entry.deadline == inf:
+            return
+        self._living -= 1
+        if len(self._queue) + len(self._heap) > 2 * self._living + 64:
+            self._queue = deque(item for item in self._queue if not item[2].done)
+            self._heap = [item for item in self._heap if not item[2].done]
+            heapq.heapify(self._heap)
+
+    def first(self) -> _E | None:
+        """The entry whose deadline comes first; it stays."""
+        queue, heap = self._queue, self._heap
+        while queue and queue[0][2].done:
+            queue.popleft()
+        while heap and heap[0][2].done:
+            heapq.heappop(heap)
+        if queue and not (heap and heap[0] < queue[0]):
+            return queue[0][2]
+        return heap[0][2] if heap else None
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._queue.clear()
+        self._heap.clear()
+        self._living = 0
+
+    def __len__(self) -> int:
+        """How many items are stored, the dead included: at most twice the living, and 64."""
+        return len(self._queue) + len(self._heap)
+
+    def __iter__(self) -> Iterator[_E]:
+        return (item[2] for item in (*self._queue, *self._heap) if not item[2].done)
