@@ -16,7 +16,8 @@ from ._errors import ValidationError, shown
 from ._orders import check_request_id
 
 
-def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator: a limit in seconds, or None."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
@@ -25,7 +26,8 @@ def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         )
 
 
-def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator: a limit that is a count, or None."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -50,39 +52,39 @@ class Config:
     Raises: ValidationError that names the limit, what came and what is allowed.
     """
 
-    login_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    login_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds from `opened` to the answer of the login. Ours."""
 
-    ping_interval: float | None = attrs.field(default=30.0, validator=_seconds)
+    ping_interval: float | None = attrs.field(default=30.0, validator=check_seconds)
     """Seconds from one ping to the next. "Users set a timer to 30 seconds" (Websocket API, Connect); a connection that
     sent none for 2 minutes is dropped."""
 
-    pong_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    pong_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds from a ping falling due to its pong. Ours: the exchange sets none."""
 
-    request_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    request_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds from `cancel` to its outcome, the time in the queue included. Ours."""
 
-    drain_timeout: float | None = attrs.field(default=5.0, validator=_seconds)
+    drain_timeout: float | None = attrs.field(default=5.0, validator=check_seconds)
     """Seconds that `close` waits for answers that are still out. Ours."""
 
-    messages_per_second: int | None = attrs.field(default=10, validator=_count)
+    messages_per_second: int | None = attrs.field(default=10, validator=check_count)
     """Messages in any second, login and pings included. "The Websocket server accepts up to 10 messages per second"
     (Websocket API, Connect); over it the connection is closed."""
 
-    max_in_flight: int | None = attrs.field(default=1000, validator=_count)
+    max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
     """Cancels without an outcome, the queued ones included."""
 
-    max_message: int | None = attrs.field(default=65536, validator=_count)
+    max_message: int | None = attrs.field(default=65536, validator=check_count)
     """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
 
-    max_depth: int | None = attrs.field(default=32, validator=_count)
+    max_depth: int | None = attrs.field(default=32, validator=check_count)
     """Nesting of objects and lists in a message that is read."""
 
-    max_own_frames: int | None = attrs.field(default=100, validator=_count)
+    max_own_frames: int | None = attrs.field(default=100, validator=check_count)
     """Frames of your own that wait to leave."""
 
-    late_ids: int | None = attrs.field(default=1024, validator=_count)
+    late_ids: int | None = attrs.field(default=1024, validator=check_count)
     """Cancels that ended Unresolved after they were sent and are remembered, so that a late reply is known as one."""
 
     id_prefix: str = attrs.field(default="", validator=_prefix)

@@ -55,7 +55,7 @@ from ._messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
 from ._orders import CancelOrder, check_request_id
 from ._pace import Budget, Pace
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed
-from ._timers import Deadlines, Timer
+from ._timers import Deadlines, Timer, after, finite_time
 
 _NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
@@ -162,7 +162,7 @@ class Connection:
 
         Raises: LocalProtocolError when it was called before, and nothing has changed.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         if self._opened:
             raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, make another one")
         if not isinstance(login, SignedLogin):
@@ -175,8 +175,8 @@ class Connection:
         self._opened = True
         self._move(Step.OPENED)
         self._login = login
-        self._login_at = _after(now, self._config.login_timeout)
-        self._ping_at = _after(now, self._config.ping_interval)
+        self._login_at = after(now, self._config.login_timeout)
+        self._ping_at = after(now, self._config.ping_interval)
 
     def receive(self, message: str | bytes, now: float) -> None:
         """The WebSocket brought this message, text or bytes, whole. Then drain `poll`.
@@ -186,7 +186,7 @@ class Connection:
 
         Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         if not isinstance(message, (str, bytes)):
             if not isinstance(message, (bytearray, memoryview)):
                 raise ValidationError(f"message must be str or bytes; got {shown(message)}")
@@ -222,7 +222,7 @@ class Connection:
         `unsent` are the ids of cancels that were handed out and of whose frames provably not one byte left: they become
         `Unresolved(sent=False)`. When in doubt leave an id out. Ignored after the end.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         self._now = now
         if self._state is State.CLOSED:
             return
@@ -237,7 +237,7 @@ class Connection:
 
         Due timers fire by deadline; ties in the order REQUEST, LOGIN, PONG, DRAIN, PING.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         self._now = now
         while True:
             until, timer = self._next_deadline()
@@ -258,7 +258,7 @@ class Connection:
         Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `capacity` is 0; ValidationError
         for an order, id or timeout that makes no sense. In each case nothing has changed.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         state = self._state
         if state is State.DRAINING or state is State.CLOSED:
             raise LocalProtocolError(f"the connection is {state.value} and takes no more cancels: use another one")
@@ -302,7 +302,7 @@ class Connection:
         Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_own_frames` wait;
         ValidationError for what cannot be a text message. In each case nothing has changed.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         if self._state is State.DRAINING or self._state is State.CLOSED:
             raise LocalProtocolError(f"the connection is {self._state.value} and takes no more frames: use another one")
         if not isinstance(text, str) or not text:
@@ -327,7 +327,7 @@ class Connection:
         What was not handed out is `Unresolved(sent=False)` at once; what was sent has until `Config.drain_timeout` to be
         answered. When nothing is in flight, or at the second call, the connection ends now. After the end: harmless.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         self._now = now
         if self._state is State.CLOSED:
             return
@@ -337,7 +337,7 @@ class Connection:
             self._own.clear()
             if self._open:
                 self._move(Step.CLOSING)
-                self._drain_at = _after(now, self._config.drain_timeout)
+                self._drain_at = after(now, self._config.drain_timeout)
                 return
         self._end(WhyClosed.ASKED, "")
 
@@ -348,7 +348,7 @@ class Connection:
 
         With `writable=False`, while a write of yours is under way, it gives everything but a `Transmit`.
         """
-        now = self._time(now)
+        now = finite_time(now, self._now)
         self._now = now
         if self._outputs:
             return self._outputs.popleft()
@@ -506,15 +506,6 @@ class Connection:
 
     # --- time ---
 
-    def _time(self, now: float) -> float:
-        """`now`, but never before the latest that was told."""
-        try:
-            if -inf < now < inf:
-                return now if now > self._now else self._now
-        except TypeError:
-            pass
-        raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
-
     def _next_deadline(self) -> tuple[float, Timer | None]:
         """What is due first, ties in the order in which they fire."""
         until, timer = inf, None
@@ -545,10 +536,10 @@ class Connection:
             self._end(WhyClosed.ASKED, f"some answers were still out after {self._config.drain_timeout} s")
         else:
             # A clock so large that adding the interval does not move it must not make this timer due for ever.
-            self._ping_at = max(_after(self._now, self._config.ping_interval), nextafter(self._now, inf))
+            self._ping_at = max(after(self._now, self._config.ping_interval), nextafter(self._now, inf))
             self._ping_due = True
             if self._pong_at == inf:
-                self._pong_at = _after(self._now, self._config.pong_timeout)
+                self._pong_at = after(self._now, self._config.pong_timeout)
 
     # --- outcomes and the end ---
 
@@ -618,7 +609,3 @@ class Connection:
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""
         self._state = TRANSITIONS[self._state][cause]
-
-
-def _after(now: float, seconds: float | None) -> float:
-    return inf if seconds is None else now + seconds

@@ -16,6 +16,8 @@ from enum import Enum
 from math import inf
 from typing import Generic, Protocol, Self, TypeVar
 
+from ._errors import LocalProtocolError, shown
+
 
 class Timer(Enum):
     """Why a driver is asked to wake up. Each has a sentence, `when`, that begins with «When»."""
@@ -36,8 +38,28 @@ class Timer(Enum):
     DRAIN = "drain", "When a closing connection has waited long enough for the answers that are still out."
     PING = "ping", "When the heartbeat is due, and a ping is to be sent."
     PACING = "pacing", "When the paces let the next frame go. Nothing is due then: draining is enough."
+    # Below: the exchange's side, and the scripted one in `testing`.
     IDLE = "idle", "When the client has sent no ping for so long that the exchange drops the connection."
     LIFETIME = "lifetime", "When the connection has reached the age at which the exchange cuts every connection."
+    SCRIPT = "script", "When the scripted exchange is to do what it was told to do late."
+
+
+def finite_time(now: float, latest: float) -> float:
+    """`now`, but never before the latest that was told: a clock that runs backwards counts as standing still.
+
+    Raises: LocalProtocolError for what is no finite number, and nothing has changed.
+    """
+    try:
+        if -inf < now < inf:
+            return now if now > latest else latest
+    except TypeError:
+        pass
+    raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
+
+
+def after(now: float, seconds: float | None) -> float:
+    """The deadline that many seconds on; infinity when there is no limit."""
+    return inf if seconds is None else now + seconds
 
 
 class Expiring(Protocol):

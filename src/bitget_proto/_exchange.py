@@ -1,0 +1,376 @@
+"""The exchange's side of one WebSocket: what a faultless exchange that keeps to its page would check and answer.
+
+Rules of this file
+- Strict by the page: what a client says is checked, and refused with the code that the exchange documents for it.
+- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and whoever
+  drives this answers it with a command.
+- Faults are not its business: they are said with `say`, or by hanging up.
+- Like the client's side it reads no clock and has one way out, `poll`.
+
+It does not know orders, keys, other connections, sockets or any clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from math import inf
+from typing import TypeAlias
+
+import attrs
+
+from ._codec import PONG, Codec
+from ._config import check_count, check_seconds
+from ._credentials import SignedLogin
+from ._errors import LocalProtocolError, ValidationError, shown
+from ._events import Hangup, Transmit, Wait
+from ._messages import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
+from ._orders import CancelOrder
+from ._pace import Pace
+from ._record import record
+from ._states import State
+from ._timers import Timer, after, finite_time
+
+ABORT = 1006
+"""The `Hangup.code` that asks for the transport to end without a close frame: RFC 6455 gives it to just that."""
+
+
+class WhyDropped(Enum):
+    """What ended a connection, as the exchange sees it."""
+
+    ASKED = "asked"
+    """`ExchangeConnection.close` was called."""
+
+    CLIENT_LEFT = "client left"
+    """The transport ended."""
+
+    TOO_MANY_MESSAGES = "too many messages"
+    """The client said more than the page allows in a second."""
+
+    NO_PING = "no ping"
+    """The client sent no ping for two minutes."""
+
+    TOO_OLD = "too old"
+    """The connection reached the age at which the exchange cuts every connection."""
+
+    LOGIN_REFUSED = "login refused"
+    """The login was refused; the page says that the exchange disconnects then."""
+
+    __hash__ = object.__hash__
+
+
+@record(kw_only=True)
+class LoginRequested:
+    """A client asks to log in: answer with `accept_login` or `refuse_login`."""
+
+    login: SignedLogin
+
+
+@record(kw_only=True)
+class CancelRequested:
+    """A client that is logged in asks to cancel an order: answer with `accept` or `refuse`."""
+
+    id: str
+    order: CancelOrder
+
+
+@record(kw_only=True)
+class OtherRequested:
+    """A client asks for something else (`subscribe`, …): answer it with `say`, or not at all."""
+
+    op: str
+    text: str
+
+
+@record(kw_only=True)
+class Dropped:
+    """The connection is over. Nothing comes after this."""
+
+    why: WhyDropped
+    detail: str
+
+
+ExchangeOutput: TypeAlias = Transmit | Hangup | LoginRequested | CancelRequested | OtherRequested | Dropped | Wait
+"""What `ExchangeConnection.poll` gives."""
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeConfig:
+    """The limits that an exchange sets. Seconds, characters or bytes, and counts; None switches a limit off.
+
+    Raises: ValidationError that names the limit, what came and what is allowed.
+    """
+
+    messages_per_second: int | None = attrs.field(default=10, validator=check_count)
+    """Messages that a client may send in any second, login and pings included."""
+
+    jitter: float | None = attrs.field(default=0.1, validator=check_seconds)
+    """Seconds by which the client's second may arrive shorter than it was sent. Ours: without it, a client that keeps the
+    pace to the letter is thrown out by the network's own unrest."""
+
+    ping_timeout: float | None = attrs.field(default=120.0, validator=check_seconds)
+    """Seconds without a ping after which the client is dropped."""
+
+    lifetime: float | None = attrs.field(default=86400.0, validator=check_seconds)
+    """Seconds after which every connection is cut: 24 hours, announced in 2024 and still seen."""
+
+    max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
+    """Cancels that a client may have unanswered. Ours."""
+
+    max_message: int | None = attrs.field(default=65536, validator=check_count)
+    """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
+
+    max_depth: int | None = attrs.field(default=32, validator=check_count)
+    """Nesting of objects and lists in a message that is read."""
+
+
+class ExchangeConnection:
+    """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`."""
+
+    __slots__ = (
+        "_codec", "_config", "_idle_at", "_in_flight", "_lifetime_at", "_login_due", "_now", "_outputs", "_pace",
+        "_state", "_unwritten",
+    )  # fmt: skip
+
+    def __init__(self, config: ExchangeConfig | None = None, codec: Codec | None = None) -> None:
+        self._config = ExchangeConfig() if config is None else config
+        self._codec = Codec() if codec is None else codec
+        self._state = State.NEW
+        self._now = -inf
+        self._pace = Pace(self._config.messages_per_second)
+        self._login_due = False
+        self._in_flight: dict[str, CancelOrder] = {}
+        self._outputs: deque[ExchangeOutput] = deque()
+        self._unwritten: deque[Transmit] = deque()
+        self._idle_at = self._lifetime_at = inf
+
+    def __repr__(self) -> str:
+        return f"<ExchangeConnection {self._state.value}, {len(self._in_flight)} in flight>"
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life: AUTHENTICATING until a login is accepted; never DRAINING."""
+        return self._state
+
+    @property
+    def in_flight(self) -> int:
+        """How many cancels were asked for and are not answered."""
+        return len(self._in_flight)
+
+    # --- the world happened ---
+
+    def opened(self, now: float) -> None:
+        """A client has connected. Ignored after the end.
+
+        Raises: LocalProtocolError when it was called before, and nothing has changed.
+        """
+        now = finite_time(now, self._now)
+        if self._state not in (State.NEW, State.CLOSED):
+            raise LocalProtocolError("opened was called before: an ExchangeConnection is for one WebSocket")
+        self._now = now
+        if self._state is State.NEW:
+            self._state = State.AUTHENTICATING
+            self._idle_at = after(now, self._config.ping_timeout)
+            self._lifetime_at = after(now, self._config.lifetime)
+
+    def receive(self, message: str | bytes, now: float) -> None:
+        """The client said this. Never raises for what it says; ignored before `opened` and after the end."""
+        self._now = now = finite_time(now, self._now)
+        if self._state is State.NEW or self._state is State.CLOSED:
+            return
+        soon = now + (self._config.jitter or 0.0)
+        if self._pace.opens(soon) > soon:
+            self._say_error("30007", "request too many")
+            self._end(WhyDropped.TOO_MANY_MESSAGES, "")
+            return
+        self._pace.take(now)
+        request = self._codec.decode_request(
+            message, max_message=self._config.max_message, max_depth=self._config.max_depth
+        )
+        ready = self._state is State.READY
+        if isinstance(request, Ping):
+            self._idle_at = after(now, self._config.ping_timeout)
+            self._transmit(PONG)
+        elif isinstance(request, CancelRequest):
+            self._cancel_requested(request) if ready else self._say_not_logged_in()
+        elif isinstance(request, LoginRequest):
+            if ready or self._login_due:
+                self._say_error("30002", "one login per connection")
+            else:
+                self._login_due = True
+                self._outputs.append(LoginRequested(login=request.login))
+        elif isinstance(request, OtherRequest):
+            text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+            self._outputs.append(OtherRequested(op=request.op, text=text))
+        elif isinstance(request, BadRequest):
+            if request.arg is not None and not ready:
+                self._say_not_logged_in()
+            else:
+                self._say_error(request.code, request.message, request.arg)
+        else:
+            self._say_error("30002", f"illegal request: {request.reason}")
+
+    def lost(self, now: float, reason: str = "") -> None:
+        """The transport has ended. Ignored after the end."""
+        self._now = finite_time(now, self._now)
+        if self._state is not State.CLOSED:
+            self._end(WhyDropped.CLIENT_LEFT, reason)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed. Early, late or repeated: harmless."""
+        self._now = now = finite_time(now, self._now)
+        if now >= self._idle_at and self._idle_at <= self._lifetime_at:
+            self._end(WhyDropped.NO_PING, f"no ping for {self._config.ping_timeout} s")
+        elif now >= self._lifetime_at:
+            self._end(WhyDropped.TOO_OLD, f"{self._config.lifetime} s old")
+
+    # --- you want something ---
+
+    def accept_login(self, now: float) -> None:
+        """Answer the login: it is accepted.
+
+        Raises: LocalProtocolError when no login waits for an answer, and nothing has changed.
+        """
+        now = self._check_login_due(now)
+        self._now = now
+        self._login_due = False
+        self._state = State.READY
+        self._transmit(self._codec.encode_event("login", 0, None))
+
+    def refuse_login(self, code: str, message: str, now: float, *, stay: bool = False) -> None:
+        """Answer the login: it is refused, with an `event: "error"` as recorded. The exchange then hangs up, as the page
+        says; with `stay` it keeps the socket open, as was seen.
+
+        Raises: LocalProtocolError when no login waits for an answer, and nothing has changed.
+        """
+        now = self._check_login_due(now)
+        self._now = now
+        self._login_due = False
+        self._say_error(code, message)
+        if not stay:
+            self._end(WhyDropped.LOGIN_REFUSED, message)
+
+    def accept(self, id: str, now: float, *, exchange_ts: int | None = None) -> None:
+        """Answer a cancel: it is accepted.
+
+        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        """
+        self._answer(id, now, "0", "Success", exchange_ts)
+
+    def refuse(self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None) -> None:
+        """Answer a cancel: it is refused with this code (a decimal string other than "0").
+
+        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        """
+        if code == "0":
+            raise ValidationError("a refusal's code is not '0': call accept instead")
+        self._answer(id, now, code, message, exchange_ts)
+
+    def forget(self, id: str, now: float) -> None:
+        """Never answer this cancel, as a faulty exchange would.
+
+        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        """
+        now = finite_time(now, self._now)
+        self._check_waits(id)
+        self._now = now
+        del self._in_flight[id]
+
+    def say(self, text: str, now: float) -> None:
+        """Say anything else: a push, a notice, garbage. It answers nothing.
+
+        Raises: LocalProtocolError when the connection is not open, and nothing has changed.
+        """
+        now = finite_time(now, self._now)
+        self._check_open()
+        self._now = now
+        self._transmit(text)
+
+    def close(self, now: float, code: int = 1000, reason: str = "") -> None:
+        """End the connection: what was said before still goes out, then the hangup. Code 1006 asks for no close frame.
+        After the end: harmless.
+        """
+        self._now = finite_time(now, self._now)
+        if self._state is not State.CLOSED:
+            self._end(WhyDropped.ASKED, reason, code)
+
+    # --- the way out ---
+
+    def poll(self, now: float, writable: bool = True) -> ExchangeOutput:
+        """The next thing to do or to know: call it until it gives a `Wait`, after every call.
+
+        With `writable=False`, while a write is under way, it gives everything but a `Transmit`; `Hangup` and `Dropped`
+        come after all that was said.
+        """
+        self._now = finite_time(now, self._now)
+        if self._unwritten and writable:
+            return self._unwritten.popleft()
+        if self._outputs and not (self._unwritten and isinstance(self._outputs[0], Hangup | Dropped)):
+            return self._outputs.popleft()
+        if self._idle_at <= self._lifetime_at and self._idle_at < inf:
+            return Wait(until=self._idle_at, timer=Timer.IDLE)
+        if self._lifetime_at < inf:
+            return Wait(until=self._lifetime_at, timer=Timer.LIFETIME)
+        return Wait(until=None, timer=None)
+
+    # --- inside ---
+
+    def _cancel_requested(self, request: CancelRequest) -> None:
+        limit = self._config.max_in_flight
+        if request.id in self._in_flight:
+            self._transmit(
+                self._codec.encode_reply(request.order, request.id, code=30016, message="the id is in flight"),
+                request.id,
+            )
+        elif limit is not None and len(self._in_flight) >= limit:
+            self._say_error("30006", "request too many")
+        else:
+            self._in_flight[request.id] = request.order
+            self._outputs.append(CancelRequested(id=request.id, order=request.order))
+
+    def _answer(self, id: str, now: float, code: str, message: str, exchange_ts: int | None) -> None:
+        now = finite_time(now, self._now)
+        self._check_open()
+        if not (code.isascii() and code.isdigit()):
+            raise ValidationError(f"code must be a decimal string; got {shown(code)}")
+        self._check_waits(id)
+        self._now = now
+        order = self._in_flight.pop(id)
+        self._transmit(
+            self._codec.encode_reply(order, id, code=int(code), message=message, exchange_ts=exchange_ts), id
+        )
+
+    def _check_open(self) -> None:
+        if self._state is State.NEW or self._state is State.CLOSED:
+            raise LocalProtocolError(f"the connection is {self._state.value}: nothing can be said on it")
+
+    def _check_waits(self, id: str) -> None:
+        if id not in self._in_flight:
+            raise LocalProtocolError(f"no cancel with the id {shown(id)} waits for an answer")
+
+    def _check_login_due(self, now: float) -> float:
+        now = finite_time(now, self._now)
+        self._check_open()
+        if not self._login_due:
+            raise LocalProtocolError("no login waits for an answer")
+        return now
+
+    def _say_not_logged_in(self) -> None:
+        self._say_error("30004", "User not logged in/User must be logged in")
+
+    def _say_error(self, code: str, message: str, arg: object = None) -> None:
+        self._transmit(self._codec.encode_event("error", int(code), message, arg=arg))
+
+    def _transmit(self, text: str, id: str | None = None) -> None:
+        self._unwritten.append(Transmit(text=text, id=id))
+
+    def _end(self, why: WhyDropped, detail: str, code: int = 1000) -> None:
+        self._state = State.CLOSED
+        self._login_due = False
+        self._in_flight.clear()
+        self._idle_at = self._lifetime_at = inf
+        if why is WhyDropped.CLIENT_LEFT:
+            self._unwritten.clear()
+        else:
+            self._outputs.append(Hangup(code=code, reason=detail or why.value))
+        self._outputs.append(Dropped(why=why, detail=detail))

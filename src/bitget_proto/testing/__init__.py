@@ -1,0 +1,48 @@
+"""What it takes to test code that cancels orders: virtual time, a scripted exchange, and a connection that watches its driver.
+
+Nothing here needs a test framework, a socket or a clock. Begin with `Pair`:
+
+    pair = Pair(exchange=ScriptedExchange([CancelOrder("BTCUSDT", order_id="1")]))
+    pair.open()
+    id = pair.cancel(CancelOrder("BTCUSDT", order_id="1"))
+    pair.outcomes[id]
+"""
+
+from .._exchange import (
+    ABORT,
+    CancelRequested,
+    Dropped,
+    ExchangeConfig,
+    ExchangeConnection,
+    ExchangeOutput,
+    LoginRequested,
+    OtherRequested,
+    WhyDropped,
+)
+from ._clock import VirtualClock
+from ._pair import Latency, Pair
+from ._scripted import Act, Fault, ScriptedExchange, ScriptedLink, ScriptedOutput
+from ._strict import DriverError, Rule, StrictConnection
+
+__all__ = [
+    "ABORT",
+    "Act",
+    "CancelRequested",
+    "DriverError",
+    "Dropped",
+    "ExchangeConfig",
+    "ExchangeConnection",
+    "ExchangeOutput",
+    "Fault",
+    "Latency",
+    "LoginRequested",
+    "OtherRequested",
+    "Pair",
+    "Rule",
+    "ScriptedExchange",
+    "ScriptedLink",
+    "ScriptedOutput",
+    "StrictConnection",
+    "VirtualClock",
+    "WhyDropped",
+]

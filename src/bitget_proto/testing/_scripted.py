@@ -1,0 +1,395 @@
+"""An exchange with a book of orders that does what a test tells it, faults included. It stands on `ExchangeConnection`.
+
+Rules of this file
+- Without a fault it is the exchange of the page: it acts once, answers once, and says what is true of its book.
+- A fault is asked for by name and befalls one request. Nothing is random.
+- Everything that it did to the book stands in `log`, so that a test can hold outcomes against what really happened.
+
+It does not know sockets or any clock; the wall clock is `epoch` plus the `now` that it is told.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+from .._codec import Codec
+from .._credentials import Credentials, SignedLogin, sign_login
+from .._events import Hangup, Transmit, Wait
+from .._exchange import (
+    ABORT,
+    CancelRequested,
+    Dropped,
+    ExchangeConfig,
+    ExchangeConnection,
+    LoginRequested,
+    OtherRequested,
+)
+from .._orders import CancelOrder, InstType
+from .._pace import Pace
+from .._states import State
+from .._timers import Timer, finite_time
+
+SAME_ORDER_INTERVAL = 1.0
+"""Seconds between two cancels of the same order: "The same order may be cancelled once a second" is what 45129 says."""
+
+STAMP_VALID = 30.0
+"""Seconds for which a login is valid after its stamp, and by which a stamp may be ahead."""
+
+_REMEMBERED = 10_000
+"""How many orders' last cancels are remembered."""
+
+_GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please reconnect."
+
+
+class Fault(Enum):
+    """What goes wrong with one request. Unless it says otherwise the exchange acts on the request all the same."""
+
+    LATE = "late"
+    """The answer comes `ScriptedExchange.late_by` seconds late."""
+
+    DUPLICATE = "duplicate"
+    """The answer comes twice."""
+
+    SILENT = "silent"
+    """No answer ever comes."""
+
+    GARBAGE = "garbage"
+    """Something that is no JSON comes instead of the answer."""
+
+    WRONG_TYPES = "wrong types"
+    """The answer comes with a number for its id and `true` for its code."""
+
+    UNKNOWN_ID = "unknown id"
+    """The answer comes under an id that nobody asked under."""
+
+    NO_ARG = "no arg"
+    """An error that names no request (30016) comes instead of the answer."""
+
+    UNSURE = "unsure"
+    """The answer is a code (40010) which says that the outcome is unknown."""
+
+    DROP_BEFORE = "drop before"
+    """The connection drops before the exchange acts: it never does."""
+
+    DROP_AFTER = "drop after"
+    """The connection drops after the exchange has acted, before it answers."""
+
+    GOING_AWAY = "going away"
+    """The notice 30033 comes first, then the answer; `ScriptedExchange.grace` seconds later the connection drops."""
+
+    THROTTLE = "throttle"
+    """The exchange does not act: 30006 comes, which names no request."""
+
+
+_KEPT_BACK = frozenset({
+    Fault.LATE, Fault.SILENT, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.UNKNOWN_ID, Fault.NO_ARG,
+})  # fmt: skip
+"""The faults with which the proper answer is not given, or not in time."""
+
+
+@attrs.frozen(kw_only=True)
+class Act:
+    """What the exchange did with one cancel that it received."""
+
+    at: float
+    id: str
+    order: CancelOrder
+    cancelled: bool
+    """Whether the order was live and is now cancelled, by this very request."""
+
+    code: str
+    """What the true answer was, whether or not a fault kept it back."""
+
+    fault: Fault | None = None
+
+
+ScriptedOutput: TypeAlias = Transmit | Hangup | Dropped | Wait
+"""What `ScriptedLink.poll` gives."""
+
+_Key: TypeAlias = tuple[InstType, str, str, str]
+
+
+class ScriptedExchange:
+    """An exchange for tests: a book of live orders, and faults on request. `link` gives the far end of one WebSocket.
+
+    `orders` are live at the start. With `credentials` a login is checked (key, passphrase, stamp, signature); without,
+    any key is welcome. `epoch` is the wall clock, in seconds since 1970, at the moment that the caller calls 0.
+    `refusals` are order ids and the codes with which their cancels are refused. `cancels_per_second` is the allowance of
+    the account over all links ("Rate limit will be shared with Rest API"); None switches it off.
+    """
+
+    def __init__(
+        self,
+        orders: Iterable[CancelOrder] = (),
+        *,
+        credentials: Credentials | None = None,
+        epoch: float = 1_763_958_366.0,
+        config: ExchangeConfig | None = None,
+        codec: Codec | None = None,
+        refusals: Mapping[str, str] | None = None,
+        cancels_per_second: int | None = 10,
+        late_by: float = 15.0,
+        grace: float = 60.0,
+    ) -> None:
+        self.config = ExchangeConfig() if config is None else config
+        self.codec = Codec() if codec is None else codec
+        self.credentials = credentials
+        self.epoch = epoch
+        self.refusals = dict(refusals or {})
+        self.late_by = late_by
+        self.grace = grace
+        self.log: list[Act] = []
+        """What became of each cancel that was received, in the order received."""
+
+        self._live: dict[_Key, CancelOrder] = {}
+        self._faults: deque[Fault | None] = deque()
+        self._login_faults: deque[Fault | None] = deque()
+        self._last_cancel: OrderedDict[_Key, float] = OrderedDict()
+        self._allowance = Pace(cancels_per_second)
+        for order in orders:
+            self.place(order)
+
+    @property
+    def live(self) -> tuple[CancelOrder, ...]:
+        """The orders that are live, in the order they were placed."""
+        return tuple({id(order): order for order in self._live.values()}.values())
+
+    def place(self, order: CancelOrder) -> None:
+        """Put a live order into the book, under each of its ids."""
+        for key in _keys(order):
+            self._live[key] = order
+
+    def inject(self, *faults: Fault | None) -> None:
+        """Let these befall the coming cancels, one each, in the order they arrive; None leaves one alone."""
+        self._faults.extend(faults)
+
+    def inject_login(self, *faults: Fault | None) -> None:
+        """Let these befall the coming logins, one each."""
+        self._login_faults.extend(faults)
+
+    def link(self) -> ScriptedLink:
+        """The exchange's end of a new WebSocket."""
+        return ScriptedLink(self)
+
+    # --- for the links ---
+
+    def next_fault(self, *, login: bool = False) -> Fault | None:
+        """The fault that befalls the request that has just arrived."""
+        faults = self._login_faults if login else self._faults
+        return faults.popleft() if faults else None
+
+    def wall_clock(self, now: float) -> float:
+        """Seconds since 1970."""
+        return self.epoch + now
+
+    def why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
+        """The code and the words with which a login is refused; None when it is right."""
+        credentials = self.credentials
+        if credentials is None:
+            return None
+        if login.api_key != credentials.api_key:
+            return "30011", "Invalid ACCESS_KEY"
+        if login.passphrase != credentials.passphrase:
+            return "30012", "Invalid ACCESS_PASSPHRASE"
+        if not (login.timestamp.isascii() and login.timestamp.isdigit() and len(login.timestamp) <= 11):
+            return "30013", "Invalid ACCESS_TIMESTAMP"
+        stamp = int(login.timestamp)
+        if abs(self.wall_clock(now) - stamp) > STAMP_VALID:
+            return "30014", "Timestamp expired"
+        if login != sign_login(credentials, stamp):
+            return "30015", "Invalid sign"
+        return None
+
+    def act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str]:
+        """Do what the cancel asks, as far as the book allows; the code and the words of the true answer."""
+        code, message = self._verdict(order, now)
+        if code == "0":
+            # "If both are present, orderId prevails" (Cancel Order Channel).
+            for key in _keys(self._live[_key(order)]):
+                self._live.pop(key, None)
+        self.log.append(Act(at=now, id=id, order=order, cancelled=code == "0", code=code, fault=fault))
+        return code, message
+
+    def _verdict(self, order: CancelOrder, now: float) -> tuple[str, str]:
+        key = _key(order)
+        last = self._last_cancel.pop(key, None)
+        self._last_cancel[key] = now
+        if len(self._last_cancel) > _REMEMBERED:
+            self._last_cancel.popitem(last=False)
+        if self._allowance.opens(now) > now:
+            return "429", "Too Many Requests"
+        self._allowance.take(now)
+        if last is not None and now < last + SAME_ORDER_INTERVAL:
+            return "45129", "The cancel order frequency of the same orderId cannot exceed 1 time per second"
+        if key[3] in self.refusals:
+            return self.refusals[key[3]], "refused as scripted"
+        if key not in self._live:
+            return "43001", "The order does not exist"
+        return "0", "Success"
+
+
+class ScriptedLink:
+    """The far end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`."""
+
+    def __init__(self, exchange: ScriptedExchange) -> None:
+        self.exchange = exchange
+        self.connection = ExchangeConnection(exchange.config, exchange.codec)
+        self._later: list[tuple[float, int, str | Hangup]] = []
+        """What is said, or whether it is hung up, at a later time."""
+        self._count = 0
+        self._now = 0.0
+
+    def __repr__(self) -> str:
+        return f"<ScriptedLink {self.state.value}>"
+
+    @property
+    def state(self) -> State:
+        """Where this end of the connection is in its life."""
+        return self.connection.state
+
+    def opened(self, now: float) -> None:
+        """The client has connected."""
+        self.connection.opened(now)
+
+    def receive(self, message: str | bytes, now: float) -> None:
+        """The client said this."""
+        self.connection.receive(message, now)
+
+    def lost(self, now: float, reason: str = "") -> None:
+        """The transport has ended."""
+        self._later.clear()
+        self.connection.lost(now, reason)
+
+    def close(self, now: float, code: int = 1000, reason: str = "") -> None:
+        """Hang up; code 1006 drops the transport without a close frame."""
+        self._later.clear()
+        self.connection.close(now, code, reason)
+
+    def say(self, text: str, now: float) -> None:
+        """Say anything: a push, a notice, garbage."""
+        self.connection.say(text, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed: what was put off until now happens."""
+        self.connection.handle_timeout(now)
+        while self._later and self._later[0][0] <= now:
+            what = heapq.heappop(self._later)[2]
+            if self.state is State.CLOSED:
+                continue
+            if isinstance(what, Hangup):
+                self.connection.close(now, what.code, what.reason)
+            else:
+                self.connection.say(what, now)
+
+    def poll(self, now: float, writable: bool = True) -> ScriptedOutput:
+        """The next thing to do: call it until it gives a `Wait`, after every call."""
+        self._now = now = finite_time(now, self._now)
+        while True:
+            output = self.connection.poll(now, writable)
+            if isinstance(output, LoginRequested):
+                self._login(output.login, now)
+            elif isinstance(output, CancelRequested):
+                self._cancel(output.id, output.order, now)
+            elif isinstance(output, OtherRequested):
+                # The page of no other channel is modelled: to subscribe here is an illegal request.
+                self._say_error("30001", f"no channel is served for the op {output.op}", now)
+            elif isinstance(output, Wait) and self._later and self.state is not State.CLOSED:
+                at = self._later[0][0]
+                return output if output.until is not None and output.until <= at else Wait(until=at, timer=Timer.SCRIPT)
+            else:
+                return output
+
+    # --- what it does ---
+
+    def _login(self, login: SignedLogin, now: float) -> None:
+        fault = self.exchange.next_fault(login=True)
+        if self.state is State.CLOSED or fault is Fault.SILENT:
+            return
+        if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
+            self.close(now, ABORT, fault.value)
+            return
+        if fault is Fault.GOING_AWAY:
+            self._go_away(now)
+        elif fault is Fault.THROTTLE:
+            self._say_error("30006", "request too many", now)
+        elif fault is Fault.GARBAGE:
+            self.say("<html>", now)
+        refusal = self.exchange.why_not(login, now)
+        if refusal is None:
+            self.connection.accept_login(now)
+        else:
+            self.connection.refuse_login(*refusal, now)
+
+    def _cancel(self, id: str, order: CancelOrder, now: float) -> None:
+        fault = self.exchange.next_fault()
+        if self.state is State.CLOSED:
+            return
+        if fault is Fault.DROP_BEFORE:
+            self.close(now, ABORT, fault.value)
+            return
+        if fault is Fault.THROTTLE:
+            self.connection.forget(id, now)
+            self._say_error("30006", "request too many", now)
+            return
+        code, message = self.exchange.act(id, order, now, fault)
+        self._answer(id, order, code, message, now, fault)
+
+    def _answer(self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None) -> None:
+        exchange_ts = int(self.exchange.wall_clock(now) * 1000)
+        encode = self.exchange.codec.encode_reply
+        if fault is Fault.UNSURE:
+            code, message = "40010", "Request timed out"
+        if fault in _KEPT_BACK:
+            self.connection.forget(id, now)
+        answer = encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
+        match fault:
+            case Fault.SILENT:
+                pass
+            case Fault.LATE:
+                self._put_off(now + self.exchange.late_by, answer)
+            case Fault.GARBAGE:
+                self.say("\x00\x1b[2Jnot json", now)
+            case Fault.WRONG_TYPES:
+                self.say(answer.replace(f'"id":"{id}"', '"id":7').replace(f'"code":{code}', '"code":true'), now)
+            case Fault.UNKNOWN_ID:
+                self.say(encode(order, f"{id[:38]}:x", code=int(code), message=message, exchange_ts=exchange_ts), now)
+            case Fault.NO_ARG:
+                self._say_error("30016", "Param error", now)
+            case Fault.DROP_AFTER:
+                self.close(now, ABORT, fault.value)
+            case _:
+                if fault is Fault.GOING_AWAY:
+                    self._go_away(now)
+                if code == "0":
+                    self.connection.accept(id, now, exchange_ts=exchange_ts)
+                else:
+                    self.connection.refuse(id, code, message, now, exchange_ts=exchange_ts)
+                if fault is Fault.DUPLICATE:
+                    self.say(answer, now)
+
+    def _go_away(self, now: float) -> None:
+        self._say_error("30033", _GOING_AWAY, now)
+        self._put_off(now + self.exchange.grace, Hangup(code=ABORT, reason=Fault.GOING_AWAY.value))
+
+    def _say_error(self, code: str, message: str, now: float) -> None:
+        self.say(self.exchange.codec.encode_event("error", int(code), message), now)
+
+    def _put_off(self, at: float, what: str | Hangup) -> None:
+        self._count += 1
+        heapq.heappush(self._later, (at, self._count, what))
+
+
+def _key(order: CancelOrder) -> _Key:
+    """What the exchange looks an order up by: "If both are present, orderId prevails" (Cancel Order Channel)."""
+    return _keys(order)[0]
+
+
+def _keys(order: CancelOrder) -> list[_Key]:
+    ids = (("order", order.order_id), ("client", order.client_oid))
+    return [(order.inst_type, order.inst_id, kind, value) for kind, value in ids if value is not None]

@@ -1,0 +1,211 @@
+"""A `Connection` that watches its driver.
+
+Rules of this file
+- It behaves as a `Connection` does, to the byte; it only ever adds `DriverError`.
+- It reports what it can see from inside. What a driver does with the socket (writing whole and in order, reading while
+  the application is busy) is for a peer to see.
+- It holds the library to its own promise as well: a second outcome, or none by the end, is an AssertionError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Self
+
+from .._codec import Codec
+from .._config import Config
+from .._connection import Connection
+from .._credentials import SignedLogin
+from .._events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, Wait
+from .._orders import CancelOrder
+from .._pace import Budget
+from .._states import State
+
+_SPIN = 100
+"""How often in a row `handle_timeout` may be told one and the same time before the driver counts as spinning."""
+
+_BACKLOG = 1000
+"""How many messages a driver may hand over past a deadline before it must fire timers."""
+
+
+class Rule(Enum):
+    """The rules of the driver contract, each with a sentence for the author of a driver."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    DRAIN = "drain", "After every input or command, drain `poll` until it gives a `Wait`."
+    WRITE = "write", "Write each `Transmit` whole and in order, and hold at most one that is not written."
+    REARM = "re-arm", "`Wait.until` may move either way after any call: arm the timer from the latest one."
+    OVERDUE = (
+        "overdue",
+        "If `now >= until` already, call `handle_timeout` before waiting; a timer passes max(now, until).",
+    )
+    ALTERNATE = "alternate", "Hand over what has arrived before timers fire, but bounded: under load alternate the two."
+    ABANDON = "abandon", "A cancelled waiter gives up the wait, not the request: its outcome still arrives."
+    READ = "read", "The reader never waits for the application."
+    END = "end", "The end of the transport is one `lost`, once, and nothing is handed over after the end."
+    CLOCK = "clock", "`now` comes from one clock that does not run backwards."
+
+
+class DriverError(AssertionError):
+    """A driver broke a rule of the driver contract; `rule` is which."""
+
+    def __init__(self, rule: Rule, what: str) -> None:
+        super().__init__(f"{what}. The rule: {rule.sentence}")
+        self.rule = rule
+
+
+class StrictConnection(Connection):
+    """A `Connection` that raises `DriverError` at the call with which its driver breaks the contract.
+
+    Drive it in tests wherever a `Connection` goes.
+    """
+
+    __slots__ = (
+        "_latest",
+        "_ledger",
+        "_lost",
+        "_overdue_messages",
+        "_polled",
+        "_settled_at_wait",
+        "_spins",
+        "_wait_given",
+    )
+
+    def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
+        super().__init__(config, codec, budget)
+        self._latest: float | None = None
+        self._ledger: set[str] = set()
+        """The cancels that were taken and whose outcome has not come out."""
+        self._settled_at_wait = True
+        """Whether the last drain ended in a `Wait` and nothing has happened since."""
+        self._polled = True
+        """Whether `poll` was called since the last input or command."""
+        self._lost = False
+        self._wait_given = Wait(until=None, timer=None)
+        self._spins = 0
+        self._overdue_messages = 0
+
+    # --- the world happened ---
+
+    def opened(self, now: float, *, login: SignedLogin) -> None:
+        """As `Connection.opened`; raises DriverError when the connection has ended before."""
+        self._input("opened", now)
+        if self.state is State.CLOSED:
+            raise DriverError(Rule.END, "opened was called on a connection that has ended: give up the dial instead")
+        super().opened(now, login=login)
+        self._owe_drain()
+
+    def receive(self, message: str | bytes, now: float) -> None:
+        """As `Connection.receive`; raises DriverError before `opened`, after the end, and when timers starve."""
+        self._input("receive", now)
+        if self.state is State.NEW:
+            raise DriverError(Rule.END, "receive was called before opened")
+        if self.state is State.CLOSED:
+            raise DriverError(Rule.END, "receive was called after the end")
+        until = self._wait_given.until
+        self._overdue_messages = self._overdue_messages + 1 if until is not None and now >= until else 0
+        if self._overdue_messages > _BACKLOG:
+            raise DriverError(
+                Rule.ALTERNATE, f"{_BACKLOG} messages were handed over past a deadline, and no timer fired"
+            )
+        super().receive(message, now)
+        self._owe_drain()
+
+    def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+        """As `Connection.lost`; raises DriverError the second time, and for more than one unwritten frame."""
+        self._input("lost", now)
+        if self._lost:
+            raise DriverError(Rule.END, "lost was called a second time")
+        unsent = (unsent,) if isinstance(unsent, str) else tuple(unsent)
+        if len(unsent) > 1:
+            raise DriverError(Rule.WRITE, f"lost was told of {len(unsent)} frames that never left: one at most is held")
+        self._lost = True
+        super().lost(now, reason, unsent)
+        self._owe_drain()
+
+    def handle_timeout(self, now: float) -> None:
+        """As `Connection.handle_timeout`; raises DriverError when it is told one time over and over."""
+        before = self._latest
+        self._input("handle_timeout", now)
+        self._spins = self._spins + 1 if before == now else 0
+        if self._spins > _SPIN:
+            raise DriverError(
+                Rule.OVERDUE,
+                f"handle_timeout was told the time {now} {self._spins} times: a timer passes max(now, until)",
+            )
+        self._overdue_messages = 0
+        super().handle_timeout(now)
+        self._owe_drain()
+
+    # --- you want something ---
+
+    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+        """As `Connection.cancel`; raises DriverError when the call before was not drained."""
+        self._command("cancel", now)
+        taken = super().cancel(order, now, id, timeout)
+        self._ledger.add(taken)
+        self._owe_drain()
+        return taken
+
+    def send(self, text: str, now: float) -> None:
+        """As `Connection.send`; raises DriverError when the call before was not drained."""
+        self._command("send", now)
+        super().send(text, now)
+        self._owe_drain()
+
+    def close(self, now: float) -> None:
+        """As `Connection.close`; raises DriverError when the call before was not drained."""
+        self._command("close", now)
+        super().close(now)
+        self._owe_drain()
+
+    # --- the way out ---
+
+    def poll(self, now: float, writable: bool = True) -> Output:
+        """As `Connection.poll`; raises DriverError for a clock that runs backwards."""
+        self._tick("poll", now)
+        output = super().poll(now, writable)
+        self._polled = True
+        if isinstance(output, Wait):
+            self._settled_at_wait = True
+            self._wait_given = output
+        elif isinstance(output, Transmit):
+            assert writable, "a Transmit was given to a driver that cannot write"
+        elif isinstance(output, Accepted | Rejected | Unresolved):
+            assert output.id in self._ledger, f"a second outcome, or one for a cancel that was never taken: {output!r}"
+            self._ledger.remove(output.id)
+        elif isinstance(output, Closed):
+            assert not self._ledger, f"closed without an outcome for {sorted(self._ledger)}"
+        return output
+
+    # --- the rules ---
+
+    def _tick(self, call: str, now: float) -> None:
+        if self._latest is not None and now < self._latest:
+            raise DriverError(Rule.CLOCK, f"{call} was told the time {now} after {self._latest}")
+        self._latest = now
+
+    def _input(self, call: str, now: float) -> None:
+        self._tick(call, now)
+        if not self._settled_at_wait:
+            raise DriverError(Rule.DRAIN, f"{call} was called before the drain had ended in a Wait")
+        if call != "handle_timeout":
+            self._spins = 0
+
+    def _command(self, call: str, now: float) -> None:
+        # A command may come from within a drain, where an application answers an event: the drain goes on after it.
+        self._tick(call, now)
+        if not self._polled:
+            raise DriverError(Rule.DRAIN, f"{call} was called, and the call before it was not drained")
+        self._spins = 0
+
+    def _owe_drain(self) -> None:
+        self._settled_at_wait = self._polled = False
