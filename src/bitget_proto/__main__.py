@@ -1,0 +1,247 @@
+"""`python -m bitget_proto`: look at frames and codes from a shell, with nothing but the standard library.
+
+Rules of this file
+- It reads, explains and prints. It opens no connection, and there is no credential to give it.
+- It ends as a Unix command does: 0 when all went well, 1 when some frames were malformed, 2 when it could not do what
+  was asked, with one line on standard error that says why and never a traceback.
+- What a peer wrote goes to the screen through `_explain`, which escapes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, NoReturn, TextIO
+
+from ._codec import Codec, _code
+from ._engines import Engine, fastest
+from ._errors import ValidationError
+from ._explain import code_table, encodable, explain, explain_code, printable, quoted, read
+from ._messages import Malformed
+from ._orders import CancelOrder, InstType
+from ._states import diagram
+from ._version import __version__
+
+_MALFORMED, _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
+"""Exit codes; the last two are those of a command that SIGINT or SIGPIPE ended."""
+
+_LINE = 65536
+"""Bytes of a frame that are read, as by `Config.max_message`."""
+
+_EXAMPLES = """\
+examples:
+  python -m bitget_proto encode --inst-id BTCUSDT --order-id 1376695893517410304
+  python -m bitget_proto decode frames.txt
+  python -m bitget_proto explain 43001 30033
+  python -m bitget_proto diagram
+"""
+
+_ENCODE_EXAMPLES = """\
+examples:
+  python -m bitget_proto encode --inst-id BTCUSDT --order-id 1376695893517410304
+  python -m bitget_proto encode --inst-id ETHUSDT --client-oid mine-7 --inst-type USDT-FUTURES --id 42
+
+A value that begins with a dash is written behind an equals sign: --client-oid=-7
+"""
+
+_DECODE_EXAMPLES = """\
+examples:
+  python -m bitget_proto decode frames.txt
+  python -m bitget_proto decode --json < frames.txt
+  echo '{"event":"error","code":30004,"msg":""}' | python -m bitget_proto decode
+
+Exit code: 0 when all frames were readable, 1 when some were malformed, 2 when the file was not readable.
+The secrets of a login are never shown.
+"""
+
+_EXPLAIN_EXAMPLES = """\
+examples:
+  python -m bitget_proto explain              the whole table
+  python -m bitget_proto explain 43001 30033  these two
+"""
+
+
+class _Failure(Exception):
+    """What was asked cannot be done; the message is the one line that says why."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, with the arguments of the process by default; returns its exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed the help, or what is wrong
+        return stop.code if isinstance(stop.code, int) else _FAILED
+    try:
+        code = _run(arguments)
+        _out().flush()
+    except _Failure as failure:
+        return _fail(str(failure))
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _silence()
+        return _PIPE_CLOSED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except OSError as error:
+        _silence()
+        return _fail(f"cannot write the output: {error.strerror}")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="python -m bitget_proto",
+        description="Look at frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
+        epilog=_EXAMPLES,
+        formatter_class=plain,
+    )
+    parser.add_argument("--version", action="version", version=f"bitget-proto {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    encode = commands.add_parser(
+        "encode", help="print the frame that cancels an order", epilog=_ENCODE_EXAMPLES, formatter_class=plain
+    )
+    encode.add_argument("--inst-id", required=True, help="the instrument, for example BTCUSDT")
+    encode.add_argument("--order-id", help="the exchange's id of the order; it prevails when both ids are given")
+    encode.add_argument("--client-oid", help="your own id of the order; at least one of the two is needed")
+    product_lines = [member.value for member in InstType]
+    encode.add_argument("--inst-type", choices=product_lines, default="SPOT", help="the product line (default: SPOT)")
+    encode.add_argument("--id", default="1", help="the id under which the exchange answers (default: 1)")
+
+    decode = commands.add_parser(
+        "decode", help="explain frames, one a line", epilog=_DECODE_EXAMPLES, formatter_class=plain
+    )
+    decode.add_argument("file", nargs="?", default="-", metavar="FILE", help="default, and for -: standard input")
+    engines = [*(member.value for member in Engine), "fastest"]
+    decode.add_argument("--engine", choices=engines, default="stdlib", help="what reads the JSON (default: stdlib)")
+    decode.add_argument("--json", action="store_true", help="print JSON lines for programs")
+
+    codes = commands.add_parser(
+        "explain", help="say what codes mean to a cancel", epilog=_EXPLAIN_EXAMPLES, formatter_class=plain
+    )
+    codes.add_argument("codes", nargs="*", metavar="CODE", help="default: the whole table")
+
+    commands.add_parser("diagram", help="print the states of a connection as a Mermaid diagram")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "encode":
+        return _write([_encode(arguments)])
+    if arguments.command == "decode":
+        return _decode(arguments.file, arguments.engine, as_json=arguments.json)
+    if arguments.command == "explain":
+        return _write([explain_code(_checked(code)) for code in arguments.codes] or code_table())
+    return _write([diagram()])
+
+
+# --- the commands ---
+
+
+def _encode(arguments: argparse.Namespace) -> str:
+    if arguments.order_id is None and arguments.client_oid is None:
+        raise _Failure("encode needs --order-id (the exchange's id) or --client-oid (yours), or both")
+    try:
+        order = CancelOrder(arguments.inst_id, arguments.order_id, arguments.client_oid, InstType(arguments.inst_type))
+        return Codec().encode_cancel(order, arguments.id) + "\n"
+    except ValidationError as error:
+        raise _Failure(str(error)) from None
+
+
+def _decode(file: str, engine: str, *, as_json: bool) -> int:
+    try:
+        codec = Codec(fastest() if engine == "fastest" else Engine(engine))
+    except ImportError as error:
+        raise _Failure(str(error)) from None
+    code = 0
+    with _reading(file) as stream:
+        for number, frame in _frames(file, stream):
+            message = read(codec, frame)
+            if isinstance(message, Malformed):
+                code = _MALFORMED
+            explained = explain(message, frame)
+            _write([explained.as_json(number) if as_json else explained.lines(number)])
+    return code
+
+
+def _checked(code: str) -> str:
+    """A code as it stands in the table; REST writes "00000" for 0."""
+    known = _code(code)
+    if known is None:
+        raise _Failure(f"a code is 1 to 12 digits; got {quoted(code)}")
+    return known
+
+
+# --- files ---
+
+
+@contextmanager
+def _reading(file: str) -> Generator[BinaryIO, None, None]:
+    if file == "-":
+        if sys.stdin is None:
+            raise _Failure("cannot read standard input: it is closed")
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(file, "rb")  # noqa: SIM115 - only what opening raises is the file's fault
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from None
+    with stream:
+        yield stream
+
+
+def _frames(file: str, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers. Of one that is too long only so much is kept as shows that."""
+    number = 0
+    try:
+        while line := stream.readline(_LINE + 3):
+            number += 1
+            rest = line
+            while rest and not rest.endswith(b"\n"):
+                rest = stream.readline(_LINE)
+            if frame := line.rstrip(b"\r\n"):
+                yield number, frame
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: str, error: Exception) -> _Failure:
+    name = "standard input" if file == "-" else quoted(file)
+    return _Failure(f"cannot read {name}: {getattr(error, 'strerror', None) or error}")
+
+
+def _out() -> TextIO:
+    if sys.stdout is None:
+        raise _Failure("cannot write the output: standard output is closed")
+    return sys.stdout
+
+
+def _write(texts: Iterable[str]) -> int:
+    out = _out()
+    for text in texts:
+        out.write(encodable(text, out.encoding))
+    return 0
+
+
+def _fail(why: str) -> int:
+    if sys.stderr is not None:
+        print(encodable(f"python -m bitget_proto: {printable(why)}", sys.stderr.encoding), file=sys.stderr)
+    return _FAILED
+
+
+def _silence() -> None:
+    """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
+    with suppress(OSError):  # an output without a descriptor, as in a test, keeps its buffer to itself
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
