@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 COMMAND = "python tests/bitget_proto/test_docs_states.py"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 
@@ -67,7 +68,7 @@ def test_the_tables_name_every_state_cause_and_timer() -> None:
 def write() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name, part in PARTS.items():
-        text = between_markers(name).sub(lambda _, part=part: part, text)
+        text = between_markers(name).sub(part.replace("\\", r"\\"), text)
     PAGE.write_text(text, encoding="utf-8")
 
 
