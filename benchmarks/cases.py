@@ -49,6 +49,10 @@ class Side:
     size: int | None = None
     """Bytes of the frame that one run writes or reads; None where it does both."""
 
+    @property
+    def title(self) -> str:
+        return f"{self.group}: {self.name}"
+
 
 def sides() -> Iterator[Side]:
     """All of them, floors first in each group. Each call builds connections anew: a side can be run on its own."""

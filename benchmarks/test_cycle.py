@@ -11,6 +11,6 @@ from benchmarks.cases import IN_FLIGHT, Side, cycle
 SIDES = [side for count in IN_FLIGHT for side in cycle(count)]
 
 
-@pytest.mark.parametrize("side", SIDES, ids=[side.name for side in SIDES])
+@pytest.mark.parametrize("side", SIDES, ids=[side.title for side in SIDES])
 def test_a_cancel_lives(measure: Callable[[Side], None], side: Side) -> None:
     measure(side)

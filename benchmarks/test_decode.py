@@ -11,6 +11,6 @@ from benchmarks.cases import ACCEPTED, REFUSED, Side, decode
 SIDES = (*decode("decode accepted", ACCEPTED), *decode("decode refused", REFUSED))
 
 
-@pytest.mark.parametrize("side", SIDES, ids=[side.name for side in SIDES])
+@pytest.mark.parametrize("side", SIDES, ids=[side.title for side in SIDES])
 def test_a_reply_is_read(measure: Callable[[Side], None], side: Side) -> None:
     measure(side)

@@ -11,6 +11,6 @@ from benchmarks.cases import Side, build, encode
 SIDES = (*encode(), *build())
 
 
-@pytest.mark.parametrize("side", SIDES, ids=[side.name for side in SIDES])
+@pytest.mark.parametrize("side", SIDES, ids=[side.title for side in SIDES])
 def test_a_cancel_is_written(measure: Callable[[Side], None], side: Side) -> None:
     measure(side)

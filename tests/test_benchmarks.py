@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
-    command = [sys.executable, "-m", "benchmarks", "--quick", *arguments]
+    command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True)
 
 
@@ -23,7 +23,7 @@ def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Pa
     pytest.importorskip("msgspec")
     pytest.importorskip("orjson")
     file = tmp_path / "results.json"
-    done = run("--json", str(file))
+    done = run("benchmarks", "--quick", "--json", str(file))
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(file.read_text(encoding="utf-8"))
     results = report["results"]
@@ -42,6 +42,13 @@ def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Pa
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
     pytest.importorskip("msgspec")
     pytest.importorskip("orjson")
-    done = run("nonsense")
+    done = run("benchmarks", "--quick", "nonsense")
     assert done.returncode == 2
     assert "no group has 'nonsense' in its name" in done.stderr
+
+
+def test_pytest_benchmark_takes_the_same_sides() -> None:
+    for needed in ("msgspec", "orjson", "pytest_benchmark"):
+        pytest.importorskip(needed)
+    done = run("pytest", "benchmarks", "--benchmark-disable", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
