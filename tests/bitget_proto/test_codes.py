@@ -1,0 +1,96 @@
+"""The codes of the exchange, and what each class of them means."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitget_proto import CodeClass
+from bitget_proto._codes import CODES, NOTES
+
+TABLE = {
+    CodeClass.ACCEPTED: "0",
+    CodeClass.GONE: "43001 22001 31007 40109 40768 40819 43004 45057 80011 25204",
+    CodeClass.FINISHED: "40769 45031 45055 45134 50062",
+    CodeClass.NOT_CANCELLABLE: "45056 45125 45126 45024 43002 43003",
+    CodeClass.THROTTLED: "429 45129 25004 70228 30006 30007",
+    CodeClass.OUTCOME_UNKNOWN: "40010 40725 45001 40910 25001",
+    CodeClass.RETRY_LATER: "40015 40808 25003 40908",
+    CodeClass.BAD_PARAMETERS: "40017 40019 40020 40034 40402 41101 400172 40304 40305",
+    CodeClass.PERMISSION: "40014 40018 40022 40023 40025 40026 40038 40085 40301",
+    CodeClass.PROTOCOL: "30001 30002 30003 30016",
+    CodeClass.LOGIN: "30004 30005 30011 30012 30013 30014 30015",
+    CodeClass.GOING_AWAY: "30033",
+}
+"""Written down a second time, from the exchange's pages, so that no slip of the pen changes what a code means."""
+
+
+@pytest.mark.parametrize(
+    ("code", "code_class"), [(code, cls) for cls, codes in TABLE.items() for code in codes.split()]
+)
+def test_a_code_means_what_the_exchanges_table_says(code: str, code_class: CodeClass) -> None:
+    assert CodeClass.of(code) is code_class
+
+
+def test_the_table_holds_exactly_the_codes_of_the_exchange() -> None:
+    assert {code_class: " ".join(codes) for code_class, codes in CODES.items()} == TABLE
+
+
+def test_no_code_stands_in_two_classes() -> None:
+    counted = Counter(code for codes in CODES.values() for code in codes)
+    assert set(counted.values()) == {1}
+
+
+def test_every_code_of_the_table_is_spelled_as_codes_are_read() -> None:
+    for codes in CODES.values():
+        for code in codes:
+            assert code.isascii()
+            assert code == str(int(code))
+
+
+@given(st.integers(0, 2**53).map(str).filter(lambda code: all(code not in codes.split() for codes in TABLE.values())))
+def test_a_code_that_is_not_in_the_table_stays_unknown(code: str) -> None:
+    assert CodeClass.of(code) is CodeClass.UNLISTED
+
+
+def test_a_code_that_could_not_be_read_is_unreadable() -> None:
+    assert CodeClass.of(None) is CodeClass.UNREADABLE
+
+
+def test_the_classes_without_codes_are_those_two() -> None:
+    assert set(CodeClass) - set(CODES) == {CodeClass.UNLISTED, CodeClass.UNREADABLE}
+
+
+@pytest.mark.parametrize("code_class", CodeClass)
+def test_every_class_says_what_it_means_in_a_sentence(code_class: CodeClass) -> None:
+    assert code_class.meaning[0].isupper()
+    assert code_class.meaning.endswith(".")
+    assert next(member for member in CodeClass if member.value == code_class.value) is code_class
+    assert pickle.loads(pickle.dumps(code_class)) is code_class
+    assert copy.deepcopy(code_class) is code_class
+
+
+def test_no_two_classes_mean_the_same() -> None:
+    assert len({code_class.meaning for code_class in CodeClass}) == len(CodeClass)
+    assert len({hash(code_class) for code_class in CodeClass}) > 1
+
+
+def test_an_acknowledgement_is_not_said_to_be_a_cancel() -> None:
+    assert "may still fill" in CodeClass.ACCEPTED.meaning
+
+
+def test_every_note_is_about_a_code_of_the_table() -> None:
+    listed = {code for codes in CODES.values() for code in codes}
+    assert set(NOTES) <= listed
+    assert all(note.endswith(".") for note in NOTES.values())
+
+
+@pytest.mark.parametrize("table", [CODES, NOTES])
+def test_the_tables_cannot_be_written_to(table: object) -> None:
+    with pytest.raises(TypeError):
+        table["0"] = ()  # type: ignore[index]  # this is the mistake

@@ -1,0 +1,123 @@
+"""The table of states: what leads where, and the diagram that shows it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from enum import Enum
+
+import pytest
+
+from bitget_proto import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
+
+
+def test_every_state_has_its_row() -> None:
+    assert set(TRANSITIONS) == set(State)
+
+
+def test_the_life_begins_new_and_every_state_can_be_reached() -> None:
+    reached, border = {State.NEW}, [State.NEW]
+    while border:
+        for target in TRANSITIONS[border.pop()].values():
+            if target not in reached:
+                reached.add(target)
+                border.append(target)
+    assert reached == set(State)
+
+
+def test_closed_is_the_only_end_and_it_is_final() -> None:
+    assert [state for state, row in TRANSITIONS.items() if not row] == [State.CLOSED]
+
+
+def test_an_end_leads_to_closed_and_a_step_does_not() -> None:
+    for row in TRANSITIONS.values():
+        for cause, target in row.items():
+            assert (target is State.CLOSED) == isinstance(cause, WhyClosed)
+
+
+def test_no_way_leads_back() -> None:
+    order = list(State)
+    for state, row in TRANSITIONS.items():
+        assert all(order.index(target) > order.index(state) for target in row.values())
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CLOSED])
+def test_any_life_can_be_ended_by_the_caller_and_by_the_transport(state: State) -> None:
+    assert {WhyClosed.ASKED, WhyClosed.LOST} <= set(TRANSITIONS[state])
+
+
+@pytest.mark.parametrize(
+    ("cause", "states"),
+    [
+        (Step.OPENED, {State.NEW}),
+        (Step.LOGGED_IN, {State.AUTHENTICATING}),
+        (Step.CLOSING, {State.READY}),
+        (WhyClosed.LOGIN_REFUSED, {State.AUTHENTICATING}),
+        (WhyClosed.LOGIN_TIMEOUT, {State.AUTHENTICATING}),
+        (WhyClosed.NO_PONG, {State.AUTHENTICATING, State.READY, State.DRAINING}),
+        (WhyClosed.NOT_LOGGED_IN, {State.READY, State.DRAINING}),
+        (WhyClosed.THROWN_OUT, {State.READY, State.DRAINING}),
+        (WhyClosed.ASKED, set(State) - {State.CLOSED}),
+        (WhyClosed.LOST, set(State) - {State.CLOSED}),
+    ],
+)
+def test_a_cause_can_happen_in_these_states_alone(cause: Cause, states: set[State]) -> None:
+    assert {state for state, row in TRANSITIONS.items() if cause in row} == states
+
+
+def test_every_cause_happens_somewhere() -> None:
+    assert {cause for row in TRANSITIONS.values() for cause in row} == {*Step, *WhyClosed}
+
+
+def test_the_reasons_for_an_end_are_those_of_the_contract() -> None:
+    assert [why.value for why in WhyClosed] == [
+        "asked",
+        "lost",
+        "login refused",
+        "login timeout",
+        "no pong",
+        "not logged in",
+        "thrown out",
+    ]
+
+
+def test_the_table_cannot_be_written_to() -> None:
+    with pytest.raises(TypeError):
+        TRANSITIONS[State.CLOSED] = {}  # type: ignore[index]  # this is the mistake
+    with pytest.raises(TypeError):
+        TRANSITIONS[State.CLOSED][Step.OPENED] = State.NEW  # type: ignore[index]  # this is the mistake
+
+
+@pytest.mark.parametrize("kind", [State, Step, WhyClosed])
+def test_every_member_carries_a_sentence(kind: type[State | Step | WhyClosed]) -> None:
+    for member in kind:
+        assert member.sentence[0] in "ABCDEFGHIJKLMNOPQRSTUVWXYZ`"
+        assert member.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("member", [*State, *Step, *WhyClosed])
+def test_a_member_is_found_by_its_word_and_survives_copies(member: Enum) -> None:
+    assert type(member)(member.value) is member
+    assert pickle.loads(pickle.dumps(member)) is member
+    assert copy.deepcopy(member) is member
+    assert {member: 1}[member] == 1
+
+
+def test_the_diagram_shows_every_transition_and_no_other() -> None:
+    text = diagram()
+    first, *lines = text.removesuffix("\n").split("\n")
+    assert first == "stateDiagram-v2"
+    drawn: set[tuple[str, str, str]] = set()
+    ends: list[str] = []
+    for line in lines:
+        arrow = re.fullmatch(r"    (\w+) --> (\w+): (.+)", line)
+        if arrow is None:
+            ends.append(line.strip())
+        else:
+            drawn |= {(arrow[1], cause, arrow[2]) for cause in arrow[3].split("<br>")}
+    assert drawn == {
+        (state.name, cause.value, target.name) for state, row in TRANSITIONS.items() for cause, target in row.items()
+    }
+    assert ends == ["[*] --> NEW", "CLOSED --> [*]"]
+    assert text.endswith("[*]\n")
