@@ -1,0 +1,180 @@
+"""What the tests of `Connection` share: a connection that is ready, one drain, the exchange's frames, the whole state.
+
+Rules of this file
+- The frames are written here by hand, from the exchange's page and from recorded frames: the codec that is tested does not
+  make them.
+- Nothing here reads a clock, and nothing here decides what is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any, TypeVar, cast
+
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    Config,
+    Connection,
+    Event,
+    Outcome,
+    Output,
+    Ready,
+    Rejected,
+    SignedLogin,
+    State,
+    Transmit,
+    Unresolved,
+    Wait,
+)
+from bitget_proto._connection import _OpenCancel as OpenCancel
+from bitget_proto._pace import Pace
+from bitget_proto._timers import Deadlines
+
+LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
+ORDER = CancelOrder("BTCUSDT", order_id="1001")
+OTHER_ORDER = CancelOrder("ETHUSDT", client_oid="mine-2")
+
+LOGGED_IN = '{"event":"login","code":0}'
+PONG = "pong"
+
+_T = TypeVar("_T")
+
+
+def drain(conn: Connection, now: float, *, writable: bool = True) -> tuple[list[Output], Wait]:
+    """Everything that comes out before the `Wait`, and the `Wait`."""
+    outputs: list[Output] = []
+    while True:
+        output = conn.poll(now, writable)
+        if isinstance(output, Wait):
+            return outputs, output
+        outputs.append(output)
+        assert len(outputs) < 100_000, "poll never gives a Wait"
+
+
+def outputs(conn: Connection, now: float, *, writable: bool = True) -> list[Output]:
+    """Everything that comes out before the `Wait`."""
+    return drain(conn, now, writable=writable)[0]
+
+
+def waits(conn: Connection, now: float, *, writable: bool = True) -> Wait:
+    """The `Wait` at the end of a drain of which nothing else is looked at."""
+    return drain(conn, now, writable=writable)[1]
+
+
+def only(kind: type[_T], given: list[Output]) -> list[_T]:
+    """Those of one kind, in order."""
+    return [output for output in given if isinstance(output, kind)]
+
+
+def outcomes(given: list[Output]) -> list[Outcome]:
+    """The outcomes, in order."""
+    return [output for output in given if isinstance(output, Accepted | Rejected | Unresolved)]
+
+
+def events(given: list[Output]) -> list[Event]:
+    """All but the frames, in order."""
+    return [output for output in given if not isinstance(output, Transmit | Wait)]  # type: ignore[misc]
+
+
+def texts(given: list[Output]) -> list[str]:
+    """The texts of the frames, in order."""
+    return [output.text for output in given if isinstance(output, Transmit)]
+
+
+def ready(
+    config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None, settled: bool = True
+) -> Connection:
+    """A connection that is logged in and drained.
+
+    With `settled` a second and more has passed since the login, so that the whole pace is free.
+    """
+    conn = Connection(config=config, budget=budget)
+    conn.opened(now, login=LOGIN)
+    (frame,), _ = drain(conn, now)
+    assert isinstance(frame, Transmit)
+    conn.receive(LOGGED_IN, now)
+    assert outputs(conn, now) == [Ready()]
+    assert conn.state is State.READY
+    if settled:
+        conn.handle_timeout(now + 1.0)
+        assert outputs(conn, now + 1.0) == []
+    return conn
+
+
+def authenticating(config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None) -> Connection:
+    """A connection whose login was handed out and not answered."""
+    conn = Connection(config=config, budget=budget)
+    conn.opened(now, login=LOGIN)
+    assert len(texts(outputs(conn, now))) == 1
+    return conn
+
+
+def draining(config: Config | None = None, now: float = 0.0, *, ids: tuple[str, ...] = ("a",)) -> Connection:
+    """A connection that is closing, with these cancels handed out; `close` was called at `now + 1`."""
+    conn = ready(config, now)
+    for id in ids:
+        conn.cancel(ORDER, now + 1.0, id=id)
+    assert [frame.id for frame in only(Transmit, outputs(conn, now + 1.0))] == list(ids)
+    conn.close(now + 1.0)
+    assert outputs(conn, now + 1.0) == []
+    assert conn.state is State.DRAINING
+    return conn
+
+
+def closed(now: float = 0.0) -> Connection:
+    """A connection that has ended and been drained."""
+    conn = ready(None, now)
+    conn.lost(now + 1.0)
+    drain(conn, now + 1.0)
+    assert conn.state is State.CLOSED
+    return conn
+
+
+def in_state(state: State) -> Connection:
+    """A connection in this state, at most at time 1."""
+    match state:
+        case State.NEW:
+            return Connection()
+        case State.AUTHENTICATING:
+            return authenticating()
+        case State.READY:
+            return ready()
+        case State.DRAINING:
+            return draining()
+        case State.CLOSED:
+            return closed()
+
+
+def reply(id: object, code: object = 0, event: str = "trade", **more: object) -> str:
+    """The answer to a cancel as recorded: `arg` is a list of one object that echoes the id."""
+    echo = {"id": id, "instType": "SPOT", "channel": "cancel-order", "instId": "BTCUSDT", "params": {"orderId": "1001"}}
+    return json.dumps({"event": event, "arg": [echo], "code": code, "msg": "text", "ts": 1763958928351, **more})
+
+
+def refusal(id: object, code: object = 43001) -> str:
+    """The refusal of a cancel as recorded."""
+    return reply(id, code, event="error")
+
+
+def error(code: object, msg: str = "text") -> str:
+    """An error that names no request, as recorded: with no `arg`."""
+    return json.dumps({"event": "error", "code": code, "msg": msg})
+
+
+def snapshot(value: Any) -> Any:
+    """The whole state as plain data that can be compared, private parts included; codec and configuration as they are."""
+    for looked_into in _LOOKED_INTO:
+        if isinstance(value, looked_into):
+            names = [name for name in looked_into.__slots__ if name[:2] != "__"]
+            return (looked_into.__name__, [(name, snapshot(getattr(value, name))) for name in names])
+    if isinstance(value, dict):
+        return [snapshot(item) for item in cast("Any", value).items()]
+    if isinstance(value, deque | list | tuple):
+        return [snapshot(item) for item in cast("Any", value)]
+    return value
+
+
+_LOOKED_INTO: tuple[Any, ...] = (Connection, Budget, Pace, Deadlines, OpenCancel)
