@@ -1,0 +1,117 @@
+"""Which engines there are, and what happens when one is not installed."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+import pytest
+
+from bitget_proto import Codec, Engine, Malformed, TradeReply, fastest
+from bitget_proto._engines import Entry, Frame, WrongShape, WrongType, plain_loads, reader
+
+FRAME = '{"event":"trade","arg":[{"id":"1","more":2}],"code":0,"msg":"Success","ts":5,"more":{}}'
+READ = Frame("trade", [Entry("1")], 0, "Success", 5)
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Take engines away with `setitem(sys.modules, name, None)`: importing such a one raises ImportError."""
+    return monkeypatch
+
+
+def test_an_engine_is_named_like_the_extra_that_installs_it() -> None:
+    assert [engine.value for engine in Engine] == ["stdlib", "msgspec", "orjson"]
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_every_engine_reads_a_frame_alike(engine: Engine) -> None:
+    read = reader(engine)
+    assert read.fast(FRAME) == READ
+    assert read.plain(FRAME) == READ
+
+
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[]", WrongShape),
+        ("1", WrongShape),
+        ("null", WrongShape),
+        ('{"event":1}', WrongType),
+        ('{"event":[]}', WrongType),
+        ('{"arg":1}', WrongType),
+        ('{"arg":"1"}', WrongType),
+        ('{"arg":[1]}', WrongType),
+        ('{"arg":[null]}', WrongType),
+        ('{"arg":[[]]}', WrongType),
+        ("{", ValueError),
+        ("", ValueError),
+        ('{"x":NaN}', ValueError),
+        ('{"x":Infinity}', ValueError),
+        ('{"x":-Infinity}', ValueError),
+    ],
+)
+def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
+    engine: Engine, text: str, error: type[ValueError]
+) -> None:
+    read = reader(engine)
+    with pytest.raises((*read.refusals, ValueError)):
+        read.fast(text)
+    with pytest.raises(error) as refused:
+        read.plain(text)
+    assert isinstance(refused.value, WrongShape | WrongType) == (error is not ValueError)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
+    assert reader(engine).fast("{}") == Frame(None, None, None, None, None)
+    assert reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5}}') == Frame(None, Entry(5), "5", 5, "5")
+    assert reader(engine).fast('{"event":null,"arg":null}') == Frame()
+
+
+def test_plain_data_is_read_as_it_stands() -> None:
+    assert plain_loads()('{"a":[1,"1",null,true,1.5]}') == {"a": [1, "1", None, True, 1.5]}
+
+
+def test_the_fastest_is_msgspec_then_orjson_then_the_standard_library(without: pytest.MonkeyPatch) -> None:
+    assert fastest() is Engine.MSGSPEC
+    without.setitem(sys.modules, "msgspec", None)
+    assert fastest() is Engine.ORJSON
+    without.setitem(sys.modules, "orjson", None)
+    assert fastest() is Engine.STDLIB
+
+
+@pytest.mark.parametrize("engine", [Engine.MSGSPEC, Engine.ORJSON])
+def test_an_engine_that_is_not_installed_names_the_command_that_installs_it(
+    engine: Engine, without: pytest.MonkeyPatch
+) -> None:
+    without.setitem(sys.modules, engine.value, None)
+    with pytest.raises(ImportError) as refused:
+        Codec(engine)
+    assert str(refused.value) == (
+        f"the engine {engine.value} is not installed: pip install 'bitget-proto[{engine.value}]', or choose Engine.STDLIB"
+    )
+
+
+def test_the_standard_library_is_the_default_and_needs_nothing_else(without: pytest.MonkeyPatch) -> None:
+    for engine in (Engine.MSGSPEC, Engine.ORJSON):
+        without.setitem(sys.modules, engine.value, None)
+    codec = Codec()
+    assert codec.engine is Engine.STDLIB
+    assert repr(codec) == "Codec(Engine.STDLIB)"
+    assert isinstance(codec.decode(FRAME), TradeReply)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_the_first_live_frame_imports_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec(engine)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an import on the way of a live frame")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(builtins, "__import__", refuse)
+        read, refused = codec.decode(FRAME), codec.decode("[")
+    assert isinstance(read, TradeReply)
+    assert isinstance(refused, Malformed)
