@@ -200,7 +200,7 @@ class Connection:
             if frame.id is not None:
                 self._reply(frame.id, frame, message)
             elif frame.names_request:
-                self._unrecognised(message, WhyUnrecognised.SEVERAL)
+                self._unrecognised(message, WhyUnrecognised.NO_SINGLE_ID)
             elif isinstance(frame, ErrorReply):
                 self._error(frame)
             else:

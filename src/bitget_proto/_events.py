@@ -50,8 +50,8 @@ class WhyUnrecognised(Enum):
     NEVER_SENT = "never sent"
     """It answers a cancel, or a login, that was never handed out, so that it cannot be the answer."""
 
-    SEVERAL = "several"
-    """It carries no single id that is a string: several answers in one, or an id of another type."""
+    NO_SINGLE_ID = "no single id"
+    """It names a request, but not by one id that is a string: several answers in one, or an id of another type."""
 
     NO_ID = "no id"
     """It is the answer to a trade request and does not say to which."""

@@ -136,7 +136,7 @@ class ExchangeConnection:
         self._config = ExchangeConfig() if config is None else config
         self._codec = Codec() if codec is None else codec
         self._state = State.NEW
-        self._now = -inf
+        self._now: float = -inf
         self._pace = Pace(self._config.messages_per_second)
         self._login_due = False
         self._in_flight: dict[str, CancelOrder] = {}

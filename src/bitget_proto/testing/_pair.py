@@ -36,7 +36,8 @@ class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 
     `open` connects them, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes
-    among it by id in `outcomes`. `drop` cuts the network, `stall` keeps the client from writing.
+    among it by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
+    the client from writing.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Pair:
         self._exchange_wait: float | None = None
         self._unwritten: Transmit | None = None
         self._stalled = False
+        self._frozen = False
         self._connected = False
         self._hangups: dict[bool, float] = {}
         """When the close of one end (True: of the client's) reaches the other."""
@@ -138,6 +140,15 @@ class Pair:
         self._drain_client()
         self.settle()
 
+    def freeze(self) -> None:
+        """From now on nothing arrives, in either direction, and nobody is told: a route that has died."""
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """What was held up arrives, and what is said from now on; then what happens at once."""
+        self._frozen = False
+        self.settle()
+
     def settle(self) -> None:
         """Let everything happen that is due now, without letting time pass."""
         self._run_to(self.clock.now)
@@ -159,14 +170,8 @@ class Pair:
 
     def next_due(self) -> float:
         """When something happens next, as far as is known now; infinity when nothing does by itself."""
-        times = [
-            self._client_wait,
-            self._exchange_wait,
-            self._to_client[0][0] if self._to_client else None,
-            self._to_exchange[0][0] if self._to_exchange else None,
-            *self._hangups.values(),
-        ]
-        return min((at for at in times if at is not None), default=inf)
+        timers = (at for at in (self._client_wait, self._exchange_wait) if at is not None)
+        return min(min(timers, default=inf), self._next_arrival())
 
     # --- the driver ---
 
@@ -180,10 +185,19 @@ class Pair:
             self._step()
         raise AssertionError(f"{_TOO_LONG} steps and no rest: {self!r}")
 
+    def _next_arrival(self) -> float:
+        if self._frozen:
+            return inf
+        queues = (self._to_client, self._to_exchange)
+        arrivals = (queue[0][0] for queue in queues if queue)
+        return min(min(arrivals, default=inf), min(self._hangups.values(), default=inf))
+
     def _step(self) -> None:
         """Hand over what has arrived by now, or else fire what is due."""
         now = self.clock.now
-        if self._to_exchange and self._to_exchange[0][0] <= now:
+        if self._next_arrival() > now:
+            self._fire(now)
+        elif self._to_exchange and self._to_exchange[0][0] <= now:
             self.link.receive(self._to_exchange.popleft()[1], now)
             self._drain_exchange()
         elif self._to_client and self._to_client[0][0] <= now:
@@ -191,7 +205,7 @@ class Pair:
             if self.client.state is not State.CLOSED:
                 self.client.receive(text, now)
                 self._drain_client()
-        elif self._hangups and min(self._hangups.values()) <= now:
+        else:
             by_client = self._hangups.get(True, inf) <= now
             self._disconnect()
             if by_client:
@@ -199,13 +213,14 @@ class Pair:
                 self._drain_exchange()
             else:
                 self._client_lost("the exchange has hung up")
-        else:
-            if self._exchange_wait is not None and self._exchange_wait <= now:
-                self.link.handle_timeout(now)
-                self._drain_exchange()
-            if self._client_wait is not None and self._client_wait <= now:
-                self.client.handle_timeout(now)
-                self._drain_client()
+
+    def _fire(self, now: float) -> None:
+        if self._exchange_wait is not None and self._exchange_wait <= now:
+            self.link.handle_timeout(now)
+            self._drain_exchange()
+        if self._client_wait is not None and self._client_wait <= now:
+            self.client.handle_timeout(now)
+            self._drain_client()
 
     def _drain_client(self) -> None:
         now = self.clock.now

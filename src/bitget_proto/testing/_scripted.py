@@ -243,7 +243,7 @@ class ScriptedLink:
         self._later: list[tuple[float, int, str | Hangup]] = []
         """What is said, or whether it is hung up, at a later time."""
         self._count = 0
-        self._now = 0.0
+        self._now: float = 0.0
 
     def __repr__(self) -> str:
         return f"<ScriptedLink {self.state.value}>"

@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bitget_proto import (
+    CancelOrder,
+    Codec,
+    Hangup,
+    LocalProtocolError,
+    State,
+    Timer,
+    Transmit,
+    ValidationError,
+    Wait,
+    decode,
+    encode_cancel,
+    sign_login,
+)
+from bitget_proto import Credentials as Key
+from bitget_proto.testing import (
+    ABORT,
+    CancelRequested,
+    Dropped,
+    ExchangeConfig,
+    ExchangeConnection,
+    ExchangeOutput,
+    LoginRequested,
+    OtherRequested,
+    WhyDropped,
+)
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+SUBSCRIBE = '{"op":"subscribe","args":[]}'
+LOGIN = sign_login(Key("key", "secret", "passphrase"), 1_763_958_366)
+
+
+def drain(exchange: ExchangeConnection, now: float = 0.0, *, writable: bool = True) -> list[ExchangeOutput]:
+    outputs: list[ExchangeOutput] = []
+    while not outputs or not isinstance(outputs[-1], Wait):
+        outputs.append(exchange.poll(now, writable))
+    return outputs[:-1]
+
+
+def said(outputs: list[ExchangeOutput]) -> list[Any]:
+    return [output.text if output.text == "pong" else json.loads(output.text) for output in outputs_of(outputs)]
+
+
+def outputs_of(outputs: list[ExchangeOutput]) -> list[Transmit]:
+    return [output for output in outputs if isinstance(output, Transmit)]
+
+
+def connected(config: ExchangeConfig | None = None) -> ExchangeConnection:
+    exchange = ExchangeConnection(config)
+    exchange.opened(0.0)
+    assert drain(exchange) == []
+    return exchange
+
+
+def ready(config: ExchangeConfig | None = None) -> ExchangeConnection:
+    exchange = connected(config)
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    assert drain(exchange) == [LoginRequested(login=LOGIN)]
+    exchange.accept_login(0.0)
+    assert said(drain(exchange)) == [{"event": "login", "code": 0}]
+    return exchange
+
+
+def whole_state(exchange: ExchangeConnection) -> list[str]:
+    return [repr(getattr(exchange, name)) for name in exchange.__slots__ if name not in ("_codec", "_config", "_pace")]
+
+
+def test_a_login_comes_out_as_an_event_and_its_acceptance_as_the_recorded_answer() -> None:
+    exchange = ready()
+    assert exchange.state is State.READY
+    assert "ready" in repr(exchange)
+
+
+def test_a_refused_login_is_answered_with_an_error_and_the_exchange_hangs_up() -> None:
+    exchange = connected()
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    drain(exchange)
+    exchange.refuse_login("30015", "Invalid sign", 0.0)
+    outputs = drain(exchange)
+    assert said(outputs) == [{"event": "error", "code": 30015, "msg": "Invalid sign"}]
+    assert outputs[1:] == [
+        Hangup(code=1000, reason="Invalid sign"),
+        Dropped(why=WhyDropped.LOGIN_REFUSED, detail="Invalid sign"),
+    ]
+
+
+def test_a_refused_login_may_leave_the_socket_open_as_was_seen() -> None:
+    exchange = connected()
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    drain(exchange)
+    exchange.refuse_login("30015", "Invalid sign", 0.0, stay=True)
+    assert len(drain(exchange)) == 1
+    assert exchange.state is State.AUTHENTICATING
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    assert drain(exchange) == [LoginRequested(login=LOGIN)]
+
+
+def test_a_second_login_is_an_illegal_request() -> None:
+    exchange = connected()
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    drain(exchange)
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    assert said(drain(exchange))[0]["code"] == 30002
+    exchange.accept_login(0.0)
+    drain(exchange)
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    assert said(drain(exchange))[0]["code"] == 30002
+
+
+def test_a_cancel_before_the_login_gets_30004_without_an_id_as_recorded() -> None:
+    exchange = connected()
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    exchange.receive('{"op":"trade","args":[{"id":"1"}]}', 0.0)
+    answer = {"event": "error", "code": 30004, "msg": "User not logged in/User must be logged in"}
+    assert said(drain(exchange)) == [answer, answer]
+
+
+def test_an_accepted_cancel_is_answered_as_recorded() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "a:1"), 0.0)
+    assert drain(exchange) == [CancelRequested(id="a:1", order=ORDER)]
+    assert exchange.in_flight == 1
+    exchange.accept("a:1", 0.0, exchange_ts=1763958928351)
+    (answer,) = drain(exchange)
+    assert answer == Transmit(
+        text='{"event":"trade","arg":[{"id":"a:1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
+        '"params":{"orderId":"1"}}],"code":0,"msg":"Success","ts":1763958928351}',
+        id="a:1",
+    )
+    assert exchange.in_flight == 0
+
+
+def test_a_refused_cancel_is_answered_with_an_error_as_recorded() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(CancelOrder("BTCUSDT", client_oid='my"own'), "1"), 0.0)
+    drain(exchange)
+    exchange.refuse("1", "43001", "The order does not exist", 0.0)
+    (answer,) = said(drain(exchange))
+    assert answer["event"] == "error"
+    assert answer["code"] == 43001
+    assert answer["arg"][0]["params"] == {"clientOid": 'my"own'}
+    assert "ts" not in answer
+
+
+def test_a_cancel_may_be_forgotten() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    drain(exchange)
+    exchange.forget("1", 0.0)
+    assert exchange.in_flight == 0
+    with pytest.raises(LocalProtocolError, match="no cancel with the id '1'"):
+        exchange.accept("1", 0.0)
+
+
+def test_an_id_that_is_in_flight_is_refused_and_the_first_stays_open() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    outputs = drain(exchange)
+    assert [answer["code"] for answer in said(outputs)] == [30016]
+    assert exchange.in_flight == 1
+
+
+def test_more_cancels_than_the_limit_are_throttled() -> None:
+    exchange = ready(ExchangeConfig(max_in_flight=1))
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    exchange.receive(encode_cancel(ORDER, "2"), 0.0)
+    assert said(drain(exchange)) == [{"event": "error", "code": 30006, "msg": "request too many"}]
+    unlimited = ready(ExchangeConfig(max_in_flight=None))
+    unlimited.receive(encode_cancel(ORDER, "1"), 0.0)
+    assert drain(unlimited) == [CancelRequested(id="1", order=ORDER)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("nonsense", 30002),
+        ("[]", 30002),
+        (b"\xff", 30002),
+        ('{"op":1}', 30003),
+        ("{}", 30003),
+        ('{"op":"login","args":[]}', 30016),
+        ('{"op":"login","args":[{"api_key":"k"}]}', 30016),
+        (encode_cancel(ORDER, "1").replace("cancel-order", "place-order"), 30001),
+        (encode_cancel(ORDER, "1").replace('"SPOT"', '"MARGIN"'), 30016),
+        (encode_cancel(ORDER, "1").replace('"1"}', '"1","extra":1}'), 30016),
+        (encode_cancel(ORDER, "1").replace('"id":"1"', '"id":""'), 30016),
+        (encode_cancel(ORDER, "1").replace('"op"', '"more":1,"op"'), 30016),
+        ('{"op":"trade","args":{}}', 30016),
+    ],
+)
+def test_what_the_page_does_not_allow_is_refused_with_its_code(text: str | bytes, code: int) -> None:
+    exchange = ready()
+    exchange.receive(text, 0.0)
+    (answer,) = said(drain(exchange))
+    assert answer["event"] == "error"
+    assert answer["code"] == code
+    assert exchange.state is State.READY
+
+
+def test_a_refusal_echoes_the_id_so_that_the_client_can_find_its_request() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "77").replace('"SPOT"', '"MARGIN"'), 0.0)
+    (answer,) = outputs_of(drain(exchange))
+    reply = decode(answer.text)
+    assert getattr(reply, "id", None) == "77"
+
+
+def test_two_objects_in_args_are_refused() -> None:
+    exchange = ready()
+    one = json.loads(encode_cancel(ORDER, "1"))
+    one["args"] *= 2
+    exchange.receive(json.dumps(one), 0.0)
+    assert said(drain(exchange))[0]["code"] == 30016
+
+
+def test_a_ping_is_answered_by_a_pong_before_and_after_the_login() -> None:
+    exchange = connected()
+    exchange.receive("ping", 0.0)
+    exchange.receive(b"ping", 0.0)
+    assert said(drain(exchange)) == ["pong", "pong"]
+
+
+@pytest.mark.parametrize("text", [SUBSCRIBE, SUBSCRIBE.encode()], ids=["text", "bytes"])
+def test_other_requests_come_out_whole(text: str | bytes) -> None:
+    exchange = connected()
+    exchange.receive(text, 0.0)
+    assert drain(exchange) == [OtherRequested(op="subscribe", text=SUBSCRIBE)]
+
+
+def test_ten_messages_a_second_are_let_through_and_the_eleventh_is_the_end() -> None:
+    exchange = connected()
+    for _ in range(10):
+        exchange.receive("ping", 0.0)
+    assert len(drain(exchange)) == 10
+    exchange.receive("ping", 0.5)
+    outputs = drain(exchange, 0.5)
+    assert said(outputs) == [{"event": "error", "code": 30007, "msg": "request too many"}]
+    assert outputs[1:] == [
+        Hangup(code=1000, reason="too many messages"),
+        Dropped(why=WhyDropped.TOO_MANY_MESSAGES, detail=""),
+    ]
+    exchange.receive("ping", 5.0)
+    assert drain(exchange, 5.0) == []
+
+
+def test_a_second_that_arrives_a_little_short_is_forgiven_and_no_more() -> None:
+    exchange = connected()
+    for _ in range(10):
+        exchange.receive("ping", 0.0)
+    exchange.receive("ping", 0.9)
+    assert exchange.state is State.AUTHENTICATING
+    strict = connected(ExchangeConfig(jitter=None))
+    for _ in range(10):
+        strict.receive("ping", 0.0)
+    strict.receive("ping", 0.9)
+    assert strict.state is State.CLOSED
+
+
+def test_a_client_without_pings_is_dropped_after_two_minutes_and_a_ping_moves_that() -> None:
+    exchange = connected()
+    assert exchange.poll(0.0) == Wait(until=120.0, timer=Timer.IDLE)
+    exchange.receive("ping", 100.0)
+    drain(exchange, 100.0)
+    exchange.handle_timeout(120.0)
+    assert exchange.poll(120.0) == Wait(until=220.0, timer=Timer.IDLE)
+    exchange.handle_timeout(220.0)
+    assert drain(exchange, 220.0) == [
+        Hangup(code=1000, reason="no ping for 120.0 s"),
+        Dropped(why=WhyDropped.NO_PING, detail="no ping for 120.0 s"),
+    ]
+    assert exchange.poll(221.0) == Wait(until=None, timer=None)
+
+
+def test_a_connection_is_cut_at_its_age() -> None:
+    exchange = connected(ExchangeConfig(ping_timeout=None))
+    assert exchange.poll(0.0) == Wait(until=86400.0, timer=Timer.LIFETIME)
+    exchange.handle_timeout(86399.0)
+    assert exchange.state is State.AUTHENTICATING
+    exchange.handle_timeout(86400.0)
+    assert drain(exchange, 86400.0)[-1] == Dropped(why=WhyDropped.TOO_OLD, detail="86400.0 s old")
+
+
+def test_without_limits_it_waits_for_input_alone() -> None:
+    exchange = connected(ExchangeConfig(ping_timeout=None, lifetime=None, messages_per_second=None))
+    assert exchange.poll(0.0) == Wait(until=None, timer=None)
+    for _ in range(1000):
+        exchange.receive("ping", 0.0)
+    exchange.handle_timeout(1e9)
+    assert exchange.state is State.AUTHENTICATING
+
+
+def test_a_stalled_writer_withholds_frames_and_the_hangup_behind_them() -> None:
+    exchange = connected()
+    exchange.receive("ping", 0.0)
+    exchange.receive('{"op":"x"}', 0.0)
+    exchange.close(0.0, reason="bye")
+    assert drain(exchange, writable=False) == [OtherRequested(op="x", text='{"op":"x"}')]
+    assert drain(exchange) == [
+        Transmit(text="pong"),
+        Hangup(code=1000, reason="bye"),
+        Dropped(why=WhyDropped.ASKED, detail="bye"),
+    ]
+
+
+def test_a_lost_transport_ends_it_without_a_hangup_and_drops_what_was_not_written() -> None:
+    exchange = connected()
+    exchange.receive("ping", 0.0)
+    exchange.lost(1.0, "reset")
+    assert drain(exchange, 1.0) == [Dropped(why=WhyDropped.CLIENT_LEFT, detail="reset")]
+    exchange.lost(1.0, "again")
+    exchange.close(1.0)
+    exchange.opened(1.0)
+    assert drain(exchange, 1.0) == []
+
+
+def test_close_can_ask_for_no_close_frame() -> None:
+    exchange = connected()
+    exchange.close(0.0, ABORT)
+    assert drain(exchange)[0] == Hangup(code=1006, reason="asked")
+
+
+def test_say_says_anything_and_answers_nothing() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    exchange.say("<html>", 0.0)
+    assert Transmit(text="<html>") in drain(exchange)
+    assert exchange.in_flight == 1
+
+
+def test_refused_commands_change_nothing() -> None:
+    exchange = ready()
+    exchange.receive(encode_cancel(ORDER, "1"), 0.0)
+    drain(exchange)
+    before = whole_state(exchange)
+    with pytest.raises(LocalProtocolError, match="opened was called before"):
+        exchange.opened(1.0)
+    with pytest.raises(LocalProtocolError, match="no login waits"):
+        exchange.accept_login(1.0)
+    with pytest.raises(LocalProtocolError, match="no login waits"):
+        exchange.refuse_login("30015", "", 1.0)
+    with pytest.raises(LocalProtocolError, match="no cancel with the id '2'"):
+        exchange.refuse("2", "43001", "", 1.0)
+    with pytest.raises(LocalProtocolError, match="no cancel with the id '2'"):
+        exchange.forget("2", 1.0)
+    with pytest.raises(ValidationError, match="call accept instead"):
+        exchange.refuse("1", "0", "", 1.0)
+    with pytest.raises(ValidationError, match="code must be a decimal string; got 'x'"):
+        exchange.refuse("1", "x", "", 1.0)
+    with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+        exchange.accept("1", float("nan"))
+    assert whole_state(exchange) == before
+
+
+def test_nothing_can_be_said_before_the_beginning_or_after_the_end() -> None:
+    exchange = ExchangeConnection()
+    with pytest.raises(LocalProtocolError, match="the connection is new"):
+        exchange.say("x", 0.0)
+    exchange.receive("ping", 0.0)
+    assert drain(exchange) == []
+    exchange.close(0.0)
+    with pytest.raises(LocalProtocolError, match="the connection is closed"):
+        exchange.accept("1", 0.0)

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    CodeClass,
+    Config,
+    Credentials,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    LoginRejected,
+    Ready,
+    Rejected,
+    State,
+    Unrecognised,
+    Unresolved,
+    WhyClosed,
+    WhyUnrecognised,
+    WhyUnresolved,
+    sign_login,
+)
+from bitget_proto.testing import Act, Fault, Pair, ScriptedExchange, StrictConnection
+
+KEY = Credentials("key", "secret", "passphrase")
+BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
+
+
+def ready(exchange: ScriptedExchange) -> Pair:
+    pair = Pair(exchange=exchange)
+    pair.open()
+    assert pair.events.pop() == Ready()
+    return pair
+
+
+def after(pair: Pair, *faults: Fault) -> str:
+    """Cancel the order, with these faults, and give it its time."""
+    pair.exchange.inject(*faults)
+    return pair.cancel(BOTH)
+
+
+def test_a_live_order_is_cancelled_once() -> None:
+    pair = ready(ScriptedExchange([BOTH]))
+    assert pair.exchange.live == (BOTH,)
+    first = pair.cancel(BOTH)
+    pair.run(1.0)
+    second = pair.cancel(BOTH)
+    assert isinstance(pair.outcomes[first], Accepted)
+    outcome = pair.outcomes[second]
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code, outcome.code_class) == ("43001", CodeClass.GONE)
+    assert not pair.exchange.live
+    assert pair.exchange.log == [
+        Act(at=0.0, id=first, order=BOTH, cancelled=True, code="0"),
+        Act(at=1.0, id=second, order=BOTH, cancelled=False, code="43001"),
+    ]
+
+
+def test_an_answer_carries_the_exchanges_own_time() -> None:
+    pair = ready(ScriptedExchange([BOTH], epoch=1_763_958_366.0))
+    pair.run(2.5)
+    outcome = pair.outcomes[pair.cancel(BOTH)]
+    assert isinstance(outcome, Accepted)
+    assert outcome.exchange_ts == 1_763_958_368_500
+
+
+def test_either_id_finds_the_order_and_the_order_id_prevails() -> None:
+    pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
+    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", client_oid="mine"))], Accepted)
+    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="1"))], Rejected)
+    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="2", client_oid="nobody's"))], Accepted)
+    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("ETHUSDT", order_id="2"))], Rejected)
+
+
+def test_the_same_order_is_throttled_within_a_second() -> None:
+    pair = ready(ScriptedExchange())
+    pair.cancel(BOTH)
+    pair.run(0.5)
+    outcome = pair.outcomes[pair.cancel(BOTH)]
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code, outcome.code_class) == ("45129", CodeClass.THROTTLED)
+
+
+def test_the_allowance_of_the_account_holds_over_all_links() -> None:
+    exchange = ScriptedExchange(cancels_per_second=3)
+    one, other = ready(exchange), ready(exchange)
+    codes: list[str] = []
+    for number, pair in enumerate((one, other, one, other)):
+        outcome = pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id=str(number)))]
+        assert isinstance(outcome, Rejected)
+        codes.append(outcome.code)
+    assert codes == ["43001", "43001", "43001", "429"]
+
+
+def test_refusals_are_scripted_by_order_id() -> None:
+    pair = ready(ScriptedExchange([BOTH], refusals={"1": "45056"}))
+    outcome = pair.outcomes[pair.cancel(BOTH)]
+    assert isinstance(outcome, Rejected)
+    assert outcome.code_class is CodeClass.NOT_CANCELLABLE
+    assert pair.exchange.live == (BOTH,)
+
+
+def test_memory_of_last_cancels_is_bounded() -> None:
+    exchange = ScriptedExchange(cancels_per_second=None)
+    for number in range(10_050):
+        exchange.act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
+    assert len(exchange._last_cancel) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("login", "code"),
+    [
+        (sign_login(Credentials("other", "secret", "passphrase"), 1_763_958_366), "30011"),
+        (sign_login(Credentials("key", "secret", "other"), 1_763_958_366), "30012"),
+        (sign_login(KEY, 1_763_958_366 - 31), "30014"),
+        (sign_login(KEY, 1_763_958_366 + 31), "30014"),
+        (sign_login(Credentials("key", "other", "passphrase"), 1_763_958_366), "30015"),
+    ],
+    ids=["key", "passphrase", "stamp behind", "stamp ahead", "signature"],
+)
+def test_a_login_is_checked_when_the_exchange_was_told_the_secret(login: object, code: str) -> None:
+    pair = Pair(exchange=ScriptedExchange(credentials=KEY))
+    pair.login = login  # type: ignore[assignment]  # a SignedLogin; its repr would be a bad name for a test
+    pair.open()
+    rejected, closed = pair.events
+    assert isinstance(rejected, LoginRejected)
+    assert rejected.code == code
+    assert isinstance(closed, Closed)
+    assert closed.why is WhyClosed.LOGIN_REFUSED
+    assert "secret" not in repr(pair.events)
+
+
+@pytest.mark.parametrize("stamp", ["", "x", "1763958366000", "١"])
+def test_a_stamp_that_is_no_number_of_seconds_is_refused(stamp: str) -> None:
+    exchange = ScriptedExchange(credentials=KEY)
+    right = sign_login(KEY, 1_763_958_366)
+    if stamp:
+        login = type(right)(right.api_key, right.passphrase, stamp, right.sign)
+        assert exchange.why_not(login, 0.0) == ("30013", "Invalid ACCESS_TIMESTAMP")
+    assert exchange.why_not(right, 0.0) is None
+    assert exchange.why_not(right, 30.0) is None
+
+
+def test_a_late_answer_comes_after_the_outcome() -> None:
+    pair = ready(ScriptedExchange([BOTH], late_by=12.0))
+    id = after(pair, Fault.LATE)
+    pair.run(12.0)
+    outcome, late = pair.events
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.id, outcome.sent, outcome.why) == (id, True, WhyUnresolved.TIMEOUT)
+    assert isinstance(late, LateReply)
+    assert (late.id, late.order, late.code_class) == (id, BOTH, CodeClass.ACCEPTED)
+
+
+def test_an_answer_that_is_a_little_late_is_the_outcome() -> None:
+    pair = ready(ScriptedExchange([BOTH], late_by=2.0))
+    id = after(pair, Fault.LATE)
+    assert not pair.outcomes
+    pair.run(2.0)
+    assert isinstance(pair.outcomes[id], Accepted)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "why"),
+    [
+        (Fault.DUPLICATE, Unrecognised, WhyUnrecognised.UNKNOWN_ID),
+        (Fault.GARBAGE, Unrecognised, WhyUnrecognised.MALFORMED),
+        (Fault.WRONG_TYPES, Unrecognised, WhyUnrecognised.NO_SINGLE_ID),
+        (Fault.UNKNOWN_ID, Unrecognised, WhyUnrecognised.UNKNOWN_ID),
+        (Fault.NO_ARG, ExchangeError, None),
+        (Fault.THROTTLE, ExchangeError, None),
+        (Fault.GOING_AWAY, GoingAway, None),
+    ],
+)
+def test_a_fault_shows_as_the_event_it_is(fault: Fault, kind: type, why: WhyUnrecognised | None) -> None:
+    pair = ready(ScriptedExchange([BOTH], grace=100.0))
+    id = after(pair, fault)
+    events = [event for event in pair.events if isinstance(event, kind)]
+    assert len(events) == 1
+    assert getattr(events[0], "why", None) is why
+    pair.run(10.0)
+    outcome = pair.outcomes[id]
+    if fault in (Fault.DUPLICATE, Fault.GOING_AWAY):
+        assert isinstance(outcome, Accepted)
+    else:
+        assert isinstance(outcome, Unresolved)
+        assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+    assert [act.cancelled for act in pair.exchange.log] == ([] if fault is Fault.THROTTLE else [True])
+
+
+def test_silence_and_unsureness_leave_a_cancel_unresolved_though_the_exchange_acted() -> None:
+    pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
+    silent = after(pair, Fault.SILENT, Fault.UNSURE)
+    unsure = pair.cancel(CancelOrder("BTCUSDT", order_id="2"))
+    outcome = pair.outcomes[unsure]
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.why, outcome.code, outcome.message) == (WhyUnresolved.UNSURE, "40010", "Request timed out")
+    pair.run(10.0)
+    assert isinstance(pair.outcomes[silent], Unresolved)
+    assert [act.cancelled for act in pair.exchange.log] == [True, True]
+
+
+@pytest.mark.parametrize(("fault", "acts"), [(Fault.DROP_BEFORE, []), (Fault.DROP_AFTER, [True])])
+def test_a_drop_looks_the_same_to_the_client_whether_or_not_the_exchange_acted(fault: Fault, acts: list[bool]) -> None:
+    pair = ready(ScriptedExchange([BOTH]))
+    id = after(pair, fault)
+    outcome, closed = pair.events
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.id, outcome.sent, outcome.why) == (id, True, WhyUnresolved.LOST)
+    assert isinstance(closed, Closed)
+    assert closed.why is WhyClosed.LOST
+    assert [act.cancelled for act in pair.exchange.log] == acts
+
+
+def test_going_away_ends_in_a_drop_after_the_grace() -> None:
+    pair = ready(ScriptedExchange([BOTH], grace=20.0))
+    after(pair, Fault.GOING_AWAY)
+    pair.run(19.9)
+    assert pair.client.state is State.READY
+    pair.run(0.1)
+    assert (pair.client.state, pair.link.state) == (State.CLOSED, State.CLOSED)
+
+
+def test_faults_befall_one_request_each_in_order() -> None:
+    pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2"), CancelOrder("BTCUSDT", order_id="3")]))
+    pair.exchange.inject(Fault.SILENT)
+    pair.exchange.inject(None, Fault.SILENT)
+    for number in "123":
+        pair.cancel(CancelOrder("BTCUSDT", order_id=number))
+    assert [act.fault for act in pair.exchange.log] == [Fault.SILENT, None, Fault.SILENT]
+    assert len(pair.outcomes) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (Fault.SILENT, State.AUTHENTICATING),
+        (Fault.DROP_BEFORE, State.CLOSED),
+        (Fault.DROP_AFTER, State.CLOSED),
+        (Fault.GOING_AWAY, State.READY),
+        (Fault.THROTTLE, State.READY),
+        (Fault.GARBAGE, State.READY),
+        (Fault.DUPLICATE, State.READY),
+    ],
+)
+def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
+    pair = Pair(exchange=ScriptedExchange())
+    pair.exchange.inject_login(fault)
+    pair.open()
+    assert pair.client.state is state
+    if fault is Fault.SILENT:
+        pair.run(10.0)
+        assert pair.events == [Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")]
+
+
+def test_other_requests_are_illegal_here_and_that_resolves_nothing() -> None:
+    pair = ready(ScriptedExchange([BOTH]))
+    pair.exchange.inject(Fault.SILENT)
+    pair.cancel(BOTH)
+    pair.send('{"op":"subscribe","args":[]}')
+    (error,) = pair.events
+    assert isinstance(error, ExchangeError)
+    assert error.code == "30001"
+
+
+def test_what_was_put_off_is_forgotten_with_the_connection() -> None:
+    pair = ready(ScriptedExchange([BOTH], late_by=3.0))
+    after(pair, Fault.LATE)
+    pair.drop()
+    pair.run(10.0)
+    assert len([event for event in pair.events if isinstance(event, Closed)]) == 1
+    assert not [event for event in pair.events if isinstance(event, LateReply)]
+    closing = ready(ScriptedExchange([BOTH], late_by=3.0))
+    after(closing, Fault.LATE)
+    closing.link.close(closing.clock.now)
+    closing._drain_exchange()
+    closing.settle()
+    assert closing.client.state is State.CLOSED
+    assert "closed" in repr(closing.link)
+
+
+def test_a_late_answer_does_not_outlive_the_link() -> None:
+    exchange = ScriptedExchange([BOTH], late_by=3.0)
+    pair = Pair(StrictConnection(Config(ping_interval=None)), exchange)
+    pair.open()
+    after(pair, Fault.LATE)
+    # Its age ends the link at the very moment at which the answer is due.
+    pair.link.connection._lifetime_at = 3.0
+    pair.run(3.0)
+    assert pair.link.state is State.CLOSED
+    assert pair.client.state is State.CLOSED

@@ -1,0 +1,205 @@
+"""Each rule that can be seen from inside, and a driver that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bitget_proto import CancelOrder, Closed, Credentials, Ready, State, Transmit, Unresolved, Wait, sign_login
+from bitget_proto.testing import DriverError, Rule, StrictConnection
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
+
+
+def drain(connection: StrictConnection, now: float = 0.0) -> list[object]:
+    outputs: list[object] = []
+    while not outputs or not isinstance(outputs[-1], Wait):
+        outputs.append(connection.poll(now))
+    return outputs[:-1]
+
+
+def ready() -> StrictConnection:
+    connection = StrictConnection()
+    connection.opened(0.0, login=LOGIN)
+    drain(connection)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    assert drain(connection) == [Ready()]
+    return connection
+
+
+def broken(rule: Rule) -> pytest.RaisesExc[DriverError]:
+    def names_the_rule(error: DriverError) -> bool:
+        return error.rule is rule and rule.sentence in str(error)
+
+    return pytest.raises(DriverError, check=names_the_rule)
+
+
+def test_a_driver_that_keeps_the_contract_is_left_alone() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 1.0)
+    assert [type(output) for output in drain(connection, 1.0)] == [Transmit]
+    connection.send("x", 1.0)
+    drain(connection, 1.0)
+    connection.handle_timeout(11.0)
+    assert [type(output) for output in drain(connection, 11.0)] == [Unresolved]
+    connection.close(12.0)
+    assert isinstance(drain(connection, 12.0)[-1], Closed)
+    connection.lost(13.0)
+    assert drain(connection, 13.0) == []
+
+
+@pytest.mark.parametrize("call", ["receive", "handle_timeout", "lost", "close", "cancel", "send"])
+def test_a_call_that_is_not_drained_is_reported_at_the_next(call: str) -> None:
+    connection = ready()
+    connection.cancel(ORDER, 0.0)
+    calls: dict[str, Callable[[], object]] = {
+        "receive": lambda: connection.receive("pong", 0.0),
+        "handle_timeout": lambda: connection.handle_timeout(0.0),
+        "lost": lambda: connection.lost(0.0),
+        "close": lambda: connection.close(0.0),
+        "cancel": lambda: connection.cancel(ORDER, 0.0),
+        "send": lambda: connection.send("x", 0.0),
+    }
+    with broken(Rule.DRAIN):
+        calls[call]()
+
+
+def test_opened_that_is_not_drained_is_reported_at_the_next_call() -> None:
+    connection = StrictConnection()
+    connection.opened(0.0, login=LOGIN)
+    with broken(Rule.DRAIN):
+        connection.receive('{"event":"login","code":0}', 0.0)
+
+
+def test_an_input_in_the_middle_of_a_drain_is_reported() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 0.0)
+    connection.poll(0.0)
+    with broken(Rule.DRAIN):
+        connection.receive("pong", 0.0)
+
+
+def test_a_command_in_the_middle_of_a_drain_is_how_an_application_answers_an_event() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 0.0)
+    connection.poll(0.0)
+    connection.cancel(ORDER, 0.0)
+    assert len(drain(connection)) == 1
+
+
+def test_a_refused_command_owes_no_drain() -> None:
+    connection = ready()
+    with pytest.raises(ValueError, match="id must be"):
+        connection.cancel(ORDER, 0.0, id="")
+    connection.receive("pong", 0.0)
+    assert drain(connection) == []
+
+
+def test_inputs_that_the_state_cannot_have_are_reported() -> None:
+    connection = StrictConnection()
+    with broken(Rule.END):
+        connection.receive("pong", 0.0)
+    connection.lost(0.0, "no route")
+    drain(connection)
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: connection.lost(0.0),
+        lambda: connection.opened(0.0, login=LOGIN),
+        lambda: connection.receive("pong", 0.0),
+    )
+    for call in calls:
+        with broken(Rule.END):
+            call()
+    assert connection.state is State.CLOSED
+
+
+def test_more_than_one_frame_that_never_left_is_reported() -> None:
+    connection = ready()
+    ids: list[str] = []
+    for _ in range(2):
+        ids.append(connection.cancel(ORDER, 0.0))
+        drain(connection)
+    with broken(Rule.WRITE):
+        connection.lost(0.0, "", ids)
+    connection.lost(0.0, "", ids[0])
+    outcomes = [output for output in drain(connection) if isinstance(output, Unresolved)]
+    assert [outcome.sent for outcome in outcomes] == [False, True]
+
+
+def test_a_clock_that_runs_backwards_is_reported_by_inputs_commands_and_polls() -> None:
+    calls: tuple[Callable[[StrictConnection], object], ...] = (
+        lambda connection: connection.receive("pong", 0.5),
+        lambda connection: connection.cancel(ORDER, 0.5),
+        lambda connection: connection.poll(0.5),
+    )
+    for call in calls:
+        connection = ready()
+        connection.handle_timeout(1.0)
+        drain(connection, 1.0)
+        with broken(Rule.CLOCK):
+            call(connection)
+
+
+def test_a_timer_that_fires_a_tick_early_for_ever_is_reported() -> None:
+    connection = ready()
+    for _ in range(101):
+        connection.handle_timeout(29.9)
+        assert drain(connection, 29.9) == []
+    with broken(Rule.OVERDUE):
+        connection.handle_timeout(29.9)
+
+
+def test_a_loop_that_polls_once_a_frame_is_no_spinning_one() -> None:
+    connection = ready()
+    for frame in range(1000):
+        connection.handle_timeout(frame / 60)
+        drain(connection, frame / 60)
+    assert connection.state is State.READY
+
+
+def test_a_flood_that_keeps_timers_from_firing_is_reported() -> None:
+    connection = ready()
+    for _ in range(1000):
+        connection.receive("{}", 31.0)
+        drain(connection, 31.0)
+    with broken(Rule.ALTERNATE):
+        connection.receive("{}", 31.0)
+
+
+def test_a_flood_with_timers_in_between_is_fine() -> None:
+    connection = ready()
+    for number in range(2500):
+        if number % 900 == 899:
+            connection.handle_timeout(31.0)
+            drain(connection, 31.0)
+        connection.receive("{}", 31.0)
+        drain(connection, 31.0)
+    assert connection.state is State.READY
+
+
+def test_a_second_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 0.0)
+    drain(connection)
+    connection.handle_timeout(10.0)
+    outcome = connection._outputs[0]
+    connection._outputs.append(outcome)
+    with pytest.raises(AssertionError, match="a second outcome"):
+        drain(connection, 10.0)
+
+
+def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 0.0)
+    drain(connection)
+    connection._open.clear()
+    connection.close(1.0)
+    with pytest.raises(AssertionError, match="closed without an outcome for"):
+        drain(connection, 1.0)
+
+
+def test_every_rule_has_a_sentence() -> None:
+    for rule in Rule:
+        assert rule.sentence.endswith(".")
+        assert str(DriverError(rule, "What happened")) == f"What happened. The rule: {rule.sentence}"
