@@ -1,0 +1,470 @@
+"""Commands: what is refused and changes nothing, ids, capacity, and what stays behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from math import inf, nan
+
+import attrs
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    Config,
+    Connection,
+    LateReply,
+    LocalProtocolError,
+    NoRoom,
+    State,
+    Transmit,
+    Unrecognised,
+    Unresolved,
+    ValidationError,
+)
+
+from .driving import (
+    LOGGED_IN,
+    LOGIN,
+    ORDER,
+    OTHER_ORDER,
+    PONG,
+    authenticating,
+    closed,
+    drain,
+    draining,
+    error,
+    in_state,
+    only,
+    outcomes,
+    outputs,
+    ready,
+    refusal,
+    reply,
+    snapshot,
+    texts,
+)
+
+
+class Text(str):
+    """A string that is not plain."""
+
+    __slots__ = ()
+
+
+def busy() -> tuple[Connection, Budget]:
+    """Ready and full: outputs that nobody took, cancels handed out and queued, one remembered, frames that wait."""
+    budget = Budget(2)
+    conn = ready(Config(max_in_flight=4, max_own_frames=2, late_ids=2), budget=budget)
+    conn.cancel(ORDER, 1.0, id="late", timeout=1.0)
+    conn.cancel(ORDER, 1.0, id="sent")
+    outputs(conn, 1.0)
+    conn.handle_timeout(2.0)
+    outputs(conn, 2.0)
+    for id in ("q1", "q2", "q3"):
+        conn.cancel(OTHER_ORDER, 2.0, id=id)
+    conn.send("own", 2.0)
+    conn.poll(2.0)
+    conn.receive("noise", 2.0)
+    assert conn.capacity == 0
+    return conn, budget
+
+
+REFUSED: dict[str, tuple[Callable[[Connection], object], type[Exception]]] = {
+    "no room": (lambda conn: conn.cancel(ORDER, 2.0), NoRoom),
+    "no room, with an id": (lambda conn: conn.cancel(ORDER, 2.0, id="new"), NoRoom),
+    "no order": (lambda conn: conn.cancel(None, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "opened again": (lambda conn: conn.opened(2.0, login=LOGIN), LocalProtocolError),
+    "text empty": (lambda conn: conn.send("", 2.0), ValidationError),
+    "text no text": (lambda conn: conn.send(b"x", 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "text None": (lambda conn: conn.send(None, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "text with half a pair": (lambda conn: conn.send("x\ud800", 2.0), ValidationError),
+    "message no message": (lambda conn: conn.receive(7, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "now is NaN": (lambda conn: conn.cancel(ORDER, nan), LocalProtocolError),
+    "now is infinite": (lambda conn: conn.handle_timeout(inf), LocalProtocolError),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_call_changes_nothing_outputs_and_budget_included(name: str) -> None:
+    act, kind = REFUSED[name]
+    conn, budget = busy()
+    before, budget_before = snapshot(conn), snapshot(budget)
+    with pytest.raises(LocalProtocolError) as caught:
+        act(conn)
+    assert type(caught.value) is kind
+    assert (snapshot(conn), snapshot(budget)) == (before, budget_before)
+
+
+REFUSED_CANCELS: dict[str, tuple[object, object]] = {
+    "id in flight and queued": ("queued", None),
+    "id in flight and sent": ("sent", None),
+    "id remembered": ("late", None),
+    "id not plain but in flight": (Text("sent"), None),
+    "id empty": ("", None),
+    "id too long": ("x" * 41, None),
+    "id with a line feed": ("x\n", None),
+    "id with a tab": ("x\ty", None),
+    "id with a no-break space": ("x\u00a0y", None),
+    "id with a quote": ('x"', None),
+    "id in Arabic digits": ("\u0661", None),
+    "id a number": (1, None),
+    "id bytes": (b"x", None),
+    "id false": (False, None),
+    "timeout zero": (None, 0),
+    "timeout negative": (None, -1.0),
+    "timeout minus infinity": (None, -inf),
+    "timeout NaN": (None, nan),
+    "timeout a string": (None, "1"),
+    "timeout true": (None, True),
+    "timeout a list": (None, [1]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_CANCELS)
+def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothing_has_changed(name: str) -> None:
+    id, timeout = REFUSED_CANCELS[name]
+    budget = Budget(10)
+    conn = ready(budget=budget)
+    conn.cancel(ORDER, 1.0, id="late", timeout=1.0)
+    conn.cancel(ORDER, 1.0, id="sent")
+    outputs(conn, 1.0)
+    conn.handle_timeout(2.0)
+    conn.cancel(ORDER, 2.0, id="queued")
+    before, budget_before = snapshot(conn), snapshot(budget)
+    with pytest.raises(ValidationError):
+        conn.cancel(ORDER, 2.5, id=id, timeout=timeout)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert (snapshot(conn), snapshot(budget)) == (before, budget_before)
+
+
+@pytest.mark.parametrize("state", [State.DRAINING, State.CLOSED])
+def test_when_closing_or_closed_the_state_is_the_reason_whatever_else_is_wrong(state: State) -> None:
+    conn = in_state(state)
+    with pytest.raises(LocalProtocolError) as caught:
+        conn.cancel(None, 2.0, id="", timeout=-1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert type(caught.value) is LocalProtocolError
+
+
+def test_a_refused_time_is_not_told() -> None:
+    conn = ready()
+    with pytest.raises(LocalProtocolError):
+        conn.cancel(ORDER, 500.0, id="")
+    conn.cancel(ORDER, 2.0, id="a")
+    outputs(conn, 2.0)
+    conn.receive(reply("a"), 2.0)
+    assert outcomes(outputs(conn, 2.0))[0].taken_at == 2.0
+
+
+def test_looking_changes_nothing() -> None:
+    for state in State:
+        conn = in_state(state)
+        before = snapshot(conn)
+        assert conn.state is state
+        assert (conn.in_flight, conn.capacity >= 0, conn.config is conn.config) == (
+            1 if state is State.DRAINING else 0,
+            True,
+            True,
+        )
+        assert state.value in repr(conn)
+        assert snapshot(conn) == before
+
+
+@pytest.mark.parametrize("name", ["state", "in_flight", "capacity", "config"])
+def test_what_is_looked_at_cannot_be_set(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(Connection(), name, None)
+
+
+# --- capacity ---
+
+
+@pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
+def test_capacity_is_how_many_cancels_would_be_taken_now(state: State) -> None:
+    config = Config(max_in_flight=3, login_timeout=None)
+    conn = {
+        State.NEW: lambda: Connection(config),
+        State.AUTHENTICATING: lambda: authenticating(config),
+        State.READY: lambda: ready(config),
+    }[state]()
+    for left in (3, 2, 1):
+        assert conn.capacity == left
+        conn.cancel(ORDER, 1.0)
+        if left == 2:
+            outputs(conn, 1.0)
+    assert (conn.capacity, conn.in_flight) == (0, 3)
+    with pytest.raises(NoRoom):
+        conn.cancel(ORDER, 1.0)
+    conn.handle_timeout(11.0)
+    assert (conn.capacity, conn.in_flight) == (3, 0)
+
+
+def test_capacity_is_zero_when_draining_and_closed_even_without_a_bound() -> None:
+    config = Config(max_in_flight=None)
+    assert ready(config).capacity == sys.maxsize
+    assert draining(config).capacity == 0
+    conn = ready(config)
+    conn.lost(2.0)
+    assert conn.capacity == 0
+
+
+def test_an_expired_cancel_holds_its_place_until_it_has_its_outcome() -> None:
+    conn = ready(Config(max_in_flight=1))
+    conn.cancel(ORDER, 1.0, timeout=1.0)
+    assert outputs(conn, 5.0) == []
+    assert conn.capacity == 0
+    conn.handle_timeout(5.0)
+    assert conn.capacity == 1
+
+
+def test_an_outcome_frees_its_place_before_it_is_taken_out() -> None:
+    conn = ready(Config(max_in_flight=1))
+    conn.cancel(ORDER, 1.0, id="a")
+    outputs(conn, 1.0)
+    conn.receive(reply("a"), 1.0)
+    assert conn.capacity == 1
+
+
+@pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
+def test_own_frames_are_bounded_and_room_comes_back(state: State) -> None:
+    config = Config(max_own_frames=2)
+    conn = {
+        State.NEW: lambda: Connection(config),
+        State.AUTHENTICATING: lambda: authenticating(config),
+        State.READY: lambda: ready(config),
+    }[state]()
+    conn.send("1", 1.0)
+    conn.send("2", 1.0)
+    before = snapshot(conn)
+    with pytest.raises(NoRoom):
+        conn.send("3", 1.0)
+    assert snapshot(conn) == before
+    if state is State.READY:
+        assert texts(outputs(conn, 1.0)) == ["1", "2"]
+        conn.send("3", 1.0)
+        assert texts(outputs(conn, 1.0)) == ["3"]
+
+
+def test_without_a_bound_any_number_of_own_frames_waits() -> None:
+    conn = Connection(Config(max_own_frames=None))
+    for number in range(1000):
+        conn.send(str(number), 0.0)
+    assert len(conn._own) == 1000
+
+
+# --- ids ---
+
+
+def test_generated_ids_are_a_prefix_and_a_counter() -> None:
+    conn = ready(Config(id_prefix="bot 1:"))
+    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["bot 1:1", "bot 1:2", "bot 1:3"]
+    assert [Connection().cancel(ORDER, 0.0) for _ in range(2)] == ["1", "1"], "and never random"
+
+
+def test_generated_ids_skip_those_in_flight_and_those_remembered() -> None:
+    conn = ready(Config(id_prefix="p"))
+    conn.cancel(ORDER, 1.0, id="p1", timeout=1.0)
+    conn.cancel(ORDER, 1.0, id="p2")
+    outputs(conn, 1.0)
+    conn.cancel(ORDER, 1.0, id="p4")
+    conn.handle_timeout(2.0)
+    outputs(conn, 2.0, writable=False)
+    assert [conn.cancel(ORDER, 2.0) for _ in range(3)] == ["p3", "p5", "p6"]
+
+
+def test_a_refused_cancel_uses_up_no_generated_id() -> None:
+    conn = ready(Config(max_in_flight=1))
+    with pytest.raises(ValidationError):
+        conn.cancel(ORDER, 1.0, timeout=-1)
+    assert conn.cancel(ORDER, 1.0) == "1"
+    with pytest.raises(NoRoom):
+        conn.cancel(ORDER, 1.0)
+    outputs(conn, 1.0)
+    conn.receive(reply("1"), 1.0)
+    assert conn.cancel(ORDER, 1.0) == "2", "and none comes twice"
+
+
+def test_an_id_is_free_again_once_it_is_answered_forgotten_or_ended_unsent() -> None:
+    conn = ready(Config(late_ids=1))
+    conn.cancel(ORDER, 1.0, id="answered")
+    conn.cancel(ORDER, 1.0, id="dropped", timeout=1.0)
+    conn.cancel(ORDER, 1.0, id="late", timeout=2.0)
+    outputs(conn, 1.0)
+    conn.cancel(ORDER, 1.0, id="unsent", timeout=2.0)
+    conn.receive(reply("answered"), 1.0)
+    conn.handle_timeout(3.0)
+    outputs(conn, 3.0)
+    for id in ("answered", "dropped", "unsent"):
+        assert conn.cancel(ORDER, 3.0, id=id) == id
+    with pytest.raises(ValidationError):
+        conn.cancel(ORDER, 3.0, id="late")
+    conn.receive(reply("late"), 3.0)
+    assert len(only(LateReply, outputs(conn, 3.0))) == 1
+    assert conn.cancel(ORDER, 3.0, id="late") == "late"
+
+
+def test_an_id_of_40_characters_with_every_sign_makes_the_round_trip() -> None:
+    id = "aZ09_:#-+ " * 4
+    conn = ready()
+    assert conn.cancel(ORDER, 1.0, id=id) == id
+    outputs(conn, 1.0)
+    conn.receive(reply(id), 1.0)
+    (outcome,) = outcomes(outputs(conn, 1.0))
+    assert isinstance(outcome, Accepted)
+    assert outcome.id == id
+
+
+def test_an_id_that_is_no_plain_string_becomes_one() -> None:
+    conn = ready()
+    id = conn.cancel(ORDER, 1.0, id=Text("a"))
+    assert type(id) is str
+    (frame,) = only(Transmit, outputs(conn, 1.0))
+    assert type(frame.id) is str
+
+
+def test_one_order_may_be_cancelled_twice_at_once_under_two_ids() -> None:
+    conn = ready()
+    ids = [conn.cancel(ORDER, 1.0), conn.cancel(ORDER, 1.0)]
+    outputs(conn, 1.0)
+    for id in ids:
+        conn.receive(reply(id), 1.0)
+    assert [outcome.id for outcome in outcomes(outputs(conn, 1.0))] == ids
+
+
+def test_the_outcome_holds_the_very_order_that_was_passed() -> None:
+    order = CancelOrder("BTCUSDT", order_id="0", client_oid='a"b\\')
+    conn = ready()
+    conn.cancel(order, 1.0, id="a")
+    outputs(conn, 1.0)
+    conn.receive(reply("a"), 1.0)
+    assert outcomes(outputs(conn, 1.0))[0].order is order
+
+
+def test_the_default_limits_are_those_of_the_contract() -> None:
+    assert attrs.asdict(Connection().config) == {
+        "login_timeout": 10,
+        "ping_interval": 30,
+        "pong_timeout": 10,
+        "request_timeout": 10,
+        "drain_timeout": 5,
+        "messages_per_second": 10,
+        "max_in_flight": 1000,
+        "max_message": 65536,
+        "max_depth": 32,
+        "max_own_frames": 100,
+        "late_ids": 1024,
+        "id_prefix": "",
+    }
+
+
+# --- what stays behind ---
+
+
+def stored(conn: Connection) -> dict[str, int]:
+    """How many items each private store holds."""
+    return {name: len(getattr(conn, name)) for name in Connection.__slots__ if hasattr(getattr(conn, name), "__len__")}
+
+
+def test_ten_thousand_cancels_leave_nothing_behind() -> None:
+    budget = Budget(None)
+    conn = ready(Config(messages_per_second=None, ping_interval=None), budget=budget)
+    counts: dict[type, int] = {Accepted: 0, Unresolved: 0, LateReply: 0}
+    now = 2.0
+    for number in range(10_000):
+        now += 0.01
+        timeout = 0.5 if number % 3 == 0 else 2.0 if number % 3 == 1 else inf
+        id = conn.cancel(ORDER, now, timeout=timeout)
+        outputs(conn, now)
+        if number % 5:
+            conn.receive(reply(id), now)
+        else:
+            conn.handle_timeout(now + 2.0)
+            if id in conn._open:
+                conn.receive(refusal(id, 40010), now)
+            conn.receive(reply(id), now)
+            now += 2.0
+        for output in outputs(conn, now):
+            counts[type(output)] += 1
+        if number % 1000 == 0:
+            sizes = stored(conn)
+            assert sizes["_deadlines"] <= 64
+            assert sum(sizes.values()) - sizes["_deadlines"] == 0
+    assert counts == {Accepted: 8000, Unresolved: 2000, LateReply: 2000}
+    assert (len(budget._pace._places), budget._granted) == (0, 0)
+
+
+def test_paces_remember_one_second_and_no_more() -> None:
+    budget = Budget(50)
+    conn = ready(Config(messages_per_second=100, ping_interval=None), budget=budget)
+    for number in range(2000):
+        conn.cancel(ORDER, 2.0 + number / 64, timeout=0.5)
+        outputs(conn, 2.0 + number / 64)
+        conn.handle_timeout(2.0 + number / 64)
+        outputs(conn, 2.0 + number / 64)
+        assert len(conn._pace._places) <= 65
+        assert len(budget._pace._places) <= 65
+
+
+def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clears_it() -> None:
+    conn = ready(Config(messages_per_second=None, ping_interval=None, late_ids=10))
+    for number in range(3000):
+        conn.cancel(ORDER, 2.0 + number, timeout=0.5)
+        outputs(conn, 2.0 + number)
+        conn.handle_timeout(2.5 + number)
+        outputs(conn, 2.5 + number)
+    assert stored(conn)["_late"] == 10
+    assert sum(stored(conn).values()) <= 10 + 64
+    conn.lost(1e6)
+    drain(conn, 1e6)
+    assert sum(stored(conn).values()) == 0
+
+
+@pytest.mark.parametrize("make", [authenticating, ready, draining])
+def test_a_peers_flood_grows_nothing_but_the_outputs(make: Callable[..., Connection]) -> None:
+    conn = make(Config(late_ids=5, request_timeout=None, drain_timeout=None, login_timeout=None))
+    before = stored(conn)
+    flood: list[str | bytes] = [
+        PONG, "x", b"\xff", reply("zzz"), refusal("yyy"), reply(1), error(30006), error(30033), error(429),
+        '{"event":"login","code":null}', '{"event":"subscribe"}', '{"event":"trade","code":0}', "[" * 1000,
+    ]  # fmt: skip
+    state = conn.state
+    for number in range(2000):
+        conn.receive(flood[number % len(flood)], 2.0 + number / 1000)
+        conn.receive(reply(f"n{number}"), 2.0 + number / 1000)
+    assert conn.state is state
+    after = stored(conn)
+    assert after.pop("_outputs") > 2000
+    before.pop("_outputs")
+    assert after == before
+    assert len(outputs(conn, 5.0, writable=False)) > 2000
+
+
+def test_the_end_clears_every_store() -> None:
+    conn, _ = busy()
+    conn.lost(3.0)
+    assert len(outputs(conn, 3.0)) == 1 + 4 + 1
+    assert sum(stored(conn).values()) == 0
+    for conn in (closed(), draining()):
+        conn.close(5.0)
+        outputs(conn, 5.0)
+        assert sum(stored(conn).values()) == 0
+
+
+def test_a_flood_of_own_ids_does_not_slow_down_what_is_generated() -> None:
+    conn = ready(Config(max_in_flight=None))
+    for number in range(1, 2001):
+        conn.cancel(ORDER, 1.0, id=str(number))
+    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["2001", "2002", "2003"]
+
+
+def test_what_one_connection_does_is_not_seen_by_another() -> None:
+    one, two = ready(), ready()
+    one.cancel(ORDER, 1.0, id="a")
+    outputs(one, 1.0)
+    text = reply("a")
+    two.receive(text, 1.0)
+    assert isinstance(outputs(two, 1.0)[0], Unrecognised)
+    one.receive(text, 1.0)
+    assert isinstance(outputs(one, 1.0)[0], Accepted)
+    assert LOGGED_IN not in texts(outputs(two, 1.0))
