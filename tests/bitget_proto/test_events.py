@@ -1,0 +1,175 @@
+"""What comes out of a connection: closed unions of values with named parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, get_args
+
+import attrs
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    CodeClass,
+    Event,
+    Hangup,
+    Outcome,
+    Output,
+    Ready,
+    Rejected,
+    Transmit,
+    Unresolved,
+    Wait,
+    WhyClosed,
+    WhyUnrecognised,
+    WhyUnresolved,
+)
+from bitget_proto import _events as module
+from bitget_proto._record import record
+
+ORDER = CancelOrder("BTCUSDT", "1")
+ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)
+
+
+def parts(kind: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(kind)]
+
+
+def test_a_cancel_has_one_of_three_outcomes() -> None:
+    assert get_args(Outcome) == (Accepted, Rejected, Unresolved)
+
+
+def test_the_unions_hold_one_another_and_nothing_is_outside_them() -> None:
+    events, outputs = set(get_args(Event)), set(get_args(Output))
+    assert set(get_args(Outcome)) < events < outputs
+    assert outputs - events == {Transmit, Hangup, Wait}
+    defined = {
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert {value for value in defined if not issubclass(value, Enum)} == outputs
+
+
+def test_the_other_events_are_those_of_the_contract() -> None:
+    assert [event.__name__ for event in get_args(Event)[3:]] == [
+        "Ready",
+        "LoginRejected",
+        "LateReply",
+        "ExchangeError",
+        "GoingAway",
+        "Unrecognised",
+        "Closed",
+    ]
+
+
+@pytest.mark.parametrize("kind", get_args(Output))
+def test_every_output_is_made_by_name_alone(kind: type[Any]) -> None:
+    parameters = inspect.signature(kind).parameters.values()
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+    if parts(kind):
+        with pytest.raises(TypeError):
+            kind("positional")
+
+
+@pytest.mark.parametrize("kind", get_args(Outcome))
+def test_every_outcome_says_which_cancel_and_when(kind: type[Any]) -> None:
+    assert {"id", "order", "attempts", "taken_at", "sent_at", "resolved_at"} <= set(parts(kind))
+
+
+def test_the_outcomes_carry_what_the_contract_names() -> None:
+    assert "exchange_ts" in parts(Accepted)
+    assert {"code", "code_class", "message"} <= set(parts(Rejected))
+    assert {"sent", "why", "code", "message"} <= set(parts(Unresolved))
+
+
+def test_an_outcome_on_one_connection_took_one_attempt() -> None:
+    assert ACCEPTED.attempts == 1
+
+
+def test_an_unresolved_one_has_a_code_only_where_one_came() -> None:
+    unresolved = Unresolved(
+        id="7", order=ORDER, taken_at=1.0, sent_at=None, resolved_at=3.0, sent=False, why=WhyUnresolved.TIMEOUT
+    )
+    assert (unresolved.code, unresolved.message) == (None, None)
+
+
+def test_the_reasons_of_the_unresolved_are_those_of_the_contract() -> None:
+    assert [why.name for why in WhyUnresolved] == ["TIMEOUT", "LOST", "CLOSED", "UNSURE"]
+
+
+@pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised])
+def test_a_reason_is_found_by_its_word_and_can_be_a_key(member: Enum) -> None:
+    assert type(member)(member.value) is member
+    assert {member: 1}[member] == 1
+
+
+def test_outcomes_compare_by_what_they_say() -> None:
+    assert attrs.evolve(ACCEPTED) == ACCEPTED
+    assert attrs.evolve(ACCEPTED, resolved_at=4.0) != ACCEPTED
+    assert attrs.evolve(ACCEPTED) is not ACCEPTED
+
+
+def test_outcomes_are_told_apart_by_a_match() -> None:
+    def told(outcome: Outcome) -> str:
+        match outcome:
+            case Accepted():
+                return "accepted"
+            case Rejected(code_class=CodeClass.GONE):
+                return "gone"
+            case Rejected():
+                return "rejected"
+            case Unresolved(sent=True):
+                return "may have happened"
+            case Unresolved(sent=False):
+                return "cannot have happened"
+            case Unresolved():
+                return "unreachable"
+
+    make: Callable[..., Rejected] = lambda **more: Rejected(  # noqa: E731 - the shared parts, once
+        id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, message="", exchange_ts=None, **more
+    )
+    unresolved = Unresolved(
+        id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, sent=True, why=WhyUnresolved.LOST
+    )
+    assert told(ACCEPTED) == "accepted"
+    assert told(make(code="43001", code_class=CodeClass.GONE)) == "gone"
+    assert told(make(code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
+    assert told(unresolved) == "may have happened"
+    assert told(attrs.evolve(unresolved, sent=False)) == "cannot have happened"
+
+
+def test_a_frame_to_write_shows_its_text_unless_it_holds_secrets() -> None:
+    assert repr(Transmit(text="ping")) == "Transmit(text='ping', id=None)"
+    assert repr(Transmit(text="{}", id="7")) == "Transmit(text='{}', id='7')"
+    hidden = repr(Transmit(text="hush", secret=True))
+    assert "hush" not in hidden
+    assert "4 characters" in hidden
+    assert str(Transmit(text="hush", secret=True)) == hidden
+
+
+def test_a_frame_to_write_is_no_secret_unless_said() -> None:
+    assert Transmit(text="ping").secret is False
+
+
+@pytest.mark.parametrize(
+    "output", [ACCEPTED, Ready(), Wait(until=None, timer=None), Closed(why=WhyClosed.LOST, detail="")]
+)
+def test_an_output_takes_no_attribute_that_it_does_not_have(output: object) -> None:
+    with pytest.raises(AttributeError):
+        object.__setattr__(output, "more", 1)
+
+
+def test_a_record_compares_shows_itself_and_has_slots() -> None:
+    @record
+    class Point:
+        x: int
+
+    assert Point(1) == Point(1)
+    assert Point(1) != Point(2)
+    assert repr(Point(1)).endswith("Point(x=1)")
+    assert "__dict__" not in dir(Point(1))

@@ -1,0 +1,89 @@
+"""The frames as values: what their codes mean where they stand, and that the unions are closed."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import attrs
+import pytest
+
+from bitget_proto import CodeClass, ErrorReply, LoginReply, Malformed, Message, Other, Ping, Pong, Request, TradeReply
+from bitget_proto import _messages as module
+
+
+def test_what_an_exchange_says_is_one_of_six() -> None:
+    assert [member.__name__ for member in get_args(Message)] == [
+        "TradeReply",
+        "ErrorReply",
+        "LoginReply",
+        "Pong",
+        "Other",
+        "Malformed",
+    ]
+
+
+def test_what_a_client_says_is_one_of_six() -> None:
+    assert [member.__name__ for member in get_args(Request)] == [
+        "LoginRequest",
+        "CancelRequest",
+        "Ping",
+        "OtherRequest",
+        "BadRequest",
+        "Malformed",
+    ]
+
+
+def test_no_frame_stands_outside_the_unions() -> None:
+    defined = {
+        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+    }
+    assert defined == set(get_args(Message)) | set(get_args(Request))
+    assert all(attrs.has(member) for member in defined)
+
+
+@pytest.mark.parametrize(
+    ("code", "as_trade", "as_error"),
+    [
+        ("0", CodeClass.ACCEPTED, CodeClass.UNREADABLE),
+        ("43001", CodeClass.GONE, CodeClass.GONE),
+        ("40725", CodeClass.OUTCOME_UNKNOWN, CodeClass.OUTCOME_UNKNOWN),
+        ("30004", CodeClass.LOGIN, CodeClass.LOGIN),
+        ("12345678", CodeClass.UNLISTED, CodeClass.UNLISTED),
+        (None, CodeClass.UNREADABLE, CodeClass.UNREADABLE),
+    ],
+)
+def test_the_code_decides_and_an_error_that_says_accepted_contradicts_itself(
+    code: str | None, as_trade: CodeClass, as_error: CodeClass
+) -> None:
+    assert TradeReply("1", True, code, "", None).code_class is as_trade
+    assert ErrorReply("1", True, code, "", None).code_class is as_error
+    assert LoginReply(code, "").code_class is as_trade
+
+
+def test_frames_compare_by_what_they_say() -> None:
+    assert TradeReply("1", True, "0", "", None) == TradeReply("1", True, "0", "", None)
+    assert TradeReply("1", True, "0", "", None) != ErrorReply("1", True, "0", "", None)
+    assert Pong() == Pong()
+    assert Pong() != Ping()
+    assert Other(None) != Other("")
+
+
+@pytest.mark.parametrize(
+    "frame", [TradeReply("1", True, "0", "m", 5), LoginReply("0", "m"), Malformed("not JSON", "{")]
+)
+def test_a_frame_shows_its_parts(frame: object) -> None:
+    assert (
+        repr(frame)
+        == f"{type(frame).__name__}("
+        + ", ".join(
+            f"{field.name}={getattr(frame, field.name)!r}"
+            for field in attrs.fields(type(frame))  # type: ignore[arg-type]  # any of the unions
+        )
+        + ")"
+    )
+
+
+def test_frames_take_no_attribute_that_they_do_not_have() -> None:
+    for frame in (Other("x"), Pong(), Ping(), Malformed("not JSON", "")):
+        with pytest.raises(AttributeError):
+            object.__setattr__(frame, "more", 1)
