@@ -439,16 +439,8 @@ def test_the_exchanges_time_is_a_number_or_a_string_of_milliseconds_or_missing(
 
 @every_engine
 def test_anything_else_may_appear_at_any_time(codec: Codec) -> None:
-    more = {
-        "connId": "a",
-        "Event": 1,
-        "args": [],
-        "nested": {"event": "error", "arg": [{"id": "2"}], "code": 5},
-        "": None,
-    }
-    message = codec.decode(
-        json.dumps({**more, "event": "trade", "arg": [{**more, "id": "1"}], "code": 0, "zz": [[], {}]})
-    )
+    more = '"connId":"a","Event":1,"args":[],"nested":{"event":"error","arg":[{"id":"2"}],"code":5},"":null'
+    message = codec.decode(f'{{{more},"event":"trade","arg":[{{{more},"id":"1"}}],"code":0,"zz":[[],{{}}]}}')
     assert message == TradeReply("1", True, "0", "", None)
     assert codec.decode(frame(event="login", code=0, connId="abc")) == LoginReply("0", "")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, get_args
 
@@ -130,15 +129,23 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
             case Unresolved():
                 return "unreachable"
 
-    make: Callable[..., Rejected] = lambda **more: Rejected(  # noqa: E731 - the shared parts, once
-        id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, message="", exchange_ts=None, **more
+    gone = Rejected(
+        id="7",
+        order=ORDER,
+        taken_at=1.0,
+        sent_at=2.0,
+        resolved_at=3.0,
+        code="43001",
+        code_class=CodeClass.GONE,
+        message="",
+        exchange_ts=None,
     )
     unresolved = Unresolved(
         id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, sent=True, why=WhyUnresolved.LOST
     )
     assert told(ACCEPTED) == "accepted"
-    assert told(make(code="43001", code_class=CodeClass.GONE)) == "gone"
-    assert told(make(code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
+    assert told(gone) == "gone"
+    assert told(attrs.evolve(gone, code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
     assert told(unresolved) == "may have happened"
     assert told(attrs.evolve(unresolved, sent=False)) == "cannot have happened"
 
