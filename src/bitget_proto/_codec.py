@@ -416,8 +416,9 @@ def _only(items: list[Any]) -> Any:
     return items[0]
 
 
-_CODEC = Codec()
-encode_cancel = _CODEC.encode_cancel
+DEFAULT: Final = Codec()
+"""The standard-library codec: a codec holds no state, so that one serves all who ask for no other."""
+encode_cancel = DEFAULT.encode_cancel
 """`Codec.encode_cancel` of the standard-library codec."""
-decode = _CODEC.decode
+decode = DEFAULT.decode
 """`Codec.decode` of the standard-library codec."""

@@ -27,7 +27,7 @@ from math import inf, nextafter
 
 import attrs
 
-from ._codec import PING, Codec
+from ._codec import DEFAULT, PING, Codec
 from ._codes import CodeClass
 from ._config import Config
 from ._credentials import SignedLogin
@@ -99,7 +99,7 @@ class Connection:
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
         self._config = Config() if config is None else config
-        self._codec = Codec() if codec is None else codec
+        self._codec = DEFAULT if codec is None else codec
         self._budget = budget
         self._state = State.NEW
         self._opened = False

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._codec import PONG, Codec
+from ._codec import DEFAULT, PONG, Codec
 from ._config import check_count, check_seconds
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, ValidationError, shown
@@ -134,7 +134,7 @@ class ExchangeConnection:
 
     def __init__(self, config: ExchangeConfig | None = None, codec: Codec | None = None) -> None:
         self._config = ExchangeConfig() if config is None else config
-        self._codec = Codec() if codec is None else codec
+        self._codec = DEFAULT if codec is None else codec
         self._state = State.NEW
         self._now: float = -inf
         self._pace = Pace(self._config.messages_per_second)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import attrs
 
-from .._codec import Codec
+from .._codec import DEFAULT, Codec
 from .._credentials import Credentials, SignedLogin, sign_login
 from .._events import Hangup, Transmit, Wait
 from .._exchange import (
@@ -138,7 +138,7 @@ class ScriptedExchange:
         grace: float = 60.0,
     ) -> None:
         self.config = ExchangeConfig() if config is None else config
-        self.codec = Codec() if codec is None else codec
+        self.codec = DEFAULT if codec is None else codec
         self.credentials = credentials
         self.epoch = epoch
         self.refusals = dict(refusals or {})
@@ -222,10 +222,11 @@ class ScriptedExchange:
         self._last_cancel[key] = now
         if len(self._last_cancel) > _REMEMBERED:
             self._last_cancel.popitem(last=False)
-        if self._allowance.opens(now) > now:
+        soon = now + (self.config.jitter or 0.0)
+        if self._allowance.opens(soon) > soon:
             return "429", "Too Many Requests"
         self._allowance.take(now)
-        if last is not None and now < last + SAME_ORDER_INTERVAL:
+        if last is not None and soon < last + SAME_ORDER_INTERVAL:
             return "45129", "The cancel order frequency of the same orderId cannot exceed 1 time per second"
         if key[3] in self.refusals:
             return self.refusals[key[3]], "refused as scripted"

@@ -1,0 +1,160 @@
+"""Fuzz `Connection`: any inputs and commands in any order, at any time; every cancel that was taken has one outcome.
+
+    python fuzz/connection.py fuzz/corpus/connection -max_total_time=600 -max_len=512 -len_control=0
+
+Each byte chooses what happens next. The oracle is a ledger of its own, kept from the outside.
+"""
+
+import sys
+from math import inf
+
+import atheris
+
+with atheris.instrument_imports(include=["bitget_proto"]):
+    from bitget_proto import (
+        Accepted,
+        Budget,
+        CancelOrder,
+        Closed,
+        Config,
+        Connection,
+        Credentials,
+        LocalProtocolError,
+        Rejected,
+        State,
+        Transmit,
+        Unresolved,
+        Wait,
+        sign_login,
+    )
+
+LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
+ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(4)]
+SAID = [
+    '{"event":"login","code":0}',
+    '{"event":"login","code":"30011"}',
+    "pong",
+    '{"event":"error","code":30004}',
+    '{"event":"error","code":30006}',
+    '{"event":"error","code":30007}',
+    '{"event":"error","code":30033}',
+    '{"event":"error","code":40808}',
+    '{"event":"trade","arg":[],"code":0}',
+    '{"event":"trade","arg":[{"id":"1"},{"id":"2"}],"code":0}',
+    "{",
+    b"\xff",
+]
+REPLY = '{{"event":"{}","arg":[{{"id":"{}"}}],"code":{}}}'
+CODES = ["0", "43001", "40010", "true", "null", '"00000"', "1.5"]
+TIMEOUTS = [None, 0.5, 3.0, inf]
+
+
+class Ledger:
+    """What was taken, handed out and settled, seen from the outside."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.taken: dict[str, float] = {}
+        self.handed_out: dict[str, float] = {}
+        self.unsent: set[str] = set()
+        self.settled: set[str] = set()
+        self.closed = False
+
+    def drain(self, now: float, writable: bool) -> float | None:
+        while True:
+            output = self.connection.poll(now, writable)
+            assert not self.closed or output == Wait(until=None, timer=None), output
+            match output:
+                case Wait(until=until):
+                    assert self.connection.in_flight == len(self.taken) - len(self.settled)
+                    return until
+                case Transmit(id=str(id)):
+                    assert writable
+                    assert id not in self.handed_out
+                    assert now < self.taken[id], "handed out after its deadline"
+                    self.handed_out[id] = now
+                case Accepted(id=id) | Rejected(id=id):
+                    assert id in self.handed_out
+                    self.settle(id)
+                case Unresolved(id=id, sent=sent):
+                    assert sent == (id in self.handed_out and id not in self.unsent), output
+                    self.settle(id)
+                case Closed():
+                    self.closed = True
+                    assert self.settled == set(self.taken)
+                case _:
+                    pass
+
+    def settle(self, id: str) -> None:
+        assert id in self.taken
+        assert id not in self.settled, "a second outcome"
+        self.settled.add(id)
+
+
+def one_input(data: bytes) -> None:
+    """Live the life that the bytes tell."""
+    choose = atheris.FuzzedDataProvider(data)
+    config = Config(
+        messages_per_second=choose.PickValueInList([None, 1, 10]),
+        ping_interval=choose.PickValueInList([None, 4.0, 30.0]),
+        max_in_flight=choose.PickValueInList([1, 5, 1000]),
+        late_ids=choose.PickValueInList([1, 1024]),
+        drain_timeout=choose.PickValueInList([None, 5.0]),
+    )
+    connection = Connection(config, budget=Budget(choose.PickValueInList([None, 0, 2])))
+    ledger = Ledger(connection)
+    now, until = 0.0, None
+    while choose.remaining_bytes():
+        writable = choose.ConsumeIntInRange(0, 7) > 0
+        try:
+            match choose.ConsumeIntInRange(0, 15):
+                case 0:
+                    connection.opened(now, login=LOGIN)
+                case 1 | 2 | 3:
+                    connection.receive(choose.PickValueInList(SAID), now)
+                case 4 | 5 | 6:
+                    id = str(choose.ConsumeIntInRange(1, 12))
+                    event = choose.PickValueInList(["trade", "error"])
+                    connection.receive(REPLY.format(event, id, choose.PickValueInList(CODES)), now)
+                case 7:
+                    connection.handle_timeout(now)
+                case 8 if until is not None:
+                    now = max(now, until)
+                    connection.handle_timeout(now)
+                case 9:
+                    now += choose.PickValueInList([0.001, 0.999, 1.0, 7.0, 30.0])
+                case 10 | 11 | 12 | 13:
+                    timeout = choose.PickValueInList(TIMEOUTS)
+                    id = choose.PickValueInList([None, "1", "2", "x"])
+                    room = connection.capacity
+                    taken = connection.cancel(choose.PickValueInList(ORDERS), now, id, timeout)
+                    assert room > 0
+                    assert taken not in ledger.taken or taken in ledger.settled
+                    if taken in ledger.taken:  # an id may be used again once it is answered
+                        ledger.settled.discard(taken)
+                        ledger.handed_out.pop(taken, None)
+                        ledger.unsent.discard(taken)
+                    deadline = inf if timeout == inf else now + (10.0 if timeout is None else timeout)
+                    ledger.taken[taken] = deadline
+                case 14:
+                    connection.send("x", now) if choose.ConsumeBool() else connection.close(now)
+                case 15 if choose.ConsumeIntInRange(0, 3) == 0:
+                    unsent = [id for id in ("1", "x") if choose.ConsumeBool()]
+                    if connection.state is not State.CLOSED:
+                        ledger.unsent.update(unsent)
+                    connection.lost(now, "reset", unsent)
+                case _:
+                    pass
+        except LocalProtocolError:
+            pass
+        until = ledger.drain(now, writable)
+    if connection.state is not State.CLOSED:
+        connection.lost(now)
+        ledger.drain(now, writable=True)
+    assert ledger.closed
+    assert connection.in_flight == 0
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()

@@ -1,0 +1,97 @@
+"""Fuzz `decode`: whatever a peer says, nothing is raised, the engines agree, and no other cancel is touched.
+
+    python fuzz/decode.py fuzz/corpus/decode -max_total_time=600 -max_len=2048 -len_control=0
+
+The corpus is kept: what once led somewhere new is tried first the next time. A finding is written to a file `crash-…`;
+`python fuzz/decode.py crash-…` shows it again.
+"""
+
+import json
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["bitget_proto"]):
+    from bitget_proto import (
+        CancelOrder,
+        Codec,
+        Config,
+        Connection,
+        Credentials,
+        Engine,
+        ErrorReply,
+        Malformed,
+        State,
+        TradeReply,
+        Wait,
+        sign_login,
+    )
+
+CODECS = [Codec(engine) for engine in Engine]
+LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+
+
+def is_i_json(text: str) -> bool:
+    """Whether every reader must take the text alike (RFC 7493): no duplicate key, half a surrogate or unsafe number."""
+
+    def refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ValueError("a duplicate key")
+        return dict(pairs)
+
+    def is_safe(value: object) -> bool:
+        match value:
+            case dict():
+                return all(is_safe(key) and is_safe(item) for key, item in value.items())
+            case list():
+                return all(is_safe(item) for item in value)
+            case str():
+                return not any("\ud800" <= character <= "\udfff" for character in value)
+            case bool() | None:
+                return True
+            case int():
+                return abs(value) < 2**53
+            case _:
+                return abs(value) < float("inf")
+
+    try:
+        return is_safe(json.loads(text, object_pairs_hook=refuse_duplicates))
+    except (ValueError, RecursionError):
+        return False
+
+
+def one_input(data: bytes) -> None:
+    """Read the message with each engine, as bytes and as text, and hand it to a connection with two cancels in flight."""
+    read = [codec.decode(data) for codec in CODECS]
+    readable = [message for message in read if not isinstance(message, Malformed)]
+    assert all(message == readable[0] for message in readable), read
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        assert not readable, read
+        return
+    assert [codec.decode(text) for codec in CODECS] == read
+    if is_i_json(text):
+        assert all(message == read[0] for message in read), read
+    CODECS[0].decode_request(data)
+
+    connection = Connection(Config(messages_per_second=None))
+    connection.opened(0.0, login=LOGIN)
+    connection.poll(0.0)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    for id in ("1", "10"):
+        connection.cancel(ORDER, 0.0, id=id)
+    while not isinstance(connection.poll(0.0), Wait):
+        pass
+    connection.receive(data, 1.0)
+    named = read[0].id if isinstance(read[0], TradeReply | ErrorReply) else None
+    if connection.state is State.READY:
+        assert connection.in_flight == (1 if named in ("1", "10") else 2), read
+    connection.lost(2.0)
+    assert connection.in_flight == 0
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
