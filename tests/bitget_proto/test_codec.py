@@ -725,7 +725,7 @@ def spelled(value: object, *, escaped: bool, space: str) -> str:
 kinds_seen: set[type] = set()
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(FRAMES, st.booleans(), st.sampled_from(["", " ", "\r\n\t"]))
 def check_that_the_engines_agree(data: dict[str, object], escaped: bool, space: str) -> None:
     text = spelled(data, escaped=escaped, space=space)
@@ -851,7 +851,7 @@ def mutilated(text: str, mutilations: list[tuple[int, int, str]]) -> str:
     return text
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(VECTORS)), MUTILATIONS)
 def test_a_mutilated_frame_is_read_alike_or_malformed(name: str, mutilations: list[tuple[int, int, str]]) -> None:
     text = mutilated(VECTORS[name]["text"], mutilations)

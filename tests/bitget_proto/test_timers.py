@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import pickle
 from enum import Enum
-from math import inf
+from math import inf, nan
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import Timer
-from bitget_proto._timers import Deadlines
+from bitget_proto import LocalProtocolError, Timer
+from bitget_proto._timers import Deadlines, after, finite_time
 
 
 @attrs.define(eq=False)
@@ -48,6 +48,27 @@ def test_every_timer_has_a_name_and_a_sentence_that_begins_with_when(timer: Time
 
 def test_the_timers_of_a_connection_stand_in_the_order_in_which_ties_fire() -> None:
     assert [timer.name for timer in Timer][:5] == ["REQUEST", "LOGIN", "PONG", "DRAIN", "PING"]
+
+
+# --- the clock ---
+
+
+def test_a_time_is_never_before_the_latest_that_was_told() -> None:
+    assert finite_time(2.0, 1.0) == 2.0
+    assert finite_time(1.0, 1.0) == 1.0
+    assert finite_time(0.0, 1.0) == 1.0
+    assert finite_time(-5.0, -inf) == -5.0
+
+
+@pytest.mark.parametrize("now", [nan, inf, -inf, None, "1", b"2", [3]])
+def test_what_is_no_finite_number_of_seconds_is_refused(now: object) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^now must be a finite number of seconds on your clock; got "):
+        finite_time(now, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+
+
+def test_a_limit_that_is_switched_off_is_never_reached() -> None:
+    assert after(5.0, None) == inf
+    assert after(5.0, 2.5) == 7.5
 
 
 # --- deadlines ---
