@@ -419,6 +419,8 @@ def test_nothing_is_decided_on_the_text_for_people(codec: Codec) -> None:
         ("9007199254740992", None),
         ('"9007199254740992"', None),
         ('"99999999999999999"', None),
+        ('"0001763958928351"', 1763958928351),
+        ('"00001763958928351"', None),
         ("-1", None),
         ('"-1"', None),
         ('""', None),
@@ -639,6 +641,9 @@ def test_objects_and_lists_may_nest_as_deep_as_the_bound_and_no_deeper(codec: Co
             assert codec.decode(nested, max_depth=depth + 1) == LoginReply(None, "")
             assert codec.decode(nested, max_depth=depth) == Malformed("too deep", nested[:100])
             assert codec.decode(nested, max_depth=None) == LoginReply(None, "")
+            beside = nested[:-1] + ',"y":[],"z":{}}'
+            assert codec.decode(beside, max_depth=depth + 1) == LoginReply(None, "")
+            assert codec.decode(beside, max_depth=depth) == Malformed("too deep", beside[:100])
     assert codec.decode('{"x":' + "[" * 31 + "]" * 31 + "}") == Other(None)
     assert codec.decode('{"x":' + "[" * 32 + "]" * 32 + "}") == Malformed(
         "too deep", '{"x":' + "[" * 32 + "]" * 32 + "}"
