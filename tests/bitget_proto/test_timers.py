@@ -112,16 +112,19 @@ def test_an_earlier_one_that_comes_later_is_first() -> None:
     assert came == [early, between, late]
 
 
-def test_equal_deadlines_come_in_the_order_they_were_added() -> None:
+@pytest.mark.parametrize(
+    ("added", "order"), [((5.0, 1.0, 5.0, 1.0, 5.0), [1, 3, 0, 2, 4]), ((1.0, 5.0, 1.0, 5.0, 1.0), [0, 2, 4, 1, 3])]
+)
+def test_equal_deadlines_come_in_the_order_they_were_added(added: tuple[float, ...], order: list[int]) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    entries = [Entry(deadline, n) for n, deadline in enumerate((5.0, 1.0, 5.0, 1.0, 5.0))]
+    entries = [Entry(deadline, n) for n, deadline in enumerate(added)]
     for entry in entries:
         deadlines.add(entry)
     came: list[int] = []
     while (first := deadlines.first()) is not None:
         came.append(first.name)
         settle(deadlines, first)
-    assert came == [1, 3, 0, 2, 4]
+    assert came == order
 
 
 def test_a_cleared_store_is_empty_and_can_be_used_again() -> None:
