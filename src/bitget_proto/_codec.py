@@ -22,7 +22,7 @@ import re
 from typing import Any, Final, cast
 
 import attrs
-from cattrs import BaseValidationError, Converter, transform_error
+from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
 from ._credentials import SignedLogin
@@ -406,6 +406,8 @@ def _inst_type(value: object, _: object) -> InstType:
 def _why_refused(error: BaseException, _: type | None) -> str:
     if isinstance(error, KeyError):
         return "missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"unknown: {', '.join(sorted(error.extra_fields))}"
     return str(error)
 
 

@@ -47,7 +47,8 @@ class CodeClass(Enum):
         """The class of a code as `decode` gives it: a decimal string, or None when it could not be read."""
         if code is None:
             return cls.UNREADABLE
-        return _CLASS_OF.get(code, cls.UNLISTED)
+        known = _CLASS_OF.get(code)
+        return cls.UNLISTED if known is None else known
 
 
 CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({

@@ -69,15 +69,8 @@ class StrictConnection(Connection):
     """
 
     __slots__ = (
-        "_latest",
-        "_ledger",
-        "_lost",
-        "_overdue_messages",
-        "_polled",
-        "_settled_at_wait",
-        "_spins",
-        "_wait_given",
-    )
+        "_in_drain", "_latest", "_ledger", "_lost", "_overdue_messages", "_settled_at_wait", "_spins", "_wait_given",
+    )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
         super().__init__(config, codec, budget)
@@ -86,8 +79,8 @@ class StrictConnection(Connection):
         """The cancels that were taken and whose outcome has not come out."""
         self._settled_at_wait = True
         """Whether the last drain ended in a `Wait` and nothing has happened since."""
-        self._polled = True
-        """Whether `poll` was called since the last input or command."""
+        self._in_drain = False
+        """Whether a drain has begun and not ended."""
         self._lost = False
         self._wait_given = Wait(until=None, timer=None)
         self._spins = 0
@@ -173,7 +166,7 @@ class StrictConnection(Connection):
         """As `Connection.poll`; raises DriverError for a clock that runs backwards."""
         self._tick("poll", now)
         output = super().poll(now, writable)
-        self._polled = True
+        self._in_drain = not isinstance(output, Wait)
         if isinstance(output, Wait):
             self._settled_at_wait = True
             self._wait_given = output
@@ -197,15 +190,16 @@ class StrictConnection(Connection):
         self._tick(call, now)
         if not self._settled_at_wait:
             raise DriverError(Rule.DRAIN, f"{call} was called before the drain had ended in a Wait")
+        self._in_drain = False
         if call != "handle_timeout":
             self._spins = 0
 
     def _command(self, call: str, now: float) -> None:
-        # A command may come from within a drain, where an application answers an event: the drain goes on after it.
+        # Commands may come from within a drain, where an application answers an event: the drain goes on after them.
         self._tick(call, now)
-        if not self._polled:
+        if not (self._settled_at_wait or self._in_drain):
             raise DriverError(Rule.DRAIN, f"{call} was called, and the call before it was not drained")
         self._spins = 0
 
     def _owe_drain(self) -> None:
-        self._settled_at_wait = self._polled = False
+        self._settled_at_wait = False
