@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import attrs
@@ -27,7 +28,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from ._credentials import SignedLogin
 from ._engines import Engine, Entry, Frame, WrongShape, WrongType, for_type, plain_loads, reader
-from ._errors import ValidationError
+from ._errors import ValidationError, shown
 from ._messages import (
     BadRequest,
     CancelRequest,
@@ -77,6 +78,11 @@ class Codec:
     __slots__ = ("_fast", "_loads", "_plain", "_refusals", "_structure_request", "engine")
 
     def __init__(self, engine: Engine = Engine.STDLIB) -> None:
+        if not isinstance(engine, Engine):
+            names = ", ".join(str(member) for member in Engine)
+            raise ValidationError(
+                f"engine must be one of {names}; got {shown(engine)}: Engine('msgspec') makes one of a name"
+            )
         self.engine: Final = engine
         read = reader(engine)
         self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
@@ -173,17 +179,17 @@ class Codec:
         """
         text = _text(message, max_message, max_depth)
         if isinstance(text, Malformed):
-            return text
+            return Malformed(text.reason, "")
         if text == PING:
             return _PING
         try:
             data = self._loads(text)
         except RecursionError:
-            return _malformed("too deep", text)
+            return Malformed("too deep", "")
         except ValueError:
-            return _malformed("not JSON", text)
+            return Malformed("not JSON", "")
         if type(data) is not dict:
-            return _malformed("not an object", text)
+            return Malformed("not an object", "")
         return self._request(cast("dict[str, Any]", data))
 
     def _request(self, data: dict[str, Any]) -> Request:
@@ -192,16 +198,21 @@ class Codec:
             return BadRequest("30003", "op is missing, or no string", None)
         if op not in ("login", "trade"):
             return OtherRequest(op)
-        arg = _echoable(data.get("args")) if op == "trade" else None
+        args = data.get("args")
+        arg = _echoable(args) if op == "trade" else None
+        count = len(cast("list[object]", args)) if isinstance(args, list) else 0
+        if count != 1:
+            # "So far websocket trading doesn't support canceling batch orders" (Cancel Order Channel).
+            return BadRequest("30016", f"args must hold exactly one object; got {count}", arg)
         try:
             if op == "login":
-                return LoginRequest(_only(self._structure_request(data, _Login).args).signed())
-            cancel = _only(self._structure_request(data, _Trade).args)
+                return LoginRequest(self._structure_request(data, _Login).args[0].signed())
+            cancel = self._structure_request(data, _Trade).args[0]
             if cancel.channel != "cancel-order":
                 return BadRequest("30001", f"the channel {cancel.channel} does not exist", arg)
             return CancelRequest(check_request_id(cancel.id), cancel.order())
         except BaseValidationError as error:
-            return BadRequest("30016", "; ".join(transform_error(error, format_exception=_why_refused)), arg)
+            return BadRequest("30016", _all_reasons(error), arg)
         except ValidationError as error:
             return BadRequest("30016", str(error), arg)
 
@@ -214,7 +225,7 @@ def _text(message: str | bytes, max_message: int | None, max_depth: int | None) 
     if max_message is not None and len(message) > max_message:
         return _malformed("too large", message)
     if isinstance(message, str):
-        text = message
+        text = message if type(message) is str else str.__str__(message)
     else:
         try:
             text = message.decode()
@@ -239,8 +250,10 @@ def _is_deeper(text: str, limit: int) -> bool:
 
 
 def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:
-    start = message[:_EXCERPT]
-    return Malformed(reason, start if isinstance(start, str) else start.decode("utf-8", "backslashreplace"))
+    # A character is four bytes at most, so that the last one that is kept is whole.
+    start = message[: 4 * _EXCERPT]
+    text = start if isinstance(start, str) else start.decode("utf-8", "backslashreplace")
+    return Malformed(reason, text[:_EXCERPT])
 
 
 def _message(frame: Frame) -> Message:
@@ -366,20 +379,24 @@ class _Login:
     args: list[_LoginArg]
 
 
+_SPELLED = MappingProxyType({
+    "order_id": "orderId",
+    "client_oid": "clientOid",
+    "inst_type": "instType",
+    "inst_id": "instId",
+    "api_key": "apiKey",
+})  # fmt: skip
+
+
 def _request_converter() -> Any:
     """cattrs from plain data to the requests above: the exchange's spelling, no coercion, no key that the page lacks."""
     converter: Any = Converter(forbid_extra_keys=True)
     converter.register_structure_hook(str, _strictly_text)
     converter.register_structure_hook_func(for_type(str | None), _strictly_optional_text)
     converter.register_structure_hook(InstType, _inst_type)
-    for made, spelled in (
-        (_Params, {"order_id": "orderId", "client_oid": "clientOid"}),
-        (_Cancel, {"inst_type": "instType", "inst_id": "instId"}),
-        (_LoginArg, {"api_key": "apiKey"}),
-        (_Trade, {}),
-        (_Login, {}),
-    ):
-        renamed: Any = {name: override(rename=key) for name, key in spelled.items()}
+    for made in (_Params, _Cancel, _LoginArg, _Trade, _Login):
+        names = (field.name for field in attrs.fields(made))
+        renamed: Any = {name: override(rename=_SPELLED[name]) for name in names if name in _SPELLED}
         converter.register_structure_hook(
             made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True, **renamed)
         )
@@ -411,11 +428,12 @@ def _why_refused(error: BaseException, _: type | None) -> str:
     return str(error)
 
 
-def _only(items: list[Any]) -> Any:
-    """The one item of `args`: "So far websocket trading doesn't support canceling batch orders"."""
-    if len(items) != 1:
-        raise ValidationError(f"args must hold exactly one object; got {len(items)}")
-    return items[0]
+def _all_reasons(error: BaseValidationError) -> str:
+    """What is wrong and where, in the wire's own spelling."""
+    told = "; ".join(transform_error(error, format_exception=_why_refused))
+    for name, key in _SPELLED.items():
+        told = told.replace(f".{name}", f".{key}")
+    return told
 
 
 DEFAULT: Final = Codec()

@@ -13,14 +13,15 @@ from typing import Any
 import attrs
 
 from ._errors import ValidationError, shown
-from ._orders import check_request_id
+from ._orders import is_request_id
+from ._timers import is_seconds
 
 
 def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """A validator: a limit in seconds, or None."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+    if not is_seconds(value) or value == inf:
         raise ValidationError(
             f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {shown(value)}"
         )
@@ -37,12 +38,16 @@ def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def _prefix(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value == "":
-        return
-    if len(check_request_id(value)) > 20:
+    if not isinstance(value, str) or len(value) > 20 or (value and not is_request_id(value)):
         raise ValidationError(
-            f"{attribute.name} must be at most 20 characters, so that a counter has room in the 40 of an id; got {shown(value)}"
+            f"{attribute.name} must be at most 20 of the characters 0-9 A-Z a-z _ : # - + and space, so that a counter has "
+            f"room in the 40 of an id; got {shown(value)}"
         )
+
+
+def _plain(value: str) -> str:
+    """A string subclass as the string it is: an enum member's f-string is not its value."""
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +92,6 @@ class Config:
     late_ids: int | None = attrs.field(default=1024, validator=check_count)
     """Cancels that ended Unresolved after they were sent and are remembered, so that a late reply is known as one."""
 
-    id_prefix: str = attrs.field(default="", validator=_prefix)
+    id_prefix: str = attrs.field(default="", converter=_plain, validator=_prefix)
     """What generated ids begin with: at most 20 of the characters of an id. It tells the cancels of two connections
     apart in the exchange's records; nothing here depends on it."""

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf, nextafter
+from types import MappingProxyType
 
 import attrs
 
@@ -55,7 +56,7 @@ from ._messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
 from ._orders import CancelOrder, check_request_id
 from ._pace import Budget, Pace
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed
-from ._timers import Deadlines, Timer, after, finite_time
+from ._timers import Deadlines, Timer, after, finite_time, is_seconds
 
 _NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
@@ -65,7 +66,10 @@ _TOO_MANY_REQUESTS = "30006"
 _NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
 """An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
 
-_ENDS: dict[str | None, WhyClosed] = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
+_ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
+    "30004": WhyClosed.NOT_LOGGED_IN,
+    "30007": WhyClosed.THROWN_OUT,
+})  # fmt: skip
 """The errors without id after which the exchange serves, or keeps, the connection no longer."""
 
 # In Python 3.11 looking a member up on its enum takes 0.1 µs, and a cancel's way has a dozen look-ups: a seventh of the cycle.
@@ -279,7 +283,7 @@ class Connection:
         if timeout is None:
             timeout = config.request_timeout
             deadline = inf if timeout is None else now + timeout
-        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        elif not is_seconds(timeout):
             raise ValidationError(f"timeout must be a number of seconds above 0, or None; got {shown(timeout)}")
         else:
             deadline = now + timeout

@@ -27,6 +27,8 @@ class _Undisclosed:
 
     def __init__(self, **parts: object) -> None:
         for name, value in parts.items():
+            if hasattr(self, name):
+                raise AttributeError(f"{type(self).__name__} does not change once made")
             if not isinstance(value, str) or not value:
                 what = "an empty string" if value == "" else f"a value of type {type(value).__name__}"
                 raise ValidationError(f"{name} must be a string that is not empty; got {what}")
@@ -54,6 +56,9 @@ class _Undisclosed:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds secrets and cannot be copied out")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"{type(self).__name__} holds secrets and cannot be pickled: make it anew where it is needed")
@@ -125,6 +130,7 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
 
 def _rsa_sha256(private_key: str, text: bytes) -> bytes:
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import padding, rsa
     except ImportError:
@@ -134,7 +140,7 @@ def _rsa_sha256(private_key: str, text: bytes) -> bytes:
         ) from None
     try:
         key = serialization.load_pem_private_key(private_key.encode("ascii"), password=None)
-    except (ValueError, TypeError, UnicodeEncodeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         # `from None`: the parser's own message and its frames may hold parts of the key.
         raise ValidationError(
             "secret begins like a private key in PEM form but cannot be read as one: pass the whole text of the file, "

@@ -30,10 +30,10 @@ class NoRoom(LocalProtocolError):
 def shown(value: object) -> str:
     """The value as an error message may repeat it: short, on one line, and never raising."""
     if isinstance(value, str):
-        text = repr(str.__str__(value[: _SHOWN + 1]))
-        return text if len(value) <= _SHOWN else f"{repr(value[:_SHOWN])[:-1]}…' ({len(value)} characters)"
-    if value is None or isinstance(value, bool):
+        text = str.__str__(value)
+        return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}… ({len(text)} characters)"
+    if value is None or type(value) is bool:
         return repr(value)
-    if isinstance(value, float) or (isinstance(value, int) and -(10**20) < value < 10**20):
+    if type(value) is float or (type(value) is int and -(10**20) < value < 10**20):
         return f"the {type(value).__name__} {value!r}"
     return f"a value of type {type(value).__name__}"

@@ -9,7 +9,7 @@ Rules of this file
 from __future__ import annotations
 
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import attrs
 
@@ -82,6 +82,11 @@ class Transmit:
     def __repr__(self) -> str:
         text = f"<not shown, {len(self.text)} characters>" if self.secret else repr(self.text)
         return f"Transmit(text={text}, id={self.id!r})"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self.secret:
+            raise TypeError("this Transmit holds secrets and cannot be pickled")
+        return super().__reduce_ex__(protocol)
 
 
 @record(kw_only=True)

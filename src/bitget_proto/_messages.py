@@ -94,7 +94,10 @@ MalformedReason: TypeAlias = Literal["too large", "not UTF-8", "too deep", "not 
 
 @record
 class Malformed:
-    """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came."""
+    """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came.
+
+    Of what a client says the excerpt is empty: it may be a login.
+    """
 
     reason: MalformedReason
     excerpt: str

@@ -21,7 +21,7 @@ from ._errors import ValidationError, shown
 
 _is_inst_id = re.compile(r"[0-9A-Za-z_]{1,40}").fullmatch
 _is_order_id = re.compile(r"[ -~]{1,64}").fullmatch
-_is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
+is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
 class InstType(Enum):
@@ -126,7 +126,7 @@ def check_request_id(value: object) -> str:
     """
     if isinstance(value, str):
         text = str.__str__(value)
-        if _is_request_id(text):
+        if is_request_id(text):
             return text
     raise ValidationError(
         f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}: pass another id, or "

@@ -13,6 +13,7 @@ from collections import deque
 from math import inf
 
 from ._errors import ValidationError, shown
+from ._timers import finite_time
 
 WINDOW = 1.0
 """Seconds. The exchange counts messages and cancels by the second."""
@@ -106,25 +107,27 @@ class Budget:
         """Count `n` cancels that were sent elsewhere. Never refused: it may overdraw, and then nothing leaves until the
         window has passed or, with `per_second=0`, until grants have made up for it.
 
-        Raises: ValidationError for a count below 0, and nothing has changed.
+        Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
         _check_count("n", n)
+        now = finite_time(now, -inf)
         from_grants = min(n, max(self._granted, 0)) if self.per_second != 0 else n
         self._granted -= from_grants
         self._pace.take(now, n - from_grants)
 
-    def grant(self, n: int, now: float) -> None:  # noqa: ARG002 - a lease may come to have an end
+    def grant(self, n: int, now: float) -> None:
         """Add `n` cancels that a shared store has leased to this process; they are spent before the allowance of the
         second. Then drain `poll` of every connection that shares this budget: one of them may be waiting for it.
 
-        Raises: ValidationError for a count below 0, and nothing has changed.
+        Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
         _check_count("n", n)
+        finite_time(now, -inf)
         self._granted += n
 
     def pause(self, now: float) -> None:
         """Let nothing leave for a second, grants or not: the exchange has said that it is too much."""
-        self._pace.pause(now)
+        self._pace.pause(finite_time(now, -inf))
 
 
 def _check_count(name: str, value: object) -> None:

@@ -7,11 +7,14 @@ but the reader ever holds one. Values that are shared or kept (`CancelOrder`, `C
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from attrs import frozen as record
 else:
-    from attrs import define as record
+    from attrs import define
+
+    record = partial(define, unsafe_hash=True)
 
 __all__ = ["record"]

@@ -59,41 +59,38 @@ class WhyClosed(_Told):
 
 
 Cause: TypeAlias = Step | WhyClosed
+"""What leads from one state to another."""
 
-_TABLE: dict[State, dict[Cause, State]] = {
-    State.NEW: {
+TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
+    State.NEW: MappingProxyType({
         Step.OPENED: State.AUTHENTICATING,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
-    },
-    State.AUTHENTICATING: {
+    }),
+    State.AUTHENTICATING: MappingProxyType({
         Step.LOGGED_IN: State.READY,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
         WhyClosed.LOGIN_REFUSED: State.CLOSED,
         WhyClosed.LOGIN_TIMEOUT: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
-    },
-    State.READY: {
+    }),
+    State.READY: MappingProxyType({
         Step.CLOSING: State.DRAINING,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
         WhyClosed.NOT_LOGGED_IN: State.CLOSED,
         WhyClosed.THROWN_OUT: State.CLOSED,
-    },
-    State.DRAINING: {
+    }),
+    State.DRAINING: MappingProxyType({
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
         WhyClosed.NOT_LOGGED_IN: State.CLOSED,
         WhyClosed.THROWN_OUT: State.CLOSED,
-    },
-    State.CLOSED: {},
-}
-
-TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
-    state: MappingProxyType(row) for state, row in _TABLE.items()
+    }),
+    State.CLOSED: MappingProxyType({}),
 })  # fmt: skip
 """Every transition there is: from a state, by a cause, to a state."""
 

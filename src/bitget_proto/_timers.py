@@ -10,13 +10,16 @@ Rules of this file
 from __future__ import annotations
 
 import heapq
+import sys
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from math import inf
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeGuard, TypeVar
 
 from ._errors import LocalProtocolError, shown
+
+_MAX = sys.float_info.max
 
 
 class Timer(Enum):
@@ -49,12 +52,19 @@ def finite_time(now: float, latest: float) -> float:
 
     Raises: LocalProtocolError for what is no finite number, and nothing has changed.
     """
-    try:
-        if -inf < now < inf:
-            return now if now > latest else latest
-    except TypeError:
-        pass
+    if (type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))) and -_MAX <= now <= _MAX:
+        return now if now > latest else latest
     raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether the value is a number of seconds above 0, infinity included. An integer beyond every float is none."""
+    return (
+        isinstance(value, (float, int))
+        and not isinstance(value, bool)
+        and value > 0
+        and (value <= _MAX or value == inf)
+    )
 
 
 def after(now: float, seconds: float | None) -> float:

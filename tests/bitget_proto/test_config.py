@@ -85,7 +85,7 @@ def test_a_prefix_that_could_not_begin_an_id_is_refused(prefix: object) -> None:
 
 
 def test_a_prefix_must_leave_room_for_the_counter() -> None:
-    with pytest.raises(ValidationError, match=r"^id_prefix must be at most 20 characters, so that a counter has room"):
+    with pytest.raises(ValidationError, match=r"^id_prefix must be at most 20 of the characters"):
         Config(id_prefix="a" * 21)
 
 

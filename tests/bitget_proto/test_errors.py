@@ -27,7 +27,7 @@ def test_no_room_is_no_value_error_since_waiting_mends_it() -> None:
         ("", "''"),
         ("a\nb", r"'a\nb'"),
         ("a" * 48, repr("a" * 48)),
-        ("a" * 49, f"'{'a' * 48}…' (49 characters)"),
+        ("a" * 49, f"'{'a' * 48}'… (49 characters)"),
         (None, "None"),
         (True, "True"),
         (5, "the int 5"),
@@ -72,7 +72,7 @@ def test_a_string_subclass_is_shown_by_its_value() -> None:
             raise RuntimeError
 
     assert shown(Loud("a")) == "'a'"
-    assert shown(Loud("a" * 60)).endswith("…' (60 characters)")
+    assert shown(Loud("a" * 60)).endswith("'… (60 characters)")
 
 
 def test_a_number_too_long_to_be_written_is_shown_by_its_type() -> None:

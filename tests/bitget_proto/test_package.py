@@ -67,7 +67,7 @@ def documented_by_a_string(name: str) -> bool:
     return False
 
 
-SAYS_IT_ITSELF = {"__version__", "Cause"}
+SAYS_IT_ITSELF = {"__version__"}
 """Names that need no words: the version, and the union of two enums of which each has its own."""
 
 

@@ -45,13 +45,14 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items(
 modules = pytest.mark.parametrize("module", TREES)
 
 ALLOWED = {
-    "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "enum", "hashlib", "heapq",
+    "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "enum", "functools", "hashlib", "heapq",
     "hmac", "importlib", "itertools", "json", "math", "re", "sys", "types", "typing",
 }  # fmt: skip
 """What the core may import when it is imported: the two that it depends on, and parts of the standard library that
 compute and nothing else."""
 
 LATER = {
+    ("_credentials", "cryptography.exceptions"),
     ("_credentials", "cryptography.hazmat.primitives"),
     ("_credentials", "cryptography.hazmat.primitives.asymmetric"),
 }
@@ -188,7 +189,7 @@ def test_the_exchanges_spelling_lives_in_the_codec_alone(module: str) -> None:
 
 # --- state ---
 
-NEVER_WRITTEN_TO = {"_TABLE", "_ENDS"}
+NEVER_WRITTEN_TO: set[str] = set()
 """Tables that nothing writes to; the test below holds that."""
 
 MUTABLE = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)

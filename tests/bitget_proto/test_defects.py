@@ -1,0 +1,188 @@
+"""Defects that were found after the fact, each by the test that showed it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from enum import Enum
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from bitget_proto import (
+    BadRequest,
+    Budget,
+    CancelOrder,
+    Codec,
+    Config,
+    Connection,
+    Credentials,
+    Engine,
+    LocalProtocolError,
+    LoginReply,
+    Malformed,
+    Ready,
+    Transmit,
+    ValidationError,
+    decode,
+    sign_login,
+)
+from bitget_proto._timers import finite_time
+
+from .driving import LOGIN, ORDER, ready
+
+
+class Text(str):
+    """A string that is not quite one."""
+
+    __slots__ = ()
+
+
+class Name(str, Enum):  # noqa: UP042 - the very trap
+    """Its f-string is not its value."""
+
+    DESK = "desk"
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_a_text_of_a_string_subclass_is_read(engine: Engine) -> None:
+    assert Codec(engine).decode(Text('{"event":"login"}')) == LoginReply(None, "")
+
+
+def test_a_prefix_of_a_string_subclass_makes_ids_of_its_value() -> None:
+    config = Config(id_prefix=Name.DESK)
+    assert type(config.id_prefix) is str
+    assert Connection(config).cancel(ORDER, 0.0) == "desk1"
+
+
+def test_a_bad_prefix_is_reported_by_its_own_name() -> None:
+    with pytest.raises(ValidationError, match=r"id_prefix must be at most 20 of the characters .* got 'ü'"):
+        Config(id_prefix="ü")
+    with pytest.raises(ValidationError, match=r"id_prefix must be at most 20 .* got None"):
+        Config(id_prefix=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [nan, inf, None])
+def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) -> None:
+    budget = Budget(1)
+    budget.grant(1, 0.0)
+    for call in (budget.debit, budget.grant):
+        with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+            call(2, bad)
+    with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+        budget.pause(bad)
+    assert repr(budget) == "Budget(per_second=1, granted=1)"
+    assert budget.opens(0.0) <= 0.0
+
+
+@pytest.mark.parametrize("message", ['{"op":"login","args":[{"passphrase":"hush"}', b'\xff"hush"', "[" * 40 + "hush"])
+def test_a_broken_login_is_not_shown(message: str | bytes) -> None:
+    request = Codec().decode_request(message)
+    assert isinstance(request, Malformed)
+    assert request.excerpt == ""
+    assert "hush" not in repr(request)
+
+
+def test_a_frame_that_holds_secrets_cannot_be_pickled_and_others_can() -> None:
+    with pytest.raises(TypeError, match="holds secrets and cannot be pickled"):
+        pickle.dumps(Transmit(text="hush", secret=True))
+    ping = Transmit(text="ping")
+    assert pickle.loads(pickle.dumps(ping)) == copy.deepcopy(ping) == ping
+
+
+def test_a_login_gives_its_secrets_to_no_copying_protocol_and_does_not_change_when_made_again() -> None:
+    credentials = Credentials("key", "hush", "passphrase")
+    with pytest.raises(TypeError, match="holds secrets"):
+        credentials.__getstate__()
+    with pytest.raises(AttributeError, match="does not change"):
+        credentials.__init__("other", "other", "other")  # type: ignore[misc]
+    assert credentials.api_key == "key"
+
+
+def test_a_private_key_of_an_unsupported_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    def unsupported(*_: object, **__: object) -> None:
+        raise UnsupportedAlgorithm("hush")
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", unsupported)
+    with pytest.raises(ValidationError, match="cannot be read as one") as caught:
+        sign_login(Credentials("key", "-----BEGIN PRIVATE KEY-----", "passphrase"), 1)
+    assert "hush" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\xff" * 70_000, b"\xff" * 300, "é".encode() * 300, "x" * 300],
+    ids=["wild", "wild too", "accents", "text"],
+)
+def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(message: str | bytes) -> None:
+    frame = decode(message)
+    assert isinstance(frame, Malformed)
+    assert len(frame.excerpt) == 100
+    assert "\\xc3" not in frame.excerpt
+
+
+def test_an_integer_that_is_no_float_is_no_time() -> None:
+    with pytest.raises(ValidationError, match="request_timeout must be a finite number"):
+        Config(request_timeout=10**400)
+    connection = ready()
+    with pytest.raises(ValidationError, match="timeout must be a number of seconds"):
+        connection.cancel(ORDER, 0.0, timeout=10**400)
+    with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+        connection.poll(10**400)
+    assert finite_time(3, -inf) == 3.0
+
+
+def test_a_time_that_only_looks_like_a_number_is_refused() -> None:
+    from decimal import Decimal
+
+    bad: Any = Decimal(1)
+    connection = Connection()
+    with pytest.raises(LocalProtocolError, match=r"now must be a finite number .* got a value of type Decimal"):
+        connection.opened(bad, login=LOGIN)
+    assert connection._now == -inf
+
+
+@pytest.mark.parametrize("engine", ["orjson", "nonsense", None])
+def test_an_engine_is_one_of_the_engines(engine: Any) -> None:
+    with pytest.raises(
+        ValidationError, match=r"engine must be one of Engine.STDLIB, Engine.MSGSPEC, Engine.ORJSON; got"
+    ):
+        Codec(engine)
+
+
+def test_what_comes_out_can_be_hashed_as_its_type_says() -> None:
+    assert len({Ready(), Ready(), Transmit(text="a"), Transmit(text="a"), Transmit(text="b")}) == 3
+
+
+def test_a_bad_request_is_told_in_the_words_of_the_wire() -> None:
+    codec = Codec()
+    request = codec.decode_request('{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}')
+    assert isinstance(request, BadRequest)
+    assert request.message == (
+        "not a product line @ $.args[0].instType; missing @ $.args[0].instId; missing @ $.args[0].channel; "
+        "unknown: more @ $.args[0]"
+    )
+    for args in ("null", "1", '{"id":"1"}'):
+        request = codec.decode_request(f'{{"op":"trade","args":{args}}}')
+        assert isinstance(request, BadRequest)
+        assert request.message == "args must hold exactly one object; got 0"
+    login = codec.decode_request('{"op":"login","args":[{"apiKey":"k","hush":1}]}')
+    assert isinstance(login, BadRequest)
+    assert "_Login" not in login.message
+
+
+def test_a_refused_value_is_shown_whatever_it_is() -> None:
+    class Odd(int):
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    bad: Any = Odd(3)
+    with pytest.raises(ValidationError, match=r"order_id must be .* got a value of type Odd"):
+        CancelOrder("BTCUSDT", order_id=bad)
+    with pytest.raises(ValidationError, match=r"got \"it's x+\"… \(104 characters\)"):
+        CancelOrder("it's " + "x" * 99, order_id="1")
