@@ -13,7 +13,7 @@ from typing import cast
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -328,7 +328,7 @@ class Life(RuleBasedStateMachine):
 
 PROFILE = settings(
     stateful_step_count=60,
-    derandomize=True,
+    max_examples=60,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -349,10 +349,12 @@ def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_every
     expected |= {(Unresolved, False, why) for why in WhyUnresolved if why is not WhyUnresolved.UNSURE}
     expected |= {(Unrecognised, why) for why in WhyUnrecognised if why is not WhyUnrecognised.NEVER_SENT}
     visited.clear()
-    for examples in (300, 1200):  # the second is for the day on which another hypothesis wanders elsewhere
-        run_state_machine_as_test(Life, settings=settings(PROFILE, max_examples=examples))
+    missing = expected
+    for number in range(20):
+        # Several short walks see more than a long one, which keeps to what it found first.
+        run_state_machine_as_test(seed(number)(Life), settings=PROFILE)
         missing = expected - set(visited)
-        if not missing:
+        if not missing and number >= 5:
             break
     assert not missing, f"never visited: {missing}"
     assert not [key for key in visited if key == (Unresolved, False, WhyUnresolved.UNSURE)]
