@@ -394,6 +394,18 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
     assert (len(budget._pace._places), budget._granted) == (0, 0)
 
 
+def test_what_was_answered_leaves_nothing_behind_a_cancel_that_is_still_out() -> None:
+    conn = ready(Config(messages_per_second=None, ping_interval=None))
+    conn.cancel(ORDER, 2.0, id="still out", timeout=50.0)
+    for number in range(3000):
+        id = conn.cancel(ORDER, 2.0, timeout=60.0 if number % 2 else 55.0)
+        outputs(conn, 2.0)
+        conn.receive(reply(id), 2.0)
+        outputs(conn, 2.0)
+    assert conn.in_flight == 1
+    assert stored(conn)["_deadlines"] <= 2 + 64
+
+
 def test_paces_remember_one_second_and_no_more() -> None:
     budget = Budget(50)
     conn = ready(Config(messages_per_second=100, ping_interval=None), budget=budget)

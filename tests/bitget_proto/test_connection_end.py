@@ -177,19 +177,19 @@ def test_unsent_takes_sent_back() -> None:
     assert [end.sent_at for end in given] == [1.0, None, None, None]
 
 
-UNSENT = {
-    "tuple": ("d", "b"),
-    "list": ["b", "d"],
-    "set": {"d", "b"},
-    "iterator": iter("db"),
-    "more than there are": ("d", "b", "b", "zzz", "a"),
+UNSENT: dict[str, Callable[[], Iterable[str]]] = {
+    "tuple": lambda: ("d", "b"),
+    "list": lambda: ["b", "d"],
+    "set": lambda: {"d", "b"},
+    "iterator": lambda: iter("db"),
+    "more than there are": lambda: ("d", "b", "b", "zzz", "a"),
 }
 
 
 @pytest.mark.parametrize("unsent", UNSENT.values(), ids=UNSENT.keys())
-def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(unsent: Iterable[str]) -> None:
+def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(unsent: Callable[[], Iterable[str]]) -> None:
     conn = with_two_sent_and_two_queued()
-    conn.lost(2.0, "", unsent=unsent)
+    conn.lost(2.0, "", unsent=unsent())
     given = only(Unresolved, outputs(conn, 2.0))
     assert [(end.id, end.sent) for end in given] == [("d", False), ("b", False), ("c", False), ("a", False)]
 
@@ -302,6 +302,7 @@ def test_close_drops_the_users_own_frames() -> None:
     conn.send("mine", 1.0)
     outputs(conn, 1.0)
     conn.close(1.0)
+    assert len(conn._own) == 0
     assert texts(outputs(conn, 3.0)) == []
     assert conn.state is State.DRAINING
 

@@ -257,6 +257,17 @@ def test_30006_holds_back_pings_and_own_frames_too_and_a_second_one_starts_anew(
     assert texts(outputs(conn, 31.5)) == ["ping", "own"]
 
 
+def test_a_pause_outlasts_the_places_that_become_free_within_it() -> None:
+    conn = ready(Config(messages_per_second=1))
+    conn.cancel(ORDER, 2.0, id="a")
+    conn.cancel(ORDER, 2.0, id="b")
+    outputs(conn, 2.0)
+    conn.receive(error(30006), 2.5)
+    assert waits(conn, 2.5) == Wait(until=3.5, timer=Timer.PACING)
+    assert outputs(conn, 3.0) == []
+    assert [frame.id for frame in only(Transmit, outputs(conn, 3.5))] == ["b"]
+
+
 def test_30006_pauses_even_without_a_pace() -> None:
     conn = ready(Config(messages_per_second=None))
     conn.receive(error(30006), 2.0)

@@ -158,6 +158,15 @@ def test_requests_fire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
     assert [outcome.id for outcome in outcomes(outputs(conn, 6.0))] == ["soon", "c", "b", "a", "late"]
 
 
+def test_equal_deadlines_keep_the_order_taken_even_when_a_later_one_stands_between() -> None:
+    conn = ready()
+    for id, timeout in (("first", 3.0), ("long", 9.0), ("second", 3.0), ("third", 3.0)):
+        conn.cancel(ORDER, 2.0, id=id, timeout=timeout)
+    outputs(conn, 2.0)
+    conn.handle_timeout(5.0)
+    assert [outcome.id for outcome in outcomes(outputs(conn, 5.0))] == ["first", "second", "third"]
+
+
 # --- early, late, repeated ---
 
 
@@ -570,6 +579,15 @@ def test_a_clock_so_large_that_it_cannot_tick_ends_every_call_and_every_cancel_h
     given += outputs(conn, now)
     assert [outcome.id for outcome in outcomes(given)] == [id]
     assert conn.state is State.CLOSED
+
+
+def test_a_clock_that_cannot_tick_does_not_fire_pings_for_ever() -> None:
+    conn = Connection(Config(pong_timeout=None, login_timeout=None))
+    conn.opened(1e300, login=LOGIN)
+    outputs(conn, 1e300)
+    conn.handle_timeout(1e300)
+    assert texts(outputs(conn, 1e300)) == ["ping"]
+    assert conn.state is State.AUTHENTICATING
 
 
 def test_the_same_inputs_give_the_same_outputs() -> None:
