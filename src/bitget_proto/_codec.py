@@ -63,7 +63,9 @@ _PONG = Pong()
 _PING = Ping()
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
-_find_brackets = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL).finditer
+_drop_strings = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL).sub
+_drop_all_but_brackets = re.compile(r"[^][}{]++").sub
+_ONE_KIND = MappingProxyType(str.maketrans("{}", "[]"))
 
 
 class Codec:
@@ -237,16 +239,17 @@ def _text(message: str | bytes, max_message: int | None, max_depth: int | None) 
 
 
 def _is_deeper(text: str, limit: int) -> bool:
-    """Whether objects and lists nest deeper than `limit`, read off the brackets outside strings, in one pass."""
-    depth = 0
-    for match in _find_brackets(text):
-        if match[1]:
-            depth += 1
-            if depth > limit:
-                return True
-        elif match[2]:
-            depth -= 1
-    return False
+    """Whether objects and lists nest deeper than `limit`.
+
+    Of the text only the brackets outside strings are kept, and pair by pair the innermost taken away: so often as it
+    nests. Each step runs through the text once, so that nothing a peer may send takes long.
+    """
+    brackets = _drop_all_but_brackets("", _drop_strings("", text)).translate(_ONE_KIND)
+    for _ in range(limit):
+        if not brackets:
+            return False
+        brackets = brackets.replace("[]", "")
+    return "[]" in brackets or brackets.count("[") > limit
 
 
 def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:

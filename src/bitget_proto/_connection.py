@@ -63,6 +63,9 @@ _NORMAL_CLOSURE = 1000
 
 _TOO_MANY_REQUESTS = "30006"
 
+_COUNTED = 15
+"""Digits that the counter of generated ids can come to have."""
+
 _NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
 """An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
 
@@ -73,8 +76,10 @@ _ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
 """The errors without id after which the exchange serves, or keeps, the connection no longer."""
 
 # In Python 3.11 looking a member up on its enum takes 0.1 µs, and a cancel's way has a dozen look-ups: a seventh of the cycle.
-_NEW, _AUTHENTICATING, _READY, _DRAINING, _CLOSED = State
-_REQUEST, _LOGIN, _PONG, _DRAIN, _PING, _PACING = tuple(Timer)[:6]
+_NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
+_DRAINING, _CLOSED = State.DRAINING, State.CLOSED
+_REQUEST, _LOGIN, _PONG = Timer.REQUEST, Timer.LOGIN, Timer.PONG
+_DRAIN, _PING, _PACING = Timer.DRAIN, Timer.PING, Timer.PACING
 _ACCEPTED, _OUTCOME_UNKNOWN, _UNREADABLE = CodeClass.ACCEPTED, CodeClass.OUTCOME_UNKNOWN, CodeClass.UNREADABLE
 
 
@@ -84,6 +89,9 @@ class _OpenCancel:
     order: CancelOrder
     deadline: float
     taken_at: float
+    number: int
+    """For an id of the caller's that reads like a generated one, the number in it; else 0."""
+
     sent_at: float | None = None
     """When it was handed out; None while it was not, or when its bytes provably never left."""
 
@@ -101,7 +109,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_codec", "_config", "_counter", "_deadlines", "_drain_at", "_late", "_login", "_login_at",
+        "_budget", "_codec", "_config", "_counter", "_deadlines", "_drain_at", "_due_pong_at", "_late", "_login", "_login_at",
         "_login_sent", "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_at", "_ping_due", "_pong_at",
         "_pong_owed", "_queue", "_state", "_wait",
     )  # fmt: skip
@@ -127,7 +135,9 @@ class Connection:
         """The login that waits to be handed out."""
         self._login_sent = False
         self._ping_due = False
-        """Whether a ping waits to be handed out."""
+        """Whether a ping waits to be handed out, …"""
+        self._due_pong_at = inf
+        """… and until when it must be answered."""
         self._pong_owed = False
         """Whether a ping was handed out and not answered: only then can a pong be its answer."""
 
@@ -217,7 +227,8 @@ class Connection:
         elif isinstance(frame, Pong):
             if self._pong_owed:
                 self._pong_owed = False
-                self._pong_at = inf
+                # The pong to the ping before says nothing of one that is due since and could not be written.
+                self._pong_at = self._due_pong_at if self._ping_due else inf
         elif isinstance(frame, LoginReply):
             self._login_reply(frame, message)
         elif isinstance(frame, Malformed):
@@ -230,12 +241,15 @@ class Connection:
 
         `unsent` are the ids of cancels that were handed out and of whose frames provably not one byte left: they become
         `Unresolved(sent=False)`. When in doubt leave an id out. Ignored after the end.
+
+        Raises: LocalProtocolError for what are no ids or no time, and nothing has changed.
         """
         now = finite_time(now, self._now)
+        unsent_ids = _ids(unsent)
         self._now = now
         if self._state is _CLOSED:
             return
-        for id in (unsent,) if isinstance(unsent, str) else unsent:
+        for id in unsent_ids:
             cancel = self._open.get(id)
             if cancel is not None:
                 cancel.sent_at = None
@@ -287,6 +301,7 @@ class Connection:
             raise ValidationError(f"timeout must be a number of seconds above 0, or None; got {shown(timeout)}")
         else:
             deadline = now + timeout
+        number = 0
         if id is None:
             id = self._make_id()
         else:
@@ -297,8 +312,9 @@ class Connection:
                 raise ValidationError(
                     f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none"
                 )
+            number = self._number_in(id)
         self._now = now
-        cancel = _OpenCancel(id, order, deadline, now)
+        cancel = _OpenCancel(id, order, deadline, now, number)
         open_cancels[id] = self._queue[id] = cancel
         self._deadlines.add(cancel)
         return id
@@ -532,11 +548,10 @@ class Connection:
         return until, timer
 
     def _fire(self, timer: Timer) -> None:
-        if timer is _REQUEST:
-            first = self._deadlines.first()
-            if first is not None:
-                self._unresolved(first, WhyUnresolved.TIMEOUT)
-                self._end_if_drained()
+        first = self._deadlines.first()
+        if timer is _REQUEST and first is not None:
+            self._unresolved(first, WhyUnresolved.TIMEOUT)
+            self._end_if_drained()
         elif timer is _LOGIN:
             self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {self._config.login_timeout} s")
         elif timer is _PONG:
@@ -546,9 +561,10 @@ class Connection:
         else:
             # A clock so large that adding the interval does not move it must not make this timer due for ever.
             self._ping_at = max(after(self._now, self._config.ping_interval), nextafter(self._now, inf))
-            self._ping_due = True
-            if self._pong_at == inf:
-                self._pong_at = after(self._now, self._config.pong_timeout)
+            if not self._ping_due:
+                self._ping_due = True
+                self._due_pong_at = after(self._now, self._config.pong_timeout)
+            self._pong_at = min(self._pong_at, self._due_pong_at)
 
     # --- outcomes and the end ---
 
@@ -560,6 +576,11 @@ class Connection:
             if id not in self._open and id not in self._late:
                 self._counter = counter
                 return id
+
+    def _number_in(self, id: str) -> int:
+        prefix = self._config.id_prefix
+        digits = id[len(prefix) :]
+        return int(digits) if id.startswith(prefix) and digits.isdigit() and len(digits) <= _COUNTED else 0
 
     def _unresolved(
         self, cancel: _OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
@@ -591,6 +612,8 @@ class Connection:
         """The one place where a cancel gets its outcome and is open no longer."""
         del self._open[cancel.id]
         cancel.done = True
+        # Never make an id that the caller has used: a second answer to that one would be taken for the new one's.
+        self._counter = max(self._counter, cancel.number)
         self._deadlines.settled(cancel)
         self._outputs.append(outcome)
 
@@ -618,3 +641,13 @@ class Connection:
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""
         self._state = TRANSITIONS[self._state][cause]
+
+
+def _ids(unsent: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(unsent, str):
+        return (unsent,)
+    if isinstance(unsent, Iterable):
+        ids = tuple(unsent)
+        if all(isinstance(id, str) for id in ids):
+            return ids
+    raise ValidationError(f"unsent must be ids of cancels; got {shown(unsent)}: leave it out when in doubt")

@@ -14,6 +14,7 @@ from bitget_proto import (
     BadRequest,
     Budget,
     CancelOrder,
+    Closed,
     Codec,
     Config,
     Connection,
@@ -23,14 +24,17 @@ from bitget_proto import (
     LoginReply,
     Malformed,
     Ready,
+    State,
     Transmit,
+    Unresolved,
     ValidationError,
+    WhyClosed,
     decode,
     sign_login,
 )
 from bitget_proto._timers import finite_time
 
-from .driving import LOGIN, ORDER, ready
+from .driving import LOGIN, ORDER, only, outputs, ready, reply, texts
 
 
 class Text(str):
@@ -186,3 +190,59 @@ def test_a_refused_value_is_shown_whatever_it_is() -> None:
         CancelOrder("BTCUSDT", order_id=bad)
     with pytest.raises(ValidationError, match=r"got \"it's x+\"… \(104 characters\)"):
         CancelOrder("it's " + "x" * 99, order_id="1")
+
+
+@pytest.mark.parametrize(
+    "unsent", [None, 7, ["1", ["2"]], ["1", 3]], ids=["none", "a number", "a list in it", "a number in it"]
+)
+def test_lost_of_what_are_no_ids_is_refused_and_nothing_has_changed(unsent: Any) -> None:
+    connection = ready()
+    connection.cancel(ORDER, 1.0, id="1")
+    outputs(connection, 1.0)
+    with pytest.raises(ValidationError, match="unsent must be ids of cancels"):
+        connection.lost(2.0, "", unsent)
+    assert connection._open["1"].sent_at == 1.0
+    assert connection.state is State.READY
+    connection.lost(2.0)
+    (outcome,) = only(Unresolved, outputs(connection, 2.0))
+    assert outcome.sent
+
+
+def pinged_twice(*, writable: bool) -> Connection:
+    """Ping 1 was sent at 5 s; ping 2 fell due at 10 s, and the pong to ping 1 came at 11 s."""
+    connection = ready(Config(ping_interval=5.0, pong_timeout=8.0))
+    connection.handle_timeout(5.0)
+    assert texts(outputs(connection, 5.0)) == ["ping"]
+    connection.handle_timeout(10.0)
+    assert texts(outputs(connection, 10.0, writable=writable)) == (["ping"] if writable else [])
+    connection.receive("pong", 11.0)
+    return connection
+
+
+def test_a_pong_to_the_ping_before_does_not_hide_a_stalled_writer() -> None:
+    connection = pinged_twice(writable=False)
+    connection.handle_timeout(17.9)
+    assert connection.state is State.READY
+    connection.handle_timeout(18.0)
+    assert [event.why for event in only(Closed, outputs(connection, 18.0))] == [WhyClosed.NO_PONG]
+
+
+def test_a_ping_that_was_held_up_is_answered_by_the_next_pong() -> None:
+    connection = pinged_twice(writable=False)
+    assert texts(outputs(connection, 12.0)) == ["ping"]
+    connection.receive("pong", 13.0)
+    connection.handle_timeout(18.0)
+    assert connection.state is State.READY
+
+
+def test_a_generated_id_is_none_that_the_caller_has_used() -> None:
+    connection = ready(Config(id_prefix="a"))
+    for id in ("a1", "a7", "a12345678901234567", "b9", "a", "ax"):
+        connection.cancel(ORDER, 1.0, id=id)
+        outputs(connection, 1.0)
+        connection.receive(reply(id), 1.0)
+        outputs(connection, 1.0)
+    # A second answer to "a1" would otherwise be taken for the answer to the next cancel that is called so.
+    assert connection.in_flight == 0
+    assert connection.cancel(ORDER, 2.0) == "a8"
+    assert connection.cancel(ORDER, 2.0) == "a9"
