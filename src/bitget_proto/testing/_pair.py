@@ -249,8 +249,7 @@ class Pair:
                 self._exchange_wait = output.until
                 return
             if isinstance(output, Transmit):
-                if self._connected:
-                    self._to_client.append((self._arrival(self._to_client), output.text))
+                self._to_client.append((self._arrival(self._to_client), output.text))
             elif isinstance(output, Hangup):
                 self._hang_up(by_client=False)
             else:
@@ -258,8 +257,7 @@ class Pair:
 
     def _write(self, transmit: Transmit) -> None:
         self.sent.append((self.clock.now, transmit))
-        if self._connected:
-            self._to_exchange.append((self._arrival(self._to_exchange), transmit.text))
+        self._to_exchange.append((self._arrival(self._to_exchange), transmit.text))
 
     def _arrival(self, queue: deque[tuple[float, str]]) -> float:
         latency = self.latency if isinstance(self.latency, float | int) else self.latency()

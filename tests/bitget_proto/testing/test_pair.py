@@ -184,3 +184,31 @@ def test_a_pair_that_never_comes_to_rest_is_reported(monkeypatch: pytest.MonkeyP
     pair = ready()
     with pytest.raises(AssertionError, match="10 steps and no rest"):
         pair.run(10_000.0)
+
+
+def test_without_an_exchange_of_ones_own_there_is_an_empty_one() -> None:
+    pair = Pair()
+    pair.open()
+    assert pair.events == [Ready()]
+    assert not pair.exchange.live
+
+
+def test_a_dial_that_is_given_up_reaches_nobody() -> None:
+    pair = Pair()
+    id = pair.cancel(ORDERS[0])
+    pair.close()
+    outcome, closed = pair.events
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.id, outcome.sent) == (id, False)
+    assert isinstance(closed, Closed)
+    assert pair.link.state is State.NEW
+
+
+def test_both_ends_may_hang_up_at_the_same_time() -> None:
+    pair = ready(latency=0.25)
+    pair.link.close(pair.clock.now)
+    pair._drain_exchange()
+    pair.close()
+    pair.run(1.0)
+    assert pair.events == [Closed(why=WhyClosed.ASKED, detail="")]
+    assert pair.link.state is State.CLOSED

@@ -11,6 +11,7 @@ from bitget_proto import (
     Credentials,
     ExchangeError,
     GoingAway,
+    Hangup,
     LateReply,
     LoginRejected,
     Ready,
@@ -18,12 +19,14 @@ from bitget_proto import (
     State,
     Unrecognised,
     Unresolved,
+    Wait,
     WhyClosed,
     WhyUnrecognised,
     WhyUnresolved,
+    encode_cancel,
     sign_login,
 )
-from bitget_proto.testing import Act, Fault, Pair, ScriptedExchange, StrictConnection
+from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, ScriptedOutput, StrictConnection
 
 KEY = Credentials("key", "secret", "passphrase")
 BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
@@ -292,3 +295,15 @@ def test_a_late_answer_does_not_outlive_the_link() -> None:
     pair.run(3.0)
     assert pair.link.state is State.CLOSED
     assert pair.client.state is State.CLOSED
+
+
+def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> None:
+    pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
+    pair.exchange.inject(Fault.DROP_AFTER)
+    for number in "12":
+        pair.link.receive(encode_cancel(CancelOrder("BTCUSDT", order_id=number), number), 0.0)
+    outputs: list[ScriptedOutput] = []
+    while not outputs or not isinstance(outputs[-1], Wait):
+        outputs.append(pair.link.poll(0.0))
+    assert outputs[0] == Hangup(code=ABORT, reason="drop after")
+    assert [act.id for act in pair.exchange.log] == ["1"]
