@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,8 +18,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Path) -> None:
-    pytest.importorskip("msgspec")
-    pytest.importorskip("orjson")
     file = tmp_path / "results.json"
     done = run("benchmarks", "--quick", "--json", str(file))
     assert (done.returncode, done.stderr) == (0, "")
@@ -40,15 +36,11 @@ def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Pa
 
 
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
-    pytest.importorskip("msgspec")
-    pytest.importorskip("orjson")
     done = run("benchmarks", "--quick", "nonsense")
     assert done.returncode == 2
     assert "no group has 'nonsense' in its name" in done.stderr
 
 
 def test_pytest_benchmark_takes_the_same_sides() -> None:
-    for needed in ("msgspec", "orjson", "pytest_benchmark"):
-        pytest.importorskip(needed)
     done = run("pytest", "benchmarks", "--benchmark-disable", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout

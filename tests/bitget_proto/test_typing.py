@@ -16,8 +16,6 @@ import pytest
 
 from bitget_proto import Event, Message, Outcome, Output, Request
 
-pytest.importorskip("mypy", reason="mypy is not among what the tests need")
-
 ROOT = Path(__file__).parents[2]
 UNIONS: dict[str, Any] = {"Outcome": Outcome, "Event": Event, "Output": Output, "Message": Message, "Request": Request}
 
