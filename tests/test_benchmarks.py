@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    # What the outer pytest was told (coverage, say) is not for the inner one.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True)
 
