@@ -441,7 +441,15 @@ def _all_reasons(error: BaseValidationError) -> str:
 
 DEFAULT: Final = Codec()
 """The standard-library codec: a codec holds no state, so that one serves all who ask for no other."""
-encode_cancel = DEFAULT.encode_cancel
-"""`Codec.encode_cancel` of the standard-library codec."""
-decode = DEFAULT.decode
-"""`Codec.decode` of the standard-library codec."""
+
+
+def encode_cancel(order: CancelOrder, id: str) -> str:
+    """`Codec.encode_cancel` of the standard-library codec."""
+    return DEFAULT.encode_cancel(order, id)
+
+
+def decode(
+    message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+) -> Message:
+    """`Codec.decode` of the standard-library codec."""
+    return DEFAULT.decode(message, max_message=max_message, max_depth=max_depth)

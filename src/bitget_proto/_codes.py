@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 
 class CodeClass(Enum):
@@ -25,7 +25,8 @@ class CodeClass(Enum):
         member.meaning = meaning
         return member
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     ACCEPTED = "accepted", "The exchange received the request. The order may still fill before the cancel reaches it."
     GONE = "gone", "There is no such order, or it has ended."

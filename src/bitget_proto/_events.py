@@ -9,7 +9,7 @@ Rules of this file
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 import attrs
 
@@ -35,7 +35,8 @@ class WhyUnresolved(Enum):
     UNSURE = "unsure"
     """The exchange answered with a code that settles nothing (`CodeClass.OUTCOME_UNKNOWN`), or with none readable."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 class WhyUnrecognised(Enum):
@@ -62,7 +63,8 @@ class WhyUnrecognised(Enum):
     OTHER = "other"
     """It is none of this library's business: pushes and answers of channels that you subscribed to arrive here."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 # --- for the driver ---

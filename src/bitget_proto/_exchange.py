@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import inf
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -56,7 +56,8 @@ class WhyDropped(Enum):
     LOGIN_REFUSED = "login refused"
     """The login was refused; the page says that the exchange disconnects then."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 @record(kw_only=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -36,7 +37,8 @@ class InstType(Enum):
     COIN_FUTURES = "COIN-FUTURES"
     USDC_FUTURES = "USDC-FUTURES"
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import Final
 
 from ._errors import ValidationError, shown
 from ._timers import finite_time
@@ -92,7 +93,7 @@ class Budget:
     def __init__(self, per_second: int | None = 10) -> None:
         if per_second is not None:
             _check_count("per_second", per_second)
-        self.per_second = per_second
+        self.per_second: Final = per_second
         self._pace = Pace(per_second)
         self._granted = 0
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from math import inf
-from typing import Generic, Protocol, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeGuard, TypeVar
 
 from ._errors import LocalProtocolError, shown
 
@@ -33,7 +33,8 @@ class Timer(Enum):
         member.when = when
         return member
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     REQUEST = "request", "When a cancel has had no answer by its deadline, and becomes Unresolved."
     LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."

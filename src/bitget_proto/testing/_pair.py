@@ -49,12 +49,12 @@ class Pair:
         latency: Latency = 0.0,
         login: SignedLogin | None = None,
     ) -> None:
-        self.client = StrictConnection() if client is None else client
+        self.client: Connection = StrictConnection() if client is None else client
         if exchange is None:
             exchange = ScriptedExchange()
-        self.link = exchange if isinstance(exchange, ScriptedLink) else exchange.link()
-        self.exchange = self.link.exchange
-        self.clock = VirtualClock() if clock is None else clock
+        self.link: ScriptedLink = exchange if isinstance(exchange, ScriptedLink) else exchange.link()
+        self.exchange: ScriptedExchange = self.link.exchange
+        self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
         self.login = login
         self.events: list[Event] = []

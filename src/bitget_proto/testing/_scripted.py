@@ -137,11 +137,11 @@ class ScriptedExchange:
         late_by: float = 15.0,
         grace: float = 60.0,
     ) -> None:
-        self.config = ExchangeConfig() if config is None else config
-        self.codec = DEFAULT if codec is None else codec
+        self.config: ExchangeConfig = ExchangeConfig() if config is None else config
+        self.codec: Codec = DEFAULT if codec is None else codec
         self.credentials = credentials
         self.epoch = epoch
-        self.refusals = dict(refusals or {})
+        self.refusals: dict[str, str] = dict(refusals or {})
         self.late_by = late_by
         self.grace = grace
         self.log: list[Act] = []
@@ -240,7 +240,7 @@ class ScriptedLink:
 
     def __init__(self, exchange: ScriptedExchange) -> None:
         self.exchange = exchange
-        self.connection = ExchangeConnection(exchange.config, exchange.codec)
+        self.connection: ExchangeConnection = ExchangeConnection(exchange.config, exchange.codec)
         self._later: list[tuple[float, int, str | Hangup]] = []
         """What is said, or whether it is hung up, at a later time."""
         self._count = 0
