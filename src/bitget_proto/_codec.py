@@ -7,6 +7,8 @@ Rules of this file
 
 It does not know which requests are in flight, what time it is, or what a code means.
 
+It is long because it holds both sides of the wire: what one side writes, the other reads, in the one spelling that stands here.
+
 The page is «Cancel Order Channel» of the exchange's V2 Websocket API. Where a recorded frame and the page disagree, both
 are read:
 - «code | String»; recorded on this channel as a number. The newer V3 channel has a string again.

@@ -14,6 +14,9 @@ Rules of this file
 
 It does not know reconnecting, sockets, any clock, nor how a frame is spelled.
 
+It is long, and stays in one piece: everything that can settle a cancel or move the state stands here, so that the promise can
+be checked by reading one file. What could leave has left: deadlines, paces, the table of states, the wire.
+
 A cancel's way: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those not handed out). `poll` takes
 it from `_queue` and hands out its frame: from then on it counts as sent. A reply, a deadline or the end settles it.
 """

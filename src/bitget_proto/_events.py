@@ -11,8 +11,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
-import attrs
-
 from ._codes import CodeClass
 from ._orders import CancelOrder
 from ._record import record
@@ -74,7 +72,7 @@ class WhyUnrecognised(Enum):
 class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
 
-    text: str = attrs.field(repr=False)
+    text: str
     id: str | None = None
     """The id of the cancel that it carries; None for logins, pings and frames of your own."""
 
