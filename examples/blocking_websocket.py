@@ -1,0 +1,92 @@
+"""Drive the core over a real WebSocket, with the blocking client of the websockets library.
+
+Take this when your program is a script or a thread of its own: one loop, no event loop. It is a whole driver, and it runs
+against the embedded exchange, so that it needs no keys and no network.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    Connection,
+    Credentials,
+    Hangup,
+    Outcome,
+    Ready,
+    Rejected,
+    Transmit,
+    Unresolved,
+    Wait,
+    sign_login,
+)  # fmt: skip
+from bitget_proto.testing import ScriptedExchange, StrictConnection
+from bitget_transports.exchange import exchange_in_thread
+
+
+def cancel_all(
+    conn: Connection, socket: ClientConnection, key: Credentials, orders: Iterable[CancelOrder]
+) -> list[Outcome]:
+    """Log in, cancel, wait for the outcomes, close. The rules are those of docs/driver.md."""
+    outcomes: list[Outcome] = []
+    waiting = set[str]()
+
+    def drain() -> float | None:
+        """Take everything out; when to wake up next, or None when it is over."""
+        while True:
+            match conn.poll(time.monotonic()):
+                case Transmit(text=text):
+                    socket.send(text)
+                case Ready():
+                    waiting.update(conn.cancel(order, time.monotonic()) for order in orders)
+                case Accepted(id=id) | Rejected(id=id) | Unresolved(id=id) as outcome:
+                    outcomes.append(outcome)
+                    waiting.discard(id)
+                    if not waiting:
+                        conn.close(time.monotonic())
+                case Hangup(code=code, reason=reason):
+                    socket.close(code, reason)
+                case Closed():
+                    return None
+                case Wait(until=until):
+                    return time.monotonic() + 60.0 if until is None else until
+                case event:
+                    print("worth a line in the log:", event)
+
+    try:
+        conn.opened(time.monotonic(), login=sign_login(key, int(time.time())))
+        while (until := drain()) is not None:
+            try:
+                message = socket.recv(timeout=max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                conn.handle_timeout(max(time.monotonic(), until))
+            else:
+                conn.receive(message, time.monotonic())
+    except (ConnectionClosed, OSError) as error:
+        conn.lost(time.monotonic(), str(error))
+        drain()
+    return outcomes
+
+
+def main() -> None:
+    """Twenty orders, four of which have ended already."""
+    key = Credentials("key", "secret", "passphrase")
+    orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(20)]
+    with (
+        exchange_in_thread(ScriptedExchange(orders[:16], credentials=key)) as server,
+        connect(server.url, ping_interval=None, proxy=None) as socket,
+    ):
+        outcomes = cancel_all(StrictConnection(), socket, key, orders)
+    tally = Counter(type(outcome).__name__ for outcome in outcomes)
+    print(f"{len(outcomes)} cancels over a WebSocket, one outcome each: {dict(tally)}")
+    assert tally == {"Accepted": 16, "Rejected": 4}
+
+
+if __name__ == "__main__":
+    main()
