@@ -105,6 +105,10 @@ class Codec:
         """
         if not (type(id) is str and id.isalnum() and id.isascii() and len(id) <= 40):
             id = check_request_id(id)
+        if not isinstance(order, CancelOrder):
+            raise ValidationError(
+                f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+            )
         order_id, client_oid = order.order_id, order.client_oid
         if order_id is None:
             params = f'"clientOid":{_quoted(client_oid)}'
@@ -226,6 +230,8 @@ class Codec:
 
 def _text(message: str | bytes, max_message: int | None, max_depth: int | None) -> str | Malformed:
     """The message as text within its bounds, or why it is not."""
+    if not isinstance(message, (str, bytes)):
+        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
     if max_message is not None and len(message) > max_message:
         return _malformed("too large", message)
     if isinstance(message, str):

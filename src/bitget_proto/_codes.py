@@ -34,7 +34,7 @@ class CodeClass(Enum):
     NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled as it stands."
     THROTTLED = "throttled", "Too many requests: slow down."
     OUTCOME_UNKNOWN = "outcome unknown", "The cancel may or may not have happened: look the order up."
-    RETRY_LATER = "retry later", "The exchange cannot serve the request now, as is seen around its releases."
+    RETRY_LATER = "retry later", "The exchange cannot serve the request now: seen while it deploys a release."
     BAD_PARAMETERS = "bad parameters", "The exchange does not take a parameter of the request."
     PERMISSION = "permission or account", "The key or the account may not do this."
     PROTOCOL = "protocol", "The request is not one that the exchange knows: a bug of the sender."

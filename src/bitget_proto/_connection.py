@@ -108,7 +108,11 @@ class Connection:
     allowance of cancels when it is shared (none by default: the pace of the connection then is the only one).
 
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts
-    as standing still.
+    as standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
+
+    It has no lock: call it from one thread, and from others through a queue into that one.
+
+    Raises: ValidationError for a part that is none.
     """
 
     __slots__ = (
@@ -118,6 +122,12 @@ class Connection:
     )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
+        parts: tuple[tuple[str, object, type], ...] = (
+            ("config", config, Config), ("codec", codec, Codec), ("budget", budget, Budget),
+        )  # fmt: skip
+        for name, part, kind in parts:
+            if part is not None and not isinstance(part, kind):
+                raise ValidationError(f"{name} must be a {kind.__name__}, or None; got {shown(part)}")
         self._config = Config() if config is None else config
         self._codec = DEFAULT if codec is None else codec
         self._budget = budget
@@ -182,7 +192,7 @@ class Connection:
 
         Ignored when the connection has ended before (its `Hangup` has told you to give up the dial).
 
-        Raises: LocalProtocolError when it was called before, and nothing has changed.
+        Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
         now = finite_time(now, self._now)
         if self._opened:
@@ -230,8 +240,7 @@ class Connection:
         elif isinstance(frame, Pong):
             if self._pong_owed:
                 self._pong_owed = False
-                # The pong to the ping before says nothing of one that is due since and could not be written.
-                self._pong_at = self._due_pong_at if self._ping_due else inf
+                self._pong_at = inf
         elif isinstance(frame, LoginReply):
             self._login_reply(frame, message)
         elif isinstance(frame, Malformed):
@@ -248,11 +257,11 @@ class Connection:
         Raises: LocalProtocolError for what are no ids or no time, and nothing has changed.
         """
         now = finite_time(now, self._now)
-        unsent_ids = _ids(unsent)
+        ids = unsent_ids(unsent)
         self._now = now
         if self._state is _CLOSED:
             return
-        for id in unsent_ids:
+        for id in ids:
             cancel = self._open.get(id)
             if cancel is not None:
                 cancel.sent_at = None
@@ -277,19 +286,22 @@ class Connection:
         """Take a cancel; returns the id under which exactly one outcome will come. Then drain `poll`.
 
         `id` is 1 to 40 of `0-9A-Za-z_:#-+` and the space, and none that is in flight or was left without an answer;
-        without it one is made from `Config.id_prefix` and a counter. `timeout` is in seconds from now, the time in the
-        queue included; without it `Config.request_timeout`; infinity for none. Before the login is accepted, and when
-        the paces are used up, cancels wait in the order they were taken.
+        without it one is made from `Config.id_prefix` and a counter. Use an id of your own once: one that was answered
+        is taken again, but a second copy of its old answer would then settle the new cancel. `timeout` is in seconds
+        from now, the time in the queue included; without it `Config.request_timeout`; infinity for none. Before the
+        login is accepted, and when the paces are used up, cancels wait in the order they were taken.
 
-        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `capacity` is 0; ValidationError
-        for an order, id or timeout that makes no sense. In each case nothing has changed.
+        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_in_flight` cancels
+        have no outcome; ValidationError for an order, id or timeout that makes no sense. In each case nothing has changed.
         """
         now = finite_time(now, self._now)
         state = self._state
         if state is _DRAINING or state is _CLOSED:
             raise LocalProtocolError(f"the connection is {state.value} and takes no more cancels: use another one")
         if not isinstance(order, CancelOrder):
-            raise ValidationError(f"order must be a CancelOrder; got {shown(order)}")
+            raise ValidationError(
+                f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+            )
         config = self._config
         open_cancels = self._open
         limit = config.max_in_flight
@@ -301,7 +313,10 @@ class Connection:
             timeout = config.request_timeout
             deadline = inf if timeout is None else now + timeout
         elif not is_seconds(timeout):
-            raise ValidationError(f"timeout must be a number of seconds above 0, or None; got {shown(timeout)}")
+            raise ValidationError(
+                "timeout must be a number of seconds above 0 (math.inf for no limit, None for Config.request_timeout); got "
+                f"{shown(timeout)}"
+            )
         else:
             deadline = now + timeout
         number = 0
@@ -567,6 +582,7 @@ class Connection:
             if not self._ping_due:
                 self._ping_due = True
                 self._due_pong_at = after(self._now, self._config.pong_timeout)
+            # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
             self._pong_at = min(self._pong_at, self._due_pong_at)
 
     # --- outcomes and the end ---
@@ -635,7 +651,6 @@ class Connection:
             self._outputs.append(Hangup(code=_NORMAL_CLOSURE, reason=why.value))
         self._outputs.append(Closed(why=why, detail=detail))
         self._login = None
-        self._ping_due = self._pong_owed = False
         self._own.clear()
         self._late.clear()
         self._deadlines.clear()
@@ -646,7 +661,11 @@ class Connection:
         self._state = TRANSITIONS[self._state][cause]
 
 
-def _ids(unsent: Iterable[str]) -> tuple[str, ...]:
+def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
+    """What `lost` was told never left, as ids; a lone string is one id.
+
+    Raises: ValidationError for anything else.
+    """
     if isinstance(unsent, str):
         return (unsent,)
     if isinstance(unsent, Iterable):

@@ -110,6 +110,8 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
     Raises: ValidationError for a stamp that is no whole number of seconds, or a private key that cannot be read;
     ImportError, with the command that mends it, when an RSA key meets no `cryptography`.
     """
+    if not isinstance(credentials, Credentials):
+        raise ValidationError(f"credentials must be Credentials; got a value of type {type(credentials).__name__}")
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
         raise ValidationError(
             f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}: pass int(time.time())"

@@ -28,7 +28,7 @@ class WhyUnresolved(Enum):
     """The transport ended, or the exchange no longer answered pings."""
 
     CLOSED = "closed"
-    """The connection ended on our side for any other reason."""
+    """The connection ended for any other reason: `close`, the login, 30004 or 30007. `Closed.why` says which."""
 
     UNSURE = "unsure"
     """The exchange answered with a code that settles nothing (`CodeClass.OUTCOME_UNKNOWN`), or with none readable."""
@@ -106,7 +106,7 @@ class Wait:
     `Wait` counts: any call may move this either way."""
 
     timer: Timer | None
-    """Why then."""
+    """What is due at `until`; None with `until=None`."""
 
 
 # --- outcomes: exactly one for each cancel that was taken ---
@@ -162,7 +162,10 @@ class Unresolved(_Settled):
     sent: bool
     why: WhyUnresolved
     code: str | None = None
+    """The exchange's code, with UNSURE; None otherwise, and when it could not be read."""
+
     message: str | None = None
+    """The exchange's text, with UNSURE; None otherwise."""
 
 
 # --- everything else that has become true ---
@@ -198,7 +201,9 @@ class LateReply:
 
 @record(kw_only=True)
 class ExchangeError:
-    """The exchange reports an error that names no request. It resolves no cancel, not even the only one in flight."""
+    """An event, never raised: the exchange reports an error that names no request. It resolves no cancel, not even the
+    only one in flight.
+    """
 
     code: str | None
     code_class: CodeClass

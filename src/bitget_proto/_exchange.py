@@ -32,7 +32,8 @@ from ._states import State
 from ._timers import Timer, after, finite_time
 
 ABORT = 1006
-"""The `Hangup.code` that asks for the transport to end without a close frame: RFC 6455 gives it to just that."""
+"""The `Hangup.code` that asks for the transport to end without a close frame: 1006 is what RFC 6455 (7.4.1) reserves for a
+connection that ended so."""
 
 
 class WhyDropped(Enum):
@@ -62,14 +63,14 @@ class WhyDropped(Enum):
 
 @record(kw_only=True)
 class LoginRequested:
-    """A client asks to log in: answer with `accept_login` or `refuse_login`."""
+    """An event, from `poll`: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
 
     login: SignedLogin
 
 
 @record(kw_only=True)
 class CancelRequested:
-    """A client that is logged in asks to cancel an order: answer with `accept` or `refuse`."""
+    """An event, from `poll`: a client that is logged in asks to cancel an order. Answer with `accept` or `refuse`."""
 
     id: str
     order: CancelOrder
@@ -77,7 +78,7 @@ class CancelRequested:
 
 @record(kw_only=True)
 class OtherRequested:
-    """A client asks for something else (`subscribe`, …): answer it with `say`, or not at all."""
+    """An event, from `poll`: a client asks for something else (`subscribe`, …). Answer it with `say`, or not at all."""
 
     op: str
     text: str
@@ -106,8 +107,8 @@ class ExchangeConfig:
     """Messages that a client may send in any second, login and pings included."""
 
     jitter: float | None = attrs.field(default=0.1, validator=check_seconds)
-    """Seconds by which the client's second may arrive shorter than it was sent. Ours: without it, a client that keeps the
-    pace to the letter is thrown out by the network's own unrest."""
+    """Seconds by which messages may arrive closer together than they were sent, before the pace counts as broken. Ours:
+    without it, a client that keeps the pace to the letter is thrown out by the network's own unrest."""
 
     ping_timeout: float | None = attrs.field(default=120.0, validator=check_seconds)
     """Seconds without a ping after which the client is dropped."""
@@ -245,6 +246,7 @@ class ExchangeConnection:
         Raises: LocalProtocolError when no login waits for an answer, and nothing has changed.
         """
         now = self._check_login_due(now)
+        check_refusal(code)
         self._now = now
         self._login_due = False
         self._say_error(code, message)
@@ -261,10 +263,10 @@ class ExchangeConnection:
     def refuse(self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None) -> None:
         """Answer a cancel: it is refused with this code (a decimal string other than "0").
 
-        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        Raises: LocalProtocolError when no cancel of this id waits for an answer, or for a code that is no refusal's, and
+        nothing has changed.
         """
-        if code == "0":
-            raise ValidationError("a refusal's code is not '0': call accept instead")
+        check_refusal(code)
         self._answer(id, now, code, message, exchange_ts)
 
     def forget(self, id: str, now: float) -> None:
@@ -332,8 +334,6 @@ class ExchangeConnection:
     def _answer(self, id: str, now: float, code: str, message: str, exchange_ts: int | None) -> None:
         now = finite_time(now, self._now)
         self._check_open()
-        if not (code.isascii() and code.isdigit()):
-            raise ValidationError(f"code must be a decimal string; got {shown(code)}")
         self._check_waits(id)
         self._now = now
         order = self._in_flight.pop(id)
@@ -375,3 +375,12 @@ class ExchangeConnection:
         else:
             self._outputs.append(Hangup(code=code, reason=detail or why.value))
         self._outputs.append(Dropped(why=why, detail=detail))
+
+
+def check_refusal(code: object) -> None:
+    """Let nothing pass that is no refusal's code.
+
+    Raises: ValidationError, and nothing has changed.
+    """
+    if not (isinstance(code, str) and code.isascii() and code.isdigit() and int(code)):
+        raise ValidationError(f"code must be a decimal string other than '0', such as '43001'; got {shown(code)}")

@@ -109,14 +109,14 @@ Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malfo
 
 @record
 class LoginRequest:
-    """A client asks to log in."""
+    """A frame, from `Codec.decode_request`: a client asks to log in."""
 
     login: SignedLogin
 
 
 @record
 class CancelRequest:
-    """A client asks to cancel an order."""
+    """A frame, from `Codec.decode_request`: a client asks to cancel an order."""
 
     id: str
     order: CancelOrder
@@ -129,7 +129,9 @@ class Ping:
 
 @record
 class OtherRequest:
-    """A client asks for something that is neither: `subscribe`, `unsubscribe`, or an op of tomorrow."""
+    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`,
+    or an op of tomorrow.
+    """
 
     op: str
 

@@ -86,17 +86,21 @@ class CancelOrder:
             )
         if type(self.inst_type) is not InstType:
             names = ", ".join(f"InstType.{member.name}" for member in InstType)
-            raise ValidationError(f"inst_type must be one of {names}; got {shown(self.inst_type)}")
+            raise ValidationError(
+                f"inst_type must be one of {names}; got {shown(self.inst_type)}: InstType('SPOT') makes one of a name"
+            )
 
 
 def _check_inst_id(value: object) -> None:
     if isinstance(value, str):
         if _is_inst_id(value):
             return
-        guess = re.sub(r"[/\-.\s]", "", value.partition(":")[0])
-        hint = f": write {guess!r}" if _is_inst_id(guess) else ", for example 'BTCUSDT'"
+        # BTC/USDT, BTC-USDT, and BTC/USDT:USDT for futures; what has more parts than two is named in other ways.
+        parts = re.split(r"[/\-.\s]", value.strip().partition(":")[0])
+        guess = "".join(parts)
+        hint = f": write {guess!r}" if len(parts) <= 2 and _is_inst_id(guess) else ": write it like 'BTCUSDT'"
     else:
-        hint = ", for example 'BTCUSDT'"
+        hint = ": write it like 'BTCUSDT'"
     raise ValidationError(f"inst_id must be 1 to 40 of the characters 0-9 A-Z a-z _; got {shown(value)}{hint}")
 
 
@@ -130,7 +134,4 @@ def check_request_id(value: object) -> str:
         text = str.__str__(value)
         if is_request_id(text):
             return text
-    raise ValidationError(
-        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}: pass another id, or "
-        "none to have one made"
-    )
+    raise ValidationError(f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}")

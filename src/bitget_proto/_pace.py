@@ -127,7 +127,7 @@ class Budget:
         self._granted += n
 
     def pause(self, now: float) -> None:
-        """Let nothing leave for a second, grants or not: the exchange has said that it is too much."""
+        """Let nothing leave for a second, grants or not. `Connection` calls it at 30006; call it when REST answers 429."""
         self._pace.pause(finite_time(now, -inf))
 
 

@@ -50,7 +50,7 @@ class Step(_Told):
 class WhyClosed(_Told):
     """What ended the connection."""
 
-    ASKED = "asked", "`close` was called, and what was in flight has been answered or waited for."
+    ASKED = "asked", "`close` was called, and what was sent was answered, waited for or, at a second `close`, given up."
     LOST = "lost", "The transport ended, or was never there."
     LOGIN_REFUSED = "login refused", "The exchange refused the login."
     LOGIN_TIMEOUT = "login timeout", "The exchange did not answer the login in time."

@@ -350,13 +350,22 @@ def test_refused_commands_change_nothing() -> None:
         exchange.refuse("2", "43001", "", 1.0)
     with pytest.raises(LocalProtocolError, match="no cancel with the id '2'"):
         exchange.forget("2", 1.0)
-    with pytest.raises(ValidationError, match="call accept instead"):
-        exchange.refuse("1", "0", "", 1.0)
-    with pytest.raises(ValidationError, match="code must be a decimal string; got 'x'"):
-        exchange.refuse("1", "x", "", 1.0)
+    for bad in ("0", "00", "x", 43001):
+        with pytest.raises(ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"):
+            exchange.refuse("1", bad, "", 1.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
         exchange.accept("1", float("nan"))
     assert whole_state(exchange) == before
+
+
+def test_a_refusal_of_the_login_that_is_none_changes_nothing() -> None:
+    exchange = connected()
+    exchange.receive(Codec().encode_login(LOGIN), 0.0)
+    drain(exchange)
+    with pytest.raises(ValidationError, match="code must be a decimal string"):
+        exchange.refuse_login("abc", "", 0.0)
+    exchange.accept_login(0.0)
+    assert exchange.state is State.READY
 
 
 def test_nothing_can_be_said_before_the_beginning_or_after_the_end() -> None:

@@ -239,11 +239,10 @@ def test_each_character_of_the_page_makes_an_id(character: str) -> None:
         "a\\b", "\ud800", "\x00", None, 5, b"1", True,
     ],
 )  # fmt: skip
-def test_any_other_request_id_is_refused_with_the_rule_and_a_way_out(id: object) -> None:
+def test_any_other_request_id_is_refused_with_the_rule(id: object) -> None:
     with pytest.raises(ValidationError) as refused:
         check_request_id(id)
     assert str(refused.value).startswith("id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got ")
-    assert "none to have one made" in str(refused.value)
 
 
 @given(st.characters().filter(lambda c: c not in ID_CHARACTERS))

@@ -36,7 +36,7 @@ class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 
     `open` connects them, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes
-    among it by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
+    among them by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
     the client from writing.
     """
 

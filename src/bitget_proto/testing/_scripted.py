@@ -20,6 +20,7 @@ import attrs
 
 from .._codec import DEFAULT, Codec
 from .._credentials import Credentials, SignedLogin, sign_login
+from .._errors import ValidationError, shown
 from .._events import Hangup, Transmit, Wait
 from .._exchange import (
     ABORT,
@@ -29,6 +30,7 @@ from .._exchange import (
     ExchangeConnection,
     LoginRequested,
     OtherRequested,
+    check_refusal,
 )
 from .._orders import CancelOrder, InstType
 from .._pace import Pace
@@ -93,9 +95,15 @@ _KEPT_BACK = frozenset({
 """The faults with which the proper answer is not given, or not in time."""
 
 
+_AT_LOGIN = frozenset({
+    Fault.SILENT, Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE,
+})  # fmt: skip
+"""The faults that a login can have."""
+
+
 @attrs.frozen(kw_only=True)
 class Act:
-    """What the exchange did with one cancel that it received."""
+    """An entry of `ScriptedExchange.log`: what the exchange did with one cancel that it received."""
 
     at: float
     id: str
@@ -120,8 +128,10 @@ class ScriptedExchange:
 
     `orders` are live at the start. With `credentials` a login is checked (key, passphrase, stamp, signature); without,
     any key is welcome. `epoch` is the wall clock, in seconds since 1970, at the moment that the caller calls 0.
-    `refusals` are order ids and the codes with which their cancels are refused. `cancels_per_second` is the allowance of
-    the account over all links ("Rate limit will be shared with Rest API"); None switches it off.
+    `refusals` are order ids and the codes (decimal strings other than "0") with which their cancels are refused. `late_by`
+    is how many seconds late the fault LATE is, `grace` how many pass between the notice of GOING_AWAY and the drop.
+    `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"); None
+    switches it off.
     """
 
     def __init__(
@@ -152,6 +162,8 @@ class ScriptedExchange:
         self._login_faults: deque[Fault | None] = deque()
         self._last_cancel: OrderedDict[_Key, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
+        for code in self.refusals.values():
+            check_refusal(code)
         for order in orders:
             self.place(order)
 
@@ -166,11 +178,20 @@ class ScriptedExchange:
             self._live[key] = order
 
     def inject(self, *faults: Fault | None) -> None:
-        """Let these befall the coming cancels, one each, in the order they arrive; None leaves one alone."""
+        """Let these befall the coming cancels, one each, in the order they arrive; None leaves one alone.
+
+        Raises: ValidationError for what is no `Fault`, and nothing has changed.
+        """
+        _check_faults(faults, frozenset(Fault))
         self._faults.extend(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
-        """Let these befall the coming logins, one each."""
+        """Let these befall the coming logins, one each; None leaves one alone. With GOING_AWAY, THROTTLE and GARBAGE the
+        notice, the error or the garbage comes first, and then the answer.
+
+        Raises: ValidationError for a fault that a login cannot have, and nothing has changed.
+        """
+        _check_faults(faults, _AT_LOGIN)
         self._login_faults.extend(faults)
 
     def link(self) -> ScriptedLink:
@@ -179,7 +200,7 @@ class ScriptedExchange:
 
     # --- for the links ---
 
-    def next_fault(self, *, login: bool = False) -> Fault | None:
+    def _next_fault(self, *, login: bool = False) -> Fault | None:
         """The fault that befalls the request that has just arrived."""
         faults = self._login_faults if login else self._faults
         return faults.popleft() if faults else None
@@ -188,7 +209,7 @@ class ScriptedExchange:
         """Seconds since 1970."""
         return self.epoch + now
 
-    def why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
+    def _why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
         """The code and the words with which a login is refused; None when it is right."""
         credentials = self.credentials
         if credentials is None:
@@ -206,7 +227,7 @@ class ScriptedExchange:
             return "30015", "Invalid sign"
         return None
 
-    def act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str]:
+    def _act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str]:
         """Do what the cancel asks, as far as the book allows; the code and the words of the true answer."""
         code, message = self._verdict(order, now)
         if code == "0":
@@ -309,7 +330,7 @@ class ScriptedLink:
     # --- what it does ---
 
     def _login(self, login: SignedLogin, now: float) -> None:
-        fault = self.exchange.next_fault(login=True)
+        fault = self.exchange._next_fault(login=True)
         if self.state is State.CLOSED or fault is Fault.SILENT:
             return
         if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
@@ -321,14 +342,14 @@ class ScriptedLink:
             self._say_error("30006", "request too many", now)
         elif fault is Fault.GARBAGE:
             self.say("<html>", now)
-        refusal = self.exchange.why_not(login, now)
+        refusal = self.exchange._why_not(login, now)
         if refusal is None:
             self.connection.accept_login(now)
         else:
             self.connection.refuse_login(*refusal, now)
 
     def _cancel(self, id: str, order: CancelOrder, now: float) -> None:
-        fault = self.exchange.next_fault()
+        fault = self.exchange._next_fault()
         if self.state is State.CLOSED:
             return
         if fault is Fault.DROP_BEFORE:
@@ -338,7 +359,7 @@ class ScriptedLink:
             self.connection.forget(id, now)
             self._say_error("30006", "request too many", now)
             return
-        code, message = self.exchange.act(id, order, now, fault)
+        code, message = self.exchange._act(id, order, now, fault)
         self._answer(id, order, code, message, now, fault)
 
     def _answer(self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None) -> None:
@@ -384,6 +405,13 @@ class ScriptedLink:
     def _put_off(self, at: float, what: str | Hangup) -> None:
         self._count += 1
         heapq.heappush(self._later, (at, self._count, what))
+
+
+def _check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
+    for fault in faults:
+        if fault is not None and fault not in allowed:
+            names = ", ".join(str(member) for member in Fault if member in allowed)
+            raise ValidationError(f"a fault must be None or one of {names}; got {shown(fault)}")
 
 
 def _key(order: CancelOrder) -> _Key:

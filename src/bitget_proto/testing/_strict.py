@@ -2,8 +2,9 @@
 
 Rules of this file
 - It behaves as a `Connection` does, to the byte; it only ever adds `DriverError`.
-- It reports what it can see from inside. What a driver does with the socket (writing whole and in order, reading while
-  the application is busy) is for a peer to see.
+- It reports what it can see from inside: drain, end and clock at once, and the coarse breaks of write, overdue and alternate.
+  What a driver does with the socket and its timers (writing whole and in order, arming, reading while the application is
+  busy) is for a peer to see.
 - It holds the library to its own promise as well: a second outcome, or none by the end, is an AssertionError.
 """
 
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from math import inf
 from typing import Self
 
 from .._codec import Codec
 from .._config import Config
-from .._connection import Connection
+from .._connection import Connection, unsent_ids
 from .._credentials import SignedLogin
 from .._events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, Wait
 from .._orders import CancelOrder
@@ -26,7 +28,7 @@ _SPIN = 100
 """How often in a row `handle_timeout` may be told one and the same time before the driver counts as spinning."""
 
 _BACKLOG = 1000
-"""How many messages a driver may hand over past a deadline before it must fire timers."""
+"""How many messages a driver may hand over, or how often it may drain, past a deadline before it must fire timers."""
 
 
 class Rule(Enum):
@@ -50,7 +52,10 @@ class Rule(Enum):
     ALTERNATE = "alternate", "Hand over what has arrived before timers fire, but bounded: under load alternate the two."
     ABANDON = "abandon", "A cancelled waiter gives up the wait, not the request: its outcome still arrives."
     READ = "read", "The reader never waits for the application."
-    END = "end", "The end of the transport is one `lost`, once, and nothing is handed over after the end."
+    END = (
+        "end",
+        "Nothing is handed over before `opened` or after the end; the end of the transport is one `lost`, once.",
+    )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
 
 
@@ -58,18 +63,20 @@ class DriverError(AssertionError):
     """A driver broke a rule of the driver contract; `rule` is which."""
 
     def __init__(self, rule: Rule, what: str) -> None:
-        super().__init__(f"{what}. The rule: {rule.sentence}")
+        super().__init__(f"{what}. Rule «{rule.value}»: {rule.sentence}")
         self.rule = rule
 
 
 class StrictConnection(Connection):
-    """A `Connection` that raises `DriverError` at the call with which its driver breaks the contract.
+    """A `Connection` that raises `DriverError` at the call with which its driver breaks a rule that can be seen from inside.
 
-    Drive it in tests wherever a `Connection` goes.
+    Those are drain, end and clock; write, where `lost` names more than one frame; overdue, where a timer fires early over
+    and over or never; alternate, where messages are handed over past a deadline without end. Drive it in tests wherever a
+    `Connection` goes.
     """
 
     __slots__ = (
-        "_in_drain", "_latest", "_ledger", "_lost", "_overdue_messages", "_settled_at_wait", "_spins", "_wait_given",
+        "_in_drain", "_latest", "_ledger", "_lost", "_overdue", "_settled_at_wait", "_spins", "_wait_given",
     )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
@@ -84,7 +91,8 @@ class StrictConnection(Connection):
         self._lost = False
         self._wait_given = Wait(until=None, timer=None)
         self._spins = 0
-        self._overdue_messages = 0
+        self._overdue = 0
+        """How many drains have ended past a deadline since `handle_timeout` was last called."""
 
     # --- the world happened ---
 
@@ -103,9 +111,7 @@ class StrictConnection(Connection):
             raise DriverError(Rule.END, "receive was called before opened")
         if self.state is State.CLOSED:
             raise DriverError(Rule.END, "receive was called after the end")
-        until = self._wait_given.until
-        self._overdue_messages = self._overdue_messages + 1 if until is not None and now >= until else 0
-        if self._overdue_messages > _BACKLOG:
+        if self._overdue >= _BACKLOG:
             raise DriverError(
                 Rule.ALTERNATE, f"{_BACKLOG} messages were handed over past a deadline, and no timer fired"
             )
@@ -117,11 +123,11 @@ class StrictConnection(Connection):
         self._input("lost", now)
         if self._lost:
             raise DriverError(Rule.END, "lost was called a second time")
-        unsent = (unsent,) if isinstance(unsent, str) else tuple(unsent)
-        if len(unsent) > 1:
-            raise DriverError(Rule.WRITE, f"lost was told of {len(unsent)} frames that never left: one at most is held")
+        ids = unsent_ids(unsent)
+        if len(ids) > 1:
+            raise DriverError(Rule.WRITE, f"lost was told of {len(ids)} frames that never left: one at most is held")
+        super().lost(now, reason, ids)
         self._lost = True
-        super().lost(now, reason, unsent)
         self._owe_drain()
 
     def handle_timeout(self, now: float) -> None:
@@ -130,11 +136,8 @@ class StrictConnection(Connection):
         self._input("handle_timeout", now)
         self._spins = self._spins + 1 if before == now else 0
         if self._spins > _SPIN:
-            raise DriverError(
-                Rule.OVERDUE,
-                f"handle_timeout was told the time {now} {self._spins} times: a timer passes max(now, until)",
-            )
-        self._overdue_messages = 0
+            raise DriverError(Rule.OVERDUE, f"handle_timeout was told one time, {now}, {self._spins} times in a row")
+        self._overdue = 0
         super().handle_timeout(now)
         self._owe_drain()
 
@@ -170,6 +173,7 @@ class StrictConnection(Connection):
         if isinstance(output, Wait):
             self._settled_at_wait = True
             self._wait_given = output
+            self._note_overdue(now)
         elif isinstance(output, Transmit):
             assert writable, "a Transmit was given to a driver that cannot write"
         elif isinstance(output, Accepted | Rejected | Unresolved):
@@ -181,7 +185,17 @@ class StrictConnection(Connection):
 
     # --- the rules ---
 
+    def _note_overdue(self, now: float) -> None:
+        until = self._wait_given.until
+        self._overdue = self._overdue + 1 if until is not None and now >= until else 0
+        if self._overdue > 2 * _BACKLOG:
+            raise DriverError(
+                Rule.OVERDUE, f"{self._overdue} drains ended past a deadline, and handle_timeout was not called"
+            )
+
     def _tick(self, call: str, now: float) -> None:
+        if not isinstance(now, (float, int)) or not -inf < now < inf:
+            return  # `Connection` refuses it
         if self._latest is not None and now < self._latest:
             raise DriverError(Rule.CLOCK, f"{call} was told the time {now} after {self._latest}")
         self._latest = now

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bitget_proto import (
@@ -19,6 +21,7 @@ from bitget_proto import (
     State,
     Unrecognised,
     Unresolved,
+    ValidationError,
     Wait,
     WhyClosed,
     WhyUnrecognised,
@@ -109,7 +112,7 @@ def test_refusals_are_scripted_by_order_id() -> None:
 def test_memory_of_last_cancels_is_bounded() -> None:
     exchange = ScriptedExchange(cancels_per_second=None)
     for number in range(10_050):
-        exchange.act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
+        exchange._act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
     assert len(exchange._last_cancel) == 10_000
 
 
@@ -142,9 +145,9 @@ def test_a_stamp_that_is_no_number_of_seconds_is_refused(stamp: str) -> None:
     right = sign_login(KEY, 1_763_958_366)
     if stamp:
         login = type(right)(right.api_key, right.passphrase, stamp, right.sign)
-        assert exchange.why_not(login, 0.0) == ("30013", "Invalid ACCESS_TIMESTAMP")
-    assert exchange.why_not(right, 0.0) is None
-    assert exchange.why_not(right, 30.0) is None
+        assert exchange._why_not(login, 0.0) == ("30013", "Invalid ACCESS_TIMESTAMP")
+    assert exchange._why_not(right, 0.0) is None
+    assert exchange._why_not(right, 30.0) is None
 
 
 def test_a_late_answer_comes_after_the_outcome() -> None:
@@ -246,7 +249,6 @@ def test_faults_befall_one_request_each_in_order() -> None:
         (Fault.GOING_AWAY, State.READY),
         (Fault.THROTTLE, State.READY),
         (Fault.GARBAGE, State.READY),
-        (Fault.DUPLICATE, State.READY),
     ],
 )
 def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
@@ -257,6 +259,22 @@ def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
     if fault is Fault.SILENT:
         pair.run(10.0)
         assert pair.events == [Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")]
+
+
+def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
+    exchange = ScriptedExchange()
+    with pytest.raises(ValidationError, match=r"a fault must be None or one of Fault\.LATE, .*; got 'silent'"):
+        exchange.inject(Fault.LATE, "silent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"):
+        exchange.inject_login(Fault.DUPLICATE)
+    assert exchange._next_fault() is None
+    assert exchange._next_fault(login=True) is None
+
+
+@pytest.mark.parametrize("code", ["0", "00", "abc", "", 43001])
+def test_what_is_no_refusals_code_is_refused(code: Any) -> None:
+    with pytest.raises(ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"):
+        ScriptedExchange(refusals={"1": code})
 
 
 def test_other_requests_are_illegal_here_and_that_resolves_nothing() -> None:

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from bitget_proto import CancelOrder, Closed, Credentials, Ready, State, Transmit, Unresolved, Wait, sign_login
+from bitget_proto import (
+    CancelOrder,
+    Closed,
+    Credentials,
+    LocalProtocolError,
+    Ready,
+    State,
+    Transmit,
+    Unresolved,
+    Wait,
+    sign_login,
+)
 from bitget_proto.testing import DriverError, Rule, StrictConnection
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
@@ -168,6 +179,30 @@ def test_a_flood_that_keeps_timers_from_firing_is_reported() -> None:
         connection.receive("{}", 31.0)
 
 
+def test_a_driver_that_never_fires_timers_is_reported() -> None:
+    connection = ready()
+    with broken(Rule.OVERDUE):
+        for _ in range(2001):
+            drain(connection, 31.0)
+
+
+def test_a_time_that_is_refused_is_not_remembered() -> None:
+    connection = ready()
+    for bad in (float("inf"), float("nan")):
+        with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+            connection.cancel(ORDER, bad)
+    connection.cancel(ORDER, 1.0)
+    assert len(drain(connection, 1.0)) == 1
+
+
+def test_what_are_no_ids_is_refused_as_by_a_connection_and_lost_may_be_called_again() -> None:
+    connection = ready()
+    with pytest.raises(ValueError, match="unsent must be ids"):
+        connection.lost(0.0, "", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    connection.lost(0.0)
+    assert connection.state is State.CLOSED
+
+
 def test_a_flood_with_timers_in_between_is_fine() -> None:
     connection = ready()
     for number in range(2500):
@@ -203,4 +238,4 @@ def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
 def test_every_rule_has_a_sentence() -> None:
     for rule in Rule:
         assert rule.sentence.endswith(".")
-        assert str(DriverError(rule, "What happened")) == f"What happened. The rule: {rule.sentence}"
+        assert str(DriverError(rule, "What happened")) == f"What happened. Rule «{rule.value}»: {rule.sentence}"

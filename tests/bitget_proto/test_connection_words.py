@@ -1,0 +1,272 @@
+"""What `Connection` says to people, and the small print that mutants got away with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, cast
+
+import pytest
+
+from bitget_proto import (
+    CancelOrder,
+    Closed,
+    Codec,
+    Config,
+    Connection,
+    Engine,
+    LocalProtocolError,
+    Malformed,
+    NoRoom,
+    State,
+    Timer,
+    Transmit,
+    Unrecognised,
+    Unresolved,
+    ValidationError,
+    Wait,
+    decode,
+    encode_cancel,
+    sign_login,
+)
+
+from .driving import LOGIN, ORDER, draining, only, outputs, ready, reply, texts, waits
+
+
+def full_of_one(id: str = "one") -> Connection:
+    connection = ready()
+    connection.cancel(ORDER, 0.0, id=id, timeout=5.0)
+    outputs(connection, 0.0)
+    return connection
+
+
+def full() -> Connection:
+    connection = ready(Config(max_in_flight=2, max_own_frames=1, messages_per_second=1))
+    connection.cancel(ORDER, 0.0, id="sent")
+    connection.cancel(ORDER, 0.0, id="waits")
+    connection.send("x", 0.0)
+    return connection
+
+
+def late() -> Connection:
+    connection = full_of_one("late")
+    connection.handle_timeout(10.0)
+    outputs(connection, 10.0)
+    return connection
+
+
+REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object], type[LocalProtocolError], str]] = {
+    "opened twice": (
+        ready,
+        lambda it: it.opened(1.0, login=LOGIN),
+        LocalProtocolError,
+        "opened was called before: a Connection is for one WebSocket, make another one",
+    ),
+    "a login that is none": (
+        Connection,
+        lambda it: it.opened(1.0, login="me"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ValidationError,
+        "login must be a SignedLogin; got 'me': pass sign_login(credentials, int(time.time()))",
+    ),
+    "a message that is none": (
+        ready,
+        lambda it: it.receive(7, 1.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ValidationError,
+        "message must be str or bytes; got the int 7",
+    ),
+    "ids that are none": (
+        ready,
+        lambda it: it.lost(1.0, "", 7),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ValidationError,
+        "unsent must be ids of cancels; got the int 7: leave it out when in doubt",
+    ),
+    "a cancel while closing": (
+        draining,
+        lambda it: it.cancel(ORDER, 1.0),
+        LocalProtocolError,
+        "the connection is draining and takes no more cancels: use another one",
+    ),
+    "a frame while closing": (
+        draining,
+        lambda it: it.send("x", 1.0),
+        LocalProtocolError,
+        "the connection is draining and takes no more frames: use another one",
+    ),
+    "an order that is none": (
+        ready,
+        lambda it: it.cancel("BTCUSDT", 1.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ValidationError,
+        "order must be a CancelOrder; got 'BTCUSDT': pass CancelOrder('BTCUSDT', order_id=…)",
+    ),
+    "a cancel too many": (
+        full,
+        lambda it: it.cancel(ORDER, 1.0),
+        NoRoom,
+        "2 cancels are in flight, which is Config.max_in_flight: wait for an outcome and try again",
+    ),
+    "a frame too many": (
+        full,
+        lambda it: it.send("x", 1.0),
+        NoRoom,
+        "1 frames of your own wait, which is Config.max_own_frames: try again when some have left",
+    ),
+    "a timeout that is none": (
+        ready,
+        lambda it: it.cancel(ORDER, 1.0, timeout=0),
+        ValidationError,
+        "timeout must be a number of seconds above 0 (math.inf for no limit, None for Config.request_timeout); got the int 0",
+    ),
+    "an id in flight": (
+        lambda: full_of_one(),
+        lambda it: it.cancel(ORDER, 1.0, id="one"),
+        ValidationError,
+        "the id 'one' is in flight: pass another one, or none to have one made",
+    ),
+    "an id whose answer may come": (
+        late,
+        lambda it: it.cancel(ORDER, 11.0, id="late"),
+        ValidationError,
+        "the id 'late' was used for a cancel whose answer may still come: pass another one, or none",
+    ),
+    "an empty frame": (
+        ready,
+        lambda it: it.send("", 1.0),
+        ValidationError,
+        "text must be a string that is not empty; got ''",
+    ),
+    "a frame that cannot be written": (
+        ready,
+        lambda it: it.send("\ud800", 1.0),
+        ValidationError,
+        "text holds half of a surrogate pair, which no WebSocket text message can carry",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_says_what_came_what_is_allowed_and_what_to_do(case: str) -> None:
+    made, call, kind, words = REFUSED[case]
+    connection = made()
+    with pytest.raises(LocalProtocolError) as caught:
+        call(connection)
+    assert type(caught.value) is kind
+    assert str(caught.value) == words
+
+
+def test_the_end_says_why_in_words() -> None:
+    unanswered = ready()
+    unanswered.handle_timeout(30.0)
+    unanswered.handle_timeout(40.0)
+    assert [event.detail for event in only(Closed, outputs(unanswered, 40.0))] == ["no pong within 10.0 s of a ping"]
+    closing = draining(Config(drain_timeout=5.0, request_timeout=60.0))
+    closing.handle_timeout(6.0)
+    details = [event.detail for event in only(Closed, outputs(closing, 6.0))]
+    assert details == ["some answers were still out after 5.0 s"]
+
+
+def test_the_codec_that_it_was_given_is_the_one_that_reads() -> None:
+    class Deaf(Codec):
+        def decode(self, message: str | bytes, **limits: int | None) -> Malformed:
+            return Malformed("not JSON", "")
+
+    connection = Connection(codec=Deaf())
+    connection.opened(0.0, login=LOGIN)
+    outputs(connection, 0.0)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    assert connection.state is State.AUTHENTICATING
+
+
+def test_a_wait_that_has_not_changed_is_the_same_object() -> None:
+    connection = ready()
+    assert connection.poll(0.0) is connection.poll(1.0)
+    idle = Connection()
+    assert idle.poll(0.0) is idle.poll(1.0)
+
+
+def test_when_only_expired_cancels_wait_nothing_is_paced() -> None:
+    connection = Connection(Config(ping_interval=None))
+    connection.cancel(ORDER, 0.0, timeout=1.0)
+    connection.opened(0.0, login=LOGIN)
+    outputs(connection, 0.0)
+    connection.receive('{"event":"login","code":0}', 2.0)
+    assert waits(connection, 2.0) == Wait(until=1.0, timer=Timer.REQUEST)
+    connection.handle_timeout(2.0)
+    (outcome,) = only(Unresolved, outputs(connection, 2.0))
+    assert not outcome.sent
+
+
+def test_bytes_are_handed_on_as_text() -> None:
+    connection = ready()
+    connection.receive(b'{"action":"snapshot"}', 0.0)
+    connection.receive(b"\xff", 0.0)
+    assert [event.text for event in only(Unrecognised, outputs(connection, 0.0))] == ['{"action":"snapshot"}', "\\xff"]
+
+
+def test_a_pong_that_nobody_owes_does_not_hide_a_ping_that_cannot_be_written() -> None:
+    connection = ready()
+    connection.handle_timeout(30.0)
+    assert texts(outputs(connection, 30.0)) == ["ping"]
+    connection.receive("pong", 31.0)
+    connection.handle_timeout(60.0)
+    outputs(connection, 60.0, writable=False)
+    connection.receive("pong", 61.0)
+    connection.handle_timeout(70.0)
+    assert connection.state is State.CLOSED
+
+
+def test_the_counter_passes_over_ids_like_its_own_and_over_no_others() -> None:
+    connection = ready()
+    for id, following in (("x", "1"), ("x1", "2"), ("7", "8"), ("123456789012345", "123456789012346")):
+        connection.cancel(ORDER, 0.0, id=id)
+        outputs(connection, 1000.0)
+        connection.receive(reply(id), 1000.0)
+        outputs(connection, 1000.0)
+        if connection.in_flight:  # its pace held it back, or its deadline had passed
+            connection.handle_timeout(1000.0)
+            outputs(connection, 1000.0)
+        made = connection.cancel(ORDER, 1000.0)
+        assert made == following
+
+
+def test_the_free_function_decodes_within_the_limits_that_it_is_told() -> None:
+    assert decode("[[]]", max_depth=1) == Malformed("too deep", "[[]]")
+    assert decode("{  }", max_message=3) == Malformed("too large", "{  }")
+    deep = "[" * 40 + "]" * 40
+    assert decode(deep) == Malformed("too deep", deep)
+    assert decode(deep, max_depth=None) == Malformed("not an object", deep)
+    large = "{" + " " * 70_000 + "}"
+    assert decode(large) == Malformed("too large", large[:100])
+    assert not isinstance(decode(large, max_message=None), Malformed)
+
+
+def test_a_login_is_the_only_frame_that_is_secret() -> None:
+    connection = Connection(Config(request_timeout=None))
+    connection.opened(0.0, login=LOGIN)
+    login = connection.poll(0.0)
+    assert isinstance(login, Transmit)
+    assert login.secret
+    connection.cancel(CancelOrder("BTCUSDT", "1"), 0.0, timeout=inf)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    assert [output.secret for output in only(Transmit, outputs(connection, 0.0))] == [False]
+
+
+def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "config must be a Config, or None; got a value of type dict": lambda: Connection({}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        "codec must be a Codec, or None; got a value of type Engine": lambda: Connection(codec=Engine.STDLIB),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        "budget must be a Budget, or None; got the int 10": lambda: Connection(budget=10),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    }
+    for words, call in calls.items():
+        with pytest.raises(ValidationError) as caught:
+            call()
+        assert str(caught.value) == words
+
+
+def test_what_is_no_order_no_message_and_no_key_is_refused_by_the_functions_too() -> None:
+    bad: Any = 5
+    with pytest.raises(ValidationError, match=r"order must be a CancelOrder; got the int 5: pass CancelOrder\("):
+        encode_cancel(bad, "1")
+    with pytest.raises(ValidationError, match="message must be str or bytes; got the int 5"):
+        decode(bad)
+    with pytest.raises(ValidationError, match="credentials must be Credentials; got a value of type tuple"):
+        sign_login(cast("Any", ("key", "hush", "passphrase")), 1)
