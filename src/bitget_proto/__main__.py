@@ -53,7 +53,7 @@ examples:
   python -m bitget_proto decode --json < frames.txt
   echo '{"event":"error","code":30004,"msg":""}' | python -m bitget_proto decode
 
-Exit code: 0 when all frames were readable, 1 when some were malformed, 2 when the file was not readable.
+Exit code: 0 when all frames were readable, 1 when some were malformed, 2 when the file or the engine could not be used.
 The secrets of a login are never shown.
 """
 
@@ -119,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     decode = commands.add_parser(
         "decode", help="explain frames, one a line", epilog=_DECODE_EXAMPLES, formatter_class=plain
     )
-    decode.add_argument("file", nargs="?", default="-", metavar="FILE", help="default, and for -: standard input")
+    decode.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="the file to read; without one, or with -, standard input"
+    )
     engines = [*(member.value for member in Engine), "fastest"]
     decode.add_argument("--engine", choices=engines, default="stdlib", help="what reads the JSON (default: stdlib)")
     decode.add_argument("--json", action="store_true", help="print JSON lines for programs")
@@ -176,7 +178,7 @@ def _checked(code: str) -> str:
     """A code as it stands in the table; REST writes "00000" for 0."""
     known = _code(code)
     if known is None:
-        raise _Failure(f"a code is 1 to 12 digits; got {quoted(code)}")
+        raise _Failure(f"a code is 1 to 12 digits, such as 43001; got {quoted(code)}")
     return known
 
 

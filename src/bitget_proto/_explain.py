@@ -180,7 +180,9 @@ def explain_code(code: str) -> str:
     if code in NOTES:
         lines.append(f"   {NOTES[code]}")
     lines.append(f"   A cancel that is answered with it ends {outcome_of(code_class)}.")
-    if code_class is not CodeClass.ACCEPTED:
+    if code_class is CodeClass.ACCEPTED:
+        lines.append("   In an error it contradicts itself: the cancel ends Unresolved.")
+    else:
         lines.append(f"   {_without_id(code, code_class)}")
     return "\n".join(lines) + "\n"
 
@@ -220,7 +222,7 @@ def _without_id(code: str | None, code_class: CodeClass) -> str:
     if code == _TOO_MANY_REQUESTS:
         means += "; here the paces stand still for a second"
     if code in _ENDS:
-        means += f"; here it ends a connection that is logged in ({_ENDS[code].value})"
+        means += f"; once logged in, it ends the connection ({_ENDS[code]})"
     return f"{means}."
 
 

@@ -172,7 +172,12 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         ('{"event":"error","code":30033,"msg":""}', "ErrorReply", None, "not even the only one in flight."),
         ('{"event":"error","code":30015}', "ErrorReply", None, "it refuses the login"),
         ('{"event":"error","code":30006}', "ErrorReply", None, "the paces stand still"),
-        ('{"event":"error","code":30007}', "ErrorReply", None, "ends a connection that is logged in (thrown out)"),
+        (
+            '{"event":"error","code":30007}',
+            "ErrorReply",
+            None,
+            "once logged in, it ends the connection (WhyClosed.THROWN_OUT)",
+        ),
         ('{"event":"error","arg":[{"id":"1"}],"code":40725}', "ErrorReply", "Unresolved", "look the order up"),
         ('{"event":"error","arg":[{"id":"1"}],"code":0}', "ErrorReply", "Unresolved", "contradicts the event"),
         ('{"event":"error","arg":[{"id":"1"}],"code":12345}', "ErrorReply", "Rejected", "does not know"),
