@@ -9,24 +9,13 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+
+from ._told import Told
 
 
-class CodeClass(Enum):
-    """What a code says about the cancel that it answers. Each has a `meaning` for people."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        member = object.__new__(cls)
-        member._value_ = value
-        member.meaning = meaning
-        return member
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
+class CodeClass(Told):
+    """What a code says about the cancel that it answers. Each has a `sentence` for people."""
 
     ACCEPTED = "accepted", "The exchange received the request. The order may still fill before the cancel reaches it."
     GONE = "gone", "There is no such order, or it has ended."

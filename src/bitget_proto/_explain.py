@@ -176,7 +176,7 @@ def outcome_of(code_class: CodeClass) -> str:
 def explain_code(code: str) -> str:
     """Lines about one code, a decimal string without leading zeros."""
     code_class = CodeClass.of(code)
-    lines = [f"{code}: {code_class.value}", f"   {code_class.meaning}"]
+    lines = [f"{code}: {code_class.value}", f"   {code_class.sentence}"]
     if code in NOTES:
         lines.append(f"   {NOTES[code]}")
     lines.append(f"   A cancel that is answered with it ends {outcome_of(code_class)}.")
@@ -190,7 +190,7 @@ def explain_code(code: str) -> str:
 def code_table() -> Iterator[str]:
     """All classes with their codes, in lines."""
     for code_class in CodeClass:
-        yield f"{code_class.value} ({outcome_of(code_class)}): {code_class.meaning}\n"
+        yield f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}\n"
         for code in CODES.get(code_class, ()):
             yield f"   {code:<6} {NOTES.get(code, '')}".rstrip() + "\n"
 
@@ -201,13 +201,13 @@ def code_table() -> Iterator[str]:
 def _reply(reply: TradeReply | ErrorReply) -> Explained:
     code_class, outcome = reply.code_class, None
     if reply.id is not None:
-        outcome, means = outcome_of(code_class), code_class.meaning
+        outcome, means = outcome_of(code_class), code_class.sentence
     elif reply.names_request:
         means = "It names no single request by an id that is a string: handed on as Unrecognised, settles no cancel."
     elif isinstance(reply, TradeReply):
         means = "It does not say which request it answers: handed on as Unrecognised, settles no cancel."
     else:
-        means = f"{code_class.meaning} {_without_id(reply.code, code_class)}"
+        means = f"{code_class.sentence} {_without_id(reply.code, code_class)}"
     return Explained(
         side="exchange", kind=type(reply).__name__, id=reply.id, code=reply.code, code_class=code_class,
         exchange_ts=reply.exchange_ts, text=reply.message, outcome=outcome, means=means,
@@ -231,7 +231,7 @@ def _login_means(reply: LoginReply) -> str:
         return "It has no readable code, so nothing follows from it."
     if reply.code_class is CodeClass.ACCEPTED:
         return "Logged in: cancels go out from now on."
-    return f"{reply.code_class.meaning} The login is refused, and the connection ends."
+    return f"{reply.code_class.sentence} The login is refused, and the connection ends."
 
 
 # --- what a peer wrote ---

@@ -9,27 +9,13 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TypeAlias
+
+from ._told import Told
 
 
-class _Told(Enum):
-    """An enum whose members each carry a sentence for people, `sentence`."""
-
-    sentence: str
-
-    def __new__(cls, value: str, sentence: str) -> Self:
-        member = object.__new__(cls)
-        member._value_ = value
-        member.sentence = sentence
-        return member
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
-
-
-class State(_Told):
+class State(Told):
     """Where a connection is in its life."""
 
     NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
@@ -39,7 +25,7 @@ class State(_Told):
     CLOSED = "closed", "Over. Every cancel has its outcome."
 
 
-class Step(_Told):
+class Step(Told):
     """A cause that does not end the connection."""
 
     OPENED = "opened", "The socket is open."
@@ -47,7 +33,7 @@ class Step(_Told):
     CLOSING = "closing", "`close` was called while cancels that had been sent were unanswered."
 
 
-class WhyClosed(_Told):
+class WhyClosed(Told):
     """What ended the connection."""
 
     ASKED = "asked", "`close` was called, and what was sent was answered, waited for or, at a second `close`, given up."

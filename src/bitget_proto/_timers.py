@@ -13,28 +13,17 @@ import heapq
 import sys
 from collections import deque
 from collections.abc import Iterator
-from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeGuard, TypeVar
+from typing import Generic, Protocol, TypeGuard, TypeVar
 
 from ._errors import LocalProtocolError, shown
+from ._told import Told
 
 _MAX = sys.float_info.max
 
 
-class Timer(Enum):
-    """Why a driver is asked to wake up. Each has a sentence, `when`, that begins with «When»."""
-
-    when: str
-
-    def __new__(cls, value: str, when: str) -> Self:
-        member = object.__new__(cls)
-        member._value_ = value
-        member.when = when
-        return member
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
+class Timer(Told):
+    """Why a driver is asked to wake up. Each has a `sentence` that begins with «When»."""
 
     REQUEST = "request", "When a cancel has had no answer by its deadline, and becomes Unresolved."
     LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."

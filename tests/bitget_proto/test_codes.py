@@ -68,20 +68,20 @@ def test_the_classes_without_codes_are_those_two() -> None:
 
 @pytest.mark.parametrize("code_class", CodeClass)
 def test_every_class_says_what_it_means_in_a_sentence(code_class: CodeClass) -> None:
-    assert code_class.meaning[0].isupper()
-    assert code_class.meaning.endswith(".")
+    assert code_class.sentence[0].isupper()
+    assert code_class.sentence.endswith(".")
     assert next(member for member in CodeClass if member.value == code_class.value) is code_class
     assert pickle.loads(pickle.dumps(code_class)) is code_class
     assert copy.deepcopy(code_class) is code_class
 
 
 def test_no_two_classes_mean_the_same() -> None:
-    assert len({code_class.meaning for code_class in CodeClass}) == len(CodeClass)
+    assert len({code_class.sentence for code_class in CodeClass}) == len(CodeClass)
     assert len({hash(code_class) for code_class in CodeClass}) > 1
 
 
 def test_an_acknowledgement_is_not_said_to_be_a_cancel() -> None:
-    assert "may still fill" in CodeClass.ACCEPTED.meaning
+    assert "may still fill" in CodeClass.ACCEPTED.sentence
 
 
 def test_every_note_is_about_a_code_of_the_table() -> None:

@@ -336,8 +336,8 @@ def test_a_due_timer_comes_before_pacing_in_what_a_wait_says() -> None:
 
 def test_every_timer_says_when() -> None:
     for timer in Timer:
-        assert timer.when.startswith("When ")
-        assert timer.when.endswith(".")
+        assert timer.sentence.startswith("When ")
+        assert timer.sentence.endswith(".")
 
 
 # --- the heartbeat ---

@@ -39,7 +39,7 @@ def causes() -> str:
 
 
 def timers() -> str:
-    return table(("Timer", "A driver is asked to wake up…"), [(f"`{timer.name}`", timer.when) for timer in Timer])
+    return table(("Timer", "A driver is asked to wake up…"), [(f"`{timer.name}`", timer.sentence) for timer in Timer])
 
 
 PARTS = {"diagram": f"```mermaid\n{diagram()}```\n", "states": states(), "causes": causes(), "timers": timers()}
@@ -62,7 +62,7 @@ def test_the_tables_name_every_state_cause_and_timer() -> None:
     for text in PARTS.values():
         assert "| |" not in text
     for timer in Timer:
-        assert timer.when.startswith("When ")
+        assert timer.sentence.startswith("When ")
 
 
 def write() -> None:

@@ -234,7 +234,7 @@ def test_decode_prints_json_lines_that_read_back_as_what_the_peer_wrote() -> Non
         "exchange_ts": 5,
         "text": "x",
         "outcome": "Rejected",
-        "means": CodeClass.GONE.meaning,
+        "means": CodeClass.GONE.sentence,
     }
     assert (second["line"], second["kind"], second["code_class"]) == (4, "Pong", None)
 
@@ -416,13 +416,13 @@ def test_the_secrets_of_a_login_are_never_shown(frame: str | bytes) -> None:
 def test_explain_says_class_meaning_and_notes_of_each_code() -> None:
     console = Console()
     assert console.run("explain", "43001", "00000", "12345") == 0
-    assert console.out.startswith(f"43001: gone\n   {CodeClass.GONE.meaning}\n   {NOTES['43001']}\n   A cancel that")
+    assert console.out.startswith(f"43001: gone\n   {CodeClass.GONE.sentence}\n   {NOTES['43001']}\n   A cancel that")
     assert (
-        f"\n0: accepted\n   {CodeClass.ACCEPTED.meaning}\n   A cancel that is answered with it ends Accepted.\n"
+        f"\n0: accepted\n   {CodeClass.ACCEPTED.sentence}\n   A cancel that is answered with it ends Accepted.\n"
         in console.out
     )
     assert (
-        f"\n12345: unlisted\n   {CodeClass.UNLISTED.meaning}\n   A cancel that is answered with it ends Rejected.\n"
+        f"\n12345: unlisted\n   {CodeClass.UNLISTED.sentence}\n   A cancel that is answered with it ends Rejected.\n"
         in console.out
     )
 
@@ -432,7 +432,7 @@ def test_explain_without_a_code_prints_the_whole_table_in_ascii() -> None:
     assert console.run("explain") == 0
     assert console.out.isascii()
     for code_class in CodeClass:
-        assert f"{code_class.value} ({outcome_of(code_class)}): {code_class.meaning}" in console.out
+        assert f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}" in console.out
     words = console.out.split()
     for code in (code for codes in CODES.values() for code in codes):
         assert code in words

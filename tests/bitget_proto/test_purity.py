@@ -61,7 +61,7 @@ LATER = {
 LAYERS: list[set[str]] = [
     {
         "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_pace", "_record", "_states",
-        "_timers", "_version",
+        "_timers", "_told", "_version",
     },
     {"_engines", "_codec"},
     {"_connection", "_exchange"},

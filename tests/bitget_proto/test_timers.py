@@ -38,8 +38,8 @@ def type_of(member: Enum) -> type[Enum]:
 
 @pytest.mark.parametrize("timer", Timer)
 def test_every_timer_has_a_name_and_a_sentence_that_begins_with_when(timer: Timer) -> None:
-    assert timer.when.startswith("When ")
-    assert timer.when.endswith(".")
+    assert timer.sentence.startswith("When ")
+    assert timer.sentence.endswith(".")
     assert type_of(timer)(timer.value) is timer
     assert pickle.loads(pickle.dumps(timer)) is timer
     assert copy.deepcopy(timer) is timer

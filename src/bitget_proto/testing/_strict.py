@@ -11,9 +11,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from math import inf
-from typing import Self
 
 from .._codec import Codec
 from .._config import Config
@@ -23,6 +21,7 @@ from .._events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, 
 from .._orders import CancelOrder
 from .._pace import Budget
 from .._states import State
+from .._told import Told
 
 _SPIN = 100
 """How often in a row `handle_timeout` may be told one and the same time before the driver counts as spinning."""
@@ -31,16 +30,8 @@ _BACKLOG = 1000
 """How many messages a driver may hand over, or how often it may drain, past a deadline before it must fire timers."""
 
 
-class Rule(Enum):
+class Rule(Told):
     """The rules of the driver contract, each with a sentence for the author of a driver."""
-
-    sentence: str
-
-    def __new__(cls, value: str, sentence: str) -> Self:
-        member = object.__new__(cls)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
     DRAIN = "drain", "After every input or command, drain `poll` until it gives a `Wait`."
     WRITE = "write", "Write each `Transmit` whole and in order, and hold at most one that is not written."

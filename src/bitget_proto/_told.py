@@ -1,0 +1,26 @@
+"""Enums that can be told to people: each member is a value and a sentence about it.
+
+Rules of this file
+- The sentence stands with the member, so that docs, commands and errors say the same.
+- Members are compared and looked up by identity, which costs half of what hashing their name does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+
+class Told(Enum):
+    """An enum whose members each carry a `sentence` for people beside their value."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
