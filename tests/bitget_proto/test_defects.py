@@ -246,3 +246,14 @@ def test_a_generated_id_is_none_that_the_caller_has_used() -> None:
     assert connection.in_flight == 0
     assert connection.cancel(ORDER, 2.0) == "a8"
     assert connection.cancel(ORDER, 2.0) == "a9"
+
+
+def test_lists_that_are_opened_and_never_closed_are_too_deep_as_well() -> None:
+    assert decode("[" * 40) == Malformed("too deep", "[" * 40)
+    assert decode("[" * 32) == Malformed("not JSON", "[" * 32)
+
+
+def test_all_unknown_keys_of_a_request_are_named() -> None:
+    request = Codec().decode_request('{"op":"login","args":[{"x":1,"a":2}]}')
+    assert isinstance(request, BadRequest)
+    assert request.message.endswith("unknown: a, x @ $.args[0]")
