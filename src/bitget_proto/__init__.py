@@ -10,7 +10,7 @@ from ._codes import CodeClass
 from ._config import Config
 from ._connection import Connection
 from ._credentials import Credentials, SignedLogin, sign_login
-from ._engines import Engine, fastest
+from ._engines import Engine, EngineName, fastest
 from ._errors import LocalProtocolError, NoRoom, ValidationError
 from ._events import (
     Accepted,
@@ -31,6 +31,17 @@ from ._events import (
     Wait,
     WhyUnrecognised,
     WhyUnresolved,
+)
+from ._exchange import (
+    ABORT,
+    CancelRequested,
+    Dropped,
+    ExchangeConfig,
+    ExchangeConnection,
+    ExchangeOutput,
+    LoginRequested,
+    OtherRequested,
+    WhyDropped,
 )
 from ._messages import (
     BadRequest,
@@ -54,12 +65,14 @@ from ._timers import Timer
 from ._version import __version__
 
 __all__ = [
+    "ABORT",
     "TRANSITIONS",
     "Accepted",
     "BadRequest",
     "Budget",
     "CancelOrder",
     "CancelRequest",
+    "CancelRequested",
     "Cause",
     "Closed",
     "CodeClass",
@@ -67,10 +80,15 @@ __all__ = [
     "Config",
     "Connection",
     "Credentials",
+    "Dropped",
     "Engine",
+    "EngineName",
     "ErrorReply",
     "Event",
+    "ExchangeConfig",
+    "ExchangeConnection",
     "ExchangeError",
+    "ExchangeOutput",
     "GoingAway",
     "Hangup",
     "InstType",
@@ -79,11 +97,13 @@ __all__ = [
     "LoginRejected",
     "LoginReply",
     "LoginRequest",
+    "LoginRequested",
     "Malformed",
     "Message",
     "NoRoom",
     "Other",
     "OtherRequest",
+    "OtherRequested",
     "Outcome",
     "Output",
     "Ping",
@@ -102,6 +122,7 @@ __all__ = [
     "ValidationError",
     "Wait",
     "WhyClosed",
+    "WhyDropped",
     "WhyUnrecognised",
     "WhyUnresolved",
     "__version__",

@@ -29,7 +29,7 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, tran
 from cattrs.gen import make_dict_structure_fn, override
 
 from ._credentials import SignedLogin
-from ._engines import Engine, Entry, Frame, WrongShape, WrongType, for_type, plain_loads, reader
+from ._engines import Engine, EngineName, Entry, Frame, WrongShape, WrongType, for_type, plain_loads, reader
 from ._errors import ValidationError, shown
 from ._messages import (
     BadRequest,
@@ -73,22 +73,23 @@ _ONE_KIND = MappingProxyType(str.maketrans("{}", "[]"))
 class Codec:
     """The wire format, with the JSON engine of your choice; share one between connections or give each its own.
 
-    `Codec()` reads with the standard library, `Codec(fastest())` with the fastest engine that is installed. Whatever the
-    engine, a frame means the same.
+    `Codec()` reads with the standard library, `Codec(Engine.MSGSPEC)` or `Codec("msgspec")` with that engine,
+    `Codec(fastest())` with the fastest that is installed. Whatever the engine, a frame means the same.
 
-    Raises: ImportError, with the command that mends it, when the engine is not installed.
+    Raises: ImportError, with the command that mends it, when the engine is not installed; ValidationError for what is none.
     """
 
     __slots__ = ("_fast", "_loads", "_plain", "_refusals", "_structure_request", "engine")
 
-    def __init__(self, engine: Engine = Engine.STDLIB) -> None:
-        if not isinstance(engine, Engine):
-            names = ", ".join(str(member) for member in Engine)
+    def __init__(self, engine: Engine | EngineName = Engine.STDLIB) -> None:
+        try:
+            self.engine: Final = Engine(engine)
+        except ValueError:
+            names = ", ".join(repr(member.value) for member in Engine)
             raise ValidationError(
-                f"engine must be one of {names}; got {shown(engine)}: Engine('msgspec') makes one of a name"
-            )
-        self.engine: Final = engine
-        read = reader(engine)
+                f"engine must be an Engine, or one of the names {names}; got {shown(engine)}"
+            ) from None
+        read = reader(self.engine)
         self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
         self._loads = plain_loads()
         self._structure_request = _request_converter().structure

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable
 from enum import Enum
 from importlib import import_module
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 import attrs
 from cattrs import Converter
@@ -32,6 +32,10 @@ class Engine(Enum):
     """The fastest: decodes straight onto the attrs classes."""
 
     ORJSON = "orjson"
+
+
+EngineName: TypeAlias = Literal["stdlib", "msgspec", "orjson"]
+"""The values of `Engine`."""
 
 
 @attrs.define

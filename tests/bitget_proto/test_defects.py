@@ -151,12 +151,17 @@ def test_a_time_that_only_looks_like_a_number_is_refused() -> None:
     assert connection._now == -inf
 
 
-@pytest.mark.parametrize("engine", ["orjson", "nonsense", None])
+@pytest.mark.parametrize("engine", ["nonsense", None, []])
 def test_an_engine_is_one_of_the_engines(engine: Any) -> None:
     with pytest.raises(
-        ValidationError, match=r"engine must be one of Engine.STDLIB, Engine.MSGSPEC, Engine.ORJSON; got"
+        ValidationError, match="engine must be an Engine, or one of the names 'stdlib', 'msgspec', 'orjson'; got"
     ):
         Codec(engine)
+
+
+def test_an_engine_may_be_chosen_by_its_name() -> None:
+    assert [Codec(engine.value).engine for engine in Engine] == list(Engine)
+    assert Codec("msgspec").decode("pong") == decode("pong")
 
 
 def test_what_comes_out_can_be_hashed_as_its_type_says() -> None:

@@ -6,6 +6,8 @@ Nothing here needs a test framework, a socket or a clock. Begin with `Pair`:
     pair.open()
     id = pair.cancel(CancelOrder("BTCUSDT", order_id="1"))
     pair.outcomes[id]
+
+The exchange's side (`ExchangeConnection` and what it gives) is handed out here as well, since tests are where it is met.
 """
 
 from .._exchange import (
