@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object
         "timeout must be a number of seconds above 0 (math.inf for no limit, None for Config.request_timeout); got the int 0",
     ),
     "an id in flight": (
-        lambda: full_of_one(),
+        full_of_one,
         lambda it: it.cancel(ORDER, 1.0, id="one"),
         ValidationError,
         "the id 'one' is in flight: pass another one, or none to have one made",

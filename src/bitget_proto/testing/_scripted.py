@@ -6,6 +6,8 @@ Rules of this file
 - Everything that it did to the book stands in `log`, so that a test can hold outcomes against what really happened.
 
 It does not know sockets or any clock; the wall clock is `epoch` plus the `now` that it is told.
+
+It is a little long because the faults, the book they befall and the link that carries them out are read together.
 """
 
 from __future__ import annotations
