@@ -60,12 +60,34 @@ from ._messages import (
 )
 from ._orders import CancelOrder, InstType
 from ._pace import Budget
+from ._session import Session
+from ._session_config import Policy, SessionConfig
+from ._session_events import (
+    Dial,
+    Down,
+    Ended,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
+    SessionEvent,
+    SessionOutput,
+    Up,
+)
+from ._session_states import (
+    SESSION_TRANSITIONS,
+    SessionCause,
+    SessionState,
+    SessionStep,
+    WhyEnded,
+    session_diagram,
+)
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
 from ._timers import Timer
 from ._version import __version__
 
 __all__ = [
     "ABORT",
+    "SESSION_TRANSITIONS",
     "TRANSITIONS",
     "Accepted",
     "BadRequest",
@@ -80,7 +102,10 @@ __all__ = [
     "Config",
     "Connection",
     "Credentials",
+    "Dial",
+    "Down",
     "Dropped",
+    "Ended",
     "Engine",
     "EngineName",
     "ErrorReply",
@@ -93,6 +118,9 @@ __all__ = [
     "Hangup",
     "InstType",
     "LateReply",
+    "LinkClosed",
+    "LinkHangup",
+    "LinkTransmit",
     "LocalProtocolError",
     "LoginRejected",
     "LoginReply",
@@ -107,10 +135,18 @@ __all__ = [
     "Outcome",
     "Output",
     "Ping",
+    "Policy",
     "Pong",
     "Ready",
     "Rejected",
     "Request",
+    "Session",
+    "SessionCause",
+    "SessionConfig",
+    "SessionEvent",
+    "SessionOutput",
+    "SessionState",
+    "SessionStep",
     "SignedLogin",
     "State",
     "Step",
@@ -119,10 +155,12 @@ __all__ = [
     "Transmit",
     "Unrecognised",
     "Unresolved",
+    "Up",
     "ValidationError",
     "Wait",
     "WhyClosed",
     "WhyDropped",
+    "WhyEnded",
     "WhyUnrecognised",
     "WhyUnresolved",
     "__version__",
@@ -130,5 +168,6 @@ __all__ = [
     "diagram",
     "encode_cancel",
     "fastest",
+    "session_diagram",
     "sign_login",
 ]

@@ -348,14 +348,7 @@ class Connection:
         now = finite_time(now, self._now)
         if self._state is _DRAINING or self._state is _CLOSED:
             raise LocalProtocolError(f"the connection is {self._state.value} and takes no more frames: use another one")
-        if not isinstance(text, str) or not text:
-            raise ValidationError(f"text must be a string that is not empty; got {shown(text)}")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValidationError(
-                "text holds half of a surrogate pair, which no WebSocket text message can carry"
-            ) from None
+        check_frame(text)
         limit = self._config.max_own_frames
         if limit is not None and len(self._own) >= limit:
             raise NoRoom(
@@ -659,6 +652,21 @@ class Connection:
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""
         self._state = TRANSITIONS[self._state][cause]
+
+
+def check_frame(text: object) -> None:
+    """Let nothing pass that cannot be a text message of the user's own.
+
+    Raises: ValidationError, and nothing has changed.
+    """
+    if not isinstance(text, str) or not text:
+        raise ValidationError(f"text must be a string that is not empty; got {shown(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValidationError(
+            "text holds half of a surrogate pair, which no WebSocket text message can carry"
+        ) from None
 
 
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:

@@ -24,12 +24,13 @@ PAUSE = 1.0
 
 
 class Pace:
-    """At most `limit` in any window of one second; None for no limit."""
+    """At most `limit` in any window of one second, or of so many; None for no limit."""
 
-    __slots__ = ("_limit", "_places", "_taken", "resumes")
+    __slots__ = ("_limit", "_places", "_taken", "_window", "resumes")
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, window: float = WINDOW) -> None:
         self._limit = limit
+        self._window = window
         self._places: deque[tuple[float, int]] = deque()
         """How many places become free again when, in that order."""
         self._taken = 0
@@ -56,7 +57,7 @@ class Pace:
             return
         self._release(now)
         places = self._places
-        free = now + WINDOW
+        free = now + self._window
         if places and places[-1][0] >= free:
             # The same moment, or a sharer's clock that is a little behind: the later moment holds for both.
             places[-1] = (places[-1][0], places[-1][1] + count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ._told import Told
 
@@ -84,10 +84,19 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
 
 def diagram() -> str:
     """The table as a Mermaid state diagram, as the docs show it; `python -m bitget_proto diagram` prints it."""
-    lines = ["stateDiagram-v2", f"    [*] --> {State.NEW.name}"]
-    for state, row in TRANSITIONS.items():
+    return drawn(TRANSITIONS, State.NEW, State.CLOSED)
+
+
+_S = TypeVar("_S", bound=Told)
+_C = TypeVar("_C", bound=Told)
+
+
+def drawn(table: Mapping[_S, Mapping[_C, _S]], first: _S, last: _S) -> str:
+    """A table of transitions as a Mermaid state diagram, from its first state to its last."""
+    lines = ["stateDiagram-v2", f"    [*] --> {first.name}"]
+    for state, row in table.items():
         for target in dict.fromkeys(row.values()):
             causes = "<br>".join(cause.value for cause, leads_to in row.items() if leads_to is target)
             lines.append(f"    {state.name} --> {target.name}: {causes}")
-    lines.append(f"    {State.CLOSED.name} --> [*]")
+    lines.append(f"    {last.name} --> [*]")
     return "\n".join(lines) + "\n"

@@ -31,6 +31,17 @@ class Timer(Told):
     DRAIN = "drain", "When a closing connection has waited long enough for the answers that are still out."
     PING = "ping", "When the heartbeat is due, and a ping is to be sent."
     PACING = "pacing", "When the paces let the next frame go. Nothing is due then: draining is enough."
+    # Below: those of a session.
+    DIAL = (
+        "dial",
+        "When the backoff and the exchange's limit let the next dial go. Nothing is due then: draining is enough.",
+    )
+    DIALLED = "dialled", "When the driver has not answered a dial, and it is given up."
+    SPACING = "spacing", "When an order may be cancelled once more. Nothing is due then: draining is enough."
+    ROTATION = (
+        "rotation",
+        "When a link nears the age at which the exchange cuts it, and its successor is to be dialled.",
+    )
     # Below: the exchange's side, and the scripted one in `testing`.
     IDLE = "idle", "When the client has sent no ping for so long that the exchange drops the connection."
     LIFETIME = "lifetime", "When the connection has reached the age at which the exchange cuts every connection."

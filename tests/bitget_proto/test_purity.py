@@ -60,11 +60,13 @@ LATER = {
 
 LAYERS: list[set[str]] = [
     {
-        "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_pace", "_record", "_states",
-        "_timers", "_told", "_version",
+        "_attempts", "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_pace", "_record",
+        "_redial", "_session_config", "_session_events", "_session_states", "_spacing", "_states", "_timers", "_told",
+        "_version",
     },
     {"_engines", "_codec"},
     {"_connection", "_exchange"},
+    {"_session"},
 ]  # fmt: skip
 """The layers, ground floor first. What is not listed stands on top: it may import all of these and none of them it."""
 

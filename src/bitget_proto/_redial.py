@@ -1,0 +1,62 @@
+"""When the next link may be dialled: the backoff, and the exchange's limit.
+
+Rules of this file
+- The backoff doubles with each link that ends before it was steady, up to its bound; half of it is the jitter's to take
+  away, so that a fleet that was dropped at one moment does not come back at one moment.
+- Whatever the backoff says, no more dials go out in 5 minutes than the limit allows.
+- The jitter is the caller's number: nothing here is random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from ._pace import Pace
+from ._session_config import SessionConfig
+
+FIVE_MINUTES = 300.0
+"""Seconds. The exchange counts connection requests by it."""
+
+_DOUBLINGS = 60
+"""More than any bound needs, and few enough for a float."""
+
+
+class Redial:
+    """The moment of the next dial."""
+
+    __slots__ = ("_at", "_config", "_failures", "_jitter", "_pace")
+
+    def __init__(self, config: SessionConfig, jitter: Callable[[], float]) -> None:
+        self._config = config
+        self._jitter = jitter
+        self._pace = Pace(config.dials_per_5_minutes, FIVE_MINUTES)
+        self._failures = 0
+        """How many dials in a row have led to no steady link."""
+        self._at = -inf
+
+    def opens(self, now: float) -> float:
+        """When the next dial may go: not after `now` if it may already."""
+        return max(self._at, self._pace.opens(now))
+
+    def dialled(self, now: float) -> None:
+        """A dial was handed out."""
+        self._pace.take(now)
+
+    def served(self, seconds: float) -> None:
+        """The link has served for so long: when that was steady, the backoff begins anew."""
+        steady = self._config.steady_after
+        if steady is None or seconds >= steady:
+            self._failures = 0
+
+    def back_off(self, now: float) -> None:
+        """Another dial will be needed: choose its moment."""
+        shortest, longest = self._config.backoff_min, self._config.backoff_max
+        if shortest is None:
+            self._at = now
+            return
+        backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
+        self._failures += 1
+        number = self._jitter()
+        # What is no number from 0 to 1 takes nothing away.
+        self._at = now + backoff * (1.0 - 0.5 * (number if 0.0 <= number <= 1.0 else 0.0))
