@@ -1,0 +1,200 @@
+"""The words of a channel for `await`, the same on every event loop.
+
+Rules of this file
+- A cancel that was taken is answered with an outcome, whatever happens to the connection. Only misuse and no room raise.
+- A wait that is cancelled is given up, not the request: its outcome comes as an event.
+- No task is started here, and nothing is held while it waits.
+
+It does not know which event loop it runs on: it is given the loop's kind of `Event`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import Protocol, Self
+
+from bitget_proto import CancelOrder, Outcome, State
+
+from ._inbox import ChannelEvent, Inbox, Waiter
+
+
+class Flag(Protocol):
+    """An `asyncio.Event` or an `anyio.Event`: set once, waited for by many."""
+
+    def set(self) -> object: ...
+    def wait(self) -> Awaitable[object]: ...
+
+
+class Driver(Protocol):
+    """What drives the connection of a channel."""
+
+    inbox: Inbox
+
+    def now(self) -> float: ...
+
+    def drain(self) -> None:
+        """To be called after every command."""
+        ...
+
+    def flag(self) -> Flag: ...
+
+
+class Channel:
+    """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
+
+    Use it within its event loop's thread, from as many tasks as you like.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._inbox = driver.inbox
+        self.events: Events = Events(driver)
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.state.value}, {self.in_flight} in flight>"
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life."""
+        return self._inbox.connection.state
+
+    @property
+    def in_flight(self) -> int:
+        """How many cancels have no outcome yet."""
+        return self._inbox.connection.in_flight
+
+    @property
+    def capacity(self) -> int:
+        """How many cancels would be taken now: outcomes that nobody has read hold their places. 0 after the end."""
+        return self._inbox.room
+
+    async def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Outcome:
+        """Cancel an order and wait for the outcome. `id` and `timeout` (seconds) are those of `Connection.cancel`.
+
+        On a channel that has ended the outcome is `Unresolved(sent=False)`. If this wait is cancelled the request is not:
+        its outcome comes in `events`.
+
+        Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
+        timeout that makes no sense. In each case nothing has changed.
+        """
+        driver, inbox = self._driver, self._inbox
+        flag = driver.flag()
+        waiter = Waiter(flag.set)
+        inbox.cancel(waiter, order, driver.now(), id, timeout)
+        driver.drain()
+        try:
+            await flag.wait()
+        except BaseException:
+            inbox.abandon(waiter)
+            raise
+        return inbox.fetch(waiter)
+
+    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Outcomes:
+        """Cancel many orders, as many at a time as there is room for: `async for outcome in channel.cancel_many(orders)`.
+
+        Outcomes come in the order in which they become known; `outcome.order` says whose each is. Orders are taken from the
+        iterable as there is room, and none after the loop is left or the wait cancelled: outcomes of those taken before
+        then come in `events`. On a channel that has ended the outcome is `Unresolved(sent=False)` for all that remain.
+
+        Raises: from the iteration, what `cancel` raises but NoRoom, and what the iterable raises; outcomes of orders taken
+        before then come in `events`.
+        """
+        return Outcomes(self._driver, iter(orders), timeout)
+
+    async def send(self, text: str) -> None:
+        """Send a frame of your own on the same socket (a subscription, …), behind the cancels. Answers come in `events`.
+
+        Raises: as `Connection.send`.
+        """
+        self._inbox.connection.send(text, self._driver.now())
+        self._driver.drain()
+
+    async def close(self) -> None:
+        """End the channel in good order, and wait until it has: what was not sent is `Unresolved(sent=False)` at once, what
+        was sent has `Config.drain_timeout` seconds to be answered. Leaving the context does the same.
+        """
+        driver, inbox = self._driver, self._inbox
+        if inbox.taking:
+            inbox.connection.close(driver.now())
+            driver.drain()
+        while inbox.closed is None:
+            await _news(driver)
+
+
+class Outcomes:
+    """What `cancel_many` gives: outcomes, as they come. Leaving the loop early leaves the requests alone."""
+
+    def __init__(self, driver: Driver, orders: Iterator[CancelOrder], timeout: float | None) -> None:
+        self._driver = driver
+        self._timeout = timeout
+        self._flag = driver.flag()
+        self._waiter = Waiter(self._wake, orders)
+
+    def _wake(self) -> None:
+        self._flag.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        driver, waiter = self._driver, self._waiter
+        inbox = driver.inbox
+        try:
+            while True:
+                self._flag = driver.flag()
+                try:
+                    inbox.fill(waiter, driver.now, self._timeout)
+                finally:
+                    driver.drain()
+                if waiter.outcomes:
+                    return inbox.fetch(waiter)
+                if waiter.orders is None and not waiter.due:
+                    break
+                if waiter.orders is not None:
+                    inbox.listen(self._wake)
+                await self._flag.wait()
+        except BaseException:
+            self.close()
+            raise
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Take no more orders; what has not been fetched, and what is still to come, comes in `events`."""
+        inbox = self._driver.inbox
+        inbox.unlisten(self._wake)
+        inbox.abandon(self._waiter)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Events:
+    """What comes beside the outcomes that are waited for: `async for event in channel.events`, until after `Closed`."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def take(self) -> ChannelEvent | None:
+        """The oldest event that nobody has read; None when there is none. It never waits."""
+        return self._driver.inbox.take()
+
+    async def __anext__(self) -> ChannelEvent:
+        inbox = self._driver.inbox
+        while (event := inbox.take()) is None:
+            if inbox.closed is not None:
+                raise StopAsyncIteration
+            await _news(self._driver)
+        return event
+
+
+async def _news(driver: Driver) -> None:
+    """Wait for the next event."""
+    flag = driver.flag()
+    driver.inbox.listen(flag.set)
+    try:
+        await flag.wait()
+    finally:
+        driver.inbox.unlisten(flag.set)

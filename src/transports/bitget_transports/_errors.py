@@ -1,0 +1,60 @@
+"""What `connect` raises: no connection came about, and what to do about it.
+
+Rules of this file
+- Each message is one or two sentences for people: what came, and what to do. Programs look at the class and its fields.
+- Nothing was sent but, at most, a login: no cancel was taken, so none needs an outcome.
+"""
+
+from __future__ import annotations
+
+from bitget_proto import CodeClass, LoginRejected
+from bitget_proto._errors import shown
+
+_UPGRADE_HINTS = {
+    401: "the exchange takes no HTTP credentials: something between you and it asks for them",
+    403: "the exchange, or something between you and it, refuses this address or region",
+    404: "check the path of the URL: it ends in /v2/ws/private",
+    407: "the proxy asks for credentials: give them in its URL",
+    429: "too many connection requests: the exchange allows 300 in 5 minutes from one IP address, so wait",
+}
+
+_LOGIN_HINTS = {
+    "30011": "check the API key, and that a demo key goes to demo trading and a live one to live trading",
+    "30012": "check the passphrase: it is the one chosen when the key was made",
+    "30013": "check this machine's clock: the stamp of the login comes from it",
+    "30014": "check this machine's clock: a login expires 30 s after its stamp",
+    "30015": "check the secret: the signature is made with it",
+}
+
+
+class ConnectFailed(ConnectionError):
+    """No connection came about. Its text says why and what to do; `__cause__` is what the layer below raised."""
+
+
+class UpgradeRefused(ConnectFailed):
+    """The server answered, but not with a WebSocket: `status` is the HTTP status of its answer."""
+
+    status: int
+
+    def __init__(self, host: str, status: int, body: bytes = b"") -> None:
+        self.status = status
+        excerpt = shown(body.decode("utf-8", "replace").strip()[:80]) if body.strip() else ""
+        said = f", saying {excerpt}" if excerpt else ""
+        hint = _UPGRADE_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
+        super().__init__(f"{host} refused the WebSocket with HTTP status {status}{said}: {hint}")
+
+
+class LoginRefused(ConnectFailed):
+    """The exchange refused the login. Trying again with the same keys will not help, and may get the address blocked."""
+
+    code: str | None
+    code_class: CodeClass
+    message: str
+
+    def __init__(self, rejected: LoginRejected) -> None:
+        self.code = rejected.code
+        self.code_class = rejected.code_class
+        self.message = rejected.message
+        hint = _LOGIN_HINTS.get(rejected.code or "", "check the key, its permissions and its list of IP addresses")
+        code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"
+        super().__init__(f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}")

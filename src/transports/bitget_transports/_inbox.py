@@ -1,0 +1,255 @@
+"""Who waits for which outcome, and what comes that nobody waits for.
+
+Rules of this file
+- Each outcome goes to one place: to whoever waits for it, or else among the events. None is ever dropped: it holds a place in
+  the channel's capacity until it is read.
+- Other events are kept up to a bound; beyond it the oldest go, and a `Dropped` tells how many.
+- Giving up a wait gives up nothing else: what the wait had not fetched, and what comes for it later, are events.
+- Nothing here waits, wakes up by itself, or knows a socket.
+
+All channels stand on it, whatever their colour: they differ in how one waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import attrs
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    Config,
+    Connection,
+    Event,
+    Hangup,
+    LoginRejected,
+    NoRoom,
+    Outcome,
+    Ready,
+    Rejected,
+    State,
+    Transmit,
+    Unresolved,
+    ValidationError,
+    Wait,
+    WhyClosed,
+)
+from bitget_proto._errors import shown
+
+from ._limits import Limits
+
+
+@attrs.frozen
+class Dropped:
+    """So many events are missing here: nobody read `channel.events`, and `Limits.max_events` were there. Never outcomes."""
+
+    n: int
+
+
+ChannelEvent: TypeAlias = Event | Dropped
+"""What `channel.events` gives."""
+
+
+class Waiter:
+    """Somebody who waits for the outcomes of one or of many cancels. `wake` is called when there is news."""
+
+    __slots__ = ("abandoned", "due", "orders", "outcomes", "wake")
+
+    def __init__(self, wake: Callable[[], object], orders: Iterator[CancelOrder] | None = None) -> None:
+        self.wake = wake
+        self.orders = orders
+        """Those that are not taken yet; None when there are no more."""
+        self.outcomes: deque[Outcome] = deque()
+        """Those that have come and are not fetched."""
+        self.due = 0
+        """How many are still to come."""
+        self.abandoned = False
+
+
+class Inbox:
+    """The mail of one channel: polls its connection, and sorts what comes."""
+
+    def __init__(self, connection: Connection, limits: Limits) -> None:
+        self.connection = connection
+        self.ready = False
+        """Whether the login was accepted."""
+        self.login_rejected: LoginRejected | None = None
+        self.closed: Closed | None = None
+        """How it ended."""
+
+        self._max_events = limits.max_events
+        self._waiting: dict[str, Waiter] = {}
+        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        self._events: deque[tuple[int, Event]] = deque()
+        self._count = 0
+        self._dropped = 0
+        self._unread = 0
+        """Outcomes that came and were not fetched, wherever they lie."""
+        self._refused = 0
+        self._listeners: set[Callable[[], object]] = set()
+
+    # --- looking ---
+
+    @property
+    def room(self) -> int:
+        """How many calls of `cancel` would be taken now: outcomes that nobody has read hold their places."""
+        return max(0, self.connection.capacity - self._unread)
+
+    @property
+    def taking(self) -> bool:
+        """Whether the connection takes cancels, now or when there is room again."""
+        state = self.connection.state
+        return state is not State.DRAINING and state is not State.CLOSED
+
+    # --- cancels ---
+
+    def cancel(
+        self, waiter: Waiter, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Take a cancel for this waiter. Once the connection has ended its outcome is there at once: it was not sent.
+
+        Raises: as `Connection.cancel`, except that an end is an outcome; and nothing has changed.
+        """
+        if not self.taking:
+            outcome: Outcome = self._not_sent(order, now, id, timeout)
+            self._unread += 1
+            waiter.outcomes.append(outcome)
+            waiter.wake()
+            return
+        if not self.room and self._unread:
+            raise NoRoom(
+                f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
+            )
+        self._waiting[self.connection.cancel(order, now, id, timeout)] = waiter
+        waiter.due += 1
+
+    def fill(self, waiter: Waiter, now: Callable[[], float], timeout: float | None) -> None:
+        """Take of the waiter's orders what there is room for. Then drain, whether or not it raised.
+
+        Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
+        nobody has read hold every place.
+        """
+        while waiter.orders is not None:
+            if self.taking:
+                clogged = not self.connection.in_flight and len(self._outcomes) >= self._unread
+                if not self.room and not (clogged and not waiter.outcomes):
+                    return
+            elif waiter.outcomes:
+                return  # one at a time: there may be many
+            try:
+                order = next(waiter.orders)
+            except StopIteration:
+                waiter.orders = None
+                return
+            self.cancel(waiter, order, now(), None, timeout)
+
+    def fetch(self, waiter: Waiter) -> Outcome:
+        """The next outcome that has come for this waiter; its place in the capacity is free again."""
+        outcome = waiter.outcomes.popleft()
+        self._read_one()
+        return outcome
+
+    def abandon(self, waiter: Waiter) -> None:
+        """The wait is given up, the requests are not: what came unread, and what is still to come, are events now."""
+        waiter.abandoned = True
+        waiter.orders = None
+        while waiter.outcomes:
+            self._keep(waiter.outcomes.popleft())
+
+    # --- events ---
+
+    def take(self) -> ChannelEvent | None:
+        """The oldest event that nobody has read; None when there is none."""
+        if self._dropped:
+            dropped, self._dropped = Dropped(self._dropped), 0
+            return dropped
+        outcomes, events = self._outcomes, self._events
+        if outcomes and (not events or outcomes[0][0] < events[0][0]):
+            outcome = outcomes.popleft()[1]
+            self._read_one()
+            return outcome
+        return events.popleft()[1] if events else None
+
+    def listen(self, wake: Callable[[], object]) -> None:
+        """Call this once: at the next event, at the end, or when room is made."""
+        self._listeners.add(wake)
+
+    def unlisten(self, wake: Callable[[], object]) -> None:
+        """Call it no more."""
+        self._listeners.discard(wake)
+
+    def poll(self, now: float, writable: bool) -> Transmit | Hangup | Wait:
+        """Drain the connection up to the next thing that is the driver's to do: its events are sorted here."""
+        poll = self.connection.poll
+        while True:
+            output = poll(now, writable)
+            if isinstance(output, (Transmit, Wait, Hangup)):
+                return output
+            self._sort(output)
+
+    # --- inside ---
+
+    def _sort(self, event: Event) -> None:
+        if isinstance(event, (Accepted, Rejected, Unresolved)):
+            self._unread += 1
+            waiter = self._waiting.pop(event.id, None)
+            if waiter is not None:
+                waiter.due -= 1
+            if waiter is None or waiter.abandoned:
+                self._keep(event)
+            else:
+                waiter.outcomes.append(event)
+                waiter.wake()
+            return
+        if isinstance(event, Ready):
+            self.ready = True
+            self._tell()
+            return
+        if isinstance(event, LoginRejected):
+            self.login_rejected = event
+        elif isinstance(event, Closed):
+            self.closed = event
+        self._count += 1
+        self._events.append((self._count, event))
+        if self._max_events is not None and len(self._events) > self._max_events:
+            self._events.popleft()
+            self._dropped += 1
+        self._tell()
+
+    def _keep(self, outcome: Outcome) -> None:
+        self._count += 1
+        self._outcomes.append((self._count, outcome))
+        self._tell()
+
+    def _read_one(self) -> None:
+        self._unread -= 1
+        if self._listeners:
+            self._tell()
+
+    def _tell(self) -> None:
+        listeners, self._listeners = self._listeners, set()
+        for wake in listeners:
+            wake()
+
+    def _not_sent(self, order: CancelOrder, now: float, id: str | None, timeout: float | None) -> Outcome:
+        """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
+        if id in self._waiting:
+            raise ValidationError(f"the id {shown(id)} is in flight: pass another one, or none to have one made")
+        config = self.connection.config
+        if id is None:
+            self._refused += 1
+            # Not a digit behind the prefix: no id that the connection makes can be the same.
+            id = f"{config.id_prefix}-{self._refused}"
+        stillborn = Connection(Config())
+        stillborn.cancel(order, now, id, timeout)
+        if self.closed is not None and self.closed.why in (WhyClosed.LOST, WhyClosed.NO_PONG):
+            stillborn.lost(now)
+        else:
+            stillborn.close(now)
+        outcome = stillborn.poll(now)
+        assert isinstance(outcome, Unresolved)  # noqa: S101 - the end gives the outcomes first
+        return outcome

@@ -1,0 +1,27 @@
+"""The limits of a channel's own: those of the protocol are in `bitget_proto.Config`."""
+
+from __future__ import annotations
+
+import attrs
+
+from bitget_proto._config import check_count, check_seconds
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How long a channel's socket may take, and how much it keeps. Seconds and counts; None switches a limit off.
+
+    Raises: ValidationError that names the limit, what came and what is allowed.
+    """
+
+    open_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
+    """Seconds to connect, TLS and the WebSocket's handshake included. `Config.login_timeout` comes on top."""
+
+    write_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
+    """Seconds that a frame may take to leave, before the connection is taken for lost."""
+
+    close_timeout: float | None = attrs.field(default=2.0, validator=check_seconds)
+    """Seconds for the WebSocket's closing handshake, before the connection is cut. `Config.drain_timeout` comes before."""
+
+    max_events: int | None = attrs.field(default=1000, validator=check_count)
+    """Events that `channel.events` keeps for a reader; of more, the oldest are dropped and counted in a `Dropped`."""

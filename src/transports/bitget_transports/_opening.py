@@ -1,0 +1,57 @@
+"""Why a connection did not come about, in words that say what to do. The layers below each say it in their own."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from bitget_proto import WhyClosed
+
+from ._errors import ConnectFailed, LoginRefused
+from ._inbox import Inbox
+from ._limits import Limits
+from ._target import Target
+
+
+def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
+    """Say why there is no socket, or no TLS on it."""
+    where = f"{target.host}:{target.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectFailed(
+            f"{where} shows a certificate that is not valid for it ({error.verify_message}): check the URL and this machine's "
+            "clock; if the authority is one of your own, pass tls=ssl.create_default_context(cafile=…)"
+        )
+    if isinstance(error, ssl.SSLError):
+        return ConnectFailed(
+            f"{where} does not speak TLS as expected ({error.reason or error}): check the URL and its port"
+        )
+    if isinstance(error, socket.gaierror):
+        return ConnectFailed(
+            f"the name {target.host} cannot be resolved ({error.strerror}): check the URL and the network"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectFailed(f"{where} refused the connection: nothing listens there; check the URL and its port")
+    return ConnectFailed(
+        f"no connection to {where} ({str(error) or type(error).__name__}): check the network and the URL"
+    )
+
+
+def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
+    """Say that `Limits.open_timeout` passed."""
+    return ConnectFailed(
+        f"{target.host}:{target.port} did not open a WebSocket within {limits.open_timeout} s: check the network, and whether "
+        "a proxy is needed, or raise Limits.open_timeout"
+    )
+
+
+def why_not_ready(target: Target, inbox: Inbox) -> ConnectFailed:
+    """Say why the connection ended before the login was accepted."""
+    closed = inbox.closed
+    assert closed is not None  # noqa: S101 - only asked after the end
+    if inbox.login_rejected is not None:
+        return LoginRefused(inbox.login_rejected)
+    if closed.why is WhyClosed.LOGIN_TIMEOUT:
+        return ConnectFailed(f"{target.host} gave {closed.detail}: try again, or raise Config.login_timeout")
+    return ConnectFailed(
+        f"{target.host} ended the connection before the login was answered ({closed.detail}): try again later"
+    )

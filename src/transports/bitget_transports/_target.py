@@ -1,0 +1,77 @@
+"""Where to connect to, and how safely: checked before anything is dialled."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from typing import Self
+from urllib.parse import urlsplit
+
+import attrs
+
+from bitget_proto import ValidationError
+from bitget_proto._errors import shown
+
+LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
+"""The private WebSocket of live trading (Websocket API, Connect)."""
+
+DEMO_URL = "wss://wspap.bitget.com/v2/ws/private"
+"""The private WebSocket of demo trading: it wants a demo API key (Demo trading, Websocket)."""
+
+
+@attrs.frozen
+class Target:
+    """A WebSocket URL that may be dialled."""
+
+    url: str
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    """What the server's certificate is checked with; None for a plain `ws://`."""
+
+    loopback: bool
+
+    @classmethod
+    def of(cls, url: str, tls: ssl.SSLContext | None, *, allow_plaintext: bool) -> Self:
+        """Check a URL. Without a context of the caller's, certificates are verified against the system's authorities.
+
+        Raises: ValidationError for what is no WebSocket URL, and for a plain one beyond loopback unless it is allowed.
+        """
+        if not isinstance(url, str):
+            raise ValidationError(f"url must be a string; got {shown(url)}: pass {LIVE_URL}, or leave it out")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValidationError(f"url cannot be read: {error}; got {shown(url)}") from None
+        host = parts.hostname
+        if parts.scheme not in ("ws", "wss") or not host or any(ord(character) <= 32 for character in url):
+            raise ValidationError(
+                f"url must begin with wss:// and a host; got {shown(url)}: the live one is {LIVE_URL}"
+            )
+        if "@" in parts.netloc or parts.fragment:
+            # Not repeated: it may hold a password.
+            raise ValidationError(
+                "url must hold no user, password or fragment: the exchange takes them in the login alone"
+            )
+        if tls is not None and not isinstance(tls, ssl.SSLContext):
+            raise ValidationError(f"tls must be an ssl.SSLContext, or None; got {shown(tls)}")
+        loopback = _is_loopback(host)
+        secure = parts.scheme == "wss"
+        if secure:
+            tls = ssl.create_default_context() if tls is None else tls
+        elif tls is not None:
+            raise ValidationError("tls was given for a ws:// url, which is plain: write wss://, or leave tls out")
+        elif not (loopback or allow_plaintext):
+            raise ValidationError(
+                f"url is plain ws:// to {shown(host)}, where everybody on the way reads the login: write wss://, or pass "
+                "allow_plaintext=True if that is meant"
+            )
+        return cls(url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
