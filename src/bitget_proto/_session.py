@@ -59,7 +59,7 @@ from ._session_config import Policy, SessionConfig, check_policy
 from ._session_events import Dial, Down, Ended, LinkClosed, LinkHangup, LinkTransmit, SessionOutput, Up
 from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 from ._spacing import Spacing
-from ._states import WhyClosed
+from ._states import State, WhyClosed
 from ._timers import Deadlines, Timer, after, finite_time, is_seconds
 
 _STAMP_REFUSED = frozenset({"30013", "30014"})
@@ -97,7 +97,9 @@ class Session:
     """The client's side for as long as you like: it asks for WebSockets when it needs them, and keeps cancels across them.
 
     Drain `poll`: the first thing that it gives is a `Dial`. `jitter` gives a number from 0 to 1 each time it is called, such as
-    `random.random`; it spreads the dials of a fleet. `codec` and `budget` are shared by all links.
+    `random.random`; it spreads the dials of a fleet. `codec` and `budget` are shared by all links; without a budget they share one
+    that lets as many cancels go in a second as a single link would (`Budget(None)` for none), or else two links would send twice
+    as many at the moment at which one follows the other.
 
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts as
     standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
@@ -133,7 +135,7 @@ class Session:
             )
         self._config = SessionConfig() if config is None else config
         self._codec = codec
-        self._budget = budget
+        self._budget = Budget(self._config.link.messages_per_second) if budget is None else budget
         self._state = _DOWN
         self._now = -inf
         self._outputs: deque[SessionOutput] = deque()
@@ -341,7 +343,9 @@ class Session:
         if self._ending is None:
             self._end(Ended(why=WhyEnded.ASKED, detail="", code=None))
         else:
-            self._close_links(now)
+            for link in list(self._links.values()):
+                link.connection.close(now)
+                self._collect(link)
 
     # --- the way out ---
 
@@ -539,6 +543,7 @@ class Session:
                     self._hand_over_at = min(self._hand_over_at, opens)
                     continue
             serving.connection.cancel(cancel.order, now, cancel.id, _seconds_until(cancel.deadline, now))
+            self._collect(serving)
             del queue[cancel.id]
             cancel.waiting = True
             self._spacing.waits(cancel.order)
@@ -607,14 +612,13 @@ class Session:
         if not self._links:
             self._finish(ended)
             return
-        self._close_links(self._now)
+        for link in list(self._links.values()):
+            if link.connection.state is not State.DRAINING:
+                # One that drains already goes on draining: a second `close` would end it now.
+                link.connection.close(self._now)
+                self._collect(link)
         if self._links:
             self._move(SessionStep.CLOSING)
-
-    def _close_links(self, now: float) -> None:
-        for link in list(self._links.values()):
-            link.connection.close(now)
-            self._collect(link)
 
     def _finish(self, ended: Ended) -> None:
         self._move(ended.why)

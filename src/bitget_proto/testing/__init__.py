@@ -24,6 +24,7 @@ from .._exchange import (
 from ._clock import VirtualClock
 from ._pair import Latency, Pair
 from ._scripted import Act, Fault, ScriptedExchange, ScriptedLink, ScriptedOutput
+from ._session_pair import SessionPair
 from ._strict import DriverError, Rule, StrictConnection
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ScriptedExchange",
     "ScriptedLink",
     "ScriptedOutput",
+    "SessionPair",
     "StrictConnection",
     "VirtualClock",
     "WhyDropped",

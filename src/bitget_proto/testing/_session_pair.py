@@ -1,0 +1,326 @@
+"""A session and an exchange, joined by as many links as the session dials, in virtual time.
+
+Rules of this file
+- It is a driver that keeps the contract to the letter, so that what a test finds is not the driver's fault.
+- Time moves from deadline to deadline, and lands on each exactly.
+- At one moment, what has arrived is handed over before timers fire.
+- The order of messages in one direction of one link is kept, whatever their latencies; links do not wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+import attrs
+
+from .._credentials import Credentials, SignedLogin, sign_login
+from .._errors import LocalProtocolError, ValidationError, shown
+from .._events import Accepted, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait
+from .._exchange import Dropped
+from .._orders import CancelOrder
+from .._session import Session
+from .._session_config import Policy
+from .._session_events import Dial, LinkHangup, LinkTransmit, SessionEvent
+from .._session_states import SessionState
+from ._clock import VirtualClock
+from ._pair import Latency
+from ._scripted import ScriptedExchange, ScriptedLink
+
+_TOO_LONG = 1_000_000
+"""Steps after which a run that should come to rest is taken for one that never will."""
+
+
+@attrs.define(eq=False)
+class _Wire:
+    """The network of one link."""
+
+    link: ScriptedLink
+    to_client: deque[tuple[float, str]] = attrs.field(factory=deque[tuple[float, str]])
+    to_exchange: deque[tuple[float, str]] = attrs.field(factory=deque[tuple[float, str]])
+    hangups: dict[bool, float] = attrs.field(factory=dict[bool, float])
+    """When the close of one end (True: of the client's) reaches the other."""
+    unwritten: LinkTransmit | None = None
+    stalled: bool = False
+    frozen: bool = False
+    exchange_wait: float | None = None
+
+    def next_arrival(self) -> float:
+        if self.frozen:
+            return inf
+        arrivals = (queue[0][0] for queue in (self.to_client, self.to_exchange) if queue)
+        return min(min(arrivals, default=inf), min(self.hangups.values(), default=inf))
+
+
+class SessionPair:
+    """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
+
+    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes among
+    them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
+    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `skew` is by how
+    many seconds the stamps of logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say` befall
+    one link: the youngest, unless they are told another.
+    """
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        exchange: ScriptedExchange | None = None,
+        *,
+        clock: VirtualClock | None = None,
+        latency: Latency = 0.0,
+        dial_time: float = 0.0,
+        skew: float = 0.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.session: Session = Session(jitter=lambda: 0.5) if session is None else session
+        self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
+        self.clock: VirtualClock = VirtualClock() if clock is None else clock
+        self.latency = latency
+        self.dial_time = dial_time
+        self.skew = skew
+        self.credentials = credentials
+        self.refuse_dials = False
+        self.hold_dials = False
+        self.events: list[SessionEvent] = []
+        """What the client was told, in order."""
+        self.outcomes: dict[str, Outcome] = {}
+        """What became of each cancel."""
+        self.sent: list[tuple[float, LinkTransmit]] = []
+        """What the client wrote, and when."""
+        self.dials: list[tuple[float, Dial]] = []
+        """What it dialled, and when."""
+
+        self._wires: dict[int, _Wire] = {}
+        self._dialling: dict[int, tuple[float, bool, Dial]] = {}
+        """When a dial is answered, and whether by `opened`."""
+        self._client_wait: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionPair at {self.clock.now}: {self.session!r}, links {sorted(self._wires)}>"
+
+    @property
+    def links(self) -> dict[int, ScriptedLink]:
+        """The exchange's ends of the links that are open, by their numbers."""
+        return {number: wire.link for number, wire in self._wires.items()}
+
+    # --- what a test does ---
+
+    def start(self) -> None:
+        """Let the session dial, and what happens at once: without latency it is then up."""
+        self._drain_client()
+        self.settle()
+
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+    ) -> str:
+        """`Session.cancel` now; then what happens at once."""
+        taken = self.session.cancel(order, self.clock.now, id, timeout, policy)
+        self.start()
+        return taken
+
+    def send(self, text: str) -> None:
+        """`Session.send` now; then what happens at once."""
+        self.session.send(text, self.clock.now)
+        self.start()
+
+    def close(self) -> None:
+        """`Session.close` now; then what happens at once."""
+        self.session.close(self.clock.now)
+        self.start()
+
+    def say(self, text: str, link: int | None = None) -> None:
+        """Let the exchange say anything on a link; then what happens at once."""
+        wire = self._wires[self._number(link)]
+        wire.link.say(text, self.clock.now)
+        self._drain_exchange(wire)
+        self.settle()
+
+    def drop(self, link: int | None = None, reason: str = "connection reset") -> None:
+        """Cut the network of a link now: what is under way is lost, and both ends notice at once."""
+        number = self._number(link)
+        wire = self._wires[number]
+        self._client_lost(number, reason)
+        wire.link.lost(self.clock.now, reason)
+        self._drain_exchange(wire)
+        self.settle()
+
+    def stall(self, link: int | None = None) -> None:
+        """From now on the client's writes on a link do not end: one frame at most is taken from it, and not sent."""
+        self._wires[self._number(link)].stalled = True
+
+    def resume(self, link: int | None = None) -> None:
+        """The write under way on a link ends, and the client may write there again."""
+        wire = self._wires[self._number(link)]
+        wire.stalled = False
+        if wire.unwritten is not None:
+            self._write(wire, wire.unwritten)
+            wire.unwritten = None
+        self.start()
+
+    def freeze(self, link: int | None = None) -> None:
+        """From now on nothing arrives on a link, in either direction, and nobody is told: a route that has died."""
+        self._wires[self._number(link)].frozen = True
+
+    def thaw(self, link: int | None = None) -> None:
+        """What was held up on a link arrives, and what is said from now on; then what happens at once."""
+        self._wires[self._number(link)].frozen = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything happen that is due now, without letting time pass."""
+        self._run_to(self.clock.now)
+
+    def run(self, seconds: float) -> None:
+        """Let that many seconds pass, stopping at each moment at which something is due."""
+        self._run_to(self.clock.now + seconds)
+
+    def run_until_ended(self) -> None:
+        """Let time pass until the session's end is over.
+
+        Raises: LocalProtocolError when nothing is due any more and it is not.
+        """
+        while self.session.state is not SessionState.ENDED:
+            due = self.next_due()
+            if due == inf:
+                raise LocalProtocolError(f"nothing is due any more, and the session is {self.session.state.value}")
+            self._run_to(max(due, self.clock.now))
+
+    def next_due(self) -> float:
+        """When something happens next, as far as is known now; infinity when nothing does by itself."""
+        waits = (self._client_wait, *(wire.exchange_wait for wire in self._wires.values()))
+        return min(min((at for at in waits if at is not None), default=inf), self._next_arrival())
+
+    # --- the driver ---
+
+    def _number(self, link: int | None) -> int:
+        number = max(self._wires, default=0) if link is None else link
+        if number not in self._wires:
+            raise ValidationError(f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}")
+        return number
+
+    def _run_to(self, end: float) -> None:
+        for _ in range(_TOO_LONG):
+            due = self.next_due()
+            if due > end:
+                self.clock.advance_to(end)
+                return
+            self.clock.advance_to(due)
+            self._step()
+        raise AssertionError(f"{_TOO_LONG} steps and no rest: {self!r}")
+
+    def _next_arrival(self) -> float:
+        dials = (at for at, _, _ in self._dialling.values())
+        arrivals = (wire.next_arrival() for wire in self._wires.values())
+        return min(min(dials, default=inf), min(arrivals, default=inf))
+
+    def _step(self) -> None:
+        """Hand over what has arrived by now, or else fire what is due."""
+        now = self.clock.now
+        for number, (at, answered, dial) in self._dialling.items():
+            if at <= now:
+                del self._dialling[number]
+                self._open(dial) if answered else self.session.lost(number, now, "connection refused")
+                self._drain_client()
+                return
+        for number, wire in self._wires.items():
+            if wire.next_arrival() <= now:
+                self._arrive(number, wire, now)
+                return
+        for wire in list(self._wires.values()):
+            if wire.exchange_wait is not None and wire.exchange_wait <= now:
+                wire.link.handle_timeout(now)
+                self._drain_exchange(wire)
+        if self._client_wait is not None and self._client_wait <= now:
+            self.session.handle_timeout(now)
+            self._drain_client()
+
+    def _open(self, dial: Dial) -> None:
+        now = self.clock.now
+        wire = self._wires[dial.link] = _Wire(self.exchange.link())
+        wire.link.opened(now)
+        self._drain_exchange(wire)
+        self.session.opened(dial.link, now, login=self._sign(dial))
+
+    def _sign(self, dial: Dial) -> SignedLogin:
+        credentials = self.credentials or self.exchange.credentials or Credentials("key", "secret", "passphrase")
+        if dial.stamp_refused:
+            self.skew = 0.0
+        return sign_login(credentials, int(self.exchange.wall_clock(self.clock.now) + self.skew))
+
+    def _arrive(self, number: int, wire: _Wire, now: float) -> None:
+        if wire.to_exchange and wire.to_exchange[0][0] <= now:
+            wire.link.receive(wire.to_exchange.popleft()[1], now)
+            self._drain_exchange(wire)
+        elif wire.to_client and wire.to_client[0][0] <= now:
+            text = wire.to_client.popleft()[1]
+            if True not in wire.hangups:
+                self.session.receive(number, text, now)
+                self._drain_client()
+        elif wire.hangups.get(True, inf) <= now:
+            del self._wires[number]
+            wire.link.lost(now, "the client has hung up")
+            self._drain_exchange(wire)
+        else:
+            self._client_lost(number, "the exchange has hung up")
+
+    def _drain_client(self) -> None:
+        now = self.clock.now
+        while True:
+            busy = {number for number, wire in self._wires.items() if wire.unwritten is not None}
+            output = self.session.poll(now, busy)
+            match output:
+                case Wait():
+                    self._client_wait = output.until
+                    return
+                case LinkTransmit():
+                    wire = self._wires[output.link]
+                    if wire.stalled:
+                        wire.unwritten = output
+                    else:
+                        self._write(wire, output)
+                case LinkHangup():
+                    # A dial that was not answered is given up; the close of a link travels behind all that it said.
+                    self._dialling.pop(output.link, None)
+                    if output.link in self._wires:
+                        wire = self._wires[output.link]
+                        wire.unwritten = None
+                        wire.hangups[True] = self._arrival(wire.to_exchange)
+                case Dial():
+                    self.dials.append((now, output))
+                    if not self.hold_dials:
+                        self._dialling[output.link] = (now + self.dial_time, not self.refuse_dials, output)
+                case _:
+                    self.events.append(output)
+                    if isinstance(output, Accepted | Rejected | Unresolved):
+                        self.outcomes[output.id] = output
+
+    def _drain_exchange(self, wire: _Wire) -> None:
+        now = self.clock.now
+        while True:
+            output = wire.link.poll(now)
+            if isinstance(output, Wait):
+                wire.exchange_wait = output.until
+                return
+            if isinstance(output, Transmit):
+                wire.to_client.append((self._arrival(wire.to_client), output.text))
+            elif isinstance(output, Hangup):
+                wire.hangups[False] = self._arrival(wire.to_client)
+            else:
+                assert isinstance(output, Dropped)
+
+    def _write(self, wire: _Wire, transmit: LinkTransmit) -> None:
+        self.sent.append((self.clock.now, transmit))
+        wire.to_exchange.append((self._arrival(wire.to_exchange), transmit.text))
+
+    def _arrival(self, queue: deque[tuple[float, str]]) -> float:
+        latency = self.latency if isinstance(self.latency, float | int) else self.latency()
+        return max(self.clock.now + latency, queue[-1][0] if queue else -inf)
+
+    def _client_lost(self, number: int, reason: str) -> None:
+        """The client notices that a link has ended, unless it has hung up by itself before."""
+        wire = self._wires.pop(number)
+        if True not in wire.hangups:
+            unsent = () if wire.unwritten is None or wire.unwritten.id is None else (wire.unwritten.id,)
+            self.session.lost(number, self.clock.now, reason, unsent)
+            self._drain_client()

@@ -1,0 +1,621 @@
+"""The promise across reconnects, held against what really happened: a session, an exchange and any number of links.
+
+The machine does what users, networks and exchanges do, in any order, in virtual time. Afterwards every cancel must have one outcome,
+and each outcome must agree with the exchange's own log and with what was really written, on whichever link. What was visited on the
+way is counted, and the run fails if a state, a transition, a timer, a reason or a policy was never seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from contextlib import suppress
+from itertools import count
+from math import inf, nan, nextafter
+
+import attrs
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bitget_proto import (
+    SESSION_TRANSITIONS,
+    Accepted,
+    Budget,
+    CancelOrder,
+    CodeClass,
+    Config,
+    Connection,
+    Credentials,
+    Dial,
+    Down,
+    Ended,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
+    LoginRejected,
+    NoRoom,
+    Outcome,
+    Policy,
+    Rejected,
+    Session,
+    SessionCause,
+    SessionConfig,
+    SessionOutput,
+    SessionState,
+    SignedLogin,
+    State,
+    Timer,
+    Unrecognised,
+    Unresolved,
+    Up,
+    Wait,
+    WhyClosed,
+    WhyEnded,
+    WhyUnresolved,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair, StrictConnection
+from bitget_proto.testing._scripted import _AT_LOGIN
+
+KEY = Credentials("key", "secret", "passphrase")
+WRONG_KEY = Credentials("key", "another secret", "passphrase")
+ORDERS = [
+    *(CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}") for number in range(20)),
+    *(CancelOrder("BTCUSDT", client_oid=f"alone-{number}") for number in range(10)),
+    *(CancelOrder("BTCUSDT", order_id=f"gone-{number}") for number in range(3)),
+]
+REFUSALS = {"18": "45056", "19": "40769"}
+UNRELATED = [
+    "pong",
+    "garbage",
+    '{"action":"snapshot","arg":{"channel":"orders"},"data":[]}',
+    '{"event":"trade","code":0,"msg":"Success"}',
+    '{"event":"error","arg":[],"code":43001,"msg":"names nobody"}',
+    '{"event":"error","code":30006,"msg":"request too many"}',
+]
+GOING = '{"event":"error","code":30033,"msg":"going away"}'
+FATAL = [
+    '{"event":"error","code":30004,"msg":"not logged in"}',
+    '{"event":"error","code":30007,"msg":"request too many"}',
+]
+LOGIN_REFUSALS = [
+    ("30011", "key"),
+    ("40014", "permission"),
+    ("30099", "unheard of"),
+    ("40725", "busy"),
+    ("30013", "stamp"),
+]
+NOISE = [0.0, 1.0, 0.5, nan, 2.0, -1.0, 0.25]
+"""What a caller's jitter may give; some of it is nonsense."""
+
+DIALS = 25
+CONFIG = SessionConfig(
+    link=Config(max_in_flight=30, max_own_frames=3, drain_timeout=3.0),
+    dials_per_5_minutes=DIALS,
+    backoff_min=0.5,
+    backoff_max=8.0,
+    steady_after=20.0,
+    dial_timeout=6.0,
+    lifetime=200.0,
+    rotate_before=40.0,
+)
+RARELY = st.sampled_from([False, False, False, False, True])
+
+visited: Counter[object] = Counter()
+
+
+class Moody(ScriptedExchange):
+    """It refuses coming logins for any reason that it is told."""
+
+    moods: deque[tuple[str, str]]
+
+    def _why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
+        return self.moods.popleft() if self.moods else super()._why_not(login, now)
+
+
+class Watched(Session):
+    """A `Session` over strict connections, whose turns are counted, and whose promise is kept account of."""
+
+    def __init__(self, config: SessionConfig, budget: Budget | None) -> None:
+        jitters = count()
+        super().__init__(config, budget=budget, jitter=lambda: NOISE[next(jitters) % len(NOISE)])
+        self.ledger: dict[str, tuple[float, float, Policy]] = {}
+        """When each cancel was taken, until when it may be sent, and its policy."""
+        self.answered: dict[str, Outcome] = {}
+        self.handed_out: list[tuple[float, LinkTransmit]] = []
+        self.spoke: list[tuple[float, SessionOutput]] = []
+        self.up: tuple[int, float] | None = None
+        self.down_since: float | None = None
+
+    def _connect(self) -> Connection:
+        return StrictConnection(self._config.link, self._codec, self._budget)
+
+    def _move(self, cause: SessionCause) -> None:
+        visited[self.state, cause] += 1
+        super()._move(cause)
+
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> str:
+        room = self.capacity
+        taken = super().cancel(order, now, id, timeout, policy)
+        assert self.capacity == room - 1
+        assert taken not in self.ledger
+        self.ledger[taken] = (now, now + (10.0 if timeout is None else timeout), policy or self.config.policy)
+        return taken
+
+    def poll(self, now: float, busy: object = ()) -> SessionOutput:
+        output = super().poll(now, busy)  # type: ignore[arg-type]
+        visited[self.state] += 1
+        assert not any(isinstance(before, Ended) for _, before in self.spoke[-1:]) or output == Wait(
+            until=None, timer=None
+        )
+        if isinstance(output, Wait):
+            visited["wait", output.timer] += 1
+            return output
+        self.spoke.append((now, output))
+        self.watch(output, now)
+        return output
+
+    def watch(self, output: SessionOutput, now: float) -> None:
+        match output:
+            case LinkTransmit(id=id):
+                self.handed_out.append((now, output))
+                assert id is None or id not in self.answered, "sent after it had its outcome"
+                assert id is None or now < self.ledger[id][1], "sent after its deadline"
+            case Accepted() | Rejected() | Unresolved():
+                self.watch_outcome(output, now)
+            case Dial():
+                visited[Dial, output.stamp_refused] += 1
+                if self.down_since is None and self.up is None:
+                    self.down_since = now
+            case Up():
+                visited[Up, "moved" if self.up else "came up"] += 1
+                assert output.down_for == (0.0 if self.up else now - (self.down_since or 0.0))
+                self.up, self.down_since = (output.link, now), None
+            case Down():
+                assert self.up is not None
+                assert (output.link, output.up_for) == (self.up[0], now - self.up[1])
+                visited[Down, output.why] += 1
+                self.up, self.down_since = None, now
+            case LinkClosed():
+                visited[LinkClosed, output.why] += 1
+            case Ended():
+                assert set(self.answered) == set(self.ledger)
+                assert self.in_flight == self.capacity == 0
+                visited[Ended, output.why] += 1
+            case LateReply():
+                late = self.answered[output.id]
+                assert isinstance(late, Unresolved)
+                assert late.sent
+                visited[LateReply] += 1
+            case _:
+                visited[type(output)] += 1
+
+    def watch_outcome(self, outcome: Outcome, now: float) -> None:
+        id = outcome.id
+        assert id in self.ledger
+        assert id not in self.answered, "a second outcome"
+        self.answered[id] = outcome
+        taken_at, deadline, policy = self.ledger[id]
+        assert (outcome.taken_at, outcome.resolved_at) == (taken_at, now)
+        again = outcome.attempts > 1
+        assert not again or policy is Policy.RESEND
+        if isinstance(outcome, Unresolved):
+            visited[policy, outcome.sent, outcome.why] += 1
+            if again:
+                visited["again", outcome.why] += 1
+            if outcome.why is WhyUnresolved.TIMEOUT:
+                assert now >= deadline
+            elif again and outcome.why is WhyUnresolved.UNSURE:
+                visited["again", UNSURE_BY, CodeClass.of(outcome.code) is CodeClass.OUTCOME_UNKNOWN] += 1
+        else:
+            visited["again" if again else "once", type(outcome)] += 1
+            if isinstance(outcome, Rejected):
+                assert not again or outcome.code_class in (CodeClass.GONE, CodeClass.FINISHED)
+
+
+UNSURE_BY = "unsure by the exchange's own word"
+
+
+@attrs.frozen
+class Start:
+    """How a life begins."""
+
+    how: str
+    fault: Fault
+    latency: float
+    shared: bool
+    policy: Policy
+    unique: bool
+
+
+STARTS = st.builds(
+    Start,
+    how=st.sampled_from([
+        "up", "up", "up", "up", "up", "up", "new", "login goes wrong", "wrong key", "skewed", "skewed for good", "refused",
+        "moody", "held",
+    ]),
+    fault=st.sampled_from(sorted(_AT_LOGIN, key=str)),
+    latency=st.sampled_from([0.0, 0.05, 0.05, 2.0]),
+    shared=st.booleans(),
+    policy=st.sampled_from(Policy),
+    unique=st.booleans(),
+)  # fmt: skip
+WHICH = st.sampled_from(["youngest", "oldest"])
+
+
+def alive(life: Life) -> bool:
+    return life.session.state is not SessionState.ENDED
+
+
+def linked(life: Life) -> bool:
+    return bool(life.pair.links)
+
+
+class Life(RuleBasedStateMachine):
+    """One session's life after another, and whatever befalls it. Half of them start from up."""
+
+    pair: SessionPair
+    session: Watched
+    exchange: Moody
+
+    @initialize(start=STARTS)
+    def begin(self, start: Start) -> None:
+        self.exchange = exchange = Moody(
+            ORDERS[:30], credentials=KEY, refusals=REFUSALS, config=ExchangeConfig(lifetime=200.0), grace=20.0
+        )
+        exchange.moods = deque()
+        config = attrs.evolve(CONFIG, policy=start.policy, client_oids_unique=start.unique)
+        self.budget = 5 if start.shared else 10
+        self.session = session = Watched(config, Budget(5) if start.shared else None)
+        self.pair = pair = SessionPair(session, exchange, latency=start.latency, dial_time=start.latency)
+        match start.how:
+            case "new":
+                return
+            case "wrong key":
+                pair.credentials = WRONG_KEY
+            case "skewed":
+                pair.skew = -100.0
+            case "skewed for good":
+                exchange.moods.extend([("30014", "expired")] * 2)
+            case "login goes wrong":
+                exchange.inject_login(start.fault)
+            case "refused":
+                pair.refuse_dials = True
+            case "held":
+                pair.hold_dials = True
+            case "moody":
+                exchange.moods.extend([("30099", "unheard of")] * 3)
+            case _:
+                pass
+        pair.start()
+        if start.how == "up":
+            pair.run(3 * start.latency)
+            assert session.state is SessionState.UP
+
+    @precondition(lambda self: not alive(self))
+    @rule(start=STARTS)
+    def begin_anew(self, start: Start) -> None:
+        self.check()
+        self.begin(start)
+
+    @precondition(lambda self: self.session.capacity > 0)
+    @rule(
+        order=st.sampled_from(ORDERS),
+        timeout=st.sampled_from([None, None, 1.0, 2.5, 31.0, 31.0, inf]),
+        many=st.integers(1, 8),
+        policy=st.sampled_from([None, None, *Policy]),
+        same=st.booleans(),
+    )
+    def cancel(self, order: CancelOrder, timeout: float | None, many: int, policy: Policy | None, same: bool) -> None:
+        first = ORDERS.index(order)
+        for number in range(many):
+            if self.session.capacity:
+                self.pair.cancel(
+                    order if same else ORDERS[(first + number) % len(ORDERS)], timeout=timeout, policy=policy
+                )
+
+    @precondition(lambda self: self.session.capacity > 0 and linked(self))
+    @rule(
+        order=st.sampled_from(ORDERS),
+        many=st.integers(1, 3),
+        fault=st.sampled_from([Fault.DROP_BEFORE, Fault.DROP_AFTER]),
+    )
+    def cancel_into_a_drop(self, order: CancelOrder, many: int, fault: Fault) -> None:
+        """The way to a resent cancel that nothing else walks often enough."""
+        self.exchange.inject(*[Fault.SILENT] * (many - 1), fault)
+        for _ in range(many):
+            if self.session.capacity:
+                self.pair.cancel(order, timeout=31.0, policy=Policy.RESEND)
+        self.pair.run(5.0)
+
+    def leave_a_link(self, *, busy: bool) -> None:
+        """The exchange is going away; with `busy`, before it has answered a cancel."""
+        if busy and self.session.capacity:
+            self.exchange.inject(Fault.SILENT)
+            self.pair.cancel(ORDERS[0], timeout=31.0)
+        self.talk(GOING, "youngest")
+
+    @precondition(lambda self: self.session.state is SessionState.UP)
+    @rule(mood=st.sampled_from(LOGIN_REFUSALS), busy=st.booleans(), really=RARELY)
+    def be_refused_while_moving(self, mood: tuple[str, str], busy: bool, really: bool) -> None:
+        if really:
+            self.exchange.moods.extend([mood] * 3)
+            self.leave_a_link(busy=busy)
+            self.pair.run(10.0)
+
+    @precondition(lambda self: self.session.state is SessionState.UP)
+    @rule(then=st.sampled_from(["nothing", "close", "close while dialling"]), really=RARELY)
+    def lose_one_link_while_another_drains(self, then: str, really: bool) -> None:
+        serving = self.session.up
+        if not really or serving is None:
+            return
+        self.pair.refuse_dials = self.pair.hold_dials = False
+        self.leave_a_link(busy=True)
+        for _ in range(30):
+            if self.session.up != serving:
+                break
+            self.pair._run_to(self.pair.next_due())
+        if self.session.up is None or not self.pair.links:
+            return
+        self.pair.drop()
+        if then == "close while dialling":
+            self.pair.dial_time = 2.0
+            self.pair.run(0.5)
+        if then != "nothing":
+            self.pair.close()
+
+    @precondition(alive)
+    @rule(faults=st.lists(st.sampled_from([None, *Fault]), min_size=1, max_size=4))
+    def go_wrong(self, faults: list[Fault | None]) -> None:
+        self.exchange.inject(*faults)
+
+    @precondition(alive)
+    @rule(fault=st.sampled_from(sorted(_AT_LOGIN, key=str)))
+    def go_wrong_at_login(self, fault: Fault) -> None:
+        self.exchange.inject_login(fault)
+
+    @precondition(alive)
+    @rule(mood=st.sampled_from(LOGIN_REFUSALS), really=RARELY)
+    def be_moody(self, mood: tuple[str, str], really: bool) -> None:
+        if really:
+            self.exchange.moods.append(mood)
+
+    @precondition(alive)
+    @rule(how=st.sampled_from(["well", "well", "refused", "held", "slow"]))
+    def dial(self, how: str) -> None:
+        self.pair.refuse_dials, self.pair.hold_dials = how == "refused", how == "held"
+        self.pair.dial_time = {"slow": 5.0}.get(how, 0.05)
+
+    def link(self, which: str) -> int:
+        return (max if which == "youngest" else min)(self.pair.links)
+
+    def talk(self, text: str, which: str) -> None:
+        number = self.link(which)
+        if self.pair.links[number].state is not State.CLOSED:
+            self.pair.say(text, number)
+
+    @precondition(linked)
+    @rule(text=st.sampled_from([*UNRELATED, GOING, GOING]), which=WHICH)
+    def say(self, text: str, which: str) -> None:
+        self.talk(text, which)
+
+    @precondition(linked)
+    @rule(text=st.sampled_from(FATAL), which=WHICH, really=RARELY)
+    def say_it_is_over(self, text: str, which: str, really: bool) -> None:
+        if really:
+            self.talk(text, which)
+
+    @precondition(lambda self: self.session.capacity > 0)
+    @rule()
+    def send_own_frame(self) -> None:
+        with suppress(NoRoom):
+            self.pair.send('{"op":"subscribe","args":[]}')
+
+    @precondition(alive)
+    @rule(seconds=st.sampled_from([0.0, 0.001, 0.5, 1.0, 5.0, 10.0, 30.0, 100.0]))
+    def wait(self, seconds: float) -> None:
+        self.pair.run(seconds)
+
+    @precondition(alive)
+    @rule(times=st.integers(1, 5), when=st.sampled_from(["before", "at", "after"]))
+    def wait_for_deadline(self, times: int, when: str) -> None:
+        """Land on what is due next: a tick early, exactly, or a tick late."""
+        for _ in range(times):
+            due = self.pair.next_due()
+            if due == inf:
+                return
+            end = {"before": nextafter(due, -inf), "at": due, "after": nextafter(due, inf)}[when]
+            self.pair._run_to(max(end, self.pair.clock.now))
+
+    @precondition(alive)
+    @rule()
+    def fire_early(self) -> None:
+        self.session.handle_timeout(self.pair.clock.now)
+        self.pair.start()
+
+    @rule(link=st.sampled_from([0, 99, -1]), what=st.sampled_from(["opened", "receive", "lost"]))
+    def hear_of_a_link_that_is_not(self, link: int, what: str) -> None:
+        now = self.pair.clock.now
+        if what == "opened":
+            self.session.opened(link, now, login=SignedLogin("key", "pass", "1700000000", "c2ln"))
+        elif what == "receive":
+            self.session.receive(link, "pong", now)
+        else:
+            self.session.lost(link, now)
+        self.pair.start()
+
+    @precondition(linked)
+    @rule(which=WHICH)
+    def drop(self, which: str) -> None:
+        self.pair.drop(self.link(which))
+
+    @precondition(linked)
+    @rule(on=RARELY, which=WHICH)
+    def stall(self, on: bool, which: str) -> None:
+        self.pair.stall(self.link(which)) if on else self.pair.resume(self.link(which))
+
+    @precondition(linked)
+    @rule(on=RARELY, which=WHICH)
+    def freeze(self, on: bool, which: str) -> None:
+        self.pair.freeze(self.link(which)) if on else self.pair.thaw(self.link(which))
+
+    @precondition(alive)
+    @rule(really=RARELY, route_dies=st.booleans())
+    def close(self, really: bool, route_dies: bool) -> None:
+        if really:
+            if route_dies and self.pair.links:
+                self.pair.freeze()
+            self.pair.close()
+
+    @invariant()
+    def what_is_in_flight_has_no_outcome(self) -> None:
+        if hasattr(self, "pair"):
+            session = self.session
+            assert session.answered == self.pair.outcomes
+            ready = [link for link in session._links.values() if link.connection.state is State.READY]
+            assert len(ready) <= 1, "a link that was left still serves"
+            assert session.in_flight == len(session.ledger) - len(session.answered)
+            assert (session.state in (SessionState.UP, SessionState.MOVING)) == (session.up is not None) or (
+                session.capacity == 0
+            )
+
+    def teardown(self) -> None:
+        if hasattr(self, "pair"):
+            if alive(self):
+                self.pair.close()
+                self.pair.run_until_ended()
+            self.check()
+
+    def check(self) -> None:
+        session, now = self.session, self.pair.clock.now
+        assert isinstance(self.pair.events[-1], Ended)
+        session.handle_timeout(now)
+        session.close(now)
+        assert session.poll(now) == Wait(until=None, timer=None)
+        self.check_outcomes()
+        self.check_frames()
+        dials = [at for at, _ in self.pair.dials]
+        assert [dial.link for _, dial in self.pair.dials] == list(range(1, len(dials) + 1))
+        assert all(later >= at + 300.0 for at, later in zip(dials, dials[DIALS:], strict=False)), "a dial storm"
+        assert all(later >= at + 0.25 for at, later in zip(dials, dials[1:], strict=False)), "no backoff"
+
+    def check_outcomes(self) -> None:
+        session, exchange = self.session, self.exchange
+        assert set(self.pair.outcomes) == set(session.ledger)
+        written = Counter(transmit.id for _, transmit in self.pair.sent if transmit.id is not None)
+        handed_out = Counter(transmit.id for _, transmit in session.handed_out if transmit.id is not None)
+        for id, outcome in self.pair.outcomes.items():
+            acts = [act for act in exchange.log if act.id == id]
+            cancelled = any(act.cancelled for act in acts)
+            assert len(acts) <= written[id]
+            assert max(1, written[id]) <= outcome.attempts <= max(1, handed_out[id])
+            if session.ledger[id][2] is Policy.REPORT:
+                assert written[id] <= 1, "sent twice under report"
+            if written[id] > 1:
+                assert outcome.order.order_id is not None or session.config.client_oids_unique
+            times = [at for at, transmit in session.handed_out if transmit.id == id]
+            assert outcome.sent_at is None or outcome.sent_at in times
+            match outcome:
+                case Accepted():
+                    assert cancelled
+                case Rejected(code=code):
+                    assert code in {act.code for act in acts}
+                    assert not cancelled or outcome.attempts > 1
+                case Unresolved(sent=True):
+                    assert outcome.sent_at is not None
+                case Unresolved():
+                    assert not acts
+                    assert not written[id]
+                    assert outcome.sent_at is None
+
+    def check_frames(self) -> None:
+        session = self.session
+        times = Counter(transmit.id for _, transmit in session.handed_out)
+        once = [transmit.id for _, transmit in session.handed_out if transmit.id is not None and times[transmit.id] == 1]
+        places = {id: place for place, id in enumerate(session.ledger)}
+        assert sorted(once, key=places.__getitem__) == once, "overtaken in the queue"
+        links: dict[int, list[float]] = {}
+        cancels: list[float] = []
+        last: dict[str, float] = {}
+        seen: set[str] = set()
+        written = {id(transmit) for _, transmit in self.pair.sent}
+        for at, transmit in session.handed_out:
+            links.setdefault(transmit.link, []).append(at)
+            if transmit.id is None:
+                continue
+            cancels.append(at)
+            order = self.pair.outcomes[transmit.id].order
+            key = order.order_id or order.client_oid or ""
+            if transmit.id in seen:
+                assert at >= last[key] + 1.0, "the same order within a second"
+            last[key] = at
+            if id(transmit) in written:
+                seen.add(transmit.id)
+        for times in links.values():
+            assert all(later >= at + 1.0 for at, later in zip(times, times[10:], strict=False)), "the pace of a link"
+        assert all(later >= at + 1.0 for at, later in zip(cancels, cancels[self.budget :], strict=False)), "the budget"
+
+
+PROFILE = settings(
+    stateful_step_count=50,
+    max_examples=50,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+TO_BE_VISITED: set[object] = {
+    *SessionState,
+    *((state, cause) for state, row in SESSION_TRANSITIONS.items() for cause in row),
+    *((Ended, why) for why in WhyEnded),
+    *((LinkClosed, why) for why in WhyClosed),
+    *((Down, why) for why in (WhyClosed.LOST, WhyClosed.NO_PONG, WhyClosed.NOT_LOGGED_IN, WhyClosed.THROWN_OUT)),
+    *(
+        ("wait", timer)
+        for timer in (
+            None, Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.PACING, Timer.DIAL, Timer.DIALLED,
+            Timer.SPACING, Timer.ROTATION,
+        )
+    ),
+    *((Dial, stamp_refused) for stamp_refused in (False, True)),
+    *((Up, how) for how in ("moved", "came up")),
+    *((Policy.REPORT, True, why) for why in WhyUnresolved),
+    *((Policy.RESEND, True, why) for why in WhyUnresolved),
+    *((policy, False, why) for policy in Policy for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.CLOSED)),
+    *(("again", kind) for kind in (Accepted, Rejected, WhyUnresolved.TIMEOUT, WhyUnresolved.CLOSED, WhyUnresolved.UNSURE)),
+    *(("again", UNSURE_BY, by) for by in (False, True)),
+    *(("once", kind) for kind in (Accepted, Rejected)),
+    LateReply, LoginRejected, ExchangeError, GoingAway, Unrecognised, LinkHangup,
+}  # fmt: skip
+
+
+def test_every_cancel_gets_exactly_one_honest_outcome_across_links_and_everything_is_visited() -> None:
+    visited.clear()
+    missing = TO_BE_VISITED
+    for number in range(20):
+        # Several short walks see more than a long one, which keeps to what it found first.
+        run_state_machine_as_test(seed(number)(Life), settings=PROFILE)
+        missing = TO_BE_VISITED - set(visited)
+        if not missing and number >= 3:
+            break
+    assert not missing, f"never visited: {missing}"
+    for policy in Policy:
+        assert (policy, False, WhyUnresolved.LOST) not in visited, "what never left goes to the next link"
+        assert (policy, False, WhyUnresolved.UNSURE) not in visited
