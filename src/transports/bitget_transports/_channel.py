@@ -15,7 +15,10 @@ from typing import Protocol, Self
 
 from bitget_proto import CancelOrder, Outcome, State
 
+from ._errors import ConnectFailed
 from ._inbox import ChannelEvent, Inbox, Waiter
+from ._opening import why_not_ready
+from ._target import Target
 
 
 class Flag(Protocol):
@@ -29,6 +32,8 @@ class Driver(Protocol):
     """What drives the connection of a channel."""
 
     inbox: Inbox
+    failure: ConnectFailed | None
+    """Why there is no WebSocket, when it is known."""
 
     def now(self) -> float: ...
 
@@ -188,6 +193,20 @@ class Events:
                 raise StopAsyncIteration
             await _news(self._driver)
         return event
+
+
+async def logged_in(driver: Driver, target: Target) -> None:
+    """Wait until the login is accepted.
+
+    Raises: ConnectFailed when the connection ends before.
+    """
+    inbox = driver.inbox
+    while not inbox.ready:
+        if driver.failure is not None:
+            raise driver.failure
+        if inbox.closed is not None:
+            raise why_not_ready(target, inbox)
+        await _news(driver)
 
 
 async def _news(driver: Driver) -> None:

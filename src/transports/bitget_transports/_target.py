@@ -75,3 +75,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def frame_limit(max_message: int | None) -> int | None:
+    """The bytes that a message may have on the wire: enough that `Config.max_message` decides, and no more.
+
+    A character is at most 4 bytes of UTF-8. What is longer than `max_message` is read and told as `Unrecognised`; what is
+    longer than this ends the connection, so that no message, whole or in fragments, can fill the memory.
+    """
+    return None if max_message is None else max(4 * max_message, 2**20)
+
+
+def closed_by_peer(code: int, reason: str) -> str:
+    """A close frame of the other side, in words."""
+    return f"the exchange closed with code {code}" + (f", saying {reason!r}" if reason else "")

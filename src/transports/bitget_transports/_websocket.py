@@ -25,20 +25,11 @@ except ImportError as error:
     ) from error
 
 from ._errors import ConnectFailed, UpgradeRefused
-from ._target import Target
+from ._target import Target, closed_by_peer, frame_limit
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 
 _SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
-
-
-def frame_limit(max_message: int | None) -> int | None:
-    """The bytes that a message may have on the wire: enough that `Config.max_message` decides, and no more.
-
-    A character is at most 4 bytes of UTF-8. What is longer than `max_message` is read and told as `Unrecognised`; what is
-    longer than this ends the connection, so that no message, whole or in fragments, can fill the memory.
-    """
-    return None if max_message is None else max(4 * max_message, 2**20)
 
 
 class WebSocket:
@@ -134,8 +125,3 @@ class WebSocket:
             self.over = f"the exchange broke the WebSocket protocol: {protocol.parser_exc}"
         else:
             self.over = "the connection ended without a close frame"
-
-
-def closed_by_peer(code: int, reason: str) -> str:
-    """A close frame of the other side, in words."""
-    return f"the exchange closed with code {code}" + (f", saying {reason!r}" if reason else "")

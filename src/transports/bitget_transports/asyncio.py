@@ -22,10 +22,11 @@ from typing import cast
 
 from bitget_proto import Budget, Codec, Config, Connection, Credentials, Hangup, Transmit, sign_login
 
-from ._channel import Channel, Events, Outcomes
+from ._channel import Channel, Events, Outcomes, logged_in
+from ._errors import ConnectFailed
 from ._inbox import Inbox
 from ._limits import Limits
-from ._opening import could_not_connect, took_too_long, why_not_ready
+from ._opening import could_not_connect, took_too_long
 from ._target import LIVE_URL, Target
 from ._websocket import WebSocket
 
@@ -171,6 +172,7 @@ class _Driver:
 
     def __init__(self, connection: Connection, target: Target, limits: Limits) -> None:
         self.inbox = Inbox(connection, limits)
+        self.failure: ConnectFailed | None = None
         self._connection = connection
         self._target = target
         self._limits = limits
@@ -215,12 +217,7 @@ class _Driver:
             raise link.websocket.refusal()
         self._connection.opened(self.now(), login=sign_login(credentials, int(wall_clock())))
         self.drain()
-        while not self.inbox.ready:
-            if self.inbox.closed is not None:
-                raise why_not_ready(target, self.inbox)
-            flag = self.flag()
-            self.inbox.listen(flag.set)
-            await flag.wait()
+        await logged_in(self, target)
 
     async def end(self) -> None:
         """Nobody wants anything any more: whatever is still open ends now, and the socket with it, bounded."""

@@ -1,0 +1,246 @@
+"""One WebSocket over httpx-ws: everything that touches httpx-ws stands here, so that another can be slipped in.
+
+Rules of this file
+- However it ends, it ends once: `run` returns with the reason, or raises ConnectFailed when there never was a WebSocket.
+- `run` returns in bounded time, whatever the other side does: httpx-ws alone may not (below).
+- Nothing here knows the protocol.
+
+What httpx-ws 0.9.0 does, and what is done about it
+- Leaving its context writes a close frame, shielded and without a limit, which hangs when the other side has stopped reading.
+  Here the session is closed first, within `Limits.close_timeout`; then it has nothing left to write.
+- A WebSocket pong that nobody asked for is a KeyError in a task of its own, which cancels whoever stands in its context. Only
+  `run` stands in it, in a task of its own; the `ExceptionGroup` is the reason why the connection ended.
+- `max_message_size_bytes` is how much it reads at a time; a message in fragments has no limit. Here the bytes since the last
+  message are counted on the stream below it, and the stream ends when they are too many.
+- It does not check `Sec-WebSocket-Accept`. Here it is.
+- It sends WebSocket pings, which the exchange does not count. Here they are off.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+
+try:
+    import httpcore
+    import httpx
+    from httpx_ws import (
+        AsyncWebSocketSession,
+        HTTPXWSException,
+        WebSocketDisconnect,
+        WebSocketUpgradeError,
+        aconnect_ws,
+    )
+    from wsproto.events import BytesMessage, TextMessage
+    from wsproto.utilities import LocalProtocolError as WriteRefused
+except ImportError as error:
+    raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
+
+from ._errors import ConnectFailed, UpgradeRefused
+from ._limits import Limits
+from ._opening import could_not_connect, took_too_long
+from ._target import Target, closed_by_peer, frame_limit
+
+_READ = 2**16
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What the accept key is computed with (RFC 6455, 1.3)."""
+
+
+class Broken(Exception):
+    """A text could not be written whole."""
+
+
+class HttpxWebSocket:
+    """A WebSocket that is opened, read and closed by `run`, in one task; `write` and `hang_up` are called from others."""
+
+    def __init__(
+        self, target: Target, limits: Limits, max_message: int | None, client: httpx.AsyncClient | None
+    ) -> None:
+        self._target = target
+        self._limits = limits
+        self._client = client
+        self._meter = _Meter(frame_limit(max_message))
+        self._whole = anyio.CancelScope()
+        self._reading = anyio.CancelScope()
+        self._session: AsyncWebSocketSession | None = None
+        self._goodbye = (1000, "")
+
+    async def run(self, opened: Callable[[], object], received: Callable[[str | bytes], object]) -> str:
+        """Open the WebSocket and read it to its end; the reason of the end, for people.
+
+        Raises: ConnectFailed when it could not be opened.
+        """
+        timeout = self._limits.open_timeout
+        if timeout is not None:
+            self._whole.deadline = anyio.current_time() + timeout
+        reason = "closed by this side"
+        try:
+            with self._whole:
+                async with AsyncExitStack() as stack:
+                    client = self._client
+                    if client is None:
+                        client = await stack.enter_async_context(_make_client(self._target))
+                    session = await stack.enter_async_context(self._connect(client))
+                    try:
+                        self._whole.deadline = float("inf")
+                        self._check(session)
+                        self._session = session
+                        opened()
+                        with self._reading:
+                            reason = await self._read(session, received)
+                    finally:
+                        await self._close(session)
+        except ConnectFailed:
+            raise
+        except Exception as error:
+            if self._session is None:
+                raise self._why_not(error) from error
+            return f"the connection broke: {_first(error)!r}"
+        if self._session is None:
+            raise took_too_long(self._target, self._limits)
+        return reason
+
+    async def write(self, text: str) -> None:
+        """Write a text message, whole.
+
+        Raises: Broken when it could not be; the connection is over then.
+        """
+        assert self._session is not None  # noqa: S101 - only after `opened`
+        try:
+            await self._session.send_text(text)
+        except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, WriteRefused, OSError) as error:
+            raise Broken(f"the connection broke: {_first(error)!r}") from error
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Close in good order, bounded; or give up opening. `run` ends."""
+        self._goodbye = (code, reason)
+        (self._whole if self._session is None else self._reading).cancel()
+
+    # --- inside ---
+
+    def _connect(self, client: httpx.AsyncClient) -> Any:
+        meter = self._meter
+
+        class Session(AsyncWebSocketSession):
+            def __init__(self, stream: httpcore.AsyncNetworkStream, **options: Any) -> None:
+                super().__init__(meter.on(stream), **options)
+
+        # As https, so that the environment's HTTPS_PROXY counts for it.
+        return aconnect_ws(
+            "http" + self._target.url.removeprefix("ws"),
+            client,
+            max_message_size_bytes=_READ,
+            keepalive_ping_interval_seconds=None,
+            keepalive_ping_timeout_seconds=None,
+            session_class=Session,
+        )
+
+    def _check(self, session: AsyncWebSocketSession) -> None:
+        response = session.response
+        assert response is not None  # noqa: S101 - aconnect_ws hands it over
+        key = response.request.headers["sec-websocket-key"].encode("ascii")
+        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode("ascii")
+        if response.headers.get("sec-websocket-accept") != accept:
+            raise ConnectFailed(
+                f"{self._target.host} answered the WebSocket's handshake wrongly (Sec-WebSocket-Accept): check the URL"
+            )
+
+    async def _read(self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]) -> str:
+        meter = self._meter
+        try:
+            while True:
+                event = await session.receive()
+                meter.count = 0
+                if isinstance(event, TextMessage):
+                    received(event.data)
+                elif isinstance(event, BytesMessage):
+                    received(bytes(event.data))
+        except WebSocketDisconnect as error:
+            return closed_by_peer(error.code, error.reason)
+        except HTTPXWSException:
+            if meter.exceeded:
+                return f"a message was longer than {meter.limit} bytes"
+            return "the connection ended without a close frame"
+
+    async def _close(self, session: AsyncWebSocketSession) -> None:
+        """Write the close frame in time, or never: what leaving the session's context would do without a limit."""
+        timeout = self._limits.close_timeout
+        with anyio.move_on_after(timeout, shield=True):
+            await session.close(*self._goodbye)
+
+    def _why_not(self, error: Exception) -> ConnectFailed:
+        error = _first(error)
+        if isinstance(error, WebSocketUpgradeError):
+            return UpgradeRefused(self._target.host, error.response.status_code)
+        for cause in _causes(error):
+            if isinstance(cause, OSError):
+                return could_not_connect(self._target, cause)
+        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
+            return ConnectFailed(f"{self._target.host} does not speak HTTP ({error}): check the URL and its port")
+        return could_not_connect(self._target, error)
+
+
+class _Meter:
+    """Counts the bytes since the last message, and ends the stream when they are more than any message may have."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.count = 0
+        self.exceeded = False
+
+    def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+        return _Metered(stream, self)
+
+
+class _Metered(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: httpcore.AsyncNetworkStream, meter: _Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._stream.read(max_bytes, timeout)
+        meter = self._meter
+        meter.count += len(data)
+        if meter.limit is not None and meter.count > meter.limit + _READ:
+            meter.exceeded = True
+            raise httpcore.ReadError("a message is too long")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _make_client(target: Target) -> httpx.AsyncClient:
+    verify: ssl.SSLContext | bool = True if target.tls is None else target.tls
+    # Proxies of the environment, but not to this very machine. Times are bounded outside.
+    return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
+
+
+def _first(error: BaseException) -> Exception:
+    """The error itself, out of the groups round it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)  # noqa: S101 - a group of exceptions holds no others
+    return error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, the deepest last; of a group the first."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+    return reversed(found)

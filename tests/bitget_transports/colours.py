@@ -1,0 +1,160 @@
+"""One way to run a test on every colour of channel: `Colour.run(scenario)`.
+
+A scenario is a coroutine function that takes `connect` and uses it with `async with` and `await`. On the blocking colour the
+same words are wrapped in coroutines that never wait, and the scenario is run to its end in one go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+import bitget_transports.anyio
+import bitget_transports.asyncio
+import bitget_transports.blocking
+from bitget_proto import CancelOrder, Config, Credentials, Outcome, State
+from bitget_proto.testing import ScriptedExchange
+from bitget_transports import ChannelEvent
+
+BOUND = 30.0
+"""Seconds after which a scenario is given up."""
+
+KEY = Credentials("key", "secret", "passphrase")
+
+T = TypeVar("T")
+
+
+class AnyEvents(Protocol):
+    def take(self) -> ChannelEvent | None: ...
+    def __aiter__(self) -> AsyncIterator[ChannelEvent]: ...
+
+
+class AnyChannel(Protocol):
+    """The words of a channel, whatever its colour."""
+
+    @property
+    def events(self) -> AnyEvents: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Awaitable[Outcome]: ...
+    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncIterator[Outcome]: ...
+    def send(self, text: str) -> Awaitable[None]: ...
+    def close(self) -> Awaitable[None]: ...
+
+
+Connect = Callable[..., AbstractAsyncContextManager[AnyChannel]]
+Scenario = Callable[[Connect], Coroutine[Any, Any, T]]
+
+
+class Colour(Enum):
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+    ANYIO_ASYNCIO = "anyio on asyncio"
+    ANYIO_TRIO = "anyio on trio"
+    BLOCKING = "blocking"
+
+    def run(self, scenario: Scenario[T]) -> T:
+        """Run a scenario to its end, within `BOUND` seconds."""
+        match self:
+            case Colour.ASYNCIO:
+                return asyncio.run(_bounded(scenario, bitget_transports.asyncio.connect))
+            case Colour.UVLOOP:
+                import uvloop
+
+                return uvloop.run(_bounded(scenario, bitget_transports.asyncio.connect))
+            case Colour.ANYIO_ASYNCIO | Colour.ANYIO_TRIO:
+                backend = self.value.removeprefix("anyio on ")
+                return anyio.run(_bounded, scenario, bitget_transports.anyio.connect, backend=backend)
+            case Colour.BLOCKING:
+                return _at_once(scenario(_blocking_connect))
+
+
+async def _bounded(scenario: Scenario[T], connect: Any) -> T:
+    with anyio.fail_after(BOUND):
+        return await scenario(connect)
+
+
+def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("a scenario for the blocking colour must not wait for anything else")
+
+
+class _BlockingEvents:
+    def __init__(self, channel: bitget_transports.blocking.Channel) -> None:
+        self._events = channel.events
+
+    def take(self) -> ChannelEvent | None:
+        return self._events.take()
+
+    async def __aiter__(self) -> AsyncIterator[ChannelEvent]:
+        for event in self._events:
+            yield event
+
+
+class BlockingChannel:
+    """The blocking channel in the words of the others. `blocking` is the channel itself."""
+
+    def __init__(self, channel: bitget_transports.blocking.Channel) -> None:
+        self.blocking = channel
+        self.events = _BlockingEvents(channel)
+
+    @property
+    def state(self) -> State:
+        return self.blocking.state
+
+    @property
+    def in_flight(self) -> int:
+        return self.blocking.in_flight
+
+    @property
+    def capacity(self) -> int:
+        return self.blocking.capacity
+
+    async def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Outcome:
+        return self.blocking.cancel(order, id, timeout)
+
+    async def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncGenerator[Outcome]:
+        for outcome in self.blocking.cancel_many(orders, timeout):
+            yield outcome
+
+    async def send(self, text: str) -> None:
+        self.blocking.send(text)
+
+    async def close(self) -> None:
+        self.blocking.close()
+
+
+@asynccontextmanager
+async def _blocking_connect(*arguments: Any, **options: Any) -> AsyncGenerator[BlockingChannel]:
+    with bitget_transports.blocking.connect(*arguments, **options) as channel:
+        yield BlockingChannel(channel)
+
+
+FAST = Config(messages_per_second=None)
+"""No pace."""
+
+
+def orders(count: int) -> list[CancelOrder]:
+    return [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, count + 1)]
+
+
+def fast_exchange(count: int = 0, **options: Any) -> ScriptedExchange:
+    """An exchange with so many orders and without paces."""
+    from bitget_proto import ExchangeConfig
+
+    config = ExchangeConfig(messages_per_second=None, max_in_flight=None)
+    return ScriptedExchange(orders(count), config=config, cancels_per_second=None, **options)

@@ -1,0 +1,58 @@
+"""The words of a channel, on every colour, against the embedded exchange. Real sockets, on loopback: each wait is bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bitget_proto import Accepted, CodeClass, Rejected, State, Unresolved, WhyUnresolved
+from bitget_transports.exchange import exchange_in_thread
+
+from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+def test_the_first_cancel_finds_the_channel_logged_in(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                assert channel.state is State.READY
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                refused = await channel.cancel(orders(1)[0], id="again")
+                assert isinstance(refused, Rejected)
+                assert (refused.id, refused.code_class) == ("again", CodeClass.THROTTLED)
+                assert (channel.in_flight, channel.capacity) == (0, 1000)
+
+        colour.run(scenario)
+        assert len(server.exchange.log) == 2
+
+
+def test_after_the_end_a_cancel_is_answered_and_was_not_sent(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                pass
+            outcome = await channel.cancel(orders(1)[0])
+            assert isinstance(outcome, Unresolved)
+            assert (outcome.sent, outcome.why) == (False, WhyUnresolved.CLOSED)
+            assert [outcome.sent async for outcome in channel.cancel_many(orders(3)) if isinstance(outcome, Unresolved)] == [
+                False, False, False,
+            ]  # fmt: skip
+
+        colour.run(scenario)
+        assert server.exchange.log == []
+
+
+def test_many_are_cancelled_with_one_outcome_each(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(200)) as server:
+
+        async def scenario(connect: Connect) -> Counter[str]:
+            async with connect(KEY, url=server.url, config=FAST) as channel:
+                return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))])
+
+        assert colour.run(scenario) == {"Accepted": 200, "Rejected": 50}
+        assert len(server.exchange.log) == 250
