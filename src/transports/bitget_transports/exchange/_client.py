@@ -1,0 +1,277 @@
+"""One client of the embedded exchange: bytes on one side, a `ScriptedLink` on the other.
+
+Rules of this file
+- No task and no queue on the data path: what arrives is read, answered and written in one callback, in one write.
+- Memory is bounded. While a client does not read what was said to it, nothing is read from it, and when that lasts too long
+  its connection is cut.
+- Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
+- An error in here ends this connection, and is kept for whoever runs the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TypeVarTuple, Unpack, cast
+
+import attrs
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import SEND_EOF
+from websockets.protocol import State as Framing
+from websockets.server import ServerProtocol
+
+from bitget_proto import Hangup, State, Transmit, Wait
+from bitget_proto.testing import ABORT, ScriptedExchange
+
+_UPGRADE_TIMEOUT = 10.0
+"""Seconds that a client has to ask for its WebSocket."""
+
+_CLOSE_TIMEOUT = 1.0
+"""Seconds that a client has to answer a close frame before its connection is cut."""
+
+_MAX_SIZE = 2**22
+"""Bytes of a message, all of its fragments together, beyond which a connection is failed with the code 1009."""
+
+_REFUSED = "refused as scripted\n"
+
+_MAX_REASON = 123
+"""Bytes of a reason that a close frame has room for (RFC 6455, 5.5)."""
+
+_DATA = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
+
+_Given = TypeVarTuple("_Given")
+
+
+@attrs.define
+class Floor:
+    """What the clients of one server share."""
+
+    exchange: ScriptedExchange
+    write_timeout: float
+    clients: set[Client] = attrs.field(factory=set["Client"])
+    """All whose TCP connection is open, whether or not they have a WebSocket yet."""
+    refusals: deque[int | None] = attrs.field(factory=deque[int | None])
+    """HTTP statuses with which the coming upgrades are refused; None lets one through."""
+    failures: list[BaseException] = attrs.field(factory=list[BaseException])
+    reading: bool = True
+    started: float = attrs.field(factory=time.monotonic)
+
+    def now(self) -> float:
+        """Seconds since the server was started: the `now` of its exchange."""
+        return time.monotonic() - self.started
+
+
+class Client(asyncio.Protocol):
+    """Reads when something is there, writes what the link gives, and wakes when the link has asked to be woken."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.link = floor.exchange.link()
+        self.left = asyncio.Event()
+        """Set when the TCP connection is gone."""
+        self._floor = floor
+        self._framing = ServerProtocol(max_size=_MAX_SIZE)
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[bytes] = []
+        """The fragments of a message that is not complete."""
+        self._writable = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        """When `_timer` fires, on the exchange's clock."""
+        self._cut: asyncio.TimerHandle | None = None
+        """Cuts a client that takes too long to upgrade, to read or to answer a close frame."""
+        self._transport: asyncio.Transport
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a WebSocket."""
+        return self.link.state not in (State.NEW, State.CLOSED)
+
+    # --- what the server asks ---
+
+    def say(self, text: str) -> None:
+        """Say anything, now."""
+        if self.connected:
+            self.link.say(text, self._floor.now())
+            self._settle()
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """End the connection with a close frame, or with none (1006)."""
+        if self.connected:
+            self.link.close(self._floor.now(), code, reason)
+            self._settle()
+        elif self.link.state is State.NEW:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        self._transport.abort()
+
+    def arrange_reading(self) -> None:
+        """Read from the client, or stop, as the server and the client's own reading ask for."""
+        if self._transport.is_closing():
+            return
+        if self._writable and (self._floor.reading or not self.connected):
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # --- what the event loop calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._floor.clients.add(self)
+        self._cut_in(_UPGRADE_TIMEOUT)
+
+    def data_received(self, data: bytes) -> None:
+        self._safely(self._received, data)
+
+    def eof_received(self) -> None:
+        self._safely(self._ended)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._cut_in(self._floor.write_timeout)
+        self.arrange_reading()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._safely(self._written)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._floor.clients.discard(self)
+        self._safely(self._lost, "" if exc is None else str(exc))
+        for timer in (self._timer, self._cut):
+            if timer is not None:
+                timer.cancel()
+        self.left.set()
+
+    # --- inside ---
+
+    def _safely(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
+        try:
+            step(*given)
+        except Exception as error:  # noqa: BLE001 - kept for whoever runs the server
+            self._floor.failures.append(error)
+            self.abort()
+
+    def _received(self, data: bytes) -> None:
+        framing = self._framing
+        framing.receive_data(data)
+        for event in framing.events_received():
+            if isinstance(event, Frame):
+                self._frame(event)
+            elif isinstance(event, Request):
+                self._upgrade(event)
+        if self.connected and framing.state is not Framing.OPEN:
+            self._lost(str(framing.parser_exc or "the client has closed"))
+        self._settle()
+
+    def _upgrade(self, request: Request) -> None:
+        framing, refusals = self._framing, self._floor.refusals
+        status = refusals.popleft() if refusals else None
+        framing.send_response(
+            framing.accept(request) if status is None else framing.reject(HTTPStatus(status), _REFUSED)
+        )
+        if framing.state is Framing.OPEN:
+            self._stay()
+            self.link.opened(self._floor.now())
+            self.arrange_reading()
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode not in _DATA:
+            return  # pings are answered by the layer below, and the end is seen by its state
+        message = bytes(frame.data)
+        if not frame.fin or frame.opcode is Opcode.CONT:
+            if message:
+                self._parts.append(message)
+            if not frame.fin:
+                return
+            message, self._parts = b"".join(self._parts), []
+        # Text or binary: what is no UTF-8 is refused like any text that cannot be read.
+        self.link.receive(message, self._floor.now())
+        self._drain()
+
+    def _drain(self) -> None:
+        """Take out what the link gives; arm the timer for what it waits for."""
+        link, now, framing = self.link, self._floor.now(), self._framing
+        while True:
+            output = link.poll(now, self._writable)
+            if isinstance(output, Transmit):
+                # A client that has closed is told nothing more, though it may have asked before it did.
+                if framing.state is Framing.OPEN:
+                    framing.send_text(output.text.encode("utf-8", "surrogatepass"))
+            elif isinstance(output, Hangup):
+                self._hangup(output)
+            elif isinstance(output, Wait):
+                self._arm(output.until, now)
+                return
+
+    def _hangup(self, hangup: Hangup) -> None:
+        if hangup.code == ABORT:
+            self._flush()
+            self.abort()
+        elif self._framing.state is Framing.OPEN:
+            reason = hangup.reason.encode()[:_MAX_REASON].decode("utf-8", "ignore")
+            self._framing.send_close(hangup.code, reason)
+
+    def _settle(self) -> None:
+        """Take out what there is, write it, and see to the end."""
+        self._drain()
+        self._flush()
+        if self._framing.close_expected():
+            self._cut_in(_CLOSE_TIMEOUT)
+
+    def _flush(self) -> None:
+        chunks = self._framing.data_to_send()
+        if chunks and not self._transport.is_closing():
+            self._transport.write(b"".join(chunks))
+            if chunks[-1] == SEND_EOF:
+                if self._transport.can_write_eof():
+                    with suppress(OSError):  # the client has gone before
+                        self._transport.write_eof()
+                else:
+                    self._transport.close()
+
+    def _written(self) -> None:
+        self._stay()
+        self._settle()
+        self.arrange_reading()
+
+    def _ended(self) -> None:
+        self._framing.receive_eof()
+        self._lost("the client has hung up")
+        self._settle()
+
+    def _lost(self, reason: str) -> None:
+        self.link.lost(self._floor.now(), reason)
+        self._drain()
+
+    # --- timers ---
+
+    def _arm(self, until: float | None, now: float) -> None:
+        """Wake at `until`; a timer that fires earlier than needed is left, since firing early is harmless."""
+        if until is None or (self._due is not None and self._due <= until):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = until
+        self._timer = self._loop.call_later(max(0.0, until - now), self._safely, self._wake)
+
+    def _wake(self) -> None:
+        self._due = self._timer = None
+        self.link.handle_timeout(self._floor.now())
+        self._settle()
+
+    def _cut_in(self, seconds: float) -> None:
+        if self._cut is None:
+            self._cut = self._loop.call_later(seconds, self.abort)
+
+    def _stay(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None

@@ -1,0 +1,213 @@
+"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does as it is told at run time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from websockets.frames import EXTERNAL_CLOSE_CODES
+
+from bitget_proto import CancelOrder
+from bitget_proto.testing import ABORT, Fault, ScriptedExchange
+
+from ._client import Client, Floor
+
+_TLS_TIMEOUT = 10.0
+"""Seconds that a client has for its TLS handshake."""
+
+_LEAVE_TIMEOUT = 10.0
+"""Seconds that cut connections have to be gone."""
+
+
+class ExchangeServer:
+    """A `ScriptedExchange` that real clients can connect to: `async with ExchangeServer(exchange) as server: server.url`.
+
+    `port` 0 takes a free one. With `tls`, the context of a server with its certificate, it serves `wss://localhost`.
+    `write_timeout` is how many seconds a client may go without reading what was said to it before it is cut. The exchange's
+    wall clock is set to the real one, so that the stamps of logins are valid.
+    """
+
+    def __init__(
+        self,
+        exchange: ScriptedExchange | None = None,
+        *,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        write_timeout: float = 5.0,
+    ) -> None:
+        self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
+        self._port = port
+        self._tls = tls
+        self._floor = Floor(self.exchange, write_timeout)
+        self._listener: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._greetings: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<ExchangeServer {self.url}>" if self._listener is not None else "<ExchangeServer, not running>"
+
+    @property
+    def url(self) -> str:
+        """Where it listens: `ws://127.0.0.1:PORT/v2/ws/private`, with TLS `wss://localhost:PORT/v2/ws/private` (any path is
+        served).
+
+        Raises: RuntimeError outside its context.
+        """
+        if self._listener is None:
+            raise RuntimeError("the exchange is not running: use it in `async with`, or exchange_in_thread in `with`")
+        origin = "ws://127.0.0.1" if self._tls is None else "wss://localhost"
+        return f"{origin}:{self._listener.getsockname()[1]}/v2/ws/private"
+
+    @property
+    def connections(self) -> int:
+        """How many clients have a WebSocket here."""
+        return sum(client.connected for client in self._floor.clients)
+
+    def now(self) -> float:
+        """Seconds since the server was started: the `now` of its exchange."""
+        return self._floor.now()
+
+    # --- what goes wrong with requests and the book, at run time ---
+
+    def inject(self, *faults: Fault | None) -> None:
+        """As `ScriptedExchange.inject`: let these befall the coming cancels, one each."""
+        self.exchange.inject(*faults)
+
+    def inject_login(self, *faults: Fault | None) -> None:
+        """As `ScriptedExchange.inject_login`: let these befall the coming logins, one each."""
+        self.exchange.inject_login(*faults)
+
+    def place(self, *orders: CancelOrder) -> None:
+        """Put live orders into the book."""
+        for order in orders:
+            self.exchange.place(order)
+
+    # --- what goes wrong with connections, at run time ---
+
+    def say(self, text: str) -> None:
+        """Say anything to every client that is connected: a push, a notice, garbage."""
+        for client in tuple(self._floor.clients):
+            client.say(text)
+
+    def drop(self) -> None:
+        """Cut every connection now, without a close frame, as a dying network does."""
+        for client in tuple(self._floor.clients):
+            client.abort()
+
+    def hang_up(self, code: int = 1001, reason: str = "") -> None:
+        """Close every connection with a close frame of this code; 1006 sends none.
+
+        Raises: ValueError for a code that no close frame may carry, and nothing has changed.
+        """
+        if code != ABORT and not (code in EXTERNAL_CLOSE_CODES or 3000 <= code < 5000):
+            raise ValueError(
+                f"{code} is no code of a close frame: use 1001, one from 3000 to 4999, or 1006 for no frame"
+            )
+        for client in tuple(self._floor.clients):
+            client.hang_up(code, reason)
+
+    def stop_reading(self) -> None:
+        """From now on read nothing from any client, while the sockets stay open."""
+        self._read(reading=False)
+
+    def resume_reading(self) -> None:
+        """Read again: what has arrived meanwhile is answered now."""
+        self._read(reading=True)
+
+    def refuse_upgrades(self, *statuses: int | None) -> None:
+        """Refuse the coming upgrades with these HTTP statuses (403, 429, …), one each; None lets one through.
+
+        Raises: ValueError for what is no HTTP status of a refusal, and nothing has changed.
+        """
+        for status in statuses:
+            if status is not None and HTTPStatus(status) < 400:
+                raise ValueError(f"{status} is no HTTP status of a refusal: use one from 400 up")
+        self._floor.refusals.extend(statuses)
+
+    def _read(self, *, reading: bool) -> None:
+        self._floor.reading = reading
+        for client in tuple(self._floor.clients):
+            client.arrange_reading()
+
+    # --- its life ---
+
+    async def __aenter__(self) -> Self:
+        listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
+        listener.settimeout(0.0)
+        self._listener = listener
+        self._floor.started = time.monotonic()
+        self.exchange.epoch = time.time()
+        self._accepting = asyncio.create_task(self._accept(listener))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        listener, self._listener = self._listener, None
+        if listener is None or self._accepting is None:
+            return
+        try:
+            await self._stop_accepting(listener, self._accepting)
+        finally:
+            listener.close()
+            left = [client.left for client in self._floor.clients]
+            self.drop()
+        failures, self._floor.failures = self._floor.failures, []
+        try:
+            async with asyncio.timeout(_LEAVE_TIMEOUT):
+                for gone in left:
+                    await gone.wait()
+        except TimeoutError as late:
+            failures.append(late)
+        # When the body has failed as well, that stays the context of what is raised here.
+        if len(failures) > 1:
+            raise BaseExceptionGroup("the embedded exchange failed", failures)
+        if failures:
+            raise failures[0]
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                accepted, _ = await loop.sock_accept(listener)
+                if self._listener is None:
+                    accepted.close()
+                    return
+                greeting = loop.create_task(self._greet(accepted))
+                self._greetings.add(greeting)
+                greeting.add_done_callback(self._greetings.discard)
+        except Exception as error:  # noqa: BLE001 - told when the context is left
+            self._floor.failures.append(error)
+            self.drop()
+
+    async def _stop_accepting(self, listener: socket.socket, accepting: asyncio.Task[None]) -> None:
+        """Wake the task by a connection of our own: to cancel an accept may lose the socket that it has just accepted."""
+        with socket.socket() as knock:
+            knock.settimeout(0.0)
+            knock.connect_ex(listener.getsockname())
+            await accepting
+        greetings = tuple(self._greetings)
+        for greeting in greetings:
+            greeting.cancel()
+        await asyncio.gather(*greetings, return_exceptions=True)
+
+    async def _greet(self, accepted: socket.socket) -> None:
+        """Make a client of an accepted socket. One that gives up before it has its TLS is none of our failures."""
+        try:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Client(self._floor),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else _TLS_TIMEOUT,
+            )
+        except OSError:
+            accepted.close()
+        except Exception as error:  # noqa: BLE001 - told when the context is left
+            self._floor.failures.append(error)
+            accepted.close()

@@ -1,0 +1,148 @@
+"""The embedded exchange in a thread of its own, for code that has no event loop or another one.
+
+Rules of this file
+- The handle says what the server says, from any thread: each word runs in the server's own, between two of its steps.
+- The thread ends with the context; what failed in it is raised there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar
+
+from bitget_proto import CancelOrder
+from bitget_proto.testing import Fault, ScriptedExchange
+
+from ._server import ExchangeServer
+
+_CALL_TIMEOUT = 10.0
+"""Seconds that a word may take to be heard in the server's thread."""
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def exchange_in_thread(
+    exchange: ScriptedExchange | None = None,
+    *,
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+    write_timeout: float = 5.0,
+) -> Generator[ExchangeThread]:
+    """Run an `ExchangeServer` in a thread of its own, for code that has no event loop or another one.
+
+    Raises: OSError when the port is taken; what failed in the thread, when the context is left.
+    """
+    running: list[ExchangeThread] = []
+    failed: list[BaseException] = []
+    started, stop = threading.Event(), asyncio.Event()
+
+    async def main() -> None:
+        async with ExchangeServer(exchange, port=port, tls=tls, write_timeout=write_timeout) as server:
+            running.append(ExchangeThread(server, asyncio.get_running_loop()))
+            started.set()
+            await stop.wait()
+
+    def body() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever leaves the context
+            failed.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=body, name="bitget exchange")
+    thread.start()
+    started.wait()
+    try:
+        if running:
+            yield running[0]
+    finally:
+        if running:
+            running[0].loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        if failed:
+            # When the body has failed as well, that stays the context of this.
+            raise failed[0]
+
+
+class ExchangeThread:
+    """The handle of an exchange that runs in another thread: the words of `ExchangeServer`, callable from anywhere."""
+
+    def __init__(self, server: ExchangeServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.server: ExchangeServer = server
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.url: str = server.url
+        self.exchange: ScriptedExchange = server.exchange
+
+    def __repr__(self) -> str:
+        return f"<ExchangeThread {self.url}>"
+
+    @property
+    def connections(self) -> int:
+        """How many clients have a WebSocket here."""
+        return self.call(lambda: self.server.connections)
+
+    def now(self) -> float:
+        """As `ExchangeServer.now`."""
+        return self.server.now()
+
+    def inject(self, *faults: Fault | None) -> None:
+        """As `ExchangeServer.inject`."""
+        self.call(lambda: self.server.inject(*faults))
+
+    def inject_login(self, *faults: Fault | None) -> None:
+        """As `ExchangeServer.inject_login`."""
+        self.call(lambda: self.server.inject_login(*faults))
+
+    def place(self, *orders: CancelOrder) -> None:
+        """As `ExchangeServer.place`."""
+        self.call(lambda: self.server.place(*orders))
+
+    def say(self, text: str) -> None:
+        """As `ExchangeServer.say`."""
+        self.call(lambda: self.server.say(text))
+
+    def drop(self) -> None:
+        """As `ExchangeServer.drop`."""
+        self.call(self.server.drop)
+
+    def hang_up(self, code: int = 1001, reason: str = "") -> None:
+        """As `ExchangeServer.hang_up`."""
+        self.call(lambda: self.server.hang_up(code, reason))
+
+    def stop_reading(self) -> None:
+        """As `ExchangeServer.stop_reading`."""
+        self.call(self.server.stop_reading)
+
+    def resume_reading(self) -> None:
+        """As `ExchangeServer.resume_reading`."""
+        self.call(self.server.resume_reading)
+
+    def refuse_upgrades(self, *statuses: int | None) -> None:
+        """As `ExchangeServer.refuse_upgrades`."""
+        self.call(lambda: self.server.refuse_upgrades(*statuses))
+
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function in the server's thread, between two of its steps, and give what it gives.
+
+        Raises: what the function raises; RuntimeError after the end.
+        """
+        done: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                done.set_exception(error)
+
+        try:
+            self.loop.call_soon_threadsafe(run)
+        except RuntimeError:
+            raise RuntimeError("the exchange is not running: its context has been left") from None
+        return done.result(timeout=_CALL_TIMEOUT)

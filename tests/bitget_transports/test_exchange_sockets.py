@@ -1,0 +1,456 @@
+"""What only a socket can do to the embedded exchange, or it to a socket. Real sockets: each wait is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+import uvloop
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import ClientConnection, connect
+
+from bitget_proto import CancelOrder, Codec, Credentials, encode_cancel, sign_login
+from bitget_proto.testing import ABORT, ExchangeConfig, Fault, ScriptedExchange
+from bitget_transports.exchange import ExchangeServer, ExchangeThread, exchange_in_thread
+
+KEY = Credentials("key", "secret", "passphrase")
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+BOUND = 10.0
+HEAD = (
+    b"GET /any/path HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    """No thread, and no socket either: one that is forgotten warns when it is collected, and warnings are errors."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+    gc.collect()
+
+
+def dial(server: ExchangeThread) -> ClientConnection:
+    return connect(server.url, ping_interval=None, proxy=None, open_timeout=BOUND, close_timeout=BOUND)
+
+
+def plain(server: ExchangeThread | ExchangeServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=BOUND)
+
+
+def upgraded(server: ExchangeThread) -> socket.socket:
+    client = plain(server)
+    client.sendall(HEAD)
+    seen = b""
+    while not seen.endswith(b"\r\n\r\n"):
+        seen += client.recv(1)
+    assert seen.startswith(b"HTTP/1.1 101 ")
+    return client
+
+
+def frame(text: str, *, opcode: Opcode = Opcode.TEXT, final: bool = True) -> bytes:
+    return bytes(Frame(opcode, text.encode(), final).serialize(mask=True))
+
+
+def ended(client: socket.socket) -> bool:
+    """Read until the end of the connection; whether it came by a reset or not does not matter."""
+    with suppress(ConnectionError):
+        while client.recv(65536):
+            pass
+    return True
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + BOUND
+    while not holds():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.001)
+
+
+def log_in(client: ClientConnection) -> None:
+    client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
+    assert json.loads(client.recv(timeout=BOUND)) == {"event": "login", "code": 0}
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    return context
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
+    return context
+
+
+def test_it_serves_with_tls_under_the_name_localhost(authority: trustme.CA, tls: ssl.SSLContext) -> None:
+    with exchange_in_thread(ScriptedExchange([ORDER]), tls=tls) as server:
+        assert server.url.startswith("wss://localhost:")
+        with connect(server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND) as client:
+            log_in(client)
+            client.send(encode_cancel(ORDER, "1"))
+            assert json.loads(client.recv(timeout=BOUND))["code"] == 0
+
+
+def test_with_tls_it_closes_with_a_code_as_well(authority: trustme.CA, tls: ssl.SSLContext) -> None:
+    with (
+        exchange_in_thread(tls=tls) as server,
+        connect(server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND) as client,
+    ):
+        server.hang_up(1001, "maintenance")
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(timeout=BOUND)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1001
+
+
+def test_a_client_that_does_not_trust_the_certificate_or_speaks_no_tls_is_no_failure_of_the_server(
+    tls: ssl.SSLContext,
+) -> None:
+    with exchange_in_thread(tls=tls) as server:
+        with pytest.raises(ssl.SSLCertVerificationError), connect(server.url, proxy=None, open_timeout=BOUND):
+            pass
+        with plain(server) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert ended(client)
+        assert server.connections == 0
+
+
+def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLContext) -> None:
+    with exchange_in_thread(tls=tls) as server:
+        client = plain(server)
+        client.sendall(b"\x16\x03\x01")
+        until(lambda: bool(server.call(lambda: len(server.server._greetings))))
+    with client:
+        assert ended(client)
+
+
+# --- how connections begin and end, as told at run time ---
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_upgrades_are_refused_with_a_status_one_each(status: int) -> None:
+    with exchange_in_thread() as server:
+        server.refuse_upgrades(None, status)
+        with dial(server):
+            pass
+        with pytest.raises(InvalidStatus) as caught, dial(server):
+            pass
+        assert caught.value.response.status_code == status
+        with dial(server):
+            assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [101, 200, 302, 1000])
+def test_what_is_no_status_of_a_refusal_is_refused_and_nothing_has_changed(status: int) -> None:
+    with exchange_in_thread() as server:
+        with pytest.raises(ValueError, match=str(status)):
+            server.refuse_upgrades(429, status)
+        with dial(server):
+            pass
+
+
+def test_it_closes_every_connection_with_a_code() -> None:
+    with exchange_in_thread() as server, dial(server) as one, dial(server) as other:
+        server.hang_up(4001, "é" * 100)
+        for client in (one, other):
+            with pytest.raises(ConnectionClosedError) as caught:
+                client.recv(timeout=BOUND)
+            assert caught.value.rcvd is not None
+            assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4001, "é" * 61)
+        until(lambda: server.connections == 0)
+
+
+def test_to_hang_up_without_a_frame_is_to_drop() -> None:
+    with exchange_in_thread() as server, dial(server) as client:
+        server.hang_up(ABORT)
+        with pytest.raises(ConnectionClosedError) as caught:
+            client.recv(timeout=BOUND)
+        assert caught.value.rcvd is None
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 2999, 5000])
+def test_a_code_that_no_close_frame_may_carry_is_refused_and_nothing_has_changed(code: int) -> None:
+    with exchange_in_thread() as server, dial(server) as client:
+        with pytest.raises(ValueError, match=f"{code} is no code of a close frame"):
+            server.hang_up(code)
+        client.send("ping")
+        assert client.recv(timeout=BOUND) == "pong"
+
+
+def test_to_hang_up_cuts_those_who_have_no_websocket_yet() -> None:
+    with exchange_in_thread() as server, plain(server) as client:
+        until(lambda: bool(server.server._floor.clients))
+        assert server.connections == 0
+        server.hang_up()
+        assert ended(client)
+
+
+def test_a_client_that_does_not_answer_the_close_frame_is_cut() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        server.hang_up()
+        server.hang_up()
+        server.say("too late")
+        assert client.recv(1000) == b"\x88\x07" + struct.pack("!H", 1001) + b"asked"
+        began = time.monotonic()
+        assert ended(client)
+        until(lambda: not server.server._floor.clients)
+        assert time.monotonic() - began < 3.0
+
+
+def test_what_it_did_not_read_is_answered_when_it_reads_again() -> None:
+    with exchange_in_thread() as server, dial(server) as client:
+        server.stop_reading()
+        client.send("ping")
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.1)
+        server.resume_reading()
+        assert client.recv(timeout=BOUND) == "pong"
+
+
+def test_faults_and_orders_are_given_at_run_time() -> None:
+    with exchange_in_thread() as server, dial(server) as client:
+        server.inject_login(Fault.GARBAGE)
+        client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
+        assert [client.recv(timeout=BOUND) for _ in range(2)] == ["<html>", '{"event":"login","code":0}']
+        server.place(ORDER, CancelOrder("BTCUSDT", order_id="2"))
+        server.inject(Fault.DUPLICATE)
+        client.send(encode_cancel(ORDER, "1"))
+        first, second = client.recv(timeout=BOUND), client.recv(timeout=BOUND)
+        assert first == second
+        assert server.call(lambda: server.exchange.live) == (CancelOrder("BTCUSDT", order_id="2"),)
+        assert 0.0 < server.now() < 60.0
+
+
+def test_an_error_of_a_word_is_raised_where_it_was_said() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with exchange_in_thread() as server:
+        with pytest.raises(ZeroDivisionError):
+            server.call(fail)
+        with dial(server):
+            pass
+
+
+def test_after_the_end_every_word_says_so() -> None:
+    with exchange_in_thread() as server:
+        pass
+    with pytest.raises(RuntimeError, match="its context has been left"):
+        server.drop()
+
+
+# --- what clients send ---
+
+
+def test_fragments_are_put_together_and_a_ping_between_them_is_answered() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        for data in (
+            frame("p", final=False),
+            frame("", opcode=Opcode.CONT, final=False),
+            frame("beat", opcode=Opcode.PING),
+            frame("ing", opcode=Opcode.CONT),
+            frame("ping", opcode=Opcode.BINARY),
+        ):
+            client.sendall(data)
+        wanted = b"\x8a\x04beat" + b"\x81\x04pong" * 2
+        seen = b""
+        while len(seen) < len(wanted):
+            seen += client.recv(1000)
+        assert seen == wanted
+
+
+def test_a_message_beyond_all_bounds_ends_the_connection_with_1009() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        client.sendall(b"\x81\xff" + struct.pack("!Q", 2**40) + b"\x00" * 4)
+        assert client.recv(4)[2:] == struct.pack("!H", 1009)
+
+
+def test_what_was_asked_just_before_a_close_is_acted_on_and_not_answered() -> None:
+    exchange = ScriptedExchange([ORDER])
+    with exchange_in_thread(exchange) as server, upgraded(server) as client:
+        login = Codec().encode_login(sign_login(KEY, int(time.time())))
+        client.sendall(frame(login) + frame(encode_cancel(ORDER, "1")) + b"\x88\x80\x00\x00\x00\x00")
+        assert client.recv(1000) == b"\x88\x00"
+        assert ended(client)
+        assert [act.cancelled for act in exchange.log] == [True]
+
+
+def test_a_client_that_half_closes_is_taken_for_gone() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        until(lambda: server.connections == 1)
+        client.shutdown(socket.SHUT_WR)
+        assert ended(client)
+        until(lambda: not server.server._floor.clients)
+
+
+def test_what_is_no_http_is_hung_up_on() -> None:
+    with exchange_in_thread() as server, plain(server) as client:
+        client.sendall(b"\x00\x01\r\n\r\n")
+        assert ended(client)
+
+
+def test_a_client_without_limits_cancels_ten_thousand_orders_quickly() -> None:
+    count = 10_000
+    orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(count)]
+    config = ExchangeConfig(messages_per_second=None, max_in_flight=None)
+    exchange = ScriptedExchange(orders, config=config, cancels_per_second=None)
+    with exchange_in_thread(exchange) as server, upgraded(server) as client:
+        client.sendall(frame(Codec().encode_login(sign_login(KEY, int(time.time())))))
+        assert b'"login"' in client.recv(1000)
+        data = b"".join(frame(encode_cancel(order, str(number))) for number, order in enumerate(orders))
+        writer = threading.Thread(target=client.sendall, args=[data])
+        writer.start()
+        answers = b""
+        while answers.count(b'"Success"') < count:
+            answers += client.recv(2**20)
+        writer.join()
+        assert sum(act.cancelled for act in exchange.log) == count
+
+
+def test_a_client_that_does_not_read_is_cut_and_does_not_fill_the_memory() -> None:
+    config = ExchangeConfig(messages_per_second=None)
+    with exchange_in_thread(ScriptedExchange(config=config), write_timeout=0.3) as server, upgraded(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(20):
+            server.say("x" * 1_000_000)
+        with pytest.raises(ConnectionError):
+            # More than the buffers between the two hold: what it sends is not read while it does not read.
+            client.sendall(frame("ping") * 2_000_000)
+        until(lambda: server.connections == 0)
+        with dial(server) as other:
+            other.send("ping")
+            assert other.recv(timeout=BOUND) == "pong"
+
+
+def test_a_client_that_reads_late_gets_everything() -> None:
+    config = ExchangeConfig(messages_per_second=None)
+    with exchange_in_thread(ScriptedExchange(config=config)) as server, upgraded(server) as client:
+        said = "x" * 1_000_000
+        for _ in range(10):
+            server.say(said)
+        client.sendall(frame("ping"))
+        wanted, seen = 10 * (len(said) + 10) + 6, 0
+        while seen < wanted:
+            seen += len(client.recv(65536))
+        assert seen == wanted
+
+
+# --- failures, and nothing left behind ---
+
+
+class Broken(ScriptedExchange):
+    """An exchange that fails when it is asked to act."""
+
+    def _why_not(self, login: object, now: float) -> tuple[str, str] | None:
+        raise ZeroDivisionError
+
+
+def break_it(server: ExchangeThread) -> None:
+    with dial(server) as client:
+        client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
+        with pytest.raises(ConnectionClosedError):
+            client.recv(timeout=BOUND)
+
+
+def test_what_fails_in_the_server_is_raised_where_the_context_is_left() -> None:
+    with pytest.raises(ZeroDivisionError), exchange_in_thread(Broken()) as server:
+        break_it(server)
+
+
+def test_what_fails_twice_is_raised_together_with_the_error_of_the_body_as_context() -> None:
+    with pytest.raises(ExceptionGroup) as caught, exchange_in_thread(Broken()) as server:  # noqa: PT012
+        break_it(server)
+        break_it(server)
+        raise KeyError
+    assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError, ZeroDivisionError]
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+def test_a_listener_that_fails_is_raised_where_the_context_is_left() -> None:
+    async def main() -> None:
+        async with ExchangeServer() as server:
+            loop = asyncio.get_running_loop()
+            accept = loop.sock_accept
+
+            async def fail(listener: socket.socket) -> tuple[socket.socket, object]:
+                accepted, _ = await accept(listener)
+                accepted.close()
+                raise ZeroDivisionError
+
+            loop.sock_accept = fail  # type: ignore[method-assign,assignment]
+            for _ in range(2):
+                with plain(server):
+                    await asyncio.sleep(0.05)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_it_ends_with_clients_in_every_state_and_leaves_no_task(run: Callable[..., None]) -> None:
+    async def main() -> None:
+        before = asyncio.all_tasks()
+        async with ExchangeServer() as server:
+            port = urlsplit(server.url).port
+            clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            for _, writer in clients[1:]:
+                writer.write(HEAD)
+            clients[2][1].write(frame("ping") * 3)
+            assert (await clients[2][0].readuntil(b"pong")).endswith(b"\x81\x04pong")
+            server.stop_reading()
+            clients[2][1].write(frame("ping") * 3)
+        for reader, writer in clients:
+            with suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), BOUND)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        assert asyncio.all_tasks() == before
+
+    run(main())
+
+
+def test_to_be_cancelled_is_no_way_to_leave_something_behind() -> None:
+    async def serve(up: asyncio.Event) -> None:
+        async with ExchangeServer() as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(server.url).port)
+            try:
+                up.set()
+                await asyncio.sleep(BOUND)
+            finally:
+                writer.close()
+
+    async def main() -> None:
+        up = asyncio.Event()
+        task = asyncio.create_task(serve(up))
+        await up.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

@@ -1,0 +1,275 @@
+"""The hostile servers, each with a client that is a plain socket or websockets' own. Real sockets: each wait is bounded."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+from websockets.exceptions import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+)
+from websockets.sync.client import ClientConnection, connect
+
+from bitget_proto import CancelOrder, encode_cancel
+from bitget_transports import hostile
+from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
+
+BOUND = 10.0
+HEAD = (
+    b"GET /v2/ws/private HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+UPGRADED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"
+)
+CANCEL = encode_cancel(CancelOrder("BTCUSDT", order_id="1"), "1")
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def plain(server: HostileServer) -> socket.socket:
+    split = urlsplit(server.url)
+    return socket.create_connection((split.hostname or "", split.port or 0), timeout=BOUND)
+
+
+def dial(server: HostileServer, timeout: float = BOUND) -> ClientConnection:
+    return connect(
+        server.url,
+        ping_interval=None,
+        proxy=None,
+        open_timeout=timeout,
+        close_timeout=0.2,
+        max_size=None,
+        compression=None,
+    )
+
+
+def exactly(client: socket.socket, count: int) -> bytes:
+    seen = b""
+    while len(seen) < count:
+        seen += client.recv(65_536)
+    return seen
+
+
+def log_in(client: ClientConnection) -> None:
+    client.send('{"op":"login","args":[{}]}')
+    assert json.loads(client.recv(timeout=BOUND)) == {"event": "login", "code": 0}
+
+
+def test_a_mute_server_accepts_and_says_nothing() -> None:
+    with HostileServer(hostile.mute()) as server, plain(server) as client:
+        client.sendall(HEAD)
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_an_upgrade_is_refused_with_a_status(status: int) -> None:
+    with HostileServer(hostile.refuse(status, body=b"go away")) as server:
+        with pytest.raises(InvalidStatus) as caught, dial(server):
+            pass
+        assert (caught.value.response.status_code, caught.value.response.body) == (status, b"go away")
+
+
+def test_a_refusal_may_never_come_to_its_end() -> None:
+    with HostileServer(hostile.refuse_slowly(429)) as server, plain(server) as client:
+        client.sendall(HEAD)
+        assert client.recv(1000).startswith(b"HTTP/1.1 429 ")
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            exactly(client, 1_000_000)
+
+
+@pytest.mark.parametrize("behaviour", [hostile.wrong_accept, hostile.not_http])
+def test_a_handshake_that_is_wrong_is_refused_by_a_client(behaviour: Callable[..., Behaviour]) -> None:
+    with HostileServer(behaviour()) as server, pytest.raises((InvalidHandshake, InvalidMessage)), dial(server):
+        pass
+
+
+def test_half_a_head_is_all_that_comes() -> None:
+    with HostileServer(hostile.half_head()) as server, pytest.raises(TimeoutError), dial(server, timeout=0.2):
+        pass
+
+
+def test_headers_may_never_end() -> None:
+    with HostileServer(hostile.endless_head()) as server, plain(server) as client:
+        client.sendall(HEAD)
+        assert b"\r\n\r\n" not in exactly(client, 1_000_000)
+
+
+def test_it_hangs_up_at_once() -> None:
+    with HostileServer(hostile.hang_up_at_once()) as server, plain(server) as client:
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("after", After)
+def test_it_is_honest_up_to_the_moment_asked_for(after: After) -> None:
+    with HostileServer(hostile.end_of_stream(after)) as server, dial(server) as client:
+        if after is not After.UPGRADE:
+            client.send("ping")
+            assert client.recv(timeout=BOUND) == "pong"
+            client.ping()
+            log_in(client)
+        if after is After.CANCEL:
+            client.send(CANCEL)
+        with pytest.raises(ConnectionClosedError):
+            client.recv(timeout=BOUND)
+
+
+@pytest.mark.parametrize("behaviour", [hostile.silence, hostile.half_frame])
+def test_silence_keeps_the_socket_open(behaviour: Callable[..., Behaviour]) -> None:
+    with HostileServer(behaviour(After.UPGRADE)) as server, dial(server) as client:
+        client.send("ping")
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.1)
+
+
+def test_one_that_does_not_read_stalls_the_writes_of_its_client() -> None:
+    with HostileServer(hostile.stop_reading(After.UPGRADE)) as server, plain(server) as client:
+        client.sendall(HEAD)
+        client.recv(1000)
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.sendall(b"x" * 100_000_000)
+
+
+@pytest.mark.parametrize("behaviour", [hostile.half_frame_then_end, hostile.reset, hostile.no_utf8])
+def test_a_connection_ends_badly(behaviour: Callable[..., Behaviour]) -> None:
+    with HostileServer(behaviour()) as server, dial(server) as client:
+        log_in(client)
+        with pytest.raises(ConnectionClosedError):
+            client.recv(timeout=BOUND)
+
+
+def test_a_frame_may_be_none_that_exists() -> None:
+    with HostileServer(hostile.bad_frame(After.UPGRADE)) as server, plain(server) as client:
+        client.sendall(HEAD)
+        assert exactly(client, len(UPGRADED) + 2) == UPGRADED + b"\xff\x00"
+
+
+def test_it_closes_with_a_code() -> None:
+    with HostileServer(hostile.close(1001, "maintenance")) as server, dial(server) as client:
+        log_in(client)
+        with pytest.raises(ConnectionClosedOK) as caught:
+            client.recv(timeout=BOUND)
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "maintenance")
+
+
+def test_it_may_linger_behind_its_close_frame() -> None:
+    with HostileServer(hostile.close(4000, after=After.UPGRADE, linger=True)) as server, plain(server) as client:
+        client.sendall(HEAD)
+        client.recv(1000)
+        client.sendall(b"\x88\x80\x00\x00\x00\x00")
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            exactly(client, 1_000_000)
+
+
+def test_a_flood_has_no_end() -> None:
+    with HostileServer(hostile.flood("drop")) as server, dial(server) as client:
+        log_in(client)
+        assert {client.recv(timeout=BOUND) for _ in range(1000)} == {"drop"}
+
+
+@pytest.mark.parametrize("behaviour", [hostile.stray_pong, hostile.binary])
+def test_after_what_is_only_odd_it_goes_on_honestly(behaviour: Callable[..., Behaviour]) -> None:
+    with HostileServer(behaviour()) as server, dial(server) as client:
+        log_in(client)
+        client.send(CANCEL)
+        answers = [client.recv(timeout=BOUND)]
+        if answers == [b"\xff\x00"]:
+            answers = [client.recv(timeout=BOUND)]
+        client.send("ping")
+        answers.append(client.recv(timeout=BOUND))
+        assert json.loads(answers[0])["arg"][0]["id"] == "1"
+        assert answers[1] == "pong"
+
+
+@pytest.mark.parametrize("fragment", [0, 65_536])
+def test_a_huge_message_comes_whole(fragment: int) -> None:
+    with HostileServer(hostile.huge_message(3_000_000, fragment)) as server, dial(server) as client:
+        log_in(client)
+        assert client.recv(timeout=BOUND) == "x" * 3_000_000
+
+
+def test_an_endless_message_never_comes() -> None:
+    with HostileServer(hostile.endless_message()) as server, plain(server) as client:
+        client.sendall(HEAD)
+        client.recv(1000)
+        mask = b"\x00" * 4
+        client.sendall(b"\x81" + bytes((0x80 | 7,)) + mask + b'"login"')
+        seen = exactly(client, 1_000_000)
+        heads = b"\x01\x7f" + struct.pack("!Q", 65_536), b"\x00\x7f" + struct.pack("!Q", 65_536)
+        assert all(head in seen for head in heads)
+        assert b"\x80\x7f" not in seen
+
+
+def test_connections_are_treated_in_turn_and_the_last_way_stays() -> None:
+    with HostileServer(hostile.refuse(429), hostile.silence()) as server:
+        with pytest.raises(InvalidStatus), dial(server):
+            pass
+        for _ in range(2):
+            with dial(server):
+                pass
+        assert server.connections == 3
+
+
+def test_it_serves_with_tls() -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
+    with HostileServer(hostile.stray_pong(), tls=context) as server:
+        assert server.url.startswith("wss://localhost:")
+        with connect(server.url, ssl=trusting, proxy=None, ping_interval=None, open_timeout=BOUND) as client:
+            log_in(client)
+            client.send("ping")
+            assert client.recv(timeout=BOUND) == "pong"
+        with plain(server) as client:
+            client.sendall(b"no TLS\r\n\r\n")
+            with suppress(ConnectionError):
+                while client.recv(1000):
+                    pass
+
+
+def test_a_behaviour_that_fails_is_told_where_the_context_is_left() -> None:
+    def fail(victim: Victim) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), HostileServer(fail) as server, plain(server) as client:
+        assert client.recv(1) == b""
+
+
+def test_it_needs_a_behaviour_and_has_no_url_outside_its_context() -> None:
+    with pytest.raises(TypeError, match="needs a behaviour"):
+        HostileServer()
+    with pytest.raises(RuntimeError, match="not running"):
+        HostileServer(hostile.mute()).url  # noqa: B018 - looking is what is refused
+
+
+def test_every_behaviour_is_documented() -> None:
+    made = [value for name, value in vars(hostile).items() if callable(value) and name.islower() and name[0] != "_"]
+    assert len(made) > 20
+    assert all(value.__doc__ for value in made if value.__module__ == hostile.__name__)
