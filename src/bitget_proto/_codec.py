@@ -180,11 +180,17 @@ class Codec:
         return _dumps({key: value for key, value in parts.items() if value is not None})
 
     def decode_request(
-        self, message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+        self,
+        message: str | bytes,
+        *,
+        max_message: int | None = _MAX_MESSAGE,
+        max_depth: int | None = _MAX_DEPTH,
+        lenient: bool = False,
     ) -> Request:
         """What a client says, by the rules of the page: `BadRequest` when they are broken, with the code to refuse it.
 
-        The bounds are those of `decode`. Never raises for content.
+        With `lenient`, it is read as clients in the wild send it: a login's stamp may be a number, its key `api_key`, and
+        keys that the page lacks are passed over. The bounds are those of `decode`. Never raises for content.
         """
         text = _text(message, max_message, max_depth)
         if isinstance(text, Malformed):
@@ -199,7 +205,8 @@ class Codec:
             return Malformed("not JSON", "")
         if type(data) is not dict:
             return Malformed("not an object", "")
-        return self._request(cast("dict[str, Any]", data))
+        request = cast("dict[str, Any]", data)
+        return self._request(_as_the_page_has_it(request) if lenient else request)
 
     def _request(self, data: dict[str, Any]) -> Request:
         op = data.get("op")
@@ -348,6 +355,36 @@ def _echoable(args: object) -> list[object] | None:
         return None
     items = cast("list[object]", args)
     return items if all(isinstance(item, dict) for item in items) else None
+
+
+_OF_THE_PAGE = MappingProxyType({
+    "login": frozenset({"apiKey", "passphrase", "timestamp", "sign"}),
+    "trade": frozenset({"id", "instType", "instId", "channel", "params"}),
+})  # fmt: skip
+"""The keys that the one object in `args` may have."""
+
+
+def _as_the_page_has_it(request: dict[str, Any]) -> dict[str, Any]:
+    """A login or a cancel without what the page lacks, spelled as it is there. What is wrong otherwise stays so."""
+    op, args = request.get("op"), request.get("args")
+    if type(op) is not str or op not in _OF_THE_PAGE or not isinstance(args, list):
+        return request
+    return {"op": op, "args": [_entry_of_the_page(op, entry) for entry in cast("list[object]", args)]}
+
+
+def _entry_of_the_page(op: str, entry: object) -> object:
+    if not isinstance(entry, dict):
+        return entry
+    given = cast("dict[str, Any]", entry)
+    kept = {key: value for key, value in given.items() if key in _OF_THE_PAGE[op]}
+    if op == "login":
+        if "api_key" in given:
+            kept.setdefault("apiKey", given["api_key"])
+        if type(kept.get("timestamp")) is int:
+            kept["timestamp"] = str(kept["timestamp"])
+    elif isinstance(kept.get("params"), dict):
+        kept["params"] = {key: value for key, value in kept["params"].items() if key in ("orderId", "clientOid")}
+    return kept
 
 
 @attrs.frozen

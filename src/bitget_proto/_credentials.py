@@ -121,7 +121,14 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
             f"timestamp must be in whole seconds since 1970; got {shown(timestamp)}, which looks like milliseconds: pass "
             "int(time.time()), or divide by 1000"
         )
-    stamp = str(int(timestamp))
+    return sign_stamp(credentials, str(int(timestamp)))
+
+
+def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
+    """Sign a stamp as it will be written, whatever its unit: what an exchange compares a login with.
+
+    Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key meets no `cryptography`.
+    """
     text = f"{stamp}GET/user/verify".encode()
     if credentials.secret.lstrip().startswith(_PEM):
         signature = _rsa_sha256(credentials.secret, text)

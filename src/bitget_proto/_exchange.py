@@ -125,6 +125,10 @@ class ExchangeConfig:
     max_depth: int | None = attrs.field(default=32, validator=check_count)
     """Nesting of objects and lists in a message that is read."""
 
+    lenient: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys that
+    nobody asked for."""
+
 
 class ExchangeConnection:
     """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`."""
@@ -186,8 +190,9 @@ class ExchangeConnection:
             self._end(WhyDropped.TOO_MANY_MESSAGES, "")
             return
         self._pace.take(now)
+        config = self._config
         request = self._codec.decode_request(
-            message, max_message=self._config.max_message, max_depth=self._config.max_depth
+            message, max_message=config.max_message, max_depth=config.max_depth, lenient=config.lenient
         )
         ready = self._state is State.READY
         if isinstance(request, Ping):

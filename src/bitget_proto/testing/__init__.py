@@ -22,8 +22,10 @@ from .._exchange import (
     WhyDropped,
 )
 from ._clock import VirtualClock
+from ._faults import Fault
+from ._frames import Direction, SeenFrame, redacted
 from ._pair import Latency, Pair
-from ._scripted import Act, Fault, ScriptedExchange, ScriptedLink, ScriptedOutput
+from ._scripted import Act, ScriptedExchange, ScriptedLink, ScriptedOutput
 from ._session_pair import SessionPair
 from ._strict import DriverError, Rule, StrictConnection
 
@@ -31,6 +33,7 @@ __all__ = [
     "ABORT",
     "Act",
     "CancelRequested",
+    "Direction",
     "DriverError",
     "Dropped",
     "ExchangeConfig",
@@ -45,8 +48,10 @@ __all__ = [
     "ScriptedExchange",
     "ScriptedLink",
     "ScriptedOutput",
+    "SeenFrame",
     "SessionPair",
     "StrictConnection",
     "VirtualClock",
     "WhyDropped",
+    "redacted",
 ]

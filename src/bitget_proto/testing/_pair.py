@@ -54,6 +54,7 @@ class Pair:
             exchange = ScriptedExchange()
         self.link: ScriptedLink = exchange if isinstance(exchange, ScriptedLink) else exchange.link()
         self.exchange: ScriptedExchange = self.link.exchange
+        self.link.on_news = self._drain_exchange
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
         self.login = login

@@ -7,22 +7,21 @@ Rules of this file
 
 It does not know sockets or any clock; the wall clock is `epoch` plus the `now` that it is told.
 
-It is a little long because the faults, the book they befall and the link that carries them out are read together.
+It is a little long because the exchange and the link that carries out its faults are read together.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from enum import Enum
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import TypeAlias
 
 import attrs
 
 from .._codec import DEFAULT, Codec
-from .._credentials import Credentials, SignedLogin, sign_login
-from .._errors import ValidationError, shown
+from .._credentials import Credentials, SignedLogin, sign_stamp
 from .._events import Hangup, Transmit, Wait
 from .._exchange import (
     ABORT,
@@ -34,73 +33,22 @@ from .._exchange import (
     OtherRequested,
     check_refusal,
 )
-from .._orders import CancelOrder, InstType
-from .._pace import Pace
+from .._orders import CancelOrder
 from .._states import State
 from .._timers import Timer, finite_time
-
-SAME_ORDER_INTERVAL = 1.0
-"""Seconds between two cancels of the same order: "The same order may be cancelled once a second" is what 45129 says."""
+from ._book import Book
+from ._channels import Channels
+from ._faults import AT_LOGIN as _AT_LOGIN
+from ._faults import KEPT_BACK, Fault, check_faults
+from ._frames import Direction, SeenFrame, redacted
 
 STAMP_VALID = 30.0
 """Seconds for which a login is valid after its stamp, and by which a stamp may be ahead."""
 
-_REMEMBERED = 10_000
-"""How many orders' last cancels are remembered."""
+_MILLISECONDS_FROM = 10**11
+"""A stamp from here on is in milliseconds: in seconds it would be the year 5138."""
 
 _GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please reconnect."
-
-
-class Fault(Enum):
-    """What goes wrong with one request. Unless it says otherwise the exchange acts on the request all the same."""
-
-    LATE = "late"
-    """The answer comes `ScriptedExchange.late_by` seconds late."""
-
-    DUPLICATE = "duplicate"
-    """The answer comes twice."""
-
-    SILENT = "silent"
-    """No answer ever comes."""
-
-    GARBAGE = "garbage"
-    """Something that is no JSON comes instead of the answer."""
-
-    WRONG_TYPES = "wrong types"
-    """The answer comes with a number for its id and `true` for its code."""
-
-    UNKNOWN_ID = "unknown id"
-    """The answer comes under an id that nobody asked under."""
-
-    NO_ARG = "no arg"
-    """An error that names no request (30016) comes instead of the answer."""
-
-    UNSURE = "unsure"
-    """The answer is a code (40010) which says that the outcome is unknown."""
-
-    DROP_BEFORE = "drop before"
-    """The connection drops before the exchange acts: it never does."""
-
-    DROP_AFTER = "drop after"
-    """The connection drops after the exchange has acted, before it answers."""
-
-    GOING_AWAY = "going away"
-    """The notice 30033 comes first, then the answer; `ScriptedExchange.grace` seconds later the connection drops."""
-
-    THROTTLE = "throttle"
-    """The exchange does not act: 30006 comes, which names no request."""
-
-
-_KEPT_BACK = frozenset({
-    Fault.LATE, Fault.SILENT, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.UNKNOWN_ID, Fault.NO_ARG,
-})  # fmt: skip
-"""The faults with which the proper answer is not given, or not in time."""
-
-
-_AT_LOGIN = frozenset({
-    Fault.SILENT, Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE,
-})  # fmt: skip
-"""The faults that a login can have."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,8 +70,6 @@ class Act:
 ScriptedOutput: TypeAlias = Transmit | Hangup | Dropped | Wait
 """What `ScriptedLink.poll` gives."""
 
-_Key: TypeAlias = tuple[InstType, str, str, str]
-
 
 class ScriptedExchange:
     """An exchange for tests: a book of live orders, and faults on request. `link` gives the far end of one WebSocket.
@@ -133,7 +79,9 @@ class ScriptedExchange:
     `refusals` are order ids and the codes (decimal strings other than "0") with which their cancels are refused. `late_by`
     is how many seconds late the fault LATE is, `grace` how many pass between the notice of GOING_AWAY and the drop.
     `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"); None
-    switches it off.
+    switches it off. `lenient` takes logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`,
+    keys that nobody asked for; and it acknowledges subscriptions to any channel. `on_frame` is given every message that is
+    received or sent, without its secrets.
     """
 
     def __init__(
@@ -148,8 +96,11 @@ class ScriptedExchange:
         cancels_per_second: int | None = 10,
         late_by: float = 15.0,
         grace: float = 60.0,
+        lenient: bool = False,
+        on_frame: Callable[[SeenFrame], object] | None = None,
     ) -> None:
-        self.config: ExchangeConfig = ExchangeConfig() if config is None else config
+        config = ExchangeConfig() if config is None else config
+        self.config: ExchangeConfig = attrs.evolve(config, lenient=True) if lenient else config
         self.codec: Codec = DEFAULT if codec is None else codec
         self.credentials = credentials
         self.epoch = epoch
@@ -159,11 +110,13 @@ class ScriptedExchange:
         self.log: list[Act] = []
         """What became of each cancel that was received, in the order received."""
 
-        self._live: dict[_Key, CancelOrder] = {}
+        self.on_frame = on_frame
+        self._book = Book(self.refusals, cancels_per_second, self.config.jitter or 0.0)
         self._faults: deque[Fault | None] = deque()
         self._login_faults: deque[Fault | None] = deque()
-        self._last_cancel: OrderedDict[_Key, float] = OrderedDict()
-        self._allowance = Pace(cancels_per_second)
+        self._links = 0
+        self._subscribers: dict[int, ScriptedLink] = {}
+        """Those links that have subscriptions, by their numbers."""
         for code in self.refusals.values():
             check_refusal(code)
         for order in orders:
@@ -172,19 +125,18 @@ class ScriptedExchange:
     @property
     def live(self) -> tuple[CancelOrder, ...]:
         """The orders that are live, in the order they were placed."""
-        return tuple({id(order): order for order in self._live.values()}.values())
+        return self._book.live
 
     def place(self, order: CancelOrder) -> None:
         """Put a live order into the book, under each of its ids."""
-        for key in _keys(order):
-            self._live[key] = order
+        self._book.place(order)
 
     def inject(self, *faults: Fault | None) -> None:
         """Let these befall the coming cancels, one each, in the order they arrive; None leaves one alone.
 
         Raises: ValidationError for what is no `Fault`, and nothing has changed.
         """
-        _check_faults(faults, frozenset(Fault))
+        check_faults(faults, frozenset(Fault))
         self._faults.extend(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
@@ -193,12 +145,13 @@ class ScriptedExchange:
 
         Raises: ValidationError for a fault that a login cannot have, and nothing has changed.
         """
-        _check_faults(faults, _AT_LOGIN)
+        check_faults(faults, _AT_LOGIN)
         self._login_faults.extend(faults)
 
     def link(self) -> ScriptedLink:
         """The exchange's end of a new WebSocket."""
-        return ScriptedLink(self)
+        self._links += 1
+        return ScriptedLink(self, self._links)
 
     # --- for the links ---
 
@@ -220,50 +173,46 @@ class ScriptedExchange:
             return "30011", "Invalid ACCESS_KEY"
         if login.passphrase != credentials.passphrase:
             return "30012", "Invalid ACCESS_PASSPHRASE"
-        if not (login.timestamp.isascii() and login.timestamp.isdigit() and len(login.timestamp) <= 11):
+        stamp = login.timestamp
+        seconds: float = int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 15 else inf
+        if seconds >= _MILLISECONDS_FROM and self.config.lenient:
+            seconds /= 1000
+        if seconds >= _MILLISECONDS_FROM:
             return "30013", "Invalid ACCESS_TIMESTAMP"
-        stamp = int(login.timestamp)
-        if abs(self.wall_clock(now) - stamp) > STAMP_VALID:
+        if abs(self.wall_clock(now) - seconds) > STAMP_VALID:
             return "30014", "Timestamp expired"
-        if login != sign_login(credentials, stamp):
+        if login != sign_stamp(credentials, stamp):
             return "30015", "Invalid sign"
         return None
 
-    def _act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str]:
-        """Do what the cancel asks, as far as the book allows; the code and the words of the true answer."""
-        code, message = self._verdict(order, now)
-        if code == "0":
-            # "If both are present, orderId prevails" (Cancel Order Channel).
-            for key in _keys(self._live[_key(order)]):
-                self._live.pop(key, None)
-        self.log.append(Act(at=now, id=id, order=order, cancelled=code == "0", code=code, fault=fault))
-        return code, message
+    def _act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str, CancelOrder | None]:
+        """Do what the cancel asks, as far as the book allows; the code and the words of the true answer, and what it did."""
+        code, message, gone = self._book.cancel(order, now)
+        self.log.append(Act(at=now, id=id, order=order, cancelled=gone is not None, code=code, fault=fault))
+        return code, message, gone
 
-    def _verdict(self, order: CancelOrder, now: float) -> tuple[str, str]:
-        key = _key(order)
-        last = self._last_cancel.pop(key, None)
-        self._last_cancel[key] = now
-        if len(self._last_cancel) > _REMEMBERED:
-            self._last_cancel.popitem(last=False)
-        soon = now + (self.config.jitter or 0.0)
-        if self._allowance.opens(soon) > soon:
-            return "429", "Too Many Requests"
-        self._allowance.take(now)
-        if last is not None and soon < last + SAME_ORDER_INTERVAL:
-            return "45129", "The cancel order frequency of the same orderId cannot exceed 1 time per second"
-        if key[3] in self.refusals:
-            return self.refusals[key[3]], "refused as scripted"
-        if key not in self._live:
-            return "43001", "The order does not exist"
-        return "0", "Success"
+    def _push(self, order: CancelOrder, by: ScriptedLink, now: float) -> None:
+        """Tell all who have subscribed that this order has been cancelled."""
+        for link in tuple(self._subscribers.values()):
+            link._push(order, now)
+            if link is not by and link.on_news is not None:
+                link.on_news()
 
 
 class ScriptedLink:
-    """The far end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`."""
+    """The far end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
-    def __init__(self, exchange: ScriptedExchange) -> None:
+    What a client does on one link may be news on another, which has subscribed to it: set `on_news` to what drains this one.
+    """
+
+    def __init__(self, exchange: ScriptedExchange, number: int = 0) -> None:
         self.exchange = exchange
+        self.number = number
+        """Which link of its exchange it is, counted from 1."""
+
+        self.on_news: Callable[[], object] | None = None
         self.connection: ExchangeConnection = ExchangeConnection(exchange.config, exchange.codec)
+        self._channels = Channels(exchange.codec, lenient=exchange.config.lenient)
         self._later: list[tuple[float, int, str | Hangup]] = []
         """What is said, or whether it is hung up, at a later time."""
         self._count = 0
@@ -283,16 +232,17 @@ class ScriptedLink:
 
     def receive(self, message: str | bytes, now: float) -> None:
         """The client said this."""
+        self._seen("received", message, now)
         self.connection.receive(message, now)
 
     def lost(self, now: float, reason: str = "") -> None:
         """The transport has ended."""
-        self._later.clear()
+        self._leave()
         self.connection.lost(now, reason)
 
     def close(self, now: float, code: int = 1000, reason: str = "") -> None:
         """Hang up; code 1006 drops the transport without a close frame."""
-        self._later.clear()
+        self._leave()
         self.connection.close(now, code, reason)
 
     def say(self, text: str, now: float) -> None:
@@ -321,15 +271,44 @@ class ScriptedLink:
             elif isinstance(output, CancelRequested):
                 self._cancel(output.id, output.order, now)
             elif isinstance(output, OtherRequested):
-                # The page of no other channel is modelled: to subscribe here is an illegal request.
-                self._say_error("30001", f"no channel is served for the op {output.op}", now)
+                self._other(output, now)
             elif isinstance(output, Wait) and self._later and self.state is not State.CLOSED:
                 at = self._later[0][0]
                 return output if output.until is not None and output.until <= at else Wait(until=at, timer=Timer.SCRIPT)
             else:
+                if isinstance(output, Transmit):
+                    self._seen("sent", output.text, now)
+                elif isinstance(output, Dropped):
+                    self._leave()
                 return output
 
     # --- what it does ---
+
+    def _other(self, request: OtherRequested, now: float) -> None:
+        if self.state is State.CLOSED:
+            return
+        for answer in self._channels.answers(request.op, request.text, ready=self.state is State.READY):
+            self.say(answer, now)
+        if len(self._channels):
+            self.exchange._subscribers[self.number] = self
+        else:
+            self.exchange._subscribers.pop(self.number, None)
+
+    def _push(self, order: CancelOrder, now: float) -> None:
+        if self.state is State.READY:
+            for push in self._channels.pushes(order, self._exchange_ts(now)):
+                self.say(push, now)
+
+    def _leave(self) -> None:
+        self._later.clear()
+        self.exchange._subscribers.pop(self.number, None)
+
+    def _seen(self, direction: Direction, message: str | bytes, now: float) -> None:
+        if self.exchange.on_frame is not None:
+            self.exchange.on_frame(SeenFrame(at=now, link=self.number, direction=direction, text=redacted(message)))
+
+    def _exchange_ts(self, now: float) -> int:
+        return int(self.exchange.wall_clock(now) * 1000)
 
     def _login(self, login: SignedLogin, now: float) -> None:
         fault = self.exchange._next_fault(login=True)
@@ -361,15 +340,19 @@ class ScriptedLink:
             self.connection.forget(id, now)
             self._say_error("30006", "request too many", now)
             return
-        code, message = self.exchange._act(id, order, now, fault)
+        code, message, gone = self.exchange._act(id, order, now, fault)
+        if gone is not None and fault is Fault.PUSH_FIRST:
+            self.exchange._push(gone, self, now)
         self._answer(id, order, code, message, now, fault)
+        if gone is not None and fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
+            self.exchange._push(gone, self, now)
 
     def _answer(self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None) -> None:
-        exchange_ts = int(self.exchange.wall_clock(now) * 1000)
+        exchange_ts = self._exchange_ts(now)
         encode = self.exchange.codec.encode_reply
         if fault is Fault.UNSURE:
             code, message = "40010", "Request timed out"
-        if fault in _KEPT_BACK:
+        if fault in KEPT_BACK:
             self.connection.forget(id, now)
         answer = encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
         match fault:
@@ -407,20 +390,3 @@ class ScriptedLink:
     def _put_off(self, at: float, what: str | Hangup) -> None:
         self._count += 1
         heapq.heappush(self._later, (at, self._count, what))
-
-
-def _check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
-    for fault in faults:
-        if fault is not None and fault not in allowed:
-            names = ", ".join(str(member) for member in Fault if member in allowed)
-            raise ValidationError(f"a fault must be None or one of {names}; got {shown(fault)}")
-
-
-def _key(order: CancelOrder) -> _Key:
-    """What the exchange looks an order up by: "If both are present, orderId prevails" (Cancel Order Channel)."""
-    return _keys(order)[0]
-
-
-def _keys(order: CancelOrder) -> list[_Key]:
-    ids = (("order", order.order_id), ("client", order.client_oid))
-    return [(order.inst_type, order.inst_id, kind, value) for kind, value in ids if value is not None]

@@ -113,7 +113,7 @@ def test_memory_of_last_cancels_is_bounded() -> None:
     exchange = ScriptedExchange(cancels_per_second=None)
     for number in range(10_050):
         exchange._act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
-    assert len(exchange._last_cancel) == 10_000
+    assert len(exchange._book._last_cancel) == 10_000
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,7 @@ class Client(asyncio.Protocol):
         )
         if framing.state is Framing.OPEN:
             self._stay()
+            self.link.on_news = lambda: self._loop.call_soon(self._safely, self._settle)
             self.link.opened(self._floor.now())
             self.arrange_reading()
 

@@ -1,0 +1,201 @@
+"""What other people's clients send, as their sources had it in 2025 and 2026, and what the scripted exchange says to it.
+
+Strict by the page, it refuses what the page does not have, with a code; lenient, it takes what they send. Nothing here is a
+judgement of those clients: the live exchange takes these logins.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from bitget_proto import CancelOrder, Credentials, Transmit, Wait
+from bitget_proto.testing import Dropped, ScriptedExchange, ScriptedLink
+
+EPOCH = 1_763_958_366
+KEY = Credentials("key", "secret", "passphrase")
+ORDER = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
+
+
+def sign(stamp: object) -> str:
+    return base64.b64encode(hmac.new(b"secret", f"{stamp}GET/user/verify".encode(), hashlib.sha256).digest()).decode()
+
+
+def login(stamp: object, key: str = "apiKey", **more: object) -> dict[str, Any]:
+    arg = {key: "key", "passphrase": "passphrase", "timestamp": stamp, "sign": sign(stamp)}
+    return {"op": "login", "args": [arg | more]}
+
+
+@attrs.frozen
+class Client:
+    """What a client sends when it begins: its login, and what it subscribes to."""
+
+    name: str
+    login: dict[str, Any]
+    subscriptions: list[dict[str, Any]]
+    refused: int | None
+    """The code with which its login is refused by the page; None when it keeps to it."""
+
+
+CLIENTS = [
+    Client(
+        # python/ccxt/pro/bitget.py: authenticate, watch_private. Seconds, as a string.
+        "ccxt",
+        login(str(EPOCH)),
+        [
+            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}]},
+            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "account", "coin": "default"}]},
+        ],
+        None,
+    ),
+    Client(
+        # tiagosiebler/bitget-api, src/websocket-client-v2.ts: getWsAuthRequestEvent, getWsRequestEvents. Seconds, as a number.
+        "bitget-api",
+        login(EPOCH),
+        [
+            {
+                "op": "subscribe",
+                "args": [
+                    {"channel": "orders", "instType": "SPOT", "instId": "default"},
+                    {"channel": "account", "instType": "SPOT", "coin": "default"},
+                ],
+            }
+        ],
+        30016,
+    ),
+    Client(
+        # Quantweb3-com/NexusTrader, nexustrader/exchange/bitget/websockets.py: _get_auth_payload, subscribe_orders and others.
+        # Milliseconds, as a number.
+        "NexusTrader",
+        login(EPOCH * 1000 + 123),
+        [
+            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}]},
+            {"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "positions", "instId": "default"}]},
+            {"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "account", "coin": "default"}]},
+        ],
+        30016,
+    ),
+    Client(
+        # A Go client whose source sends milliseconds as a string.
+        "milliseconds as a string",
+        login(str(EPOCH * 1000 + 999)),
+        [{"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "orders", "instId": "BTCUSDT"}]}],
+        30013,
+    ),
+    Client(
+        # Seen on the live service: another spelling of the key, and keys that nobody asked for.
+        "another spelling",
+        login(str(EPOCH), key="api_key", recvWindow=5000) | {"id": 1},
+        [{"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}], "id": 2}],
+        30016,
+    ),
+]
+
+each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+
+CANCELS: list[Callable[[], dict[str, Any]]] = [
+    # NexusTrader, `_submit`: by the client's id alone.
+    lambda: cancel(params={"clientOid": "mine"}),
+    # What a futures client sends: `marginCoin` is no key of this request.
+    lambda: cancel(params={"orderId": "1", "clientOid": "mine", "marginCoin": "USDT"}, more=1),
+]
+
+
+def cancel(params: dict[str, object], **more: object) -> dict[str, Any]:
+    entry = {"id": "a1", "instType": "SPOT", "instId": "BTCUSDT", "channel": "cancel-order", "params": params}
+    return {"op": "trade", "args": [entry | more], **more}
+
+
+def opened(*, lenient: bool) -> ScriptedLink:
+    link = ScriptedExchange([ORDER], credentials=KEY, epoch=EPOCH, lenient=lenient).link()
+    link.opened(0.0)
+    return link
+
+
+def answers(link: ScriptedLink, request: object) -> list[Any]:
+    link.receive(json.dumps(request), 0.0)
+    told: list[Any] = []
+    while not isinstance(output := link.poll(0.0), Wait):
+        if isinstance(output, Transmit):
+            told.append(json.loads(output.text))
+        elif isinstance(output, Dropped):
+            told.append(None)
+    return told
+
+
+@each_client
+def test_by_the_page_a_login_is_taken_or_refused_with_a_code(client: Client) -> None:
+    (answer, *end) = answers(opened(lenient=False), client.login)
+    if client.refused is None:
+        assert answer == {"event": "login", "code": 0}
+    else:
+        assert (answer["event"], answer["code"]) == ("error", client.refused)
+        # What is refused as a login is the end; what is not even one leaves the connection open.
+        assert end == ([None] if client.refused == 30013 else [])
+
+
+@each_client
+def test_leniently_every_client_logs_in_and_subscribes(client: Client) -> None:
+    link = opened(lenient=True)
+    assert answers(link, client.login) == [{"event": "login", "code": 0}]
+    for request in client.subscriptions:
+        assert answers(link, request) == [{"event": "subscribe", "arg": arg} for arg in request["args"]]
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_client_that_keeps_to_the_page_subscribes_as_well(lenient: bool) -> None:
+    link = opened(lenient=lenient)
+    ccxt = CLIENTS[0]
+    answers(link, ccxt.login)
+    for request in ccxt.subscriptions:
+        assert answers(link, request) == [{"event": "subscribe", "arg": arg} for arg in request["args"]]
+
+
+def test_leniently_a_cancel_may_have_keys_that_nobody_asked_for_and_is_answered_by_the_page() -> None:
+    for made in CANCELS:
+        link = opened(lenient=True)
+        answers(link, CLIENTS[0].login)
+        (answer,) = answers(link, made())
+        assert (answer["event"], answer["arg"][0]["id"]) == ("trade", "a1")
+        assert set(answer["arg"][0]["params"]) <= {"orderId", "clientOid"}
+
+
+def test_by_the_page_a_key_that_nobody_asked_for_is_refused() -> None:
+    link = opened(lenient=False)
+    answers(link, CLIENTS[0].login)
+    (answer,) = answers(link, CANCELS[1]())
+    assert (answer["event"], answer["code"]) == ("error", 30016)
+
+
+BOUNDS: list[tuple[dict[str, Any], int]] = [
+    (login(float(EPOCH)), 30016),
+    (login(True), 30016),
+    (login(None), 30016),
+    ({"op": "login", "args": [{"api_key": "other"} | login(str(EPOCH))["args"][0]]}, 0),
+    ({"op": "login", "args": [{"api_key": 1}]}, 30016),
+    ({"op": "login", "args": ["text"]}, 30016),
+    ({"op": "login", "args": {}}, 30016),
+    (login(str(EPOCH * 1000), key="api_key") | {"args": []}, 30016),
+    (login(EPOCH * 1000 + 30_001), 30014),
+    (login(EPOCH * 1000 - 30_001), 30014),
+    (login(EPOCH * 10**6), 30013),
+    (login(-1), 30013),
+    (login("x"), 30013),
+    ({"op": "login", "args": [login(EPOCH * 1000)["args"][0] | {"sign": sign(EPOCH)}]}, 30015),
+    ({"op": "trade", "args": [{"params": 1}]}, 30004),
+    ({"op": 1}, 30003),
+    ({"args": []}, 30003),
+]
+
+
+@pytest.mark.parametrize(("request_", "code"), BOUNDS)
+def test_leniency_has_its_bounds(request_: dict[str, Any], code: int) -> None:
+    (answer, *_) = answers(opened(lenient=True), request_)
+    assert answer["code"] == code

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bitget_proto import CancelOrder, Codec, encode_cancel, sign_login
+from bitget_proto import Credentials as Key
+from bitget_proto.testing import Pair, ScriptedExchange, SeenFrame, redacted
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+SECRETS = ("my-key", "my-secret", "my-passphrase")
+LOGIN = sign_login(Key(*SECRETS), 1_763_958_366)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ping",
+        "pong",
+        encode_cancel(ORDER, "1"),
+        '{"op":"subscribe","args":[{"channel":"orders"}]}',
+        '{"event":"login","code":0}',
+        '{"timestamp":[1]}',
+        "{}",
+    ],
+)
+def test_what_holds_no_secret_is_shown_to_the_letter(text: str) -> None:
+    assert redacted(text) == text
+    assert redacted(text.encode()) == text
+
+
+def test_a_login_shows_its_stamp_and_nothing_else() -> None:
+    assert json.loads(redacted(Codec().encode_login(LOGIN))) == {
+        "op": "login",
+        "args": [{"apiKey": "***", "passphrase": "***", "timestamp": "1763958366", "sign": "***"}],
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op":"login","args":[{"api_key":"SECRET","Passphrase":"SECRET","timestamp":1763958366000,"sign":"SECRET"}]}',
+        '{"op":"LOGIN","args":["SECRET",["SECRET"],{"a":{"b":"SECRET"}}],"SECRETS":"SECRET"}',
+        '{"op":["login"],"args":"SECRET"}',
+        '{"op":"login ","args":{"timestamp":"SECRET","x":1.5}}',
+        '{"op":"login","args":[{"a":"SECRET"}],"op":"subscribe"}',
+        '{"op":"subscribe","args":[{"channel":"orders","api-key":"SECRET"}]}',
+        '{"op":"trade","args":[{"params":{"SIGN":{"x":"SECRET"}}}]}',
+        '{"passphrase":"SECRET","passphrase":1}',
+        '{"op":"trade","args":{"passphrase":"SECRET"},"args":[]}',
+        '{"op":"login","args":[{"passphrase":"SECRET"',
+        '["login","SECRET"]',
+        '"SECRET"',
+        "login SECRET",
+        "[" * 10_000 + '"SECRET"' + "]" * 10_000,
+        '{"op":"login","args":' + "[" * 900 + '"SECRET"' + "]" * 900 + "}",
+        '{"passphrase":"SECRET","n":' + "1" * 5000 + "}",
+        '{"event":"error","arg":[{"passphrase":"SECRET"}],"code":30016}',
+    ],
+)
+def test_no_secret_is_shown_however_it_is_said(text: str) -> None:
+    for shown in (redacted(text), redacted(text.encode() + b"\xff")):
+        assert "SECRET" not in shown.replace("SECRETS", "")
+
+
+def test_what_is_no_json_object_is_shown_by_its_length() -> None:
+    assert redacted("<html>") == "<6 characters that are no JSON object>"
+
+
+def test_the_exchange_shows_every_frame_that_it_receives_and_sends_by_link() -> None:
+    seen: list[SeenFrame] = []
+    exchange = ScriptedExchange([ORDER], on_frame=seen.append, credentials=Key(*SECRETS))
+    Pair(exchange=exchange).open()
+    pair = Pair(exchange=exchange)
+    pair.open()
+    pair.run(1.5)
+    pair.cancel(ORDER, id="a")
+    pair.say("push")
+    assert [(frame.at, frame.link, frame.direction) for frame in seen] == [
+        (0.0, 1, "received"),
+        (0.0, 1, "sent"),
+        (0.0, 2, "received"),
+        (0.0, 2, "sent"),
+        (1.5, 2, "received"),
+        (1.5, 2, "sent"),
+        (1.5, 2, "sent"),
+    ]
+    assert seen[4].text == encode_cancel(ORDER, "a")
+    assert seen[-1].text == "<4 characters that are no JSON object>"
+    assert not [frame for frame in seen if any(secret in repr(frame) for secret in (*SECRETS, LOGIN.sign))]
