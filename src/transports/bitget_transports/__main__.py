@@ -1,0 +1,8 @@
+"""`python -m bitget_transports` is `bitget-cancel`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

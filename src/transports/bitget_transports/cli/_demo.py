@@ -1,0 +1,297 @@
+"""`bitget-cancel demo`: real WebSockets, an embedded exchange, faults, and the proof that nothing was lost or guessed.
+
+Rules of this file
+- Nothing leaves this machine, and there are no keys.
+- Every carrier gets the same share of orders and faults, on a connection of its own; only on the last one the connection drops.
+- The verdict is computed from what happened here and now, and the exit code says it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import attrs
+from rich.progress import Progress
+
+from bitget_proto import CancelOrder, Config, Credentials, ExchangeConfig, Outcome, Unresolved
+from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
+
+from .. import ConnectFailed
+from ..exchange import ExchangeThread, exchange_in_thread
+from ._carriers import Carrier, Job, carry, installed
+from ._exits import Exit, Failure, missing_extra
+from ._ledger import Ledger, percentile
+from ._proof import contradictions, received
+from ._screen import Screen
+from ._stop import Stop
+
+_TIMEOUT = 1.2
+"""Seconds after which an answer that does not come is given up: short, since some never come."""
+
+_LATE_BY = 0.3
+"""Seconds by which a late answer is late, and still in time."""
+
+_AT_A_TIME = 40
+"""Cancels that are taken and unanswered at a time."""
+
+_FIRST_ID = 1376695893517410304
+_INSTRUMENTS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+_FAULTS = (
+    Fault.DUPLICATE, Fault.LATE, Fault.SILENT, Fault.GOING_AWAY, Fault.GARBAGE, Fault.UNSURE, Fault.THROTTLE,
+    Fault.NO_ARG, Fault.DUPLICATE, Fault.UNKNOWN_ID, Fault.LATE, Fault.WRONG_TYPES, Fault.UNSURE,
+)  # fmt: skip
+"""What goes wrong on each connection, evenly spread. None of these drops it."""
+
+_SHOWN = 10
+"""Contradictions that are told one by one."""
+
+_COLUMNS = (
+    "transport", "accepted", "rejected", "unresolved, sent", "unresolved, not sent", "p50 ms", "p99 ms", "outcomes",
+)  # fmt: skip
+
+
+@attrs.frozen
+class _Run:
+    """What one carrier did."""
+
+    carrier: Carrier
+    ledger: Ledger
+    contradictions: tuple[str, ...]
+    seconds: float
+
+
+@attrs.frozen
+class _Stage:
+    """The embedded exchange, and what everybody saw of it."""
+
+    server: ExchangeThread
+    frames: list[SeenFrame]
+
+
+def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
+    """Run all carriers and judge what they told; gives the exit code."""
+    carriers = _carriers(arguments.transport, screen)
+    frames: list[SeenFrame] = []
+    exchange = ScriptedExchange(
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None),
+        cancels_per_second=None,
+        late_by=_LATE_BY,
+        on_frame=frames.append,
+    )
+    screen.say(
+        f"An embedded exchange, {arguments.orders} cancels over each transport, faults mixed in: {_told_faults()}; the last "
+        "connection is dropped in the middle.\n"
+        "Paces are raised: the real exchange takes 10 messages a second on a connection, here both sides take any number.\n"
+    )
+    runs: list[_Run] = []
+    with exchange_in_thread(exchange) as server, screen.progress() as progress:
+        stage = _Stage(server, frames)
+        for carrier in carriers:
+            if stop.asked:
+                break
+            done = _run(carrier, stage, arguments.orders, progress, stop, drops=carrier is carriers[-1])
+            runs.append(done)
+    for done in runs:
+        screen.data("run", **_fields(done))
+    if runs:
+        screen.table("", _COLUMNS, (_row(done) for done in runs), numbers=frozenset({1, 5, 6, 7}))
+    holds = _verdict(runs, exchange, frames, screen)
+    if stop.asked:
+        screen.aside("interrupted: what ran until then is above")
+        return stop.why
+    return Exit.DONE if holds else Exit.REJECTED
+
+
+def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
+    """Those that are wanted and can run; a line about each other one."""
+    able: list[Carrier] = []
+    for carrier in Carrier:
+        if wanted and carrier.value not in wanted:
+            continue
+        if installed(carrier):
+            able.append(carrier)
+        else:
+            why = missing_extra(carrier.words, carrier.extra)
+            screen.say(f"skipped: {why}", "yellow")
+            screen.data("skipped", transport=carrier.value, install=f"bitget-proto[{carrier.extra}]")
+    if not able:
+        raise Failure("no transport can run: pip install 'bitget-proto[cli]' brings all of them")
+    return able
+
+
+def _told_faults() -> str:
+    return ", ".join(dict.fromkeys(fault.value for fault in _FAULTS))
+
+
+# --- one run ---
+
+
+def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop: Stop, *, drops: bool) -> _Run:
+    asked, refusals = _book(carrier, number, stage.server)
+    stage.server.call(lambda: stage.server.exchange.refusals.update(refusals))
+    stage.server.inject(*_script(number, drops=drops))
+    ledger = Ledger(asked)
+    task = progress.add_task(f"{carrier.words:<16}", total=number, said="")
+
+    def tell(outcome: Outcome) -> None:
+        ledger.add(outcome)
+        progress.update(
+            task,
+            advance=1,
+            said=f"{ledger.accepted} accepted, {ledger.rejected.total()} rejected, {ledger.unresolved} unresolved",
+        )
+
+    began = time.monotonic()
+    job = Job(
+        credentials=Credentials("demo", "demo", "demo"),
+        url=stage.server.url,
+        config=Config(
+            messages_per_second=None,
+            request_timeout=_TIMEOUT,
+            drain_timeout=_TIMEOUT,
+            max_in_flight=_AT_A_TIME,
+            id_prefix=f"{carrier.value}-",
+        ),
+        orders=ledger.orders(),
+        stop=stop,
+        tell=tell,
+        note=lambda _: None,
+        connected=lambda: None,
+    )
+    try:
+        carry(carrier, job)
+    except ConnectFailed as failed:
+        raise Failure(f"{carrier.words} did not reach the embedded exchange: {failed}", Exit.NOT_CONNECTED) from failed
+    return _Run(carrier, ledger, tuple(_judge(ledger, stage)), time.monotonic() - began)
+
+
+def _book(carrier: Carrier, number: int, server: ExchangeThread) -> tuple[list[CancelOrder], dict[str, str]]:
+    """The orders of this run, most of them live at the exchange; and the refusals that some of them meet."""
+    first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
+    orders = [CancelOrder(_INSTRUMENTS[n % len(_INSTRUMENTS)], str(first + n)) for n in range(number)]
+    server.place(*(order for n, order in enumerate(orders) if n % 20 != 7))
+    ids = [str(order.order_id) for order in orders]
+    return orders, dict.fromkeys(ids[13::40], "40769") | dict.fromkeys(ids[31::100], "45056")
+
+
+def _script(number: int, *, drops: bool) -> list[Fault | None]:
+    """What befalls the cancels of a run, in the order in which they arrive."""
+    script: list[Fault | None] = [None] * number
+    for place, fault in enumerate(_FAULTS, 1):
+        script[place * number // (len(_FAULTS) + 2)] = fault
+    if drops:
+        script[number - 1 - number // 8] = Fault.DROP_AFTER
+    return script
+
+
+def _judge(ledger: Ledger, stage: _Stage) -> list[str]:
+    """Hold what was told against the exchange's own account, in its own thread."""
+    mine = set(ledger.asked)
+    asked = ledger.asked[: ledger.given]
+
+    def judge() -> list[str]:
+        exchange = stage.server.exchange
+        log = [act for act in exchange.log if act.order in mine]
+        return contradictions(asked, ledger.outcomes, log, received(stage.frames), exchange.live)
+
+    return stage.server.call(judge)
+
+
+# --- what is shown ---
+
+
+def _row(run: _Run) -> tuple[str, ...]:
+    ledger = run.ledger
+    return (
+        run.carrier.words,
+        str(ledger.accepted),
+        _counts({code_class.value: n for code_class, n in ledger.rejected.items()}),
+        _counts({why.value: n for why, n in ledger.sent.items()}),
+        _counts({why.value: n for why, n in ledger.not_sent.items()}),
+        *(_milliseconds(percentile(ledger.latencies, share)) for share in (0.5, 0.99)),
+        f"{len(ledger.outcomes)} of {ledger.given}",
+    )
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "\n".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "0"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.1f}"
+
+
+def _fields(run: _Run) -> dict[str, object]:
+    ledger = run.ledger
+    return {
+        "transport": run.carrier.value,
+        "cancels": ledger.given,
+        "outcomes": len(ledger.outcomes),
+        "accepted": ledger.accepted,
+        "rejected": {code_class.value: n for code_class, n in ledger.rejected.items()},
+        "unresolved_sent": {why.value: n for why, n in ledger.sent.items()},
+        "unresolved_not_sent": {why.value: n for why, n in ledger.not_sent.items()},
+        "p50_ms": _rounded(percentile(ledger.latencies, 0.5)),
+        "p99_ms": _rounded(percentile(ledger.latencies, 0.99)),
+        "seconds": round(run.seconds, 3),
+        "contradictions": list(run.contradictions),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFrame], screen: Screen) -> bool:
+    """Say whether the promise held, and by what one sees it."""
+    found = [f"{run.carrier.words}: {what}" for run in runs for what in run.contradictions]
+    total = sum(run.ledger.given for run in runs)
+    outcomes = sum(len(run.ledger.outcomes) for run in runs)
+    accepted = sum(run.ledger.accepted for run in runs)
+    rejected = sum(run.ledger.rejected.total() for run in runs)
+    sent = sum(run.ledger.sent.total() for run in runs)
+    not_sent = sum(run.ledger.not_sent.total() for run in runs)
+    added = accepted + rejected + sent + not_sent
+    holds = bool(runs) and not found and added == outcomes == total
+    acted = {act.order for act in exchange.log if act.cancelled}
+    unsure = [o.order for run in runs for o in run.ledger.outcomes if isinstance(o, Unresolved) and o.sent]
+    happened = sum(order in acted for order in unsure)
+    screen.say()
+    screen.say("Held against the exchange's own log and the frames that it received:")
+    says: tuple[tuple[int, str], ...] = (
+        (accepted, "accepted: the exchange cancelled each of them, by that very request"),
+        (rejected, "rejected: the exchange refused each of them with that very code, and cancelled none"),
+        (
+            sent,
+            f"unresolved, sent: it had cancelled {happened} of them and not the other {sent - happened}; nobody guessed",
+        ),
+        (not_sent, "unresolved, not sent: none of them ever arrived"),
+    )
+    if not found:
+        for n, sentence in says:
+            screen.say(f"{n:>6}  {sentence}")
+    for what in found[:_SHOWN]:
+        screen.say(f"  {what}", "red")
+    if len(found) > _SHOWN:
+        screen.say(f"  … and {len(found) - _SHOWN} more", "red")
+    verdict = f"{accepted} + {rejected} + {sent} + {not_sent} = {added} outcomes for {total} cancels"
+    screen.say(
+        f"{verdict}: exactly one each, and every one honest." if holds else f"{verdict}: THE PROMISE DOES NOT HOLD.",
+        "bold green" if holds else "bold red",
+    )
+    screen.data(
+        "verdict",
+        holds=holds,
+        cancels=total,
+        outcomes=outcomes,
+        accepted=accepted,
+        rejected=rejected,
+        unresolved_sent=sent,
+        unresolved_sent_but_done=happened,
+        unresolved_not_sent=not_sent,
+        arrived=received(frames).total(),
+        contradictions=found,
+    )
+    return holds

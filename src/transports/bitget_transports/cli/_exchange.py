@@ -1,0 +1,153 @@
+"""`bitget-cancel exchange`: the embedded exchange as a process of its own, to point any client at.
+
+Rules of this file
+- It listens on loopback alone, until Ctrl-C.
+- Secrets are taken out of a frame before it is shown, and a key that is checked is never shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+from bitget_proto import CancelOrder, CodeClass, Credentials, ExchangeConfig, InstType
+from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
+
+from ..exchange import ExchangeThread, exchange_in_thread
+from ._arguments import FAULTS
+from ._exits import Exit, Failure
+from ._keys import keys_if_any
+from ._order_list import Defaults, read_orders
+from ._screen import Screen
+from ._stop import Stop
+
+_FIRST_ID = 1000001
+_MOST = 1_000_000
+"""Faults of one option, and orders that are generated."""
+
+
+def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
+    """Serve until somebody asks to stop; gives the exit code."""
+    credentials = None if arguments.any_key else keys_if_any(arguments.credentials, os.environ)
+    orders = _orders(arguments)
+    faults = [fault for text in arguments.fault for fault in parse_fault(text)]
+    exchange = ScriptedExchange(
+        orders,
+        credentials=credentials,
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None) if arguments.no_limits else None,
+        cancels_per_second=None if arguments.no_limits else 10,
+        lenient=arguments.lenient,
+        on_frame=(lambda frame: _show(frame, screen)) if arguments.log else None,
+    )
+    exchange.inject(*faults)
+    stopped = threading.Event()
+    try:
+        with stop.waking(stopped.set), exchange_in_thread(exchange, port=arguments.port) as server:
+            _introduce(server, orders, credentials, len(faults), screen)
+            while not stopped.wait(60.0):
+                pass
+    except OSError as error:
+        raise Failure(
+            f"cannot listen on port {arguments.port} ({error.strerror}): take another --port, or 0 for a free one",
+            Exit.NOT_CONNECTED,
+        ) from None
+    _sum_up(exchange, screen)
+    return Exit.DONE
+
+
+def parse_fault(text: str) -> list[Fault | None]:
+    """The faults of one `--fault NAME[:N]`.
+
+    Raises: Failure for what names none.
+    """
+    name, colon, number = text.partition(":")
+    if name not in FAULTS:
+        raise Failure(f"--fault knows {', '.join(FAULTS)}; got {name!r}")
+    if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
+        raise Failure(f"--fault NAME:N takes a whole number from 1 to {_MOST}; got {number!r}")
+    fault = None if name == "none" else Fault(name.replace("-", " "))
+    return [fault] * (int(number) if colon else 1)
+
+
+def _orders(arguments: argparse.Namespace) -> tuple[CancelOrder, ...]:
+    if arguments.orders:
+        return read_orders(
+            (),
+            arguments.orders,
+            Defaults(
+                inst_id=arguments.instrument, inst_type=InstType(arguments.inst_type), client_oids=arguments.client_oid
+            ),
+        ).orders
+    inst_type = InstType(arguments.inst_type)
+    return tuple(
+        CancelOrder(arguments.instrument, str(_FIRST_ID + n), f"mine-{n + 1}", inst_type)
+        for n in range(arguments.generate)
+    )
+
+
+def _introduce(
+    server: ExchangeThread,
+    orders: tuple[CancelOrder, ...],
+    credentials: Credentials | None,
+    faults: int,
+    screen: Screen,
+) -> None:
+    screen.data(
+        "listening", url=server.url, orders=len(orders), faults=faults, signature_checked=credentials is not None
+    )
+    screen.say(f"listening on {server.url}", "bold")
+    if credentials is None:
+        screen.say("keys: any key is welcome, and no signature is checked")
+    else:
+        screen.say("keys: only the given one is welcome; stamp and signature are checked")
+    screen.say(f"book: {len(orders)} live orders{_range(orders)}; {faults} faults wait for the coming cancels")
+    if orders:
+        first = orders[0]
+        id = first.order_id if first.order_id is not None else f"--client-oid {first.client_oid}"
+        screen.say(
+            f"try: bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}   (keys by the environment, see "
+            "bitget-cancel orders --help)"
+        )
+    screen.say("Ctrl-C ends it")
+
+
+def _range(orders: tuple[CancelOrder, ...]) -> str:
+    if not orders:
+        return ""
+    first, last = (order.order_id or f"client {order.client_oid}" for order in (orders[0], orders[-1]))
+    return f", {orders[0].inst_id} {first}" + (f" to {last}" if len(orders) > 1 else "")
+
+
+def _show(frame: SeenFrame, screen: Screen) -> None:
+    """One frame, from the server's own thread."""
+    if screen.json:
+        screen.data("frame", at=round(frame.at, 6), link=frame.link, direction=frame.direction, text=frame.text)
+    else:
+        screen.say(f"{frame.at:10.3f}  #{frame.link} {'<-' if frame.direction == 'received' else '->'} {frame.text}")
+
+
+def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:
+    log = exchange.log
+    cancelled = sum(act.cancelled for act in log)
+    refused = Counter(CodeClass.of(act.code).value for act in log if not act.cancelled)
+    befell = Counter(act.fault.value for act in log if act.fault is not None)
+    screen.data(
+        "summary",
+        received=len(log),
+        cancelled=cancelled,
+        refused=dict(refused),
+        faults=dict(befell),
+        live=len(exchange.live),
+    )
+    parts = [f"{cancelled} cancelled", *(f"{n} refused: {name}" for name, n in refused.items())]
+    screen.say(f"acted on {len(log)} cancels: {', '.join(parts)}; {len(exchange.live)} orders are still live")
+    if befell:
+        screen.say(f"faults that befell them: {_list(befell)}")
+
+
+def _list(counts: Counter[str]) -> str:
+    pairs: Iterable[tuple[str, int]] = counts.most_common()
+    return ", ".join(f"{n} {name}" for name, n in pairs)

@@ -1,0 +1,69 @@
+"""Whether outcomes were honest: held against what the exchange really received and did.
+
+Rules of this file
+- It only compares. The outcomes come from one side, the log and the frames from the other, and neither knows of the other.
+- What contradicts the promise is told one by one, in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from bitget_proto import Accepted, CancelOrder, CancelRequest, Codec, Outcome, Rejected, Unresolved
+from bitget_proto.testing import Act, SeenFrame
+
+from ._order_list import name_of
+
+
+def received(frames: Iterable[SeenFrame]) -> Counter[CancelOrder]:
+    """How often the cancel of which order arrived at the exchange."""
+    codec = Codec()
+    requests = (codec.decode_request(frame.text) for frame in frames if frame.direction == "received")
+    return Counter(request.order for request in requests if isinstance(request, CancelRequest))
+
+
+def contradictions(
+    asked: Sequence[CancelOrder],
+    outcomes: Sequence[Outcome],
+    log: Sequence[Act],
+    arrived: Counter[CancelOrder],
+    live: Collection[CancelOrder],
+) -> list[str]:
+    """What does not hold of «exactly one outcome each, and honest»; empty when all holds.
+
+    `log` is what the exchange did, `arrived` what it received, and `live` are the orders that it still has.
+    """
+    found: list[str] = []
+    given = Counter(outcome.order for outcome in outcomes)
+    for order in asked:
+        if given[order] != 1:
+            found.append(f"{name_of(order)} has {given[order]} outcomes")
+        if arrived[order] > 1:
+            found.append(f"{name_of(order)} arrived {arrived[order]} times")
+    strangers = given.keys() - set(asked)
+    found += [f"{name_of(order)} has an outcome, and nobody asked for it" for order in strangers]
+    acts: dict[CancelOrder, list[Act]] = {}
+    for act in log:
+        acts.setdefault(act.order, []).append(act)
+    found += [f"{name_of(order)} reached the exchange, and nobody asked for it" for order in acts.keys() - set(asked)]
+    still_live = set(live)
+    for outcome in outcomes:
+        done = acts.get(outcome.order, [])
+        if what := _contradiction(outcome, done, arrived[outcome.order], live=outcome.order in still_live):
+            found.append(f"{name_of(outcome.order)} {what}")
+    return found
+
+
+def _contradiction(outcome: Outcome, done: Sequence[Act], arrived: int, *, live: bool) -> str | None:
+    match outcome:
+        case Accepted() if live or not any(act.cancelled and act.id == outcome.id for act in done):
+            return "is Accepted, and the exchange did not cancel it by that request"
+        case Rejected(code=code) if not any(act.code == code and act.id == outcome.id for act in done):
+            return f"is Rejected with {code}, and the exchange's own verdict was another"
+        case Rejected() if any(act.cancelled for act in done):
+            return "is Rejected, and the exchange cancelled it"
+        case Unresolved(sent=False) if done or arrived:
+            return "is Unresolved(sent=False), and it arrived at the exchange"
+        case _:
+            return None

@@ -1,0 +1,229 @@
+"""What became of the cancels of `orders`: told as it comes, shown in the end, and made an exit code.
+
+Rules of this file
+- Each order is in the results exactly once. One without an outcome, which cannot be unless something here is broken, is told
+  as one that may have been sent.
+- The exit code is of what became of the cancels, not of how the connection ended.
+- When whoever reads the output goes away, sending is stopped as by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from rich.progress import Progress, TaskID
+
+from bitget_proto import (
+    Accepted,
+    Closed,
+    CodeClass,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    Outcome,
+    Rejected,
+    Unresolved,
+    WhyClosed,
+)
+from bitget_proto._explain import quoted
+
+from .. import ChannelEvent
+from ._exits import Exit
+from ._ledger import Ledger, latency_of, percentile
+from ._order_list import name_of
+from ._screen import Screen
+from ._stop import Stop
+
+_WHAT_TO_DO = {
+    CodeClass.GONE: "nothing is left to cancel under this id and instrument: check --instrument and --inst-type",
+    CodeClass.FINISHED: "nothing is left to cancel",
+    CodeClass.THROTTLED: "safe to send again, later and fewer at a time",
+    CodeClass.RETRY_LATER: "safe to send again, later",
+    CodeClass.PERMISSION: (
+        "check the key's permissions and its list of IP addresses; trading over WebSocket is granted for each key on request"
+    ),
+    CodeClass.BAD_PARAMETERS: "check the ids, --instrument and --inst-type",
+    CodeClass.PROTOCOL: "if the ids are right: trading over WebSocket is granted for each key on request",
+    CodeClass.LOGIN: "check the key",
+}
+"""After refusals of a class."""
+
+_COLUMNS = ("instrument", "order", "outcome", "detail", "ms")
+
+
+class Results:
+    """Takes outcomes as they come, shows how far it is, and in the end what became of what."""
+
+    def __init__(self, ledger: Ledger, screen: Screen, stop: Stop, where: str) -> None:
+        self.ledger = ledger
+        self._screen = screen
+        self._stop = stop
+        self._where = where
+        self._connected = False
+        self._closed: Closed | None = None
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._asides: list[str] = []
+        self._pipe_closed = False
+
+    def watched(self) -> Progress:
+        self._progress = progress = self._screen.progress()
+        self._task = progress.add_task("connecting", total=len(self.ledger.asked), said="")
+        return progress
+
+    # --- told by the carrier: none of these raises ---
+
+    def connected(self) -> None:
+        self._connected = True
+        total = count(len(self.ledger.asked), "cancel")
+        self._aside(f"connected to {self._where}: {total}, about 10 a second")
+        if self._progress is not None:
+            self._progress.update(self._task, description="cancelling")
+
+    def tell(self, outcome: Outcome) -> None:
+        ledger = self.ledger
+        ledger.add(outcome)
+        if self._progress is not None:
+            said = f"{ledger.accepted} accepted, {ledger.rejected.total()} rejected, {ledger.unresolved} unresolved"
+            if self._stop.asked:
+                said += "; stopping: waiting for what is out, Ctrl-C again ends at once"
+            self._progress.update(self._task, advance=1, said=said)
+        if not self._pipe_closed:
+            try:
+                self._screen.data("outcome", **as_fields(outcome))
+            except BrokenPipeError:
+                self._pipe_closed = True
+                self._stop.ask(Exit.PIPE_CLOSED)
+
+    def note(self, event: ChannelEvent) -> None:
+        match event:
+            case LateReply(order=order, code_class=code_class, code=code):
+                self._asides.append(f"late answer for {name_of(order)}: {code_class.value} ({code})")
+            case ExchangeError(code=code, message=message):
+                self._asides.append(f"the exchange reported {code}, naming no request: {quoted(message)}")
+            case GoingAway(message=message):
+                self._asides.append(f"the exchange is about to drop connections: {quoted(message)}")
+            case Closed():
+                self._closed = event
+            case _:
+                pass
+
+    # --- the end ---
+
+    def show(self) -> Exit:
+        """Show what became of everything; gives the exit code."""
+        ledger, screen, stop = self.ledger, self._screen, self._stop
+        if self._pipe_closed:
+            raise BrokenPipeError
+        for line in self._asides:
+            self._aside(line)
+        if self._closed is not None and self._closed.why is not WhyClosed.ASKED:
+            self._aside(f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}")
+        if not self._connected and not ledger.given:
+            screen.aside("stopped before there was a connection: nothing was sent")
+        code = self._code()
+        if not screen.json:
+            screen.table("", _COLUMNS, (_row(outcome) for outcome in self._shown()), numbers=frozenset({4}))
+        for order in ledger.missing:
+            screen.aside(f"{name_of(order)} has no outcome: take it for sent, and look it up", "red")
+        self._sum_up()
+        screen.data(
+            "summary",
+            asked=len(ledger.asked),
+            accepted=ledger.accepted,
+            rejected={code_class.value: n for code_class, n in ledger.rejected.items()},
+            unresolved_sent=ledger.sent.total(),
+            unresolved_not_sent=ledger.not_sent.total() + len(ledger.asked) - ledger.given,
+            no_outcome=len(ledger.missing),
+            stopped=bool(stop.asked),
+            exit_code=int(code),
+        )
+        return code
+
+    def _shown(self) -> list[Outcome]:
+        """The outcomes in the order in which they were asked for."""
+        place = {order: index for index, order in enumerate(self.ledger.asked)}
+        return sorted(self.ledger.outcomes, key=lambda outcome: place.get(outcome.order, 0))
+
+    def _code(self) -> Exit:
+        ledger = self.ledger
+        if self._stop.asked:
+            return self._stop.why
+        if ledger.unresolved or ledger.missing:
+            return Exit.UNRESOLVED
+        return Exit.REJECTED if ledger.rejected else Exit.DONE
+
+    def _sum_up(self) -> None:
+        ledger, say = self.ledger, self._screen.say
+        parts = [f"{ledger.accepted} accepted"]
+        if ledger.accepted:
+            median = percentile(ledger.latencies, 0.5) or 0.0
+            parts[0] += f" (half within {median * 1000:.0f} ms)"
+        parts += [f"{n} rejected: {code_class.value}" for code_class, n in ledger.rejected.items()]
+        parts.append(f"{ledger.unresolved} unresolved")
+        say(f"{count(len(ledger.asked), 'cancel')}: {', '.join(parts)}", "bold")
+        if ledger.accepted:
+            say("accepted: the exchange took the request; the order may still fill before the cancel reaches it")
+        for code_class in ledger.rejected:
+            if code_class in _WHAT_TO_DO:
+                say(f"rejected, {code_class.value}: {_WHAT_TO_DO[code_class]}", "yellow")
+        if sent := ledger.sent.total():
+            say(f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything", "red")
+        if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
+            say(f"unresolved, not sent: {not_sent} cannot have happened: safe to send again", "yellow")
+
+    def _aside(self, text: str) -> None:
+        if self._progress is not None and self._progress.live.is_started:
+            self._progress.console.print(self._screen._text(text, self._screen.err))
+        else:
+            self._screen.aside(text)
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    order = outcome.order
+    named = order.order_id if order.order_id is not None else f"client {order.client_oid}"
+    latency = latency_of(outcome)
+    detail = ""
+    match outcome:
+        case Accepted():
+            word = "accepted"
+        case Rejected(code=code, code_class=code_class, message=message):
+            word, detail = "rejected", f"{code_class.value}: {code} {quoted(message)}"
+        case Unresolved(sent=sent, why=why, code=code):
+            word = "unresolved, sent" if sent else "unresolved, not sent"
+            detail = why.value if code is None else f"{why.value}: {code}"
+    return order.inst_id, named or "", word, detail, "" if latency is None else f"{latency * 1000:.0f}"
+
+
+def as_fields(outcome: Outcome) -> dict[str, object]:
+    """An outcome as plain data: what is not known is null."""
+    order, latency = outcome.order, latency_of(outcome)
+    fields: dict[str, object] = {
+        "outcome": type(outcome).__name__.lower(),
+        "inst_type": order.inst_type.value,
+        "inst_id": order.inst_id,
+        "order_id": order.order_id,
+        "client_oid": order.client_oid,
+        "request_id": outcome.id,
+        "latency_ms": None if latency is None else round(latency * 1000, 3),
+        "sent": outcome.sent_at is not None,
+        "code": None,
+        "code_class": None,
+        "message": None,
+        "why": None,
+        "exchange_ts": None,
+    }
+    match outcome:
+        case Accepted(exchange_ts=exchange_ts):
+            fields["exchange_ts"] = exchange_ts
+        case Rejected(code=code, code_class=code_class, message=message, exchange_ts=exchange_ts):
+            fields |= {"code": code, "code_class": code_class.value, "message": message, "exchange_ts": exchange_ts}
+        case Unresolved(sent=sent, why=why, code=code, message=message):
+            fields |= {"sent": sent, "why": why.value, "code": code, "message": message}
+    return fields

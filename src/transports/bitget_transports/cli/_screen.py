@@ -1,0 +1,126 @@
+"""What reaches the screen, and what reaches a program: people read tables, programs read JSON lines.
+
+Rules of this file
+- What a peer or a file wrote reaches no screen as it came: characters that move the cursor, turn the direction of the text or
+  cannot be seen are shown as escapes, and rich's markup is never looked for in it.
+- With `--json`, standard output holds JSON lines and nothing else; all that is for people goes to standard error.
+- A table is drawn on a terminal; elsewhere it is plain text, with nothing cut off and nothing drawn over.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from bitget_proto._explain import encodable, printable
+
+_ENDLESS = 10_000
+"""Columns of an output that is no terminal, and so has no edge."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError, and would exit with 1
+
+
+def console(file: IO[str]) -> Console:
+    """A console that takes every text for what it is."""
+    drawn = _Console(file=file, markup=False, emoji=False, highlight=False)
+    if not drawn.is_terminal:
+        drawn.width = _ENDLESS
+    return drawn
+
+
+class Screen:
+    """Where a command writes. `out` and `err` are consoles on standard output and standard error by default."""
+
+    def __init__(self, *, json: bool = False, out: Console | None = None, err: Console | None = None) -> None:
+        self.json = json
+        self.out = console(sys.stdout) if out is None else out
+        self.err = console(sys.stderr) if err is None else err
+        self.people = self.err if json else self.out
+        """Where results are told to people."""
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Tell people a result, or what goes on."""
+        for line in text.split("\n"):
+            self.people.print(self._text(line, self.people, style))
+
+    def aside(self, text: str, style: str = "") -> None:
+        """Tell people on standard error: what is no result."""
+        self.err.print(self._text(text, self.err, style))
+
+    def data(self, type: str, **fields: object) -> None:
+        """Write one JSON line for programs, at once; without `--json`, nothing."""
+        if self.json:
+            # ASCII, and a delete character is no control character to JSON.
+            line = json.dumps({"type": type, **fields}).replace("\x7f", "\\u007f")
+            self.raw(line)
+
+    def raw(self, line: str) -> None:
+        """Write a line of a program's own, ASCII, to standard output."""
+        file = self.out.file
+        file.write(line + "\n")
+        file.flush()
+
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        numbers: frozenset[int] = frozenset(),
+    ) -> None:
+        """Show a table; the columns of `numbers` are set to the right. A cell's lines stay lines."""
+        drawn = self.people.is_terminal
+        table = Table(
+            title=self._text(title, self.people, "bold") if drawn else None,
+            title_justify="left",
+            box=box.ROUNDED if drawn else None,
+            header_style="bold",
+            pad_edge=drawn,
+            show_lines=False,
+        )
+        for index, column in enumerate(columns):
+            table.add_column(
+                column, justify="right" if index in numbers else "left", overflow="fold", vertical="top", no_wrap=False
+            )
+        for row in rows:
+            table.add_row(*(self._cell(cell) for cell in row))
+        if drawn:
+            self.people.print(table)
+            return
+        with self.people.capture() as captured:
+            self.people.print(table)
+        for line in captured.get().splitlines():
+            self.people.file.write(line.rstrip() + "\n")
+        self.people.file.flush()
+
+    def progress(self) -> Progress:
+        """Bars on standard error while something runs; none where nobody watches."""
+        return Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
+            TimeElapsedColumn(),
+            console=self.err,
+            transient=True,
+            disable=not self.err.is_terminal,
+        )
+
+    def _cell(self, text: str) -> Text:
+        lines = [self._text(line, self.people) for line in text.split("\n")]
+        return Text("\n").join(lines)
+
+    @staticmethod
+    def _text(text: str, where: Console, style: str = "") -> Text:
+        return Text(encodable(printable(text), where.encoding), style=style)
