@@ -10,15 +10,14 @@ It does not know which event loop it runs on: it is given the loop's kind of `Ev
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Protocol, Self
 
-from bitget_proto import CancelOrder, Outcome, State
+from bitget_proto import CancelOrder, Outcome, Policy, SessionState, State
 
-from ._errors import ConnectFailed
-from ._inbox import ChannelEvent, Inbox, Waiter
-from ._opening import why_not_ready
-from ._target import Target
+from ._driver import Driver
+from ._inbox import ChannelEvent, Waiter
 
 
 class Flag(Protocol):
@@ -28,20 +27,12 @@ class Flag(Protocol):
     def wait(self) -> Awaitable[object]: ...
 
 
-class Driver(Protocol):
-    """What drives the connection of a channel."""
+class AsyncDriver(Driver):
+    """A driver on an event loop."""
 
-    inbox: Inbox
-    failure: ConnectFailed | None
-    """Why there is no WebSocket, when it is known."""
-
-    def now(self) -> float: ...
-
-    def drain(self) -> None:
-        """To be called after every command."""
-        ...
-
-    def flag(self) -> Flag: ...
+    @abstractmethod
+    def flag(self) -> Flag:
+        """A new one, of the loop's kind."""
 
 
 class Channel:
@@ -50,7 +41,7 @@ class Channel:
     Use it within its event loop's thread, from as many tasks as you like.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: AsyncDriver) -> None:
         self._driver = driver
         self._inbox = driver.inbox
         self.events: Events = Events(driver)
@@ -59,14 +50,14 @@ class Channel:
         return f"<Channel {self.state.value}, {self.in_flight} in flight>"
 
     @property
-    def state(self) -> State:
-        """Where the connection is in its life."""
-        return self._inbox.connection.state
+    def state(self) -> State | SessionState:
+        """Where the connection, or the session, is in its life."""
+        return self._inbox.core.state
 
     @property
     def in_flight(self) -> int:
         """How many cancels have no outcome yet."""
-        return self._inbox.connection.in_flight
+        return self._inbox.core.in_flight
 
     @property
     def capacity(self) -> int:
@@ -82,17 +73,7 @@ class Channel:
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
         timeout that makes no sense. In each case nothing has changed.
         """
-        driver, inbox = self._driver, self._inbox
-        flag = driver.flag()
-        waiter = Waiter(flag.set)
-        inbox.cancel(waiter, order, driver.now(), id, timeout)
-        driver.drain()
-        try:
-            await flag.wait()
-        except BaseException:
-            inbox.abandon(waiter)
-            raise
-        return inbox.fetch(waiter)
+        return await self._cancel(order, id, timeout, None)
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Outcomes:
         """Cancel many orders, as many at a time as there is room for: `async for outcome in channel.cancel_many(orders)`.
@@ -104,14 +85,29 @@ class Channel:
         Raises: from the iteration, what `cancel` raises but NoRoom, and what the iterable raises; outcomes of orders taken
         before then come in `events`.
         """
-        return Outcomes(self._driver, iter(orders), timeout)
+        return Outcomes(self._driver, iter(orders), timeout, None)
+
+    async def _cancel(
+        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None
+    ) -> Outcome:
+        driver, inbox = self._driver, self._inbox
+        flag = driver.flag()
+        waiter = Waiter(flag.set)
+        inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
+        driver.drain()
+        try:
+            await flag.wait()
+        except BaseException:
+            inbox.abandon(waiter)
+            raise
+        return inbox.fetch(waiter)
 
     async def send(self, text: str) -> None:
         """Send a frame of your own on the same socket (a subscription, …), behind the cancels. Answers come in `events`.
 
         Raises: as `Connection.send`.
         """
-        self._inbox.connection.send(text, self._driver.now())
+        self._inbox.core.send(text, self._driver.now())
         self._driver.drain()
 
     async def close(self) -> None:
@@ -120,18 +116,45 @@ class Channel:
         """
         driver, inbox = self._driver, self._inbox
         if inbox.taking:
-            inbox.connection.close(driver.now())
+            inbox.core.close(driver.now())
             driver.drain()
         while inbox.closed is None:
             await _news(driver)
 
 
+class SessionChannel(Channel):
+    """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
+
+    `events` tell when it is `Up` and `Down`. Subscriptions end with their connection: send them again at each `Up`.
+    """
+
+    async def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+    ) -> Outcome:
+        """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
+        before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
+        again.
+
+        Raises: as `Channel.cancel`.
+        """
+        return await self._cancel(order, id, timeout, policy)
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> Outcomes:
+        """As `Channel.cancel_many`, with a policy as `cancel` has."""
+        return Outcomes(self._driver, iter(orders), timeout, policy)
+
+
 class Outcomes:
     """What `cancel_many` gives: outcomes, as they come. Leaving the loop early leaves the requests alone."""
 
-    def __init__(self, driver: Driver, orders: Iterator[CancelOrder], timeout: float | None) -> None:
+    def __init__(
+        self, driver: AsyncDriver, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
+    ) -> None:
         self._driver = driver
         self._timeout = timeout
+        self._policy = policy
         self._flag = driver.flag()
         self._waiter = Waiter(self._wake, orders)
 
@@ -148,7 +171,7 @@ class Outcomes:
             while True:
                 self._flag = driver.flag()
                 try:
-                    inbox.fill(waiter, driver.now, self._timeout)
+                    inbox.fill(waiter, driver.now, self._timeout, self._policy)
                 finally:
                     driver.drain()
                 if waiter.outcomes:
@@ -176,7 +199,7 @@ class Outcomes:
 class Events:
     """What comes beside the outcomes that are waited for: `async for event in channel.events`, until after `Closed`."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: AsyncDriver) -> None:
         self._driver = driver
 
     def __aiter__(self) -> Self:
@@ -195,21 +218,16 @@ class Events:
         return event
 
 
-async def logged_in(driver: Driver, target: Target) -> None:
-    """Wait until the login is accepted.
+async def is_up(driver: AsyncDriver) -> None:
+    """Wait until a login is accepted.
 
-    Raises: ConnectFailed when the connection ends before.
+    Raises: ConnectFailed when none ever will be.
     """
-    inbox = driver.inbox
-    while not inbox.ready:
-        if driver.failure is not None:
-            raise driver.failure
-        if inbox.closed is not None:
-            raise why_not_ready(target, inbox)
+    while not driver.is_up():
         await _news(driver)
 
 
-async def _news(driver: Driver) -> None:
+async def _news(driver: AsyncDriver) -> None:
     """Wait for the next event."""
     flag = driver.flag()
     driver.inbox.listen(flag.set)

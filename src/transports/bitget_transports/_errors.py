@@ -27,6 +27,10 @@ _LOGIN_HINTS = {
 }
 
 
+_NOTICED = 5.0
+"""Seconds from which on a clock is told to be wrong: a login is valid for 30, and the exchange tells whole ones."""
+
+
 class ConnectFailed(ConnectionError):
     """No connection came about. Its text says why and what to do; `__cause__` is what the layer below raised."""
 
@@ -51,10 +55,13 @@ class LoginRefused(ConnectFailed):
     code_class: CodeClass
     message: str
 
-    def __init__(self, rejected: LoginRejected) -> None:
+    def __init__(self, rejected: LoginRejected, skew: float | None = None) -> None:
         self.code = rejected.code
         self.code_class = rejected.code_class
         self.message = rejected.message
         hint = _LOGIN_HINTS.get(rejected.code or "", "check the key, its permissions and its list of IP addresses")
+        if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= _NOTICED:
+            where = "ahead of" if skew > 0 else "behind"
+            hint = f"this machine's clock is {abs(skew):.0f} s {where} the exchange's: set it right"
         code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"
         super().__init__(f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}")

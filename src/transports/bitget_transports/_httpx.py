@@ -13,6 +13,8 @@ What httpx-ws 0.9.0 does, and what is done about it
 - `max_message_size_bytes` is how much it reads at a time; a message in fragments has no limit. Here the bytes since the last
   message are counted on the stream below it, and the stream ends when they are too many.
 - It does not check `Sec-WebSocket-Accept`. Here it is.
+- wsproto below it repeats in its errors what could not be sent, the login included. Here none of them is repeated or chained.
+- wsproto tells a broken frame as if the other side had closed. Here the two are told apart.
 - It sends WebSocket pings, which the exchange does not count. Here they are off.
 """
 
@@ -23,7 +25,7 @@ import hashlib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -37,6 +39,7 @@ try:
         WebSocketUpgradeError,
         aconnect_ws,
     )
+    from wsproto.connection import ConnectionState
     from wsproto.events import BytesMessage, TextMessage
     from wsproto.utilities import LocalProtocolError as WriteRefused
 except ImportError as error:
@@ -71,8 +74,11 @@ class HttpxWebSocket:
         self._reading = anyio.CancelScope()
         self._session: AsyncWebSocketSession | None = None
         self._goodbye = (1000, "")
+        self._reason = "closed by this side"
+        """Why it ended, once `_over` is set."""
+        self._over = anyio.Event()
 
-    async def run(self, opened: Callable[[], object], received: Callable[[str | bytes], object]) -> str:
+    async def run(self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]) -> str:
         """Open the WebSocket and read it to its end; the reason of the end, for people.
 
         Raises: ConnectFailed when it could not be opened.
@@ -80,7 +86,7 @@ class HttpxWebSocket:
         timeout = self._limits.open_timeout
         if timeout is not None:
             self._whole.deadline = anyio.current_time() + timeout
-        reason = "closed by this side"
+        wrong: ConnectFailed | None = None
         try:
             with self._whole:
                 async with AsyncExitStack() as stack:
@@ -90,22 +96,27 @@ class HttpxWebSocket:
                     session = await stack.enter_async_context(self._connect(client))
                     try:
                         self._whole.deadline = float("inf")
-                        self._check(session)
-                        self._session = session
-                        opened()
-                        with self._reading:
-                            reason = await self._read(session, received)
+                        wrong = self._what_is_wrong(session)
+                        if wrong is None:
+                            self._session = session
+                            opened(session.response.headers.get("date") if session.response is not None else None)
+                            with self._reading:
+                                self._reason = await self._read(session, received)
+                            self._over.set()
                     finally:
                         await self._close(session)
-        except ConnectFailed:
-            raise
         except Exception as error:
-            if self._session is None:
+            if wrong is None and self._session is None:
                 raise self._why_not(error) from error
-            return f"the connection broke: {_first(error)!r}"
+            self._reason = f"the connection broke: {_first(error)!r}"
+        finally:
+            self._over.set()
+        if wrong is not None:
+            # Raised out here, where no group is made of it.
+            raise wrong
         if self._session is None:
             raise took_too_long(self._target, self._limits)
-        return reason
+        return self._reason
 
     async def write(self, text: str) -> None:
         """Write a text message, whole.
@@ -115,8 +126,14 @@ class HttpxWebSocket:
         assert self._session is not None  # noqa: S101 - only after `opened`
         try:
             await self._session.send_text(text)
-        except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, WriteRefused, OSError) as error:
+        except WriteRefused:
+            pass  # the other side has closed, as `run` is about to tell
+        except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise Broken(f"the connection broke: {_first(error)!r}") from error
+        else:
+            return
+        await self._over.wait()
+        raise Broken(self._reason)
 
     def hang_up(self, code: int, reason: str) -> None:
         """Close in good order, bounded; or give up opening. `run` ends."""
@@ -142,15 +159,16 @@ class HttpxWebSocket:
             session_class=Session,
         )
 
-    def _check(self, session: AsyncWebSocketSession) -> None:
+    def _what_is_wrong(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
         response = session.response
         assert response is not None  # noqa: S101 - aconnect_ws hands it over
         key = response.request.headers["sec-websocket-key"].encode("ascii")
         accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode("ascii")
-        if response.headers.get("sec-websocket-accept") != accept:
-            raise ConnectFailed(
-                f"{self._target.host} answered the WebSocket's handshake wrongly (Sec-WebSocket-Accept): check the URL"
-            )
+        if response.headers.get("sec-websocket-accept") == accept:
+            return None
+        return ConnectFailed(
+            f"{self._target.host} answered the WebSocket's handshake wrongly (Sec-WebSocket-Accept): check the URL"
+        )
 
     async def _read(self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]) -> str:
         meter = self._meter
@@ -163,6 +181,8 @@ class HttpxWebSocket:
                 elif isinstance(event, BytesMessage):
                     received(bytes(event.data))
         except WebSocketDisconnect as error:
+            if session.connection.state is ConnectionState.OPEN:
+                return f"the exchange broke the WebSocket protocol: {error.reason}"
             return closed_by_peer(error.code, error.reason)
         except HTTPXWSException:
             if meter.exceeded:
@@ -231,16 +251,26 @@ def _make_client(target: Target) -> httpx.AsyncClient:
 
 def _first(error: BaseException) -> Exception:
     """The error itself, out of the groups round it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    while (inside := _inside(error)) is not None:
+        error = inside
     assert isinstance(error, Exception)  # noqa: S101 - a group of exceptions holds no others
     return error
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, the deepest last; of a group the first."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the deepest first; of a group its first."""
     found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+    at: BaseException | None = error
+    while at is not None and at not in found:
+        found.append(at)
+        at = _inside(at) or at.__cause__ or at.__context__
     return reversed(found)
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    """What stands in a group; None for what is no group."""
+    return (
+        cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        if isinstance(error, BaseExceptionGroup)
+        else None
+    )

@@ -13,7 +13,7 @@ All channels stand on it, whatever their colour: they differ in how one waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TypeAlias
 
 import attrs
@@ -24,16 +24,22 @@ from bitget_proto import (
     Closed,
     Config,
     Connection,
+    Dial,
+    Ended,
     Event,
     Hangup,
     LoginRejected,
     NoRoom,
     Outcome,
+    Policy,
     Ready,
     Rejected,
+    SessionEvent,
+    SessionState,
     State,
     Transmit,
     Unresolved,
+    Up,
     ValidationError,
     Wait,
     WhyClosed,
@@ -41,6 +47,7 @@ from bitget_proto import (
 from bitget_proto._errors import shown
 
 from ._limits import Limits
+from ._lone import Core
 
 
 @attrs.frozen
@@ -50,8 +57,11 @@ class Dropped:
     n: int
 
 
-ChannelEvent: TypeAlias = Event | Dropped
+ChannelEvent: TypeAlias = Event | SessionEvent | Dropped
 """What `channel.events` gives."""
+
+
+_ENDING = frozenset({State.DRAINING, State.CLOSED, SessionState.CLOSING, SessionState.ENDED})
 
 
 class Waiter:
@@ -73,18 +83,20 @@ class Waiter:
 class Inbox:
     """The mail of one channel: polls its connection, and sorts what comes."""
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
-        self.connection = connection
+    def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
+        self.core = core
         self.ready = False
-        """Whether the login was accepted."""
+        """Whether a login was accepted."""
         self.login_rejected: LoginRejected | None = None
-        self.closed: Closed | None = None
+        """How the last login was refused, when one was."""
+        self.closed: Closed | Ended | None = None
         """How it ended."""
 
+        self._id_prefix = id_prefix
         self._max_events = limits.max_events
         self._waiting: dict[str, Waiter] = {}
         self._outcomes: deque[tuple[int, Outcome]] = deque()
-        self._events: deque[tuple[int, Event]] = deque()
+        self._events: deque[tuple[int, Event | SessionEvent]] = deque()
         self._count = 0
         self._dropped = 0
         self._unread = 0
@@ -97,18 +109,23 @@ class Inbox:
     @property
     def room(self) -> int:
         """How many calls of `cancel` would be taken now: outcomes that nobody has read hold their places."""
-        return max(0, self.connection.capacity - self._unread)
+        return max(0, self.core.capacity - self._unread)
 
     @property
     def taking(self) -> bool:
-        """Whether the connection takes cancels, now or when there is room again."""
-        state = self.connection.state
-        return state is not State.DRAINING and state is not State.CLOSED
+        """Whether it takes cancels, now or when there is room again."""
+        return self.core.state not in _ENDING
 
     # --- cancels ---
 
     def cancel(
-        self, waiter: Waiter, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None
+        self,
+        waiter: Waiter,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """Take a cancel for this waiter. Once the connection has ended its outcome is there at once: it was not sent.
 
@@ -124,10 +141,12 @@ class Inbox:
             raise NoRoom(
                 f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
             )
-        self._waiting[self.connection.cancel(order, now, id, timeout)] = waiter
+        self._waiting[self.core.cancel(order, now, id, timeout, policy)] = waiter
         waiter.due += 1
 
-    def fill(self, waiter: Waiter, now: Callable[[], float], timeout: float | None) -> None:
+    def fill(
+        self, waiter: Waiter, now: Callable[[], float], timeout: float | None, policy: Policy | None = None
+    ) -> None:
         """Take of the waiter's orders what there is room for. Then drain, whether or not it raised.
 
         Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
@@ -135,7 +154,7 @@ class Inbox:
         """
         while waiter.orders is not None:
             if self.taking:
-                clogged = not self.connection.in_flight and len(self._outcomes) >= self._unread
+                clogged = not self.core.in_flight and len(self._outcomes) >= self._unread
                 if not self.room and not (clogged and not waiter.outcomes):
                     return
             elif waiter.outcomes:
@@ -145,7 +164,7 @@ class Inbox:
             except StopIteration:
                 waiter.orders = None
                 return
-            self.cancel(waiter, order, now(), None, timeout)
+            self.cancel(waiter, order, now(), None, timeout, policy)
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
@@ -182,18 +201,18 @@ class Inbox:
         """Call it no more."""
         self._listeners.discard(wake)
 
-    def poll(self, now: float, writable: bool) -> Transmit | Hangup | Wait:
-        """Drain the connection up to the next thing that is the driver's to do: its events are sorted here."""
-        poll = self.connection.poll
+    def poll(self, now: float, busy: Container[int]) -> Transmit | Hangup | Dial | Wait:
+        """Drain up to the next thing that is the driver's to do: events are sorted here."""
+        poll = self.core.poll
         while True:
-            output = poll(now, writable)
-            if isinstance(output, (Transmit, Wait, Hangup)):
+            output = poll(now, busy)
+            if isinstance(output, (Transmit, Wait, Hangup, Dial)):
                 return output
             self._sort(output)
 
     # --- inside ---
 
-    def _sort(self, event: Event) -> None:
+    def _sort(self, event: Event | SessionEvent) -> None:
         if isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
             waiter = self._waiting.pop(event.id, None)
@@ -211,8 +230,10 @@ class Inbox:
             return
         if isinstance(event, LoginRejected):
             self.login_rejected = event
-        elif isinstance(event, Closed):
+        elif isinstance(event, (Closed, Ended)):
             self.closed = event
+        elif isinstance(event, Up):
+            self.ready = True
         self._count += 1
         self._events.append((self._count, event))
         if self._max_events is not None and len(self._events) > self._max_events:
@@ -239,14 +260,13 @@ class Inbox:
         """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
         if id in self._waiting:
             raise ValidationError(f"the id {shown(id)} is in flight: pass another one, or none to have one made")
-        config = self.connection.config
         if id is None:
             self._refused += 1
             # Not a digit behind the prefix: no id that the connection makes can be the same.
-            id = f"{config.id_prefix}-{self._refused}"
+            id = f"{self._id_prefix}-{self._refused}"
         stillborn = Connection(Config())
         stillborn.cancel(order, now, id, timeout)
-        if self.closed is not None and self.closed.why in (WhyClosed.LOST, WhyClosed.NO_PONG):
+        if isinstance(self.closed, Closed) and self.closed.why in (WhyClosed.LOST, WhyClosed.NO_PONG):
             stillborn.lost(now)
         else:
             stillborn.close(now)

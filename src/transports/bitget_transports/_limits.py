@@ -17,6 +17,9 @@ class Limits:
     open_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds to connect, TLS and the WebSocket's handshake included. `Config.login_timeout` comes on top."""
 
+    up_timeout: float | None = attrs.field(default=60.0, validator=check_seconds)
+    """Seconds that `open_session` waits for its first login to be accepted, however many dials that takes."""
+
     write_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds that a frame may take to leave, before the connection is taken for lost."""
 

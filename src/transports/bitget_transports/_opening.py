@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 
-from bitget_proto import WhyClosed
+from bitget_proto import Closed, Ended, WhyClosed
 
-from ._errors import ConnectFailed, LoginRefused
-from ._inbox import Inbox
+from ._errors import ConnectFailed
 from ._limits import Limits
 from ._target import Target
 
@@ -44,12 +43,8 @@ def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
     )
 
 
-def why_not_ready(target: Target, inbox: Inbox) -> ConnectFailed:
-    """Say why the connection ended before the login was accepted."""
-    closed = inbox.closed
-    assert closed is not None  # noqa: S101 - only asked after the end
-    if inbox.login_rejected is not None:
-        return LoginRefused(inbox.login_rejected)
+def not_logged_in(target: Target, closed: Closed | Ended) -> ConnectFailed:
+    """Say why the connection ended before the login was answered."""
     if closed.why is WhyClosed.LOGIN_TIMEOUT:
         return ConnectFailed(f"{target.host} gave {closed.detail}: try again, or raise Config.login_timeout")
     return ConnectFailed(

@@ -1,181 +1,240 @@
-"""One WebSocket on a socket that never blocks, waited for with a selector: the blocking transport's way of doing I/O.
+"""One WebSocket on a socket that never blocks: the blocking transport's way of doing I/O.
 
 Rules of this file
-- It reads, writes and waits when it is told to, and each time at most for as long as it is told.
-- How the socket ended is said once, in `over`. Nothing raises after it was open.
+- It never waits: `interest` says what it waits for, and its driver asks the selector. Then `step` goes on from there.
+- Opening is told once, as a generator, from the name to the handshake; each `yield` gives what to wait for.
+- How it ended is told to the driver, once. Nothing raises.
+
+What cannot be done without waiting is the look-up of a host's name: the system takes its own time for it.
 """
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
-import time
+from collections.abc import Generator
+from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
+from typing import TYPE_CHECKING
 
-from ._limits import Limits
+from ._errors import ConnectFailed
 from ._opening import could_not_connect, took_too_long
-from ._target import Target
 from ._websocket import WebSocket
+
+if TYPE_CHECKING:
+    from .blocking import BlockingDriver
 
 _READ = 2**16
 """Bytes that are read at a time, and so how much arrives before the timers have their turn."""
 
-now = time.monotonic
+_WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class SocketLink:
-    """One WebSocket on a socket that never blocks: reads, writes and waits when its channel says so."""
+    """One WebSocket, from its dial to its end."""
 
-    def __init__(
-        self, target: Target, limits: Limits, max_message: int | None, waiting: selectors.BaseSelector
-    ) -> None:
-        self.target = target
+    def __init__(self, driver: BlockingDriver, number: int, sock: socket.socket | None) -> None:
         self.stalled_since = inf
-        """Since when a frame cannot leave; infinity while all have."""
-        self._limits = limits
-        self._waiting = waiting
-        self._websocket = WebSocket(target, max_message)
-        self._sock: socket.socket | None = None
-        self._interest = 0
+        self.deadline = inf
+        """When to step although nothing came: the limit to open, then the limit to close."""
+        self.sock: socket.socket | None = None
+
+        self._driver = driver
+        self._number = number
+        self._target = driver.account.target
+        self._websocket = WebSocket(self._target, driver.max_message)
+        self._opening: Generator[int, None, list[bytes]] | None = self._open(sock)
+        self._opening_wants = 0
         self._out = b""
         self._last: tuple[str | None, int] = (None, 0)
         """The id and the size in bytes of the frame written last."""
+        self._tls = False
         self._broken: str | None = None
-        """How the socket ended."""
+        """How the socket broke while writing."""
+        self._ended = False
+        """Whether nothing more can be read."""
+        self._closing = False
+        if driver.limits.open_timeout is not None:
+            self.deadline = driver.now() + driver.limits.open_timeout
 
     @property
-    def over(self) -> str | None:
-        """Why no more messages will come; None while they may."""
-        return self._websocket.over or self._broken
+    def interest(self) -> int:
+        """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
+        if self._opening is not None:
+            return self._opening_wants
+        if self._broken is not None or (self._tls and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+            return 0
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
-    def open(self, sock: socket.socket | None) -> None:
-        """Connect, agree on TLS, and open the WebSocket, within `Limits.open_timeout`.
-
-        Raises: ConnectFailed.
-        """
-        target, timeout = self.target, self._limits.open_timeout
-        deadline = inf if timeout is None else now() + timeout
-        try:
-            self._sock = sock or socket.create_connection((target.host, target.port), timeout)
-            self._sock.settimeout(0.0)
-            if self._sock.family in (socket.AF_INET, socket.AF_INET6):
-                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if target.tls is not None:
-                self._agree_on_tls(target.tls, deadline)
-            self._put(self._websocket.start())
-            while not self._websocket.opened and self.over is None:
-                self._wait_in_time(deadline)
-                self.read()
-                self.flush()
-        except TimeoutError as error:
-            raise took_too_long(target, self._limits) from error
-        except OSError as error:
-            raise could_not_connect(target, error) from error
-        if not self._websocket.opened:
-            raise self._websocket.refusal()
-
-    def wait(self, until: float, interest: int = 0) -> None:
-        """Wait until there is something to read or room to write, or for the time."""
-        sock = self._sock
-        if sock is None or self.over is not None:
+    def step(self) -> None:
+        """Go on: read what has arrived, write what can leave, tell the driver."""
+        if self._opening is not None:
+            self._step_opening(self._opening)
             return
-        interest = interest or selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        if interest != self._interest:
-            (self._waiting.modify if self._interest else self._waiting.register)(sock, interest)
-            self._interest = interest
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            until = -inf
-        self._waiting.select(None if until == inf else max(0.0, until - now()))
+        messages, reason = self._read()
+        self._flush()
+        if self._closing:
+            if self._driver.now() >= self.deadline or self._ended:
+                self.close()
+            return
+        for message in messages:
+            self._driver.received(self._number, message)
+        if reason is not None or self._broken is not None:
+            self._driver.lost(self._number, reason or self._broken or "")
+            self._begin_to_close()
 
-    def read(self) -> list[bytes]:
-        """The messages that have arrived, out of at most so many bytes."""
-        if self._sock is None or self._broken is not None:
-            return []
-        try:
-            data = self._sock.recv(_READ)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return []
-        except OSError as error:
-            self._broken = f"the connection broke: {error}"
-            return []
-        if not data:
-            self._websocket.end_of_stream()
-            self._broken = "the connection ended"
-            return []
-        messages = self._websocket.receive(data)
-        self._put(self._websocket.outgoing())
-        return messages
+    # --- the driver wants something ---
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
         self._last = (id, len(data))
-        self._put(data)
-
-    def flush(self) -> None:
-        """Write what could not leave so far."""
-        if self._out:
-            self._put(b"")
+        self._out += data
+        self._flush()
+        if not data:
+            # The other side has closed: the driver is about to be told.
+            self.stalled_since = self._driver.now()
+            self._driver.stalled(self._number)
 
     def unsent(self) -> tuple[str, ...]:
-        """The cancel whose frame waits to leave, when not one byte of it has."""
         id, size = self._last
+        if id is None:
+            return ()
         # TLS may have written a part of what it does not call written.
-        tls = isinstance(self._sock, ssl.SSLSocket)
-        return (id,) if id is not None and not tls and self._out and len(self._out) >= size else ()
+        return (id,) if not size or (not self._tls and self._out and len(self._out) >= size) else ()
 
     def hang_up(self, code: int, reason: str) -> None:
-        self._put(self._websocket.hang_up(code, reason))
-
-    def wait_for_the_end(self) -> None:
-        """Wait until the other side has ended the connection, for `Limits.close_timeout` at most."""
-        timeout = self._limits.close_timeout
-        deadline = inf if timeout is None else now() + timeout
-        while self._sock is not None and self._broken is None and now() < deadline:
-            if self._interest:
-                self._waiting.modify(self._sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0))
-            self._waiting.select(None if deadline == inf else max(0.0, deadline - now()))
-            self.read()
-            self.flush()
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+            self.close()
+        elif self.sock is not None:
+            self._out += self._websocket.hang_up(code, reason)
+            self._flush()
+            self._begin_to_close()
 
     def close(self) -> None:
-        if self._sock is not None:
-            if self._interest:
-                self._waiting.unregister(self._sock)
-                self._interest = 0
-            self._sock.close()
-            self._sock = None
+        """Close the socket now."""
+        self._driver.forget(self)
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
-    # --- inside ---
+    # --- opening ---
 
-    def _agree_on_tls(self, tls: ssl.SSLContext, deadline: float) -> None:
-        sock = self._sock
-        assert sock is not None  # noqa: S101 - connected before
-        self._sock = wrapped = tls.wrap_socket(sock, server_hostname=self.target.host, do_handshake_on_connect=False)
+    def _step_opening(self, opening: Generator[int, None, list[bytes]]) -> None:
+        driver, target = self._driver, self._target
+        try:
+            if driver.now() >= self.deadline:
+                raise took_too_long(target, driver.limits)
+            self._opening_wants = next(opening)
+        except StopIteration as end:
+            self._opening, self.deadline = None, inf
+            driver.opened(self._number, self._websocket.date)
+            for message in end.value:
+                driver.received(self._number, message)
+        except OSError as error:
+            self._opening = None
+            self.close()
+            driver.failed(self._number, error if isinstance(error, ConnectFailed) else could_not_connect(target, error))
+
+    def _open(self, sock: socket.socket | None) -> Generator[int, None, list[bytes]]:
+        target = self._target
+        self.sock = sock
+        if sock is None:
+            yield from self._connect()
+        else:
+            sock.settimeout(0.0)
+        assert self.sock is not None  # noqa: S101 - connected
+        if self.sock.family in (socket.AF_INET, socket.AF_INET6):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if target.tls is not None:
+            yield from self._agree_on_tls(target.tls, self.sock)
+        self._out = self._websocket.start()
+        messages: list[bytes] = []
+        while not self._websocket.opened:
+            self._flush()
+            yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+            messages, reason = self._read()
+            if reason is not None and not self._websocket.opened:
+                raise self._websocket.refusal()
+        return messages
+
+    def _connect(self) -> Generator[int]:
+        """Try the addresses of the host one after the other."""
+        error = OSError("the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._target.host, self._target.port, type=socket.SOCK_STREAM
+        ):
+            self.sock = sock = socket.socket(family, kind, protocol)
+            sock.settimeout(0.0)
+            code = sock.connect_ex(address)
+            if code in (EINPROGRESS, EWOULDBLOCK):
+                yield selectors.EVENT_WRITE
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code == 0:
+                return
+            error = OSError(code, os.strerror(code))
+            self._driver.unregister(self)
+            sock.close()
+        raise error
+
+    def _agree_on_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
+        self._driver.unregister(self)
+        self.sock = wrapped = tls.wrap_socket(sock, server_hostname=self._target.host, do_handshake_on_connect=False)
+        self._tls = True
         while True:
             try:
                 wrapped.do_handshake()
             except ssl.SSLWantReadError:
-                self._wait_in_time(deadline, selectors.EVENT_READ)
+                yield selectors.EVENT_READ
             except ssl.SSLWantWriteError:
-                self._wait_in_time(deadline, selectors.EVENT_WRITE)
+                yield selectors.EVENT_WRITE
             else:
                 return
 
-    def _wait_in_time(self, deadline: float, interest: int = 0) -> None:
-        self.wait(deadline, interest)
-        if now() >= deadline:
-            raise TimeoutError
+    # --- bytes ---
 
-    def _put(self, data: bytes) -> None:
-        """Write as much as leaves at once, and keep the rest."""
-        self._out = data = self._out + data
-        if not data or self._sock is None or self._broken is not None:
-            return
+    def _read(self) -> tuple[list[bytes], str | None]:
+        """The messages that have arrived, out of a bounded number of bytes; and why no more will, if that is so."""
+        if self.sock is None or self._ended:
+            return [], self._broken
         try:
-            self._out = data[self._sock.send(data) :]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
+            data = self.sock.recv(_READ)
+        except _WAITS:
+            return [], None
         except OSError as error:
-            self._broken = f"the connection broke: {error}"
-        self.stalled_since = min(self.stalled_since, now()) if self._out else inf
+            self._ended = True
+            return [], f"the connection broke: {error}"
+        if not data:
+            self._ended = True
+            self._websocket.end_of_stream()
+            return [], self._websocket.over
+        messages = self._websocket.receive(data)
+        self._out += self._websocket.outgoing()
+        return messages, self._websocket.over
+
+    def _flush(self) -> None:
+        """Write as much as leaves at once, and keep the rest."""
+        if self._out and self.sock is not None and self._broken is None:
+            try:
+                self._out = self._out[self.sock.send(self._out) :]
+            except _WAITS:
+                pass
+            except OSError as error:
+                self._broken = f"the connection broke: {error}"
+        if not self._out:
+            self.stalled_since = inf
+            self._driver.flowing(self._number)
+        elif self.stalled_since == inf:
+            self.stalled_since = self._driver.now()
+            self._driver.stalled(self._number)
+
+    def _begin_to_close(self) -> None:
+        """Wait for the other side to close the socket, bounded."""
+        self._closing = True
+        timeout = self._driver.limits.close_timeout
+        self.deadline = inf if timeout is None else self._driver.now() + timeout
+        if self._ended or self._broken is not None:
+            self.close()

@@ -18,6 +18,9 @@ LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
 DEMO_URL = "wss://wspap.bitget.com/v2/ws/private"
 """The private WebSocket of demo trading: it wants a demo API key (Demo trading, Websocket)."""
 
+_NO_CODE = 1005
+"""What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
+
 
 @attrs.frozen
 class Target:
@@ -88,4 +91,5 @@ def frame_limit(max_message: int | None) -> int | None:
 
 def closed_by_peer(code: int, reason: str) -> str:
     """A close frame of the other side, in words."""
-    return f"the exchange closed with code {code}" + (f", saying {reason!r}" if reason else "")
+    with_code = "without a code" if code == _NO_CODE else f"with code {code}"
+    return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")

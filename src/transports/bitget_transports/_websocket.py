@@ -35,13 +35,15 @@ _SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL +
 class WebSocket:
     """The client's side of one WebSocket, without its socket."""
 
-    __slots__ = ("_fragments", "_protocol", "_target", "opened", "over")
+    __slots__ = ("_fragments", "_protocol", "_target", "date", "opened", "over")
 
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
         # No extensions: the exchange's messages are small, and what is not compressed cannot explode.
         self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=_SILENT)
         self._fragments: list[bytes] = []
+        self.date: str | None = None
+        """What the answer to the handshake said that the time is, if it did."""
         self.opened = False
         """Whether the handshake is done."""
         self.over: str | None = None
@@ -53,7 +55,9 @@ class WebSocket:
         return self.outgoing()
 
     def encode(self, text: str) -> bytes:
-        """A text message as the bytes to write."""
+        """A text message as the bytes to write; none when the WebSocket has ended: nothing leaves after a close frame."""
+        if self._protocol.state is not State.OPEN:
+            return b""
         self._protocol.send_text(text.encode())
         return self.outgoing()
 
@@ -83,6 +87,7 @@ class WebSocket:
                             self._fragments.clear()
             elif isinstance(event, Response):
                 self.opened = protocol.handshake_exc is None
+                self.date = event.headers.get("Date")
         if protocol.state is not State.OPEN and self.over is None:
             self._look_for_the_end()
         return messages

@@ -4,13 +4,14 @@
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 
 Rules of this file
-- Nothing about the protocol is decided here: it carries what `Connection` hands out, and keeps the driver contract.
-- Three tasks, all of them of the channel's context: one reads, one writes, one keeps the time. None of them raises.
+- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
+- All tasks are of the channel's context, and none raises: one keeps the time, and for each link one reads and one writes.
 - A frame is written by the writer's task alone: a wait that is cancelled cannot cut a frame short.
 """
 
 from __future__ import annotations
 
+import random
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -30,24 +31,26 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
-    Hangup,
-    SignedLogin,
-    Transmit,
+    Session,
+    SessionConfig,
     ValidationError,
-    sign_login,
 )
 
-from ._channel import Channel, Events, Outcomes, logged_in
+from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
+from ._driver import Account
 from ._errors import ConnectFailed
 from ._httpx import Broken, HttpxWebSocket
-from ._inbox import Inbox
 from ._limits import Limits
-from ._target import LIVE_URL, Target
+from ._lone import Core, Lone
+from ._target import LIVE_URL
 
-__all__ = ["Channel", "Events", "Outcomes", "connect"]
+__all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
 
 _QUIET, _AT_MOST = 12, 500
 """Steps of the event loop without a message after which everything is taken to have arrived, and the most that are given."""
+
+
+_TLS_BESIDE_CLIENT = "tls was given beside a client, which has its own: make the client with verify=tls"
 
 
 @asynccontextmanager
@@ -78,158 +81,200 @@ async def connect(
     and then nothing was dialled.
     """
     if client is not None and tls is not None:
-        raise ValidationError("tls was given beside a client, which has its own: make the client with verify=tls")
-    target = Target.of(url, tls, allow_plaintext=allow_plaintext)
-    limits = Limits() if limits is None else limits
-    # Signed before anything is dialled: a key that cannot sign needs no connection.
-    sign_login(credentials, int(wall_clock()))
+        raise ValidationError(_TLS_BESIDE_CLIENT)
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = Connection(config, codec, budget)
-    link = HttpxWebSocket(target, limits, connection.config.max_message, client)
-    driver = _Driver(connection, link, limits, lambda: sign_login(credentials, int(wall_clock())))
-    raised: BaseException | None = None
-    async with anyio.create_task_group() as tasks:
-        for task in (driver.read, driver.write, driver.keep_time):
-            tasks.start_soon(task)
-        try:
-            await logged_in(driver, target)
-            channel = Channel(driver)
-            yield channel
-            await channel.close()
-        except BaseException as error:  # noqa: BLE001 - raised below, where no group is made of it
-            raised = error
-        driver.end()
-        with anyio.CancelScope(shield=True):
-            await driver.gone.wait()
-        tasks.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
+    driver = _Driver(Lone(connection), account, limits, connection.config, client)
+    async with driver.running():
+        channel = Channel(driver)
+        yield channel
+        await channel.close()
 
 
-class _Driver:
-    """Drives a connection: the rules are those of docs/driver.md."""
+@asynccontextmanager
+async def open_session(
+    credentials: Credentials,
+    *,
+    url: str = LIVE_URL,
+    config: SessionConfig | None = None,
+    codec: Codec | None = None,
+    budget: Budget | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    limits: Limits | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    jitter: Callable[[], float] = random.random,
+    client: httpx.AsyncClient | None = None,
+) -> AsyncGenerator[SessionChannel]:
+    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
 
-    now = staticmethod(time.monotonic)
-    flag = staticmethod(anyio.Event)
+    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one.
+    `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
+    next one is stamped with the exchange's own time, from its answer to the handshake.
 
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    """
+    if client is not None and tls is not None:
+        raise ValidationError(_TLS_BESIDE_CLIENT)
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    session = Session(config, codec, budget, jitter=jitter)
+    driver = _Driver(session, account, limits, session.config.link, client)
+    async with driver.running(driver.limits.up_timeout):
+        channel = SessionChannel(driver)
+        yield channel
+        await channel.close()
+
+
+class _Driver(AsyncDriver):
     def __init__(
-        self, connection: Connection, link: HttpxWebSocket, limits: Limits, login: Callable[[], SignedLogin]
+        self, core: Core, account: Account, limits: Limits | None, config: Config, client: httpx.AsyncClient | None
     ) -> None:
-        self.inbox = Inbox(connection, limits)
-        self.failure: ConnectFailed | None = None
-        """Why there never was a WebSocket."""
-        self.gone = anyio.Event()
-        """Set when the socket is closed."""
-
-        self._connection = connection
-        self._link = link
-        self._limits = limits
-        self._login = login
-        self._open = False
-        self._arrived = 0
+        super().__init__(core, account, limits, config)
+        self.client = client
+        self.arrived = 0
         """How many messages have."""
-        self._outgoing: Transmit | None = None
-        """The frame that waits to leave, or is leaving: one at most."""
-        self._leaving = False
-        self._to_write = anyio.Event()
-        self._until = inf
-        """When the connection wants to be woken."""
+        self._tasks = anyio.create_task_group()
+        self._alive: set[_Link] = set()
+        """The links whose sockets are not closed."""
         self._armed = inf
-        """For when the clock's task sleeps: not after `_until`. When it is earlier it sleeps again."""
+        """For when the clock's task sleeps: not after `until`. When it is earlier it sleeps again."""
         self._sooner = anyio.Event()
 
-    # --- the three tasks ---
+    flag = staticmethod(anyio.Event)
 
-    async def read(self) -> None:
-        reason = "cancelled"
-        try:
-            reason = await self._link.run(self._opened, self._received)
-        except ConnectFailed as failure:
-            self.failure = failure
-            reason = str(failure)
-        finally:
-            self._lost(reason)
-            self.gone.set()
-
-    async def write(self) -> None:
-        while True:
-            await self._to_write.wait()
-            self._to_write = anyio.Event()
-            while self._outgoing is not None:
-                self._leaving = True
-                try:
-                    with anyio.fail_after(self._limits.write_timeout):
-                        await self._link.write(self._outgoing.text)
-                except TimeoutError:
-                    self._lost(f"the exchange took nothing for {self._limits.write_timeout} s")
-                    self._link.hang_up(1001, "")
-                    return
-                except Broken as error:
-                    self._lost(str(error))
-                    self._link.hang_up(1001, "")
-                    return
-                self._leaving, self._outgoing = False, None
+    @asynccontextmanager
+    async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
+        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        raised: BaseException | None = None
+        async with self._tasks:
+            try:
                 self.drain()
+                self._tasks.start_soon(self._keep_time)
+                await self._up_within(up_timeout)
+                yield
+            except BaseException as error:  # noqa: BLE001 - raised below, where no group is made of it
+                raised = error
+            self.end()
+            with anyio.CancelScope(shield=True):
+                for link in list(self._alive):
+                    await link.gone.wait()
+            self._tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
-    async def keep_time(self) -> None:
+    async def _up_within(self, seconds: float | None) -> None:
+        with anyio.move_on_after(seconds) as waiting:
+            await is_up(self)
+        if waiting.cancelled_caught:
+            raise self.not_up_in_time()
+
+    def dial(self, number: int) -> _Link:
+        link = _Link(self, number)
+        self._alive.add(link)
+        self._tasks.start_soon(link.read)
+        self._tasks.start_soon(link.keep_writing)
+        return link
+
+    def gone(self, link: _Link) -> None:
+        """The socket of this link is closed."""
+        self._alive.discard(link)
+
+    # --- time ---
+
+    def rearm(self) -> None:
+        if self.until < self._armed:
+            self._sooner.set()
+
+    async def _keep_time(self) -> None:
         while True:
-            self._armed = self._until
+            self._armed = self.until
             self._sooner = anyio.Event()
             with anyio.move_on_after(None if self._armed == inf else self._armed - self.now()):
                 await self._sooner.wait()
-            if self.now() >= self._until:
+            if self.now() >= self.until:
                 await self._let_arrive()
-                if self.now() >= self._until and self.inbox.closed is None:
-                    self._connection.handle_timeout(self.now())
-                self.drain()
+                if self.now() >= self.until:
+                    self.fire(self.now())
 
     async def _let_arrive(self) -> None:
-        """What has arrived goes first, but not without end: a message takes some steps from the socket to `_received`."""
-        quiet, arrived = 0, self._arrived
+        """What has arrived goes first, but not without end: a message takes some steps from the socket to here."""
+        quiet, arrived = 0, self.arrived
         for _ in range(_AT_MOST):
             await anyio.lowlevel.checkpoint()
-            quiet = quiet + 1 if self._arrived == arrived else 0
-            arrived = self._arrived
+            quiet = quiet + 1 if self.arrived == arrived else 0
+            arrived = self.arrived
             if quiet == _QUIET:
                 return
 
-    # --- the link happened ---
 
-    def _opened(self) -> None:
-        self._open = True
-        self._connection.opened(self.now(), login=self._login())
-        self.drain()
+class _Link:
+    """One WebSocket, and the two tasks that read and write it."""
+
+    def __init__(self, driver: _Driver, number: int) -> None:
+        self._driver = driver
+        self._number = number
+        self._websocket = HttpxWebSocket(driver.account.target, driver.limits, driver.max_message, driver.client)
+        self._outgoing: tuple[str, str | None] | None = None
+        """The frame that waits to leave, or is leaving, and its cancel's id."""
+        self._leaving = False
+        self._to_write = anyio.Event()
+        self._over = False
+
+        self.stalled_since = inf
+        self.gone = anyio.Event()
+        """Set when the socket is closed."""
+
+    # --- its tasks ---
+
+    async def read(self) -> None:
+        driver, number = self._driver, self._number
+        try:
+            driver.lost(number, await self._websocket.run(self._opened, self._received))
+        except ConnectFailed as failure:
+            driver.failed(number, failure)
+        finally:
+            driver.lost(number, "cancelled")
+            self._over = True
+            self._to_write.set()
+            self.gone.set()
+            driver.gone(self)
+
+    async def keep_writing(self) -> None:
+        while not self._over:
+            await self._to_write.wait()
+            self._to_write = anyio.Event()
+            while self._outgoing is not None and not self._over:
+                self._leaving = True
+                try:
+                    await self._websocket.write(self._outgoing[0])
+                except Broken as error:
+                    self._driver.lost(self._number, str(error))
+                    self._websocket.hang_up(1001, "")
+                    return
+                self._leaving, self._outgoing, self.stalled_since = False, None, inf
+                self._driver.flowing(self._number)
+
+    # --- the WebSocket happened ---
+
+    def _opened(self, date: str | None) -> None:
+        self._driver.opened(self._number, date)
 
     def _received(self, message: str | bytes) -> None:
-        self._arrived += 1
-        if self.inbox.closed is None:
-            self._connection.receive(message, self.now())
-            self.drain()
+        self._driver.arrived += 1
+        self._driver.received(self._number, message)
 
-    def _lost(self, reason: str) -> None:
-        if self.inbox.closed is None:
-            frame = None if self._leaving else self._outgoing
-            unsent = () if frame is None or frame.id is None else (frame.id,)
-            self._connection.lost(self.now(), reason, unsent)
-            self.drain()
+    # --- the driver wants something ---
 
-    def end(self) -> None:
-        """Nobody wants anything any more: whatever is still open ends now, and `gone` follows, bounded."""
-        for _ in ("what was sent is waited for", "what was sent is not waited for"):
-            self._connection.close(self.now())
-            self.drain()
+    def write(self, text: str, id: str | None) -> None:
+        self._outgoing = (text, id)
+        self.stalled_since = self._driver.now()
+        self._driver.stalled(self._number)
+        self._to_write.set()
 
-    # --- the way out ---
+    def unsent(self) -> tuple[str, ...]:
+        if self._outgoing is None or self._leaving or self._outgoing[1] is None:
+            return ()
+        return (self._outgoing[1],)
 
-    def drain(self) -> None:
-        while True:
-            output = self.inbox.poll(self.now(), self._open and self._outgoing is None)
-            if isinstance(output, Transmit):
-                self._outgoing = output
-                self._to_write.set()
-            elif isinstance(output, Hangup):
-                self._link.hang_up(output.code, output.reason)
-            else:
-                break
-        self._until = inf if output.until is None else output.until
-        if self._until < self._armed:
-            self._sooner.set()
+    def hang_up(self, code: int, reason: str) -> None:
+        self._websocket.hang_up(code, reason)

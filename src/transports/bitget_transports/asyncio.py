@@ -4,14 +4,15 @@
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 
 Rules of this file
-- Nothing about the protocol is decided here: it carries what `Connection` hands out, and keeps the driver contract.
-- One timer handle. Every wait is bounded: to open, to write, to close.
+- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
+- One timer handle. A task is for the time of a dial. Every wait is bounded: to open, to write, to close.
 - At most one frame is with the transport unwritten: the write buffer's limit is 0, so a stall shows at the next byte.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 import time
@@ -20,17 +21,17 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import cast
 
-from bitget_proto import Budget, Codec, Config, Connection, Credentials, Hangup, Transmit, sign_login
+from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig
 
-from ._channel import Channel, Events, Outcomes, logged_in
-from ._errors import ConnectFailed
-from ._inbox import Inbox
+from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
+from ._driver import Account
 from ._limits import Limits
+from ._lone import Core, Lone
 from ._opening import could_not_connect, took_too_long
-from ._target import LIVE_URL, Target
+from ._target import LIVE_URL
 from ._websocket import WebSocket
 
-__all__ = ["Channel", "Events", "Outcomes", "connect"]
+__all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
 
 
 @asynccontextmanager
@@ -58,37 +59,165 @@ async def connect(
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
     """
-    target = Target.of(url, tls, allow_plaintext=allow_plaintext)
-    limits = Limits() if limits is None else limits
-    driver = _Driver(Connection(config, codec, budget), target, limits)
-    try:
-        await driver.open(credentials, wall_clock, sock)
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    connection = Connection(config, codec, budget)
+    driver = _Driver(Lone(connection), account, limits, connection.config, sock)
+    async with driver.running():
         channel = Channel(driver)
         yield channel
         await channel.close()
-    finally:
-        await driver.end()
+
+
+@asynccontextmanager
+async def open_session(
+    credentials: Credentials,
+    *,
+    url: str = LIVE_URL,
+    config: SessionConfig | None = None,
+    codec: Codec | None = None,
+    budget: Budget | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    limits: Limits | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncGenerator[SessionChannel]:
+    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+
+    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one.
+    `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
+    next one is stamped with the exchange's own time, from its answer to the handshake.
+
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    """
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    session = Session(config, codec, budget, jitter=jitter)
+    driver = _Driver(session, account, limits, session.config.link)
+    async with driver.running(driver.limits.up_timeout):
+        channel = SessionChannel(driver)
+        yield channel
+        await channel.close()
+
+
+class _Driver(AsyncDriver):
+    def __init__(
+        self, core: Core, account: Account, limits: Limits | None, config: Config, sock: socket.socket | None = None
+    ) -> None:
+        super().__init__(core, account, limits, config)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._alive: set[_Link] = set()
+        """The links whose sockets are not closed."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = inf
+        """For when the timer is armed: not after `until`. When it is earlier it is armed again as it fires."""
+
+    flag = staticmethod(asyncio.Event)
+
+    @asynccontextmanager
+    async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
+        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        try:
+            self.drain()
+            try:
+                async with asyncio.timeout(up_timeout):
+                    await is_up(self)
+            except TimeoutError:
+                raise self.not_up_in_time() from None
+            yield
+        finally:
+            self.end()
+            try:
+                for link in list(self._alive):
+                    await link.gone.wait()
+            finally:
+                for link in list(self._alive):
+                    link.abort()
+                if self._timer is not None:
+                    self._timer.cancel()
+
+    def dial(self, number: int) -> _Link:
+        link = _Link(self, number)
+        self._alive.add(link)
+        sock, self._sock = self._sock, None
+        link.opening = self._loop.create_task(link.open(sock))
+        return link
+
+    def gone(self, link: _Link) -> None:
+        """The socket of this link is closed."""
+        self._alive.discard(link)
+
+    # --- time ---
+
+    def rearm(self) -> None:
+        if self.until < self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = self.until
+            self._timer = self._loop.call_later(max(0.0, self._armed - self.now()), self._due)
+
+    def _due(self) -> None:
+        """The timer fired. What has arrived goes first: one turn of the loop, with all that its sockets bring, lies between."""
+        self._loop.call_soon(self._loop.call_soon, self._fire)
+
+    def _fire(self) -> None:
+        # A loop may be a tick early, and a tick early is not yet.
+        now = max(self.now(), self.until) if self._armed == self.until else self.now()
+        self._armed, self._timer = inf, None
+        self.fire(now)
 
 
 class _Link(asyncio.Protocol):
-    """One WebSocket on an asyncio transport: tells its driver what happened, writes what it is given."""
+    """One WebSocket on an asyncio transport."""
 
-    def __init__(self, driver: _Driver, target: Target, limits: Limits, max_message: int | None) -> None:
+    def __init__(self, driver: _Driver, number: int) -> None:
         self._driver = driver
-        self._limits = limits
-        self._tls = target.tls is not None
-        self.websocket = WebSocket(target, max_message)
-        loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = loop.create_future()
-        """Done when the handshake is, or has failed."""
-        self.gone: asyncio.Future[None] = loop.create_future()
-        """Done when the socket is closed."""
-        self.stalled_since = inf
-        """Since when a frame cannot leave; infinity while all have."""
+        self._number = number
+        self._tls = driver.account.target.tls is not None
+        self._websocket = WebSocket(driver.account.target, driver.max_message)
         self._transport: asyncio.Transport | None = None
         self._last: tuple[str | None, int] = (None, 0)
         """The id and the size in bytes of the frame written last."""
+        self._refused = False
+        """Whether the transport did not take that frame."""
+        self._shaken = asyncio.Event()
+        """Set when the handshake is done, or has failed."""
         self._cut: asyncio.TimerHandle | None = None
+
+        self.opening: asyncio.Task[None] | None = None
+        self.stalled_since = inf
+        self.gone = asyncio.Event()
+        """Set when the socket is closed."""
+
+    async def open(self, sock: socket.socket | None) -> None:
+        """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
+        driver, loop = self._driver, asyncio.get_running_loop()
+        target, limits = driver.account.target, driver.limits
+        name = None if target.tls is None else target.host
+        failure = None
+        try:
+            async with asyncio.timeout(limits.open_timeout):
+                if sock is None:
+                    await loop.create_connection(
+                        lambda: self, target.host, target.port, ssl=target.tls, server_hostname=name
+                    )
+                else:
+                    sock.settimeout(0.0)
+                    await loop.create_connection(lambda: self, sock=sock, ssl=target.tls, server_hostname=name)
+                await self._shaken.wait()
+            if not self._websocket.opened:
+                failure = self._websocket.refusal()
+        except TimeoutError as error:
+            failure = took_too_long(target, limits)
+            failure.__cause__ = error
+        except OSError as error:
+            failure = could_not_connect(target, error)
+        finally:
+            if self._transport is None:
+                self._gone()
+        if failure is not None:
+            self.abort()
+            driver.failed(self._number, failure)
 
     # --- the transport happened ---
 
@@ -97,204 +226,94 @@ class _Link(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         # A TLS transport asks «at least», a plain one «more than».
         transport.set_write_buffer_limits(high=1 if self._tls else 0)
-        transport.write(self.websocket.start())
+        transport.write(self._websocket.start())
 
     def data_received(self, data: bytes) -> None:
-        websocket, driver = self.websocket, self._driver
-        for message in websocket.receive(data):
-            driver.received(message)
+        websocket, driver = self._websocket, self._driver
+        messages = websocket.receive(data)
+        if not self._shaken.is_set() and (websocket.opened or websocket.over is not None):
+            self._shaken.set()
+            if websocket.opened:
+                # At once: messages may have come with the handshake's answer.
+                driver.opened(self._number, websocket.date)
+        for message in messages:
+            driver.received(self._number, message)
         if (answer := websocket.outgoing()) and self._transport is not None:
             self._transport.write(answer)
-        if not self.opened.done() and (websocket.opened or websocket.over is not None):
-            self.opened.set_result(None)
         if websocket.over is not None:
-            driver.lost(websocket.over)
-            self.close()
+            if websocket.opened:
+                driver.lost(self._number, websocket.over)
+            self._close()
 
     def eof_received(self) -> None:
-        self.websocket.end_of_stream()
+        self._websocket.end_of_stream()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.websocket.over:
-            self.websocket.end_of_stream()
-        self._driver.lost(f"the connection broke: {exc}" if exc else self.websocket.over or "the connection ended")
-        self.stalled_since = inf
-        if self._cut is not None:
-            self._cut.cancel()
-        for done in (self.opened, self.gone):
-            if not done.done():
-                done.set_result(None)
+        websocket = self._websocket
+        websocket.end_of_stream()
+        self._shaken.set()
+        if websocket.opened:
+            self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
+        self._gone()
 
     def pause_writing(self) -> None:
-        self.stalled_since = time.monotonic()
+        self.stalled_since = self._driver.now()
+        self._driver.stalled(self._number)
 
     def resume_writing(self) -> None:
         self.stalled_since = inf
-        self._driver.drain()
+        self._driver.flowing(self._number)
 
     # --- the driver wants something ---
 
     def write(self, text: str, id: str | None) -> None:
-        data = self.websocket.encode(text)
+        data = self._websocket.encode(text)
         self._last = (id, len(data))
-        if self._transport is not None:
-            self._transport.write(data)
+        transport = cast("asyncio.Transport", self._transport)
+        if data:
+            transport.write(data)
+        if not data or transport.is_closing():
+            # The other side has closed, or the transport broke: the driver is about to be told. What came before had left.
+            self._refused = True
+            self.pause_writing()
 
     def unsent(self) -> tuple[str, ...]:
-        """The cancel whose frame is with the transport, when not one byte of it has left."""
         id, size = self._last
-        if id is None or self._tls or self.stalled_since == inf or self._transport is None:
+        if id is None or self.stalled_since == inf or self._transport is None:
             return ()
-        return (id,) if self._transport.get_write_buffer_size() >= size else ()
+        # A TLS transport does not tell what has left.
+        held = not size or (not self._tls and (self._refused or self._transport.get_write_buffer_size() >= size))
+        return (id,) if held else ()
 
     def hang_up(self, code: int, reason: str) -> None:
-        """Close in good order, bounded."""
-        if self._transport is not None and (data := self.websocket.hang_up(code, reason)):
-            self._transport.write(data)
-        if self._cut is None:
-            timeout = self._limits.close_timeout
-            if timeout is not None:
-                self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
-
-    def close(self) -> None:
-        """The other side has ended the WebSocket: write what is left, bounded, and close."""
-        if self._transport is not None:
-            self.hang_up(1000, "")
-            self._transport.close()
+        if self._websocket.opened and self._transport is not None:
+            self._transport.write(self._websocket.hang_up(code, reason))
+            self._bound()
+        else:
+            self.abort()
 
     def abort(self) -> None:
+        """Close the socket now."""
         if self._transport is not None:
             self._transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
 
+    # --- inside ---
 
-class _Driver:
-    """Drives a connection: the rules are those of docs/driver.md."""
+    def _close(self) -> None:
+        """The other side has ended the WebSocket: write what is left, bounded, and close."""
+        if self._transport is not None:
+            self._transport.close()
+            self._bound()
 
-    def __init__(self, connection: Connection, target: Target, limits: Limits) -> None:
-        self.inbox = Inbox(connection, limits)
-        self.failure: ConnectFailed | None = None
-        self._connection = connection
-        self._target = target
-        self._limits = limits
-        self._link: _Link | None = None
-        self._loop = asyncio.get_running_loop()
-        self._until = inf
-        """When the connection wants to be woken."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed = inf
-        """For when the timer is armed: not after `_until`. When it is earlier it is armed again as it fires."""
+    def _bound(self) -> None:
+        timeout = self._driver.limits.close_timeout
+        if self._cut is None and timeout is not None:
+            self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
 
-    now = staticmethod(time.monotonic)
-    flag = staticmethod(asyncio.Event)
-
-    async def open(self, credentials: Credentials, wall_clock: Callable[[], float], sock: socket.socket | None) -> None:
-        target, limits = self._target, self._limits
-        # Signed before anything is dialled: a key that cannot sign needs no connection.
-        sign_login(credentials, int(wall_clock()))
-        link = _Link(self, target, limits, self._connection.config.max_message)
-        try:
-            async with asyncio.timeout(limits.open_timeout):
-                if sock is None:
-                    await self._loop.create_connection(
-                        lambda: link, target.host, target.port, ssl=target.tls, server_hostname=_name(target)
-                    )
-                else:
-                    sock.settimeout(0.0)
-                    await self._loop.create_connection(
-                        lambda: link, sock=sock, ssl=target.tls, server_hostname=_name(target)
-                    )
-                self._link = link
-                await link.opened
-        except TimeoutError as error:
-            link.abort()
-            raise took_too_long(target, limits) from error
-        except OSError as error:
-            raise could_not_connect(target, error) from error
-        except BaseException:
-            link.abort()
-            raise
-        if not link.websocket.opened:
-            raise link.websocket.refusal()
-        self._connection.opened(self.now(), login=sign_login(credentials, int(wall_clock())))
-        self.drain()
-        await logged_in(self, target)
-
-    async def end(self) -> None:
-        """Nobody wants anything any more: whatever is still open ends now, and the socket with it, bounded."""
-        connection, link = self._connection, self._link
-        connection.close(self.now())
-        self.drain()
-        connection.close(self.now())
-        self.drain()
-        if link is not None:
-            try:
-                await link.gone
-            finally:
-                link.abort()
-                if self._timer is not None:
-                    self._timer.cancel()
-
-    # --- the link happened ---
-
-    def received(self, message: bytes) -> None:
-        if self.inbox.closed is None:
-            self._connection.receive(message, self.now())
-            self.drain()
-
-    def lost(self, reason: str, unsent: tuple[str, ...] = ()) -> None:
-        if self.inbox.closed is None and self._link is not None:
-            self._connection.lost(self.now(), reason, unsent)
-            self.drain()
-
-    # --- the way out ---
-
-    def drain(self) -> None:
-        link = self._link
-        while True:
-            output = self.inbox.poll(self.now(), link is not None and link.stalled_since == inf)
-            if isinstance(output, Transmit):
-                assert link is not None  # noqa: S101 - not writable without one
-                link.write(output.text, output.id)
-            elif isinstance(output, Hangup):
-                if link is not None:
-                    link.hang_up(output.code, output.reason)
-            else:
-                break
-        self._until = inf if output.until is None else output.until
-        if link is not None and self._limits.write_timeout is not None:
-            self._until = min(self._until, link.stalled_since + self._limits.write_timeout)
-        if self._until < self._armed:
-            self._arm()
-
-    # --- time ---
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed = self._until
-        self._timer = None
-        if self._armed < inf:
-            self._timer = self._loop.call_later(max(0.0, self._armed - self.now()), self._due)
-
-    def _due(self) -> None:
-        """The timer fired. What has arrived goes first: one turn of the loop, with all that its sockets bring, lies between."""
-        self._loop.call_soon(self._loop.call_soon, self._fire)
-
-    def _fire(self) -> None:
-        armed, until = self._armed, self._until
-        self._armed = inf
-        self._timer = None
-        now = self.now()
-        if armed == until:
-            now = max(now, until)
-        link, patience = self._link, self._limits.write_timeout
-        if link is not None and patience is not None and now >= link.stalled_since + patience:
-            self.lost(f"the exchange took nothing for {patience} s", link.unsent())
-            link.abort()
-        elif self.inbox.closed is None:
-            self._connection.handle_timeout(now)
-        self.drain()
-
-
-def _name(target: Target) -> str | None:
-    return None if target.tls is None else target.host
+    def _gone(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        self.gone.set()
+        self._driver.gone(self)

@@ -4,19 +4,20 @@
         outcome = channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 
 Rules of this file
-- Nothing about the protocol is decided here: it carries what `Connection` hands out, and keeps the driver contract.
+- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
 - Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
   answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
-- Every wait is one call of the selector, and bounded: to open, to write, to close.
+- All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
 """
 
 from __future__ import annotations
 
+import random
 import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Self
@@ -28,23 +29,25 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
-    Hangup,
     LocalProtocolError,
     Outcome,
+    Policy,
+    Session,
+    SessionConfig,
+    SessionState,
     State,
-    Transmit,
     ValidationError,
-    sign_login,
 )
 from bitget_proto._errors import shown
 
-from ._inbox import ChannelEvent, Inbox, Waiter
+from ._driver import Account, Driver
+from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
-from ._opening import why_not_ready
-from ._socket import SocketLink, now
-from ._target import LIVE_URL, Target
+from ._lone import Core, Lone
+from ._socket import SocketLink
+from ._target import LIVE_URL
 
-__all__ = ["Channel", "Events", "connect"]
+__all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
 
 
 @contextmanager
@@ -75,21 +78,158 @@ def connect(
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
     """
-    target = Target.of(url, tls, allow_plaintext=allow_plaintext)
-    limits = Limits() if limits is None else limits
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = Connection(config, codec, budget)
-    # Signed before anything is dialled: a key that cannot sign needs no connection.
-    sign_login(credentials, int(wall_clock()))
-    with selector() as waiting:
-        link = SocketLink(target, limits, connection.config.max_message, waiting)
-        channel = Channel(connection, link, limits)
+    driver = BlockingDriver(Lone(connection), account, limits, connection.config, selector, sock)
+    with driver.running():
+        channel = Channel(driver)
+        yield channel
+        channel.close()
+
+
+@contextmanager
+def open_session(
+    credentials: Credentials,
+    *,
+    url: str = LIVE_URL,
+    config: SessionConfig | None = None,
+    codec: Codec | None = None,
+    budget: Budget | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    limits: Limits | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    jitter: Callable[[], float] = random.random,
+    selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
+) -> Generator[SessionChannel]:
+    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+
+    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one;
+    all of this while you are in a call of the channel's, `pump` included. `jitter` gives numbers from 0 to 1 that spread the
+    dials of a fleet. When the exchange refuses the stamp of a login, the next one is stamped with the exchange's own time, from
+    its answer to the handshake.
+
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    """
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    session = Session(config, codec, budget, jitter=jitter)
+    driver = BlockingDriver(session, account, limits, session.config.link, selector)
+    with driver.running(driver.limits.up_timeout):
+        channel = SessionChannel(driver)
+        yield channel
+        channel.close()
+
+
+class BlockingDriver(Driver):
+    """Waits in a selector, in the caller's thread."""
+
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        selector: Callable[[], selectors.BaseSelector],
+        sock: socket.socket | None = None,
+    ) -> None:
+        super().__init__(core, account, limits, config)
+        self._sock = sock
+        self._selector = selector()
+        self._registered: dict[SocketLink, tuple[socket.socket, int]] = {}
+        """What the selector knows of each link."""
+        self._alive: list[SocketLink] = []
+        """The links whose sockets are not closed."""
+        self._turning = False
+
+    @contextmanager
+    def running(self, up_timeout: float | None = None) -> Generator[None]:
+        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
         try:
-            link.open(sock)
-            channel._log_in(credentials, wall_clock)
-            yield channel
-            channel.close()
+            deadline = inf if up_timeout is None else self.now() + up_timeout
+            self.drain()
+            while not self.is_up():
+                if self.now() >= deadline:
+                    raise self.not_up_in_time()
+                self.turn(deadline)
+            yield
         finally:
-            channel._end()
+            try:
+                self.end()
+                while self._alive:
+                    self._serve(inf)
+            finally:
+                for link in list(self._alive):
+                    link.close()
+                self._selector.close()
+
+    def turn(self, deadline: float) -> None:
+        """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
+        self.check_free()
+        self._turning = True
+        try:
+            if self.inbox.closed is None:
+                self._serve(min(self.until, deadline))
+                if self.now() >= self.until:
+                    self.fire(self.now())
+        finally:
+            self._turning = False
+
+    def check_free(self) -> None:
+        """Refuse a second caller.
+
+        Raises: LocalProtocolError.
+        """
+        if self._turning:
+            raise LocalProtocolError(
+                "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
+            )
+
+    def dial(self, number: int) -> SocketLink:
+        sock, self._sock = self._sock, None
+        link = SocketLink(self, number, sock)
+        self._alive.append(link)
+        return link
+
+    def rearm(self) -> None:
+        """Nothing to do: `turn` looks at `until` each time."""
+
+    # --- for the links ---
+
+    def unregister(self, link: SocketLink) -> None:
+        """The link's socket is about to change, or to be closed."""
+        known = self._registered.pop(link, None)
+        if known is not None:
+            self._selector.unregister(known[0])
+
+    def forget(self, link: SocketLink) -> None:
+        """The link is over."""
+        self.unregister(link)
+        if link in self._alive:
+            self._alive.remove(link)
+
+    # --- inside ---
+
+    def _serve(self, deadline: float) -> None:
+        """Wait until a link can go on, or for the deadline; then let those go on that can."""
+        ready: set[SocketLink] = set()
+        for link in self._alive:
+            interest, sock = link.interest, link.sock
+            deadline = min(deadline, link.deadline)
+            if not interest or sock is None:
+                ready.add(link)
+            elif (known := self._registered.get(link)) is None:
+                self._selector.register(sock, interest, link)
+            elif known[1] != interest:
+                self._selector.modify(sock, interest, link)
+            if sock is not None:
+                self._registered[link] = (sock, interest)
+        now = self.now()
+        timeout = 0.0 if ready else None if deadline == inf else max(0.0, deadline - now)
+        ready.update(key.data for key, _ in self._selector.select(timeout))
+        now = self.now()
+        for link in list(self._alive):
+            if link in ready or now >= link.deadline:
+                link.step()
 
 
 class Channel:
@@ -98,28 +238,23 @@ class Channel:
     One caller at a time: from several threads hold a lock of yours round each call.
     """
 
-    def __init__(self, connection: Connection, link: SocketLink, limits: Limits) -> None:
-        self._connection = connection
-        self._link = link
-        self._limits = limits
-        self._inbox = Inbox(connection, limits)
-        self._until = inf
-        """When the connection wants `handle_timeout`."""
-        self._busy = False
-        self.events: Events = Events(self)
+    def __init__(self, driver: BlockingDriver) -> None:
+        self._driver = driver
+        self._inbox = driver.inbox
+        self.events: Events = Events(driver)
 
     def __repr__(self) -> str:
         return f"<Channel {self.state.value}, {self.in_flight} in flight>"
 
     @property
-    def state(self) -> State:
-        """Where the connection is in its life."""
-        return self._connection.state
+    def state(self) -> State | SessionState:
+        """Where the connection, or the session, is in its life."""
+        return self._inbox.core.state
 
     @property
     def in_flight(self) -> int:
         """How many cancels have no outcome yet."""
-        return self._connection.in_flight
+        return self._inbox.core.in_flight
 
     @property
     def capacity(self) -> int:
@@ -135,18 +270,7 @@ class Channel:
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
         timeout that makes no sense. In each case nothing has changed.
         """
-        inbox = self._inbox
-        self._check_free()
-        waiter = Waiter(_nobody)
-        inbox.cancel(waiter, order, now(), id, timeout)
-        try:
-            self._drain()
-            while not waiter.outcomes:
-                self._turn(inf)
-        except BaseException:
-            inbox.abandon(waiter)
-            raise
-        return inbox.fetch(waiter)
+        return self._cancel(order, id, timeout, None)
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Generator[Outcome]:
         """Cancel many orders, as many at a time as there is room for: `for outcome in channel.cancel_many(orders)`.
@@ -158,32 +282,16 @@ class Channel:
         Raises: from the iteration, what `cancel` raises, and what the iterable raises; outcomes of orders taken before then
         come in `events`.
         """
-        inbox = self._inbox
-        waiter = Waiter(_nobody, iter(orders))
-        try:
-            while True:
-                self._check_free()
-                try:
-                    inbox.fill(waiter, now, timeout)
-                finally:
-                    self._drain()
-                if waiter.outcomes:
-                    yield inbox.fetch(waiter)
-                elif waiter.orders is None and not waiter.due:
-                    return
-                else:
-                    self._turn(inf)
-        finally:
-            inbox.abandon(waiter)
+        return self._cancel_many(iter(orders), timeout, None)
 
     def send(self, text: str) -> None:
         """Send a frame of your own on the same socket (a subscription, …), behind the cancels. Answers come in `events`.
 
         Raises: as `Connection.send`.
         """
-        self._check_free()
-        self._connection.send(text, now())
-        self._drain()
+        self._driver.check_free()
+        self._inbox.core.send(text, self._driver.now())
+        self._driver.drain()
 
     def pump(self, seconds: float) -> None:
         """Serve the connection for so many seconds: read, answer, ping. It returns early when the channel has ended.
@@ -193,86 +301,82 @@ class Channel:
         """
         if not 0.0 <= seconds < inf:
             raise ValidationError(f"seconds must be a finite number from 0 up; got {shown(seconds)}")
-        end = now() + seconds
-        self._turn(end)
-        while now() < end and self._inbox.closed is None:
-            self._turn(end)
+        end = self._driver.now() + seconds
+        self._driver.turn(end)
+        while self._driver.now() < end and self._inbox.closed is None:
+            self._driver.turn(end)
 
     def close(self) -> None:
         """End the channel in good order, and wait until it has: what was not sent is `Unresolved(sent=False)` at once, what
         was sent has `Config.drain_timeout` seconds to be answered. Leaving the context does the same.
         """
-        self._check_free()
+        self._driver.check_free()
         if self._inbox.taking:
-            self._connection.close(now())
-            self._drain()
+            self._inbox.core.close(self._driver.now())
+            self._driver.drain()
         while self._inbox.closed is None:
-            self._turn(inf)
+            self._driver.turn(inf)
 
-    # --- driving: the rules are those of docs/driver.md ---
+    # --- inside ---
 
-    def _log_in(self, credentials: Credentials, wall_clock: Callable[[], float]) -> None:
-        self._connection.opened(now(), login=sign_login(credentials, int(wall_clock())))
-        self._drain()
-        while not self._inbox.ready:
-            if self._inbox.closed is not None:
-                raise why_not_ready(self._link.target, self._inbox)
-            self._turn(inf)
-
-    def _drain(self) -> None:
-        link = self._link
-        while True:
-            output = self._inbox.poll(now(), link.stalled_since == inf)
-            if isinstance(output, Transmit):
-                link.write(output.text, output.id)
-            elif isinstance(output, Hangup):
-                link.hang_up(output.code, output.reason)
-            else:
-                break
-        self._until = inf if output.until is None else output.until
-
-    def _turn(self, deadline: float) -> None:
-        """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
-        self._check_free()
-        self._busy = True
+    def _cancel(self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None) -> Outcome:
+        inbox = self._inbox
+        self._driver.check_free()
+        waiter = Waiter(_nobody)
+        inbox.cancel(waiter, order, self._driver.now(), id, timeout, policy)
         try:
-            link, inbox, connection = self._link, self._inbox, self._connection
-            if inbox.closed is not None:
-                return
-            patience = self._limits.write_timeout
-            gives_up = inf if patience is None else link.stalled_since + patience
-            link.wait(min(self._until, deadline, gives_up))
-            for message in link.read():
-                connection.receive(message, now())
-                self._drain()
-                if inbox.closed is not None:
+            self._driver.drain()
+            while not waiter.outcomes:
+                self._driver.turn(inf)
+        except BaseException:
+            inbox.abandon(waiter)
+            raise
+        return inbox.fetch(waiter)
+
+    def _cancel_many(
+        self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
+    ) -> Generator[Outcome]:
+        inbox = self._inbox
+        waiter = Waiter(_nobody, orders)
+        try:
+            while True:
+                self._driver.check_free()
+                try:
+                    inbox.fill(waiter, self._driver.now, timeout, policy)
+                finally:
+                    self._driver.drain()
+                if waiter.outcomes:
+                    yield inbox.fetch(waiter)
+                elif waiter.orders is None and not waiter.due:
                     return
-            link.flush()
-            if link.over is not None:
-                connection.lost(now(), link.over, link.unsent())
-            elif link.stalled_since < inf and now() >= gives_up:
-                connection.lost(now(), f"the exchange took nothing for {patience} s", link.unsent())
-            elif now() >= self._until:
-                connection.handle_timeout(now())
-            self._drain()
+                else:
+                    self._driver.turn(inf)
         finally:
-            self._busy = False
+            inbox.abandon(waiter)
 
-    def _check_free(self) -> None:
-        if self._busy:
-            raise LocalProtocolError(
-                "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
-            )
 
-    def _end(self) -> None:
-        """Nobody wants anything any more: whatever is still open ends now, and the socket with it, bounded."""
-        try:
-            for _ in ("what was sent is waited for", "what was sent is not waited for"):
-                self._connection.close(now())
-                self._drain()
-            self._link.wait_for_the_end()
-        finally:
-            self._link.close()
+class SessionChannel(Channel):
+    """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
+
+    `events` tell when it is `Up` and `Down`. Subscriptions end with their connection: send them again at each `Up`.
+    """
+
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+    ) -> Outcome:
+        """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
+        before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
+        again.
+
+        Raises: as `Channel.cancel`.
+        """
+        return self._cancel(order, id, timeout, policy)
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> Generator[Outcome]:
+        """As `Channel.cancel_many`, with a policy as `cancel` has."""
+        return self._cancel_many(iter(orders), timeout, policy)
 
 
 class Events:
@@ -281,22 +385,22 @@ class Events:
     Iterating waits for the next one, and serves the connection meanwhile.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, driver: BlockingDriver) -> None:
+        self._driver = driver
 
     def __iter__(self) -> Self:
         return self
 
     def take(self) -> ChannelEvent | None:
         """The oldest event that nobody has read; None when there is none. It never waits, and serves nothing: see `pump`."""
-        return self._channel._inbox.take()
+        return self._driver.inbox.take()
 
     def __next__(self) -> ChannelEvent:
-        inbox = self._channel._inbox
+        inbox = self._driver.inbox
         while (event := inbox.take()) is None:
             if inbox.closed is not None:
                 raise StopIteration
-            self._channel._turn(inf)
+            self._driver.turn(inf)
         return event
 
 

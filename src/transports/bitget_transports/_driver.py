@@ -1,0 +1,233 @@
+"""What every driver does, whatever its colour: it joins a core to its links and to the clock.
+
+Rules of this file
+- The driver contract is kept here: drain after every input and command, one `lost` for each link, nothing after the end.
+- A link is a colour's: it writes what it is given, tells what happened, and says when it cannot take more. At most one frame is
+  with it unwritten.
+- Nothing here waits, and no state of the protocol is looked at.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from math import inf
+from typing import Protocol, Self
+
+import attrs
+
+from bitget_proto import Config, Credentials, Dial, Hangup, SignedLogin, Transmit, sign_login
+
+from ._errors import ConnectFailed, LoginRefused
+from ._inbox import Inbox
+from ._limits import Limits
+from ._lone import ONLY, Core
+from ._opening import not_logged_in
+from ._target import Target
+
+
+class Link(Protocol):
+    """One WebSocket of a colour's, dialled or open."""
+
+    @property
+    def stalled_since(self) -> float:
+        """Since when a frame cannot leave; infinity while all have."""
+        ...
+
+    def write(self, text: str, id: str | None) -> None: ...
+    def unsent(self) -> tuple[str, ...]:
+        """The cancel whose frame the link still holds, when provably not one byte of it has left."""
+        ...
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Close in good order, bounded by `Limits.close_timeout`; or give up the dial."""
+        ...
+
+
+@attrs.frozen
+class Account:
+    """Who logs in where, and by which wall clock."""
+
+    credentials: Credentials
+    target: Target
+    wall_clock: Callable[[], float]
+    """Seconds since 1970."""
+
+    @classmethod
+    def of(
+        cls,
+        credentials: Credentials,
+        url: str,
+        tls: ssl.SSLContext | None,
+        wall_clock: Callable[[], float],
+        *,
+        allow_plaintext: bool,
+    ) -> Self:
+        """Check everything before anything is dialled.
+
+        Raises: ValidationError for a URL that must not be dialled, or a key that cannot sign.
+        """
+        self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
+        self.sign()
+        return self
+
+    def sign(self, corrected: float | None = None) -> SignedLogin:
+        """A login for this moment; `corrected` is the time to use instead of the wall clock's."""
+        return sign_login(self.credentials, int(self.wall_clock() if corrected is None else corrected))
+
+
+class Driver(ABC):
+    """Drives a core over any number of links: the rules are those of docs/driver.md."""
+
+    def __init__(self, core: Core, account: Account, limits: Limits | None, config: Config) -> None:
+        self.limits = Limits() if limits is None else limits
+        self.inbox = Inbox(core, self.limits, config.id_prefix)
+        self.account = account
+        self.max_message = config.max_message
+        self.failure: ConnectFailed | None = None
+        """Why the last dial came to nothing."""
+        self.until = inf
+        """When something is due: not after this, call `fire`."""
+
+        self._core = core
+        self._links: dict[int, Link] = {}
+        """Those that are dialled or open."""
+        self._busy: set[int] = set()
+        """Those with a frame that has not left."""
+        self._distrusted = False
+        """Whether the exchange has refused a stamp of the wall clock's: from then on its own time is used."""
+        self._skew: float | None = None
+        """Seconds by which the wall clock is ahead of the exchange's, as of the last answer to a handshake."""
+
+    # --- for a colour ---
+
+    @abstractmethod
+    def dial(self, number: int) -> Link:
+        """Begin to open a WebSocket; then tell `opened`, or `lost`."""
+
+    @abstractmethod
+    def rearm(self) -> None:
+        """`until` has moved: see to it that `fire` is called then."""
+
+    @staticmethod
+    def now() -> float:
+        """The one clock."""
+        return time.monotonic()
+
+    # --- a link happened ---
+
+    def opened(self, number: int, date: str | None) -> None:
+        """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
+        if number not in self._links:
+            return
+        theirs = _seconds(date)
+        self._skew = None if theirs is None else self.account.wall_clock() - theirs
+        self._core.opened(number, self.now(), login=self.account.sign(theirs if self._distrusted else None))
+        self.drain()
+
+    def received(self, number: int, message: str | bytes) -> None:
+        if number in self._links:
+            self._core.receive(number, message, self.now())
+            self.drain()
+
+    def lost(self, number: int, reason: str) -> None:
+        """The WebSocket has ended, or could not be opened. More than once: harmless."""
+        link = self._links.pop(number, None)
+        if link is not None:
+            self._busy.discard(number)
+            self._core.lost(number, self.now(), reason, link.unsent())
+            self.drain()
+
+    def failed(self, number: int, failure: ConnectFailed) -> None:
+        """The dial came to nothing."""
+        self.failure = failure
+        self.lost(number, str(failure))
+
+    def stalled(self, number: int) -> None:
+        """The frame that was written has not left whole: no other until it has."""
+        if number in self._links:
+            self._busy.add(number)
+
+    def flowing(self, number: int) -> None:
+        """Everything has left."""
+        if number in self._busy:
+            self._busy.discard(number)
+            self.drain()
+
+    # --- time ---
+
+    def fire(self, now: float) -> None:
+        """Time has passed: give up what cannot be written, and let the core do what is due."""
+        patience = self.limits.write_timeout
+        if patience is not None:
+            for number in list(self._busy):
+                link = self._links[number]
+                if now >= link.stalled_since + patience:
+                    self.lost(number, f"the exchange took nothing for {patience} s")
+                    link.hang_up(1001, "")
+        if self.inbox.closed is None:
+            self._core.handle_timeout(now)
+        self.drain()
+
+    # --- the way out ---
+
+    def drain(self) -> None:
+        """Take everything out. To be called after every command."""
+        links, busy, poll, now = self._links, self._busy, self.inbox.poll, self.now
+        while True:
+            output = poll(now(), busy)
+            if isinstance(output, Transmit):
+                links[getattr(output, "link", ONLY)].write(output.text, output.id)
+            elif isinstance(output, Hangup):
+                link = links.pop(getattr(output, "link", ONLY), None)
+                if link is not None:
+                    busy.discard(getattr(output, "link", ONLY))
+                    link.hang_up(output.code, output.reason)
+            elif isinstance(output, Dial):
+                self._distrusted = self._distrusted or output.stamp_refused
+                links[output.link] = self.dial(output.link)
+            else:
+                break
+        until = inf if output.until is None else output.until
+        if busy and self.limits.write_timeout is not None:
+            until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))
+        self.until = until
+        self.rearm()
+
+    def is_up(self) -> bool:
+        """Whether a login was accepted.
+
+        Raises: ConnectFailed when none ever will be.
+        """
+        inbox, closed = self.inbox, self.inbox.closed
+        if inbox.ready:
+            return True
+        if closed is None:
+            return False
+        if inbox.login_rejected is not None:
+            raise LoginRefused(inbox.login_rejected, self._skew)
+        raise self.failure or not_logged_in(self.account.target, closed)
+
+    def not_up_in_time(self) -> ConnectFailed:
+        """Why `Limits.up_timeout` was not enough."""
+        why = "" if self.failure is None else f"; the last try: {self.failure}"
+        return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
+
+    def end(self) -> None:
+        """Nobody wants anything any more: whatever is still open ends now. The links close by themselves, bounded."""
+        for _ in ("what was sent is waited for", "what was sent is not waited for"):
+            self._core.close(self.now())
+            self.drain()
+
+
+def _seconds(date: str | None) -> float | None:
+    """An HTTP date as seconds since 1970; None for what is none."""
+    if date is None:
+        return None
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None

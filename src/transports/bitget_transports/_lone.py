@@ -1,0 +1,105 @@
+"""A single connection in the words of a session, so that each transport drives both with one and the same driver."""
+
+# ruff: noqa: ARG002 - a single connection has no use for some of the words
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Protocol
+
+from bitget_proto import (
+    CancelOrder,
+    Connection,
+    Dial,
+    Output,
+    Policy,
+    SessionOutput,
+    SessionState,
+    SignedLogin,
+    State,
+)
+
+ONLY = 1
+"""The number of the only link."""
+
+
+class Core(Protocol):
+    """What a driver drives: a `Session`, or a `Lone` connection."""
+
+    @property
+    def state(self) -> State | SessionState: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
+    def receive(self, link: int, message: str | bytes, now: float) -> None: ...
+    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None: ...
+    def handle_timeout(self, now: float) -> None: ...
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> str: ...
+    def send(self, text: str, now: float) -> None: ...
+    def close(self, now: float) -> None: ...
+    def poll(self, now: float, busy: Container[int] = ()) -> Output | SessionOutput: ...
+
+
+class Lone:
+    """A `Connection` that is dialled once, and whose end is the end."""
+
+    __slots__ = ("_connection", "_dialled")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialled = False
+
+    @property
+    def state(self) -> State:
+        return self._connection.state
+
+    @property
+    def in_flight(self) -> int:
+        return self._connection.in_flight
+
+    @property
+    def capacity(self) -> int:
+        return self._connection.capacity
+
+    def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
+        self._connection.opened(now, login=login)
+
+    def receive(self, link: int, message: str | bytes, now: float) -> None:
+        self._connection.receive(message, now)
+
+    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+        self._connection.lost(now, reason, unsent)
+
+    def handle_timeout(self, now: float) -> None:
+        self._connection.handle_timeout(now)
+
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> str:
+        return self._connection.cancel(order, now, id, timeout)
+
+    def send(self, text: str, now: float) -> None:
+        self._connection.send(text, now)
+
+    def close(self, now: float) -> None:
+        self._connection.close(now)
+
+    def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
+        if not self._dialled:
+            self._dialled = True
+            return Dial(link=ONLY)
+        return self._connection.poll(now, ONLY not in busy)
