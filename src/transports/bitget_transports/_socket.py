@@ -45,14 +45,14 @@ class SocketLink:
         self._number = number
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
-        self._opening: Generator[int, None, list[bytes]] | None = self._open(sock)
+        self._opening: Generator[int, None, tuple[list[bytes], str | None]] | None = self._open(sock)
         self._opening_wants = 0
         self._out = b""
         self._last: tuple[str | None, int] = (None, 0)
         """The id and the size in bytes of the frame written last."""
         self._tls = False
         self._broken: str | None = None
-        """How the socket broke while writing."""
+        """How the socket broke."""
         self._ended = False
         """Whether nothing more can be read."""
         self._closing = False
@@ -64,7 +64,7 @@ class SocketLink:
         """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
         if self._opening is not None:
             return self._opening_wants
-        if self._broken is not None or (self._tls and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+        if not self._closing and (self._reason is not None or self._has_pending()):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
@@ -73,16 +73,16 @@ class SocketLink:
         if self._opening is not None:
             self._step_opening(self._opening)
             return
-        messages, reason = self._read()
+        messages = self._read()
         self._flush()
         if self._closing:
-            if self._driver.now() >= self.deadline or self._ended:
+            if self._ended or self._driver.now() >= self.deadline:
                 self.close()
             return
         for message in messages:
             self._driver.received(self._number, message)
-        if reason is not None or self._broken is not None:
-            self._driver.lost(self._number, reason or self._broken or "")
+        if self._reason is not None:
+            self._driver.lost(self._number, self._reason)
             self._begin_to_close()
 
     # --- the driver wants something ---
@@ -123,7 +123,7 @@ class SocketLink:
 
     # --- opening ---
 
-    def _step_opening(self, opening: Generator[int, None, list[bytes]]) -> None:
+    def _step_opening(self, opening: Generator[int, None, tuple[list[bytes], str | None]]) -> None:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self.deadline:
@@ -132,14 +132,14 @@ class SocketLink:
         except StopIteration as end:
             self._opening, self.deadline = None, inf
             driver.opened(self._number, self._websocket.date)
-            for message in end.value:
-                driver.received(self._number, message)
+            # Both may have come with the handshake's answer.
+            self._hand_over(*end.value)
         except OSError as error:
             self._opening = None
             self.close()
             driver.failed(self._number, error if isinstance(error, ConnectFailed) else could_not_connect(target, error))
 
-    def _open(self, sock: socket.socket | None) -> Generator[int, None, list[bytes]]:
+    def _open(self, sock: socket.socket | None) -> Generator[int, None, tuple[list[bytes], str | None]]:
         target = self._target
         self.sock = sock
         if sock is None:
@@ -152,14 +152,14 @@ class SocketLink:
         if target.tls is not None:
             yield from self._agree_on_tls(target.tls, self.sock)
         self._out = self._websocket.start()
-        messages: list[bytes] = []
-        while not self._websocket.opened:
+        while True:
             self._flush()
             yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
             messages, reason = self._read()
-            if reason is not None and not self._websocket.opened:
+            if self._websocket.opened:
+                return messages, reason
+            if reason is not None:
                 raise self._websocket.refusal()
-        return messages
 
     def _connect(self) -> Generator[int]:
         """Try the addresses of the host one after the other."""
@@ -196,24 +196,40 @@ class SocketLink:
 
     # --- bytes ---
 
-    def _read(self) -> tuple[list[bytes], str | None]:
-        """The messages that have arrived, out of a bounded number of bytes; and why no more will, if that is so."""
+    def _hand_over(self, messages: list[bytes], reason: str | None) -> None:
+        for message in messages:
+            self._driver.received(self._number, message)
+        if reason is not None:
+            self._driver.lost(self._number, reason)
+            self._begin_to_close()
+
+    @property
+    def _reason(self) -> str | None:
+        """Why no more messages will come; None while they may."""
+        return self._websocket.over or self._broken
+
+    def _has_pending(self) -> bool:
+        """Whether something has arrived that the selector does not know of."""
+        return self._tls and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def _read(self) -> list[bytes]:
+        """The messages that have arrived, out of a bounded number of bytes."""
         if self.sock is None or self._ended:
-            return [], self._broken
+            return []
         try:
             data = self.sock.recv(_READ)
         except _WAITS:
-            return [], None
+            return []
         except OSError as error:
-            self._ended = True
-            return [], f"the connection broke: {error}"
+            self._ended, self._broken = True, f"the connection broke: {error}"
+            return []
         if not data:
             self._ended = True
             self._websocket.end_of_stream()
-            return [], self._websocket.over
+            return []
         messages = self._websocket.receive(data)
         self._out += self._websocket.outgoing()
-        return messages, self._websocket.over
+        return messages
 
     def _flush(self) -> None:
         """Write as much as leaves at once, and keep the rest."""

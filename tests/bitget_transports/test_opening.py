@@ -1,0 +1,135 @@
+"""Servers with which no channel comes about, on every colour: one clear error in time, and nothing left behind.
+
+Real sockets, on loopback: each wait is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
+from bitget_transports.hostile import Behaviour, HostileServer
+
+from .colours import FAST, KEY, Colour, Connect
+from .tidy import CLOSE, TEXT, frame, nothing_left, speaks_first, tidy, upgrade_and
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+def failure(colour: Colour, url: str, open_timeout: float = 10.0) -> ConnectFailed:
+    """What `connect` raises; a channel is the test's failure."""
+
+    async def scenario(connect: Connect) -> None:
+        limits = Limits(open_timeout=open_timeout, close_timeout=0.2)
+        async with connect(KEY, url=url, config=FAST, limits=limits):
+            raise AssertionError("a channel came about")
+
+    with pytest.raises(ConnectFailed) as caught:
+        colour.run(tidy(scenario))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "what_to_do"),
+    [
+        (302, "check the URL"),
+        (401, "something between you and it asks for them"),
+        (403, "refuses this address or region"),
+        (404, "check the path of the URL"),
+        (429, "the exchange allows 300 in 5 minutes from one IP address, so wait"),
+        (503, "try again later"),
+    ],
+)
+def test_a_refused_upgrade_tells_its_status_and_what_to_do(colour: Colour, status: int, what_to_do: str) -> None:
+    with HostileServer(hostile.refuse(status, body=b"go\naway")) as server:
+        error = failure(colour, server.url)
+        assert server.connections == 1  # a redirect is not followed
+    assert isinstance(error, UpgradeRefused)
+    assert error.status == status
+    assert f"HTTP status {status}" in str(error)
+    assert what_to_do in str(error)
+    assert "\n" not in str(error)
+
+
+@attrs.frozen
+class Case:
+    behaviour: Behaviour
+    says: str
+    open_timeout: float = 10.0
+
+
+MUTE = 0.2
+"""Seconds after which a peer that says nothing is given up."""
+
+NO_HTTP = "does not speak HTTP|did not open a WebSocket within 0.2 s"
+"""h11, below anyio, waits for the end of the head before it looks at it."""
+
+CASES = {
+    "accepts and says nothing": Case(hostile.mute(), "did not open a WebSocket within 0.2 s", MUTE),
+    "half a head, then silence": Case(hostile.half_head(), "did not open a WebSocket within 0.2 s", MUTE),
+    "hangs up at once": Case(hostile.hang_up_at_once(), "no connection to|does not speak HTTP|ended the connection"),
+    "a wrong accept key": Case(hostile.wrong_accept(), r"answered the WebSocket's handshake wrongly \("),
+    "mail server": Case(hostile.not_http(), NO_HTTP, MUTE),
+    "ssh server": Case(speaks_first(b"SSH-2.0-OpenSSH_9.6\r\n"), NO_HTTP, MUTE),
+    "tls on a plain port": Case(speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), "does not speak HTTP"),
+    "headers without end": Case(hostile.endless_head(), "does not speak HTTP|no connection to"),
+    "closes at once": Case(upgrade_and(frame(CLOSE, b"\x03\xf0too many")), r"closed with code 1008, saying 'too many'"),
+    "closes at once, without a code": Case(upgrade_and(frame(CLOSE, b"")), "closed without a code"),
+    "garbage behind the upgrade": Case(
+        upgrade_and(b"\xff\xff"), "ended the connection .* broke the WebSocket protocol"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_bad_server_is_one_clear_error(colour: Colour, case: Case) -> None:
+    with HostileServer(case.behaviour) as server:
+        error = failure(colour, server.url, case.open_timeout)
+    assert not isinstance(error, UpgradeRefused)
+    assert re.search(case.says, str(error)), str(error)
+    assert ": " in str(error)  # what came: what to do
+    assert str(error).count("check the URL") <= 1
+    assert "Error(" not in str(error)
+
+
+def test_a_refusal_whose_body_never_ends_is_an_error_in_time(colour: Colour) -> None:
+    with HostileServer(hostile.refuse_slowly(429)) as server:
+        error = failure(colour, server.url, MUTE)
+    assert isinstance(error, UpgradeRefused) or "within 0.2 s" in str(error)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_that_is_closed(colour: Colour, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = failure(colour, f"ws://{host}:{port}/")
+    assert f"{host}:{port} refused the connection: nothing listens there" in str(error)
+
+
+def test_a_host_name_that_cannot_be_resolved(colour: Colour) -> None:
+    error = failure(colour, "wss://nowhere.invalid/v2/ws/private")
+    assert "the name nowhere.invalid cannot be resolved" in str(error)
+
+
+def test_what_comes_with_the_upgrade_is_not_lost_and_hurts_nobody(colour: Colour) -> None:
+    with HostileServer(upgrade_and(frame(TEXT, b'{"event":"error","code":30001,"msg":"early"}'))) as server:
+
+        async def scenario(connect: Connect) -> None:
+            from bitget_proto import Config
+
+            async with connect(KEY, url=server.url, config=Config(login_timeout=0.3), limits=Limits(close_timeout=0.2)):
+                raise AssertionError("a channel came about")
+
+        with pytest.raises(ConnectFailed, match=r"refused the login with code 30001|login"):
+            colour.run(tidy(scenario))

@@ -1,0 +1,162 @@
+"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `bitget_transports.hostile`.
+
+with nothing_left():
+    colour.run(tidy(scenario))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import sniffio
+import trio
+import uvloop
+from websockets.utils import accept_key
+
+from bitget_transports import hostile
+from bitget_transports.hostile import After, Behaviour, Victim, frame_head
+
+from .colours import Connect, Scenario, T
+
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+
+_DESCRIPTORS = Path("/proc/self/fd")
+
+# The first loop of uvloop keeps a pipe for the process.
+uvloop.new_event_loop().close()
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    if not _DESCRIPTORS.exists():  # only Linux shows them
+        return set()
+    found = set[tuple[str, str]]()
+    for name in os.listdir(_DESCRIPTORS):
+        try:
+            found.add((name, os.readlink(_DESCRIPTORS / name)))
+        except OSError:  # the one that is listed with
+            continue
+    return {(name, target) for name, target in found if target.startswith(("socket:", "pipe:", "anon_inode:"))}
+
+
+def _threads() -> set[threading.Thread]:
+    # trio keeps those that looked up a name for ten seconds, for others.
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
+
+
+@contextmanager
+def nothing_left() -> Generator[None]:
+    """No thread and no descriptor more than before; what the garbage collector finds unclosed is a ResourceWarning."""
+    gc.freeze()  # what was there before is not looked at again: it takes its time
+    threads, descriptors = _threads(), _descriptors()
+    try:
+        with patch.object(hostile, "_TICK", 0.005):  # so that servers end at once
+            yield
+        gc.collect()
+    finally:
+        gc.unfreeze()
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end and (_threads() - threads or _descriptors() - descriptors):
+        time.sleep(0.01)  # the other side's threads are on their way out
+    assert not _threads() - threads
+    assert not _descriptors() - descriptors
+
+
+def tidy(scenario: Scenario[T]) -> Scenario[T]:
+    """The scenario, and after it not a task more than before."""
+
+    async def run(connect: Connect) -> T:
+        before = _tasks()
+        result = await scenario(connect)
+        if (left := _tasks() - before) > 0:
+            raise AssertionError(f"{left} tasks were left behind")
+        return result
+
+    return run
+
+
+def _tasks() -> int:
+    library = sniffio.current_async_library_cvar.get() or _running()
+    if library == "trio":
+        return trio.lowlevel.current_statistics().tasks_living
+    return len(asyncio.all_tasks()) if library == "asyncio" else 0
+
+
+def _running() -> str | None:
+    try:
+        return sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return None
+
+
+# --- peers ---
+
+
+def speaks_first(greeting: bytes) -> Behaviour:
+    """Say something at once that no HTTP server says, as SSH and mail servers do."""
+
+    def behave(victim: Victim) -> None:
+        victim.write(greeting)
+        victim.hold()
+
+    return behave
+
+
+def upgrade_and(more: bytes) -> Behaviour:
+    """Open the WebSocket and say this in the same segment; then read on."""
+
+    def behave(victim: Victim) -> None:
+        victim.write(upgraded(victim.read_head()) + more)
+        victim.hold()
+
+    return behave
+
+
+def upgraded(head: bytes) -> bytes:
+    """The answer to a request for an upgrade."""
+    lines = (line.split(b":", 1) for line in head.split(b"\r\n") if b":" in line)
+    key = {name.strip().lower(): value.strip() for name, value in lines}[b"sec-websocket-key"]
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_key(key.decode()).encode() + b"\r\n\r\n"
+    )
+
+
+def then_write(data: bytes, after: After = After.LOGIN) -> Behaviour:
+    """Be honest up to there, then write these bytes, and read on."""
+
+    def behave(victim: Victim) -> None:
+        victim.reach(after)
+        victim.write(data)
+        victim.hold()
+
+    return behave
+
+
+def then_write_without_end(data: bytes, after: After = After.LOGIN) -> Behaviour:
+    """Be honest up to there, then write these bytes again and again, and read nothing."""
+
+    def behave(victim: Victim) -> None:
+        victim.reach(after)
+        batch = data * (1 + 65_536 // len(data))
+        while True:
+            victim.write(batch)
+
+    return behave
+
+
+def frame(opcode: int, data: bytes, *, final: bool = True) -> bytes:
+    """A frame as a server sends it."""
+    return frame_head(opcode, len(data), final=final) + data
+
+
+def masked(opcode: int, data: bytes) -> bytes:
+    """A short frame that is masked, as only a client's may be."""
+    return bytes((0x80 | opcode, 0x80 | len(data))) + bytes(4) + data
