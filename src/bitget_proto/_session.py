@@ -97,9 +97,9 @@ class Session:
     """The client's side for as long as you like: it asks for WebSockets when it needs them, and keeps cancels across them.
 
     Drain `poll`: the first thing that it gives is a `Dial`. `jitter` gives a number from 0 to 1 each time it is called, such as
-    `random.random`; it spreads the dials of a fleet. `codec` and `budget` are shared by all links; without a budget they share one
-    that lets as many cancels go in a second as a single link would (`Budget(None)` for none), or else two links would send twice
-    as many at the moment at which one follows the other.
+    `random.random`; it spreads the dials of a fleet. `codec` and `budget` are shared by all links. Without a budget they share
+    one that lets as many cancels go in a second as a single link would (`Budget(None)` for none), or else two links would send
+    twice as many at the moment at which one follows the other.
 
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts as
     standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
@@ -634,8 +634,8 @@ def _in_order(cancel: Cancel) -> int:
 
 
 def _seconds_until(deadline: float, now: float) -> float:
-    """What to add to `now` for the deadline: for that very number where there is such a one, and never for a later one."""
-    seconds = deadline - now
+    """What to add to `now` for the deadline. No number may give it, since sums are rounded: then the last one before it."""
+    seconds = nextafter(deadline - now, inf)
     while now + seconds > deadline:
         seconds = nextafter(seconds, 0.0)
     return seconds

@@ -58,8 +58,8 @@ class SessionPair:
     `start` lets it dial, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes among
     them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
     `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `skew` is by how
-    many seconds the stamps of logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say` befall
-    one link: the youngest, unless they are told another.
+    many seconds the stamps of logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say`
+    befall one link: the youngest, unless they are told another.
     """
 
     def __init__(

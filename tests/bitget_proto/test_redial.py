@@ -1,0 +1,79 @@
+"""When the next link may be dialled."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import inf, nan
+
+import pytest
+
+from bitget_proto import SessionConfig
+from bitget_proto._redial import Redial
+
+
+def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:
+    return Redial(config, lambda: jitter)
+
+
+def test_the_first_dial_goes_at_once() -> None:
+    assert redial(SessionConfig()).opens(0.0) == -inf
+
+
+def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link() -> None:
+    made = redial(SessionConfig(backoff_min=0.5, backoff_max=3.0, steady_after=60.0))
+    waits: list[float] = []
+    for _ in range(5):
+        made.back_off(100.0)
+        waits.append(made.opens(100.0) - 100.0)
+    assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]
+    made.served(59.9)
+    made.back_off(100.0)
+    assert made.opens(100.0) == 103.0
+    made.served(60.0)
+    made.back_off(100.0)
+    assert made.opens(100.0) == 100.5
+
+
+@pytest.mark.parametrize(
+    ("jitter", "part"), [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (nan, 1.0), (-1.0, 1.0), (1.1, 1.0), (inf, 1.0)]
+)
+def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(jitter: float, part: float) -> None:
+    made = redial(SessionConfig(backoff_min=8.0), jitter)
+    made.back_off(0.0)
+    assert made.opens(0.0) == 8.0 * part
+
+
+def test_without_a_steady_time_any_link_that_served_is_steady() -> None:
+    made = redial(SessionConfig(steady_after=None))
+    for _ in range(3):
+        made.back_off(0.0)
+        assert made.opens(0.0) == 0.5
+        made.served(0.0)
+
+
+def test_without_a_bound_it_doubles_and_stays_a_number() -> None:
+    made = redial(SessionConfig(backoff_max=None))
+    for _ in range(5000):
+        made.back_off(0.0)
+    assert 1e15 < made.opens(0.0) < inf
+
+
+def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
+    made = redial(SessionConfig(backoff_min=None, dials_per_5_minutes=7))
+    now = 0.0
+    dials: list[float] = []
+    for _ in range(50):
+        now = max(now, made.opens(now))
+        dials.append(now)
+        made.dialled(now)
+        now += 1.0
+        made.back_off(now)
+    assert all(later >= at + 300.0 for at, later in zip(dials, dials[7:], strict=False))
+    assert {later - at for at, later in pairwise(dials)} == {1.0, 294.0}
+
+
+def test_without_a_limit_only_the_backoff_holds() -> None:
+    made = redial(SessionConfig(dials_per_5_minutes=None))
+    for _ in range(1000):
+        made.dialled(0.0)
+    assert made.opens(0.0) == -inf

@@ -1,0 +1,631 @@
+"""The session's links: dials, backoff, refusals, moving, closing, and what the way out gives when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf, nan
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    Codec,
+    Config,
+    Credentials,
+    Dial,
+    Down,
+    Ended,
+    GoingAway,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
+    LocalProtocolError,
+    LoginRejected,
+    NoRoom,
+    Rejected,
+    Session,
+    SessionConfig,
+    SessionOutput,
+    SessionState,
+    SignedLogin,
+    Timer,
+    Unrecognised,
+    Unresolved,
+    Up,
+    ValidationError,
+    Wait,
+    WhyClosed,
+    WhyEnded,
+    WhyUnresolved,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
+
+LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
+LOGGED_IN = '{"event":"login","code":0}'
+GOING = '{"event":"error","code":30033,"msg":"going away"}'
+ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(40)]
+IDLE = Wait(until=None, timer=None)
+
+
+def session(config: SessionConfig | None = None, *, jitter: float = 0.0, budget: Budget | None = None) -> Session:
+    return Session(config, budget=budget, jitter=lambda: jitter)
+
+
+def state_of(session: Session) -> SessionState:
+    """Its state, which a type checker does not take for what it was a line ago."""
+    return session.state
+
+
+def drain(session: Session, now: float, busy: Iterable[int] = ()) -> list[SessionOutput]:
+    outputs: list[SessionOutput] = []
+    while True:
+        outputs.append(session.poll(now, set(busy)))
+        if isinstance(outputs[-1], Wait):
+            return outputs
+
+
+def connect(session: Session, link: int, now: float) -> list[SessionOutput]:
+    """Open a link that was dialled and let its login be accepted."""
+    session.opened(link, now, login=LOGIN)
+    (login, *_) = drain(session, now)
+    assert isinstance(login, LinkTransmit)
+    assert (login.link, login.secret) == (link, True)
+    session.receive(link, LOGGED_IN, now)
+    return drain(session, now)
+
+
+def up(config: SessionConfig | None = None, *, budget: Budget | None = None) -> Session:
+    made = session(config, budget=budget)
+    assert drain(made, 0.0)[0] == Dial(link=1)
+    assert connect(made, 1, 0.0)[0] == Up(link=1, down_for=0.0)
+    return made
+
+
+def pair_up(
+    config: SessionConfig | None = None, *, latency: float = 0.0, exchange: ScriptedExchange | None = None
+) -> SessionPair:
+    made = SessionPair(session(config), exchange or ScriptedExchange(ORDERS), latency=latency)
+    made.start()
+    made.run(3 * latency)
+    assert isinstance(made.events.pop(), Up)
+    return made
+
+
+# --- dialling ---
+
+
+def test_the_first_thing_it_gives_is_a_dial_and_then_it_waits_for_the_driver() -> None:
+    made = session()
+    assert state_of(made) is SessionState.DOWN
+    assert drain(made, 5.0) == [Dial(link=1, stamp_refused=False), Wait(until=25.0, timer=Timer.DIALLED)]
+    assert state_of(made) is SessionState.DIALLING
+    assert repr(made) == "<Session dialling, 0 in flight>"
+
+
+def test_it_is_up_when_the_login_is_accepted_and_says_how_long_that_took() -> None:
+    made = session()
+    drain(made, 5.0)
+    made.opened(1, 6.0, login=LOGIN)
+    drain(made, 6.0)
+    made.receive(1, LOGGED_IN, 7.5)
+    assert drain(made, 7.5)[0] == Up(link=1, down_for=2.5)
+    assert state_of(made) is SessionState.UP
+
+
+def test_a_dial_that_fails_is_followed_by_another_after_a_backoff_that_doubles_up_to_its_bound() -> None:
+    made = session(SessionConfig(backoff_min=1.0, backoff_max=5.0))
+    now = 0.0
+    for link, backoff in enumerate([1.0, 2.0, 4.0, 5.0, 5.0], start=1):
+        assert drain(made, now)[0] == Dial(link=link)
+        made.lost(link, now, "no route to host")
+        closed, wait = drain(made, now)
+        assert closed == LinkClosed(link=link, why=WhyClosed.LOST, detail="no route to host")
+        assert wait == Wait(until=now + backoff, timer=Timer.DIAL)
+        assert state_of(made) is SessionState.DOWN
+        assert drain(made, now + 0.9 * backoff) == [wait]
+        now += backoff
+
+
+def test_a_dial_that_nobody_answers_is_given_up() -> None:
+    made = session(SessionConfig(dial_timeout=20.0))
+    drain(made, 0.0)
+    made.handle_timeout(19.9)
+    assert drain(made, 19.9) == [Wait(until=20.0, timer=Timer.DIALLED)]
+    made.handle_timeout(20.0)
+    hangup, closed, wait = drain(made, 20.0)
+    assert hangup == LinkHangup(code=1000, reason="no answer to the dial within 20.0 s", link=1)
+    assert closed == LinkClosed(link=1, why=WhyClosed.LOST, detail="no answer to the dial within 20.0 s")
+    assert wait == Wait(until=20.5, timer=Timer.DIAL)
+    made.opened(1, 20.1, login=LOGIN)
+    made.receive(1, LOGGED_IN, 20.1)
+    made.lost(1, 20.1)
+    assert drain(made, 20.1) == [wait], "too late: nobody listens to that link any more"
+
+
+def test_without_a_dial_timeout_the_driver_is_waited_for() -> None:
+    made = session(SessionConfig(dial_timeout=None))
+    assert drain(made, 0.0)[-1] == IDLE
+    made.handle_timeout(1e9)
+    assert drain(made, 1e9) == [IDLE]
+
+
+def test_a_login_that_is_not_answered_is_dialled_again() -> None:
+    made = session()
+    drain(made, 0.0)
+    made.opened(1, 0.0, login=LOGIN)
+    assert drain(made, 0.0)[-1] == Wait(until=10.0, timer=Timer.LOGIN)
+    made.handle_timeout(10.0)
+    hangup, closed, _ = drain(made, 10.0)
+    assert hangup == LinkHangup(code=1000, reason="login timeout", link=1)
+    assert isinstance(closed, LinkClosed)
+    assert closed.why is WhyClosed.LOGIN_TIMEOUT
+    assert state_of(made) is SessionState.DOWN
+
+
+def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
+    made = session(SessionConfig(dials_per_5_minutes=3, backoff_min=None))
+    for link in (1, 2, 3):
+        assert drain(made, 10.0)[-2:] == [Dial(link=link), Wait(until=30.0, timer=Timer.DIALLED)]
+        made.lost(link, 10.0)
+    assert drain(made, 10.0)[-1] == Wait(until=310.0, timer=Timer.DIAL)
+    assert drain(made, 310.0)[0] == Dial(link=4)
+
+
+def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that_did_not_does_not() -> None:
+    made = session(SessionConfig(backoff_min=1.0, steady_after=60.0))
+    drain(made, 0.0)
+    made.lost(1, 0.0)
+    drain(made, 1.0)
+    connect(made, 2, 1.0)
+    made.lost(2, 2.0, "reset")
+    *_, down, wait = drain(made, 2.0)
+    assert down == Down(link=2, why=WhyClosed.LOST, detail="reset", up_for=1.0)
+    assert wait == Wait(until=4.0, timer=Timer.DIAL)
+    assert drain(made, 4.0)[0] == Dial(link=3)
+    assert connect(made, 3, 5.0)[0] == Up(link=3, down_for=3.0)
+    made.lost(3, 65.0)
+    assert drain(made, 65.0)[-1] == Wait(until=66.0, timer=Timer.DIAL)
+
+
+# --- refusals ---
+
+
+def refuse(session: Session, link: int, code: int, now: float) -> list[SessionOutput]:
+    session.opened(link, now, login=LOGIN)
+    drain(session, now)
+    session.receive(link, f'{{"event":"error","code":{code},"msg":"refused"}}', now)
+    return drain(session, now)
+
+
+@pytest.mark.parametrize("code", [30011, 30012, 30015, 40014, 40018])
+def test_a_login_that_is_refused_for_good_ends_it(code: int) -> None:
+    made = session()
+    drain(made, 0.0)
+    made.cancel(ORDERS[0], 0.0, id="a")
+    rejected, hangup, closed, unresolved, ended, wait = refuse(made, 1, code, 1.0)
+    assert isinstance(rejected, LoginRejected)
+    assert isinstance(hangup, LinkHangup)
+    assert isinstance(closed, LinkClosed)
+    assert isinstance(unresolved, Unresolved)
+    assert (unresolved.sent, unresolved.why) == (False, WhyUnresolved.CLOSED)
+    assert ended == Ended(why=WhyEnded.REFUSED, detail="refused", code=str(code))
+    assert wait == IDLE
+    assert state_of(made) is SessionState.ENDED
+
+
+@pytest.mark.parametrize("code", [30013, 30014])
+def test_a_refused_stamp_is_corrected_once_and_then_it_is_the_end(code: int) -> None:
+    made = session()
+    drain(made, 0.0)
+    refuse(made, 1, code, 0.0)
+    assert drain(made, 1.0)[0] == Dial(link=2, stamp_refused=True)
+    made.lost(2, 1.0, "the corrected stamp was never tried")
+    assert drain(made, 3.0)[-2] == Dial(link=3, stamp_refused=True)
+    ended = refuse(made, 3, code, 3.0)[-2]
+    assert ended == Ended(why=WhyEnded.STAMP_REFUSED, detail="refused", code=str(code))
+
+
+def test_a_corrected_stamp_that_was_taken_may_be_refused_and_corrected_again_later() -> None:
+    exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
+    pair = SessionPair(session(), exchange, skew=-100.0)
+    pair.start()
+    pair.run(1.0)
+    assert [dial.stamp_refused for _, dial in pair.dials] == [False, True]
+    assert state_of(pair.session) is SessionState.UP
+    pair.skew = 100.0
+    pair.drop()
+    pair.run(5.0)
+    assert [dial.stamp_refused for _, dial in pair.dials] == [False, True, False, True]
+    assert state_of(pair.session) is SessionState.UP
+
+
+def test_refusals_that_might_pass_end_it_when_they_are_as_many_in_a_row_as_allowed() -> None:
+    made = session(SessionConfig(max_refusals=2))
+    drain(made, 0.0)
+    refuse(made, 1, 30099, 0.0)
+    assert drain(made, 10.0)[0] == Dial(link=2)
+    connect(made, 2, 10.0)
+    made.lost(2, 100.0)
+    drain(made, 110.0)
+    refuse(made, 3, 30099, 110.0)
+    drain(made, 120.0)
+    assert refuse(made, 4, 30098, 120.0)[-2] == Ended(why=WhyEnded.REFUSED_AGAIN, detail="refused", code="30098")
+
+
+def test_without_a_limit_such_refusals_are_tried_again_for_ever() -> None:
+    made = session(SessionConfig(max_refusals=None, backoff_max=1.0))
+    for link in range(1, 30):
+        assert drain(made, 10.0 * link)[-2] == Dial(link=link)
+        refuse(made, link, 30099, 10.0 * link)
+    assert state_of(made) is SessionState.DOWN
+
+
+def test_a_refusal_while_moving_lets_what_was_sent_be_answered_first() -> None:
+    exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"), late_by=2.0)
+    pair = pair_up(exchange=exchange)
+    exchange.inject(Fault.LATE)
+    id = pair.cancel(ORDERS[0])
+    pair.credentials = Credentials("key", "revoked", "passphrase")
+    pair.say(GOING)
+    pair.run(1.0)
+    assert state_of(pair.session) is SessionState.CLOSING
+    assert pair.session.capacity == 0
+    pair.run(1.0)
+    assert isinstance(pair.outcomes[id], Accepted)
+    assert pair.events[-1] == Ended(why=WhyEnded.REFUSED, detail="Invalid sign", code="30015")
+
+
+# --- down and up again ---
+
+
+def test_a_link_that_is_lost_is_said_to_be_down_after_what_it_held() -> None:
+    pair = pair_up()
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.run(2.0)
+    pair.drop(reason="reset")
+    unresolved, closed, down = pair.events
+    assert unresolved == pair.outcomes[id]
+    assert closed == LinkClosed(link=1, why=WhyClosed.LOST, detail="reset")
+    assert down == Down(link=1, why=WhyClosed.LOST, detail="reset", up_for=2.0)
+    pair.run(10.0)
+    assert pair.events[-1] == Up(link=2, down_for=0.5)
+
+
+@pytest.mark.parametrize(("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)])
+def test_what_ends_a_connection_only_brings_the_session_down(code: int, why: WhyClosed) -> None:
+    made = up()
+    made.receive(1, f'{{"event":"error","code":{code},"msg":"so"}}', 3.0)
+    error, hangup, closed, down, wait = drain(made, 3.0)
+    assert type(error).__name__ == "ExchangeError"
+    assert isinstance(hangup, LinkHangup)
+    assert isinstance(closed, LinkClosed)
+    assert down == Down(link=1, why=why, detail="so", up_for=3.0)
+    assert wait == Wait(until=3.5, timer=Timer.DIAL)
+
+
+def test_what_a_session_has_nothing_to_add_to_is_passed_on() -> None:
+    made = up()
+    made.receive(1, b'{"action":"snapshot"}', 1.0)
+    assert isinstance(drain(made, 1.0)[0], Unrecognised)
+
+
+# --- moving ---
+
+
+def test_when_the_exchange_is_going_away_the_old_link_serves_until_the_new_one_does() -> None:
+    made = up(SessionConfig(link=Config(ping_interval=None)))
+    made.receive(1, GOING, 100.0)
+    assert drain(made, 100.0) == [GoingAway(message="going away"), Wait(until=100.5, timer=Timer.DIAL)]
+    assert state_of(made) is SessionState.MOVING
+    assert drain(made, 100.5) == [Dial(link=2), Wait(until=120.5, timer=Timer.DIALLED)]
+    made.cancel(ORDERS[0], 101.0)
+    assert [output.link for output in drain(made, 101.0) if isinstance(output, LinkTransmit)] == [1]
+    made.receive(1, GOING, 101.0)
+    assert drain(made, 101.0)[0] == GoingAway(message="going away")
+    taken_over, *_ = connect(made, 2, 102.0)
+    assert taken_over == Up(link=2, down_for=0.0)
+    assert state_of(made) is SessionState.UP
+    made.cancel(ORDERS[1], 103.0)
+    assert [output.link for output in drain(made, 103.0) if isinstance(output, LinkTransmit)] == [2]
+    made.receive(1, GOING, 103.0)
+    assert drain(made, 103.0)[0] == GoingAway(message="going away")
+    assert state_of(made) is SessionState.UP, "the link that drains has been left already"
+
+
+def test_a_link_is_left_before_the_exchange_cuts_it_for_its_age() -> None:
+    made = up(SessionConfig(lifetime=1000.0, rotate_before=100.0, link=Config(ping_interval=None)))
+    assert drain(made, 0.0) == [Wait(until=900.0, timer=Timer.ROTATION)]
+    made.handle_timeout(899.9)
+    assert state_of(made) is SessionState.UP
+    made.handle_timeout(900.0)
+    assert state_of(made) is SessionState.MOVING
+    assert drain(made, 900.5)[0] == Dial(link=2)
+    connect(made, 2, 901.0)
+    assert drain(made, 901.0)[-1] == Wait(until=1801.0, timer=Timer.ROTATION)
+
+
+def test_without_a_lifetime_a_link_is_never_left_for_its_age() -> None:
+    made = up(SessionConfig(lifetime=None, link=Config(ping_interval=None)))
+    assert drain(made, 0.0) == [IDLE]
+
+
+def test_a_link_that_is_going_away_before_it_is_logged_in_is_left_as_soon_as_it_serves() -> None:
+    made = session()
+    drain(made, 0.0)
+    made.opened(1, 0.0, login=LOGIN)
+    drain(made, 0.0)
+    made.receive(1, GOING, 0.0)
+    assert state_of(made) is SessionState.DIALLING
+    made.receive(1, LOGGED_IN, 1.0)
+    assert state_of(made) is SessionState.MOVING
+    assert drain(made, 2.0)[1:] == [Up(link=1, down_for=1.0), Dial(link=2), Wait(until=22.0, timer=Timer.DIALLED)]
+
+
+def test_an_exchange_that_is_always_going_away_is_dialled_ever_more_rarely() -> None:
+    pair = pair_up(SessionConfig(backoff_min=1.0, backoff_max=16.0))
+    for _ in range(6):
+        pair.say(GOING)
+        pair.run(17.0)
+    times = [at for at, _ in pair.dials]
+    assert times == [0.0, 1.0, 19.0, 38.0, 59.0, 84.0, 101.0]
+
+
+def test_a_successor_that_fails_is_dialled_again_while_the_old_link_serves() -> None:
+    pair = pair_up()
+    pair.refuse_dials = True
+    pair.say(GOING)
+    pair.run(3.0)
+    assert state_of(pair.session) is SessionState.MOVING
+    assert len(pair.dials) == 3
+    assert isinstance(pair.outcomes[pair.cancel(ORDERS[0])], Accepted)
+    pair.refuse_dials = False
+    pair.run(10.0)
+    assert state_of(pair.session) is SessionState.UP
+    assert not [event for event in pair.events if isinstance(event, Down)]
+
+
+def test_a_link_that_ends_while_its_successor_is_dialled_leaves_the_session_dialling() -> None:
+    made = up()
+    made.receive(1, GOING, 1.0)
+    drain(made, 2.0)
+    made.lost(1, 2.0)
+    assert state_of(made) is SessionState.DIALLING
+    assert drain(made, 2.0)[-1] == Wait(until=22.0, timer=Timer.DIALLED)
+    assert connect(made, 2, 3.0)[0] == Up(link=2, down_for=1.0)
+
+
+def test_a_link_that_ends_before_its_successor_is_dialled_does_not_move_that_dial() -> None:
+    made = up()
+    made.receive(1, GOING, 1.0)
+    assert drain(made, 1.0)[-1] == Wait(until=1.5, timer=Timer.DIAL)
+    made.lost(1, 1.2)
+    assert state_of(made) is SessionState.DOWN
+    assert drain(made, 1.2)[-1] == Wait(until=1.5, timer=Timer.DIAL)
+
+
+def test_moving_refuses_and_loses_no_cancel() -> None:
+    # 25 orders at 10 a second: the queue is full of them when the session moves.
+    pair = pair_up(latency=0.05)
+    ids = [pair.cancel(order) for order in ORDERS[:25]]
+    pair.say(GOING)
+    pair.run(5.0)
+    assert state_of(pair.session) is SessionState.UP
+    assert {type(pair.outcomes[id]) for id in ids} == {Accepted}
+    assert {transmit.link for _, transmit in pair.sent if transmit.id is not None} == {1, 2}
+    assert [outcome.id for outcome in pair.outcomes.values()] == ids
+    assert len(pair.exchange.log) == 25
+
+
+def test_without_a_budget_two_links_send_no_more_than_one_would() -> None:
+    pair = pair_up()
+    for order in ORDERS[:20]:
+        pair.cancel(order)
+    pair.say(GOING)
+    pair.run(1.0)
+    at = [at for at, transmit in pair.sent if transmit.id is not None]
+    assert all(later >= earlier + 1.0 for earlier, later in zip(at, at[10:], strict=False))
+
+
+def test_a_stalled_link_does_not_block_another() -> None:
+    pair = pair_up(SessionConfig(link=Config(ping_interval=None)))
+    pair.stall()
+    ids = [pair.cancel(order, timeout=60.0) for order in ORDERS[:5]]
+    pair.say(GOING)
+    pair.run(1.0)
+    assert set(pair.outcomes) == set(ids[1:]), "all but the one whose frame is held"
+    pair.run(5.0)
+    outcome = pair.outcomes[ids[0]]
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.CLOSED)
+
+
+def test_a_link_on_which_a_write_is_under_way_gives_all_but_frames() -> None:
+    made = up()
+    made.cancel(ORDERS[0], 2.0)
+    assert drain(made, 2.0, busy=[1]) == [Wait(until=12.0, timer=Timer.REQUEST)]
+    assert isinstance(drain(made, 2.0, busy=[2])[0], LinkTransmit)
+
+
+# --- frames of one's own ---
+
+
+def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_serves() -> None:
+    made = session(SessionConfig(link=Config(max_own_frames=2)))
+    made.send("one", 0.0)
+    made.send("two", 0.0)
+    with pytest.raises(NoRoom, match=r"^2 frames of your own wait, which is Config.max_own_frames"):
+        made.send("three", 0.0)
+    drain(made, 0.0)
+    frames = [output for output in connect(made, 1, 0.0) if isinstance(output, LinkTransmit)]
+    assert [frame.text for frame in frames] == ["one", "two"]
+    made.send("three", 1.0)
+    (frame, _) = drain(made, 1.0)
+    assert frame == LinkTransmit(text="three", link=1)
+
+
+def test_frames_are_without_a_bound_when_the_limit_is_off() -> None:
+    made = session(SessionConfig(link=Config(max_own_frames=None)))
+    for number in range(200):
+        made.send(str(number), 0.0)
+
+
+@pytest.mark.parametrize("text", ["", None, b"x", "\ud800"])
+def test_what_is_no_text_message_is_refused_up_and_down(text: str) -> None:
+    for made in (session(), up()):
+        with pytest.raises(ValidationError, match=r"^text "):
+            made.send(text, 1.0)
+
+
+# --- the end ---
+
+
+def test_close_before_anything_was_dialled_is_the_end() -> None:
+    made = session()
+    made.cancel(ORDERS[0], 0.0)
+    made.close(1.0)
+    unresolved, ended, wait = drain(made, 1.0)
+    assert isinstance(unresolved, Unresolved)
+    assert (unresolved.sent, unresolved.why, unresolved.resolved_at) == (False, WhyUnresolved.CLOSED, 1.0)
+    assert ended == Ended(why=WhyEnded.ASKED, detail="", code=None)
+    assert wait == IDLE
+
+
+def test_close_gives_up_a_dial() -> None:
+    made = session()
+    drain(made, 0.0)
+    made.close(1.0)
+    assert [type(output) for output in drain(made, 1.0)] == [LinkHangup, LinkClosed, Ended, Wait]
+
+
+def test_close_waits_for_what_was_sent_and_a_second_one_does_not() -> None:
+    for seconds, twice in ((5.0, False), (0.0, True)):
+        pair = pair_up()
+        pair.exchange.inject(Fault.SILENT)
+        id = pair.cancel(ORDERS[0])
+        pair.close()
+        assert state_of(pair.session) is SessionState.CLOSING
+        if twice:
+            pair.close()
+        pair.run(seconds)
+        assert state_of(pair.session) is SessionState.ENDED
+        outcome = pair.outcomes[id]
+        assert isinstance(outcome, Unresolved)
+        assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, seconds)
+
+
+def test_close_lets_a_link_that_drains_go_on_draining() -> None:
+    pair = pair_up(exchange=ScriptedExchange(ORDERS, late_by=3.0))
+    pair.exchange.inject(Fault.LATE)
+    id = pair.cancel(ORDERS[0])
+    pair.say(GOING)
+    pair.run(1.0)
+    pair.close()
+    pair.run_until_ended()
+    assert isinstance(pair.outcomes[id], Accepted)
+
+
+def test_after_the_end_nothing_comes_and_nothing_is_taken() -> None:
+    made = session()
+    made.close(0.0)
+    drain(made, 0.0)
+    made.close(1.0)
+    made.handle_timeout(1.0)
+    made.opened(1, 1.0, login=LOGIN)
+    made.receive(1, LOGGED_IN, 1.0)
+    made.lost(1, 1.0)
+    assert drain(made, 1e9) == [IDLE]
+    assert made.capacity == 0
+    with pytest.raises(LocalProtocolError, match=r"^the session is ended and takes no more cancels"):
+        made.cancel(ORDERS[0], 1e9)
+    with pytest.raises(LocalProtocolError, match=r"^the session is ended and takes no more frames"):
+        made.send("x", 1e9)
+
+
+# --- misuse ---
+
+CALLS: dict[str, Callable[[Session, float], object]] = {
+    "opened": lambda made, now: made.opened(1, now, login=LOGIN),
+    "receive": lambda made, now: made.receive(1, "pong", now),
+    "lost": lambda made, now: made.lost(1, now),
+    "handle_timeout": lambda made, now: made.handle_timeout(now),
+    "cancel": lambda made, now: made.cancel(ORDERS[0], now),
+    "send": lambda made, now: made.send("x", now),
+    "close": lambda made, now: made.close(now),
+    "poll": lambda made, now: made.poll(now),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("now", [nan, inf, "1", None])
+def test_a_time_that_is_no_finite_number_is_refused_everywhere(name: str, now: float) -> None:
+    made = session()
+    with pytest.raises(LocalProtocolError, match=r"^now must be a finite number"):
+        CALLS[name](made, now)
+    assert drain(made, 0.0)[0] == Dial(link=1)
+
+
+def test_a_clock_that_runs_backwards_stands_still() -> None:
+    made = session()
+    drain(made, 5.0)
+    made.lost(1, 3.0)
+    assert drain(made, 1.0)[-1] == Wait(until=5.5, timer=Timer.DIAL)
+
+
+@pytest.mark.parametrize("link", ["1", None, True, 1.0])
+def test_what_is_no_number_of_a_link_is_refused(link: int) -> None:
+    made = up()
+    calls: list[Callable[[], None]] = [
+        lambda: made.opened(link, 1.0, login=LOGIN),
+        lambda: made.receive(link, "pong", 1.0),
+        lambda: made.lost(link, 1.0),
+    ]
+    for call in calls:
+        with pytest.raises(ValidationError, match=r"^link must be the number of a link, as Dial gave it; got "):
+            call()
+
+
+def test_a_link_is_opened_once_and_with_a_signed_login() -> None:
+    made = session()
+    drain(made, 0.0)
+    with pytest.raises(ValidationError, match=r"^login must be a SignedLogin"):
+        made.opened(1, 1.0, login="secret")  # type: ignore[arg-type]  # this is the mistake
+    assert drain(made, 1.0) == [Wait(until=20.0, timer=Timer.DIALLED)]
+    made.opened(1, 1.0, login=LOGIN)
+    with pytest.raises(LocalProtocolError, match=r"^opened was called before"):
+        made.opened(1, 1.0, login=LOGIN)
+
+
+def test_parts_that_are_none_are_refused_by_name() -> None:
+    for name, kind in (("config", "SessionConfig"), ("codec", "Codec"), ("budget", "Budget")):
+        with pytest.raises(ValidationError, match=f"^{name} must be a {kind}, or None; got "):
+            Session(**{name: "x"}, jitter=lambda: 0.0)  # type: ignore[arg-type]  # this is the mistake
+    with pytest.raises(ValidationError, match=r"^jitter must be a function .* got the float 0\.5: pass random\.random"):
+        Session(jitter=0.5)  # type: ignore[arg-type]  # this is the mistake
+
+
+def test_what_it_was_built_with_is_used_and_can_be_looked_at() -> None:
+    config = SessionConfig(link=Config(id_prefix="s-"))
+    budget = Budget(0)
+    made = Session(config, Codec(), budget, jitter=lambda: 0.0)
+    assert made.config is config
+    drain(made, 0.0)
+    connect(made, 1, 0.0)
+    assert made.cancel(ORDERS[0], 2.0) == "s-1"
+    assert drain(made, 2.0) == [Wait(until=12.0, timer=Timer.REQUEST)]
+    budget.grant(1, 2.0)
+    assert isinstance(drain(made, 2.0)[0], LinkTransmit)
+
+
+def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> None:
+    config = SessionConfig(lifetime=600.0, rotate_before=60.0)
+    pair = pair_up(config, latency=0.05, exchange=ScriptedExchange(ORDERS, config=ExchangeConfig(lifetime=600.0)))
+    ids: list[str] = []
+    for order in ORDERS[:30]:
+        ids.append(pair.cancel(order))
+        pair.run(100.0)
+    assert {type(pair.outcomes[id]) for id in ids} == {Accepted}
+    assert len(pair.dials) == 6
+    assert not [event for event in pair.events if isinstance(event, Down | Rejected)]

@@ -1,0 +1,435 @@
+"""The session's cancels: what waits, what goes to the next link, what is sent again, and what is honest to say about it."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from math import inf, nextafter
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    CodeClass,
+    Config,
+    Ended,
+    LateReply,
+    LinkTransmit,
+    NoRoom,
+    Policy,
+    Rejected,
+    Session,
+    SessionConfig,
+    SessionState,
+    Timer,
+    Unrecognised,
+    Unresolved,
+    ValidationError,
+    Wait,
+    WhyUnresolved,
+)
+from bitget_proto._session import _seconds_until
+from bitget_proto.testing import Fault, ScriptedExchange, SessionPair
+
+ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(40)]
+ALONE = CancelOrder("BTCUSDT", client_oid="mine-1")
+GOING = '{"event":"error","code":30033,"msg":"going away"}'
+
+
+def pair_up(
+    *faults: Fault,
+    policy: Policy = Policy.REPORT,
+    config: SessionConfig | None = None,
+    exchange: ScriptedExchange | None = None,
+    budget: Budget | None = None,
+) -> SessionPair:
+    """A session that is up; a dial takes no time, and each backoff is half a second."""
+    config = SessionConfig(policy=policy, backoff_max=0.5) if config is None else config
+    session = Session(config, budget=budget, jitter=lambda: 0.0)
+    pair = SessionPair(session, exchange or ScriptedExchange([*ORDERS[:30], ALONE]))
+    pair.start()
+    assert session.state is SessionState.UP
+    pair.run(2.0)
+    pair.exchange.inject(*faults)
+    return pair
+
+
+def unresolved(pair: SessionPair, id: str) -> Unresolved:
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Unresolved)
+    return outcome
+
+
+# --- waiting for a link ---
+
+
+def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_the_sessions() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=3.0)
+    id = pair.cancel(ORDERS[0])
+    assert (pair.session.in_flight, pair.session.capacity) == (1, 999)
+    pair.run(5.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Accepted)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at, outcome.attempts) == (0.0, 3.0, 3.0, 1)
+    assert pair.session.in_flight == 0
+
+
+def test_the_deadline_counts_from_the_call_and_is_kept_while_no_link_serves() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS))
+    pair.hold_dials = True
+    id = pair.cancel(ORDERS[0])
+    assert pair.next_due() == 10.0
+    pair.run(9.9)
+    assert not pair.outcomes
+    pair.run(0.1)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.sent_at, outcome.attempts) == (False, WhyUnresolved.TIMEOUT, None, 1)
+    assert (outcome.taken_at, outcome.resolved_at) == (0.0, 10.0)
+
+
+def test_what_is_left_of_the_time_goes_with_it_to_the_link() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.run(10.0)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.0, 4.0, 10.0)
+
+
+def test_a_cancel_whose_deadline_falls_on_the_login_is_not_sent() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
+    id = pair.cancel(ORDERS[0], timeout=4.0)
+    pair.run(4.0)
+    assert unresolved(pair, id).why is WhyUnresolved.TIMEOUT
+    assert not pair.exchange.log
+
+
+def test_cancels_without_a_deadline_wait_as_long_as_it_takes() -> None:
+    for config, timeout in ((SessionConfig(), inf), (SessionConfig(link=Config(request_timeout=None)), None)):
+        pair = SessionPair(Session(config, jitter=lambda: 0.0), ScriptedExchange(ORDERS))
+        pair.refuse_dials = True
+        id = pair.cancel(ORDERS[0], timeout=timeout)
+        pair.run(3600.0)
+        pair.refuse_dials = False
+        pair.run(60.0)
+        assert isinstance(pair.outcomes[id], Accepted)
+
+
+def test_a_cancel_that_never_left_goes_to_the_next_link_in_the_order_taken() -> None:
+    pair = pair_up()
+    pair.stall()
+    ids = [pair.cancel(order) for order in ORDERS[:5]]
+    pair.drop()
+    late = pair.cancel(ORDERS[5])
+    assert not pair.outcomes, "the one whose frame was held never left either"
+    pair.run(1.0)
+    assert list(pair.outcomes) == [*ids, late]
+    for outcome in pair.outcomes.values():
+        assert isinstance(outcome, Accepted)
+        assert outcome.attempts == 1
+        assert outcome.sent_at == 2.5
+
+
+# --- report ---
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
+def test_under_report_a_cancel_that_was_sent_and_lost_is_unresolved_at_once(fault: Fault) -> None:
+    pair = pair_up(fault)
+    id = pair.cancel(ORDERS[0])
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (True, WhyUnresolved.LOST, 1, 2.0)
+    pair.run(60.0)
+    assert len([transmit for _, transmit in pair.sent if transmit.id == id]) == 1
+
+
+def test_a_cancel_that_a_link_still_owes_when_its_time_to_drain_is_over_is_unresolved() -> None:
+    pair = pair_up(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.say(GOING)
+    pair.run(0.5 + 5.0)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, 7.5)
+
+
+# --- resend ---
+
+
+def test_under_resend_it_is_sent_again_and_what_is_gone_is_gone() -> None:
+    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
+    id = pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code_class, outcome.attempts) == (CodeClass.GONE, 2)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (2.0, 3.0, 3.0)
+
+
+def test_under_resend_what_had_not_worked_works_the_second_time() -> None:
+    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
+    id = pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Accepted)
+    assert (outcome.attempts, outcome.taken_at, outcome.sent_at) == (2, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [("43001", True), ("40769", True), ("45056", False), ("45129", False), ("99999", False), ("429", False)],
+)
+def test_after_a_resend_no_other_refusal_is_final(code: str, final: bool) -> None:
+    exchange = ScriptedExchange(ORDERS, refusals={"0": code})
+    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, exchange=exchange)
+    id = pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    outcome = pair.outcomes[id]
+    assert outcome.attempts == 2
+    if final:
+        assert isinstance(outcome, Rejected)
+    else:
+        assert isinstance(outcome, Unresolved)
+        assert (outcome.sent, outcome.why, outcome.code) == (True, WhyUnresolved.UNSURE, code)
+        assert outcome.message == "refused as scripted"
+
+
+def test_a_refusal_of_a_first_attempt_is_final_whatever_the_policy() -> None:
+    pair = pair_up(policy=Policy.RESEND, exchange=ScriptedExchange(ORDERS, refusals={"0": "45056"}))
+    assert isinstance(pair.outcomes[pair.cancel(ORDERS[0])], Rejected)
+
+
+def test_a_policy_may_be_given_for_one_cancel() -> None:
+    for default, own, attempts in ((Policy.REPORT, Policy.RESEND, 2), (Policy.RESEND, Policy.REPORT, 1)):
+        pair = pair_up(Fault.DROP_AFTER, policy=default)
+        id = pair.cancel(ORDERS[0], policy=own)
+        pair.run(5.0)
+        assert pair.outcomes[id].attempts == attempts
+
+
+def test_by_client_oid_alone_nothing_is_sent_again_unless_the_ids_are_said_to_be_unique() -> None:
+    for unique, attempts in ((False, 1), (True, 2)):
+        config = SessionConfig(policy=Policy.RESEND, client_oids_unique=unique)
+        pair = pair_up(Fault.DROP_AFTER, config=config)
+        id = pair.cancel(ALONE)
+        pair.run(5.0)
+        assert pair.outcomes[id].attempts == attempts
+
+
+def test_an_attempt_that_may_have_worked_is_not_forgotten_when_a_later_one_never_left() -> None:
+    budget = Budget(10)
+    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND, budget=budget)
+    id = pair.cancel(ORDERS[0], timeout=5.0)
+    budget.debit(1000, 2.4)
+    pair.run(1.0)
+    # The allowance is overdrawn: the next link holds the cancel and cannot hand it out.
+    budget.debit(1000, 3.0)
+    pair.drop()
+    pair.run(0.2)
+    pair.close()
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (True, WhyUnresolved.CLOSED, 1, 2.0)
+
+
+def test_a_resent_cancel_whose_time_is_up_while_no_link_serves_was_sent() -> None:
+    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
+    pair.hold_dials = True
+    id = pair.cancel(ORDERS[0])
+    pair.run(10.0)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.attempts) == (True, WhyUnresolved.TIMEOUT, 1)
+    assert (outcome.sent_at, outcome.resolved_at) == (2.0, 12.0)
+
+
+def test_when_the_session_ends_nothing_is_sent_again() -> None:
+    pair = pair_up(Fault.SILENT, policy=Policy.RESEND)
+    id = pair.cancel(ORDERS[0])
+    pair.close()
+    pair.drop()
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
+    assert isinstance(pair.events[-1], Ended)
+
+
+def test_a_frame_that_provably_never_left_is_no_attempt() -> None:
+    pair = pair_up(policy=Policy.RESEND, exchange=ScriptedExchange(ORDERS, refusals={"0": "45056"}))
+    pair.stall()
+    id = pair.cancel(ORDERS[0])
+    pair.drop()
+    pair.run(1.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Rejected), "refused at the first attempt that left"
+    assert (outcome.attempts, outcome.sent_at) == (1, 2.5)
+
+
+# --- the same order once a second ---
+
+
+def test_the_same_order_is_sent_again_no_sooner_than_a_second_after_its_last_cancel() -> None:
+    pair = pair_up(Fault.SILENT, Fault.DROP_BEFORE, policy=Policy.RESEND)
+    ids = [pair.cancel(ORDERS[0], timeout=60.0) for _ in range(2)]
+    assert pair.session.poll(2.0) == Wait(until=2.5, timer=Timer.DIAL)
+    pair.run(0.5)
+    assert pair.session.poll(2.5) == Wait(until=3.0, timer=Timer.SPACING)
+    pair.run(4.0)
+    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    assert times == [(2.0, ids[0]), (2.0, ids[1]), (3.0, ids[0]), (4.0, ids[1])]
+    assert [pair.outcomes[id].attempts for id in ids] == [2, 2]
+
+
+def test_a_cancel_that_a_link_holds_keeps_the_next_of_its_order_back() -> None:
+    budget = Budget(10)
+    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, budget=budget)
+    first = pair.cancel(ORDERS[0], timeout=60.0)
+    pair.run(0.9)
+    budget.debit(20, 2.9)
+    second = pair.cancel(ORDERS[0], timeout=60.0)
+    pair.run(0.5)
+    assert pair.session.poll(3.4).__class__ is Wait
+    pair.run(10.0)
+    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    assert times == [(2.0, first), (3.9, second), (4.9, first)]
+
+
+def test_without_an_interval_it_is_sent_again_at_once() -> None:
+    config = SessionConfig(policy=Policy.RESEND, resend_interval=None)
+    pair = pair_up(Fault.DROP_BEFORE, config=config)
+    pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    assert [at for at, transmit in pair.sent if transmit.id is not None] == [2.0, 2.5]
+
+
+# --- late replies and ids ---
+
+
+def test_a_late_reply_is_known_as_one_while_its_link_lives_even_one_that_was_left() -> None:
+    exchange = ScriptedExchange(ORDERS, late_by=4.0)
+    pair = pair_up(Fault.LATE, Fault.SILENT, exchange=exchange)
+    id = pair.cancel(ORDERS[0], timeout=1.0)
+    pair.cancel(ORDERS[1])
+    pair.run(1.0)
+    assert unresolved(pair, id).why is WhyUnresolved.TIMEOUT
+    pair.say(GOING)
+    pair.run(1.0)
+    assert pair.session.state is SessionState.UP
+    assert [dial.link for _, dial in pair.dials] == [1, 2]
+    with pytest.raises(ValidationError, match=rf"^the id '{id}' was used for a cancel whose answer may still come"):
+        pair.session.cancel(ORDERS[2], pair.clock.now, id=id)
+    pair.run(2.0)
+    (late,) = [event for event in pair.events if isinstance(event, LateReply)]
+    assert (late.id, late.code_class) == (id, CodeClass.ACCEPTED)
+    assert pair.cancel(ORDERS[2], id=id) == id
+
+
+def test_the_id_of_a_cancel_that_ended_with_its_link_is_free_again() -> None:
+    pair = pair_up(Fault.DROP_AFTER)
+    id = pair.cancel(ORDERS[0], id="mine")
+    pair.run(1.0)
+    assert unresolved(pair, id).sent
+    assert isinstance(pair.outcomes[pair.cancel(ORDERS[1], id="mine")], Accepted)
+
+
+def test_a_second_answer_is_nobodys() -> None:
+    pair = pair_up(Fault.DUPLICATE)
+    pair.cancel(ORDERS[0])
+    assert [type(event) for event in pair.events[-2:]] == [Accepted, Unrecognised]
+
+
+def test_generated_ids_count_over_all_links_and_skip_those_of_the_caller() -> None:
+    pair = pair_up(config=SessionConfig(link=Config(id_prefix="c")))
+    assert pair.cancel(ORDERS[0]) == "c1"
+    pair.drop()
+    pair.run(1.0)
+    pair.stall()
+    assert pair.cancel(ORDERS[1]) == "c2"
+    assert pair.cancel(ORDERS[2], id="c5") == "c5"
+    assert pair.cancel(ORDERS[3], id="cx") == "cx"
+    assert pair.cancel(ORDERS[4], id="c" + "9" * 16) == "c" + "9" * 16
+    assert pair.cancel(ORDERS[5], id="9") == "9"
+    assert pair.cancel(ORDERS[6]) == "c6"
+
+
+def test_a_generated_id_never_meets_one_that_is_open_or_late() -> None:
+    pair = pair_up(Fault.SILENT, Fault.SILENT)
+    pair.cancel(ORDERS[0], id="2", timeout=1.0)
+    pair.cancel(ORDERS[1], id="3")
+    pair.session._counter = 0
+    pair.run(1.0)
+    assert pair.session.cancel(ORDERS[2], pair.clock.now) == "1"
+    assert pair.session.cancel(ORDERS[3], pair.clock.now) == "4"
+
+
+# --- misuse ---
+
+
+def taken(session: Session, **kwargs: object) -> str:
+    return session.cancel(*(ORDERS[0], 1.0), **kwargs)  # type: ignore[arg-type]  # misuse is what is tested
+
+
+def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
+    session = Session(jitter=lambda: 0.0)
+    with pytest.raises(ValidationError, match=r"^order must be a CancelOrder; got 'x': pass CancelOrder"):
+        session.cancel("x", 1.0)  # type: ignore[arg-type]  # this is the mistake
+    for timeout in (0, -1, "1", Fraction(1), True):
+        with pytest.raises(ValidationError, match=r"^timeout must be a number of seconds above 0"):
+            taken(session, timeout=timeout)
+    for id in ("", "x\n", 1):
+        with pytest.raises(ValidationError, match=r"^id must be 1 to 40"):
+            taken(session, id=id)
+    for policy in ("report", 1, True):
+        with pytest.raises(ValidationError, match=r"^policy must be Policy\.REPORT or Policy\.RESEND; got "):
+            taken(session, policy=policy)
+    assert taken(session, id="a") == "a"
+    with pytest.raises(ValidationError, match=r"^the id 'a' is in flight"):
+        taken(session, id="a")
+    assert session.in_flight == 1
+    assert taken(session) == "1"
+
+
+def test_one_bound_holds_over_links_and_queue() -> None:
+    pair = pair_up(Fault.SILENT, config=SessionConfig(link=Config(max_in_flight=2)))
+    pair.cancel(ORDERS[0])
+    pair.say(GOING)
+    pair.run(1.0)
+    pair.stall()
+    pair.cancel(ORDERS[1])
+    assert pair.session.capacity == 0
+    with pytest.raises(NoRoom, match=r"^2 cancels are in flight, which is Config\.max_in_flight"):
+        pair.session.cancel(ORDERS[2], pair.clock.now)
+
+
+def test_without_the_bound_there_is_room_without_end() -> None:
+    session = Session(SessionConfig(link=Config(max_in_flight=None)), jitter=lambda: 0.0)
+    session.cancel(ORDERS[0], 0.0)
+    assert session.capacity == sys.maxsize
+
+
+# --- time ---
+
+
+@pytest.mark.parametrize(
+    ("deadline", "now"), [(15.15, 4.675), (0.3, 0.1), (1e9 + 0.1, 1e9), (10.0, 0.0), (4.8, -2.7), (inf, 1.0)]
+)
+def test_what_is_left_of_the_time_ends_at_the_deadline_or_just_before_it(deadline: float, now: float) -> None:
+    end = now + _seconds_until(deadline, now)
+    assert end in (deadline, nextafter(deadline, -inf))
+
+
+def test_a_cancel_that_expired_before_anybody_fired_its_timer_is_not_sent() -> None:
+    session = Session(jitter=lambda: 0.0)
+    session.cancel(ORDERS[0], 0.0, timeout=1.0)
+    pair = SessionPair(session, ScriptedExchange(ORDERS))
+    pair.clock.advance(5.0)
+    pair.start()
+    assert [transmit for _, transmit in pair.sent if transmit.id] == []
+    assert unresolved(pair, "1").resolved_at == 5.0
+
+
+def test_frames_name_their_link_and_their_cancel() -> None:
+    pair = pair_up()
+    id = pair.cancel(ORDERS[0])
+    _, frame = pair.sent[-1]
+    assert isinstance(frame, LinkTransmit)
+    assert (frame.link, frame.id, frame.secret) == (1, id, False)

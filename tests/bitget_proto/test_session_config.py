@@ -1,0 +1,83 @@
+"""The limits of a session: their defaults, and what is refused."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+import attrs
+import pytest
+
+from bitget_proto import Config, Policy, SessionConfig, ValidationError
+
+SECONDS = ["resend_interval", "dial_timeout", "backoff_min", "backoff_max", "steady_after", "lifetime"]
+COUNTS = ["dials_per_5_minutes", "max_refusals"]
+
+
+def config(name: str, value: object) -> SessionConfig:
+    """A `SessionConfig` with one limit set, as an unchecked caller may set it."""
+    return SessionConfig(**{name: value})  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_the_defaults() -> None:
+    assert attrs.asdict(SessionConfig(), recurse=False) == {
+        "link": Config(),
+        "policy": Policy.REPORT,
+        "client_oids_unique": False,
+        "resend_interval": 1,
+        "dial_timeout": 20,
+        "dials_per_5_minutes": 300,
+        "backoff_min": 0.5,
+        "backoff_max": 30,
+        "steady_after": 60,
+        "max_refusals": 3,
+        "lifetime": 86400,
+        "rotate_before": 600,
+    }
+
+
+@pytest.mark.parametrize("name", [*SECONDS, *COUNTS])
+def test_none_switches_a_limit_off(name: str) -> None:
+    assert getattr(config(name, None), name) is None
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [0, -1, inf, nan, True, "10"])
+def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=rf"^{name} must be a finite number of seconds above 0"):
+        config(name, value)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "10"])
+def test_what_is_no_count_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=rf"^{name} must be a whole number from 1 up"):
+        config(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("link", None, r"^link must be a Config; got None"),
+        ("policy", "resend", r"^policy must be Policy\.REPORT or Policy\.RESEND; got 'resend'"),
+        ("client_oids_unique", 1, r"^client_oids_unique must be True or False; got the int 1"),
+        ("rotate_before", None, r"^rotate_before must be a finite number of seconds above 0; got None"),
+        ("rotate_before", 0, r"^rotate_before must be a finite number of seconds above 0"),
+        ("rotate_before", 86400, r"^rotate_before must be less than lifetime, the float 86400\.0; got the int 86400"),
+        ("backoff_min", 31, r"^backoff_max must not be less than backoff_min, the int 31; got the float 30\.0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(name: str, value: object, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        config(name, value)
+
+
+def test_limits_that_are_off_are_not_compared() -> None:
+    assert SessionConfig(lifetime=None, rotate_before=1e9).rotate_before == 1e9
+    assert SessionConfig(backoff_min=31, backoff_max=None).backoff_max is None
+    assert SessionConfig(backoff_min=None, backoff_max=0.1).backoff_max == 0.1
+    assert SessionConfig(backoff_min=5.0, backoff_max=5.0).backoff_max == 5.0
+
+
+def test_policies_say_what_they_do() -> None:
+    assert [policy.value for policy in Policy] == ["report", "resend"]
+    assert all(policy.sentence.endswith(".") for policy in Policy)

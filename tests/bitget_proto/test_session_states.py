@@ -1,0 +1,58 @@
+"""The table of a session's states: what leads where."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitget_proto import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded, session_diagram
+
+
+def test_every_state_has_its_row_and_can_be_reached_from_down() -> None:
+    assert list(SESSION_TRANSITIONS) == list(SessionState)
+    reached, border = {SessionState.DOWN}, [SessionState.DOWN]
+    while border:
+        for target in SESSION_TRANSITIONS[border.pop()].values():
+            if target not in reached:
+                reached.add(target)
+                border.append(target)
+    assert reached == set(SessionState)
+
+
+def test_ended_is_the_only_end_and_only_an_end_leads_there() -> None:
+    assert [state for state, row in SESSION_TRANSITIONS.items() if not row] == [SessionState.ENDED]
+    for row in SESSION_TRANSITIONS.values():
+        for cause, target in row.items():
+            assert (target is SessionState.ENDED) == isinstance(cause, WhyEnded)
+
+
+@pytest.mark.parametrize("state", [state for state in SessionState if state is not SessionState.ENDED])
+def test_any_life_can_be_ended_by_the_caller(state: SessionState) -> None:
+    assert SESSION_TRANSITIONS[state][WhyEnded.ASKED] is SessionState.ENDED
+
+
+@pytest.mark.parametrize("why", [why for why in WhyEnded if why is not WhyEnded.ASKED])
+def test_a_login_can_be_refused_only_while_one_is_under_way_or_its_end_is_waited_for(why: SessionCause) -> None:
+    assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == {
+        SessionState.DIALLING,
+        SessionState.MOVING,
+        SessionState.CLOSING,
+    }
+
+
+def test_every_cause_happens_somewhere_and_has_a_sentence() -> None:
+    assert {cause for row in SESSION_TRANSITIONS.values() for cause in row} == {*SessionStep, *WhyEnded}
+    for member in (*SessionState, *SessionStep, *WhyEnded):
+        assert member.sentence[0] in "ABCDEFGHIJKLMNOPQRSTUVWXYZ`"
+        assert member.sentence.endswith(".")
+
+
+def test_the_table_cannot_be_written_to() -> None:
+    with pytest.raises(TypeError):
+        SESSION_TRANSITIONS[SessionState.ENDED] = {}  # type: ignore[index]  # this is the mistake
+
+
+def test_the_diagram_begins_down_and_ends_ended() -> None:
+    lines = session_diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> DOWN"]
+    assert lines[-1] == "    ENDED --> [*]"
+    assert "    UP --> MOVING: leaving" in lines

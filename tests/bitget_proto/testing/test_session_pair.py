@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Credentials,
+    Dial,
+    Ended,
+    LinkClosed,
+    LocalProtocolError,
+    LoginRejected,
+    Policy,
+    Session,
+    SessionConfig,
+    SessionState,
+    Unresolved,
+    Up,
+    ValidationError,
+    WhyClosed,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair, VirtualClock
+
+ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(30)]
+
+
+def started(**kwargs: float) -> SessionPair:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), **kwargs)  # type: ignore[arg-type]  # times alone
+    pair.start()
+    return pair
+
+
+def test_without_latency_a_session_is_up_at_once_and_a_cancel_is_answered() -> None:
+    pair = started()
+    id = pair.cancel(ORDERS[0], id="mine", timeout=3.0, policy=Policy.RESEND)
+    assert id == "mine"
+    assert isinstance(pair.outcomes[id], Accepted)
+    assert pair.events == [Up(link=1, down_for=0.0), pair.outcomes[id]]
+    assert pair.dials == [(0.0, Dial(link=1))]
+    assert repr(pair) == "<SessionPair at 0.0: <Session up, 0 in flight>, links [1]>"
+    assert list(pair.links) == [1]
+
+
+def test_it_can_be_built_of_nothing_and_on_a_clock_of_ones_own() -> None:
+    pair = SessionPair(clock=VirtualClock(50.0))
+    pair.start()
+    assert pair.session.state is SessionState.UP
+    assert pair.clock.now == 50.0
+
+
+def test_messages_are_under_way_for_the_latency_and_dials_for_their_time() -> None:
+    latencies = iter([0.25] * 4)
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), latency=lambda: next(latencies), dial_time=1.0)
+    pair.start()
+    pair.run(1.4)
+    assert not pair.events
+    pair.run(0.1)
+    assert pair.events == [Up(link=1, down_for=1.5)]
+    pair.cancel(ORDERS[0])
+    pair.run(0.5)
+    assert pair.outcomes["1"].resolved_at == 2.0
+
+
+def test_a_dial_may_fail_or_never_be_answered() -> None:
+    pair = SessionPair(dial_time=1.0)
+    pair.refuse_dials = True
+    pair.start()
+    pair.run(1.0)
+    assert pair.events == [LinkClosed(link=1, why=WhyClosed.LOST, detail="connection refused")]
+    pair.refuse_dials, pair.hold_dials = False, True
+    pair.run(10.0)
+    assert len(pair.dials) == 2
+    assert pair.session.state is SessionState.DIALLING
+    pair.run(20.0)
+    assert len(pair.dials) == 3
+
+
+def test_a_dial_that_is_given_up_before_it_is_answered_opens_nothing() -> None:
+    pair = SessionPair(dial_time=25.0)
+    pair.start()
+    pair.run(24.0)
+    assert not pair.links
+    pair.run(5.0)
+    assert not pair.links
+
+
+def test_a_link_may_be_dropped_and_another_is_dialled() -> None:
+    pair = started()
+    pair.drop(1, "reset")
+    assert not pair.links
+    pair.run(5.0)
+    assert list(pair.links) == [2]
+
+
+def test_a_stalled_link_takes_one_frame_and_writes_it_when_it_goes_on() -> None:
+    pair = started()
+    pair.stall()
+    ids = [pair.cancel(order) for order in ORDERS[:2]]
+    assert not pair.outcomes
+    pair.resume()
+    assert list(pair.outcomes) == ids
+    pair.stall()
+    pair.resume()
+
+
+def test_a_frame_that_is_held_when_the_link_drops_never_left() -> None:
+    pair = started()
+    pair.stall()
+    id = pair.cancel(ORDERS[0])
+    pair.drop()
+    pair.run(5.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Accepted)
+    assert outcome.attempts == 1
+    pair.stall()
+    pair.run(100.0)
+    pair.send("held")
+    pair.drop()
+
+
+def test_a_frozen_link_delivers_nothing_until_it_thaws() -> None:
+    pair = started()
+    pair.freeze()
+    id = pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    assert not pair.outcomes
+    pair.thaw()
+    assert isinstance(pair.outcomes[id], Accepted)
+
+
+def test_both_ends_may_hang_up() -> None:
+    pair = started(latency=1.0)
+    pair.run(3.0)
+    pair.close()
+    assert pair.session.state is SessionState.ENDED
+    pair.run(2.0)
+    assert not pair.links
+    exchange = ScriptedExchange(ORDERS, config=ExchangeConfig(lifetime=50.0))
+    pair = SessionPair(exchange=exchange, latency=1.0)
+    pair.start()
+    pair.run(51.1)
+    assert pair.session.state is SessionState.DOWN
+
+
+def test_what_arrives_after_the_client_has_hung_up_is_read_by_nobody() -> None:
+    pair = started(latency=1.0)
+    pair.run(3.0)
+    pair.cancel(ORDERS[0])
+    pair.run(1.0)
+    pair.close()
+    pair.close()
+    assert isinstance(pair.outcomes["1"], Unresolved)
+    pair.run(10.0)
+    assert isinstance(pair.events[-1], Ended)
+
+
+def test_both_ends_hanging_up_at_once_is_no_loss() -> None:
+    exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
+    pair = SessionPair(exchange=exchange, credentials=Credentials("key", "wrong", "passphrase"), latency=1.0)
+    pair.start()
+    pair.run(10.0)
+    assert [type(event) for event in pair.events] == [LoginRejected, LinkClosed, Ended]
+    assert not pair.links
+
+
+def test_stamps_may_be_off_until_they_are_corrected() -> None:
+    exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
+    pair = SessionPair(exchange=exchange, skew=60.0)
+    pair.start()
+    pair.run(1.0)
+    assert pair.skew == 0.0
+    assert [dial.stamp_refused for _, dial in pair.dials] == [False, True]
+
+
+def test_what_the_exchange_says_is_heard() -> None:
+    pair = started()
+    pair.say("anything")
+    assert type(pair.events[-1]).__name__ == "Unrecognised"
+    pair.exchange.inject(Fault.SILENT)
+
+
+def test_a_link_that_is_not_open_cannot_be_meant() -> None:
+    pair = started()
+    with pytest.raises(ValidationError, match=r"^link must be one that is open, \[1\]; got the int 2"):
+        pair.drop(2)
+    pair.drop()
+    with pytest.raises(ValidationError, match=r"^link must be one that is open, \[\]; got None"):
+        pair.drop()
+
+
+def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
+    pair = started()
+    pair.exchange.inject(Fault.SILENT)
+    pair.cancel(ORDERS[0])
+    pair.close()
+    pair.run_until_ended()
+    assert pair.clock.now == 5.0
+    pair = SessionPair(Session(SessionConfig(dial_timeout=None), jitter=lambda: 0.0))
+    pair.hold_dials = True
+    pair.start()
+    with pytest.raises(LocalProtocolError, match=r"^nothing is due any more, and the session is dialling"):
+        pair.run_until_ended()
+
+
+def test_a_run_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitget_proto.testing._session_pair._TOO_LONG", 3)
+    with pytest.raises(AssertionError, match=r"^3 steps and no rest: <SessionPair at "):
+        started()
