@@ -170,10 +170,7 @@ class Outcomes:
         try:
             while True:
                 self._flag = driver.flag()
-                try:
-                    inbox.fill(waiter, driver.now, self._timeout, self._policy)
-                finally:
-                    driver.drain()
+                inbox.fill(waiter, driver.now, driver.drain, self._timeout, self._policy)
                 if waiter.outcomes:
                     return inbox.fetch(waiter)
                 if waiter.orders is None and not waiter.due:

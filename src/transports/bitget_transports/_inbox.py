@@ -145,9 +145,14 @@ class Inbox:
         waiter.due += 1
 
     def fill(
-        self, waiter: Waiter, now: Callable[[], float], timeout: float | None, policy: Policy | None = None
+        self,
+        waiter: Waiter,
+        now: Callable[[], float],
+        drain: Callable[[], object],
+        timeout: float | None,
+        policy: Policy | None = None,
     ) -> None:
-        """Take of the waiter's orders what there is room for. Then drain, whether or not it raised.
+        """Take of the waiter's orders what there is room for, and drain after each.
 
         Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
         nobody has read hold every place.
@@ -165,6 +170,7 @@ class Inbox:
                 waiter.orders = None
                 return
             self.cancel(waiter, order, now(), None, timeout, policy)
+            drain()
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""

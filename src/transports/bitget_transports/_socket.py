@@ -45,7 +45,7 @@ class SocketLink:
         self._number = number
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
-        self._opening: Generator[int, None, tuple[list[bytes], str | None]] | None = self._open(sock)
+        self._opening: Generator[int, None, list[bytes]] | None = self._open(sock)
         self._opening_wants = 0
         self._out = b""
         self._last: tuple[str | None, int] = (None, 0)
@@ -123,7 +123,7 @@ class SocketLink:
 
     # --- opening ---
 
-    def _step_opening(self, opening: Generator[int, None, tuple[list[bytes], str | None]]) -> None:
+    def _step_opening(self, opening: Generator[int, None, list[bytes]]) -> None:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self.deadline:
@@ -132,14 +132,15 @@ class SocketLink:
         except StopIteration as end:
             self._opening, self.deadline = None, inf
             driver.opened(self._number, self._websocket.date)
-            # Both may have come with the handshake's answer.
-            self._hand_over(*end.value)
+            for message in end.value:
+                # They came with the handshake's answer.
+                driver.received(self._number, message)
         except OSError as error:
             self._opening = None
             self.close()
             driver.failed(self._number, error if isinstance(error, ConnectFailed) else could_not_connect(target, error))
 
-    def _open(self, sock: socket.socket | None) -> Generator[int, None, tuple[list[bytes], str | None]]:
+    def _open(self, sock: socket.socket | None) -> Generator[int, None, list[bytes]]:
         target = self._target
         self.sock = sock
         if sock is None:
@@ -155,10 +156,10 @@ class SocketLink:
         while True:
             self._flush()
             yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-            messages, reason = self._read()
+            messages = self._read()
             if self._websocket.opened:
-                return messages, reason
-            if reason is not None:
+                return messages
+            if self._reason is not None:
                 raise self._websocket.refusal()
 
     def _connect(self) -> Generator[int]:
@@ -195,13 +196,6 @@ class SocketLink:
                 return
 
     # --- bytes ---
-
-    def _hand_over(self, messages: list[bytes], reason: str | None) -> None:
-        for message in messages:
-            self._driver.received(self._number, message)
-        if reason is not None:
-            self._driver.lost(self._number, reason)
-            self._begin_to_close()
 
     @property
     def _reason(self) -> str | None:

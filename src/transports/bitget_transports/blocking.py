@@ -341,10 +341,7 @@ class Channel:
         try:
             while True:
                 self._driver.check_free()
-                try:
-                    inbox.fill(waiter, self._driver.now, timeout, policy)
-                finally:
-                    self._driver.drain()
+                inbox.fill(waiter, self._driver.now, self._driver.drain, timeout, policy)
                 if waiter.outcomes:
                     yield inbox.fetch(waiter)
                 elif waiter.orders is None and not waiter.due:
