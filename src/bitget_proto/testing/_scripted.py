@@ -354,7 +354,7 @@ class ScriptedLink:
             code, message = "40010", "Request timed out"
         if fault in KEPT_BACK:
             self.connection.forget(id, now)
-        answer = encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
+        answer = "" if fault is None else encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
         match fault:
             case Fault.SILENT:
                 pass

@@ -2,12 +2,20 @@
 
 The three say the same words: `connect` in `bitget_transports.anyio`, `.asyncio` and `.blocking` gives a `Channel`. Each needs
 the extra of its name.
+
+The names below are imported when they are first asked for: pytest imports this package, for its plugin, in every run of
+whoever has it installed.
 """
 
-from ._errors import ConnectFailed, LoginRefused, UpgradeRefused
-from ._inbox import ChannelEvent, Dropped
-from ._limits import Limits
-from ._target import DEMO_URL, LIVE_URL
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._errors import ConnectFailed, LoginRefused, UpgradeRefused
+    from ._inbox import ChannelEvent, Dropped
+    from ._limits import Limits
+    from ._target import DEMO_URL, LIVE_URL
 
 __all__ = [
     "DEMO_URL",
@@ -19,3 +27,26 @@ __all__ = [
     "LoginRefused",
     "UpgradeRefused",
 ]
+
+_HOMES = MappingProxyType({
+    "ChannelEvent": "._inbox",
+    "ConnectFailed": "._errors",
+    "DEMO_URL": "._target",
+    "Dropped": "._inbox",
+    "LIVE_URL": "._target",
+    "Limits": "._limits",
+    "LoginRefused": "._errors",
+    "UpgradeRefused": "._errors",
+})  # fmt: skip
+
+
+if not TYPE_CHECKING:  # or else every name would be one
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

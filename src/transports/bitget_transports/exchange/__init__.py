@@ -9,7 +9,7 @@ Rules of this package
     with exchange_in_thread(ScriptedExchange(orders)) as server:
         ...  # connect any client to server.url
 
-It needs the extra `exchange`.
+It needs the extra `exchange`. docs/exchange.md shows all of it.
 """
 
 try:
@@ -17,7 +17,8 @@ try:
 except ImportError as error:
     raise ImportError("the embedded exchange needs websockets: pip install 'bitget-proto[exchange]'") from error
 
+from ._app import ExchangeApp
 from ._server import ExchangeServer
 from ._thread import ExchangeThread, exchange_in_thread
 
-__all__ = ["ExchangeServer", "ExchangeThread", "exchange_in_thread"]
+__all__ = ["ExchangeApp", "ExchangeServer", "ExchangeThread", "exchange_in_thread"]

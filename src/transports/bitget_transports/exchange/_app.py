@@ -1,0 +1,81 @@
+"""The embedded exchange as an ASGI app, to run in process or under any ASGI server.
+
+Rules of this file
+- It runs on asyncio and on trio alike; anyio is imported when a first client comes.
+- An app has no socket: what drops a connection without a close frame elsewhere, closes it here with the code 1011.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bitget_proto.testing import ScriptedExchange
+
+if TYPE_CHECKING:
+    from ._app_client import AppClient
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class ExchangeApp:
+    """A `ScriptedExchange` as an ASGI app: `httpx_ws.transport.ASGIWebSocketTransport(ExchangeApp(exchange))`.
+
+    Any path is served. `write_timeout` is how many seconds a write may take before its client is taken for gone. The
+    exchange's wall clock is set to the real one, so that the stamps of logins are valid. Faults of requests are asked for on
+    `exchange`; call the words of the app itself from its own event loop. It needs anyio: the extra `anyio`.
+    """
+
+    def __init__(self, exchange: ScriptedExchange | None = None, *, write_timeout: float = 5.0) -> None:
+        self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
+        self.exchange.epoch = time.time()
+        self.write_timeout = write_timeout
+        self.clients: set[AppClient] = set()
+        self._started = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<ExchangeApp, {self.connections} connected>"
+
+    @property
+    def connections(self) -> int:
+        """How many clients have a WebSocket here."""
+        return len(self.clients)
+
+    def now(self) -> float:
+        """Seconds since the app was made: the `now` of its exchange."""
+        return time.monotonic() - self._started
+
+    def say(self, text: str) -> None:
+        """Say anything to every client that is connected: a push, a notice, garbage."""
+        for client in self.clients:
+            client.say(text)
+
+    def hang_up(self, code: int = 1001, reason: str = "") -> None:
+        """Close every connection with this code."""
+        for client in self.clients:
+            client.hang_up(code, reason)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection, as the ASGI specification has it."""
+        match scope["type"]:
+            case "websocket":
+                try:
+                    from ._app_client import AppClient
+                except ImportError as error:
+                    raise ImportError(
+                        "the exchange as an app needs anyio: pip install 'bitget-proto[anyio]'"
+                    ) from error
+                await AppClient(self, receive, send).serve()
+            case "lifespan":
+                while (message := await receive())["type"] != "lifespan.shutdown":
+                    await send({"type": f"{message['type']}.complete"})
+                await send({"type": "lifespan.shutdown.complete"})
+            case "http":
+                headers = [(b"upgrade", b"websocket"), (b"content-type", b"text/plain")]
+                await send({"type": "http.response.start", "status": 426, "headers": headers})
+                await send({"type": "http.response.body", "body": b"This is a WebSocket server.\n"})
+            case kind:
+                raise ValueError(f"an ASGI scope of the type {kind} is not known here")

@@ -1,0 +1,119 @@
+"""One client of the exchange as an ASGI app: messages on one side, a `ScriptedLink` on the other.
+
+Rules of this file
+- Two tasks: one reads, the other writes and keeps the time. Nothing is read while there is something to be written, so that
+  memory is bounded.
+- The end is told to the link once, whichever side it comes from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bitget_proto import Hangup, State, Transmit, Wait
+from bitget_proto.testing import ABORT, Dropped
+
+if TYPE_CHECKING:
+    from ._app import ExchangeApp, Receive, Send
+
+_CUT = 1011
+"""The code that stands for a connection that drops: 1006 never goes over a wire, and an app has no wire to cut."""
+
+_GONE = (OSError, anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
+"""What servers raise where the client has gone: OSError by the specification, the others by an in-process transport. A write
+that takes too long is a TimeoutError, and so an OSError as well."""
+
+
+class AppClient:
+    """Serves one WebSocket until either side ends it."""
+
+    def __init__(self, app: ExchangeApp, receive: Receive, send: Send) -> None:
+        self._app = app
+        self._link = app.exchange.link()
+        self._receive = receive
+        self._send = send
+        self._woken = anyio.Event()
+        self._written = anyio.Event()
+        """Set whenever there is nothing left to be written."""
+
+    # --- what the app asks ---
+
+    def say(self, text: str) -> None:
+        """Say anything, unless it is over."""
+        if self._link.state is not State.CLOSED:
+            self._link.say(text, self._app.now())
+            self._wake()
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """End the connection."""
+        self._link.close(self._app.now(), code, reason)
+        self._wake()
+
+    async def serve(self) -> None:
+        """Answer until it is over."""
+        await self._receive()  # websocket.connect
+        await self._send({"type": "websocket.accept"})
+        self._link.opened(self._app.now())
+        self._link.on_news = self._wake
+        self._app.clients.add(self)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read)
+                await self._write()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._app.clients.discard(self)
+            self._link.lost(self._app.now())
+
+    # --- its tasks ---
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._receive()
+            except _GONE as error:
+                self._lost(str(error))
+                return
+            if message["type"] == "websocket.disconnect":
+                self._lost(f"closed with the code {message.get('code', 1005)}")
+                return
+            text: str | None = message.get("text")
+            self._link.receive(message["bytes"] if text is None else text, self._app.now())
+            self._written = anyio.Event()
+            self._wake()
+            await self._written.wait()
+
+    async def _write(self) -> None:
+        while True:
+            output = self._link.poll(self._app.now())
+            match output:
+                case Transmit(text=text):
+                    await self._tell({"type": "websocket.send", "text": text})
+                case Hangup(code=code, reason=reason):
+                    code = _CUT if code == ABORT else code
+                    await self._tell({"type": "websocket.close", "code": code, "reason": reason})
+                case Dropped():
+                    return
+                case Wait(until=until):
+                    self._written.set()
+                    with anyio.move_on_after(None if until is None else max(0.0, until - self._app.now())):
+                        await self._woken.wait()
+                    self._woken = anyio.Event()
+                    if until is not None and self._app.now() >= until:
+                        self._link.handle_timeout(self._app.now())
+
+    async def _tell(self, message: dict[str, object]) -> None:
+        try:
+            with anyio.fail_after(self._app.write_timeout):
+                await self._send(message)
+        except _GONE as error:
+            self._lost(str(error))
+
+    def _lost(self, reason: str) -> None:
+        self._link.lost(self._app.now(), reason)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._woken.set()

@@ -1,0 +1,40 @@
+"""The pytest fixture `bitget_exchange`: an embedded exchange that runs while a test does.
+
+Rules of this file
+- pytest loads it in every run of whoever has the package installed: it imports nothing but pytest until the fixture is used.
+- One exchange for each test, on a port of its own, stopped behind the test; what failed in it fails the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from bitget_transports.exchange import ExchangeThread
+
+
+@pytest.fixture
+def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]:
+    """A running exchange: an `ExchangeThread`. Connect any client to `bitget_exchange.url`, with any key.
+
+    Put orders into its book with `bitget_exchange.place(order)`. To start with a book, a secret or limits of your own, mark the
+    test `@pytest.mark.bitget_exchange(orders=[...], credentials=..., config=...)`: the arguments are those of
+    `ScriptedExchange`.
+    """
+    from bitget_proto.testing import ScriptedExchange
+    from bitget_transports.exchange import exchange_in_thread
+
+    marker = request.node.get_closest_marker("bitget_exchange")
+    exchange = ScriptedExchange() if marker is None else ScriptedExchange(*marker.args, **marker.kwargs)
+    with exchange_in_thread(exchange) as server:
+        yield server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers", "bitget_exchange(orders=(), *, credentials=None, ...): what the fixture's exchange is made with"
+    )
