@@ -23,7 +23,7 @@ from ._carriers import Carrier, Job, carry, installed
 from ._exits import Exit, Failure, missing_extra
 from ._ledger import Ledger, percentile
 from ._proof import contradictions, received
-from ._screen import Screen
+from ._screen import Column, Screen
 from ._stop import Stop
 
 _TIMEOUT = 1.2
@@ -48,8 +48,15 @@ _SHOWN = 10
 """Contradictions that are told one by one."""
 
 _COLUMNS = (
-    "transport", "accepted", "rejected", "unresolved, sent", "unresolved, not sent", "p50 ms", "p99 ms", "outcomes",
-)  # fmt: skip
+    Column("transport", "bold"),
+    Column("accepted", "green", number=True),
+    Column("rejected", "yellow"),
+    Column("unresolved,\nsent", "red"),
+    Column("unresolved,\nnot sent", "magenta"),
+    Column("p50\nms", number=True),
+    Column("p99\nms", number=True),
+    Column("outcomes", "bold", number=True),
+)
 
 
 @attrs.frozen
@@ -96,7 +103,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     for done in runs:
         screen.data("run", **_fields(done))
     if runs:
-        screen.table("", _COLUMNS, (_row(done) for done in runs), numbers=frozenset({1, 5, 6, 7}))
+        screen.table(_COLUMNS, (_row(done) for done in runs))
     holds = _verdict(runs, exchange, frames, screen)
     if stop.asked:
         screen.aside("interrupted: what ran until then is above")

@@ -31,9 +31,9 @@ KEYS_HELP: Final = """\
 keys:
   From the environment: BITGET_API_KEY, BITGET_SECRET, BITGET_PASSPHRASE; or from a TOML file (--credentials FILE) that only
   its owner can read (chmod 600 FILE):
-      api_key = "…"
-      secret = "…"        # for an RSA key: its PEM text, between triple quotes
-      passphrase = "…"
+      api_key = "..."
+      secret = "..."        # for an RSA key: its PEM text, between triple quotes
+      passphrase = "..."
 """
 
 _LONGEST = 65536
@@ -51,10 +51,8 @@ def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
         return _from_file(file)
     missing = [name for name in VARIABLES.values() if not environment.get(name)]
     if missing:
-        raise Failure(
-            f"no API key: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set. Set "
-            f"{', '.join(VARIABLES.values())}, or pass --credentials FILE"
-        )
+        lacks = "" if len(missing) == len(VARIABLES) else f" ({' and '.join(missing)} is missing)"
+        raise Failure(f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE")
     return _made({name: environment[variable] for name, variable in VARIABLES.items()}, "the environment")
 
 

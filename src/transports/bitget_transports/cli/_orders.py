@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     if arguments.dry_run:
         return _show_frames(asked.orders, screen)
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
-    credentials = keys_from(arguments.credentials, os.environ)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
+    credentials = keys_from(arguments.credentials, os.environ)
     results = Results(Ledger(asked.orders), screen, stop, f"{target.host}:{target.port}")
     job = Job(
         credentials=credentials,

@@ -29,7 +29,7 @@ from .. import ChannelEvent
 from ._exits import Exit
 from ._ledger import Ledger, latency_of, percentile
 from ._order_list import name_of
-from ._screen import Screen
+from ._screen import Column, Screen
 from ._stop import Stop
 
 _WHAT_TO_DO = {
@@ -46,7 +46,7 @@ _WHAT_TO_DO = {
 }
 """After refusals of a class."""
 
-_COLUMNS = ("instrument", "order", "outcome", "detail", "ms")
+_COLUMNS = (Column("instrument"), Column("order"), Column("outcome"), Column("detail"), Column("ms", number=True))
 
 
 class Results:
@@ -121,7 +121,7 @@ class Results:
             screen.aside("stopped before there was a connection: nothing was sent")
         code = self._code()
         if not screen.json:
-            screen.table("", _COLUMNS, (_row(outcome) for outcome in self._shown()), numbers=frozenset({4}))
+            screen.table(_COLUMNS, (_row(outcome) for outcome in self._shown()))
         for order in ledger.missing:
             screen.aside(f"{name_of(order)} has no outcome: take it for sent, and look it up", "red")
         self._sum_up()
@@ -195,9 +195,9 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
             word = "accepted"
         case Rejected(code=code, code_class=code_class, message=message):
             word, detail = "rejected", f"{code_class.value}: {code} {quoted(message)}"
-        case Unresolved(sent=sent, why=why, code=code):
+        case Unresolved(sent=sent, why=why, code=code, message=message):
             word = "unresolved, sent" if sent else "unresolved, not sent"
-            detail = why.value if code is None else f"{why.value}: {code}"
+            detail = why.value if code is None else f"{why.value}: {code} {quoted(message or '')}"
     return order.inst_id, named or "", word, detail, "" if latency is None else f"{latency * 1000:.0f}"
 
 

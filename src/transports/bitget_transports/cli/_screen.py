@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import IO
 
+import attrs
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -24,6 +25,15 @@ from bitget_proto._explain import encodable, printable
 
 _ENDLESS = 10_000
 """Columns of an output that is no terminal, and so has no edge."""
+
+
+@attrs.frozen
+class Column:
+    """A column of a table; numbers are set to the right."""
+
+    title: str
+    style: str = ""
+    number: bool = False
 
 
 class _Console(Console):
@@ -71,27 +81,16 @@ class Screen:
         file.write(line + "\n")
         file.flush()
 
-    def table(
-        self,
-        title: str,
-        columns: Sequence[str],
-        rows: Iterable[Sequence[str]],
-        *,
-        numbers: frozenset[int] = frozenset(),
-    ) -> None:
-        """Show a table; the columns of `numbers` are set to the right. A cell's lines stay lines."""
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+        """Show a table. The lines of a cell stay lines."""
         drawn = self.people.is_terminal
-        table = Table(
-            title=self._text(title, self.people, "bold") if drawn else None,
-            title_justify="left",
-            box=box.ROUNDED if drawn else None,
-            header_style="bold",
-            pad_edge=drawn,
-            show_lines=False,
-        )
-        for index, column in enumerate(columns):
+        table = Table(box=box.ROUNDED if drawn else None, header_style="bold", pad_edge=drawn)
+        for column in columns:
             table.add_column(
-                column, justify="right" if index in numbers else "left", overflow="fold", vertical="top", no_wrap=False
+                self._cell(column.title),
+                justify="right" if column.number else "left",
+                style=column.style,
+                overflow="fold",
             )
         for row in rows:
             table.add_row(*(self._cell(cell) for cell in row))
