@@ -1,9 +1,34 @@
 """Runs the Python of README and docs as tests: what a page shows is what happens."""
 
-from sybil import Sybil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from sybil import Document, Region, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["*.md"],
+_running = ExitStack()
+
+
+def _with_exchange(namespace: dict[str, Any]) -> None:
+    """README talks to an exchange: the embedded one, where any key is welcome."""
+    from bitget_proto import CancelOrder, Credentials
+    from bitget_proto.testing import ScriptedExchange
+    from bitget_transports.exchange import exchange_in_thread
+
+    orders = [CancelOrder("BTCUSDT", order_id=f"137669589351741030{number}") for number in (4, 5)]
+    orders += [CancelOrder("BTCUSDT", client_oid=f"mine-{number}") for number in range(4)]
+    namespace["KEY"] = Credentials("key", "secret", "passphrase")
+    namespace["URL"] = _running.enter_context(exchange_in_thread(ScriptedExchange(orders))).url
+
+
+def _without(namespace: dict[str, Any]) -> None:  # noqa: ARG001 - Sybil passes it
+    _running.close()
+
+
+_parsers: Sequence[Callable[[Document], Iterable[Region]]] = [PythonCodeBlockParser(), SkipParser()]
+
+pytest_collect_file = (
+    Sybil(parsers=_parsers, patterns=["README.md"], setup=_with_exchange, teardown=_without)
+    + Sybil(parsers=_parsers, patterns=["docs/*.md"])
 ).pytest()
