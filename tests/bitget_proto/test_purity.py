@@ -28,14 +28,25 @@ from bitget_proto import (
     Codec,
     Config,
     Connection,
+    Dial,
+    Down,
+    Ended,
     Engine,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
     Output,
+    Policy,
     Ready,
     Rejected,
+    Session,
+    SessionConfig,
+    SessionOutput,
     SignedLogin,
     Transmit,
     Unrecognised,
     Unresolved,
+    Up,
     Wait,
 )
 
@@ -296,15 +307,58 @@ def play(engine: Engine) -> list[Output]:
     return [*seen, *drained(connection, 37.0)]
 
 
+def play_session(engine: Engine) -> list[SessionOutput]:
+    """A life over three links: a cancel that waits, one that is sent again, a move, an end."""
+    codec = Codec(engine)
+    session = Session(SessionConfig(policy=Policy.RESEND), codec, jitter=lambda: 0.5)
+    orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(3)]
+    seen: list[SessionOutput] = []
+
+    def drain(now: float) -> None:
+        while not isinstance(output := session.poll(now), Wait):
+            seen.append(output)
+        seen.append(output)
+
+    def connect(link: int, now: float) -> None:
+        session.opened(link, now, login=SignedLogin("key", "pass", "1700000000", "c2ln"))
+        drain(now)
+        session.receive(link, '{"event":"login","code":0}', now)
+        drain(now)
+
+    ids = [session.cancel(orders[0], 0.0)]
+    drain(0.0)
+    connect(1, 0.5)
+    session.receive(1, codec.encode_reply(orders[0], ids[0]), 1.0)
+    ids.append(session.cancel(orders[1], 1.0))
+    drain(1.0)
+    session.lost(1, 1.5, "reset")
+    drain(2.5)
+    connect(2, 2.5)
+    session.receive(2, codec.encode_reply(orders[1], ids[1]), 3.0)
+    session.receive(2, '{"event":"error","code":30033,"msg":"going away"}', 3.0)
+    drain(5.0)
+    connect(3, 5.0)
+    session.cancel(orders[2], 6.0)
+    drain(6.0)
+    session.close(6.0)
+    session.handle_timeout(11.0)
+    drain(11.0)
+    return seen
+
+
 @pytest.mark.parametrize("engine", Engine)
 def test_a_whole_session_is_played_without_touching_the_world(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    untrapped = play(engine)
+    untrapped, untrapped_session = play(engine), play_session(engine)
     with monkeypatch.context() as trapped:
         for owner, name in TRAPS:
             trapped.setattr(owner, name, forbidden)
         trapped.setattr(os, "environ", NoEnvironment())
-        seen = play(engine)
+        seen, session_seen = play(engine), play_session(engine)
     assert seen == untrapped
+    assert session_seen == untrapped_session
+    assert {Dial, LinkTransmit, LinkHangup, Up, Down, Accepted, Unresolved, LinkClosed, Ended, Wait} <= {
+        type(output) for output in session_seen
+    }
     kinds = {type(output) for output in seen}
     assert {Transmit, Ready, Accepted, Rejected, Unresolved, Unrecognised, Closed, Wait} <= kinds
 

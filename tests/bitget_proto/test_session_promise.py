@@ -166,6 +166,7 @@ class Watched(Session):
         if isinstance(output, Wait):
             visited["wait", output.timer] += 1
             return output
+        assert not (isinstance(output, LinkTransmit) and output.link in busy), "a frame for a link that cannot write"
         self.spoke.append((now, output))
         self.watch(output, now)
         return output
