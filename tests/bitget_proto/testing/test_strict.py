@@ -153,6 +153,16 @@ def test_a_clock_that_runs_backwards_is_reported_by_inputs_commands_and_polls() 
             call(connection)
 
 
+def test_a_timer_that_fires_a_tick_early_may_pass_the_deadline_and_the_clock_goes_on_from_where_it_was() -> None:
+    connection = ready()
+    connection.cancel(ORDER, 1.0)
+    drain(connection, 1.0)
+    connection.handle_timeout(11.0)  # max(10.999, until), as the rule says
+    assert [type(output) for output in drain(connection, 10.999)] == [Unresolved]
+    with broken(Rule.CLOCK):
+        connection.poll(10.998)
+
+
 def test_a_timer_that_fires_a_tick_early_for_ever_is_reported() -> None:
     connection = ready()
     for _ in range(101):

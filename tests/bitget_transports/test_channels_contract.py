@@ -1,0 +1,254 @@
+"""The driver contract, on every colour: what can be seen from inside is watched, and what cannot is tried with real peers.
+
+Each channel here drives a `StrictConnection`. An event loop would only log what that raises, so it is collected and looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import bitget_transports.anyio
+import bitget_transports.asyncio
+import bitget_transports.blocking
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    Closed,
+    Codec,
+    Config,
+    Credentials,
+    Outcome,
+    Output,
+    SignedLogin,
+    Unrecognised,
+    Unresolved,
+    WhyClosed,
+    WhyUnresolved,
+)
+from bitget_proto._pace import Pace
+from bitget_proto.testing import Fault, StrictConnection
+from bitget_transports import ConnectFailed, Limits
+from bitget_transports.exchange import exchange_in_thread
+from bitget_transports.hostile import After, HostileServer, Victim, frame_head
+
+from .colours import KEY, Colour, Connect, T, fast_exchange, orders
+from .tidy import TEXT, frame, upgraded
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+_COLOURS = (bitget_transports.anyio, bitget_transports.asyncio, bitget_transports.blocking)
+
+
+class Watched(StrictConnection):
+    """A strict connection whose complaints can be read later."""
+
+    complaints: list[AssertionError]
+
+    def __init__(self, config: Config | None, codec: Codec | None, budget: Budget | None) -> None:
+        super().__init__(config, codec, budget)
+        self.complaints = []
+
+    def opened(self, now: float, *, login: SignedLogin) -> None:
+        self._watch(lambda: super(Watched, self).opened(now, login=login))
+
+    def receive(self, message: str | bytes, now: float) -> None:
+        self._watch(lambda: super(Watched, self).receive(message, now))
+
+    def lost(self, now: float, reason: str = "", unsent: Any = ()) -> None:
+        self._watch(lambda: super(Watched, self).lost(now, reason, unsent))
+
+    def handle_timeout(self, now: float) -> None:
+        self._watch(lambda: super(Watched, self).handle_timeout(now))
+
+    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+        return self._watch(lambda: super(Watched, self).cancel(order, now, id, timeout))
+
+    def send(self, text: str, now: float) -> None:
+        self._watch(lambda: super(Watched, self).send(text, now))
+
+    def close(self, now: float) -> None:
+        self._watch(lambda: super(Watched, self).close(now))
+
+    def poll(self, now: float, writable: bool = True) -> Output:
+        return self._watch(lambda: super(Watched, self).poll(now, writable))
+
+    def _watch(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except AssertionError as complaint:
+            self.complaints.append(complaint)
+            raise
+
+
+@pytest.fixture(autouse=True)
+def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    made: list[Watched] = []
+
+    def make(config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> Watched:
+        made.append(Watched(config, codec, budget))
+        return made[-1]
+
+    for module in _COLOURS:
+        monkeypatch.setattr(module, "Connection", make)
+    yield
+    assert made
+    assert [complaint for connection in made for complaint in connection.complaints] == []
+
+
+async def closed(channel: Any) -> tuple[WhyClosed, list[Any]]:
+    """Read the events to their end."""
+    events = [event async for event in channel.events]
+    assert isinstance(events[-1], Closed)
+    return events[-1].why, events[:-1]
+
+
+# --- the rules that can be seen from inside ---
+
+
+def test_a_busy_day_keeps_the_contract(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(60)) as server:
+        server.inject(None, Fault.LATE, Fault.SILENT, Fault.DUPLICATE, Fault.UNSURE, Fault.GARBAGE, Fault.GOING_AWAY)
+        server.exchange.late_by = 0.2
+
+        async def scenario(connect: Connect) -> None:
+            config = Config(messages_per_second=None, ping_interval=0.05, pong_timeout=5.0, max_in_flight=20)
+            async with connect(KEY, url=server.url, config=config) as channel:
+                outcomes = [outcome async for outcome in channel.cancel_many(orders(60), timeout=0.1)]
+                assert sorted(int(outcome.order.order_id or 0) for outcome in outcomes) == [*range(1, 61)]
+                await channel.send('{"op":"subscribe","args":[]}')
+                await channel.cancel(orders(1)[0], id="mine", timeout=0.5)
+                await channel.close()
+                assert (await closed(channel))[0] is WhyClosed.ASKED
+
+        colour.run(scenario)
+
+
+def test_timers_fire_while_messages_flood_in(colour: Colour) -> None:
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        push = frame_head(1, 16) + b'{"event":"push"}'
+        for _ in range(50):  # 0.2 MB of 11,000 messages, and no pong among them
+            victim.write(push * 220)
+            time.sleep(0.01)
+        victim.hold()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> tuple[WhyClosed, Outcome]:
+            config = Config(messages_per_second=None, ping_interval=0.05, pong_timeout=0.1)
+            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+                outcome = await channel.cancel(orders(1)[0])
+                return (await closed(channel))[0], outcome
+
+        why, outcome = colour.run(scenario)
+        assert why is WhyClosed.NO_PONG
+        assert isinstance(outcome, Unresolved)
+        assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
+
+
+@pytest.mark.parametrize("end", ["drop", "hang up", "thrown out", "left", "left by an error", "closed"])
+def test_every_end_is_told_once_and_leaves_no_cancel_open(colour: Colour, end: str) -> None:
+    with exchange_in_thread(fast_exchange(30)) as server:
+        server.inject(*[Fault.SILENT] * 5)
+
+        async def scenario(connect: Connect) -> None:
+            config = Config(drain_timeout=0.1)
+            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+                outcome = await channel.cancel(orders(1)[0], timeout=0.01)
+                assert isinstance(outcome, Unresolved)
+                match end:
+                    case "drop":
+                        server.drop()
+                    case "hang up":
+                        server.hang_up(1001, "bye")
+                    case "thrown out":
+                        server.say('{"event":"error","code":30007,"msg":"thrown out"}')
+                    case "closed":
+                        await channel.close()
+                    case "left by an error":
+                        raise ZeroDivisionError
+                    case _:
+                        return
+                outcomes = [outcome async for outcome in channel.cancel_many(orders(30)[1:])]
+                assert len(outcomes) == 29
+                await closed(channel)
+
+        try:
+            colour.run(scenario)
+        except ZeroDivisionError:
+            assert end == "left by an error"
+
+
+def test_a_refused_login_is_an_end_like_others(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            with pytest.raises(ConnectFailed):
+                async with connect(Credentials("other", "secret", "passphrase"), url=server.url):
+                    raise AssertionError("not reached")
+
+        colour.run(scenario)
+        assert server.connections == 0
+
+
+def test_what_arrives_with_the_handshake_is_handed_over_after_it(colour: Colour) -> None:
+    def behave(victim: Victim) -> None:
+        victim.write(upgraded(victim.read_head()) + frame(TEXT, b"early"))
+        victim.read_until('"login"')
+        victim.say('{"event":"login","code":0}')
+        victim.serve()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> Any:
+            async with connect(KEY, url=server.url) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                return channel.events.take()
+
+        event = colour.run(scenario)
+        assert isinstance(event, Unrecognised)
+        assert event.text == "early"
+
+
+def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (0.1,))  # its window, in seconds
+    received: list[str] = []
+
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        received.append(victim.read_until('"trade"'))
+        time.sleep(0.15)  # the pace has room again, and the client has not woken up for it yet
+        victim.write(frame_head(1, 4) + b"push" + frame_head(8, 2) + b"\x03\xe9")
+        with suppress(Exception):
+            received.append(victim.read_until('"trade"'))
+            received.append(victim.read_until('"trade"'))
+
+    def sleepy() -> Iterator[CancelOrder]:
+        yield from orders(3)
+        time.sleep(0.3)
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            config = Config(messages_per_second=2)
+            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+                return [outcome async for outcome in channel.cancel_many(sleepy())]
+
+        outcomes = colour.run(scenario)
+    assert len(outcomes) == 3
+    sent = [outcome.id for outcome in outcomes if isinstance(outcome, Unresolved) and outcome.sent]
+    assert all(any(f'"id":"{id}"' in frame for id in sent) for frame in received)
+    if colour not in (
+        Colour.ANYIO_ASYNCIO,
+        Colour.ANYIO_TRIO,
+    ):  # httpx-ws hands over the message first, and then writes
+        assert len(sent) == 1
