@@ -85,7 +85,7 @@ def test_a_public_name_is_documented_where_it_is_made(name: str) -> None:
 
 PUBLIC_METHODS = [
     (kind.__name__, name)
-    for kind in (bitget_proto.Connection, bitget_proto.Codec, bitget_proto.Budget)
+    for kind in (bitget_proto.Connection, bitget_proto.Session, bitget_proto.Codec, bitget_proto.Budget)
     for name, value in vars(kind).items()
     if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property))
 ]

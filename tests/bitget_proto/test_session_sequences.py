@@ -1,8 +1,8 @@
 """Any inputs in any order on any link, by a driver that drains when it likes, against a ledger that knows the promise alone.
 
 Rules of this file
-- A run is a string of bytes, each step three of them: what to do, with what, and when. Time falls exactly on what is due as often
-  as just beside it.
+- A run is a string of bytes, each step three of them: what to do, with what, and when. Time falls exactly on what is due as
+  often as just beside it.
 - The ledger is kept from what was put in and what came out. It reads two private tables, to know whether a frame that is taken
   back was still out.
 """
