@@ -59,9 +59,10 @@ class CancelOrder:
 
     def __attrs_post_init__(self) -> None:
         order_id, client_oid = self.order_id, self.client_oid
+        inst_id = self.inst_id
         if (
-            type(self.inst_id) is str
-            and _is_inst_id(self.inst_id)
+            type(inst_id) is str
+            and ((inst_id.isalnum() and inst_id.isascii() and len(inst_id) <= 40) or _is_inst_id(inst_id))
             and (order_id is None or (type(order_id) is str and _is_order_id(order_id)))
             and (client_oid is None or (type(client_oid) is str and _is_order_id(client_oid)))
             and (order_id is not None or client_oid is not None)
