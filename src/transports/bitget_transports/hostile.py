@@ -14,8 +14,6 @@ Faults of single requests (a late answer, none, garbage) are not here but in `bi
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import socket
 import ssl
@@ -28,13 +26,16 @@ from enum import Enum
 from types import TracebackType
 from typing import Self, TypeAlias
 
-_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+from bitget_proto.testing._framing import BINARY as _BINARY
+from bitget_proto.testing._framing import CLOSE as _CLOSE
+from bitget_proto.testing._framing import PING as _PING
+from bitget_proto.testing._framing import PONG as _PONG
+from bitget_proto.testing._framing import TEXT as _TEXT
+from bitget_proto.testing._framing import frame_head as frame_head
+from bitget_proto.testing._framing import key_of, parse, upgraded
 
 _TICK = 0.05
 """Seconds after which a blocked call looks whether the server has ended."""
-
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What the accept key is computed with (RFC 6455, 1.3)."""
 
 _LOGGED_IN = '{"event":"login","code":0}'
 
@@ -70,14 +71,7 @@ class Victim:
     def upgrade(self, key: bytes | None = None) -> None:
         """Read the request and open the WebSocket; with `key`, answer that one instead of what was asked."""
         head = self.read_head()
-        if key is None:
-            lines = (line.split(b":", 1) for line in head.split(b"\r\n") if b":" in line)
-            key = {name.strip().lower(): value.strip() for name, value in lines}[b"sec-websocket-key"]
-        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-        self.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        self.write(upgraded(key_of(head) if key is None else key))
 
     def reach(self, after: After) -> None:
         """Be honest up to there."""
@@ -114,19 +108,16 @@ class Victim:
     def messages(self) -> Iterator[str]:
         """What the client says until it closes. Fragments are not put together: no client here needs them."""
         while True:
-            first, second = self._exactly(2)
-            length = second & 0x7F
-            if length > 125:
-                length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
-            mask = self._exactly(4)
-            data = bytes(byte ^ mask[index % 4] for index, byte in enumerate(self._exactly(length)))
-            opcode = first & 0x0F
-            if opcode == _CLOSE:
+            while (parsed := parse(self._read)) is None:
+                self._receive()
+            frame, taken = parsed
+            self._read = self._read[taken:]
+            if frame.opcode == _CLOSE:
                 return
-            if opcode == _PING:
-                self.frame(_PONG, data)
-            elif opcode == _TEXT:
-                yield data.decode()
+            if frame.opcode == _PING:
+                self.frame(_PONG, frame.data)
+            elif frame.opcode == _TEXT:
+                yield frame.data.decode()
 
     # --- as none should ---
 
@@ -171,12 +162,6 @@ class Victim:
 
     # --- inside ---
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._read) < count:
-            self._receive()
-        data, self._read = self._read[:count], self._read[count:]
-        return data
-
     def _receive(self) -> None:
         while True:
             with suppress(TimeoutError):
@@ -194,16 +179,6 @@ class Victim:
 
 Behaviour: TypeAlias = Callable[[Victim], None]
 """What is done with one connection. It is closed when the function returns."""
-
-
-def frame_head(opcode: int, length: int, *, final: bool = True) -> bytes:
-    """The head of a frame that a server sends (RFC 6455, 5.2)."""
-    first = opcode | (0x80 if final else 0)
-    if length < 126:
-        return bytes((first, length))
-    if length < 65536:
-        return struct.pack("!BBH", first, 126, length)
-    return struct.pack("!BBQ", first, 127, length)
 
 
 # --- before there is a WebSocket ---
