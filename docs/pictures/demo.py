@@ -19,7 +19,7 @@ from bitget_transports.cli._screen import Screen
 from bitget_transports.cli._stop import Stop
 
 PICTURE = Path(__file__).parent.parent / "demo.svg"
-WIDTH = 112
+WIDTH = 98
 
 
 def main() -> int:

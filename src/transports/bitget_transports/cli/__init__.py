@@ -43,9 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         _complain(str(failure))
         return failure.code
-    except BrokenPipeError:  # whoever read our output has seen enough
-        _silence()
-        return Exit.PIPE_CLOSED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug, told in one line
@@ -58,18 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> Exit:
     try:
-        from ._screen import Screen
+        from ._screen import OutputLost, Screen
     except ImportError as error:
         raise Failure(missing_extra("this command", "cli")) from error
     from ._stop import Stop
 
+    if sys.stdout is None:
+        raise Failure("cannot write the output: standard output is closed")
     screen, stop = Screen(json=arguments.json), Stop()
     try:
         with stop.listening():
-            return _command(arguments.command)(arguments, screen, stop)
+            code = _command(arguments.command)(arguments, screen, stop)
+    except OutputLost as lost:
+        _silence()
+        _complain(f"cannot write the output: {lost}")
+        return Exit.PIPE_CLOSED
     except Failure as failure:
-        screen.data("error", message=str(failure), exit_code=int(failure.code))
+        with suppress(OutputLost):
+            screen.data("error", message=str(failure), exit_code=int(failure.code))
         raise
+    return code
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:

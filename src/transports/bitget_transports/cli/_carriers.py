@@ -67,6 +67,8 @@ class Job:
     """Called with each other event, at the end. It must not raise."""
     connected: Callable[[], None]
     """Called when logged in. It must not raise."""
+    stopping: Callable[[], None]
+    """Called when the first request to stop is heeded on a channel. It must not raise."""
 
     def dial(self) -> dict[str, Any]:
         """What every `connect` is told."""
@@ -129,6 +131,7 @@ async def _in_asyncio(job: Job) -> None:
 
     def stopped() -> None:
         if channel is not None and not closing:
+            job.stopping()
             closing.append(loop.create_task(channel.close()))
         elif task is not None:
             task.cancel()
@@ -192,6 +195,7 @@ async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], 
 
         def stopped() -> None:
             if channel is not None and not stopping.is_set():
+                job.stopping()
                 stopping.set()
             else:
                 everything.cancel()
@@ -253,6 +257,7 @@ def _over_blocking(job: Job) -> None:
                 for outcome in channel.cancel_many(job.orders):
                     job.tell(outcome)
             except _Stopped:
+                job.stopping()
                 channel.close()
     except _Stopped:
         pass

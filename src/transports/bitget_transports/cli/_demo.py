@@ -51,11 +51,11 @@ _COLUMNS = (
     Column("transport", "bold"),
     Column("accepted", "green", number=True),
     Column("rejected", "yellow"),
-    Column("unresolved,\nsent", "red"),
-    Column("unresolved,\nnot sent", "magenta"),
+    Column("unresolved\nsent", "red"),
+    Column("unresolved\nnot sent", "magenta"),
     Column("p50\nms", number=True),
     Column("p99\nms", number=True),
-    Column("outcomes", "bold", number=True),
+    Column("one\neach", "bold", number=True),
 )
 
 
@@ -166,6 +166,7 @@ def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop:
         tell=tell,
         note=lambda _: None,
         connected=lambda: None,
+        stopping=lambda: None,
     )
     try:
         carry(carrier, job)
@@ -212,13 +213,13 @@ def _judge(ledger: Ledger, stage: _Stage) -> list[str]:
 def _row(run: _Run) -> tuple[str, ...]:
     ledger = run.ledger
     return (
-        run.carrier.words,
+        run.carrier.words.replace(" on ", "\non "),
         str(ledger.accepted),
         _counts({code_class.value: n for code_class, n in ledger.rejected.items()}),
         _counts({why.value: n for why, n in ledger.sent.items()}),
         _counts({why.value: n for why, n in ledger.not_sent.items()}),
         *(_milliseconds(percentile(ledger.latencies, share)) for share in (0.5, 0.99)),
-        f"{len(ledger.outcomes)} of {ledger.given}",
+        f"{len(ledger.outcomes)}/{ledger.given}",
     )
 
 
@@ -268,13 +269,13 @@ def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFram
     screen.say()
     screen.say("Held against the exchange's own log and the frames that it received:")
     says: tuple[tuple[int, str], ...] = (
-        (accepted, "accepted: the exchange cancelled each of them, by that very request"),
-        (rejected, "rejected: the exchange refused each of them with that very code, and cancelled none"),
+        (accepted, "accepted: each was cancelled, by that very request"),
+        (rejected, "rejected: each was refused with that very code, and none cancelled"),
         (
             sent,
-            f"unresolved, sent: it had cancelled {happened} of them and not the other {sent - happened}; nobody guessed",
+            f"unresolved, sent: {happened} of them were cancelled and {sent - happened} were not; nobody guessed",
         ),
-        (not_sent, "unresolved, not sent: none of them ever arrived"),
+        (not_sent, "unresolved, not sent: none ever arrived"),
     )
     if not found:
         for n, sentence in says:
@@ -285,7 +286,7 @@ def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFram
         screen.say(f"  … and {len(found) - _SHOWN} more", "red")
     verdict = f"{accepted} + {rejected} + {sent} + {not_sent} = {added} outcomes for {total} cancels"
     screen.say(
-        f"{verdict}: exactly one each, and every one honest." if holds else f"{verdict}: THE PROMISE DOES NOT HOLD.",
+        f"{verdict}: one each, all honest." if holds else f"{verdict}: THE PROMISE DOES NOT HOLD.",
         "bold green" if holds else "bold red",
     )
     screen.data(

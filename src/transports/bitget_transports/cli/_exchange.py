@@ -21,7 +21,7 @@ from ._arguments import FAULTS
 from ._exits import Exit, Failure
 from ._keys import keys_if_any
 from ._order_list import Defaults, read_orders
-from ._screen import Screen
+from ._screen import OutputLost, Screen
 from ._stop import Stop
 
 _FIRST_ID = 1000001
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         config=ExchangeConfig(messages_per_second=None, max_in_flight=None) if arguments.no_limits else None,
         cancels_per_second=None if arguments.no_limits else 10,
         lenient=arguments.lenient,
-        on_frame=(lambda frame: _show(frame, screen)) if arguments.log else None,
+        on_frame=(lambda frame: _show(frame, screen, stop)) if arguments.log else None,
     )
     exchange.inject(*faults)
     stopped = threading.Event()
@@ -51,8 +51,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                 pass
     except OSError as error:
         raise Failure(
-            f"cannot listen on port {arguments.port} ({error.strerror}): take another --port, or 0 for a free one",
-            Exit.NOT_CONNECTED,
+            f"cannot listen on port {arguments.port} ({error.strerror}): take another --port, or 0 for a free one"
         ) from None
     _sum_up(exchange, screen)
     return Exit.DONE
@@ -121,12 +120,16 @@ def _range(orders: tuple[CancelOrder, ...]) -> str:
     return f", {orders[0].inst_id} {first}" + (f" to {last}" if len(orders) > 1 else "")
 
 
-def _show(frame: SeenFrame, screen: Screen) -> None:
+def _show(frame: SeenFrame, screen: Screen, stop: Stop) -> None:
     """One frame, from the server's own thread."""
-    if screen.json:
-        screen.data("frame", at=round(frame.at, 6), link=frame.link, direction=frame.direction, text=frame.text)
-    else:
-        screen.say(f"{frame.at:10.3f}  #{frame.link} {'<-' if frame.direction == 'received' else '->'} {frame.text}")
+    way = "<-" if frame.direction == "received" else "->"
+    try:
+        if screen.json:
+            screen.data("frame", at=round(frame.at, 6), link=frame.link, direction=frame.direction, text=frame.text)
+        else:
+            screen.say(f"{frame.at:10.3f}  #{frame.link} {way} {frame.text}")
+    except OutputLost:
+        stop.ask(Exit.PIPE_CLOSED)
 
 
 def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:

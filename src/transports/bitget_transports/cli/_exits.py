@@ -36,7 +36,7 @@ class Exit(IntEnum):
     """Stopped by Ctrl-C: what a shell gives for SIGINT."""
 
     PIPE_CLOSED = 141
-    """Whoever read the output went away: what a shell gives for SIGPIPE."""
+    """The output cannot be written, mostly because whoever read it went away: what a shell gives for SIGPIPE."""
 
     TERMINATED = 143
     """Stopped by SIGTERM."""
@@ -51,7 +51,7 @@ exit codes:
   4    not connected, or the login was refused: nothing was sent
   70   a bug of this command: run it again with --debug
   130  interrupted by Ctrl-C (143: by SIGTERM); what is unresolved was reported
-  141  whoever read the output went away: sending was stopped as by Ctrl-C
+  141  the output could not be written (whoever read it went away): sending was stopped as by Ctrl-C
 """
 
 

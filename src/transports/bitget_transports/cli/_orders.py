@@ -28,8 +28,11 @@ from ._screen import Screen
 from ._stop import Stop
 
 _AT_A_TIME = 20
-"""Cancels that are taken and unanswered at a time: two seconds of the exchange's pace, so that few of a cancel's seconds go
-by in the queue, and little is lost when the connection is."""
+"""Cancels that are taken and unanswered at a time: two seconds of the exchange's pace, so that little is lost when the
+connection is."""
+
+_QUEUE = 3.0
+"""Seconds that a cancel may spend waiting for its turn: those two, and one in which the paces may stand still."""
 
 _DRAIN = 5.0
 """Seconds that answers are waited for, at most, after Ctrl-C."""
@@ -63,13 +66,14 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
-    results = Results(Ledger(asked.orders), screen, stop, f"{target.host}:{target.port}")
+    patience = min(_DRAIN, arguments.timeout)
+    results = Results(Ledger(asked.orders), screen, stop, f"{target.host}:{target.port}", patience)
     job = Job(
         credentials=credentials,
         url=url,
         config=Config(
-            request_timeout=arguments.timeout,
-            drain_timeout=min(_DRAIN, arguments.timeout),
+            request_timeout=arguments.timeout + _QUEUE,
+            drain_timeout=patience,
             login_timeout=arguments.connect_timeout,
             max_in_flight=_AT_A_TIME,
         ),
@@ -81,6 +85,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         tell=results.tell,
         note=results.note,
         connected=results.connected,
+        stopping=results.stopping,
     )
     try:
         with results.watched():

@@ -29,7 +29,7 @@ from .. import ChannelEvent
 from ._exits import Exit
 from ._ledger import Ledger, latency_of, percentile
 from ._order_list import name_of
-from ._screen import Column, Screen
+from ._screen import Column, OutputLost, Screen
 from ._stop import Stop
 
 _WHAT_TO_DO = {
@@ -52,17 +52,18 @@ _COLUMNS = (Column("instrument"), Column("order"), Column("outcome"), Column("de
 class Results:
     """Takes outcomes as they come, shows how far it is, and in the end what became of what."""
 
-    def __init__(self, ledger: Ledger, screen: Screen, stop: Stop, where: str) -> None:
+    def __init__(self, ledger: Ledger, screen: Screen, stop: Stop, where: str, patience: float) -> None:
         self.ledger = ledger
         self._screen = screen
         self._stop = stop
         self._where = where
+        self._patience = patience
         self._connected = False
         self._closed: Closed | None = None
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._asides: list[str] = []
-        self._pipe_closed = False
+        self._lost: OutputLost | None = None
 
     def watched(self) -> Progress:
         self._progress = progress = self._screen.progress()
@@ -74,23 +75,24 @@ class Results:
     def connected(self) -> None:
         self._connected = True
         total = count(len(self.ledger.asked), "cancel")
-        self._aside(f"connected to {self._where}: {total}, about 10 a second")
+        self._screen.aside(f"connected to {self._where}: {total}, about 10 a second")
         if self._progress is not None:
             self._progress.update(self._task, description="cancelling")
+
+    def stopping(self) -> None:
+        self._screen.aside(f"stopping: what is out has {self._patience:g} s to be answered; Ctrl-C again ends at once")
 
     def tell(self, outcome: Outcome) -> None:
         ledger = self.ledger
         ledger.add(outcome)
         if self._progress is not None:
             said = f"{ledger.accepted} accepted, {ledger.rejected.total()} rejected, {ledger.unresolved} unresolved"
-            if self._stop.asked:
-                said += "; stopping: waiting for what is out, Ctrl-C again ends at once"
             self._progress.update(self._task, advance=1, said=said)
-        if not self._pipe_closed:
+        if self._lost is None:
             try:
                 self._screen.data("outcome", **as_fields(outcome))
-            except BrokenPipeError:
-                self._pipe_closed = True
+            except OutputLost as lost:
+                self._lost = lost
                 self._stop.ask(Exit.PIPE_CLOSED)
 
     def note(self, event: ChannelEvent) -> None:
@@ -109,15 +111,26 @@ class Results:
     # --- the end ---
 
     def show(self) -> Exit:
-        """Show what became of everything; gives the exit code."""
+        """Show what became of everything; gives the exit code.
+
+        Raises: OutputLost when it reaches nobody; the sum has been told on standard error then.
+        """
+        try:
+            if self._lost is not None:
+                raise self._lost
+            return self._show()
+        except OutputLost:
+            self._screen.people = self._screen.err
+            self._sum_up()
+            raise
+
+    def _show(self) -> Exit:
         ledger, screen, stop = self.ledger, self._screen, self._stop
-        if self._pipe_closed:
-            raise BrokenPipeError
         for line in self._asides:
-            self._aside(line)
+            screen.aside(line)
         if self._closed is not None and self._closed.why is not WhyClosed.ASKED:
-            self._aside(f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}")
-        if not self._connected and not ledger.given:
+            screen.aside(f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}")
+        if stop.asked and not self._connected:
             screen.aside("stopped before there was a connection: nothing was sent")
         code = self._code()
         if not screen.json:
@@ -169,12 +182,6 @@ class Results:
             say(f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything", "red")
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(f"unresolved, not sent: {not_sent} cannot have happened: safe to send again", "yellow")
-
-    def _aside(self, text: str) -> None:
-        if self._progress is not None and self._progress.live.is_started:
-            self._progress.console.print(self._screen._text(text, self._screen.err))
-        else:
-            self._screen.aside(text)
 
 
 def count(number: int, word: str) -> str:

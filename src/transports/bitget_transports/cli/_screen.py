@@ -9,14 +9,17 @@ Rules of this file
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import attrs
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +37,18 @@ class Column:
     title: str
     style: str = ""
     number: bool = False
+
+
+class OutputLost(Exception):
+    """What is written reaches nobody: whoever read it went away, or the disk is full."""
+
+
+@contextmanager
+def _writing() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputLost(error.strerror or str(error)) from error
 
 
 class _Console(Console):
@@ -55,18 +70,20 @@ class Screen:
     def __init__(self, *, json: bool = False, out: Console | None = None, err: Console | None = None) -> None:
         self.json = json
         self.out = console(sys.stdout) if out is None else out
-        self.err = console(sys.stderr) if err is None else err
+        self.err = console(io.StringIO() if sys.stderr is None else sys.stderr) if err is None else err
         self.people = self.err if json else self.out
         """Where results are told to people."""
 
     def say(self, text: str = "", style: str = "") -> None:
         """Tell people a result, or what goes on."""
-        for line in text.split("\n"):
-            self.people.print(self._text(line, self.people, style))
+        with _writing():
+            for line in text.split("\n"):
+                self.people.print(self._text(line, self.people, style))
 
     def aside(self, text: str, style: str = "") -> None:
-        """Tell people on standard error: what is no result."""
-        self.err.print(self._text(text, self.err, style))
+        """Tell people on standard error: what is no result. When nobody reads there, that is no harm."""
+        with suppress(OSError):
+            self.err.print(self._text(text, self.err, style))
 
     def data(self, type: str, **fields: object) -> None:
         """Write one JSON line for programs, at once; without `--json`, nothing."""
@@ -78,12 +95,27 @@ class Screen:
     def raw(self, line: str) -> None:
         """Write a line of a program's own, ASCII, to standard output."""
         file = self.out.file
-        file.write(line + "\n")
-        file.flush()
+        with _writing():
+            file.write(line + "\n")
+            file.flush()
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Show a table. The lines of a cell stay lines."""
-        drawn = self.people.is_terminal
+        people, cells = self.people, [[self._cell(cell) for cell in row] for row in rows]
+        table = self._table(columns, cells, drawn=people.is_terminal)
+        if people.is_terminal:
+            if Measurement.get(people, people.options.update(width=_ENDLESS), table).maximum > people.width:
+                table.box, table.pad_edge, table.padding = None, False, (0, 1, 0, 0)
+            with _writing():
+                people.print(table)
+            return
+        with _writing():
+            with people.capture() as captured:
+                people.print(table)
+            people.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+            people.file.flush()
+
+    def _table(self, columns: Sequence[Column], rows: Iterable[Sequence[Text]], *, drawn: bool) -> Table:
         table = Table(box=box.ROUNDED if drawn else None, header_style="bold", pad_edge=drawn)
         for column in columns:
             table.add_column(
@@ -93,15 +125,8 @@ class Screen:
                 overflow="fold",
             )
         for row in rows:
-            table.add_row(*(self._cell(cell) for cell in row))
-        if drawn:
-            self.people.print(table)
-            return
-        with self.people.capture() as captured:
-            self.people.print(table)
-        for line in captured.get().splitlines():
-            self.people.file.write(line.rstrip() + "\n")
-        self.people.file.flush()
+            table.add_row(*row)
+        return table
 
     def progress(self) -> Progress:
         """Bars on standard error while something runs; none where nobody watches."""

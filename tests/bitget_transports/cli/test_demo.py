@@ -1,0 +1,161 @@
+"""`bitget-cancel demo`: what it shows is what happened, and it fails when the promise does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
+from bitget_proto.testing import Act
+from bitget_transports.cli import _demo
+from bitget_transports.cli._carriers import Carrier, Job, carry
+from bitget_transports.cli._proof import contradictions
+
+from .running import CARRIERS, Shell, finished, process, spot
+
+
+def test_it_runs_every_transport_and_the_sum_holds() -> None:
+    with process("demo", "--json", "--orders", "60", environment={}) as running:
+        ran = finished(running)
+    assert ran.code == 0
+    runs = ran.of("run")
+    assert [run["transport"] for run in runs] == list(CARRIERS)
+    for run in runs:
+        parts = sum(n for part in ("rejected", "unresolved_sent", "unresolved_not_sent") for n in run[part].values())
+        assert run["accepted"] + parts == run["cancels"] == run["outcomes"] == 60
+        assert run["accepted"] > 20
+        assert {"gone", "finished"} <= set(run["rejected"])
+        assert 0.0 < run["p50_ms"] <= run["p99_ms"]
+        assert not run["contradictions"]
+    assert all("lost" not in run["unresolved_sent"] for run in runs[:-1])
+    assert runs[-1]["unresolved_sent"]["lost"] > 0
+    (verdict,) = ran.of("verdict")
+    assert verdict["holds"] is True
+    assert verdict["cancels"] == verdict["outcomes"] == 240
+    assert "faults mixed in" in ran.err
+    assert "Paces are raised" in ran.err
+
+
+def test_without_a_terminal_it_is_plain_text(shell: Shell) -> None:
+    ran = shell("demo", "--orders", "20", "--transport", "blocking")
+    assert ran.code == 0
+    assert not set("╭│━") & set(ran.out)
+    assert "20 outcomes for 20 cancels: one each, all honest." in ran.out
+    assert all(line == line.rstrip() for line in ran.out.splitlines())
+
+
+def test_a_transport_that_is_not_installed_is_skipped_and_says_what_to_install(shell: Shell) -> None:
+    there = {Carrier.BLOCKING}
+    shell.patch.setattr(_demo, "installed", there.__contains__)
+    ran = shell("demo", "--orders", "1", "--json")
+    assert ran.code == 0
+    assert [line["install"] for line in ran.of("skipped")] == [
+        "bitget-proto[anyio]", "bitget-proto[anyio,trio]", "bitget-proto[asyncio]",
+    ]  # fmt: skip
+    assert (
+        "skipped: anyio on trio needs packages that are not installed: pip install 'bitget-proto[anyio,trio]'"
+        in ran.err
+    )
+    there.clear()
+    ran = shell("demo")
+    assert ran.code == 2
+    assert "bitget-proto[cli]" in ran.err
+
+
+def accepted(order: CancelOrder, id: str = "x") -> Accepted:
+    return Accepted(id=id, order=order, taken_at=0.0, sent_at=0.0, resolved_at=0.1, exchange_ts=None)
+
+
+def unresolved(order: CancelOrder, *, sent: bool) -> Unresolved:
+    return Unresolved(
+        id="x", order=order, taken_at=0.0, sent_at=None, resolved_at=0.1, sent=sent, why=WhyUnresolved.TIMEOUT
+    )
+
+
+def rejected(order: CancelOrder, code: str) -> Rejected:
+    return Rejected(
+        id="x", order=order, taken_at=0.0, sent_at=0.0, resolved_at=0.1, code=code, code_class=CodeClass.of(code), message="",
+        exchange_ts=None,
+    )  # fmt: skip
+
+
+LIES: dict[str, Callable[[Outcome], list[Outcome]]] = {
+    "lost": lambda _: [],
+    "doubled": lambda outcome: [outcome, outcome],
+    "guessed": lambda outcome: [accepted(outcome.order)],
+    "denied": lambda outcome: [unresolved(outcome.order, sent=False)],
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_it_fails_when_a_transport_does_not_keep_the_promise(shell: Shell, lie: str) -> None:
+    def lying(carrier: Carrier, job: Job) -> None:
+        told = job.tell
+        first = True
+
+        def tell(outcome: Outcome) -> None:
+            nonlocal first
+            for told_instead in LIES[lie](outcome) if first else [outcome]:
+                told(told_instead)
+            first = False
+
+        object.__setattr__(job, "tell", tell)
+        carry(carrier, job)
+
+    shell.patch.setattr(_demo, "carry", lying)
+    ran = shell("demo", "--orders", "1", "--transport", "blocking", "--json")
+    assert ran.code == 1
+    (verdict,) = ran.of("verdict")
+    assert verdict["holds"] is False
+    assert verdict["contradictions"]
+    assert "THE PROMISE DOES NOT HOLD" in ran.err
+
+
+# --- the proof ---
+
+ONE, TWO = spot("1", "2")
+
+
+def act(*, cancelled: bool, code: str = "0", id: str = "x") -> Act:
+    return Act(at=0.0, id=id, order=ONE, cancelled=cancelled, code=code)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "log", "arrived", "live", "said"),
+    [
+        ([accepted(ONE)], [act(cancelled=True)], 1, [], None),
+        ([rejected(ONE, "43001")], [act(cancelled=False, code="43001")], 1, [], None),
+        ([unresolved(ONE, sent=False)], [], 0, [ONE], None),
+        ([unresolved(ONE, sent=True)], [], 0, [ONE], None),
+        ([unresolved(ONE, sent=True)], [act(cancelled=True)], 1, [], None),
+        ([], [], 0, [], "has 0 outcomes"),
+        ([accepted(ONE)] * 2, [act(cancelled=True)], 1, [], "has 2 outcomes"),
+        ([accepted(ONE), accepted(TWO)], [act(cancelled=True)], 1, [], "nobody asked for it"),
+        ([accepted(ONE)], [], 0, [], "did not cancel it"),
+        ([accepted(ONE)], [act(cancelled=True, id="y")], 1, [], "did not cancel it"),
+        ([accepted(ONE)], [act(cancelled=True)], 1, [ONE], "did not cancel it"),
+        ([accepted(ONE)], [act(cancelled=True)], 2, [], "arrived 2 times"),
+        ([rejected(ONE, "43001")], [act(cancelled=False, code="429")], 1, [], "verdict was another"),
+        ([rejected(ONE, "0")], [act(cancelled=True)], 1, [], "the exchange cancelled it"),
+        ([unresolved(ONE, sent=False)], [], 1, [ONE], "it arrived at the exchange"),
+        ([unresolved(ONE, sent=False)], [act(cancelled=True)], 1, [], "it arrived at the exchange"),
+    ],
+)
+def test_the_proof_sees_what_contradicts_the_promise(
+    outcomes: list[Outcome], log: list[Act], arrived: int, live: list[CancelOrder], said: str | None
+) -> None:
+    found = contradictions([ONE], outcomes, log, Counter({ONE: arrived}), live)
+    assert found == [] if said is None else any(said in what for what in found)
+
+
+def test_an_act_that_nobody_asked_for_is_seen() -> None:
+    assert contradictions([], [], [act(cancelled=True)], Counter(), []) == [
+        "BTCUSDT 1 reached the exchange, and nobody asked for it"
+    ]
+
+
+def test_the_share_of_faults_fits_any_number_of_orders() -> None:
+    for number in (1, 2, 13, 300):
+        assert len(_demo._script(number, drops=True)) == number

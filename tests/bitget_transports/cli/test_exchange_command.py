@@ -1,0 +1,87 @@
+"""`bitget-cancel exchange`, as a process that real clients connect to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitget_proto.testing import Fault
+from bitget_transports.cli._arguments import FAULTS
+from bitget_transports.cli._exchange import parse_fault
+from bitget_transports.cli._exits import Failure
+
+from .running import SECRETS, Shell, finished, line_of, process
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
+
+BTC = ("--instrument", "BTCUSDT")
+
+
+def test_it_says_where_it_listens_serves_and_sums_up(shell: Shell) -> None:
+    options = ("--json", "--log", "--generate", "5", "--fault", "none:2", "--fault", "unsure")
+    with process("exchange", *options) as running:
+        before = [line_of(running.stdout)]
+        listening = json.loads(before[0])
+        assert (listening["orders"], listening["faults"], listening["signature_checked"]) == (5, 3, True)
+        ran = shell("orders", "--json", "--url", listening["url"], *BTC, "1000001", "1000002", "1000003", "7")
+        assert ran.code == 3
+        assert [line["outcome"] for line in ran.of("outcome")] == ["accepted", "accepted", "unresolved", "rejected"]
+        shell.patch.setenv("BITGET_SECRET", "wrong")
+        assert shell("orders", "--url", listening["url"], *BTC, "1000004").code == 4
+        running.send_signal(signal.SIGINT)
+        served = finished(running, before)
+    assert served.code == 0
+    assert not any(secret in served.out + served.err for secret in SECRETS)
+    frames = served.of("frame")
+    assert '"op":"login"' in frames[0]["text"]
+    assert (frames[0]["direction"], frames[1]["text"]) == ("received", '{"event":"login","code":0}')
+    (summary,) = served.of("summary")
+    assert summary == {
+        "type": "summary", "received": 4, "cancelled": 3, "refused": {"gone": 1}, "faults": {"unsure": 1}, "live": 2,
+    }  # fmt: skip
+
+
+def test_any_key_is_welcome_when_it_knows_none(shell: Shell, tmp_path: Path) -> None:
+    orders = tmp_path / "orders.csv"
+    orders.write_text("client_oid\nmine\n")
+    with process("exchange", "--orders", str(orders), environment={}) as running:
+        url = line_of(running.stdout).split()[-1]
+        assert "any key is welcome" in line_of(running.stdout)
+        assert "BTCUSDT client mine" in line_of(running.stdout)
+        assert shell("orders", "--url", url, *BTC, "--client-oid", "mine").code == 0
+        running.send_signal(signal.SIGTERM)
+        served = finished(running)
+    assert served.code == 0
+    assert "acted on 1 cancels: 1 cancelled; 0 orders are still live" in served.out
+
+
+def test_the_environment_can_be_left_out_of_account() -> None:
+    with process("exchange", "--any-key", "--json") as running:
+        assert json.loads(line_of(running.stdout))["signature_checked"] is False
+
+
+def test_a_taken_port_is_one_line(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = shell("exchange", "--port", str(taken.getsockname()[1]))
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "take another --port" in ran.err
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_has_a_name(name: str) -> None:
+    fault = None if name == "none" else Fault(name.replace("-", " "))
+    assert parse_fault(name) == [fault]
+    assert parse_fault(f"{name}:3") == [fault] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nothing", "late:", "late:0", "late:-1", "late:x", "late:9999999999", ":3", "late:²"]
+)
+def test_what_is_no_fault_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(Failure, match="--fault"):
+        parse_fault(text)

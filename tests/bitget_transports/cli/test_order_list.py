@@ -1,0 +1,115 @@
+"""The lists that `orders` and `exchange` read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitget_proto import CancelOrder, InstType
+from bitget_transports.cli._exits import Failure
+from bitget_transports.cli._order_list import Defaults, read_orders
+
+DEFAULTS = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=False)
+BARE = Defaults(inst_id=None, inst_type=InstType.SPOT, client_oids=False)
+
+
+def read(tmp_path: Path, text: str | bytes, defaults: Defaults = DEFAULTS) -> tuple[CancelOrder, ...]:
+    file = tmp_path / "orders"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_orders((), [str(file)], defaults).orders
+
+
+def refusal(tmp_path: Path, text: str | bytes, defaults: Defaults = DEFAULTS) -> list[str]:
+    with pytest.raises(Failure) as caught:
+        read(tmp_path, text, defaults)
+    assert caught.value.code == 2
+    return str(caught.value).replace(str(tmp_path), "").splitlines()
+
+
+ETH = CancelOrder("ETHUSDT", "1", None, InstType.USDT_FUTURES)
+
+
+@pytest.mark.parametrize(
+    ("text", "orders"),
+    [
+        ("1\n2\n", [CancelOrder("BTCUSDT", "1"), CancelOrder("BTCUSDT", "2")]),
+        ("\ufeff1\r\n\r\n  2  ", [CancelOrder("BTCUSDT", "1"), CancelOrder("BTCUSDT", "2")]),
+        ("inst_id,order_id,inst_type\nETHUSDT,1,usdt-futures\n", [ETH]),
+        ("orderId;instId;instType;size\n1;ETHUSDT;USDT-FUTURES;0.5\n", [ETH]),
+        ("Client OID\tSymbol\nmine\tETHUSDT\n", [CancelOrder("ETHUSDT", client_oid="mine")]),
+        ('order_id,client_oid\n1,\n"2","a,""b"\n', [CancelOrder("BTCUSDT", "1"), CancelOrder("BTCUSDT", "2", 'a,"b')]),
+        ("order_id,inst_id\n7,\n", [CancelOrder("BTCUSDT", "7")]),
+        ('{"order_id":1376695893517410304}', [CancelOrder("BTCUSDT", "1376695893517410304")]),
+        ('"8"\n{"order_id":9}\n', [CancelOrder("BTCUSDT", "8"), CancelOrder("BTCUSDT", "9")]),
+        ('{"orderId":"1","instId":"ETHUSDT","instType":"USDT-FUTURES","size":"1"}', [ETH]),
+    ],
+)  # fmt: skip
+def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[CancelOrder]) -> None:
+    assert list(read(tmp_path, text)) == orders
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1\n2,3\n", '/orders:2: "2,3" has 2 columns: a line holds one id'),
+        ("order_id,inst_id\n1,BTCUSDT,3\n", "a line holds 2 columns, as its header says"),
+        ("1\n\x1b[2J\n", "/orders:2: order_id must be 1 to 64 printable ASCII characters"),
+        ('{"order_id": 1.5}', "order_id must be"),
+        ('{"order_id": true}', "order_id must be"),
+        ('{"inst_id": "BTCUSDT"}', "needs an order_id or a client_oid"),
+        ('{"order_id": "1", "inst_type": "SWAP"}', "inst_type must be one of SPOT, USDT-FUTURES"),
+        ('{"order_id": "1", "inst_id": "BTC/USDT"}', "write 'BTCUSDT'"),
+        ('{"order_id": ', "is no JSON: allowed is one object a line"),
+        ("[1, 2]", "is no object: allowed is one object a line"),
+        ("order_id\n1.37669589351741E+18\n", "a spreadsheet has rounded it"),
+        (b"1\n\xff\n", "/orders:2: no text in UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(tmp_path: Path, text: str | bytes, said: str) -> None:
+    lines = refusal(tmp_path, text)
+    assert any(said in line for line in lines), lines
+    assert lines[-1] == "nothing was sent"
+    assert all(line.isprintable() for line in lines)
+
+
+def test_bad_lines_are_told_up_to_a_bound(tmp_path: Path) -> None:
+    lines = refusal(tmp_path, "a,b\n" * 50)
+    assert len(lines) == 12
+    assert lines[10] == "… and 40 more bad lines"
+
+
+def test_an_order_needs_an_instrument_from_somewhere(tmp_path: Path) -> None:
+    assert "pass --instrument BTCUSDT" in refusal(tmp_path, "1\n", BARE)[0]
+
+
+def test_a_line_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(Failure, match="longer than 65536 bytes"):
+        read_orders((), ["/dev/zero"], DEFAULTS)
+
+
+@pytest.mark.parametrize("file", ["/no/such/file", "/tmp", "a\0b"])
+def test_a_file_that_cannot_be_read_is_named(file: str) -> None:
+    with pytest.raises(Failure, match="cannot read"):
+        read_orders((), [file], DEFAULTS)
+
+
+def test_nothing_to_cancel_is_no_success(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "\n\n")[0].startswith("no order to cancel")
+
+
+def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_path: Path) -> None:
+    file = tmp_path / "orders"
+    file.write_text("order_id,client_oid\n1,a\n2,\n1,b\n,a\n")
+    asked = read_orders(["2"], [str(file)], DEFAULTS)
+    # By order id the first and the third are the same: it prevails when both are given.
+    assert [(order.order_id, order.client_oid) for order in asked.orders] == [("2", None), ("1", "a"), (None, "a")]
+    assert asked.doubles == (
+        f"{file}:3: BTCUSDT 2 came before (argument 1): it is sent once",
+        f"{file}:4: BTCUSDT 1 came before ({file}:2): it is sent once",
+    )
+
+
+def test_plain_ids_may_be_the_clients_own(tmp_path: Path) -> None:
+    mine = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=True)
+    assert read(tmp_path, "x\n", mine) == (CancelOrder("BTCUSDT", client_oid="x"),)

@@ -1,0 +1,136 @@
+"""Ctrl-C, SIGTERM and a reader that goes away, on real processes: sending stops, and everything is still told."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_transports.cli._exits import Exit
+from bitget_transports.cli._stop import Stop
+from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+
+from .running import CARRIERS, KEY, Ran, finished, line_of, process, spot
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
+
+IDS = [str(n) for n in range(1, 61)]
+
+
+@pytest.fixture
+def server() -> Iterator[ExchangeThread]:
+    """Answers the first two cancels; then none ever."""
+    exchange = ScriptedExchange(spot(*IDS), credentials=KEY)
+    exchange.inject(None, None, *[Fault.SILENT] * len(IDS))
+    with exchange_in_thread(exchange) as running:
+        yield running
+
+
+def arguments(server: ExchangeThread, carrier: str = "asyncio", timeout: str = "60") -> list[str]:
+    options = ["--json", "--url", server.url, "--instrument", "BTCUSDT", "--transport", carrier, "--timeout", timeout]
+    return ["orders", *options, *IDS]
+
+
+def check(ran: Ran, server: ExchangeThread) -> None:
+    """Everything was told, once and honestly."""
+    outcomes = ran.of("outcome")
+    assert sorted(int(line["order_id"]) for line in outcomes) == list(map(int, IDS))
+    received = {act.order.order_id for act in server.exchange.log}
+    accepted = {line["order_id"] for line in outcomes if line["outcome"] == "accepted"}
+    unsent = {line["order_id"] for line in outcomes if not line["sent"]}
+    assert accepted == {"1", "2"}
+    assert unsent.isdisjoint(received)
+    assert len(unsent) >= 10
+    (summary,) = ran.of("summary")
+    assert (summary["stopped"], summary["exit_code"], summary["unresolved_not_sent"]) == (True, ran.code, len(unsent))
+    assert "look " in ran.err
+    assert "safe to send again" in ran.err
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(server: ExchangeThread, carrier: str) -> None:
+    with process(*arguments(server, carrier, timeout="1.5")) as running:
+        before = [line_of(running.stdout), line_of(running.stdout)]
+        running.send_signal(signal.SIGINT)
+        ran = finished(running, before)
+    assert ran.code == 130
+    assert "stopping: what is out has 1.5 s to be answered; Ctrl-C again ends at once" in ran.err
+    check(ran, server)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_second_ctrl_c_ends_at_once_and_still_tells_everything(server: ExchangeThread, carrier: str) -> None:
+    with process(*arguments(server, carrier)) as running:
+        before = [line_of(running.stdout), line_of(running.stdout)]
+        running.send_signal(signal.SIGINT)
+        while not line_of(running.stderr).startswith("stopping"):
+            pass
+        running.send_signal(signal.SIGINT)
+        ran = finished(running, before)
+    assert ran.code == 130
+    check(ran, server)
+
+
+def test_sigterm_is_heeded_as_well(server: ExchangeThread) -> None:
+    with process(*arguments(server, timeout="0.5")) as running:
+        before = [line_of(running.stdout), line_of(running.stdout)]
+        running.send_signal(signal.SIGTERM)
+        ran = finished(running, before)
+    assert ran.code == 143
+
+
+def test_a_reader_that_goes_away_stops_the_sending(server: ExchangeThread) -> None:
+    with process(*arguments(server, timeout="0.5")) as running:
+        line_of(running.stdout)
+        assert running.stdout is not None
+        running.stdout.close()
+        running.stdout = None
+        ran = finished(running)
+    assert ran.code == 141
+    assert "cannot write the output" in ran.err
+    assert "safe to send again" in ran.err
+    assert len(server.exchange.log) < len(IDS)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_ctrl_c_before_there_is_a_connection_sends_nothing(carrier: str) -> None:
+    exchange = ScriptedExchange(spot(*IDS))
+    exchange.inject_login(Fault.SILENT)
+    with exchange_in_thread(exchange) as server, process(*arguments(server, carrier)) as running:
+        while not server.connections:
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        ran = finished(running)
+    assert ran.code == 130
+    assert "nothing was sent" in ran.err
+    assert not ran.of("outcome")
+    assert ran.of("summary")[0]["unresolved_not_sent"] == len(IDS)
+
+
+# --- the counter itself ---
+
+
+def test_whoever_works_is_woken_each_time_and_at_once_when_asked_before() -> None:
+    stop, woken = Stop(), list[int]()
+    stop.ask(Exit.TERMINATED)
+    with stop.waking(lambda: woken.append(stop.asked)):
+        stop.ask()
+    stop.ask()
+    assert woken == [1, 2]
+    assert stop.why is Exit.TERMINATED
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stop = Stop()
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked == 1
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):  # the third is Python's own
+            signal.raise_signal(signal.SIGINT)
+    assert stop.asked == 2
+    assert signal.getsignal(signal.SIGINT) is before
