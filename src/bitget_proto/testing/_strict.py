@@ -42,12 +42,17 @@ class Rule(Told):
     )
     ALTERNATE = "alternate", "Hand over what has arrived before timers fire, but bounded: under load alternate the two."
     ABANDON = "abandon", "A cancelled waiter gives up the wait, not the request: its outcome still arrives."
-    READ = "read", "The reader never waits for the application."
+    READ = (
+        "read",
+        "The reader never waits for the application; each message is handed over whole, once and in order.",
+    )
     END = (
         "end",
-        "Nothing is handed over before `opened` or after the end; the end of the transport is one `lost`, once.",
+        "Nothing is handed over before `opened` or after the end; the end of the transport is one `lost`, once, and what its "
+        "`unsent` names never left; `Hangup` is obeyed, with its code, and then nothing is left behind.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
+    CALLER = "caller", "One thread calls the connection; other threads reach it through a queue that wakes that one."
 
 
 class DriverError(AssertionError):
@@ -56,6 +61,7 @@ class DriverError(AssertionError):
     def __init__(self, rule: Rule, what: str) -> None:
         super().__init__(f"{what}. Rule «{rule.value}»: {rule.sentence}")
         self.rule = rule
+        self.what = what
 
 
 class StrictConnection(Connection):

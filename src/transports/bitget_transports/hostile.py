@@ -31,7 +31,7 @@ from bitget_proto.testing._framing import CLOSE as _CLOSE
 from bitget_proto.testing._framing import PING as _PING
 from bitget_proto.testing._framing import PONG as _PONG
 from bitget_proto.testing._framing import TEXT as _TEXT
-from bitget_proto.testing._framing import frame_head as frame_head
+from bitget_proto.testing._framing import frame_head as frame_head  # noqa: PLC0414 - a word of this module's too
 from bitget_proto.testing._framing import key_of, parse, upgraded
 
 _TICK = 0.05
