@@ -164,6 +164,14 @@ def test_a_login_that_is_not_answered_is_dialled_again() -> None:
     assert state_of(made) is SessionState.DOWN
 
 
+def test_while_a_dial_waits_a_deadline_that_comes_before_it_is_waited_for() -> None:
+    made = session(SessionConfig(backoff_min=5.0))
+    made.cancel(ORDERS[0], 0.0, timeout=2.0)
+    drain(made, 0.0)
+    made.lost(1, 0.0)
+    assert drain(made, 0.0)[-1] == Wait(until=2.0, timer=Timer.REQUEST)
+
+
 def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
     made = session(SessionConfig(dials_per_5_minutes=3, backoff_min=None))
     for link in (1, 2, 3):
