@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the sides of `cases`, measured in turns, with their ratio to the floor.
+"""`python -m benchmarks`: the sides of `cases` and `round_trips`, measured in turns, with their ratio to the floor.
 
 Rules of this file
 - The sides of a group take turns (A B C A B C …, each round beginning with another one), so that what else the machine does
@@ -16,14 +16,16 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from itertools import groupby, repeat
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 
 import attrs
 
 from benchmarks.cases import Side, sides
+from benchmarks.round_trips import round_trips
 
 _ROUNDS, _SECONDS_A_TURN = 151, 2e-3
 _QUICK_ROUNDS, _QUICK_SECONDS_A_TURN = 5, 1e-4
@@ -45,8 +47,11 @@ class Result:
     ratio: float | None
     """To the floor; None for a floor."""
 
+    cpu_microseconds: float
+    """Of this process alone: what a round trip costs while the other end has a core of its own."""
+
     per_second: float
-    """How often in a second: frames for encode, build and decode, cancels for a cycle."""
+    """How often in a second: frames for encode, build and decode, cancels for a cycle and a round trip."""
 
     megabytes_per_second: float | None
 
@@ -63,11 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = _QUICK_SECONDS_A_TURN if arguments.quick else _SECONDS_A_TURN
 
     results: list[Result] = []
-    for name, group in groupby(sides(), lambda side: side.group):
-        if arguments.filter in name:
-            measured = measure(list(group), max(rounds, 3), seconds)
-            print_group(name, measured)
-            results += measured
+    for stage in (nullcontext(list(sides())), round_trips(0), round_trips(None)):
+        with stage as connected:
+            for name, group in groupby(connected, lambda side: side.group):
+                if arguments.filter in name:
+                    measured = measure(list(group), max(rounds, 3), seconds)
+                    print_group(name, measured)
+                    results += measured
     if not results:
         parser.error(f"no group has {arguments.filter!r} in its name")
     if arguments.json is not None:
@@ -80,18 +87,21 @@ def measure(group: list[Side], rounds: int, seconds: float) -> list[Result]:
     """Let the sides of one group take turns."""
     counts = [_how_often(side.run, seconds) for side in group]
     taken: list[list[float]] = [[] for _ in group]
+    cpu: list[list[float]] = [[] for _ in group]
     gc.collect()
     gc.disable()
     try:
         for turn in range(rounds):
             for place in range(len(group)):
                 number = (turn + place) % len(group)
+                before = process_time_ns()
                 taken[number].append(_timed(group[number].run, counts[number]))
+                cpu[number].append((process_time_ns() - before) / counts[number] / 1e9)
     finally:
         gc.enable()
     places = {side.name: number for number, side in enumerate(group)}
     return [
-        _result(side, taken[number], None if side.floor is None else taken[places[side.floor]])
+        _result(side, taken[number], cpu[number], None if side.floor is None else taken[places[side.floor]])
         for number, side in enumerate(group)
     ]
 
@@ -112,28 +122,30 @@ def _timed(run: Callable[[], object], count: int) -> float:
     return (perf_counter_ns() - start) / count / 1e9
 
 
-def _result(side: Side, times: list[float], floor: list[float] | None) -> Result:
+def _result(side: Side, times: list[float], cpu: list[float], floor: list[float] | None) -> Result:
     first, median, third = statistics.quantiles(times, n=4, method="inclusive")
     return Result(
         group=side.group,
         name=side.name,
         floor=side.floor,
-        microseconds=median * 1e6,
+        microseconds=median / side.per * 1e6,
+        cpu_microseconds=statistics.median(cpu) / side.per * 1e6,
         spread=(third - first) / median,
         ratio=None if floor is None else statistics.median(ours / its for ours, its in zip(times, floor, strict=True)),
-        per_second=1 / median,
+        per_second=side.per / median,
         megabytes_per_second=None if side.size is None else side.size / median / 1e6,
     )
 
 
 def print_group(name: str, results: list[Result]) -> None:
     """One group as a plain table."""
-    print(f"{name}\n{'':2}{'':<48}{'median':>10}{'spread':>8}{'ratio':>7}{'a second':>12}{'MB/s':>8}  floor")
+    print(f"{name}\n{'':2}{'':<48}{'median':>10}{'cpu':>10}{'spread':>8}{'ratio':>7}{'a second':>12}{'MB/s':>8}  floor")
     for result in results:
         ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
         megabytes = "" if result.megabytes_per_second is None else f"{result.megabytes_per_second:.0f}"
+        cpu = f"{result.cpu_microseconds:.2f} us"
         print(
-            f"{'':2}{result.name:<48}{result.microseconds:>7.2f} us{result.spread:>8.0%}{ratio:>7}"
+            f"{'':2}{result.name:<48}{result.microseconds:>7.2f} us{cpu:>10}{result.spread:>8.0%}{ratio:>7}"
             f"{result.per_second:>12,.0f}{megabytes:>8}  {result.floor or 'a floor itself'}"
         )
     print(flush=True)

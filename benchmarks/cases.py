@@ -49,6 +49,9 @@ class Side:
     size: int | None = None
     """Bytes of the frame that one run writes or reads; None where it does both."""
 
+    per: int = 1
+    """How many of what is measured one run does."""
+
     @property
     def title(self) -> str:
         return f"{self.group}: {self.name}"

@@ -26,11 +26,12 @@ def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Pa
     results = report["results"]
     floors = {(result["group"], result["name"]) for result in results if result["floor"] is None}
     groups = {result["group"] for result in results}
-    assert {group.split()[0].strip(",") for group in groups} == {"encode", "build", "decode", "cycle"}
+    assert {group.split()[0].strip(",") for group in groups} == {"encode", "build", "decode", "cycle", "round", "64"}
     for result in results:
         assert result["name"] in done.stdout
         assert result["microseconds"] > 0
-        assert (result["megabytes_per_second"] is None) == result["group"].startswith("cycle")
+        assert (result["megabytes_per_second"] is None) == result["group"].startswith(("cycle", "round", "64"))
+        assert result["cpu_microseconds"] >= 0
         if result["floor"] is not None:
             assert (result["group"], result["floor"]) in floors
             assert result["ratio"] > 0
