@@ -112,10 +112,8 @@ class Driver(ABC):
     def rearm(self) -> None:
         """`until` has moved: see to it that `fire` is called then."""
 
-    @staticmethod
-    def now() -> float:
-        """The one clock."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
+    """The one clock."""
 
     # --- a link happened ---
 

@@ -99,7 +99,7 @@ class Lone:
         self._connection.close(now)
 
     def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
-        if not self._dialled:
-            self._dialled = True
-            return Dial(link=ONLY)
-        return self._connection.poll(now, ONLY not in busy)
+        if self._dialled:
+            return self._connection.poll(now, ONLY not in busy)
+        self._dialled = True
+        return Dial(link=ONLY)
