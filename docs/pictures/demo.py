@@ -30,8 +30,7 @@ def main() -> int:
     )  # fmt: skip
     screen, stop = Screen(out=out), Stop()
     out.print("$ bitget-cancel demo")
-    with stop.listening():
-        code = run(parser().parse_args(["demo"]), screen, stop)
+    code = run(parser().parse_args(["demo"]), screen, stop)
     svg = out.export_svg(title="bitget-cancel demo", theme=MONOKAI, unique_id="demo")
     svg = svg.replace("Fira Code", "Menlo, Consolas, 'DejaVu Sans Mono'")
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)

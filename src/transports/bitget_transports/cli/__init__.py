@@ -64,11 +64,11 @@ def _run(arguments: argparse.Namespace) -> Exit:
         raise Failure("cannot write the output: standard output is closed")
     screen, stop = Screen(json=arguments.json), Stop()
     try:
-        with stop.listening():
-            code = _command(arguments.command)(arguments, screen, stop)
+        code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
         _silence()
-        _complain(f"cannot write the output: {lost}")
+        if not lost.by_reader:  # who went away knows it
+            _complain(f"cannot write the output: {lost}")
         return Exit.PIPE_CLOSED
     except Failure as failure:
         with suppress(OutputLost):

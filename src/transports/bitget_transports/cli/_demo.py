@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         "Paces are raised: the real exchange takes 10 messages a second on a connection, here both sides take any number.\n"
     )
     runs: list[_Run] = []
-    with exchange_in_thread(exchange) as server, screen.progress() as progress:
+    with stop.listening(), exchange_in_thread(exchange) as server, screen.progress() as progress:
         stage = _Stage(server, frames)
         for carrier in carriers:
             if stop.asked:
@@ -273,7 +273,7 @@ def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFram
         (rejected, "rejected: each was refused with that very code, and none cancelled"),
         (
             sent,
-            f"unresolved, sent: {happened} of them were cancelled and {sent - happened} were not; nobody guessed",
+            f"unresolved, sent: {happened} had been cancelled, {sent - happened} had not; nobody guessed",
         ),
         (not_sent, "unresolved, not sent: none ever arrived"),
     )

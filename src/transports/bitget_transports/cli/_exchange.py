@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     exchange.inject(*faults)
     stopped = threading.Event()
     try:
-        with stop.waking(stopped.set), exchange_in_thread(exchange, port=arguments.port) as server:
+        with stop.listening(), stop.waking(stopped.set), exchange_in_thread(exchange, port=arguments.port) as server:
             _introduce(server, orders, credentials, len(faults), screen)
             while not stopped.wait(60.0):
                 pass

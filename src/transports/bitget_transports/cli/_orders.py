@@ -24,7 +24,7 @@ from ._keys import keys_from
 from ._ledger import Ledger
 from ._order_list import Defaults, read_orders
 from ._results import Results, count
-from ._screen import Screen
+from ._screen import OutputLost, Screen
 from ._stop import Stop
 
 _AT_A_TIME = 20
@@ -88,16 +88,19 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         stopping=results.stopping,
     )
     try:
-        with results.watched():
-            carry(Carrier(arguments.transport), job)
+        with stop.listening():
+            with results.watched():
+                carry(Carrier(arguments.transport), job)
+            return results.show()
     except ConnectFailed as failed:
         raise Failure(in_the_commands_words(str(failed)), Exit.NOT_CONNECTED) from failed
     except ValidationError as error:
         raise Failure(in_the_commands_words(str(error))) from error
-    except Exception:
+    except OutputLost:
+        raise
+    except BaseException:  # a bug, or a third Ctrl-C
         results.show()
         raise
-    return results.show()
 
 
 def in_the_commands_words(message: str) -> str:

@@ -42,13 +42,17 @@ class Column:
 class OutputLost(Exception):
     """What is written reaches nobody: whoever read it went away, or the disk is full."""
 
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        self.by_reader = isinstance(error, BrokenPipeError)
+
 
 @contextmanager
 def _writing() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputLost(error.strerror or str(error)) from error
+        raise OutputLost(error) from error
 
 
 class _Console(Console):
