@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from .blocking import BlockingDriver
 
 _READ = 2**16
-"""Bytes that are read at a time, and so how much arrives before the timers have their turn."""
+"""Bytes that are read at a time."""
+
+_AT_MOST = 2**18
+"""Bytes that are read before the timers have their turn: room for an answer to each of the cancels that may be in flight."""
 
 _WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -208,21 +211,25 @@ class SocketLink:
 
     def _read(self) -> list[bytes]:
         """The messages that have arrived, out of a bounded number of bytes."""
-        if self.sock is None or self._ended:
-            return []
-        try:
-            data = self.sock.recv(_READ)
-        except _WAITS:
-            return []
-        except OSError as error:
-            self._ended, self._broken = True, f"the connection broke: {error}"
-            return []
-        if not data:
-            self._ended = True
-            self._websocket.end_of_stream()
-            return []
-        messages = self._websocket.receive(data)
-        self._out += self._websocket.outgoing()
+        messages: list[bytes] = []
+        left = _AT_MOST
+        while left > 0 and self.sock is not None and not self._ended:
+            try:
+                data = self.sock.recv(_READ)
+            except _WAITS:
+                break
+            except OSError as error:
+                self._ended, self._broken = True, f"the connection broke: {error}"
+                break
+            if data:
+                messages += self._websocket.receive(data)
+                self._out += self._websocket.outgoing()
+            else:
+                self._ended = True
+                self._websocket.end_of_stream()
+            if len(data) < _READ and not self._tls:
+                break  # that was all; over TLS it was one record, and there may be more
+            left -= len(data)
         return messages
 
     def _flush(self) -> None:

@@ -46,8 +46,11 @@ from ._target import LIVE_URL
 
 __all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
 
-_QUIET, _AT_MOST = 12, 500
-"""Steps of the event loop without a message after which everything is taken to have arrived, and the most that are given."""
+_QUIET, _AT_MOST = 12, 3000
+"""Steps of the event loop without a message after which everything is taken to have arrived, and the most that are given.
+
+A message takes two or three of them: so many are room for an answer to each of the 1000 cancels that may be in flight.
+"""
 
 
 _TLS_BESIDE_CLIENT = "tls was given beside a client, which has its own: make the client with verify=tls"

@@ -1,0 +1,73 @@
+"""A gap, on every colour: an answer that has arrived counts, however late its reader wakes up (the driver contract, rule 4).
+
+A suspended laptop and a long pause of the garbage collector look like this: the whole process stands still past the deadlines.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+import trustme
+
+from bitget_proto import Config
+from bitget_transports import Limits
+from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
+
+from .colours import KEY, Colour, Connect, orders
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+def answers_together(count: int) -> Behaviour:
+    """Accept so many cancels when all of them are there: one by itself, then the others, each in a write of its own."""
+
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        answers: list[str] = []
+        while len(answers) < count:
+            cancel = json.loads(victim.read_until('"trade"'))
+            answers.append(json.dumps({"event": "trade", "arg": cancel["args"], "code": 0, "msg": "Success"}))
+        victim.say(answers[0])
+        for answer in answers[1:]:
+            victim.say(answer)
+        victim.hold()
+
+    return behave
+
+
+def outcomes_after_a_gap(colour: Colour, count: int, timeout: float, tls: bool) -> Counter[str]:
+    theirs, options = None, dict[str, Any]()
+    if tls:
+        authority = trustme.CA()
+        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(theirs)  # pyright: ignore[reportUnknownMemberType]
+        options["tls"] = ssl.create_default_context()
+        authority.configure_trust(options["tls"])  # pyright: ignore[reportUnknownMemberType]
+    with HostileServer(answers_together(count), tls=theirs) as server:
+
+        async def scenario(connect: Connect) -> Counter[str]:
+            found = Counter[str]()
+            config = Config(messages_per_second=None)
+            limits = Limits(close_timeout=0.1)
+            async with connect(KEY, url=server.url, config=config, limits=limits, **options) as channel:
+                async for outcome in channel.cancel_many(orders(count), timeout=timeout):
+                    if not found:
+                        time.sleep(timeout + 0.1)  # with the other answers in the socket's buffer
+                    found[type(outcome).__name__] += 1
+            return found
+
+        return colour.run(scenario)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_what_has_arrived_when_the_deadlines_pass_counts(colour: Colour, tls: bool) -> None:
+    assert outcomes_after_a_gap(colour, 20, 0.3, tls) == {"Accepted": 20}
+
+
+def test_several_hundred_answers_have_arrived(colour: Colour) -> None:
+    assert outcomes_after_a_gap(colour, 400, 0.8, tls=False) == {"Accepted": 400}
