@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bitget_proto import CancelOrder, CodeClass, Credentials, ExchangeConfig, InstType
+from bitget_proto._explain import printable
 from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
 
 from ..exchange import ExchangeThread, exchange_in_thread
@@ -127,7 +128,7 @@ def _show(frame: SeenFrame, screen: Screen, stop: Stop) -> None:
         if screen.json:
             screen.data("frame", at=round(frame.at, 6), link=frame.link, direction=frame.direction, text=frame.text)
         else:
-            screen.say(f"{frame.at:10.3f}  #{frame.link} {way} {frame.text}")
+            screen.say(f"{frame.at:10.3f}  #{frame.link} {way} {printable(frame.text)}")
     except OutputLost:
         stop.ask(Exit.PIPE_CLOSED)
 

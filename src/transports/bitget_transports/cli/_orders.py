@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         raise Failure(in_the_commands_words(str(failed)), Exit.NOT_CONNECTED) from failed
     except ValidationError as error:
         raise Failure(in_the_commands_words(str(error))) from error
-    except OutputLost:
+    except (Failure, OutputLost):
         raise
     except BaseException:  # a bug, or a third Ctrl-C
         results.show()
