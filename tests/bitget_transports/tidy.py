@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from unittest.mock import patch
 
 import sniffio
@@ -24,7 +26,7 @@ from websockets.utils import accept_key
 from bitget_transports import hostile
 from bitget_transports.hostile import After, Behaviour, Victim, frame_head
 
-from .colours import Connect, Scenario, T
+from .colours import BOUND, Connect, Scenario, T
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -51,9 +53,27 @@ def _threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
 
 
+def _too_long(number: int, at: FrameType | None) -> None:
+    raise TimeoutError(f"the scenario did not end within {BOUND} s")
+
+
 @contextmanager
 def nothing_left() -> Generator[None]:
-    """No thread and no descriptor more than before; what the garbage collector finds unclosed is a ResourceWarning."""
+    """No thread and no descriptor more than before; what the garbage collector finds unclosed is a ResourceWarning.
+
+    All within `BOUND` seconds, the blocking colour too.
+    """
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, BOUND)
+    try:
+        with _nothing_left():
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+@contextmanager
+def _nothing_left() -> Generator[None]:
     gc.freeze()  # what was there before is not looked at again: it takes its time
     threads, descriptors = _threads(), _descriptors()
     try:

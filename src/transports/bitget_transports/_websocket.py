@@ -4,6 +4,7 @@ Rules of this file
 - Nothing here reads or writes a socket, or waits. What is to be written comes back as bytes.
 - It ends once: then `over` says why, for people, and nothing more comes out.
 - The layer's own log is silent: it would show the login.
+- Memory is bounded, whatever the other side does: a message by the layer's limit, fragments by what they hold, pongs to one.
 
 The asyncio and the blocking transport share it.
 """
@@ -29,19 +30,30 @@ from ._target import Target, closed_by_peer, frame_limit
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 
+_AT_ONCE = 2**14
+"""Bytes that the layer is given at a time: of two bytes it may make two hundred, a frame and its pong."""
+
+_PONG = b"\x8a"
+"""The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
+
 _SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
 
 
 class WebSocket:
     """The client's side of one WebSocket, without its socket."""
 
-    __slots__ = ("_fragments", "_protocol", "_target", "date", "opened", "over")
+    __slots__ = ("_fragments", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over")
 
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
         # No extensions: the exchange's messages are small, and what is not compressed cannot explode.
         self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=_SILENT)
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
+        """The beginning of a message that is not whole."""
+        self._outgoing = b""
+        """What the layer wants written."""
+        self._pong = b""
+        """The answer to the last ping, if it is not written."""
         self.date: str | None = None
         """What the answer to the handshake said that the time is, if it did."""
         self.opened = False
@@ -59,7 +71,7 @@ class WebSocket:
         if self._protocol.state is not State.OPEN:
             return b""
         self._protocol.send_text(text.encode())
-        return self.outgoing()
+        return b"".join(self._protocol.data_to_send())
 
     def hang_up(self, code: int, reason: str) -> bytes:
         """A close frame as the bytes to write; none when one was sent already, or the handshake is not done."""
@@ -73,21 +85,10 @@ class WebSocket:
         `outgoing`.
         """
         protocol = self._protocol
-        protocol.receive_data(data)
         messages: list[bytes] = []
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                if event.opcode is _TEXT or event.opcode is _BINARY or event.opcode is _CONT:
-                    if event.fin and not self._fragments:
-                        messages.append(bytes(event.data))
-                    else:
-                        self._fragments.append(bytes(event.data))
-                        if event.fin:
-                            messages.append(b"".join(self._fragments))
-                            self._fragments.clear()
-            elif isinstance(event, Response):
-                self.opened = protocol.handshake_exc is None
-                self.date = event.headers.get("Date")
+        for start in range(0, len(data), _AT_ONCE):
+            protocol.receive_data(data[start : start + _AT_ONCE])
+            self._take_in(messages)
         if protocol.state is not State.OPEN and self.over is None:
             self._look_for_the_end()
         return messages
@@ -98,9 +99,20 @@ class WebSocket:
         if self.over is None:
             self._look_for_the_end()
 
-    def outgoing(self) -> bytes:
-        """What the layer wants written of its own accord: pongs, the answer to a close frame."""
-        return b"".join(self._protocol.data_to_send())
+    def outgoing(self, *, stalled: bool = False) -> bytes:
+        """What the layer wants written of its own accord: pongs, the answer to a close frame.
+
+        Of many pongs only the last is written, and none while what was written before is `stalled`: "If an endpoint receives a
+        Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a
+        Pong frame for only the most recently processed Ping frame" (RFC 6455, 5.5.3). Who sends pings and reads no pongs would
+        fill the memory.
+        """
+        self._put_aside()
+        data, self._outgoing = self._outgoing, b""
+        # Nothing may come behind a close frame.
+        if self._pong and not stalled and self._protocol.state is State.OPEN:
+            data, self._pong = data + self._pong, b""
+        return data
 
     def refusal(self) -> ConnectFailed:
         """Why the handshake failed."""
@@ -116,6 +128,31 @@ class WebSocket:
             failure = ConnectFailed(f"{host} ended the connection before the WebSocket was open: try again later")
         failure.__cause__ = error
         return failure
+
+    def _take_in(self, messages: list[bytes]) -> None:
+        protocol = self._protocol
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                opcode = event.opcode
+                if event.fin and (opcode is _TEXT or opcode is _BINARY):
+                    messages.append(bytes(event.data))
+                elif opcode is _TEXT or opcode is _BINARY or opcode is _CONT:
+                    self._fragments += event.data
+                    if event.fin:
+                        messages.append(bytes(self._fragments))
+                        self._fragments.clear()
+            elif isinstance(event, Response):
+                self.opened = protocol.handshake_exc is None
+                self.date = event.headers.get("Date")
+        self._put_aside()
+
+    def _put_aside(self) -> None:
+        """Take what the layer wants written: the pongs but for the last are in vain."""
+        for data in self._protocol.data_to_send():
+            if data[:1] == _PONG:
+                self._pong = data
+            else:
+                self._outgoing += data
 
     def _look_for_the_end(self) -> None:
         protocol = self._protocol

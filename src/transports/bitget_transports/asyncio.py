@@ -31,6 +31,9 @@ from ._opening import could_not_connect, took_too_long
 from ._target import LIVE_URL
 from ._websocket import WebSocket
 
+_LONG = 0.01
+"""Seconds after which what was read at a time took long."""
+
 __all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
 
 
@@ -176,8 +179,10 @@ class _Link(asyncio.Protocol):
         self._tls = driver.account.target.tls is not None
         self._websocket = WebSocket(driver.account.target, driver.max_message)
         self._transport: asyncio.Transport | None = None
-        self._last: tuple[str | None, int] = (None, 0)
-        """The id and the size in bytes of the frame written last."""
+        self._given = 0
+        """How many bytes the transport was given so far."""
+        self._last: tuple[str | None, int, int] = (None, 0, 0)
+        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
         self._refused = False
         """Whether the transport did not take that frame."""
         self._shaken = asyncio.Event()
@@ -226,24 +231,15 @@ class _Link(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         # A TLS transport asks «at least», a plain one «more than».
         transport.set_write_buffer_limits(high=1 if self._tls else 0)
-        transport.write(self._websocket.start())
+        self._put(self._websocket.start())
 
     def data_received(self, data: bytes) -> None:
-        websocket, driver = self._websocket, self._driver
-        messages = websocket.receive(data)
-        if not self._shaken.is_set() and (websocket.opened or websocket.over is not None):
-            self._shaken.set()
-            if websocket.opened:
-                # At once: messages may have come with the handshake's answer.
-                driver.opened(self._number, websocket.date)
-        for message in messages:
-            driver.received(self._number, message)
-        if (answer := websocket.outgoing()) and self._transport is not None:
-            self._transport.write(answer)
-        if websocket.over is not None:
-            if websocket.opened:
-                driver.lost(self._number, websocket.over)
-            self._close()
+        began = self._driver.now()
+        self._take_in(data)
+        if self._driver.now() - began >= _LONG and self._transport is not None and not self._transport.is_closing():
+            # Under load others have their turn between any two reads: uvloop alone would read 32 times.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def eof_received(self) -> None:
         self._websocket.end_of_stream()
@@ -268,26 +264,30 @@ class _Link(asyncio.Protocol):
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
-        self._last = (id, len(data))
-        transport = cast("asyncio.Transport", self._transport)
-        if data:
-            transport.write(data)
-        if not data or transport.is_closing():
+        self._last = (id, len(data), self._given + len(data))
+        self._put(data)
+        if not data or cast("asyncio.Transport", self._transport).is_closing():
             # The other side has closed, or the transport broke: the driver is about to be told. What came before had left.
             self._refused = True
             self.pause_writing()
 
-    def unsent(self) -> tuple[str, ...]:
-        id, size = self._last
+    def take_back(self) -> tuple[str, ...]:
+        id, size, behind = self._last
         if id is None or self.stalled_since == inf or self._transport is None:
             return ()
+        if not size:
+            return (id,)
         # A TLS transport does not tell what has left.
-        held = not size or (not self._tls and (self._refused or self._transport.get_write_buffer_size() >= size))
-        return (id,) if held else ()
+        if self._tls or (
+            not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind
+        ):
+            return ()
+        self.abort()
+        return (id,)
 
     def hang_up(self, code: int, reason: str) -> None:
         if self._websocket.opened and self._transport is not None:
-            self._transport.write(self._websocket.hang_up(code, reason))
+            self._put(self._websocket.hang_up(code, reason))
             self._bound()
         else:
             self.abort()
@@ -300,6 +300,31 @@ class _Link(asyncio.Protocol):
             self.opening.cancel()
 
     # --- inside ---
+
+    def _put(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._given += len(data)
+            self._transport.write(data)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _take_in(self, data: bytes) -> None:
+        websocket, driver = self._websocket, self._driver
+        messages = websocket.receive(data)
+        if not self._shaken.is_set() and (websocket.opened or websocket.over is not None):
+            self._shaken.set()
+            if websocket.opened:
+                # At once: messages may have come with the handshake's answer.
+                driver.opened(self._number, websocket.date)
+        for message in messages:
+            driver.received(self._number, message)
+        self._put(websocket.outgoing(stalled=self.stalled_since < inf))
+        if websocket.over is not None:
+            if websocket.opened:
+                driver.lost(self._number, websocket.over)
+            self._close()
 
     def _close(self) -> None:
         """The other side has ended the WebSocket: write what is left, bounded, and close."""

@@ -1,0 +1,242 @@
+"""One WebSocket over websockets' Sans-I/O layer, without a socket: bytes in, messages and bytes out."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from bitget_transports import UpgradeRefused
+from bitget_transports._target import Target
+from bitget_transports._websocket import WebSocket
+
+from .tidy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, masked
+
+TARGET = Target.of("ws://127.0.0.1:9/v2/ws/private", None, allow_plaintext=False)
+
+
+class Far:
+    """The other side, honest, by the same layer."""
+
+    def __init__(self) -> None:
+        self._protocol = ServerProtocol(max_size=None)
+
+    def answer(self, request: bytes, status: int | None = None) -> bytes:
+        self._protocol.receive_data(request)
+        asked = self._protocol.events_received()[0]
+        assert isinstance(asked, Request)
+        response = self._protocol.accept(asked)
+        if status is not None:
+            response = Response(status, "Refused", response.headers.__class__({"Content-Length": "2"}), b"no")
+        self._protocol.send_response(response)
+        return b"".join(self._protocol.data_to_send())
+
+    def frames(self, data: bytes) -> list[tuple[Opcode, bytes]]:
+        self._protocol.receive_data(data)
+        return [(each.opcode, bytes(each.data)) for each in self._protocol.events_received() if isinstance(each, Frame)]
+
+
+def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Far]:
+    websocket, far = WebSocket(TARGET, max_message), Far()
+    assert websocket.receive(far.answer(websocket.start())) == []
+    assert (websocket.opened, websocket.over) == (True, None)
+    return websocket, far
+
+
+def by_pieces(websocket: WebSocket, data: bytes, size: int = 1) -> list[bytes]:
+    return [message for start in range(0, len(data), size) for message in websocket.receive(data[start : start + size])]
+
+
+STREAM = (
+    frame(TEXT, b"pong")
+    + frame(TEXT, b'{"a":', final=False)
+    + frame(PING, b"in between")
+    + frame(CONTINUATION, b"", final=False)
+    + frame(CONTINUATION, b"1}")
+    + frame(PONG, b"nobody asked")
+    + frame(BINARY, b"\xff\x00")
+    + frame(TEXT, b"")
+    + frame(TEXT, b"", final=False)
+    + frame(CONTINUATION, b"")
+    + frame(TEXT, "é€😀".encode()[:3], final=False)
+    + frame(CONTINUATION, "é€😀".encode()[3:])
+)
+MESSAGES = [b"pong", b'{"a":1}', b"\xff\x00", b"", b"", "é€😀".encode()]
+
+
+@given(st.integers(1, len(STREAM)))
+def test_messages_come_whole_however_the_bytes_are_cut(size: int) -> None:
+    websocket, far = opened()
+    assert by_pieces(websocket, STREAM, size) == MESSAGES
+    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"in between")]
+    assert websocket.over is None
+
+
+def test_the_handshake_may_come_byte_by_byte_and_with_messages_behind_it() -> None:
+    websocket, far = WebSocket(TARGET, None), Far()
+    answer = far.answer(websocket.start())
+    assert by_pieces(websocket, answer[:-1]) == []
+    assert not websocket.opened
+    assert websocket.receive(answer[-1:] + STREAM) == MESSAGES
+    assert websocket.opened
+
+
+def test_what_it_writes_is_what_the_other_side_reads() -> None:
+    websocket, far = opened()
+    assert far.frames(websocket.encode("ping") + websocket.encode("é€😀")) == [
+        (Opcode.TEXT, b"ping"),
+        (Opcode.TEXT, "é€😀".encode()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "over"),
+    [
+        (frame(CLOSE, struct.pack("!H", 1001) + b"bye"), "the exchange closed with code 1001, saying 'bye'"),
+        (frame(CLOSE, b""), "the exchange closed without a code"),
+        (masked(TEXT, b"pong"), "the exchange broke the WebSocket protocol: incorrect masking"),
+        (b"\xff\x00", "the exchange broke the WebSocket protocol: "),
+    ],
+)
+def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(data: bytes, over: str) -> None:
+    websocket, far = opened()
+    assert websocket.receive(frame(TEXT, b"last") + data + frame(TEXT, b"too late")) == [b"last"]
+    assert websocket.over is not None
+    assert websocket.over.startswith(over)
+    assert [opcode for opcode, _ in far.frames(websocket.outgoing())] == [Opcode.CLOSE]
+    said = websocket.over
+    assert websocket.encode("nobody reads this") == b""
+    assert websocket.hang_up(1000, "") == b""
+    assert websocket.receive(frame(TEXT, b"later")) == []
+    websocket.end_of_stream()
+    assert websocket.over == said
+    websocket.end_of_stream()
+
+
+def test_what_arrives_after_our_close_frame_and_before_the_answer_to_it_still_comes() -> None:
+    websocket, far = opened()
+    assert far.frames(websocket.hang_up(1000, "done")) == [(Opcode.CLOSE, struct.pack("!H", 1000) + b"done")]
+    assert websocket.over == "closed by this side"
+    assert websocket.hang_up(1000, "again") == b""
+    assert websocket.encode("nobody reads this") == b""
+    assert websocket.receive(frame(TEXT, b"on its way") + frame(CLOSE, struct.pack("!H", 1000))) == [b"on its way"]
+    assert websocket.over == "closed by this side"
+
+
+def test_it_may_be_given_up_before_it_is_open() -> None:
+    websocket, far = WebSocket(TARGET, None), Far()
+    answer = far.answer(websocket.start())
+    assert websocket.hang_up(1000, "") == b""
+    websocket.receive(answer)
+    assert websocket.over == "closed by this side"
+
+
+def test_the_end_of_the_stream_is_an_end_in_every_state() -> None:
+    websocket, _ = opened()
+    websocket.receive(frame(TEXT, b"half", final=False) + frame(CONTINUATION, b"more")[:3])
+    websocket.end_of_stream()
+    assert websocket.over == "the connection ended without a close frame"
+    websocket = WebSocket(TARGET, None)
+    websocket.start()
+    websocket.end_of_stream()
+    assert (websocket.opened, websocket.over) == (False, "the handshake failed")
+    assert "127.0.0.1 does not speak HTTP" in str(websocket.refusal())
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 429, 503])
+def test_a_refusal_tells_the_status_and_what_was_said(status: int) -> None:
+    websocket, far = WebSocket(TARGET, None), Far()
+    by_pieces(websocket, far.answer(websocket.start(), status))
+    assert (websocket.opened, websocket.over) == (False, "the handshake failed")
+    refusal = websocket.refusal()
+    assert isinstance(refusal, UpgradeRefused)
+    assert refusal.status == status
+    assert f"HTTP status {status}, saying 'no'" in str(refusal)
+    assert refusal.__cause__ is not None
+
+
+@pytest.mark.parametrize("fragment", [0, 100_000])
+def test_a_message_beyond_the_limit_ends_it_and_one_up_to_it_does_not(fragment: int) -> None:
+    def message(size: int) -> bytes:
+        if not fragment:
+            return frame(TEXT, b"x" * size)
+        parts = [b"x" * min(fragment, size - start) for start in range(0, size, fragment)]
+        return b"".join(
+            frame(CONTINUATION if index else TEXT, part, final=index == len(parts) - 1)
+            for index, part in enumerate(parts)
+        )
+
+    websocket, _ = opened()
+    assert by_pieces(websocket, message(2**20) * 2, 65_536) == [b"x" * 2**20] * 2
+    assert by_pieces(websocket, message(2**20 + 1), 65_536) == []
+    assert websocket.over is not None
+    assert "broke the WebSocket protocol" in websocket.over
+    websocket, _ = opened(300_000)
+    assert len(by_pieces(websocket, message(1_200_000), 65_536)) == 1
+    websocket, _ = opened(None)
+    assert len(by_pieces(websocket, message(3_000_000), 65_536)) == 1
+
+
+def test_of_many_pings_the_last_is_answered() -> None:
+    websocket, far = opened()
+    websocket.receive(b"".join(frame(PING, str(number).encode()) for number in range(10_000)))
+    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"9999")]
+    assert websocket.outgoing() == b""
+
+
+def test_no_pong_is_written_behind_what_does_not_leave_nor_behind_a_close_frame() -> None:
+    websocket, far = opened()
+    for number in range(10):
+        websocket.receive(frame(PING, str(number).encode()))
+        assert websocket.outgoing(stalled=True) == b""
+    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"9")]
+    websocket.receive(frame(PING, b"late"))
+    assert [opcode for opcode, _ in far.frames(websocket.hang_up(1000, ""))] == [Opcode.CLOSE]
+    assert websocket.outgoing() == b""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(PING, b""),
+        frame(PING, b"x" * 125),
+        frame(PONG, b""),
+        frame(CONTINUATION, b"", final=False),
+        frame(CONTINUATION, b"", final=False) + frame(PING, b""),
+    ],
+)
+def test_a_flood_of_what_is_no_message_takes_no_memory(data: bytes) -> None:
+    websocket, _ = opened()
+    websocket.receive(frame(TEXT, b"", final=False))
+    flood = data * (1 + 20_000 // len(data))
+    websocket.receive(flood)
+    tracemalloc.start()
+    try:
+        websocket.receive(flood)
+        assert len(websocket.outgoing(stalled=True)) == 0
+        current, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert current < 100_000
+    assert peak < 5_000_000
+    assert websocket.over is None
+
+
+def test_the_layer_below_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    websocket, far = WebSocket(TARGET, None), Far()
+    answer = far.answer(websocket.start())
+    caplog.clear()
+    caplog.set_level(0)
+    websocket.receive(answer)
+    websocket.encode("the secret")
+    websocket.receive(b"\xff\x00")
+    websocket.hang_up(1000, "")
+    assert caplog.records == []
+    assert websocket._protocol.state is State.CLOSING
