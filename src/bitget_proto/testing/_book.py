@@ -26,13 +26,20 @@ _Key: TypeAlias = tuple[InstType, str, str, str]
 class Book:
     """Live orders, what is to be refused, and the allowance of the account.
 
-    `refusals` are order ids and the codes with which their cancels are refused; `jitter` is how many seconds cancels may
-    arrive closer together than they were sent.
+    `refusals` are order ids and the codes with which their cancels are refused; `same_order_interval` is how many seconds must
+    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than they were sent.
     """
 
-    def __init__(self, refusals: dict[str, str], cancels_per_second: int | None, jitter: float) -> None:
+    def __init__(
+        self,
+        refusals: dict[str, str],
+        cancels_per_second: int | None,
+        jitter: float,
+        same_order_interval: float | None = SAME_ORDER_INTERVAL,
+    ) -> None:
         self._refusals = refusals
         self._jitter = jitter
+        self._interval = same_order_interval
         self._live: dict[_Key, CancelOrder] = {}
         self._last_cancel: OrderedDict[_Key, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
@@ -67,7 +74,7 @@ class Book:
         if self._allowance.opens(soon) > soon:
             return "429", "Too Many Requests"
         self._allowance.take(now)
-        if last is not None and soon < last + SAME_ORDER_INTERVAL:
+        if last is not None and self._interval is not None and soon < last + self._interval:
             return "45129", "The cancel order frequency of the same orderId cannot exceed 1 time per second"
         if key[3] in self._refusals:
             return self._refusals[key[3]], "refused as scripted"

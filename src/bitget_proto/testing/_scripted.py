@@ -36,7 +36,7 @@ from .._exchange import (
 from .._orders import CancelOrder
 from .._states import State
 from .._timers import Timer, finite_time
-from ._book import Book
+from ._book import SAME_ORDER_INTERVAL, Book
 from ._channels import Channels
 from ._faults import AT_LOGIN as _AT_LOGIN
 from ._faults import KEPT_BACK, Fault, check_faults
@@ -78,10 +78,10 @@ class ScriptedExchange:
     any key is welcome. `epoch` is the wall clock, in seconds since 1970, at the moment that the caller calls 0.
     `refusals` are order ids and the codes (decimal strings other than "0") with which their cancels are refused. `late_by`
     is how many seconds late the fault LATE is, `grace` how many pass between the notice of GOING_AWAY and the drop.
-    `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"); None
-    switches it off. `lenient` takes logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`,
-    keys that nobody asked for; and it acknowledges subscriptions to any channel. `on_frame` is given every message that is
-    received or sent, without its secrets.
+    `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"),
+    `same_order_interval` the seconds from one cancel of an order to the next (45129); None switches each off. `lenient` takes
+    logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that nobody asked for; and it
+    acknowledges subscriptions to any channel. `on_frame` is given every message that is received or sent, without its secrets.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class ScriptedExchange:
         codec: Codec | None = None,
         refusals: Mapping[str, str] | None = None,
         cancels_per_second: int | None = 10,
+        same_order_interval: float | None = SAME_ORDER_INTERVAL,
         late_by: float = 15.0,
         grace: float = 60.0,
         lenient: bool = False,
@@ -111,7 +112,7 @@ class ScriptedExchange:
         """What became of each cancel that was received, in the order received."""
 
         self.on_frame = on_frame
-        self._book = Book(self.refusals, cancels_per_second, self.config.jitter or 0.0)
+        self._book = Book(self.refusals, cancels_per_second, self.config.jitter or 0.0, same_order_interval)
         self._faults: deque[Fault | None] = deque()
         self._login_faults: deque[Fault | None] = deque()
         self._links = 0

@@ -1,0 +1,143 @@
+"""`python -m chaos.soak`: one session for a long time through a network that fails, and what it holds meanwhile.
+
+Every few seconds a line: memory (RSS), open files, threads, tasks, outcomes, links. What is lost is lost in the first minute or
+slowly: compare the lines. Each batch of outcomes is held against the exchange's log; a broken promise makes the exit status 1.
+
+The exchange, the proxy and the session live in this one process, so that whatever leaks in any of them shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from bitget_proto import CancelOrder, Outcome, Policy, SessionConfig, Unresolved, Up
+from bitget_proto.testing import ScriptedExchange
+from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+from bitget_transports.flaky import FlakyProxy, random_plan
+from chaos.__main__ import CONFIG, EXCHANGE, FAULTS, LIMITS, drawn
+from chaos.judge import Log, broken_promises
+from chaos.transports import Answer, Batch, Run, Transport
+
+_BATCH, _TIMEOUT = 100, 5.0
+_CUT_EVERY = 40_000
+"""Bytes, on average: some hundreds of cancels."""
+
+_REMEMBERED = 100_000
+"""Ids of cancels that were said not to be sent, and must never arrive."""
+
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Soak:
+    """The batches of one session, and the account of them."""
+
+    def __init__(self, transport: Transport, policy: Policy, seconds: float, every: float, seed: int) -> None:
+        self.broken = 0
+        self._transport, self._policy, self._every = transport, policy, every
+        self._end = time.monotonic() + seconds
+        self._began = self._told = time.monotonic()
+        self._chance = random.Random(seed)  # noqa: S311 - a plan is no secret
+        self._log = Log()
+        self._exchange = ScriptedExchange(on_frame=self._log.seen, **EXCHANGE)
+        self._orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, _BATCH + 1)]
+        self._not_sent: deque[str] = deque(maxlen=_REMEMBERED)
+        self._outcomes: Counter[str] = Counter()
+        self._ups = 0
+        self._seed = seed
+
+    def go(self, rate: int) -> None:
+        """Run to the end of the time; `rate` is how many cancels may leave in a second."""
+        link = attrs.evolve(CONFIG.link, messages_per_second=rate)
+        config: SessionConfig = attrs.evolve(CONFIG, link=link, policy=self._policy)
+        plan = random_plan(self._seed, sys.maxsize, _CUT_EVERY)
+        with exchange_in_thread(self._exchange) as server, FlakyProxy(server.url, plan) as proxy:
+            self._server, self._proxy = server, proxy
+            self._transport.go(Run(proxy.url, config, attrs.evolve(LIMITS, max_events=1000), self._batches(server), self._answered))
+        self._tell(0)
+
+    def _batches(self, server: ExchangeThread) -> Iterator[Batch]:
+        while time.monotonic() < self._end:
+            # The same orders again and again: what is not cancelled in one batch must not heap up.
+            server.place(*self._orders)
+            server.inject(*drawn(self._chance, FAULTS, _BATCH))
+            yield Batch(self._orders, _TIMEOUT)
+
+    def _answered(self, answer: Answer) -> None:
+        acts, received = self._server.call(self._taken)
+        log = Log(acts, received)
+        asked = {order.order_id or "": 1 for order in self._orders}
+        promises = list(broken_promises(asked, answer.outcomes, log, self._policy, dict.fromkeys(asked, _TIMEOUT)))
+        promises += [f"cancel {id}: said not to be sent, and was received" for id in self._not_sent if received[id]]
+        for promise in promises:
+            self.broken += 1
+            print(f"  BROKEN  {promise}")
+        self._not_sent.extend(o.id for o in answer.outcomes if isinstance(o, Unresolved) and not o.sent)
+        self._outcomes.update(_kind(outcome) for outcome in answer.outcomes)
+        self._ups += sum(isinstance(event, Up) for event in answer.events)
+        if time.monotonic() >= self._told + self._every:
+            self._told = time.monotonic()
+            self._tell(answer.tasks)
+
+    def _taken(self) -> tuple[list, Counter[str]]:  # type: ignore[type-arg]
+        taken = list(self._exchange.log), Counter(self._log.received)
+        self._exchange.log.clear()
+        self._log.received.clear()
+        self._exchange._faults.clear()
+        return taken
+
+    def _tell(self, tasks: int) -> None:
+        gc.collect()
+        files = len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else -1
+        outcomes = " ".join(f"{name} {count}" for name, count in sorted(self._outcomes.items()))
+        print(
+            f"{time.monotonic() - self._began:6.0f} s  {_resident():7.1f} MB  {files:3} files  {threading.active_count():2} threads"
+            f"  {tasks:2} tasks  {self._proxy.connections:5} dials  {self._ups:5} ups  {outcomes}",
+            flush=True,
+        )
+
+
+def _kind(outcome: Outcome) -> str:
+    name = type(outcome).__name__.lower()
+    return f"{name}(sent={outcome.sent})" if isinstance(outcome, Unresolved) else name
+
+
+def _resident() -> float:
+    """MB of memory that the process holds; not known everywhere."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return float("nan")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Soak, and say what was broken."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.soak", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
+    parser.add_argument("--every", type=float, default=30.0, help="seconds from line to line (default: %(default)s)")
+    parser.add_argument("--rate", type=int, default=200, help="cancels a second, at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of what befalls whom (default: %(default)s)")
+    parser.add_argument("--transport", choices=[transport.value for transport in Transport], default="asyncio")
+    parser.add_argument("--policy", choices=[policy.value for policy in Policy], default="resend")
+    arguments = parser.parse_args(argv)
+    soak = Soak(
+        Transport(arguments.transport), Policy(arguments.policy), 60 * arguments.minutes, arguments.every, arguments.seed
+    )
+    soak.go(arguments.rate)
+    print("Every promise was kept." if not soak.broken else f"{soak.broken} promises were broken.")
+    return 1 if soak.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,457 @@
+"""A TCP proxy on loopback that does to connections what networks do to them: what a session must survive.
+
+Rules of this file
+- What befalls a connection is said beforehand, as a `Treatment`: the first connection has the first of the plan, and those
+  beyond the plan are left alone. `random_plan` makes one from a seed, so that a run can be repeated.
+- Bytes are counted each way by itself, the handshake included: most counts lie within a frame.
+- What is corrupted can always be noticed: a reserved bit of a frame's head, a NUL in the handshake. A flipped bit inside a
+  JSON text may leave another text that is just as valid, and no client could tell; TLS rules that out, and so does this.
+- One thread, bounded memory, and everything ends with the context.
+
+    with FlakyProxy(server.url, [Treatment(flaw=Flaw.RESET, after=1000)]) as proxy:
+        ...  # connect any client to proxy.url
+"""
+
+from __future__ import annotations
+
+import random
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from enum import Enum
+from math import inf
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import attrs
+
+_READ = 2**14
+_HELD = 2**16
+"""Bytes that are kept of a way; beyond them nothing more is read."""
+
+_CONNECT_TIMEOUT = 2.0
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing resets."""
+
+_RESERVED = 0x70
+"""The bits of a frame's first byte that nobody has given a meaning here (RFC 6455, 5.2)."""
+
+
+class Way(Enum):
+    """Which bytes."""
+
+    OUT = "out"
+    """From the client to the exchange."""
+
+    BACK = "back"
+    """From the exchange to the client."""
+
+
+class Flaw(Enum):
+    """What befalls a connection, once."""
+
+    CLOSE = "close"
+    """Both sides see the end of the stream, wherever in a frame it stood."""
+
+    RESET = "reset"
+    """Both sides see a reset."""
+
+    STALL = "stall"
+    """Nothing more goes this way, while the other way goes on."""
+
+    CORRUPT = "corrupt"
+    """The next frame's head has reserved bits set, or the handshake has a NUL."""
+
+
+@attrs.frozen(kw_only=True)
+class Treatment:
+    """What is done to one connection."""
+
+    piece: int | None = None
+    """Bytes that are passed on at a time; None for as they come."""
+
+    delay: float = 0.0
+    """Seconds that what arrives is held back."""
+
+    flaw: Flaw | None = None
+    way: Way = Way.BACK
+    """Whose bytes are counted for the flaw, and which way stalls."""
+
+    after: int = 0
+    """How many bytes go that way before the flaw."""
+
+    stall: float = 10.0
+    """Seconds after which a stalled connection is reset, as a route that is dead for long enough is."""
+
+
+_LEFT_ALONE = Treatment()
+
+
+def random_plan(
+    seed: int,
+    cuts: int,
+    mean: int,
+    flaws: Iterable[tuple[Flaw, int]] = ((Flaw.RESET, 4), (Flaw.CLOSE, 4), (Flaw.CORRUPT, 1), (Flaw.STALL, 1)),
+) -> Iterator[Treatment]:
+    """Treatments for so many connections, after about `mean` bytes each, one in ten within the handshake.
+
+    `flaws` are those that may befall them, and how often in proportion to the others.
+    """
+    chance = random.Random(seed)  # noqa: S311 - a plan is no secret
+    names, weights = zip(*flaws, strict=True)
+    for _ in range(cuts):
+        yield Treatment(
+            piece=chance.choice((None, None, None, 1, 7, 50, 200)),
+            delay=chance.choice((0.0, 0.0, 0.0, 0.0001, 0.001)),
+            flaw=chance.choices(names, weights)[0],
+            way=chance.choice(tuple(Way)),
+            after=chance.randrange(2 * mean) if chance.random() > 0.1 else chance.randrange(300),
+        )
+
+
+class FlakyProxy:
+    """Passes on what goes between its clients and the server at `url`: `with FlakyProxy(url, plan) as proxy: proxy.url`."""
+
+    def __init__(self, url: str, plan: Iterable[Treatment] = ()) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname or "", parts.port or 80)
+        self._url = parts
+        self._plan = iter(plan)
+        self._selector = selectors.DefaultSelector()
+        self._wired: set[_Wire] = set()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._failure: BaseException | None = None
+        self.connections = 0
+        """How many were accepted."""
+        self.befallen: Counter[Flaw] = Counter()
+        """How many flaws have come to pass."""
+
+    @property
+    def url(self) -> str:
+        """The server's URL with this proxy's port."""
+        return self._url._replace(netloc=f"127.0.0.1:{self._listener.getsockname()[1]}").geturl()
+
+    @property
+    def alive(self) -> int:
+        """How many connections are open."""
+        return len(self._wired)
+
+    def befall(self, flaw: Flaw, way: Way = Way.BACK) -> None:
+        """Let this befall every open connection now."""
+        done = threading.Event()
+
+        def all_of_them() -> None:
+            for wire in tuple(self._wired):
+                wire.befall(flaw, way)
+            done.set()
+
+        self._calls.append(all_of_them)
+        self._bell.send(b"!")
+        done.wait(10.0)
+
+    # --- its life ---
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener.settimeout(0.0)
+        self._ear, self._bell = socket.socketpair()
+        self._ear.settimeout(0.0)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="flaky proxy", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ending = True
+        with suppress(OSError):  # it has failed, as is told below
+            self._bell.send(b"!")
+        self._thread.join(10.0)
+        self._bell.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        selector = self._selector
+        selector.register(self._listener, selectors.EVENT_READ)
+        selector.register(self._ear, selectors.EVENT_READ)
+        try:
+            while not self._ending:
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - raised where the context is left
+            self._failure = error
+        finally:
+            for wire in tuple(self._wired):
+                wire.close()
+            self._listener.close()
+            self._ear.close()
+            selector.close()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        due = min((wire.due for wire in self._wired), default=inf)
+        ready = self._selector.select(None if due == inf else max(0.0, due - now))
+        stirred = {wire for wire in self._wired if wire.due <= time.monotonic()}
+        for key, _ in ready:
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj is self._ear:
+                self._ear.recv(_READ)
+                while self._calls:
+                    self._calls.popleft()()
+            else:
+                stirred.add(key.data)
+        for wire in stirred:
+            wire.step()
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            client, _ = self._listener.accept()
+            self.connections += 1
+            treatment = next(self._plan, _LEFT_ALONE)
+            try:
+                server = socket.create_connection(self._target, timeout=_CONNECT_TIMEOUT)
+            except OSError:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                client.close()
+                return
+            self._wired.add(_Wire(self, client, server, treatment))
+
+    # --- for the wires ---
+
+    def watch(self, sock: socket.socket, events: int, wire: _Wire) -> None:
+        """Wait for these events of a socket; 0 for none."""
+        known = self._selector.get_map().get(sock)
+        if known is None:
+            if events:
+                self._selector.register(sock, events, wire)
+        elif not events:
+            self._selector.unregister(sock)
+        elif known.events != events:
+            self._selector.modify(sock, events, wire)
+
+    def closed(self, wire: _Wire) -> None:
+        """It is over."""
+        self._wired.discard(wire)
+
+
+class _Wire:
+    """One client's connection, both ways."""
+
+    def __init__(self, proxy: FlakyProxy, client: socket.socket, server: socket.socket, treatment: Treatment) -> None:
+        self._proxy = proxy
+        self._stall = treatment.stall
+        for sock in (client, server):
+            sock.settimeout(0.0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._pipes = {
+            Way.OUT: _Pipe(client, server, treatment, Way.OUT),
+            Way.BACK: _Pipe(server, client, treatment, Way.BACK),
+        }
+        self._watch()
+
+    @property
+    def due(self) -> float:
+        """When the next piece may go."""
+        return min(pipe.due for pipe in self._pipes.values())
+
+    def step(self) -> None:
+        """Pass on what can go."""
+        try:
+            for way, pipe in self._pipes.items():
+                if pipe.stalled_until is not None and pipe.stalled_until <= time.monotonic():
+                    self.close()
+                    return
+                pipe.read()
+                pipe.write()
+                if pipe.falls:
+                    assert pipe.flaw is not None  # noqa: S101 - it falls
+                    self.befall(pipe.flaw, way)
+                    if not self._pipes:
+                        return
+        except OSError:
+            self.close()
+            return
+        if all(pipe.over for pipe in self._pipes.values()):
+            self.close(reset=False)
+        else:
+            self._watch()
+
+    def befall(self, flaw: Flaw, way: Way) -> None:
+        """Let this happen now."""
+        self._proxy.befallen[flaw] += 1
+        pipe = self._pipes[way]
+        pipe.flaw = None
+        if flaw is Flaw.STALL:
+            pipe.stalled_until = time.monotonic() + self._stall
+        elif flaw is Flaw.CORRUPT:
+            pipe.corrupting = True
+        else:
+            self.close(reset=flaw is Flaw.RESET)
+            return
+        self._watch()
+
+    def close(self, *, reset: bool = True) -> None:
+        """Close both sockets."""
+        self._proxy.closed(self)
+        for pipe in self._pipes.values():
+            self._proxy.watch(pipe.source, 0, self)
+        for pipe in self._pipes.values():
+            with suppress(OSError):
+                if reset:
+                    pipe.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                else:
+                    pipe.source.shutdown(socket.SHUT_WR)
+            pipe.source.close()
+        self._pipes = {}
+
+    def _watch(self) -> None:
+        out, back = self._pipes[Way.OUT], self._pipes[Way.BACK]
+        for reading, writing in ((out, back), (back, out)):
+            events = (selectors.EVENT_READ if reading.wants else 0) | (selectors.EVENT_WRITE if writing.full else 0)
+            self._proxy.watch(reading.source, events, self)
+
+
+class _Pipe:
+    """One way of a connection."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket, treatment: Treatment, way: Way) -> None:
+        self.source = source
+        self.flaw = treatment.flaw if treatment.way is way else None
+        self.corrupting = self.over = False
+        self.stalled_until: float | None = None
+        self.full = False
+        """Whether the other side takes nothing at the moment."""
+
+        self._sink = sink
+        self._treatment = treatment
+        self._held: deque[tuple[float, bytes]] = deque()
+        """What was read and has not been passed on, and when it may be."""
+        self._size = 0
+        self._left = treatment.after
+        """Bytes until the flaw."""
+        self._ended = False
+        self._frames = _Frames()
+
+    @property
+    def wants(self) -> bool:
+        """Whether more is to be read."""
+        return not self._ended and self.stalled_until is None and self._size < _HELD
+
+    @property
+    def due(self) -> float:
+        """When the next piece may go, or when the connection has been stalled for too long."""
+        if self.stalled_until is not None:
+            return self.stalled_until
+        return inf if self.full or not self._held else self._held[0][0]
+
+    @property
+    def falls(self) -> bool:
+        """Whether the flaw is to come now."""
+        return self.flaw is not None and self._left <= 0
+
+    def read(self) -> None:
+        """Take what has arrived."""
+        if not self.wants:
+            return
+        try:
+            data = self.source.recv(_READ)
+        except BlockingIOError:
+            return
+        self._ended = not data
+        self._size += len(data)
+        piece = self._treatment.piece or len(data) or 1
+        # Pieces of what arrived together go together: to hold each of them back would take minutes.
+        due = time.monotonic() + self._treatment.delay
+        self._held.extend((due, data[at : at + piece]) for at in range(0, len(data), piece))
+
+    def write(self) -> None:
+        """Pass on what may go; stop at the flaw."""
+        now = time.monotonic()
+        self.full = False
+        while self._held and self._held[0][0] <= now and self.stalled_until is None and not self.falls:
+            due, data = self._held.popleft()
+            whole = data
+            if self.flaw is not None:
+                data = data[: self._left]
+            if self.corrupting:
+                data = self._corrupted(data)
+            try:
+                count = self._sink.send(data)
+            except BlockingIOError:
+                count, self.full = 0, True
+            self._frames.passed(data[:count])
+            self._left -= count
+            self._size -= count
+            if count < len(whole):
+                rest = (data + whole[len(data) :])[count:]
+                self._held.appendleft((due, rest))
+            if self.full:
+                return
+        if self._ended and not self._held and not self.over:
+            self.over = True
+            with suppress(OSError):
+                self._sink.shutdown(socket.SHUT_WR)
+
+    def _corrupted(self, data: bytes) -> bytes:
+        at = self._frames.until_head
+        if at >= len(data):
+            return data
+        self.corrupting = False
+        bad = 0 if self._frames.shaking else data[at] | _RESERVED
+        return data[:at] + bytes((bad,)) + data[at + 1 :]
+
+
+class _Frames:
+    """Where the next frame begins, in bytes that are seen in any pieces."""
+
+    def __init__(self) -> None:
+        self.shaking = True
+        """Whether the handshake is not over."""
+        self._tail = b""
+        self._head = b""
+        self._body = 0
+
+    @property
+    def until_head(self) -> int:
+        """Bytes until a frame's first byte; 0 within the handshake. Infinitely many within a head that is not whole."""
+        if self.shaking or not (self._head or self._body):
+            return 0
+        return self._body if not self._head else 2**63
+
+    def passed(self, data: bytes) -> None:
+        """These have been passed on."""
+        if self.shaking:
+            seen = self._tail + data
+            end = seen.find(b"\r\n\r\n")
+            if end < 0:
+                self._tail = seen[-3:]
+                return
+            self.shaking = False
+            data = seen[end + 4 :]
+        while data:
+            if self._body:
+                data, self._body = data[self._body :], max(0, self._body - len(data))
+                continue
+            self._head, data = self._head + data[:1], data[1:]
+            size = self._size_of_head()
+            if size is not None and len(self._head) == size:
+                self._body, self._head = self._length(), b""
+
+    def _size_of_head(self) -> int | None:
+        if len(self._head) < 2:
+            return None
+        second = self._head[1]
+        return 2 + {126: 2, 127: 8}.get(second & 0x7F, 0) + (4 if second & 0x80 else 0)
+
+    def _length(self) -> int:
+        length = self._head[1] & 0x7F
+        size = {126: 2, 127: 8}.get(length)
+        return length if size is None else int.from_bytes(self._head[2 : 2 + size], "big")
