@@ -92,6 +92,7 @@ def finished(running: subprocess.Popen[str], before: Iterable[str] = ()) -> Ran:
     """The end of a process: what it wrote, the lines that were read before included."""
     out, err = running.communicate(timeout=BOUND)
     assert "Traceback" not in err, err
+    assert "Warning" not in err, err  # nothing is left unclosed: -X dev tells
     return Ran(running.returncode, "".join(before) + (out or ""), err)
 
 

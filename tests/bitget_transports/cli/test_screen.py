@@ -96,6 +96,18 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
     assert b"sn\\xf6" in written.getvalue()
 
 
+@pytest.mark.parametrize("no_color", [True, False])
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen(out=console(Terminal()))
+    screen.say("x", "red")
+    assert ("\x1b[31m" in written(screen)) is not no_color
+
+
 class Full(io.StringIO):
     def write(self, _: str) -> int:
         raise OSError(28, "No space left on device")

@@ -16,7 +16,7 @@ from bitget_transports.cli._exits import Exit
 from bitget_transports.cli._stop import Stop
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 
-from .running import CARRIERS, KEY, Ran, finished, line_of, process, spot
+from .running import BOUND, CARRIERS, KEY, Ran, finished, line_of, process, spot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
 
@@ -148,6 +148,7 @@ def test_ctrl_c_while_a_list_is_awaited_ends_at_once(tmp_path: Path) -> None:
             with suppress(OSError):
                 writing = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         running.send_signal(signal.SIGINT)
-        ran = finished(running)
+        out, err = running.communicate(timeout=BOUND)
         os.close(writing)
-    assert (ran.code, ran.out) == (130, "")
+    # A signal within open() may leave it to the garbage collector to close what was opened.
+    assert (running.returncode, out, "Traceback" in err) == (130, "", False)
