@@ -19,7 +19,6 @@ from bitget_proto import (
     Accepted,
     Budget,
     CancelOrder,
-    Closed,
     Codec,
     Config,
     Credentials,
@@ -38,6 +37,7 @@ from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.hostile import After, HostileServer, Victim, frame_head
 
 from .colours import KEY, Colour, Connect, T, fast_exchange, orders
+from .endings import closed
 from .tidy import TEXT, frame, upgraded
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
@@ -99,13 +99,6 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     assert made
     assert [complaint for connection in made for complaint in connection.complaints] == []
-
-
-async def closed(channel: Any) -> tuple[WhyClosed, list[Any]]:
-    """Read the events to their end."""
-    events = [event async for event in channel.events]
-    assert isinstance(events[-1], Closed)
-    return events[-1].why, events[:-1]
 
 
 # --- the rules that can be seen from inside ---

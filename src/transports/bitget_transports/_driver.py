@@ -38,8 +38,10 @@ class Link(Protocol):
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
-    def unsent(self) -> tuple[str, ...]:
-        """The cancel whose frame the link still holds, when provably not one byte of it has left."""
+    def take_back(self) -> tuple[str, ...]:
+        """The link has ended: the cancel whose frame it still holds, when provably not one byte of it has left. From then on
+        none ever will, though the other side reads again.
+        """
         ...
 
     def hang_up(self, code: int, reason: str) -> None:
@@ -136,7 +138,7 @@ class Driver(ABC):
         link = self._links.pop(number, None)
         if link is not None:
             self._busy.discard(number)
-            self._core.lost(number, self.now(), reason, link.unsent())
+            self._core.lost(number, self.now(), reason, link.take_back())
             self.drain()
 
     def failed(self, number: int, failure: ConnectFailed) -> None:

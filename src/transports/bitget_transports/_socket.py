@@ -51,8 +51,10 @@ class SocketLink:
         self._opening: Generator[int, None, list[bytes]] | None = self._open(sock)
         self._opening_wants = 0
         self._out = b""
-        self._last: tuple[str | None, int] = (None, 0)
-        """The id and the size in bytes of the frame written last."""
+        self._given = 0
+        """How many bytes were to be written so far."""
+        self._last: tuple[str | None, int, int] = (None, 0, 0)
+        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
         self._tls = False
         self._broken: str | None = None
         """How the socket broke."""
@@ -92,20 +94,26 @@ class SocketLink:
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
-        self._last = (id, len(data))
-        self._out += data
+        self._put(data)
+        self._last = (id, len(data), self._given)
         self._flush()
         if not data:
             # The other side has closed: the driver is about to be told.
             self.stalled_since = self._driver.now()
             self._driver.stalled(self._number)
 
-    def unsent(self) -> tuple[str, ...]:
-        id, size = self._last
+    def take_back(self) -> tuple[str, ...]:
+        id, size, behind = self._last
         if id is None:
             return ()
+        if not size:
+            return (id,)
         # TLS may have written a part of what it does not call written.
-        return (id,) if not size or (not self._tls and self._out and len(self._out) >= size) else ()
+        if self._tls or len(self._out) < size + self._given - behind:
+            return ()
+        self._out = b""
+        self._broken = self._broken or "a frame was taken back"
+        return (id,)
 
     def hang_up(self, code: int, reason: str) -> None:
         if self._opening is not None:
@@ -113,7 +121,7 @@ class SocketLink:
             self._opening = None
             self.close()
         elif self.sock is not None:
-            self._out += self._websocket.hang_up(code, reason)
+            self._put(self._websocket.hang_up(code, reason))
             self._flush()
             self._begin_to_close()
 
@@ -223,7 +231,7 @@ class SocketLink:
                 break
             if data:
                 messages += self._websocket.receive(data)
-                self._out += self._websocket.outgoing()
+                self._put(self._websocket.outgoing())
             else:
                 self._ended = True
                 self._websocket.end_of_stream()
@@ -231,6 +239,10 @@ class SocketLink:
                 break  # that was all; over TLS it was one record, and there may be more
             left -= len(data)
         return messages
+
+    def _put(self, data: bytes) -> None:
+        self._out += data
+        self._given += len(data)
 
     def _flush(self) -> None:
         """Write as much as leaves at once, and keep the rest."""

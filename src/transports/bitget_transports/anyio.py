@@ -274,10 +274,11 @@ class _Link:
         self._driver.stalled(self._number)
         self._to_write.set()
 
-    def unsent(self) -> tuple[str, ...]:
-        if self._outgoing is None or self._leaving or self._outgoing[1] is None:
+    def take_back(self) -> tuple[str, ...]:
+        if self._outgoing is None or self._leaving:
             return ()
-        return (self._outgoing[1],)
+        (_, id), self._outgoing = self._outgoing, None
+        return () if id is None else (id,)
 
     def hang_up(self, code: int, reason: str) -> None:
         self._websocket.hang_up(code, reason)
