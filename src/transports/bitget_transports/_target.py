@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from typing import Self
 from urllib.parse import urlsplit
@@ -17,6 +18,13 @@ LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
 
 DEMO_URL = "wss://wspap.bitget.com/v2/ws/private"
 """The private WebSocket of demo trading: it wants a demo API key (Demo trading, Websocket)."""
+
+_VISIBLE = re.compile(r"[!-~]*")
+
+_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]{0,62})(\.[0-9a-z_-]{1,63})*\.?")
+"""A host's name, in small letters, or an IPv4 address (RFC 1123, 2.1; the underscore is seen in the wild)."""
+
+_LONGEST_NAME = 253
 
 _NO_CODE = 1005
 """What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
@@ -42,21 +50,30 @@ class Target:
         """
         if not isinstance(url, str):
             raise ValidationError(f"url must be a string; got {shown(url)}: pass {LIVE_URL}, or leave it out")
+        # What may hold a password is not repeated.
+        got = "" if "@" in url else f"; got {shown(url)}"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise ValidationError(f"url cannot be read: {error}; got {shown(url)}") from None
+            why = f" ({error})" if got else ""
+            raise ValidationError(f"url cannot be read{why}: the live one is {LIVE_URL}{got}") from None
         host = parts.hostname
-        if parts.scheme not in ("ws", "wss") or not host or any(ord(character) <= 32 for character in url):
-            raise ValidationError(
-                f"url must begin with wss:// and a host; got {shown(url)}: the live one is {LIVE_URL}"
-            )
         if "@" in parts.netloc or parts.fragment:
-            # Not repeated: it may hold a password.
             raise ValidationError(
                 "url must hold no user, password or fragment: the exchange takes them in the login alone"
             )
+        if parts.scheme not in ("ws", "wss") or not host:
+            raise ValidationError(f"url must begin with wss:// and a host: the live one is {LIVE_URL}{got}")
+        if not _VISIBLE.fullmatch(url):
+            raise ValidationError(
+                "url must be in ASCII, without spaces: write xn--… for other letters in a host's name, and %… in a path"
+                f"{got}"
+            )
+        if not _is_host(host, bracketed=parts.netloc.startswith("[")):
+            raise ValidationError(f"url holds {shown(host)}, which is no host name and no IP address{got}")
+        if port == 0:
+            raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):
             raise ValidationError(f"tls must be an ssl.SSLContext, or None; got {shown(tls)}")
         loopback = _is_loopback(host)
@@ -70,7 +87,18 @@ class Target:
                 f"url is plain ws:// to {shown(host)}, where everybody on the way reads the login: write wss://, or pass "
                 "allow_plaintext=True if that is meant"
             )
+        # The scheme may have come in capitals, which not every layer below understands.
+        url = parts.scheme + url[len(parts.scheme) :]
         return cls(url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback)
+
+
+def _is_host(host: str, *, bracketed: bool) -> bool:
+    if not bracketed:
+        return len(host) <= _LONGEST_NAME and _NAME.fullmatch(host) is not None
+    try:
+        return ipaddress.IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

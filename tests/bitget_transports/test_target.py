@@ -1,0 +1,181 @@
+"""Where a channel may connect to: URLs, limits, and the errors that say why not."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitget_proto import LocalProtocolError, ValidationError
+from bitget_transports import DEMO_URL, LIVE_URL, ConnectFailed, Limits, UpgradeRefused
+from bitget_transports._target import Target, closed_by_peer, frame_limit
+from bitget_transports._websocket import WebSocket
+
+
+def of(url: object, tls: object = None, *, allow_plaintext: bool = False) -> Target:
+    return Target.of(url, tls, allow_plaintext=allow_plaintext)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def refused(url: object, tls: object = None) -> str:
+    with pytest.raises(ValidationError) as caught:
+        of(url, tls)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 250
+    assert ": " in text or "," in text  # what came, and what to do
+    return text
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        (LIVE_URL, "ws.bitget.com", 443),
+        (DEMO_URL, "wspap.bitget.com", 443),
+        ("wss://example.com", "example.com", 443),
+        ("wss://example.com:8443/a?b=c", "example.com", 8443),
+        ("wss://[2001:db8::1]:8443/", "2001:db8::1", 8443),
+        ("ws://127.0.0.1:1", "127.0.0.1", 1),
+        ("ws://127.8.9.1", "127.8.9.1", 80),
+        ("ws://[::1]:65535/", "::1", 65_535),
+        ("ws://localhost/", "localhost", 80),
+        ("WS://LOCALHOST/", "localhost", 80),
+        ("WSS://Example.COM/Path", "example.com", 443),
+    ],
+)
+def test_what_may_be_dialled(url: str, host: str, port: int) -> None:
+    target = of(url)
+    assert (target.host, target.port) == (host, port)
+    assert (target.tls is None) == url.lower().startswith("ws:")
+    assert target.url.startswith(("ws://", "wss://"))
+    # Both layers below read it the same way.
+    path = "/" + url.partition("//")[2].partition("/")[2]
+    assert WebSocket(target, None).start().startswith(f"GET {path} HTTP/1.1\r\n".encode())
+    assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == host
+
+
+def test_certificates_are_checked_unless_the_context_of_the_caller_says_otherwise() -> None:
+    checking = of(LIVE_URL).tls
+    assert checking is not None
+    assert (checking.verify_mode, checking.check_hostname) == (ssl.CERT_REQUIRED, True)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert of(LIVE_URL, own).tls is own
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (b"wss://example.com", "url must be a string; got a value of type bytes"),
+        (None, "url must be a string; got None"),
+        ("", "url must begin with wss:// and a host: the live one is"),
+        ("example.com", "must begin with wss://"),
+        ("https://example.com/", "must begin with wss://"),
+        ("wss:example.com", "must begin with wss://"),
+        ("wss:///path", "must begin with wss:// and a host"),
+        ("wss://:443/path", "must begin with wss:// and a host"),
+        (" wss://example.com", "url must be in ASCII, without spaces"),
+        ("wss://exam ple.com", "url must be in ASCII, without spaces"),
+        ("wss://example.com/a\r\nHost: evil", "url must be in ASCII, without spaces"),
+        ("wss://example.com/\x7f", "url must be in ASCII"),
+        ("wss://[::1%25eth0]/", "no host name and no IP address"),
+        ("wss://[v1.a]/", "no host name and no IP address"),
+        ("wss://a^b/", "no host name"),
+        ("wss://example.com/\u2028", "url must be in ASCII"),
+        ("wss://bücher.example/", "url must be in ASCII"),
+        ("wss://example.com:0/", "a port from 1 to 65535"),
+        ("wss://example.com:65536/", "url cannot be read"),
+        ("wss://example.com:port/", "url cannot be read"),
+        ("wss://[::1/", "url cannot be read"),
+        ("wss://.example.com/", "no host name"),
+        ("wss://example..com/", "no host name"),
+        (f"wss://{'a' * 64}.com/", "no host name"),
+        ("wss://user:password@example.com/", "url must hold no user, password or fragment"),
+        ("wss://user:password@[::1", "url cannot be read: the live one is"),
+        ("wss:user:password@example.com", "url must begin with wss://"),
+        ("https://user:password@example.com", "url must hold no user, password"),
+        ("wss://user@example.com/", "url must hold no user"),
+        ("wss://example.com/#here", "url must hold no user, password or fragment"),
+        ("ws://example.com/", "url is plain ws:// to 'example.com', where everybody on the way reads the login"),
+        ("ws://10.0.0.1/", "plain ws://"),
+        ("ws://0.0.0.0/", "plain ws://"),
+        ("ws://localhost.example.com/", "plain ws://"),
+        ("ws://127.0.0.1.example.com/", "plain ws://"),
+        ("ws://127.1/", "plain ws://"),
+        ("ws://2130706433/", "plain ws://"),
+    ],
+)
+def test_what_may_not_be_dialled_is_refused_with_what_to_do(url: object, says: str) -> None:
+    text = refused(url)
+    assert says in text
+    assert "password@" not in text
+    assert "user:" not in text
+
+
+def test_plaintext_beyond_loopback_must_be_asked_for_by_name() -> None:
+    target = of("ws://example.com/", allow_plaintext=True)
+    assert (target.tls, target.loopback, target.port) == (None, False, 80)
+
+
+def test_tls_settings_that_make_no_sense_are_refused() -> None:
+    assert "tls was given for a ws:// url" in refused("ws://127.0.0.1/", ssl.create_default_context())
+    assert "tls must be an ssl.SSLContext, or None; got True" in refused("wss://127.0.0.1/", True)
+
+
+@given(st.text() | st.text().map("wss://{}".format) | st.text().map("ws://127.0.0.1{}".format))
+def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) -> None:
+    try:
+        target = Target.of(url, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if "wss" in url else None, allow_plaintext=True)
+    except ValidationError:
+        return
+    request = WebSocket(target, None).start()
+    assert request.startswith(b"GET /")
+    assert request.count(b"\r\n\r\n") == 1
+    assert request.endswith(b"\r\n\r\n")
+    target.host.encode("idna")
+    assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == target.host
+
+
+@pytest.mark.parametrize(
+    ("max_message", "limit"), [(None, None), (1, 2**20), (65_536, 2**20), (2**18, 2**20), (10**6, 4 * 10**6)]
+)
+def test_a_message_that_is_too_long_is_told_before_it_ends_the_connection(
+    max_message: int | None, limit: int | None
+) -> None:
+    assert frame_limit(max_message) == limit
+
+
+def test_a_close_frame_in_words() -> None:
+    assert closed_by_peer(1001, "") == "the exchange closed with code 1001"
+    assert closed_by_peer(1005, "") == "the exchange closed without a code"
+    assert closed_by_peer(4000, "bye\n") == r"the exchange closed with code 4000, saying 'bye\n'"
+
+
+@pytest.mark.parametrize("name", ["open_timeout", "write_timeout", "close_timeout"])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "10", True])
+def test_limits_are_seconds_or_none(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Limits(**{name: value})  # type: ignore[arg-type]
+    assert getattr(Limits(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "10", True])
+def test_limits_of_counts_are_counts_or_none(value: object) -> None:
+    with pytest.raises(ValidationError, match="max_events"):
+        Limits(max_events=value)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert Limits(max_events=None).max_events is None
+
+
+def test_a_refusal_repeats_little_of_what_was_said_and_on_one_line() -> None:
+    error = UpgradeRefused("example.com", 503, b"<html>\n" + b"\xff" * 10_000)
+    assert "\n" not in str(error)
+    assert len(str(error)) < 250
+    assert str(UpgradeRefused("example.com", 500, b" \n")) == (
+        "example.com refused the WebSocket with HTTP status 500: try again later"
+    )
+
+
+def test_what_connect_raises_is_a_connection_error_and_no_misuse() -> None:
+    assert issubclass(ConnectFailed, ConnectionError)
+    assert not issubclass(ConnectFailed, LocalProtocolError)
