@@ -28,6 +28,9 @@ from ._lone import ONLY, Core
 from ._opening import not_logged_in
 from ._target import Target
 
+_BACKLOG = 900
+"""Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
+
 
 class Link(Protocol):
     """One WebSocket of a colour's, dialled or open."""
@@ -99,6 +102,8 @@ class Driver(ABC):
         """Those that are dialled or open."""
         self._busy: set[int] = set()
         """Those with a frame that has not left."""
+        self._overdue = 0
+        """How many messages were handed over past a deadline."""
         self._distrusted = False
         """Whether the exchange has refused a stamp of the wall clock's: from then on its own time is used."""
         self._skew: float | None = None
@@ -130,8 +135,13 @@ class Driver(ABC):
 
     def received(self, number: int, message: str | bytes) -> None:
         if number in self._links:
-            self._core.receive(number, message, self.now())
+            now = self.now()
+            self._core.receive(number, message, now)
             self.drain()
+            # One read may bring thousands.
+            self._overdue = self._overdue + 1 if now >= self.until else 0
+            if self._overdue >= _BACKLOG:
+                self.fire(self.now())
 
     def lost(self, number: int, reason: str) -> None:
         """The WebSocket has ended, or could not be opened. More than once: harmless."""
@@ -161,6 +171,7 @@ class Driver(ABC):
 
     def fire(self, now: float) -> None:
         """Time has passed: give up what cannot be written, and let the core do what is due."""
+        self._overdue = 0
         patience = self.limits.write_timeout
         if patience is not None:
             for number in list(self._busy):
