@@ -17,7 +17,7 @@ import anyio
 import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
-from bitget_proto import CancelOrder, Config, Credentials, Outcome, State
+from bitget_proto import CancelOrder, Config, Credentials, Outcome, Policy, SessionState, State
 from bitget_proto.testing import ScriptedExchange
 from bitget_transports import ChannelEvent
 
@@ -51,8 +51,31 @@ class AnyChannel(Protocol):
     def close(self) -> Awaitable[None]: ...
 
 
+class AnySession(Protocol):
+    """The words of a channel that stays connected."""
+
+    @property
+    def events(self) -> AnyEvents: ...
+    @property
+    def state(self) -> SessionState: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+    ) -> Awaitable[Outcome]: ...
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> AsyncIterator[Outcome]: ...
+    def send(self, text: str) -> Awaitable[None]: ...
+    def close(self) -> Awaitable[None]: ...
+
+
 Connect = Callable[..., AbstractAsyncContextManager[AnyChannel]]
+OpenSession = Callable[..., AbstractAsyncContextManager[AnySession]]
 Scenario = Callable[[Connect], Coroutine[Any, Any, T]]
+SessionScenario = Callable[[OpenSession], Coroutine[Any, Any, T]]
 
 
 class Colour(Enum):
@@ -64,21 +87,28 @@ class Colour(Enum):
 
     def run(self, scenario: Scenario[T]) -> T:
         """Run a scenario to its end, within `BOUND` seconds."""
+        return self._run(scenario, "connect", _blocking_connect)
+
+    def run_session(self, scenario: SessionScenario[T]) -> T:
+        """Run a scenario that is given `open_session`."""
+        return self._run(scenario, "open_session", _blocking_open_session)
+
+    def _run(self, scenario: Callable[..., Coroutine[Any, Any, T]], word: str, blocking: Any) -> T:
         match self:
             case Colour.ASYNCIO:
-                return asyncio.run(_bounded(scenario, bitget_transports.asyncio.connect))
+                return asyncio.run(_bounded(scenario, getattr(bitget_transports.asyncio, word)))
             case Colour.UVLOOP:
                 import uvloop
 
-                return uvloop.run(_bounded(scenario, bitget_transports.asyncio.connect))
+                return uvloop.run(_bounded(scenario, getattr(bitget_transports.asyncio, word)))
             case Colour.ANYIO_ASYNCIO | Colour.ANYIO_TRIO:
                 backend = self.value.removeprefix("anyio on ")
-                return anyio.run(_bounded, scenario, bitget_transports.anyio.connect, backend=backend)
+                return anyio.run(_bounded, scenario, getattr(bitget_transports.anyio, word), backend=backend)
             case Colour.BLOCKING:
-                return _at_once(scenario(_blocking_connect))
+                return _at_once(scenario(blocking))
 
 
-async def _bounded(scenario: Scenario[T], connect: Any) -> T:
+async def _bounded(scenario: Callable[..., Coroutine[Any, Any, T]], connect: Any) -> T:
     with anyio.fail_after(BOUND):
         return await scenario(connect)
 
@@ -113,7 +143,7 @@ class BlockingChannel:
         self.events = _BlockingEvents(channel)
 
     @property
-    def state(self) -> State:
+    def state(self) -> Any:
         return self.blocking.state
 
     @property
@@ -142,6 +172,29 @@ class BlockingChannel:
 async def _blocking_connect(*arguments: Any, **options: Any) -> AsyncGenerator[BlockingChannel]:
     with bitget_transports.blocking.connect(*arguments, **options) as channel:
         yield BlockingChannel(channel)
+
+
+class BlockingSession(BlockingChannel):
+    """The same of a channel that stays connected."""
+
+    blocking: bitget_transports.blocking.SessionChannel
+
+    async def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+    ) -> Outcome:
+        return self.blocking.cancel(order, id, timeout, policy)
+
+    async def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> AsyncGenerator[Outcome]:
+        for outcome in self.blocking.cancel_many(orders, timeout, policy):
+            yield outcome
+
+
+@asynccontextmanager
+async def _blocking_open_session(*arguments: Any, **options: Any) -> AsyncGenerator[BlockingSession]:
+    with bitget_transports.blocking.open_session(*arguments, **options) as channel:
+        yield BlockingSession(channel)
 
 
 FAST = Config(messages_per_second=None)

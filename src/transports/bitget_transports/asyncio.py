@@ -144,6 +144,7 @@ class _Driver(AsyncDriver):
         self._alive.add(link)
         sock, self._sock = self._sock, None
         link.opening = self._loop.create_task(link.open(sock))
+        link.opening.add_done_callback(link.dialled)
         return link
 
     def gone(self, link: _Link) -> None:
@@ -217,12 +218,15 @@ class _Link(asyncio.Protocol):
             failure.__cause__ = error
         except OSError as error:
             failure = could_not_connect(target, error)
-        finally:
-            if self._transport is None:
-                self._gone()
         if failure is not None:
             self.abort()
             driver.failed(self._number, failure)
+
+    def dialled(self, opening: asyncio.Task[None]) -> None:
+        """The dial has ended. One that was given up may not even have begun, and uvloop does not tell its transport's end."""
+        if self._transport is None or opening.cancelled():
+            self.abort()
+            self._gone()
 
     # --- the transport happened ---
 
@@ -278,9 +282,7 @@ class _Link(asyncio.Protocol):
         if not size:
             return (id,)
         # A TLS transport does not tell what has left.
-        if self._tls or (
-            not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind
-        ):
+        if self._tls or (not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind):
             return ()
         self.abort()
         return (id,)

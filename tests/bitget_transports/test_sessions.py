@@ -1,0 +1,453 @@
+"""Sessions over real sockets, on every colour: what is dropped is taken up, and what is told of it is true.
+
+Real sockets, on loopback: each wait is bounded.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CodeClass,
+    Config,
+    Credentials,
+    Down,
+    Ended,
+    ExchangeConfig,
+    GoingAway,
+    LinkClosed,
+    Policy,
+    Rejected,
+    SessionConfig,
+    SessionState,
+    Unresolved,
+    Up,
+    ValidationError,
+    WhyClosed,
+    WhyUnresolved,
+)
+from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_transports import ConnectFailed, Limits, LoginRefused
+from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
+
+from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
+from .tidy import nothing_left, tidy
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+CONFIG = SessionConfig(
+    link=Config(messages_per_second=None, drain_timeout=0.5), backoff_min=0.01, backoff_max=0.05, steady_after=None,
+    resend_interval=None, dials_per_5_minutes=None,
+)  # fmt: skip
+LIMITS = Limits(open_timeout=5.0, close_timeout=0.2, up_timeout=10.0)
+
+GOING_AWAY = '{"event":"error","code":30033,"msg":"Service upgrade in progress."}'
+
+E = TypeVar("E")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+def exchange(count: int = 0, **options: Any) -> ScriptedExchange:
+    return fast_exchange(count, same_order_interval=None, **options)
+
+
+async def until(channel: AnySession, kind: type[E], passed: list[Any] | None = None) -> E:
+    """The next event of this kind; those before it are `passed`."""
+    async for event in channel.events:
+        if isinstance(event, kind):
+            return event
+        if passed is not None:
+            passed.append(event)
+    raise AssertionError(f"the session ended without {kind.__name__}")
+
+
+def rest(channel: AnySession) -> list[Any]:
+    return list(iter(channel.events.take, None))
+
+
+async def stall(channel: AnySession, proxy: FlakyProxy) -> None:
+    """Let the exchange's side take nothing more, until nothing more leaves."""
+    proxy.befall(Flaw.STALL, Way.OUT)
+    for _ in range(20):
+        await channel.send("x" * 1_000_000)
+    for order in orders(12)[9:]:
+        await channel.cancel(order, timeout=0.05)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Mortal:
+    """An exchange that dies and comes back on the same port."""
+
+    def __init__(self, exchange: ScriptedExchange) -> None:
+        self.exchange = exchange
+        self.port = free_port()
+        self.url = f"ws://127.0.0.1:{self.port}/v2/ws/private"
+        self._life = ExitStack()
+
+    def live(self) -> ExchangeThread:
+        return self._life.enter_context(exchange_in_thread(self.exchange, port=self.port))
+
+    def die(self) -> None:
+        self._life.close()
+
+    def live_in(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self.live)
+        timer.start()
+        self._life.callback(timer.join)
+
+    def __enter__(self) -> Mortal:
+        self.live()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.die()
+
+
+# --- a connection that drops ---
+
+
+def test_a_dropped_connection_is_taken_up(colour: Colour) -> None:
+    with exchange_in_thread(exchange(2, credentials=KEY)) as server:
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
+                assert channel.state is SessionState.UP
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                server.drop()
+                passed: list[Any] = []
+                down = await until(channel, Down, passed)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+            return [*passed, down, *rest(channel)]
+
+        events = colour.run_session(tidy(scenario))
+    assert [type(event) for event in events] == [Up, LinkClosed, Down, Up, LinkClosed, Ended]
+    first, closed, down, second, *_ = events
+    assert (first.link, closed.link, down.link, second.link) == (1, 1, 1, 2)
+    assert (closed.why, down.why) == (WhyClosed.LOST, WhyClosed.LOST)
+    assert first.down_for > 0.0
+    assert down.up_for > 0.0
+    assert 0.005 <= second.down_for < 10.0  # the backoff, of which the jitter takes half at most
+
+
+def test_report_tells_what_was_sent_and_sends_on_only_what_was_not(colour: Colour) -> None:
+    with exchange_in_thread(exchange(3)) as server:
+        server.inject(Fault.SILENT, Fault.DROP_AFTER)
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            # The login, and two cancels; the third waits.
+            config = attrs.evolve(CONFIG, link=Config(messages_per_second=3))
+            async with open_session(KEY, url=server.url, config=config, limits=LIMITS) as channel:
+                return [outcome async for outcome in channel.cancel_many(orders(3))]
+
+        outcomes = {outcome.id: outcome for outcome in colour.run_session(tidy(scenario))}
+    for id in ("1", "2"):
+        assert isinstance(outcomes[id], Unresolved)
+        assert (outcomes[id].sent, outcomes[id].why, outcomes[id].attempts) == (True, WhyUnresolved.LOST, 1)
+    assert isinstance(outcomes["3"], Accepted)
+    assert outcomes["3"].attempts == 1
+    assert [act.id for act in server.exchange.log] == ["1", "2", "3"]
+
+
+def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> None:
+    with exchange_in_thread(exchange(3, refusals={"3": "40762"})) as server:
+
+        async def scenario(open_session: OpenSession) -> tuple[Any, Any, Any]:
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
+                server.inject(Fault.DROP_BEFORE)
+                never_arrived = await channel.cancel(orders(3)[0], policy=Policy.RESEND)
+                server.inject(Fault.DROP_AFTER)
+                acted_on = [outcome async for outcome in channel.cancel_many(orders(3)[1:2], policy=Policy.RESEND)]
+                server.inject(Fault.DROP_BEFORE)
+                return never_arrived, acted_on[0], await channel.cancel(orders(3)[2], policy=Policy.RESEND)
+
+        never_arrived, acted_on, refused = colour.run_session(tidy(scenario))
+    assert isinstance(never_arrived, Accepted)
+    assert isinstance(acted_on, Rejected)
+    assert acted_on.code_class is CodeClass.GONE
+    # The first attempt may have worked, for all that is known here.
+    assert isinstance(refused, Unresolved)
+    assert (refused.sent, refused.why, refused.code) == (True, WhyUnresolved.UNSURE, "40762")
+    assert [outcome.attempts for outcome in (never_arrived, acted_on, refused)] == [2, 2, 2]
+    assert [act.order.order_id for act in server.exchange.log] == ["1", "2", "2", "3"]
+
+
+# --- one link after the other ---
+
+
+def test_when_the_exchange_goes_away_nothing_is_refused_or_lost(colour: Colour) -> None:
+    with exchange_in_thread(exchange(300, late_by=0.05, grace=20.0)) as server:
+        server.inject(*[None] * 50, Fault.LATE, Fault.GOING_AWAY, *[None] * 100, Fault.LATE, Fault.GOING_AWAY)
+
+        async def scenario(open_session: OpenSession) -> tuple[list[Any], list[Any]]:
+            config = attrs.evolve(CONFIG, link=attrs.evolve(CONFIG.link, max_in_flight=5))
+            async with open_session(KEY, url=server.url, config=config, limits=LIMITS) as channel:
+                outcomes: list[Any] = []
+                async for outcome in channel.cancel_many(orders(300)):
+                    outcomes.append(outcome)
+                    time.sleep(0.001)  # or all is cancelled before the next link is up
+                await until(channel, LinkClosed, passed := list[Any]())
+                return outcomes, passed
+
+        outcomes, events = colour.run_session(tidy(scenario))
+    assert [(type(outcome), outcome.attempts) for outcome in outcomes] == [(Accepted, 1)] * 300
+    # The next one is up before the one before is closed.
+    assert [type(event) for event in events[:3]] == [Up, GoingAway, Up]
+    assert events[2].down_for == 0.0
+    assert not any(isinstance(event, Down) for event in events)
+
+
+def test_a_link_is_left_before_the_exchange_cuts_it(colour: Colour) -> None:
+    strict = ExchangeConfig(messages_per_second=None, lifetime=2.0)
+    with exchange_in_thread(ScriptedExchange(config=strict, cancels_per_second=None)) as server:
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            config = attrs.evolve(CONFIG, lifetime=2.0, rotate_before=1.8)
+            async with open_session(KEY, url=server.url, config=config, limits=LIMITS) as channel:
+                end = time.monotonic() + 1.0
+                while time.monotonic() < end:
+                    assert isinstance(await channel.cancel(orders(1)[0]), Rejected)
+                return rest(channel)
+
+        events = colour.run_session(tidy(scenario))
+    ups = [event for event in events if isinstance(event, Up)]
+    assert 3 <= len(ups) <= 6
+    assert {event.why for event in events if isinstance(event, LinkClosed)} == {WhyClosed.ASKED}
+    assert not any(isinstance(event, Down) for event in events)
+
+
+def test_a_stalled_link_does_not_hold_up_its_successor(colour: Colour) -> None:
+    with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url) as proxy:
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            limits = attrs.evolve(LIMITS, write_timeout=20.0)
+            async with open_session(KEY, url=proxy.url, config=CONFIG, limits=limits) as channel:
+                await stall(channel, proxy)
+                server.say(GOING_AWAY)
+                outcome = await channel.cancel(orders(1)[0], timeout=8.0)
+                assert isinstance(outcome, Accepted)
+                assert outcome.attempts == 1
+                assert (await until(channel, LinkClosed)).link == 1
+                return [outcome]
+
+        began = time.monotonic()
+        colour.run_session(tidy(scenario))
+        assert time.monotonic() - began < 8.0
+
+
+def test_a_stalled_link_is_given_up_and_what_never_left_goes_to_the_next(colour: Colour) -> None:
+    with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url) as proxy:
+
+        async def scenario(open_session: OpenSession) -> None:
+            limits = attrs.evolve(LIMITS, write_timeout=0.5)
+            async with open_session(KEY, url=proxy.url, config=CONFIG, limits=limits) as channel:
+                await stall(channel, proxy)
+                outcome = await channel.cancel(orders(1)[0], timeout=8.0)
+                assert isinstance(outcome, Accepted)
+                assert outcome.attempts == 1
+                assert "took nothing for 0.5 s" in (await until(channel, Down)).detail
+
+        colour.run_session(tidy(scenario))
+
+
+# --- logins ---
+
+
+def test_a_refused_login_is_the_end_and_no_dial_follows(colour: Colour) -> None:
+    with exchange_in_thread(exchange(credentials=KEY)) as server, FlakyProxy(server.url) as proxy:
+
+        async def scenario(open_session: OpenSession) -> None:
+            with pytest.raises(LoginRefused, match="30011") as refused:
+                async with open_session(
+                    Credentials("other", "secret", "passphrase"), url=proxy.url, config=CONFIG, limits=LIMITS
+                ):
+                    raise AssertionError("not reached")
+            assert refused.value.code_class is CodeClass.LOGIN
+
+        colour.run_session(tidy(scenario))
+        assert proxy.connections == 1
+
+
+def test_a_wrong_clock_is_set_right_by_the_exchange_s(colour: Colour) -> None:
+    with exchange_in_thread(exchange(2, credentials=KEY)) as server, FlakyProxy(server.url) as proxy:
+
+        async def scenario(open_session: OpenSession) -> None:
+            async with open_session(
+                KEY, url=proxy.url, config=CONFIG, limits=LIMITS, wall_clock=lambda: time.time() - 100.0
+            ) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                assert proxy.connections == 2
+                server.drop()
+                await until(channel, Down)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+                assert proxy.connections == 3  # nobody had to be told again
+
+        colour.run_session(tidy(scenario))
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(-100.0, "behind"), (100.0, "ahead of")])
+def test_without_a_session_a_wrong_clock_is_told_by_how_much(colour: Colour, ahead: float, words: str) -> None:
+    with exchange_in_thread(exchange(credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            with pytest.raises(LoginRefused, match=rf"clock is (99|10[01]) s {words} the exchange's: set it right"):
+                async with connect(KEY, url=server.url, limits=LIMITS, wall_clock=lambda: time.time() + ahead):
+                    raise AssertionError("not reached")
+
+        colour.run(tidy(scenario))
+
+
+# --- no exchange ---
+
+
+def test_when_nothing_listens_it_says_so_in_time(colour: Colour) -> None:
+    async def scenario(open_session: OpenSession) -> None:
+        url = f"ws://127.0.0.1:{free_port()}/"
+        with pytest.raises(ConnectFailed, match=r"no login was accepted within 0\.3 s; the last try: .*nothing listens"):
+            async with open_session(KEY, url=url, config=CONFIG, limits=attrs.evolve(LIMITS, up_timeout=0.3)):
+                raise AssertionError("not reached")
+
+    began = time.monotonic()
+    colour.run_session(tidy(scenario))
+    assert 0.3 <= time.monotonic() - began < 5.0
+
+
+def test_a_dial_that_nobody_answers_is_given_up_and_the_next_one_succeeds(colour: Colour) -> None:
+    silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
+    with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, [silence] * 2) as proxy:
+
+        async def scenario(open_session: OpenSession) -> None:
+            config = attrs.evolve(CONFIG, dial_timeout=0.2)
+            limits = attrs.evolve(LIMITS, open_timeout=None)
+            async with open_session(KEY, url=proxy.url, config=config, limits=limits) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                events = rest(channel)
+            assert [type(event) for event in events] == [LinkClosed, LinkClosed, Up]
+            assert events[0].detail == "no answer to the dial within 0.2 s"
+
+        colour.run_session(tidy(scenario))
+        assert proxy.connections == 3
+
+
+def test_cancels_wait_for_an_exchange_that_died_and_comes_back(colour: Colour) -> None:
+    with Mortal(exchange(20)) as mortal:
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            async with open_session(KEY, url=mortal.url, config=CONFIG, limits=LIMITS) as channel:
+                mortal.die()
+                await until(channel, Down)
+                mortal.live_in(0.3)
+                outcomes = [outcome async for outcome in channel.cancel_many(orders(20), timeout=10.0)]
+                assert (await until(channel, Up)).down_for >= 0.25
+                return outcomes
+
+        outcomes = colour.run_session(tidy(scenario))
+    assert [(type(outcome), outcome.attempts) for outcome in outcomes] == [(Accepted, 1)] * 20
+
+
+def test_a_cancel_expires_unsent_at_its_own_deadline_while_no_link_serves(colour: Colour) -> None:
+    with Mortal(exchange(2)) as mortal:
+
+        async def scenario(open_session: OpenSession) -> list[Any]:
+            async with open_session(KEY, url=mortal.url, config=CONFIG, limits=LIMITS) as channel:
+                mortal.die()
+                await until(channel, Down)
+                outcomes = [await channel.cancel(order, timeout=0.2) for order in orders(2)]
+                assert channel.in_flight == 0
+                return outcomes
+
+        for outcome in colour.run_session(tidy(scenario)):
+            assert isinstance(outcome, Unresolved)
+            assert (outcome.sent, outcome.why, outcome.sent_at) == (False, WhyUnresolved.TIMEOUT, None)
+            assert 0.2 <= outcome.resolved_at - outcome.taken_at < 3.0
+    assert mortal.exchange.log == []
+
+
+# --- the end ---
+
+
+@pytest.mark.parametrize("backoff", [None, 0.01, 30.0])
+def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None) -> None:
+    """Without a backoff the next dial has just been asked for, and nothing of it has begun."""
+    with exchange_in_thread(exchange(1)) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            config = attrs.evolve(CONFIG, backoff_min=backoff, backoff_max=30.0)
+            async with open_session(KEY, url=server.url, config=config, limits=LIMITS) as channel:
+                server.drop()
+                await until(channel, Down)
+                await channel.close()
+                assert channel.state is SessionState.ENDED
+                outcome = await channel.cancel(orders(1)[0])
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (False, WhyUnresolved.CLOSED)
+            assert isinstance(rest(channel)[-1], Ended)
+
+        began = time.monotonic()
+        colour.run_session(tidy(scenario))
+        assert time.monotonic() - began < 5.0
+    assert server.exchange.log == []
+
+
+@pytest.mark.parametrize("moment", ["up", "down", "the next link is dialled", "the next link logs in", "all at once"])
+def test_an_error_in_the_body_ends_it_whatever_its_links_do(colour: Colour, moment: str) -> None:
+    silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
+    plan = [Treatment(), silence] if moment == "the next link is dialled" else []
+    with exchange_in_thread(exchange(2)) as server, FlakyProxy(server.url, plan) as proxy:
+        server.inject_login(None, Fault.SILENT)
+
+        async def scenario(open_session: OpenSession) -> None:
+            backoff = 30.0 if moment == "down" else None if moment == "all at once" else 0.01
+            config = attrs.evolve(CONFIG, backoff_min=backoff, backoff_max=30.0)
+            with pytest.raises(ZeroDivisionError):
+                async with open_session(KEY, url=proxy.url, config=config, limits=LIMITS) as channel:
+                    if moment in ("down", "all at once"):
+                        server.drop()
+                        await until(channel, Down)
+                    elif moment != "up":
+                        server.say(GOING_AWAY)
+                        end = time.monotonic() + 5.0
+                        while proxy.connections < 2 and time.monotonic() < end:
+                            await channel.cancel(orders(1)[0])
+                    raise ZeroDivisionError
+            assert channel.in_flight == 0
+
+        began = time.monotonic()
+        colour.run_session(tidy(scenario))
+        assert time.monotonic() - began < 5.0
+
+
+def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour) -> None:
+    with exchange_in_thread(exchange(1)) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
+                wrong: Any = "resend"
+                with pytest.raises(ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"):
+                    await channel.cancel(orders(1)[0], policy=wrong)
+                with pytest.raises(ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"):
+                    _ = [outcome async for outcome in channel.cancel_many(orders(1), policy=wrong)]
+                assert (channel.in_flight, channel.capacity) == (0, 1000)
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+
+        colour.run_session(tidy(scenario))
+    assert len(server.exchange.log) == 1
