@@ -15,6 +15,7 @@ What httpx-ws 0.9.0 does, and what is done about it
 - It does not check `Sec-WebSocket-Accept`. Here it is.
 - wsproto below it repeats in its errors what could not be sent, the login included. Here none of them is repeated or chained.
 - wsproto tells a broken frame as if the other side had closed. Here the two are told apart.
+- httpcore below it forgets a socket whose TLS handshake is cancelled. Here it is remembered, and closed.
 - It sends WebSocket pings, which the exchange does not count. Here they are off.
 """
 
@@ -72,6 +73,8 @@ class HttpxWebSocket:
         self._meter = _Meter(frame_limit(max_message))
         self._whole = anyio.CancelScope()
         self._reading = anyio.CancelScope()
+        self._dialled: list[httpcore.AsyncNetworkStream] = []
+        """Sockets that are connected."""
         self._session: AsyncWebSocketSession | None = None
         self._goodbye = (1000, "")
         self._reason = "closed by this side"
@@ -111,6 +114,8 @@ class HttpxWebSocket:
             self._reason = f"the connection broke: {_first(error)!r}"
         finally:
             self._over.set()
+            if self._session is None:
+                await self._forget_dialled()
         if wrong is not None:
             # Raised out here, where no group is made of it.
             raise wrong
@@ -157,7 +162,17 @@ class HttpxWebSocket:
             keepalive_ping_interval_seconds=None,
             keepalive_ping_timeout_seconds=None,
             session_class=Session,
+            extensions={"trace": self._traced},
         )
+
+    async def _traced(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._dialled.append(info["return_value"])
+
+    async def _forget_dialled(self) -> None:
+        with anyio.move_on_after(self._limits.close_timeout, shield=True):
+            for stream in self._dialled:
+                await stream.aclose()
 
     def _what_is_wrong(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
         response = session.response

@@ -125,7 +125,9 @@ class WebSocket:
         elif error is not None:
             failure = ConnectFailed(f"{host} does not speak HTTP ({error}): check the URL and its port")
         else:
-            failure = ConnectFailed(f"{host} ended the connection before the WebSocket was open: try again later")
+            failure = ConnectFailed(
+                f"{host} ended the connection before the WebSocket was open: check the URL and its port"
+            )
         failure.__cause__ = error
         return failure
 
