@@ -81,12 +81,11 @@ def rest(channel: AnySession) -> list[Any]:
 
 
 async def stall(channel: AnySession, proxy: FlakyProxy) -> None:
-    """Let the exchange's side take nothing more, until nothing more leaves."""
+    """Let the exchange's side take nothing more, and write what no buffers on the way can hold."""
     proxy.befall(Flaw.STALL, Way.OUT)
-    for _ in range(20):
-        await channel.send("x" * 1_000_000)
-    for order in orders(12)[9:]:
-        await channel.cancel(order, timeout=0.05)
+    await channel.send("x" * 20_000_000)
+    # The frame gets under way: nothing can overtake it.
+    await channel.cancel(orders(9)[8], timeout=0.1)
 
 
 def free_port() -> int:
