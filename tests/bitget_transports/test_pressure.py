@@ -34,7 +34,7 @@ def _nothing_left() -> Iterator[None]:
 def left_in(channel: Any) -> int:
     """How much is kept for cancels in the inbox."""
     inbox = getattr(channel, "blocking", channel)._inbox
-    return len(inbox._waiting) + len(inbox._outcomes) + inbox._unread + len(inbox._listeners)
+    return int(len(inbox._waiting) + len(inbox._outcomes) + inbox._unread + len(inbox._listeners))
 
 
 class Watched:
