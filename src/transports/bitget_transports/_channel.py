@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Protocol, Self
 
-from bitget_proto import CancelOrder, Outcome, Policy, SessionState, State
+from bitget_proto import CancelOrder, LocalProtocolError, Outcome, Policy, SessionState, State
 
 from ._driver import Driver
 from ._inbox import ChannelEvent, Waiter
@@ -82,8 +82,8 @@ class Channel:
         iterable as there is room, and none after the loop is left or the wait cancelled: outcomes of those taken before
         then come in `events`. On a channel that has ended the outcome is `Unresolved(sent=False)` for all that remain.
 
-        Raises: from the iteration, what `cancel` raises but NoRoom, and what the iterable raises; outcomes of orders taken
-        before then come in `events`.
+        Raises: from the iteration, what `cancel` raises, and what the iterable raises; outcomes of orders taken before then
+        come in `events`. NoRoom only when outcomes that nobody has read in `events` hold every place.
         """
         return Outcomes(self._driver, iter(orders), timeout, None)
 
@@ -149,17 +149,16 @@ class SessionChannel(Channel):
 class Outcomes:
     """What `cancel_many` gives: outcomes, as they come. Leaving the loop early leaves the requests alone."""
 
+    # Nothing may refer to this but who iterates: when the loop is left it must go at once, not when the collector comes.
+
     def __init__(
         self, driver: AsyncDriver, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
     ) -> None:
         self._driver = driver
         self._timeout = timeout
         self._policy = policy
-        self._flag = driver.flag()
-        self._waiter = Waiter(self._wake, orders)
-
-    def _wake(self) -> None:
-        self._flag.set()
+        self._waiter = Waiter(_nobody, orders)
+        self._iterated = False
 
     def __aiter__(self) -> Self:
         return self
@@ -167,27 +166,37 @@ class Outcomes:
     async def __anext__(self) -> Outcome:
         driver, waiter = self._driver, self._waiter
         inbox = driver.inbox
+        if self._iterated:
+            raise LocalProtocolError(
+                "these outcomes are awaited already: one task at a time, or a cancel_many for each"
+            )
+        self._iterated = True
         try:
-            while True:
-                self._flag = driver.flag()
+            while not waiter.abandoned:
                 inbox.fill(waiter, driver.now, driver.drain, self._timeout, self._policy)
                 if waiter.outcomes:
                     return inbox.fetch(waiter)
                 if waiter.orders is None and not waiter.due:
                     break
+                flag = driver.flag()
+                waiter.wake = flag.set
                 if waiter.orders is not None:
-                    inbox.listen(self._wake)
-                await self._flag.wait()
+                    inbox.listen(flag.set)
+                try:
+                    await flag.wait()
+                finally:
+                    inbox.unlisten(flag.set)
         except BaseException:
             self.close()
             raise
+        finally:
+            self._iterated = False
         raise StopAsyncIteration
 
     def close(self) -> None:
         """Take no more orders; what has not been fetched, and what is still to come, comes in `events`."""
-        inbox = self._driver.inbox
-        inbox.unlisten(self._wake)
-        inbox.abandon(self._waiter)
+        self._driver.inbox.abandon(self._waiter)
+        self._waiter.wake()
 
     def __del__(self) -> None:
         self.close()
@@ -232,3 +241,7 @@ async def _news(driver: AsyncDriver) -> None:
         await flag.wait()
     finally:
         driver.inbox.unlisten(flag.set)
+
+
+def _nobody() -> None:
+    """Nobody waits yet."""

@@ -264,7 +264,7 @@ class Inbox:
 
     def _not_sent(self, order: CancelOrder, now: float, id: str | None, timeout: float | None) -> Outcome:
         """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
-        if id in self._waiting:
+        if isinstance(id, str) and id in self._waiting:
             raise ValidationError(f"the id {shown(id)} is in flight: pass another one, or none to have one made")
         if id is None:
             self._refused += 1

@@ -30,6 +30,7 @@ from bitget_proto import (
     Connection,
     Credentials,
     LocalProtocolError,
+    NoRoom,
     Outcome,
     Policy,
     Session,
@@ -346,6 +347,12 @@ class Channel:
                     yield inbox.fetch(waiter)
                 elif waiter.orders is None and not waiter.due:
                     return
+                elif not waiter.due and not inbox.core.in_flight and inbox.taking:
+                    # Whoever could read them is the caller of this.
+                    raise NoRoom(
+                        "outcomes that nobody has read hold every place of Config.max_in_flight: read channel.events, or go on "
+                        "with the cancel_many that was begun before"
+                    )
                 else:
                     self._driver.turn(inf)
         finally:
