@@ -60,6 +60,8 @@ from ._messages import (
 )
 from ._orders import CancelOrder, InstType
 from ._pace import Budget
+from ._recording import record
+from ._replay import Difference, replay
 from ._session import Session
 from ._session_config import Policy, SessionConfig
 from ._session_events import (
@@ -83,6 +85,7 @@ from ._session_states import (
 )
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
 from ._timers import Timer
+from ._trace import Trace, TraceStep
 from ._version import __version__
 
 __all__ = [
@@ -103,6 +106,7 @@ __all__ = [
     "Connection",
     "Credentials",
     "Dial",
+    "Difference",
     "Down",
     "Dropped",
     "Ended",
@@ -151,6 +155,8 @@ __all__ = [
     "State",
     "Step",
     "Timer",
+    "Trace",
+    "TraceStep",
     "TradeReply",
     "Transmit",
     "Unrecognised",
@@ -168,6 +174,8 @@ __all__ = [
     "diagram",
     "encode_cancel",
     "fastest",
+    "record",
+    "replay",
     "session_diagram",
     "sign_login",
 ]

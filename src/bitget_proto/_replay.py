@@ -1,0 +1,140 @@
+"""Plays a recorded life again, and says where it takes another turn.
+
+Rules of this file
+- The recorder is the judge: the core that is played is recorded as well, and its lines must be the recorded ones, byte for
+  byte.
+- What the core learnt behind its driver's back it is told again: the numbers of its jitter, the answers of a shared budget.
+- The first difference is the last thing that is said: what follows from it is no news.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+import attrs
+
+from ._codec import Codec
+from ._connection import Connection
+from ._engines import Engine, EngineName
+from ._pace import Budget
+from ._recording import RecordedConnection, RecordedSession
+from ._session import Session
+from ._session_config import SessionConfig
+from ._trace import Trace, TraceStep
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """Where a replay took another turn; as a string, the two lines side by side, part by part."""
+
+    step: int
+    """The number of the call, counted from 1."""
+
+    call: str
+    """The name of the method."""
+
+    recorded: str
+    """The line of the trace."""
+
+    came: str
+    """The line that the replay would have written."""
+
+    def __str__(self) -> str:
+        recorded, came = _parts(self.recorded), _parts(self.came)
+        lines = [f"step {self.step}, {self.call}: the replay differs from what was recorded"]
+        for name in dict.fromkeys([*recorded, *came]):
+            if recorded.get(name) == came.get(name):
+                lines.append(f"  {name}: {recorded[name]}")
+                continue
+            lines += [
+                f"{sign} {name}: {parts[name]}" for sign, parts in (("-", recorded), ("+", came)) if name in parts
+            ]
+        return "\n".join(lines)
+
+
+def replay(trace: Trace | str | Iterable[str], engine: Engine | EngineName | None = None) -> Difference | None:
+    """Play a trace again, and compare what comes out with what was recorded: None when it is the same, byte for byte.
+
+    `trace` is a `Trace`, or what one is read from. It is played with the JSON engine of the recording, or with `engine`.
+
+    Raises: ValidationError when the trace cannot be read, as by `Trace`; ImportError when the engine is not installed.
+    """
+    if not isinstance(trace, Trace):
+        trace = Trace(trace)
+    player = _Player(trace, Codec(cast("EngineName", trace.engine) if engine is None else engine))
+    return next((difference for step in trace if (difference := player.play(step)) is not None), None)
+
+
+class _Player:
+    """A core that lives a recorded life."""
+
+    def __init__(self, trace: Trace, codec: Codec) -> None:
+        self._answers: deque[float | None] = deque()
+        self._numbers: deque[float] = deque()
+        self._lines: list[str] = []
+        config, said = trace.config, trace.budget
+        budget = None if said is None else _ToldBudget(said.get("per_second"), self._answers)
+        self._core: RecordedConnection | RecordedSession
+        if isinstance(config, SessionConfig):
+            self._core = RecordedSession(Session(config, codec, budget, jitter=self._jitter), self._lines.append)
+        else:
+            self._core = RecordedConnection(Connection(config, codec, budget), self._lines.append)
+
+    def play(self, step: TraceStep) -> Difference | None:
+        """One call more."""
+        life = self._core._life
+        if not step.replayable:
+            life.n = step.n
+            return None
+        arguments = step.arguments()
+        self._tell(step)
+        self._lines.clear()
+        with suppress(Exception):  # it is recorded
+            getattr(self._core, step.call)(**arguments)
+        came = self._lines[0].rstrip("\n")
+        if came == step.text:
+            return None
+        return Difference(step=step.n, call=step.call, recorded=step.text, came=came)
+
+    def _tell(self, step: TraceStep) -> None:
+        """Lay ready what the core is to hear during this call."""
+        budget, jitter = step.drawn()
+        self._answers.clear()
+        self._answers.extend(budget)
+        self._numbers.clear()
+        self._numbers.extend(jitter)
+
+    def _jitter(self) -> float:
+        return self._numbers.popleft() if self._numbers else 0.0
+
+
+class _ToldBudget(Budget):
+    """A budget that answers as the recorded one did, where others had spent from that or granted to it."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, per_second: int | None, answers: deque[float | None]) -> None:
+        super().__init__(per_second)
+        self._answers = answers
+
+    def opens(self, now: float) -> float:
+        opens = super().opens(now)
+        told = self._answers.popleft() if self._answers else None
+        return opens if told is None else told
+
+
+def _parts(line: str) -> dict[str, str]:
+    """A line as the names of its parts and what they hold."""
+    return dict(_flat("", json.loads(line)))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inside in cast("dict[str, Any]", value).items():
+            yield from _flat(f"{name}.{key}" if name else key, inside)
+    else:
+        yield name, json.dumps(value)

@@ -1,0 +1,508 @@
+"""A recorded core is the core, and whatever happens to it is written; secrets are not."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import inf, nan
+from typing import Any, cast
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitget_proto import (
+    Budget,
+    CancelOrder,
+    Codec,
+    Config,
+    Connection,
+    Credentials,
+    Engine,
+    LocalProtocolError,
+    LoginRejected,
+    NoRoom,
+    Policy,
+    Ready,
+    Session,
+    SessionConfig,
+    SignedLogin,
+    Trace,
+    Transmit,
+    Unrecognised,
+    ValidationError,
+    Wait,
+    record,
+    replay,
+    sign_login,
+)
+from bitget_proto._recording import RecordedSession
+from bitget_proto.testing import DriverError, Pair, SessionPair, StrictConnection
+
+from .driving import LOGGED_IN, LOGIN, ORDER, OTHER_ORDER, drain, outputs, reply
+
+
+def steps(lines: list[str]) -> list[dict[str, Any]]:
+    """What was written, without the first line."""
+    return [json.loads(line) for line in lines[1:]]
+
+
+def recorded(core: Connection | None = None) -> tuple[Connection, list[str]]:
+    lines: list[str] = []
+    return record(Connection() if core is None else core, lines.append), lines
+
+
+def ready(core: Connection | None = None) -> tuple[Connection, list[str]]:
+    conn, lines = recorded(core)
+    conn.opened(0.0, login=LOGIN)
+    outputs(conn, 0.0)
+    conn.receive(LOGGED_IN, 0.0)
+    assert outputs(conn, 0.0) == [Ready()]
+    return conn, lines
+
+
+# --- the same surface ---
+
+
+@pytest.mark.parametrize("kind", [Connection, Session])
+def test_everything_that_is_public_is_passed_on_by_the_recorded_core(kind: type) -> None:
+    core = Connection() if kind is Connection else Session(jitter=lambda: 0.5)
+    held = type(record(core, lambda _: None))
+    public = {name for name in vars(kind) if not name.startswith("_")} | {"__repr__"}
+    assert public <= set(vars(held))
+    for name in public - {"__repr__"}:
+        theirs, ours = vars(kind)[name], vars(held)[name]
+        if inspect.isfunction(theirs):
+            assert inspect.signature(ours) == inspect.signature(theirs)
+        assert ours.__doc__
+
+
+def test_looking_at_a_recorded_core_is_looking_at_the_core_and_writes_nothing() -> None:
+    for core in (Connection(), Session(jitter=lambda: 0.5)):
+        lines: list[str] = []
+        held = record(core, lines.append)
+        assert (held.state, held.in_flight, held.capacity) == (core.state, core.in_flight, core.capacity)
+        assert held.config is core.config
+        assert repr(held) == repr(core)
+        assert isinstance(held, type(core))
+        assert len(lines) == 1
+
+
+def test_without_anything_to_write_to_the_core_is_returned() -> None:
+    core = Connection()
+    assert record(core, None) is core
+
+
+def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> None:
+    with pytest.raises(ValidationError, match="core must be a Connection or a Session; got None"):
+        record(None, print)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    past = Connection()
+    past.poll(0.0)
+    with pytest.raises(ValidationError, match="core has a past"):
+        record(past, print)
+    with pytest.raises(ValidationError, match="recorded already"):
+        record(recorded()[0], print)
+
+
+def test_a_strict_connection_still_judges_its_driver() -> None:
+    conn, lines = ready(StrictConnection())
+    conn.cancel(ORDER, 0.0)
+    with pytest.raises(DriverError):
+        conn.receive("pong", 0.0)
+    assert steps(lines)[-1]["raised"]["kind"] == "DriverError"
+    difference = replay(lines)
+    assert difference is not None
+    assert difference.step == len(lines) - 1
+
+
+# --- the lines ---
+
+
+def test_the_first_line_names_the_core_its_engine_and_all_its_limits() -> None:
+    lines: list[str] = []
+    record(Connection(Config(max_in_flight=7), Codec(Engine.ORJSON), Budget(5)), lines.append)
+    record(Session(SessionConfig(policy=Policy.RESEND), jitter=lambda: 0.5), lines.append)
+    connection, session = (Trace([line]) for line in lines)
+    assert (connection.core, connection.engine, connection.budget) == ("Connection", "orjson", {"per_second": 5})
+    assert connection.config == Config(max_in_flight=7)
+    assert (session.core, session.engine, session.budget) == ("Session", "stdlib", {"per_second": 10})
+    assert session.config == SessionConfig(policy=Policy.RESEND)
+    assert set(json.loads(lines[0])["config"]) == set(attrs.fields_dict(Config))
+
+
+def test_a_call_is_a_line_with_what_was_told_and_what_came_and_no_default() -> None:
+    conn, lines = ready()
+    conn.cancel(OTHER_ORDER, 1, timeout=inf)
+    conn.poll(1.5, writable=False)
+    conn.poll(1.5)
+    conn.receive(b"\xff", 2.0)
+    conn.receive(b"{}", 2.0)
+    conn.receive(bytearray(b"pong"), 2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    conn.receive("\ud800", 2.0)
+    conn.send('{"op":"subscribe"}', 2.0)
+    conn.lost(2.0, "reset", "1")
+    assert steps(lines)[6:] == [
+        {
+            "n": 7, "call": "cancel", "now": 1, "order": {"inst_id": "ETHUSDT", "client_oid": "mine-2"},
+            "timeout": {"float": "inf"}, "gave": "1",
+        },
+        {
+            "n": 8, "call": "poll", "now": 1.5, "writable": False,
+            "gave": {"kind": "Wait", "until": 30.0, "timer": "ping"},
+        },
+        {
+            "n": 9, "call": "poll", "now": 1.5,
+            "gave": {"kind": "Transmit", "text": Codec().encode_cancel(OTHER_ORDER, "1"), "id": "1"},
+        },
+        {"n": 10, "call": "receive", "now": 2.0, "message": {"base64": "/w=="}},
+        {"n": 11, "call": "receive", "now": 2.0, "message": {"utf8": "{}"}},
+        {"n": 12, "call": "receive", "now": 2.0, "message": {"utf8": "pong"}},
+        {"n": 13, "call": "receive", "now": 2.0, "message": {"surrogates": "7aCA"}},
+        {"n": 14, "call": "send", "now": 2.0, "text": '{"op":"subscribe"}'},
+        {"n": 15, "call": "lost", "now": 2.0, "reason": "reset", "unsent": ["1"]},
+    ]  # fmt: skip
+    assert [output.why.value for output in outputs(conn, 2.0) if isinstance(output, Unrecognised)] == [
+        "malformed", "other", "malformed",
+    ]  # fmt: skip
+    assert replay(lines) is None
+
+
+def test_what_the_core_refuses_is_raised_and_written_and_replayed() -> None:
+    conn, lines = recorded(Connection(Config(max_in_flight=1)))
+    conn.cancel(ORDER, 0.0)
+    with pytest.raises(NoRoom):
+        conn.cancel(ORDER, 0.0)
+    with pytest.raises(LocalProtocolError):
+        conn.poll(nan)
+    with pytest.raises(ValidationError):
+        conn.send("", 0.0)
+    said = [step["raised"] for step in steps(lines)[1:]]
+    assert [raised["kind"] for raised in said] == ["NoRoom", "LocalProtocolError", "ValidationError"]
+    assert all(raised["message"] for raised in said)
+    assert replay(lines) is None
+    assert replay([line.replace("1 cancels are", "2 cancels are") for line in lines]) is not None
+
+
+WRONG: list[Callable[[Connection], object]] = [
+    lambda conn: conn.opened(0.0, login="a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.opened("a secret", login=LOGIN),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.receive({"a secret"}, 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.lost(0.0, "", 5),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.lost(0.0, "", [b"a secret"]),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.cancel("a secret", 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.cancel(ORDER, 0.0, id=b"a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.cancel(ORDER, 0.0, timeout="a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.cancel(ORDER, 0.0, timeout=10**1000),
+    lambda conn: conn.send(b"a secret", 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.send("a secret \ud800", 0.0),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_an_argument_of_a_wrong_type_is_written_as_its_type_and_the_call_is_passed_over(number: int) -> None:
+    conn, lines = recorded()
+    with pytest.raises(LocalProtocolError):
+        WRONG[number](conn)
+    conn.poll(1.0)
+    (step, *_) = Trace(lines)
+    assert not step.replayable
+    assert "a secret" not in "".join(lines)
+    assert "message" not in step.data["raised"]
+    assert replay(lines) is None
+
+
+def test_a_session_that_is_told_nonsense_is_recorded_as_well() -> None:
+    lines: list[str] = []
+    session = record(Session(jitter=lambda: 0.5), lines.append)
+    with pytest.raises(ValidationError):
+        session.cancel(ORDER, 0.0, policy="resend")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValidationError):
+        session.receive("1", "pong", 0.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert [step.replayable for step in Trace(lines)] == [False, False]
+    assert replay(lines) is None
+
+
+def test_ids_that_can_be_gone_through_once_reach_both_the_core_and_the_trace() -> None:
+    conn, lines = ready()
+    id = conn.cancel(ORDER, 0.0)
+    outputs(conn, 0.0)
+
+    def once() -> Iterator[str]:
+        yield id
+
+    conn.lost(0.0, unsent=once())
+    assert steps(lines)[-1]["unsent"] == [id]
+    assert [getattr(output, "sent", None) for output in outputs(conn, 0.0)] == [False, None]
+    assert replay(lines) is None
+
+
+def test_a_reason_of_any_type_is_written_as_what_can_be_read_again() -> None:
+    conn, lines = recorded()
+    conn.lost(0.0, OSError("a secret"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    drain(conn, 0.0)
+    assert steps(lines)[0]["reason"] == "<a value of type OSError>"
+    assert replay(lines) is None
+
+
+def test_a_fault_of_the_core_itself_is_written_and_seen_again_when_it_is_played() -> None:
+    class Ill(Connection):
+        def receive(self, message: str | bytes, now: float) -> None:
+            raise KeyError("ill")
+
+    conn, lines = recorded(Ill())
+    with pytest.raises(KeyError):
+        conn.receive("pong", 0.0)
+    assert steps(lines)[0]["raised"] == {"kind": "KeyError", "message": "'ill'"}
+    difference = replay(lines)
+    assert difference is not None
+    assert '- raised.kind: "KeyError"' in str(difference)
+
+
+# --- whoever writes ---
+
+
+def test_a_write_that_fails_is_no_reason_to_lose_an_outcome_and_is_not_tried_again() -> None:
+    tried: list[str] = []
+
+    def full(line: str) -> None:
+        tried.append(line)
+        if len(tried) > 3:
+            raise OSError("no space left on device")
+
+    conn = record(Connection(), full)
+    conn.opened(0.0, login=LOGIN)
+    assert [type(output) for output in outputs(conn, 0.0)] == [Transmit]
+    conn.receive(LOGGED_IN, 0.0)
+    assert outputs(conn, 0.0) == [Ready()]
+    assert len(tried) == 4
+    assert replay(tried) is None
+
+
+def test_a_life_is_written_line_by_line_and_each_line_is_whole() -> None:
+    written: list[str] = []
+    conn = record(Connection(), written.append)
+    conn.opened(0.0, login=LOGIN)
+    assert len(written) == 2
+    conn.poll(0.0)
+    assert len(written) == 3
+    assert all(line.endswith("}\n") and line.isascii() and line.count("\n") == 1 for line in written)
+
+
+# --- what a core learns behind its driver's back ---
+
+
+def test_what_others_spend_grant_and_pause_of_a_shared_budget_is_replayed_without_them() -> None:
+    budget = Budget(2)
+    budget.debit(1, 0.0)
+    conn, lines = recorded(Connection(budget=budget))
+    conn.opened(0.0, login=LOGIN)
+    outputs(conn, 0.0)
+    conn.receive(LOGGED_IN, 0.0)
+    for _ in range(6):
+        conn.cancel(ORDER, 0.0)
+    counts = [len(outputs(conn, 0.0))]
+    budget.grant(2, 0.5)
+    counts.append(len(outputs(conn, 0.5)))
+    budget.pause(1.0)
+    counts.append(len(outputs(conn, 1.5)))
+    conn.receive('{"event":"error","code":30006}', 2.0)
+    counts.append(len(outputs(conn, 2.0)))
+    counts.append(len(outputs(conn, 3.5)))
+    assert counts == [2, 2, 0, 1, 2]
+    told = [step["budget"] for step in steps(lines) if "budget" in step]
+    assert told
+    assert replay(lines) is None
+    assert replay([line for line in lines if True][:4]) is None
+    without = [json.dumps({key: value for key, value in json.loads(line).items() if key != "budget"},
+                          separators=(",", ":")) for line in lines]  # fmt: skip
+    assert replay([lines[0], *without[1:]]) is not None
+
+
+def test_a_budget_of_ones_own_leaves_no_trace() -> None:
+    conn, lines = ready(Connection(budget=Budget(2)))
+    for _ in range(5):
+        conn.cancel(ORDER, 1.0)
+    outputs(conn, 1.0)
+    conn.handle_timeout(2.0)
+    outputs(conn, 2.0)
+    assert not any("budget" in step for step in steps(lines))
+    assert replay(lines) is None
+
+
+def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> None:
+    budget = Budget(2)
+    conn, _ = recorded(Connection(budget=budget))
+    watched = conn._budget
+    assert watched is not None
+    watched.debit(1, 0.0)
+    watched.grant(1, 0.0)
+    watched.pause(0.0)
+    assert repr(watched) == repr(Budget(2))
+    assert watched.opens(0.0) == budget.opens(0.0) == 1.0
+    assert repr(budget) == "Budget(per_second=2, granted=1)"
+
+
+@pytest.mark.parametrize("number", [0.0, 0.25, 1.0, nan, inf, -inf, 5.0, 1, None])
+def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: float) -> None:
+    lines: list[str] = []
+    session = record(Session(jitter=lambda: number), lines.append)
+    while not isinstance(session.poll(0.0), Wait):
+        pass
+    if number is None:
+        with pytest.raises(TypeError):
+            session.lost(1, 0.0)
+    else:
+        session.lost(1, 0.0)
+    assert len(steps(lines)[-1]["jitter"]) == 1
+    session.poll(0.0)
+    assert replay(lines) is None
+
+
+# --- secrets ---
+
+
+SECRETS = st.text(min_size=8, max_size=40).map(lambda text: f"~{text}")
+"""The first character is in nothing that a trace is made of: else a secret could be any word in it."""
+
+ENOUGH = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+
+def spellings(secret: str) -> set[str]:
+    plain = json.dumps(secret)[1:-1]
+    return {secret, plain, json.dumps(secret, ensure_ascii=False)[1:-1], plain.replace("\\", "\\\\")}
+
+
+@ENOUGH
+@given(st.lists(SECRETS, min_size=4, max_size=4, unique=True))
+def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_refused(secrets: list[str]) -> None:
+    key, secret, passphrase, other = secrets
+    login = sign_login(Credentials(key, secret, passphrase), 1_763_958_366)
+    lines: list[str] = []
+    session = record(Session(SessionConfig(max_refusals=None), jitter=lambda: 0.5), lines.append)
+
+    def attempt(call: Callable[[], object]) -> None:
+        with suppress(LocalProtocolError):
+            call()
+
+    def taken_out(now: float) -> list[object]:
+        out: list[object] = []
+        while not out or not isinstance(out[-1], Wait):
+            out.append(session.poll(now))
+        return out
+
+    session.poll(0.0)
+    attempt(lambda: session.opened(1, 0.0, login=secret))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.opened(1, 0.0, login=login)
+    taken_out(0.0)
+    for echoed in (key, passphrase, login.sign):
+        text = json.dumps({"event": "subscribe", "msg": f"you said {echoed}."})
+        session.receive(1, text, 0.0)
+        session.receive(1, text.encode(), 0.0)
+        session.receive(1, json.dumps({"msg": echoed}, ensure_ascii=False).replace("/", "\\/"), 0.0)
+        session.receive(1, b"\xff" + echoed.encode("utf-8", "surrogatepass"), 0.0)
+    session.send(json.dumps({"op": "login", "args": [{"any": other}]}), 0.0)
+    session.send(json.dumps({"op": "x", "secret": other}), 0.0)
+    session.send(f"{secret} {other} {passphrase}", 0.0)
+    attempt(lambda: session.opened(1, 0.0, login=login))
+    attempt(lambda: session.cancel(ORDER, 0.0, id=f"{passphrase}!"))
+    text = json.dumps({"event": "login", "code": 30011, "msg": f"{key}, {passphrase} and {login.sign} are wrong"})
+    session.receive(1, text, 0.0)
+    rejected = [output for output in taken_out(0.0) if isinstance(output, LoginRejected)]
+    assert passphrase in rejected[0].message or not passphrase.isprintable()
+    trace = "".join(lines)
+    for hidden in (key, secret, passphrase, login.sign, other):
+        assert not any(spelling in trace for spelling in spellings(hidden))
+    assert trace.count("***") >= 10
+    assert replay(lines) is None
+
+
+def test_a_login_is_written_as_its_stamp() -> None:
+    for stamp, said in (("1700000000", "1700000000"), ("a stamp of letters", None), ("1" * 21, None)):
+        conn, lines = recorded()
+        conn.opened(0.0, login=SignedLogin("key", "pass", stamp, "sign"))
+        outputs(conn, 0.0)
+        assert steps(lines)[0]["login"] == {"stamp": said}
+        assert steps(lines)[1]["gave"] == {"kind": "Transmit", "secret": True}
+        assert replay(lines) is None
+
+
+def test_what_is_shorter_than_any_secret_hides_nothing() -> None:
+    conn, lines = recorded()
+    conn.opened(0.0, login=SignedLogin("event", "login", "1700000000", "code"))
+    outputs(conn, 0.0)
+    conn.receive(LOGGED_IN, 0.0)
+    assert outputs(conn, 0.0) == [Ready()]
+    assert "***" not in "".join(lines)
+
+
+def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
+    lines: list[str] = []
+    session = record(Session(SessionConfig(backoff_min=None, max_refusals=None), jitter=lambda: 0.5), lines.append)
+    for number in range(1, 100):
+        while not isinstance(session.poll(float(number)), Wait):
+            pass
+        session.opened(number, float(number), login=SignedLogin("the-key!", "the-pass", "1", f"signature-{number}-"))
+        session.lost(number, float(number), f"the-key! the-pass signature-{number}- signature-1-")
+    assert steps(lines)[-1]["reason"] == "*** *** *** signature-1-"
+    assert len(cast("RecordedSession", session)._life.secrets._known) == 32
+    assert replay(lines) is None
+
+
+def test_a_frame_of_ones_own_hides_what_looks_like_a_secret_and_what_is_no_json() -> None:
+    conn, lines = ready()
+    said = {
+        '{"op":"subscribe","args":[]}': '{"op":"subscribe","args":[]}',
+        '{"op":"login","args":[{"apiKey":"k"}]}': '{"op":"login","args":[{"apiKey":"***"}]}',
+        '{"op":"x","passphrase":"p"}': '{"op":"x","passphrase":"***"}',
+        "not JSON": "<8 characters that are no JSON object>",
+        "<8 characters that are no JSON object> or": "<41 characters that are no JSON object>",
+        "ping": "ping",
+    }
+    for text in said:
+        conn.send(text, 0.0)
+    assert [step["text"] for step in steps(lines) if step["call"] == "send"] == [*said.values()]
+    assert [output.text for output in outputs(conn, 0.0) if isinstance(output, Transmit)] == [*said]
+    assert replay(lines) is None
+
+
+# --- in the place of a core ---
+
+
+def test_a_recorded_connection_goes_wherever_a_connection_goes() -> None:
+    lines: list[str] = []
+    pair = Pair(record(StrictConnection(), lines.append))
+    pair.open()
+    pair.cancel(ORDER)
+    pair.run(31.0)
+    pair.close()
+    assert replay(lines) is None
+    assert "StrictConnection" not in lines[0]
+
+
+def test_a_recorded_session_goes_wherever_a_session_goes() -> None:
+    lines: list[str] = []
+    pair = SessionPair(record(Session(jitter=lambda: 0.25), lines.append))
+    pair.start()
+    pair.cancel(CancelOrder("BTCUSDT", order_id="1"), policy=Policy.RESEND)
+    pair.stall()
+    pair.cancel(CancelOrder("BTCUSDT", order_id="2"))
+    pair.cancel(CancelOrder("BTCUSDT", order_id="3"), id="third", timeout=20)
+    assert steps(lines)[-1]["busy"] == [1]
+    pair.drop()
+    pair.run(31.0)
+    pair.close()
+    assert replay(lines) is None
+
+
+def test_a_reply_is_read_again_by_any_engine() -> None:
+    conn, lines = ready()
+    id = conn.cancel(ORDER, 0.0)
+    outputs(conn, 0.0)
+    conn.receive(reply(id, 43001), 0.5)
+    outputs(conn, 0.5)
+    for engine in Engine:
+        assert replay(lines, engine) is None
+        assert replay(lines, engine.value) is None

@@ -1,0 +1,115 @@
+"""A replay tells the first difference, and a core or a trace that was tampered with does not pass."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from typing import Any
+
+import pytest
+
+from bitget_proto import Connection, Difference, Engine, Trace, WhyClosed, record, replay
+
+from .driving import LOGGED_IN, LOGIN, ORDER, outputs, reply
+
+
+def a_trace() -> list[str]:
+    """A cancel that is accepted, and one that is left when the connection drops."""
+    lines: list[str] = []
+    conn = record(Connection(), lines.append)
+    conn.opened(0.0, login=LOGIN)
+    outputs(conn, 0.0)
+    conn.receive(LOGGED_IN, 0.5)
+    ids = [conn.cancel(ORDER, 0.5) for _ in range(2)]
+    outputs(conn, 1.0)
+    conn.receive(reply(ids[0]), 1.5)
+    outputs(conn, 1.5)
+    conn.lost(2.0, "reset")
+    outputs(conn, 2.0)
+    return lines
+
+
+def test_a_trace_is_played_from_its_lines_or_as_a_trace_with_its_engine_or_another() -> None:
+    lines = a_trace()
+    assert replay(lines) is None
+    assert replay(Trace(lines)) is None
+    assert replay(Trace(lines), Engine.MSGSPEC) is None
+    assert replay("".join(lines), "orjson") is None
+
+
+def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> object:
+        raise ImportError(name)
+
+    monkeypatch.setattr("bitget_proto._engines.import_module", missing)
+    with pytest.raises(ImportError, match="pip install"):
+        replay(a_trace(), Engine.MSGSPEC)
+
+
+def test_a_difference_names_the_step_and_shows_both_sides_part_by_part() -> None:
+    lines = a_trace()
+    at = next(n for n, line in enumerate(lines) if '"Accepted"' in line)
+    lines[at] = lines[at].replace('"resolved_at":1.5', '"resolved_at":1.25').replace('"attempts"', '"tries"')
+    difference = replay(lines)
+    assert difference == Difference(
+        step=at,
+        call="poll",
+        recorded=lines[at].rstrip("\n"),
+        came=lines[at].rstrip("\n").replace('"resolved_at":1.25', '"resolved_at":1.5'),
+    )
+    shown = str(difference).split("\n")
+    assert shown[0] == f"step {at}, poll: the replay differs from what was recorded"
+    assert shown[1:4] == [f"  n: {at}", '  call: "poll"', "  now: 1.5"]
+    assert '  gave.order.inst_id: "BTCUSDT"' in shown
+    at = shown.index("- gave.resolved_at: 1.25")
+    assert shown[at + 1] == "+ gave.resolved_at: 1.5"
+    assert [line for line in shown[1:] if line[0] != " "] == shown[at : at + 2]
+
+
+def test_what_only_one_side_has_is_shown_as_missing_on_the_other() -> None:
+    recorded, came = '{"n":1,"call":"close","raised":{"kind":"KeyError"}}', '{"n":1,"call":"close","gave":[],"x":{}}'
+    shown = str(Difference(step=1, call="close", recorded=recorded, came=came))
+    assert shown.split("\n")[3:] == ['- raised.kind: "KeyError"', "+ gave: []", "+ x: {}"]
+
+
+def test_any_change_to_what_came_out_is_found_at_its_step() -> None:
+    lines = a_trace()
+    changed = 0
+    for at in range(1, len(lines)):
+        data: dict[str, Any] = json.loads(lines[at])
+        if data["call"] != "poll":
+            continue
+        gave: dict[str, object] = data["gave"]
+        for key in gave:
+            told = {**data, "gave": {**gave, key: "something else"}}
+            difference = replay([*lines[:at], json.dumps(told, separators=(",", ":")), *lines[at + 1 :]])
+            assert difference is not None
+            assert (difference.step, difference.call) == (at, "poll")
+            changed += 1
+    assert changed > 30
+
+
+def test_a_replay_compares_bytes_and_not_what_they_mean() -> None:
+    lines = a_trace()
+    spaced = [lines[0], lines[1].replace(",", ", "), *lines[2:]]
+    assert replay(spaced) is not None
+
+
+def test_another_limit_is_another_life() -> None:
+    lines = a_trace()
+    lines[0] = lines[0].replace('"request_timeout":10.0', '"request_timeout":9.0')
+    difference = replay(lines)
+    assert difference is not None
+    assert "- gave.until: 10.5\n+ gave.until: 9.5" in str(difference)
+
+
+def test_nothing_of_the_world_is_touched_by_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = a_trace()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(builtins, "open", forbidden)
+    monkeypatch.setattr(builtins, "print", forbidden)
+    assert replay(lines) is None
+    assert WhyClosed.LOST.value in lines[-2]

@@ -1,0 +1,190 @@
+"""Any life that the other tests can think of is recorded, and played again to the byte.
+
+The lives are those of the property tests: any inputs in any order, and the promise held against an exchange; of a connection
+and of a session. Those with an exchange share their budget with somebody who has spent from it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from bitget_proto import Connection, Engine, Session, Trace, record, replay
+from bitget_proto.testing import Pair, SessionPair
+
+from . import test_connection_sequences as connection_sequences
+from . import test_promise as promise
+from . import test_session_promise as session_promise
+from . import test_session_sequences as session_sequences
+
+ENGINES = cycle(Engine)
+"""Each life is played again by another one."""
+
+seen: Counter[object] = Counter()
+
+
+def judge(lines: list[str]) -> None:
+    """A life is over: play it again."""
+    difference = replay(lines, next(ENGINES))
+    assert difference is None, str(difference)
+    for step in Trace(lines):
+        gave: Any = step.data.get("gave")
+        seen[step.call, "id" if step.call == "cancel" and gave else gave["kind"] if gave else None] += 1
+        seen.update(
+            name for name in ("raised", "budget", "jitter", "writable", "busy", "unsent", "policy") if name in step.data
+        )
+    assert "passphrase" not in "".join(lines)
+
+
+def recorded(core: Any, write: Callable[[str], object]) -> Any:
+    return cast("Any", record)(core, write)
+
+
+class Recorder:
+    """Takes the place of a class: what it makes is recorded, each life by itself."""
+
+    def __init__(self, kind: Callable[..., Any]) -> None:
+        self.kind = kind
+        self.lives: list[list[str]] = []
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        lines: list[str] = []
+        self.lives.append(lines)
+        return recorded(self.kind(*args, **named), lines.append)
+
+    def judge(self) -> None:
+        lives, self.lives = self.lives, []
+        assert lives
+        for lines in lives:
+            judge(lines)
+
+
+QUICK = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+CALLS = ["opened", "receive", "lost", "handle_timeout", "cancel", "send", "close"]
+
+
+def test_any_inputs_of_a_connection_in_any_order_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(Connection)
+    monkeypatch.setattr(connection_sequences, "Connection", recorder)
+    seen.clear()
+
+    @QUICK
+    @given(tape=st.binary(min_size=400, max_size=900))
+    def runs(tape: bytes) -> None:
+        connection_sequences.play(tape, Counter(), from_ready=tape[0] % 2 == 0)
+        recorder.judge()
+
+    runs()
+    expected: set[object] = {(call, None) for call in CALLS if call != "cancel"}
+    expected |= {
+        ("cancel", "id"),
+        ("poll", "Transmit"),
+        ("poll", "Accepted"),
+        ("poll", "LateReply"),
+        ("poll", "Closed"),
+    }
+    assert expected | {"raised", "writable", "unsent"} <= set(seen)
+
+
+def test_any_inputs_of_a_session_in_any_order_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(Session)
+    monkeypatch.setattr(session_sequences, "Session", recorder)
+    seen.clear()
+
+    @QUICK
+    @given(tape=st.binary(min_size=90, max_size=900))
+    def runs(tape: bytes) -> None:
+        noisy = bytes(byte ^ noise for byte, noise in zip(tape, session_sequences.NOISY, strict=False))
+        play = session_sequences.Play(Counter(), tape)
+        for at in range(0, len(noisy) - 2, 3):
+            play.step(*noisy[at : at + 3])
+        play.end()
+        recorder.judge()
+
+    runs()
+    expected: set[object] = {(call, None) for call in CALLS if call not in ("cancel", "send")}
+    expected |= {("poll", "Dial"), ("poll", "LinkTransmit"), ("poll", "Up"), ("poll", "Down"), ("poll", "Ended")}
+    assert expected | {"raised", "jitter", "busy", "unsent", "policy"} <= set(seen)
+
+
+class ConnectionLife(promise.Life):
+    """A connection and an exchange, and what was recorded of them."""
+
+    lines: list[str]
+
+    def check(self) -> None:
+        super().check()
+        judge(self.lines)
+
+
+class SessionLife(session_promise.Life):
+    """A session, its links and an exchange, and what was recorded of them."""
+
+    lines: list[str]
+
+    def check(self) -> None:
+        super().check()
+        judge(self.lines)
+
+
+PROFILE = settings(
+    stateful_step_count=50,
+    max_examples=20,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+
+def spent(core: Connection | Session) -> None:
+    """Somebody else has spent from the same budget."""
+    budget = core._budget
+    if budget is not None:
+        budget.debit(2, 0.0)
+
+
+@pytest.mark.parametrize("kind", [ConnectionLife, SessionLife])
+def test_any_life_with_an_exchange_is_played_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, pair = (
+        (promise, "Pair", Pair) if kind is ConnectionLife else (session_promise, "SessionPair", SessionPair)
+    )
+    lives: list[list[str]] = []
+
+    def joined(core: Any, *args: Any, **named: Any) -> Any:
+        lives.append([])
+        held = recorded(core, lives[-1].append)
+        spent(core)
+        return pair(held, *args, **named)
+
+    class Life(kind):  # type: ignore[misc]
+        @property
+        def lines(self) -> list[str]:
+            return lives[-1]
+
+    monkeypatch.setattr(module, name, joined)
+    expected: set[object] = {"budget", ("poll", "Accepted"), ("poll", "Rejected"), ("poll", "LateReply")}
+    if kind is ConnectionLife:
+        expected.add("writable")
+    else:
+        expected.update(("busy", "jitter", ("poll", "Dial"), ("poll", "Up")))
+    machine: type[RuleBasedStateMachine] = Life
+    seen.clear()
+    for number in range(10):
+        run_state_machine_as_test(seed(number)(machine), settings=PROFILE)
+        if expected <= set(seen):
+            break
+    assert expected <= set(seen), f"never recorded: {expected - set(seen)}"
