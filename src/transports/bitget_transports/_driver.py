@@ -14,12 +14,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from math import inf
+from math import inf, isfinite
 from typing import Protocol, Self
 
 import attrs
 
-from bitget_proto import Config, Credentials, Dial, Hangup, SignedLogin, Transmit, sign_login
+from bitget_proto import Config, Credentials, Dial, Hangup, SignedLogin, Transmit, ValidationError, sign_login
+from bitget_proto._errors import shown
 
 from ._errors import ConnectFailed, LoginRefused
 from ._inbox import Inbox
@@ -73,21 +74,28 @@ class Account:
     ) -> Self:
         """Check everything before anything is dialled.
 
-        Raises: ValidationError for a URL that must not be dialled, or a key that cannot sign.
+        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a clock that is none.
         """
+        if not callable(wall_clock):
+            raise ValidationError(f"wall_clock must be callable, such as time.time; got {shown(wall_clock)}")
         self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
         self.sign()
         return self
 
     def sign(self, corrected: float | None = None) -> SignedLogin:
         """A login for this moment; `corrected` is the time to use instead of the wall clock's."""
-        return sign_login(self.credentials, int(self.wall_clock() if corrected is None else corrected))
+        time = self.wall_clock() if corrected is None else corrected
+        if not isinstance(time, (float, int)) or not isfinite(time):
+            raise ValidationError(f"wall_clock must give seconds since 1970; it gave {shown(time)}")
+        return sign_login(self.credentials, int(time))
 
 
 class Driver(ABC):
     """Drives a core over any number of links: the rules are those of docs/driver.md."""
 
     def __init__(self, core: Core, account: Account, limits: Limits | None, config: Config) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise ValidationError(f"limits must be a Limits, or None; got {shown(limits)}")
         self.limits = Limits() if limits is None else limits
         self.inbox = Inbox(core, self.limits, config.id_prefix)
         self.account = account

@@ -117,6 +117,15 @@ def frame_limit(max_message: int | None) -> int | None:
     return None if max_message is None else max(4 * max_message, 2**20)
 
 
+def check_sock(sock: object) -> None:
+    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
+
+    Raises: ValidationError.
+    """
+    if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
+        raise ValidationError(f"sock must be a socket that is connected, or None; got {shown(sock)}")
+
+
 def closed_by_peer(code: int, reason: str) -> str:
     """A close frame of the other side, in words."""
     with_code = "without a code" if code == _NO_CODE else f"with code {code}"

@@ -35,6 +35,7 @@ from bitget_proto import (
     SessionConfig,
     ValidationError,
 )
+from bitget_proto._errors import shown
 
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
 from ._driver import Account
@@ -51,9 +52,6 @@ _QUIET, _AT_MOST = 12, 3000
 
 A message takes two or three of them: so many are room for an answer to each of the 1000 cancels that may be in flight.
 """
-
-
-_TLS_BESIDE_CLIENT = "tls was given beside a client, which has its own: make the client with verify=tls"
 
 
 @asynccontextmanager
@@ -83,8 +81,7 @@ async def connect(
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
     """
-    if client is not None and tls is not None:
-        raise ValidationError(_TLS_BESIDE_CLIENT)
+    _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = Connection(config, codec, budget)
     driver = _Driver(Lone(connection), account, limits, connection.config, client)
@@ -117,8 +114,7 @@ async def open_session(
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
-    if client is not None and tls is not None:
-        raise ValidationError(_TLS_BESIDE_CLIENT)
+    _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     session = Session(config, codec, budget, jitter=jitter)
     driver = _Driver(session, account, limits, session.config.link, client)
@@ -126,6 +122,13 @@ async def open_session(
         channel = SessionChannel(driver)
         yield channel
         await channel.close()
+
+
+def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
+    if client is not None and not isinstance(client, httpx.AsyncClient):
+        raise ValidationError(f"client must be an httpx.AsyncClient, or None; got {shown(client)}")
+    if client is not None and tls is not None:
+        raise ValidationError("tls was given beside a client, which has its own: make the client with verify=tls")
 
 
 class _Driver(AsyncDriver):

@@ -28,7 +28,7 @@ from ._driver import Account
 from ._limits import Limits
 from ._lone import Core, Lone
 from ._opening import could_not_connect, took_too_long
-from ._target import LIVE_URL
+from ._target import LIVE_URL, check_sock
 from ._websocket import WebSocket
 
 _LONG = 0.01
@@ -107,6 +107,7 @@ class _Driver(AsyncDriver):
         self, core: Core, account: Account, limits: Limits | None, config: Config, sock: socket.socket | None = None
     ) -> None:
         super().__init__(core, account, limits, config)
+        check_sock(sock)
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._alive: set[_Link] = set()
@@ -216,7 +217,7 @@ class _Link(asyncio.Protocol):
         except TimeoutError as error:
             failure = took_too_long(target, limits)
             failure.__cause__ = error
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
             failure = could_not_connect(target, error)
         if failure is not None:
             self.abort()

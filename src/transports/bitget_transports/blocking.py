@@ -46,7 +46,7 @@ from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
 from ._lone import Core, Lone
 from ._socket import SocketLink
-from ._target import LIVE_URL
+from ._target import LIVE_URL, check_sock
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
 
@@ -134,6 +134,9 @@ class BlockingDriver(Driver):
         sock: socket.socket | None = None,
     ) -> None:
         super().__init__(core, account, limits, config)
+        check_sock(sock)
+        if not callable(selector):
+            raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
         self._sock = sock
         self._selector = selector()
         self._registered: dict[SocketLink, tuple[socket.socket, int]] = {}
@@ -300,7 +303,7 @@ class Channel:
         Call it while you have nothing else to do, at least every 20 seconds: the exchange drops a connection that sent no
         ping for 2 minutes, and a pong that nobody reads counts as none. 0 handles what is there and does not wait.
         """
-        if not 0.0 <= seconds < inf:
+        if not isinstance(seconds, (float, int)) or not 0.0 <= seconds < inf:
             raise ValidationError(f"seconds must be a finite number from 0 up; got {shown(seconds)}")
         end = self._driver.now() + seconds
         self._driver.turn(end)

@@ -1,0 +1,199 @@
+"""What makes no sense is refused with words, on every colour: nothing was dialled, or nothing has changed."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import bitget_transports.blocking
+from bitget_proto import Accepted, Connection, LocalProtocolError, State, Unresolved, ValidationError
+from bitget_transports import ConnectFailed, Limits
+from bitget_transports.exchange import exchange_in_thread
+
+from .colours import KEY, Colour, Connect, fast_exchange, orders
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+@pytest.fixture
+def nobody_dials() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.0)
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+WRONG: dict[str, Any] = {
+    "credentials": ("key", "secret", "passphrase"),
+    "url": 5,
+    "url without a host": "ws://",
+    "config": {"max_in_flight": 5},
+    "codec": "json",
+    "budget": 10,
+    "tls": True,
+    "limits": {"max_events": 5},
+    "wall_clock": 1_763_958_366.0,
+    "wall_clock that tells no time": lambda: math.nan,
+    "sock": "127.0.0.1:80",
+    "client": "httpx",
+    "selector": "select",
+}
+
+ONLY_OF = {
+    "sock": (Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING),
+    "client": (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO),
+    "selector": (Colour.BLOCKING,),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_connect_cannot_use_is_refused_before_anything_is_dialled(
+    colour: Colour, name: str, nobody_dials: str
+) -> None:
+    if colour not in ONLY_OF.get(name, Colour):
+        return
+
+    async def scenario(connect: Connect) -> None:
+        parameter = name.partition(" ")[0]
+        options: dict[str, Any] = {"credentials": KEY, "url": nobody_dials, parameter: WRONG[name]}
+        with pytest.raises(ValidationError, match=parameter):
+            async with connect(options.pop("credentials"), **options):
+                raise AssertionError("not reached")
+
+    colour.run(scenario)
+
+
+@pytest.mark.parametrize("url", ["ws://a..b/", "ws://" + "a" * 64 + ".example/", "ws://xn--/"])
+def test_a_host_that_cannot_be_one_is_no_connection(colour: Colour, url: str) -> None:
+    async def scenario(connect: Connect) -> None:
+        with pytest.raises((ConnectFailed, ValidationError)):
+            async with connect(KEY, url=url, allow_plaintext=True, limits=Limits(open_timeout=3.0)):
+                raise AssertionError("not reached")
+
+    colour.run(scenario)
+
+
+CANCELS: dict[str, dict[str, Any]] = {
+    "order": {"order": "1"},
+    "no order": {"order": None},
+    "id of another type": {"id": 5},
+    "id that has no hash": {"id": ["1"]},
+    "id with a slash": {"id": "a/b"},
+    "id too long": {"id": "1" * 41},
+    "no id": {"id": ""},
+    "timeout of another type": {"timeout": "1"},
+    "timeout 0": {"timeout": 0},
+    "timeout below 0": {"timeout": -1.0},
+    "timeout nan": {"timeout": math.nan},
+}
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+def test_a_cancel_that_makes_no_sense_is_refused_with_the_same_words_whether_or_not_the_channel_has_ended(
+    colour: Colour, ended: bool
+) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> dict[str, str]:
+            said: dict[str, str] = {}
+            async with connect(KEY, url=server.url) as channel:
+                if ended:
+                    await channel.close()
+                for name, wrong in CANCELS.items():
+                    some: dict[str, Any] = {"order": orders(1)[0], **wrong}
+                    with pytest.raises(ValidationError) as refused:
+                        await channel.cancel(**some)
+                    said[name] = str(refused.value)
+                    assert (channel.in_flight, channel.capacity) == (0, 0 if ended else 1000)
+                outcome = await channel.cancel(orders(1)[0])
+                assert isinstance(outcome, Unresolved if ended else Accepted)
+                assert outcome.order == orders(1)[0]
+            return said
+
+        said = colour.run(scenario)
+    for name, wrong in CANCELS.items():
+        arguments: dict[str, Any] = {"order": orders(1)[0], "now": 0.0, **wrong}
+        with pytest.raises(ValidationError) as refused:
+            Connection().cancel(**arguments)
+        assert said[name] == str(refused.value)
+
+
+def test_after_the_end_frames_are_refused_events_come_to_an_end_and_a_second_close_is_nothing(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange()) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                with pytest.raises(ValidationError):
+                    await channel.send("")
+                await channel.close()
+                await channel.close()
+                with pytest.raises(LocalProtocolError):
+                    await channel.send("x")
+                assert channel.state is State.CLOSED
+                assert [type(event).__name__ async for event in channel.events] == ["Closed"]
+                assert [event async for event in channel.events] == []
+                assert channel.events.take() is None
+            assert [event async for event in channel.events] == []
+            with pytest.raises(LocalProtocolError):
+                await channel.send("x")
+
+        colour.run(scenario)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, -1, -math.inf, math.inf, "1", None, [1.0], 1j])
+def test_pump_takes_a_finite_number_of_seconds(colour: Colour, seconds: Any) -> None:
+    if colour is not Colour.BLOCKING:
+        return
+    with (
+        exchange_in_thread(fast_exchange()) as server,
+        bitget_transports.blocking.connect(KEY, url=server.url) as channel,
+    ):
+        with pytest.raises(ValidationError, match="seconds"):
+            channel.pump(seconds)
+        channel.pump(0)
+        channel.pump(0.001)
+
+
+def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(colour: Colour) -> None:
+    if colour is not Colour.BLOCKING:
+        return
+    with (
+        exchange_in_thread(fast_exchange(1)) as server,
+        bitget_transports.blocking.connect(KEY, url=server.url) as channel,
+    ):
+        first = threading.Thread(target=channel.pump, args=(0.3,))
+        first.start()
+        while not channel._driver._turning:
+            time.sleep(0.001)
+        for call in (
+            lambda: channel.cancel(orders(1)[0]),
+            lambda: next(channel.cancel_many(orders(1))),
+            lambda: channel.send("x"),
+            lambda: channel.pump(0),
+            lambda: next(channel.events),
+            channel.close,
+        ):
+            with pytest.raises(LocalProtocolError, match="in use"):
+                call()
+        first.join()
+        assert isinstance(channel.cancel(orders(1)[0]), Accepted)
+    assert len(server.exchange.log) == 1
+
+
+def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:
+    if colour not in ONLY_OF["sock"]:
+        return
+
+    async def scenario(connect: Connect) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(ConnectFailed):
+            async with connect(KEY, url="ws://127.0.0.1:9/", sock=sock, limits=Limits(open_timeout=1.0)):
+                raise AssertionError("not reached")
+
+    colour.run(scenario)
