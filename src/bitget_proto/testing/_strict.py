@@ -48,8 +48,7 @@ class Rule(Told):
     )
     END = (
         "end",
-        "Nothing is handed over before `opened` or after the end; the end of the transport is one `lost`, once, and what its "
-        "`unsent` names never left; `Hangup` is obeyed, with its code, and then nothing is left behind.",
+        "Nothing is handed over before `opened` or after the end, which is one honest `lost`, once, or a `Hangup` obeyed.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
     CALLER = "caller", "One thread calls the connection; other threads reach it through a queue that wakes that one."

@@ -1,0 +1,110 @@
+"""`python -m bitget_proto.testing mypackage:make_driver`: does somebody's driver keep the driver contract?
+
+Rules of this file
+- It prints one line for each scenario as it is played, then what was broken; nothing but the standard library is needed.
+- It ends as a test runner does: 0 when every rule was kept, 1 when one was broken, 2 when it could not do what was asked.
+"""
+
+# ruff: noqa: T201 - a command prints
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
+
+from ._check import PATIENCE, SCENARIOS, check_driver
+from ._report import Result
+from ._stage import MakeDriver
+
+_BROKEN, _FAILED = 1, 2
+
+_EXAMPLES = """\
+examples:
+  python -m bitget_proto.testing mypackage:make_driver
+  python -m bitget_proto.testing mypackage.drivers:make --scenario gap --scenario flood --steps
+  python -m bitget_proto.testing --list
+
+make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the connection is Closed, and
+call(fn), which runs fn(connection, now) in the thread of run() and then drains. Any login is accepted.
+
+Exit code: 0 when every rule was kept, 1 when one was broken, 2 when the driver could not be found.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bitget_proto.testing",
+        description="Play the conformance kit's scenarios with a driver, and name the rules of the driver contract it broke.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver")
+    parser.add_argument("--scenario", action="append", metavar="NAME", help="play this one only; may be given again")
+    parser.add_argument("--patience", type=float, default=PATIENCE, metavar="SECONDS", help="how late anything may be")
+    parser.add_argument(
+        "--steps", action="store_true", help="show what the driver did in each scenario that was broken"
+    )
+    parser.add_argument("--list", action="store_true", help="list the scenarios, and play none")
+    given = parser.parse_args(arguments)
+    if given.list:
+        print("\n".join(_listed()))
+        return 0
+    if given.make_driver is None:
+        parser.error("name the driver, as MODULE:MAKE_DRIVER")
+    if not 0 < given.patience < float("inf"):
+        parser.error(f"--patience must be a number of seconds above 0; got {given.patience}")
+    try:
+        make_driver = _found(given.make_driver)
+        report = check_driver(make_driver, given.scenario, patience=given.patience, tell=_tell)
+    except _NotFound as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _FAILED
+    for result in report.results:
+        if result.breaks:
+            print(f"\n{result}")
+            if given.steps:
+                print(f"  The steps:\n{result.story()}")
+    print(f"\n{report.summary}")
+    return 0 if report.kept else _BROKEN
+
+
+class _NotFound(Exception):
+    """What was named is not there."""
+
+
+def _found(name: str) -> MakeDriver:
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise _NotFound(f"{name!r} is not MODULE:MAKE_DRIVER, as in mypackage:make_driver")
+    try:
+        found: object = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise _NotFound(f"{name!r} cannot be imported: {error}") from None
+    if not callable(found):
+        raise _NotFound(f"{name!r} is not callable: it must make a driver for a connection and a URL")
+    return cast("MakeDriver", found)
+
+
+def _listed() -> list[str]:
+    width = max(len(scenario.name) for scenario in SCENARIOS)
+    rules = max(len(scenario.rule.value) for scenario in SCENARIOS)
+    return [f"{one.name:<{width}}  {one.rule.value:<{rules}}  {one.tells}" for one in SCENARIOS]
+
+
+def _tell(result: Result) -> None:
+    width = max(len(scenario.name) for scenario in SCENARIOS)
+    verdict = "kept" if result.kept else "not played" if result.not_played else "BROKEN"
+    rule = result.scenario.rule if result.broken is None else result.broken
+    print(
+        f"{result.scenario.name:<{width}}  {verdict:<10}  {rule.value:<9}  {result.seconds * 1000:5.0f} ms", flush=True
+    )
+
+
+if __name__ == "__main__":  # pragma: no cover - the tests call `main`
+    sys.exit(main())

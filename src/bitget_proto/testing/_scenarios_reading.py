@@ -1,0 +1,230 @@
+"""Scenarios of the conformance kit: what arrives, and in which order with the timers.
+
+Rules of this file
+- All that the peer said must be handed over, whole, once and in order: that is compared behind every scenario, not in each.
+- What has arrived before the driver could look counts, however late it looks.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from .._events import Accepted, Transmit, Unresolved
+from ._framing import PING, TEXT, frame
+from ._scenario import Scenario
+from ._stage import LOGGED_IN, Stage
+from ._strict import Rule
+
+_SOON = 0.04
+_PUSH = '{"action":"snapshot","arg":{"channel":"orders"},"data":["' + "x" * 200 + '"]}'
+
+
+def _login(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a")
+    stage.hear("a")
+    stage.peer.say(stage.reply("a"))
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
+
+
+def _two_in_one(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b")
+    stage.hear("a", "b")
+    stage.peer.say(stage.reply("a"), stage.reply("b"))
+    for id in ("a", "b"):
+        stage.outcome_is(id, Accepted, Rule.READ, "of two answers that came in one read, one was not handed over")
+
+
+def _with_the_login(stage: Stage) -> None:
+    stage.open()
+    stage.cancel("a")
+    with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
+        stage.peer.read()
+    stage.peer.say("early", LOGGED_IN, "late")
+    stage.hear("a")
+    stage.peer.say(stage.reply("a"))
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
+
+
+def _text_and_bytes(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b")
+    stage.hear("a", "b")
+    stage.peer.say(stage.reply("a").encode(), "é…𝄞", b"\xff\x00", stage.reply("b"))
+    for id in ("a", "b"):
+        stage.outcome_is(
+            id, Accepted, Rule.READ, "an answer in a binary message, or one behind it, was not handed over"
+        )
+
+
+def _fragments(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a")
+    stage.hear("a")
+    stage.peer.say_in_fragments("é" * 10, 1, 2, 15)
+    stage.peer.say_in_fragments(stage.reply("a"), 1, 20, between=frame(PING, b"are you there?"))
+    stage.peer.say("y" * 60_000)
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer in several frames was not handed over")
+    stage.expect(lambda: len(stage.connection.handed_over) == 4, Rule.READ, "a long message was not handed over")
+
+
+def _half_a_message(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=2 * _SOON)
+    stage.cancel("b")
+    stage.hear("a", "b")
+    whole = frame(TEXT, stage.reply("b").encode())
+    stage.peer.write(whole[:30])
+    stage.outcome_is("a", Unresolved, Rule.OVERDUE, "the first half of a message kept the timers from firing")
+    stage.peer.said.append(stage.reply("b").encode())
+    stage.peer.write(whole[30:])
+    stage.outcome_is("b", Accepted, Rule.READ, "a message that came in two halves was not handed over")
+
+
+def _nobody_listens(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a")
+    stage.hear("a")
+    with stage.demands(Rule.READ, "2,000 messages that nobody takes from the driver kept it from reading on"):
+        stage.peer.flood(_PUSH, lambda said: said >= 2000)
+        stage.peer.say(stage.reply("a"))
+    stage.expect_all_read("2,000 messages that nobody takes from the driver kept it from reading on")
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
+
+
+def _gap(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=0.15)
+    stage.hear("a")
+    with stage.held_up():
+        stage.peer.say(stage.reply("a"))
+        time.sleep(0.2)
+    stage.outcome_is(
+        "a", Accepted, Rule.ALTERNATE, "the answer had arrived before the driver looked, and the timer went first"
+    )
+
+
+def _flood(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=_SOON)
+    stage.hear("a")
+    with stage.demands(Rule.READ, "the driver stopped to read"):
+        stage.peer.flood(_PUSH, lambda _: "a" in stage.connection.outcomes)
+    if "a" not in stage.connection.outcomes:
+        read = len(stage.connection.handed_over)
+        raise stage.blame(Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing")
+    stage.expect_all_read("the rest of a flood was not read")
+
+
+def _ten_thousand(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=_SOON)
+    stage.hear("a")
+    with stage.held_up():
+        begun = time.monotonic()
+        stage.peer.flood('{"n":1}', lambda said: said >= 10_000 or time.monotonic() > begun + 2 * _SOON)
+    with stage.demands(Rule.READ, "the driver stopped to read"):
+        stage.peer.flood('{"n":1}', lambda said: said + len(stage.peer.said) >= 10_000)
+    stage.expect_all_read("of 10,000 messages some were not read")
+    stage.outcome_is("a", Unresolved, Rule.ALTERNATE, "a deadline was due, and 10,000 messages kept it from firing")
+
+
+def _before_the_write(stage: Stage) -> None:
+    stage.log_in()
+
+    def answer(transmit: Transmit) -> None:
+        if transmit.id == "a":
+            stage.peer.say(stage.reply("a"))
+
+    stage.connection.on_transmit = answer
+    stage.cancel("a")
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer that came before the write had returned was not handed over")
+
+
+def _reply_then_end(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b")
+    stage.hear("a", "b")
+    stage.peer.say_close(1001, "bye", behind=(stage.reply("a"),))
+    stage.outcome_is(
+        "a", Accepted, Rule.READ, "an answer came in one read with a close frame, and was not handed over first"
+    )
+    stage.outcome_is("b", Unresolved, Rule.END, "a close frame was not followed by lost")
+
+
+READING: Final = (
+    Scenario(
+        name="login and a cancel",
+        rule=Rule.DRAIN,
+        tells="The login is sent and answered, a cancel is sent and answered. Without this no other scenario is played.",
+        play=_login,
+    ),
+    Scenario(
+        name="two answers in one read",
+        rule=Rule.READ,
+        tells="Two answers arrive in one segment: both are handed over, without waiting for a third.",
+        play=_two_in_one,
+    ),
+    Scenario(
+        name="a cancel before the login",
+        rule=Rule.DRAIN,
+        tells="A cancel is taken before the login is answered, and the answer comes between two pushes: it leaves then.",
+        play=_with_the_login,
+    ),
+    Scenario(
+        name="text and bytes",
+        rule=Rule.READ,
+        tells="Answers in text and in binary messages, some of them no JSON: all are handed over.",
+        play=_text_and_bytes,
+    ),
+    Scenario(
+        name="fragments",
+        rule=Rule.READ,
+        tells="A message in fragments with a WebSocket ping between them, one cut inside a character, a long one: whole.",
+        play=_fragments,
+    ),
+    Scenario(
+        name="half a message",
+        rule=Rule.OVERDUE,
+        tells="The first half of a message arrives, then nothing: deadlines fire; then the rest, and it is handed over.",
+        play=_half_a_message,
+    ),
+    Scenario(
+        name="nobody listens",
+        rule=Rule.READ,
+        tells="2,000 pushes that nobody takes from the driver, then an answer: it is read.",
+        play=_nobody_listens,
+    ),
+    Scenario(
+        name="gap",
+        rule=Rule.ALTERNATE,
+        tells="The driver's thread is held up past a deadline while the answer arrives: the answer counts.",
+        play=_gap,
+    ),
+    Scenario(
+        name="flood",
+        rule=Rule.ALTERNATE,
+        tells="Messages arrive as fast as they are read, without end: a deadline fires among them.",
+        play=_flood,
+    ),
+    Scenario(
+        name="10,000 messages with a deadline due",
+        rule=Rule.ALTERNATE,
+        tells="The driver's thread is held up past a deadline while messages pile up: it fires after at most 1,000 of them.",
+        play=_ten_thousand,
+    ),
+    Scenario(
+        name="answer before the write returns",
+        rule=Rule.READ,
+        tells="The answer is there before the frame is written: it counts.",
+        play=_before_the_write,
+    ),
+    Scenario(
+        name="answer and end in one read",
+        rule=Rule.READ,
+        tells="An answer and a close frame arrive in one segment: the answer is handed over, then the end.",
+        play=_reply_then_end,
+    ),
+)

@@ -1,0 +1,281 @@
+"""What a scenario of the conformance kit is played on: a driver in its thread, its connection, and the exchange's end.
+
+Rules of this file
+- The driver runs in a thread of its own; the scenario, and with it the peer, in the caller's.
+- Every wait is bounded by `patience`. What should have happened by then has not, and that is a broken rule.
+- The scenario names the rule; if the driver left a call undrained, or its `run` raised, that is said too.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from .._codec import DEFAULT, PING, PONG
+from .._config import Config
+from .._connection import Connection
+from .._errors import LocalProtocolError
+from .._events import Outcome
+from .._orders import CancelOrder
+from ._peer import Gone, Peer, Silence
+from ._recorder import Recorder
+from ._strict import DriverError, Rule
+
+_SLICE = 0.05
+"""Seconds after which a wait looks whether the driver still runs."""
+
+LOGGED_IN = DEFAULT.encode_event("login", 0, "")
+
+
+class NotPlayed(Exception):
+    """The scenario is not for this driver."""
+
+
+class DriverUnderTest(Protocol):
+    """A driver, as the kit needs it."""
+
+    def run(self) -> None:
+        """Dial, open, and drive the connection until it is `Closed`, on whatever event loop; then return."""
+        ...
+
+    def call(self, fn: Callable[[Connection, float], object], /) -> object:
+        """Run `fn(connection, now)` in the thread of `run`, then drain. It is called from other threads."""
+        ...
+
+
+@runtime_checkable
+class Abandons(Protocol):
+    """What a driver may have besides, if its users wait for outcomes."""
+
+    def abandon(self, order: CancelOrder, /) -> object:
+        """Cancel an order in the way of the driver's users, and give up the wait as soon as it has begun. It is called from
+        another thread.
+        """
+        ...
+
+
+MakeDriver: TypeAlias = Callable[[Connection, str], DriverUnderTest]
+"""Makes a driver for a connection and the URL of the exchange; called in the thread in which `run` will be."""
+
+
+class Stage:
+    """One scenario's driver, connection and peer."""
+
+    def __init__(self, make_driver: MakeDriver, config: Config, patience: float, *, narrow: bool) -> None:
+        self.connection = Recorder(config)
+        self.patience = patience
+        self.peer = Peer(patience, narrow=narrow)
+        self.raised: BaseException | None = None
+        """What making the driver, or its `run`, raised."""
+        self.orders: dict[str, CancelOrder] = {}
+        """What was to be cancelled, by id."""
+
+        self._make_driver = make_driver
+        self._driver: DriverUnderTest | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- the driver ---
+
+    @property
+    def driver(self) -> DriverUnderTest:
+        """The driver, once it is made."""
+        assert self._driver is not None, "start comes first"
+        return self._driver
+
+    @property
+    def running(self) -> bool:
+        """Whether `run` was called and has not returned."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Make the driver and let it run, in a thread of its own."""
+        url = self.peer.url
+
+        def body() -> None:
+            try:
+                self._driver = self._make_driver(self.connection, url)
+                self._driver.run()
+            except BaseException as error:  # noqa: BLE001 - it is told in the report
+                self.raised = error
+            self.connection.changed()
+
+        self._thread = threading.Thread(target=body, name="the driver under test", daemon=True)
+        self._thread.start()
+
+    def open(self) -> None:
+        """Start, and open the WebSocket."""
+        self.start()
+        with self.demands(Rule.END, "the driver did not open a WebSocket"):
+            self.peer.accept()
+            self.peer.upgrade()
+
+    def log_in(self) -> None:
+        """Start, open the WebSocket, and accept the login, whatever it says."""
+        self.open()
+        with self.demands(Rule.DRAIN, "opened was not followed by the login"):
+            self.peer.read()
+        self.peer.say(LOGGED_IN)
+        self.expect(lambda: self.connection.ready, Rule.READ, "the answer to the login was not handed over")
+
+    def call(self, fn: Callable[[Recorder, float], object]) -> None:
+        """Let the driver call this, and wait until it has."""
+        refused: list[Exception] = []
+
+        def tried(connection: Recorder, now: float) -> None:
+            try:
+                fn(connection, now)
+            except LocalProtocolError as error:
+                refused.append(error)
+
+        if not self.call_soon(tried).wait(self.patience):
+            raise self.blame(Rule.CALLER, f"call(fn) did not run fn within {self.patience} s")
+        if refused:
+            raise self.blame(Rule.END, f"the connection took no command any more: {refused[0]}")
+
+    def call_soon(self, fn: Callable[[Recorder, float], object]) -> threading.Event:
+        """Let the driver call this; the event is set when it has."""
+        done = threading.Event()
+
+        def inside(connection: Connection, now: float) -> None:
+            if connection is not self.connection:
+                self.connection.complain(Rule.CALLER, "call(fn) gave fn another connection")
+            try:
+                fn(self.connection, now)
+            finally:
+                done.set()
+
+        # A thread, because a call may wait for a loop that has stopped.
+        threading.Thread(target=self._call, args=(inside,), name="calls the driver", daemon=True).start()
+        return done
+
+    def _call(self, inside: Callable[[Connection, float], None]) -> None:
+        try:
+            self.driver.call(inside)
+        except BaseException as error:  # noqa: BLE001 - it is told in the report
+            if self.running:
+                self.connection.complain(Rule.CALLER, f"call(fn) raised {error!r}")
+
+    @contextmanager
+    def held_up(self) -> Generator[None]:
+        """The driver's thread does nothing else meanwhile: a suspended laptop, a long pause of the garbage collector."""
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold(_: Recorder, __: float) -> None:
+            held.set()
+            go_on.wait(self.patience)
+
+        done = self.call_soon(hold)
+        if not held.wait(self.patience):
+            raise self.blame(Rule.CALLER, f"call(fn) did not run fn within {self.patience} s")
+        try:
+            yield
+        finally:
+            go_on.set()
+            done.wait(self.patience)
+
+    def returned(self, seconds: float) -> bool:
+        """Wait for the end of `run`; whether it has returned."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return not self.running
+
+    # --- cancels ---
+
+    def order(self, id: str) -> CancelOrder:
+        """The order that is to be cancelled under this id: one of its own for each."""
+        if id not in self.orders:
+            self.orders[id] = CancelOrder("BTCUSDT", order_id=str(len(self.orders) + 1))
+        return self.orders[id]
+
+    def cancel(self, *ids: str, timeout: float | None = None, sleep: float = 0.0) -> None:
+        """Let the driver cancel orders under these ids, in one call, which then takes so long."""
+        orders = [(id, self.order(id)) for id in ids]
+
+        def take(connection: Recorder, now: float) -> None:
+            for id, order in orders:
+                connection.cancel(order, now, id, timeout)
+            time.sleep(sleep)
+
+        self.call(take)
+
+    def abandon(self, order: CancelOrder) -> None:
+        """Let somebody wait for the outcome of a cancel, in the way of the driver's users, and give up the wait."""
+        taken = len(self.connection.handed_out)
+        driver = self.driver
+        if not isinstance(driver, Abandons):
+            raise NotPlayed("the driver has no abandon(order): none of its users waits for an outcome")
+        driver.abandon(order)
+        self.expect(
+            lambda: len(self.connection.handed_out) > taken,
+            Rule.ABANDON,
+            "a wait was given up, and its cancel never left",
+        )
+
+    def reply(self, id: str) -> str:
+        """What the exchange says when it has accepted this cancel."""
+        return DEFAULT.encode_reply(self.orders[id], id)
+
+    def hear(self, *ids: str) -> None:
+        """Let the peer read until it has these cancels; a `ping` on the way is answered."""
+        with self.demands(Rule.DRAIN, f"the cancel {ids[-1]!r} was taken and never arrived at the exchange"):
+            while not set(ids) <= self.heard():
+                if self.peer.read() == PING:
+                    self.peer.say(PONG)
+
+    def heard(self) -> set[str]:
+        """The ids of the cancels that have arrived at the peer."""
+        texts = set(self.peer.received)
+        return {id for id, order in self.orders.items() if DEFAULT.encode_cancel(order, id) in texts}
+
+    def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
+        """The outcome of a cancel; if none comes in time this rule is broken, in these words."""
+        self.expect(lambda: id in self.connection.outcomes, rule, unless)
+        return self.connection.outcomes[id]
+
+    def outcome_is(self, id: str, kind: type[Outcome], rule: Rule, unless: str) -> None:
+        """See that the cancel comes to that outcome; if not this rule is broken, in these words."""
+        outcome = self.outcome(id, rule, unless)
+        if not isinstance(outcome, kind):
+            raise self.blame(rule, f"{unless}: the cancel {id!r} became {type(outcome).__name__}")
+
+    # --- demands ---
+
+    def expect(self, holds: Callable[[], bool], rule: Rule, unless: str) -> None:
+        """Wait until something holds; if it does not in time this rule is broken, in these words."""
+        end = time.monotonic() + self.patience
+        while not self.connection.wait_for(holds, min(_SLICE, max(0.0, end - time.monotonic()))):
+            if (time.monotonic() >= end or not self.running) and not holds():
+                raise self.blame(rule, unless)
+
+    def expect_all_read(self, unless: str) -> None:
+        """Wait until all that the peer has said is handed over, for as long as it goes on."""
+        read = self.connection.handed_over
+        while (count := len(read)) < len(self.peer.said):
+            self.expect(lambda: len(read) > count, Rule.READ, unless)
+
+    @contextmanager
+    def demands(self, rule: Rule, unless: str) -> Generator[None]:
+        """What the peer waits for in here must come; if not this rule is broken, in these words."""
+        try:
+            yield
+        except (Silence, Gone) as error:
+            raise self.blame(rule, f"{unless} ({error})") from None
+
+    def expect_closed(self, rule: Rule, unless: str) -> None:
+        """Wait for `Closed`."""
+        self.expect(lambda: self.connection.closed is not None, rule, unless)
+
+    def blame(self, rule: Rule, what: str) -> DriverError:
+        """The broken rule; where the last call was not drained it is that one."""
+        if self.peer.has_part:
+            return DriverError(Rule.WRITE, f"{what}: the beginning of a frame arrived, and not the rest of it")
+        if self.raised is not None:
+            what += f"; run() had raised {self.raised!r}"
+        elif not self.running:
+            what += "; run() had returned"
+        elif self.connection.undrained:
+            return DriverError(Rule.DRAIN, f"{what}: the last call was not drained to its Wait")
+        return DriverError(rule, what)

@@ -1,0 +1,211 @@
+"""Our own transports, as the conformance kit drives them:
+`python -m bitget_proto.testing bitget_transports.conformance:asyncio`.
+
+Rules of this file
+- What is driven is the driver of the transport itself; only the connection is the kit's, and nobody reads the events.
+- Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `anyio` (on asyncio), `trio` (anyio on trio), and
+  `blocking`.
+
+Read it as an example: `run` blocks until the end, `call` reaches into the loop from another thread, and drains.
+"""
+
+from __future__ import annotations
+
+import asyncio as _asyncio
+import selectors
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+
+import anyio as _anyio
+from anyio import from_thread, lowlevel
+
+from bitget_proto import CancelOrder, Config, Connection, Credentials
+
+from . import anyio as _on_anyio
+from . import asyncio as _on_asyncio
+from ._channel import AsyncDriver, Channel, _news
+from ._driver import Account, Driver
+from ._errors import ConnectFailed
+from ._limits import Limits
+from ._lone import Core, Lone
+from .blocking import BlockingDriver
+
+__all__ = ["anyio", "asyncio", "blocking", "trio", "uvloop"]
+
+_LIMITS = Limits(close_timeout=0.3)
+_KEY = Credentials("key", "secret", "passphrase")
+
+_Call = Callable[[Connection, float], object]
+
+
+class _Driven(ABC):
+    """A driver of ours, as the kit wants it."""
+
+    def __init__(self, connection: Connection, url: str) -> None:
+        self.connection = connection
+        self.account = Account.of(_KEY, url, None, time.time, allow_plaintext=False)
+
+    @abstractmethod
+    def run(self) -> None:
+        """Dial, and drive the connection until it is closed."""
+
+    @abstractmethod
+    def call(self, fn: _Call) -> None:
+        """Run this in the driver's thread, then drain."""
+
+    def do(self, driver: Driver, fn: _Call) -> None:
+        """In the driver's thread: run it, then drain."""
+        fn(self.connection, driver.now())
+        driver.drain()
+
+
+class _OnALoop(_Driven):
+    """A driver on an event loop."""
+
+    driver: AsyncDriver
+
+    async def until_closed(self, driver: _on_asyncio._Driver | _on_anyio._Driver) -> None:
+        """Drive it to its end, as `connect` does."""
+        self.driver = driver
+        with suppress(ConnectFailed):  # the connection knows it already
+            async with driver.running():
+                while driver.inbox.closed is None:
+                    await _news(driver)
+
+    async def give_up(self, order: CancelOrder) -> None:
+        """Wait for an outcome, until the wait is cancelled."""
+        await Channel(self.driver).cancel(order)
+
+
+class _OnAsyncio(_OnALoop):
+    def __init__(
+        self, connection: Connection, url: str, loop: Callable[[], _asyncio.AbstractEventLoop] | None = None
+    ) -> None:
+        super().__init__(connection, url)
+        self._runner = _asyncio.Runner(loop_factory=loop)
+
+    def run(self) -> None:
+        with self._runner as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        driver = _on_asyncio._Driver(Lone(self.connection), self.account, _LIMITS, self.connection.config)
+        await self.until_closed(driver)
+
+    def call(self, fn: _Call) -> None:
+        self._runner.get_loop().call_soon_threadsafe(self.do, self.driver, fn)
+
+    def abandon(self, order: CancelOrder) -> None:
+        """Wait for an outcome in a task, and cancel the task when it has begun to wait."""
+        self._runner.get_loop().call_soon_threadsafe(self._begin_and_cancel, order)
+
+    def _begin_and_cancel(self, order: CancelOrder) -> None:
+        loop = self._runner.get_loop()
+        self._task = loop.create_task(self.give_up(order))
+        loop.call_soon(loop.call_soon, self._task.cancel)
+
+
+class _OnAnyio(_OnALoop):
+    def __init__(self, connection: Connection, url: str, backend: str) -> None:
+        super().__init__(connection, url)
+        self._backend = backend
+        self._token: lowlevel.EventLoopToken | None = None
+
+    def run(self) -> None:
+        _anyio.run(self._main, backend=self._backend)
+
+    async def _main(self) -> None:
+        self._token = lowlevel.current_token()
+        driver = _on_anyio._Driver(Lone(self.connection), self.account, _LIMITS, self.connection.config, None)
+        await self.until_closed(driver)
+
+    def call(self, fn: _Call) -> None:
+        from_thread.run_sync(self.do, self.driver, fn, token=self._token)
+
+    def abandon(self, order: CancelOrder) -> None:
+        """Wait for an outcome in a scope, and cancel the scope when it has begun to wait."""
+
+        async def begin_and_cancel() -> None:
+            async with _anyio.create_task_group() as tasks:
+                tasks.start_soon(self.give_up, order)
+                await lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+
+        from_thread.run(begin_and_cancel, token=self._token)
+
+
+class _Blocking(_Driven):
+    """A thread that pumps, and looks for calls each time: what a thread with a queue does."""
+
+    def __init__(self, connection: Connection, url: str) -> None:
+        super().__init__(connection, url)
+        self._calls: deque[_Call] = deque()
+        self._driver = _Pump(
+            Lone(connection), self.account, _LIMITS, connection.config, selectors.DefaultSelector, self._do_calls
+        )
+
+    def run(self) -> None:
+        driver = self._driver
+        with suppress(ConnectFailed), driver.running():
+            while driver.inbox.closed is None:
+                driver.turn(inf)
+
+    def call(self, fn: _Call) -> None:
+        self._calls.append(fn)
+
+    def _do_calls(self) -> None:
+        while self._calls:
+            self.do(self._driver, self._calls.popleft())
+
+
+class _Pump(BlockingDriver):
+    """Does something else between one wait and the next, and waits for no longer than `_TICK`."""
+
+    _TICK = 0.005
+
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits,
+        config: Config,
+        selector: Callable[[], selectors.BaseSelector],
+        between: Callable[[], object],
+    ) -> None:
+        super().__init__(core, account, limits, config, selector)
+        self._between = between
+
+    def turn(self, deadline: float) -> None:
+        self._between()
+        super().turn(min(deadline, self.now() + self._TICK))
+
+
+def asyncio(connection: Connection, url: str) -> _OnAsyncio:
+    """A driver of `bitget_transports.asyncio`, on asyncio's own loop."""
+    return _OnAsyncio(connection, url)
+
+
+def uvloop(connection: Connection, url: str) -> _OnAsyncio:
+    """A driver of `bitget_transports.asyncio`, on uvloop."""
+    from uvloop import new_event_loop
+
+    return _OnAsyncio(connection, url, new_event_loop)
+
+
+def anyio(connection: Connection, url: str) -> _OnAnyio:
+    """A driver of `bitget_transports.anyio`, on asyncio."""
+    return _OnAnyio(connection, url, "asyncio")
+
+
+def trio(connection: Connection, url: str) -> _OnAnyio:
+    """A driver of `bitget_transports.anyio`, on trio."""
+    return _OnAnyio(connection, url, "trio")
+
+
+def blocking(connection: Connection, url: str) -> _Blocking:
+    """A driver of `bitget_transports.blocking`."""
+    return _Blocking(connection, url)

@@ -1,0 +1,638 @@
+"""Drivers that break one rule each: the correct one of `selector_driver` with one thing changed.
+
+Each says which rule it breaks, and the scenario of the conformance kit that must catch it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ClassVar
+
+from bitget_proto import CancelOrder, Connection, Hangup, LocalProtocolError, Output, Timer, Transmit, Unresolved, Wait
+from bitget_proto.testing import Rule
+from bitget_proto.testing._framing import BINARY, CLOSE, CONTINUATION, TEXT, frame, parse
+
+from .selector_driver import Call, SelectorDriver
+
+FAULTS: list[tuple[type[SelectorDriver], Rule, str]] = []
+
+
+def breaks(rule: Rule, scenario: str) -> Callable[[type[SelectorDriver]], type[SelectorDriver]]:
+    def note(driver: type[SelectorDriver]) -> type[SelectorDriver]:
+        FAULTS.append((driver, rule, scenario))
+        return driver
+
+    return note
+
+
+# --- drain ---
+
+
+@breaks(Rule.DRAIN, "login and a cancel")
+class DoesNotDrainAfterOpened(SelectorDriver):
+    drains = False
+
+    def drain(self) -> None:
+        if self.drains:
+            super().drain()
+        self.drains = True
+
+
+@breaks(Rule.DRAIN, "login and a cancel")
+class DoesNotDrainAfterACall(SelectorDriver):
+    def run_calls(self) -> None:
+        while self.calls:
+            self.calls.popleft()(self.connection, self.now())
+
+
+@breaks(Rule.DRAIN, "two answers in one read")
+class PollsOnceAfterAMessage(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        self.connection.receive(message, self.now())
+        self.obey(self.poll())
+
+
+@breaks(Rule.DRAIN, "one frame unwritten")
+class DoesNotDrainAfterAWrite(SelectorDriver):
+    def go_on_writing(self) -> None:
+        self.flush()
+
+
+@breaks(Rule.DRAIN, "deadline")
+class DoesNotDrainAfterATimer(SelectorDriver):
+    def handle_timeout(self, now: float) -> None:
+        self.connection.handle_timeout(now)
+
+
+@breaks(Rule.DRAIN, "close twice")
+class StopsToDrainAtAnOutcome(SelectorDriver):
+    def drain(self) -> None:
+        while not isinstance(output := self.poll(), Wait):
+            self.obey(output)
+            if isinstance(output, Unresolved):
+                return
+        self.arm(output.until)
+
+
+# --- write ---
+
+
+@breaks(Rule.WRITE, "login and a cancel")
+class WritesTwice(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        super().transmit(output)
+        super().transmit(output)
+
+
+@breaks(Rule.WRITE, "frames in order")
+class WritesTheLastFirst(SelectorDriver):
+    kept: Transmit | None = None
+
+    def transmit(self, output: Transmit) -> None:
+        if output.id == "n0":
+            self.kept = output
+            return
+        super().transmit(output)
+        if self.kept is not None:
+            kept, self.kept = self.kept, None
+            super().transmit(kept)
+
+
+@breaks(Rule.WRITE, "frames in order")
+class LosesAFrame(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        if output.id != "n3":
+            super().transmit(output)
+
+
+@breaks(Rule.WRITE, "frames in order")
+class CutsALongTextIntoTwoMessages(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        for begin in range(0, len(output.text), 65_536):
+            super().transmit(Transmit(text=output.text[begin : begin + 65_536], id=output.id))
+
+
+@breaks(Rule.WRITE, "login and a cancel")
+class WritesBinaryMessages(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        self.out += frame(BINARY, output.text.encode(), mask=os.urandom(4))
+        self.flush()
+
+
+@breaks(Rule.WRITE, "login and a cancel")
+class DoesNotMask(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        self.out += frame(TEXT, output.text.encode())
+        self.flush()
+
+
+@breaks(Rule.WRITE, "one frame unwritten")
+class AsksForMoreWhileAWriteIsUnderWay(SelectorDriver):
+    def poll(self) -> Output:
+        return self.connection.poll(self.now())
+
+
+@breaks(Rule.WRITE, "one frame unwritten")
+class ForgetsWhatDidNotLeaveAtOnce(SelectorDriver):
+    def flush(self) -> None:
+        super().flush()
+        self.out = b""
+
+
+@breaks(Rule.WRITE, "frames in order")
+class SpellsTextInAnotherCharset(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        text = output.text.encode("ascii", "replace").decode()
+        super().transmit(Transmit(text=text, id=output.id))
+
+
+# --- re-arm ---
+
+
+@breaks(Rule.REARM, "wait moves sooner")
+class KeepsItsTimer(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        if self.until is None or self.now() >= self.until:
+            self.until = until
+
+
+@breaks(Rule.REARM, "deadlines in a row")
+class NeverMovesItsTimerSooner(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        if until is None or self.until is None or self.now() >= self.until or until > self.until:
+            self.until = until
+
+
+@breaks(Rule.REARM, "wait moves later")
+class FiresOldTimersForTheLatestWait(SelectorDriver):
+    """A callback armed for an earlier `Wait` passes max(now, until), and `until` is the latest."""
+
+    def __init__(self, connection: Connection, url: str) -> None:
+        super().__init__(connection, url)
+        self.armed: set[float] = set()
+
+    def arm(self, until: float | None) -> None:
+        super().arm(until)
+        if until is not None:
+            self.armed.add(until)
+
+    def timeout(self) -> float | None:
+        return max(0.0, min(self.armed) - self.now()) if self.armed else None
+
+    def look_at_timer(self) -> None:
+        if self.armed and self.now() >= min(self.armed):
+            self.armed.remove(min(self.armed))
+            if self.until is not None:
+                self.handle_timeout(max(self.now(), self.until))
+
+
+@breaks(Rule.REARM, "nothing is due")
+class FiresATimerForNoWaitAtAll(FiresOldTimersForTheLatestWait):
+    def look_at_timer(self) -> None:
+        if self.armed and self.now() >= min(self.armed):
+            self.armed.remove(min(self.armed))
+            self.handle_timeout(max(self.now(), self.until))  # type: ignore[type-var]  # that is the fault
+
+
+@breaks(Rule.REARM, "nothing is due")
+class SpinsWhenNothingIsDue(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        self.until = self.until if until is None else until
+
+
+# --- overdue ---
+
+
+@breaks(Rule.OVERDUE, "deadline")
+class HasNoTimer(SelectorDriver):
+    def timeout(self) -> float | None:
+        return None
+
+
+@breaks(Rule.OVERDUE, "deadline")
+class WakesEarlyAndOnce(SelectorDriver):
+    """A loop fires a tick early, and a tick early is not yet."""
+
+    fired: float | None = None
+
+    def timeout(self) -> float | None:
+        return None if self.until in (None, self.fired) else max(0.0, self.until - self.now() - 0.005)  # type: ignore[operator]
+
+    def look_at_timer(self) -> None:
+        if self.until not in (None, self.fired) and self.now() >= self.until - 0.005:  # type: ignore[operator]
+            self.fired = self.until
+            self.handle_timeout(self.now())
+
+
+@breaks(Rule.OVERDUE, "deadline already past")
+class DoesNotArmForThePast(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        self.until = None if until is not None and until <= self.now() else until
+
+
+@breaks(Rule.OVERDUE, "deadline")
+class DrainsInsteadOfFiring(SelectorDriver):
+    def handle_timeout(self, now: float) -> None:
+        self.drain()
+        time.sleep(0.001)
+
+
+@breaks(Rule.OVERDUE, "pace")
+class HasNoTimerForThePace(SelectorDriver):
+    def drain(self) -> None:
+        while not isinstance(output := self.poll(), Wait):
+            self.obey(output)
+        self.arm(None if output.timer is Timer.PACING else output.until)
+
+
+@breaks(Rule.OVERDUE, "heartbeat")
+class FiresOnce(SelectorDriver):
+    fired = False
+
+    def handle_timeout(self, now: float) -> None:
+        super().handle_timeout(now)
+        self.fired = True
+
+    def arm(self, until: float | None) -> None:
+        self.until = None if self.fired else until
+
+
+@breaks(Rule.OVERDUE, "login unanswered")
+class HasNoTimerBeforeTheLogin(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        self.until = until if self.connection.state.value == "ready" else None
+
+
+@breaks(Rule.OVERDUE, "close unanswered")
+class HasNoTimerWhileClosing(SelectorDriver):
+    def arm(self, until: float | None) -> None:
+        self.until = until if self.connection.state.value != "draining" else None
+
+
+@breaks(Rule.OVERDUE, "deadline while a write stalls")
+class BlocksInAWrite(SelectorDriver):
+    def flush(self) -> None:
+        assert self.socket is not None
+        self.socket.setblocking(True)
+        with suppress(OSError):
+            self.socket.sendall(self.out)
+        self.out = b""
+        self.socket.setblocking(False)
+
+
+@breaks(Rule.OVERDUE, "half a message")
+class BlocksUntilAMessageIsWhole(SelectorDriver):
+    def take_what_has_arrived(self) -> None:
+        super().take_what_has_arrived()
+        while self.read_bytes and not self.closed and parse(self.read_bytes) is None:
+            self.read()
+            time.sleep(0.001)
+        super().take_what_has_arrived()
+
+
+# --- alternate ---
+
+
+@breaks(Rule.ALTERNATE, "gap")
+class FiresBeforeItReads(SelectorDriver):
+    def go_on_writing(self) -> None:
+        self.look_at_timer()
+        super().go_on_writing()
+
+
+@breaks(Rule.ALTERNATE, "flood")
+class ReadsUntilNothingIsLeft(SelectorDriver):
+    at_once = 10**9
+
+
+@breaks(Rule.ALTERNATE, "10,000 messages with a deadline due")
+class ReadsTooMuchAtOnce(SelectorDriver):
+    at_once = 5000
+
+
+# --- abandon ---
+
+
+@breaks(Rule.ABANDON, "abandoned wait")
+class ForgetsTheRequestWithTheWait(SelectorDriver):
+    def abandon(self, order: CancelOrder) -> None:
+        """It was not taken yet."""
+
+
+@breaks(Rule.ABANDON, "abandoned wait")
+class ClosesWhenAWaitIsGivenUp(SelectorDriver):
+    def abandon(self, order: CancelOrder) -> None:
+        def give_up(connection: Connection, now: float) -> None:
+            connection.cancel(order, now)
+            connection.close(now)
+
+        self.call(give_up)
+
+
+@breaks(Rule.ABANDON, "abandoned wait")
+class DiesWhenAWaitIsGivenUp(SelectorDriver):
+    def abandon(self, order: CancelOrder) -> None:
+        super().abandon(order)
+
+        def cancelled(connection: Connection, now: float) -> None:
+            raise ZeroDivisionError
+
+        self.call(cancelled)
+
+
+@breaks(Rule.READ, "abandoned wait")
+class LosesTheAnswerOfAnAbandonedWait(SelectorDriver):
+    abandoned = False
+
+    def abandon(self, order: CancelOrder) -> None:
+        self.abandoned = True
+        super().abandon(order)
+
+    def received(self, message: str | bytes) -> None:
+        if not (self.abandoned and b"made-" in bytes(message, "utf-8") if isinstance(message, str) else b"made-" in message):
+            super().received(message)
+
+
+# --- read ---
+
+
+@breaks(Rule.READ, "nobody listens")
+class WaitsForItsApplication(SelectorDriver):
+    """A queue of bounded size between the reader and an application that does not take from it."""
+
+    queue = 500
+
+    def take_what_has_arrived(self) -> None:
+        if self.queue > 0:
+            super().take_what_has_arrived()
+
+    def received(self, message: str | bytes) -> None:
+        self.queue -= 1
+        super().received(message)
+
+
+@breaks(Rule.READ, "two answers in one read")
+class HandsOverOneMessageARead(SelectorDriver):
+    def timeout(self) -> float | None:
+        return None if self.until is None else max(0.0, self.until - self.now())
+
+    def take_what_has_arrived(self) -> None:
+        self.read()
+        self.hand_over()
+
+
+@breaks(Rule.READ, "text and bytes")
+class DropsBinaryMessages(SelectorDriver):
+    def hand_over(self) -> bool:
+        parsed = parse(self.read_bytes)
+        if parsed is not None and parsed[0].opcode == BINARY:
+            del self.read_bytes[: parsed[1]]
+            return True
+        return super().hand_over()
+
+
+@breaks(Rule.READ, "text and bytes")
+class SpellsBytesAsText(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        super().received(message if isinstance(message, str) else message.decode("utf-8", "replace"))
+
+
+@breaks(Rule.READ, "fragments")
+class HandsOverFragments(SelectorDriver):
+    def hand_over(self) -> bool:
+        parsed = parse(self.read_bytes)
+        if parsed is not None and parsed[0].opcode in (TEXT, CONTINUATION):
+            del self.read_bytes[: parsed[1]]
+            self.received(parsed[0].data)
+            return True
+        return super().hand_over()
+
+
+@breaks(Rule.READ, "login and a cancel")
+class HandsOverTwice(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        super().received(message)
+        super().received(message)
+
+
+@breaks(Rule.READ, "answer while a write stalls")
+class DoesNotReadWhileItWrites(SelectorDriver):
+    def take_what_has_arrived(self) -> None:
+        if not self.out:
+            super().take_what_has_arrived()
+
+
+@breaks(Rule.READ, "answer before the write returns")
+class DropsWhatCameBeforeTheWriteReturned(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        super().transmit(output)
+        assert self.socket is not None
+        with suppress(BlockingIOError):
+            self.socket.recv(4096)
+
+
+@breaks(Rule.READ, "answer and end in one read")
+class LooksForTheEndFirst(SelectorDriver):
+    def hand_over(self) -> bool:
+        at = self.read_bytes.find(b"\x88")
+        if at >= 0 and (parsed := parse(self.read_bytes[at:])) is not None and parsed[0].opcode == CLOSE:
+            del self.read_bytes[:at]
+        return super().hand_over()
+
+
+@breaks(Rule.READ, "end in the middle of a message")
+class HandsOverHalfAMessage(SelectorDriver):
+    def lost(self, reason: str) -> None:
+        if self.read_bytes:
+            self.received(bytes(self.read_bytes[2:]))
+        super().lost(reason)
+
+
+# --- end ---
+
+
+@breaks(Rule.END, "close frame")
+class SaysLostTwice(SelectorDriver):
+    def lost(self, reason: str) -> None:
+        super().lost(reason)
+        self.connection.lost(self.now(), reason)
+        self.drain()
+
+
+@breaks(Rule.END, "end of stream")
+class DoesNotSayThatTheStreamHasEnded(SelectorDriver):
+    def lost(self, reason: str) -> None:
+        self.closed = True
+
+
+@breaks(Rule.END, "reset")
+class LetsAResetThrough(SelectorDriver):
+    def lost(self, reason: str) -> None:
+        if "broke" in reason:
+            raise OSError(reason)
+        super().lost(reason)
+
+
+@breaks(Rule.END, "close frame")
+class DoesNotLookAtCloseFrames(SelectorDriver):
+    def closed_by_peer(self, data: bytes) -> None:
+        """It waits for the end of the stream, which comes when this end closes."""
+
+
+@breaks(Rule.END, "reset")
+class CallsUnsentWhatLeft(SelectorDriver):
+    def unsent(self) -> tuple[str, ...]:
+        id, _ = self.last
+        return () if id is None else (id,)
+
+
+@breaks(Rule.END, "hangup")
+class HangsUpWithACodeOfItsOwn(SelectorDriver):
+    def hang_up(self, output: Hangup) -> None:
+        self.send_close(1001, "")
+
+
+@breaks(Rule.END, "hangup")
+class CutsInsteadOfHangingUp(SelectorDriver):
+    def hang_up(self, output: Hangup) -> None:
+        """The socket is closed behind it."""
+
+
+@breaks(Rule.END, "nothing after the end")
+class HandsOverTheRestAfterTheEnd(SelectorDriver):
+    def hand_over(self) -> bool:
+        read = super().hand_over()
+        if self.closed:
+            while super().hand_over():
+                pass
+        return read
+
+
+@breaks(Rule.END, "nobody there")
+class LetsAFailedDialThrough(SelectorDriver):
+    def dial(self) -> None:
+        try:
+            super().dial()
+        except OSError as error:
+            raise RuntimeError from error
+
+
+@breaks(Rule.END, "upgrade refused")
+class OpensWhatWasRefused(SelectorDriver):
+    def dial(self) -> None:
+        with suppress(OSError):
+            super().dial()
+        assert self.socket is not None
+        self.socket.setblocking(False)
+
+
+@breaks(Rule.END, "hangup at a deaf exchange")
+class WaitsForTheOtherSideToClose(SelectorDriver):
+    def leave(self) -> None:
+        if self.socket is not None and self.close_sent:
+            self.socket.setblocking(True)
+            self.socket.sendall(self.out)
+            self.out = b""
+            with suppress(OSError):
+                while self.socket.recv(4096):
+                    pass
+        super().leave()
+
+
+@breaks(Rule.END, "hangup")
+class DoesNotReturn(SelectorDriver):
+    rests: ClassVar[threading.Event] = threading.Event()
+
+    def leave(self) -> None:
+        super().leave()
+        self.rests.wait(5.0)
+
+
+@breaks(Rule.END, "close frame")
+class LeavesItsSocketOpen(SelectorDriver):
+    left: ClassVar[list[socket.socket]] = []
+
+    def leave(self) -> None:
+        assert self.socket is not None
+        self.left.append(self.socket.dup())
+        super().leave()
+
+
+@breaks(Rule.END, "close frame")
+class LeavesAThread(SelectorDriver):
+    rests: ClassVar[threading.Event] = threading.Event()
+
+    def opened(self) -> None:
+        threading.Thread(target=self.rests.wait, args=(5.0,), daemon=True).start()
+        super().opened()
+
+
+# --- clock ---
+
+
+@breaks(Rule.CLOCK, "login and a cancel")
+class TellsTheTimeByTwoClocks(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        self.connection.receive(message, time.time())
+        self.drain()
+
+
+@breaks(Rule.CLOCK, "clock")
+class TellsMilliseconds(SelectorDriver):
+    def now(self) -> float:
+        return super().now() * 1000
+
+
+@breaks(Rule.CLOCK, "clock")
+class TellsTheTimeOfItsBeginning(SelectorDriver):
+    began = 0.0
+
+    def now(self) -> float:
+        self.began = self.began or time.monotonic()
+        return self.began
+
+
+@breaks(Rule.CLOCK, "login and a cancel")
+class RunsBackwards(SelectorDriver):
+    told = 0
+
+    def now(self) -> float:
+        self.told += 1
+        return super().now() - self.told
+
+
+@breaks(Rule.CLOCK, "login and a cancel")
+class TellsNoTime(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        with suppress(LocalProtocolError):
+            self.connection.receive(message, float("nan"))
+        super().received(message)
+
+
+# --- caller ---
+
+
+@breaks(Rule.CALLER, "login and a cancel")
+class CallsInTheCallersThread(SelectorDriver):
+    def call(self, fn: Call) -> None:
+        fn(self.connection, self.now())
+        self.drain()
+
+
+@breaks(Rule.CALLER, "login and a cancel")
+class DoesNotWakeUp(SelectorDriver):
+    def wake(self) -> None:
+        """The next message will."""
+
+
+@breaks(Rule.CALLER, "calls from many threads")
+class LosesCalls(SelectorDriver):
+    def run_calls(self) -> None:
+        super().run_calls()
+        time.sleep(0.002)
+        self.calls.clear()
