@@ -7,7 +7,7 @@ held against what the exchange received and did. A broken promise is printed, an
 Rules of this file
 - What is done to which connection and to which cancel comes from the seed. How many cancels a cut meets does not: that is the
   machine's and the moment's.
-- The limits are the real ones but for those that stand in `CONFIG`, `LIMITS` and `EXCHANGE`, by name.
+- The limits are the real ones but for those that stand in `CONFIG`, `LIMITS` and `make_exchange`, by name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
 from bitget_proto import (
     Accepted,
-    Budget,
     CancelOrder,
     Config,
     ExchangeConfig,
@@ -51,13 +50,6 @@ CONFIG = SessionConfig(
     resend_interval=None,
 )
 LIMITS = Limits(open_timeout=0.5, write_timeout=0.5, close_timeout=0.2, max_events=None)
-EXCHANGE = {
-    "config": ExchangeConfig(messages_per_second=None, max_in_flight=None),
-    "cancels_per_second": None,
-    "same_order_interval": None,
-    "late_by": 0.05,
-    "grace": 0.05,
-}
 
 _BATCH, _TIMEOUT, _SHORT = 25, 5.0, 0.003
 """How many cancels are asked for at a time, and how many seconds they have; one batch in five has hardly any."""
@@ -69,6 +61,7 @@ FAULTS = (
     (None, 960), (Fault.GOING_AWAY, 8), (Fault.DUPLICATE, 8), (Fault.LATE, 8), (Fault.UNSURE, 8),
     (Fault.DROP_BEFORE, 4), (Fault.DROP_AFTER, 4),
 )  # fmt: skip
+POLICIES = {policy.value: policy for policy in Policy}
 _LOGIN_FAULTS = ((None, 95), (Fault.DROP_BEFORE, 5))
 
 
@@ -87,9 +80,7 @@ class Result:
 
     def row(self) -> tuple[object, ...]:
         """For the table."""
-        kinds = Counter(
-            (type(outcome), isinstance(outcome, Unresolved) and outcome.sent) for outcome in self.outcomes
-        )
+        kinds = Counter((type(outcome), isinstance(outcome, Unresolved) and outcome.sent) for outcome in self.outcomes)
         resent = sum(outcome.attempts > 1 for outcome in self.outcomes)
         ups = sum(isinstance(event, Up) for event in self.events)
         return (
@@ -111,9 +102,7 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     chance = random.Random(seed)  # noqa: S311 - a plan is no secret
     log = Log()
     # One order in ten is not there to be cancelled.
-    exchange = ScriptedExchange(
-        [order for order in orders if chance.random() > 0.1], on_frame=log.seen, **EXCHANGE
-    )
+    exchange = make_exchange([order for order in orders if chance.random() > 0.1], log)
     exchange.inject(*drawn(chance, FAULTS, 2 * cancels))
     exchange.inject_login(None, *drawn(chance, _LOGIN_FAULTS, cuts))
     batches = [
@@ -134,13 +123,26 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     asked = Counter(order.order_id or "" for order in orders)
     timeouts = {order.order_id or "": batch.timeout for batch in batches for order in batch.orders}
     broken = list(broken_promises(asked, outcomes, log, policy, timeouts))
-    broken += [
-        f"an outcome that nobody asked for: {event!r}" for event in events if isinstance(event, Accepted | Rejected | Unresolved)
-    ]
+    unasked = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
+    broken += [f"an outcome that nobody asked for: {event!r}" for event in unasked]
     return Result(transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen.total(), broken)
 
 
+def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
+    """One that takes any number of cancels, and is late and gone sooner than in virtual time."""
+    return ScriptedExchange(
+        orders,
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None),
+        cancels_per_second=None,
+        same_order_interval=None,
+        late_by=0.05,
+        grace=0.05,
+        on_frame=log.seen,
+    )
+
+
 def drawn(chance: random.Random, faults: Sequence[tuple[Fault | None, int]], count: int) -> list[Fault | None]:
+    """So many faults, as often as their weights say."""
     names, weights = zip(*faults, strict=True)
     return chance.choices(names, weights, k=count)
 
@@ -149,10 +151,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the table, say what was broken."""
     parser = argparse.ArgumentParser(prog="python -m chaos", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cancels", type=int, default=10_000, help="how many, in each run (default: %(default)s)")
-    parser.add_argument("--cuts", type=int, default=300, help="connections that do not live long (default: %(default)s)")
+    parser.add_argument(
+        "--cuts", type=int, default=300, help="connections that do not live long (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of what befalls whom (default: %(default)s)")
     parser.add_argument("--transport", action="append", choices=[transport.value for transport in Transport])
-    parser.add_argument("--policy", action="append", choices=[policy.value for policy in Policy])
+    parser.add_argument("--policy", action="append", choices=POLICIES)
     arguments = parser.parse_args(argv)
     print("  ".join(_COLUMNS))
     kept = True
@@ -168,8 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _results(arguments: argparse.Namespace) -> Iterator[Result]:
     for transport in arguments.transport or [transport.value for transport in Transport]:
-        for policy in arguments.policy or [policy.value for policy in Policy]:
-            yield chaos(Transport(transport), Policy(policy), arguments.cancels, arguments.cuts, arguments.seed)
+        for policy in arguments.policy or POLICIES:
+            yield chaos(Transport(transport), POLICIES[policy], arguments.cancels, arguments.cuts, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from pathlib import Path
 import attrs
 
 from bitget_proto import CancelOrder, Outcome, Policy, SessionConfig, Unresolved, Up
-from bitget_proto.testing import ScriptedExchange
+from bitget_proto.testing import Act
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, random_plan
-from chaos.__main__ import CONFIG, EXCHANGE, FAULTS, LIMITS, drawn
+from chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, drawn, make_exchange
 from chaos.judge import Log, broken_promises
 from chaos.transports import Answer, Batch, Run, Transport
 
@@ -49,7 +49,7 @@ class Soak:
         self._began = self._told = time.monotonic()
         self._chance = random.Random(seed)  # noqa: S311 - a plan is no secret
         self._log = Log()
-        self._exchange = ScriptedExchange(on_frame=self._log.seen, **EXCHANGE)
+        self._exchange = make_exchange((), self._log)
         self._orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, _BATCH + 1)]
         self._not_sent: deque[str] = deque(maxlen=_REMEMBERED)
         self._outcomes: Counter[str] = Counter()
@@ -63,7 +63,8 @@ class Soak:
         plan = random_plan(self._seed, sys.maxsize, _CUT_EVERY)
         with exchange_in_thread(self._exchange) as server, FlakyProxy(server.url, plan) as proxy:
             self._server, self._proxy = server, proxy
-            self._transport.go(Run(proxy.url, config, attrs.evolve(LIMITS, max_events=1000), self._batches(server), self._answered))
+            limits = attrs.evolve(LIMITS, max_events=1000)
+            self._transport.go(Run(proxy.url, config, limits, self._batches(server), self._answered))
         self._tell(0)
 
     def _batches(self, server: ExchangeThread) -> Iterator[Batch]:
@@ -89,7 +90,7 @@ class Soak:
             self._told = time.monotonic()
             self._tell(answer.tasks)
 
-    def _taken(self) -> tuple[list, Counter[str]]:  # type: ignore[type-arg]
+    def _taken(self) -> tuple[list[Act], Counter[str]]:
         taken = list(self._exchange.log), Counter(self._log.received)
         self._exchange.log.clear()
         self._log.received.clear()
@@ -100,11 +101,9 @@ class Soak:
         gc.collect()
         files = len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else -1
         outcomes = " ".join(f"{name} {count}" for name, count in sorted(self._outcomes.items()))
-        print(
-            f"{time.monotonic() - self._began:6.0f} s  {_resident():7.1f} MB  {files:3} files  {threading.active_count():2} threads"
-            f"  {tasks:2} tasks  {self._proxy.connections:5} dials  {self._ups:5} ups  {outcomes}",
-            flush=True,
-        )
+        held = f"{_resident():7.1f} MB  {files:3} files  {threading.active_count():2} threads  {tasks:2} tasks"
+        links = f"{self._proxy.connections:5} dials  {self._ups:5} ups"
+        print(f"{time.monotonic() - self._began:6.0f} s  {held}  {links}  {outcomes}", flush=True)
 
 
 def _kind(outcome: Outcome) -> str:
@@ -129,10 +128,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=200, help="cancels a second, at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what befalls whom (default: %(default)s)")
     parser.add_argument("--transport", choices=[transport.value for transport in Transport], default="asyncio")
-    parser.add_argument("--policy", choices=[policy.value for policy in Policy], default="resend")
+    parser.add_argument("--policy", choices=POLICIES, default="resend")
     arguments = parser.parse_args(argv)
     soak = Soak(
-        Transport(arguments.transport), Policy(arguments.policy), 60 * arguments.minutes, arguments.every, arguments.seed
+        Transport(arguments.transport),
+        POLICIES[arguments.policy],
+        60 * arguments.minutes,
+        arguments.every,
+        arguments.seed,
     )
     soak.go(arguments.rate)
     print("Every promise was kept." if not soak.broken else f"{soak.broken} promises were broken.")

@@ -12,10 +12,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import sniffio
@@ -26,11 +27,14 @@ from websockets.utils import accept_key
 from bitget_transports import hostile
 from bitget_transports.hostile import After, Behaviour, Victim, frame_head
 
-from .colours import BOUND, Connect, Scenario, T
+from .colours import BOUND, T
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 _DESCRIPTORS = Path("/proc/self/fd")
+
+_Word = TypeVar("_Word")
+"""`connect` or `open_session`."""
 
 # The first loop of uvloop keeps a pipe for the process.
 uvloop.new_event_loop().close()
@@ -89,10 +93,10 @@ def _nothing_left() -> Generator[None]:
     assert not _descriptors() - descriptors
 
 
-def tidy(scenario: Scenario[T]) -> Scenario[T]:
+def tidy(scenario: Callable[[_Word], Coroutine[Any, Any, T]]) -> Callable[[_Word], Coroutine[Any, Any, T]]:
     """The scenario, and after it not a task more than before."""
 
-    async def run(connect: Connect) -> T:
+    async def run(connect: _Word) -> T:
         before = _tasks()
         result = await scenario(connect)
         if (left := _tasks() - before) > 0:

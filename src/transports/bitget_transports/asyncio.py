@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import cast
 
-from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig
+from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig, record
 
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
 from ._driver import Account
@@ -49,6 +49,7 @@ async def connect(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
 ) -> AsyncGenerator[Channel]:
     """Connect, log in, and give a `Channel`; leaving closes it.
@@ -57,13 +58,15 @@ async def connect(
     since 1970 for the stamp of the login. `sock` is a socket that is connected already, through a proxy for example: it is
     closed with the channel. All times inside are of `time.monotonic`, which those who share a `budget` use as well.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = Connection(config, codec, budget)
+    connection = record(Connection(config, codec, budget), trace)
     driver = _Driver(Lone(connection), account, limits, connection.config, sock)
     async with driver.running():
         channel = Channel(driver)
@@ -83,6 +86,7 @@ async def open_session(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
@@ -91,10 +95,12 @@ async def open_session(
     `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
     next one is stamped with the exchange's own time, from its answer to the handshake.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = Session(config, codec, budget, jitter=jitter)
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
     driver = _Driver(session, account, limits, session.config.link)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
@@ -190,11 +196,13 @@ class _Link(asyncio.Protocol):
         self._shaken = asyncio.Event()
         """Set when the handshake is done, or has failed."""
         self._cut: asyncio.TimerHandle | None = None
+        self._closed = False
+        """Whether the transport's socket is closed."""
 
         self.opening: asyncio.Task[None] | None = None
         self.stalled_since = inf
         self.gone = asyncio.Event()
-        """Set when the socket is closed."""
+        """Set when the socket is closed, and the dial's task has ended."""
 
     async def open(self, sock: socket.socket | None) -> None:
         """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
@@ -228,6 +236,8 @@ class _Link(asyncio.Protocol):
         if self._transport is None or opening.cancelled():
             self.abort()
             self._gone()
+        elif self._closed:
+            self._gone()
 
     # --- the transport happened ---
 
@@ -255,7 +265,9 @@ class _Link(asyncio.Protocol):
         self._shaken.set()
         if websocket.opened:
             self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
-        self._gone()
+        self._closed = True
+        if self.opening is None or self.opening.done():
+            self._gone()
 
     def pause_writing(self) -> None:
         self.stalled_since = self._driver.now()

@@ -23,6 +23,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from copy import copy
 from enum import Enum
 from math import inf
 from types import TracebackType
@@ -401,8 +402,8 @@ class _Pipe:
                 self._sink.shutdown(socket.SHUT_WR)
 
     def _corrupted(self, data: bytes) -> bytes:
-        at = self._frames.until_head
-        if at >= len(data):
+        at = self._frames.next_head(data)
+        if at is None:
             return data
         self.corrupting = False
         bad = 0 if self._frames.shaking else data[at] | _RESERVED
@@ -419,12 +420,14 @@ class _Frames:
         self._head = b""
         self._body = 0
 
-    @property
-    def until_head(self) -> int:
-        """Bytes until a frame's first byte; 0 within the handshake. Infinitely many within a head that is not whole."""
-        if self.shaking or not (self._head or self._body):
-            return 0
-        return self._body if not self._head else 2**63
+    def next_head(self, data: bytes) -> int | None:
+        """Where among the next bytes a frame begins, or the handshake goes on; None when nowhere."""
+        ahead = copy(self)
+        for at in range(len(data)):
+            if ahead.shaking or not (ahead._head or ahead._body):
+                return at
+            ahead.passed(data[at : at + 1])
+        return None
 
     def passed(self, data: bytes) -> None:
         """These have been passed on."""

@@ -1,0 +1,47 @@
+"""Chaos runs, on every transport, and keeps every promise. A small run: `python -m chaos` is the long one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from chaos.__main__ import chaos, main
+from chaos.soak import main as soak
+from chaos.transports import Transport
+
+from bitget_proto import Accepted, LinkClosed, Policy, Up
+
+
+@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("transport", Transport)
+def test_every_promise_is_kept_through_twenty_cuts(transport: Transport, policy: Policy) -> None:
+    result = chaos(transport, policy, 500, 20, seed=4)
+    assert result.broken == []
+    kinds = Counter(type(outcome) for outcome in result.outcomes)
+    assert sum(kinds.values()) == 500
+    # It came somewhere.
+    assert kinds[Accepted] > 100
+    assert result.cuts >= 10
+    assert sum(isinstance(event, Up) for event in result.events) >= 10
+    assert sum(isinstance(event, LinkClosed) for event in result.events) >= 10
+    resent = sum(outcome.attempts > 1 for outcome in result.outcomes)
+    assert (resent > 10) is (policy is Policy.RESEND)
+
+
+def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--cancels", "50", "--cuts", "2", "--transport", "blocking", "--policy", "resend"]) == 0
+    head, row, verdict = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["transport", "policy", "cancels"]
+    assert row.split()[:3] == ["blocking", "resend", "50"]
+    assert row.split()[-1] == "0"
+    assert verdict == "Every promise was kept."
+
+
+def test_a_soak_prints_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert soak(["--minutes", "0.01", "--every", "0.1", "--rate", "1000", "--transport", "asyncio"]) == 0
+    *lines, verdict = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 2
+    for line in lines:
+        for word in (" MB ", " files ", " threads ", " tasks ", " dials ", " ups ", " accepted "):
+            assert word in line
+    assert verdict == "Every promise was kept."

@@ -1,0 +1,113 @@
+"""The judge of chaos lets no lie pass, and calls nothing a lie that is none."""
+
+from __future__ import annotations
+
+import pytest
+from chaos.judge import Log, broken_promises
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Outcome,
+    Policy,
+    Rejected,
+    Unresolved,
+    WhyUnresolved,
+    encode_cancel,
+)
+from bitget_proto.testing import Act, SeenFrame
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+
+
+def accepted(attempts: int = 1, id: str = "a") -> Accepted:
+    return Accepted(id=id, order=ORDER, attempts=attempts, taken_at=0.0, sent_at=0.5, resolved_at=1.0, exchange_ts=None)
+
+
+def rejected(code: str, code_class: CodeClass, attempts: int = 1) -> Rejected:
+    return Rejected(
+        id="a", order=ORDER, attempts=attempts, taken_at=0.0, sent_at=0.5, resolved_at=1.0, code=code,
+        code_class=code_class, message="", exchange_ts=None,
+    )  # fmt: skip
+
+
+def unresolved(*, sent: bool, attempts: int = 1, sent_at: float = 0.5) -> Unresolved:
+    return Unresolved(
+        id="a", order=ORDER, attempts=attempts, taken_at=0.0, sent_at=sent_at if sent else None, resolved_at=1.0, sent=sent,
+        why=WhyUnresolved.LOST,
+    )  # fmt: skip
+
+
+def log(*codes: str, lost: int = 0) -> Log:
+    """What was received and answered with these codes; and received so many times more without a trace."""
+    found = Log()
+    for code in codes:
+        found.acts.append(Act(at=0.6, id="a", order=ORDER, cancelled=code == "0", code=code))
+    for _ in range(len(codes) + lost):
+        found.seen(SeenFrame(at=0.6, link=1, direction="received", text=encode_cancel(ORDER, "a")))
+    found.seen(SeenFrame(at=0.6, link=1, direction="sent", text=encode_cancel(ORDER, "a")))
+    found.seen(SeenFrame(at=0.6, link=1, direction="received", text="ping"))
+    return found
+
+
+def verdict(outcomes: list[Outcome], found: Log, policy: Policy = Policy.REPORT, asked: int = 1) -> list[str]:
+    return list(broken_promises({"1": asked}, outcomes, found, policy, {"1": 5.0}))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found", "policy"),
+    [
+        (accepted(), log("0"), Policy.REPORT),
+        (rejected("43001", CodeClass.GONE), log("43001"), Policy.REPORT),
+        (unresolved(sent=True), log(), Policy.REPORT),
+        (unresolved(sent=True), log("0"), Policy.REPORT),
+        (unresolved(sent=True), log(lost=1), Policy.REPORT),
+        (unresolved(sent=False), log(), Policy.REPORT),
+        (accepted(attempts=2), log("0"), Policy.RESEND),
+        (accepted(attempts=2), log("0", lost=1), Policy.RESEND),
+        (rejected("43001", CodeClass.GONE, attempts=2), log("0", "43001"), Policy.RESEND),
+        (unresolved(sent=True, attempts=2), log("0", "45129"), Policy.RESEND),
+    ],
+)
+def test_what_is_honest_passes(outcome: Outcome, found: Log, policy: Policy) -> None:
+    assert verdict([outcome], found, policy) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found", "policy", "says"),
+    [
+        (accepted(), log(), Policy.REPORT, "the exchange did not act"),
+        (accepted(), log("43001"), Policy.REPORT, "the exchange did not act"),
+        (rejected("43001", CodeClass.GONE), log("45129"), Policy.REPORT, "gave no such answer"),
+        (rejected("43001", CodeClass.GONE), log(), Policy.REPORT, "gave no such answer"),
+        (rejected("0", CodeClass.GONE), log("0"), Policy.REPORT, "rejected, and the exchange acted"),
+        (unresolved(sent=False), log("43001"), Policy.REPORT, "was received"),
+        (unresolved(sent=False), log(lost=1), Policy.REPORT, "was received"),
+        (accepted(), log("0", lost=1), Policy.REPORT, "received 2 times under REPORT"),
+        (accepted(attempts=2), log("0"), Policy.REPORT, "under REPORT"),
+        (accepted(attempts=2), log("0", lost=2), Policy.RESEND, "received 3 times"),
+        (
+            rejected("45129", CodeClass.THROTTLED, attempts=2),
+            log("0", "45129"),
+            Policy.RESEND,
+            "rejected after a resend",
+        ),
+        (unresolved(sent=True, sent_at=5.1), log(), Policy.REPORT, "sent after its deadline"),
+    ],
+)
+def test_a_lie_is_named(outcome: Outcome, found: Log, policy: Policy, says: str) -> None:
+    (lie,) = verdict([outcome], found, policy)
+    assert says in lie
+
+
+def test_outcomes_are_counted() -> None:
+    assert verdict([], log()) == ["order 1: 1 cancels taken, 0 outcomes"]
+    assert verdict([accepted()], log("0"), asked=2) == ["order 1: 2 cancels taken, 1 outcomes"]
+    assert verdict([accepted(), accepted()], log("0")) == [
+        "order 1: 1 cancels taken, 2 outcomes",
+        "cancel a: 2 outcomes",
+    ]
+    assert list(broken_promises({}, [accepted()], log("0"), Policy.REPORT, {})) == [
+        "order 1: 0 cancels taken, 1 outcomes"
+    ]
