@@ -49,12 +49,16 @@ def record(core: Connection | Session, write: Callable[[str], object] | None) ->
 
     Neither key nor pass phrase nor signature of a login is written; `Trace` says what else is hidden. `replay` plays it again.
 
-    Raises: ValidationError when the core has been told something already, or is recorded already.
+    Raises: ValidationError when the core has been told something already, or is recorded already; and for what is no function.
     """
     if not isinstance(core, (Connection, Session)):
         raise ValidationError(f"core must be a Connection or a Session; got {shown(core)}")
     if write is None:
         return core
+    if not callable(write):
+        raise ValidationError(
+            f"write must be a function that takes a line, or None; got {shown(write)}: pass file.write"
+        )
     if isinstance(core, (RecordedConnection, RecordedSession)):
         raise ValidationError("core is recorded already: let one write do both")
     if core._now > float("-inf"):

@@ -99,6 +99,8 @@ def test_without_anything_to_write_to_the_core_is_returned() -> None:
 def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> None:
     with pytest.raises(ValidationError, match="core must be a Connection or a Session; got None"):
         record(None, print)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    with pytest.raises(ValidationError, match="write must be a function that takes a line, or None; got 'a file'"):
+        record(Connection(), "a file")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     past = Connection()
     past.poll(0.0)
     with pytest.raises(ValidationError, match="core has a past"):
