@@ -34,6 +34,7 @@ from bitget_proto import (
     Session,
     SessionConfig,
     ValidationError,
+    record,
 )
 from bitget_proto._errors import shown
 
@@ -66,6 +67,7 @@ async def connect(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     client: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[Channel]:
     """Connect, log in, and give a `Channel`; leaving closes it.
@@ -76,6 +78,8 @@ async def connect(
     environment (HTTPS_PROXY, NO_PROXY) except to loopback. All times inside are of `time.monotonic`, which those who share a
     `budget` use as well.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
@@ -83,7 +87,7 @@ async def connect(
     """
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = Connection(config, codec, budget)
+    connection = record(Connection(config, codec, budget), trace)
     driver = _Driver(Lone(connection), account, limits, connection.config, client)
     async with driver.running():
         channel = Channel(driver)
@@ -103,6 +107,7 @@ async def open_session(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
     client: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[SessionChannel]:
@@ -112,11 +117,13 @@ async def open_session(
     `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
     next one is stamped with the exchange's own time, from its answer to the handshake.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = Session(config, codec, budget, jitter=jitter)
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
     driver = _Driver(session, account, limits, session.config.link, client)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)

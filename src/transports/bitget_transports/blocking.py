@@ -38,6 +38,7 @@ from bitget_proto import (
     SessionState,
     State,
     ValidationError,
+    record,
 )
 from bitget_proto._errors import shown
 
@@ -63,6 +64,7 @@ def connect(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[Channel]:
@@ -74,13 +76,15 @@ def connect(
     times inside are of `time.monotonic`, which those who share a `budget` use as well. `Limits.open_timeout` does not bound
     the look-up of the host's name, which the system does in its own time.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = Connection(config, codec, budget)
+    connection = record(Connection(config, codec, budget), trace)
     driver = BlockingDriver(Lone(connection), account, limits, connection.config, selector, sock)
     with driver.running():
         channel = Channel(driver)
@@ -100,6 +104,7 @@ def open_session(
     allow_plaintext: bool = False,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[SessionChannel]:
@@ -110,10 +115,12 @@ def open_session(
     dials of a fleet. When the exchange refuses the stamp of a login, the next one is stamped with the exchange's own time, from
     its answer to the handshake.
 
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = Session(config, codec, budget, jitter=jitter)
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
     driver = BlockingDriver(session, account, limits, session.config.link, selector)
     with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
