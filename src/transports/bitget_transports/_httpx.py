@@ -162,6 +162,8 @@ class HttpxWebSocket:
             keepalive_ping_interval_seconds=None,
             keepalive_ping_timeout_seconds=None,
             session_class=Session,
+            # Whatever the client is set to: the login goes to the URL that was given, and to no other.
+            follow_redirects=False,
             extensions={"trace": self._traced},
         )
 
@@ -259,7 +261,8 @@ class _Metered(httpcore.AsyncNetworkStream):
 
 
 def _make_client(target: Target) -> httpx.AsyncClient:
-    verify: ssl.SSLContext | bool = True if target.tls is None else target.tls
+    # A plain target speaks no TLS: without authorities nothing would pass, and reading the system's takes its time.
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
     # Proxies of the environment, but not to this very machine. Times are bounded outside.
     return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
 

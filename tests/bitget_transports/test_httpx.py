@@ -1,0 +1,257 @@
+"""What the anyio transport adds to httpx-ws: in process against an app, and against each of its known faults.
+
+Real sockets, on loopback, where there are any: each wait is bounded. `test_bad_peers`, `test_opening`, `test_secrets` and
+`test_tls` hold all the colours to the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from httpx_ws import AsyncWebSocketSession
+from httpx_ws.transport import ASGIWebSocketTransport
+
+from bitget_proto import Closed, Unresolved
+from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
+from bitget_transports.anyio import Channel, connect
+from bitget_transports.exchange import ExchangeApp
+from bitget_transports.hostile import After, HostileServer
+
+from .colours import BOUND, FAST, KEY, Colour, fast_exchange, orders
+from .tidy import PONG, TEXT, frame, nothing_left, then_write, tidy
+
+BACKENDS = [Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO]
+
+pytestmark = pytest.mark.parametrize("colour", BACKENDS)
+
+LIMITS = Limits(open_timeout=5.0, write_timeout=0.3, close_timeout=0.2)
+URL = "wss://exchange.example/v2/ws/private"
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+def run(colour: Colour, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded(_: object) -> None:
+        with anyio.fail_after(BOUND):
+            await scenario()
+
+    colour.run(tidy(bounded))
+
+
+# --- in process ---
+
+
+def test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour: Colour) -> None:
+    app = ExchangeApp(fast_exchange(200, credentials=KEY))
+
+    async def scenario() -> None:
+        async with (
+            httpx.AsyncClient(transport=ASGIWebSocketTransport(app)) as client,
+            connect(KEY, url=URL, config=FAST, limits=LIMITS, client=client) as channel,
+        ):
+            counted = Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))])
+            assert counted == {"Accepted": 200, "Rejected": 50}
+            await app_closes(channel)
+
+    async def app_closes(channel: Channel) -> None:
+        app.hang_up(1001, "maintenance")
+        events = [event async for event in channel.events]
+        assert [type(event) for event in events] == [Closed]
+        assert "closed with code 1001, saying 'maintenance'" in str(events[0])
+
+    run(colour, scenario)
+    assert app.connections == 0
+
+
+def failure(colour: Colour, app: Any) -> ConnectFailed:
+    failed: list[ConnectFailed] = []
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(transport=ASGIWebSocketTransport(app)) as client:
+            with pytest.raises(ConnectFailed) as caught:
+                async with connect(KEY, url=URL, config=FAST, limits=LIMITS, client=client):
+                    raise AssertionError("a channel came about")
+            failed.append(caught.value)
+
+    run(colour, scenario)
+    return failed[0]
+
+
+def test_an_app_that_refuses_is_told_with_its_status(colour: Colour) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    error = failure(colour, app)
+    assert isinstance(error, UpgradeRefused)
+    assert error.status == 403
+
+
+def test_an_app_that_fails_at_once_is_one_clear_error(colour: Colour) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError("in the app")
+
+    assert "no connection to exchange.example:443" in str(failure(colour, app))
+
+
+@pytest.mark.parametrize("says_why", [True, False])
+def test_an_app_that_ends_amid_a_cancel_is_one_end(colour: Colour, says_why: bool) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.send", "text": '{"event":"login","code":0}'})
+        await receive()
+        if not says_why:
+            raise ZeroDivisionError("in the app")
+        await send({"type": "websocket.close", "code": 1001, "reason": "maintenance"})
+
+    async def scenario() -> None:
+        async with (
+            httpx.AsyncClient(transport=ASGIWebSocketTransport(app)) as client,
+            connect(KEY, url=URL, config=FAST, limits=LIMITS, client=client) as channel,
+        ):
+            outcome = await channel.cancel(orders(1)[0])
+            assert isinstance(outcome, Unresolved)
+            assert outcome.sent
+            assert [type(event) async for event in channel.events] == [Closed]
+
+    run(colour, scenario)
+
+
+def test_an_app_that_sends_what_no_app_may_is_one_end(colour: Colour) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+
+    assert "ended the connection before the login was answered" in str(failure(colour, app))
+
+
+# --- known faults, each on a socket ---
+
+
+def ended(colour: Colour, behaviour: hostile.Behaviour) -> tuple[Closed, list[Unresolved]]:
+    """How the connection ends, and what becomes of one cancel."""
+    found: list[tuple[Closed, list[Unresolved]]] = []
+
+    async def scenario() -> None:
+        with HostileServer(behaviour) as server:
+            async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
+                outcome = await channel.cancel(orders(1)[0])
+                events = [event async for event in channel.events]
+        assert isinstance(outcome, Unresolved)
+        assert [type(event) for event in events] == [Closed]
+        assert isinstance(events[0], Closed)
+        found.append((events[0], [outcome]))
+
+    run(colour, scenario)
+    return found[0]
+
+
+def test_a_pong_that_nobody_asked_for_ends_the_connection_and_nothing_else(colour: Colour) -> None:
+    closed, _ = ended(colour, then_write(frame(PONG, b"nobody asked"), After.CANCEL))
+    assert closed.detail == "the connection broke: KeyError(b'nobody asked')"
+
+
+def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:
+    closed, _ = ended(colour, hostile.endless_message(after=After.CANCEL))
+    assert closed.detail == f"a message was longer than {2**20} bytes"
+
+
+def test_many_messages_are_not_taken_for_a_long_one(colour: Colour) -> None:
+    batch = frame(TEXT, b'{"event":"push","arg":"%s"}' % (b"x" * 10_000))
+
+    async def scenario() -> None:
+        with HostileServer(then_write(batch * 300)) as server:
+            limits = Limits(close_timeout=0.2, max_events=None)
+            async with connect(KEY, url=server.url, config=FAST, limits=limits) as channel:
+                seen = 0
+                async for _ in channel.events:
+                    seen += 1
+                    if seen == 300:
+                        break
+
+    run(colour, scenario)
+
+
+def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: Colour) -> None:
+    async def scenario() -> None:
+        with HostileServer(hostile.wrong_accept()) as server, pytest.raises(ConnectFailed) as caught:
+            async with connect(KEY, url=server.url, limits=LIMITS):
+                pass
+        assert re.fullmatch(
+            r"127\.0\.0\.1 answered the WebSocket's handshake wrongly \(Sec-WebSocket-Accept\): check the URL",
+            str(caught.value),
+        )
+
+    run(colour, scenario)
+
+
+def test_it_sends_no_pings_of_its_own(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[AsyncWebSocketSession] = []
+    init = AsyncWebSocketSession.__init__
+
+    def watched(self: AsyncWebSocketSession, *given: Any, **options: Any) -> None:
+        init(self, *given, **options)
+        made.append(self)
+
+    monkeypatch.setattr(AsyncWebSocketSession, "__init__", watched)
+
+    async def scenario() -> None:
+        with HostileServer(hostile.silence(After.LOGIN)) as server:
+            async with connect(KEY, url=server.url, limits=LIMITS):
+                pass
+
+    run(colour, scenario)
+    assert [session._keepalive_ping_interval_seconds for session in made] == [None]
+
+
+def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_there(colour: Colour) -> None:
+    async def scenario() -> None:
+        with HostileServer(hostile.silence()) as other:
+
+            def redirect(victim: hostile.Victim) -> None:
+                victim.read_head()
+                where = other.url.replace("ws:", "http:")
+                victim.write(f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+                victim.hold()
+
+            with HostileServer(redirect) as server, pytest.raises(UpgradeRefused, match="302"):
+                async with (
+                    httpx.AsyncClient(follow_redirects=True) as client,
+                    connect(KEY, url=server.url, limits=LIMITS, client=client),
+                ):
+                    pass
+            assert other.connections == 0
+
+    run(colour, scenario)
+
+
+def test_a_clients_own_timeouts_do_not_end_a_quiet_connection(colour: Colour) -> None:
+    async def scenario() -> None:
+        with HostileServer(hostile.silence(After.LOGIN)) as server:
+            async with (
+                httpx.AsyncClient(timeout=0.2) as client,
+                connect(KEY, url=server.url, limits=LIMITS, client=client) as channel,
+            ):
+                await anyio.sleep(0.5)
+                assert channel.capacity == 1000
+
+    run(colour, scenario)
