@@ -36,7 +36,7 @@ from bitget_proto import (
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.flaky import FlakyProxy, random_plan
+from bitget_transports.flaky import FlakyProxy, Flaw, random_plan
 from chaos.judge import Log, broken_promises
 from chaos.transports import Answer, Batch, Run, Transport
 
@@ -75,7 +75,7 @@ class Result:
     outcomes: list[Outcome]
     events: list[ChannelEvent]
     links: int
-    cuts: int
+    flaws: Counter[Flaw]
     broken: list[str]
 
     def row(self) -> tuple[object, ...]:
@@ -85,8 +85,8 @@ class Result:
         ups = sum(isinstance(event, Up) for event in self.events)
         return (
             self.transport.value, self.policy.value, len(self.outcomes), kinds[Accepted, False], kinds[Rejected, False],
-            kinds[Unresolved, True], kinds[Unresolved, False], resent, self.cuts, self.links, ups, f"{self.seconds:.1f}",
-            len(self.broken),
+            kinds[Unresolved, True], kinds[Unresolved, False], resent, self.flaws.total(), self.links, ups,
+            f"{self.seconds:.1f}", len(self.broken),
         )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     broken = list(broken_promises(asked, outcomes, log, policy, timeouts))
     unasked = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
     broken += [f"an outcome that nobody asked for: {event!r}" for event in unasked]
-    return Result(transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen.total(), broken)
+    return Result(transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen, broken)
 
 
 def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
