@@ -216,6 +216,11 @@ class HttpxWebSocket:
         error = _first(error)
         if isinstance(error, WebSocketUpgradeError):
             return UpgradeRefused(self._target.host, error.response.status_code)
+        if isinstance(error, httpx.ProxyError):
+            return ConnectFailed(
+                f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): check HTTPS_PROXY, the "
+                "credentials in it, and NO_PROXY"
+            )
         for cause in _causes(error):
             if isinstance(cause, OSError):
                 return could_not_connect(self._target, cause)
