@@ -227,6 +227,9 @@ class _Link(asyncio.Protocol):
             failure.__cause__ = error
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
             failure = could_not_connect(target, error)
+        finally:
+            if sock is not None and self._transport is None:
+                sock.close()  # uvloop leaves one open that it could not use
         if failure is not None:
             self.abort()
             driver.failed(self._number, failure)
