@@ -1,0 +1,510 @@
+"""Interesting lives, recorded and committed: each is played again by every engine, and takes the turns that it took.
+
+They stand in tests/traces. Run as a script, this writes them anew, and leaves alone those in which nothing has changed: read
+what git then shows before you commit it, for every line of it is a promise that was kept otherwise until now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import pytest
+
+from bitget_proto import (
+    Budget,
+    CancelOrder,
+    Codec,
+    Config,
+    Connection,
+    Credentials,
+    Engine,
+    LocalProtocolError,
+    Policy,
+    Session,
+    SessionConfig,
+    Trace,
+    Wait,
+    record,
+    replay,
+    sign_login,
+)
+from bitget_proto import _connection as connection_module
+from bitget_proto import _replay as replay_module
+from bitget_proto import _session as session_module
+from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, SessionPair
+
+TRACES = Path(__file__).parents[1] / "traces"
+KEY = Credentials("the-key-itself", "the-secret-itself", "the-passphrase-itself")
+ORDERS = [CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}") for number in range(1, 31)]
+MINE = CancelOrder("ETHUSDT", client_oid="mine-alone")
+
+Write = Callable[[str], object]
+
+
+def exchange(**config: Any) -> ScriptedExchange:
+    return ScriptedExchange([*ORDERS, MINE], credentials=KEY, config=ExchangeConfig(**config))
+
+
+def connected(write: Write, config: Config | None = None, budget: Budget | None = None) -> Pair:
+    pair = Pair(record(Connection(config, budget=budget), write), exchange(), latency=0.05)
+    pair.open()
+    pair.run(0.1)
+    return pair
+
+
+def in_session(write: Write, *, skew: float = 0.0, lifetime: float = 86400.0, **config: Any) -> SessionPair:
+    numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
+    session = record(Session(SessionConfig(lifetime=lifetime, **config), jitter=lambda: next(numbers)), write)
+    pair = SessionPair(session, exchange(lifetime=lifetime), latency=0.05, dial_time=0.1, skew=skew)
+    pair.start()
+    pair.run(0.3)
+    return pair
+
+
+# --- the lives ---
+
+
+def dropped_after_it_left(write: Write) -> None:
+    """Of three cancels one is answered, one is done and its answer lost, one waits in the queue: then the connection drops."""
+    pair = connected(write, Config(messages_per_second=3))
+    pair.exchange.inject(None, Fault.DROP_AFTER)
+    for order in ORDERS[:3]:
+        pair.cancel(order)
+    pair.run(1.0)
+
+
+def late_reply(write: Write) -> None:
+    """An answer comes after the cancel's own deadline, a second copy of it later still."""
+    pair = connected(write)
+    id = pair.cancel(ORDERS[0], timeout=0.01)
+    pair.run(1.0)
+    pair.say(Codec().encode_reply(ORDERS[0], id))
+    pair.run(1.0)
+    pair.close()
+
+
+def going_away(write: Write) -> None:
+    """The exchange announces its end while a cancel is unanswered: the session moves, the old link drains."""
+    pair = in_session(write)
+    pair.exchange.inject(Fault.SILENT)
+    pair.cancel(ORDERS[0])
+    pair.say('{"event":"error","code":30033,"msg":"the server is going away"}')
+    for order in ORDERS[1:4]:
+        pair.cancel(order)
+        pair.run(0.4)
+    pair.run(20.0)
+    pair.close()
+    pair.run_until_ended()
+
+
+def rotation(write: Write) -> None:
+    """A link nears the age at which the exchange cuts it, and its successor takes over without a gap."""
+    pair = in_session(write, lifetime=200.0, rotate_before=50.0, link=Config(ping_interval=40.0))
+    for order in ORDERS[:6]:
+        pair.run(45.0)
+        pair.cancel(order)
+    pair.run(1.0)
+    pair.close()
+    pair.run_until_ended()
+
+
+def resent(write: Write) -> None:
+    """Cancels whose answers were lost are sent again under resend, and under report they are not."""
+    pair = in_session(write, policy=Policy.RESEND)
+    pair.exchange.inject(Fault.SILENT, Fault.SILENT, Fault.DROP_AFTER)
+    pair.cancel(MINE)
+    pair.cancel(ORDERS[0], policy=Policy.REPORT)
+    pair.cancel(ORDERS[1])
+    pair.run(5.0)
+    pair.close()
+    pair.run_until_ended()
+
+
+def throttled(write: Write) -> None:
+    """More than the paces let through, an account that somebody else spends from, and an exchange that has had enough."""
+    budget = Budget(5)
+    pair = connected(write, Config(max_in_flight=20), budget)
+    budget.debit(2, pair.clock.now)
+    for order in ORDERS[:20]:
+        pair.cancel(order)
+    with suppress(LocalProtocolError):
+        pair.cancel(ORDERS[20])
+    pair.run(0.5)
+    budget.grant(3, pair.clock.now)
+    pair.run(0.6)
+    pair.say('{"event":"error","code":30006,"msg":"request too many"}')
+    pair.run(2.0)
+    pair.exchange.inject(Fault.THROTTLE)
+    budget.pause(pair.clock.now)
+    pair.run(10.0)
+    pair.close()
+
+
+def skewed_clock(write: Write) -> None:
+    """The first stamp is refused, the corrected one is not."""
+    pair = in_session(write, skew=-100.0)
+    pair.run(2.0)
+    pair.cancel(ORDERS[0])
+    pair.run(1.0)
+    pair.close()
+    pair.run_until_ended()
+
+
+def wrong_key(write: Write) -> None:
+    """The login is refused for good, and what waited for it never left."""
+    numbers = iter([0.5])
+    session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
+    pair = SessionPair(
+        session, exchange(), credentials=Credentials("the-key-itself", "another secret", "the-passphrase-itself")
+    )
+    pair.cancel(ORDERS[0])
+    pair.run_until_ended()
+
+
+def no_pong(write: Write) -> None:
+    """The route dies without a word; the heartbeat notices, and nobody knows what became of the cancel."""
+    pair = connected(write)
+    pair.run(29.0)
+    pair.freeze()
+    pair.cancel(ORDERS[0], timeout=60)
+    pair.run_until_closed()
+
+
+def stalled(write: Write) -> None:
+    """The peer stops reading: one frame is stranded, and since not a byte of it left, it was not sent."""
+    pair = connected(write)
+    pair.stall()
+    for order in ORDERS[:3]:
+        pair.cancel(order)
+    pair.run(2.0)
+    pair.drop("the peer took nothing")
+
+
+def closed_while_answers_were_out(write: Write) -> None:
+    """One is answered after the close, one never, and one had not left yet."""
+    pair = connected(write, Config(messages_per_second=3, drain_timeout=2.0))
+    pair.exchange.inject(None, Fault.SILENT)
+    for order in ORDERS[:3]:
+        pair.cancel(order)
+    pair.close()
+    pair.run_until_closed()
+
+
+def unsure(write: Write) -> None:
+    """Answers that settle nothing, and answers that nobody waits for."""
+    pair = connected(write)
+    pair.exchange.inject(*[Fault.SILENT] * 4)
+    ids = [pair.cancel(order) for order in ORDERS[:4]]
+    pair.say(Codec().encode_reply(ORDERS[0], ids[0], code=40010, message="Request timed out"))
+    pair.say(Codec().encode_event("error", 0, "Success", arg=[{"id": ids[1]}]))
+    pair.say(Codec().encode_event("trade", None, None, arg={"id": ids[2]}))
+    pair.say(Codec().encode_event("error", 43001, "no order", arg=[{"id": ids[2]}, {"id": ids[3]}]))
+    pair.say(Codec().encode_reply(ORDERS[3], ids[3], code=45056, message="already filled"))
+    pair.say(Codec().encode_reply(ORDERS[3], ids[3]))
+    pair.say(Codec().encode_reply(ORDERS[0], ids[0]))
+    pair.say(Codec().encode_event("error", 43001, "names nobody"))
+    pair.run(11.0)
+    pair.close()
+
+
+def noise(write: Write) -> None:
+    """Frames that cannot be read, calls that are refused, frames of one's own, a clock that runs backwards."""
+    conn = record(Connection(Config(max_in_flight=1, max_own_frames=1, max_message=300, max_depth=3)), write)
+
+    def drain(now: float, writable: bool = True) -> None:
+        while not isinstance(conn.poll(now, writable), Wait):
+            pass
+
+    conn.handle_timeout(-5)
+    conn.receive("too early", 0)
+    drain(0)
+    conn.opened(0.0, login=sign_login(KEY, 1_763_958_366))
+    refused: list[Callable[[], object]] = [
+        lambda: conn.opened(0.0, login=sign_login(KEY, 1_763_958_366)),
+        lambda: conn.poll(float("nan")),
+        lambda: conn.cancel(ORDERS[0], float("inf")),
+        lambda: conn.cancel(ORDERS[0], 0.0, id="no\nid"),
+        lambda: conn.cancel(ORDERS[0], 0.0, timeout=-1),
+        lambda: conn.send("", 0.0),
+    ]
+    for call in refused:
+        with suppress(LocalProtocolError):
+            call()
+    drain(0.0, writable=False)
+    drain(0.0)
+    message: str | bytes
+    for message in (
+        b"\xff\xfe",
+        "\ud800",
+        "[" * 10,
+        "x" * 301,
+        b'{"event":"subscribe"}',
+        '{"event":1}',
+        "pong",
+        "",
+        "{}",
+    ):
+        conn.receive(message, 0.25)
+    drain(0.1)
+    conn.receive(b'{"event":"login","code":"0"}', 0.5)
+    conn.send('{"op":"subscribe","args":[{"channel":"orders"}]}', 0.5)
+    for _ in range(2):
+        with suppress(LocalProtocolError):
+            conn.send('{"op":"x","secret":"another secret"}', 0.5)
+    drain(0.5)
+    for id in ("mine", "mine", None):
+        with suppress(LocalProtocolError):
+            conn.cancel(MINE, 1, id, float("inf"))
+    drain(1)
+    conn.receive(
+        b'{"event":"error","arg":[{"id":"mine"}],"code":"043001","msg":"\\ud83d\\ude00 \\ud800","ts":"17"}', 1.5
+    )
+    conn.receive('{"event":"error","code":30007,"msg":"too many"}', 1.5)
+    drain(1.5)
+    for call in (lambda: conn.cancel(MINE, 2.0), lambda: conn.send("x", 2.0), lambda: conn.close(2.0)):
+        with suppress(LocalProtocolError):
+            call()
+    conn.lost(2.0, "twice")
+    drain(2.0)
+
+
+def two_links_lost(write: Write) -> None:
+    """Dials that fail, one that is never answered, a link that is thrown out: the backoff grows, and a cancel waits."""
+    pair = in_session(write, dial_timeout=2.0, policy=Policy.RESEND)
+    pair.refuse_dials = True
+    pair.say('{"event":"error","code":30007,"msg":"request too many"}')
+    pair.cancel(ORDERS[0], timeout=30.0)
+    pair.cancel(ORDERS[1], timeout=1.0)
+    pair.send('{"op":"subscribe","args":[{"channel":"orders"}]}')
+    pair.run(2.0)
+    pair.refuse_dials, pair.hold_dials = False, True
+    pair.run(3.0)
+    pair.hold_dials = False
+    pair.run(10.0)
+    pair.stall()
+    pair.cancel(ORDERS[2])
+    pair.cancel(ORDERS[3])
+    pair.drop()
+    pair.run(10.0)
+    pair.close()
+    pair.close()
+
+
+LIVES = MappingProxyType({
+    life.__name__: life
+    for life in (
+        dropped_after_it_left, late_reply, going_away, rotation, resent, throttled, skewed_clock, wrong_key, no_pong, stalled,
+        closed_while_answers_were_out, unsure, noise, two_links_lost,
+    )
+})  # fmt: skip
+
+
+def lived(name: str) -> list[str]:
+    lines: list[str] = []
+    LIVES[name](lines.append)
+    return lines
+
+
+def committed(name: str) -> list[str]:
+    return (TRACES / f"{name}.jsonl").read_text("ascii").splitlines(keepends=True)
+
+
+# --- the tests ---
+
+
+def test_each_life_is_committed_and_nothing_else() -> None:
+    assert {path.stem for path in TRACES.glob("*.jsonl")} == set(LIVES)
+
+
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("name", LIVES)
+def test_a_committed_life_takes_the_turns_that_it_took(name: str, engine: Engine) -> None:
+    trace = Trace(committed(name))
+    difference = replay(trace, engine)
+    assert difference is None, str(difference)
+    assert trace.torn is None
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_a_life_lived_anew_is_the_committed_one(name: str) -> None:
+    assert lived(name)[1:] == committed(name)[1:], "tests/traces differs: run python tests/bitget_proto/test_traces.py"
+
+
+def test_the_lives_have_seen_nearly_everything() -> None:
+    kinds: set[str] = set()
+    for name in LIVES:
+        for step in Trace(committed(name)):
+            gave: Any = step.data.get("gave")
+            kinds.add(step.call)
+            kinds |= {
+                key
+                for key in ("raised", "budget", "jitter", "writable", "busy", "unsent", "policy")
+                if key in step.data
+            }
+            if step.call == "poll" and gave:
+                kinds.add(gave["kind"])
+                kinds |= {f"{gave['kind']} {gave[key]}" for key in ("why", "timer") if key in gave}
+    assert {
+        "Transmit", "Hangup", "Ready", "Accepted", "Rejected", "LateReply", "ExchangeError", "GoingAway", "Dial",
+        "LinkTransmit", "LinkHangup", "LinkClosed", "LoginRejected", "Up", "Down", "Ended asked", "Ended refused",
+        "Unresolved timeout", "Unresolved lost", "Unresolved closed", "Unresolved unsure", "Closed no pong",
+        "Closed thrown out", "Wait pacing", "Wait dialled", "Wait dial", "Wait rotation", "Wait spacing",
+        "Unrecognised malformed", "Unrecognised unknown id", "raised", "budget", "jitter", "writable", "unsent",
+        "policy", "busy",
+    } <= kinds  # fmt: skip
+
+
+def test_no_secret_is_committed() -> None:
+    for name in LIVES:
+        text = "".join(committed(name))
+        assert not any(secret in text for secret in (KEY.api_key, KEY.secret, KEY.passphrase, "another secret"))
+
+
+# --- a core with a fault does not pass ---
+
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def faulty(kind: type[Connection | Session], **methods: Any) -> Plant:
+    """A core of which some methods are replaced."""
+    made = type(f"Faulty{kind.__name__}", (kind,), {"__slots__": (), **methods})
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(replay_module, kind.__name__, made)
+        if kind is Connection:
+            patch.setattr(session_module, "Connection", made)
+
+    return plant
+
+
+def changed(module: object, name: str, value: object) -> Plant:
+    return lambda patch: patch.setattr(module, name, value)
+
+
+def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
+    if message not in ("pong", b"pong"):
+        Connection.receive(self, message, now)
+
+
+def _late_replies_are_forgotten(self: Any, cancel: Any, *args: Any) -> None:
+    Connection._unresolved(self, cancel, *args)
+    self._late.pop(cancel.id, None)
+
+
+def _never_sent(self: Any, now: float, reason: str = "", unsent: Any = ()) -> None:
+    Connection.lost(self, now, reason, ())
+
+
+def _sent_is_taken_back(self: Any, now: float, reason: str = "", unsent: Any = ()) -> None:
+    Connection.lost(self, now, reason, list(self._open))
+
+
+def _a_tick_longer(self: Any, order: Any, now: float, id: Any = None, timeout: Any = None) -> str:
+    taken = Connection.cancel(self, order, now, id, timeout)
+    self._open[taken].deadline += 2**-40
+    return taken
+
+
+def _outcome_again(self: Any, cancel: Any, outcome: Any) -> None:
+    Connection._settle(self, cancel, outcome)
+    self._outputs.append(outcome)
+
+
+def _no_outcome(self: Any, cancel: Any, outcome: Any) -> None:
+    Connection._settle(self, cancel, outcome)
+    self._outputs.pop()
+
+
+def _ends_in_another_order(self: Any, why: Any, detail: str) -> None:
+    self._open = dict(reversed(self._open.items()))
+    Connection._end(self, why, detail)
+
+
+def _resends_nothing(self: Any, *args: Any, **named: Any) -> str:
+    taken = Session.cancel(self, *args, **named)
+    self._open[taken].resend = False
+    return taken
+
+
+def _resends_all(self: Any, *args: Any, **named: Any) -> str:
+    taken = Session.cancel(self, *args, **named)
+    self._open[taken].resend = True
+    return taken
+
+
+def _stays(self: Any, link: Any) -> None:
+    pass
+
+
+def _forgets_the_stamp(self: Any, refusal: Any) -> Any:
+    ended = Session._refused(self, refusal)
+    self._stamp_refused = False
+    return ended
+
+
+def _other_id(self: Any) -> str:
+    return f"{Connection._make_id(self)}0"
+
+
+FAULTS: dict[str, Plant] = {
+    "pongs are not heard": faulty(Connection, receive=_pongs_are_not_heard),
+    "late replies are forgotten": faulty(Connection, _unresolved=_late_replies_are_forgotten),
+    "what never left counts as sent": faulty(Connection, lost=_never_sent),
+    "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
+    "a deadline is 2**-40 s late": faulty(Connection, cancel=_a_tick_longer),
+    "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
+    "an outcome is lost": faulty(Connection, _settle=_no_outcome),
+    "the end is in another order": faulty(Connection, _end=_ends_in_another_order),
+    "ids are made otherwise": faulty(Connection, _make_id=_other_id),
+    "an error without id ends nothing": changed(connection_module, "_ENDS", {}),
+    "30006 pauses nothing": changed(connection_module, "_TOO_MANY_REQUESTS", "0"),
+    "an unknown outcome is a rejection": changed(connection_module, "_OUTCOME_UNKNOWN", None),
+    "nothing is sent again": faulty(Session, cancel=_resends_nothing),
+    "everything is sent again": faulty(Session, cancel=_resends_all),
+    "the session does not leave": faulty(Session, _leave=_stays),
+    "the stamp is not asked for": faulty(Session, _refused=_forgets_the_stamp),
+    "refused logins are tried again": changed(session_module, "_REFUSED", frozenset[str]()),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_core_with_a_fault_does_not_pass(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS[fault](monkeypatch)
+    differing = [name for name in LIVES if replay(committed(name)) is not None]
+    assert differing, "no committed life notices"
+
+
+@pytest.mark.parametrize("name", ["paces", "login_timeout", "pong_timeout", "drain_timeout", "request_timeout"])
+def test_other_limits_do_not_pass(name: str) -> None:
+    limit = "messages_per_second" if name == "paces" else name
+    assert limit in attrs.fields_dict(Config)
+    differing = 0
+    for life in LIVES:
+        lines = committed(life)
+        first = json.loads(lines[0])
+        config = first["config"].get("link", first["config"])
+        config[limit] += 1
+        differing += replay([json.dumps(first), *lines[1:]]) is not None
+    assert differing
+
+
+# --- written anew ---
+
+
+def write() -> None:
+    TRACES.mkdir(exist_ok=True)
+    for name in LIVES:
+        path, lines = TRACES / f"{name}.jsonl", lived(name)
+        if not path.exists() or committed(name)[1:] != lines[1:]:
+            path.write_text("".join(lines), "ascii")
+
+
+if __name__ == "__main__":
+    write()
