@@ -217,6 +217,7 @@ class _Link(asyncio.Protocol):
                         lambda: self, target.host, target.port, ssl=target.tls, server_hostname=name
                     )
                 else:
+                    sock.getpeername()  # raises for one that is not connected, of which uvloop would not let go
                     sock.settimeout(0.0)
                     await loop.create_connection(lambda: self, sock=sock, ssl=target.tls, server_hostname=name)
                 await self._shaken.wait()
@@ -229,7 +230,7 @@ class _Link(asyncio.Protocol):
             failure = could_not_connect(target, error)
         finally:
             if sock is not None and self._transport is None:
-                sock.close()  # uvloop leaves one open that it could not use
+                sock.close()
         if failure is not None:
             self.abort()
             driver.failed(self._number, failure)
