@@ -39,9 +39,10 @@ from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.hostile import HostileServer, Victim
 
 from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
-from .tidy import nothing_left, tidy
+from .tidy import nothing_left, tidy, upgraded
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
@@ -313,6 +314,24 @@ def test_without_a_session_a_wrong_clock_is_told_by_how_much(colour: Colour, ahe
                     raise AssertionError("not reached")
 
         colour.run(tidy(scenario))
+
+
+@pytest.mark.parametrize("date", ["Fri, 01 Jan 1960 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "yesterday", ""])
+def test_a_date_that_is_none_corrects_nothing(colour: Colour, date: str) -> None:
+    def behave(victim: Victim) -> None:
+        victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + f"Date: {date}\r\n\r\n".encode())
+        victim.read_until('"login"')
+        victim.say('{"event":"error","code":30014,"msg":"Timestamp expired"}')
+        victim.hold()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            with pytest.raises(LoginRefused, match="30014"):
+                async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS):
+                    raise AssertionError("not reached")
+
+        colour.run_session(tidy(scenario))
 
 
 # --- no exchange ---

@@ -13,6 +13,7 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import inf, isfinite
 from typing import Protocol, Self
@@ -31,6 +32,10 @@ from ._target import Target
 
 _BACKLOG = 900
 """Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
+
+
+_TOO_LATE = 4e9
+"""Seconds since 1970: the year 2096. What says that it is later is no exchange's clock."""
 
 
 class Link(Protocol):
@@ -161,8 +166,9 @@ class Driver(ABC):
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
         """The dial came to nothing."""
-        self.failure = failure
-        self.lost(number, str(failure))
+        if number in self._links:
+            self.failure = failure
+            self.lost(number, str(failure))
 
     def stalled(self, number: int) -> None:
         """The frame that was written has not left whole: no other until it has."""
@@ -183,8 +189,8 @@ class Driver(ABC):
         patience = self.limits.write_timeout
         if patience is not None:
             for number in list(self._busy):
-                link = self._links[number]
-                if now >= link.stalled_since + patience:
+                link = self._links.get(number)
+                if link is not None and now >= link.stalled_since + patience:
                     self.lost(number, f"the exchange took nothing for {patience} s")
                     link.hang_up(1001, "")
         if self.inbox.closed is None:
@@ -243,10 +249,11 @@ class Driver(ABC):
 
 
 def _seconds(date: str | None) -> float | None:
-    """An HTTP date as seconds since 1970; None for what is none."""
-    if date is None:
-        return None
+    """An HTTP date as seconds since 1970; None for what is none, or is no time that a login could be stamped with."""
     try:
-        return parsedate_to_datetime(date).timestamp()
+        said = parsedate_to_datetime(date or "")
+        # HTTP dates are GMT, whether or not they say so.
+        seconds = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         return None
+    return seconds if 0.0 < seconds < _TOO_LATE else None
