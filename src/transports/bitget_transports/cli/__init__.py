@@ -1,4 +1,4 @@
-"""`bitget-cancel`: cancel orders from a shell, watch a demonstration, or run the embedded exchange.
+"""`bitget-cancel`: cancel orders from a shell, watch a demonstration, run the embedded exchange, or replay a record.
 
 Rules of this package
 - Nothing about the protocol is decided here: a command reads what is asked, hands it to a transport, and shows what came of it.
@@ -84,6 +84,8 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
             from ._orders import run
         elif name == "demo":
             from ._demo import run
+        elif name == "replay":
+            from ._traces import run
         else:
             from ._exchange import run
     except ImportError as error:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from bitget_proto import InstType, __version__
+from bitget_proto import Engine, InstType, __version__
 from bitget_proto._explain import printable
 from bitget_proto.testing import Fault
 
@@ -32,6 +32,7 @@ examples:
   bitget-cancel demo
   bitget-cancel orders --instrument BTCUSDT 1376695893517410304
   bitget-cancel exchange --port 8765
+  bitget-cancel replay record.jsonl
 
 Each command has a --help with examples of its own.
 """
@@ -83,6 +84,21 @@ examples:
   bitget-cancel exchange --fault none:5 --fault silent:2 --fault drop-after
 
 Faults befall the coming cancels, one each, in the order of the options; none:5 leaves five alone.
+"""
+
+
+_REPLAY_HELP: Final = """\
+Tells the story of a record: what was asked, what was sent, what came, and what each cancel became and why. Then it plays the
+record again, and compares what comes out of the core with what is recorded, byte for byte. Nothing is sent anywhere.
+"""
+
+_REPLAY_EXAMPLES: Final = """\
+examples:
+  bitget-cancel orders --instrument BTCUSDT --record record.jsonl 1376695893517410304
+  bitget-cancel replay record.jsonl
+  bitget-cancel replay --engine msgspec --json record.jsonl | jq .
+
+exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file cannot be read as a record
 """
 
 
@@ -154,6 +170,24 @@ def parser() -> argparse.ArgumentParser:
         help="allow a ws:// URL beyond this machine: everybody on the way reads the login",
     )  # fmt: skip
     orders.add_argument("--dry-run", action="store_true", help="print the frames; needs no keys and sends nothing")
+
+    orders.add_argument(
+        "--record", metavar="FILE",
+        help="write what happens to a new file, without secrets, for bitget-cancel replay",
+    )  # fmt: skip
+
+    replay = commands.add_parser(
+        "replay", parents=[debug], help="tell what a record holds, and play it again", description=_REPLAY_HELP,
+        epilog=_REPLAY_EXAMPLES, formatter_class=plain,
+    )  # fmt: skip
+    replay.add_argument(
+        "file", metavar="FILE", help="what `bitget-cancel orders --record` has written; - is standard input"
+    )
+    replay.add_argument(
+        "--engine",
+        choices=[engine.value for engine in Engine],
+        help="the JSON engine to play it with (default: as recorded)",
+    )
 
     exchange = commands.add_parser(
         "exchange", parents=[debug], help="run the embedded exchange", description=_EXCHANGE_HELP,

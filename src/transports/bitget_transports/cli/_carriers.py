@@ -59,6 +59,8 @@ class Job:
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
+    trace: Callable[[str], object] | None = None
+    """Called with each line of a record of what was done."""
     orders: Iterator[CancelOrder]
     stop: Stop
     tell: Callable[[Outcome], None]
@@ -74,7 +76,7 @@ class Job:
         """What every `connect` is told."""
         return {
             "credentials": self.credentials, "url": self.url, "config": self.config, "limits": self.limits,
-            "tls": self.tls, "allow_plaintext": self.allow_plaintext,
+            "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
         }  # fmt: skip
 
     def heard(self, event: ChannelEvent | None) -> bool:

@@ -15,10 +15,10 @@ class Exit(IntEnum):
     """What the process ends with."""
 
     DONE = 0
-    """All accepted; or, for `demo`, the promise held."""
+    """All accepted; or, for `demo`, the promise held; or, for `replay`, it was the same."""
 
     REJECTED = 1
-    """Some were rejected, and none is unresolved; or, for `demo`, the promise did not hold."""
+    """Some were rejected, and none is unresolved; or, for `demo`, the promise did not hold; or, for `replay`, it differed."""
 
     USAGE = 2
     """The arguments, the input or the keys make no sense: nothing was sent."""

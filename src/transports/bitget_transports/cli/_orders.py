@@ -13,7 +13,9 @@ import ssl
 import sys
 from urllib.parse import urlsplit
 
-from bitget_proto import CancelOrder, Codec, Config, InstType, ValidationError
+import attrs
+
+from bitget_proto import CancelOrder, Codec, Config, Credentials, InstType, ValidationError
 from bitget_proto._explain import quoted
 
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
@@ -26,6 +28,7 @@ from ._order_list import Defaults, read_orders
 from ._results import Results, count
 from ._screen import OutputLost, Screen
 from ._stop import Stop
+from ._traces import Recording, recording
 
 _AT_A_TIME = 20
 """Cancels that are taken and unanswered at a time: two seconds of the exchange's pace, so that little is lost when the
@@ -62,15 +65,39 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     for sentence in asked.doubles:
         screen.aside(sentence, "yellow")
     if arguments.dry_run:
+        if arguments.record is not None:
+            raise Failure("--record keeps what is sent, and --dry-run sends nothing: leave one of them out")
         return _show_frames(asked.orders, screen)
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
+    with recording(arguments.record, screen) as kept:
+        return _carried(arguments, Where(url, target, credentials), asked.orders, screen, stop, kept)
+
+
+@attrs.frozen
+class Where:
+    """Who logs in where."""
+
+    url: str
+    target: Target
+    credentials: Credentials
+
+
+def _carried(
+    arguments: argparse.Namespace,
+    where: Where,
+    orders: tuple[CancelOrder, ...],
+    screen: Screen,
+    stop: Stop,
+    kept: Recording | None,
+) -> Exit:
+    target = where.target
     patience = min(_DRAIN, arguments.timeout)
-    results = Results(Ledger(asked.orders), screen, stop, f"{target.host}:{target.port}", patience)
+    results = Results(Ledger(orders), screen, stop, f"{target.host}:{target.port}", patience)
     job = Job(
-        credentials=credentials,
-        url=url,
+        credentials=where.credentials,
+        url=where.url,
         config=Config(
             request_timeout=arguments.timeout + _QUEUE,
             drain_timeout=patience,
@@ -80,6 +107,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         limits=Limits(open_timeout=arguments.connect_timeout),
         tls=target.tls if arguments.ca_file else None,
         allow_plaintext=arguments.allow_plaintext,
+        trace=None if kept is None else kept.write,
         orders=results.ledger.orders(),
         stop=stop,
         tell=results.tell,

@@ -1,0 +1,202 @@
+"""`bitget-cancel orders --record` and `bitget-cancel replay`: what happened is kept, told, and played again."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitget_proto import Engine, Trace, replay
+from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_transports.cli._screen import Screen
+from bitget_transports.cli._traces import Recording, recording
+from bitget_transports.exchange import exchange_in_thread
+
+from .running import CARRIERS, KEY, SECRETS, Shell, finished, process, spot
+
+BTC = ("--instrument", "BTCUSDT")
+TRACES = Path(__file__).parents[2] / "traces"
+
+
+# --- recording ---
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_what_every_carrier_does_is_recorded_and_replayed(shell: Shell, tmp_path: Path, carrier: str) -> None:
+    file = tmp_path / "record.jsonl"
+    with exchange_in_thread(ScriptedExchange(spot("1", "2"), credentials=KEY)) as server:
+        server.inject(None, None, Fault.DROP_AFTER)
+        ran = shell("orders", "--url", server.url, "--transport", carrier, "--record", str(file), *BTC, "1", "9", "2")
+    assert ran.code == 3
+    assert f'recorded to "{file}": bitget-cancel replay tells what happened' in ran.err
+    text = file.read_text("ascii")
+    assert not any(secret in text for secret in SECRETS)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert replay(text) is None
+    told = shell("replay", str(file))
+    assert told.code == 0
+    for words in ("login (not shown)", "cancel BTCUSDT 9", "accepted, ", "rejected: 43001 gone", "may have happened"):
+        assert words in told.out
+    assert "played again with the recorded engine: the same, byte for byte" in told.out
+
+
+def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    file.write_text("the only witness", "ascii")
+    ran = shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(file), *BTC, "1")
+    assert ran.code == 2
+    assert "is there already, and is not written over" in ran.err
+    assert file.read_text("ascii") == "the only witness"
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(shell: Shell, tmp_path: Path) -> None:
+    ran = shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(tmp_path / "no" / "where"), *BTC, "1")
+    assert ran.code == 2
+    assert "cannot record to" in ran.err
+    assert "No such file or directory" in ran.err
+
+
+def test_nothing_is_recorded_of_a_dry_run(shell: Shell, tmp_path: Path) -> None:
+    ran = shell("orders", "--dry-run", "--record", str(tmp_path / "record"), *BTC, "1")
+    assert ran.code == 2
+    assert "leave one of them out" in ran.err
+
+
+def test_no_connection_is_a_record_as_well(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    assert shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(file), *BTC, "1").code == 4
+    told = shell("replay", str(file))
+    assert told.code == 0
+    assert "connection lost" in told.out
+
+
+class FullDisk(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_is_full_ends_the_record_and_is_remembered() -> None:
+    kept = Recording(FullDisk())
+    with pytest.raises(OSError, match="No space left"):
+        kept.write("line\n")
+    assert kept.lost is not None
+
+
+def test_that_a_record_ends_early_is_told_in_the_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with recording(str(tmp_path / "record"), Screen()) as kept:
+        assert kept is not None
+        kept.lost = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "ends early: No space left on device" in capsys.readouterr().err
+
+
+# --- replaying ---
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))
+def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) -> None:
+    file = str(TRACES / f"{name}.jsonl")
+    ran = shell("replay", "--json", file)
+    assert ran.code == 0
+    (last,) = ran.of("replay")
+    assert (last["same"], last["step"], last["torn"], last["exit_code"]) == (True, None, False, 0)
+    moments = ran.of("moment")
+    steps = list(Trace(Path(file).read_text("ascii")))
+    assert [moment["n"] for moment in moments] == sorted({moment["n"] for moment in moments})
+    outcomes = [
+        step
+        for step in steps
+        if step.call == "poll" and step.data.get("gave", {}).get("kind") in ("Accepted", "Rejected", "Unresolved")
+    ]
+    assert [moment["n"] for moment in moments if moment["what"] == "became"] == [step.n for step in outcomes]
+    assert all(moment["text"] for moment in moments)
+
+
+@pytest.mark.parametrize("engine", [engine.value for engine in Engine])
+def test_a_record_is_played_by_the_engine_that_is_asked_for(shell: Shell, engine: str) -> None:
+    ran = shell("replay", "--engine", engine, str(TRACES / "resent.jsonl"))
+    assert ran.code == 0
+    assert f"played again with {engine} engine: the same" in ran.out
+
+
+def changed(name: str, change: Callable[[list[str]], list[str]], tmp_path: Path) -> str:
+    file = tmp_path / "changed.jsonl"
+    file.write_text("".join(change((TRACES / f"{name}.jsonl").read_text("ascii").splitlines(keepends=True))), "ascii")
+    return str(file)
+
+
+def test_a_replay_that_differs_is_exit_code_1_and_shows_where(shell: Shell, tmp_path: Path) -> None:
+    file = changed(
+        "late_reply", lambda lines: [line.replace('"why":"timeout"', '"why":"lost"') for line in lines], tmp_path
+    )
+    ran = shell("replay", file)
+    assert ran.code == 1
+    assert '- gave.why: "lost"' in ran.out
+    assert '+ gave.why: "timeout"' in ran.out
+    ran = shell("replay", "--json", file)
+    assert ran.code == 1
+    (last,) = ran.of("replay")
+    assert json.loads(last["recorded"])["n"] == last["step"] == json.loads(last["came"])["n"]
+    assert "- gave.why" in ran.err
+
+
+def test_a_torn_last_line_is_told_and_no_difference(shell: Shell, tmp_path: Path) -> None:
+    file = changed("no_pong", lambda lines: [*lines[:-1], lines[-1][:20]], tmp_path)
+    ran = shell("replay", file)
+    assert ran.code == 0
+    assert "the last line is torn" in ran.out
+    assert shell("replay", "--json", file).of("replay")[0]["torn"] is True
+
+
+def test_what_is_no_record_is_told_in_one_line(shell: Shell, tmp_path: Path) -> None:
+    def swapped(lines: list[str]) -> list[str]:
+        return [lines[0], *reversed(lines[1:])]
+
+    def without(key: str) -> Callable[[list[str]], list[str]]:
+        def change(lines: list[str]) -> list[str]:
+            made: list[str] = []
+            for line in lines:
+                data: dict[str, Any] = json.loads(line)
+                data.pop(key, None)
+                made.append(json.dumps(data) + "\n")
+            return made
+
+        return change
+
+    changes: list[Callable[[list[str]], list[str]]] = [
+        lambda lines: lines[:0], lambda lines: lines[1:], swapped, without("gave"), without("message"), without("order"),
+    ]  # fmt: skip
+    for change in changes:
+        ran = shell("replay", changed("resent", change, tmp_path))
+        assert ran.code == 2
+        assert ran.err.count("\n") == 1
+        assert "trace" in ran.err
+    ran = shell("replay", str(tmp_path / "nowhere"))
+    assert ran.code == 2
+    assert "cannot read" in ran.err
+    (tmp_path / "bytes").write_bytes(os.urandom(1000))
+    assert shell("replay", str(tmp_path / "bytes")).code == 2
+
+
+def test_a_record_is_read_from_standard_input_too() -> None:
+    given = (TRACES / "going_away.jsonl").read_text("ascii")
+    with process("replay", "--json", "-", given=given) as running:
+        ran = finished(running)
+    assert ran.code == 0
+    assert ran.of("replay")[0]["core"] == "Session"
+
+
+def test_an_engine_that_is_missing_is_told_with_what_mends_it(shell: Shell) -> None:
+    def missing(name: str) -> object:
+        raise ImportError(name)
+
+    shell.patch.setattr("bitget_proto._engines.import_module", missing)
+    ran = shell("replay", "--engine", "orjson", str(TRACES / "resent.jsonl"))
+    assert ran.code == 2
+    assert "pip install 'bitget-proto[orjson]'" in ran.err
