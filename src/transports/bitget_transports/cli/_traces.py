@@ -75,7 +75,7 @@ def recording(path: str | None, screen: Screen) -> Generator[Recording | None]:
             screen.aside(f"the recording in {quoted(path)} ends early: {kept.lost.strerror or kept.lost}", "yellow")
 
 
-def run(arguments: argparse.Namespace, screen: Screen, _: Stop) -> Exit:
+def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:  # noqa: ARG001 - nothing waits here
     """Tell what a trace holds, and play it again; gives the exit code."""
     lines = _read(arguments.file)
     engine = None if arguments.engine is None else Engine(arguments.engine)
