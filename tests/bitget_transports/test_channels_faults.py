@@ -1,0 +1,298 @@
+"""What other clients get wrong, on every colour: the exchange's answers late, twice, under other names, or never."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Config,
+    Credentials,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    Outcome,
+    Rejected,
+    State,
+    Unrecognised,
+    Unresolved,
+    WhyClosed,
+    WhyUnresolved,
+)
+from bitget_proto.testing import Fault
+from bitget_transports import ConnectFailed, Limits, LoginRefused, _driver
+from bitget_transports.exchange import exchange_in_thread
+from bitget_transports.hostile import HostileServer, Victim
+
+from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .endings import closed
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+SOON = Limits(close_timeout=0.2)
+
+
+async def take(channel: AnyChannel, kind: type[Any]) -> Any:
+    """The next event of a kind."""
+    async for event in channel.events:
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+# --- the connection goes ---
+
+
+def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_one_logs_in(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
+        server.inject_login(Fault.DROP_AFTER)
+
+        async def scenario(connect: Connect) -> None:
+            with pytest.raises(ConnectFailed, match="before the login was answered") as failed:
+                async with connect(KEY, url=server.url):
+                    raise AssertionError("not reached")
+            assert not isinstance(failed.value, LoginRefused)
+            async with connect(KEY, url=server.url) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+
+        colour.run(scenario)
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
+def test_after_a_drop_behind_a_cancel_nobody_claims_to_know_what_became_of_it(colour: Colour, fault: Fault) -> None:
+    with exchange_in_thread(fast_exchange(3)) as server:
+        server.inject(fault)
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                outcome = await channel.cancel(orders(1)[0])
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
+                just_after = await channel.cancel(orders(2)[1])
+                assert isinstance(just_after, Unresolved)
+                assert (just_after.sent, just_after.why) == (False, WhyUnresolved.LOST)
+                assert (await closed(channel))[0] is WhyClosed.LOST
+
+        colour.run(scenario)
+        assert len(server.exchange.log) == (fault is Fault.DROP_AFTER)
+
+
+def test_a_ping_without_a_pong_ends_the_connection(colour: Colour) -> None:
+    def behave(victim: Victim) -> None:
+        victim.upgrade()
+        victim.read_until('"login"')
+        victim.say('{"event":"login","code":0}')
+        victim.hold()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> None:
+            config = Config(ping_interval=0.05, pong_timeout=0.1)
+            async with connect(KEY, url=server.url, config=config, limits=SOON) as channel:
+                outcome = await channel.cancel(orders(1)[0])
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
+                assert (await closed(channel))[0] is WhyClosed.NO_PONG
+
+        colour.run(scenario)
+
+
+def test_pings_that_are_answered_keep_the_connection(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+        server.inject(Fault.LATE)
+        server.exchange.late_by = 0.3
+
+        async def scenario(connect: Connect) -> None:
+            config = Config(messages_per_second=None, ping_interval=0.02, pong_timeout=0.2)
+            async with connect(KEY, url=server.url, config=config) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                assert channel.state is State.READY
+
+        colour.run(scenario)
+
+
+def test_a_refused_login_is_told_though_the_exchange_leaves_the_socket_open(colour: Colour) -> None:
+    def behave(victim: Victim) -> None:
+        victim.upgrade()
+        victim.read_until('"login"')
+        victim.say('{"event":"error","code":30015,"msg":"Invalid sign"}')
+        victim.hold()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> None:
+            with pytest.raises(LoginRefused, match="secret") as refused:
+                async with connect(KEY, url=server.url, limits=SOON):
+                    raise AssertionError("not reached")
+            assert refused.value.code == "30015"
+
+        colour.run(scenario)
+
+
+def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            with pytest.raises(LoginRefused) as refused:
+                async with connect(Credentials("key", "s3cr3t-wrong", "passphrase"), url=server.url):
+                    raise AssertionError("not reached")
+            assert "s3cr3t" not in str(refused.value) + repr(refused.value)
+
+        colour.run(scenario)
+
+
+# --- the answer comes too late ---
+
+
+@pytest.mark.parametrize("succeeds", [True, False], ids=["success", "refusal"])
+def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(colour: Colour, succeeds: bool) -> None:
+    with exchange_in_thread(fast_exchange(2 if succeeds else 0)) as server:
+        server.inject(Fault.LATE)
+        server.exchange.late_by = 0.1
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                outcome = await channel.cancel(orders(1)[0], id="late", timeout=0.03)
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+                late: LateReply = await take(channel, LateReply)
+                assert (late.id, late.order) == ("late", orders(1)[0])
+                assert late.code_class is (CodeClass.ACCEPTED if succeeds else CodeClass.GONE)
+                await channel.close()
+                assert (await closed(channel))[1] == []
+
+        colour.run(scenario)
+
+
+def test_an_answer_that_comes_twice_is_one_outcome(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(2)) as server:
+        server.inject(Fault.DUPLICATE)
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                assert isinstance(await take(channel, Unrecognised), Unrecognised)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+                assert channel.events.take() is None
+
+        colour.run(scenario)
+
+
+# --- the answer comes early ---
+
+
+def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is handed over while the frame is being written, as by a peer in the same process."""
+    drain = _driver.Driver.drain
+
+    def eager(self: _driver.Driver) -> None:
+        for number, link in list(self._links.items()):
+            if not hasattr(link, "eager"):
+                write: Any = link.write
+
+                def answered(text: str, id: str | None, number: int = number, write: Any = write) -> None:
+                    write(text, id)
+                    if id is not None:
+                        self.received(number, f'{{"event":"trade","arg":[{{"id":"{id}"}}],"code":0,"msg":"Success"}}')
+
+                with contextlib.suppress(AttributeError):
+                    link.write = answered  # type: ignore[method-assign]
+                    link.eager = True  # type: ignore[attr-defined]
+        drain(self)
+
+    monkeypatch.setattr(_driver.Driver, "drain", eager)
+    with exchange_in_thread(fast_exchange(50)) as server:
+        server.inject(*[Fault.SILENT] * 50)
+
+        async def scenario(connect: Connect) -> Counter[str]:
+            async with connect(
+                KEY, url=server.url, config=Config(messages_per_second=None, request_timeout=5.0)
+            ) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+                return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(50)[1:])])
+
+        assert colour.run(scenario) == {"Accepted": 49}
+
+
+# --- errors that name no request ---
+
+
+@pytest.mark.parametrize("fault", [Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE])
+def test_a_notice_while_the_login_is_due_is_not_its_answer(colour: Colour, fault: Fault) -> None:
+    with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
+        server.inject_login(fault)
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                kinds = {Fault.GOING_AWAY: GoingAway, Fault.THROTTLE: ExchangeError, Fault.GARBAGE: Unrecognised}
+                assert isinstance(channel.events.take(), kinds[fault])
+                assert channel.state is State.READY
+
+        colour.run(scenario)
+
+
+@pytest.mark.parametrize("code", [30033, 30006, 30016])
+def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(colour: Colour, code: int) -> None:
+    with exchange_in_thread(fast_exchange(5)) as server:
+        server.inject(*[Fault.LATE] * 5)
+        server.exchange.late_by = 0.08
+
+        def some() -> Any:
+            yield from orders(4)
+            server.say(f'{{"event":"error","code":{code},"msg":"something"}}')
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            async with connect(KEY, url=server.url, config=FAST) as channel:
+                outcomes = [outcome async for outcome in channel.cancel_many(some())]
+                event = channel.events.take()
+                assert isinstance(event, GoingAway if code == 30033 else ExchangeError)
+                return outcomes
+
+        assert [type(outcome) for outcome in colour.run(scenario)] == [Accepted] * 4
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_ARG, Fault.UNKNOWN_ID, Fault.WRONG_TYPES, Fault.GARBAGE])
+def test_an_answer_that_names_no_cancel_is_nobodys_not_even_of_the_only_one_in_flight(
+    colour: Colour, fault: Fault
+) -> None:
+    with exchange_in_thread(fast_exchange(2)) as server:
+        server.inject(fault)
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                outcome = await channel.cancel(orders(1)[0], timeout=0.05)
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+                assert isinstance(channel.events.take(), ExchangeError if fault is Fault.NO_ARG else Unrecognised)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+
+        colour.run(scenario)
+
+
+# --- ids ---
+
+
+def test_the_ids_1_and_10_are_two(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+        server.inject(Fault.LATE)
+        server.exchange.late_by = 0.05
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url, config=Config(id_prefix="1")) as channel:
+                some = [*orders(1), CancelOrder("BTCUSDT", order_id="unknown")]
+                outcomes = {outcome.id: outcome async for outcome in channel.cancel_many(some)}
+                assert {id: type(outcome) for id, outcome in outcomes.items()} == {"11": Accepted, "12": Rejected}
+            async with connect(KEY, url=server.url) as channel:
+                first = await channel.cancel(some[1], id="1")
+                tenth = await channel.cancel(CancelOrder("BTCUSDT", order_id="10"), id="10")
+                assert (first.id, first.order, tenth.id) == ("1", some[1], "10")
+
+        colour.run(scenario)
