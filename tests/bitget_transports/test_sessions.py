@@ -5,9 +5,11 @@ Real sockets, on loopback: each wait is bounded.
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
@@ -147,6 +149,30 @@ def test_a_dropped_connection_is_taken_up(colour: Colour) -> None:
     assert first.down_for > 0.0
     assert down.up_for > 0.0
     assert 0.005 <= second.down_for < 10.0  # the backoff, of which the jitter takes half at most
+
+
+def test_drop_after_drop_leaves_nothing_in_memory(colour: Colour) -> None:
+    with exchange_in_thread(exchange()) as server:
+
+        async def drops(channel: AnySession, count: int) -> Counter[str]:
+            for _ in range(count):
+                server.drop()
+                await until(channel, Up)
+                await channel.cancel(orders(1)[0])
+            server.exchange.log.clear()
+            gc.collect()
+            return Counter(type(thing).__name__ for thing in gc.get_objects())
+
+        async def scenario(open_session: OpenSession) -> Counter[str]:
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
+                await until(channel, Up)
+                before = await drops(channel, 10)
+                return await drops(channel, 30) - before
+
+        more = colour.run_session(tidy(scenario))
+    # trio forgets up to a thousand deadlines that have been called off only when it next tidies up.
+    kept = {"CancelScope", "tuple"} if colour is Colour.ANYIO_TRIO else set[str]()
+    assert {name: count for name, count in more.items() if count >= 20 and name not in kept} == {}
 
 
 def test_report_tells_what_was_sent_and_sends_on_only_what_was_not(colour: Colour) -> None:
