@@ -32,6 +32,7 @@ from bitget_transports.hostile import HostileServer, Victim
 
 from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
 from .endings import closed
+from .tidy import upgraded
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
@@ -143,6 +144,23 @@ def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
                 async with connect(Credentials("key", "s3cr3t-wrong", "passphrase"), url=server.url):
                     raise AssertionError("not reached")
             assert "s3cr3t" not in str(refused.value) + repr(refused.value)
+
+        colour.run(scenario)
+
+
+def test_a_date_beyond_all_clocks_is_no_date(colour: Colour) -> None:
+    def behave(victim: Victim) -> None:
+        date = b"Date: Mon, 01 Jan 2024 00:00:00 +9999999999999\r\n\r\n"
+        victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + date)
+        victim.read_until('"login"')
+        victim.say('{"event":"login","code":0}')
+        victim.serve()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
         colour.run(scenario)
 

@@ -254,6 +254,6 @@ def _seconds(date: str | None) -> float | None:
         said = parsedate_to_datetime(date or "")
         # HTTP dates are GMT, whether or not they say so.
         seconds = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return seconds if 0.0 < seconds < _TOO_LATE else None
