@@ -84,27 +84,27 @@ def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing
     assert watched.most_ahead <= 501
 
 
-def test_a_drop_amid_ten_thousand_gives_each_its_outcome_and_none_that_is_not_true(colour: Colour) -> None:
-    with exchange_in_thread(fast_exchange(COUNT, credentials=KEY)) as server:
+def test_a_drop_amid_many_gives_each_its_outcome_and_none_that_is_not_true(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(3_000, credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> dict[str, object]:
             outcomes: dict[str, object] = {}
             async with connect(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
-                async for outcome in channel.cancel_many(orders(COUNT)):
+                async for outcome in channel.cancel_many(orders(3_000)):
                     assert outcome.order.order_id not in outcomes
                     outcomes[str(outcome.order.order_id)] = outcome
-                    if len(outcomes) == 1_500:
+                    if len(outcomes) == 700:
                         server.drop()
                 assert (channel.in_flight, left_in(channel)) == (0, 0)
             return outcomes
 
         outcomes = colour.run(tidy(scenario))
         acted = {str(act.order.order_id) for act in server.exchange.log}
-    assert len(outcomes) == COUNT
+    assert len(outcomes) == 3_000
     for order_id, outcome in outcomes.items():
         if isinstance(outcome, Accepted):
             assert order_id in acted
         else:
             assert isinstance(outcome, Unresolved)
             assert outcome.sent or order_id not in acted
-    assert sum(isinstance(outcome, Accepted) for outcome in outcomes.values()) >= 1_500
+    assert sum(isinstance(outcome, Accepted) for outcome in outcomes.values()) >= 700

@@ -231,7 +231,7 @@ class SocketLink:
                 break
             if data:
                 messages += self._websocket.receive(data)
-                self._put(self._websocket.outgoing())
+                self._put(self._websocket.outgoing(stalled=bool(self._out)))
             else:
                 self._ended = True
                 self._websocket.end_of_stream()
