@@ -1,0 +1,278 @@
+"""The page on the public surface says what the code says. Run as a script, this writes it anew."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from types import ModuleType
+from typing import Any, Protocol, get_args, get_origin
+
+import attrs
+import pytest
+
+import bitget_proto
+import bitget_transports
+
+PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+COMMAND = "python tests/test_docs_api.py"
+
+STABLE = (
+    "bitget_proto", "bitget_proto.testing", "bitget_transports", "bitget_transports.asyncio", "bitget_transports.anyio",
+    "bitget_transports.blocking", "bitget_transports.exchange",
+)  # fmt: skip
+"""Modules whose names keep the promise of docs/compatibility.md."""
+
+PROVISIONAL = ("bitget_transports.hostile", "bitget_transports.flaky", "bitget_transports.conformance")
+"""Modules whose names may change in any minor version: they are new, and serve tests alone."""
+
+RUN = (
+    "bitget_proto.__main__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest", "bitget_transports.__main__",
+    "bitget_transports.cli", "bitget_transports.pytest_plugin",
+)  # fmt: skip
+"""Modules that are run, by a command or by pytest, and not imported: what is public of them is the command or the fixture."""
+
+
+_WORDS_OF_PYTHON = (
+    "__iter__", "__next__", "__aiter__", "__anext__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__call__", "__len__",
+)  # fmt: skip
+"""Methods that a caller writes without their names."""
+
+_LONGEST = 80
+"""Characters of a value that are shown."""
+
+
+# --- what there is ---
+
+
+def modules() -> set[str]:
+    """Every module of the two packages whose name has no underscore before it."""
+    found = {"bitget_proto", "bitget_transports"}
+    for package in (bitget_proto, bitget_transports):
+        for module in walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
+            if not any(part.startswith("_") and part != "__main__" for part in module.name.split(".")):
+                found.add(module.name)
+    return found
+
+
+def public(module: ModuleType) -> list[str]:
+    """The names of `__all__`; without one, those that are made there and have no underscore before them."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
+    return sorted(set(names) - {"__version__"}, key=lambda name: (name.lower(), name))
+
+
+# --- how it is written down ---
+
+
+def written(module: ModuleType) -> str:
+    lines: list[str] = []
+    for name in public(module):
+        value: Any = getattr(module, name)
+        home = getattr(value, "__module__", module.__name__)
+        first = next(
+            (other for other in (*STABLE, *PROVISIONAL) if getattr(_loaded(other), name, None) is value),
+            module.__name__,
+        )
+        if first != module.__name__ and isinstance(home, str):
+            lines.append(f"{name}: as {first}.{name}")
+        elif inspect.isclass(value):
+            lines += of_class(name, value)
+        elif inspect.isfunction(value):
+            lines += of_function(name, value)
+        else:
+            lines.append(of_value(name, value))
+    return "\n".join(lines) + "\n"
+
+
+def _loaded(name: str) -> ModuleType:
+    return import_module(name)
+
+
+def of_value(name: str, value: object) -> str:
+    if get_args(value):
+        return f"{name} = {of_type(value)}"
+    told = repr(value)
+    return f"{name} = {told}" if len(told) < _LONGEST else f"{name}: a {type(value).__name__}"
+
+
+def of_type(value: Any) -> str:
+    if value is Ellipsis:
+        return "..."
+    members = get_args(value)
+    if get_origin(value) is Callable:
+        taken = "..." if members[0] is Ellipsis else f"[{', '.join(of_type(member) for member in members[0])}]"
+        return f"Callable[{taken}, {of_type(members[1])}]"
+    if members:
+        return " | ".join(of_type(member) for member in members)
+    return str(getattr(value, "__name__", repr(value)))
+
+
+def source_of(value: Any) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    node = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body[0]
+    assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return node
+
+
+def of_arguments(given: ast.arguments) -> str:
+    """The arguments as they stand in the source, without the first one of a method."""
+    told: list[str] = []
+    positional = [*given.posonlyargs, *given.args]
+    defaults: list[ast.expr | None] = [*[None] * (len(positional) - len(given.defaults)), *given.defaults]
+    for place, (argument, default) in enumerate(zip(positional, defaults, strict=True)):
+        if not (place == 0 and argument.arg in ("self", "cls")):
+            told.append(_with_default(argument, default))
+        if given.posonlyargs and place == len(given.posonlyargs) - 1:
+            told.append("/")
+    if given.vararg is not None or given.kwonlyargs:
+        told.append("*" if given.vararg is None else f"*{ast.unparse(given.vararg)}")
+    told += [
+        _with_default(argument, default) for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)
+    ]
+    if given.kwarg is not None:
+        told.append(f"**{ast.unparse(given.kwarg)}")
+    return ", ".join(told)
+
+
+def _with_default(argument: ast.arg, default: ast.expr | None) -> str:
+    return ast.unparse(argument) + ("" if default is None else f" = {ast.unparse(default)}")
+
+
+def of_function(name: str, value: Any, indent: str = "") -> list[str]:
+    """The signature as it stands in the source, with the decorators that matter to a caller."""
+    node = source_of(value)
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    kept = [f"{indent}@{told}" for told in decorators if told not in ("property", "overload", "abstractmethod")]
+    returns = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
+    word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
+    return [*kept, f"{indent}{word}{name}({of_arguments(node.args)}){returns}"]
+
+
+def of_class(name: str, value: type[Any]) -> list[str]:
+    if issubclass(value, Enum):
+        return [f"enum {name}: {', '.join(value.__members__)}"]
+    protocol = Protocol in value.__bases__
+    bases = [base.__name__ for base in value.__bases__ if base is not object and not base.__name__.startswith("_")]
+    bases = [base for base in bases if base not in ("Generic", "Protocol", "ABC")]
+    word = "exception" if issubclass(value, BaseException) else "protocol" if protocol else "class"
+    made = "" if protocol else f"({', '.join(made_of(value))})"
+    lines = [
+        f"{word} {name}{'' if '_driver: ' in f'_{made[1:]}' else made}" + (f" is a {', '.join(bases)}" if bases else "")
+    ]
+    members: dict[str, Any] = {}
+    for kind in reversed(value.__mro__):
+        # What a private base has is the class's own; what a public one has is written there.
+        if kind is value or kind.__name__.startswith("_"):
+            shown = {member: inside for member, inside in vars(kind).items() if not member.startswith("_")}
+            members |= shown | {word: vars(kind)[word] for word in _WORDS_OF_PYTHON if word in vars(kind)}
+            members |= {member: told for member, told in set_when_made(kind) if not member.startswith("_")}
+    for member, inside in sorted(members.items()):
+        if isinstance(inside, str):
+            lines.append(f"    {member}{inside}")
+        elif isinstance(inside, property):
+            returns = inspect.get_annotations(inside.fget).get("return", "") if inside.fget else ""
+            lines.append(f"    {member}: {returns}")
+        elif inspect.isfunction(made := getattr(inside, "__func__", inside)):
+            lines += of_function(member, made, "    ")
+    return lines
+
+
+def set_when_made(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """The attributes that `__init__` gives an instance, with their types where these are written."""
+    made = vars(kind).get("__init__")
+    if not inspect.isfunction(made) or attrs.has(kind):
+        return
+    for node in ast.walk(source_of(made)):
+        targets = (
+            [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
+                yield target.attr, f": {ast.unparse(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
+
+
+def made_of(value: type[Any]) -> Iterator[str]:
+    """What the class is made of: the fields of an attrs class, or what its own `__init__` takes."""
+    if not attrs.has(value):
+        own = next((vars(kind)["__init__"] for kind in value.__mro__ if "__init__" in vars(kind)), None)
+        if inspect.isfunction(own):
+            yield of_arguments(source_of(own).args)
+        return
+    annotations = {
+        name: told for kind in reversed(value.__mro__) for name, told in inspect.get_annotations(kind).items()
+    }
+    keywords = False
+    for field in attrs.fields(value):
+        if field.init:
+            if field.kw_only and not keywords:
+                keywords = True
+                yield "*"
+            yield f"{field.name}: {annotations[field.name]}{of_default(field.default)}"
+
+
+def of_default(value: object) -> str:
+    if value is attrs.NOTHING:
+        return ""
+    told = f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+    return f" = {told}" if len(told) < _LONGEST and "Factory(" not in told else " = …"
+
+
+# --- the page ---
+
+
+def parts() -> dict[str, str]:
+    return {name: f"```text\n{written(import_module(name))}```\n" for name in (*STABLE, *PROVISIONAL)}
+
+
+def between_markers(name: str) -> re.Pattern[str]:
+    return re.compile(
+        f"(?<=<!-- {re.escape(name)}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {re.escape(name)} -->)", re.DOTALL
+    )
+
+
+def test_every_public_module_is_on_the_page_or_is_run() -> None:
+    assert modules() == {*STABLE, *PROVISIONAL, *RUN}
+
+
+@pytest.mark.parametrize("name", [*STABLE, *PROVISIONAL])
+def test_the_page_says_what_the_code_says(name: str) -> None:
+    found = between_markers(name).findall(PAGE.read_text(encoding="utf-8"))
+    assert found == [parts()[name]], f"docs/api.md differs from the code: run {COMMAND}, and say it in CHANGELOG.md"
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_what_is_run_is_named_on_the_page(name: str) -> None:
+    assert f"`{name.removesuffix('.__main__')}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_signatures_hold_what_a_caller_has_to_know() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for line in (
+        "class Dial(*, link: int, stamp_refused: bool = False)",
+        "    cancel(order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str",
+        "    capacity: int",
+        "Outcome = Accepted | Rejected | Unresolved",
+        "enum Policy: REPORT, RESEND",
+        "exception NoRoom() is a LocalProtocolError",
+        "    outcomes: dict[str, Outcome]",
+        "@asynccontextmanager",
+    ):
+        assert f"\n{line}\n" in page, line
+    assert " at 0x" not in page
+
+
+def write() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name, part in parts().items():
+        text = between_markers(name).sub(part.replace("\\", r"\\"), text)
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
