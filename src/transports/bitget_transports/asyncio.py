@@ -208,18 +208,18 @@ class _Link(asyncio.Protocol):
         """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
         driver, loop = self._driver, asyncio.get_running_loop()
         target, limits = driver.account.target, driver.limits
-        name = None if target.tls is None else target.host
         failure = None
         try:
             async with asyncio.timeout(limits.open_timeout):
                 if sock is None:
-                    await loop.create_connection(
-                        lambda: self, target.host, target.port, ssl=target.tls, server_hostname=name
-                    )
+                    await loop.create_connection(lambda: self, target.host, target.port)
                 else:
                     sock.getpeername()  # raises for one that is not connected, of which uvloop would not let go
                     sock.settimeout(0.0)
-                    await loop.create_connection(lambda: self, sock=sock, ssl=target.tls, server_hostname=name)
+                    await loop.create_connection(lambda: self, sock=sock)
+                if target.tls is not None:
+                    await self._agree_on_tls(target.tls, target.host)
+                self._put(self._websocket.start())
                 await self._shaken.wait()
             if not self._websocket.opened:
                 failure = self._websocket.refusal()
@@ -248,9 +248,7 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have no base class.
         self._transport = transport = cast("asyncio.Transport", transport)
-        # A TLS transport asks «at least», a plain one «more than».
-        transport.set_write_buffer_limits(high=1 if self._tls else 0)
-        self._put(self._websocket.start())
+        transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         began = self._driver.now()
@@ -319,6 +317,15 @@ class _Link(asyncio.Protocol):
             self.opening.cancel()
 
     # --- inside ---
+
+    async def _agree_on_tls(self, tls: ssl.SSLContext, host: str) -> None:
+        """On top of the plain transport, whose buffer has its limit already: one that is made for TLS holds 64 KiB unseen."""
+        assert self._transport is not None  # noqa: S101 - connected
+        loop = asyncio.get_running_loop()
+        transport = await loop.start_tls(self._transport, self, tls, server_hostname=host)
+        self._transport = transport = cast("asyncio.Transport", transport)
+        # This one asks «at least», the plain one «more than».
+        transport.set_write_buffer_limits(high=1)
 
     def _put(self, data: bytes) -> None:
         if data and self._transport is not None:
