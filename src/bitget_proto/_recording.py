@@ -180,7 +180,7 @@ def _begin(core: Connection | Session, write: Callable[[str], object]) -> Life:
     codec, budget = core._codec, core._budget
     engine = (DEFAULT if codec is None else codec).engine.value
     kind = "Connection" if isinstance(core, Connection) else "Session"
-    said = None if budget is None else {"per_second": budget.per_second}
+    said: Plain | None = None if budget is None else {"per_second": budget.per_second}
     life = Life(write, spell.header(kind, engine, core.config, said))
     if budget is not None:
         core._budget = life.watched(budget)

@@ -20,6 +20,7 @@ import attrs
 from ._codec import Codec
 from ._connection import Connection
 from ._engines import Engine, EngineName
+from ._errors import ValidationError
 from ._pace import Budget
 from ._recording import RecordedConnection, RecordedSession
 from ._session import Session
@@ -77,7 +78,7 @@ class _Player:
         self._numbers: deque[float] = deque()
         self._lines: list[str] = []
         config, said = trace.config, trace.budget
-        budget = None if said is None else _ToldBudget(said.get("per_second"), self._answers)
+        budget = None if said is None else _ToldBudget(said.per_second, self._answers)
         self._core: RecordedConnection | RecordedSession
         if isinstance(config, SessionConfig):
             self._core = RecordedSession(Session(config, codec, budget, jitter=self._jitter), self._lines.append)
@@ -95,6 +96,8 @@ class _Player:
         self._lines.clear()
         with suppress(Exception):  # it is recorded
             getattr(self._core, step.call)(**arguments)
+        if not self._lines:
+            raise ValidationError(f"step {step.n} of the trace names arguments that {step.call} does not take")
         came = self._lines[0].rstrip("\n")
         if came == step.text:
             return None
@@ -102,11 +105,10 @@ class _Player:
 
     def _tell(self, step: TraceStep) -> None:
         """Lay ready what the core is to hear during this call."""
-        budget, jitter = step.drawn()
         self._answers.clear()
-        self._answers.extend(budget)
+        self._answers.extend(step.drawn("budget"))
         self._numbers.clear()
-        self._numbers.extend(jitter)
+        self._numbers.extend(step.drawn("jitter"))
 
     def _jitter(self) -> float:
         return self._numbers.popleft() if self._numbers else 0.0

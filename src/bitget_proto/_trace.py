@@ -70,7 +70,8 @@ class Secrets:
     __slots__ = ("_forms", "_known")
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, re.Pattern[str] | None] = OrderedDict()
+        """Each with the pattern of all its spellings, once it was needed."""
         self._forms: tuple[str, ...] = ()
         """As they are, and as JSON may spell them; the longest first."""
 
@@ -79,8 +80,7 @@ class Secrets:
         known = self._known
         for secret in (login.api_key, login.passphrase, login.sign):
             if len(secret) >= _SECRET_FROM:
-                known[secret] = None
-                known.move_to_end(secret)
+                known[secret] = known.pop(secret, None)
         while len(known) > _SECRETS_KEPT:
             known.popitem(last=False)
         forms: set[str] = set()
@@ -93,6 +93,11 @@ class Secrets:
         """The text without the secrets."""
         for form in self._forms:
             text = text.replace(form, HIDDEN)
+        if self._known and "\\u" in text:
+            # Rare: JSON may spell any letter of a secret by its number.
+            for secret, pattern in self._known.items():
+                known = self._known[secret] = _any_spelling(secret) if pattern is None else pattern
+                text = known.sub(HIDDEN, text)
         return text
 
     def plain(self, value: object) -> object:
@@ -127,6 +132,25 @@ class Secrets:
             elif output.id is None:
                 data["text"] = own_frame(output.text)
         return self.plain(data)
+
+
+def _any_spelling(secret: str) -> re.Pattern[str]:
+    """The secret, each of its letters as it is or as JSON may escape it."""
+    return re.compile("".join(f"(?:{'|'.join(_spellings(char))})" for char in secret))
+
+
+def _spellings(char: str) -> Iterator[str]:
+    yield re.escape(char)
+    units = char.encode("utf-16-be", "surrogatepass")
+    yield "".join(rf"\\u(?i:{units[at : at + 2].hex()})" for at in range(0, len(units), 2))
+    if char in _SHORT:
+        yield rf"\\{re.escape(_SHORT[char])}"
+
+
+_SHORT: Final[Mapping[str, str]] = MappingProxyType({
+    '"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t",
+})  # fmt: skip
+"""Characters with an escape of their own."""
 
 
 def own_frame(text: str) -> str:
@@ -222,17 +246,25 @@ class TraceStep:
 
         Raises: ValidationError for what no recorder writes.
         """
+        told = [(name, value) for name, value in self.data.items() if name not in _NO_ARGUMENTS]
+        return {name: self._read(_READ.get(name, _value), value) for name, value in told}
+
+    def drawn(self, name: str) -> list[Any]:
+        """What the core learnt behind its driver's back, in order: the answers of its `budget`, the numbers of its `jitter`."""
+        return [self._read(_value, value) for value in self._read(list, self.data.get(name, []))]
+
+    def _read(self, read: Callable[[Any], Any], value: object) -> Any:
         try:
-            told = [(name, value) for name, value in self.data.items() if name not in _NO_ARGUMENTS]
-            return {name: _READ[name](value) if name in _READ else _value(value) for name, value in told}
+            return read(value)
         except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValidationError(f"step {self.n} of the trace cannot be read: {_why(error)}") from None
 
-    def drawn(self) -> tuple[list[float | None], list[float]]:
-        """What the core learnt behind its driver's back: the answers of its budget, and the numbers of its jitter."""
-        return [_value(data) for data in self.data.get("budget", ())], [
-            _value(data) for data in self.data.get("jitter", ())
-        ]
+
+@attrs.frozen
+class TraceBudget:
+    """The allowance of a recorded core."""
+
+    per_second: int | None
 
 
 class Trace:
@@ -262,8 +294,8 @@ class Trace:
             """The version of this library that wrote it."""
             self.config: Final[Config | SessionConfig] = _STRICT.structure(said["config"], _CONFIGS[self.core])
             """The limits of the core."""
-            self.budget: Final[Mapping[str, Any] | None] = said["budget"]
-            """`per_second` of its budget; None without one."""
+            self.budget: Final[TraceBudget | None] = _STRICT.structure(said["budget"], TraceBudget | None)
+            """Its budget; None without one."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

@@ -184,6 +184,10 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
         ('{"trace":2}', "got format 2"),
         ('{"trace":1}', "line 1 of the trace cannot be read: 'core' is missing"),
         ('{"trace":1,"core":"Socket"}', "line 1 of the trace cannot be read: 'Socket' is unknown"),
+        (
+            '{"trace":1,"core":"Connection","engine":"stdlib","version":"0","config":{},"budget":{"per_second":"10"}}',
+            "line 1 of the trace cannot be read: not int: '10'",
+        ),
         ('{"trace":1,"core":[]}', "line 1 of the trace cannot be read: a value of type list is unknown"),
     ],
 )
@@ -245,6 +249,8 @@ UNREADABLE: list[tuple[str, object, str]] = [
     ("now", {"float": None}, "float"),
     ("id", {"surrogates": "!"}, "base64"),
     ("policy", "perhaps", "perhaps"),
+    ("budget", 5, "not iterable"),
+    ("jitter", [{"float": "x"}], "could not convert"),
 ]
 
 
@@ -257,6 +263,11 @@ def test_an_argument_that_no_recorder_writes_is_an_error_that_names_the_step(
     with pytest.raises(ValidationError, match=f"step {at} of the trace cannot be read: ") as caught:
         replay(write(lines, at, lambda data: data.update({name: value})))
     assert words in str(caught.value)
+
+
+def test_arguments_that_the_call_does_not_take_are_an_error_too() -> None:
+    with pytest.raises(ValidationError, match="step 1 of the trace names arguments that opened does not take"):
+        replay(write(a_trace(), 1, lambda data: data.update(link=1)))
 
 
 def test_the_held_core_is_no_part_of_what_is_public() -> None:
