@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import cast
 
+from .._errors import ValidationError
 from ._check import PATIENCE, SCENARIOS, check_driver
 from ._report import Result
 from ._stage import MakeDriver
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_driver = _found(given.make_driver)
         report = check_driver(make_driver, given.scenario, patience=given.patience, tell=_tell)
-    except _NotFound as error:
+    except (_NotFound, ValidationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return _FAILED
     for result in report.results:

@@ -52,7 +52,7 @@ def check_driver(
 
     Raises: ValidationError for a name that no scenario has.
     """
-    chosen = tuple(_named(name) for name in scenarios) if scenarios is not None else SCENARIOS
+    chosen = tuple(named(name) for name in scenarios) if scenarios is not None else SCENARIOS
     results: list[Result] = []
     for scenario in chosen:
         if results and results[0].scenario is SCENARIOS[0] and results[0].breaks:
@@ -100,7 +100,11 @@ def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIE
     )
 
 
-def _named(name: str) -> Scenario:
+def named(name: str) -> Scenario:
+    """The scenario of this name.
+
+    Raises: ValidationError when there is none.
+    """
     for scenario in SCENARIOS:
         if scenario.name == name:
             return scenario

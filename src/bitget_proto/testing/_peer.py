@@ -124,8 +124,15 @@ class Peer:
         return bytes(head)
 
     def upgrade(self) -> None:
-        """Open the WebSocket."""
-        self.write(upgraded(key_of(self.read_request())))
+        """Open the WebSocket.
+
+        Raises: Silence when nothing is asked in time, Gone when it is none that is asked for.
+        """
+        try:
+            key = key_of(self.read_request())
+        except KeyError:
+            raise Gone("its request was none for a WebSocket: it has no Sec-WebSocket-Key") from None
+        self.write(upgraded(key))
         self._opened = True
 
     # --- saying ---
@@ -143,19 +150,21 @@ class Peer:
             part = frame(CONTINUATION if index else TEXT, data[begin:end], final=end == len(data))
             self.write(part if end == len(data) else part + between)
 
-    def flood(self, message: str, enough: Callable[[int], bool]) -> None:
-        """Say a text message again and again, as fast as the driver takes it, until so many are enough, or for `patience`.
+    def flood(self, message: str, at_most: int, enough: Callable[[], bool]) -> bytes:
+        """Say a text message again and again, as fast as the driver takes it, so many times or until it is enough, and for no
+        longer than `patience`; what is missing of the last one is to be written.
 
-        Raises: Silence when the driver stops to take the last of them, Gone when it has ended.
+        Raises: Gone when the driver has ended.
         """
         data = message.encode()
         one = frame(TEXT, data)
-        batch, written, end = one * (1 + _BACKLOG // len(one)), 0, time.monotonic() + self.patience
-        while not enough(written // len(one)) and time.monotonic() < end:
+        batch, size = one * (1 + _BACKLOG // len(one)), at_most * len(one)
+        written, end = 0, time.monotonic() + self.patience
+        while written < size and not enough() and time.monotonic() < end:
             at = written % len(one)
-            written += self.write_some(batch[at:])
+            written += self.write_some(batch[at : at + size - written])
         self.said.extend([data] * -(-written // len(one)))
-        self.write(one[written % len(one) :] if written % len(one) else b"")
+        return one[written % len(one) :] if written % len(one) else b""
 
     def write(self, data: bytes) -> None:
         """Send bytes, as they are.
@@ -323,5 +332,5 @@ class Peer:
     def _take_text(self, got: Frame) -> None:
         self._fragments.append(got.data)
         if got.final:
-            self.received.append(b"".join(self._fragments).decode())
+            self.received.append(b"".join(self._fragments).decode("utf-8", "replace"))
             self._fragments.clear()

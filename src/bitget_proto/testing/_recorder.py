@@ -89,6 +89,8 @@ class Recorder(StrictConnection):
         self.lost_calls = 0
         self.withheld = 0
         """How often `poll` was asked while the driver could not write."""
+        self.takes: float = 0.0
+        """Seconds that a message takes at least: the application is busy."""
         self.on_transmit: Callable[[Transmit], object] | None = None
         """Called in the driver's thread before a `Transmit` is handed out."""
 
@@ -144,7 +146,9 @@ class Recorder(StrictConnection):
         self._noted("opened", "a login", now, lambda kind: kind.opened(self, now, login=login))
 
     def receive(self, message: str | bytes, now: float) -> None:
-        self.handed_over.append(message)
+        self.handed_over.append(message if isinstance(message, (str, bytes)) else repr(message))
+        if self.takes:
+            time.sleep(self.takes)
         self._noted("receive", message, now, lambda kind: kind.receive(self, message, now))
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
@@ -186,7 +190,7 @@ class Recorder(StrictConnection):
             self.login_rejected = self.login_rejected or isinstance(output, LoginRejected)
             if isinstance(output, Closed):
                 self.closed = output
-        self._step("poll" if writable else "poll, not writable", now, _told(output))
+        self._step("poll" if writable else "poll, not writable", now, told(output))
         self.changed()
         return output
 
@@ -256,7 +260,8 @@ _INPUTS = MappingProxyType({
 """The calls that are the driver's own, and the rule that is broken when one is refused."""
 
 
-def _told(output: Output) -> str:
+def told(output: Output) -> str:
+    """An output, as it may be shown: short, and a login not at all."""
     if isinstance(output, Transmit):
         return "Transmit: a login" if output.secret else f"Transmit: {_short(output.text)}"
     if isinstance(output, Wait):
@@ -266,6 +271,6 @@ def _told(output: Output) -> str:
     return _short(repr(output))
 
 
-def _short(what: str | bytes) -> str:
-    text = what if isinstance(what, str) else repr(what[: _EXCERPT + 1])
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}… ({len(what)} in all)"
+def _short(what: object) -> str:
+    text = what if isinstance(what, str) else repr(what)
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}… ({len(text)} in all)"

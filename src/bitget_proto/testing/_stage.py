@@ -14,11 +14,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from .._codec import DEFAULT, PING, PONG
+from .._codec import DEFAULT
 from .._config import Config
 from .._connection import Connection
 from .._errors import LocalProtocolError
-from .._events import Outcome
+from .._events import Closed, Outcome
 from .._orders import CancelOrder
 from ._peer import Gone, Peer, Silence
 from ._recorder import Recorder
@@ -75,14 +75,20 @@ class Stage:
 
         self._make_driver = make_driver
         self._driver: DriverUnderTest | None = None
+        self._made = threading.Event()
         self._thread: threading.Thread | None = None
 
     # --- the driver ---
 
     @property
     def driver(self) -> DriverUnderTest:
-        """The driver, once it is made."""
-        assert self._driver is not None, "start comes first"
+        """The driver, once it is made.
+
+        Raises: RuntimeError when making it has failed, or takes too long.
+        """
+        self._made.wait(self.patience)
+        if self._driver is None:
+            raise RuntimeError("there is no driver")
         return self._driver
 
     @property
@@ -97,6 +103,7 @@ class Stage:
         def body() -> None:
             try:
                 self._driver = self._make_driver(self.connection, url)
+                self._made.set()
                 self._driver.run()
             except BaseException as error:  # noqa: BLE001 - it is told in the report
                 self.raised = error
@@ -133,7 +140,7 @@ class Stage:
         if not self.call_soon(tried).wait(self.patience):
             raise self.blame(Rule.CALLER, f"call(fn) did not run fn within {self.patience} s")
         if refused:
-            raise self.blame(Rule.END, f"the connection took no command any more: {refused[0]}")
+            raise DriverError(Rule.END, f"the connection took no command any more: {refused[0]}")
 
     def call_soon(self, fn: Callable[[Recorder, float], object]) -> threading.Event:
         """Let the driver call this; the event is set when it has."""
@@ -186,9 +193,7 @@ class Stage:
 
     def order(self, id: str) -> CancelOrder:
         """The order that is to be cancelled under this id: one of its own for each."""
-        if id not in self.orders:
-            self.orders[id] = CancelOrder("BTCUSDT", order_id=str(len(self.orders) + 1))
-        return self.orders[id]
+        return self.orders.setdefault(id, CancelOrder("BTCUSDT", order_id=str(len(self.orders) + 1)))
 
     def cancel(self, *ids: str, timeout: float | None = None, sleep: float = 0.0) -> None:
         """Let the driver cancel orders under these ids, in one call, which then takes so long."""
@@ -201,29 +206,26 @@ class Stage:
 
         self.call(take)
 
-    def abandon(self, order: CancelOrder) -> None:
-        """Let somebody wait for the outcome of a cancel, in the way of the driver's users, and give up the wait."""
-        taken = len(self.connection.handed_out)
-        driver = self.driver
+    def abandon(self, order: CancelOrder) -> str:
+        """Let somebody wait for the outcome of a cancel, in the way of the driver's users, and give up the wait; its id."""
+        left = self.connection.handed_out
+        before, driver = len(left), self.driver
         if not isinstance(driver, Abandons):
             raise NotPlayed("the driver has no abandon(order): none of its users waits for an outcome")
         driver.abandon(order)
-        self.expect(
-            lambda: len(self.connection.handed_out) > taken,
-            Rule.ABANDON,
-            "a wait was given up, and its cancel never left",
-        )
+        never = "a wait was given up, and its cancel never left"
+        self.expect(lambda: any(one.id for one in left[before:]), Rule.ABANDON, never)
+        return next(one.id for one in left[before:] if one.id)
 
     def reply(self, id: str) -> str:
         """What the exchange says when it has accepted this cancel."""
         return DEFAULT.encode_reply(self.orders[id], id)
 
     def hear(self, *ids: str) -> None:
-        """Let the peer read until it has these cancels; a `ping` on the way is answered."""
+        """Let the peer read until it has these cancels."""
         with self.demands(Rule.DRAIN, f"the cancel {ids[-1]!r} was taken and never arrived at the exchange"):
             while not set(ids) <= self.heard():
-                if self.peer.read() == PING:
-                    self.peer.say(PONG)
+                self.peer.read()
 
     def heard(self) -> set[str]:
         """The ids of the cancels that have arrived at the peer."""
@@ -264,9 +266,12 @@ class Stage:
         except (Silence, Gone) as error:
             raise self.blame(rule, f"{unless} ({error})") from None
 
-    def expect_closed(self, rule: Rule, unless: str) -> None:
-        """Wait for `Closed`."""
+    def expect_closed(self, rule: Rule, unless: str) -> Closed:
+        """Wait for `Closed`; if it does not come in time this rule is broken, in these words."""
         self.expect(lambda: self.connection.closed is not None, rule, unless)
+        closed = self.connection.closed
+        assert closed is not None
+        return closed
 
     def blame(self, rule: Rule, what: str) -> DriverError:
         """The broken rule; where the last call was not drained it is that one."""
@@ -276,6 +281,12 @@ class Stage:
             what += f"; run() had raised {self.raised!r}"
         elif not self.running:
             what += "; run() had returned"
-        elif self.connection.undrained:
+        elif self._is_undrained():
             return DriverError(Rule.DRAIN, f"{what}: the last call was not drained to its Wait")
         return DriverError(rule, what)
+
+    def _is_undrained(self) -> bool:
+        """Whether a call was not drained, and the driver is not just about to."""
+        before = len(self.connection.steps)
+        time.sleep(_SLICE)
+        return self.connection.undrained and len(self.connection.steps) == before

@@ -11,9 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from .._events import Unresolved
 from ._peer import Gone, Silence
+from ._recorder import told
 from ._stage import Stage
 from ._strict import DriverError, Rule
 
@@ -21,14 +23,16 @@ from ._strict import DriverError, Rule
 def unwritten(stage: Stage) -> Iterator[DriverError]:
     """While the connection lasts: all that was handed out arrives."""
     peer, connection = stage.peer, stage.connection
-    try:
-        while peer.listens_on and connection.closed is None and len(peer.received) < len(connection.handed_out):
+
+    def is_missing() -> bool:
+        return peer.listens_on and connection.closed is None and len(peer.received) < len(connection.handed_out)
+
+    with suppress(Silence, Gone):
+        while is_missing():
             peer.read()
-    except (Silence, Gone):
-        if connection.closed is None:
-            missing = connection.handed_out[len(peer.received)]
-            what = "a login" if missing.secret else repr(missing.text[:60])
-            yield stage.blame(Rule.WRITE, f"{what} was handed out and never arrived")
+    if is_missing():
+        missing = connection.handed_out[len(peer.received)]
+        yield stage.blame(Rule.WRITE, f"{told(missing)} was handed out and never arrived")
 
 
 def misfits(stage: Stage) -> Iterator[DriverError]:

@@ -16,24 +16,32 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from ._check import PATIENCE, SCENARIOS, play
+from ._check import PATIENCE, SCENARIOS, named, play
 from ._report import Report
 from ._scenario import Scenario
 from ._stage import MakeDriver
 
 
 def scenarios(
-    make_driver: MakeDriver, *, patience: float = PATIENCE, known: Collection[str] = ()
+    make_driver: MakeDriver,
+    *,
+    patience: float = PATIENCE,
+    without: Collection[str] = (),
+    known: Collection[str] = (),
 ) -> Callable[[Scenario], None]:
     """A test for each scenario of the conformance kit: assign it to a name that begins with `test_`.
 
-    `make_driver` and `patience` are those of `check_driver`. `known` are names of scenarios that the driver is known to break:
-    they are expected to fail, and a failure when they do not.
+    `make_driver` and `patience` are those of `check_driver`. `without` are names of scenarios that are left out, `known` of
+    those that the driver is known to break: they are expected to fail, and it is a failure when they do not.
+
+    Raises: ValidationError for a name that no scenario has.
     """
-    broken = pytest.mark.xfail(reason="known to be broken", strict=True)
+    left_out, broken = set(map(named, without)), set(map(named, known))
+    expected = pytest.mark.xfail(reason="known to be broken", strict=True)
     parameters = [
-        pytest.param(one, id=one.name.replace(" ", "-"), marks=[broken] if one.name in known else [])
+        pytest.param(one, id=one.name.replace(" ", "-"), marks=[expected] if one in broken else [])
         for one in SCENARIOS
+        if one not in left_out
     ]
 
     @pytest.mark.parametrize("scenario", parameters)

@@ -106,7 +106,7 @@ class _OnAsyncio(_OnALoop):
     def _begin_and_cancel(self, order: CancelOrder) -> None:
         loop = self._runner.get_loop()
         self._task = loop.create_task(self.give_up(order))
-        loop.call_soon(loop.call_soon, self._task.cancel)
+        loop.call_soon(lambda: loop.call_soon(self._task.cancel))
 
 
 class _OnAnyio(_OnALoop):

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bitget_proto import CancelOrder, Connection, Hangup, LocalProtocolError, Output, Timer, Transmit, Unresolved, Wait
 from bitget_proto.testing import Rule
@@ -19,11 +19,13 @@ from bitget_proto.testing._framing import BINARY, CLOSE, CONTINUATION, TEXT, fra
 
 from .selector_driver import Call, SelectorDriver
 
+D = TypeVar("D", bound=SelectorDriver)
+
 FAULTS: list[tuple[type[SelectorDriver], Rule, str]] = []
 
 
-def breaks(rule: Rule, scenario: str) -> Callable[[type[SelectorDriver]], type[SelectorDriver]]:
-    def note(driver: type[SelectorDriver]) -> type[SelectorDriver]:
+def breaks(rule: Rule, scenario: str) -> Callable[[type[D]], type[D]]:
+    def note(driver: type[D]) -> type[D]:
         FAULTS.append((driver, rule, scenario))
         return driver
 
@@ -110,6 +112,13 @@ class LosesAFrame(SelectorDriver):
             super().transmit(output)
 
 
+@breaks(Rule.WRITE, "wait moves sooner")
+class WritesNothingAfterTheLogin(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        if output.secret:
+            super().transmit(output)
+
+
 @breaks(Rule.WRITE, "frames in order")
 class CutsALongTextIntoTwoMessages(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
@@ -135,6 +144,14 @@ class DoesNotMask(SelectorDriver):
 class AsksForMoreWhileAWriteIsUnderWay(SelectorDriver):
     def poll(self) -> Output:
         return self.connection.poll(self.now())
+
+
+@breaks(Rule.WRITE, "login and a cancel")
+class WritesHalfAFrame(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        assert self.socket is not None
+        data = frame(TEXT, output.text.encode(), mask=os.urandom(4))
+        self.socket.send(data if output.secret else data[:50])
 
 
 @breaks(Rule.WRITE, "one frame unwritten")
@@ -196,7 +213,8 @@ class FiresATimerForNoWaitAtAll(FiresOldTimersForTheLatestWait):
     def look_at_timer(self) -> None:
         if self.armed and self.now() >= min(self.armed):
             self.armed.remove(min(self.armed))
-            self.handle_timeout(max(self.now(), self.until))  # type: ignore[type-var]  # that is the fault
+            until: Any = self.until  # None, and that is the fault
+            self.handle_timeout(max(self.now(), until))
 
 
 @breaks(Rule.REARM, "nothing is due")
@@ -220,11 +238,16 @@ class WakesEarlyAndOnce(SelectorDriver):
 
     fired: float | None = None
 
+    def early(self) -> float | None:
+        return None if self.until is None or self.until == self.fired else self.until - 0.005
+
     def timeout(self) -> float | None:
-        return None if self.until in (None, self.fired) else max(0.0, self.until - self.now() - 0.005)  # type: ignore[operator]
+        early = self.early()
+        return None if early is None else max(0.0, early - self.now())
 
     def look_at_timer(self) -> None:
-        if self.until not in (None, self.fired) and self.now() >= self.until - 0.005:  # type: ignore[operator]
+        early = self.early()
+        if early is not None and self.now() >= early:
             self.fired = self.until
             self.handle_timeout(self.now())
 
@@ -354,7 +377,9 @@ class LosesTheAnswerOfAnAbandonedWait(SelectorDriver):
         super().abandon(order)
 
     def received(self, message: str | bytes) -> None:
-        if not (self.abandoned and b"made-" in bytes(message, "utf-8") if isinstance(message, str) else b"made-" in message):
+        if not (
+            self.abandoned and b"made-" in bytes(message, "utf-8") if isinstance(message, str) else b"made-" in message
+        ):
             super().received(message)
 
 
@@ -522,6 +547,13 @@ class LetsAFailedDialThrough(SelectorDriver):
             raise RuntimeError from error
 
 
+@breaks(Rule.END, "nobody there")
+class ClosesWhenADialHasFailed(SelectorDriver):
+    def lost(self, reason: str) -> None:
+        self.connection.close(self.now())
+        self.drain()
+
+
 @breaks(Rule.END, "upgrade refused")
 class OpensWhatWasRefused(SelectorDriver):
     def dial(self) -> None:
@@ -631,8 +663,7 @@ class DoesNotWakeUp(SelectorDriver):
 
 
 @breaks(Rule.CALLER, "calls from many threads")
-class LosesCalls(SelectorDriver):
-    def run_calls(self) -> None:
-        super().run_calls()
-        time.sleep(0.002)
+class KeepsRoomForOneCall(SelectorDriver):
+    def call(self, fn: Call) -> None:
         self.calls.clear()
+        super().call(fn)

@@ -1,4 +1,4 @@
-"""A driver on the standard library alone: one thread, one selector, one socket. It keeps the contract, and breaks it on request.
+"""A driver on the standard library alone: one thread, one selector, one socket. It keeps the driver contract.
 
 It is what the conformance kit's own tests drive: each faulty driver is this one with one method changed.
 """
@@ -74,8 +74,7 @@ class SelectorDriver:
         return time.monotonic()
 
     def dial(self) -> None:
-        assert self.url.hostname is not None and self.url.port is not None
-        self.socket = dialled = socket.create_connection((self.url.hostname, self.url.port), timeout=5.0)
+        self.socket = dialled = socket.create_connection((self.url.hostname, self.url.port or 80), timeout=5.0)
         request = (
             f"GET {self.url.path} HTTP/1.1\r\nHost: {self.url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from bitget_proto.testing import Rule, check_driver
@@ -13,7 +15,7 @@ PATIENCE = 0.3
 
 
 @pytest.fixture(autouse=True)
-def what_faulty_drivers_leave_behind() -> object:
+def what_faulty_drivers_leave_behind() -> Iterator[None]:
     yield
     for rests in (DoesNotReturn.rests, LeavesAThread.rests):
         rests.set()

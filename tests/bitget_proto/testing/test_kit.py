@@ -1,0 +1,361 @@
+"""The conformance kit: the correct driver keeps every rule, and what is said of others. Real time: see `selector_driver`."""
+
+from __future__ import annotations
+
+import ast
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bitget_proto.testing
+from bitget_proto import Connection, Transmit, ValidationError
+from bitget_proto.testing import (
+    SCENARIOS,
+    Break,
+    ContractBroken,
+    DriverError,
+    Report,
+    Result,
+    Rule,
+    Scenario,
+    Step,
+    check_driver,
+)
+from bitget_proto.testing._check import play
+from bitget_proto.testing._peer import Gone
+from bitget_proto.testing._stage import Stage
+from bitget_proto.testing.pytest import scenarios
+
+from .faulty_drivers import CallsUnsentWhatLeft, DoesNotDrainAfterOpened, KeepsItsTimer, ReadsTooMuchAtOnce
+from .selector_driver import Call, SelectorDriver
+
+PATIENCE = 0.3
+
+test_the_correct_driver_keeps_every_rule = scenarios(SelectorDriver)
+
+
+# --- the scenarios ---
+
+
+def test_every_rule_has_a_scenario_and_every_scenario_a_name_of_its_own() -> None:
+    assert {scenario.rule for scenario in SCENARIOS} == set(Rule)
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) >= 30
+    assert all(scenario.tells.endswith(".") for scenario in SCENARIOS)
+
+
+def test_a_scenario_that_does_not_exist_is_refused_with_the_names_of_those_that_do() -> None:
+    with pytest.raises(ValidationError, match=r"no scenario 'nap': one of 'login and a cancel'.*'gap'"):
+        check_driver(SelectorDriver, ["nap"])
+
+
+def test_without_a_login_and_a_cancel_the_others_are_not_played() -> None:
+    told: list[Result] = []
+    report = check_driver(DoesNotDrainAfterOpened, patience=PATIENCE, tell=told.append)
+    assert told == list(report.results)
+    assert [result.scenario for result in told] == list(SCENARIOS)
+    assert not report.kept
+    assert report.broken == {Rule.DRAIN}
+    assert all(result.not_played == "«login and a cancel» is broken" for result in told[1:])
+    assert str(report).endswith(f"0 scenarios kept, 1 broken, {len(SCENARIOS) - 1} not played; rules broken: drain")
+
+
+# --- what drivers do that is no driver ---
+
+
+class NoCall(SelectorDriver):
+    def call(self, fn: object) -> None:
+        raise NotImplementedError
+
+
+class OtherConnection(SelectorDriver):
+    def run_calls(self) -> None:
+        while self.calls:
+            self.calls.popleft()(Connection(), self.now())
+
+
+class NoUpgrade(SelectorDriver):
+    def dial(self) -> None:
+        raise ConnectionError("no network")
+
+
+class GivesUp(SelectorDriver):
+    def serve(self) -> None:
+        assert self.socket is not None
+        self.socket.setblocking(True)
+
+
+class SaysMore(SelectorDriver):
+    def send_close(self, code: int, reason: str) -> None:
+        super().send_close(code, reason)
+        self.close_sent = False
+        super().send_close(code, reason)
+
+
+class ClosesWithoutACode(SelectorDriver):
+    def send_close(self, code: int, reason: str) -> None:
+        self.close_sent = True
+        self.out += b"\x88\x80\x00\x00\x00\x00"
+
+
+class ClosesByItself(SelectorDriver):
+    def transmit(self, output: Transmit) -> None:
+        super().transmit(output)
+        if output.id is not None:
+            self.call(lambda connection, now: connection.close(now))
+
+
+class LosesTheLastOfManyCalls(SelectorDriver):
+    seen = 0
+
+    def call(self, fn: Call) -> None:
+        self.seen += 1
+        if self.seen < 20:
+            super().call(fn)
+
+
+class EndsWhenItIsReady(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        super().received(message)
+        self.closed = True
+
+    def call(self, fn: object) -> None:
+        time.sleep(0.1)
+        raise RuntimeError("the loop is closed")
+
+
+class TakesOneCall(SelectorDriver):
+    def call(self, fn: Call) -> None:
+        super().call(fn)
+        self.call = lambda fn: None  # type: ignore[method-assign]
+
+
+class AsksForNoWebSocket(SelectorDriver):
+    def dial(self) -> None:
+        self.socket = socket.create_connection((self.url.hostname, self.url.port or 80))
+        self.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        raise ConnectionError("no WebSocket")
+
+
+class WaitsTooLong(SelectorDriver):
+    def now(self) -> float:
+        return super().now() - (0.0 if self.connection.state.value == "new" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("driver", "scenario", "rule", "words"),
+    [
+        (NoCall, "login and a cancel", Rule.CALLER, "call(fn) raised NotImplementedError()"),
+        (OtherConnection, "login and a cancel", Rule.CALLER, "call(fn) gave fn another connection"),
+        (
+            NoUpgrade,
+            "login and a cancel",
+            Rule.END,
+            "the driver did not open a WebSocket (nobody connected); run() had",
+        ),
+        (NoUpgrade, "upgrade refused", Rule.END, "the driver did not ask for a WebSocket"),
+        (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
+        (ClosesByItself, "deadlines in a row", Rule.END, "took no command any more: the connection is draining"),
+        (EndsWhenItIsReady, "clock", Rule.CALLER, "call(fn) did not run fn within 0.3 s; run() had returned"),
+        (LosesTheLastOfManyCalls, "calls from many threads", Rule.CALLER, "one call(fn) did not run fn"),
+        (TakesOneCall, "gap", Rule.CALLER, "call(fn) did not run fn"),
+        (AsksForNoWebSocket, "hangup", Rule.END, "it has no Sec-WebSocket-Key"),
+        (SaysMore, "hangup", Rule.WRITE, "a frame came behind the close frame"),
+        (ClosesWithoutACode, "hangup", Rule.END, "there came one with code 1005"),
+        (WaitsTooLong, "login and a cancel", Rule.CLOCK, "was told the time"),
+    ],
+)
+def test_what_is_no_driver_is_told_so(driver: type[SelectorDriver], scenario: str, rule: Rule, words: str) -> None:
+    (result,) = check_driver(driver, [scenario], patience=PATIENCE).results
+    assert result.broken is rule
+    assert words in str(result)
+
+
+def test_a_driver_that_cannot_be_made_is_told_so() -> None:
+    def make_driver(connection: Connection, url: str) -> SelectorDriver:
+        raise LookupError(url)
+
+    (result,) = check_driver(make_driver, ["login and a cancel"], patience=PATIENCE).results
+    assert "nobody connected); run() had raised LookupError('ws://127.0.0.1:" in str(result)
+
+
+def test_a_connection_that_does_not_last_is_told_with_the_reason() -> None:
+    def vanish(stage: Stage) -> None:
+        stage.log_in()
+        raise Gone("it was cut")
+
+    scenario = Scenario(name="vanish", rule=Rule.END, tells="It vanishes.", play=vanish)
+    result = play(scenario, SelectorDriver, patience=PATIENCE)
+    assert [str(one.what) for one in result.breaks] == ["the connection did not last (it was cut)"]
+
+
+def test_a_call_before_there_is_a_driver_waits_for_it() -> None:
+    def early(stage: Stage) -> None:
+        stage.start()
+        with pytest.raises(RuntimeError, match="there is no driver"):
+            _ = stage.driver
+
+    def make_driver(connection: Connection, url: str) -> SelectorDriver:
+        time.sleep(0.2)
+        raise LookupError
+
+    scenario = Scenario(name="early", rule=Rule.END, tells="It is early.", play=early)
+    (words,) = {one.what for one in play(scenario, make_driver, patience=0.15).breaks}
+    assert words == "run() raised LookupError()"
+
+
+def test_what_is_never_started_is_not_called_kept() -> None:
+    scenario = Scenario(name="nothing", rule=Rule.END, tells="Nothing happens.", play=lambda stage: None)
+    assert "run() returned before the connection was Closed" in str(play(scenario, SelectorDriver, patience=PATIENCE))
+
+
+# --- the report ---
+
+ONE = SCENARIOS[0]
+
+
+def test_a_report_of_what_was_kept() -> None:
+    report = check_driver(SelectorDriver, ["hangup", "close frame"])
+    assert report.kept
+    assert report.broken == frozenset()
+    assert str(report).splitlines()[0].startswith("kept        hangup  (")
+    assert str(report).splitlines()[-1] == report.summary == "2 scenarios kept, 0 broken"
+    assert report["close frame"].kept
+    report.check()
+    with pytest.raises(KeyError):
+        report["gap"]
+
+
+def test_a_report_of_what_was_broken_names_the_rule_in_its_words_and_shows_the_steps() -> None:
+    report = check_driver(CallsUnsentWhatLeft, ["hangup", "reset"], patience=PATIENCE)
+    assert not report.kept
+    with pytest.raises(ContractBroken) as caught:
+        report.check()
+    assert isinstance(caught.value, AssertionError)
+    assert caught.value.result is report["reset"]
+    words = str(caught.value)
+    assert "BROKEN      reset: The connection is reset while a cancel is in flight" in words
+    assert "the cancel 'a' was called unsent, and it, or a part of it, has arrived." in words
+    assert f"Rule «end»: {Rule.END.sentence}" in words
+    assert "unsent=('a',)" in words
+    assert "a login" in words
+    assert "passphrase" not in words
+
+
+def test_nothing_played_is_nothing_kept() -> None:
+    result = Result(scenario=ONE, not_played="of the weather")
+    assert str(result) == "not played  login and a cancel: of the weather"
+    assert not Report([result]).kept
+    assert result.broken is None
+
+
+def test_the_first_break_is_the_cause_as_far_as_can_be_seen() -> None:
+    (result,) = check_driver(ReadsTooMuchAtOnce, ["10,000 messages with a deadline due"], patience=PATIENCE).results
+    assert result.breaks[0].rule is Rule.ALTERNATE
+    assert isinstance(result.breaks[0], Break)
+    assert "1000 messages were handed over past a deadline" in result.breaks[0].what
+
+
+def test_many_steps_alike_are_counted_instead_of_shown() -> None:
+    def steps() -> Iterator[Step]:
+        yield Step(at=0.0, now=1.0, call="opened", what="a login")
+        for number in range(1000):
+            yield Step(at=0.0, now=1.0, call="receive", what=f"message {number}")
+            yield Step(at=0.0, now=1.0, call="poll", what="Wait: only for input")
+        yield Step(at=0.0123, now=1.0, call="lost", what="'reset'")
+        yield Step(at=0.0123, now=1.0, call="poll", what="Closed")
+
+    lines = Result(scenario=ONE, steps=tuple(steps())).story().splitlines()
+    assert len(lines) == 9
+    assert lines[6] == "             … 1995 more like these …"
+    assert lines[7] == "     12.3 ms  now=1.0000  lost           'reset'"
+    assert Result(scenario=ONE).story() == ""
+
+
+def test_the_steps_tell_what_the_driver_did_and_when() -> None:
+    result = check_driver(KeepsItsTimer, ["wait moves sooner"], patience=PATIENCE)["wait moves sooner"]
+    story = result.story()
+    for call in ("opened", "receive", "cancel", "Transmit: a login", "Ready()", "Wait until", "ping", "request"):
+        assert call in story
+    assert [step.at for step in result.steps] == sorted(step.at for step in result.steps)
+
+
+def test_a_driver_error_says_what_was_seen_apart_from_the_rule() -> None:
+    assert DriverError(Rule.CALLER, "it was called").what == "it was called"
+
+
+# --- as tests of one's own ---
+
+
+def test_a_scenario_that_is_known_to_be_broken_is_expected_to_be() -> None:
+    test = scenarios(SelectorDriver, known=["gap"])
+    (mark,) = test.pytestmark  # type: ignore[attr-defined]
+    marks = {parameter.id: [one.name for one in parameter.marks] for parameter in mark.args[1]}
+    assert set(marks) == {scenario.name.replace(" ", "-") for scenario in SCENARIOS}
+    assert [name for name, names in marks.items() if names == ["xfail"]] == ["gap"]
+
+
+def test_a_scenario_may_be_left_out_but_only_one_that_exists() -> None:
+    test = scenarios(SelectorDriver, without=["gap", "flood"])
+    (mark,) = test.pytestmark  # type: ignore[attr-defined]
+    assert len(mark.args[1]) == len(SCENARIOS) - 2
+    with pytest.raises(ValidationError, match="there is no scenario 'nap'"):
+        scenarios(SelectorDriver, without=["nap"])
+
+
+def test_a_test_of_ones_own_fails_with_the_rule_and_the_steps() -> None:
+    by_name: dict[str, Scenario] = {scenario.name: scenario for scenario in SCENARIOS}
+    with pytest.raises(ContractBroken, match="Rule «re-arm»"):
+        scenarios(KeepsItsTimer, patience=PATIENCE)(by_name["wait moves sooner"])
+
+
+def test_a_test_of_ones_own_is_skipped_when_it_cannot_be_played() -> None:
+    class NobodyWaits:
+        def __init__(self, connection: Connection, url: str) -> None:
+            self.driver = SelectorDriver(connection, url)
+            self.run, self.call = self.driver.run, self.driver.call
+
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    with pytest.raises(pytest.skip.Exception, match="no abandon"):
+        scenarios(NobodyWaits)(by_name["abandoned wait"])
+
+
+# --- its place ---
+
+
+def test_sockets_and_threads_come_with_the_kit_alone() -> None:
+    def modules_after(statement: str) -> set[str]:
+        program = f"{statement}; import sys; print(*sys.modules)"
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        return set(run.stdout.split())
+
+    brought = modules_after("import bitget_proto.testing") - modules_after("import attrs, cattrs")
+    assert not brought & {"socket", "selectors", "threading", "pytest", "argparse", "asyncio", "ssl"}
+    assert {"socket", "threading"} <= modules_after("from bitget_proto.testing import check_driver")
+
+
+def test_each_file_uses_of_the_world_what_it_is_there_for() -> None:
+    uses: dict[str, set[str]] = {}
+    for path in Path(bitget_proto.testing.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for name in {"socket", "threading", "pytest", "argparse"} & {
+                *([alias.name for alias in node.names] if isinstance(node, ast.Import) else []),
+                *([node.module] if isinstance(node, ast.ImportFrom) and not node.level else []),
+            }:
+                uses.setdefault(name, set()).add(path.stem)
+    assert uses == {
+        "socket": {"_peer"},
+        "threading": {"_check", "_recorder", "_stage", "_verdict"},
+        "pytest": {"pytest"},
+        "argparse": {"__main__"},
+    }
+
+
+def test_the_kits_names_are_listed_and_others_are_not_there() -> None:
+    assert set(bitget_proto.testing.__all__) <= set(dir(bitget_proto.testing))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        bitget_proto.testing.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,75 @@
+"""`python -m bitget_proto.testing`, called as a function."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitget_proto.testing import SCENARIOS
+from bitget_proto.testing.__main__ import main
+
+from . import faulty_drivers, selector_driver
+
+GOOD = f"{selector_driver.__name__}:SelectorDriver"
+FAULTY = f"{faulty_drivers.__name__}:CallsUnsentWhatLeft"
+
+
+def test_a_driver_that_keeps_the_contract_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([GOOD, "--scenario", "hangup", "--scenario", "gap"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["hangup", "kept", "end"], ["gap", "kept", "alternate"]]
+    assert lines[-1] == "2 scenarios kept, 0 broken"
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_a_broken_rule_is_named_and_ends_with_1(steps: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([FAULTY, "--scenario", "reset", "--patience", "0.3", *(["--steps"] if steps else [])]) == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[:3] == ["reset", "BROKEN", "end"]
+    assert "the cancel 'a' was called unsent" in out
+    assert ("The steps:" in out) == steps
+    assert out.endswith("0 scenarios kept, 1 broken; rules broken: end\n")
+
+
+def test_what_was_not_played_is_not_called_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"{faulty_drivers.__name__}:DoesNotWakeUp", "--patience", "0.1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert " not played " in lines[1]
+    assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
+
+
+def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(SCENARIOS)
+    for line, scenario in zip(lines, SCENARIOS, strict=True):
+        assert line.startswith(scenario.name)
+        assert scenario.rule.value in line
+        assert line.endswith(scenario.tells)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "'nonsense' is not MODULE:MAKE_DRIVER"),
+        ([":f"], "is not MODULE:MAKE_DRIVER"),
+        (["no_such_module:f"], "cannot be imported: No module named 'no_such_module'"),
+        (["bitget_proto:nonsense"], "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'"),
+        (["bitget_proto:__version__"], "is not callable"),
+        ([GOOD, "--scenario", "nap"], "there is no scenario 'nap'"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_2_and_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], [GOOD, "--patience", "0"], [GOOD, "--patience", "nan"]])
+def test_what_makes_no_sense_is_a_usage_error(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2

@@ -1,0 +1,146 @@
+"""The kit's end of a WebSocket, with plain sockets for clients. Real sockets: each wait is bounded."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from bitget_proto.testing._framing import BINARY, CLOSE, PING, PONG, TEXT, frame
+from bitget_proto.testing._peer import Gone, Peer, Silence
+
+MASK = b"\x01\x02\x03\x04"
+HEAD = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+
+
+@contextmanager
+def client_of(peer: Peer) -> Generator[socket.socket]:
+    split = urlsplit(peer.url)
+    with socket.create_connection((split.hostname or "", split.port or 0), timeout=5.0) as client:
+        peer.accept()
+        yield client
+
+
+@contextmanager
+def opened(*, narrow: bool = False) -> Generator[tuple[Peer, socket.socket]]:
+    with Peer(0.2, narrow=narrow) as peer, client_of(peer) as client:
+        client.sendall(HEAD)
+        peer.upgrade()
+        assert client.recv(1000).startswith(b"HTTP/1.1 101 ")
+        yield peer, client
+
+
+def cut(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_nobody_comes() -> None:
+    with Peer(0.05) as peer, pytest.raises(Silence, match="nobody connected"):
+        peer.accept()
+
+
+def test_what_is_no_request_for_a_websocket_is_told() -> None:
+    with Peer(0.2) as peer, client_of(peer) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(Gone, match="no Sec-WebSocket-Key"):
+            peer.upgrade()
+        assert not peer.listens_on
+        client.close()
+        peer.finish()
+        assert peer.gone
+
+
+def test_silence_is_told_in_time() -> None:
+    with opened() as (peer, client):
+        with pytest.raises(Silence):
+            peer.read()
+        client.sendall(b"\x81")
+        with pytest.raises(Silence):
+            peer.read_close()
+        assert peer.has_part
+        peer.patience = 0.0
+        with pytest.raises(Silence):
+            peer.read()
+
+
+def test_messages_are_kept_whole_and_in_order_and_what_is_wrong_is_noted() -> None:
+    with opened() as (peer, client):
+        client.sendall(frame(TEXT, b"a", mask=MASK) + frame(TEXT, b"b", final=False, mask=MASK))
+        client.sendall(frame(PING, b"?", mask=MASK) + frame(PONG, b"!", mask=MASK) + frame(0, b"c", mask=MASK))
+        client.sendall(frame(BINARY, b"d", mask=MASK) + frame(TEXT, b"\xff"))
+        client.sendall(frame(CLOSE, b"", mask=MASK))
+        assert [peer.read() for _ in range(3)] == ["a", "bc", "�"] == peer.received
+        assert client.recv(100) == frame(PONG, b"?")
+        assert [fault[:20] for fault in peer.faults] == ["a frame came that is", "a frame was not mask"]
+        assert peer.read_close() == 1005
+        with pytest.raises(Gone, match="closed with code 1005"):
+            peer.read()
+
+
+def test_a_client_that_has_gone_is_told() -> None:
+    with opened() as (peer, client):
+        client.close()
+        with pytest.raises(Gone, match="has closed its socket"):
+            peer.read()
+        assert peer.gone
+        peer.finish()
+    with opened() as (peer, client):
+        cut(client)
+        with pytest.raises(Gone):
+            peer.read()
+        with pytest.raises(Gone):
+            peer.write(b"x")
+        with pytest.raises(Gone):
+            peer.write_some(b"x")
+        peer.end_of_stream()
+
+
+def test_a_client_that_does_not_read_is_told() -> None:
+    with opened() as (peer, _), pytest.raises(Silence, match="did not read 30000000 bytes"):
+        peer.write(b"x" * 30_000_000)
+
+
+def test_a_flood_ends_within_a_message_and_says_what_is_missing_of_it() -> None:
+    with opened() as (peer, client):
+        rest = peer.flood("x" * 50_000, 10**9, lambda: False)  # until nothing fits any more
+        assert rest
+        said, got = len(peer.said), 0
+        client.settimeout(0.5)
+        with suppress(TimeoutError):
+            while True:
+                got += len(client.recv(10**6))
+        peer.write(rest)
+        got += len(client.recv(10**6))
+        assert got == said * len(frame(TEXT, b"x" * 50_000))
+        assert peer.flood("y", 3, lambda: False) == b""
+        assert peer.said[said:] == [b"y"] * 3
+
+
+def test_where_the_system_cannot_make_segments_small_it_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_MAXSEG", raising=False)
+    with opened(narrow=True) as (peer, client):
+        client.sendall(frame(TEXT, b"a", mask=MASK))
+        assert peer.read() == "a"
+        assert peer.connected
+
+
+def test_finishing_closes_in_good_order_or_reads_what_is_left() -> None:
+    with opened() as (peer, client):
+        client.sendall(frame(CLOSE, b"\x03\xe8", mask=MASK))
+        client.shutdown(socket.SHUT_WR)
+        peer.finish()
+        assert (peer.closed_with, peer.gone) == (1000, True)
+        assert client.recv(1000)[:1] == b"\x88"
+    with opened() as (peer, client):
+        peer.reset()
+        peer.finish()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    with Peer(0.1) as peer:
+        peer.finish()
+        assert not peer.connected

@@ -1,0 +1,146 @@
+"""The connection that the conformance kit hands to drivers: it notes, and does not raise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    Config,
+    Credentials,
+    LocalProtocolError,
+    Transmit,
+    Wait,
+    sign_login,
+)
+from bitget_proto.testing import Rule
+from bitget_proto.testing._recorder import Recorder
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+LOGIN = sign_login(Credentials("key-of-mine", "secret", "passphrase"), 1_763_958_366)
+LOGGED_IN = '{"event":"login","code":0}'
+
+
+def drain(connection: Recorder, now: float | None = None) -> None:
+    while not isinstance(connection.poll(time.monotonic() if now is None else now), Wait):
+        pass
+
+
+def ready() -> Recorder:
+    connection = Recorder(Config())
+    connection.opened(time.monotonic(), login=LOGIN)
+    drain(connection)
+    connection.receive(LOGGED_IN, time.monotonic())
+    drain(connection)
+    assert connection.ready
+    return connection
+
+
+def rules(connection: Recorder) -> list[Rule]:
+    return [complaint.rule for complaint in connection.complaints]
+
+
+def test_a_life_is_noted_without_the_login() -> None:
+    connection = ready()
+    id = connection.cancel(ORDER, time.monotonic())
+    connection.send("x" * 1000, time.monotonic())  # of one call of the kit's
+    drain(connection)
+    connection.receive(connection._codec.encode_reply(ORDER, id), time.monotonic())
+    drain(connection)
+    connection.close(time.monotonic())
+    drain(connection)
+    connection.lost(time.monotonic(), "gone")
+    drain(connection)
+    assert rules(connection) == []
+    assert isinstance(connection.outcomes[id], Accepted)
+    assert isinstance(connection.closed, Closed)
+    assert connection.hangup is not None
+    assert [transmit.id for transmit in connection.handed_out] == [None, id, None]
+    assert connection.handed_over[0] == LOGGED_IN
+    story = "\n".join(map(str, connection.steps))
+    assert "key-of-mine" not in story
+    assert f"{'x' * 150}… (1000 in all)" in story
+    assert connection.lost_calls == 1
+    assert list(connection.about_the_clock()) == []
+
+
+def test_what_a_strict_connection_raises_is_noted_and_the_call_is_done() -> None:
+    connection = ready()
+    connection.cancel(ORDER, time.monotonic(), id="a")
+    connection.receive("push", time.monotonic())  # the cancel is not drained
+    assert rules(connection) == [Rule.DRAIN]
+    drain(connection)
+    assert [transmit.id for transmit in connection.handed_out] == [None, "a"]
+    connection.lost(time.monotonic(), "reset", "a")
+    drain(connection)
+    connection.lost(time.monotonic(), "reset")
+    connection.receive("push", time.monotonic())
+    drain(connection)
+    assert rules(connection)[1:3] == [Rule.END, Rule.DRAIN]
+    assert connection.lost_calls == 2
+
+
+def test_a_clock_that_runs_backwards_is_noted() -> None:
+    connection = ready()
+    drain(connection, time.monotonic() - 1)
+    assert rules(connection) == [Rule.CLOCK]
+
+
+REFUSED: dict[str, tuple[Callable[[Recorder], object], Rule]] = {
+    "receive at no time": (lambda connection: connection.receive("x", float("nan")), Rule.CLOCK),
+    "poll at no number": (lambda connection: connection.poll("now"), Rule.CLOCK),  # type: ignore[arg-type]
+    "no message": (lambda connection: connection.receive(7, time.monotonic()), Rule.READ),  # type: ignore[arg-type]
+    "no ids": (lambda connection: connection.lost(time.monotonic(), "", [7]), Rule.END),  # type: ignore[list-item]
+    "opened twice": (lambda connection: connection.opened(time.monotonic(), login=LOGIN), Rule.END),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_call_of_the_drivers_that_is_refused_is_noted_and_refused(what: str) -> None:
+    call, rule = REFUSED[what]
+    connection = ready()
+    with pytest.raises(LocalProtocolError):
+        call(connection)
+    assert rules(connection) == [rule]
+
+
+def test_a_command_that_is_refused_is_refused_and_nobody_is_to_blame() -> None:
+    connection = ready()
+    with pytest.raises(LocalProtocolError):
+        connection.send("", time.monotonic())
+    assert rules(connection) == []
+
+
+def test_a_time_that_lies_back_and_one_that_is_ahead_are_told_at_the_end() -> None:
+    stale = ready()
+    stale.poll(time.monotonic())
+    time.sleep(0.6)
+    drain(stale, stale.steps[-1].now)
+    (complaint,) = stale.about_the_clock()
+    assert complaint.rule is Rule.CLOCK
+    ahead = ready()
+    ahead.handle_timeout(time.monotonic() + 0.2)
+    (complaint,) = ahead.about_the_clock()
+    assert complaint.rule is Rule.REARM
+
+
+def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_its_time() -> None:
+    connection = ready()
+    seen: list[Transmit] = []
+    connection.on_transmit = seen.append
+    connection.cancel(ORDER, time.monotonic(), id="a")
+    drain(connection)
+    assert [transmit.id for transmit in seen] == ["a"]
+    connection.takes = 0.01
+    begun = time.monotonic()
+    connection.receive("push", time.monotonic())
+    assert time.monotonic() - begun >= 0.01
+    assert connection.undrained
+    drain(connection)
+    assert not connection.undrained
+    assert not Recorder(Config()).undrained

@@ -1,0 +1,18 @@
+"""Our transports keep the driver contract: the conformance kit, on every colour. Real time.
+
+Here two scenarios that take their time are played on one event loop of each kind; `python -m bitget_proto.testing
+bitget_transports.conformance:uvloop` plays them on the others.
+"""
+
+from __future__ import annotations
+
+from bitget_proto.testing.pytest import scenarios
+from bitget_transports import conformance
+
+LONG = ("pace", "10,000 messages with a deadline due")
+
+test_asyncio = scenarios(conformance.asyncio)
+test_uvloop = scenarios(conformance.uvloop, without=LONG)
+test_anyio_on_asyncio = scenarios(conformance.anyio, without=LONG)
+test_anyio_on_trio = scenarios(conformance.trio)
+test_blocking = scenarios(conformance.blocking)
