@@ -153,7 +153,8 @@ class _Driver(AsyncDriver):
         """For when the clock's task sleeps: not after `until`. When it is earlier it sleeps again."""
         self._sooner = anyio.Event()
 
-    flag = staticmethod(anyio.Event)
+    def flag(self) -> anyio.Event:
+        return anyio.Event()
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
