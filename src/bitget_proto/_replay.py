@@ -77,8 +77,8 @@ class _Player:
         self._answers: deque[float | None] = deque()
         self._numbers: deque[float] = deque()
         self._lines: list[str] = []
-        config, said = trace.config, trace.budget
-        budget = None if said is None else _ToldBudget(said.per_second, self._answers)
+        config = trace.config
+        budget = _ToldBudget(trace.per_second, self._answers) if trace.has_budget else None
         self._core: RecordedConnection | RecordedSession
         if isinstance(config, SessionConfig):
             self._core = RecordedSession(Session(config, codec, budget, jitter=self._jitter), self._lines.append)

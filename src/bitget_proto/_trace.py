@@ -261,9 +261,7 @@ class TraceStep:
 
 
 @attrs.frozen
-class TraceBudget:
-    """The allowance of a recorded core."""
-
+class _Allowance:
     per_second: int | None
 
 
@@ -294,8 +292,11 @@ class Trace:
             """The version of this library that wrote it."""
             self.config: Final[Config | SessionConfig] = _STRICT.structure(said["config"], _CONFIGS[self.core])
             """The limits of the core."""
-            self.budget: Final[TraceBudget | None] = _STRICT.structure(said["budget"], TraceBudget | None)
-            """Its budget; None without one."""
+            budget: _Allowance | None = _STRICT.structure(said["budget"], _Allowance | None)
+            self.has_budget: Final = budget is not None
+            """Whether the core had a budget, …"""
+            self.per_second: Final = None if budget is None else budget.per_second
+            """… and how many cancels a second it allowed; None for any number."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

@@ -129,12 +129,11 @@ def test_the_first_line_names_the_core_its_engine_and_all_its_limits() -> None:
     record(Session(SessionConfig(policy=Policy.RESEND), jitter=lambda: 0.5), lines.append)
     connection, session = (Trace([line]) for line in lines)
     assert (connection.core, connection.engine) == ("Connection", "orjson")
-    assert connection.budget is not None
-    assert connection.budget.per_second == 5
+    assert (connection.has_budget, connection.per_second) == (True, 5)
     assert connection.config == Config(max_in_flight=7)
     assert (session.core, session.engine) == ("Session", "stdlib")
-    assert session.budget is not None
-    assert session.budget.per_second == 10
+    assert (session.has_budget, session.per_second) == (True, 10)
+    assert (Trace(recorded()[1]).has_budget, Trace(recorded()[1]).per_second) == (False, None)
     assert session.config == SessionConfig(policy=Policy.RESEND)
     assert set(json.loads(lines[0])["config"]) == set(attrs.fields_dict(Config))
 

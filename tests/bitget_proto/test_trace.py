@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf, isnan, nan
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitget_proto import (
@@ -29,6 +29,8 @@ from bitget_proto._recording import RecordedConnection
 from bitget_proto._trace import Secrets, own_frame
 
 from .driving import LOGIN, ORDER, outputs
+
+CALMLY = settings(deadline=None, derandomize=True, database=None)
 
 
 def a_trace() -> list[str]:
@@ -106,6 +108,7 @@ def test_the_arguments_of_a_step_are_those_of_the_call() -> None:
     assert replay(lines) is None
 
 
+@CALMLY
 @given(st.floats(allow_nan=False), st.integers(-(2**70), 2**70), st.one_of(st.text(st.characters()), st.binary()))
 def test_numbers_texts_and_bytes_are_read_to_the_last_bit(number: float, whole: int, message: str | bytes) -> None:
     lines: list[str] = []
@@ -129,6 +132,7 @@ def test_what_is_no_number_is_read_as_that() -> None:
     assert isnan(step.arguments()["now"])
 
 
+@CALMLY
 @given(
     st.one_of(st.text(), st.dictionaries(st.sampled_from(["op", "key", "timestamp", "x"]), st.text()).map(json.dumps))
 )
