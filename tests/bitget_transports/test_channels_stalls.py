@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import trustme
 
 from bitget_proto import Config, Outcome, Unresolved, WhyClosed
 from bitget_transports import Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+from bitget_transports.hostile import HostileServer, stop_reading
 
 from .colours import KEY, Colour, Connect, fast_exchange, orders
 from .endings import closed
@@ -67,6 +70,35 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
     assert received <= sent
     # In order, and one that is stuck in between: the other bytes are with the kernel.
     assert sent == {str(number) for number in range(1, len(sent) + 1)}
+
+
+def test_over_tls_no_more_is_stranded_than_over_a_plain_socket(colour: Colour) -> None:
+    if colour not in (Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING):
+        return  # the others write one frame after the other and await each
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)  # pyright: ignore[reportUnknownMemberType]
+    authority.configure_trust(ours)  # pyright: ignore[reportUnknownMemberType]
+
+    def sent(tls: bool) -> int:
+        with HostileServer(stop_reading(), tls=theirs if tls else None) as server:
+            assert server._listener is not None
+            server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+            sock = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)
+
+            async def scenario(connect: Connect) -> list[Outcome]:
+                config = Config(messages_per_second=None, max_in_flight=None)
+                limits = Limits(write_timeout=0.2, close_timeout=0.1)
+                options: dict[str, Any] = {"tls": ours} if tls else {}
+                async with connect(KEY, url=server.url, config=config, limits=limits, sock=sock, **options) as channel:
+                    return [outcome async for outcome in channel.cancel_many(orders(400))]
+
+            outcomes = colour.run(scenario)
+            assert len(outcomes) == 400
+            return sum(isinstance(outcome, Unresolved) and outcome.sent for outcome in outcomes)
+
+    assert sent(tls=True) <= sent(tls=False) + 1
 
 
 class Narrow(socket.socket):

@@ -198,6 +198,10 @@ class _Link(asyncio.Protocol):
         self._cut: asyncio.TimerHandle | None = None
         self._closed = False
         """Whether the transport's socket is closed."""
+        self._agreeing = False
+        """Whether TLS has begun to stand between the transport and this."""
+        self._spoke_first = False
+        """Whether something came before."""
 
         self.opening: asyncio.Task[None] | None = None
         self.stalled_since = inf
@@ -251,6 +255,9 @@ class _Link(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
+        if self._tls and not self._agreeing:
+            self._spoke_first = True
+            return
         began = self._driver.now()
         self._take_in(data)
         if self._driver.now() - began >= _LONG and self._transport is not None and not self._transport.is_closing():
@@ -320,9 +327,17 @@ class _Link(asyncio.Protocol):
 
     async def _agree_on_tls(self, tls: ssl.SSLContext, host: str) -> None:
         """On top of the plain transport, whose buffer has its limit already: one that is made for TLS holds 64 KiB unseen."""
-        assert self._transport is not None  # noqa: S101 - connected
-        loop = asyncio.get_running_loop()
-        transport = await loop.start_tls(self._transport, self, tls, server_hostname=host)
+        plain, self._transport = self._transport, None
+        assert plain is not None  # noqa: S101 - connected
+        self._agreeing = True
+        if self._spoke_first:
+            plain.abort()
+            raise ssl.SSLError(1, "it spoke first, which no TLS server does")
+        try:
+            transport = await asyncio.get_running_loop().start_tls(plain, self, tls, server_hostname=host)
+        except BaseException:
+            plain.abort()
+            raise
         self._transport = transport = cast("asyncio.Transport", transport)
         # This one asks «at least», the plain one «more than».
         transport.set_write_buffer_limits(high=1)
