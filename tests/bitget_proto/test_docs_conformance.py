@@ -10,7 +10,7 @@ from bitget_proto.testing import SCENARIOS, Rule
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "conformance.md"
 COMMAND = "python tests/bitget_proto/test_docs_conformance.py"
-PART = re.compile(f"(?<=<!-- scenarios: made by {COMMAND} -->\n\n).*?(?=\n?<!-- end of scenarios -->)", re.DOTALL)
+PART = re.compile(f"(?<=<!-- scenarios: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of scenarios -->)", re.DOTALL)
 
 
 def table() -> str:
