@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from bitget_proto import Closed, Ended, WhyClosed
+from bitget_proto import Closed, Ended, LinkClosed, WhyClosed
 
 from ._errors import ConnectFailed
 from ._limits import Limits
@@ -22,7 +22,7 @@ def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
         )
     if isinstance(error, ssl.SSLError):
         return ConnectFailed(
-            f"{where} does not speak TLS as expected ({error.reason or error}): check the URL and its port"
+            f"{where} does not speak TLS as expected ({getattr(error, 'reason', None) or error}): check the URL and its port"
         )
     if isinstance(error, socket.gaierror):
         return ConnectFailed(
@@ -43,7 +43,7 @@ def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
     )
 
 
-def not_logged_in(target: Target, closed: Closed | Ended) -> ConnectFailed:
+def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectFailed:
     """Say why the connection ended before the login was answered."""
     if closed.why is WhyClosed.LOGIN_TIMEOUT:
         return ConnectFailed(f"{target.host} gave {closed.detail}: try again, or raise Config.login_timeout")
