@@ -378,6 +378,36 @@ def test_when_nothing_listens_it_says_so_in_time(colour: Colour) -> None:
     assert 0.3 <= time.monotonic() - began < 5.0
 
 
+def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Colour) -> None:
+    limits = attrs.evolve(LIMITS, first_dials=1)
+
+    async def refused(open_session: OpenSession) -> None:
+        with pytest.raises(ConnectFailed, match=r"refused the connection: nothing listens there"):
+            async with open_session(KEY, url=f"ws://127.0.0.1:{free_port()}/", config=CONFIG, limits=limits):
+                raise AssertionError("not reached")
+
+    colour.run_session(tidy(refused))
+
+    silent = exchange(1)
+    silent.inject_login(Fault.SILENT)
+    dropping = exchange(2)
+    dropping.inject_login(Fault.GOING_AWAY)
+    with exchange_in_thread(silent) as one, exchange_in_thread(dropping) as other:
+
+        async def unanswered(open_session: OpenSession) -> None:
+            config = attrs.evolve(CONFIG, link=attrs.evolve(CONFIG.link, login_timeout=0.2))
+            with pytest.raises(ConnectFailed, match=r"gave no answer to the login within 0\.2 s"):
+                async with open_session(KEY, url=one.url, config=config, limits=limits):
+                    raise AssertionError("not reached")
+            # Once up, it dials as often as it takes.
+            async with open_session(KEY, url=other.url, config=CONFIG, limits=limits) as channel:
+                other.drop()
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted | Unresolved)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+
+        colour.run_session(tidy(unanswered))
+
+
 def test_a_dial_that_nobody_answers_is_given_up_and_the_next_one_succeeds(colour: Colour) -> None:
     silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, [silence] * 2) as proxy:

@@ -227,14 +227,15 @@ class Driver(ABC):
 
         Raises: ConnectFailed when none ever will be.
         """
-        inbox, closed = self.inbox, self.inbox.closed
+        inbox, tries = self.inbox, self.limits.first_dials
         if inbox.ready:
             return True
-        if closed is None:
-            return False
-        if inbox.login_rejected is not None:
+        if inbox.closed is not None and inbox.login_rejected is not None:
             raise LoginRefused(inbox.login_rejected, self._skew)
-        raise self.failure or not_logged_in(self.account.target, closed)
+        over = inbox.last_dial if tries is not None and inbox.failed_dials >= tries else inbox.closed
+        if over is not None:
+            raise self.failure or not_logged_in(self.account.target, over)
+        return False
 
     def not_up_in_time(self) -> ConnectFailed:
         """Why `Limits.up_timeout` was not enough."""

@@ -28,6 +28,7 @@ from bitget_proto import (
     Ended,
     Event,
     Hangup,
+    LinkClosed,
     LoginRejected,
     NoRoom,
     Outcome,
@@ -91,6 +92,10 @@ class Inbox:
         """How the last login was refused, when one was."""
         self.closed: Closed | Ended | None = None
         """How it ended."""
+        self.failed_dials = 0
+        """How many links ended before a login was accepted, refused logins aside."""
+        self.last_dial: LinkClosed | None = None
+        """How the last of them ended."""
 
         self._id_prefix = id_prefix
         self._max_events = limits.max_events
@@ -240,6 +245,9 @@ class Inbox:
             self.closed = event
         elif isinstance(event, Up):
             self.ready = True
+        elif isinstance(event, LinkClosed) and not self.ready and event.why is not WhyClosed.LOGIN_REFUSED:
+            self.failed_dials += 1
+            self.last_dial = event
         self._count += 1
         self._events.append((self._count, event))
         if self._max_events is not None and len(self._events) > self._max_events:

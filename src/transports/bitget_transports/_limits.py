@@ -20,6 +20,10 @@ class Limits:
     up_timeout: float | None = attrs.field(default=60.0, validator=check_seconds)
     """Seconds that `open_session` waits for its first login to be accepted, however many dials that takes."""
 
+    first_dials: int | None = attrs.field(default=None, validator=check_count)
+    """How many dials of `open_session` may fail before its first login is accepted; 1 to be told of the first failure. Logins
+    that are refused are not counted: the session knows which of them to try again."""
+
     write_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds that a frame may take to leave, before the connection is taken for lost."""
 
