@@ -78,7 +78,7 @@ class SessionPair:
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
         self.dial_time = dial_time
-        self.skew = skew
+        self.skew: float = skew
         self.credentials = credentials
         self.refuse_dials = False
         self.hold_dials = False
