@@ -54,7 +54,8 @@ exit codes: 0 when every cancel got exactly one outcome and each was honest, 1 w
 """
 
 _ORDERS_HELP: Final = """\
-Cancels orders of yours over one connection, at the exchange's pace of 10 messages a second, and says what became of each:
+Cancels orders of yours at the exchange's pace of 10 messages a second, dials again when the connection drops, and says what
+became of each:
 accepted (the exchange took the request; the order may still fill), rejected, or unresolved: sent (nobody knows: look the
 order up) or not sent (safe to send again). Ctrl-C stops sending, waits at most 5 s for what is out, and reports; a second
 Ctrl-C ends at once, and still reports.
@@ -168,6 +169,10 @@ def parser() -> argparse.ArgumentParser:
     orders.add_argument(
         "--allow-plaintext", action="store_true",
         help="allow a ws:// URL beyond this machine: everybody on the way reads the login",
+    )  # fmt: skip
+    orders.add_argument(
+        "--resend", action="store_true",
+        help="send again what was sent on a connection that dropped before the answer; it may act twice on the same order",
     )  # fmt: skip
     orders.add_argument("--dry-run", action="store_true", help="print the frames; needs no keys and sends nothing")
 

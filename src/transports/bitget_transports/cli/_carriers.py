@@ -1,4 +1,4 @@
-"""The four ways to carry cancels, each with its own connection: one function that hides which it is.
+"""The four ways to carry cancels, each with a connection or a session of its own: one function that hides which it is.
 
 Rules of this file
 - All that was taken is told: outcomes as they come, and after an interruption what the channel still held.
@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from bitget_proto import Accepted, CancelOrder, Config, Credentials, Outcome, Rejected, Unresolved
+from bitget_proto import Accepted, CancelOrder, Config, Credentials, Outcome, Rejected, SessionConfig, Unresolved
 
 from .. import ChannelEvent, Limits
 from ._exits import Exit, Failure, missing_extra
@@ -55,7 +55,8 @@ class Job:
 
     credentials: Credentials
     url: str
-    config: Config
+    config: Config | SessionConfig
+    """Of one connection; or of a session, which dials again when a connection drops."""
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
@@ -73,7 +74,7 @@ class Job:
     """Called when the first request to stop is heeded on a channel. It must not raise."""
 
     def dial(self) -> dict[str, Any]:
-        """What every `connect` is told."""
+        """What every `connect` and `open_session` is told."""
         return {
             "credentials": self.credentials, "url": self.url, "config": self.config, "limits": self.limits,
             "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
@@ -125,8 +126,9 @@ def _over_asyncio(job: Job) -> None:
 
 
 async def _in_asyncio(job: Job) -> None:
-    from ..asyncio import Channel, connect
+    from ..asyncio import Channel, connect, open_session
 
+    opened = open_session if isinstance(job.config, SessionConfig) else connect
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     channel: Channel | None = None
     closing: list[asyncio.Task[None]] = []
@@ -140,7 +142,7 @@ async def _in_asyncio(job: Job) -> None:
 
     with job.stop.waking(lambda: loop.call_soon_threadsafe(stopped)):
         try:
-            async with connect(**job.dial()) as channel:
+            async with opened(**job.dial()) as channel:
                 job.connected()
                 async for outcome in channel.cancel_many(job.orders):
                     job.tell(outcome)
@@ -183,8 +185,9 @@ def _soon_in_trio() -> Callable[[Callable[[], None]], object]:
 async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], object]]) -> None:
     import anyio
 
-    from ..anyio import Channel, connect
+    from ..anyio import Channel, connect, open_session
 
+    opened = open_session if isinstance(job.config, SessionConfig) else connect
     channel: Channel | None = None
     stopping = anyio.Event()
     from_signal = soon()
@@ -203,7 +206,7 @@ async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], 
                 everything.cancel()
 
         with job.stop.waking(lambda: from_signal(stopped)):
-            async with connect(**job.dial()) as channel:
+            async with opened(**job.dial()) as channel:
                 job.connected()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(close, channel)
@@ -225,15 +228,16 @@ class _Stopped(Exception):
 
 
 def _over_blocking(job: Job) -> None:
-    from ..blocking import Channel, connect
+    from ..blocking import Channel, connect, open_session
 
+    opened = open_session if isinstance(job.config, SessionConfig) else connect
     stop = job.stop
     channel: Channel | None = None
     waiting, heeded = False, 0
 
     def wake() -> None:
-        """In the signal's handler: raise where it is safe. Before there is a channel nothing can be lost."""
-        if stop.asked > heeded and (waiting or (channel is None and not heeded)):
+        """In the signal's handler: raise where it is safe, which is while nothing is done but waiting."""
+        if stop.asked > heeded and waiting:
             heed()
 
     def heed() -> None:
@@ -253,7 +257,7 @@ def _over_blocking(job: Job) -> None:
                 waiting = False
 
     try:
-        with stop.waking(wake), connect(**job.dial(), selector=Selector) as channel:
+        with stop.waking(wake), opened(**job.dial(), selector=Selector) as channel:
             job.connected()
             try:
                 for outcome in channel.cancel_many(job.orders):

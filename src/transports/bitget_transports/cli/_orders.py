@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from bitget_proto import CancelOrder, Codec, Config, Credentials, InstType, ValidationError
+from bitget_proto import CancelOrder, Codec, Config, Credentials, InstType, Policy, SessionConfig, ValidationError
 from bitget_proto._explain import quoted
 
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
@@ -98,13 +98,18 @@ def _carried(
     job = Job(
         credentials=where.credentials,
         url=where.url,
-        config=Config(
-            request_timeout=arguments.timeout + _QUEUE,
-            drain_timeout=patience,
-            login_timeout=arguments.connect_timeout,
-            max_in_flight=_AT_A_TIME,
+        config=SessionConfig(
+            link=Config(
+                request_timeout=arguments.timeout + _QUEUE,
+                drain_timeout=patience,
+                login_timeout=arguments.connect_timeout,
+                max_in_flight=_AT_A_TIME,
+            ),
+            policy=Policy.RESEND if arguments.resend else Policy.REPORT,
+            dial_timeout=2 * arguments.connect_timeout,
         ),
-        limits=Limits(open_timeout=arguments.connect_timeout),
+        # Whoever waits at a shell is told at once that there is no connection; a dropped one is dialled again.
+        limits=Limits(open_timeout=arguments.connect_timeout, first_dials=1),
         tls=target.tls if arguments.ca_file else None,
         allow_plaintext=arguments.allow_plaintext,
         trace=None if kept is None else kept.write,

@@ -15,13 +15,17 @@ from bitget_proto import (
     Accepted,
     Closed,
     CodeClass,
+    Down,
+    Ended,
     ExchangeError,
     GoingAway,
     LateReply,
     Outcome,
     Rejected,
     Unresolved,
+    Up,
     WhyClosed,
+    WhyEnded,
 )
 from bitget_proto._explain import quoted
 
@@ -59,7 +63,8 @@ class Results:
         self._where = where
         self._patience = patience
         self._connected = False
-        self._closed: Closed | None = None
+        self._closed: Closed | Ended | None = None
+        self._dropped = False
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._asides: list[str] = []
@@ -103,7 +108,12 @@ class Results:
                 self._asides.append(f"the exchange reported {code}, naming no request: {quoted(message)}")
             case GoingAway(message=message):
                 self._asides.append(f"the exchange is about to drop connections: {quoted(message)}")
-            case Closed():
+            case Down(detail=detail, up_for=up_for):
+                self._dropped = True
+                self._asides.append(f"the connection dropped after {up_for:.1f} s: {quoted(detail)}")
+            case Up(down_for=down_for) if self._dropped:
+                self._asides.append(f"connected again {down_for:.1f} s later")
+            case Closed() | Ended():
                 self._closed = event
             case _:
                 pass
@@ -128,7 +138,7 @@ class Results:
         ledger, screen, stop = self.ledger, self._screen, self._stop
         for line in self._asides:
             screen.aside(line)
-        if self._closed is not None and self._closed.why is not WhyClosed.ASKED:
+        if self._closed is not None and self._closed.why not in (WhyClosed.ASKED, WhyEnded.ASKED):
             screen.aside(f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}")
         if stop.asked and not self._connected:
             screen.aside("stopped before there was a connection: nothing was sent")
