@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from hypothesis import settings
 from sybil import Document, Region, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# No test asserts a time: the machine has other things to do.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _running = ExitStack()
 
