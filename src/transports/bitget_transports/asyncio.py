@@ -330,6 +330,8 @@ class _Link(asyncio.Protocol):
         plain, self._transport = self._transport, None
         assert plain is not None  # noqa: S101 - connected
         self._agreeing = True
+        if plain.is_closing():
+            raise ConnectionResetError("it hung up before TLS")
         if self._spoke_first:
             plain.abort()
             raise ssl.SSLError(1, "it spoke first, which no TLS server does")
