@@ -87,8 +87,6 @@ class Recorder(StrictConnection):
         self.hangup: Hangup | None = None
         self.closed: Closed | None = None
         self.lost_calls = 0
-        self.withheld = 0
-        """How often `poll` was asked while the driver could not write."""
         self.takes: float = 0.0
         """Seconds that a message takes at least: the application is busy."""
         self.on_transmit: Callable[[Transmit], object] | None = None
@@ -107,9 +105,12 @@ class Recorder(StrictConnection):
     @property
     def undrained(self) -> bool:
         """Whether the last call is not drained to its `Wait`, while nothing that was handed out is being written."""
-        if self._settled_at_wait or not self.steps:
-            return False
-        return not self.steps[-1].what.startswith("Transmit")
+        return not self._settled_at_wait and not self.is_writing
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a frame was handed out last: the driver is writing it, if it does anything."""
+        return bool(self.steps) and self.steps[-1].what.startswith("Transmit")
 
     def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most so long; whether it does."""
@@ -173,8 +174,6 @@ class Recorder(StrictConnection):
 
     def poll(self, now: float, writable: bool = True) -> Output:
         output = self._noted("poll", None, now, lambda kind: kind.poll(self, now, writable))
-        if not writable:
-            self.withheld += 1
         if isinstance(output, Transmit):
             self.handed_out.append(output)
             if self.on_transmit is not None:

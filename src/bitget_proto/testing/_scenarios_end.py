@@ -19,7 +19,7 @@ from ._framing import TEXT, frame
 from ._recorder import Recorder
 from ._scenario import QUIET, Scenario
 from ._stage import Stage
-from ._strict import Rule
+from ._strict import DriverError, Rule
 
 _SOON = 0.04
 
@@ -51,6 +51,7 @@ def _end_in_a_message(stage: Stage) -> None:
 def _close_frame(stage: Stage) -> None:
     _in_flight(stage)
     stage.peer.say_close(1001, "going away")
+    stage.shake_hands()
     _lost(stage, "a close frame came")
 
 
@@ -67,14 +68,13 @@ def _deaf(stage: Stage) -> None:
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
     if not stage.returned(_DEAF + stage.patience):
-        raise stage.blame(Rule.END, "the exchange did not answer the close frame, and run() went on waiting for it")
+        raise DriverError(Rule.END, "the exchange did not answer the close frame, and run() went on waiting for it")
 
 
 def _thrown_out(stage: Stage) -> None:
     _in_flight(stage)
     out = DEFAULT.encode_event("error", 30007, "request over limit,connection close")
     stage.peer.say(out, stage.reply("a"), stage.reply("b"))
-    stage.peer.end_of_stream()
     stage.expect_closed(Rule.READ, "an error that ends the connection was not handed over")
 
 
@@ -124,9 +124,9 @@ def _upgrade_refused(stage: Stage) -> None:
 def _dial_failed(stage: Stage, how: str) -> None:
     closed = stage.expect_closed(Rule.END, f"{how}, and lost was not called")
     if any(step.call == "opened" for step in stage.connection.steps):
-        raise stage.blame(Rule.END, f"{how}, and opened was called")
+        raise DriverError(Rule.END, f"{how}, and opened was called")
     if closed.why is not WhyClosed.LOST:
-        raise stage.blame(Rule.END, f"{how}, and the connection did not end as lost")
+        raise DriverError(Rule.END, f"{how}, and the connection did not end as lost")
 
 
 def _many_threads(stage: Stage) -> None:
@@ -184,7 +184,7 @@ END: Final = (
     Scenario(
         name="close frame",
         rule=Rule.END,
-        tells="The exchange closes with code 1001 while cancels are in flight: one lost.",
+        tells="The exchange closes with code 1001 while cancels are in flight: its close frame is answered, and one lost.",
         play=_close_frame,
     ),
     Scenario(

@@ -14,7 +14,7 @@ from .._events import Accepted, Unresolved
 from ._framing import PING, TEXT, frame
 from ._scenario import Scenario
 from ._stage import LOGGED_IN, Stage
-from ._strict import Rule
+from ._strict import DriverError, Rule
 
 _SOON = 0.04
 _ENDLESS = 10**9
@@ -120,7 +120,7 @@ def _flood(stage: Stage) -> None:
         stage.connection.takes = 0.0
         if "a" not in stage.connection.outcomes:
             read = len(stage.connection.handed_over)
-            raise stage.blame(Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing")
+            raise DriverError(Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing")
         stage.peer.write(rest)
     stage.expect_all_read("the rest of a flood was not read")
 
@@ -153,6 +153,7 @@ def _reply_then_end(stage: Stage) -> None:
     stage.cancel("a", "b")
     stage.hear("a", "b")
     stage.peer.say_close(1001, "bye", behind=(stage.reply("a"),))
+    stage.shake_hands()
     stage.outcome_is(
         "a", Accepted, Rule.READ, "an answer came in one read with a close frame, and was not handed over first"
     )

@@ -74,7 +74,7 @@ def _nothing_due(stage: Stage) -> None:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due any more")
     fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
     if fired > _SPINS:
-        raise stage.blame(Rule.REARM, f"handle_timeout was called {fired} times although nothing was due")
+        raise DriverError(Rule.REARM, f"handle_timeout was called {fired} times although nothing was due")
     stage.cancel("b")
     stage.hear("b")
     stage.peer.say(stage.reply("b"))

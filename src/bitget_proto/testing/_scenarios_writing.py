@@ -11,14 +11,20 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from .._codec import DEFAULT
 from .._events import Accepted, Unresolved
+from .._orders import CancelOrder
 from ._peer import Gone, Silence
 from ._recorder import Recorder
 from ._scenario import Scenario
 from ._stage import Stage
-from ._strict import Rule
+from ._strict import DriverError, Rule
 
 _SOON = 0.04
+_FRAME = 125
+"""Characters of a cancel. With the frame's head and its mask they are 131 bytes, four of which fill a segment of the narrow
+connection: so a write mostly stalls between two frames, and the next is held whole."""
+
 _BIG = "x" * 1_000_000
 """More than fits between the two ends, wherever the system lets it be made small."""
 
@@ -58,7 +64,7 @@ def _one_unwritten(stage: Stage) -> None:
     time.sleep(_SOON)
     early = [one.id for one in stage.connection.handed_out if one.id is not None]
     if early:
-        raise stage.blame(
+        raise DriverError(
             Rule.WRITE,
             f"a frame was not written yet, and with poll(writable=True) the driver asked for {len(early)} more: if the "
             "connection ends now, nobody can say whether they left",
@@ -87,7 +93,8 @@ def _reset_in_a_stall(stage: Stage) -> None:
 
 def _close_in_a_stall(stage: Stage) -> None:
     stage.log_in()
-    ids = [f"n{number}" for number in range(1500)]
+    ids = [f"n{number:04}" for number in range(1500)]
+    stage.orders.update((id, _order_of_size(id, number)) for number, id in enumerate(ids))
     stage.call_soon(lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids])
     handed_out = stage.connection.handed_out
     count = -1
@@ -95,11 +102,17 @@ def _close_in_a_stall(stage: Stage) -> None:
         count = len(handed_out)
         time.sleep(2 * _SOON)
     stage.peer.say_close(1001, "bye")
-    time.sleep(_SOON)
+    stage.expect(lambda: stage.connection.lost_calls > 0, Rule.READ, "a write stalled, and a close frame was not read")
     with suppress(Silence, Gone):
         stage.peer.read_close()
     stage.peer.end_of_stream()
     stage.expect_closed(Rule.END, "the exchange closed while a write stalled, and lost was not called")
+
+
+def _order_of_size(id: str, number: int) -> CancelOrder:
+    """An order whose cancel has `_FRAME` characters under this id."""
+    digits = 1 + _FRAME - len(DEFAULT.encode_cancel(CancelOrder("BTC", order_id="1"), id))
+    return CancelOrder("BTC", order_id=f"{number:0{digits}}")
 
 
 def _sent_then_reset(stage: Stage) -> None:

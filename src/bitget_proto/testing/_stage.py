@@ -138,7 +138,7 @@ class Stage:
                 refused.append(error)
 
         if not self.call_soon(tried).wait(self.patience):
-            raise self.blame(Rule.CALLER, f"call(fn) did not run fn within {self.patience} s")
+            raise self.unreachable()
         if refused:
             raise DriverError(Rule.END, f"the connection took no command any more: {refused[0]}")
 
@@ -176,7 +176,7 @@ class Stage:
 
         done = self.call_soon(hold)
         if not held.wait(self.patience):
-            raise self.blame(Rule.CALLER, f"call(fn) did not run fn within {self.patience} s")
+            raise self.unreachable()
         try:
             yield
         finally:
@@ -243,6 +243,12 @@ class Stage:
         if not isinstance(outcome, kind):
             raise self.blame(rule, f"{unless}: the cancel {id!r} became {type(outcome).__name__}")
 
+    def shake_hands(self) -> None:
+        """The peer has sent a close frame: wait for the driver's, then end the stream, as a server does."""
+        with self.demands(Rule.END, "a close frame came, and was not answered with one"):
+            self.peer.read_close()
+        self.peer.end_of_stream()
+
     # --- demands ---
 
     def expect(self, holds: Callable[[], bool], rule: Rule, unless: str) -> None:
@@ -273,6 +279,13 @@ class Stage:
         assert closed is not None
         return closed
 
+    def unreachable(self) -> DriverError:
+        """What is to be said of a driver that did not run what it was to call."""
+        what = f"call(fn) did not run fn within {self.patience} s"
+        if self.running and self.connection.is_writing:
+            return DriverError(Rule.READ, f"a write stalled, and meanwhile the driver did nothing else: {what}")
+        return self.blame(Rule.CALLER, what)
+
     def blame(self, rule: Rule, what: str) -> DriverError:
         """The broken rule; where the last call was not drained it is that one."""
         if self.peer.has_part:
@@ -286,7 +299,10 @@ class Stage:
         return DriverError(rule, what)
 
     def _is_undrained(self) -> bool:
-        """Whether a call was not drained, and the driver is not just about to."""
+        """Whether a call was not drained, and the driver does nothing about it."""
         before = len(self.connection.steps)
-        time.sleep(_SLICE)
-        return self.connection.undrained and len(self.connection.steps) == before
+        for _ in range(3):
+            time.sleep(_SLICE)
+            if not self.connection.undrained or len(self.connection.steps) != before:
+                return False
+        return True

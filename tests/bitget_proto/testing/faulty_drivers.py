@@ -516,6 +516,12 @@ class CallsUnsentWhatLeft(SelectorDriver):
         return () if id is None else (id,)
 
 
+@breaks(Rule.END, "close frame while a write stalls")
+class WritesWhatItCalledUnsent(SelectorDriver):
+    def forget(self) -> None:
+        """It leaves before the close frame does."""
+
+
 @breaks(Rule.END, "hangup")
 class HangsUpWithACodeOfItsOwn(SelectorDriver):
     def hang_up(self, output: Hangup) -> None:

@@ -142,8 +142,15 @@ class SelectorDriver:
 
     def lost(self, reason: str) -> None:
         if not self.closed:
-            self.connection.lost(self.now(), reason, self.unsent())
+            unsent = self.unsent()
+            if unsent:
+                self.forget()
+            self.connection.lost(self.now(), reason, unsent)
             self.drain()
+
+    def forget(self) -> None:
+        """What is called unsent must not leave afterwards."""
+        self.out = b""
 
     def handle_timeout(self, now: float) -> None:
         self.connection.handle_timeout(now)

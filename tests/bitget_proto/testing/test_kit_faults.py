@@ -12,6 +12,7 @@ from .faulty_drivers import FAULTS, DoesNotReturn, LeavesAThread, LeavesItsSocke
 from .selector_driver import SelectorDriver
 
 PATIENCE = 0.3
+"""Short, because what is broken is waited for so long. A machine that is busy with something else gets the default."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,8 @@ def test_a_faulty_driver_is_caught_for_the_rule_that_it_breaks(
     driver: type[SelectorDriver], rule: Rule, scenario: str
 ) -> None:
     (result,) = check_driver(driver, [scenario], patience=PATIENCE).results
+    if result.broken is not rule:
+        (result,) = check_driver(driver, [scenario]).results
     assert result.broken is rule, f"{result}\n{result.story()}"
 
 

@@ -143,4 +143,6 @@ def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_i
     assert connection.undrained
     drain(connection)
     assert not connection.undrained
-    assert not Recorder(Config()).undrained
+    new = Recorder(Config())
+    assert not new.undrained
+    assert not new.is_writing
