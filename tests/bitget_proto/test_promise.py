@@ -52,7 +52,7 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, StrictConnection
-from bitget_proto.testing._scripted import _AT_LOGIN
+from bitget_proto.testing._faults import AT_LOGIN
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
@@ -128,7 +128,7 @@ class Start:
 STARTS = st.builds(
     Start,
     how=st.sampled_from(["ready", "ready", "ready", "ready", "new", "login goes wrong", "wrong key", "frozen"]),
-    fault=st.sampled_from(sorted(_AT_LOGIN, key=str)),
+    fault=st.sampled_from(sorted(AT_LOGIN, key=str)),
     latency=st.sampled_from([0.0, 0.05, 3.0]),
     shared=st.booleans(),
     short=st.booleans(),

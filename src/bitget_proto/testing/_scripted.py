@@ -38,8 +38,7 @@ from .._states import State
 from .._timers import Timer, finite_time
 from ._book import SAME_ORDER_INTERVAL, Book
 from ._channels import Channels
-from ._faults import AT_LOGIN as _AT_LOGIN
-from ._faults import KEPT_BACK, Fault, check_faults
+from ._faults import AT_LOGIN, KEPT_BACK, Fault, check_faults
 from ._frames import Direction, SeenFrame, redacted
 
 STAMP_VALID = 30.0
@@ -146,7 +145,7 @@ class ScriptedExchange:
 
         Raises: ValidationError for a fault that a login cannot have, and nothing has changed.
         """
-        check_faults(faults, _AT_LOGIN)
+        check_faults(faults, AT_LOGIN)
         self._login_faults.extend(faults)
 
     def link(self) -> ScriptedLink:
