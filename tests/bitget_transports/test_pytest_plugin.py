@@ -70,7 +70,9 @@ def pytest_in(folder: Path, code: str, *options: str) -> subprocess.CompletedPro
     ]
     # What the outer pytest was told (coverage, say) is not for the inner one.
     environment = os.environ | {"PYTEST_ADDOPTS": ""}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60.0, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60.0, check=False
+    )
 
 
 def test_a_test_that_asks_for_it_has_a_running_exchange(bitget_exchange: ExchangeThread) -> None:

@@ -122,7 +122,9 @@ class _Driver(AsyncDriver):
         self._armed = inf
         """For when the timer is armed: not after `until`. When it is earlier it is armed again as it fires."""
 
-    flag = staticmethod(asyncio.Event)
+    def flag(self) -> asyncio.Event:
+        """A new one, of asyncio's kind."""
+        return asyncio.Event()
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
