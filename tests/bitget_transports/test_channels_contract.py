@@ -5,6 +5,7 @@ Each channel here drives a `StrictConnection`. An event loop would only log what
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,7 +37,7 @@ from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.hostile import After, HostileServer, Victim, frame_head
 
-from .colours import KEY, Colour, Connect, T, fast_exchange, orders
+from .colours import BOUND, KEY, Colour, Connect, T, fast_exchange, orders
 from .endings import closed
 from .tidy import TEXT, frame, upgraded
 
@@ -216,19 +217,21 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
     monkeypatch.setattr(Pace.__init__, "__defaults__", (0.1,))  # its window, in seconds
     received: list[str] = []
+    written = threading.Event()
 
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
         received.append(victim.read_until('"trade"'))
         time.sleep(0.15)  # the pace has room again, and the client has not woken up for it yet
         victim.write(frame_head(1, 4) + b"push" + frame_head(8, 2) + b"\x03\xe9")
+        written.set()
         with suppress(Exception):
             received.append(victim.read_until('"trade"'))
             received.append(victim.read_until('"trade"'))
 
     def sleepy() -> Iterator[CancelOrder]:
         yield from orders(3)
-        time.sleep(0.3)
+        assert written.wait(BOUND)
 
     with HostileServer(behave) as server:
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, ValidationError
@@ -134,7 +135,14 @@ def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) ->
     assert request.count(b"\r\n\r\n") == 1
     assert request.endswith(b"\r\n\r\n")
     target.host.encode("idna")
+    # httpx takes any four numbers for an address, whatever stands between them.
+    assume(not re.fullmatch(r"\d+.\d+.\d+.\d+", target.host) or target.host.count(".") == 3)
     assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == target.host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0000", "00.0.0.0", "1.2.3", "256.0.0.1", "1.2.3.4.", "example.1"])
+def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
+    assert "no host name and no IP address" in refused(f"ws://{host}/")
 
 
 @pytest.mark.parametrize(

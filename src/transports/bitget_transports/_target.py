@@ -93,12 +93,15 @@ class Target:
 
 
 def _is_host(host: str, *, bracketed: bool) -> bool:
-    if not bracketed:
-        return len(host) <= _LONGEST_NAME and _NAME.fullmatch(host) is not None
     try:
-        return ipaddress.IPv6Address(host).scope_id is None
+        if bracketed:
+            return ipaddress.IPv6Address(host).scope_id is None
+        if host.removesuffix(".").rpartition(".")[2].isdigit():
+            # No name ends so (RFC 1123, 2.1): it is an address, and must be one that each layer below reads alike.
+            ipaddress.IPv4Address(host)
     except ValueError:
         return False
+    return len(host) <= _LONGEST_NAME and _NAME.fullmatch(host) is not None
 
 
 def _is_loopback(host: str) -> bool:
