@@ -103,8 +103,8 @@ def test_certificates_are_checked_unless_the_context_of_the_caller_says_otherwis
         ("ws://0.0.0.0/", "plain ws://"),
         ("ws://localhost.example.com/", "plain ws://"),
         ("ws://127.0.0.1.example.com/", "plain ws://"),
-        ("ws://127.1/", "plain ws://"),
-        ("ws://2130706433/", "plain ws://"),
+        ("ws://127.1/", "no host name and no IP address"),
+        ("ws://2130706433/", "no host name and no IP address"),
     ],
 )
 def test_what_may_not_be_dialled_is_refused_with_what_to_do(url: object, says: str) -> None:
