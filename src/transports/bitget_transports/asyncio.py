@@ -12,12 +12,13 @@ Rules of this file
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import cast
 
@@ -308,6 +309,7 @@ class _Link(asyncio.Protocol):
         # A TLS transport does not tell what has left.
         if self._tls or (not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind):
             return ()
+        self._stop_sending()
         self.abort()
         return (id,)
 
@@ -350,6 +352,14 @@ class _Link(asyncio.Protocol):
         if data and self._transport is not None:
             self._given += len(data)
             self._transport.write(data)
+
+    def _stop_sending(self) -> None:
+        """Let nothing leave from now on. uvloop's `abort` lets go of what it holds in the loop's next turn only."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None:
+            # uvloop's own stand-in for a socket has no `shutdown`.
+            with suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
 
     def _read_on(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
