@@ -1,7 +1,8 @@
 """Drive the core over a real WebSocket, with the blocking client of the websockets library.
 
 Take this when your program is a script or a thread of its own: one loop, no event loop. It is a whole driver, and it runs
-against the embedded exchange, so that it needs no keys and no network.
+against the embedded exchange, so that it needs no keys and no network. It is short because it trusts its peer: a write that
+stalls holds up its timers and its reading. Where that matters, take `bitget_transports.blocking`, which the kit has checked.
 """
 
 import time
