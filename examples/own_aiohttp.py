@@ -44,6 +44,7 @@ class Carrier:
         self.goodbye = 1000, ""
         self.writing: asyncio.Task[None] | None = None
         self.timer: asyncio.Handle | None = None
+        self.until: float | None = None
 
     def drain(self) -> None:  # rule 1
         while True:
@@ -61,10 +62,12 @@ class Carrier:
                     self.ready.set()
                     self.over.set()
                 case Wait(until=until):  # rule 2: the latest one counts
-                    if self.timer is not None:
-                        self.timer.cancel()
-                    if until is not None:
-                        self.timer = asyncio.get_running_loop().call_later(max(0.0, until - now()), self.due, until)
+                    if until != self.until:  # the same is left alone: under a flood it would begin anew for ever
+                        if self.timer is not None:
+                            self.timer.cancel()
+                        self.until = until
+                        if until is not None:
+                            self.timer = asyncio.get_running_loop().call_later(max(0.0, until - now()), self.due, until)
                     return
                 case event:
                     print("worth a line in the log:", event)
@@ -73,6 +76,7 @@ class Carrier:
         if turns:  # rule 4: what has arrived goes first
             self.timer = asyncio.get_running_loop().call_soon(self.due, until, turns - 1)
         else:
+            self.until = None
             self.conn.handle_timeout(max(now(), until))  # rule 3
             self.drain()
 
@@ -81,6 +85,7 @@ class Carrier:
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY) and not self.over.is_set():  # rule 8
                 self.conn.receive(message.data, now())  # rule 7: it waits for nobody
                 self.drain()
+                await asyncio.sleep(0)  # what is buffered already does not wait: timers have a turn
         self.lost(f"closed with code {self.socket.close_code}")
 
     async def write(self, text: str) -> None:

@@ -47,6 +47,7 @@ class Carrier(WSListener):
         self.waiting: dict[str, asyncio.Future[Outcome]] = {}
         self.ready, self.over = asyncio.Event(), asyncio.Event()
         self.timer: asyncio.Handle | None = None
+        self.until: float | None = None
         self.writable = True
         self.parts = bytearray()
 
@@ -67,10 +68,12 @@ class Carrier(WSListener):
                     self.ready.set()
                     self.over.set()
                 case Wait(until=until):  # rule 2: the latest one counts
-                    if self.timer is not None:
-                        self.timer.cancel()
-                    if until is not None:
-                        self.timer = asyncio.get_running_loop().call_later(max(0.0, until - now()), self.due, until)
+                    if until != self.until:  # the same is left alone: under a flood it would begin anew for ever
+                        if self.timer is not None:
+                            self.timer.cancel()
+                        self.until = until
+                        if until is not None:
+                            self.timer = asyncio.get_running_loop().call_later(max(0.0, until - now()), self.due, until)
                     return
                 case event:
                     print("worth a line in the log:", event)
@@ -79,6 +82,7 @@ class Carrier(WSListener):
         if turns:  # rule 4: what has arrived goes first
             self.timer = asyncio.get_running_loop().call_soon(self.due, until, turns - 1)
         else:
+            self.until = None
             self.conn.handle_timeout(max(now(), until))  # rule 3
             self.drain()
 
@@ -97,6 +101,8 @@ class Carrier(WSListener):
             if frame.fin or len(self.parts) > 2**20:
                 self.parts.clear()
         elif frame.msg_type == WSMsgType.CLOSE:
+            if not self.over.is_set():
+                transport.send_close(frame.get_close_code())  # an answer, as RFC 6455 wants it
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - as picows calls it
