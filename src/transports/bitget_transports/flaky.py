@@ -10,6 +10,8 @@ Rules of this file
 
     with FlakyProxy(server.url, [Treatment(flaw=Flaw.RESET, after=1000)]) as proxy:
         ...  # connect any client to proxy.url
+
+It is a little long because the plan, the two ways of a connection and the thread that serves them are read together.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ Rules of this file
         ...  # connect any client to server.url
 
 Faults of single requests (a late answer, none, garbage) are not here but in `bitget_proto.testing.Fault`.
+
+It is long because it is a list: some twenty behaviours of a few lines each, over the one `Victim` that they play with.
 """
 
 from __future__ import annotations
