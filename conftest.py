@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from sybil import Document, Region, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
@@ -37,3 +38,10 @@ pytest_collect_file = (
     Sybil(parsers=_parsers, patterns=["README.md"], setup=_with_exchange, teardown=_without)
     + Sybil(parsers=_parsers, patterns=["docs/*.md"])
 ).pytest()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The snippets of a page build on each other: with `pytest -n 2 --dist loadgroup` one process runs them all."""
+    for item in items:
+        if item.path.suffix == ".md":
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
