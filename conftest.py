@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -40,8 +41,17 @@ pytest_collect_file = (
 ).pytest()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The snippets of a page build on each other: with `pytest -n 2 --dist loadgroup` one process runs them all."""
-    for item in items:
-        if item.path.suffix == ".md":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `pytest -n 2` each test goes to whoever is free; the snippets of a page, which build on each other, to one process.
+
+    (A mark `xdist_group` would say so too, if pytest-xdist 3.8 could change the names of tests under pytest 9.2.)
+    """
+    scheduling = import_module("xdist.scheduler").LoadScopeScheduling(config, log)  # which has no types
+
+    def split_scope(nodeid: str) -> str:
+        page = nodeid.partition("::")[0]
+        return page if page.endswith(".md") else nodeid
+
+    scheduling._split_scope = split_scope
+    return scheduling
