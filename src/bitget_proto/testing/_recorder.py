@@ -197,9 +197,11 @@ class Recorder(StrictConnection):
 
     def _noted(self, call: str, what: str | bytes | None, now: float, do: Callable[[type[StrictConnection]], T]) -> T:
         self._look_at_thread(call)
-        self._look_at_clock(call, now)
         if call in _COMMANDS and self.steps and self.steps[-1].call in _COMMANDS:
-            self._settled_at_wait = True  # both of one call of the kit's, which is drained behind it
+            # Both of one call of the kit's, which is drained behind it: how long it takes is not the driver's doing.
+            self._settled_at_wait = True
+        else:
+            self._look_at_clock(call, now)
         if what is not None:
             self._step(call, now, _short(what))
         try:
