@@ -156,11 +156,12 @@ class Codec:
             and (max_depth is None or message.count("{") + message.count("[") <= max_depth)
         ):
             # On the way of every answer: what is usual is seen here, without a call.
-            text: str | Malformed = message
+            text = message
         else:
-            text = _text(message, max_message, max_depth)
-        if isinstance(text, Malformed):
-            return text
+            read = _text(message, max_message, max_depth)
+            if isinstance(read, Malformed):
+                return read
+            text = read
         if text == PONG:
             return _PONG
         try:

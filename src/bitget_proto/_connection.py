@@ -59,7 +59,7 @@ from ._messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
 from ._orders import CancelOrder, check_request_id
 from ._pace import Budget, Pace
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed
-from ._timers import Deadlines, Timer, after, finite_time, is_seconds
+from ._timers import MAX, Alarms, Deadlines, Timer, after, finite_time, is_seconds
 
 _NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
@@ -116,9 +116,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_codec", "_config", "_counter", "_deadlines", "_drain_at", "_due_pong_at", "_late", "_login", "_login_at",
-        "_login_sent", "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_at", "_ping_due", "_pong_at",
-        "_pong_owed", "_queue", "_state", "_wait",
+        "_alarms", "_budget", "_codec", "_config", "_counter", "_deadlines", "_due_pong_at", "_late", "_login", "_login_sent",
+        "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_due", "_pong_owed", "_queue", "_state", "_wait",
     )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
@@ -133,7 +132,7 @@ class Connection:
         self._budget = budget
         self._state = _NEW
         self._opened = False
-        self._now = -inf
+        self._now = -MAX
         self._outputs: deque[Output] = deque()
         self._wait = Wait(until=None, timer=None)
 
@@ -155,7 +154,7 @@ class Connection:
         """Whether a ping was handed out and not answered: only then can a pong be its answer."""
 
         self._deadlines: Deadlines[_OpenCancel] = Deadlines()
-        self._login_at = self._pong_at = self._drain_at = self._ping_at = inf
+        self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
 
     def __repr__(self) -> str:
         return f"<Connection {self._state.value}, {len(self._open)} in flight>"
@@ -207,8 +206,8 @@ class Connection:
         self._opened = True
         self._move(Step.OPENED)
         self._login = login
-        self._login_at = after(now, self._config.login_timeout)
-        self._ping_at = after(now, self._config.ping_interval)
+        self._alarms[_LOGIN] = after(now, self._config.login_timeout)
+        self._alarms[_PING] = after(now, self._config.ping_interval)
 
     def receive(self, message: str | bytes, now: float) -> None:
         """The WebSocket brought this message, text or bytes, whole. Then drain `poll`.
@@ -218,7 +217,8 @@ class Connection:
 
         Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
         if not isinstance(message, (str, bytes)):
             if not isinstance(message, (bytearray, memoryview)):
                 raise ValidationError(f"message must be str or bytes; got {shown(message)}")
@@ -240,7 +240,7 @@ class Connection:
         elif isinstance(frame, Pong):
             if self._pong_owed:
                 self._pong_owed = False
-                self._pong_at = inf
+                self._alarms[_PONG] = inf
         elif isinstance(frame, LoginReply):
             self._login_reply(frame, message)
         elif isinstance(frame, Malformed):
@@ -294,7 +294,8 @@ class Connection:
         Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_in_flight` cancels
         have no outcome; ValidationError for an order, id or timeout that makes no sense. In each case nothing has changed.
         """
-        now = finite_time(now, self._now)
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
         state = self._state
         if state is _DRAINING or state is _CLOSED:
             raise LocalProtocolError(f"the connection is {state.value} and takes no more cancels: use another one")
@@ -373,7 +374,7 @@ class Connection:
             self._own.clear()
             if self._open:
                 self._move(Step.CLOSING)
-                self._drain_at = after(now, self._config.drain_timeout)
+                self._alarms[_DRAIN] = after(now, self._config.drain_timeout)
                 return
         self._end(WhyClosed.ASKED, "")
 
@@ -384,12 +385,14 @@ class Connection:
 
         With `writable=False`, while a write of yours is under way, it gives everything but a `Transmit`.
         """
-        now = finite_time(now, self._now)
+        # On the way of every answer: what is usual is seen here, without a call.
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
         self._now = now
         if self._outputs:
             return self._outputs.popleft()
         paced = inf
-        if writable and self._state is not _CLOSED:
+        if writable and (self._queue or self._ping_due or self._own or self._login is not None):
             frame = self._next_frame(now)
             if isinstance(frame, Transmit):
                 return frame
@@ -409,9 +412,8 @@ class Connection:
 
         Login first, then pings, then cancels, then the user's own frames.
         """
-        ready = self._state is _READY
-        if not (self._ping_due or self._login is not None or (ready and (self._queue or self._own))):
-            return inf
+        if self._state is not _READY and not self._ping_due and self._login is None:
+            return inf  # what waits, waits for the login's answer
         opens = self._pace.opens(now)
         if opens > now:
             return opens
@@ -527,7 +529,7 @@ class Connection:
             self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
         elif reply.code_class is _ACCEPTED:
             self._move(Step.LOGGED_IN)
-            self._login_at = inf
+            self._alarms[_LOGIN] = inf
             self._outputs.append(Ready())
         else:
             self._login_refused(reply)
@@ -544,19 +546,10 @@ class Connection:
 
     def _next_deadline(self) -> tuple[float, Timer | None]:
         """What is due first, ties in the order in which they fire."""
-        until, timer = inf, None
-        first = self._deadlines.first()
-        if first is not None:
-            until, timer = first.deadline, _REQUEST
-        if self._login_at < until:
-            until, timer = self._login_at, _LOGIN
-        if self._pong_at < until:
-            until, timer = self._pong_at, _PONG
-        if self._drain_at < until:
-            until, timer = self._drain_at, _DRAIN
-        if self._ping_at < until:
-            until, timer = self._ping_at, _PING
-        return until, timer
+        first, alarms = self._deadlines.first(), self._alarms
+        if first is not None and first.deadline <= alarms.until:
+            return first.deadline, _REQUEST
+        return alarms.until, alarms.timer
 
     def _fire(self, timer: Timer) -> None:
         first = self._deadlines.first()
@@ -571,12 +564,12 @@ class Connection:
             self._end(WhyClosed.ASKED, f"some answers were still out after {self._config.drain_timeout} s")
         else:
             # A clock so large that adding the interval does not move it must not make this timer due for ever.
-            self._ping_at = max(after(self._now, self._config.ping_interval), nextafter(self._now, inf))
+            self._alarms[_PING] = max(after(self._now, self._config.ping_interval), nextafter(self._now, inf))
             if not self._ping_due:
                 self._ping_due = True
                 self._due_pong_at = after(self._now, self._config.pong_timeout)
             # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
-            self._pong_at = min(self._pong_at, self._due_pong_at)
+            self._alarms[_PONG] = min(self._alarms[_PONG], self._due_pong_at)
 
     # --- outcomes and the end ---
 
@@ -625,7 +618,8 @@ class Connection:
         del self._open[cancel.id]
         cancel.done = True
         # Never make an id that the caller has used: a second answer to that one would be taken for the new one's.
-        self._counter = max(self._counter, cancel.number)
+        if cancel.number > self._counter:
+            self._counter = cancel.number
         self._deadlines.settled(cancel)
         self._outputs.append(outcome)
 
@@ -643,11 +637,11 @@ class Connection:
         if not gone:
             self._outputs.append(Hangup(code=_NORMAL_CLOSURE, reason=why.value))
         self._outputs.append(Closed(why=why, detail=detail))
-        self._login = None
+        self._login, self._ping_due = None, False
         self._own.clear()
         self._late.clear()
         self._deadlines.clear()
-        self._login_at = self._pong_at = self._drain_at = self._ping_at = inf
+        self._alarms.clear()
 
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""

@@ -19,7 +19,8 @@ from typing import Generic, Protocol, TypeGuard, TypeVar
 from ._errors import LocalProtocolError, shown
 from ._told import Told
 
-_MAX = sys.float_info.max
+MAX = sys.float_info.max
+"""The largest time there is."""
 
 
 class Timer(Told):
@@ -53,7 +54,7 @@ def finite_time(now: float, latest: float) -> float:
 
     Raises: LocalProtocolError for what is no finite number, and nothing has changed.
     """
-    if (type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))) and -_MAX <= now <= _MAX:
+    if (type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))) and -MAX <= now <= MAX:
         return now if now > latest else latest
     raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
 
@@ -64,13 +65,47 @@ def is_seconds(value: object) -> TypeGuard[float]:
         isinstance(value, (float, int))
         and not isinstance(value, bool)
         and value > 0
-        and (value <= _MAX or value == inf)
+        and (value <= MAX or value == inf)
     )
 
 
 def after(now: float, seconds: float | None) -> float:
     """The deadline that many seconds on; infinity when there is no limit."""
     return inf if seconds is None else now + seconds
+
+
+class Alarms:
+    """Timers of which there is one each. Setting one that is set moves it; infinity clears it.
+
+    `until` says when the first is due, and `timer` which: of two at once the one that was named first.
+    """
+
+    __slots__ = ("_at", "timer", "until")
+
+    def __init__(self, *timers: Timer) -> None:
+        self._at = dict.fromkeys(timers, inf)
+        self.until = inf
+        self.timer: Timer | None = None
+
+    def __getitem__(self, timer: Timer) -> float:
+        """When it is due."""
+        return self._at[timer]
+
+    def __setitem__(self, timer: Timer, at: float) -> None:
+        """Let it be due then."""
+        self._at[timer] = at
+        self._look()
+
+    def clear(self) -> None:
+        """None of them is due any more."""
+        self._at = dict.fromkeys(self._at, inf)
+        self._look()
+
+    def _look(self) -> None:
+        self.until, self.timer = inf, None
+        for timer, at in self._at.items():
+            if at < self.until:
+                self.until, self.timer = at, timer
 
 
 class Expiring(Protocol):
