@@ -28,6 +28,7 @@ from ._session_config import Policy, SessionConfig
 from ._session_events import SessionOutput
 from ._session_states import SessionState
 from ._states import State
+from ._timers import MAX
 from ._trace import Plain, Secrets
 
 _T = TypeVar("_T")
@@ -61,7 +62,7 @@ def record(core: Connection | Session, write: Callable[[str], object] | None) ->
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
         raise ValidationError("core is recorded already: let one write do both")
-    if core._now > float("-inf"):
+    if core._now > -MAX:
         raise ValidationError("core has a past that would be missing: record it before anything else is called")
     return RecordedConnection(core, write) if isinstance(core, Connection) else RecordedSession(core, write)
 

@@ -62,10 +62,7 @@ def finite_time(now: float, latest: float) -> float:
 def is_seconds(value: object) -> TypeGuard[float]:
     """Whether the value is a number of seconds above 0, infinity included. An integer beyond every float is none."""
     return (
-        isinstance(value, (float, int))
-        and not isinstance(value, bool)
-        and value > 0
-        and (value <= MAX or value == inf)
+        isinstance(value, (float, int)) and not isinstance(value, bool) and value > 0 and (value <= MAX or value == inf)
     )
 
 

@@ -14,6 +14,8 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dial,
+    Hangup,
     NoRoom,
     Outcome,
     Transmit,
@@ -51,9 +53,11 @@ class Play:
         self.sent.clear()
 
     def drain(self) -> None:
-        while not isinstance(output := self.inbox.poll(0.0, ()), Wait):
-            if isinstance(output, Transmit) and output.id is not None:
-                self.sent.append(output.id)
+        while not isinstance(output := self.core.poll(0.0), Wait):
+            if isinstance(output, Transmit):
+                self.sent += [] if output.id is None else [output.id]
+            elif not isinstance(output, (Dial, Hangup)):
+                self.inbox.sort(output)
 
     def say(self, text: str) -> None:
         self.core.receive(ONLY, text, 0.0)

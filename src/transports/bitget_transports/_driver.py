@@ -20,7 +20,19 @@ from typing import Protocol, Self
 
 import attrs
 
-from bitget_proto import Config, Credentials, Dial, Hangup, SignedLogin, Transmit, ValidationError, sign_login
+from bitget_proto import (
+    Config,
+    Credentials,
+    Dial,
+    Hangup,
+    LinkHangup,
+    LinkTransmit,
+    SignedLogin,
+    Transmit,
+    ValidationError,
+    Wait,
+    sign_login,
+)
 from bitget_proto._errors import shown
 
 from ._errors import ConnectFailed, LoginRefused
@@ -147,12 +159,16 @@ class Driver(ABC):
         self.drain()
 
     def received(self, number: int, message: str | bytes) -> None:
+        """The WebSocket brought a message."""
         if number in self._links:
             now = self.now()
             self._core.receive(number, message, now)
             self.drain()
             # One read may bring thousands.
-            self._overdue = self._overdue + 1 if now >= self.until else 0
+            if now < self.until:
+                self._overdue = 0
+                return
+            self._overdue += 1
             if self._overdue >= _BACKLOG:
                 self.fire(self.now())
 
@@ -201,21 +217,24 @@ class Driver(ABC):
 
     def drain(self) -> None:
         """Take everything out. To be called after every command."""
-        links, busy, poll, now = self._links, self._busy, self.inbox.poll, self.now
+        links, busy, poll, now = self._links, self._busy, self._core.poll, self.now
         while True:
             output = poll(now(), busy)
+            if isinstance(output, Wait):
+                break
             if isinstance(output, Transmit):
-                links[getattr(output, "link", ONLY)].write(output.text, output.id)
+                links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
             elif isinstance(output, Hangup):
-                link = links.pop(getattr(output, "link", ONLY), None)
+                number = output.link if isinstance(output, LinkHangup) else ONLY
+                link = links.pop(number, None)
                 if link is not None:
-                    busy.discard(getattr(output, "link", ONLY))
+                    busy.discard(number)
                     link.hang_up(output.code, output.reason)
             elif isinstance(output, Dial):
                 self._distrusted = self._distrusted or output.stamp_refused
                 links[output.link] = self.dial(output.link)
             else:
-                break
+                self.inbox.sort(output)
         until = inf if output.until is None else output.until
         if busy and self.limits.write_timeout is not None:
             until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))

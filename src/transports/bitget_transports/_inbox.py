@@ -13,7 +13,7 @@ All channels stand on it, whatever their colour: they differ in how one waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import attrs
@@ -24,11 +24,10 @@ from bitget_proto import (
     Closed,
     Config,
     Connection,
-    Dial,
     Ended,
     Event,
-    Hangup,
     LinkClosed,
+    LocalProtocolError,
     LoginRejected,
     NoRoom,
     Outcome,
@@ -38,11 +37,9 @@ from bitget_proto import (
     SessionEvent,
     SessionState,
     State,
-    Transmit,
     Unresolved,
     Up,
     ValidationError,
-    Wait,
     WhyClosed,
 )
 from bitget_proto._errors import shown
@@ -82,7 +79,7 @@ class Waiter:
 
 
 class Inbox:
-    """The mail of one channel: polls its connection, and sorts what comes."""
+    """The mail of one channel: takes cancels, and sorts what comes."""
 
     def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
         self.core = core
@@ -136,18 +133,22 @@ class Inbox:
 
         Raises: as `Connection.cancel`, except that an end is an outcome; and nothing has changed.
         """
-        if not self.taking:
-            outcome: Outcome = self._not_sent(order, now, id, timeout)
-            self._unread += 1
-            waiter.outcomes.append(outcome)
-            waiter.wake()
-            return
-        if not self.room and self._unread:
+        if self._unread and not self.room and self.taking:
             raise NoRoom(
                 f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
             )
-        self._waiting[self.core.cancel(order, now, id, timeout, policy)] = waiter
-        waiter.due += 1
+        try:
+            self._waiting[self.core.cancel(order, now, id, timeout, policy)] = waiter
+        except LocalProtocolError:
+            if self.taking:
+                raise
+        else:
+            waiter.due += 1
+            return
+        outcome = self._not_sent(order, now, id, timeout)
+        self._unread += 1
+        waiter.outcomes.append(outcome)
+        waiter.wake()
 
     def fill(
         self,
@@ -212,18 +213,8 @@ class Inbox:
         """Call it no more."""
         self._listeners.discard(wake)
 
-    def poll(self, now: float, busy: Container[int]) -> Transmit | Hangup | Dial | Wait:
-        """Drain up to the next thing that is the driver's to do: events are sorted here."""
-        poll = self.core.poll
-        while True:
-            output = poll(now, busy)
-            if isinstance(output, (Transmit, Wait, Hangup, Dial)):
-                return output
-            self._sort(output)
-
-    # --- inside ---
-
-    def _sort(self, event: Event | SessionEvent) -> None:
+    def sort(self, event: Event | SessionEvent) -> None:
+        """Take in what the core gave that is not the driver's to do."""
         if isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
             waiter = self._waiting.pop(event.id, None)
@@ -254,6 +245,8 @@ class Inbox:
             self._events.popleft()
             self._dropped += 1
         self._tell()
+
+    # --- inside ---
 
     def _keep(self, outcome: Outcome) -> None:
         self._count += 1

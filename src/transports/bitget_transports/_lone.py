@@ -52,10 +52,11 @@ class Core(Protocol):
 class Lone:
     """A `Connection` that is dialled once, and whose end is the end."""
 
-    __slots__ = ("_connection", "_dialled")
+    __slots__ = ("_connection", "_dialled", "_poll")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._poll = connection.poll
         self._dialled = False
 
     @property
@@ -100,6 +101,6 @@ class Lone:
 
     def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
         if self._dialled:
-            return self._connection.poll(now, ONLY not in busy)
+            return self._poll(now, ONLY not in busy)
         self._dialled = True
         return Dial(link=ONLY)

@@ -43,6 +43,8 @@ class SocketLink:
         self.deadline = inf
         """When to step although nothing came: the limit to open, then the limit to close."""
         self.sock: socket.socket | None = None
+        self.watched = 0
+        """What the driver's selector waits for on the socket; 0 while it does not know it."""
 
         self._driver = driver
         self._number = number
@@ -79,7 +81,8 @@ class SocketLink:
             self._step_opening(self._opening)
             return
         messages = self._read()
-        self._flush()
+        if self._out:
+            self._flush()
         if self._closing:
             if self._ended or self._driver.now() >= self.deadline:
                 self.close()
@@ -231,7 +234,9 @@ class SocketLink:
                 break
             if data:
                 messages += self._websocket.receive(data)
-                self._put(self._websocket.outgoing(stalled=bool(self._out)))
+                answer = self._websocket.outgoing(stalled=bool(self._out))
+                if answer:
+                    self._put(answer)
             else:
                 self._ended = True
                 self._websocket.end_of_stream()
@@ -254,8 +259,9 @@ class SocketLink:
             except OSError as error:
                 self._broken = f"the connection broke: {error}"
         if not self._out:
-            self.stalled_since = inf
-            self._driver.flowing(self._number)
+            if self.stalled_since != inf:
+                self.stalled_since = inf
+                self._driver.flowing(self._number)
         elif self.stalled_since == inf:
             self.stalled_since = self._driver.now()
             self._driver.stalled(self._number)

@@ -70,8 +70,7 @@ class WebSocket:
         """A text message as the bytes to write; none when the WebSocket has ended: nothing leaves after a close frame."""
         if self._protocol.state is not State.OPEN:
             return b""
-        self._protocol.send_text(text.encode())
-        return b"".join(self._protocol.data_to_send())
+        return Frame(_TEXT, text.encode()).serialize(mask=True)
 
     def hang_up(self, code: int, reason: str) -> bytes:
         """A close frame as the bytes to write; none when one was sent already, or the handshake is not done."""
@@ -86,9 +85,13 @@ class WebSocket:
         """
         protocol = self._protocol
         messages: list[bytes] = []
-        for start in range(0, len(data), _AT_ONCE):
-            protocol.receive_data(data[start : start + _AT_ONCE])
+        if len(data) <= _AT_ONCE:
+            protocol.receive_data(data)
             self._take_in(messages)
+        else:
+            for start in range(0, len(data), _AT_ONCE):
+                protocol.receive_data(data[start : start + _AT_ONCE])
+                self._take_in(messages)
         if protocol.state is not State.OPEN and self.over is None:
             self._look_for_the_end()
         return messages
@@ -108,6 +111,8 @@ class WebSocket:
         fill the memory.
         """
         self._put_aside()
+        if not self._outgoing and not self._pong:
+            return b""
         data, self._outgoing = self._outgoing, b""
         # Nothing may come behind a close frame.
         if self._pong and not stalled and self._protocol.state is State.OPEN:
@@ -132,8 +137,7 @@ class WebSocket:
         return failure
 
     def _take_in(self, messages: list[bytes]) -> None:
-        protocol = self._protocol
-        for event in protocol.events_received():
+        for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 opcode = event.opcode
                 if event.fin and (opcode is _TEXT or opcode is _BINARY):
@@ -143,10 +147,11 @@ class WebSocket:
                     if event.fin:
                         messages.append(bytes(self._fragments))
                         self._fragments.clear()
+                else:
+                    self._put_aside()
             elif isinstance(event, Response):
-                self.opened = protocol.handshake_exc is None
+                self.opened = self._protocol.handshake_exc is None
                 self.date = event.headers.get("Date")
-        self._put_aside()
 
     def _put_aside(self) -> None:
         """Take what the layer wants written: the pongs but for the last are in vain."""

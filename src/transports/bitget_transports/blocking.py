@@ -146,8 +146,6 @@ class BlockingDriver(Driver):
             raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
         self._sock = sock
         self._selector = selector()
-        self._registered: dict[SocketLink, tuple[socket.socket, int]] = {}
-        """What the selector knows of each link."""
         self._alive: list[SocketLink] = []
         """The links whose sockets are not closed."""
         self._turning = False
@@ -208,9 +206,9 @@ class BlockingDriver(Driver):
 
     def unregister(self, link: SocketLink) -> None:
         """The link's socket is about to change, or to be closed."""
-        known = self._registered.pop(link, None)
-        if known is not None:
-            self._selector.unregister(known[0])
+        if link.watched and link.sock is not None:
+            self._selector.unregister(link.sock)
+            link.watched = 0
 
     def forget(self, link: SocketLink) -> None:
         """The link is over."""
@@ -222,25 +220,33 @@ class BlockingDriver(Driver):
 
     def _serve(self, deadline: float) -> None:
         """Wait until a link can go on, or for the deadline; then let those go on that can."""
-        ready: set[SocketLink] = set()
+        ready: list[SocketLink] = []
         for link in self._alive:
-            interest, sock = link.interest, link.sock
-            deadline = min(deadline, link.deadline)
-            if not interest or sock is None:
-                ready.add(link)
-            elif (known := self._registered.get(link)) is None:
-                self._selector.register(sock, interest, link)
-            elif known[1] != interest:
-                self._selector.modify(sock, interest, link)
-            if sock is not None:
-                self._registered[link] = (sock, interest)
-        now = self.now()
-        timeout = 0.0 if ready else None if deadline == inf else max(0.0, deadline - now)
-        ready.update(key.data for key, _ in self._selector.select(timeout))
-        now = self.now()
-        for link in list(self._alive):
-            if link in ready or now >= link.deadline:
-                link.step()
+            interest = link.interest
+            if not interest:
+                ready.append(link)
+            elif interest != link.watched:
+                self._watch(link, interest)
+            if link.deadline < deadline:
+                deadline = link.deadline
+        timeout = 0.0 if ready else None if deadline == inf else max(0.0, deadline - self.now())
+        for key, _ in self._selector.select(timeout):
+            if key.data not in ready:
+                ready.append(key.data)
+        if deadline != inf:
+            now = self.now()
+            ready += [link for link in self._alive if now >= link.deadline and link not in ready]
+        for link in ready:
+            link.step()
+
+    def _watch(self, link: SocketLink, interest: int) -> None:
+        """Let the selector wait for this on the link's socket."""
+        assert link.sock is not None  # noqa: S101 - it has an interest
+        if link.watched:
+            self._selector.modify(link.sock, interest, link)
+        else:
+            self._selector.register(link.sock, interest, link)
+        link.watched = interest
 
 
 class Channel:
