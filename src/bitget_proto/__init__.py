@@ -3,7 +3,12 @@
 Begin with `Connection`: feed it what happened (`opened`, `receive`, `lost`, `handle_timeout`), ask it for what you want
 (`cancel`, `close`), and drain `poll` after each call until it gives a `Wait`. Every cancel that it took gets exactly one
 outcome, `Accepted`, `Rejected` or `Unresolved`, and the outcome is honest.
+
+What a single `Connection` has no use for stands in `_later`, and is imported when it is first asked for: a program that
+drives a connection does not wait for the rest.
 """
+
+from typing import TYPE_CHECKING
 
 from ._codec import Codec, decode, encode_cancel
 from ._codes import CodeClass
@@ -32,17 +37,6 @@ from ._events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._exchange import (
-    ABORT,
-    CancelRequested,
-    Dropped,
-    ExchangeConfig,
-    ExchangeConnection,
-    ExchangeOutput,
-    LoginRequested,
-    OtherRequested,
-    WhyDropped,
-)
 from ._messages import (
     BadRequest,
     CancelRequest,
@@ -60,33 +54,54 @@ from ._messages import (
 )
 from ._orders import CancelOrder, InstType
 from ._pace import Budget
-from ._recording import record
-from ._replay import Difference, replay
-from ._session import Session
-from ._session_config import Policy, SessionConfig
-from ._session_events import (
-    Dial,
-    Down,
-    Ended,
-    LinkClosed,
-    LinkHangup,
-    LinkTransmit,
-    SessionEvent,
-    SessionOutput,
-    Up,
-)
-from ._session_states import (
-    SESSION_TRANSITIONS,
-    SessionCause,
-    SessionState,
-    SessionStep,
-    WhyEnded,
-    session_diagram,
-)
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
 from ._timers import Timer
-from ._trace import Trace, TraceStep
 from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._later import (
+        ABORT,
+        SESSION_TRANSITIONS,
+        CancelRequested,
+        Dial,
+        Difference,
+        Down,
+        Dropped,
+        Ended,
+        ExchangeConfig,
+        ExchangeConnection,
+        ExchangeOutput,
+        LinkClosed,
+        LinkHangup,
+        LinkTransmit,
+        LoginRequested,
+        OtherRequested,
+        Policy,
+        Session,
+        SessionCause,
+        SessionConfig,
+        SessionEvent,
+        SessionOutput,
+        SessionState,
+        SessionStep,
+        Trace,
+        TraceStep,
+        Up,
+        WhyDropped,
+        WhyEnded,
+        record,
+        replay,
+        session_diagram,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            from . import _later
+
+            return getattr(_later, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ABORT",
@@ -179,3 +194,7 @@ __all__ = [
     "session_diagram",
     "sign_login",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

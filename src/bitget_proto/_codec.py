@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -92,7 +93,8 @@ class Codec:
         read = reader(self.engine)
         self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
         self._loads = plain_loads()
-        self._structure_request = _request_converter().structure
+        self._structure_request: Callable[[object, type[Any]], Any] | None = None
+        """Made when a client's request is first read: a client reads none."""
 
     def __repr__(self) -> str:
         return f"Codec({self.engine})"
@@ -235,10 +237,13 @@ class Codec:
         if count != 1:
             # "So far websocket trading doesn't support canceling batch orders" (Cancel Order Channel).
             return BadRequest("30016", f"args must hold exactly one object; got {count}", arg)
+        structure = self._structure_request
+        if structure is None:
+            structure = self._structure_request = _request_converter().structure
         try:
             if op == "login":
-                return LoginRequest(self._structure_request(data, _Login).args[0].signed())
-            cancel = self._structure_request(data, _Trade).args[0]
+                return LoginRequest(structure(data, _Login).args[0].signed())
+            cancel = structure(data, _Trade).args[0]
             if cancel.channel != "cancel-order":
                 return BadRequest("30001", f"the channel {cancel.channel} does not exist", arg)
             return CancelRequest(check_request_id(cancel.id), cancel.order())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import bitget_proto
+from bitget_proto import _later
 
 INIT = Path(bitget_proto.__file__)
 
@@ -22,8 +25,8 @@ def sources() -> dict[str, ast.Module]:
 def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
     imported = [
         alias.asname or alias.name
-        for node in ast.parse(INIT.read_text("utf-8")).body
-        if isinstance(node, ast.ImportFrom)
+        for node in ast.walk(ast.parse(INIT.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module not in (None, "typing")
         for alias in node.names
     ]
     assert sorted(bitget_proto.__all__) == sorted(imported)
@@ -49,7 +52,22 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
     looks = {
         name for name, value in vars(bitget_proto).items() if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert looks == set(bitget_proto.__all__) - {"__version__"}
+    assert looks - {"TYPE_CHECKING"} == set(bitget_proto.__all__) - {"__version__"} - set(_later.__all__)
+    assert set(dir(bitget_proto)) >= set(bitget_proto.__all__)
+    with pytest.raises(AttributeError, match="module 'bitget_proto' has no attribute 'Sesion'"):
+        bitget_proto.Sesion  # type: ignore[attr-defined]  # noqa: B018 - what an unchecked caller writes
+
+
+@pytest.mark.parametrize("ask", ["Session", "ExchangeConnection", "replay"])
+def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
+    program = (
+        "import sys, bitget_proto\n"
+        "assert not {'bitget_proto._later', 'bitget_proto._session'} & set(sys.modules)\n"
+        f"from bitget_proto import {ask}\n"
+        "assert 'bitget_proto._later' in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def documented_by_a_string(name: str) -> bool:

@@ -83,16 +83,13 @@ class WebSocket:
         """The socket brought these bytes: the messages that are whole now. Then look at `opened` and `over`, and write
         `outgoing`.
         """
-        protocol = self._protocol
         messages: list[bytes] = []
         if len(data) <= _AT_ONCE:
-            protocol.receive_data(data)
-            self._take_in(messages)
+            self._take_in(data, messages)
         else:
             for start in range(0, len(data), _AT_ONCE):
-                protocol.receive_data(data[start : start + _AT_ONCE])
-                self._take_in(messages)
-        if protocol.state is not State.OPEN and self.over is None:
+                self._take_in(data[start : start + _AT_ONCE], messages)
+        if self._protocol.state is not State.OPEN and self.over is None:
             self._look_for_the_end()
         return messages
 
@@ -136,8 +133,10 @@ class WebSocket:
         failure.__cause__ = error
         return failure
 
-    def _take_in(self, messages: list[bytes]) -> None:
-        for event in self._protocol.events_received():
+    def _take_in(self, data: bytes, messages: list[bytes]) -> None:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for event in protocol.events_received():
             if isinstance(event, Frame):
                 opcode = event.opcode
                 if event.fin and (opcode is _TEXT or opcode is _BINARY):
@@ -150,7 +149,7 @@ class WebSocket:
                 else:
                     self._put_aside()
             elif isinstance(event, Response):
-                self.opened = self._protocol.handshake_exc is None
+                self.opened = protocol.handshake_exc is None
                 self.date = event.headers.get("Date")
 
     def _put_aside(self) -> None:
