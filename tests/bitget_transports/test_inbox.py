@@ -78,7 +78,8 @@ class Play:
         self.drain()
 
     def fill(self, waiter: Waiter) -> None:
-        self.inbox.fill(waiter, lambda: 0.0, self.drain, None)
+        while self.inbox.pull(waiter, 0.0, None):
+            self.drain()
 
     def events(self) -> list[object]:
         found: list[object] = []

@@ -173,7 +173,7 @@ class Outcomes:
         self._iterated = True
         try:
             while not waiter.abandoned:
-                inbox.fill(waiter, driver.now, driver.drain, self._timeout, self._policy)
+                driver.fill(waiter, self._timeout, self._policy)
                 if waiter.outcomes:
                     return inbox.fetch(waiter)
                 if waiter.orders is None and not waiter.due:

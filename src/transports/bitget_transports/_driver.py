@@ -27,6 +27,7 @@ from bitget_proto import (
     Hangup,
     LinkHangup,
     LinkTransmit,
+    Policy,
     SignedLogin,
     Transmit,
     ValidationError,
@@ -36,7 +37,7 @@ from bitget_proto import (
 from bitget_proto._errors import shown
 
 from ._errors import ConnectFailed, LoginRefused
-from ._inbox import Inbox
+from ._inbox import Inbox, Waiter
 from ._limits import Limits
 from ._lone import ONLY, Core
 from ._opening import not_logged_in
@@ -45,6 +46,8 @@ from ._target import Target
 _BACKLOG = 900
 """Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
 
+_TOGETHER = 1e-3
+"""Seconds for which frames are held back below to leave in one packet."""
 
 _TOO_LATE = 4e9
 """Seconds since 1970: the year 2096. What says that it is later is no exchange's clock."""
@@ -59,6 +62,12 @@ class Link(Protocol):
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
+    def cork(self, *, corked: bool) -> None:
+        """While it is corked, what is written may wait below, so that many frames leave in one packet: but not long, and none
+        waits here.
+        """
+        ...
+
     def take_back(self) -> tuple[str, ...]:
         """The link has ended: the cancel whose frame it still holds, when provably not one byte of it has left. From then on
         none ever will, though the other side reads again.
@@ -212,6 +221,38 @@ class Driver(ABC):
         if self.inbox.closed is None:
             self._core.handle_timeout(now)
         self.drain()
+
+    # --- many at once ---
+
+    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> None:
+        """Take of the waiter's orders what there is room for, and drain after each. The first leaves at once, those behind it
+        together: a packet for each costs more than all the rest.
+
+        Raises: as `Inbox.pull`.
+        """
+        if not self._pulled(waiter, timeout, policy):
+            return
+        links = list(self._links.values())
+        more = True
+        while more:
+            self._cork(links, corked=True)
+            try:
+                # The orders may take their time: what has been taken is not to wait for them.
+                end = self.now() + _TOGETHER
+                while (more := self._pulled(waiter, timeout, policy)) and self.now() < end:
+                    pass
+            finally:
+                self._cork(links, corked=False)
+
+    def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        pulled = self.inbox.pull(waiter, self.now(), timeout, policy)
+        if pulled:
+            self.drain()
+        return pulled
+
+    def _cork(self, links: list[Link], *, corked: bool) -> None:
+        for link in links:
+            link.cork(corked=corked)
 
     # --- the way out ---
 

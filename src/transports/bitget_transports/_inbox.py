@@ -150,33 +150,27 @@ class Inbox:
         waiter.outcomes.append(outcome)
         waiter.wake()
 
-    def fill(
-        self,
-        waiter: Waiter,
-        now: Callable[[], float],
-        drain: Callable[[], object],
-        timeout: float | None,
-        policy: Policy | None = None,
-    ) -> None:
-        """Take of the waiter's orders what there is room for, and drain after each.
+    def pull(self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None) -> bool:
+        """Take the next of the waiter's orders, if there is room; whether one was taken.
 
         Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
         nobody has read hold every place.
         """
-        while waiter.orders is not None:
-            if self.taking:
-                clogged = not self.core.in_flight and len(self._outcomes) >= self._unread
-                if not self.room and not (clogged and not waiter.outcomes):
-                    return
-            elif waiter.outcomes:
-                return  # one at a time: there may be many
-            try:
-                order = next(waiter.orders)
-            except StopIteration:
-                waiter.orders = None
-                return
-            self.cancel(waiter, order, now(), None, timeout, policy)
-            drain()
+        if waiter.orders is None:
+            return False
+        if self.taking:
+            clogged = not self.core.in_flight and len(self._outcomes) >= self._unread
+            if not self.room and not (clogged and not waiter.outcomes):
+                return False
+        elif waiter.outcomes:
+            return False  # one at a time: there may be many
+        try:
+            order = next(waiter.orders)
+        except StopIteration:
+            waiter.orders = None
+            return False
+        self.cancel(waiter, order, now, None, timeout, policy)
+        return True
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""

@@ -19,6 +19,7 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
 from typing import TYPE_CHECKING
 
+from ._cork import cork
 from ._errors import ConnectFailed
 from ._opening import could_not_connect, took_too_long
 from ._websocket import WebSocket
@@ -104,6 +105,10 @@ class SocketLink:
             # The other side has closed: the driver is about to be told.
             self.stalled_since = self._driver.now()
             self._driver.stalled(self._number)
+
+    def cork(self, *, corked: bool) -> None:
+        if self.sock is not None:
+            cork(self.sock, corked=corked)
 
     def take_back(self) -> tuple[str, ...]:
         id, size, behind = self._last

@@ -25,6 +25,7 @@ from typing import cast
 from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig, record
 
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
+from ._cork import cork
 from ._driver import Account
 from ._limits import Limits
 from ._lone import Core, Lone
@@ -299,6 +300,11 @@ class _Link(asyncio.Protocol):
             # The other side has closed, or the transport broke: the driver is about to be told. What came before had left.
             self._refused = True
             self.pause_writing()
+
+    def cork(self, *, corked: bool) -> None:
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None:
+            cork(sock, corked=corked)
 
     def take_back(self) -> tuple[str, ...]:
         id, size, behind = self._last

@@ -361,7 +361,7 @@ class Channel:
         try:
             while True:
                 self._driver.check_free()
-                inbox.fill(waiter, self._driver.now, self._driver.drain, timeout, policy)
+                self._driver.fill(waiter, timeout, policy)
                 if waiter.outcomes:
                     yield inbox.fetch(waiter)
                 elif waiter.orders is None and not waiter.due:
