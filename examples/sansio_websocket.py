@@ -5,24 +5,13 @@ Take this when you have a socket and a loop but no WebSocket: bytes go in and co
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
-
-from bitget_proto import Connection, Event
-
-Call = Callable[[Connection, float], object]
-"""What another thread wants of a connection: a function of it and of the time."""
-
-Tell = Callable[[Event], object]
-"""Who is told the events."""
-
-CLOSING = 0.5
-"""Seconds for the closing handshake."""
 
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - the layer's log would show the login
 

@@ -1,7 +1,8 @@
-"""The examples that drive a socket themselves run alone, and keep the driver contract. Real time.
+"""The examples run alone, and keep the driver contract. Real time.
 
-Here a choice of scenarios that has something of every rule is played, and no long one; in `examples/`,
-`python -m bitget_proto.testing raw_selectors:make_driver` plays them all.
+Those that carry the core over somebody else's WebSocket are played every scenario; of those that drive a socket themselves, and
+have most of it in common, a choice that has something of every rule. In `examples/`,
+`python -m bitget_proto.testing raw_selectors:make_driver` plays all of them with one.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from bitget_proto.testing import Rule, check_driver
+from bitget_proto.testing import SCENARIOS, Rule, check_driver
 from bitget_proto.testing._check import named
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-NAMES = ["raw_selectors", "game_loop", "trio_without_anyio", "thread_with_queue"]
+DRIVERS = ["raw_selectors", "game_loop", "trio_without_anyio", "thread_with_queue"]
+CARRIERS = ["own_websockets_client", "own_aiohttp", "own_picows"]
 
 CHOICE = [
     "login and a cancel", "close while cancels are in flight", "frames in order", "one frame unwritten", "wait moves sooner",
@@ -32,17 +35,27 @@ def test_the_choice_has_something_of_every_rule() -> None:
     assert {named(name).rule for name in CHOICE} == set(Rule)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_keeps_the_driver_contract(name: str) -> None:
+def example(name: str) -> ModuleType:
     try:
-        example = importlib.import_module(name)
+        return importlib.import_module(name)
     except ImportError as error:
-        pytest.skip(f"examples/{name}.py needs a library: {error}")
-    check_driver(example.make_driver, CHOICE).check()
+        pytest.skip(f"examples/{name}.py needs a library, of the extra examples: {error}")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRIVERS)
+def test_a_driver_of_a_socket_keeps_the_contract(name: str) -> None:
+    check_driver(example(name).make_driver, CHOICE).check()
+
+
+@pytest.mark.parametrize("scenario", [scenario.name for scenario in SCENARIOS])
+@pytest.mark.parametrize("name", CARRIERS)
+def test_a_carrier_keeps_the_contract(name: str, scenario: str) -> None:
+    check_driver(example(name).make_driver, [scenario]).check()
+
+
+@pytest.mark.parametrize("name", DRIVERS + CARRIERS)
 def test_an_example_runs_alone(name: str) -> None:
+    example(name)
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")]
     run = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
     assert (run.returncode, run.stderr) == (0, "")
