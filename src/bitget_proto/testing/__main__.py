@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
 from .._errors import ValidationError
 from ._check import PATIENCE, SCENARIOS, check_driver
 from ._report import Result
-from ._stage import MakeDriver
+from ._stage import MakeDriver, raised_at
 
 _BROKEN, _FAILED = 1, 2
 
@@ -31,7 +32,7 @@ examples:
 make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the connection is Closed, and
 call(fn), which runs fn(connection, now) in the thread of run() and then drains. Any login is accepted.
 
-Exit code: 0 when every rule was kept, 1 when one was broken, 2 when the driver could not be found.
+Exit code: 0 when every rule was kept, 1 when one was broken, 2 when what makes the driver could not be found.
 """
 
 
@@ -81,15 +82,26 @@ def _found(name: str) -> MakeDriver:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise _NotFound(f"{name!r} is not MODULE:MAKE_DRIVER, as in mypackage:make_driver")
+    if "/" in module or "\\" in module:
+        raise _NotFound(f"{name!r} names a file: name the module as Python imports it, as in mypackage.drivers:make")
     try:
         found: object = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise _NotFound(f"{name!r} cannot be imported: {error}") from None
+        raise _NotFound(f"{name!r} cannot be imported: {error}{_like(error)}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module of somebody else's does
+        what = f"{type(error).__name__}: {error}{raised_at(error)}"
+        raise _NotFound(f"{name!r} cannot be imported: {what}") from None
     if not callable(found):
         raise _NotFound(f"{name!r} is not callable: it must make a driver for a connection and a URL")
     return cast("MakeDriver", found)
+
+
+def _like(error: ImportError | AttributeError) -> str:
+    known = dir(error.obj) if isinstance(error, AttributeError) else ()
+    like = get_close_matches(error.name or "", known, n=1)
+    return f"; did you mean {like[0]!r}?" if like else ""
 
 
 def _listed() -> list[str]:

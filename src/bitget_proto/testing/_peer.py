@@ -255,10 +255,10 @@ class Peer:
         self._connected.close()
         self.gone = True
 
-    def say_close(self, code: int, reason: str, behind: Sequence[str | bytes] = ()) -> None:
-        """Send a close frame, in one write with the messages that it comes behind."""
+    def say_close(self, code: int | None, reason: str = "", behind: Sequence[str | bytes] = ()) -> None:
+        """Send a close frame, an empty one without a code, in one write with the messages that it comes behind."""
         self._over = True
-        self.write(b"".join(self._frames(behind)) + close_frame(code, reason))
+        self.write(b"".join(self._frames(behind)) + (frame(CLOSE, b"") if code is None else close_frame(code, reason)))
 
     def finish(self) -> None:
         """End the connection in good order, and read it to its end; then `gone` tells whether the driver closed its socket."""

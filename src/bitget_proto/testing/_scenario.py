@@ -21,6 +21,9 @@ QUIET = Config(
 )
 """A connection in which nothing happens by itself but the deadlines of cancels."""
 
+DEAF = 3.0
+"""Seconds in which a hangup that is not answered must come to its end, beside the run's `patience`."""
+
 
 @attrs.frozen(kw_only=True)
 class Scenario:

@@ -17,7 +17,7 @@ from .._events import Accepted, Unresolved
 from .._states import State, WhyClosed
 from ._framing import TEXT, frame
 from ._recorder import Recorder
-from ._scenario import QUIET, Scenario
+from ._scenario import DEAF, QUIET, Scenario
 from ._stage import Stage
 from ._strict import DriverError, Rule
 
@@ -55,6 +55,13 @@ def _close_frame(stage: Stage) -> None:
     _lost(stage, "a close frame came")
 
 
+def _bare_close_frame(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.peer.say_close(None)
+    stage.shake_hands()
+    _lost(stage, "a close frame without a code came")
+
+
 def _hangup(stage: Stage) -> None:
     stage.log_in()
     stage.call(lambda connection, now: connection.close(now))
@@ -67,7 +74,7 @@ def _deaf(stage: Stage) -> None:
     stage.log_in()
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
-    if not stage.returned(_DEAF + stage.patience):
+    if not stage.returned(DEAF + stage.patience):
         raise DriverError(Rule.END, "the exchange did not answer the close frame, and run() went on waiting for it")
 
 
@@ -165,9 +172,6 @@ def _abandoned(stage: Stage) -> None:
     stage.outcome_is("a", Accepted, Rule.ABANDON, "a wait was given up, and another cancel's outcome did not come")
 
 
-_DEAF: Final = 3.0
-"""Seconds in which a hangup that is not answered must come to its end, beside the run's `patience`."""
-
 END: Final = (
     Scenario(
         name="end of stream",
@@ -188,6 +192,12 @@ END: Final = (
         play=_close_frame,
     ),
     Scenario(
+        name="close frame without a code",
+        rule=Rule.END,
+        tells="The exchange's close frame is empty, as RFC 6455 allows: it is answered, and one lost.",
+        play=_bare_close_frame,
+    ),
+    Scenario(
         name="hangup",
         rule=Rule.END,
         tells="The connection is closed with nothing in flight: a close frame with the code of Hangup arrives.",
@@ -198,7 +208,7 @@ END: Final = (
         rule=Rule.END,
         tells="The close frame is not answered, nor the socket closed: run() returns all the same.",
         play=_deaf,
-        tolerates=f"{_DEAF:g} s of waiting for an answer",
+        tolerates=f"{DEAF:g} s of waiting for an answer",
     ),
     Scenario(
         name="nothing after the end",

@@ -56,10 +56,13 @@ def _text_and_bytes(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("a", "b")
     stage.hear("a", "b")
-    stage.peer.say(stage.reply("a").encode(), "é…𝄞", b"\xff\x00", stage.reply("b"))
+    stage.peer.say(stage.reply("a").encode(), "é…𝄞", b"\xff\x00", "", b"", stage.reply("b"))
     for id in ("a", "b"):
         stage.outcome_is(
-            id, Accepted, Rule.READ, "an answer in a binary message, or one behind it, was not handed over"
+            id,
+            Accepted,
+            Rule.READ,
+            "an answer in a binary message, or one behind an empty message, was not handed over",
         )
 
 
@@ -148,16 +151,31 @@ def _before_the_write(stage: Stage) -> None:
     stage.outcome_is("a", Accepted, Rule.READ, "an answer that came before the write had returned was not handed over")
 
 
-def _reply_then_end(stage: Stage) -> None:
+def _answers_then_close(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", "b")
-    stage.hear("a", "b")
-    stage.peer.say_close(1001, "bye", behind=(stage.reply("a"),))
+    stage.cancel("a", "b", "c", "d")
+    stage.hear("a", "b", "c", "d")
+    stage.peer.say_close(1001, "bye", [stage.reply(id) for id in ("a", "b", "c")])
     stage.shake_hands()
-    stage.outcome_is(
-        "a", Accepted, Rule.READ, "an answer came in one read with a close frame, and was not handed over first"
-    )
-    stage.outcome_is("b", Unresolved, Rule.END, "a close frame was not followed by lost")
+    for id in ("a", "b", "c"):
+        stage.outcome_is(
+            id, Accepted, Rule.READ, "an answer that came in one read with the close frame was not handed over"
+        )
+    stage.outcome_is("d", Unresolved, Rule.END, "a close frame was not followed by lost")
+
+
+def _answers_then_end(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b", "c")
+    stage.hear("a", "b", "c")
+    with stage.held_up():
+        stage.peer.say(stage.reply("a"), stage.reply("b"))
+        stage.peer.end_of_stream()
+    for id in ("a", "b"):
+        stage.outcome_is(
+            id, Accepted, Rule.READ, "an answer had arrived before the stream ended, and was not handed over"
+        )
+    stage.outcome_is("c", Unresolved, Rule.END, "the stream ended without a close frame, and lost was not called")
 
 
 READING: Final = (
@@ -182,7 +200,7 @@ READING: Final = (
     Scenario(
         name="text and bytes",
         rule=Rule.READ,
-        tells="Answers in text and in binary messages, some of them no JSON: all are handed over.",
+        tells="Answers in text and in binary messages, and what is no JSON, two empty messages among it: all are handed over.",
         play=_text_and_bytes,
     ),
     Scenario(
@@ -230,7 +248,13 @@ READING: Final = (
     Scenario(
         name="answer and end in one read",
         rule=Rule.READ,
-        tells="An answer and a close frame arrive in one segment: the answer is handed over, then the end.",
-        play=_reply_then_end,
+        tells="Three answers and a close frame arrive in one segment: the answers are handed over, then the end.",
+        play=_answers_then_close,
+    ),
+    Scenario(
+        name="answers and end of stream",
+        rule=Rule.READ,
+        tells="The driver's thread is held up while answers arrive and the stream ends: the answers are handed over first.",
+        play=_answers_then_end,
     ),
 )

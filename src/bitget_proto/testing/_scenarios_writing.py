@@ -17,7 +17,7 @@ from .._events import Accepted, Unresolved
 from .._orders import CancelOrder
 from ._peer import Gone, Silence
 from ._recorder import Recorder
-from ._scenario import Scenario
+from ._scenario import DEAF, Scenario
 from ._stage import Stage
 from ._strict import DriverError, Rule
 
@@ -110,6 +110,18 @@ def _close_in_a_stall(stage: Stage) -> None:
     stage.expect_closed(Rule.END, "the exchange closed while a write stalled, and lost was not called")
 
 
+def _hangup_in_a_stall(stage: Stage) -> None:
+    stage.reads_on = False
+    _stall(stage)
+    time.sleep(_SOON)
+    stage.call(lambda connection, now: connection.close(now))
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
+    if not stage.returned(DEAF + stage.patience):
+        raise DriverError(
+            Rule.END, "a write stalled, the connection was closed, and run() went on waiting for that write"
+        )
+
+
 def _stands_still(counts: Sequence[int], stage: Stage | None = None) -> bool:
     """Whether nothing more was handed out; with a stage, and the driver has said that it cannot write."""
     told = stage is None or stage.connection.steps[-1].call == "poll, not writable"
@@ -171,6 +183,14 @@ WRITING: Final = (
         tells="The writing of 2,500 cancels stalls, and the exchange closes: no cancel that arrived is called unsent.",
         play=_close_in_a_stall,
         narrow=True,
+    ),
+    Scenario(
+        name="hangup while a write stalls",
+        rule=Rule.END,
+        tells="The peer does not read, a write stalls, and the connection is closed: run() returns all the same.",
+        play=_hangup_in_a_stall,
+        narrow=True,
+        tolerates=f"{DEAF:g} s of waiting for the write, and that the close frame is given up with it",
     ),
     Scenario(
         name="reset",

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+import traceback
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Protocol, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 from .._codec import DEFAULT
 from .._config import Config
@@ -68,10 +70,13 @@ class Stage:
         self.connection = Recorder(config)
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
-        self.raised: BaseException | None = None
-        """What making the driver, or its `run`, raised."""
+        self.failed = ""
+        """What `make_driver` or `run` raised, and where, or that it made no driver; empty while there is nothing."""
         self.orders: dict[str, CancelOrder] = {}
         """What was to be cancelled, by id."""
+
+        self.reads_on = True
+        """Whether the peer reads on to the end, so that a close frame of the driver's can get through."""
 
         self._make_driver = make_driver
         self._driver: DriverUnderTest | None = None
@@ -92,6 +97,11 @@ class Stage:
         return self._driver
 
     @property
+    def doing(self) -> str:
+        """What the driver's thread does, or did at last."""
+        return "make_driver" if self._driver is None else "run()"
+
+    @property
     def running(self) -> bool:
         """Whether `run` was called and has not returned."""
         return self._thread is not None and self._thread.is_alive()
@@ -102,12 +112,23 @@ class Stage:
 
         def body() -> None:
             try:
-                self._driver = self._make_driver(self.connection, url)
+                made = self._make_driver(self.connection, url)
+                lacks = [name for name in ("run", "call") if not callable(getattr(made, name, None))]
+                if lacks:
+                    self.failed = (
+                        f"make_driver gave {made!r}, which has no {lacks[0]}(): a driver has run() and call(fn)"
+                    )
+                    return
+                self._driver, run = made, cast("Callable[[], object]", made.run)
                 self._made.set()
-                self._driver.run()
+                result = run()
+                if isinstance(result, Coroutine):
+                    result.close()
+                    self.failed = "run() is a coroutine function: it must block, on whatever loop it starts itself"
             except BaseException as error:  # noqa: BLE001 - it is told in the report
-                self.raised = error
-            self.connection.changed()
+                self.failed = f"{self.doing} raised {error!r}{raised_at(error)}"
+            finally:
+                self.connection.changed()
 
         self._thread = threading.Thread(target=body, name="the driver under test", daemon=True)
         self._thread.start()
@@ -290,10 +311,12 @@ class Stage:
         """The broken rule; where the last call was not drained it is that one."""
         if self.peer.has_part:
             return DriverError(Rule.WRITE, f"{what}: the beginning of a frame arrived, and not the rest of it")
-        if self.raised is not None:
-            what += f"; run() had raised {self.raised!r}"
+        if self.failed:
+            what += f"; {self.failed}"
         elif not self.running:
             what += "; run() had returned"
+        elif self._driver is None:
+            what += "; make_driver had not returned"
         elif self._is_undrained():
             return DriverError(Rule.DRAIN, f"{what}: the last call was not drained to its Wait")
         return DriverError(rule, what)
@@ -306,3 +329,13 @@ class Stage:
             if not self.connection.undrained or len(self.connection.steps) != before:
                 return False
         return True
+
+
+def raised_at(error: BaseException) -> str:
+    """The innermost line that an error came from, in brackets; empty when it is none of the driver's."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return (
+        ""
+        if last.filename == __file__ or last.filename.startswith("<")
+        else f" ({Path(last.filename).name}, line {last.lineno})"
+    )

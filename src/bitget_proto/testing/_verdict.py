@@ -54,7 +54,7 @@ def untruths(stage: Stage) -> Iterator[DriverError]:
     peer, connection = stage.peer, stage.connection
     yield from _dishonest(stage)
     hangup = connection.hangup
-    if hangup is not None and peer.connected and peer.closed_with != hangup.code:
+    if hangup is not None and peer.connected and stage.reads_on and peer.closed_with != hangup.code:
         came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
         yield DriverError(Rule.END, f"Hangup asked for a close frame with code {hangup.code}, and there came {came}")
 
@@ -62,11 +62,11 @@ def untruths(stage: Stage) -> Iterator[DriverError]:
 def left_behind(stage: Stage, threads: set[threading.Thread], *, returned: bool) -> Iterator[DriverError]:
     """When all is over: `run` has returned, and there is nothing left of it."""
     connection, patience = stage.connection, stage.patience
-    if stage.raised is not None:
-        yield DriverError(Rule.END, f"run() raised {stage.raised!r}")
+    if stage.failed:
+        yield DriverError(Rule.END, stage.failed)
     elif not returned:
         after = "Closed" if connection.closed is not None else "the transport had ended"
-        yield stage.blame(Rule.END, f"run() had not returned {patience} s after {after}")
+        yield DriverError(Rule.END, f"{stage.doing} had not returned {patience} s after {after}")
     elif connection.closed is None:
         yield stage.blame(Rule.END, "run() returned before the connection was Closed")
     elif stage.peer.connected and not stage.peer.gone:

@@ -470,6 +470,38 @@ class LooksForTheEndFirst(SelectorDriver):
         return super().hand_over()
 
 
+@breaks(Rule.READ, "answer and end in one read")
+class HandsOverOneMessageBeforeTheEnd(SelectorDriver):
+    """A task that reads is told of a close frame by another, which is the first to have its turn."""
+
+    def hand_over(self) -> bool:
+        at = self.read_bytes.find(b"\x88")
+        if (first := parse(self.read_bytes)) and at > first[1]:
+            del self.read_bytes[first[1] : at]
+        return super().hand_over()
+
+
+@breaks(Rule.READ, "answers and end of stream")
+class LooksForTheEndOfStreamFirst(SelectorDriver):
+    """It reads all that there is, and looks at it when there is no more."""
+
+    def read(self) -> bool:
+        while super().read():
+            pass
+        return bool(self.read_bytes) and not self.closed
+
+
+@breaks(Rule.READ, "text and bytes")
+class TakesAnEmptyMessageForTheEnd(SelectorDriver):
+    """`while message := receive()`."""
+
+    def received(self, message: str | bytes) -> None:
+        if message:
+            super().received(message)
+        else:
+            self.lost("the other side has closed")
+
+
 @breaks(Rule.READ, "end in the middle of a message")
 class HandsOverHalfAMessage(SelectorDriver):
     def lost(self, reason: str) -> None:
@@ -507,6 +539,23 @@ class LetsAResetThrough(SelectorDriver):
 class DoesNotLookAtCloseFrames(SelectorDriver):
     def closed_by_peer(self, data: bytes) -> None:
         """It waits for the end of the stream, which comes when this end closes."""
+
+
+@breaks(Rule.END, "close frame without a code")
+class StumblesOverABareCloseFrame(SelectorDriver):
+    def closed_by_peer(self, data: bytes) -> None:
+        super().closed_by_peer(bytes([data[0], data[1]]) + data[2:])
+
+
+@breaks(Rule.END, "hangup while a write stalls")
+class WritesToTheEndBeforeItCloses(SelectorDriver):
+    def leave(self) -> None:
+        assert self.socket is not None
+        with suppress(OSError):
+            self.socket.settimeout(10.0)
+            self.socket.sendall(self.out)
+            self.out = b""
+        super().leave()
 
 
 @breaks(Rule.END, "reset")

@@ -249,7 +249,7 @@ class SelectorDriver:
 
     def closed_by_peer(self, data: bytes) -> None:
         self.lost(f"the exchange closed: {data!r}")
-        self.send_close(int.from_bytes(data[:2], "big"), "")
+        self.send_close(int.from_bytes(data[:2], "big") or 1000, "")
 
     def send_close(self, code: int, reason: str) -> None:
         if not self.close_sent:

@@ -6,9 +6,11 @@ import ast
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ from bitget_proto.testing import (
 )
 from bitget_proto.testing._check import play
 from bitget_proto.testing._peer import Gone
-from bitget_proto.testing._stage import Stage
+from bitget_proto.testing._stage import MakeDriver, Stage
 from bitget_proto.testing.pytest import scenarios
 
 from .faulty_drivers import (
@@ -187,7 +189,45 @@ def test_a_driver_that_cannot_be_made_is_told_so() -> None:
         raise LookupError(url)
 
     (result,) = check_driver(make_driver, ["login and a cancel"], patience=PATIENCE).results
-    assert "nobody connected); run() had raised LookupError('ws://127.0.0.1:" in str(result)
+    assert "nobody connected); make_driver raised LookupError('ws://127.0.0.1:" in str(result)
+    assert "') (test_kit.py, line " in str(result)
+
+
+def gives(made: Any) -> MakeDriver:
+    return lambda connection, url: made
+
+
+def test_what_makes_no_driver_is_told_so() -> None:
+    class WithoutCall:
+        def run(self) -> None:
+            """It has nothing to do."""
+
+    class Coroutine(WithoutCall):
+        async def run(self) -> None:  # type: ignore[override]
+            """It is not awaited."""
+
+        def call(self, fn: Call) -> None:
+            """It has nothing to do."""
+
+    for made, words in (
+        (None, "make_driver gave None, which has no run(): a driver has run() and call(fn)"),
+        (WithoutCall(), "which has no call(): a driver has run() and call(fn)"),
+        (Coroutine(), "run() is a coroutine function: it must block"),
+    ):
+        (result,) = check_driver(gives(made), ["login and a cancel"], patience=PATIENCE).results
+        assert words in str(result)
+
+
+def test_a_make_driver_that_hangs_is_told_so() -> None:
+    rests = threading.Event()
+
+    def make_driver(connection: Connection, url: str) -> SelectorDriver:
+        rests.wait(10.0)
+        raise LookupError
+
+    (result,) = check_driver(make_driver, ["login and a cancel"], patience=PATIENCE).results
+    rests.set()
+    assert "nobody connected); make_driver had not returned" in str(result)
 
 
 def test_a_connection_that_does_not_last_is_told_with_the_reason() -> None:
@@ -212,7 +252,7 @@ def test_a_call_before_there_is_a_driver_waits_for_it() -> None:
 
     scenario = Scenario(name="early", rule=Rule.END, tells="It is early.", play=early)
     (words,) = {one.what for one in play(scenario, make_driver, patience=0.15).breaks}
-    assert words == "run() raised LookupError()"
+    assert words.startswith("make_driver raised LookupError() (test_kit.py, line ")
 
 
 def test_what_is_never_started_is_not_called_kept() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from bitget_proto.testing import SCENARIOS
@@ -54,6 +57,8 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
         ([":f"], "is not MODULE:MAKE_DRIVER"),
         (["no_such_module:f"], "cannot be imported: No module named 'no_such_module'"),
         (["bitget_proto:nonsense"], "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'"),
+        (["bitget_proto:Conection"], "has no attribute 'Conection'; did you mean 'Connection'?"),
+        (["mine/drivers.py:f"], "names a file: name the module as Python imports it"),
         (["bitget_proto:__version__"], "is not callable"),
         ([GOOD, "--scenario", "nap"], "there is no scenario 'nap'"),
     ],
@@ -66,6 +71,25 @@ def test_what_cannot_be_done_ends_with_2_and_one_line(
     assert error.startswith("error: ")
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("x = 1 / 0", "ZeroDivisionError: division by zero (stumbles.py, line 1)"),
+        ("\ndef f(:", "SyntaxError: invalid syntax (stumbles.py, line 2)"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("raise SystemExit('usage: …')", "SystemExit: usage: … (stumbles.py, line 1)"),
+    ],
+)
+def test_a_module_that_stumbles_ends_with_2_and_one_line(
+    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stumbles.py").write_text(source, "utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "stumbles", raising=False)
+    assert main(["stumbles:make_driver"]) == 2
+    assert capsys.readouterr().err == f"error: 'stumbles:make_driver' cannot be imported: {words}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], [GOOD, "--patience", "0"], [GOOD, "--patience", "nan"]])
