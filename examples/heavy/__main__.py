@@ -81,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if result.breaks:
                 print(f"\n{result}")
     if given.write:
-        PAGE.write_text(PART.sub(lambda _: table(reports), PAGE.read_text("utf-8")), "utf-8")
+        page, written = PART.subn(lambda _: table(reports), PAGE.read_text("utf-8"))
+        assert written == 1, f"{PAGE} has no place for the table"
+        PAGE.write_text(page, "utf-8")
     return 0 if all(report.kept for report in reports.values()) else 1
 
 

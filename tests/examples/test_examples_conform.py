@@ -8,6 +8,7 @@ have most of it in common, a choice that has something of every rule. In `exampl
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from bitget_proto.testing import SCENARIOS, Rule, check_driver
 from bitget_proto.testing._check import named
+from heavy import __main__ as heavy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -60,3 +62,9 @@ def test_an_example_runs_alone(name: str) -> None:
     run = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == "8 cancels, one outcome each: {'Accepted': 6, 'Rejected': 2}\n"
+
+
+def test_the_page_tells_of_every_driver_on_a_heavy_framework() -> None:
+    (part,) = heavy.PART.findall(heavy.PAGE.read_text("utf-8"))
+    names = {path.stem for path in (EXAMPLES / "heavy").glob("on_*.py")}
+    assert set(heavy.DRIVERS) == names == set(re.findall(r"`examples/heavy/(\w+)\.py`", part))
