@@ -21,7 +21,7 @@ from ._inbox import ChannelEvent, Waiter
 
 
 class Flag(Protocol):
-    """An `asyncio.Event` or an `anyio.Event`: set once, waited for by many."""
+    """As an `anyio.Event`: set once or more often, and waited for by one."""
 
     def set(self) -> object: ...
     def wait(self) -> Awaitable[object]: ...
