@@ -57,6 +57,8 @@ class Redial:
             return
         backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
         self._failures += 1
+        # The jitter is the caller's and may raise: until it has given a number from 0 to 1 nothing is taken away.
+        self._at = now + backoff
         number = self._jitter()
-        # What is no number from 0 to 1 takes nothing away.
-        self._at = now + backoff * (1.0 - 0.5 * (number if 0.0 <= number <= 1.0 else 0.0))
+        if 0.0 <= number <= 1.0:
+            self._at = now + backoff * (1.0 - 0.5 * number)

@@ -10,6 +10,7 @@ Rules of this file
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `_session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
 - What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
+- The jitter is asked last: it is the caller's, and when it raises nothing is left half done.
 - A cancel comes back from a link only when that link is over, or has never handed it out. So a link that can still speak has
   never sent a cancel that another one holds: there is no second answer to one cancel to be judged.
 
@@ -490,20 +491,21 @@ class Session:
             if self._next is not None:
                 self._move(SessionStep.OVERTAKEN)
                 return
-            if self._state is _UP:
+            was_up = self._state is _UP
+            self._move(SessionStep.LOST)
+            if was_up:
                 # Else the moment of the next dial was chosen when the session began to move.
                 self._redial.served(up_for)
                 self._redial.back_off(now)
-            self._move(SessionStep.LOST)
         elif link is self._next:
             self._next = None
             end = None if link.refusal is None else self._refused(link.refusal)
             if end is not None:
                 self._end(end)
                 return
-            self._redial.back_off(now)
             if self._state is _DIALLING:
                 self._move(SessionStep.LOST)
+            self._redial.back_off(now)
 
     def _refused(self, refusal: LoginRejected) -> Ended | None:
         """The end, when a login that was refused so need not be tried again."""

@@ -181,6 +181,23 @@ def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
     assert drain(made, 310.0)[0] == Dial(link=4)
 
 
+@pytest.mark.parametrize("moment", ["before it is up", "up"])
+def test_a_jitter_that_raises_raises_to_the_driver_and_the_session_goes_on(moment: str) -> None:
+    numbers = iter([])
+    made = Session(jitter=lambda: next(numbers))  # type: ignore[arg-type]  # it has none to give: this is the mistake
+    drain(made, 0.0)
+    if moment == "up":
+        connect(made, 1, 0.0)
+    id = made.cancel(ORDERS[0], 0.0)
+    drain(made, 0.0)
+    with pytest.raises(StopIteration):
+        made.lost(1, 1.0)
+    assert state_of(made) is SessionState.DOWN
+    assert drain(made, 1.0)[-1] == Wait(until=1.5, timer=Timer.DIAL)
+    assert Dial(link=2) in drain(made, 1.5)
+    assert made.in_flight == (0 if moment == "up" else 1), id
+
+
 def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that_did_not_does_not() -> None:
     made = session(SessionConfig(backoff_min=1.0, steady_after=60.0))
     drain(made, 0.0)
