@@ -148,10 +148,14 @@ def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
         colour.run(scenario)
 
 
-def test_a_date_beyond_all_clocks_is_no_date(colour: Colour) -> None:
+BEYOND = b"Date: Mon, 01 Jan 2024 00:00:00 +9999999999999\r\n"
+A_DATE = b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+
+
+@pytest.mark.parametrize("dates", [BEYOND, A_DATE + A_DATE, A_DATE + b"Date: now\r\n"], ids=["beyond", "twice", "two"])
+def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(colour: Colour, dates: bytes) -> None:
     def behave(victim: Victim) -> None:
-        date = b"Date: Mon, 01 Jan 2024 00:00:00 +9999999999999\r\n\r\n"
-        victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + date)
+        victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + dates + b"\r\n")
         victim.read_until('"login"')
         victim.say('{"event":"login","code":0}')
         victim.serve()

@@ -150,7 +150,8 @@ class WebSocket:
                     self._put_aside()
             elif isinstance(event, Response):
                 self.opened = protocol.handshake_exc is None
-                self.date = event.headers.get("Date")
+                # There may be two of them, or none.
+                self.date = next(iter(event.headers.get_all("Date")), None)
 
     def _put_aside(self) -> None:
         """Take what the layer wants written: the pongs but for the last are in vain."""
