@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import bitget_transports.blocking
-from bitget_proto import Accepted, Connection, LocalProtocolError, State, Unresolved, ValidationError
+from bitget_proto import Accepted, Config, Connection, LocalProtocolError, State, Unresolved, ValidationError
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 
@@ -197,3 +197,14 @@ def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:
                 raise AssertionError("not reached")
 
     colour.run(scenario)
+
+
+def test_limits_of_many_years_are_limits(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            config = Config(login_timeout=1e9, ping_interval=None, request_timeout=1e300)
+            async with connect(KEY, url=server.url, config=config, limits=Limits(open_timeout=1e9)) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+
+        colour.run(scenario)

@@ -51,6 +51,9 @@ from ._target import LIVE_URL, check_sock
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
 
+_LONGEST = 3600.0
+"""Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
+
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
 """What is waited with: for one socket or two, `poll` costs half of what `epoll` does."""
 
@@ -232,7 +235,7 @@ class BlockingDriver(Driver):
                 self._watch(link, interest)
             if link.deadline < deadline:
                 deadline = link.deadline
-        timeout = 0.0 if ready else None if deadline == inf else max(0.0, deadline - self.now())
+        timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
         for key, _ in self._selector.select(timeout):
             if key.data not in ready:
                 ready.append(key.data)
