@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
@@ -20,8 +22,9 @@ import pytest
 
 from bitget_proto import Accepted, CancelOrder, Config, Outcome, Rejected, State, Unresolved
 from bitget_proto.testing import Fault
-from bitget_transports import Limits
+from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+from bitget_transports.hostile import HostileServer, Victim
 
 from .colours import KEY, AnyChannel, Colour, Connect, Scenario, fast_exchange, orders
 from .tidy import nothing_left, tidy
@@ -275,3 +278,41 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
             assert channel.capacity >= 998
 
     colour.run(scenario)
+
+
+@pytest.mark.parametrize("colour", [Colour.ASYNCIO, Colour.UVLOOP])
+def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_it(colour: Colour) -> None:
+    async def scenario(connect: Connect) -> None:
+        waiting = asyncio.current_task()
+
+        async def cancel_the_dial() -> None:
+            await connected.wait()
+            for task in asyncio.all_tasks() - {waiting, asyncio.current_task()}:
+                task.cancel()
+
+        connected = asyncio.Event()
+        cancelling = asyncio.create_task(cancel_the_dial())
+        loop = asyncio.get_running_loop()
+
+        def behave(victim: Victim) -> None:
+            victim.read_head()
+            loop.call_soon_threadsafe(connected.set)
+            victim.hold()
+
+        with HostileServer(behave) as server, pytest.raises(ConnectFailed, match="the dial was cancelled"):
+            async with connect(KEY, url=server.url):
+                raise AssertionError("not reached")
+        await cancelling
+
+    colour.run(tidy(scenario))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on")
+def test_a_dial_that_fails_before_its_first_wait_is_told_to_a_loop_that_begins_tasks_at_once() -> None:
+    async def scenario(connect: Connect) -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        with pytest.raises(ConnectFailed):
+            async with connect(KEY, url="ws://127.0.0.1:9/", sock=socket.socket()):
+                raise AssertionError("not reached")
+
+    Colour.ASYNCIO.run(scenario)

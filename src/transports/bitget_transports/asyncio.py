@@ -173,7 +173,8 @@ class _Driver(AsyncDriver):
         link = _Link(self, number)
         self._alive.add(link)
         sock, self._sock = self._sock, None
-        link.opening = self._loop.create_task(link.open(sock))
+        # Not `create_task`: a factory that begins tasks at once would have the end told before the driver knows the link.
+        link.opening = asyncio.Task(link.open(sock), loop=self._loop)
         link.opening.add_done_callback(link.dialled)
         return link
 
@@ -269,6 +270,8 @@ class _Link(asyncio.BufferedProtocol):
         """The dial has ended. One that was given up may not even have begun, and uvloop does not tell its transport's end."""
         if self._transport is None or opening.cancelled():
             self.abort()
+            # Who cancels all tasks cancels this one, and somebody may wait for it.
+            self._driver.lost(self._number, "the dial was cancelled")
             self._gone()
         elif self._closed:
             self._gone()
