@@ -5,6 +5,7 @@ Real sockets, on loopback: each wait is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import threading
@@ -38,10 +39,10 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto.testing import Fault, ScriptedExchange
-from bitget_transports import ConnectFailed, Limits, LoginRefused
+from bitget_transports import ConnectFailed, Limits, LoginRefused, hostile
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
-from bitget_transports.hostile import HostileServer, Victim
+from bitget_transports.hostile import After, HostileServer, Victim
 
 from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy, upgraded
@@ -533,3 +534,38 @@ def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour
 
         colour.run_session(tidy(scenario))
     assert len(server.exchange.log) == 1
+
+
+def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> None:
+    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
+        return  # there it is raised to the task that holds the channel's context
+    raised: list[object] = []
+
+    def jitter() -> float:
+        if not raised:
+            raised.append("once")
+            raise ZeroDivisionError
+        return 0.0
+
+    def serve(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.serve()
+
+    with HostileServer(hostile.end_of_stream(After.CANCEL), serve) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            if colour is not Colour.BLOCKING:
+                asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=jitter) as channel:
+                if colour is Colour.BLOCKING:
+                    with pytest.raises(ZeroDivisionError):
+                        await channel.cancel(orders(1)[0])
+                    outcome: object = await until(channel, Unresolved)
+                else:
+                    outcome = await channel.cancel(orders(1)[0])
+                    assert isinstance(raised[-1], ZeroDivisionError)
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
+                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
+
+        colour.run_session(tidy(scenario))

@@ -186,8 +186,11 @@ class Driver(ABC):
         link = self._links.pop(number, None)
         if link is not None:
             self._busy.discard(number)
-            self._core.lost(number, self.now(), reason, link.take_back())
-            self.drain()
+            try:
+                self._core.lost(number, self.now(), reason, link.take_back())
+            finally:
+                # The caller's jitter may have raised: what is known by now is told all the same.
+                self.drain()
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
         """The dial came to nothing."""

@@ -305,11 +305,11 @@ class _Link(asyncio.BufferedProtocol):
         websocket = self._websocket
         websocket.end_of_stream()
         self._shaken.set()
-        if websocket.opened:
-            self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
         self._closed = True
         if self.opening is None or self.opening.done():
             self._gone()
+        if websocket.opened:
+            self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
 
     def pause_writing(self) -> None:
         self.stalled_since = self._driver.now()
