@@ -15,6 +15,7 @@ from bitget_proto import (
     Connection,
     Credentials,
     Dial,
+    ExchangeError,
     Hangup,
     NoRoom,
     Outcome,
@@ -40,10 +41,12 @@ def order(number: int) -> CancelOrder:
 class Play:
     """An inbox that is logged in, and its connection, driven by hand."""
 
-    def __init__(self, max_in_flight: int | None = 3, max_events: int | None = 4) -> None:
+    def __init__(
+        self, max_in_flight: int | None = 3, max_events: int | None = 4, max_event_chars: int | None = None
+    ) -> None:
         config = Config(messages_per_second=None, max_in_flight=max_in_flight, ping_interval=None)
         self.core = Lone(Connection(config))
-        self.inbox = Inbox(self.core, Limits(max_events=max_events), "")
+        self.inbox = Inbox(self.core, Limits(max_events=max_events, max_event_chars=max_event_chars), "")
         self.sent: list[str] = []
         self.woken = 0
         self.drain()
@@ -146,6 +149,22 @@ def test_of_events_the_oldest_are_dropped_and_counted_and_outcomes_never_are() -
     assert [type(event) for event in events[4:]] == [Unrecognised, Accepted, Unrecognised, Accepted]
     play.say("push 5")
     assert len(play.events()) == 1  # nothing is counted twice
+
+
+def test_long_events_are_dropped_by_what_they_hold_and_the_newest_stays_however_long() -> None:
+    play = Play(max_events=None, max_event_chars=10)
+    for text in ("12345", "12345", "1", "2"):
+        play.say(text)
+    assert [getattr(event, "text", event) for event in play.events()] == [Dropped(1), "12345", "1", "2"]
+    play.say("x" * 1000)
+    play.say('{"event":"error","code":30001,"msg":"123456789"}')
+    events = play.events()
+    assert events[0] == Dropped(1)
+    assert [type(event) for event in events[1:]] == [ExchangeError]
+    play.say("x" * 1000)
+    assert [type(event) for event in play.events()] == [Unrecognised]
+    play.say("1234567890")
+    assert [type(event) for event in play.events()] == [Unrecognised]  # what was read counts no longer
 
 
 def test_the_end_is_never_among_what_was_dropped() -> None:

@@ -168,11 +168,12 @@ def test_limits_are_seconds_or_none(name: str, value: object) -> None:
     assert getattr(Limits(**{name: None}), name) is None
 
 
+@pytest.mark.parametrize("name", ["max_events", "max_event_chars", "first_dials"])
 @pytest.mark.parametrize("value", [-1, 1.5, "10", True])
-def test_limits_of_counts_are_counts_or_none(value: object) -> None:
-    with pytest.raises(ValidationError, match="max_events"):
-        Limits(max_events=value)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    assert Limits(max_events=None).max_events is None
+def test_limits_of_counts_are_counts_or_none(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Limits(**{name: value})  # type: ignore[arg-type]
+    assert getattr(Limits(**{name: None}), name) is None
 
 
 def test_a_refusal_repeats_little_of_what_was_said_and_on_one_line() -> None:

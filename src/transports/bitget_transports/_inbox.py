@@ -26,6 +26,9 @@ from bitget_proto import (
     Connection,
     Ended,
     Event,
+    ExchangeError,
+    GoingAway,
+    LateReply,
     LinkClosed,
     LocalProtocolError,
     LoginRejected,
@@ -37,6 +40,7 @@ from bitget_proto import (
     SessionEvent,
     SessionState,
     State,
+    Unrecognised,
     Unresolved,
     Up,
     ValidationError,
@@ -50,7 +54,9 @@ from ._lone import Core
 
 @attrs.frozen
 class Dropped:
-    """So many events are missing here: nobody read `channel.events`, and `Limits.max_events` were there. Never outcomes."""
+    """So many events are missing here: nobody read `channel.events`, and there were more than `Limits.max_events`, or than
+    `Limits.max_event_chars` hold. Never outcomes.
+    """
 
     n: int
 
@@ -60,6 +66,16 @@ ChannelEvent: TypeAlias = Event | SessionEvent | Dropped
 
 
 _ENDING = frozenset({State.DRAINING, State.CLOSED, SessionState.CLOSING, SessionState.ENDED})
+
+
+_WORDY = (ExchangeError, GoingAway, LateReply, LoginRejected)
+
+
+def _chars(event: Event | SessionEvent) -> int:
+    """How many characters of the exchange's an event holds."""
+    if isinstance(event, Unrecognised):
+        return len(event.text)
+    return len(event.message) if isinstance(event, _WORDY) else 0
 
 
 class Waiter:
@@ -96,9 +112,12 @@ class Inbox:
 
         self._id_prefix = id_prefix
         self._max_events = limits.max_events
+        self._max_chars = limits.max_event_chars
         self._waiting: dict[str, Waiter] = {}
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._events: deque[tuple[int, Event | SessionEvent]] = deque()
+        self._chars = 0
+        """How many characters of the exchange's these events hold."""
         self._count = 0
         self._dropped = 0
         self._unread = 0
@@ -197,7 +216,7 @@ class Inbox:
             outcome = outcomes.popleft()[1]
             self._read_one()
             return outcome
-        return events.popleft()[1] if events else None
+        return self._oldest() if events else None
 
     def listen(self, wake: Callable[[], object]) -> None:
         """Call this once: at the next event, at the end, or when room is made."""
@@ -235,12 +254,26 @@ class Inbox:
             self.last_dial = event
         self._count += 1
         self._events.append((self._count, event))
-        if self._max_events is not None and len(self._events) > self._max_events:
-            self._events.popleft()
+        self._chars += _chars(event)
+        while self._too_many():
+            self._oldest()
             self._dropped += 1
         self._tell()
 
     # --- inside ---
+
+    def _oldest(self) -> Event | SessionEvent:
+        event = self._events.popleft()[1]
+        self._chars -= _chars(event)
+        return event
+
+    def _too_many(self) -> bool:
+        """Whether an event is to be dropped: never the only one, however long it is."""
+        count = len(self._events)
+        return count > 1 and (
+            (self._max_events is not None and count > self._max_events)
+            or (self._max_chars is not None and self._chars > self._max_chars)
+        )
 
     def _keep(self, outcome: Outcome) -> None:
         self._count += 1

@@ -32,3 +32,7 @@ class Limits:
 
     max_events: int | None = attrs.field(default=1000, validator=check_count)
     """Events that `channel.events` keeps for a reader; of more, the oldest are dropped and counted in a `Dropped`."""
+
+    max_event_chars: int | None = attrs.field(default=2**24, validator=check_count)
+    """Characters that the exchange may have written in them, together; of more, the oldest are dropped likewise. What is longer
+    than `Config.max_message` is an event with all of its text, and a thousand such would fill the memory."""
