@@ -15,13 +15,14 @@ import pytest
 
 from bitget_proto import Accepted, Closed, Config, Outcome, Unresolved, WhyClosed, WhyUnresolved
 from bitget_transports import ChannelEvent, Dropped, Limits, hostile
-from bitget_transports.hostile import After, Behaviour, HostileServer
+from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
 
-from .colours import FAST, KEY, Colour, Connect, orders
+from .colours import BOUND, FAST, KEY, Colour, Connect, orders
 from .tidy import (
     CLOSE,
     CONTINUATION,
     PING,
+    PONG,
     TEXT,
     frame,
     masked,
@@ -149,17 +150,48 @@ def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(colour: Colo
         assert len(events) == 11
 
 
-def test_a_pong_that_nobody_asked_for_is_nothing_or_one_end(colour: Colour) -> None:
-    with HostileServer(hostile.stray_pong()) as server:
+ASIDE = {
+    "a pong": frame(PONG, b"nobody asked"),
+    "two megabytes of pongs": frame(PONG, b"x" * 125) * 16_000,
+    "two megabytes of pings": frame(PING, b"x" * 125) * 16_000,
+}
 
-        async def scenario(connect: Connect) -> Outcome:
-            async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
-                return await channel.cancel(orders(1)[0])
 
-        outcome = colour.run(tidy(scenario))
-        assert isinstance(outcome, Accepted | Unresolved)
-        if colour not in ANYIO:
-            assert isinstance(outcome, Accepted)
+@pytest.mark.parametrize("aside", ASIDE.values(), ids=ASIDE)
+def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_no_end(
+    colour: Colour, aside: bytes
+) -> None:
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.write(aside)
+        victim.serve()
+
+    with HostileServer(behave) as server:
+
+        async def scenario(connect: Connect) -> None:
+            limits = Limits(write_timeout=BOUND, close_timeout=0.2)
+            async with connect(KEY, url=server.url, config=FAST, limits=limits) as channel:
+                assert isinstance(await channel.cancel(orders(1)[0], timeout=BOUND), Accepted)
+
+        colour.run(tidy(scenario))
+
+
+@pytest.mark.parametrize("between", [frame(PING, b"x" * 125), frame(PONG, b"x" * 125)], ids=["pings", "pongs"])
+def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without_end(
+    colour: Colour, between: bytes
+) -> None:
+    fragments = (frame(CONTINUATION, b"x" * 1000, final=False) + between * 4) * 1300
+
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.write(frame(TEXT, b"", final=False) + fragments)
+        victim.hold()
+
+    with HostileServer(behave) as server:
+        outcome, events = to_the_end(colour, server.url)
+    assert isinstance(outcome, Unresolved)
+    assert isinstance(events[-1], Closed)
+    assert re.search("longer than|too big|exceeds", events[-1].detail), events[-1].detail
 
 
 def test_text_that_is_no_utf8_is_nothing_or_one_end(colour: Colour) -> None:

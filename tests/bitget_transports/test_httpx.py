@@ -24,7 +24,7 @@ from bitget_transports.exchange import ExchangeApp
 from bitget_transports.hostile import After, HostileServer
 
 from .colours import BOUND, FAST, KEY, Colour, fast_exchange, orders
-from .tidy import PONG, TEXT, frame, nothing_left, then_write, tidy
+from .tidy import TEXT, frame, nothing_left, then_write, tidy
 
 BACKENDS = [Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO]
 
@@ -163,11 +163,6 @@ def ended(colour: Colour, behaviour: hostile.Behaviour) -> tuple[Closed, list[Un
 
     run(colour, scenario)
     return found[0]
-
-
-def test_a_pong_that_nobody_asked_for_ends_the_connection_and_nothing_else(colour: Colour) -> None:
-    closed, _ = ended(colour, then_write(frame(PONG, b"nobody asked"), After.CANCEL))
-    assert closed.detail == "the connection broke: KeyError(b'nobody asked')"
 
 
 def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:

@@ -8,10 +8,11 @@ Rules of this file
 What httpx-ws 0.9.0 does, and what is done about it
 - Leaving its context writes a close frame, shielded and without a limit, which hangs when the other side has stopped reading.
   Here the session is closed first, within `Limits.close_timeout`; then it has nothing left to write.
-- A WebSocket pong that nobody asked for is a KeyError in a task of its own, which cancels whoever stands in its context. Only
-  `run` stands in it, in a task of its own; the `ExceptionGroup` is the reason why the connection ended.
+- A WebSocket pong that nobody asked for is a KeyError in a task of its own, which cancels whoever stands in its context. Here
+  pongs are nobody's business; and only `run` stands in that context, in a task of its own, so that whatever else fails there is
+  the reason why the connection ended.
 - `max_message_size_bytes` is how much it reads at a time; a message in fragments has no limit. Here the bytes since the last
-  message are counted on the stream below it, and the stream ends when they are too many.
+  message, pings and pongs aside, are counted on the stream below it, and the stream ends when they are too many.
 - It does not check `Sec-WebSocket-Accept`. Here it is.
 - wsproto below it repeats in its errors what could not be sent, the login included. Here none of them is repeated or chained.
 - wsproto tells a broken frame as if the other side had closed. Here the two are told apart.
@@ -52,6 +53,12 @@ from ._opening import could_not_connect, took_too_long
 from ._target import Target, closed_by_peer, frame_limit
 
 _READ = 2**16
+
+_PONG = b"\x8a"
+"""The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
+
+_HEAD, _MASK = 2, 4
+"""Bytes of a control frame's head from a server, and of the mask that a client's has besides."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What the accept key is computed with (RFC 6455, 1.3)."""
@@ -153,6 +160,7 @@ class HttpxWebSocket:
         class Session(AsyncWebSocketSession):
             def __init__(self, stream: httpcore.AsyncNetworkStream, **options: Any) -> None:
                 super().__init__(meter.on(stream), **options)
+                self._ping_manager.ack = meter.pong  # type: ignore[method-assign, assignment]
 
         # As https, so that the environment's HTTPS_PROXY counts for it.
         return aconnect_ws(
@@ -240,6 +248,10 @@ class _Meter:
     def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
         return _Metered(stream, self)
 
+    def pong(self, payload: bytes | bytearray) -> None:
+        """A pong came, which is no part of a message."""
+        self.count -= _HEAD + len(payload)
+
 
 class _Metered(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream, meter: _Meter) -> None:
@@ -256,6 +268,9 @@ class _Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if buffer[:1] == _PONG:
+            # It answers a ping of the same length, but for its mask, which was no part of a message.
+            self._meter.count -= len(buffer) - _MASK
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
