@@ -183,8 +183,8 @@ def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
 
 @pytest.mark.parametrize("moment", ["before it is up", "up"])
 def test_a_jitter_that_raises_raises_to_the_driver_and_the_session_goes_on(moment: str) -> None:
-    numbers = iter([])
-    made = Session(jitter=lambda: next(numbers))  # type: ignore[arg-type]  # it has none to give: this is the mistake
+    numbers = iter(list[float]())  # it has none to give: this is the mistake
+    made = Session(jitter=lambda: next(numbers))
     drain(made, 0.0)
     if moment == "up":
         connect(made, 1, 0.0)
