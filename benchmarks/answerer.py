@@ -1,15 +1,18 @@
-"""The other end of the round trips: `python -m benchmarks.answerer [CORE]` answers on loopback, and prints its port.
+"""The other end of the round trips: `python -m benchmarks.answerer` answers on loopback, and prints its port.
 
-It knows three texts: a login, a `ping`, and a cancel, which it accepts without looking. It checks nothing and reads
-short frames alone, so that what is measured is the client. It runs until its standard input ends.
+With `--core` it stays on that core; with `--tls` it speaks TLS, with the certificate and key of that file. It knows three
+texts: a login, a `ping`, and a cancel, which it accepts without looking. It checks nothing and reads short frames alone, so
+that what is measured is the client. It runs until its standard input ends.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import hashlib
 import os
+import ssl
 import sys
 from contextlib import suppress
 from typing import cast
@@ -81,18 +84,30 @@ def _framed(text: bytes) -> bytes:
     return (b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big"))) + text
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Client, "127.0.0.1", 0)
+async def _serve(tls: ssl.SSLContext | None) -> None:
+    server = await asyncio.get_running_loop().create_server(_Client, "127.0.0.1", 0, ssl=tls, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        os.sched_setaffinity(0, {int(sys.argv[1])})
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.answerer")
+    parser.add_argument("--core", type=int)
+    parser.add_argument("--tls", metavar="PEM")
+    arguments = parser.parse_args()
+    if arguments.core is not None:
+        os.sched_setaffinity(0, {arguments.core})
+    tls = None
+    if arguments.tls is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(arguments.tls)
     new_loop = asyncio.new_event_loop
     with suppress(ImportError):
         from uvloop import new_event_loop as new_loop
     with asyncio.Runner(loop_factory=new_loop) as runner, suppress(KeyboardInterrupt):
-        runner.run(_serve())
+        runner.run(_serve(tls))
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.table import amount, bounds, figure
+from benchmarks.turns import Result
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
@@ -23,7 +26,6 @@ COMMAND = "python -m benchmarks --json benchmarks/results.json && python -m benc
 FEWEST_ROUNDS = 101
 """Of fewer, the quartiles say little."""
 
-_HEAD = ("", "median", "of this process", "spread", "beside its floor", "a second")
 _FIGURES = re.compile(
     f"(?<=<!-- figures: made by {re.escape(COMMAND)} -->\n\n).*?(?=<!-- end of figures -->)", re.DOTALL
 )
@@ -36,37 +38,70 @@ def figures(report: Mapping[str, Any] | None) -> str:
     """
     if report is None:
         return "No full run is recorded yet.\n\n"
-    if report["rounds"] < FEWEST_ROUNDS:
+    if report["quick"] or report["rounds"] < FEWEST_ROUNDS:
         raise ValueError(
             f"a report of {report['rounds']} rounds is for trying out; the page needs {FEWEST_ROUNDS} or more"
         )
     machine = ", ".join(
         part if name in ("python", "system") else f"{name} {part}" for name, part in report["machine"].items()
     )
-    return f"{machine}; {report['rounds']} rounds.\n\n" + "".join(_groups(report["results"]))
+    results = [Result.from_json(result) for result in report["results"]]
+    return f"{machine}; {report['rounds']} rounds.\n\n{_targets(results)}" + "".join(_groups(results))
 
 
-def _groups(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for name, group in groupby(results, lambda result: result["group"]):
-        rows = [_row(result) for result in group]
-        table = "".join(f"| {' | '.join(row)} |\n" for row in (_HEAD, ("---", *["---:"] * 5), *rows))
-        yield f"### {name[0].upper()}{name[1:]}\n\n{table}\n"
+def _targets(results: Sequence[Result]) -> str:
+    rows = [
+        (f"{result.group}: {result.name}", figure(result), bounds(result.target), result.verdict.value)
+        for result in results
+        if result.verdict is not None
+    ]
+    head = ("", "measured", "target", "verdict")
+    return f"### Targets\n\n{_table(head, rows, left=(0, 2, 3))}\n" if rows else ""
 
 
-def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
-    beside = "the floor" if result["ratio"] is None else f"{result['ratio']:.2f} × {result['floor']}"
-    return (
-        result["name"],
-        _microseconds(result["microseconds"]),
-        _microseconds(result["cpu_microseconds"]),
-        f"{result['spread']:.0%}",
-        beside,
-        f"{result['per_second']:,.0f}",
-    )
+def _groups(results: Sequence[Result]) -> Iterator[str]:
+    for name, group in groupby(results, lambda result: result.group):
+        of_group = list(group)
+        columns = [
+            (head, left, column)
+            for head, left, column in (
+                ("", True, [result.name for result in of_group]),
+                ("median", False, [amount(result.median, result.unit) for result in of_group]),
+                ("spread", False, [f"{result.spread:.0%}" if result.unit == "s" else "" for result in of_group]),
+                (
+                    "of this process",
+                    False,
+                    ["" if result.cpu is None else amount(result.cpu, "s") for result in of_group],
+                ),
+                (
+                    "a second",
+                    False,
+                    ["" if result.per_second is None else f"{result.per_second:,.0f}" for result in of_group],
+                ),
+                ("MB/s", False, [_megabytes(result) for result in of_group]),
+                ("beside", True, [_beside(result) for result in of_group]),
+            )
+            # A column in which nothing stands is left out.
+            if any(column)
+        ]
+        heads, lefts, cells = zip(*columns, strict=True)
+        left = [number for number, is_left in enumerate(lefts) if is_left]
+        yield f"### {name[0].upper()}{name[1:]}\n\n{_table(heads, list(zip(*cells, strict=True)), left)}\n"
 
 
-def _microseconds(value: float) -> str:
-    return f"{value:.3g} µs" if value < 1000 else f"{value:,.0f} µs"
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    line = ["---" if number in left else "---:" for number in range(len(head))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, line, *rows))
+
+
+def _megabytes(result: Result) -> str:
+    return "" if result.megabytes_per_second is None else f"{result.megabytes_per_second:,.0f}"
+
+
+def _beside(result: Result) -> str:
+    if result.ratio is None:
+        return ""
+    return f"{result.ratio:.2f} × {'as many as ' if result.by_rate else ''}{result.floor}"
 
 
 def on_page(text: str, part: str) -> str:

@@ -8,33 +8,48 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from benchmarks import frames, sides, turns
+from benchmarks.__main__ import groups
+from benchmarks.sides import Group, Side, Target, Turn, Verdict
+
+from bitget_proto import Codec, Engine, ErrorReply, LoginReply, Malformed, Other, Pong, TradeReply
+
 ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # What the outer pytest was told (coverage, say) is not for the inner one.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path)), "PYTEST_ADDOPTS": ""}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True)
 
 
-def test_the_benchmarks_run_and_every_side_has_a_floor_in_its_group(tmp_path: Path) -> None:
+def test_the_benchmarks_run_and_every_figure_has_its_place(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     done = run("benchmarks", "--quick", "--json", str(file))
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(file.read_text(encoding="utf-8"))
-    results = report["results"]
-    floors = {(result["group"], result["name"]) for result in results if result["floor"] is None}
-    groups = {result["group"] for result in results}
-    assert {group.split()[0].strip(",") for group in groups} == {"encode", "build", "decode", "cycle", "round", "64"}
+    results = [turns.Result.from_json(result) for result in report["results"]]
+    assert report["quick"]
+    assert {result.group for result in results} <= {group.name for group in groups()}
+    by_name = {(result.group, result.name): result for result in results}
+    assert len(by_name) == len(results)
     for result in results:
-        assert result["name"] in done.stdout
-        assert result["microseconds"] > 0
-        assert (result["megabytes_per_second"] is None) == result["group"].startswith(("cycle", "round", "64"))
-        assert result["cpu_microseconds"] >= 0
-        if result["floor"] is not None:
-            assert (result["group"], result["floor"]) in floors
-            assert result["ratio"] > 0
+        assert result.name in done.stdout
+        assert result.median > 0
+        assert result.rounds >= (1 if result.unit == "B" else 3)
+        if result.floor is not None:
+            assert (result.group, result.floor) in by_name
+            assert result.ratio is not None
+            assert result.ratio > 0
+
+
+def test_what_the_targets_are_for_is_measured() -> None:
+    names = [group.name for group in groups()]
+    assert len(set(names)) == len(names)
+    assert {name.split(",")[0] for name in names} >= {
+        "encode", "build", "decode", "cycle", "memory", "import", "round trip", "64 in flight",
+    }  # fmt: skip
 
 
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
@@ -43,6 +58,104 @@ def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
     assert "no group has 'nonsense' in its name" in done.stderr
 
 
-def test_pytest_benchmark_takes_the_same_sides() -> None:
-    done = run("pytest", "benchmarks", "--benchmark-disable", "-q", "-p", "no:cacheprovider")
-    assert done.returncode == 0, done.stdout
+def test_the_names_of_the_groups_can_be_listed() -> None:
+    done = run("benchmarks", "--list", "encode")
+    assert (done.returncode, done.stdout) == (0, "encode\nencode, both ids\nencode, login\n")
+
+
+# --- turns ---
+
+
+def constant(name: str, seconds: float, **others: object) -> Side:
+    """A side that always takes so long, on a clock of its own."""
+    return Side(name=name, turn=lambda count: Turn(seconds * count, seconds * count / 2), **others)  # type: ignore[arg-type]
+
+
+def measured(*parts: sides.Part, by_rate: bool = False) -> tuple[list[turns.Result], list[sides.Skipped]]:
+    return turns.measure(Group(name="group", sides=lambda _: parts, by_rate=by_rate), 7, quick=False)
+
+
+def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
+    results, _ = measured(
+        constant("floor", 1e-6, size=100), constant("ours", 3e-6, floor="floor", target=Target(4.0, 2.0), size=100)
+    )
+    floor, ours = results
+    assert (floor.ratio, floor.verdict) == (None, None)
+    assert ours.ratio == pytest.approx(3.0)
+    assert ours.verdict is Verdict.MUST
+    assert ours.median == pytest.approx(3e-6)
+    assert ours.cpu == pytest.approx(1.5e-6)
+    assert ours.megabytes_per_second == pytest.approx(100 / 3)
+    assert ours.spread == pytest.approx(0.0, abs=1e-9)
+    assert ours.rounds == 7
+
+
+def test_where_more_is_better_a_ratio_is_that_of_the_rates() -> None:
+    target = Target(1.2, 2.0, at_least=True)
+    results, _ = measured(constant("floor", 3e-6), constant("ours", 1e-6, floor="floor", target=target), by_rate=True)
+    assert results[1].ratio == pytest.approx(3.0)
+    assert results[1].verdict is Verdict.AIM
+
+
+def test_what_a_turn_does_many_of_is_divided() -> None:
+    results, _ = measured(constant("many", 64e-6, per=64))
+    assert results[0].median == pytest.approx(1e-6)
+    assert results[0].per_second == pytest.approx(1e6)
+
+
+def test_without_its_floor_a_side_has_no_ratio_and_no_verdict() -> None:
+    skipped = sides.Skipped(name="floor", why="it is not there")
+    results, missing = measured(skipped, constant("ours", 1e-6, floor="floor", target=Target(4.0, 2.0)))
+    assert missing == [skipped]
+    assert (results[0].floor, results[0].ratio, results[0].verdict) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "verdict"),
+    [
+        (Target(2.0, 1.0), 1.0, Verdict.AIM),
+        (Target(2.0, 1.0), 2.0, Verdict.MUST),
+        (Target(2.0, 1.0), 2.1, Verdict.MISSED),
+        (Target(1.0, 2.0, at_least=True), 2.0, Verdict.AIM),
+        (Target(1.0, 2.0, at_least=True), 1.0, Verdict.MUST),
+        (Target(1.0, 2.0, at_least=True), 0.9, Verdict.MISSED),
+    ],
+)
+def test_a_target_is_met_at_its_bound(target: Target, value: float, verdict: Verdict) -> None:
+    assert target.verdict(value) is verdict
+
+
+def test_what_is_prepared_is_not_timed_and_what_is_done_is() -> None:
+    done: list[str] = []
+
+    def job(count: int) -> object:
+        done.append(f"prepared {count}")
+        return lambda: done.append("done")
+
+    turn = sides.timed(job)(3)  # type: ignore[arg-type]
+    assert done == ["prepared 3", "done"]
+    assert turn.seconds > 0
+
+
+# --- frames ---
+
+
+def test_the_stream_is_the_same_each_time_and_has_all_that_an_exchange_says() -> None:
+    texts = frames.stream(5_000)
+    assert texts == frames.stream(5_000)
+    messages = list(map(Codec().decode, texts))
+    assert {type(message) for message in messages} == {TradeReply, ErrorReply, LoginReply, Pong, Other}
+    assert not any(isinstance(message, Malformed) for message in messages)
+    codes = {message.code for message in messages if isinstance(message, ErrorReply)}
+    assert {"43001", "40769", "40010", "30006"} <= codes
+    assert any(isinstance(message, ErrorReply) and message.id is None for message in messages)
+
+
+def test_every_engine_reads_the_stream_alike() -> None:
+    texts = frames.stream(2_000)
+    first, *others = (list(map(Codec(engine).decode, texts)) for engine in Engine)
+    assert all(other == first for other in others)
+
+
+def test_the_request_by_hand_is_the_one_that_the_codec_writes() -> None:
+    assert json.loads(Codec().encode_cancel(frames.ORDER, "7")) == frames.request("7")

@@ -1,0 +1,146 @@
+"""A cancel's life in process: taken, handed out, answered, settled; beside a request that is a key of a dict.
+
+Rules of this file
+- Ours is driven as the driver contract has it: drained until `Wait` after each call.
+- The replies are prepared, for all sides alike; a floor makes its ids, as we do.
+- Paces and bounds are switched off by name: they are the exchange's, and would be all that is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import orjson
+
+from benchmarks.frames import HEAD, ORDER, ORDER_ID, TAIL
+from benchmarks.sides import Group, Side, Target, Turn, timed
+from bitget_proto import Codec, Config, Connection, Engine, SignedLogin, Wait
+
+BY_HAND = "orjson.dumps, orjson.loads, dict pop"
+UNPACED = Config(messages_per_second=None, max_in_flight=None)
+
+_MANY = 100_000
+_TICK = 1e-5
+"""Seconds from one cancel to the next, on the clock of the connection."""
+
+
+def groups() -> Iterator[Group]:
+    yield Group(name="cycle", sides=_engines)
+    yield Group(name=f"cycle, {_MANY:,} in flight", sides=_in_flight)
+
+
+def _engines(_: ExitStack) -> list[Side]:
+    target = Target(6.0, 4.0)
+    return [
+        Side(name=BY_HAND, turn=_by_hand(1)),
+        Side(name="Connection, msgspec", turn=_drained(Engine.MSGSPEC, 1), floor=BY_HAND, target=target),
+        Side(name="Connection, orjson", turn=_drained(Engine.ORJSON, 1), floor=BY_HAND),
+        Side(name="Connection, stdlib", turn=_drained(Engine.STDLIB, 1), floor=BY_HAND),
+    ]
+
+
+def _in_flight(_: ExitStack) -> list[Side]:
+    one, hand = "Connection, 1 in flight", "by hand, 1 in flight"
+    return [
+        Side(name=hand, turn=_by_hand(1)),
+        Side(name=f"by hand, {_MANY:,} in flight", turn=_by_hand(_MANY), floor=hand),
+        Side(name=one, turn=_drained(Engine.MSGSPEC, 1)),
+        Side(name="Connection, 1,000 in flight", turn=_drained(Engine.MSGSPEC, 1_000), floor=one),
+        Side(
+            name=f"Connection, {_MANY:,} in flight",
+            turn=_drained(Engine.MSGSPEC, _MANY),
+            floor=one,
+            target=Target(1.3, 1.1),
+        ),
+        Side(
+            name="… with the garbage collector on", turn=_drained(Engine.MSGSPEC, _MANY), floor=one, collector=True
+        ),
+    ]  # fmt: skip
+
+
+def ready(engine: Engine, in_flight: int, config: Config = UNPACED) -> Connection:
+    """A connection after its login with so many cancels in flight, all of them handed out."""
+    connection = Connection(config, Codec(engine))
+    connection.opened(0.0, login=SignedLogin("key", "phrase", "1763958928", "sign"))
+    connection.poll(0.0)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    connection.poll(0.0)
+    for _ in range(in_flight):
+        connection.cancel(ORDER, 0.0)
+        connection.poll(0.0)
+    assert isinstance(connection.poll(0.0), Wait)
+    assert connection.in_flight == in_flight
+    return connection
+
+
+class _Replies:
+    """The answers that are due next, in the order of the cancels."""
+
+    def __init__(self) -> None:
+        self._answered = 0
+
+    def next(self, count: int) -> list[str]:
+        first, self._answered = self._answered + 1, self._answered + count
+        return [f"{HEAD}{number}{TAIL}" for number in range(first, first + count)]
+
+
+def _by_hand(in_flight: int) -> Callable[[int], Turn]:
+    waiting = {str(number): number for number in range(1, in_flight)}
+    replies, sent = _Replies(), in_flight - 1
+    dumps, loads, inst_id, order_id = orjson.dumps, orjson.loads, "BTCUSDT", ORDER_ID
+
+    def job(count: int) -> Callable[[], object]:
+        due = replies.next(count)
+
+        def run() -> None:
+            nonlocal sent
+            number = sent
+            for reply in due:
+                number += 1
+                id = str(number)
+                waiting[id] = number
+                dumps({"op": "trade", "args": [{
+                    "id": id, "instType": "SPOT", "instId": inst_id, "channel": "cancel-order",
+                    "params": {"orderId": order_id},
+                }]})  # fmt: skip
+                waiting.pop(loads(reply)["arg"][0]["id"])
+            sent = number
+
+        return run
+
+    return timed(job)
+
+
+def _drained(engine: Engine, in_flight: int) -> Callable[[int], Turn]:
+    """One more cancel leaves, the oldest is answered."""
+    connection, replies, ticks = ready(engine, in_flight - 1), _Replies(), _Ticks()
+    cancel, poll, receive = connection.cancel, connection.poll, connection.receive
+
+    def job(count: int) -> Callable[[], object]:
+        assert connection.in_flight == in_flight - 1
+        due = list(zip(ticks.next(count), replies.next(count), strict=True))
+
+        def run() -> None:
+            for now, reply in due:
+                cancel(ORDER, now)
+                poll(now)  # the Transmit
+                poll(now)  # the Wait
+                receive(reply, now)
+                poll(now)  # the Accepted
+                poll(now)  # the Wait
+
+        return run
+
+    return timed(job)
+
+
+class _Ticks:
+    """The times that come next, on the clock of a connection."""
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def next(self, count: int) -> list[float]:
+        first, self._now = self._now + 1, self._now + count
+        return [number * _TICK for number in range(first, first + count)]

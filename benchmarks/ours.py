@@ -1,0 +1,91 @@
+"""Round trips with our transports, as their users drive them, with the fastest engine.
+
+Rules of this file
+- Nothing that keeps the promise is off: checks, deadlines, the table of what is in flight. The pace alone is, by name: it is
+  the exchange's, and would be all that is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import repeat
+
+from benchmarks.frames import ORDER
+from benchmarks.on_loop import Batch
+from benchmarks.sides import Job
+from bitget_proto import Codec, Config, Credentials, fastest
+
+KEY = Credentials("key", "secret", "passphrase")
+UNPACED = Config(messages_per_second=None)
+
+
+@contextmanager
+def blocking(url: str) -> Generator[Job]:
+    from bitget_transports.blocking import connect
+
+    with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+
+        def run(count: int) -> None:
+            for _ in repeat(None, count):
+                channel.cancel(ORDER)
+
+        yield lambda count: lambda: run(count)
+
+
+@asynccontextmanager
+async def asyncio(url: str) -> AsyncGenerator[Batch]:
+    from bitget_transports.asyncio import connect
+
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+
+        async def batch(count: int) -> None:
+            for _ in repeat(None, count):
+                await channel.cancel(ORDER)
+
+        yield batch
+
+
+@asynccontextmanager
+async def asyncio_many(url: str, at_once: int) -> AsyncGenerator[Batch]:
+    """In waves of so many."""
+    from bitget_transports.asyncio import connect
+
+    wave = [ORDER] * at_once
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+
+        async def batch(count: int) -> None:
+            for _ in repeat(None, count):
+                async for _ in channel.cancel_many(wave):
+                    pass
+
+        yield batch
+
+
+@asynccontextmanager
+async def asyncio_in_tasks(url: str, at_once: int) -> AsyncGenerator[Batch]:
+    """In waves of so many, with a task for each."""
+    from asyncio import gather
+
+    from bitget_transports.asyncio import connect
+
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+
+        async def batch(count: int) -> None:
+            for _ in repeat(None, count):
+                await gather(*(channel.cancel(ORDER) for _ in range(at_once)))
+
+        yield batch
+
+
+@asynccontextmanager
+async def anyio(url: str) -> AsyncGenerator[Batch]:
+    from bitget_transports.anyio import connect
+
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+
+        async def batch(count: int) -> None:
+            for _ in repeat(None, count):
+                await channel.cancel(ORDER)
+
+        yield batch
