@@ -53,10 +53,6 @@ class Target:
         return Verdict.MISSED
 
 
-AHEAD = Target(1.0, 1.0)
-"""Of a peer that does the same job: no slower than it."""
-
-
 @attrs.frozen
 class Turn:
     """What a side took for one turn."""

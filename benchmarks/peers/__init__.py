@@ -1,0 +1,93 @@
+"""Other libraries at the same job: build the request, send it to a fake socket, parse the reply, give the answer.
+
+Rules of this file
+- A peer runs in a process of its own, since peers pin versions that exclude each other's and ours, and takes its turns there
+  (`worker`). Ours take theirs in the same way.
+- The way of a cancel through a peer is the one that its users take, with its defaults; only its rate limit is off, as ours is.
+  The top of each file says how it is called and what is spared it.
+- A peer that is not installed is named, with the reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from benchmarks.sides import Group, Part, Side, Skipped, Target, Turn
+
+HERE = Path(__file__).parent
+FOLDER = HERE / ".venv"
+"""Where the peers are installed, those for Node as well."""
+
+INSTALL = "python3 -m venv benchmarks/peers/.venv && benchmarks/peers/.venv/bin/python -m pip install -e '.[peers]'"
+INSTALL_NODE = "npm install --prefix benchmarks/peers/.venv bitget-api"
+
+_AHEAD = Target(1.0, 1.0, at_least=True)
+"""For a peer: that it takes no less than ours."""
+
+_OURS, _NAMES = "Connection, msgspec", ("typed-bitget", "nexustrader", "ccxt", "python-binance", "pybit")
+
+
+def groups() -> Iterator[Group]:
+    # A floor is ours here: ratios say how many times as long a peer takes.
+    yield Group(name="peers, a cancel in process", sides=_sides, seconds=5e-3)
+
+
+def _sides(stack: ExitStack) -> list[Part]:
+    python = FOLDER / "bin" / "python"
+    at_home = [sys.executable, "-m", "benchmarks.peers.worker"]
+    elsewhere = [str(python), "-m", "benchmarks.peers.worker"]
+    parts = [
+        _side(stack, _OURS, [*at_home, "ours_msgspec"], ours=None),
+        _side(stack, "Connection, stdlib", [*at_home, "ours_stdlib"]),
+        _side(stack, "bitget_transports.asyncio, with its frames", [*at_home, "ours_asyncio"]),
+    ]
+    if python.exists():
+        parts += [_side(stack, name, [*elsewhere, name.replace("-", "_")], _AHEAD) for name in _NAMES]
+    else:
+        parts += [Skipped(name=name, why=f"not installed: {INSTALL}") for name in _NAMES]
+    node, package = shutil.which("node"), FOLDER / "node_modules" / "bitget-api"
+    if node is not None and package.exists():
+        parts.append(_side(stack, "bitget-api", [node, str(HERE / "bitget_api.cjs"), str(package)]))
+    else:
+        parts.append(Skipped(name="bitget-api", why=f"not installed, or no Node: {INSTALL_NODE}"))
+    return parts
+
+
+def _side(
+    stack: ExitStack, name: str, command: list[str], target: Target | None = None, ours: str | None = _OURS
+) -> Part:
+    """A process that takes its turns when it is told to; it says which release it is, and how it is called."""
+    errors = stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - the stack closes it
+    process = stack.enter_context(
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=HERE.parents[1]
+        )
+    )
+    # Not each peer lets go of its threads.
+    stack.callback(process.kill)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asking, answers = process.stdin, process.stdout
+    ready, _, release = answers.readline().strip().partition(" ")
+    if ready != "ready":
+        process.wait()
+        errors.seek(0)
+        said = errors.read().strip().splitlines() or [f"it ended with {process.returncode}"]
+        return Skipped(name=name, why=said[-1])
+
+    def turn(count: int) -> Turn:
+        print(count, file=asking, flush=True)
+        line = answers.readline()
+        if not line:
+            errors.seek(0)
+            raise ChildProcessError(f"{name} ended: {errors.read()}")
+        seconds, cpu_seconds = map(int, line.split())
+        return Turn(seconds / 1e9, cpu_seconds / 1e9)
+
+    return Side(name=f"{name} {release}".strip(), turn=turn, floor=ours, target=target)
