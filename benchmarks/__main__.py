@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import codec, cycles, imports, memory, peers, round_trips, table
+from benchmarks import codec, cycles, imports, memory, peers, plots, round_trips, table
 from benchmarks.machine import machine
-from benchmarks.sides import Group
+from benchmarks.sides import Group, missing
 from benchmarks.turns import QUICK_ROUNDS, ROUNDS, Result, measure
 
 
@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a few short rounds: whether it works, not how fast")
     parser.add_argument("--rounds", type=int, help=f"how many rounds (default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the results there, as SVG; needs matplotlib")
     arguments = parser.parse_args(argv)
+    if arguments.plots is not None and (absent := missing("matplotlib", "--plots")) is not None:
+        parser.error(f"--plots: {absent.why}")
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     chosen = [group for group in groups() if arguments.filter in group.name]
     if not chosen:
@@ -51,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "results": [result.as_json() for result in results],
         }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if arguments.plots is not None:
+        for file in plots.draw(results, arguments.plots):
+            print(file)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page`: writes the figures of `benchmarks/results.json` into docs/performance.md.
+"""`python -m benchmarks.page`: writes the figures of `benchmarks/results.json` into docs/performance.md, and draws its plots.
 
 Rules of this file
 - No figure on the page is written by hand, and none is rounded further than its spread allows to be told apart.
@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plots
 from benchmarks.table import amount, bounds, figure
 from benchmarks.turns import Result
 
@@ -46,7 +47,9 @@ def figures(report: Mapping[str, Any] | None) -> str:
         part if name in ("python", "system") else f"{name} {part}" for name, part in report["machine"].items()
     )
     results = [Result.from_json(result) for result in report["results"]]
-    return f"{machine}; {report['rounds']} rounds.\n\n{_targets(results)}" + "".join(_groups(results))
+    return f"{machine}; {report['rounds']} rounds.\n\n{_targets(results)}{_pictures(results)}" + "".join(
+        _groups(results)
+    )
 
 
 def _targets(results: Sequence[Result]) -> str:
@@ -57,6 +60,10 @@ def _targets(results: Sequence[Result]) -> str:
     ]
     head = ("", "measured", "target", "verdict")
     return f"### Targets\n\n{_table(head, rows, left=(0, 2, 3))}\n" if rows else ""
+
+
+def _pictures(results: Sequence[Result]) -> str:
+    return "".join(f"![{title}](pictures/{name})\n\n" for name, title in plots.pictures(results))
 
 
 def _groups(results: Sequence[Result]) -> Iterator[str]:
@@ -120,6 +127,9 @@ def main() -> None:
         part = figures(recorded())
     except ValueError as error:
         sys.exit(f"{RESULTS.name}: {error}")
+    report = recorded()
+    if report is not None:
+        plots.draw([Result.from_json(result) for result in report["results"]], PAGE.parent / "pictures")
     PAGE.write_text(on_page(PAGE.read_text(encoding="utf-8"), part), encoding="utf-8")
 
 

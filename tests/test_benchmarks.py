@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import frames, sides, turns
+from benchmarks import frames, plots, sides, turns
 from benchmarks.__main__ import groups
 from benchmarks.sides import Group, Side, Target, Turn, Verdict
 
@@ -52,6 +52,22 @@ def test_what_the_targets_are_for_is_measured() -> None:
     }  # fmt: skip
 
 
+def test_the_scaling_runs() -> None:
+    done = run("benchmarks.scaling", "--quick")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| cancels in flight | a cycle |" in done.stdout
+    assert "300 dials of 5 minutes" in done.stdout
+
+
+def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    results, _ = measured(constant("Connection", 1e-6), constant("other", 2e-6, floor="Connection"), name="cycle")
+    (first,), (second,) = plots.draw(results, tmp_path / "a"), plots.draw(results, tmp_path / "b")
+    assert first.name == second.name == "cycle.svg"
+    assert first.read_text(encoding="utf-8") == second.read_text(encoding="utf-8")
+    assert "cycle: other" in first.read_text(encoding="utf-8")
+
+
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
     done = run("benchmarks", "--quick", "nonsense")
     assert done.returncode == 2
@@ -71,8 +87,10 @@ def constant(name: str, seconds: float, **others: object) -> Side:
     return Side(name=name, turn=lambda count: Turn(seconds * count, seconds * count / 2), **others)  # type: ignore[arg-type]
 
 
-def measured(*parts: sides.Part, by_rate: bool = False) -> tuple[list[turns.Result], list[sides.Skipped]]:
-    return turns.measure(Group(name="group", sides=lambda _: parts, by_rate=by_rate), 7, quick=False)
+def measured(
+    *parts: sides.Part, by_rate: bool = False, name: str = "group"
+) -> tuple[list[turns.Result], list[sides.Skipped]]:
+    return turns.measure(Group(name=name, sides=lambda _: parts, by_rate=by_rate), 7, quick=False)
 
 
 def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
