@@ -161,8 +161,8 @@ def show(report: Report) -> str:
         "",
         (
             f"At {most} connections, as many as an address may hold open, each at {UID_LIMITS[0]} messages a second: "
-            f"{most * UID_LIMITS[0] * cycle:.1%} of a core for cancels, {most * idle.cpu_per_session_second:.4%} for pings, and "
-            f"{most * report.channel_bytes_tls / 2**20:,.0f} MiB for TLS. To dial all of them anew takes {most} of the "
+            f"{most * UID_LIMITS[0] * cycle:.1%} of a core for cancels, {most * idle.cpu_per_session_second:.4%} for pings, "
+            f"and {most * report.channel_bytes_tls / 2**20:,.0f} MiB for TLS. To dial all of them anew takes {most} of the "
             f"{DIALS_PER_IP} dials of 5 minutes."
         ),
     ]
