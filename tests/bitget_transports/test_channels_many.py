@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -297,5 +298,19 @@ def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_r
                     await anext(channel.cancel_many(orders(9)[4:]))
                 assert len([outcome async for outcome in begun]) == 2
                 assert [outcome async for outcome in channel.cancel_many(orders(9)[4:])]
+
+        colour.run(scenario)
+
+
+def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an_event(colour: Colour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url, config=FEW) as channel:
+                real: Any = getattr(channel, "blocking", channel)
+                with patch.object(real._driver, "rearm", side_effect=KeyError("no")), pytest.raises(KeyError):
+                    await channel.cancel(orders(1)[0])
+                assert numbers(await outcomes_in_events(channel, 1)) == [1]
+                assert (channel.in_flight, channel.capacity) == (0, 3)
 
         colour.run(scenario)

@@ -94,8 +94,8 @@ class Channel:
         flag = driver.flag()
         waiter = Waiter(flag.set)
         inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
-        driver.drain()
         try:
+            driver.drain()
             await flag.wait()
         except BaseException:
             inbox.abandon(waiter)
