@@ -146,7 +146,7 @@ class SocketLink:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self.deadline:
-                raise took_too_long(target, driver.limits)
+                raise self._websocket.refused() or took_too_long(target, driver.limits)
             self._opening_wants = next(opening)
         except StopIteration as end:
             self._opening, self.deadline = None, inf

@@ -12,6 +12,7 @@ The asyncio and the blocking transport share it.
 from __future__ import annotations
 
 import logging
+import re
 
 try:
     from websockets.client import ClientProtocol
@@ -36,13 +37,19 @@ _AT_ONCE = 2**14
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
 
+_HEAD = 2**14
+"""Bytes that are kept of an answer to the handshake: of a longer head the status is not told unless its body ends."""
+
+_REFUSAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) .*?\r\n\r\n", re.DOTALL)
+"""The head of an answer that opens no WebSocket, whole."""
+
 _SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
 
 
 class WebSocket:
     """The client's side of one WebSocket, without its socket."""
 
-    __slots__ = ("_fragments", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over")
+    __slots__ = ("_fragments", "_head", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over")
 
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
@@ -50,6 +57,8 @@ class WebSocket:
         self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=_SILENT)
         self._fragments = bytearray()
         """The beginning of a message that is not whole."""
+        self._head = b""
+        """The first bytes of the answer to the handshake."""
         self._outgoing = b""
         """What the layer wants written."""
         self._pong = b""
@@ -84,6 +93,8 @@ class WebSocket:
         `outgoing`.
         """
         messages: list[bytes] = []
+        if not self.opened:
+            self._head += data[: _HEAD - len(self._head)]
         if len(data) <= _AT_ONCE:
             self._take_in(data, messages)
         else:
@@ -116,12 +127,21 @@ class WebSocket:
             data, self._pong = data + self._pong, b""
         return data
 
+    def refused(self) -> UpgradeRefused | None:
+        """The answer to the handshake when it is a refusal whose head is there, though its body has not ended. The layer tells
+        no answer before all of it has come.
+        """
+        head = _REFUSAL.match(self._head)
+        return None if head is None else UpgradeRefused(self._target.host, int(head[1]))
+
     def refusal(self) -> ConnectFailed:
         """Why the handshake failed."""
         error = self._protocol.handshake_exc
         host = self._target.host
         if isinstance(error, InvalidStatus):
             failure: ConnectFailed = UpgradeRefused(host, error.response.status_code, bytes(error.response.body or b""))
+        elif (refused := self.refused()) is not None:
+            failure = refused  # with a body that was cut short, or that the layer does not read
         elif isinstance(error, (InvalidHeader, InvalidUpgrade)):
             failure = ConnectFailed(f"{host} answered the WebSocket's handshake wrongly ({error}): check the URL")
         elif error is not None:

@@ -255,7 +255,7 @@ class _Link(asyncio.BufferedProtocol):
             if not self._websocket.opened:
                 failure = self._websocket.refusal()
         except TimeoutError as error:
-            failure = took_too_long(target, limits)
+            failure = self._websocket.refused() or took_too_long(target, limits)
             failure.__cause__ = error
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
             failure = could_not_connect(target, error)
