@@ -9,14 +9,16 @@ from typing import Any
 import anyio
 import pytest
 
-from bitget_proto import Accepted, Config, Unresolved, WhyClosed, WhyUnresolved
+import bitget_transports.blocking
+from bitget_proto import Accepted, Config, State, Unresolved, WhyClosed, WhyUnresolved
 from bitget_proto.testing import Fault
 from bitget_transports._inbox import Waiter
 from bitget_transports.exchange import exchange_in_thread
+from bitget_transports.hostile import After, HostileServer, Victim
 
-from .colours import KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
 from .endings import closed
-from .tidy import nothing_left, tidy
+from .tidy import CLOSE, frame, nothing_left, tidy
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
@@ -163,3 +165,21 @@ def test_a_timeout_of_the_users_round_the_whole_is_the_users(colour: Colour) -> 
 
         with nothing_left():
             colour.run(tidy(scenario))
+
+
+def test_a_blocking_socket_is_closed_as_soon_as_the_other_side_has_ended_the_connection(colour: Colour) -> None:
+    if colour is not Colour.BLOCKING:
+        return  # the others close it between two calls
+
+    def behave(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.write(frame(CLOSE, b"\x03\xe8"))
+        victim.hold()
+
+    with (
+        HostileServer(behave) as server,
+        bitget_transports.blocking.connect(KEY, url=server.url, config=FAST) as channel,
+    ):
+        channel.pump(5.0)
+        assert channel.state is State.CLOSED
+        assert not channel._driver._alive

@@ -93,6 +93,8 @@ class SocketLink:
         if self._reason is not None:
             self._driver.lost(self._number, self._reason)
             self._begin_to_close()
+            if not self._out:
+                self.close()  # the other side's close frame is answered, and nothing more is owed
 
     # --- the driver wants something ---
 
