@@ -82,6 +82,10 @@ class Channel:
         iterable as there is room, and none after the loop is left or the wait cancelled: outcomes of those taken before
         then come in `events`. On a channel that has ended the outcome is `Unresolved(sent=False)` for all that remain.
 
+        Outcomes that have come and are not fetched hold their places. So do not begin one of these inside the loop over
+        another one, in one and the same task: when the outer one holds every place, the inner one waits for room that only
+        this task could make.
+
         Raises: from the iteration, what `cancel` raises, and what the iterable raises; outcomes of orders taken before then
         come in `events`. NoRoom only when outcomes that nobody has read in `events` hold every place.
         """
