@@ -23,7 +23,7 @@ copyright = "2026, the bitget-proto developers"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
-exclude_patterns = ["_build", "pictures"]
+exclude_patterns = ["_build"]
 nitpicky = True
 
 # --- the pages ---
