@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
@@ -28,6 +29,7 @@ from bitget_proto.testing import Fault, Pair, ScriptedExchange
 from bitget_proto.testing.__main__ import main as conformance
 from bitget_transports.cli import _demo, _orders, _traces
 from bitget_transports.cli._arguments import parser
+from bitget_transports.cli._keys import VARIABLES
 from bitget_transports.cli._screen import Column, Screen, console
 from bitget_transports.cli._stop import Stop
 from bitget_transports.cli._timeline import timeline
@@ -46,12 +48,12 @@ class Terminal:
             file=io.StringIO(), record=True, force_terminal=True, width=WIDTH, color_system="truecolor", markup=False,
             highlight=False, emoji=False, legacy_windows=False,
         )  # fmt: skip
-        self.screen = Screen(out=self.out, err=console(_Into(self.out)))
+        self.screen = Screen(out=self.out, err=console(cast("IO[str]", _Into(self.out))))
 
     def typed(self, *lines: str) -> None:
         """What somebody typed."""
         for number, line in enumerate(lines):
-            self.out.print(Text(f"{'>' if number else '$'} {line}", style="bold"))
+            self.out.print(Text(f"{' ' if number else '$'} {line}", style="bold"))
 
     def ran(self, run: Callable[..., int], *arguments: str) -> None:
         """Run a command as `bitget-cancel` does."""
@@ -90,12 +92,12 @@ def tutorial_transport() -> Terminal:
     """Three of the four answers, and a session that goes on behind a drop."""
     ids = ("1001", "9999", "1002", "1003")
     book = [CancelOrder("BTCUSDT", order_id=id) for id in ids if id != "9999"]
-    os.environ.update(BITGET_API_KEY="key", BITGET_SECRET="secret", BITGET_PASSPHRASE="passphrase")
+    os.environ.update(zip(VARIABLES.values(), ("key", "secret", "passphrase"), strict=True))
     terminal = Terminal("an exchange that drops the connection after the third cancel")
     with exchange_in_thread(ScriptedExchange(book)) as server:
         server.inject(None, None, Fault.DROP_AFTER)
         command = ("orders", "--url", server.url, "--instrument", "BTCUSDT", *ids)
-        terminal.typed("bitget-cancel " + " ".join(command))
+        terminal.typed(f"bitget-cancel orders --url {server.url} \\", "    --instrument BTCUSDT " + " ".join(ids))
         terminal.ran(_orders.run, *command)
     return terminal
 
@@ -122,8 +124,8 @@ def tutorial_write_a_transport() -> Terminal:
     blocks = code_of("tutorial-write-a-transport.md")
     exec(blocks[0], page)  # noqa: S102 - the page's own code
     exec(blocks[2].partition("\n\n\nreport")[0], page)  # noqa: S102
-    module = type(sys)("mydriver")
-    vars(module).update(page)
+    module = ModuleType("mydriver")
+    module.__dict__.update(page)
     sys.modules["mydriver"] = module
     scenarios = ("login and a cancel", "two answers in one read", "fragments", "gap", "deadline", "reset", "hangup")
     arguments = ["mydriver:Hasty", *(word for name in scenarios for word in ("--scenario", name))]
