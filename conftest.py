@@ -23,8 +23,8 @@ def _with_exchange(namespace: dict[str, Any]) -> None:
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
 
-    orders = [CancelOrder("BTCUSDT", order_id=f"137669589351741030{number}") for number in (4, 5)]
-    orders += [CancelOrder("BTCUSDT", client_oid=f"mine-{number}") for number in range(4)]
+    orders = [CancelOrder("BTCUSDT", order_id=f"100000{number}") for number in (1, 2)]
+    orders += [CancelOrder("BTCUSDT", client_oid=f"mine-{number}") for number in range(5, 9)]
     namespace["KEY"] = Credentials("key", "secret", "passphrase")
     namespace["URL"] = _running.enter_context(exchange_in_thread(ScriptedExchange(orders))).url
 

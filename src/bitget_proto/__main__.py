@@ -57,6 +57,12 @@ Exit code: 0 when all frames were readable, 1 when some were malformed, 2 when t
 The secrets of a login are never shown.
 """
 
+_DIAGRAM_EXAMPLES = """\
+examples:
+  python -m bitget_proto diagram
+  python -m bitget_proto diagram > states.mmd
+"""
+
 _EXPLAIN_EXAMPLES = """\
 examples:
   python -m bitget_proto explain              the whole table
@@ -131,7 +137,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     codes.add_argument("codes", nargs="*", metavar="CODE", help="default: the whole table")
 
-    commands.add_parser("diagram", help="print the states of a connection as a Mermaid diagram")
+    commands.add_parser(
+        "diagram",
+        help="print the states of a connection as a Mermaid diagram",
+        epilog=_DIAGRAM_EXAMPLES,
+        formatter_class=plain,
+    )
     return parser
 
 

@@ -20,7 +20,7 @@ from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._arguments import FAULTS
 from ._exits import Exit, Failure
-from ._keys import keys_if_any
+from ._keys import VARIABLES, keys_if_any
 from ._order_list import Defaults, read_orders
 from ._screen import OutputLost, Screen
 from ._stop import Stop
@@ -107,10 +107,10 @@ def _introduce(
     if orders:
         first = orders[0]
         id = first.order_id if first.order_id is not None else f"--client-oid {first.client_oid}"
-        screen.say(
-            f"try: bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}   (keys by the environment, see "
-            "bitget-cancel orders --help)"
-        )
+        keys = "" if credentials is not None else " ".join(f"{name}=any" for name in VARIABLES.values()) + " "
+        screen.say(f"try: {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}")
+        if credentials is not None:
+            screen.say("with the same keys: see bitget-cancel orders --help")
     screen.say("Ctrl-C ends it")
 
 

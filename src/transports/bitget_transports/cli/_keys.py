@@ -51,7 +51,11 @@ def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
         return _from_file(file)
     missing = [name for name in VARIABLES.values() if not environment.get(name)]
     if missing:
-        lacks = "" if len(missing) == len(VARIABLES) else f" ({' and '.join(missing)} is missing)"
+        lacks = (
+            ""
+            if len(missing) == len(VARIABLES)
+            else f" ({' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
+        )
         raise Failure(f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE")
     return _made({name: environment[variable] for name, variable in VARIABLES.items()}, "the environment")
 

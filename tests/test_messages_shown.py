@@ -1,0 +1,438 @@
+"""Every error that a user can meet, in one place: `tests/messages.txt`, to be read as one text.
+
+Each is provoked here, and what it says is held against that file. Run as a script, this writes the file anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from bitget_proto import (
+    Budget,
+    CancelOrder,
+    Closed,
+    Codec,
+    CodeClass,
+    Config,
+    Connection,
+    Credentials,
+    ExchangeConnection,
+    LoginRejected,
+    Session,
+    SessionConfig,
+    Trace,
+    Wait,
+    WhyClosed,
+    record,
+    replay,
+    sign_login,
+)
+from bitget_proto.__main__ import main as look
+from bitget_proto._exchange import check_refusal
+from bitget_proto.testing import ScriptedExchange, VirtualClock, check_driver
+from bitget_transports import Limits, LoginRefused, UpgradeRefused
+from bitget_transports._driver import Account
+from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._opening import could_not_connect, not_logged_in, took_too_long
+from bitget_transports._target import Target, check_sock
+from bitget_transports.cli import main as command
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "tests" / "messages.txt"
+COMMAND = "python tests/test_messages_shown.py"
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+KEY = Credentials("the-key", "the-secret", "the-passphrase")
+LOGIN = sign_login(KEY, 1763958366)
+LIVE = "wss://ws.bitget.com/v2/ws/private"
+TARGET = Target.of(LIVE, None, allow_plaintext=False)
+TLS = ssl.create_default_context()
+WRONG: Any = 5
+"""A value of a wrong type."""
+
+Provoke = Callable[[], object]
+
+
+# --- the core ---
+
+
+def connection(opened: bool = True, **limits: Any) -> Connection:
+    conn = Connection(Config(**limits))
+    if opened:
+        conn.opened(0.0, login=LOGIN)
+    return conn
+
+
+def session(**limits: Any) -> Session:
+    return Session(SessionConfig(link=Config(**limits)), jitter=lambda: 0.5)
+
+
+def closed(core: Any) -> Any:
+    core.close(0.0)
+    core.close(0.0)
+    return core
+
+
+def twice(core: Any, id: str | None) -> None:
+    for _ in range(2):
+        core.cancel(ORDER, 0.0, id=id)
+
+
+def frames_twice(core: Any) -> None:
+    for _ in range(2):
+        core.send("{}", 0.0)
+
+
+def late() -> None:
+    conn = connection()
+    drain(conn, 0.0)
+    conn.receive('{"event":"login","code":0}', 0.0)
+    conn.cancel(ORDER, 0.0, id="a", timeout=1.0)
+    drain(conn, 0.0)
+    conn.handle_timeout(1.0)
+    drain(conn, 1.0)
+    conn.cancel(ORDER, 1.0, id="a")
+
+
+def drain(conn: Connection, now: float) -> None:
+    while not isinstance(conn.poll(now), Wait):
+        pass
+
+
+def exchange(*, opened: bool) -> ExchangeConnection:
+    far_end = ExchangeConnection()
+    if opened:
+        far_end.opened(0.0)
+    return far_end
+
+
+def recorded_twice() -> None:
+    record(record(Connection(), lambda _: None), print)
+
+
+HEAD: list[str] = []
+record(Connection(), HEAD.append)
+
+ORDERS: list[Provoke] = [
+    *(
+        lambda inst_id=inst_id: CancelOrder(inst_id, order_id="1")
+        for inst_id in ("BTC/USDT", "BTC/USDT:USDT", "BTC USDT", "BTÇUSDT", "", WRONG)
+    ),
+    *(lambda text=text: CancelOrder("BTCUSDT", order_id=text) for text in ("", "1\n", "a\nb", "x" * 65, WRONG, b"1")),
+    lambda: CancelOrder("BTCUSDT", client_oid="ö"),
+    lambda: CancelOrder("BTCUSDT"),
+    lambda: CancelOrder("BTCUSDT", "1", inst_type=WRONG),
+]
+
+KEYS: list[Provoke] = [
+    lambda: Credentials("", "s", "p"),
+    lambda: Credentials("k", WRONG, "p"),
+    lambda: Credentials("k", "s", ""),
+    lambda: sign_login(WRONG, 1763958366),
+    lambda: sign_login(KEY, -1),
+    lambda: sign_login(KEY, "1763958366"),  # type: ignore[arg-type]
+    lambda: sign_login(KEY, 1763958366000),
+    lambda: sign_login(Credentials("k", "-----BEGIN PRIVATE KEY-----", "p"), 1763958366),
+    lambda: sign_login(Credentials("k", elliptic_key(), "p"), 1763958366),
+]
+
+LIMITS: list[Provoke] = [
+    lambda: Config(login_timeout=0.0),
+    lambda: Config(ping_interval=math.inf),
+    lambda: Config(max_in_flight=0),
+    lambda: Config(id_prefix="x" * 21),
+    lambda: SessionConfig(policy=WRONG),
+    lambda: SessionConfig(link=WRONG),
+    lambda: SessionConfig(client_oids_unique=WRONG),
+    lambda: SessionConfig(rotate_before=None),  # type: ignore[arg-type]
+    lambda: SessionConfig(lifetime=60.0, rotate_before=60.0),
+    lambda: SessionConfig(backoff_min=2.0, backoff_max=1.0),
+    lambda: Budget(10).debit(-1, 0.0),
+    lambda: Limits(open_timeout=-1.0),
+    lambda: Limits(max_events=0),
+]
+
+CORE: list[Provoke] = [
+    lambda: Codec("json"),  # type: ignore[arg-type]
+    lambda: Codec().encode_cancel(WRONG, "1"),
+    lambda: Codec().encode_cancel(ORDER, "a\tb"),
+    lambda: Codec().decode(WRONG),
+    lambda: Connection(WRONG),
+    lambda: connection().opened(1.0, login=LOGIN),
+    lambda: connection(opened=False).opened(0.0, login=KEY),  # type: ignore[arg-type]
+    lambda: connection(opened=False).opened(math.nan, login=LOGIN),
+    lambda: connection().receive(WRONG, 0.0),
+    lambda: connection().lost(0.0, unsent=WRONG),
+    lambda: connection().cancel(WRONG, 0.0),
+    lambda: connection().cancel(ORDER, 0.0, timeout=-1.0),
+    lambda: twice(connection(), "a"),
+    late,
+    lambda: twice(connection(max_in_flight=1), None),
+    lambda: closed(connection()).cancel(ORDER, 0.0),
+    lambda: closed(connection()).send("{}", 0.0),
+    lambda: frames_twice(connection(max_own_frames=1)),
+    lambda: connection().send("", 0.0),
+    lambda: connection().send("\ud800", 0.0),
+    lambda: Session(WRONG, jitter=lambda: 0.5),
+    lambda: Session(jitter=WRONG),
+    lambda: session().lost(WRONG.__class__, 0.0),
+    lambda: session().cancel(WRONG, 0.0),
+    lambda: session().cancel(ORDER, 0.0, timeout=-1.0),
+    lambda: twice(session(), "a"),
+    lambda: twice(session(max_in_flight=1), None),
+    lambda: closed(session()).cancel(ORDER, 0.0),
+    lambda: closed(session()).send("{}", 0.0),
+    lambda: frames_twice(session(max_own_frames=1)),
+    lambda: twice_opened(exchange(opened=True)),
+    lambda: exchange(opened=False).say("{}", 0.0),
+    lambda: exchange(opened=True).accept("1", 0.0),
+    lambda: exchange(opened=True).accept_login(0.0),
+    lambda: check_refusal("0"),
+]
+
+TRACES: list[Provoke] = [
+    lambda: record(WRONG, print),
+    lambda: record(Connection(), WRONG),
+    recorded_twice,
+    lambda: record(connection(), print),
+    lambda: Trace(""),
+    lambda: Trace('{"trace":99}'),
+    lambda: Trace("{}"),
+    lambda: Trace('{"trace":1,"core":"Sessions"}'),
+    lambda: list(Trace([*HEAD, '{"n":1,"call":"jump"}\n'])),
+    lambda: list(Trace([*HEAD, '{"n":3,"call":"close"}\n'])),
+    lambda: list(Trace([*HEAD, "{\n", "{}\n"])),
+    lambda: replay([*HEAD, '{"n":1,"call":"close","now":0.0,"then":1}\n']),
+    lambda: replay([*HEAD, '{"n":1,"call":"cancel","now":0.0,"order":5}\n']),
+]
+
+TESTING: list[Provoke] = [
+    lambda: VirtualClock().advance(-1.0),
+    lambda: VirtualClock().advance_to(math.nan),
+    lambda: ScriptedExchange().inject(WRONG),
+    lambda: check_driver(WRONG, ["gapp"]),
+]
+
+
+def elliptic_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(pem, pkcs8, serialization.NoEncryption()).decode()
+
+
+def twice_opened(far_end: ExchangeConnection) -> None:
+    far_end.opened(0.0)
+
+
+# --- the transports ---
+
+
+def url(text: Any, tls: Any = None) -> Provoke:
+    return lambda: Target.of(text, tls, allow_plaintext=False)
+
+
+def raising(error: Exception) -> Provoke:
+    def provoke() -> None:
+        raise error
+
+    return provoke
+
+
+def verification() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "certificate has expired"
+    return error
+
+
+def refused(code: str | None, skew: float | None = None) -> Provoke:
+    rejected = LoginRejected(code=code, code_class=CodeClass.of(code), message="what the exchange says")
+    return raising(LoginRefused(rejected, skew))
+
+
+def ended(why: WhyClosed, detail: str) -> Provoke:
+    return raising(not_logged_in(TARGET, Closed(why=why, detail=detail)))
+
+
+DIALS: list[Provoke] = [
+    *map(url, (WRONG, "wss://a:b@c/", "http://127.0.0.1/", "wss://[", "wss://a b", "wss://1.2.3", "wss://a:0", "ws://example.org")),
+    url(LIVE, WRONG),
+    url("ws://127.0.0.1", TLS),
+    lambda: check_sock(WRONG),
+    lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
+    lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),  # type: ignore[arg-type, return-value]
+    raising(could_not_connect(TARGET, verification())),
+    raising(could_not_connect(TARGET, ssl.SSLError(1, "wrong version number"))),
+    raising(could_not_connect(TARGET, socket.gaierror(-2, "Name or service not known"))),
+    raising(could_not_connect(TARGET, ConnectionRefusedError())),
+    raising(could_not_connect(TARGET, OSError(101, "Network is unreachable"))),
+    raising(took_too_long(TARGET, Limits())),
+    ended(WhyClosed.LOGIN_TIMEOUT, "no answer to the login within 10.0 s"),
+    ended(WhyClosed.LOST, "the exchange closed with code 1001"),
+    *(raising(UpgradeRefused("ws.bitget.com", status)) for status in (*_UPGRADE_HINTS, 302, 503)),
+    raising(UpgradeRefused("ws.bitget.com", 403, b"not from here\n")),
+    *map(refused, (*_LOGIN_HINTS, "30016", None)),
+    refused("30014", -45.0),
+    refused("30013", 3600.0),
+]  # fmt: skip
+
+
+# --- the commands ---
+
+COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
+    (look, "encode --inst-id BTCUSDT"),
+    (look, "encode --inst-id BTC/USDT --order-id 1"),
+    (look, "decode no-such-file"),
+    (look, "explain gone"),
+    (command, "orders"),
+    (command, "orders 1"),
+    (command, "orders --instrument BTC/USDT 1"),
+    (command, "orders --instrument BTCUSDT --file no-such-file"),
+    (command, "orders --instrument BTCUSDT --file long.txt"),
+    (command, "orders --instrument BTCUSDT --timeout 0 1"),
+    (command, "orders --instrument BTCUSDT --dry-run --record new.jsonl 1"),
+    (command, "orders --instrument BTCUSDT --url ws://example.org 1"),
+    (command, "orders --instrument BTCUSDT --url ws://127.0.0.1 --ca-file ca.pem 1"),
+    (command, "orders --instrument BTCUSDT 1"),
+    (command, "orders --instrument BTCUSDT --credentials no-such-file 1"),
+    (command, "orders --instrument BTCUSDT --credentials open.toml 1"),
+    (command, "orders --instrument BTCUSDT --credentials half.toml 1"),
+    (command, "orders --instrument BTCUSDT --credentials broken.toml 1"),
+    (command, "orders --instrument BTCUSDT --credentials latin.toml 1"),
+    (command, "orders --instrument BTCUSDT --credentials long.txt 1"),
+    (command, "orders --instrument BTCUSDT --credentials keys.toml --record there.jsonl 1"),
+    (command, "orders --instrument BTCUSDT --credentials keys.toml --record nowhere/new.jsonl 1"),
+    (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
+    (command, "replay no-such-file"),
+    (command, "replay there.jsonl"),
+    (command, "exchange --port 65536"),
+    (command, "exchange --fault slow"),
+    (command, "exchange --fault silent:0"),
+    (command, "exchange --orders no-such-file"),
+]
+FILES = {
+    "open.toml": b"", "ca.pem": b"", "there.jsonl": b"{}\n", "latin.toml": b"\xff", "long.txt": b"x" * 70_000,
+    "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
+    "keys.toml": b'api_key = "k"\nsecret = "s"\npassphrase = "p"\n',
+}  # fmt: skip
+
+
+def told(run: Callable[[list[str]], int], line: str) -> str:
+    """What a command says on standard error, and its exit code."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+        code = run(line.split())
+    lines = [text for text in said.getvalue().splitlines() if not text.startswith(("usage:", "  "))]
+    assert code != 0
+    assert lines, line
+    return "\n".join(lines) + f"\n(exit code {code})"
+
+
+def commands() -> str:
+    names = ("BITGET_API_KEY", "BITGET_SECRET", "BITGET_PASSPHRASE")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    parts: list[str] = []
+    with tempfile.TemporaryDirectory() as place, chdir(place):
+        for name, content in FILES.items():
+            Path(name).write_bytes(content)
+            Path(name).chmod(0o644 if name == "open.toml" else 0o600)
+        try:
+            for run, line in COMMANDS:
+                prog = "python -m bitget_proto" if run is look else "bitget-cancel"
+                parts.append(f"$ {prog} {line}\n{told(run, line)}")
+            os.environ["BITGET_API_KEY"] = "k"
+            parts.append(f"$ BITGET_API_KEY=k bitget-cancel {COMMANDS[13][1]}\n{told(*COMMANDS[13])}")
+        finally:
+            os.environ.pop("BITGET_API_KEY", None)
+            os.environ.update(before)
+    return "\n\n".join(parts)
+
+
+# --- all of them ---
+
+
+def said(provoke: Provoke) -> str:
+    """The class of what is raised, and what it says."""
+    try:
+        provoke()
+    except (Exception, AssertionError) as error:  # noqa: BLE001 - that is what is asked for
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError(f"nothing was raised by line {provoke.__code__.co_firstlineno}")
+
+
+def text() -> str:
+    parts = {
+        "Orders": ORDERS, "Keys and the login": KEYS, "Limits": LIMITS, "Connection, session, codec": CORE, "Traces": TRACES,
+        "Testing": TESTING, "No connection came about": DIALS,
+    }  # fmt: skip
+    blocks = [f"Every error that a user can meet. Made by {COMMAND}."]
+    for title, provokes in parts.items():
+        blocks.append(f"=== {title} ===\n\n" + "\n".join(map(said, provokes)))
+    blocks.append(f"=== At a shell ===\n\n{commands()}")
+    return "\n\n\n".join(blocks) + "\n"
+
+
+def test_the_errors_say_what_the_page_shows() -> None:
+    assert text() == PAGE.read_text("utf-8"), f"tests/messages.txt is out of date: run {COMMAND}"
+
+
+def test_every_error_reads_as_a_sentence_without_secrets() -> None:
+    for line in PAGE.read_text("utf-8").splitlines():
+        assert not line.endswith((" ", ".", ":", "None")), line
+        assert not re.search(r"the-(key|secret|passphrase)|0x[0-9a-f]{6}|  ", line), line
+
+
+SHOWN_ELSEWHERE = {
+    "_channel.py": "tests/bitget_transports/test_channels_many.py",
+    "_inbox.py": "tests/bitget_transports/test_inbox.py",
+    "blocking.py": "tests/bitget_transports/test_channels_misuse.py",
+    "anyio.py": "tests/bitget_transports/test_httpx.py",
+    "_driver.py": "tests/bitget_transports/test_sessions.py",
+}
+"""What takes a running channel to provoke."""
+
+ERRORS = {"LocalProtocolError", "ValidationError", "NoRoom", "ConnectFailed", "Failure", "_Failure"}
+
+
+def literals(file: Path) -> list[str]:
+    """The fixed parts of the messages that a file raises."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            found += [
+                p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str) and len(p.value) > 11
+            ]
+    return found
+
+
+def test_no_error_is_missing_on_the_page() -> None:
+    page = PAGE.read_text("utf-8")
+    for words in ("pass tls=ssl", "raise Limits.open_timeout"):
+        assert words in page
+    files = [*(ROOT / "src/bitget_proto").glob("*.py"), *(ROOT / "src/transports/bitget_transports").glob("*.py")]
+    files += (ROOT / "src/transports/bitget_transports/cli").glob("_[akeox]*.py")
+    missing = {
+        f"{file.name}: {part}"
+        for file in files
+        if file.name not in SHOWN_ELSEWHERE
+        for part in literals(file)
+        if part not in page
+    }
+    assert not missing
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), "utf-8")
