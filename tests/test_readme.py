@@ -1,0 +1,40 @@
+"""README's examples, each as a file of somebody's own, against the exchange that README tells them to run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitget_proto import CancelOrder
+from bitget_proto.testing import ScriptedExchange
+from bitget_transports.exchange import exchange_in_thread
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+[HEAD] = re.findall(r"^```text\n(from .*?)^```", README, re.DOTALL | re.MULTILINE)
+EXAMPLES = [code for code in re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE) if "URL" in code]
+
+
+def book() -> list[CancelOrder]:
+    """What `bitget-cancel exchange` has in its book."""
+    return [CancelOrder("BTCUSDT", str(1000001 + n), f"mine-{n + 1}") for n in range(100)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_a_program(example: str, tmp_path: Path) -> None:
+    with exchange_in_thread(ScriptedExchange(book())) as server:
+        head = HEAD.replace("ws://127.0.0.1:8765/v2/ws/private", server.url)
+        assert head != HEAD
+        file = tmp_path / "mine.py"
+        file.write_text(f"{head}\n{example}", "utf-8")
+        ran = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=30, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert server.exchange.log
+        assert all(act.cancelled for act in server.exchange.log)
+
+
+def test_three_examples_talk_to_an_exchange() -> None:
+    assert len(EXAMPLES) == 3
