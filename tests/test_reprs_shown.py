@@ -57,14 +57,15 @@ WITHOUT = {"Trace", "Abandons", "DriverUnderTest", "ScriptedExchange", "Scripted
 """Protocols, and what is never looked at as a whole."""
 
 
-def public() -> Iterator[tuple[str, type]]:
-    seen: set[type] = set()
+def public() -> Iterator[tuple[str, type[Any]]]:
+    seen: set[type[Any]] = set()
     for module in map(import_module, MODULES):
         for name in module.__all__:
             found: object = getattr(module, name)
             if isinstance(found, type) and not issubclass(found, (Enum, BaseException)) and found not in seen:
-                seen.add(found)
-                yield f"{module.__name__}.{name}", found
+                kind: type[Any] = found
+                seen.add(kind)
+                yield f"{module.__name__}.{name}", kind
 
 
 def made(kind: type[Any]) -> object:

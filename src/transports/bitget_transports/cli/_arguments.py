@@ -56,8 +56,8 @@ exit codes: 0 when every cancel got exactly one outcome and each was honest, 1 w
 _ORDERS_HELP: Final = """\
 Cancels orders of yours at the exchange's pace of 10 messages a second, dials again when the connection drops, and says what
 became of each: accepted (the exchange took the request; the order may still fill), rejected, or unresolved: sent (nobody
-knows: look the order up) or not sent (safe to send again). Ctrl-C stops sending, waits at most 5 s for what is out, and reports; a second
-Ctrl-C ends at once, and still reports.
+knows: look the order up) or not sent (safe to send again). Ctrl-C stops sending, waits at most 5 s for what is out, and
+reports; a second Ctrl-C ends at once, and still reports.
 """
 
 _ORDERS_EXAMPLES: Final = """\
