@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bitget_proto import (
     Budget,
@@ -64,6 +64,7 @@ WRONG: Any = 5
 WRONG_LINK: Any = "1"
 
 Provoke = Callable[[], object]
+Ends = TypeVar("Ends", Connection, Session)
 
 
 # --- the core ---
@@ -80,7 +81,7 @@ def session(**limits: Any) -> Session:
     return Session(SessionConfig(link=Config(**limits)), jitter=lambda: 0.5)
 
 
-def closed(core: Any) -> Any:
+def closed(core: Ends) -> Ends:
     core.close(0.0)
     core.close(0.0)
     return core
@@ -121,6 +122,11 @@ def exchange(*, opened: bool) -> ExchangeConnection:
 
 def recorded_twice() -> None:
     record(record(Connection(), lambda _: None), print)
+
+
+def steps(lines: list[str]) -> None:
+    for _ in Trace(lines):
+        pass
 
 
 HEAD: list[str] = []
@@ -218,9 +224,9 @@ TRACES: list[Provoke] = [
     lambda: Trace('{"trace":99}'),
     lambda: Trace("{}"),
     lambda: Trace('{"trace":1,"core":"Sessions"}'),
-    lambda: list(Trace([*HEAD, '{"n":1,"call":"jump"}\n'])),
-    lambda: list(Trace([*HEAD, '{"n":3,"call":"close"}\n'])),
-    lambda: list(Trace([*HEAD, "{\n", "{}\n"])),
+    lambda: steps([*HEAD, '{"n":1,"call":"jump"}\n']),
+    lambda: steps([*HEAD, '{"n":3,"call":"close"}\n']),
+    lambda: steps([*HEAD, "{\n", "{}\n"]),
     lambda: replay([*HEAD, '{"n":1,"call":"close","now":0.0,"then":1}\n']),
     lambda: replay([*HEAD, '{"n":1,"call":"cancel","now":0.0,"order":5}\n']),
 ]

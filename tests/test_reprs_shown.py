@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -63,7 +63,7 @@ def public() -> Iterator[tuple[str, type[Any]]]:
         for name in module.__all__:
             found: object = getattr(module, name)
             if isinstance(found, type) and not issubclass(found, (Enum, BaseException)) and found not in seen:
-                kind: type[Any] = found
+                kind = cast("type[Any]", found)
                 seen.add(kind)
                 yield f"{module.__name__}.{name}", kind
 
