@@ -124,6 +124,10 @@ def recorded_twice() -> None:
     record(record(Connection(), lambda _: None), print)
 
 
+def record_wrong() -> None:
+    record(WRONG, print)
+
+
 def steps(lines: list[str]) -> None:
     for _ in Trace(lines):
         pass
@@ -216,7 +220,7 @@ CORE: list[Provoke] = [
 ]
 
 TRACES: list[Provoke] = [
-    lambda: record(WRONG, print),
+    lambda: record_wrong(),
     lambda: record(Connection(), WRONG),
     recorded_twice,
     lambda: record(connection(), print),
