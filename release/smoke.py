@@ -1,0 +1,166 @@
+"""What each extra is for, tried in an environment that has no other: `python -I smoke.py EXTRA [URL ORDER_ID]`.
+
+Rules of this file
+- It is run by another Python than the one of `release`, as a file, and imports nothing of its folder.
+- An extra is imported where it is tried. A failure is an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import sysconfig
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bitget_proto import Accepted, CancelOrder, Codec, Credentials, Engine, decode, fastest, sign_login
+
+_KEY = Credentials("key", "secret", "passphrase")
+_FRAMES = (
+    '{"event":"login","code":0}',
+    '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
+    '"params":{"orderId":"7"}}],"code":0,"msg":"Success","ts":1763958366000}',
+    '{"event":"error","arg":[{"id":"1"}],"code":43001,"msg":"The order does not exist"}',
+    "pong",
+    "no JSON",
+)
+
+
+def core() -> None:
+    """The wheel alone: both packages are those that were installed, and a cancel gets its outcome in virtual time."""
+    from bitget_proto.testing import Pair, ScriptedExchange
+
+    for package in ("bitget_proto", "bitget_transports"):
+        found = Path(import_module(package).__file__ or "")
+        assert found.is_relative_to(sysconfig.get_path("purelib")), found
+    order = CancelOrder("BTCUSDT", order_id="7")
+    pair = Pair(exchange=ScriptedExchange([order]))
+    pair.open()
+    assert isinstance(pair.outcomes[pair.cancel(order)], Accepted)
+
+
+async def _cancel(transport: str, url: str, order_id: str) -> None:
+    async with import_module(f"bitget_transports.{transport}").connect(_KEY, url=url) as channel:
+        outcome: Any = await channel.cancel(CancelOrder("BTCUSDT", order_id=order_id))
+    assert isinstance(outcome, Accepted), outcome
+
+
+def on_anyio(backend: str) -> Callable[[str, str], None]:
+    """Over anyio, on one of its event loops."""
+
+    def smoke(url: str, order_id: str) -> None:
+        import anyio
+
+        anyio.run(_cancel, "anyio", url, order_id, backend=backend)
+
+    return smoke
+
+
+def on_asyncio(url: str, order_id: str) -> None:
+    """Over asyncio."""
+    asyncio.run(_cancel("asyncio", url, order_id))
+
+
+def on_uvloop(url: str, order_id: str) -> None:
+    """Over asyncio, on uvloop's event loop."""
+    import uvloop
+
+    uvloop.run(_cancel("asyncio", url, order_id))
+
+
+def blocking(url: str, order_id: str) -> None:
+    """Over a blocking socket."""
+    from bitget_transports.blocking import connect
+
+    with connect(_KEY, url=url) as channel:
+        outcome = channel.cancel(CancelOrder("BTCUSDT", order_id=order_id))
+    assert isinstance(outcome, Accepted), outcome
+
+
+def engine(name: str) -> Callable[[], None]:
+    """A JSON engine reads what the standard library reads."""
+
+    def smoke() -> None:
+        codec = Codec(Engine(name))
+        assert fastest() is not Engine.STDLIB
+        assert [codec.decode(frame) for frame in _FRAMES[:-1]] == [decode(frame) for frame in _FRAMES[:-1]]
+        assert type(codec.decode(_FRAMES[-1])) is type(decode(_FRAMES[-1]))
+
+    return smoke
+
+
+def rsa() -> None:
+    """A login is signed with a key of the RSA kind, and the signature is good."""
+    from base64 import b64decode
+
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    signed = sign_login(Credentials("key", pem, "passphrase"), 1763958366)
+    text = f"{signed.timestamp}GET/user/verify".encode()
+    key.public_key().verify(b64decode(signed.sign), text, padding.PKCS1v15(), hashes.SHA256())
+
+
+def exchange(*order_ids: str) -> None:
+    """Serve these orders until standard input ends; then tell which of them were cancelled."""
+    from bitget_proto.testing import ScriptedExchange
+    from bitget_transports.exchange import exchange_in_thread
+
+    scripted = ScriptedExchange([CancelOrder("BTCUSDT", order_id=order_id) for order_id in order_ids])
+    with exchange_in_thread(scripted) as server:
+        sys.stdout.write(f"{server.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+    sys.stdout.write(json.dumps([act.order.order_id for act in scripted.log if act.cancelled]) + "\n")
+
+
+def cli() -> None:
+    """The demonstration holds, as the installed command runs it."""
+    import subprocess
+
+    command = Path(sys.executable).with_name("bitget-cancel")
+    done = subprocess.run([command, "demo", "--json", "--orders", "20"], capture_output=True, text=True, check=True)
+    runs, verdict = map(json.loads, done.stdout.splitlines()[:-1]), json.loads(done.stdout.splitlines()[-1])
+    assert {run["transport"] for run in runs} == {"anyio", "trio", "asyncio", "blocking"}, done.stdout
+    assert verdict["holds"] and verdict["outcomes"] == 80, verdict
+
+
+TRANSPORTS: dict[str, Callable[[str, str], None]] = {
+    "anyio": on_anyio("asyncio"),
+    "trio": on_anyio("trio"),
+    "asyncio": on_asyncio,
+    "blocking": blocking,
+    "uvloop": on_uvloop,
+}
+"""What cancels an order at an exchange that another environment runs."""
+
+ALONE: dict[str, Callable[[], None]] = {
+    "core": core,
+    "msgspec": engine("msgspec"),
+    "orjson": engine("orjson"),
+    "rsa": rsa,
+    "cli": cli,
+}
+"""What needs nobody else."""
+
+
+def main(what: str, *rest: str) -> None:
+    """Try one extra."""
+    if what == "exchange":
+        exchange(*rest)
+    elif what in TRANSPORTS:
+        TRANSPORTS[what](*rest)
+    else:
+        ALONE[what](*rest)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
