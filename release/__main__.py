@@ -19,7 +19,8 @@ import tarfile
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from zipfile import ZipFile
@@ -59,8 +60,7 @@ class Release:
         orders = {
             name: str(_FIRST_ORDER + at) for at, name in enumerate((*TRANSPORTS, *(f"all: {n}" for n in TRANSPORTS)))
         }
-        command = (serving.python, "-I", "-W", "error", SMOKE, "exchange", *orders.values())
-        cancelled: list[str] = []
+        command = [str(serving.python), "-I", "-W", "error", str(SMOKE), "exchange", *orders.values()]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdin is not None
             assert server.stdout is not None
@@ -68,18 +68,18 @@ class Release:
                 url = server.stdout.readline().strip()
                 for extra in offered:
                     if extra in TRANSPORTS:
-                        yield f"extra {extra}", lambda e=extra: self._cancels(self._environment(e), {e: orders[e]}, url)
+                        yield f"extra {extra}", partial(self._alone_cancels, extra, orders[extra], url)
                     elif extra in ALONE:
-                        yield f"extra {extra}", lambda e=extra: self._does(self._environment(e), e)
+                        yield f"extra {extra}", partial(self._alone_does, extra)
                     elif extra == "all":
                         of_all = {name: orders[f"all: {name}"] for name in TRANSPORTS}
-                        yield "extra all", lambda ids=of_all: self._all(ids, url)
+                        yield "extra all", partial(self._all, of_all, url)
                     elif extra != "exchange":
                         yield f"extra {extra}", lambda: _fail("release/smoke.py does not try it")
             finally:
                 server.stdin.close()
                 rest = server.stdout.read()
-        cancelled += json.loads(rest or "[]")
+        cancelled: list[str] = json.loads(rest or "[]")
 
         def served() -> str:
             if sorted(cancelled) != sorted(orders.values()):
@@ -125,6 +125,12 @@ class Release:
         made.program(SMOKE, extra)
         return (ALONE[extra].__doc__ or "does what it is for").partition("\n")[0].rstrip(".")
 
+    def _alone_does(self, extra: str) -> str:
+        return self._does(self._environment(extra), extra)
+
+    def _alone_cancels(self, extra: str, order_id: str, url: str) -> str:
+        return self._cancels(self._environment(extra), {extra: order_id}, url)
+
     def _cancels(self, made: Environment, orders: dict[str, str], url: str) -> str:
         for transport, order_id in orders.items():
             made.program(SMOKE, transport, url, order_id)
@@ -154,15 +160,10 @@ class Release:
             _fail(f"of these there is a newer version: {', '.join(sorted(old))}")
         return self._tested(made, wanted)
 
-    def _tested(self, made: Environment, names: object) -> str:
+    def _tested(self, made: Environment, names: Iterable[str]) -> str:
         result = made.tests(self._unpacked()[0], *_TESTS)
-        versions = [f"{name} {version}" for name, version in made.versions().items() if name in set(_names(names))]
+        versions = [f"{name} {version}" for name, version in made.versions().items() if name in set(names)]
         return f"{result}; {', '.join(versions)}"
-
-
-def _names(names: object) -> Iterator[str]:
-    assert isinstance(names, dict)
-    yield from names
 
 
 def _fail(why: str) -> str:

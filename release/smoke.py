@@ -21,8 +21,10 @@ from bitget_proto import Accepted, CancelOrder, Codec, Credentials, Engine, deco
 _KEY = Credentials("key", "secret", "passphrase")
 _FRAMES = (
     '{"event":"login","code":0}',
-    '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
-    '"params":{"orderId":"7"}}],"code":0,"msg":"Success","ts":1763958366000}',
+    (
+        '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
+        '"params":{"orderId":"7"}}],"code":0,"msg":"Success","ts":1763958366000}'
+    ),
     '{"event":"error","arg":[{"id":"1"}],"code":43001,"msg":"The order does not exist"}',
     "pong",
     "no JSON",
@@ -89,6 +91,7 @@ def engine(name: str) -> Callable[[], None]:
         assert [codec.decode(frame) for frame in _FRAMES[:-1]] == [decode(frame) for frame in _FRAMES[:-1]]
         assert type(codec.decode(_FRAMES[-1])) is type(decode(_FRAMES[-1]))
 
+    smoke.__doc__ = engine.__doc__
     return smoke
 
 
@@ -130,7 +133,8 @@ def cli() -> None:
     done = subprocess.run([command, "demo", "--json", "--orders", "20"], capture_output=True, text=True, check=True)
     runs, verdict = map(json.loads, done.stdout.splitlines()[:-1]), json.loads(done.stdout.splitlines()[-1])
     assert {run["transport"] for run in runs} == {"anyio", "trio", "asyncio", "blocking"}, done.stdout
-    assert verdict["holds"] and verdict["outcomes"] == 80, verdict
+    assert verdict["holds"], verdict
+    assert verdict["outcomes"] == 80, verdict
 
 
 TRANSPORTS: dict[str, Callable[[str, str], None]] = {
