@@ -77,9 +77,8 @@ def test_every_extra_of_users_is_tried() -> None:
     assert set(extras(PROJECT)) == {*TRANSPORTS, *ALONE, "exchange", "all"} - {"core"}
 
 
-@pytest.mark.parametrize("name", ["core", "msgspec", "orjson", "rsa"])
-def test_a_smoke_that_needs_nobody_passes_here(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("release.smoke.Path.is_relative_to", lambda *_: True)
+@pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa"])
+def test_a_smoke_that_needs_nobody_passes_here(name: str) -> None:
     ALONE[name]()
 
 
