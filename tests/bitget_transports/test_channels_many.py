@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -23,6 +24,48 @@ pytestmark = pytest.mark.parametrize("colour", Colour)
 FEW = Config(messages_per_second=None, max_in_flight=3)
 
 AWAITING = (Colour.ASYNCIO, Colour.UVLOOP, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO)
+
+
+def slowly(seen: list[CancelOrder]) -> Iterator[CancelOrder]:
+    for order in orders(60):
+        time.sleep(0.005)
+        seen.append(order)
+        yield order
+
+
+def test_orders_that_come_slowly_do_not_hold_up_what_arrives(colour: Colour) -> None:
+    seen: list[CancelOrder] = []
+    with exchange_in_thread(fast_exchange(60)) as server:
+
+        async def scenario(connect: Connect) -> list[int]:
+            taken: list[int] = []
+            async with connect(KEY, url=server.url, config=FAST) as channel:
+                async for outcome in channel.cancel_many(slowly(seen)):
+                    assert isinstance(outcome, Accepted)
+                    taken.append(len(seen))
+            return taken
+
+        taken = colour.run(scenario)
+    assert len(taken) == 60
+    assert taken[0] < 60
+
+
+def test_a_wait_that_is_cancelled_while_orders_come_slowly_leaves_what_was_taken(colour: Colour) -> None:
+    if colour not in AWAITING:
+        return
+    seen: list[CancelOrder] = []
+    with exchange_in_thread(fast_exchange(60)) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            found: list[Outcome] = []
+            async with connect(KEY, url=server.url, config=FAST) as channel:
+                with anyio.move_on_after(0.1):
+                    async for outcome in channel.cancel_many(slowly(seen)):
+                        found.append(outcome)
+                assert len(seen) < 60
+                return found + await outcomes_in_events(channel, len(seen) - len(found))
+
+        assert numbers(colour.run(scenario)) == numbers_of(seen)
 
 
 class Pulled:
@@ -47,6 +90,10 @@ async def outcomes_in_events(channel: AnyChannel, count: int) -> list[Outcome]:
         if len(found) == count:
             break
     return found
+
+
+def numbers_of(taken: list[CancelOrder]) -> list[int]:
+    return [int(order.order_id or 0) for order in taken]
 
 
 def numbers(outcomes: list[Outcome]) -> list[int]:

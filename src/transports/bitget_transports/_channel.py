@@ -34,6 +34,10 @@ class AsyncDriver(Driver):
     def flag(self) -> Flag:
         """A new one, of the loop's kind."""
 
+    @abstractmethod
+    def pause(self) -> Awaitable[object]:
+        """One turn of the loop for the others."""
+
 
 class Channel:
     """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
@@ -177,9 +181,13 @@ class Outcomes:
         self._iterated = True
         try:
             while not waiter.abandoned:
-                driver.fill(waiter, self._timeout, self._policy)
+                more = driver.fill(waiter, self._timeout, self._policy)
+                if more:
+                    await driver.pause()
                 if waiter.outcomes:
                     return inbox.fetch(waiter)
+                if more:
+                    continue
                 if waiter.orders is None and not waiter.due:
                     break
                 flag = driver.flag()

@@ -46,6 +46,9 @@ from ._target import Target
 _BACKLOG = 900
 """Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
 
+_AT_A_TIME = 1e-2
+"""Seconds for which orders are taken before what has arrived has its turn."""
+
 _TOGETHER = 1e-3
 """Seconds for which frames are held back below to leave in one packet."""
 
@@ -227,17 +230,20 @@ class Driver(ABC):
 
     # --- many at once ---
 
-    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> None:
+    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         """Take of the waiter's orders what there is room for, and drain after each. The first leaves at once, those behind it
         together: a packet for each costs more than all the rest.
+
+        Whether there may be more: however many there are, and however slowly they come, what arrives has its turn between.
 
         Raises: as `Inbox.pull`.
         """
         if not self._pulled(waiter, timeout, policy):
-            return
+            return False
+        stop = self.now() + _AT_A_TIME
         links = list(self._links.values())
         more = True
-        while more:
+        while more and self.now() < stop:
             self._cork(links, corked=True)
             try:
                 # The orders may take their time: what has been taken is not to wait for them.
@@ -246,6 +252,7 @@ class Driver(ABC):
                     pass
             finally:
                 self._cork(links, corked=False)
+        return more
 
     def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         pulled = self.inbox.pull(waiter, self.now(), timeout, policy)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
 
@@ -155,6 +155,9 @@ class _Driver(AsyncDriver):
 
     def flag(self) -> anyio.Event:
         return anyio.Event()
+
+    def pause(self) -> Awaitable[None]:
+        return anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:

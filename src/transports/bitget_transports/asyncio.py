@@ -17,7 +17,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import cast
@@ -146,6 +146,10 @@ class _Driver(AsyncDriver):
     def flag(self) -> _Flag:
         """A new one, of asyncio's kind."""
         return _Flag(self._loop)
+
+    def pause(self) -> Awaitable[None]:
+        """One turn of the loop for the others."""
+        return asyncio.sleep(0)
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:

@@ -364,9 +364,13 @@ class Channel:
         try:
             while True:
                 self._driver.check_free()
-                self._driver.fill(waiter, timeout, policy)
+                more = self._driver.fill(waiter, timeout, policy)
+                if more:
+                    self._driver.turn(self._driver.now())
                 if waiter.outcomes:
                     yield inbox.fetch(waiter)
+                elif more:
+                    continue
                 elif waiter.orders is None and not waiter.due:
                     return
                 elif not waiter.due and not inbox.core.in_flight and inbox.taking:
