@@ -8,6 +8,8 @@ Rules of this file
 - Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
   answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
 - All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
+
+It is a little long because the two ways to connect and the channel's words tell all they promise; the socket is in `_socket`.
 """
 
 from __future__ import annotations
