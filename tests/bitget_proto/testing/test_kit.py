@@ -40,9 +40,8 @@ from .faulty_drivers import (
     KeepsItsTimer,
     PollsOnceAfterAMessage,
 )
+from .patience import PATIENCE, played
 from .selector_driver import Call, SelectorDriver
-
-PATIENCE = 0.3
 
 test_the_correct_driver_keeps_every_rule = scenarios(SelectorDriver)
 
@@ -168,7 +167,7 @@ class WaitsTooLong(SelectorDriver):
         (NoUpgrade, "upgrade refused", Rule.END, "the driver did not ask for a WebSocket"),
         (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
         (ClosesByItself, "deadlines in a row", Rule.END, "took no command any more: the connection is draining"),
-        (EndsWhenItIsReady, "clock", Rule.CALLER, "call(fn) did not run fn within 0.3 s; run() had returned"),
+        (EndsWhenItIsReady, "clock", Rule.CALLER, "s; run() had returned"),
         (LosesTheLastOfManyCalls, "calls from many threads", Rule.CALLER, "one call(fn) did not run fn"),
         (BlocksInAWrite, "one frame unwritten", Rule.READ, "and meanwhile the driver did nothing else"),
         (TakesOneCall, "gap", Rule.CALLER, "call(fn) did not run fn"),
@@ -179,7 +178,7 @@ class WaitsTooLong(SelectorDriver):
     ],
 )
 def test_what_is_no_driver_is_told_so(driver: type[SelectorDriver], scenario: str, rule: Rule, words: str) -> None:
-    (result,) = check_driver(driver, [scenario], patience=PATIENCE).results
+    result = played(driver, scenario, rule, words)
     assert result.broken is rule
     assert words in str(result)
 
@@ -188,8 +187,9 @@ def test_a_driver_that_cannot_be_made_is_told_so() -> None:
     def make_driver(connection: Connection, url: str) -> SelectorDriver:
         raise LookupError(url)
 
-    (result,) = check_driver(make_driver, ["login and a cancel"], patience=PATIENCE).results
-    assert "nobody connected); make_driver raised LookupError('ws://127.0.0.1:" in str(result)
+    words = "nobody connected); make_driver raised LookupError('ws://127.0.0.1:"
+    result = played(make_driver, "login and a cancel", Rule.END, words)
+    assert words in str(result)
     assert "') (test_kit.py, line " in str(result)
 
 
@@ -214,7 +214,7 @@ def test_what_makes_no_driver_is_told_so() -> None:
         (WithoutCall(), "which has no call(): a driver has run() and call(fn)"),
         (Coroutine(), "run() is a coroutine function: it must block"),
     ):
-        (result,) = check_driver(gives(made), ["login and a cancel"], patience=PATIENCE).results
+        result = played(gives(made), "login and a cancel", Rule.END, words)
         assert words in str(result)
 
 
@@ -301,7 +301,7 @@ def test_nothing_played_is_nothing_kept() -> None:
 
 
 def test_the_first_break_is_the_cause_as_far_as_can_be_seen() -> None:
-    (result,) = check_driver(PollsOnceAfterAMessage, ["two answers in one read"], patience=PATIENCE).results
+    result = played(PollsOnceAfterAMessage, "two answers in one read", Rule.DRAIN)
     assert isinstance(result.breaks[0], Break)
     assert "was called before the drain had ended in a Wait" in result.breaks[0].what
     assert result.broken is result.breaks[0].rule is Rule.DRAIN

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from bitget_proto.testing import Rule, check_driver
+from bitget_proto.testing import Rule
 
 from .faulty_drivers import FAULTS, DoesNotReturn, LeavesAThread, LeavesItsSocketOpen
+from .patience import played
 from .selector_driver import SelectorDriver
-
-PATIENCE = 0.3
-"""Short, because what is broken is waited for so long. A machine that is busy with something else gets the default."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +27,7 @@ def what_faulty_drivers_leave_behind() -> Iterator[None]:
 def test_a_faulty_driver_is_caught_for_the_rule_that_it_breaks(
     driver: type[SelectorDriver], rule: Rule, scenario: str
 ) -> None:
-    (result,) = check_driver(driver, [scenario], patience=PATIENCE).results
-    if result.broken is not rule:
-        (result,) = check_driver(driver, [scenario]).results
+    result = played(driver, scenario, rule)
     assert result.broken is rule, f"{result}\n{result.story()}"
 
 
