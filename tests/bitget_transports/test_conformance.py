@@ -6,13 +6,15 @@ bitget_transports.conformance:uvloop` plays them on the others.
 
 from __future__ import annotations
 
+from tests.bitget_proto.testing.patience import BUSY
+
 from bitget_proto.testing.pytest import scenarios
 from bitget_transports import conformance
 
 LONG = ("pace", "10,000 messages with a deadline due")
 
-test_asyncio = scenarios(conformance.asyncio)
-test_uvloop = scenarios(conformance.uvloop, without=LONG)
-test_anyio_on_asyncio = scenarios(conformance.anyio, without=LONG)
-test_anyio_on_trio = scenarios(conformance.trio)
-test_blocking = scenarios(conformance.blocking)
+test_asyncio = scenarios(conformance.asyncio, patience=BUSY)
+test_uvloop = scenarios(conformance.uvloop, patience=BUSY, without=LONG)
+test_anyio_on_asyncio = scenarios(conformance.anyio, patience=BUSY, without=LONG)
+test_anyio_on_trio = scenarios(conformance.trio, patience=BUSY)
+test_blocking = scenarios(conformance.blocking, patience=BUSY)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.bitget_proto.testing.patience import BUSY
 
 from bitget_proto.testing import SCENARIOS, Rule, check_driver
 from bitget_proto.testing._check import named
@@ -46,13 +47,13 @@ def example(name: str) -> ModuleType:
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_a_driver_of_a_socket_keeps_the_contract(name: str) -> None:
-    check_driver(example(name).make_driver, CHOICE).check()
+    check_driver(example(name).make_driver, CHOICE, patience=BUSY).check()
 
 
 @pytest.mark.parametrize("scenario", [scenario.name for scenario in SCENARIOS])
 @pytest.mark.parametrize("name", CARRIERS)
 def test_a_carrier_keeps_the_contract(name: str, scenario: str) -> None:
-    check_driver(example(name).make_driver, [scenario]).check()
+    check_driver(example(name).make_driver, [scenario], patience=BUSY).check()
 
 
 @pytest.mark.parametrize("name", DRIVERS + CARRIERS)

@@ -44,7 +44,8 @@ T = TypeVar("T")
 _EXCERPT = 150
 
 STALE = 0.5
-"""Seconds by which a driver's `now` may lie behind when it is told, for a machine that is busy with something else."""
+"""Seconds by which a driver's `now` may lie behind when it is told, for a machine that is busy with something else; with more
+patience than usual, a quarter of that."""
 
 AHEAD = 0.05
 """Seconds by which `handle_timeout` may be told a time that is still to come: a loop's tick, and the noise of two clocks."""
@@ -126,10 +127,10 @@ class Recorder(StrictConnection):
         """Note a broken rule."""
         self.complaints.append(DriverError(rule, what))
 
-    def about_the_clock(self) -> Iterator[DriverError]:
+    def about_the_clock(self, patience: float) -> Iterator[DriverError]:
         """What is to be said of the driver's clock, once all is over."""
         call, now, skew = self._latest_told
-        if skew - self._skew > STALE:
+        if skew - self._skew > max(STALE, patience / 4):
             yield DriverError(
                 Rule.CLOCK, f"{call} was told the time {now:.3f}, which lay {skew - self._skew:.2f} s back"
             )

@@ -46,7 +46,7 @@ def misfits(stage: Stage) -> Iterator[DriverError]:
     misfit = _misfit(peer.said, [one.encode() if isinstance(one, str) else one for one in connection.handed_over])
     if misfit is not None:
         yield DriverError(Rule.READ, "what was handed over is not what the exchange said: " + misfit)
-    yield from connection.about_the_clock()
+    yield from connection.about_the_clock(stage.patience)
 
 
 def untruths(stage: Stage) -> Iterator[DriverError]:

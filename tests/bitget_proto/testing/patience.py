@@ -8,6 +8,9 @@ from bitget_proto.testing._stage import MakeDriver
 PATIENCE = 0.3
 """In seconds."""
 
+BUSY = 20.0
+"""In seconds: for drivers that are right, whatever else the machine does meanwhile. They never wait for so long."""
+
 
 def played(make_driver: MakeDriver, scenario: str, rule: Rule, words: str = "") -> Result:
     """The result of a scenario that breaks this rule, in these words.

@@ -21,6 +21,8 @@ from bitget_proto import (
 from bitget_proto.testing import Rule
 from bitget_proto.testing._recorder import Recorder
 
+from .patience import BUSY, PATIENCE
+
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 LOGIN = sign_login(Credentials("key-of-mine", "secret", "passphrase"), 1_763_958_366)
 LOGGED_IN = '{"event":"login","code":0}'
@@ -66,7 +68,7 @@ def test_a_life_is_noted_without_the_login() -> None:
     assert "key-of-mine" not in story
     assert f"{'x' * 150}… (1000 in all)" in story
     assert connection.lost_calls == 1
-    assert list(connection.about_the_clock()) == []
+    assert list(connection.about_the_clock(PATIENCE)) == []
 
 
 def test_what_a_strict_connection_raises_is_noted_and_the_call_is_done() -> None:
@@ -121,11 +123,11 @@ def test_a_time_that_lies_back_and_one_that_is_ahead_are_told_at_the_end() -> No
     stale.poll(time.monotonic())
     time.sleep(0.6)
     drain(stale, stale.steps[-1].now)
-    (complaint,) = stale.about_the_clock()
+    (complaint,) = stale.about_the_clock(PATIENCE)
     assert complaint.rule is Rule.CLOCK
     ahead = ready()
     ahead.handle_timeout(time.monotonic() + 0.2)
-    (complaint,) = ahead.about_the_clock()
+    (complaint,) = ahead.about_the_clock(PATIENCE)
     assert complaint.rule is Rule.REARM
 
 
@@ -136,7 +138,7 @@ def test_a_call_of_the_kits_may_give_many_commands_and_the_driver_is_not_to_blam
     time.sleep(0.6)
     connection.cancel(ORDER, now, id="b")
     drain(connection)
-    assert list(connection.about_the_clock()) == []
+    assert list(connection.about_the_clock(PATIENCE)) == []
 
 
 def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_its_time() -> None:
@@ -156,3 +158,11 @@ def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_i
     new = Recorder(Config())
     assert not new.undrained
     assert not new.is_writing
+
+
+def test_with_more_patience_a_machine_that_is_busy_is_forgiven_more() -> None:
+    connection = ready()
+    connection.poll(time.monotonic())
+    time.sleep(0.6)
+    drain(connection, connection.steps[-1].now)
+    assert list(connection.about_the_clock(BUSY)) == []
