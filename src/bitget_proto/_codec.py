@@ -61,6 +61,8 @@ _MAX_SAFE_INTEGER = 2**53 - 1
 _EXCERPT = 100
 _MAX_MESSAGE = 65536
 _MAX_DEPTH = 32
+_SHORT = 16
+"""Up to so many characters for each level that is allowed, nobody counts brackets: it takes longer than reading a reply."""
 
 _PONG = Pong()
 _PING = Ping()
@@ -113,7 +115,7 @@ class Codec:
                 f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
             )
         order_id, client_oid = order.order_id, order.client_oid
-        if client_oid is None and order_id is not None and order_id.isalnum():
+        if client_oid is None and order_id is not None and '"' not in order_id and "\\" not in order_id:
             # The usual order, in one piece: a fifth faster than in two.
             return (
                 f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}","instId":"{order.inst_id}",'
@@ -150,12 +152,13 @@ class Codec:
         """What an exchange says in one WebSocket message.
 
         `max_message` bounds its length (characters of a `str`, bytes of `bytes`), `max_depth` the nesting of its objects
-        and lists; None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
+        and lists, in messages of more than 16 characters for each level: shorter ones cannot nest so deep that it would
+        harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
         """
         if (
             type(message) is str
             and (max_message is None or len(message) <= max_message)
-            and (max_depth is None or message.count("{") + message.count("[") <= max_depth)
+            and (max_depth is None or len(message) <= _SHORT * max_depth)
         ):
             # On the way of every answer: what is usual is seen here, without a call.
             text = message
@@ -269,7 +272,7 @@ def _text(message: str | bytes, max_message: int | None, max_depth: int | None) 
             text = message.decode()
         except UnicodeDecodeError:
             return _malformed("not UTF-8", message)
-    if max_depth is not None and text.count("{") + text.count("[") > max_depth and _is_deeper(text, max_depth):
+    if max_depth is not None and len(text) > _SHORT * max_depth and _is_deeper(text, max_depth):
         return _malformed("too deep", text)
     return text
 
@@ -280,6 +283,8 @@ def _is_deeper(text: str, limit: int) -> bool:
     Of the text only the brackets outside strings are kept, and pair by pair the innermost taken away: so often as it
     nests. Each step runs through the text once, so that nothing a peer may send takes long.
     """
+    if text.count("{") + text.count("[") <= limit:
+        return False
     brackets = _drop_all_but_brackets("", _drop_strings("", text)).translate(_ONE_KIND)
     for _ in range(limit):
         if not brackets:
@@ -300,8 +305,7 @@ def _message(frame: Frame) -> Message:
     if event == "trade" or event == "error":
         arg, code, words, ts = frame.arg, frame.code, frame.msg, frame.ts
         # On the way of every answer: what is usual is seen here, without a call.
-        if type(arg) is list and len(arg) == 1 and type(arg[0].id) is str:
-            id: str | None = arg[0].id
+        if type(arg) is list and len(arg) == 1 and type(id := arg[0].id) is str:
             names_request = True
         else:
             id, names_request = _addressee(arg)
@@ -362,7 +366,7 @@ def _milliseconds(value: object) -> int | None:
 
 def _quoted(value: str | None) -> str:
     """A JSON string. The checked ids are printable ASCII, so that only a quote or a backslash needs an escape."""
-    return f'"{value}"' if value is not None and value.isalnum() else _dumps(value)
+    return _dumps(value) if value is None or '"' in value or "\\" in value else f'"{value}"'
 
 
 def _echo(order: CancelOrder, id: str) -> dict[str, object]:

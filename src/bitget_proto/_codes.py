@@ -35,10 +35,7 @@ class CodeClass(Told):
     @classmethod
     def of(cls, code: str | None) -> CodeClass:
         """The class of a code as `decode` gives it: a decimal string, or None when it could not be read."""
-        if code is None:
-            return cls.UNREADABLE
-        known = _CLASS_OF.get(code)
-        return cls.UNLISTED if known is None else known
+        return _class_of(code, _UNLISTED)
 
 
 CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
@@ -63,7 +60,16 @@ CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
 })  # fmt: skip
 """The codes of each class, the usual one first."""
 
-_CLASS_OF = MappingProxyType({code: code_class for code_class, codes in CODES.items() for code in codes})
+_UNLISTED = CodeClass.UNLISTED
+
+
+def _classes() -> dict[str | None, CodeClass]:
+    classes: dict[str | None, CodeClass] = {code: code_class for code_class, codes in CODES.items() for code in codes}
+    return {None: CodeClass.UNREADABLE, **classes}
+
+
+_class_of = _classes().get
+
 
 NOTES: Mapping[str, str] = MappingProxyType({
     "43001": "The order does not exist: the usual answer for an order that has ended.",

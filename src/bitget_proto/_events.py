@@ -11,6 +11,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
+import attrs
+
 from ._codes import CodeClass
 from ._orders import CancelOrder
 from ._record import record
@@ -68,7 +70,7 @@ class WhyUnrecognised(Enum):
 # --- for the driver ---
 
 
-@record(kw_only=True)
+@record
 class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
 
@@ -97,7 +99,7 @@ class Hangup:
     reason: str
 
 
-@record(kw_only=True)
+@record
 class Wait:
     """There is nothing more to take out for now: the end of every drain."""
 
@@ -112,12 +114,12 @@ class Wait:
 # --- outcomes: exactly one for each cancel that was taken ---
 
 
-@record(kw_only=True)
+@record
 class _Settled:
     id: str
     order: CancelOrder
 
-    attempts: int = 1
+    attempts: int = attrs.field(default=1, kw_only=True)
     """How often it was tried: 1 on a single connection."""
 
     taken_at: float
@@ -130,7 +132,7 @@ class _Settled:
     """When this outcome was decided."""
 
 
-@record(kw_only=True)
+@record
 class Accepted(_Settled):
     """The exchange took the request. **The order may still fill**: the `orders` channel has the last word."""
 
@@ -138,7 +140,7 @@ class Accepted(_Settled):
     """The exchange's own time of it, in milliseconds since 1970, when it said one."""
 
 
-@record(kw_only=True)
+@record
 class Rejected(_Settled):
     """The exchange refused the request."""
 
@@ -152,7 +154,7 @@ class Rejected(_Settled):
     exchange_ts: int | None
 
 
-@record(kw_only=True)
+@record
 class Unresolved(_Settled):
     """Nobody knows what became of the cancel, or it never left.
 

@@ -73,7 +73,7 @@ _NORMAL_CLOSURE = 1000
 _COUNTED = 15
 """Digits that the counter of generated ids can come to have."""
 
-_IDLE = Wait(until=None, timer=None)
+_IDLE = Wait(None, None)
 
 _DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
@@ -374,7 +374,7 @@ class Session:
                 return outputs.popleft()
             if output.until is not None and output.until <= until:
                 until, timer = output.until, output.timer
-        return _IDLE if timer is None else Wait(until=until, timer=timer)
+        return _IDLE if timer is None else Wait(until, timer)
 
     def _next_deadline(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""

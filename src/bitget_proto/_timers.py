@@ -120,11 +120,14 @@ class Deadlines(Generic[_E]):
 
     Nearly always they are added in order, since every request has the same timeout: those stand in a queue. One that
     is earlier than the last of the queue goes to a heap, so that adding and dropping stay cheap whatever comes.
+
+    `until` says when the first is due: infinity when there is none.
     """
 
-    __slots__ = ("_count", "_heap", "_living", "_queue")
+    __slots__ = ("_count", "_heap", "_living", "_queue", "until")
 
     def __init__(self) -> None:
+        self.until = inf
         self._queue: deque[tuple[float, int, _E]] = deque()
         self._heap: list[tuple[float, int, _E]] = []
         self._count = 0
@@ -143,24 +146,31 @@ class Deadlines(Generic[_E]):
             queue.append(item)
         else:
             heapq.heappush(self._heap, item)
+        if deadline < self.until:
+            self.until = deadline
 
     def settled(self, entry: _E) -> None:
         """Tell that an entry that was added is done: it counts no longer."""
-        if entry.deadline == inf:
+        deadline = entry.deadline
+        if deadline == inf:
             return
         self._living -= 1
-        if len(self._queue) + len(self._heap) > 2 * self._living + 64:
-            self._queue = deque(item for item in self._queue if not item[2].done)
-            self._heap = [item for item in self._heap if not item[2].done]
+        queue, heap = self._queue, self._heap
+        if deadline <= self.until:
+            while queue and queue[0][2].done:
+                queue.popleft()
+            while heap and heap[0][2].done:
+                heapq.heappop(heap)
+            until = queue[0][0] if queue else inf
+            self.until = heap[0][0] if heap and heap[0][0] < until else until
+        if len(queue) + len(heap) > 2 * self._living + 64:
+            self._queue = deque(item for item in queue if not item[2].done)
+            self._heap = [item for item in heap if not item[2].done]
             heapq.heapify(self._heap)
 
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
         queue, heap = self._queue, self._heap
-        while queue and queue[0][2].done:
-            queue.popleft()
-        while heap and heap[0][2].done:
-            heapq.heappop(heap)
         if queue and not (heap and heap[0] < queue[0]):
             return queue[0][2]
         return heap[0][2] if heap else None
@@ -170,6 +180,7 @@ class Deadlines(Generic[_E]):
         self._queue.clear()
         self._heap.clear()
         self._living = 0
+        self.until = inf
 
     def __len__(self) -> int:
         """How many items are stored, the dead included: at most twice the living, and 64."""

@@ -637,17 +637,27 @@ def test_ten_megabytes_are_read_when_no_bound_is_wanted(codec: Codec) -> None:
 def test_objects_and_lists_may_nest_as_deep_as_the_bound_and_no_deeper(codec: Codec) -> None:
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         for depth in (1, 5, 31):
-            nested = '{"event":"login","x":' + opening * depth + "1" + closing * depth + "}"
+            long = "x" * 16 * (depth + 1)
+            nested = f'{{"event":"login","long":"{long}","x":' + opening * depth + "1" + closing * depth + "}"
             assert codec.decode(nested, max_depth=depth + 1) == LoginReply(None, "")
             assert codec.decode(nested, max_depth=depth) == Malformed("too deep", nested[:100])
             assert codec.decode(nested, max_depth=None) == LoginReply(None, "")
             beside = nested[:-1] + ',"y":[],"z":{}}'
             assert codec.decode(beside, max_depth=depth + 1) == LoginReply(None, "")
             assert codec.decode(beside, max_depth=depth) == Malformed("too deep", beside[:100])
-    assert codec.decode('{"x":' + "[" * 31 + "]" * 31 + "}") == Other(None)
-    assert codec.decode('{"x":' + "[" * 32 + "]" * 32 + "}") == Malformed(
-        "too deep", '{"x":' + "[" * 32 + "]" * 32 + "}"
+    long = " " * 512
+    assert codec.decode('{"x":' + "[" * 31 + "]" * 31 + "}" + long) == Other(None)
+    assert codec.decode('{"x":' + "[" * 32 + "]" * 32 + "}" + long) == Malformed(
+        "too deep", ('{"x":' + "[" * 32 + "]" * 32 + "}" + long)[:100]
     )
+
+
+@every_engine
+def test_in_a_message_of_16_characters_for_each_level_nobody_counts(codec: Codec) -> None:
+    nested = '{"event":"login","x":' + "[" * 100 + "]" * 100 + "}"
+    assert codec.decode(nested.ljust(512)) == LoginReply(None, "")
+    assert codec.decode(nested.ljust(513)) == Malformed("too deep", nested[:100])
+    assert codec.decode(nested.ljust(513).encode(), max_depth=33) == LoginReply(None, "")
 
 
 @every_engine
@@ -666,7 +676,7 @@ def test_brackets_inside_strings_are_not_deep(codec: Codec, inside: str) -> None
 @every_engine
 def test_brackets_after_a_string_with_escapes_are_counted(codec: Codec) -> None:
     for string in (r'"\\"', r'"\""', r'"\\\""', r'"a\\"', '""'):
-        text = f'{{"a":{string},"x":' + "[" * 50 + "]" * 50 + "}"
+        text = f'{{"a":{string},"x":' + "[" * 300 + "]" * 300 + "}"
         assert codec.decode(text) == Malformed("too deep", text[:100])
 
 

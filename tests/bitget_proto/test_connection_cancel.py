@@ -183,7 +183,7 @@ CONTENTS: dict[str, tuple[str | bytes, str, WhyUnrecognised | None]] = {
     "a list of one reply": (f"[{reply('1')}]", NOTHING, WhyUnrecognised.MALFORMED),
     "100,000 lists deep": ("[" * 100_000, NOTHING, WhyUnrecognised.MALFORMED),
     "100,000 objects deep": ('{"a":' * 100_000 + "1" + "}" * 100_000, NOTHING, WhyUnrecognised.MALFORMED),
-    "a reply with 40 lists in it": (reply("1")[:-1] + ',"x":' + "[" * 40 + "]" * 40 + "}", NOTHING, WhyUnrecognised.MALFORMED),
+    "a reply with 300 lists": (reply("1")[:-1] + ',"x":' + "[" * 300 + "]" * 300 + "}", NOTHING, WhyUnrecognised.MALFORMED),
     "10 MB": (reply("1", msg="x" * 10_000_000), NOTHING, WhyUnrecognised.MALFORMED),
     "10 MB of bytes": (b"\x00" * 10_000_000, NOTHING, WhyUnrecognised.MALFORMED),
     "lone surrogates as they are": (reply("1")[:-1] + ',"x":"\ud800"', NOTHING, WhyUnrecognised.MALFORMED),

@@ -254,8 +254,9 @@ def test_a_generated_id_is_none_that_the_caller_has_used() -> None:
 
 
 def test_lists_that_are_opened_and_never_closed_are_too_deep_as_well() -> None:
-    assert decode("[" * 40) == Malformed("too deep", "[" * 40)
-    assert decode("[" * 32) == Malformed("not JSON", "[" * 32)
+    long = " " * 512
+    assert decode("[" * 40 + long) == Malformed("too deep", ("[" * 40 + long)[:100])
+    assert decode("[" * 32 + long) == Malformed("not JSON", ("[" * 32 + long)[:100])
 
 
 def test_all_unknown_keys_of_a_request_are_named() -> None:

@@ -24,10 +24,17 @@ def test_an_engine_is_named_like_the_extra_that_installs_it() -> None:
     assert [engine.value for engine in Engine] == ["stdlib", "msgspec", "orjson"]
 
 
+def told(frame: Frame) -> tuple[object, ...]:
+    """What a frame says; an engine may have a class of its own for it."""
+    arg = frame.arg
+    ids = [entry.id for entry in arg] if isinstance(arg, list) else None if arg is None else arg.id
+    return frame.event, ids, frame.code, frame.msg, frame.ts
+
+
 @pytest.mark.parametrize("engine", Engine)
 def test_every_engine_reads_a_frame_alike(engine: Engine) -> None:
     read = reader(engine)
-    assert read.fast(FRAME) == READ
+    assert told(read.fast(FRAME)) == told(READ)
     assert read.plain(FRAME) == READ
 
 
@@ -65,9 +72,11 @@ def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
 
 @pytest.mark.parametrize("engine", Engine)
 def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
-    assert reader(engine).fast("{}") == Frame(None, None, None, None, None)
-    assert reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5}}') == Frame(None, Entry(5), "5", 5, "5")
-    assert reader(engine).fast('{"event":null,"arg":null}') == Frame()
+    assert told(reader(engine).fast("{}")) == (None, None, None, None, None)
+    assert told(reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5}}')) == told(
+        Frame(None, Entry(5), "5", 5, "5")
+    )
+    assert told(reader(engine).fast('{"event":null,"arg":null}')) == told(Frame())
 
 
 def test_plain_data_is_read_as_it_stands() -> None:

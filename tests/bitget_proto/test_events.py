@@ -66,13 +66,24 @@ def test_the_other_events_are_those_of_the_contract() -> None:
     ]
 
 
+_OF_A_CANCEL = ["id", "order", "taken_at", "sent_at", "resolved_at"]
+
+BY_POSITION: dict[type[Any], list[str]] = {
+    Transmit: ["text", "id", "secret"],
+    Wait: ["until", "timer"],
+    Accepted: [*_OF_A_CANCEL, "exchange_ts"],
+    Rejected: [*_OF_A_CANCEL, "code", "code_class", "message", "exchange_ts"],
+    Unresolved: [*_OF_A_CANCEL, "sent", "why", "code", "message"],
+}
+"""What is made for each cancel: its parts stand in this order for good."""
+
+
 @pytest.mark.parametrize("kind", get_args(Output))
-def test_every_output_is_made_by_name_alone(kind: type[Any]) -> None:
+def test_every_output_is_made_by_name_alone_but_what_is_made_for_each_cancel(kind: type[Any]) -> None:
     parameters = inspect.signature(kind).parameters.values()
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
-    if parts(kind):
-        with pytest.raises(TypeError):
-            kind("positional")
+    by_position = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert by_position == BY_POSITION.get(kind, [])
+    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters if one.name not in by_position)
 
 
 @pytest.mark.parametrize("kind", get_args(Outcome))

@@ -242,7 +242,7 @@ def noise(write: Write) -> None:
     for message in (
         b"\xff\xfe",
         "\ud800",
-        "[" * 10,
+        "[" * 60,
         "x" * 301,
         b'{"event":"subscribe"}',
         '{"event":1}',
