@@ -152,9 +152,12 @@ class _Driver(AsyncDriver):
         self._armed = inf
         """For when the clock's task sleeps: not after `until`. When it is earlier it sleeps again."""
         self._sooner = anyio.Event()
+        self._event = type(self._sooner)
+        """The kind of event that anyio has for this loop: made so, it need not look each time which loop this is."""
 
     def flag(self) -> anyio.Event:
-        return anyio.Event()
+        """A new one, of anyio's kind."""
+        return self._event()
 
     def pause(self) -> Awaitable[None]:
         return anyio.lowlevel.checkpoint()
@@ -259,7 +262,7 @@ class _Link:
     async def keep_writing(self) -> None:
         while not self._over:
             await self._to_write.wait()
-            self._to_write = anyio.Event()
+            self._to_write = self._driver.flag()
             while self._outgoing is not None and not self._over:
                 self._leaving = True
                 try:
