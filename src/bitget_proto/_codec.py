@@ -49,6 +49,7 @@ from ._messages import (
     TradeReply,
 )
 from ._orders import CancelOrder, InstType, check_request_id
+from ._record import record
 
 PING: Final = "ping"
 """The heartbeat: a bare text, not JSON, and not a WebSocket ping frame, which does not count."""
@@ -421,13 +422,13 @@ def _entry_of_the_page(op: str, entry: object) -> object:
     return kept
 
 
-@attrs.frozen
+@record
 class _Params:
     order_id: str | None = None
     client_oid: str | None = None
 
 
-@attrs.frozen
+@record
 class _Cancel:
     id: str
     inst_type: InstType
@@ -439,13 +440,13 @@ class _Cancel:
         return CancelOrder(self.inst_id, self.params.order_id, self.params.client_oid, self.inst_type)
 
 
-@attrs.frozen
+@record
 class _Trade:
     op: str
     args: list[_Cancel]
 
 
-@attrs.frozen
+@record
 class _LoginArg:
     api_key: str
     passphrase: str
@@ -456,7 +457,7 @@ class _LoginArg:
         return SignedLogin(self.api_key, self.passphrase, self.timestamp, self.sign)
 
 
-@attrs.frozen
+@record
 class _Login:
     op: str
     args: list[_LoginArg]

@@ -18,8 +18,9 @@ from enum import Enum
 from importlib import import_module
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
-import attrs
 from cattrs import Converter
+
+from ._record import record
 
 
 class Engine(Enum):
@@ -38,14 +39,14 @@ EngineName: TypeAlias = Literal["stdlib", "msgspec", "orjson"]
 """The values of `Engine`."""
 
 
-@attrs.define
+@record
 class Entry:
     """One entry of `arg`: of the echo, the id alone is ever used."""
 
     id: Any = None
 
 
-@attrs.define
+@record
 class Frame:
     """The keys that matter in what an exchange says, as they came. Other keys may appear at any time."""
 
@@ -64,7 +65,7 @@ class WrongType(ValueError):
     """A key holds a value of a type that it never has."""
 
 
-@attrs.frozen
+@record
 class Reader:
     """How a codec reads: `fast` first, and `plain` for what `fast` refuses with one of `refusals`.
 

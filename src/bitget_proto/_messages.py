@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import attrs
-
 from ._codes import CodeClass
 from ._credentials import SignedLogin
 from ._orders import CancelOrder
@@ -77,7 +75,7 @@ class LoginReply:
         return CodeClass.of(self.code)
 
 
-@attrs.frozen
+@record
 class Pong:
     """The bare text `pong`, the answer to `ping`."""
 
@@ -122,7 +120,7 @@ class CancelRequest:
     order: CancelOrder
 
 
-@attrs.frozen
+@record
 class Ping:
     """The bare text `ping`."""
 
