@@ -37,6 +37,12 @@ def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         )
 
 
+def check_flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator: a choice between yes and no."""
+    if not isinstance(value, bool):
+        raise ValidationError(f"{attribute.name} must be True or False; got {shown(value)}")
+
+
 def _prefix(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or len(value) > 20 or (value and not is_request_id(value)):
         raise ValidationError(

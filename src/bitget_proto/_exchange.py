@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from ._codec import DEFAULT, PONG, Codec
-from ._config import check_count, check_seconds
+from ._config import check_count, check_flag, check_seconds
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, ValidationError, shown
 from ._events import Hangup, Transmit, Wait
@@ -125,7 +125,7 @@ class ExchangeConfig:
     max_depth: int | None = attrs.field(default=32, validator=check_count)
     """Nesting of objects and lists in a message that is read; looked at in those of more than 16 characters for each level."""
 
-    lenient: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    lenient: bool = attrs.field(default=False, validator=check_flag)
     """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys that
     nobody asked for."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ._config import Config, check_count, check_seconds
+from ._config import Config, check_count, check_flag, check_seconds
 from ._errors import ValidationError, shown
 from ._told import Told
 
@@ -42,11 +42,6 @@ def _link(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         raise ValidationError(f"{attribute.name} must be a Config; got {shown(value)}")
 
 
-def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValidationError(f"{attribute.name} must be True or False; got {shown(value)}")
-
-
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         raise ValidationError(f"{attribute.name} must be a finite number of seconds above 0; got None")
@@ -67,7 +62,7 @@ class SessionConfig:
     policy: Policy = attrs.field(default=Policy.REPORT, validator=_policy)
     """What becomes of a cancel that was sent on a link which ended before the answer, where `Session.cancel` is not told."""
 
-    client_oids_unique: bool = attrs.field(default=False, validator=_flag)
+    client_oids_unique: bool = attrs.field(default=False, validator=check_flag)
     """Whether you never use a `client_oid` for a second order. Only then is a cancel that has no `order_id` ever sent again:
     it might meet another order than the one it was for."""
 

@@ -297,6 +297,13 @@ def test_without_limits_it_waits_for_input_alone() -> None:
     assert exchange.state is State.AUTHENTICATING
 
 
+def test_a_limit_that_makes_no_sense_is_refused_as_the_limits_of_a_connection_are() -> None:
+    with pytest.raises(ValidationError, match="lenient must be True or False; got the int 1"):
+        ExchangeConfig(lenient=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValidationError, match="jitter must be a finite number of seconds above 0"):
+        ExchangeConfig(jitter=-0.1)
+
+
 def test_a_stalled_writer_withholds_frames_and_the_hangup_behind_them() -> None:
     exchange = connected()
     exchange.receive("ping", 0.0)
