@@ -143,6 +143,13 @@ def test_a_port_that_is_closed(colour: Colour, host: str) -> None:
     assert f"{host}:{port} refused the connection: nothing listens there" in str(error)
 
 
+def test_the_cause_is_what_the_layer_below_raised(colour: Colour) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        error = failure(colour, f"ws://127.0.0.1:{bound.getsockname()[1]}/v2/ws/private")
+    assert error.__cause__ is not None
+
+
 def test_a_host_name_that_cannot_be_resolved(colour: Colour) -> None:
     error = failure(colour, "wss://nowhere.invalid/v2/ws/private")
     assert "the name nowhere.invalid cannot be resolved" in str(error)

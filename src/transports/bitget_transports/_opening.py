@@ -1,4 +1,11 @@
-"""Why a connection did not come about, in words that say what to do. The layers below each say it in their own."""
+"""Why a connection did not come about, in words that say what to do. The layers below each say it in their own.
+
+Rules of this file
+- Each of these makes an error and raises nothing: somebody may wait for it in another task, or in a later call.
+- A message names the host and the port, and nothing of a key.
+
+It does not know which library said so below, nor the protocol beyond the reason of an end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +20,13 @@ from ._target import Target
 
 
 def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
-    """Say why there is no socket, or no TLS on it."""
+    """Say why there is no socket, or no TLS on it; `error` is the cause of what is said."""
+    failure = _in_words(target, error)
+    failure.__cause__ = error
+    return failure
+
+
+def _in_words(target: Target, error: BaseException) -> ConnectFailed:
     where = f"{target.host}:{target.port}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectFailed(
