@@ -51,6 +51,7 @@ class Ledger:
 
     @property
     def unresolved(self) -> int:
+        """How many are, whether or not they were sent."""
         return self.sent.total() + self.not_sent.total()
 
     @property
@@ -62,11 +63,7 @@ class Ledger:
     @property
     def latencies(self) -> list[float]:
         """Seconds from leaving to the answer, of all that were answered, in ascending order."""
-        return sorted(
-            outcome.resolved_at - outcome.sent_at
-            for outcome in self.outcomes
-            if outcome.sent_at is not None and not isinstance(outcome, Unresolved)
-        )
+        return sorted(latency for outcome in self.outcomes if (latency := latency_of(outcome)) is not None)
 
 
 def percentile(ascending: list[float], share: float) -> float | None:
