@@ -131,7 +131,12 @@ class ExchangeConfig:
 
 
 class ExchangeConnection:
-    """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`."""
+    """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`.
+
+    `now` is a number of seconds on any clock that does not run backwards; a `now` that does counts as standing still. Every
+    call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed. It has no lock: call it
+    from one thread.
+    """
 
     __slots__ = (
         "_codec", "_config", "_idle_at", "_in_flight", "_lifetime_at", "_login_due", "_now", "_outputs", "_pace",
@@ -180,7 +185,10 @@ class ExchangeConnection:
             self._lifetime_at = after(now, self._config.lifetime)
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """The client said this. Never raises for what it says; ignored before `opened` and after the end."""
+        """The client said this, text or bytes, whole. Never raises for what it says; ignored before `opened` and after the end.
+
+        Raises: ValidationError when it is neither text nor bytes.
+        """
         self._now = now = finite_time(now, self._now)
         if self._state is State.NEW or self._state is State.CLOSED:
             return

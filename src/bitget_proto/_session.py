@@ -103,7 +103,8 @@ class Session:
     twice as many at the moment at which one follows the other.
 
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts as
-    standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
+    standing still. Every call raises LocalProtocolError for a `now` that is no finite number, or a `link` that is none, and
+    nothing has changed. The `jitter` is yours: what it raises comes out of the call that asked for it.
 
     It has no lock: call it from one thread, and from others through a queue into that one.
 

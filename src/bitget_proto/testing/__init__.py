@@ -1,6 +1,7 @@
 """What it takes to test code that cancels orders: virtual time, a scripted exchange, and a connection that watches its driver.
 
-Nothing here needs a test framework, and nothing but the conformance kit a socket or a clock. Begin with `Pair`:
+Nothing here but `testing.pytest` needs a test framework, and nothing but the conformance kit a socket or a clock. Begin with
+`Pair`:
 
     pair = Pair(exchange=ScriptedExchange([CancelOrder("BTCUSDT", order_id="1")]))
     pair.open()

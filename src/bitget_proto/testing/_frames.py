@@ -1,4 +1,8 @@
-"""The frames that the scripted exchange saw, fit to be shown."""
+"""The frames that the scripted exchange saw, fit to be shown.
+
+Rules of this file
+- The text of a `SeenFrame` has been through `redacted`: no frame with its secrets is kept, or handed to `on_frame`.
+"""
 
 from __future__ import annotations
 

@@ -81,6 +81,8 @@ class ScriptedExchange:
     `same_order_interval` the seconds from one cancel of an order to the next (45129); None switches each off. `lenient` takes
     logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that nobody asked for; and it
     acknowledges subscriptions to any channel. `on_frame` is given every message that is received or sent, without its secrets.
+
+    Raises: ValidationError for a code in `refusals` that is no refusal's.
     """
 
     def __init__(

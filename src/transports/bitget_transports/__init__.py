@@ -3,6 +3,9 @@
 The three say the same words: `connect` in `bitget_transports.anyio`, `.asyncio` and `.blocking` gives a `Channel`. Each needs
 the extra of its name.
 
+Of `bitget_proto`'s private modules it uses words for messages, checks of limits, and frames for hostile servers: the two are
+one distribution, released together. Nothing of a `Connection` or a `Session` is touched but what is public.
+
 The names below are imported when they are first asked for: pytest imports this package, for its plugin, in every run of
 whoever has it installed.
 """

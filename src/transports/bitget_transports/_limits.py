@@ -1,4 +1,9 @@
-"""The limits of a channel's own: those of the protocol are in `bitget_proto.Config`."""
+"""The limits of a channel's own: those of the protocol are in `bitget_proto.Config`.
+
+Rules of this file
+- Each is a value that can be changed or, with None, switched off. All are ours: the exchange's numbers are in `Config`.
+- Checked when made: a channel never meets a limit that makes no sense.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""Where to connect to, and how safely: checked before anything is dialled."""
+"""Where to connect to, and how safely: checked before anything is dialled.
+
+Rules of this file
+- Nothing is dialled or looked up here: what is wrong with a URL is told before anybody could hear of a key.
+- What may hold a password is repeated in no message.
+- What passes is read alike by each library below: what two of them would take for different hosts is refused.
+
+Beside it stand the few checks and words that the links share: a socket of the caller's, the longest message, a close frame in
+words. It does not know credentials, the protocol, or which transport asks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does as it is told at run time."""
+"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does as it is told at run time.
+
+Rules of this file
+- A word befalls those who are connected at that moment, or the next who come: it never waits.
+- To leave its context is bounded in time: whoever is still connected is cut.
+- Who gives up before there is a WebSocket is no failure of ours; any other error is raised where the context is left.
+
+It does not know what is said on a connection: that is `_client`'s, and the exchange's.
+"""
 
 from __future__ import annotations
 
