@@ -21,6 +21,9 @@ QUIET = Config(
 )
 """A connection in which nothing happens by itself but the deadlines of cancels."""
 
+SOON = 0.04
+"""Seconds: for a loop on loopback long enough to have done what it has to, for whoever looks on soon over."""
+
 DEAF = 3.0
 """Seconds in which a hangup that is not answered must come to its end, beside the run's `patience`."""
 

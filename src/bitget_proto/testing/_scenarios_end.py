@@ -17,11 +17,9 @@ from .._events import Accepted, Unresolved
 from .._states import State, WhyClosed
 from ._framing import TEXT, frame
 from ._recorder import Recorder
-from ._scenario import DEAF, QUIET, Scenario
+from ._scenario import DEAF, QUIET, SOON, Scenario
 from ._stage import Stage
 from ._strict import DriverError, Rule
-
-_SOON = 0.04
 
 
 def _in_flight(stage: Stage) -> None:
@@ -146,7 +144,7 @@ def _many_threads(stage: Stage) -> None:
 
     with stage.held_up():
         calls = [stage.call_soon(one(id)) for id in ids]
-        time.sleep(_SOON)
+        time.sleep(SOON)
     for done in calls:
         if not done.wait(stage.patience):
             raise stage.blame(Rule.CALLER, "twenty threads called at once, and one call(fn) did not run fn")

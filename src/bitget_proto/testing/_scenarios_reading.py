@@ -12,11 +12,10 @@ from typing import Final
 
 from .._events import Accepted, Unresolved
 from ._framing import PING, TEXT, frame
-from ._scenario import Scenario
+from ._scenario import SOON, Scenario
 from ._stage import LOGGED_IN, Stage
 from ._strict import DriverError, Rule
 
-_SOON = 0.04
 _ENDLESS = 10**9
 
 _SLOW = 0.0002
@@ -79,7 +78,7 @@ def _fragments(stage: Stage) -> None:
 
 def _half_a_message(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * _SOON)
+    stage.cancel("a", timeout=2 * SOON)
     stage.cancel("b")
     stage.hear("a", "b")
     whole = frame(TEXT, stage.reply("b").encode())
@@ -115,7 +114,7 @@ def _gap(stage: Stage) -> None:
 
 def _flood(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=_SOON)
+    stage.cancel("a", timeout=SOON)
     stage.hear("a")
     stage.connection.takes = _SLOW
     with stage.demands(Rule.READ, "the driver stopped to read"):
@@ -130,12 +129,12 @@ def _flood(stage: Stage) -> None:
 
 def _ten_thousand(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=_SOON)
+    stage.cancel("a", timeout=SOON)
     stage.hear("a")
     before, push = len(stage.peer.said), '{"n":1}'
     with stage.demands(Rule.READ, "the driver stopped to read"):
         with stage.held_up():
-            end = time.monotonic() + 2 * _SOON
+            end = time.monotonic() + 2 * SOON
             rest = stage.peer.flood(push, 10_000, lambda: time.monotonic() > end)
             time.sleep(max(0.0, end - time.monotonic()))
         stage.peer.write(rest)

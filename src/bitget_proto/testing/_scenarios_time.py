@@ -14,11 +14,9 @@ import attrs
 
 from .._events import Accepted, Unresolved
 from ._recorder import Recorder
-from ._scenario import QUIET, Scenario
+from ._scenario import QUIET, SOON, Scenario
 from ._stage import Stage
 from ._strict import DriverError, Rule
-
-_SOON = 0.04
 
 _SPINS = 200
 """How often a driver may ask although nothing is due: some do once a frame, none need do it all the time."""
@@ -27,7 +25,7 @@ _SPINS = 200
 def _on_time(stage: Stage) -> None:
     stage.log_in()
     for id in ("a", "b", "c"):
-        stage.cancel(id, timeout=_SOON / 2)
+        stage.cancel(id, timeout=SOON / 2)
         stage.outcome_is(
             id, Unresolved, Rule.OVERDUE, "the deadline passed, and handle_timeout was not called at or after it"
         )
@@ -35,7 +33,7 @@ def _on_time(stage: Stage) -> None:
 
 def _already_past(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=0.01, sleep=_SOON)
+    stage.cancel("a", timeout=0.01, sleep=SOON)
     stage.outcome_is(
         "a", Unresolved, Rule.OVERDUE, "a Wait named a time that had passed, and handle_timeout was not called"
     )
@@ -43,8 +41,8 @@ def _already_past(stage: Stage) -> None:
 
 def _sooner(stage: Stage) -> None:
     stage.log_in()
-    time.sleep(_SOON)
-    stage.cancel("a", timeout=_SOON)
+    time.sleep(SOON)
+    stage.cancel("a", timeout=SOON)
     stage.outcome_is(
         "a", Unresolved, Rule.REARM, "the timer was armed for the heartbeat, and not moved to the sooner deadline"
     )
@@ -52,24 +50,24 @@ def _sooner(stage: Stage) -> None:
 
 def _later(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * _SOON)
+    stage.cancel("a", timeout=2 * SOON)
     stage.hear("a")
     stage.peer.say(stage.reply("a"))
     stage.outcome("a", Rule.READ, "an answer was not handed over")
     stage.cancel("b", timeout=stage.patience + 5)
     stage.hear("b")
-    time.sleep(4 * _SOON)
+    time.sleep(4 * SOON)
     stage.peer.say(stage.reply("b"))
     stage.outcome_is("b", Accepted, Rule.REARM, "a timer that had been armed for an earlier Wait ended a later cancel")
 
 
 def _nothing_due(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * _SOON)
+    stage.cancel("a", timeout=2 * SOON)
     stage.hear("a")
     stage.peer.say(stage.reply("a"))
     stage.outcome("a", Rule.READ, "an answer was not handed over")
-    time.sleep(4 * _SOON)
+    time.sleep(4 * SOON)
     if stage.connection.closed is not None or not stage.running:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due any more")
     fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
@@ -84,7 +82,7 @@ def _nothing_due(stage: Stage) -> None:
 def _in_a_row(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("d", timeout=stage.patience + 30)
-    for id, timeout in (("c", 3 * _SOON), ("b", 2 * _SOON), ("a", _SOON)):
+    for id, timeout in (("c", 3 * SOON), ("b", 2 * SOON), ("a", SOON)):
         stage.cancel(id, timeout=timeout)
     for id in ("a", "b", "c"):
         stage.outcome_is(
@@ -206,21 +204,21 @@ TIME: Final = (
         rule=Rule.OVERDUE,
         tells="A ping is not answered: the connection ends, and hangs up.",
         play=_no_pong,
-        config=attrs.evolve(QUIET, ping_interval=_SOON, pong_timeout=_SOON),
+        config=attrs.evolve(QUIET, ping_interval=SOON, pong_timeout=SOON),
     ),
     Scenario(
         name="login unanswered",
         rule=Rule.OVERDUE,
         tells="The login is not answered: the connection ends, and hangs up.",
         play=_login_unanswered,
-        config=attrs.evolve(QUIET, login_timeout=_SOON),
+        config=attrs.evolve(QUIET, login_timeout=SOON),
     ),
     Scenario(
         name="close unanswered",
         rule=Rule.OVERDUE,
         tells="The connection is closed while a cancel is in flight that is never answered: the time to drain ends it.",
         play=_close_unanswered,
-        config=attrs.evolve(QUIET, drain_timeout=_SOON),
+        config=attrs.evolve(QUIET, drain_timeout=SOON),
     ),
     Scenario(
         name="clock",

@@ -17,11 +17,10 @@ from .._events import Accepted, Unresolved
 from .._orders import CancelOrder
 from ._peer import Gone, Silence
 from ._recorder import Recorder
-from ._scenario import DEAF, Scenario
+from ._scenario import DEAF, SOON, Scenario
 from ._stage import Stage
 from ._strict import DriverError, Rule
 
-_SOON = 0.04
 _FRAME = 125
 """Characters of a cancel. With the frame's head and its mask they are 131 bytes, four of which fill a segment of the narrow
 connection: so a write mostly stalls between two frames, and the next is held whole."""
@@ -60,9 +59,9 @@ def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
 
 def _one_unwritten(stage: Stage) -> None:
     _stall(stage)
-    time.sleep(_SOON)
+    time.sleep(SOON)
     stage.cancel("a", "b", "c")
-    time.sleep(_SOON)
+    time.sleep(SOON)
     early = [one.id for one in stage.connection.handed_out if one.id is not None]
     if early:
         raise DriverError(
@@ -74,7 +73,7 @@ def _one_unwritten(stage: Stage) -> None:
 
 
 def _deadline_in_a_stall(stage: Stage) -> None:
-    _stall(stage, "a", timeout=2 * _SOON)
+    _stall(stage, "a", timeout=2 * SOON)
     stage.outcome_is("a", Unresolved, Rule.OVERDUE, "a write stalled, and meanwhile no timer fired")
 
 
@@ -86,7 +85,7 @@ def _reading_in_a_stall(stage: Stage) -> None:
 
 def _reset_in_a_stall(stage: Stage) -> None:
     _stall(stage, "a")
-    time.sleep(_SOON)
+    time.sleep(SOON)
     stage.cancel("b")
     stage.peer.reset()
     stage.expect_closed(Rule.END, "the connection was reset while a write stalled, and lost was not called")
@@ -100,7 +99,7 @@ def _close_in_a_stall(stage: Stage) -> None:
     counts = [-1]
     # Until it stalls, or all are out.
     while not (_stands_still(counts[-2:], stage) or (len(counts) > 5 and _stands_still(counts[-5:]))):
-        time.sleep(_SOON / 2)
+        time.sleep(SOON / 2)
         counts.append(len(stage.connection.handed_out))
     stage.peer.say_close(1001, "bye")
     stage.expect(lambda: stage.connection.lost_calls > 0, Rule.READ, "a write stalled, and a close frame was not read")
@@ -113,7 +112,7 @@ def _close_in_a_stall(stage: Stage) -> None:
 def _hangup_in_a_stall(stage: Stage) -> None:
     stage.reads_on = False
     _stall(stage)
-    time.sleep(_SOON)
+    time.sleep(SOON)
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
     if not stage.returned(DEAF + stage.patience):
