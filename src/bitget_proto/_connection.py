@@ -195,7 +195,7 @@ class Connection:
         """
         now = finite_time(now, self._now)
         if self._opened:
-            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, make another one")
+            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
         if not isinstance(login, SignedLogin):
             raise ValidationError(
                 f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
@@ -312,9 +312,7 @@ class Connection:
         open_cancels = self._open
         limit = config.max_in_flight
         if limit is not None and len(open_cancels) >= limit:
-            raise NoRoom(
-                f"{limit} cancels are in flight, which is Config.max_in_flight: wait for an outcome and try again"
-            )
+            raise NoRoom(f"Config.max_in_flight ({limit}) is reached: wait for an outcome and try again")
         if timeout is None:
             timeout = config.request_timeout
             deadline = inf if timeout is None else now + timeout
@@ -334,7 +332,8 @@ class Connection:
                 raise ValidationError(f"the id {id!r} is in flight: pass another one, or none to have one made")
             if id in self._late:
                 raise ValidationError(
-                    f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none"
+                    f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none to have one "
+                    "made"
                 )
             number = self._number_in(id)
         self._now = now
@@ -358,7 +357,7 @@ class Connection:
         limit = self._config.max_own_frames
         if limit is not None and len(self._own) >= limit:
             raise NoRoom(
-                f"{limit} frames of your own wait, which is Config.max_own_frames: try again when some have left"
+                f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
             )
         self._now = now
         self._own.append(text)
@@ -647,7 +646,7 @@ def check_frame(text: object) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ValidationError(
-            "text holds half of a surrogate pair, which no WebSocket text message can carry"
+            "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out"
         ) from None
 
 

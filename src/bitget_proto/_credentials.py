@@ -111,15 +111,18 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
     ImportError, with the command that mends it, when an RSA key meets no `cryptography`.
     """
     if not isinstance(credentials, Credentials):
-        raise ValidationError(f"credentials must be Credentials; got a value of type {type(credentials).__name__}")
+        raise ValidationError(
+            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: pass Credentials(api_key, "
+            "secret, passphrase)"
+        )
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
         raise ValidationError(
             f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}: pass int(time.time())"
         )
     if timestamp >= _MILLISECONDS_FROM:
         raise ValidationError(
-            f"timestamp must be in whole seconds since 1970; got {shown(timestamp)}, which looks like milliseconds: pass "
-            "int(time.time()), or divide by 1000"
+            f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}, which looks like milliseconds: "
+            "pass int(time.time()), or divide by 1000"
         )
     return sign_stamp(credentials, str(int(timestamp)))
 
@@ -156,5 +159,5 @@ def _rsa_sha256(private_key: str, text: bytes) -> bytes:
             "unencrypted (openssl rsa -in KEY -out PLAIN takes the pass phrase off)"
         ) from None
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValidationError("secret is a private key, but not an RSA one: the exchange signs with HMAC or RSA only")
+        raise ValidationError("secret is a private key, but not an RSA one: make an API key of the kind HMAC or RSA")
     return key.sign(text, padding.PKCS1v15(), hashes.SHA256())

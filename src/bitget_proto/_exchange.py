@@ -177,7 +177,9 @@ class ExchangeConnection:
         """
         now = finite_time(now, self._now)
         if self._state not in (State.NEW, State.CLOSED):
-            raise LocalProtocolError("opened was called before: an ExchangeConnection is for one WebSocket")
+            raise LocalProtocolError(
+                "opened was called before: an ExchangeConnection is for one WebSocket, so make another one"
+            )
         self._now = now
         if self._state is State.NEW:
             self._state = State.AUTHENTICATING
@@ -356,17 +358,20 @@ class ExchangeConnection:
 
     def _check_open(self) -> None:
         if self._state is State.NEW or self._state is State.CLOSED:
-            raise LocalProtocolError(f"the connection is {self._state.value}: nothing can be said on it")
+            what = "call opened first" if self._state is State.NEW else "use another one"
+            raise LocalProtocolError(f"the connection is {self._state.value}, and nothing can be said on it: {what}")
 
     def _check_waits(self, id: str) -> None:
         if id not in self._in_flight:
-            raise LocalProtocolError(f"no cancel with the id {shown(id)} waits for an answer")
+            raise LocalProtocolError(
+                f"no cancel with the id {shown(id)} waits for an answer: answer each CancelRequested once"
+            )
 
     def _check_login_due(self, now: float) -> float:
         now = finite_time(now, self._now)
         self._check_open()
         if not self._login_due:
-            raise LocalProtocolError("no login waits for an answer")
+            raise LocalProtocolError("no login waits for an answer: answer each LoginRequested once")
         return now
 
     def _say_not_logged_in(self) -> None:

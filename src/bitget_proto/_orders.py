@@ -25,6 +25,10 @@ _is_order_id = re.compile(r"[ -~]{1,64}").fullmatch
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
+_THE_ID = {"order_id": "the id as the exchange gave it", "client_oid": "the id that the order was placed with"}
+"""What to pass."""
+
+
 class InstType(Enum):
     """The product line of an instrument; the value is the exchange's word."""
 
@@ -123,7 +127,9 @@ def _checked_order_id(field: str, value: object) -> str | None:
         elif stripped != value and _is_order_id(stripped):
             hint = f": write {stripped!r}"
         else:
-            hint = ""
+            strange = re.search(r"[^ -~]", value)
+            named = f"{strange[0]!r} is none of them, so " if strange else ""
+            hint = f": {named}pass {_THE_ID[field]}"
     elif isinstance(value, int) and not isinstance(value, bool):
         hint = f": ids are strings on the wire, pass str({field})"
     else:

@@ -111,7 +111,7 @@ class Budget:
 
         Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
-        _check_count("n", n)
+        _check_count("debit: n", n)
         now = finite_time(now, -inf)
         from_grants = min(n, max(self._granted, 0)) if self.per_second != 0 else n
         self._granted -= from_grants
@@ -123,7 +123,7 @@ class Budget:
 
         Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
-        _check_count("n", n)
+        _check_count("grant: n", n)
         finite_time(now, -inf)
         self._granted += n
 

@@ -97,7 +97,10 @@ class _Player:
         with suppress(Exception):  # it is recorded
             getattr(self._core, step.call)(**arguments)
         if not self._lines:
-            raise ValidationError(f"step {step.n} of the trace names arguments that {step.call} does not take")
+            raise ValidationError(
+                f"step {step.n} of the trace holds arguments that {step.call} does not take: another version wrote it, or it "
+                "was changed"
+            )
         came = self._lines[0].rstrip("\n")
         if came == step.text:
             return None

@@ -275,17 +275,14 @@ class Session:
         """
         now = finite_time(now, self._now)
         if self._ending is not None:
-            raise LocalProtocolError(f"the session is {self._state.value} and takes no more cancels: use another one")
+            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more cancels: use another one")
         if not isinstance(order, CancelOrder):
             raise ValidationError(
                 f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
             )
         limits = self._config.link
         if limits.max_in_flight is not None and len(self._open) >= limits.max_in_flight:
-            raise NoRoom(
-                f"{limits.max_in_flight} cancels are in flight, which is Config.max_in_flight: wait for an outcome and try "
-                "again"
-            )
+            raise NoRoom(f"Config.max_in_flight ({limits.max_in_flight}) is reached: wait for an outcome and try again")
         if timeout is None:
             timeout = limits.request_timeout
         elif not is_seconds(timeout):
@@ -322,7 +319,7 @@ class Session:
         """
         now = finite_time(now, self._now)
         if self._ending is not None:
-            raise LocalProtocolError(f"the session is {self._state.value} and takes no more frames: use another one")
+            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more frames: use another one")
         if self._serving is not None:
             self._serving.connection.send(text, now)
         else:
@@ -330,7 +327,7 @@ class Session:
             limit = self._config.link.max_own_frames
             if limit is not None and len(self._own) >= limit:
                 raise NoRoom(
-                    f"{limit} frames of your own wait, which is Config.max_own_frames: try again when some have left"
+                    f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
                 )
             self._own.append(text)
         self._now = now
@@ -402,6 +399,9 @@ class Session:
         if isinstance(link, bool) or not isinstance(link, int):
             raise ValidationError(f"link must be the number of a link, as Dial gave it; got {shown(link)}")
         return self._links.get(link)
+
+    def _how_it_ends(self) -> str:
+        return "has ended" if self._state is SessionState.ENDED else f"is {self._state.value}"
 
     def _dial(self, now: float) -> Dial:
         self._dialled += 1
@@ -589,7 +589,7 @@ class Session:
             raise ValidationError(f"the id {id!r} is in flight: pass another one, or none to have one made")
         if self._is_late(id):
             raise ValidationError(
-                f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none"
+                f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none to have one made"
             )
         prefix = self._config.link.id_prefix
         digits = id[len(prefix) :]

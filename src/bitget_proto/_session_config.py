@@ -100,9 +100,11 @@ class SessionConfig:
     def __attrs_post_init__(self) -> None:
         if self.lifetime is not None and self.rotate_before >= self.lifetime:
             raise ValidationError(
-                f"rotate_before must be less than lifetime, {shown(self.lifetime)}; got {shown(self.rotate_before)}"
+                f"rotate_before must be less than lifetime ({self.lifetime:g} s); got {self.rotate_before:g} s: lower it, or "
+                "raise lifetime"
             )
         if self.backoff_min is not None and self.backoff_max is not None and self.backoff_max < self.backoff_min:
             raise ValidationError(
-                f"backoff_max must not be less than backoff_min, {shown(self.backoff_min)}; got {shown(self.backoff_max)}"
+                f"backoff_max must be at least backoff_min ({self.backoff_min:g} s); got {self.backoff_max:g} s: raise it, or "
+                "lower backoff_min"
             )

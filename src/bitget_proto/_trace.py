@@ -21,15 +21,14 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
-from cattrs import BaseValidationError, Converter, transform_error
+from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 
-from ._codec import _why_refused
 from ._config import Config
 from ._credentials import SignedLogin
 from ._errors import ValidationError, shown
@@ -279,12 +278,17 @@ class Trace:
         _, first = next(self._lines, (1, ""))
         said = _object(first) or {}
         if said.get("trace") != FORMAT:
-            found = (
-                "an empty one" if not first.strip() else f"format {said['trace']!r}" if "trace" in said else "another"
+            if "trace" in said:
+                raise ValidationError(
+                    f"a trace must be of format {FORMAT}; got {shown(said['trace'])}: read it with the version of bitget-proto "
+                    "that wrote it"
+                )
+            found = "another" if first.strip() else "an empty one"
+            raise ValidationError(
+                f'a trace must begin with a line {{"trace":{FORMAT},…}}; got {found}: pass what record wrote'
             )
-            raise ValidationError(f'the first line of a trace is {{"trace":{FORMAT},…}}; got {found}')
         try:
-            self.core: Final = _one_of(said["core"], _CONFIGS)
+            self.core: Final = _one_of("core", said["core"], _CONFIGS)
             """What was recorded: `Connection` or `Session`."""
             self.engine: Final = str(said["engine"])
             """The JSON engine that was at work."""
@@ -309,17 +313,22 @@ class Trace:
                 self._tear(number, text)
                 return
             try:
-                n, call = data["n"], _one_of(data["call"], _CALLS)
+                n, call = data["n"], _one_of("call", data["call"], _CALLS)
             except (KeyError, ValueError) as error:
                 raise ValidationError(f"line {number} of the trace is no step: {_why(error)}") from None
             if n != expected:
-                raise ValidationError(f"line {number} of the trace is step {n!r}, and should be step {expected}")
+                raise ValidationError(
+                    f"line {number} of the trace must be step {expected}; got {shown(n)}: steps are missing, or are in another "
+                    "order"
+                )
             yield TraceStep(n=n, call=call, data=data, text=text.rstrip("\r\n"))
 
     def _tear(self, number: int, text: str) -> None:
         """A line cannot be read: whoever wrote it crashed, if nothing comes after it."""
         if any(more.strip() for _, more in self._lines):
-            raise ValidationError(f"line {number} of the trace cannot be read, and is not the last")
+            raise ValidationError(
+                f"line {number} of the trace cannot be read, and only the last may be torn: the file was damaged"
+            )
         self.torn = text.rstrip("\r\n") or None
 
 
@@ -367,7 +376,7 @@ def _login(data: Plain) -> SignedLogin:
 
 def _order(data: object) -> CancelOrder:
     if not isinstance(data, dict):
-        raise TypeError(f"an order is an object; got {shown(data)}")
+        raise TypeError(f"order must be an object; got {shown(data)}")
     return cast("CancelOrder", _STRICT.structure(data, CancelOrder))
 
 
@@ -380,16 +389,31 @@ _READ: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType({
 })  # fmt: skip
 
 
-def _one_of(value: object, choices: Container[str]) -> str:
+def _one_of(name: str, value: object, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{shown(value)} is unknown")
+    *others, last = sorted(choices)
+    raise ValueError(f"{name} must be {', '.join(others)} or {last}; got {shown(value)}")
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, BaseValidationError):
-        return "; ".join(transform_error(error, format_exception=_why_refused))
+        return "; ".join(map(_named_first, transform_error(error, format_exception=_why_refused)))
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _why_refused(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"{', '.join(sorted(error.extra_fields))} is unknown"
+    return str(error)
+
+
+def _named_first(told: str) -> str:
+    """What cattrs tells of a field, with the field at the beginning: it says «… @ $.field», and «… @ $» of the whole."""
+    what, _, place = told.rpartition(" @ $")
+    return f"{place.removeprefix('.')} {what}" if place else what
 
 
 # --- cattrs ---
@@ -398,7 +422,7 @@ def _why(error: Exception) -> str:
 def _strictly(*allowed: type) -> Callable[[object, object], object]:
     def strictly(value: object, _: object) -> object:
         if type(value) not in allowed:
-            raise TypeError(f"not {' or '.join(kind.__name__ for kind in allowed)}: {shown(value)}")
+            raise TypeError(f"must be {' or '.join(kind.__name__ for kind in allowed)}; got {shown(value)}")
         return value
 
     return strictly

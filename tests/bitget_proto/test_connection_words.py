@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object
         ready,
         lambda it: it.opened(1.0, login=LOGIN),
         LocalProtocolError,
-        "opened was called before: a Connection is for one WebSocket, make another one",
+        "opened was called before: a Connection is for one WebSocket, so make another one",
     ),
     "a login that is none": (
         Connection,
@@ -102,13 +102,13 @@ REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object
         full,
         lambda it: it.cancel(ORDER, 1.0),
         NoRoom,
-        "2 cancels are in flight, which is Config.max_in_flight: wait for an outcome and try again",
+        "Config.max_in_flight (2) is reached: wait for an outcome and try again",
     ),
     "a frame too many": (
         full,
         lambda it: it.send("x", 1.0),
         NoRoom,
-        "1 frames of your own wait, which is Config.max_own_frames: try again when some have left",
+        "Config.max_own_frames (1) is reached: wait until a frame of yours has left and try again",
     ),
     "a timeout that is none": (
         ready,
@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object
         late,
         lambda it: it.cancel(ORDER, 11.0, id="late"),
         ValidationError,
-        "the id 'late' was used for a cancel whose answer may still come: pass another one, or none",
+        "the id 'late' was used for a cancel whose answer may still come: pass another one, or none to have one made",
     ),
     "an empty frame": (
         ready,
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object
         ready,
         lambda it: it.send("\ud800", 1.0),
         ValidationError,
-        "text holds half of a surrogate pair, which no WebSocket text message can carry",
+        "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out",
     ),
 }
 
@@ -261,5 +261,8 @@ def test_what_is_no_order_no_message_and_no_key_is_refused_by_the_functions_too(
         encode_cancel(bad, "1")
     with pytest.raises(ValidationError, match="message must be str or bytes; got the int 5"):
         decode(bad)
-    with pytest.raises(ValidationError, match="credentials must be Credentials; got a value of type tuple"):
+    with pytest.raises(
+        ValidationError,
+        match=r"^credentials must be Credentials; got a value of type tuple: pass Credentials\(",
+    ):
         sign_login(cast("Any", ("key", "hush", "passphrase")), 1)

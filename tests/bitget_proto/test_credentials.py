@@ -133,7 +133,9 @@ def test_an_encrypted_private_key_is_refused_with_the_command_that_decrypts_it(
 
 
 def test_a_private_key_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"not an RSA one: the exchange signs with HMAC or RSA only$"):
+    with pytest.raises(
+        ValidationError, match=r"^secret is a private key, but not an RSA one: make an API key of .* HMAC or RSA$"
+    ):
         sign_login(Credentials("k", pem(ec.generate_private_key(ec.SECP256R1())), "p"), NOW)
 
 

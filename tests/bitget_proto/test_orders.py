@@ -166,8 +166,10 @@ def test_an_instrument_without_a_likely_fix_comes_with_an_example() -> None:
         ("1\n", r"got '1\\n': write '1'$"),
         ("", r"got '': leave order_id out if there is none$"),
         ("\t", r"got '\\t': leave order_id out if there is none$"),
-        ("1é", r"got '1é'$"),
-        ("1é ", r"got '1é '$"),
+        ("a\nb", r"got 'a\\nb': '\\n' is none of them, so pass the id as the exchange gave it$"),
+        ("ö", r"got 'ö': 'ö' is none of them, so pass the id as the exchange gave it$"),
+        ("x" * 65, r"… \(65 characters\): pass the id as the exchange gave it$"),
+        ("1é ", r"got '1é ': 'é' is none of them, so pass the id as the exchange gave it$"),
     ],
 )
 def test_a_refused_order_id_comes_with_the_likely_fix(wrong: object, fix: str) -> None:

@@ -172,7 +172,7 @@ def test_a_last_line_that_is_torn_is_left_out_and_told() -> None:
 @pytest.mark.parametrize("torn", ['{"n":3,', "[]", "null", "7", '"text"', "[" * 100_000])
 def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -> None:
     lines = a_trace()
-    with pytest.raises(ValidationError, match="line 4 of the trace cannot be read, and is not the last"):
+    with pytest.raises(ValidationError, match="line 4 of the trace cannot be read, and only the last may be torn"):
         replay([*lines[:3], torn, *lines[3:]])
 
 
@@ -182,17 +182,26 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
 @pytest.mark.parametrize(
     ("first", "words"),
     [
-        ("", 'the first line of a trace is {"trace":1,…}; got an empty one'),
-        ("hello", "got another"),
-        ("[]", "got another"),
-        ('{"trace":2}', "got format 2"),
+        ("", 'a trace must begin with a line {"trace":1,…}; got an empty one: pass what record wrote'),
+        ("hello", 'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote'),
+        ("[]", 'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote'),
+        (
+            '{"trace":2}',
+            "a trace must be of format 1; got the int 2: read it with the version of bitget-proto that wrote it",
+        ),
         ('{"trace":1}', "line 1 of the trace cannot be read: 'core' is missing"),
-        ('{"trace":1,"core":"Socket"}', "line 1 of the trace cannot be read: 'Socket' is unknown"),
+        (
+            '{"trace":1,"core":"Socket"}',
+            "line 1 of the trace cannot be read: core must be Connection or Session; got 'Socket'",
+        ),
         (
             '{"trace":1,"core":"Connection","engine":"stdlib","version":"0","config":{},"budget":{"per_second":"10"}}',
-            "line 1 of the trace cannot be read: not int: '10'",
+            "line 1 of the trace cannot be read: per_second must be int; got '10'",
         ),
-        ('{"trace":1,"core":[]}', "line 1 of the trace cannot be read: a value of type list is unknown"),
+        (
+            '{"trace":1,"core":[]}',
+            "core must be Connection or Session; got a value of type list",
+        ),
     ],
 )
 def test_a_file_that_is_no_trace_is_told_from_one(first: str, words: str) -> None:
@@ -207,8 +216,8 @@ def test_a_file_that_is_no_trace_is_told_from_one(first: str, words: str) -> Non
 def test_limits_that_are_unknown_here_or_make_no_sense_are_an_error_that_names_them() -> None:
     lines = a_trace()
     wrong: dict[str, tuple[object, str]] = {
-        "new_limit": (1, "new_limit"),
-        "login_timeout": ("10", "'10'"),
+        "new_limit": (1, "new_limit is unknown"),
+        "login_timeout": ("10", "login_timeout must be float or int; got '10'"),
         "max_in_flight": (1.5, "1.5"),
         "late_ids": (0, "late_ids"),
     }
@@ -233,11 +242,16 @@ def test_a_limit_that_is_missing_has_its_default() -> None:
 
 def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
     lines = a_trace()
-    with pytest.raises(ValidationError, match="line 3 of the trace is step 3, and should be step 2"):
+    with pytest.raises(
+        ValidationError,
+        match="line 3 of the trace must be step 2; got the int 3: steps are missing",
+    ):
         replay([*lines[:2], *lines[3:]])
     with pytest.raises(ValidationError, match=f"line {len(lines) + 1} of the trace is no step: 'n' is missing"):
         replay([*lines, *lines])
-    with pytest.raises(ValidationError, match="line 2 of the trace is no step: 'explode' is unknown"):
+    with pytest.raises(
+        ValidationError, match=r"line 2 of the trace is no step: call must be cancel, .* or send; got 'explode'"
+    ):
         replay(write(lines, 1, lambda data: data.update(call="explode")))
     with pytest.raises(ValidationError, match="line 2 of the trace is no step: 'call' is missing"):
         replay(write(lines, 1, lambda data: data.pop("call")))
@@ -245,8 +259,9 @@ def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
 
 UNREADABLE: list[tuple[str, object, str]] = [
     ("order", {"inst_id": "BTC/USDT", "order_id": "1"}, "inst_id must be"),
-    ("order", {"inst_id": 7, "order_id": "1"}, "the int 7"),
-    ("order", "1", "'1'"),
+    ("order", {"inst_id": 7, "order_id": "1"}, "inst_id must be str; got the int 7"),
+    ("order", {"order_id": "1"}, "inst_id is missing"),
+    ("order", "1", "order must be an object; got '1'"),
     ("now", {"float": "soon"}, "soon"),
     ("now", {"date": "soon"}, "'date' is missing"),
     ("now", {"float": "1", "utf8": "1"}, "too many"),
@@ -270,7 +285,10 @@ def test_an_argument_that_no_recorder_writes_is_an_error_that_names_the_step(
 
 
 def test_arguments_that_the_call_does_not_take_are_an_error_too() -> None:
-    with pytest.raises(ValidationError, match="step 1 of the trace names arguments that opened does not take"):
+    with pytest.raises(
+        ValidationError,
+        match="step 1 of the trace holds arguments that opened does not take: another version",
+    ):
         replay(write(a_trace(), 1, lambda data: data.update(link=1)))
 
 

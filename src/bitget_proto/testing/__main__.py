@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_driver = _found(given.make_driver)
         report = check_driver(make_driver, given.scenario, patience=given.patience, tell=_tell)
     except (_NotFound, ValidationError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return _FAILED
     for result in report.results:
         if result.breaks:

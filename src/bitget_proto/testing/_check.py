@@ -11,9 +11,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Final
 
-from .._errors import ValidationError
+from .._errors import ValidationError, shown
 from ._peer import Gone, Silence
 from ._report import Break, Report, Result
 from ._scenario import Scenario
@@ -108,6 +109,8 @@ def named(name: str) -> Scenario:
     for scenario in SCENARIOS:
         if scenario.name == name:
             return scenario
+    like = get_close_matches(name, [scenario.name for scenario in SCENARIOS], n=1)
+    hint = f": did you mean {like[0]!r}?" if like else ""
     raise ValidationError(
-        f"there is no scenario {name!r}: one of " + ", ".join(repr(scenario.name) for scenario in SCENARIOS)
+        f"scenario must be one that python -m bitget_proto.testing --list names; got {shown(name)}{hint}"
     )

@@ -79,4 +79,4 @@ def check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
     for fault in faults:
         if fault is not None and fault not in allowed:
             names = ", ".join(str(member) for member in Fault if member in allowed)
-            raise ValidationError(f"a fault must be None or one of {names}; got {shown(fault)}")
+            raise ValidationError(f"fault must be None or one of {names}; got {shown(fault)}")

@@ -66,7 +66,7 @@ class Step:
     """What was handed over, or what came out, shortened."""
 
     def __str__(self) -> str:
-        return f"{self.at * 1000:9.1f} ms  now={self.now:.4f}  {self.call:<14} {self.what}"
+        return f"{self.at * 1000:9.1f} ms  now={self.now:.4f}  {self.call:<18} {self.what}"
 
 
 class Recorder(StrictConnection):

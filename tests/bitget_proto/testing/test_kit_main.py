@@ -60,7 +60,10 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
         (["bitget_proto:Conection"], "has no attribute 'Conection'; did you mean 'Connection'?"),
         (["mine/drivers.py:f"], "names a file: name the module as Python imports it"),
         (["bitget_proto:__version__"], "is not callable"),
-        ([GOOD, "--scenario", "nap"], "there is no scenario 'nap'"),
+        (
+            [GOOD, "--scenario", "nap"],
+            "-m bitget_proto.testing --list names; got 'nap': did you mean 'gap'?",
+        ),
     ],
 )
 def test_what_cannot_be_done_ends_with_2_and_one_line(
@@ -68,7 +71,7 @@ def test_what_cannot_be_done_ends_with_2_and_one_line(
 ) -> None:
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ")
+    assert error.startswith("python -m bitget_proto.testing: ")
     assert words in error
     assert error.count("\n") == 1
 
@@ -89,7 +92,10 @@ def test_a_module_that_stumbles_ends_with_2_and_one_line(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "stumbles", raising=False)
     assert main(["stumbles:make_driver"]) == 2
-    assert capsys.readouterr().err == f"error: 'stumbles:make_driver' cannot be imported: {words}\n"
+    assert (
+        capsys.readouterr().err
+        == f"python -m bitget_proto.testing: 'stumbles:make_driver' cannot be imported: {words}\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], [GOOD, "--patience", "0"], [GOOD, "--patience", "nan"]])

@@ -263,7 +263,7 @@ def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
 
 def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
     exchange = ScriptedExchange()
-    with pytest.raises(ValidationError, match=r"a fault must be None or one of Fault\.LATE, .*; got 'silent'"):
+    with pytest.raises(ValidationError, match=r"^fault must be None or one of Fault\.LATE, .*; got 'silent'"):
         exchange.inject(Fault.LATE, "silent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"):
         exchange.inject_login(Fault.DUPLICATE)

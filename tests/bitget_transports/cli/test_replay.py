@@ -99,6 +99,15 @@ def test_that_a_record_ends_early_is_told_in_the_end(capsys: pytest.CaptureFixtu
 # --- replaying ---
 
 
+def test_the_end_is_the_end_of_the_story(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    with exchange_in_thread(ScriptedExchange(spot("1"), credentials=KEY)) as server:
+        assert shell("orders", "--url", server.url, "--record", str(file), *BTC, "1").code == 0
+    told = [moment["text"] for moment in shell("replay", "--json", str(file)).of("moment")]
+    assert told.count("close") == 1
+    assert told[-1] == "the session is over (asked)"
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))
 def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) -> None:
     file = str(TRACES / f"{name}.jsonl")

@@ -1,7 +1,8 @@
 """A trace as a story: what was asked, what was sent, what came, and what each cancel became and why.
 
 Rules of this file
-- One line for each thing that happened; drains that end in a wait and timers that do nothing tell no story.
+- One line for each thing that happened; drains that end in a wait, timers that do nothing, and closing what is over tell no
+  story.
 - It tells what stands in the trace and decides nothing: sentences about frames are those of `bitget_proto._explain`.
 """
 
@@ -61,6 +62,7 @@ def timeline(trace: Trace) -> Iterator[Moment]:
     began: float | None = None
     sent_at: dict[str, float] = {}
     codec = Codec()
+    over = False
     for step in trace:
         now: object = step.data.get("now")
         at = None
@@ -71,9 +73,10 @@ def timeline(trace: Trace) -> Iterator[Moment]:
         try:
             told = _told(step, gave, codec, sent_at, at)
             link = gave.get("link") if step.call == "poll" and gave else step.data.get("link")
+            over = over or (step.call == "poll" and bool(gave) and gave["kind"] in ("Closed", "Ended"))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValidationError(f"step {step.n} of the trace is none that a core takes: {error!r}") from None
-        if told is not None:
+        if told is not None and not (over and step.call == "close"):
             what, id, text = told
             yield Moment(n=step.n, at=at, link=link, what=what, id=id, text=text)
 
