@@ -19,14 +19,26 @@ from benchmarks.machine import machine
 from benchmarks.sides import Group, missing
 from benchmarks.turns import QUICK_ROUNDS, ROUNDS, Result, measure
 
+_EXAMPLES = """\
+examples:
+  python -m benchmarks --list
+  python -m benchmarks --quick
+  python -m benchmarks decode --json results.json --plots plots
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the tables, write the JSON and the plots."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures what encoding, decoding and cancelling cost, each beside its floor and its peers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("filter", nargs="?", default="", metavar="NAME", help="only groups whose name holds this")
     parser.add_argument("--list", action="store_true", help="print the names of the groups, and measure nothing")
     parser.add_argument("--quick", action="store_true", help="a few short rounds: whether it works, not how fast")
-    parser.add_argument("--rounds", type=int, help=f"how many rounds (default: {ROUNDS})")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"how many rounds (default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the results there, as SVG; needs matplotlib")
     arguments = parser.parse_args(argv)
@@ -35,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     chosen = [group for group in groups() if arguments.filter in group.name]
     if not chosen:
-        parser.error(f"no group has {arguments.filter!r} in its name")
+        parser.error(f"no group has {arguments.filter!r} in its name: --list names them all")
     if arguments.list:
         print(*(group.name for group in chosen), sep="\n")
         return 0

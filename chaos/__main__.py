@@ -61,6 +61,15 @@ FAULTS = (
     (None, 960), (Fault.GOING_AWAY, 8), (Fault.DUPLICATE, 8), (Fault.LATE, 8), (Fault.UNSURE, 8),
     (Fault.DROP_BEFORE, 4), (Fault.DROP_AFTER, 4),
 )  # fmt: skip
+_EXAMPLES = """\
+examples:
+  python -m chaos
+  python -m chaos --cancels 1000 --cuts 40 --transport asyncio --policy resend
+  python -m chaos --seed 7
+
+exit codes: 0 when every promise was kept, 1 when one was broken
+"""
+
 POLICIES = {policy.value: policy for policy in Policy}
 _LOGIN_FAULTS = ((None, 95), (Fault.DROP_BEFORE, 5))
 
@@ -149,14 +158,30 @@ def drawn(chance: random.Random, faults: Sequence[tuple[Fault | None, int]], cou
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the table, say what was broken."""
-    parser = argparse.ArgumentParser(prog="python -m chaos", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cancels", type=int, default=10_000, help="how many, in each run (default: %(default)s)")
-    parser.add_argument(
-        "--cuts", type=int, default=300, help="connections that do not live long (default: %(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos",
+        description="Cancels through a network that fails, and holds each outcome against the exchange's own log.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, default=1, help="of what befalls whom (default: %(default)s)")
-    parser.add_argument("--transport", action="append", choices=[transport.value for transport in Transport])
-    parser.add_argument("--policy", action="append", choices=POLICIES)
+    parser.add_argument(
+        "--cancels", type=int, default=10_000, metavar="N", help="how many, in each run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cuts", type=int, default=300, metavar="N", help="connections that do not live long (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="what befalls whom comes from it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--transport",
+        action="append",
+        choices=[transport.value for transport in Transport],
+        help="only this one; may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--policy", action="append", choices=POLICIES, help="only this one; may be repeated (default: all)"
+    )
     arguments = parser.parse_args(argv)
     print("  ".join(_COLUMNS))
     kept = True

@@ -71,7 +71,13 @@ def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> Non
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
     done = run("benchmarks", "--quick", "nonsense")
     assert done.returncode == 2
-    assert "no group has 'nonsense' in its name" in done.stderr
+    assert "no group has 'nonsense' in its name: --list names them all" in done.stderr
+
+
+def test_the_help_shows_examples() -> None:
+    done = run("benchmarks", "--help")
+    assert done.returncode == 0
+    assert "examples:\n  python -m benchmarks" in done.stdout
 
 
 def test_the_names_of_the_groups_can_be_listed() -> None:

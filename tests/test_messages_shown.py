@@ -41,6 +41,7 @@ from bitget_proto import (
 from bitget_proto.__main__ import main as look
 from bitget_proto._exchange import check_refusal
 from bitget_proto.testing import ScriptedExchange, VirtualClock, check_driver
+from bitget_proto.testing.__main__ import main as kit
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver import Account
 from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
@@ -176,7 +177,9 @@ LIMITS: list[Provoke] = [
     lambda: SessionConfig(rotate_before=None),  # type: ignore[arg-type]
     lambda: SessionConfig(lifetime=60.0, rotate_before=60.0),
     lambda: SessionConfig(backoff_min=2.0, backoff_max=1.0),
+    lambda: Budget(-1),
     lambda: Budget(10).debit(-1, 0.0),
+    lambda: Budget(10).grant(-1, 0.0),
     lambda: Limits(open_timeout=-1.0),
     lambda: Limits(max_events=0),
 ]
@@ -310,11 +313,19 @@ DIALS: list[Provoke] = [
 
 # --- the commands ---
 
+WITHOUT_KEYS: tuple[Callable[[list[str]], int], str] = (command, "orders --instrument BTCUSDT 1")
 COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (look, "encode --inst-id BTCUSDT"),
     (look, "encode --inst-id BTC/USDT --order-id 1"),
     (look, "decode no-such-file"),
     (look, "explain gone"),
+    (look, "explain --jsn"),
+    (kit, "nonsense"),
+    (kit, "no_such_module:make_driver"),
+    (kit, "mine/drivers.py:make_driver"),
+    (kit, "bitget_proto:Conection"),
+    (kit, "bitget_proto:__version__"),
+    (kit, "bitget_proto:Connection --scenario gapp"),
     (command, "orders"),
     (command, "orders 1"),
     (command, "orders --instrument BTC/USDT 1"),
@@ -324,7 +335,7 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --dry-run --record new.jsonl 1"),
     (command, "orders --instrument BTCUSDT --url ws://example.org 1"),
     (command, "orders --instrument BTCUSDT --url ws://127.0.0.1 --ca-file ca.pem 1"),
-    (command, "orders --instrument BTCUSDT 1"),
+    WITHOUT_KEYS,
     (command, "orders --instrument BTCUSDT --credentials no-such-file 1"),
     (command, "orders --instrument BTCUSDT --credentials open.toml 1"),
     (command, "orders --instrument BTCUSDT --credentials half.toml 1"),
@@ -336,11 +347,15 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
     (command, "replay no-such-file"),
     (command, "replay there.jsonl"),
+    (command, "replay --jsn there.jsonl"),
     (command, "exchange --port 65536"),
     (command, "exchange --fault slow"),
     (command, "exchange --fault silent:0"),
     (command, "exchange --orders no-such-file"),
 ]
+PROGRAMS: dict[Callable[[list[str]], int], str] = {
+    look: "python -m bitget_proto", kit: "python -m bitget_proto.testing", command: "bitget-cancel",
+}  # fmt: skip
 FILES = {
     "open.toml": b"", "ca.pem": b"", "there.jsonl": b"{}\n", "latin.toml": b"\xff", "long.txt": b"x" * 70_000,
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
@@ -348,9 +363,15 @@ FILES = {
 }  # fmt: skip
 
 
+class Terminal(StringIO):
+    """One that can show every character, as most can."""
+
+    encoding = "utf-8"
+
+
 def told(run: Callable[[list[str]], int], line: str) -> str:
     """What a command says on standard error, and its exit code."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+    with redirect_stdout(Terminal()), redirect_stderr(Terminal()) as said:
         code = run(line.split())
     lines = [text for text in said.getvalue().splitlines() if not text.startswith(("usage:", "  "))]
     assert code != 0
@@ -368,10 +389,10 @@ def commands() -> str:
             Path(name).chmod(0o644 if name == "open.toml" else 0o600)
         try:
             for run, line in COMMANDS:
-                prog = "python -m bitget_proto" if run is look else "bitget-cancel"
+                prog = PROGRAMS[run]
                 parts.append(f"$ {prog} {line}\n{told(run, line)}")
             os.environ["BITGET_API_KEY"] = "k"
-            parts.append(f"$ BITGET_API_KEY=k bitget-cancel {COMMANDS[13][1]}\n{told(*COMMANDS[13])}")
+            parts.append(f"$ BITGET_API_KEY=k bitget-cancel {WITHOUT_KEYS[1]}\n{told(*WITHOUT_KEYS)}")
         finally:
             os.environ.pop("BITGET_API_KEY", None)
             os.environ.update(before)
@@ -410,6 +431,14 @@ def test_every_error_reads_as_a_sentence_without_secrets() -> None:
     for line in PAGE.read_text("utf-8").splitlines():
         assert not line.endswith((" ", ".", ":", "got")), line
         assert not re.search(r"the-(key|secret|passphrase)|0x[0-9a-f]{6}|  ", line), line
+
+
+def test_what_a_value_must_be_is_followed_by_what_came() -> None:
+    lines = [line for line in PAGE.read_text("utf-8").splitlines() if re.match(r"ValidationError: [\w ]+ must ", line)]
+    assert len(lines) > 50
+    for line in lines:
+        # What a function gives is not got; a password that came is not repeated.
+        assert re.search("; (got|it gave) ", line) or "url must hold no user, password" in line, line
 
 
 NOT_SHOWN = {

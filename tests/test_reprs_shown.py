@@ -21,9 +21,19 @@ from bitget_proto import (
     Credentials,
     ExchangeConnection,
     Session,
+    Trace,
     sign_login,
 )
-from bitget_proto.testing import SCENARIOS, Pair, Rule, SessionPair, StrictConnection, VirtualClock
+from bitget_proto.testing import (
+    SCENARIOS,
+    Fault,
+    Pair,
+    Rule,
+    ScriptedExchange,
+    SessionPair,
+    StrictConnection,
+    VirtualClock,
+)
 
 PAGE = Path(__file__).with_name("reprs.txt")
 COMMAND = "python tests/test_reprs_shown.py"
@@ -43,6 +53,10 @@ SAMPLES: dict[str, Any] = {
 }  # fmt: skip
 """What a required field holds, by its name; an enum is its first member."""
 
+EXCHANGE = ScriptedExchange([SAMPLES["order"]], credentials=KEY)
+EXCHANGE.inject(None, Fault.LATE)
+EXCHANGE.inject_login(Fault.SILENT)
+
 MADE: dict[str, object] = {
     "Credentials": KEY, "SignedLogin": SAMPLES["login"], "Budget": Budget(10), "Codec": Codec(), "Connection": Connection(),
     "Session": Session(jitter=lambda: 0.5), "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
@@ -50,11 +64,13 @@ MADE: dict[str, object] = {
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),
     "LinkHangup": import_module("bitget_proto").LinkHangup(code=1000, reason="asked", link=1),
     "Transmit": import_module("bitget_proto").Transmit(text='{"op":"login"}', secret=True), "Scenario": SCENARIOS[0],
+    "ScriptedExchange": EXCHANGE, "ScriptedLink": EXCHANGE.link(),
+    "Trace": Trace('{"trace":1,"version":"0.1.0","core":"Session","engine":"stdlib","config":{},"budget":null}'),
 }  # fmt: skip
 """What is no plain value, or shows itself in its own way."""
 
-WITHOUT = {"Trace", "Abandons", "DriverUnderTest", "ScriptedExchange", "ScriptedLink"}
-"""Protocols, and what is never looked at as a whole."""
+WITHOUT = {"Abandons", "DriverUnderTest"}
+"""Protocols."""
 
 
 def public() -> Iterator[tuple[str, type[Any]]]:

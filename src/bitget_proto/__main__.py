@@ -14,11 +14,11 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from ._codec import Codec, _code
 from ._engines import Engine, fastest
-from ._errors import ValidationError
+from ._errors import ValidationError, shown
 from ._explain import code_table, encodable, explain, explain_code, printable, quoted, read
 from ._messages import Malformed
 from ._orders import CancelOrder, InstType
@@ -53,8 +53,7 @@ examples:
   python -m bitget_proto decode --json < frames.txt
   echo '{"event":"error","code":30004,"msg":""}' | python -m bitget_proto decode
 
-Exit code: 0 when all frames were readable, 1 when some were malformed, 2 when the file or the engine could not be used.
-The secrets of a login are never shown.
+exit codes: 0 when all frames were readable, 1 when some were malformed, 2 when the file or the engine could not be used
 """
 
 _DIAGRAM_EXAMPLES = """\
@@ -75,6 +74,12 @@ class _Failure(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, *args: Any, **named: Any) -> Any:
+        known, unknown = super().parse_known_args(*args, **named)
+        if unknown:  # else it is the whole that refuses what a command does not know, and shows its own usage
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
 
@@ -113,7 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     encode = commands.add_parser(
-        "encode", help="print the frame that cancels an order", epilog=_ENCODE_EXAMPLES, formatter_class=plain
+        "encode",
+        help="print the frame that cancels an order",
+        description="Prints the frame that cancels an order, as the exchange takes it after the login.",
+        epilog=_ENCODE_EXAMPLES,
+        formatter_class=plain,
     )
     encode.add_argument("--inst-id", required=True, help="the instrument, for example BTCUSDT")
     encode.add_argument("--order-id", help="the exchange's id of the order; it prevails when both ids are given")
@@ -123,7 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--id", default="1", help="the id under which the exchange answers (default: 1)")
 
     decode = commands.add_parser(
-        "decode", help="explain frames, one a line", epilog=_DECODE_EXAMPLES, formatter_class=plain
+        "decode",
+        help="explain frames, one a line",
+        description="Reads frames of either side, one a line, and explains each. The secrets of a login are never shown.",
+        epilog=_DECODE_EXAMPLES,
+        formatter_class=plain,
     )
     decode.add_argument(
         "file", nargs="?", default="-", metavar="FILE", help="the file to read; without one, or with -, standard input"
@@ -133,13 +146,18 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--json", action="store_true", help="print JSON lines for programs")
 
     codes = commands.add_parser(
-        "explain", help="say what codes mean to a cancel", epilog=_EXPLAIN_EXAMPLES, formatter_class=plain
+        "explain",
+        help="say what codes mean to a cancel",
+        description="Says what codes of the exchange mean to a cancel, and what becomes of it.",
+        epilog=_EXPLAIN_EXAMPLES,
+        formatter_class=plain,
     )
-    codes.add_argument("codes", nargs="*", metavar="CODE", help="default: the whole table")
+    codes.add_argument("codes", nargs="*", metavar="CODE", help="a code, such as 43001 (default: the whole table)")
 
     commands.add_parser(
         "diagram",
         help="print the states of a connection as a Mermaid diagram",
+        description="Prints the states of a connection, and what leads from one to the next, as a Mermaid diagram.",
         epilog=_DIAGRAM_EXAMPLES,
         formatter_class=plain,
     )
@@ -189,7 +207,7 @@ def _checked(code: str) -> str:
     """A code as it stands in the table; REST writes "00000" for 0."""
     known = _code(code)
     if known is None:
-        raise _Failure(f"a code is 1 to 12 digits, such as 43001; got {quoted(code)}")
+        raise _Failure(f"CODE must be 1 to 12 digits, such as 43001; got {shown(code)}")
     return known
 
 

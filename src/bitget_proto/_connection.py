@@ -157,7 +157,7 @@ class Connection:
         self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
 
     def __repr__(self) -> str:
-        return f"<Connection {self._state.value}, {len(self._open)} in flight>"
+        return f"<{type(self).__name__} {self._state.value}, {len(self._open)} in flight>"
 
     # --- looking changes nothing ---
 

@@ -25,10 +25,6 @@ _is_order_id = re.compile(r"[ -~]{1,64}").fullmatch
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
-_THE_ID = {"order_id": "the id as the exchange gave it", "client_oid": "the id that the order was placed with"}
-"""What to pass."""
-
-
 class InstType(Enum):
     """The product line of an instrument; the value is the exchange's word."""
 
@@ -129,7 +125,8 @@ def _checked_order_id(field: str, value: object) -> str | None:
         else:
             strange = re.search(r"[^ -~]", value)
             named = f"{strange[0]!r} is none of them, so " if strange else ""
-            hint = f": {named}pass {_THE_ID[field]}"
+            given = "as the exchange gave it" if field == "order_id" else "with which the order was placed"
+            hint = f": {named}pass the id {given}"
     elif isinstance(value, int) and not isinstance(value, bool):
         hint = f": ids are strings on the wire, pass str({field})"
     else:

@@ -306,6 +306,9 @@ class Trace:
         self.torn: str | None = None
         """The last line, where it was not written whole; known when all steps were read."""
 
+    def __repr__(self) -> str:
+        return f"<Trace of a {self.core}, engine {shown(self.engine)}, version {shown(self.version)}>"
+
     def __iter__(self) -> Iterator[TraceStep]:
         for expected, (number, text) in enumerate(self._lines, 1):
             data = _object(text)

@@ -444,7 +444,7 @@ def test_explain_without_a_code_prints_the_whole_table_in_ascii() -> None:
 def test_explain_refuses_what_is_no_code(code: str) -> None:
     console = Console()
     assert console.run("explain", "--", code) == 2
-    assert console.err.startswith("python -m bitget_proto: a code is 1 to 12 digits")
+    assert console.err.startswith("python -m bitget_proto: CODE must be 1 to 12 digits, such as 43001; got '")
     assert console.err.count("\n") == 1
     assert is_harmless(console.err)
 
@@ -466,12 +466,25 @@ def test_a_call_that_is_not_understood_is_a_usage_error(arguments: tuple[str, ..
     assert is_harmless(console.err)
 
 
+def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command() -> None:
+    console = Console()
+    assert console.run("decode", "--jsn") == 2
+    assert console.err.startswith("usage: python -m bitget_proto decode [-h]")
+    assert "unrecognized arguments: --jsn" in console.err
+    console = Console()
+    assert console.run("--jsn", "decode") == 2
+    assert console.err.startswith("usage: python -m bitget_proto [-h]")
+
+
 @pytest.mark.parametrize("arguments", [(), ("encode",), ("decode",), ("explain",), ("diagram",)])
 def test_the_help_is_ascii_and_shows_examples(arguments: tuple[str, ...]) -> None:
     console = Console(encoding="ascii")
     assert console.run(*arguments, "--help") == 0
     assert "usage: python -m bitget_proto" in console.out
-    assert arguments == ("diagram",) or "examples:\n  python -m bitget_proto" in console.out
+    assert "examples:\n  python -m bitget_proto" in console.out
+    assert "\n\noptions:" in console.out or "\n\npositional arguments:" in console.out
+    usage, _, _ = console.out.partition("\n\noptions:")
+    assert "." in usage.partition("\n\n")[2], "it says in a sentence what it does"
 
 
 def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,11 @@ def test_a_refused_order_id_comes_with_the_likely_fix(wrong: object, fix: str) -
         CancelOrder("BTCUSDT", order_id=wrong)  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
+def test_a_refused_client_oid_is_told_to_be_that_of_the_order() -> None:
+    with pytest.raises(ValidationError, match=r"'ö' is none of them, so pass the id with which the order was placed$"):
+        CancelOrder("BTCUSDT", client_oid="ö")
+
+
 def test_a_long_refused_value_is_cut_short_in_the_message() -> None:
     with pytest.raises(ValidationError) as refused:
         CancelOrder("BTCUSDT", order_id="x" * 100_000)

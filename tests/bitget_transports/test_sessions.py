@@ -337,7 +337,9 @@ def test_without_a_session_a_wrong_clock_is_told_by_how_much(colour: Colour, ahe
     with exchange_in_thread(exchange(credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
-            with pytest.raises(LoginRefused, match=rf"clock is (99|10[01]) s {words} the exchange's: set it right"):
+            with pytest.raises(
+                LoginRefused, match=rf"set this machine's clock right, which is (99|10[01]) s {words} the exchange's$"
+            ):
                 async with connect(KEY, url=server.url, limits=LIMITS, wall_clock=lambda: time.time() + ahead):
                     raise AssertionError("not reached")
 

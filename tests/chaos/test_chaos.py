@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from chaos.__main__ import chaos, main
@@ -37,6 +38,16 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert row.split()[:3] == ["blocking", "resend", "50"]
     assert row.split()[-1] == "0"
     assert verdict == "Every promise was kept."
+
+
+@pytest.mark.parametrize(("command", "name"), [(main, "python -m chaos"), (soak, "python -m chaos.soak")])
+def test_the_help_shows_examples(
+    command: Callable[[list[str]], int], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        command(["--help"])
+    assert end.value.code == 0
+    assert f"examples:\n  {name}" in capsys.readouterr().out
 
 
 def test_a_soak_prints_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ examples:
 make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the connection is Closed, and
 call(fn), which runs fn(connection, now) in the thread of run() and then drains. Any login is accepted.
 
-Exit code: 0 when every rule was kept, 1 when one was broken, 2 when what makes the driver could not be found.
+exit codes: 0 when every rule was kept, 1 when one was broken, 2 when what makes the driver could not be found
 """
 
 
@@ -40,13 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m bitget_proto.testing",
-        description="Play the conformance kit's scenarios with a driver, and name the rules of the driver contract it broke.",
+        description="Plays the conformance kit's scenarios with a driver, and names the rules of the driver contract it broke.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver")
-    parser.add_argument("--scenario", action="append", metavar="NAME", help="play this one only; may be given again")
-    parser.add_argument("--patience", type=float, default=PATIENCE, metavar="SECONDS", help="how late anything may be")
+    parser.add_argument("--scenario", action="append", metavar="NAME", help="play this one only; may be repeated")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="how late anything may be (default: %(default)s)",
+    )
     parser.add_argument(
         "--steps", action="store_true", help="show what the driver did in each scenario that was broken"
     )
@@ -81,7 +87,7 @@ class _NotFound(Exception):
 def _found(name: str) -> MakeDriver:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise _NotFound(f"{name!r} is not MODULE:MAKE_DRIVER, as in mypackage:make_driver")
+        raise _NotFound(f"the driver must be named as in mypackage:make_driver; got {name!r}")
     if "/" in module or "\\" in module:
         raise _NotFound(f"{name!r} names a file: name the module as Python imports it, as in mypackage.drivers:make")
     try:

@@ -124,6 +124,10 @@ class ScriptedExchange:
         for order in orders:
             self.place(order)
 
+    def __repr__(self) -> str:
+        coming = len(self._faults) + len(self._login_faults)
+        return f"<ScriptedExchange {len(self.live)} live, {len(self.log)} in the log, {coming} faults to come>"
+
     @property
     def live(self) -> tuple[CancelOrder, ...]:
         """The orders that are live, in the order they were placed."""

@@ -11,19 +11,19 @@ from bitget_proto import CodeClass, LoginRejected
 from bitget_proto._errors import shown
 
 _UPGRADE_HINTS = {
-    401: "the exchange takes no HTTP credentials: something between you and it asks for them",
-    403: "the exchange, or something between you and it, refuses this address or region",
-    404: "check the path of the URL: it ends in /v2/ws/private",
-    407: "the proxy asks for credentials: give them in its URL",
-    429: "too many connection requests: the exchange allows 300 in 5 minutes from one IP address, so wait",
+    401: "check the URL and any proxy, since the exchange itself asks for no HTTP credentials",
+    403: "check from where you may connect, since the exchange, or something between you and it, refuses this address",
+    404: "check the path of the URL, which must end in /v2/ws/private",
+    407: "give the proxy's credentials in its URL",
+    429: "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address",
 }
 
 _LOGIN_HINTS = {
     "30011": "check the API key, and that a demo key goes to demo trading and a live one to live trading",
-    "30012": "check the passphrase: it is the one chosen when the key was made",
-    "30013": "check this machine's clock: the stamp of the login comes from it",
-    "30014": "check this machine's clock: a login expires 30 s after its stamp",
-    "30015": "check the secret: the signature is made with it",
+    "30012": "check the passphrase, which is the one chosen when the key was made",
+    "30013": "check this machine's clock, from which the stamp of the login comes",
+    "30014": "check this machine's clock, since a login expires 30 s after its stamp",
+    "30015": "check the secret, with which the signature is made",
 }
 
 
@@ -62,6 +62,6 @@ class LoginRefused(ConnectFailed):
         hint = _LOGIN_HINTS.get(rejected.code or "", "check the key, its permissions and its list of IP addresses")
         if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= _NOTICED:
             where = "ahead of" if skew > 0 else "behind"
-            hint = f"this machine's clock is {abs(skew):.0f} s {where} the exchange's: set it right"
+            hint = f"set this machine's clock right, which is {abs(skew):.0f} s {where} the exchange's"
         code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"
         super().__init__(f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}")

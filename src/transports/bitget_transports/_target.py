@@ -66,21 +66,22 @@ class Target:
             port = parts.port
         except ValueError as error:
             why = f" ({error})" if got else ""
-            raise ValidationError(f"url cannot be read{why}: the live one is {LIVE_URL}{got}") from None
+            raise ValidationError(f"url must be one that can be read{got}{why}: the live one is {LIVE_URL}") from None
         host = parts.hostname
         if "@" in parts.netloc or parts.fragment:
             raise ValidationError(
-                "url must hold no user, password or fragment: the exchange takes them in the login alone"
+                "url must hold no user, password or fragment: leave them out, for the key goes into the login alone"
             )
         if parts.scheme not in ("ws", "wss") or not host:
-            raise ValidationError(f"url must begin with wss:// and a host: the live one is {LIVE_URL}{got}")
+            raise ValidationError(f"url must begin with wss:// and a host{got}: the live one is {LIVE_URL}")
         if not _VISIBLE.fullmatch(url):
             raise ValidationError(
-                "url must be in ASCII, without spaces: write xn--… for other letters in a host's name, and %… in a path"
-                f"{got}"
+                f"url must be in ASCII, without spaces{got}: write xn--… for other letters in a host's name, and %… in a path"
             )
         if not _is_host(host, bracketed=parts.netloc.startswith("[")):
-            raise ValidationError(f"url holds {shown(host)}, which is no host name and no IP address{got}")
+            raise ValidationError(
+                f"url must hold a host name or an IP address; got {shown(host)}: the live one is {LIVE_URL}"
+            )
         if port == 0:
             raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):

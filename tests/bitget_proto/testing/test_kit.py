@@ -56,7 +56,9 @@ def test_every_rule_has_a_scenario_and_every_scenario_a_name_of_its_own() -> Non
 
 
 def test_a_scenario_that_does_not_exist_is_refused_with_the_one_that_is_most_like_it() -> None:
-    with pytest.raises(ValidationError, match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$"):
+    with pytest.raises(
+        ValidationError, match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$"
+    ):
         check_driver(SelectorDriver, ["nap"])
 
 

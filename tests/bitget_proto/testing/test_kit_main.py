@@ -53,8 +53,8 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "'nonsense' is not MODULE:MAKE_DRIVER"),
-        ([":f"], "is not MODULE:MAKE_DRIVER"),
+        (["nonsense"], "the driver must be named as in mypackage:make_driver; got 'nonsense'"),
+        ([":f"], "the driver must be named as in mypackage:make_driver; got ':f'"),
         (["no_such_module:f"], "cannot be imported: No module named 'no_such_module'"),
         (["bitget_proto:nonsense"], "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'"),
         (["bitget_proto:Conection"], "has no attribute 'Conection'; did you mean 'Connection'?"),

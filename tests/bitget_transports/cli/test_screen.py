@@ -131,7 +131,7 @@ def test_a_percentile_is_the_nearest_rank(share: float, value: float) -> None:
 # --- help and arguments ---
 
 
-@pytest.mark.parametrize("command", ["demo", "orders", "exchange"])
+@pytest.mark.parametrize("command", ["demo", "orders", "replay", "exchange"])
 def test_every_command_has_help_with_examples_in_ascii(shell: Shell, command: str) -> None:
     ran = shell(command, "--help")
     assert ran.code == 0
@@ -166,6 +166,10 @@ def test_wrong_arguments_are_exit_code_2(shell: Shell, arguments: tuple[str, ...
     ran = shell(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err
+
+
+def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command(shell: Shell) -> None:
+    assert shell("replay", "--jsn", "record").err.startswith("usage: bitget-cancel replay [-h]")
 
 
 def test_a_traceback_comes_with_debug_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 from bitget_proto import Engine, InstType, __version__
-from bitget_proto._explain import printable
+from bitget_proto.__main__ import _Parser
 from bitget_proto.testing import Fault
 
 from ._carriers import Carrier
@@ -50,7 +50,8 @@ examples:
   bitget-cancel demo --orders 2000 --transport trio --transport blocking
   bitget-cancel demo --json | jq .
 
-exit codes: 0 when every cancel got exactly one outcome and each was honest, 1 when not, 2 for wrong arguments, 130 for Ctrl-C
+exit codes: 0 when every cancel got exactly one outcome and each was honest, 1 when not, 2 for wrong arguments, 130 for Ctrl-C,
+141 when the output could not be written
 """
 
 _ORDERS_HELP: Final = """\
@@ -77,15 +78,20 @@ shows faults on request. Any key is welcome, unless it is told one: by --credent
 `bitget-cancel orders`; then stamp and signature are checked.
 """
 
+_FAULTS_HELP: Final = f"""\
+faults:
+  {", ".join(FAULTS[:9])},
+  {", ".join(FAULTS[9:])}.
+  They befall the coming cancels, one each, in the order of the options; none:5 leaves five alone.
+"""
+
 _EXCHANGE_EXAMPLES: Final = """\
 examples:
   bitget-cancel exchange --port 8765 --generate 500
   bitget-cancel exchange --orders orders.csv --log
   bitget-cancel exchange --fault none:5 --fault silent:2 --fault drop-after
 
-Faults befall the coming cancels, one each, in the order of the options; none:5 leaves five alone.
-
-exit codes: 0 after Ctrl-C, 2 for wrong arguments or a port that is taken, 141 when its output could not be written
+exit codes: 0 after Ctrl-C, 2 for wrong arguments or a port that is taken, 141 when the output could not be written
 """
 
 
@@ -100,13 +106,9 @@ examples:
   bitget-cancel replay record.jsonl
   bitget-cancel replay --engine msgspec --json record.jsonl | jq .
 
-exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file cannot be read as a record
+exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file cannot be read as a record,
+141 when the output could not be written
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -197,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
 
     exchange = commands.add_parser(
         "exchange", parents=[debug], help="run the embedded exchange", description=_EXCHANGE_HELP,
-        epilog=f"{FILES_HELP}\n{_EXCHANGE_EXAMPLES}", formatter_class=plain,
+        epilog=f"{FILES_HELP}\n{_FAULTS_HELP}\n{_EXCHANGE_EXAMPLES}", formatter_class=plain,
     )  # fmt: skip
     exchange.add_argument(
         "--port", type=_whole(0, 65535), default=0, help="listen on this port of 127.0.0.1 (default: a free one)"
@@ -216,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
     exchange.add_argument("--any-key", action="store_true", help="welcome any key, whatever the environment holds")
     exchange.add_argument(
         "--fault", action="append", default=[], metavar="NAME[:N]",
-        help="let this befall the next N cancels (default: 1): " + ", ".join(FAULTS),
+        help="let this (below) befall the next N cancels (default: 1); may be repeated",
     )  # fmt: skip
     exchange.add_argument(
         "--lenient", action="store_true", help="take logins and subscriptions as real clients send them"

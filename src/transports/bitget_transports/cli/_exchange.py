@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bitget_proto import CancelOrder, CodeClass, Credentials, ExchangeConfig, InstType
+from bitget_proto._errors import shown
 from bitget_proto._explain import printable
 from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
 
@@ -65,9 +66,9 @@ def parse_fault(text: str) -> list[Fault | None]:
     """
     name, colon, number = text.partition(":")
     if name not in FAULTS:
-        raise Failure(f"--fault knows {', '.join(FAULTS)}; got {name!r}")
+        raise Failure(f"--fault must be one of {', '.join(FAULTS)}; got {shown(name)}")
     if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
-        raise Failure(f"--fault NAME:N takes a whole number from 1 to {_MOST}; got {number!r}")
+        raise Failure(f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {shown(number)}")
     fault = None if name == "none" else Fault(name.replace("-", " "))
     return [fault] * (int(number) if colon else 1)
 
