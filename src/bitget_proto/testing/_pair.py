@@ -166,7 +166,9 @@ class Pair:
         while self.client.state is not State.CLOSED:
             due = self.next_due()
             if due == inf:
-                raise LocalProtocolError(f"nothing is due any more, and the client is {self.client.state.value}")
+                raise LocalProtocolError(
+                    f"nothing is due any more, and the client is {self.client.state.value}: close it, or let the exchange end it"
+                )
             self._run_to(max(due, self.clock.now))
 
     def next_due(self) -> float:

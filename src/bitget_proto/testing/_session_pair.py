@@ -183,7 +183,9 @@ class SessionPair:
         while self.session.state is not SessionState.ENDED:
             due = self.next_due()
             if due == inf:
-                raise LocalProtocolError(f"nothing is due any more, and the session is {self.session.state.value}")
+                raise LocalProtocolError(
+                    f"nothing is due any more, and the session is {self.session.state.value}: close it, or let the exchange end it"
+                )
             self._run_to(max(due, self.clock.now))
 
     def next_due(self) -> float:

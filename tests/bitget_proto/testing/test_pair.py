@@ -151,7 +151,10 @@ def test_close_reaches_the_other_end_behind_what_was_said() -> None:
 
 def test_run_until_closed_says_when_that_will_never_be() -> None:
     pair = Pair(StrictConnection(Config(ping_interval=None)), ScriptedExchange(config=None), clock=VirtualClock(7.0))
-    with pytest.raises(LocalProtocolError, match="nothing is due any more, and the client is new"):
+    with pytest.raises(
+        LocalProtocolError,
+        match=r"^nothing is due any more, and the client is new: close it, or let the exchange end it$",
+    ):
         pair.run_until_closed()
 
 

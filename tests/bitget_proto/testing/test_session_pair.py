@@ -199,7 +199,10 @@ def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
     pair = SessionPair(Session(SessionConfig(dial_timeout=None), jitter=lambda: 0.0))
     pair.hold_dials = True
     pair.start()
-    with pytest.raises(LocalProtocolError, match=r"^nothing is due any more, and the session is dialling"):
+    with pytest.raises(
+        LocalProtocolError,
+        match=r"^nothing is due any more, and the session is dialling: close it, or let the exchange end it$",
+    ):
         pair.run_until_ended()
 
 

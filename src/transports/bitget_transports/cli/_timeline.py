@@ -75,7 +75,8 @@ def timeline(trace: Trace) -> Iterator[Moment]:
             link = gave.get("link") if step.call == "poll" and gave else step.data.get("link")
             over = over or (step.call == "poll" and bool(gave) and gave["kind"] in ("Closed", "Ended"))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValidationError(f"step {step.n} of the trace is none that a core takes: {error!r}") from None
+            why = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValidationError(f"step {step.n} of the trace is none that a core takes: {why}") from None
         if told is not None and not (over and step.call == "close"):
             what, id, text = told
             yield Moment(n=step.n, at=at, link=link, what=what, id=id, text=text)

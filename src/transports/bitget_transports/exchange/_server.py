@@ -114,7 +114,7 @@ class ExchangeServer:
         """
         if code != ABORT and not (code in EXTERNAL_CLOSE_CODES or 3000 <= code < 5000):
             raise ValueError(
-                f"{code} is no code of a close frame: use 1001, one from 3000 to 4999, or 1006 for no frame"
+                f"code must be one that a close frame may carry, such as 1001 or 3000 to 4999, or 1006 for no frame; got {code}"
             )
         for client in tuple(self._floor.clients):
             client.hang_up(code, reason)
@@ -134,7 +134,7 @@ class ExchangeServer:
         """
         for status in statuses:
             if status is not None and HTTPStatus(status) < 400:
-                raise ValueError(f"{status} is no HTTP status of a refusal: use one from 400 up")
+                raise ValueError(f"status must be the HTTP status of a refusal, from 400 up, or None; got {status}")
         self._floor.refusals.extend(statuses)
 
     def _read(self, *, reading: bool) -> None:
