@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="python -m bitget_proto",
-        description="Look at frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
+        description="Makes and explains the frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
         epilog=_EXAMPLES,
         formatter_class=plain,
     )

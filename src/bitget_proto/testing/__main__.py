@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver")
+    parser.add_argument("make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver (below)")
     parser.add_argument("--scenario", action="append", metavar="NAME", help="play this one only; may be repeated")
     parser.add_argument(
         "--patience",

@@ -167,7 +167,7 @@ class Pair:
             due = self.next_due()
             if due == inf:
                 raise LocalProtocolError(
-                    f"nothing is due any more, and the client is {self.client.state.value}: close it, or let the exchange end it"
+                    f"nothing is due any more, and the client is {self.client.state.value}: close it, or let it be ended"
                 )
             self._run_to(max(due, self.clock.now))
 

@@ -184,7 +184,7 @@ class SessionPair:
             due = self.next_due()
             if due == inf:
                 raise LocalProtocolError(
-                    f"nothing is due any more, and the session is {self.session.state.value}: close it, or let the exchange end it"
+                    f"nothing is due any more, and the session is {self.session.state.value}: close it, or let it be ended"
                 )
             self._run_to(max(due, self.clock.now))
 

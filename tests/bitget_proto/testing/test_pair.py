@@ -153,7 +153,7 @@ def test_run_until_closed_says_when_that_will_never_be() -> None:
     pair = Pair(StrictConnection(Config(ping_interval=None)), ScriptedExchange(config=None), clock=VirtualClock(7.0))
     with pytest.raises(
         LocalProtocolError,
-        match=r"^nothing is due any more, and the client is new: close it, or let the exchange end it$",
+        match=r"^nothing is due any more, and the client is new: close it, or let it be ended$",
     ):
         pair.run_until_closed()
 

@@ -201,7 +201,7 @@ def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
     pair.start()
     with pytest.raises(
         LocalProtocolError,
-        match=r"^nothing is due any more, and the session is dialling: close it, or let the exchange end it$",
+        match=r"^nothing is due any more, and the session is dialling: close it, or let it be ended$",
     ):
         pair.run_until_ended()
 

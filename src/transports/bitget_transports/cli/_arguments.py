@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
     top = _Parser(
         prog="bitget-cancel",
-        description="Cancel orders over Bitget's private WebSocket: every cancel gets exactly one outcome, and it is honest.",
+        description="Cancels orders over Bitget's private WebSocket: every cancel gets exactly one outcome, and it is honest.",
         epilog=_EXAMPLES,
         formatter_class=plain,
     )
