@@ -83,7 +83,6 @@ _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _REQUEST, _LOGIN, _PONG = Timer.REQUEST, Timer.LOGIN, Timer.PONG
 _DRAIN, _PING, _PACING = Timer.DRAIN, Timer.PING, Timer.PACING
-_IDLE = Wait(None, None)
 _ACCEPTED, _OUTCOME_UNKNOWN, _UNREADABLE = CodeClass.ACCEPTED, CodeClass.OUTCOME_UNKNOWN, CodeClass.UNREADABLE
 
 
@@ -407,7 +406,7 @@ class Connection:
             until, timer = alarms.until, alarms.timer
         if paced < until:
             until, timer = paced, _PACING
-        return Wait(until, timer) if timer is not None else _IDLE
+        return Wait(None if timer is None else until, timer)
 
     # --- frames out ---
 
@@ -602,13 +601,14 @@ class Connection:
 
     def _settle(self, cancel: _OpenCancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
-        del self._open[cancel.id]
         cancel.done = True
+        # With nothing between these two: a signal's handler may raise wherever it likes.
+        del self._open[cancel.id]
+        self._outputs.append(outcome)
         # Never make an id that the caller has used: a second answer to that one would be taken for the new one's.
         if cancel.number > self._counter:
             self._counter = cancel.number
         self._deadlines.settled(cancel)
-        self._outputs.append(outcome)
 
     def _end_if_drained(self) -> None:
         if self._state is _DRAINING and not self._open:
@@ -616,19 +616,20 @@ class Connection:
 
     def _end(self, why: WhyClosed, detail: str) -> None:
         """The end. Its cause's own event is out already; then the outcomes, the hangup, and `Closed`, at once."""
-        self._move(why)
         gone = why is WhyClosed.LOST
         unresolved = WhyUnresolved.LOST if gone or why is WhyClosed.NO_PONG else WhyUnresolved.CLOSED
         for cancel in list(self._open.values()):
             self._unresolved(cancel, unresolved)
-        if not gone:
-            self._outputs.append(Hangup(code=_NORMAL_CLOSURE, reason=why.value))
-        self._outputs.append(Closed(why=why, detail=detail))
         self._login, self._ping_due = None, False
         self._own.clear()
         self._late.clear()
         self._deadlines.clear()
         self._alarms.clear()
+        closed = Closed(why=why, detail=detail)
+        last: list[Output] = [closed] if gone else [Hangup(code=_NORMAL_CLOSURE, reason=why.value), closed]
+        # Last: an end that a signal's handler interrupts can be told again.
+        self._move(why)
+        self._outputs.extend(last)
 
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""

@@ -73,7 +73,6 @@ _NORMAL_CLOSURE = 1000
 _COUNTED = 15
 """Digits that the counter of generated ids can come to have."""
 
-_IDLE = Wait(None, None)
 
 _DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
@@ -372,7 +371,7 @@ class Session:
                 return outputs.popleft()
             if output.until is not None and output.until <= until:
                 until, timer = output.until, output.timer
-        return _IDLE if timer is None else Wait(until, timer)
+        return Wait(None if timer is None else until, timer)
 
     def _next_deadline(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
@@ -571,10 +570,11 @@ class Session:
 
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
-        del self._open[cancel.id]
         cancel.done = True
-        self._deadlines.settled(cancel)
+        # With nothing between these two: a signal's handler may raise wherever it likes.
+        del self._open[cancel.id]
         self._outputs.append(outcome)
+        self._deadlines.settled(cancel)
 
     def _make_id(self) -> str:
         while True:

@@ -155,14 +155,9 @@ class Deadlines(Generic[_E]):
         if deadline == inf:
             return
         self._living -= 1
-        queue, heap = self._queue, self._heap
         if deadline <= self.until:
-            while queue and queue[0][2].done:
-                queue.popleft()
-            while heap and heap[0][2].done:
-                heapq.heappop(heap)
-            until = queue[0][0] if queue else inf
-            self.until = heap[0][0] if heap and heap[0][0] < until else until
+            self.first()
+        queue, heap = self._queue, self._heap
         if len(queue) + len(heap) > 2 * self._living + 64:
             self._queue = deque(item for item in queue if not item[2].done)
             self._heap = [item for item in heap if not item[2].done]
@@ -171,9 +166,19 @@ class Deadlines(Generic[_E]):
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
         queue, heap = self._queue, self._heap
-        if queue and not (heap and heap[0] < queue[0]):
-            return queue[0][2]
-        return heap[0][2] if heap else None
+        while queue and queue[0][2].done:
+            queue.popleft()
+        while heap and heap[0][2].done:
+            heapq.heappop(heap)
+        if heap and not (queue and queue[0] < heap[0]):
+            first = heap[0]
+        elif queue:
+            first = queue[0]
+        else:
+            self.until = inf
+            return None
+        self.until = first[0]
+        return first[2]
 
     def clear(self) -> None:
         """Forget them all."""

@@ -172,3 +172,13 @@ def test_the_store_agrees_with_a_sorted_list(actions: list[tuple[str, int]]) -> 
             assert deadlines.first() is (finite[0] if finite else None)
         assert sorted(deadlines, key=lambda e: e.name) == sorted(finite, key=lambda e: e.name)
         assert len(deadlines) <= 2 * len(finite) + 64 + 1
+
+
+def test_what_is_done_is_not_first_though_nobody_told() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    entry, later = Entry(1.0), Entry(2.0)
+    deadlines.add(entry)
+    deadlines.add(later)
+    entry.done = True
+    assert deadlines.first() is later
+    assert deadlines.until == 2.0
