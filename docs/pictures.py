@@ -123,7 +123,7 @@ def tutorial_write_a_transport() -> Terminal:
     page: dict[str, Any] = {}
     blocks = code_of("tutorial-write-a-transport.md")
     exec(blocks[0], page)  # noqa: S102 - the page's own code
-    exec(blocks[2].partition("\n\n\nreport")[0], page)  # noqa: S102
+    exec(blocks[3].partition("\n\n\nreport")[0], page)  # noqa: S102
     module = ModuleType("mydriver")
     module.__dict__.update(page)
     sys.modules["mydriver"] = module
