@@ -253,6 +253,17 @@ def test_when_the_session_ends_nothing_is_sent_again() -> None:
     assert isinstance(pair.events[-1], Ended)
 
 
+def test_when_the_session_ends_a_frame_that_never_left_goes_to_no_other_link() -> None:
+    pair = pair_up()
+    pair.stall()
+    id = pair.cancel(ORDERS[0])
+    pair.close()
+    pair.drop()
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.sent_at) == (False, WhyUnresolved.LOST, None)
+    assert isinstance(pair.events[-1], Ended)
+
+
 def test_a_frame_that_provably_never_left_is_no_attempt() -> None:
     pair = pair_up(policy=Policy.RESEND, exchange=ScriptedExchange(ORDERS, refusals={"0": "45056"}))
     pair.stall()
