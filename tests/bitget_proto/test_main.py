@@ -10,6 +10,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -558,6 +559,8 @@ def test_the_module_runs_as_a_command() -> None:
 
 def test_the_exit_code_is_that_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "bitget_proto.__main__")
+    # Where the project is installed from a wheel, pytest loads it, for its plugin's sake, and has no code to give to runpy.
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
     monkeypatch.setattr(sys, "argv", ["bitget_proto", "explain", "nonsense"])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_module("bitget_proto", run_name="__main__")
