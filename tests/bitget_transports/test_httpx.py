@@ -16,9 +16,11 @@ import httpx
 import pytest
 from httpx_ws import AsyncWebSocketSession
 from httpx_ws.transport import ASGIWebSocketTransport
+from wsproto.utilities import LocalProtocolError
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
+from bitget_transports._httpx import HttpxWebSocket
 from bitget_transports.anyio import Channel, connect
 from bitget_transports.exchange import ExchangeApp
 from bitget_transports.hostile import After, HostileServer
@@ -163,6 +165,30 @@ def ended(colour: Colour, behaviour: hostile.Behaviour) -> tuple[Closed, list[Un
 
     run(colour, scenario)
     return found[0]
+
+
+def test_a_frame_that_the_layer_below_refuses_did_not_leave(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrote = AsyncWebSocketSession.send_text
+
+    async def send_text(self: AsyncWebSocketSession, data: str) -> None:
+        if '"op":"trade"' in data:
+            # As it does once a close frame has come, which `run` is about to tell.
+            raise LocalProtocolError("Event Message(...) cannot be sent in state ConnectionState.REMOTE_CLOSING.")
+        await wrote(self, data)
+
+    monkeypatch.setattr(AsyncWebSocketSession, "send_text", send_text)
+    _, (outcome,) = ended(colour, hostile.silence(After.LOGIN))
+    assert not outcome.sent
+
+
+def test_messages_come_though_httpx_ws_had_another_queue_one_day(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shorten_nothing(*_: object) -> None:
+        """Messages stay in the queue."""
+
+    monkeypatch.setattr(HttpxWebSocket, "_shorten", shorten_nothing)
+    test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour)
 
 
 def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:

@@ -44,10 +44,10 @@ def failure(colour: Colour, url: str, open_timeout: float = 10.0) -> ConnectFail
     ("status", "what_to_do"),
     [
         (302, "check the URL"),
-        (401, "something between you and it asks for them"),
-        (403, "refuses this address or region"),
+        (401, "the exchange itself asks for no HTTP credentials"),
+        (403, "refuses this address"),
         (404, "check the path of the URL"),
-        (429, "the exchange allows 300 in 5 minutes from one IP address, so wait"),
+        (429, "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address"),
         (503, "try again later"),
     ],
 )

@@ -41,7 +41,7 @@ from bitget_proto._errors import shown
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
 from ._driver import Account
 from ._errors import ConnectFailed
-from ._httpx import Broken, HttpxWebSocket
+from ._httpx import Broken, HttpxWebSocket, Refused
 from ._limits import Limits
 from ._lone import Core, Lone
 from ._target import LIVE_URL
@@ -267,6 +267,9 @@ class _Link:
                 self._leaving = True
                 try:
                     await self._websocket.write(self._outgoing[0])
+                except Refused:
+                    self._leaving = False
+                    return
                 except Broken as error:
                     self._driver.lost(self._number, str(error))
                     self._websocket.hang_up(1001, "")
