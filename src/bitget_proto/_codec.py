@@ -157,12 +157,15 @@ class Codec:
         harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
         """
         if (
-            type(message) is str
+            (type(message) is bytes or type(message) is str)
             and (max_message is None or len(message) <= max_message)
             and (max_depth is None or len(message) <= _SHORT * max_depth)
         ):
             # On the way of every answer: what is usual is seen here, without a call.
-            text = message
+            try:
+                text = message.decode() if isinstance(message, bytes) else message
+            except UnicodeDecodeError:
+                return _malformed("not UTF-8", message)
         else:
             read = _text(message, max_message, max_depth)
             if isinstance(read, Malformed):
