@@ -170,7 +170,7 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
     ):
         first = threading.Thread(target=channel.pump, args=(0.3,))
         first.start()
-        while not channel._driver._turning:
+        while not channel._driver._held:
             time.sleep(0.001)
         for call in (
             lambda: channel.cancel(orders(1)[0]),

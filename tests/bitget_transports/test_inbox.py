@@ -24,6 +24,7 @@ from bitget_proto import (
     Unresolved,
     ValidationError,
     Wait,
+    WhyClosed,
     WhyUnresolved,
     sign_login,
 )
@@ -110,6 +111,46 @@ def test_each_outcome_goes_to_whoever_waits_for_it() -> None:
         ["b"],
     )
     assert (play.woken, play.events(), play.inbox.room) == (2, [], 3)
+
+
+def test_what_a_torn_core_owes_goes_to_who_waits_as_perhaps_sent_and_the_end_comes_once() -> None:
+    play = Play()
+    one, many = play.waiter(), play.waiter(iter([order(2), order(3)]))
+    play.cancel(one, "a")
+    play.fill(many)
+    play.inbox.abandon(one)
+    play.answer("1")
+    closed = Closed(why=WhyClosed.LOST, detail="torn")
+    for _ in ("torn", "and interrupted meanwhile"):
+        play.inbox.break_off(5.0, closed)
+    answered, owed = fetch(play, many)
+    assert isinstance(answered, Accepted)
+    abandoned, end = play.events()
+    assert end == play.inbox.closed == closed
+    assert (owed, abandoned) == tuple(
+        Unresolved(
+            id=id, order=order(number), taken_at=0.0, sent_at=0.0, resolved_at=5.0, sent=True, why=WhyUnresolved.LOST
+        )
+        for id, number in (("2", 3), ("a", 1))
+    )
+    assert many.due == 0
+
+
+def test_what_had_arrived_before_the_inbox_was_torn_is_not_told_again() -> None:
+    play = Play()
+    waiter = play.waiter()
+    play.cancel(waiter, "a")
+    entry = play.inbox._waiting["a"]
+    play.answer("a")
+    closed = Closed(why=WhyClosed.ASKED, detail="")
+    play.inbox.sort(closed)
+    # As if it had been interrupted behind each arrival.
+    play.inbox._waiting["a"] = entry
+    play.inbox.closed = None
+    play.inbox.break_off(5.0, Closed(why=WhyClosed.LOST, detail="torn"))
+    assert [type(outcome) for outcome in fetch(play, waiter)] == [Accepted]
+    assert play.events() == [closed]
+    assert play.inbox.closed == closed
 
 
 def test_a_wait_that_is_given_up_before_the_answer_leaves_it_to_the_events() -> None:

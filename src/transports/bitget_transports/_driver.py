@@ -13,25 +13,33 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from math import inf, isfinite
 from typing import Protocol, Self
 
 import attrs
 
 from bitget_proto import (
+    Closed,
     Config,
     Credentials,
     Dial,
+    Ended,
     Hangup,
     LinkHangup,
     LinkTransmit,
+    LocalProtocolError,
     Policy,
     SignedLogin,
+    State,
     Transmit,
     ValidationError,
     Wait,
+    WhyClosed,
+    WhyEnded,
     sign_login,
 )
 from bitget_proto._errors import shown
@@ -39,7 +47,7 @@ from bitget_proto._errors import shown
 from ._errors import ConnectFailed, LoginRefused
 from ._inbox import Inbox, Waiter
 from ._limits import Limits
-from ._lone import ONLY, Core
+from ._lone import ONLY, Core, ended
 from ._opening import not_logged_in
 from ._target import Target
 
@@ -311,6 +319,35 @@ class Driver(ABC):
         """Why `Limits.up_timeout` was not enough."""
         why = "" if self.failure is None else f"; the last try: {self.failure}"
         return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
+
+    def break_off(self, why: str) -> None:
+        """An exception has passed through the core, or through a link at work, and nobody knows how far they came: this is
+        the end. Nothing is written any more; the core is told that every link is lost and asked for what it knows, and the
+        inbox makes up the rest. Again, when this was interrupted: harmless.
+        """
+        core, now, inbox = self._core, self.now(), self.inbox
+        lone = isinstance(core.state, State)
+        numbers = {ONLY, *self._links}
+        self._links.clear()
+        self._busy.clear()
+        self.until = inf
+        losses = [partial(core.lost, number, now, why) for number in numbers]
+        close = partial(core.close, now)
+        try:
+            for tell in (*losses, close, close):
+                # What is torn may contradict itself: what it fails to say, the inbox says below.
+                with suppress(LookupError, LocalProtocolError):
+                    tell()
+                with suppress(LookupError, LocalProtocolError):
+                    while not isinstance(output := core.poll(now, numbers), Wait):
+                        if not isinstance(output, (Transmit, Hangup, Dial, Ended)):
+                            inbox.sort(output)
+        finally:
+            inbox.break_off(
+                now,
+                Closed(why=WhyClosed.LOST, detail=why) if lone else Ended(why=WhyEnded.ASKED, detail=why, code=None),
+            )
+            inbox.core = self._core = ended(core, now)
 
     def end(self) -> None:
         """Nobody wants anything any more: whatever is still open ends now. The links close by themselves, bounded."""

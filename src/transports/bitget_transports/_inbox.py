@@ -5,6 +5,8 @@ Rules of this file
   the channel's capacity until it is read.
 - Other events are kept up to a bound; beyond it the oldest go, and a `Dropped` tells how many.
 - Giving up a wait gives up nothing else: what the wait had not fetched, and what comes for it later, are events.
+- An exception may come from outside at any call, as Ctrl-C does. So what is moved arrives before it leaves, and nothing is
+  called between taking it out and returning it: signals are looked for where something is called, and in loops.
 - Nothing here waits, wakes up by itself, or knows a socket.
 
 All channels stand on it, whatever their colour: they differ in how one waits.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeAlias
 
 import attrs
@@ -45,6 +48,7 @@ from bitget_proto import (
     Up,
     ValidationError,
     WhyClosed,
+    WhyUnresolved,
 )
 from bitget_proto._errors import shown
 
@@ -113,7 +117,8 @@ class Inbox:
         self._id_prefix = id_prefix
         self._max_events = limits.max_events
         self._max_chars = limits.max_event_chars
-        self._waiting: dict[str, Waiter] = {}
+        self._waiting: dict[str, tuple[Waiter, CancelOrder, float]] = {}
+        """By its id, who waits for which cancel, and when it was taken."""
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._events: deque[tuple[int, Event | SessionEvent]] = deque()
         self._chars = 0
@@ -157,7 +162,7 @@ class Inbox:
                 f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
             )
         try:
-            self._waiting[self.core.cancel(order, now, id, timeout, policy)] = waiter
+            self._waiting[self.core.cancel(order, now, id, timeout, policy)] = (waiter, order, now)
         except LocalProtocolError:
             if self.taking:
                 raise
@@ -188,13 +193,18 @@ class Inbox:
         except StopIteration:
             waiter.orders = None
             return False
+        except BaseException:
+            # The caller's own, which ends the wait and nothing else.
+            waiter.abandoned = True
+            raise
         self.cancel(waiter, order, now, None, timeout, policy)
         return True
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
-        outcome = waiter.outcomes.popleft()
+        outcome = waiter.outcomes[0]
         self._read_one()
+        del waiter.outcomes[0]
         return outcome
 
     def abandon(self, waiter: Waiter) -> None:
@@ -202,7 +212,10 @@ class Inbox:
         waiter.abandoned = True
         waiter.orders = None
         while waiter.outcomes:
-            self._keep(waiter.outcomes.popleft())
+            self._count += 1
+            self._outcomes += ((self._count, waiter.outcomes[0]),)
+            del waiter.outcomes[0]
+        self._tell()
 
     # --- events ---
 
@@ -213,8 +226,9 @@ class Inbox:
             return dropped
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
-            outcome = outcomes.popleft()[1]
+            outcome = outcomes[0][1]
             self._read_one()
+            del outcomes[0]
             return outcome
         return self._oldest() if events else None
 
@@ -230,13 +244,18 @@ class Inbox:
         """Take in what the core gave that is not the driver's to do."""
         if isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
-            waiter = self._waiting.pop(event.id, None)
-            if waiter is not None:
-                waiter.due -= 1
-            if waiter is None or waiter.abandoned:
+            entry = self._waiting.get(event.id)
+            if entry is None:
+                self._keep(event)
+                return
+            waiter = entry[0]
+            if waiter.abandoned:
                 self._keep(event)
             else:
                 waiter.outcomes.append(event)
+            waiter.due -= 1
+            del self._waiting[event.id]
+            if not waiter.abandoned:
                 waiter.wake()
             return
         if isinstance(event, Ready):
@@ -245,8 +264,6 @@ class Inbox:
             return
         if isinstance(event, LoginRejected):
             self.login_rejected = event
-        elif isinstance(event, (Closed, Ended)):
-            self.closed = event
         elif isinstance(event, Up):
             self.ready = True
         elif isinstance(event, LinkClosed) and not self.ready and event.why is not WhyClosed.LOGIN_REFUSED:
@@ -258,13 +275,44 @@ class Inbox:
         while self._too_many():
             self._oldest()
             self._dropped += 1
+        if isinstance(event, (Closed, Ended)):
+            self.closed = event
         self._tell()
+
+    def break_off(self, now: float, closed: Closed | Ended) -> None:
+        """The core is torn and will be asked no more: each outcome that it owes is told here, then its end. Whether such a
+        cancel was sent nobody knows. Again, when this was interrupted: harmless.
+        """
+        waiters = {waiter for waiter, _, _ in self._waiting.values()}
+        kept = [outcome for _, outcome in self._outcomes]
+        told = {(outcome.id, outcome.taken_at) for outcome in chain(kept, *(waiter.outcomes for waiter in waiters))}
+        for id, (waiter, order, taken_at) in list(self._waiting.items()):
+            if (id, taken_at) not in told:
+                self.sort(
+                    Unresolved(
+                        id=id,
+                        order=order,
+                        taken_at=taken_at,
+                        sent_at=taken_at,  # it cannot have been earlier
+                        resolved_at=now,
+                        sent=True,
+                        why=WhyUnresolved.LOST,
+                    )
+                )
+            # Nothing is due to a wait of which something is left here.
+            waiter.due = 0
+            self._waiting.pop(id, None)
+        if self.closed is None:
+            self.closed = next((event for _, event in self._events if isinstance(event, (Closed, Ended))), None)
+        if self.closed is None:
+            self.sort(closed)
 
     # --- inside ---
 
     def _oldest(self) -> Event | SessionEvent:
-        event = self._events.popleft()[1]
+        event = self._events[0][1]
         self._chars -= _chars(event)
+        del self._events[0]
         return event
 
     def _too_many(self) -> bool:

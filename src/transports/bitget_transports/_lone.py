@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Container, Iterable
 from typing import Protocol
 
@@ -13,10 +14,12 @@ from bitget_proto import (
     Dial,
     Output,
     Policy,
+    Session,
     SessionOutput,
     SessionState,
     SignedLogin,
     State,
+    Wait,
 )
 
 ONLY = 1
@@ -47,6 +50,15 @@ class Core(Protocol):
     def send(self, text: str, now: float) -> None: ...
     def close(self, now: float) -> None: ...
     def poll(self, now: float, busy: Container[int] = ()) -> Output | SessionOutput: ...
+
+
+def ended(core: Core, now: float) -> Core:
+    """One of the same kind whose end is over, to stand where that one stood."""
+    over: Core = Lone(Connection()) if isinstance(core.state, State) else Session(jitter=random.random)
+    over.close(now)
+    while not isinstance(over.poll(now), Wait):
+        pass  # of its end nobody needs to hear
+    return over
 
 
 class Lone:

@@ -137,10 +137,11 @@ class SocketLink:
 
     def close(self) -> None:
         """Close the socket now."""
-        self._driver.forget(self)
+        self._driver.unregister(self)
         if self.sock is not None:
             self.sock.close()
             self.sock = None
+        self._driver.forget(self)
 
     # --- opening ---
 

@@ -8,6 +8,9 @@ Rules of this file
 - Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
   answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
 - All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
+- An exception may come from outside at any moment, as Ctrl-C does. While it waits, that interrupts the wait and nothing else. A
+  step (of the core, a link, the selector's table) is torn by it, and the channel ends at its next use: see `mend`. The usual
+  way pays nothing for this.
 
 It is a little long because the two ways to connect and the channel's words tell all they promise; the socket is in `_socket`.
 """
@@ -21,6 +24,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from typing import Self
 
@@ -52,6 +56,9 @@ from ._socket import SocketLink
 from ._target import LIVE_URL, check_sock
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
+
+_IN_USE = "in use"
+_TORN = "torn"
 
 _LONGEST = 3600.0
 """Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
@@ -87,6 +94,11 @@ def connect(
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
 
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
+
+    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts. Nearly always that was
+    waiting, and the channel goes on as before. In the middle of a step nobody knows how far it came: then the channel ends at
+    its next use. Either way the outcomes of what was in flight come in `events`: after such an end `Unresolved(sent=True)`
+    where it may have left, and at last a `Closed` whose `detail` says so; an `Ended`, for a session.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
@@ -128,12 +140,28 @@ def open_session(
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = BlockingDriver(session, account, limits, session.config.link, selector)
+    asked = Jitter(jitter)
+    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
+    driver = BlockingDriver(session, account, limits, session.config.link, selector, jitter=asked)
     with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
         channel.close()
+
+
+class Jitter:
+    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self.raised = False
+
+    def __call__(self) -> float:
+        try:
+            return self._jitter()
+        except BaseException:
+            self.raised = True
+            raise
 
 
 class BlockingDriver(Driver):
@@ -147,6 +175,7 @@ class BlockingDriver(Driver):
         config: Config,
         selector: Callable[[], selectors.BaseSelector],
         sock: socket.socket | None = None,
+        jitter: Jitter | None = None,
     ) -> None:
         super().__init__(core, account, limits, config)
         check_sock(sock)
@@ -156,14 +185,16 @@ class BlockingDriver(Driver):
         self._selector = selector()
         self._alive: list[SocketLink] = []
         """The links whose sockets are not closed."""
-        self._turning = False
+        self._jitter = Jitter(random.random) if jitter is None else jitter
+        self._held = ""
+        """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
 
     @contextmanager
     def running(self, up_timeout: float | None = None) -> Generator[None]:
         """Dial, and wait until a login is accepted; at the end close everything, bounded."""
         try:
             deadline = inf if up_timeout is None else self.now() + up_timeout
-            self.drain()
+            self.tell(_nobody)
             while not self.is_up():
                 if self.now() >= deadline:
                     raise self.not_up_in_time()
@@ -171,39 +202,81 @@ class BlockingDriver(Driver):
             yield
         finally:
             try:
+                self.check_free()
                 self.end()
                 while self._alive:
                     self._serve(inf)
+            except BaseException:
+                self._held = _TORN
+                raise
             finally:
-                for link in list(self._alive):
-                    link.close()
+                self._drop()
                 self._selector.close()
 
     def turn(self, deadline: float) -> None:
         """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
         self.check_free()
-        self._turning = True
         try:
+            self._held = _IN_USE
             if self.inbox.closed is None:
                 self._serve(min(self.until, deadline))
                 if self.now() >= self.until:
                     self.fire(self.now())
-        finally:
-            self._turning = False
+            self._held = ""
+        except BaseException:
+            self._held = _TORN if self._held and not self._jitter.raised else ""
+            self._jitter.raised = False
+            raise
+
+    def tell(self, command: Callable[[], object]) -> None:
+        """Give the core a command, and take out what comes of it.
+
+        Raises: as the command; a refusal changes nothing.
+        """
+        try:
+            command()
+            self.drain()
+        except LocalProtocolError:
+            raise
+        except BaseException:
+            self.tear()
+            raise
+
+    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        try:
+            return super().fill(waiter, timeout, policy)
+        except BaseException as error:
+            # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
+            if not waiter.abandoned and not isinstance(error, LocalProtocolError):
+                self.tear()
+            raise
 
     def check_free(self) -> None:
-        """Refuse a second caller.
+        """Refuse a second caller, and mend what is torn.
 
         Raises: LocalProtocolError.
         """
-        if self._turning:
-            raise LocalProtocolError(
-                "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
-            )
+        if self._held:
+            self.mend()
+            if self._held:
+                raise LocalProtocolError(
+                    "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
+                )
+
+    def tear(self) -> None:
+        """An exception passes out of a step."""
+        self._held = _TORN
+        self._jitter.raised = False
+
+    def mend(self) -> None:
+        """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
+        if self._held is _TORN:
+            self._drop()
+            self.break_off("a call was interrupted in the middle of a step")
+            self._held = ""
 
     def dial(self, number: int) -> SocketLink:
-        sock, self._sock = self._sock, None
-        link = SocketLink(self, number, sock)
+        link = SocketLink(self, number, self._sock)
         self._alive.append(link)
         return link
 
@@ -219,8 +292,7 @@ class BlockingDriver(Driver):
             link.watched = 0
 
     def forget(self, link: SocketLink) -> None:
-        """The link is over."""
-        self.unregister(link)
+        """The link is over, and its socket closed."""
         if link in self._alive:
             self._alive.remove(link)
 
@@ -238,7 +310,12 @@ class BlockingDriver(Driver):
             if link.deadline < deadline:
                 deadline = link.deadline
         timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
-        for key, _ in self._selector.select(timeout):
+        try:
+            selected = self._selector.select(timeout)
+        except BaseException:
+            self._held = ""  # the wait alone is interrupted
+            raise
+        for key, _ in selected:
             if key.data not in ready:
                 ready.append(key.data)
         if deadline != inf:
@@ -246,6 +323,16 @@ class BlockingDriver(Driver):
             ready += [link for link in self._alive if now >= link.deadline and link not in ready]
         for link in ready:
             link.step()
+
+    def _drop(self) -> None:
+        """Close every socket now, however far it is, without a word to the selector."""
+        for link in self._alive:
+            if link.sock is not None:
+                link.sock.close()
+                link.sock = None
+        self._alive.clear()
+        if self._sock is not None:
+            self._sock.close()
 
     def _watch(self, link: SocketLink, interest: int) -> None:
         """Let the selector wait for this on the link's socket."""
@@ -315,8 +402,7 @@ class Channel:
         Raises: as `Connection.send`.
         """
         self._driver.check_free()
-        self._inbox.core.send(text, self._driver.now())
-        self._driver.drain()
+        self._driver.tell(partial(self._inbox.core.send, text, self._driver.now()))
 
     def pump(self, seconds: float) -> None:
         """Serve the connection for so many seconds: read, answer, ping. It returns early when the channel has ended.
@@ -337,26 +423,31 @@ class Channel:
         """
         self._driver.check_free()
         if self._inbox.taking:
-            self._inbox.core.close(self._driver.now())
-            self._driver.drain()
+            self._driver.tell(partial(self._inbox.core.close, self._driver.now()))
         while self._inbox.closed is None:
             self._driver.turn(inf)
 
     # --- inside ---
 
     def _cancel(self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None) -> Outcome:
-        inbox = self._inbox
-        self._driver.check_free()
+        driver, inbox = self._driver, self._inbox
+        driver.check_free()
         waiter = Waiter(_nobody)
-        inbox.cancel(waiter, order, self._driver.now(), id, timeout, policy)
         try:
-            self._driver.drain()
+            try:
+                inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
+                driver.drain()
+            except LocalProtocolError:
+                raise
+            except BaseException:
+                driver.tear()
+                raise
             while not waiter.outcomes:
-                self._driver.turn(inf)
+                driver.turn(inf)
+            return inbox.fetch(waiter)
         except BaseException:
             inbox.abandon(waiter)
             raise
-        return inbox.fetch(waiter)
 
     def _cancel_many(
         self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
@@ -384,7 +475,11 @@ class Channel:
                 else:
                     self._driver.turn(inf)
         finally:
-            inbox.abandon(waiter)
+            try:
+                inbox.abandon(waiter)
+            except BaseException:
+                inbox.abandon(waiter)  # else nobody would know of what it holds
+                raise
 
 
 class SessionChannel(Channel):
@@ -425,11 +520,12 @@ class Events:
 
     def take(self) -> ChannelEvent | None:
         """The oldest event that nobody has read; None when there is none. It never waits, and serves nothing: see `pump`."""
+        self._driver.mend()
         return self._driver.inbox.take()
 
     def __next__(self) -> ChannelEvent:
         inbox = self._driver.inbox
-        while (event := inbox.take()) is None:
+        while (event := self.take()) is None:
             if inbox.closed is not None:
                 raise StopIteration
             self._driver.turn(inf)

@@ -1,0 +1,394 @@
+"""A thread that is interrupted anywhere in a step of the blocking transport: Ctrl-C, or what a signal handler raises.
+
+CPython looks for signals where something is called, and in loops. So one life after the other is struck, each at another place:
+before a line that calls or jumps back, and behind a call of what is written in C, before its result is put anywhere. Nothing in
+between can be struck.
+
+A ledger counts what came of every cancel: it knows what was taken, what the peer has read, and what the caller was told.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import json
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing, suppress
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Self, TypeAlias
+
+import attrs
+import pytest
+
+import bitget_proto
+import bitget_transports
+from bitget_proto import (
+    Accepted,
+    Closed,
+    Config,
+    Ended,
+    Outcome,
+    Rejected,
+    Session,
+    SessionConfig,
+    SessionState,
+    State,
+    Unrecognised,
+    Unresolved,
+)
+from bitget_proto.testing._framing import CLOSE, TEXT, frame, key_of, parse, upgraded
+from bitget_transports import Limits
+from bitget_transports._lone import Lone
+from bitget_transports.blocking import Channel, connect, open_session
+
+from .colours import KEY, orders
+from .tidy import nothing_left
+
+_BOUND = 10.0
+"""Seconds after which the peer gives up."""
+
+_OVER = b"over"
+"""What is said to the peer when a life is over."""
+
+_ORDERS = orders(9)
+_DROPPED, _LAST = _ORDERS[7:]
+"""At the first the peer cuts the connection; the last is for afterwards."""
+
+_CONFIG = Config(messages_per_second=None, max_in_flight=3, request_timeout=5.0)
+_SESSION = SessionConfig(link=_CONFIG, backoff_min=0.001, backoff_max=0.002, dials_per_5_minutes=None)
+_LIMITS = Limits(open_timeout=5.0, close_timeout=1.0, write_timeout=5.0)
+
+
+class Peer:
+    """An exchange as a socket, that accepts every cancel and keeps what it has read. One client at a time."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        """The order of each cancel, as often as it was read."""
+        self.faults: list[str] = []
+        self._idle = threading.Semaphore(0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._listener.getsockname()[1]}/"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(_BOUND)
+
+    def lived(self) -> list[str]:
+        """What was read since it was asked last, once no client is connected."""
+        with socket.create_connection(self._listener.getsockname()) as behind_all_others:
+            behind_all_others.sendall(_OVER)
+        assert self._idle.acquire(timeout=_BOUND), "a client has left its socket open"
+        read, self.read = self.read, []
+        return read
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                accepted, _ = self._listener.accept()
+                with accepted:
+                    accepted.settimeout(_BOUND)
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._serve(accepted)
+
+    def _serve(self, client: socket.socket) -> None:
+        data = b""
+        with suppress(ConnectionError):
+            while b"\r\n\r\n" not in data:
+                if not (more := client.recv(65536)):
+                    return
+                data += more
+                if data == _OVER:
+                    self._idle.release()
+            head, _, data = data.partition(b"\r\n\r\n")
+            client.sendall(upgraded(key_of(head)))
+            while True:
+                while (parsed := parse(data)) is None:
+                    if not (more := client.recv(65536)):
+                        return
+                    data += more
+                data = data[parsed[1] :]
+                answer = self._answer(parsed[0].opcode, parsed[0].data, masked=parsed[0].masked)
+                if answer is None:
+                    return
+                client.sendall(answer)
+
+    def _answer(self, opcode: int, data: bytes, *, masked: bool) -> bytes | None:
+        if opcode == CLOSE:
+            return None
+        try:
+            asked: Any = data.decode() if data in (b"ping", b"subscribe") else json.loads(data)
+        except ValueError:
+            asked = None
+        if opcode != TEXT or not masked or asked is None:
+            self.faults.append(f"no frame of a client's: {opcode} {data!r}")
+            return None
+        if asked == "ping":
+            return frame(TEXT, b"pong")
+        if asked == "subscribe":
+            return frame(TEXT, b'{"event":"subscribe"}')
+        if asked["op"] == "login":
+            return frame(TEXT, b'{"event":"login","code":0}')
+        order = asked["args"][0]["params"]["orderId"]
+        self.read.append(order)
+        if order == _DROPPED.order_id:
+            return None
+        return frame(TEXT, json.dumps({"event": "trade", "arg": asked["args"], "code": 0, "msg": "Success"}).encode())
+
+
+# --- where it is struck ---
+
+Place: TypeAlias = tuple[str, int, str]
+"""A file, a line, and «before» or the name of what was called."""
+
+_LOOKS = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
+"""How the instructions begin at which CPython looks for signals."""
+
+_TRANSPORT = Path(bitget_transports.__file__).parent
+_CORE = Path(bitget_proto.__file__).parent
+_FILES = frozenset(
+    [str(_TRANSPORT / f"{name}.py") for name in ("blocking", "_driver", "_inbox", "_lone", "_socket", "_websocket")]
+    + [str(_CORE / f"{name}.py") for name in ("_connection", "_session")]
+)
+
+
+@functools.cache
+def _calling(code: CodeType) -> frozenset[int]:
+    """The lines of this code on which signals are looked for."""
+    lines: set[int] = set()
+    line = code.co_firstlineno
+    starts = dict(dis.findlinestarts(code))
+    for instruction in dis.get_instructions(code):
+        line = starts.get(instruction.offset) or line
+        if instruction.opname.startswith(_LOOKS):
+            lines.add(line)
+    return frozenset(lines)
+
+
+class Strike:
+    """Raises KeyboardInterrupt in this thread when a life comes to a place for the given time; without a place, notes them."""
+
+    def __init__(self, place: Place | None = None, time: int = 1) -> None:
+        self.seen: Counter[Place] = Counter()
+        self.struck = False
+        self._place = place
+        self._time = time
+        self._before = sys.gettrace()
+
+    def start(self) -> None:
+        sys.settrace(self._trace)
+        sys.setprofile(self._profile)
+
+    def stop(self) -> None:
+        sys.setprofile(None)
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
+        if frame.f_code.co_filename not in _FILES:
+            return None
+        if event == "line" and frame.f_lineno in _calling(frame.f_code):
+            self._at((frame.f_code.co_filename, frame.f_lineno, "before"))
+        return self._trace
+
+    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event == "c_return" and frame.f_code.co_filename in _FILES:
+            self._at((frame.f_code.co_filename, frame.f_lineno, arg.__name__))
+
+    def _at(self, place: Place) -> None:
+        self.seen[place] += 1
+        if place == self._place and self.seen[place] == self._time and not self.struck:
+            self.struck = True
+            raise KeyboardInterrupt
+
+
+# --- what came of it ---
+
+
+@attrs.define
+class Ledger:
+    taken: list[str] = attrs.field(factory=list)
+    told: list[Outcome] = attrs.field(factory=list)
+    ends: list[Closed | Ended] = attrs.field(factory=list)
+    channel: Channel | None = None
+
+    def note(self, events: Iterable[object]) -> None:
+        for event in events:
+            if isinstance(event, (Accepted, Rejected, Unresolved)):
+                self.told.append(event)
+            elif isinstance(event, (Closed, Ended)):
+                self.ends.append(event)
+
+    def go_on(self) -> None:
+        """After the interruption: what was in flight has its outcome, and the channel is usable or has ended."""
+        channel = self.channel
+        assert channel is not None
+        while (event := channel.events.take()) is not None:
+            self.note([event])
+        while channel.in_flight:
+            self.note([next(channel.events)])
+        outcome = channel.cancel(_LAST)
+        self.note([outcome])
+        assert isinstance(outcome, Accepted) or channel.state in (State.CLOSED, SessionState.ENDED)
+
+    def check(self, read: list[str]) -> None:
+        """Each that was taken has one outcome, each that was read too and it does not say unsent, and none was read twice."""
+        told = Counter(outcome.order.order_id for outcome in self.told)
+        assert not [order for order, times in Counter(read).items() if times > 1]
+        assert not [order for order, times in told.items() if times > 1]
+        assert not (set(self.taken) | set(read)) - set(told)
+        unsent = {
+            outcome.order.order_id for outcome in self.told if isinstance(outcome, Unresolved) and not outcome.sent
+        }
+        assert not unsent & set(read)
+        accepted = {outcome.order.order_id for outcome in self.told if isinstance(outcome, Accepted)}
+        assert not accepted - set(read)
+        if self.channel is not None:
+            assert len(self.ends) == 1
+            assert self.channel.state in (State.CLOSED, SessionState.ENDED)
+            assert (self.channel.in_flight, self.channel.capacity) == (0, 0)
+
+
+Script: TypeAlias = Callable[[Channel, Ledger], None]
+
+
+def nothing(channel: Channel, ledger: Ledger) -> None: ...
+
+
+def two_cancels(channel: Channel, ledger: Ledger) -> None:
+    for order in _ORDERS[:2]:
+        ledger.note([channel.cancel(order)])
+
+
+def a_cancel_many(channel: Channel, ledger: Ledger) -> None:
+    ledger.note(channel.cancel_many(_ORDERS[:7]))
+
+
+def a_cancel_many_that_is_left(channel: Channel, ledger: Ledger) -> None:
+    with closing(channel.cancel_many(_ORDERS[:7])) as outcomes:
+        ledger.note([next(outcomes)])
+        channel.pump(0.002)  # more have come, and nobody fetches them
+
+
+def an_event(channel: Channel, ledger: Ledger) -> None:
+    channel.send("subscribe")
+    event = next(event for event in channel.events if isinstance(event, Unrecognised))
+    assert event.text == '{"event":"subscribe"}'
+
+
+def an_idle_wait(channel: Channel, ledger: Ledger) -> None:
+    channel.pump(0.001)
+
+
+def a_close(channel: Channel, ledger: Ledger) -> None:
+    channel.close()
+
+
+def a_drop(channel: Channel, ledger: Ledger) -> None:
+    ledger.note([channel.cancel(_DROPPED)])
+    ledger.note([channel.cancel(_ORDERS[0])])
+
+
+SCRIPTS: tuple[Script, ...] = (
+    nothing,
+    two_cancels,
+    a_cancel_many,
+    a_cancel_many_that_is_left,
+    an_event,
+    an_idle_wait,
+    a_close,
+    a_drop,
+)
+
+
+@attrs.frozen
+class Kind:
+    """A connection, or a session."""
+
+    core: type[Lone | Session]
+    times: int
+    """How often a place is struck: at the first times that a life comes there."""
+
+    open: Callable[[str], AbstractContextManager[Channel]]
+
+
+KINDS = {
+    "connection": Kind(Lone, 2, lambda url: connect(KEY, url=url, config=_CONFIG, limits=_LIMITS)),
+    "session": Kind(Session, 1, lambda url: open_session(KEY, url=url, config=_SESSION, limits=_LIMITS)),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
+    kind: Kind = KINDS[request.param]
+    take: Any = kind.core.cancel
+
+    def cancel(self: object, order: Any, *arguments: Any) -> str:
+        id: str = take(self, order, *arguments)
+        _TAKEN.append(order.order_id)
+        return id
+
+    monkeypatch.setattr(kind.core, "cancel", cancel)
+    return kind
+
+
+_TAKEN: list[str] = []
+
+
+def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
+    """One life, struck at one place, and what came of it."""
+    _TAKEN.clear()
+    ledger = Ledger()
+    try:
+        if script is nothing:
+            strike.start()  # elsewhere the way up to the login is the same
+        with kind.open(peer.url) as ledger.channel:
+            try:
+                strike.start()
+                script(ledger.channel, ledger)
+            except KeyboardInterrupt:
+                strike.stop()
+                ledger.go_on()
+    except KeyboardInterrupt:
+        assert strike.struck
+    finally:
+        strike.stop()
+    if ledger.channel is not None:
+        ledger.note(ledger.channel.events)
+    ledger.taken = list(_TAKEN)
+    ledger.check(peer.lived())
+    assert not peer.faults
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(kind: Kind, script: Script) -> None:
+    struck = 0
+    with nothing_left(), Peer() as peer:
+        strike = Strike()
+        live(kind, peer, script, strike)
+        places = strike.seen
+        for place, times in places.items():
+            for time in range(1, min(times, kind.times) + 1):
+                strike = Strike(place, time)
+                try:
+                    live(kind, peer, script, strike)
+                except BaseException as error:
+                    error.add_note(f"struck for time {time}: {place}")
+                    raise
+                struck += strike.struck
+    # A life may be shorter than the one before: what the peer says comes when it comes.
+    assert struck > 0.8 * sum(min(times, kind.times) for times in places.values()) > 100
