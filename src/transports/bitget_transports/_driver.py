@@ -4,6 +4,7 @@ Rules of this file
 - The driver contract is kept here: drain after every input and command, one `lost` for each link, nothing after the end.
 - A link is a colour's: it writes what it is given, tells what happened, and says when it cannot take more. At most one frame is
   with it unwritten.
+- A core may raise what the caller's jitter raises: what is known by then is told all the same.
 - Nothing here waits, and no state of the protocol is looked at.
 """
 
@@ -47,7 +48,7 @@ from bitget_proto._errors import shown
 from ._errors import ConnectFailed, LoginRefused
 from ._inbox import Inbox, Waiter
 from ._limits import Limits
-from ._lone import ONLY, Core, ended
+from ._lone import ONLY, Core, Lone, ended
 from ._opening import not_logged_in
 from ._target import Target
 
@@ -182,8 +183,10 @@ class Driver(ABC):
         """The WebSocket brought a message."""
         if number in self._links:
             now = self.now()
-            self._core.receive(number, message, now)
-            self.drain()
+            try:
+                self._core.receive(number, message, now)
+            finally:
+                self.drain()
             # One read may bring thousands.
             if now < self.until:
                 self._overdue = 0
@@ -200,7 +203,6 @@ class Driver(ABC):
             try:
                 self._core.lost(number, self.now(), reason, link.take_back())
             finally:
-                # The caller's jitter may have raised: what is known by now is told all the same.
                 self.drain()
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
@@ -232,9 +234,11 @@ class Driver(ABC):
                 if link is not None and now >= link.stalled_since + patience:
                     self.lost(number, f"the exchange took nothing for {patience} s")
                     link.hang_up(1001, "")
-        if self.inbox.closed is None:
-            self._core.handle_timeout(now)
-        self.drain()
+        try:
+            if self.inbox.closed is None:
+                self._core.handle_timeout(now)
+        finally:
+            self.drain()
 
     # --- many at once ---
 
@@ -276,9 +280,10 @@ class Driver(ABC):
 
     def drain(self) -> None:
         """Take everything out. To be called after every command."""
-        links, busy, poll, now = self._links, self._busy, self._core.poll, self.now
+        core, links, busy, now = self._core, self._links, self._busy, self.now
+        lone = isinstance(core, Lone)
         while True:
-            output = poll(now(), busy)
+            output = core.poll(now(), not busy if lone else busy)
             if isinstance(output, Wait):
                 break
             if isinstance(output, Transmit):
@@ -339,7 +344,7 @@ class Driver(ABC):
                 with suppress(LookupError, LocalProtocolError):
                     tell()
                 with suppress(LookupError, LocalProtocolError):
-                    while not isinstance(output := core.poll(now, numbers), Wait):
+                    while not isinstance(output := core.poll(now, False if lone else numbers), Wait):
                         if not isinstance(output, (Transmit, Hangup, Dial, Ended)):
                             inbox.sort(output)
         finally:

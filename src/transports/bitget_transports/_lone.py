@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bitget_proto import (
@@ -27,7 +27,11 @@ ONLY = 1
 
 
 class Core(Protocol):
-    """What a driver drives: a `Session`, or a `Lone` connection."""
+    """What a driver drives: a `Session`, or a `Lone` connection.
+
+    `poll` takes the time, and what the driven thing takes besides: a session which links are busy, a connection whether its
+    only one is writable. So nothing stands between it and the driver, which polls four times for a cancel.
+    """
 
     @property
     def state(self) -> State | SessionState: ...
@@ -49,7 +53,8 @@ class Core(Protocol):
     ) -> str: ...
     def send(self, text: str, now: float) -> None: ...
     def close(self, now: float) -> None: ...
-    def poll(self, now: float, busy: Container[int] = ()) -> Output | SessionOutput: ...
+    @property
+    def poll(self) -> Callable[..., Output | SessionOutput]: ...
 
 
 def ended(core: Core, now: float) -> Core:
@@ -64,12 +69,11 @@ def ended(core: Core, now: float) -> Core:
 class Lone:
     """A `Connection` that is dialled once, and whose end is the end."""
 
-    __slots__ = ("_connection", "_dialled", "_poll")
+    __slots__ = ("_connection", "poll")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._poll = connection.poll
-        self._dialled = False
+        self.poll: Callable[..., Output | Dial] = self._dial
 
     @property
     def state(self) -> State:
@@ -111,8 +115,6 @@ class Lone:
     def close(self, now: float) -> None:
         self._connection.close(now)
 
-    def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
-        if self._dialled:
-            return self._poll(now, ONLY not in busy)
-        self._dialled = True
+    def _dial(self, now: float, writable: bool = True) -> Dial:
+        self.poll = self._connection.poll
         return Dial(link=ONLY)

@@ -72,7 +72,7 @@ class SocketLink:
         """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
         if self._opening is not None:
             return self._opening_wants
-        if not self._closing and (self._reason is not None or self._has_pending()):
+        if not self._closing and (self._reason is not None or (self._tls and self._has_pending())):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
@@ -226,7 +226,7 @@ class SocketLink:
 
     def _has_pending(self) -> bool:
         """Whether something has arrived that the selector does not know of."""
-        return self._tls and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def _read(self) -> list[bytes]:
         """The messages that have arrived, out of a bounded number of bytes."""
