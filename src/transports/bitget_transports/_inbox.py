@@ -197,7 +197,11 @@ class Inbox:
             # The caller's own, which ends the wait and nothing else.
             waiter.abandoned = True
             raise
-        self.cancel(waiter, order, now, None, timeout, policy)
+        try:
+            self.cancel(waiter, order, now, None, timeout, policy)
+        except NoRoom as error:
+            what = repr(order) if isinstance(order, CancelOrder) else shown(order)
+            raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
         return True
 
     def fetch(self, waiter: Waiter) -> Outcome:
