@@ -32,10 +32,11 @@ from .._exchange import (
 from ._clock import VirtualClock
 from ._faults import Fault
 from ._frames import Direction, SeenFrame, redacted
-from ._pair import Latency, Pair
+from ._pair import Pair
 from ._scripted import Act, ScriptedExchange, ScriptedLink, ScriptedOutput
 from ._session_pair import SessionPair
 from ._strict import DriverError, Rule, StrictConnection
+from ._wire import Latency
 
 if TYPE_CHECKING:
     from ._check import SCENARIOS, check_driver

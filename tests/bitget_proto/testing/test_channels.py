@@ -285,13 +285,13 @@ def test_a_link_that_has_ended_is_told_nothing(how: str) -> None:
             other.link.close(0.0)
         case "end":
             other.link.connection.close(0.0)
-            other._drain_exchange()
+            other._wire.drain()
         case _:
             # It is over, and what drives it has not been told.
             other.link.connection.close(0.0)
     one.cancel(ORDER)
     assert isinstance(next(iter(one.outcomes.values())), Accepted)
-    other._drain_exchange()
+    other._wire.drain()
     assert set(exchange._subscribers) == {one.link.number}
 
 

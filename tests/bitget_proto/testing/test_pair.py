@@ -106,6 +106,18 @@ def test_a_write_that_ends_after_all_is_sent() -> None:
     pair.resume()
 
 
+def test_a_write_that_has_not_ended_is_given_up_when_the_client_hangs_up() -> None:
+    pair = ready(latency=0.25)
+    pair.stall()
+    id = pair.cancel(ORDERS[0])
+    pair.close()
+    pair.run_until_closed()
+    pair.resume()
+    pair.run(1.0)
+    assert isinstance(pair.outcomes[id], Unresolved)
+    assert pair.exchange.log == []
+
+
 def test_a_dead_route_is_noticed_by_the_missing_pong() -> None:
     pair = ready()
     pair.freeze()
@@ -183,7 +195,7 @@ def test_what_arrives_after_the_clients_end_is_dropped() -> None:
 
 
 def test_a_pair_that_never_comes_to_rest_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitget_proto.testing._pair._TOO_LONG", 10)
+    monkeypatch.setattr("bitget_proto.testing._wire._TOO_LONG", 10)
     pair = ready()
     with pytest.raises(AssertionError, match="10 steps and no rest"):
         pair.run(10_000.0)
@@ -210,7 +222,7 @@ def test_a_dial_that_is_given_up_reaches_nobody() -> None:
 def test_both_ends_may_hang_up_at_the_same_time() -> None:
     pair = ready(latency=0.25)
     pair.link.close(pair.clock.now)
-    pair._drain_exchange()
+    pair._wire.drain()
     pair.close()
     pair.run(1.0)
     assert pair.events == [Closed(why=WhyClosed.ASKED, detail="")]

@@ -297,7 +297,7 @@ def test_what_was_put_off_is_forgotten_with_the_connection() -> None:
     closing = ready(ScriptedExchange([BOTH], late_by=3.0))
     after(closing, Fault.LATE)
     closing.link.close(closing.clock.now)
-    closing._drain_exchange()
+    closing._wire.drain()
     closing.settle()
     assert closing.client.state is State.CLOSED
     assert "closed" in repr(closing.link)

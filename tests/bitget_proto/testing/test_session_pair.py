@@ -15,6 +15,7 @@ from bitget_proto import (
     Session,
     SessionConfig,
     SessionState,
+    Unrecognised,
     Unresolved,
     Up,
     ValidationError,
@@ -180,6 +181,20 @@ def test_what_the_exchange_says_is_heard() -> None:
     pair.exchange.inject(Fault.SILENT)
 
 
+def test_what_another_client_cancels_is_told_at_once() -> None:
+    exchange = ScriptedExchange(ORDERS)
+    one, other = SessionPair(exchange=exchange), SessionPair(exchange=exchange)
+    one.start()
+    other.start()
+    other.send('{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}')
+    before = len(other.events)
+    one.cancel(ORDERS[0])
+    other.settle()
+    (push,) = other.events[before:]
+    assert isinstance(push, Unrecognised)
+    assert '"channel":"orders"' in push.text
+
+
 def test_a_link_that_is_not_open_cannot_be_meant() -> None:
     pair = started()
     with pytest.raises(ValidationError, match=r"^link must be one that is open, \[1\]; got the int 2"):
@@ -207,6 +222,6 @@ def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
 
 
 def test_a_run_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitget_proto.testing._session_pair._TOO_LONG", 3)
+    monkeypatch.setattr("bitget_proto.testing._wire._TOO_LONG", 3)
     with pytest.raises(AssertionError, match=r"^3 steps and no rest: <SessionPair at "):
         started()
