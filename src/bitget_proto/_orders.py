@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -80,7 +80,8 @@ class CancelOrder:
             inst_id = _checked_inst_id(inst_id)
             order_id = _checked_order_id("order_id", order_id)
             client_oid = _checked_order_id("client_oid", client_oid)
-            _check_the_rest(order_id, client_oid, inst_type)
+            _check_there_is_an_id(order_id, client_oid)
+            _check_inst_type(inst_type)
         _set_inst_id(self, inst_id)
         _set_order_id(self, order_id)
         _set_client_oid(self, client_oid)
@@ -93,10 +94,17 @@ _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
 )
 
 
-# Those that follow make plain strings of string subclasses: an enum member's f-string is not its value.
+Identity: TypeAlias = tuple[InstType, str, bool, str]
+
+
+def identity(order: CancelOrder) -> Identity:
+    """What an order is told apart by: "If both are present, orderId prevails" (Cancel Order Channel)."""
+    by_order_id = order.order_id is not None
+    return order.inst_type, order.inst_id, by_order_id, order.order_id or order.client_oid or ""
 
 
 def _checked_inst_id(value: object) -> str:
+    """The instrument, a plain string even of a subclass: the f-string of an enum's member is not its value."""
     if isinstance(value, str):
         value = str.__str__(value)
         if _is_inst_id(value):
@@ -111,6 +119,7 @@ def _checked_inst_id(value: object) -> str:
 
 
 def _checked_order_id(field: str, value: object) -> str | None:
+    """An id of the order, likewise a plain string; None for none."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -134,12 +143,15 @@ def _checked_order_id(field: str, value: object) -> str | None:
     raise ValidationError(f"{field} must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}")
 
 
-def _check_the_rest(order_id: str | None, client_oid: str | None, inst_type: object) -> None:
+def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
     if order_id is None and client_oid is None:
         raise ValidationError(
             "CancelOrder needs an order_id or a client_oid, and got neither: pass order_id=… (the exchange's id) or "
             "client_oid=… (yours)"
         )
+
+
+def _check_inst_type(inst_type: object) -> None:
     if type(inst_type) is not InstType:
         names = ", ".join(f"InstType.{member.name}" for member in InstType)
         raise ValidationError(

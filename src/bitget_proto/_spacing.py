@@ -11,17 +11,8 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from math import inf
-from typing import TypeAlias
 
-from ._orders import CancelOrder, InstType
-
-_Key: TypeAlias = tuple[InstType, str, bool, str]
-
-
-def _key(order: CancelOrder) -> _Key:
-    """What an order is told apart by: "If both are present, orderId prevails" (Cancel Order Channel)."""
-    by_order_id = order.order_id is not None
-    return order.inst_type, order.inst_id, by_order_id, order.order_id or order.client_oid or ""
+from ._orders import CancelOrder, Identity, identity
 
 
 class Spacing:
@@ -31,25 +22,25 @@ class Spacing:
 
     def __init__(self, interval: float | None) -> None:
         self._interval = interval
-        self._waiting: Counter[_Key] = Counter()
+        self._waiting: Counter[Identity] = Counter()
         """How many cancels of an order wait to be handed out."""
-        self._free: OrderedDict[_Key, float] = OrderedDict()
+        self._free: OrderedDict[Identity, float] = OrderedDict()
         """When an order may be cancelled once more, the earliest first."""
 
     def opens(self, order: CancelOrder) -> float:
         """When the order may be cancelled once more; infinity while a cancel of it waits to be handed out."""
-        key = _key(order)
+        key = identity(order)
         return inf if self._waiting[key] else self._free.get(key, -inf)
 
     def waits(self, order: CancelOrder) -> None:
         """A cancel of the order now waits to be handed out."""
         if self._interval is not None:
-            self._waiting[_key(order)] += 1
+            self._waiting[identity(order)] += 1
 
     def withdrawn(self, order: CancelOrder) -> None:
         """It waits no longer, and was not handed out."""
         if self._interval is not None:
-            key = _key(order)
+            key = identity(order)
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
@@ -62,6 +53,6 @@ class Spacing:
         free = self._free
         while free and next(iter(free.values())) <= now:
             free.popitem(last=False)
-        key = _key(order)
+        key = identity(order)
         free.pop(key, None)
         free[key] = now + self._interval

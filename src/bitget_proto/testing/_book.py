@@ -1,7 +1,7 @@
 """The orders that are live at the scripted exchange, and how often they may be cancelled.
 
 Rules of this file
-- An order is found under each of its ids: "If both are present, orderId prevails" (Cancel Order Channel).
+- An order is found under each of its ids, and looked up by the one that prevails.
 - A verdict is what the exchange's documentation would say, in its own codes and words.
 - What is remembered is bounded.
 """
@@ -9,9 +9,8 @@ Rules of this file
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeAlias
 
-from .._orders import CancelOrder, InstType
+from .._orders import CancelOrder, Identity, identity
 from .._pace import Pace
 
 SAME_ORDER_INTERVAL = 1.0
@@ -19,8 +18,6 @@ SAME_ORDER_INTERVAL = 1.0
 
 _REMEMBERED = 10_000
 """How many orders' last cancels are remembered."""
-
-_Key: TypeAlias = tuple[InstType, str, str, str]
 
 
 class Book:
@@ -40,8 +37,8 @@ class Book:
         self._refusals = refusals
         self._jitter = jitter
         self._interval = same_order_interval
-        self._live: dict[_Key, CancelOrder] = {}
-        self._last_cancel: OrderedDict[_Key, float] = OrderedDict()
+        self._live: dict[Identity, CancelOrder] = {}
+        self._last_cancel: OrderedDict[Identity, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
 
     @property
@@ -56,7 +53,7 @@ class Book:
 
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
         """Do what a cancel asks, as far as it goes: the code, the words, and the order that was live and is no more."""
-        key = _keys(order)[0]
+        key = identity(order)
         refusal = self._refusal(key, now)
         if refusal is not None:
             return (*refusal, None)
@@ -65,7 +62,7 @@ class Book:
             self._live.pop(other, None)
         return "0", "Success", gone
 
-    def _refusal(self, key: _Key, now: float) -> tuple[str, str] | None:
+    def _refusal(self, key: Identity, now: float) -> tuple[str, str] | None:
         last = self._last_cancel.pop(key, None)
         self._last_cancel[key] = now
         if len(self._last_cancel) > _REMEMBERED:
@@ -83,7 +80,9 @@ class Book:
         return None
 
 
-def _keys(order: CancelOrder) -> list[_Key]:
-    """What the exchange looks an order up by, the one that prevails first."""
-    ids = (("order", order.order_id), ("client", order.client_oid))
-    return [(order.inst_type, order.inst_id, kind, value) for kind, value in ids if value is not None]
+def _keys(order: CancelOrder) -> list[Identity]:
+    """What an order is found under: each of its ids."""
+    keys = [identity(order)]
+    if order.order_id is not None and order.client_oid is not None:
+        keys.append(identity(CancelOrder(order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type)))
+    return keys

@@ -21,6 +21,7 @@ import attrs
 
 from bitget_proto import CancelOrder, InstType, ValidationError
 from bitget_proto._explain import quoted
+from bitget_proto._orders import Identity, identity
 
 from ._exits import Failure
 
@@ -72,7 +73,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
 
     Raises: Failure when a line is bad, a file cannot be read, or there is none.
     """
-    first: dict[object, tuple[str, CancelOrder]] = {}
+    first: dict[Identity, tuple[str, CancelOrder]] = {}
     doubles: list[str] = []
     bad: list[str] = []
     count = 0
@@ -83,7 +84,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
             bad.append(f"{where}: {error}")
             continue
         count += 1
-        before = first.setdefault(_key(order), (where, order))
+        before = first.setdefault(identity(order), (where, order))
         if before[1] is not order:
             doubles.append(f"{where}: {name_of(order)} came before ({before[0]}): it is sent once")
     if bad:
@@ -98,11 +99,6 @@ def name_of(order: CancelOrder) -> str:
     if order.order_id is not None:
         return f"{order.inst_id} {order.order_id}"
     return f"{order.inst_id} client {order.client_oid}"
-
-
-def _key(order: CancelOrder) -> object:
-    by_client = order.order_id is None
-    return order.inst_type, order.inst_id, by_client, order.client_oid if by_client else order.order_id
 
 
 def _bounded(lines: list[str], more: str) -> Iterator[str]:
