@@ -8,8 +8,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import attrs
 
@@ -18,53 +17,43 @@ from ._orders import CancelOrder
 from ._record import record
 from ._states import WhyClosed
 from ._timers import Timer
+from ._told import Told
 
 
-class WhyUnresolved(Enum):
+class WhyUnresolved(Told):
     """Why a cancel ended without an answer that settles it."""
 
-    TIMEOUT = "timeout"
-    """Its own deadline passed."""
-
-    LOST = "lost"
-    """The transport ended, or the exchange no longer answered pings."""
-
-    CLOSED = "closed"
-    """The connection ended for any other reason: `close`, the login, 30004 or 30007. `Closed.why` says which."""
-
-    UNSURE = "unsure"
-    """The exchange answered with a code that settles nothing (`CodeClass.OUTCOME_UNKNOWN`), or with none readable."""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
+    TIMEOUT = "timeout", "Its own deadline passed."
+    LOST = "lost", "The transport ended, or the exchange no longer answered pings."
+    CLOSED = (
+        "closed",
+        "The connection ended for any other reason, which `Closed.why` says: `close`, the login, 30004, 30007.",
+    )
+    UNSURE = "unsure", "The exchange answered with a code that settles nothing, or with none readable."
 
 
-class WhyUnrecognised(Enum):
+class WhyUnrecognised(Told):
     """Why a message was handed on instead of being acted on."""
 
-    MALFORMED = "malformed"
-    """It could not be read: `Unrecognised.malformed` says why."""
-
-    UNKNOWN_ID = "unknown id"
-    """It answers a request that is not in flight: one of your own frames, one answered before, or nobody's."""
-
-    NEVER_SENT = "never sent"
-    """It answers a cancel, or a login, that was never handed out, so that it cannot be the answer."""
-
-    NO_SINGLE_ID = "no single id"
-    """It names a request, but not by one id that is a string: several answers in one, or an id of another type."""
-
-    NO_ID = "no id"
-    """It is the answer to a trade request and does not say to which."""
-
-    UNEXPECTED = "unexpected"
-    """It answers a login when none is due, or without a readable code."""
-
-    OTHER = "other"
-    """It is none of this library's business: pushes and answers of channels that you subscribed to arrive here."""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
+    MALFORMED = "malformed", "It could not be read: `Unrecognised.malformed` says why."
+    UNKNOWN_ID = (
+        "unknown id",
+        "It answers a request that is not in flight: one of your own frames, one answered before, or nobody's.",
+    )
+    NEVER_SENT = (
+        "never sent",
+        "It answers a cancel, or a login, that was never handed out, so that it cannot be the answer.",
+    )
+    NO_SINGLE_ID = (
+        "no single id",
+        "It names a request, but not by one id that is a string: several answers in one, or an id of another type.",
+    )
+    NO_ID = "no id", "It is the answer to a trade request and does not say to which."
+    UNEXPECTED = "unexpected", "It answers a login when none is due, or without a readable code."
+    OTHER = (
+        "other",
+        "It is none of this library's business: pushes and answers of channels that you subscribed to arrive here.",
+    )
 
 
 # --- for the driver ---

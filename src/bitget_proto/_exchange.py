@@ -13,9 +13,8 @@ It does not know orders, keys, other connections, sockets or any clock.
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -30,35 +29,22 @@ from ._pace import Pace
 from ._record import record
 from ._states import State
 from ._timers import Timer, after, finite_time
+from ._told import Told
 
 ABORT = 1006
 """The `Hangup.code` that asks for the transport to end without a close frame: 1006 is what RFC 6455 (7.4.1) reserves for a
 connection that ended so."""
 
 
-class WhyDropped(Enum):
+class WhyDropped(Told):
     """What ended a connection, as the exchange sees it."""
 
-    ASKED = "asked"
-    """`ExchangeConnection.close` was called."""
-
-    CLIENT_LEFT = "client left"
-    """The transport ended."""
-
-    TOO_MANY_MESSAGES = "too many messages"
-    """The client said more than the page allows in a second."""
-
-    NO_PING = "no ping"
-    """The client sent no ping for two minutes."""
-
-    TOO_OLD = "too old"
-    """The connection reached the age at which the exchange cuts every connection."""
-
-    LOGIN_REFUSED = "login refused"
-    """The login was refused; the page says that the exchange disconnects then."""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
+    ASKED = "asked", "`ExchangeConnection.close` was called."
+    CLIENT_LEFT = "client left", "The transport ended."
+    TOO_MANY_MESSAGES = "too many messages", "The client said more than the page allows in a second."
+    NO_PING = "no ping", "The client sent no ping for two minutes."
+    TOO_OLD = "too old", "The connection reached the age at which the exchange cuts every connection."
+    LOGIN_REFUSED = "login refused", "The login was refused; the page says that the exchange disconnects then."
 
 
 @record(kw_only=True)

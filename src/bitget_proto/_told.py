@@ -16,11 +16,17 @@ class Told(Enum):
 
     sentence: str
 
-    def __new__(cls, value: str, sentence: str) -> Self:
+    # The default is for type checkers: to them a look-up by value, such as WhyClosed("lost"), is a call of this.
+    def __new__(cls, value: str, sentence: str = "") -> Self:
         member = object.__new__(cls)
         member._value_ = value
         member.sentence = sentence
         return member
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+
+        @property
+        def value(self) -> str: ...
+
+    else:
         __hash__ = object.__hash__

@@ -24,11 +24,13 @@ from bitget_proto import (
     Unresolved,
     Wait,
     WhyClosed,
+    WhyDropped,
     WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto import _events as module
 from bitget_proto._record import record
+from bitget_proto._told import Told
 
 ORDER = CancelOrder("BTCUSDT", "1")
 ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)
@@ -116,6 +118,13 @@ def test_the_reasons_of_the_unresolved_are_those_of_the_contract() -> None:
 def test_a_reason_is_found_by_its_word_and_can_be_a_key(member: Enum) -> None:
     assert type(member)(member.value) is member
     assert {member: 1}[member] == 1
+
+
+@pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised, *WhyDropped])
+def test_a_reason_says_what_it_means_in_a_sentence(member: Told) -> None:
+    assert member.sentence[0].isupper() or member.sentence[0] == "`"
+    assert member.sentence.endswith(".")
+    assert len({other.sentence for other in type(member)}) == len(type(member))
 
 
 def test_outcomes_compare_by_what_they_say() -> None:

@@ -65,6 +65,9 @@ def the_sent_of_an_unresolved_narrows(outcome: bitget_proto.Outcome) -> str:
 def every_output_is_known(connection: bitget_proto.Connection, now: float) -> None:
     reveal_type(connection.poll(now))
 
+def a_member_is_found_by_its_word_which_is_a_string(why: bitget_proto.WhyClosed) -> str:
+    return bitget_proto.WhyClosed(why.value).value
+
 def an_outcome_does_not_change(outcome: bitget_proto.Accepted) -> None:
     outcome.id = "other"
 

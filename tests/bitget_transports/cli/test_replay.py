@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bitget_proto import Engine, Trace, replay
+from bitget_proto import Engine, Trace, WhyUnresolved, replay
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._screen import Screen
 from bitget_transports.cli._traces import Recording, recording
@@ -125,6 +125,9 @@ def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) 
     ]
     assert [moment["n"] for moment in moments if moment["what"] == "became"] == [step.n for step in outcomes]
     assert all(moment["text"] for moment in moments)
+    for moment, step in zip((one for one in moments if one["what"] == "became"), outcomes, strict=True):
+        if "why" in step.data["gave"]:
+            assert WhyUnresolved(step.data["gave"]["why"]).sentence in moment["text"]
 
 
 @pytest.mark.parametrize("engine", [engine.value for engine in Engine])

@@ -17,12 +17,7 @@ import attrs
 from bitget_proto import Codec, Trace, TraceStep, ValidationError, WhyUnresolved
 from bitget_proto._explain import explain, quoted, read
 
-_WHY: Final[Mapping[str, str]] = {
-    WhyUnresolved.TIMEOUT.value: "its own deadline passed",
-    WhyUnresolved.LOST.value: "the connection was lost",
-    WhyUnresolved.CLOSED.value: "the connection ended",
-    WhyUnresolved.UNSURE.value: "the answer settles nothing",
-}
+_WHY: Final[Mapping[str, str]] = {why.value: why.sentence for why in WhyUnresolved}
 _WORDS: Final[Mapping[str, str]] = {
     "Ready": "logged in: cancels go out from now on",
     "Dial": "a connection is wanted",
@@ -142,7 +137,7 @@ def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> 
         case "Unresolved":
             sent = "sent: it may have happened" if gave["sent"] else "not sent: it cannot have happened"
             code = f" ({gave['code']})" if "code" in gave else ""
-            return "became", id, f"unresolved, {sent}; {_WHY[gave['why']]}{code}"
+            return "became", id, f"unresolved{code}, {sent}. {_WHY[gave['why']]}"
         case "LateReply":
             return "happened", id, f"a late answer: {gave['code']} {gave['code_class']} {quoted(gave['message'])}"
         case "Unrecognised":
