@@ -221,9 +221,9 @@ class Strike:
 
 @attrs.define
 class Ledger:
-    taken: list[str] = attrs.field(factory=list)
-    told: list[Outcome] = attrs.field(factory=list)
-    ends: list[Closed | Ended] = attrs.field(factory=list)
+    taken: list[str] = attrs.field(factory=list[str])
+    told: list[Outcome] = attrs.field(factory=list[Outcome])
+    ends: list[Closed | Ended] = attrs.field(factory=list[Closed | Ended])
     channel: Channel | None = None
 
     def note(self, events: Iterable[object]) -> None:

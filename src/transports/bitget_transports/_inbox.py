@@ -206,9 +206,12 @@ class Inbox:
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
-        outcome = waiter.outcomes[0]
-        self._read_one()
-        del waiter.outcomes[0]
+        self._unread -= 1
+        if self._listeners:
+            self._tell()
+        outcomes = waiter.outcomes
+        outcome = outcomes[0]
+        del outcomes[0]
         return outcome
 
     def abandon(self, waiter: Waiter) -> None:
@@ -230,8 +233,10 @@ class Inbox:
             return dropped
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
+            self._unread -= 1
+            if self._listeners:
+                self._tell()
             outcome = outcomes[0][1]
-            self._read_one()
             del outcomes[0]
             return outcome
         return self._oldest() if events else None
@@ -255,12 +260,12 @@ class Inbox:
             waiter = entry[0]
             if waiter.abandoned:
                 self._keep(event)
-            else:
-                waiter.outcomes.append(event)
+                del self._waiting[event.id]
+                return
+            waiter.outcomes.append(event)
             waiter.due -= 1
             del self._waiting[event.id]
-            if not waiter.abandoned:
-                waiter.wake()
+            waiter.wake()
             return
         if isinstance(event, Ready):
             self.ready = True
@@ -331,11 +336,6 @@ class Inbox:
         self._count += 1
         self._outcomes.append((self._count, outcome))
         self._tell()
-
-    def _read_one(self) -> None:
-        self._unread -= 1
-        if self._listeners:
-            self._tell()
 
     def _tell(self) -> None:
         listeners, self._listeners = self._listeners, set()
