@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._codes import CODES, NOTES
-from bitget_proto._connection import _ENDS
+from bitget_proto._codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
 from bitget_proto._explain import _without_id, outcome_of
 from bitget_proto.testing import DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
@@ -55,7 +54,7 @@ def codes() -> str:
 
 def without_id() -> str:
     rows: list[tuple[str, ...]] = []
-    for code in (*filter(None, _ENDS), "30006", "30033", "30016"):
+    for code in (*filter(None, ENDS), TOO_MANY_REQUESTS, "30033", "30016"):
         _, _, more = _without_id(code, CodeClass.of(code)).partition("; ")
         rows.append((f"`{code}`", f"`{CodeClass.of(code).name}`", more.rstrip(".") or "nothing"))
     return table(("Code", "`CodeClass`", "What it does to the connection"), rows)

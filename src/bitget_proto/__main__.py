@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from ._codec import Codec, _code
+from ._codec import Codec, read_code
 from ._engines import Engine, fastest
 from ._errors import ValidationError, shown
 from ._explain import code_table, encodable, explain, explain_code, printable, quoted, read
@@ -205,7 +205,7 @@ def _decode(file: str, engine: str, *, as_json: bool) -> int:
 
 def _checked(code: str) -> str:
     """A code as it stands in the table; REST writes "00000" for 0."""
-    known = _code(code)
+    known = read_code(code)
     if known is None:
         raise _Failure(f"CODE must be 1 to 12 digits, such as 43001; got {shown(code)}")
     return known

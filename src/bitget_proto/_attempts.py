@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import attrs
 
-from ._codes import CodeClass
+from ._codes import NOTHING_LEFT
 from ._events import Accepted, Outcome, Rejected, Unresolved, WhyUnresolved
 from ._orders import CancelOrder
-
-_FINAL = frozenset({CodeClass.GONE, CodeClass.FINISHED})
 
 
 @attrs.define(eq=False)
@@ -58,7 +56,7 @@ class Cancel:
             if back and not ending and (self.resend or not attempt.sent):
                 return None
             return self.unresolved(attempt.why, attempt.resolved_at, attempt.code, attempt.message)
-        if isinstance(attempt, Rejected) and self.attempts > 1 and attempt.code_class not in _FINAL:
+        if isinstance(attempt, Rejected) and self.attempts > 1 and attempt.code_class not in NOTHING_LEFT:
             return self.unresolved(WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message)
         if self.attempts == 1 and attempt.taken_at == self.taken_at:
             return attempt

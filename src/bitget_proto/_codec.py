@@ -318,9 +318,9 @@ def _message(frame: Frame) -> Message:
         if type(ts) is not int or not 0 <= ts <= _MAX_SAFE_INTEGER:
             ts = _milliseconds(ts)
         made = TradeReply if event == "trade" else ErrorReply
-        return made(id, names_request, "0" if code == 0 and type(code) is int else _code(code), words, ts)
+        return made(id, names_request, "0" if code == 0 and type(code) is int else read_code(code), words, ts)
     if event == "login":
-        return LoginReply(_code(frame.code), _words(frame.msg))
+        return LoginReply(read_code(frame.code), _words(frame.msg))
     return Other(event)
 
 
@@ -342,7 +342,7 @@ def _addressee(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
     return None, id is not None
 
 
-def _code(value: object) -> str | None:
+def read_code(value: object) -> str | None:
     """A JSON integer from 0 to 2**53-1, or a string of up to 12 ASCII digits ("00000" in REST), without leading zeros."""
     if type(value) is int:
         return str(value) if 0 <= value <= _MAX_SAFE_INTEGER else None

@@ -1,4 +1,4 @@
-"""What the exchange's codes mean to a cancel.
+"""What the exchange's codes mean: to a cancel, to a login, to the connection.
 
 Rules of this file
 - The table is data, from the exchange's error-code pages and from frames recorded on the live service. Codes were
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ._states import WhyClosed
 from ._told import Told
 
 
@@ -70,6 +71,27 @@ def _classes() -> dict[str | None, CodeClass]:
 
 _class_of = _classes().get
 
+
+NOTHING_LEFT = frozenset({CodeClass.GONE, CodeClass.FINISHED})
+"""After such a code there is nothing left to cancel, whoever did it."""
+
+TOO_MANY_REQUESTS = "30006"
+"""Names no request; the paces stand still after it."""
+
+ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
+    "30004": WhyClosed.NOT_LOGGED_IN,
+    "30007": WhyClosed.THROWN_OUT,
+})  # fmt: skip
+"""The errors without id after which the exchange serves, or keeps, the connection no longer."""
+
+NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
+"""An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
+
+STAMP_REFUSED = frozenset({"30013", "30014"})
+"""The stamp of a login is not valid, or older than 30 s: the usual reason is a skewed clock."""
+
+REFUSED_FOR_GOOD = frozenset({CodeClass.LOGIN, CodeClass.PERMISSION})
+"""A login that was refused with such a code need not be tried again."""
 
 NOTES: Mapping[str, str] = MappingProxyType({
     "43001": "The order does not exist: the usual answer for an order that has ended.",

@@ -25,14 +25,13 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import inf, nextafter
-from types import MappingProxyType
 
 import attrs
 
 from ._codec import DEFAULT, PING, Codec
-from ._codes import CodeClass
+from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
 from ._config import Config
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
@@ -64,19 +63,8 @@ from ._timers import MAX, Alarms, Deadlines, Timer, after, finite_time, is_secon
 _NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
 
-_TOO_MANY_REQUESTS = "30006"
-
 _COUNTED = 15
 """Digits that the counter of generated ids can come to have."""
-
-_NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
-"""An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
-
-_ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
-    "30004": WhyClosed.NOT_LOGGED_IN,
-    "30007": WhyClosed.THROWN_OUT,
-})  # fmt: skip
-"""The errors without id after which the exchange serves, or keeps, the connection no longer."""
 
 # In Python 3.11 looking a member up on its enum takes 0.1 µs, and a cancel's way has a dozen look-ups: a seventh of the cycle.
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
@@ -503,19 +491,19 @@ class Connection:
     def _error(self, error: ErrorReply) -> None:
         """An error that names no request."""
         code, code_class = error.code, error.code_class
-        if self._state is _AUTHENTICATING and self._login_sent and code_class not in _NOT_THE_LOGINS_ANSWER:
+        if self._state is _AUTHENTICATING and self._login_sent and code_class not in NOT_THE_LOGINS_ANSWER:
             self._login_refused(error)
             return
         if code_class is CodeClass.GOING_AWAY:
             self._outputs.append(GoingAway(message=error.message))
             return
-        if code == _TOO_MANY_REQUESTS:
+        if code == TOO_MANY_REQUESTS:
             self._pace.pause(self._now)
             if self._budget is not None:
                 self._budget.pause(self._now)
         self._outputs.append(ExchangeError(code=code, code_class=code_class, message=error.message))
-        if code in _ENDS and self._state is not _AUTHENTICATING:
-            self._end(_ENDS[code], error.message)
+        if code in ENDS and self._state is not _AUTHENTICATING:
+            self._end(ENDS[code], error.message)
 
     def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
         if self._state is not _AUTHENTICATING:

@@ -19,8 +19,7 @@ from typing import Final
 import attrs
 
 from ._codec import Codec
-from ._codes import CODES, NOTES, CodeClass
-from ._connection import _ENDS, _NOT_THE_LOGINS_ANSWER, _TOO_MANY_REQUESTS
+from ._codes import CODES, ENDS, NOT_THE_LOGINS_ANSWER, NOTES, TOO_MANY_REQUESTS, CodeClass
 from ._messages import (
     BadRequest,
     CancelRequest,
@@ -217,12 +216,12 @@ def _reply(reply: TradeReply | ErrorReply) -> Explained:
 def _without_id(code: str | None, code_class: CodeClass) -> str:
     """What follows from an error that names no request."""
     means = "An error without an id settles no cancel, not even the only one in flight"
-    if code_class not in _NOT_THE_LOGINS_ANSWER:
+    if code_class not in NOT_THE_LOGINS_ANSWER:
         means += "; while a login is unanswered it refuses the login, and the connection ends"
-    if code == _TOO_MANY_REQUESTS:
+    if code == TOO_MANY_REQUESTS:
         means += "; here the paces stand still for a second"
-    if code in _ENDS:
-        means += f"; once logged in, it ends the connection ({_ENDS[code]})"
+    if code in ENDS:
+        means += f"; once logged in, it ends the connection ({ENDS[code]})"
     return f"{means}."
 
 

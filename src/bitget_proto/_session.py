@@ -34,7 +34,7 @@ import attrs
 
 from ._attempts import Cancel
 from ._codec import Codec
-from ._codes import CodeClass
+from ._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from ._connection import Connection, check_frame, unsent_ids
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
@@ -62,12 +62,6 @@ from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, Se
 from ._spacing import Spacing
 from ._states import State, WhyClosed
 from ._timers import Deadlines, Timer, after, finite_time, is_seconds
-
-_STAMP_REFUSED = frozenset({"30013", "30014"})
-"""The stamp of a login is not valid, or older than 30 s: the usual reason is a skewed clock."""
-
-_REFUSED = frozenset({CodeClass.LOGIN, CodeClass.PERMISSION})
-"""Logins refused with such a code are refused for good."""
 
 _NORMAL_CLOSURE = 1000
 _COUNTED = 15
@@ -510,11 +504,11 @@ class Session:
     def _refused(self, refusal: LoginRejected) -> Ended | None:
         """The end, when a login that was refused so need not be tried again."""
         why = None
-        if refusal.code in _STAMP_REFUSED:
+        if refusal.code in STAMP_REFUSED:
             if self._stamp_refused:
                 why = WhyEnded.STAMP_REFUSED
             self._stamp_refused = True
-        elif refusal.code_class in _REFUSED:
+        elif refusal.code_class in REFUSED_FOR_GOOD:
             why = WhyEnded.REFUSED
         else:
             self._refusals += 1

@@ -463,14 +463,14 @@ FAULTS: dict[str, Plant] = {
     "an outcome is lost": faulty(Connection, _settle=_no_outcome),
     "the end is in another order": faulty(Connection, _end=_ends_in_another_order),
     "ids are made otherwise": faulty(Connection, _make_id=_other_id),
-    "an error without id ends nothing": changed(connection_module, "_ENDS", {}),
-    "30006 pauses nothing": changed(connection_module, "_TOO_MANY_REQUESTS", "0"),
+    "an error without id ends nothing": changed(connection_module, "ENDS", {}),
+    "30006 pauses nothing": changed(connection_module, "TOO_MANY_REQUESTS", "0"),
     "an unknown outcome is a rejection": changed(connection_module, "_OUTCOME_UNKNOWN", None),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),
     "the session does not leave": faulty(Session, _leave=_stays),
     "the stamp is not asked for": faulty(Session, _refused=_forgets_the_stamp),
-    "refused logins are tried again": changed(session_module, "_REFUSED", frozenset[str]()),
+    "refused logins are tried again": changed(session_module, "REFUSED_FOR_GOOD", frozenset[str]()),
 }
 
 
