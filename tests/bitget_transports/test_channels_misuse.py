@@ -14,6 +14,7 @@ import pytest
 import bitget_transports.blocking
 from bitget_proto import Accepted, Config, Connection, LocalProtocolError, State, Unresolved, ValidationError
 from bitget_transports import ConnectFailed, Limits
+from bitget_transports._socket import SocketLink
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import KEY, Colour, Connect, fast_exchange, orders
@@ -170,7 +171,7 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
     ):
         first = threading.Thread(target=channel.pump, args=(0.3,))
         first.start()
-        while not channel._driver._held:
+        while not channel._driver.held:
             time.sleep(0.001)
         for call in (
             lambda: channel.cancel(orders(1)[0]),
@@ -184,6 +185,33 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
                 call()
         first.join()
         assert isinstance(channel.cancel(orders(1)[0]), Accepted)
+    assert len(server.exchange.log) == 1
+
+
+def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_is_refused(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if colour is not Colour.BLOCKING:
+        return
+    wrote, refused = SocketLink.write, 0
+    with (
+        exchange_in_thread(fast_exchange(2)) as server,
+        bitget_transports.blocking.connect(KEY, url=server.url) as channel,
+    ):
+
+        def write(self: SocketLink, text: str, id: str | None) -> None:
+            nonlocal refused
+            wrote(self, text, id)
+            for call in (lambda: channel.cancel(orders(2)[1]), lambda: channel.send("x"), lambda: channel.pump(0)):
+                with pytest.raises(LocalProtocolError, match="in use"):
+                    call()
+                refused += 1
+
+        monkeypatch.setattr(SocketLink, "write", write)
+        assert isinstance(channel.cancel(orders(1)[0]), Accepted)
+        channel.send("ping")
+        monkeypatch.undo()
+        assert refused == 6
     assert len(server.exchange.log) == 1
 
 

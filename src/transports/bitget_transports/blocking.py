@@ -186,7 +186,7 @@ class BlockingDriver(Driver):
         self._alive: list[SocketLink] = []
         """The links whose sockets are not closed."""
         self._jitter = Jitter(random.random) if jitter is None else jitter
-        self._held = ""
+        self.held = ""
         """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
 
     @contextmanager
@@ -207,7 +207,7 @@ class BlockingDriver(Driver):
                 while self._alive:
                     self._serve(inf)
             except BaseException:
-                self._held = _TORN
+                self.held = _TORN
                 raise
             finally:
                 self._drop()
@@ -217,14 +217,14 @@ class BlockingDriver(Driver):
         """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
         self.check_free()
         try:
-            self._held = _IN_USE
+            self.held = _IN_USE
             if self.inbox.closed is None:
                 self._serve(min(self.until, deadline))
                 if self.now() >= self.until:
                     self.fire(self.now())
-            self._held = ""
+            self.held = ""
         except BaseException:
-            self._held = _TORN if self._held and not self._jitter.raised else ""
+            self.held = _TORN if self.held and not self._jitter.raised else ""
             self._jitter.raised = False
             raise
 
@@ -233,10 +233,13 @@ class BlockingDriver(Driver):
 
         Raises: as the command; a refusal changes nothing.
         """
+        self.held = _IN_USE
         try:
             command()
             self.drain()
+            self.held = ""
         except LocalProtocolError:
+            self.held = ""
             raise
         except BaseException:
             self.tear()
@@ -256,24 +259,24 @@ class BlockingDriver(Driver):
 
         Raises: LocalProtocolError.
         """
-        if self._held:
+        if self.held:
             self.mend()
-            if self._held:
+            if self.held:
                 raise LocalProtocolError(
                     "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
                 )
 
     def tear(self) -> None:
         """An exception passes out of a step."""
-        self._held = _TORN
+        self.held = _TORN
         self._jitter.raised = False
 
     def mend(self) -> None:
         """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
-        if self._held is _TORN:
+        if self.held is _TORN:
             self._drop()
             self.break_off("a call was interrupted in the middle of a step")
-            self._held = ""
+            self.held = ""
 
     def dial(self, number: int) -> SocketLink:
         link = SocketLink(self, number, self._sock)
@@ -313,7 +316,7 @@ class BlockingDriver(Driver):
         try:
             selected = self._selector.select(timeout)
         except BaseException:
-            self._held = ""  # the wait alone is interrupted
+            self.held = ""  # the wait alone is interrupted
             raise
         for key, _ in selected:
             if key.data not in ready:
@@ -434,10 +437,13 @@ class Channel:
         driver.check_free()
         waiter = Waiter(_nobody)
         try:
+            driver.held = _IN_USE
             try:
                 inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
                 driver.drain()
+                driver.held = ""
             except LocalProtocolError:
+                driver.held = ""
                 raise
             except BaseException:
                 driver.tear()
