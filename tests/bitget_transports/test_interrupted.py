@@ -162,7 +162,10 @@ _LOOKS = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
 _TRANSPORT = Path(bitget_transports.__file__).parent
 _CORE = Path(bitget_proto.__file__).parent
 _FILES = frozenset(
-    [str(_TRANSPORT / f"{name}.py") for name in ("blocking", "_driver", "_inbox", "_lone", "_socket", "_websocket")]
+    [
+        str(_TRANSPORT / f"{name}.py")
+        for name in ("blocking", "_blocking", "_driver", "_inbox", "_lone", "_socket", "_websocket")
+    ]
     + [str(_CORE / f"{name}.py") for name in ("_connection", "_session")]
 )
 

@@ -25,7 +25,7 @@ from ._opening import could_not_connect, took_too_long
 from ._websocket import WebSocket
 
 if TYPE_CHECKING:
-    from .blocking import BlockingDriver
+    from ._blocking import BlockingDriver
 
 _READ = 2**16
 """Bytes that are read at a time."""

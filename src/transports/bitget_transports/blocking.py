@@ -7,12 +7,7 @@ Rules of this file
 - Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
 - Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
   answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
-- All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
-- An exception may come from outside at any moment, as Ctrl-C does. While it waits, that interrupts the wait and nothing else. A
-  step (of the core, a link, the selector's table) is torn by it, and the channel ends at its next use: see `mend`. The usual
-  way pays nothing for this.
-
-It is a little long because the two ways to connect and the channel's words tell all they promise; the socket is in `_socket`.
+- Waiting, and what becomes of a call that is interrupted, is the driver's: see `_blocking`.
 """
 
 from __future__ import annotations
@@ -35,7 +30,6 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
-    LocalProtocolError,
     NoRoom,
     Outcome,
     Policy,
@@ -48,20 +42,14 @@ from bitget_proto import (
 )
 from bitget_proto._errors import shown
 
-from ._driver import Account, Driver
+from ._blocking import BlockingDriver, Jitter
+from ._driver import Account
 from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
-from ._lone import Core, Lone
-from ._socket import SocketLink
-from ._target import LIVE_URL, check_sock
+from ._lone import Lone
+from ._target import LIVE_URL
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
-
-_IN_USE = "in use"
-_TORN = "torn"
-
-_LONGEST = 3600.0
-"""Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
 
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
 """What is waited with: for one socket or two, `poll` costs half of what `epoll` does."""
@@ -147,204 +135,6 @@ def open_session(
         channel = SessionChannel(driver)
         yield channel
         channel.close()
-
-
-class Jitter:
-    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
-
-    def __init__(self, jitter: Callable[[], float]) -> None:
-        self._jitter = jitter
-        self.raised = False
-
-    def __call__(self) -> float:
-        try:
-            return self._jitter()
-        except BaseException:
-            self.raised = True
-            raise
-
-
-class BlockingDriver(Driver):
-    """Waits in a selector, in the caller's thread."""
-
-    def __init__(
-        self,
-        core: Core,
-        account: Account,
-        limits: Limits | None,
-        config: Config,
-        selector: Callable[[], selectors.BaseSelector],
-        sock: socket.socket | None = None,
-        jitter: Jitter | None = None,
-    ) -> None:
-        super().__init__(core, account, limits, config)
-        check_sock(sock)
-        if not callable(selector):
-            raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
-        self._sock = sock
-        self._selector = selector()
-        self._alive: list[SocketLink] = []
-        """The links whose sockets are not closed."""
-        self._jitter = Jitter(random.random) if jitter is None else jitter
-        self.held = ""
-        """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
-
-    @contextmanager
-    def running(self, up_timeout: float | None = None) -> Generator[None]:
-        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
-        try:
-            deadline = inf if up_timeout is None else self.now() + up_timeout
-            self.tell(_nobody)
-            while not self.is_up():
-                if self.now() >= deadline:
-                    raise self.not_up_in_time()
-                self.turn(deadline)
-            yield
-        finally:
-            try:
-                self.check_free()
-                self.end()
-                while self._alive:
-                    self._serve(inf)
-            except BaseException:
-                self.held = _TORN
-                raise
-            finally:
-                self._drop()
-                self._selector.close()
-
-    def turn(self, deadline: float) -> None:
-        """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
-        self.check_free()
-        try:
-            self.held = _IN_USE
-            if self.inbox.closed is None:
-                self._serve(min(self.until, deadline))
-                if self.now() >= self.until:
-                    self.fire(self.now())
-            self.held = ""
-        except BaseException:
-            self.held = _TORN if self.held and not self._jitter.raised else ""
-            self._jitter.raised = False
-            raise
-
-    def tell(self, command: Callable[[], object]) -> None:
-        """Give the core a command, and take out what comes of it.
-
-        Raises: as the command; a refusal changes nothing.
-        """
-        self.held = _IN_USE
-        try:
-            command()
-            self.drain()
-            self.held = ""
-        except LocalProtocolError:
-            self.held = ""
-            raise
-        except BaseException:
-            self.tear()
-            raise
-
-    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
-        try:
-            return super().fill(waiter, timeout, policy)
-        except BaseException as error:
-            # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
-            if not waiter.abandoned and not isinstance(error, LocalProtocolError):
-                self.tear()
-            raise
-
-    def check_free(self) -> None:
-        """Refuse a second caller, and mend what is torn.
-
-        Raises: LocalProtocolError.
-        """
-        if self.held:
-            self.mend()
-            if self.held:
-                raise LocalProtocolError(
-                    "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
-                )
-
-    def tear(self) -> None:
-        """An exception passes out of a step."""
-        self.held = _TORN
-        self._jitter.raised = False
-
-    def mend(self) -> None:
-        """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
-        if self.held is _TORN:
-            self._drop()
-            self.break_off("a call was interrupted in the middle of a step")
-            self.held = ""
-
-    def dial(self, number: int) -> SocketLink:
-        link = SocketLink(self, number, self._sock)
-        self._alive.append(link)
-        return link
-
-    def rearm(self) -> None:
-        """Nothing to do: `turn` looks at `until` each time."""
-
-    # --- for the links ---
-
-    def unregister(self, link: SocketLink) -> None:
-        """The link's socket is about to change, or to be closed."""
-        if link.watched and link.sock is not None:
-            self._selector.unregister(link.sock)
-            link.watched = 0
-
-    def forget(self, link: SocketLink) -> None:
-        """The link is over, and its socket closed."""
-        if link in self._alive:
-            self._alive.remove(link)
-
-    # --- inside ---
-
-    def _serve(self, deadline: float) -> None:
-        """Wait until a link can go on, or for the deadline; then let those go on that can."""
-        ready: list[SocketLink] = []
-        for link in self._alive:
-            interest = link.interest
-            if not interest:
-                ready.append(link)
-            elif interest != link.watched:
-                self._watch(link, interest)
-            if link.deadline < deadline:
-                deadline = link.deadline
-        timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
-        try:
-            selected = self._selector.select(timeout)
-        except BaseException:
-            self.held = ""  # the wait alone is interrupted
-            raise
-        for key, _ in selected:
-            if key.data not in ready:
-                ready.append(key.data)
-        if deadline != inf:
-            now = self.now()
-            ready += [link for link in self._alive if now >= link.deadline and link not in ready]
-        for link in ready:
-            link.step()
-
-    def _drop(self) -> None:
-        """Close every socket now, however far it is, without a word to the selector."""
-        for link in self._alive:
-            if link.sock is not None:
-                link.sock.close()
-                link.sock = None
-        self._alive.clear()
-        if self._sock is not None:
-            self._sock.close()
-
-    def _watch(self, link: SocketLink, interest: int) -> None:
-        """Let the selector wait for this on the link's socket."""
-        assert link.sock is not None  # noqa: S101 - it has an interest
-        if link.watched:
-            self._selector.modify(link.sock, interest, link)
-        else:
-            self._selector.register(link.sock, interest, link)
-        link.watched = interest
 
 
 class Channel:
@@ -434,20 +224,9 @@ class Channel:
 
     def _cancel(self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None) -> Outcome:
         driver, inbox = self._driver, self._inbox
-        driver.check_free()
         waiter = Waiter(_nobody)
         try:
-            driver.held = _IN_USE
-            try:
-                inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
-                driver.drain()
-                driver.held = ""
-            except LocalProtocolError:
-                driver.held = ""
-                raise
-            except BaseException:
-                driver.tear()
-                raise
+            driver.cancel(waiter, order, id, timeout, policy)
             while not waiter.outcomes:
                 driver.turn(inf)
             return inbox.fetch(waiter)

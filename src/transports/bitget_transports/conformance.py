@@ -27,12 +27,12 @@ from bitget_proto import CancelOrder, Config, Connection, Credentials
 
 from . import anyio as _on_anyio
 from . import asyncio as _on_asyncio
+from ._blocking import BlockingDriver
 from ._channel import AsyncDriver, Channel, _news
 from ._driver import Account, Driver
 from ._errors import ConnectFailed
 from ._limits import Limits
 from ._lone import Core, Lone
-from .blocking import BlockingDriver
 
 __all__ = ["anyio", "asyncio", "blocking", "trio", "uvloop"]
 

@@ -1,0 +1,258 @@
+"""The blocking transport's driver: it waits in a selector, in the caller's thread, and knows what an interrupted call has torn.
+
+Rules of this file
+- All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
+- An exception may come from outside at any moment, as Ctrl-C does. While it waits, that interrupts the wait and nothing else. A
+  step (of the core, a link, the selector's table) is torn by it, and the channel ends at its next use: see `mend`. The usual
+  way pays nothing for this.
+- Who is in the middle of a step holds the driver: `held` refuses a second caller.
+"""
+
+from __future__ import annotations
+
+import random
+import selectors
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from math import inf
+
+from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
+from bitget_proto._errors import shown
+
+from ._driver import Account, Driver
+from ._inbox import Waiter
+from ._limits import Limits
+from ._lone import Core
+from ._socket import SocketLink
+from ._target import check_sock
+
+_IN_USE = "in use"
+_TORN = "torn"
+
+_LONGEST = 3600.0
+"""Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
+
+
+class Jitter:
+    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self.raised = False
+
+    def __call__(self) -> float:
+        try:
+            return self._jitter()
+        except BaseException:
+            self.raised = True
+            raise
+
+
+class BlockingDriver(Driver):
+    """Waits in a selector, in the caller's thread."""
+
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        selector: Callable[[], selectors.BaseSelector],
+        sock: socket.socket | None = None,
+        jitter: Jitter | None = None,
+    ) -> None:
+        super().__init__(core, account, limits, config)
+        check_sock(sock)
+        if not callable(selector):
+            raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
+        self._sock = sock
+        self._selector = selector()
+        self._alive: list[SocketLink] = []
+        """The links whose sockets are not closed."""
+        self._jitter = Jitter(random.random) if jitter is None else jitter
+        self.held = ""
+        """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
+
+    @contextmanager
+    def running(self, up_timeout: float | None = None) -> Generator[None]:
+        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        try:
+            deadline = inf if up_timeout is None else self.now() + up_timeout
+            self.tell(_nothing)
+            while not self.is_up():
+                if self.now() >= deadline:
+                    raise self.not_up_in_time()
+                self.turn(deadline)
+            yield
+        finally:
+            try:
+                self.check_free()
+                self.end()
+                while self._alive:
+                    self._serve(inf)
+            except BaseException:
+                self.held = _TORN
+                raise
+            finally:
+                self._drop()
+                self._selector.close()
+
+    def turn(self, deadline: float) -> None:
+        """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
+        self.check_free()
+        try:
+            self.held = _IN_USE
+            if self.inbox.closed is None:
+                self._serve(min(self.until, deadline))
+                if self.now() >= self.until:
+                    self.fire(self.now())
+            self.held = ""
+        except BaseException:
+            self.held = _TORN if self.held and not self._jitter.raised else ""
+            self._jitter.raised = False
+            raise
+
+    def tell(self, command: Callable[[], object]) -> None:
+        """Give the core a command, and take out what comes of it.
+
+        Raises: as the command; a refusal changes nothing.
+        """
+        self.held = _IN_USE
+        try:
+            command()
+            self.drain()
+            self.held = ""
+        except LocalProtocolError:
+            self.held = ""
+            raise
+        except BaseException:
+            self.tear()
+            raise
+
+    def cancel(
+        self, waiter: Waiter, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None
+    ) -> None:
+        """Take a cancel for this waiter, and take out what comes of it.
+
+        Raises: as `Inbox.cancel`, and nothing has changed.
+        """
+        if self.held:
+            self.check_free()
+        # As `tell` does; on the way of every cancel, without its call.
+        self.held = _IN_USE
+        try:
+            self.inbox.cancel(waiter, order, self.now(), id, timeout, policy)
+            self.drain()
+            self.held = ""
+        except LocalProtocolError:
+            self.held = ""
+            raise
+        except BaseException:
+            self.tear()
+            raise
+
+    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        try:
+            return super().fill(waiter, timeout, policy)
+        except BaseException as error:
+            # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
+            if not waiter.abandoned and not isinstance(error, LocalProtocolError):
+                self.tear()
+            raise
+
+    def check_free(self) -> None:
+        """Refuse a second caller, and mend what is torn.
+
+        Raises: LocalProtocolError.
+        """
+        if self.held:
+            self.mend()
+            if self.held:
+                raise LocalProtocolError(
+                    "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
+                )
+
+    def tear(self) -> None:
+        """An exception passes out of a step."""
+        self.held = _TORN
+        self._jitter.raised = False
+
+    def mend(self) -> None:
+        """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
+        if self.held is _TORN:
+            self._drop()
+            self.break_off("a call was interrupted in the middle of a step")
+            self.held = ""
+
+    def dial(self, number: int) -> SocketLink:
+        link = SocketLink(self, number, self._sock)
+        self._alive.append(link)
+        return link
+
+    def rearm(self) -> None:
+        """Nothing to do: `turn` looks at `until` each time."""
+
+    # --- for the links ---
+
+    def unregister(self, link: SocketLink) -> None:
+        """The link's socket is about to change, or to be closed."""
+        if link.watched and link.sock is not None:
+            self._selector.unregister(link.sock)
+            link.watched = 0
+
+    def forget(self, link: SocketLink) -> None:
+        """The link is over, and its socket closed."""
+        if link in self._alive:
+            self._alive.remove(link)
+
+    # --- inside ---
+
+    def _serve(self, deadline: float) -> None:
+        """Wait until a link can go on, or for the deadline; then let those go on that can."""
+        ready: list[SocketLink] = []
+        for link in self._alive:
+            interest = link.interest
+            if not interest:
+                ready.append(link)
+            elif interest != link.watched:
+                self._watch(link, interest)
+            if link.deadline < deadline:
+                deadline = link.deadline
+        timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
+        try:
+            selected = self._selector.select(timeout)
+        except BaseException:
+            self.held = ""  # the wait alone is interrupted
+            raise
+        for key, _ in selected:
+            if key.data not in ready:
+                ready.append(key.data)
+        if deadline != inf:
+            now = self.now()
+            ready += [link for link in self._alive if now >= link.deadline and link not in ready]
+        for link in ready:
+            link.step()
+
+    def _drop(self) -> None:
+        """Close every socket now, however far it is, without a word to the selector."""
+        for link in self._alive:
+            if link.sock is not None:
+                link.sock.close()
+                link.sock = None
+        self._alive.clear()
+        if self._sock is not None:
+            self._sock.close()
+
+    def _watch(self, link: SocketLink, interest: int) -> None:
+        """Let the selector wait for this on the link's socket."""
+        assert link.sock is not None  # noqa: S101 - it has an interest
+        if link.watched:
+            self._selector.modify(link.sock, interest, link)
+        else:
+            self._selector.register(link.sock, interest, link)
+        link.watched = interest
+
+
+def _nothing() -> None:
+    """A command that asks for nothing: what the core has to say is taken out."""
