@@ -215,14 +215,14 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
-    monkeypatch.setattr(Pace.__init__, "__defaults__", (0.1,))  # its window, in seconds
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (0.5,))  # its window, in seconds
     received: list[str] = []
     written = threading.Event()
 
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
         received.append(victim.read_until('"trade"'))
-        time.sleep(0.15)  # the pace has room again, and the client has not woken up for it yet
+        time.sleep(0.6)  # the pace has room again, and the client has not woken up for it yet
         victim.write(frame_head(1, 4) + b"push" + frame_head(8, 2) + b"\x03\xe9")
         written.set()
         with suppress(Exception):
@@ -232,7 +232,7 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     def sleepy() -> Iterator[CancelOrder]:
         yield from orders(3)
         # Over anyio the first frame has not left yet: another task writes it.
-        written.wait(0.3 if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO) else BOUND)
+        written.wait(0.7 if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO) else BOUND)
 
     with HostileServer(behave) as server:
 
