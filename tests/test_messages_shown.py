@@ -206,6 +206,7 @@ CORE: list[Provoke] = [
     lambda: connection().send("", 0.0),
     lambda: connection().send("\ud800", 0.0),
     lambda: Session(WRONG, jitter=lambda: 0.5),
+    lambda: ExchangeConnection(WRONG),
     lambda: Session(jitter=WRONG),
     lambda: session().lost(WRONG_LINK, 0.0),
     lambda: session().cancel(WRONG, 0.0),

@@ -27,6 +27,16 @@ class NoRoom(LocalProtocolError):
     """A bounded store is full: wait for an outcome (or for a frame of your own to leave) and ask again."""
 
 
+def check_part(name: str, part: object, kind: type) -> None:
+    """Let nothing pass that is neither of this kind nor None.
+
+    Raises: ValidationError.
+    """
+    if part is not None and not isinstance(part, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValidationError(f"{name} must be {article} {kind.__name__}, or None; got {shown(part)}")
+
+
 def shown(value: object) -> str:
     """The value as an error message may repeat it: short, on one line, and never raising."""
     if isinstance(value, str):

@@ -21,7 +21,7 @@ import attrs
 from ._codec import DEFAULT, PONG, Codec
 from ._config import check_count, check_flag, check_seconds
 from ._credentials import SignedLogin
-from ._errors import LocalProtocolError, ValidationError, shown
+from ._errors import LocalProtocolError, ValidationError, check_part, shown
 from ._events import Hangup, Transmit, Wait
 from ._messages import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 from ._orders import CancelOrder
@@ -122,6 +122,8 @@ class ExchangeConnection:
     `now` is a number of seconds on any clock that does not run backwards; a `now` that does counts as standing still. Every
     call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed. It has no lock: call it
     from one thread.
+
+    Raises: ValidationError for a part that is none.
     """
 
     __slots__ = (
@@ -130,6 +132,8 @@ class ExchangeConnection:
     )  # fmt: skip
 
     def __init__(self, config: ExchangeConfig | None = None, codec: Codec | None = None) -> None:
+        check_part("config", config, ExchangeConfig)
+        check_part("codec", codec, Codec)
         self._config = ExchangeConfig() if config is None else config
         self._codec = DEFAULT if codec is None else codec
         self._state = State.NEW
@@ -175,9 +179,12 @@ class ExchangeConnection:
     def receive(self, message: str | bytes, now: float) -> None:
         """The client said this, text or bytes, whole. Never raises for what it says; ignored before `opened` and after the end.
 
-        Raises: ValidationError when it is neither text nor bytes.
+        Raises: ValidationError when it is neither text nor bytes, and nothing has changed.
         """
-        self._now = now = finite_time(now, self._now)
+        now = finite_time(now, self._now)
+        if not isinstance(message, (str, bytes)):
+            raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+        self._now = now
         if self._state is State.NEW or self._state is State.CLOSED:
             return
         soon = now + (self._config.jitter or 0.0)

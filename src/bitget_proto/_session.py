@@ -37,7 +37,7 @@ from ._codec import Codec
 from ._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from ._connection import Connection, check_frame, unsent_ids
 from ._credentials import SignedLogin
-from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
+from ._errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
 from ._events import (
     Accepted,
     Closed,
@@ -118,12 +118,9 @@ class Session:
         *,
         jitter: Callable[[], float],
     ) -> None:
-        parts: tuple[tuple[str, object, type], ...] = (
-            ("config", config, SessionConfig), ("codec", codec, Codec), ("budget", budget, Budget),
-        )  # fmt: skip
-        for name, part, kind in parts:
-            if part is not None and not isinstance(part, kind):
-                raise ValidationError(f"{name} must be a {kind.__name__}, or None; got {shown(part)}")
+        check_part("config", config, SessionConfig)
+        check_part("codec", codec, Codec)
+        check_part("budget", budget, Budget)
         if not callable(jitter):
             raise ValidationError(
                 f"jitter must be a function that gives numbers from 0 to 1; got {shown(jitter)}: pass random.random"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -249,6 +250,28 @@ def test_ten_messages_a_second_are_let_through_and_the_eleventh_is_the_end() -> 
     ]
     exchange.receive("ping", 5.0)
     assert drain(exchange, 5.0) == []
+
+
+def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
+    exchange = connected(ExchangeConfig(messages_per_second=1, jitter=None))
+    for _ in range(3):
+        with pytest.raises(ValidationError, match=r"^message must be str or bytes; got the int 7$"):
+            exchange.receive(7, 5.0)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    exchange.receive("ping", 0.0)
+    assert said(drain(exchange)) == ["pong"]
+    assert exchange.poll(0.0) == Wait(until=120.0, timer=Timer.IDLE)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: ExchangeConnection(5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: ExchangeConnection(codec="msgspec"), "codec must be a Codec, or None; got 'msgspec'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{why}$"):
+        make()
 
 
 def test_a_second_that_arrives_a_little_short_is_forgiven_and_no_more() -> None:

@@ -202,3 +202,19 @@ def test_a_plan_is_the_same_each_time_and_has_every_flaw_each_way() -> None:
     assert plan == list(random_plan(7, 200, 1000)) != list(random_plan(8, 200, 1000))
     assert {(treatment.flaw, treatment.way) for treatment in plan} == {(flaw, way) for flaw in Flaw for way in Way}
     assert max(treatment.after for treatment in plan) < 2000
+
+
+def test_outside_its_context_it_has_no_url_and_nothing_befalls() -> None:
+    proxy = FlakyProxy("ws://127.0.0.1:1/path")
+
+    def nothing_goes() -> None:
+        with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
+            proxy.url  # noqa: B018 - looking is what is refused
+        with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
+            proxy.befall(Flaw.RESET)
+
+    nothing_goes()
+    with proxy:
+        assert urlsplit(proxy.url).path == "/path"
+        proxy.befall(Flaw.RESET)
+    nothing_goes()

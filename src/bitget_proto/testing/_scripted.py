@@ -22,6 +22,7 @@ import attrs
 
 from .._codec import DEFAULT, Codec
 from .._credentials import Credentials, SignedLogin, sign_stamp
+from .._errors import check_part
 from .._events import Hangup, Transmit, Wait
 from .._exchange import (
     ABORT,
@@ -82,7 +83,7 @@ class ScriptedExchange:
     logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that nobody asked for; and it
     acknowledges subscriptions to any channel. `on_frame` is given every message that is received or sent, without its secrets.
 
-    Raises: ValidationError for a code in `refusals` that is no refusal's.
+    Raises: ValidationError for a part that is none, and for a code in `refusals` that is no refusal's.
     """
 
     def __init__(
@@ -101,6 +102,9 @@ class ScriptedExchange:
         lenient: bool = False,
         on_frame: Callable[[SeenFrame], object] | None = None,
     ) -> None:
+        check_part("credentials", credentials, Credentials)
+        check_part("config", config, ExchangeConfig)
+        check_part("codec", codec, Codec)
         config = ExchangeConfig() if config is None else config
         self.config: ExchangeConfig = attrs.evolve(config, lenient=True) if lenient else config
         self.codec: Codec = DEFAULT if codec is None else codec

@@ -130,6 +130,7 @@ class FlakyProxy:
         self._wired: set[_Wire] = set()
         self._calls: deque[Callable[[], object]] = deque()
         self._failure: BaseException | None = None
+        self._running = False
         self.connections = 0
         """How many were accepted."""
         self.befallen: Counter[Flaw] = Counter()
@@ -137,7 +138,11 @@ class FlakyProxy:
 
     @property
     def url(self) -> str:
-        """The server's URL with this proxy's port."""
+        """The server's URL with this proxy's port.
+
+        Raises: RuntimeError outside its context.
+        """
+        self._check_running()
         return self._url._replace(netloc=f"127.0.0.1:{self._listener.getsockname()[1]}").geturl()
 
     @property
@@ -146,7 +151,11 @@ class FlakyProxy:
         return len(self._wired)
 
     def befall(self, flaw: Flaw, way: Way = Way.BACK) -> None:
-        """Let this befall every open connection now."""
+        """Let this befall every open connection now.
+
+        Raises: RuntimeError outside its context.
+        """
+        self._check_running()
         done = threading.Event()
 
         def all_of_them() -> None:
@@ -158,6 +167,10 @@ class FlakyProxy:
         self._bell.send(b"!")
         done.wait(10.0)
 
+    def _check_running(self) -> None:
+        if not self._running:
+            raise RuntimeError("the proxy is not running: use it in `with`")
+
     # --- its life ---
 
     def __enter__(self) -> Self:
@@ -168,12 +181,13 @@ class FlakyProxy:
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="flaky proxy", daemon=True)
         self._thread.start()
+        self._running = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ending = True
+        self._running, self._ending = False, True
         with suppress(OSError):  # it has failed, as is told below
             self._bell.send(b"!")
         self._thread.join(10.0)

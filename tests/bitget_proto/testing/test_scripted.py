@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -325,3 +326,16 @@ def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> 
         outputs.append(pair.link.poll(0.0))
     assert outputs[0] == Hangup(code=ABORT, reason="drop after")
     assert [act.id for act in pair.exchange.log] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: ScriptedExchange(config=5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: ScriptedExchange(codec="msgspec"), "codec must be a Codec, or None; got 'msgspec'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: ScriptedExchange(credentials="key"), "credentials must be a Credentials, or None; got 'key'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{why}$"):
+        make()
