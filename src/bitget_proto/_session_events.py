@@ -94,7 +94,7 @@ class Ended:
 
     why: WhyEnded
     detail: str
-    """The exchange's message, for people; empty with ASKED."""
+    """The exchange's message, for people; with ASKED a driver's own word, or nothing."""
 
     code: str | None
     """The exchange's code with which the last login was refused; None with ASKED, or when it could not be read."""
