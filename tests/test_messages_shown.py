@@ -45,8 +45,9 @@ from bitget_proto.testing.__main__ import main as kit
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver import Account
 from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
-from bitget_transports._opening import could_not_connect, not_logged_in, took_too_long
-from bitget_transports._target import Target, check_sock
+from bitget_transports._reasons import could_not_connect, not_logged_in, took_too_long
+from bitget_transports._socket import check_sock
+from bitget_transports._target import Target
 from bitget_transports.cli import main as command
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, ValidationError
 from bitget_transports import DEMO_URL, LIVE_URL, ConnectFailed, Limits, UpgradeRefused
-from bitget_transports._target import Target, closed_by_peer, frame_limit
+from bitget_transports._limits import frame_limit
+from bitget_transports._reasons import closed_by_peer
+from bitget_transports._target import Target
 from bitget_transports._websocket import WebSocket
 
 

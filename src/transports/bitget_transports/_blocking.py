@@ -24,8 +24,7 @@ from ._driver import Account, Driver
 from ._inbox import Waiter
 from ._limits import Limits
 from ._lone import Core
-from ._socket import SocketLink
-from ._target import check_sock
+from ._socket import SocketLink, check_sock
 
 _IN_USE = "in use"
 _TORN = "torn"

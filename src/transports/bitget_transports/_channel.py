@@ -127,7 +127,7 @@ class Channel:
             inbox.core.close(driver.now())
             driver.drain()
         while inbox.closed is None:
-            await _news(driver)
+            await news(driver)
 
 
 class SessionChannel(Channel):
@@ -232,7 +232,7 @@ class Events:
         while (event := inbox.take()) is None:
             if inbox.closed is not None:
                 raise StopAsyncIteration
-            await _news(self._driver)
+            await news(self._driver)
         return event
 
 
@@ -242,10 +242,10 @@ async def is_up(driver: AsyncDriver) -> None:
     Raises: ConnectFailed when none ever will be.
     """
     while not driver.is_up():
-        await _news(driver)
+        await news(driver)
 
 
-async def _news(driver: AsyncDriver) -> None:
+async def news(driver: AsyncDriver) -> None:
     """Wait for the next event."""
     flag = driver.flag()
     driver.inbox.listen(flag.set)

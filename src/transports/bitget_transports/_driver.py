@@ -49,7 +49,7 @@ from ._errors import ConnectFailed, LoginRefused
 from ._inbox import Inbox, Waiter
 from ._limits import Limits
 from ._lone import ONLY, Core, Lone, ended
-from ._opening import not_logged_in
+from ._reasons import not_logged_in
 from ._target import Target
 
 _BACKLOG = 900

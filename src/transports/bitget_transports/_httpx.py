@@ -49,9 +49,9 @@ except ImportError as error:
     raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
 
 from ._errors import ConnectFailed, UpgradeRefused
-from ._limits import Limits
-from ._opening import could_not_connect, took_too_long
-from ._target import Target, closed_by_peer, frame_limit
+from ._limits import Limits, frame_limit
+from ._reasons import closed_by_peer, could_not_connect, took_too_long
+from ._target import Target
 
 _READ = 2**16
 

@@ -1,4 +1,4 @@
-"""The limits of a channel's own: those of the protocol are in `bitget_proto.Config`.
+"""The limits of a channel's own, and what follows for the wire from those of the protocol, which are in `bitget_proto.Config`.
 
 Rules of this file
 - Each is a value that can be changed or, with None, switched off. All are ours: the exchange's numbers are in `Config`.
@@ -41,3 +41,12 @@ class Limits:
     max_event_chars: int | None = attrs.field(default=2**24, validator=check_count)
     """Characters that the exchange may have written in them, together; of more, the oldest are dropped likewise. What is longer
     than `Config.max_message` is an event with all of its text, and a thousand such would fill the memory."""
+
+
+def frame_limit(max_message: int | None) -> int | None:
+    """The bytes that a message may have on the wire: enough that `Config.max_message` decides, and no more.
+
+    A character is at most 4 bytes of UTF-8. What is longer than `max_message` is read and told as `Unrecognised`; what is
+    longer than this ends the connection, so that no message, whole or in fragments, can fill the memory.
+    """
+    return None if max_message is None else max(4 * max_message, 2**20)

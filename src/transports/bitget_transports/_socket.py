@@ -19,9 +19,12 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
 from typing import TYPE_CHECKING
 
+from bitget_proto import ValidationError
+from bitget_proto._errors import shown
+
 from ._cork import cork
 from ._errors import ConnectFailed
-from ._opening import could_not_connect, took_too_long
+from ._reasons import could_not_connect, took_too_long
 from ._websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -281,3 +284,12 @@ class SocketLink:
         self.deadline = inf if timeout is None else self._driver.now() + timeout
         if self._ended or self._broken is not None:
             self.close()
+
+
+def check_sock(sock: object) -> None:
+    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
+
+    Raises: ValidationError.
+    """
+    if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
+        raise ValidationError(f"sock must be a socket that is connected, or None; got {shown(sock)}")

@@ -5,8 +5,7 @@ Rules of this file
 - What may hold a password is repeated in no message.
 - What passes is read alike by each library below: what two of them would take for different hosts is refused.
 
-Beside it stand the few checks and words that the links share: a socket of the caller's, the longest message, a close frame in
-words. It does not know credentials, the protocol, or which transport asks.
+It does not know credentials, the protocol, or which transport asks.
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ _NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]{0,62})(\.[0-9a-z_-]{1,63})*\.?")
 """A host's name, in small letters, or an IPv4 address (RFC 1123, 2.1; the underscore is seen in the wild)."""
 
 _LONGEST_NAME = 253
-
-_NO_CODE = 1005
-"""What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
 
 
 @attrs.frozen
@@ -119,27 +115,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def frame_limit(max_message: int | None) -> int | None:
-    """The bytes that a message may have on the wire: enough that `Config.max_message` decides, and no more.
-
-    A character is at most 4 bytes of UTF-8. What is longer than `max_message` is read and told as `Unrecognised`; what is
-    longer than this ends the connection, so that no message, whole or in fragments, can fill the memory.
-    """
-    return None if max_message is None else max(4 * max_message, 2**20)
-
-
-def check_sock(sock: object) -> None:
-    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
-
-    Raises: ValidationError.
-    """
-    if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
-        raise ValidationError(f"sock must be a socket that is connected, or None; got {shown(sock)}")
-
-
-def closed_by_peer(code: int, reason: str) -> str:
-    """A close frame of the other side, in words."""
-    with_code = "without a code" if code == _NO_CODE else f"with code {code}"
-    return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")

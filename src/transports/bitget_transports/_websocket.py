@@ -27,7 +27,9 @@ except ImportError as error:
     ) from error
 
 from ._errors import ConnectFailed, UpgradeRefused
-from ._target import Target, closed_by_peer, frame_limit
+from ._limits import frame_limit
+from ._reasons import closed_by_peer
+from ._target import Target
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 

@@ -88,7 +88,7 @@ async def connect(
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = _Driver(Lone(connection), account, limits, connection.config, client)
+    driver = AnyioDriver(Lone(connection), account, limits, connection.config, client)
     async with driver.running():
         channel = Channel(driver)
         yield channel
@@ -124,7 +124,7 @@ async def open_session(
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = _Driver(session, account, limits, session.config.link, client)
+    driver = AnyioDriver(session, account, limits, session.config.link, client)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -138,7 +138,7 @@ def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
         raise ValidationError("tls was given beside a client, which has its own: make the client with verify=tls")
 
 
-class _Driver(AsyncDriver):
+class AnyioDriver(AsyncDriver):
     def __init__(
         self, core: Core, account: Account, limits: Limits | None, config: Config, client: httpx.AsyncClient | None
     ) -> None:
@@ -230,7 +230,7 @@ class _Driver(AsyncDriver):
 class _Link:
     """One WebSocket, and the two tasks that read and write it."""
 
-    def __init__(self, driver: _Driver, number: int) -> None:
+    def __init__(self, driver: AnyioDriver, number: int) -> None:
         self._driver = driver
         self._number = number
         self._websocket = HttpxWebSocket(driver.account.target, driver.limits, driver.max_message, driver.client)

@@ -31,8 +31,9 @@ from ._cork import cork
 from ._driver import Account
 from ._limits import Limits
 from ._lone import Core, Lone
-from ._opening import could_not_connect, took_too_long
-from ._target import LIVE_URL, check_sock
+from ._reasons import could_not_connect, took_too_long
+from ._socket import check_sock
+from ._target import LIVE_URL
 from ._websocket import WebSocket
 
 _READ = 2**16
@@ -74,7 +75,7 @@ async def connect(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = _Driver(Lone(connection), account, limits, connection.config, sock)
+    driver = AsyncioDriver(Lone(connection), account, limits, connection.config, sock)
     async with driver.running():
         channel = Channel(driver)
         yield channel
@@ -108,7 +109,7 @@ async def open_session(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = _Driver(session, account, limits, session.config.link)
+    driver = AsyncioDriver(session, account, limits, session.config.link)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -131,7 +132,7 @@ class _Flag:
         return self._future
 
 
-class _Driver(AsyncDriver):
+class AsyncioDriver(AsyncDriver):
     def __init__(
         self, core: Core, account: Account, limits: Limits | None, config: Config, sock: socket.socket | None = None
     ) -> None:
@@ -211,7 +212,7 @@ class _Driver(AsyncDriver):
 class _Link(asyncio.BufferedProtocol):
     """One WebSocket on an asyncio transport."""
 
-    def __init__(self, driver: _Driver, number: int) -> None:
+    def __init__(self, driver: AsyncioDriver, number: int) -> None:
         self._driver = driver
         self._number = number
         self._tls = driver.account.target.tls is not None

@@ -28,7 +28,7 @@ from bitget_proto import CancelOrder, Config, Connection, Credentials
 from . import anyio as _on_anyio
 from . import asyncio as _on_asyncio
 from ._blocking import BlockingDriver
-from ._channel import AsyncDriver, Channel, _news
+from ._channel import AsyncDriver, Channel, news
 from ._driver import Account, Driver
 from ._errors import ConnectFailed
 from ._limits import Limits
@@ -68,13 +68,13 @@ class _OnALoop(_Driven):
 
     driver: AsyncDriver
 
-    async def until_closed(self, driver: _on_asyncio._Driver | _on_anyio._Driver) -> None:
+    async def until_closed(self, driver: _on_asyncio.AsyncioDriver | _on_anyio.AnyioDriver) -> None:
         """Drive it to its end, as `connect` does."""
         self.driver = driver
         with suppress(ConnectFailed):  # the connection knows it already
             async with driver.running():
                 while driver.inbox.closed is None:
-                    await _news(driver)
+                    await news(driver)
 
     async def give_up(self, order: CancelOrder) -> None:
         """Wait for an outcome, until the wait is cancelled."""
@@ -93,7 +93,7 @@ class _OnAsyncio(_OnALoop):
             runner.run(self._main())
 
     async def _main(self) -> None:
-        driver = _on_asyncio._Driver(Lone(self.connection), self.account, _LIMITS, self.connection.config)
+        driver = _on_asyncio.AsyncioDriver(Lone(self.connection), self.account, _LIMITS, self.connection.config)
         await self.until_closed(driver)
 
     def call(self, fn: _Call) -> None:
@@ -120,7 +120,7 @@ class _OnAnyio(_OnALoop):
 
     async def _main(self) -> None:
         self._token = lowlevel.current_token()
-        driver = _on_anyio._Driver(Lone(self.connection), self.account, _LIMITS, self.connection.config, None)
+        driver = _on_anyio.AnyioDriver(Lone(self.connection), self.account, _LIMITS, self.connection.config, None)
         await self.until_closed(driver)
 
     def call(self, fn: _Call) -> None:

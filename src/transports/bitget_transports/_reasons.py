@@ -1,7 +1,7 @@
-"""Why a connection did not come about, in words that say what to do. The layers below each say it in their own.
+"""Why a connection did not come about, or ended, in words. The layers below each say it in their own.
 
 Rules of this file
-- Each of these makes an error and raises nothing: somebody may wait for it in another task, or in a later call.
+- What is an error is made and not raised: somebody may wait for it in another task, or in a later call. It says what to do.
 - A message names the host and the port, and nothing of a key.
 
 It does not know which library said so below, nor the protocol beyond the reason of an end.
@@ -17,6 +17,9 @@ from bitget_proto import Closed, Ended, LinkClosed, WhyClosed
 from ._errors import ConnectFailed
 from ._limits import Limits
 from ._target import Target
+
+_NO_CODE = 1005
+"""What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
 
 
 def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
@@ -63,3 +66,9 @@ def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> Connec
     return ConnectFailed(
         f"{target.host} ended the connection before the login was answered ({closed.detail}): try again later"
     )
+
+
+def closed_by_peer(code: int, reason: str) -> str:
+    """A close frame of the other side, in words."""
+    with_code = "without a code" if code == _NO_CODE else f"with code {code}"
+    return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")
