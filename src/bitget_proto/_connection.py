@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf, nextafter
 
 import attrs
@@ -396,6 +396,18 @@ class Connection:
             until, timer = paced, _PACING
         return Wait(None if timer is None else until, timer)
 
+    # --- a recorder, before the first call ---
+
+    def _overheard(self, budget: Callable[[Budget], Budget]) -> Codec:
+        """Let `budget` stand before the budget, if there is one; gives the codec. Of what is private `record` uses this alone.
+
+        Raises: ValidationError when something was called before, and nothing has changed.
+        """
+        check_new(self._now)
+        if self._budget is not None:
+            self._budget = budget(self._budget)
+        return self._codec
+
     # --- frames out ---
 
     def _next_frame(self, now: float) -> Transmit | float:
@@ -622,6 +634,15 @@ class Connection:
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""
         self._state = TRANSITIONS[self._state][cause]
+
+
+def check_new(latest: float) -> None:
+    """Let nothing be recorded from its middle: `latest` is the latest time that a core was told.
+
+    Raises: ValidationError, and nothing has changed.
+    """
+    if latest > -MAX:
+        raise ValidationError("core has a past that would be missing: record it before anything else is called")
 
 
 def check_frame(text: object) -> None:

@@ -5,17 +5,21 @@ Rules of this file
 - What the core learns behind its driver's back is written as well: the numbers of its jitter, and what it hears of a budget
   that others spend from.
 - A cancel's outcome is worth more than its record: a `write` that raises is not called again, and is no reason to stop.
+- A core is entered by one door, `_overheard`, once and before its first call. What else is used of it is public.
 
-How a line is spelled stands in `_trace`.
+A recorded core is a `Connection` or a `Session` by its type alone, so that it goes wherever one goes. It is never initialised
+as one and has no state of its own: it holds a core, and each of its methods passes on to that.
+
+How a call is spelled stands in `_calls`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Final, TypeVar, overload
+from typing import ParamSpec, TypeVar, overload
 
-from . import _trace as spell
-from ._codec import DEFAULT
+from ._calls import CALLS, is_whole, unrecorded
+from ._codec import Codec
 from ._config import Config
 from ._connection import Connection
 from ._credentials import SignedLogin
@@ -23,18 +27,17 @@ from ._errors import LocalProtocolError, ValidationError, shown
 from ._events import Output
 from ._orders import CancelOrder
 from ._pace import Budget
+from ._plain import Plain, line, plain
+from ._secrets import Secrets
 from ._session import Session
 from ._session_config import Policy, SessionConfig
 from ._session_events import SessionOutput
 from ._session_states import SessionState
 from ._states import State
-from ._timers import MAX
-from ._trace import Plain, Secrets
+from ._trace import header
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_OPEN: Final = Secrets()
-"""Knows no secret."""
 
 
 @overload
@@ -62,78 +65,86 @@ def record(core: Connection | Session, write: Callable[[str], object] | None) ->
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
         raise ValidationError("core is recorded already: let one write do both")
-    if core._now > -MAX:
-        raise ValidationError("core has a past that would be missing: record it before anything else is called")
     return RecordedConnection(core, write) if isinstance(core, Connection) else RecordedSession(core, write)
 
 
 class Life:
     """What is written of one life."""
 
-    __slots__ = ("budget", "inside", "jitter", "n", "secrets", "write")
+    __slots__ = ("_n", "_numbers", "_shared", "_write", "answers", "inside", "secrets")
 
-    def __init__(self, write: Callable[[str], object], first: str) -> None:
-        self.write: Callable[[str], object] | None = write
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write: Callable[[str], object] | None = write
         self.secrets = Secrets()
-        self.n = 0
+        self._n = 0
         self.inside = False
         """Whether a call is going on: what happens to a budget meanwhile is the core's doing."""
-        self.budget: list[float | None] = []
+        self._shared: Budget | None = None
+        self.answers: list[float | None] = []
         """What the budget told the core during this call, where others had spent or granted; None where they had not."""
-        self.jitter: list[float] = []
-        self._put(first)
+        self._numbers: list[float] = []
+        """Those of the jitter during this call."""
 
-    def call(self, name: str, arguments: Plain, do: Callable[[], _T], spelled: Callable[[_T], object]) -> _T:
+    def begin(self, kind: type, codec: Codec, config: Config | SessionConfig) -> None:
+        """Write the first line."""
+        self._put(header(kind.__name__, codec.engine.value, config, self._shared))
+
+    def skip_to(self, n: int) -> None:
+        """Leave out what was to be written up to the call of this number, that one included."""
+        self._n = n
+
+    def call(self, name: str, do: Callable[_P, _T], /, *none: _P.args, **passed: _P.kwargs) -> _T:
         """Do what was asked, and write what came of it."""
-        self.n += 1
-        told: Plain = {name: self.secrets.plain(value) for name, value in arguments.items()}
-        data: Plain = {"n": self.n, "call": name, **told}
+        call = CALLS[name]
+        if isinstance(login := passed.get("login"), SignedLogin):
+            self.secrets.learn(login)
+        bare = call.told(passed)
+        told: Plain = {name: self._plain(value) for name, value in bare.items()}
+        self._n += 1
+        data: Plain = {"n": self._n, "call": name, **told}
         self.inside = True
         try:
-            gave = do()
+            gave = do(*none, **passed)
         except BaseException as error:
-            data |= self._withheld(arguments, told, error)
+            if isinstance(error, LocalProtocolError):
+                data |= _withheld(bare, told)
             self._drawn(data)
             data["raised"] = self._raised(error, data)
-            self._put(spell.line(data))
+            self._put(line(data))
             raise
         self._drawn(data)
-        said = spelled(gave)
-        self._put(spell.line(data if said is None else data | {"gave": said}))
+        said = call.gives(gave)
+        self._put(line(data if said is None else data | {"gave": self._plain(said)}))
         return gave
 
     def _drawn(self, data: Plain) -> None:
         self.inside = False
-        if any(answer is not None for answer in self.budget):
-            data["budget"] = self.secrets.plain(self.budget)
-        if self.jitter:
-            data["jitter"] = self.secrets.plain(self.jitter)
-        self.budget, self.jitter = [], []
-
-    def _withheld(self, arguments: Plain, told: Plain, error: BaseException) -> Plain:
-        """Of a call that was refused, the arguments that are not written as they were because they hold a secret: without it
-        the call might be refused for another reason.
-        """
-        if not isinstance(error, LocalProtocolError):
-            return {}
-        return {name: spell.unrecorded(value) for name, value in arguments.items() if _OPEN.plain(value) != told[name]}
+        if any(answer is not None for answer in self.answers):
+            data["budget"] = self._plain(self.answers)
+        if self._numbers:
+            data["jitter"] = self._plain(self._numbers)
+        self.answers, self._numbers = [], []
 
     def _raised(self, error: BaseException, data: Plain) -> object:
         """The words of an error may repeat what was passed: where that is not recorded, they are not either."""
         kind = type(error).__name__
-        return {"kind": kind, "message": self.secrets.plain(str(error))} if spell.is_whole(data) else {"kind": kind}
+        return {"kind": kind, "message": self._plain(str(error))} if is_whole(data) else {"kind": kind}
 
-    def _put(self, line: str) -> None:
-        if self.write is not None:
+    def _plain(self, value: object) -> object:
+        return plain(value, self.secrets.out_of)
+
+    def _put(self, text: str) -> None:
+        if self._write is not None:
             try:
-                self.write(line)
+                self._write(text)
             except Exception:  # noqa: BLE001 - whatever it is, the cancels are not to suffer for it
-                self.write = None
+                self._write = None
 
     # --- what a core learns behind its driver's back ---
 
     def watched(self, budget: Budget) -> Budget:
         """The same budget, and what it tells the core is noted."""
+        self._shared = budget
         return _WatchedBudget(budget, self)
 
     def heard(self, jitter: Callable[[], float]) -> Callable[[], float]:
@@ -141,10 +152,17 @@ class Life:
 
         def heard() -> float:
             number = jitter()
-            self.jitter.append(number)
+            self._numbers.append(number)
             return number
 
         return heard
+
+
+def _withheld(bare: Plain, told: Plain) -> Plain:
+    """Of a call that was refused, the arguments that are not written as they were because they hold a secret: without it the
+    call might be refused for another reason.
+    """
+    return {name: unrecorded(value) for name, value in bare.items() if plain(value) != told[name]}
 
 
 class _WatchedBudget(Budget):
@@ -160,7 +178,7 @@ class _WatchedBudget(Budget):
     def opens(self, now: float) -> float:
         opens, alone = self._shared.opens(now), super().opens(now)
         if self._life.inside:
-            self._life.budget.append(None if opens == alone else opens)
+            self._life.answers.append(None if opens == alone else opens)
         return opens
 
     def debit(self, n: int, now: float) -> None:
@@ -177,192 +195,127 @@ class _WatchedBudget(Budget):
         self._shared.grant(n, now)
 
 
-def _begin(core: Connection | Session, write: Callable[[str], object]) -> Life:
-    codec, budget = core._codec, core._budget
-    engine = (DEFAULT if codec is None else codec).engine.value
-    kind = "Connection" if isinstance(core, Connection) else "Session"
-    said: Plain | None = None if budget is None else {"per_second": budget.per_second}
-    life = Life(write, spell.header(kind, engine, core.config, said))
-    if budget is not None:
-        core._budget = life.watched(budget)
-    return life
-
-
-def _nothing(_: None) -> None:
-    return None
-
-
-def _same(id: str) -> object:
-    return id
-
-
-def _message(message: str | bytes) -> object:
-    if isinstance(message, (bytearray, memoryview)):
-        return bytes(message)
-    return message if isinstance(message, (str, bytes)) else spell.unrecorded(message)
-
-
-def _unsent(unsent: Iterable[str]) -> tuple[Iterable[str], Plain]:
-    """The ids, which can be gone through once perhaps, for the core and for the record."""
-    if isinstance(unsent, str):
-        return unsent, {"unsent": [unsent]}
-    if not isinstance(unsent, Iterable):
-        return unsent, {"unsent": spell.unrecorded(unsent)}
-    ids = list(unsent)
-    told: Plain = {"unsent": ids if all(isinstance(id, str) for id in ids) else spell.unrecorded(ids)}
-    return ids, told if ids else {}
-
-
-def _cancelled(order: CancelOrder, now: float, id: str | None, timeout: float | None) -> Plain:
-    told: Plain = {"now": spell.number(now), "order": spell.order(order)}
-    if id is not None:
-        told["id"] = id if isinstance(id, str) else spell.unrecorded(id)
-    if timeout is not None:
-        told["timeout"] = spell.number(timeout)
-    return told
-
-
-def _reason(reason: str) -> Plain:
-    return {} if reason == "" else {"reason": reason}
+def _listed(ids: Iterable[str]) -> Iterable[str]:
+    """The ids that `lost` was told, which can be gone through once perhaps, for the core and for the record."""
+    return [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else ids
 
 
 class RecordedConnection(Connection):
-    """A `Connection` that holds another one: what is public is passed on and written, what is private is the other's."""
+    """A `Connection` that holds another one: what is public is passed on to it, and the calls are written."""
 
-    __slots__ = ("_core", "_life")
+    __slots__ = ("core", "life")
 
     def __init__(self, core: Connection, write: Callable[[str], object]) -> None:
-        self._core = core
-        self._life = _begin(core, write)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._core, name)
+        self.core = core
+        self.life = Life(write)
+        codec = core._overheard(self.life.watched)
+        self.life.begin(Connection, codec, core.config)
 
     def __repr__(self) -> str:
-        return repr(self._core)
+        return repr(self.core)
 
     @property
     def state(self) -> State:
         """As `Connection.state`."""
-        return self._core.state
+        return self.core.state
 
     @property
     def in_flight(self) -> int:
         """As `Connection.in_flight`."""
-        return self._core.in_flight
+        return self.core.in_flight
 
     @property
     def capacity(self) -> int:
         """As `Connection.capacity`."""
-        return self._core.capacity
+        return self.core.capacity
 
     @property
     def config(self) -> Config:
         """As `Connection.config`."""
-        return self._core.config
+        return self.core.config
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
         """As `Connection.opened`."""
-        life = self._life
-        told: Plain = {"now": spell.number(now), "login": spell.stamp(login)}
-        if isinstance(login, SignedLogin):
-            life.secrets.learn(login)
-        life.call("opened", told, lambda: self._core.opened(now, login=login), _nothing)
+        self.life.call("opened", self.core.opened, now=now, login=login)
 
     def receive(self, message: str | bytes, now: float) -> None:
         """As `Connection.receive`."""
-        told: Plain = {"now": spell.number(now), "message": _message(message)}
-        self._life.call("receive", told, lambda: self._core.receive(message, now), _nothing)
+        self.life.call("receive", self.core.receive, message=message, now=now)
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """As `Connection.lost`."""
-        ids, told = _unsent(unsent)
-        told = {"now": spell.number(now), **_reason(reason), **told}
-        self._life.call("lost", told, lambda: self._core.lost(now, reason, ids), _nothing)
+        self.life.call("lost", self.core.lost, now=now, reason=reason, unsent=_listed(unsent))
 
     def handle_timeout(self, now: float) -> None:
         """As `Connection.handle_timeout`."""
-        self._life.call("handle_timeout", {"now": spell.number(now)}, lambda: self._core.handle_timeout(now), _nothing)
+        self.life.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
         """As `Connection.cancel`."""
-        told = _cancelled(order, now, id, timeout)
-        return self._life.call("cancel", told, lambda: self._core.cancel(order, now, id, timeout), _same)
+        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout)
 
     def send(self, text: str, now: float) -> None:
         """As `Connection.send`."""
-        self._life.call("send", spell.sent(text, now), lambda: self._core.send(text, now), _nothing)
+        self.life.call("send", self.core.send, text=text, now=now)
 
     def close(self, now: float) -> None:
         """As `Connection.close`."""
-        self._life.call("close", {"now": spell.number(now)}, lambda: self._core.close(now), _nothing)
+        self.life.call("close", self.core.close, now=now)
 
     def poll(self, now: float, writable: bool = True) -> Output:
         """As `Connection.poll`."""
-        told: Plain = {"now": spell.number(now)}
-        if not writable:
-            told["writable"] = False
-        return self._life.call("poll", told, lambda: self._core.poll(now, writable), self._life.secrets.output)
+        return self.life.call("poll", self.core.poll, now=now, writable=writable)
 
 
 class RecordedSession(Session):
-    """A `Session` that holds another one: what is public is passed on and written, what is private is the other's."""
+    """A `Session` that holds another one: what is public is passed on to it, and the calls are written."""
 
-    __slots__ = ("_core", "_life")
+    __slots__ = ("core", "life", "links")
 
     def __init__(self, core: Session, write: Callable[[str], object]) -> None:
-        self._core = core
-        self._life = _begin(core, write)
-        core._redial._jitter = self._life.heard(core._redial._jitter)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._core, name)
+        self.core = core
+        self.life = Life(write)
+        codec, self.links = core._overheard(self.life.watched, self.life.heard)
+        self.life.begin(Session, codec, core.config)
 
     def __repr__(self) -> str:
-        return repr(self._core)
+        return repr(self.core)
 
     @property
     def state(self) -> SessionState:
         """As `Session.state`."""
-        return self._core.state
+        return self.core.state
 
     @property
     def in_flight(self) -> int:
         """As `Session.in_flight`."""
-        return self._core.in_flight
+        return self.core.in_flight
 
     @property
     def capacity(self) -> int:
         """As `Session.capacity`."""
-        return self._core.capacity
+        return self.core.capacity
 
     @property
     def config(self) -> SessionConfig:
         """As `Session.config`."""
-        return self._core.config
+        return self.core.config
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         """As `Session.opened`."""
-        life = self._life
-        told: Plain = {"now": spell.number(now), "link": spell.number(link), "login": spell.stamp(login)}
-        if isinstance(login, SignedLogin):
-            life.secrets.learn(login)
-        life.call("opened", told, lambda: self._core.opened(link, now, login=login), _nothing)
+        self.life.call("opened", self.core.opened, link=link, now=now, login=login)
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
         """As `Session.receive`."""
-        told: Plain = {"now": spell.number(now), "link": spell.number(link), "message": _message(message)}
-        self._life.call("receive", told, lambda: self._core.receive(link, message, now), _nothing)
+        self.life.call("receive", self.core.receive, link=link, message=message, now=now)
 
     def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """As `Session.lost`."""
-        ids, told = _unsent(unsent)
-        told = {"now": spell.number(now), "link": spell.number(link), **_reason(reason), **told}
-        self._life.call("lost", told, lambda: self._core.lost(link, now, reason, ids), _nothing)
+        self.life.call("lost", self.core.lost, link=link, now=now, reason=reason, unsent=_listed(unsent))
 
     def handle_timeout(self, now: float) -> None:
         """As `Session.handle_timeout`."""
-        self._life.call("handle_timeout", {"now": spell.number(now)}, lambda: self._core.handle_timeout(now), _nothing)
+        self.life.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(
         self,
@@ -373,22 +326,16 @@ class RecordedSession(Session):
         policy: Policy | None = None,
     ) -> str:
         """As `Session.cancel`."""
-        told = _cancelled(order, now, id, timeout)
-        if policy is not None:
-            told["policy"] = policy.value if isinstance(policy, Policy) else spell.unrecorded(policy)
-        return self._life.call("cancel", told, lambda: self._core.cancel(order, now, id, timeout, policy), _same)
+        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, policy=policy)
 
     def send(self, text: str, now: float) -> None:
         """As `Session.send`."""
-        self._life.call("send", spell.sent(text, now), lambda: self._core.send(text, now), _nothing)
+        self.life.call("send", self.core.send, text=text, now=now)
 
     def close(self, now: float) -> None:
         """As `Session.close`."""
-        self._life.call("close", {"now": spell.number(now)}, lambda: self._core.close(now), _nothing)
+        self.life.call("close", self.core.close, now=now)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""
-        told: Plain = {"now": spell.number(now)}
-        if stalled := [number for number in self._core._links if number in busy]:
-            told["busy"] = stalled
-        return self._life.call("poll", told, lambda: self._core.poll(now, busy), self._life.secrets.output)
+        return self.life.call("poll", self.core.poll, now=now, busy=[link for link in self.links if link in busy])

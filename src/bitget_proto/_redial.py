@@ -35,6 +35,10 @@ class Redial:
         """How many dials in a row have led to no steady link."""
         self._at = -inf
 
+    def overheard(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
+        """Let a recorder stand before the jitter."""
+        self._jitter = by(self._jitter)
+
     def opens(self, now: float) -> float:
         """When the next dial may go: not after `now` if it may already."""
         return max(self._at, self._pace.opens(now))

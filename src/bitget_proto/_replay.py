@@ -87,9 +87,8 @@ class _Player:
 
     def play(self, step: TraceStep) -> Difference | None:
         """One call more."""
-        life = self._core._life
         if not step.replayable:
-            life.n = step.n
+            self._core.life.skip_to(step.n)
             return None
         arguments = step.arguments()
         self._tell(step)

@@ -27,15 +27,15 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from math import inf, nextafter
 
 import attrs
 
 from ._attempts import Cancel
-from ._codec import Codec
+from ._codec import DEFAULT, Codec
 from ._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
-from ._connection import Connection, check_frame, unsent_ids
+from ._connection import Connection, check_frame, check_new, unsent_ids
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
 from ._events import (
@@ -126,7 +126,7 @@ class Session:
                 f"jitter must be a function that gives numbers from 0 to 1; got {shown(jitter)}: pass random.random"
             )
         self._config = SessionConfig() if config is None else config
-        self._codec = codec
+        self._codec = DEFAULT if codec is None else codec
         self._budget = Budget(self._config.link.messages_per_second) if budget is None else budget
         self._state = _DOWN
         self._now = -inf
@@ -379,6 +379,21 @@ class Session:
             if self._hand_over_at < until:
                 until, timer = self._hand_over_at, Timer.SPACING
         return until, timer
+
+    # --- a recorder, before the first call ---
+
+    def _overheard(
+        self, budget: Callable[[Budget], Budget], jitter: Callable[[Callable[[], float]], Callable[[], float]]
+    ) -> tuple[Codec, Collection[int]]:
+        """Let these stand before the budget and the jitter; gives the codec, and a view of the links that are not over. Of what
+        is private `record` uses this alone.
+
+        Raises: ValidationError when something was called before, and nothing has changed.
+        """
+        check_new(self._now)
+        self._budget = budget(self._budget)
+        self._redial.overheard(jitter)
+        return self._codec, self._links.keys()
 
     # --- links ---
 

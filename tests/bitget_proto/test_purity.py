@@ -78,6 +78,9 @@ LAYERS: list[set[str]] = [
     {"_engines", "_codec", "_redacted"},
     {"_connection", "_exchange"},
     {"_session"},
+    {"_plain"},
+    {"_secrets"},
+    {"_calls"},
     {"_trace"},
     {"_recording"},
     {"_replay"},
@@ -147,6 +150,23 @@ def test_imports_run_one_way_down_the_layers(module: str) -> None:
     assert all(level <= 1 for level, _ in imports(TREES[module])), "nothing above the package"
     assert inside <= set(TREES), "neither the testing kit nor the command line is known down here"
     assert {name for name in inside if rank(name) > rank(module)} == set()
+
+
+OPENED = {("_codec", "_value_"), ("_told", "_value_"), ("_session", "_late"), ("_recording", "_overheard")}
+"""What is private elsewhere and used all the same: an enum's own value, the ids that a link may still answer, and the door for
+a recorder."""
+
+
+@modules
+def test_what_is_private_is_touched_by_its_own_file_alone(module: str) -> None:
+    own = {"self", "cls"}
+    touched = {
+        (module, node.attr)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+        if not (isinstance(node.value, ast.Name) and node.value.id in own)
+    }
+    assert touched == {(user, name) for user, name in OPENED if user == module}
 
 
 def test_imports_run_in_no_circle() -> None:

@@ -105,6 +105,10 @@ def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> No
     past.poll(0.0)
     with pytest.raises(ValidationError, match="core has a past"):
         record(past, print)
+    grown = Session(jitter=lambda: 0.5)
+    grown.poll(0.0)
+    with pytest.raises(ValidationError, match="core has a past"):
+        record(grown, print)
     with pytest.raises(ValidationError, match="recorded already"):
         record(recorded()[0], print)
 
@@ -244,6 +248,13 @@ def test_ids_that_can_be_gone_through_once_reach_both_the_core_and_the_trace() -
     assert replay(lines) is None
 
 
+def test_ids_are_played_again_whatever_stands_in_them() -> None:
+    conn, lines = recorded()
+    conn.lost(0.0, unsent=["\ud800", "", "1"])
+    assert steps(lines)[-1]["unsent"] == [{"surrogates": "7aCA"}, "", "1"]
+    assert replay(lines) is None
+
+
 def test_a_reason_of_any_type_is_written_as_what_can_be_read_again() -> None:
     conn, lines = recorded()
     conn.lost(0.0, OSError("a secret"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -339,8 +350,9 @@ def test_a_budget_of_ones_own_leaves_no_trace() -> None:
 
 def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> None:
     budget = Budget(2)
-    conn, _ = recorded(Connection(budget=budget))
-    watched = conn._budget
+    core = Connection(budget=budget)
+    recorded(core)
+    watched = core._budget
     assert watched is not None
     watched.debit(1, 0.0)
     watched.grant(1, 0.0)
@@ -441,6 +453,13 @@ def test_a_secret_is_hidden_however_json_spells_it() -> None:
     assert replay(lines) is None
 
 
+def test_an_id_that_is_a_secret_is_hidden_in_what_comes_back_as_well() -> None:
+    conn, lines = recorded()
+    conn.opened(0.0, login=SignedLogin("another key", "my-pass-phrase", "1700000000", "another sign"))
+    assert conn.cancel(ORDER, 0.0, id="my-pass-phrase") == "my-pass-phrase"
+    assert (steps(lines)[-1]["id"], steps(lines)[-1]["gave"]) == ("***", "***")
+
+
 def test_a_login_is_written_as_its_stamp() -> None:
     for stamp, said in (("1700000000", "1700000000"), ("a stamp of letters", None), ("1" * 21, None)):
         conn, lines = recorded()
@@ -469,7 +488,7 @@ def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
         session.opened(number, float(number), login=SignedLogin("the-key!", "the-pass", "1", f"signature-{number}-"))
         session.lost(number, float(number), f"the-key! the-pass signature-{number}- signature-1-")
     assert steps(lines)[-1]["reason"] == "*** *** *** signature-1-"
-    assert len(cast("RecordedSession", session)._life.secrets._known) == 32
+    assert len(cast("RecordedSession", session).life.secrets._known) == 32
     assert replay(lines) is None
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from bitget_proto import Connection, Engine, Session, Trace, record, replay
+from bitget_proto._recording import RecordedConnection, RecordedSession
 from bitget_proto.testing import Pair, SessionPair
 
 from . import test_connection_sequences as connection_sequences
@@ -64,6 +65,17 @@ class Recorder:
         assert lives
         for lines in lives:
             judge(lines)
+
+
+@pytest.fixture(autouse=True)
+def _transparent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The property tests look at what is private; of a recorded core that is the held one's."""
+
+    def private(held: RecordedConnection | RecordedSession, name: str) -> Any:
+        return getattr(held.core, name)
+
+    for kind in (RecordedConnection, RecordedSession):
+        monkeypatch.setattr(kind, "__getattr__", private, raising=False)
 
 
 QUICK = settings(

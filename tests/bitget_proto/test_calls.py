@@ -1,0 +1,95 @@
+"""The table and the cores know the same calls, arguments and defaults; what is written by it is read by it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from math import inf
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from bitget_proto import CancelOrder, Connection, InstType, Policy, Session, SignedLogin
+from bitget_proto._calls import ARGUMENTS, CALLS, REQUIRED, Argument
+from bitget_proto._plain import line, loaded, plain
+from bitget_proto._trace import BESIDE_ARGUMENTS
+
+CORES = (Connection, Session)
+
+
+def taken(core: type, call: str) -> dict[str, object]:
+    """What a call of this core takes, each with its default or REQUIRED."""
+    _, *parameters = inspect.signature(vars(core)[call]).parameters.values()
+    return {
+        parameter.name: REQUIRED if parameter.default is parameter.empty else parameter.default
+        for parameter in parameters
+    }
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_call_of_a_core_stands_in_the_table(core: type) -> None:
+    calls = {name for name, value in vars(core).items() if isinstance(value, FunctionType) and not name.startswith("_")}
+    assert calls == set(CALLS)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("core", CORES)
+def test_every_parameter_of_a_call_stands_in_the_table_with_its_default(core: type, call: str) -> None:
+    table: Mapping[str, object] = {argument.name: argument.default for argument in CALLS[call].arguments}
+    assert taken(core, call).items() <= table.items()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_argument_stands_in_the_table_that_no_core_takes(call: str) -> None:
+    assert {argument.name for argument in CALLS[call].arguments} == {
+        name for core in CORES for name in taken(core, call)
+    }
+
+
+def test_what_has_one_name_is_one_argument_and_nothing_else_on_a_line_has_it() -> None:
+    assert all(ARGUMENTS[argument.name] is argument for call in CALLS.values() for argument in call.arguments)
+    assert not set(ARGUMENTS) & BESIDE_ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [argument for argument in ARGUMENTS.values() if argument.default is not REQUIRED],
+    ids=lambda a: a.name,
+)
+def test_a_default_is_not_written(argument: Argument) -> None:
+    call = next(call for call in CALLS.values() if argument in call.arguments)
+    assert call.told({argument.name: argument.default}) == {}
+
+
+ORDER = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURES)
+EXAMPLES: dict[str, list[Any]] = {
+    "now": [0.5, 1, 2**70],
+    "link": [1],
+    "message": ["text", b"bytes", b"\xff", "\ud800"],
+    "reason": ["reset", "\ud800"],
+    "unsent": [["a", "b"], ["\ud800"], [""]],
+    "order": [ORDER],
+    "id": ["", "mine"],
+    "timeout": [5, 0.5, inf],
+    "policy": [*Policy],
+    "text": ["", '{"op":"subscribe"}'],
+    "writable": [False],
+    "busy": [[1, 2]],
+    "login": [SignedLogin("not recorded", "not recorded", "1700000000", "not recorded")],
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_what_is_written_of_an_argument_is_read_as_what_was_passed(name: str) -> None:
+    call = next(call for call in CALLS.values() if ARGUMENTS[name] in call.arguments)
+    for value in EXAMPLES[name]:
+        told = loaded(line({name: plain(said) for name, said in call.told({name: value}).items()}))
+        assert told is not None
+        assert ARGUMENTS[name].read(told[name]) == value
+
+
+def test_what_is_passed_as_another_type_and_means_the_default_is_not_written_either() -> None:
+    assert CALLS["poll"].told({"now": 0.0, "writable": 1, "busy": []}) == {"now": 0.0}
+    assert CALLS["lost"].told({"unsent": []}) == {}
+    assert CALLS["poll"].told({"writable": 0}) == {"writable": False}
