@@ -59,12 +59,13 @@ class Call:
 
     def told(self, passed: Mapping[str, object]) -> Plain:
         """The arguments that were passed, as they are written."""
-        written = [
-            (given.name, given.write(passed[given.name]), given.default)
-            for given in self.arguments
-            if given.name in passed
-        ]
-        return {name: value for name, value, default in written if value != default}
+        told: Plain = {}
+        for argument in self.arguments:
+            if argument.name in passed:
+                written = argument.write(passed[argument.name])
+                if written != argument.default:
+                    told[argument.name] = written
+        return told
 
 
 def unrecorded(value: object) -> Plain:

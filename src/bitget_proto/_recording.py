@@ -71,11 +71,11 @@ def record(core: Connection | Session, write: Callable[[str], object] | None) ->
 class Life:
     """What is written of one life."""
 
-    __slots__ = ("_n", "_numbers", "_shared", "_write", "answers", "inside", "secrets")
+    __slots__ = ("_n", "_numbers", "_secrets", "_shared", "_write", "answers", "inside")
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write: Callable[[str], object] | None = write
-        self.secrets = Secrets()
+        self._secrets = Secrets()
         self._n = 0
         self.inside = False
         """Whether a call is going on: what happens to a budget meanwhile is the core's doing."""
@@ -97,7 +97,7 @@ class Life:
         """Do what was asked, and write what came of it."""
         call = CALLS[name]
         if isinstance(login := passed.get("login"), SignedLogin):
-            self.secrets.learn(login)
+            self._secrets.learn(login)
         bare = call.told(passed)
         told: Plain = {name: self._plain(value) for name, value in bare.items()}
         self._n += 1
@@ -131,7 +131,7 @@ class Life:
         return {"kind": kind, "message": self._plain(str(error))} if is_whole(data) else {"kind": kind}
 
     def _plain(self, value: object) -> object:
-        return plain(value, self.secrets.out_of)
+        return plain(value, self._secrets.out_of)
 
     def _put(self, text: str) -> None:
         if self._write is not None:
