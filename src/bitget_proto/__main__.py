@@ -73,7 +73,9 @@ class _Failure(Exception):
     """What was asked cannot be done; the message is the one line that says why."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors show the usage of the subcommand that they are about, and nothing that a screen obeys."""
+
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
         known, unknown = super().parse_known_args(*args, **named)
         if unknown:  # else it is the whole that refuses what a command does not know, and shows its own usage
@@ -96,19 +98,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _Failure as failure:
         return _fail(str(failure))
     except BrokenPipeError:  # whoever read our output has seen enough
-        _silence()
+        silence()
         return _PIPE_CLOSED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
-        _silence()
+        silence()
         return _fail(f"cannot write the output: {error.strerror}")
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
     plain = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
+    parser = Parser(
         prog="python -m bitget_proto",
         description="Makes and explains the frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
         epilog=_EXAMPLES,
@@ -268,9 +270,9 @@ def _fail(why: str) -> int:
     return _FAILED
 
 
-def _silence() -> None:
+def silence() -> None:
     """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
-    with suppress(OSError):  # an output without a descriptor, as in a test, keeps its buffer to itself
+    with suppress(OSError, ValueError):  # an output without a descriptor, as in a test, keeps its buffer to itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

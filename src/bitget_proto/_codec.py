@@ -299,9 +299,12 @@ def _is_deeper(text: str, limit: int) -> bool:
 
 def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:
     # A character is four bytes at most, so that the last one that is kept is whole.
-    start = message[: 4 * _EXCERPT]
-    text = start if isinstance(start, str) else start.decode("utf-8", "backslashreplace")
-    return Malformed(reason, text[:_EXCERPT])
+    return Malformed(reason, as_text(message[: 4 * _EXCERPT])[:_EXCERPT])
+
+
+def as_text(message: str | bytes) -> str:
+    """A message as text, whatever its bytes are: an escape for each that is no UTF-8."""
+    return message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
 
 
 def _message(frame: Frame) -> Message:

@@ -30,7 +30,7 @@ from math import inf, nextafter
 
 import attrs
 
-from ._codec import DEFAULT, PING, Codec
+from ._codec import DEFAULT, PING, Codec, as_text
 from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
 from ._config import Config
 from ._credentials import SignedLogin
@@ -536,8 +536,7 @@ class Connection:
         self._end(WhyClosed.LOGIN_REFUSED, reply.message)
 
     def _unrecognised(self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None) -> None:
-        text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
-        self._outputs.append(Unrecognised(text=text, why=why, malformed=malformed))
+        self._outputs.append(Unrecognised(text=as_text(message), why=why, malformed=malformed))
 
     # --- time ---
 

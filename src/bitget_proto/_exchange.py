@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ._codec import DEFAULT, PONG, Codec
+from ._codec import DEFAULT, PONG, Codec, as_text
 from ._config import check_count, check_flag, check_seconds
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, ValidationError, check_part, shown
@@ -210,8 +210,7 @@ class ExchangeConnection:
                 self._login_due = True
                 self._outputs.append(LoginRequested(login=request.login))
         elif isinstance(request, OtherRequest):
-            text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
-            self._outputs.append(OtherRequested(op=request.op, text=text))
+            self._outputs.append(OtherRequested(op=request.op, text=as_text(message)))
         elif isinstance(request, BadRequest):
             if request.arg is not None and not ready:
                 self._say_not_logged_in()

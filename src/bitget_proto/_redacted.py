@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, cast
 
-from ._codec import PING, PONG
+from ._codec import PING, PONG, as_text
 
 HIDDEN: Final = "***"
 
@@ -26,7 +26,7 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 def redacted(message: str | bytes) -> str:
     """What a client or an exchange said, without secrets."""
-    text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+    text = as_text(message)
     if text in (PING, PONG):
         return text
     keys: list[str] = []

@@ -23,8 +23,6 @@ What httpx-ws 0.9.0 does, and what is done about it
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -45,6 +43,7 @@ try:
     from wsproto.connection import ConnectionState
     from wsproto.events import BytesMessage, TextMessage
     from wsproto.utilities import LocalProtocolError as WriteRefused
+    from wsproto.utilities import generate_accept_token
 except ImportError as error:
     raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
 
@@ -60,9 +59,6 @@ _PONG = b"\x8a"
 
 _HEAD, _MASK = 2, 4
 """Bytes of a control frame's head from a server, and of the mask that a client's has besides."""
-
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What the accept key is computed with (RFC 6455, 1.3)."""
 
 
 class Broken(Exception):
@@ -188,8 +184,7 @@ class HttpxWebSocket:
         response = session.response
         assert response is not None  # noqa: S101 - aconnect_ws hands it over
         key = response.request.headers["sec-websocket-key"].encode("ascii")
-        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode("ascii")
-        if response.headers.get("sec-websocket-accept") == accept:
+        if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode("ascii"):
             return None
         return ConnectFailed(
             f"{self._target.host} answered the WebSocket's handshake wrongly (Sec-WebSocket-Accept): check the URL"

@@ -11,13 +11,13 @@ It needs the extra `cli`.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bitget_proto.__main__ import silence
 from bitget_proto._explain import encodable, printable
 
 from ._arguments import parser
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> Exit:
     try:
         code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
-        _silence()
+        silence()
         if not lost.by_reader:  # who went away knows it
             _complain(f"cannot write the output: {lost}")
         return Exit.PIPE_CLOSED
@@ -99,9 +99,3 @@ def _complain(message: str) -> None:
             for line in message.split("\n"):
                 sys.stderr.write(encodable(f"bitget-cancel: {printable(line)}\n", sys.stderr.encoding))
             sys.stderr.flush()
-
-
-def _silence() -> None:
-    """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

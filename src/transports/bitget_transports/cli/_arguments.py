@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bitget_proto import Engine, InstType, __version__
-from bitget_proto.__main__ import _Parser
+from bitget_proto.__main__ import Parser
 from bitget_proto.testing import Fault
 
 from ._carriers import Carrier
@@ -114,10 +114,10 @@ exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file ca
 def parser() -> argparse.ArgumentParser:
     """What reads the arguments."""
     plain = argparse.RawDescriptionHelpFormatter
-    debug = _Parser(add_help=False)
+    debug = Parser(add_help=False)
     debug.add_argument("--json", action="store_true", help="JSON lines on standard output; words go to standard error")
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    top = _Parser(
+    top = Parser(
         prog="bitget-cancel",
         description="Cancels orders over Bitget's private WebSocket: every cancel gets exactly one outcome, and it is honest.",
         epilog=_EXAMPLES,
