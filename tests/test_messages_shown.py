@@ -451,6 +451,8 @@ NOT_SHOWN = {
     " ended the connection before the WebSocket was open: check the URL and its port",
     " of the trace is none that a core takes: ",
     " outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events",
+    ", and it was not taken",
+    ". The orders gave ",
     "): check HTTPS_PROXY, the credentials in it, and NO_PROXY",
     "): take another --port, or 0 for a free one",
     ": --ca-file wants a file in PEM form",

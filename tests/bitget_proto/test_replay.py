@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from bitget_proto import Connection, Difference, Engine, Trace, WhyClosed, record, replay
+from bitget_proto import Connection, Difference, Engine, Trace, ValidationError, WhyClosed, record, replay
 
 from .driving import LOGGED_IN, LOGIN, ORDER, outputs, reply
 
@@ -93,6 +94,20 @@ def test_a_replay_compares_bytes_and_not_what_they_mean() -> None:
     lines = a_trace()
     spaced = [lines[0], lines[1].replace(",", ", "), *lines[2:]]
     assert replay(spaced) is not None
+
+
+def test_an_error_may_have_found_better_words_but_not_become_another_one() -> None:
+    lines: list[str] = []
+    conn = record(Connection(), lines.append)
+    for text in ("", 'a "quote"\\'):
+        with suppress(ValidationError):
+            conn.cancel(ORDER, 0.0, id=f"no\n{text}")
+    said = [json.loads(line)["raised"]["message"] for line in lines[1:]]
+    for n, message in enumerate(said, 1):
+        assert replay([*lines[:n], lines[n].replace(json.dumps(message), '"an id it is not: \\"x\\""')]) is None
+        difference = replay([*lines[:n], lines[n].replace('"ValidationError"', '"NoRoom"')])
+        assert difference is not None
+        assert difference.step == n
 
 
 def test_another_limit_is_another_life() -> None:
