@@ -133,7 +133,7 @@ def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(colour: Colo
     with HostileServer(case.behaviour) as server:
 
         async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
-            limits = Limits(write_timeout=0.3, close_timeout=0.2, max_events=10)
+            limits = Limits(write_timeout=BOUND, close_timeout=0.2, max_events=10)
             async with connect(KEY, url=server.url, config=FAST, limits=limits) as channel:
                 outcome = await channel.cancel(orders(1)[0], timeout=0.2)
             events = [event async for event in channel.events]
