@@ -42,6 +42,11 @@ _READ = 2**16
 _LONG = 0.01
 """Seconds after which what was read at a time took long."""
 
+_QUIET = 4
+"""Turns of the loop without a message after which everything is taken to have arrived: a link that gave others their turn reads
+on in the third.
+"""
+
 __all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
 
 
@@ -199,8 +204,16 @@ class AsyncioDriver(AsyncDriver):
             self._timer = self._loop.call_later(max(0.0, self._armed - self.now()), self._due)
 
     def _due(self) -> None:
-        """The timer fired. What has arrived goes first: one turn of the loop, with all that its sockets bring, lies between."""
-        self._loop.call_soon(self._loop.call_soon, self._fire)
+        """The timer fired. What has arrived goes first: turns of the loop lie between, until its sockets bring no more."""
+        self._loop.call_soon(self._let_arrive, 0, self._overdue)
+
+    def _let_arrive(self, quiet: int, overdue: int) -> None:
+        """Without end it does not go on: `received` fires what is due among too many messages."""
+        if quiet == _QUIET:
+            self._fire()
+        else:
+            quiet = quiet + 1 if self._overdue == overdue else 0
+            self._loop.call_soon(self._let_arrive, quiet, self._overdue)
 
     def _fire(self) -> None:
         # A loop may be a tick early, and a tick early is not yet.
