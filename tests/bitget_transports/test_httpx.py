@@ -12,15 +12,17 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from httpx_ws import AsyncWebSocketSession
 from httpx_ws.transport import ASGIWebSocketTransport
+from wsproto.events import TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
-from bitget_transports._httpx import HttpxWebSocket
+from bitget_transports._httpx import HttpxWebSocket, _Meter, _Shortcut
 from bitget_transports.anyio import Channel, connect
 from bitget_transports.exchange import ExchangeApp
 from bitget_transports.hostile import After, HostileServer
@@ -189,6 +191,31 @@ def test_messages_come_though_httpx_ws_had_another_queue_one_day(
 
     monkeypatch.setattr(HttpxWebSocket, "_shorten", shorten_nothing)
     test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour)
+
+
+def test_in_a_flood_the_other_tasks_have_their_turns(colour: Colour) -> None:
+    async def scenario() -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        received: list[str | bytes] = []
+        shortcut = _Shortcut(None, _Meter(None), received.append)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(others)
+            await anyio.lowlevel.checkpoint()
+            before = turns
+            for _ in range(1600):
+                await shortcut.send(TextMessage(data="push"))
+            assert turns - before >= 90
+            tasks.cancel_scope.cancel()
+        assert len(received) == 1600
+
+    run(colour, scenario)
 
 
 def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:

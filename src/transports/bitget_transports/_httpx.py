@@ -29,6 +29,7 @@ from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 
 try:
     import httpcore
@@ -53,6 +54,9 @@ from ._reasons import closed_by_peer, could_not_connect, took_too_long
 from ._target import Target
 
 _READ = 2**16
+
+_IN_A_ROW = 16
+"""Messages after which the other tasks have a turn: the writer is one of them."""
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
@@ -238,17 +242,25 @@ class HttpxWebSocket:
 
 
 class _Shortcut:
-    """Stands before a session's queue: what is a message goes straight to the driver, everything else into the queue."""
+    """Stands before a session's queue: what is a message goes straight to the driver, everything else into the queue.
+
+    One read may bring thousands, and the queue had given the other tasks a turn at each.
+    """
 
     def __init__(self, queue: Any, meter: _Meter, received: Callable[[str | bytes], object]) -> None:
         self._queue = queue
         self._meter = meter
         self._received = received
+        self._in_a_row = 0
 
     async def send(self, event: object) -> None:
         if isinstance(event, (TextMessage, BytesMessage)):
             self._meter.count = 0
             self._received(_message(event))
+            self._in_a_row += 1
+            if self._in_a_row >= _IN_A_ROW:
+                self._in_a_row = 0
+                await anyio.lowlevel.checkpoint()
         else:
             await self._queue.send(event)
 
