@@ -157,13 +157,13 @@ class Codec:
         harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
         """
         if (
-            (type(message) is bytes or type(message) is str)
+            (type(message) is str or type(message) is bytes)
             and (max_message is None or len(message) <= max_message)
             and (max_depth is None or len(message) <= _SHORT * max_depth)
         ):
             # On the way of every answer: what is usual is seen here, without a call.
             try:
-                text = message.decode() if isinstance(message, bytes) else message
+                text = message if isinstance(message, str) else message.decode()
             except UnicodeDecodeError:
                 return _malformed("not UTF-8", message)
         else:
