@@ -119,18 +119,20 @@ def tutorial_framework() -> Terminal:
 
 
 def tutorial_write_a_transport() -> Terminal:
-    """The kit and the page's first driver."""
+    """The kit and the page's hasty driver."""
     page: dict[str, Any] = {}
-    exec(code_of("tutorial-write-a-transport.md")[0], page)  # noqa: S102 - the page's own code
+    blocks = code_of("tutorial-write-a-transport.md")
+    exec(blocks[0], page)  # noqa: S102 - the page's own code
+    exec(blocks[3].partition("\n\n\nreport")[0], page)  # noqa: S102
     module = ModuleType("mydriver")
     module.__dict__.update(page)
     sys.modules["mydriver"] = module
-    scenarios = ("login and a cancel", "gap", "deadline", "reset", "close frame while a write stalls")
-    arguments = ["mydriver:MyDriver", *(word for name in scenarios for word in ("--scenario", name))]
-    terminal = Terminal("the conformance kit finds what a small driver has forgotten")
+    scenarios = ("login and a cancel", "fragments", "gap", "deadline", "reset", "hangup")
+    arguments = ["mydriver:Hasty", *(word for name in scenarios for word in ("--scenario", name))]
+    terminal = Terminal("the conformance kit and a driver that is hasty after a gap")
     terminal.typed(
-        'python -m bitget_proto.testing mydriver:MyDriver --scenario "login and a cancel" \\',
-        '  --scenario gap --scenario deadline --scenario reset --scenario "close frame while a write stalls"',
+        'python -m bitget_proto.testing mydriver:Hasty --scenario "login and a cancel" --scenario fragments \\',
+        "  --scenario gap --scenario deadline --scenario reset --scenario hangup",
     )
     with redirect_stdout(io.StringIO()) as said:
         conformance(arguments)
