@@ -131,8 +131,8 @@ def tutorial_write_a_transport() -> Terminal:
     arguments = ["mydriver:Hasty", *(word for name in scenarios for word in ("--scenario", name))]
     terminal = Terminal("the conformance kit and a driver that is hasty after a gap")
     terminal.typed(
-        'python -m bitget_proto.testing mydriver:Hasty --scenario "login and a cancel" --scenario fragments \\',
-        "  --scenario gap --scenario deadline --scenario reset --scenario hangup",
+        'python -m bitget_proto.testing mydriver:Hasty --scenario "login and a cancel" \\',
+        "  --scenario fragments --scenario gap --scenario deadline --scenario reset --scenario hangup",
     )
     with redirect_stdout(io.StringIO()) as said:
         conformance(arguments)
