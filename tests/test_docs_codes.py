@@ -11,7 +11,7 @@ import pytest
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
 from bitget_proto._codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
 from bitget_proto._explain import _without_id, outcome_of
-from bitget_proto.testing import DriverError
+from bitget_proto.testing import ContractBroken, DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
 from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
 
@@ -70,6 +70,7 @@ def exceptions() -> str:
         UpgradeRefused,
         LoginRefused,
         DriverError,
+        ContractBroken,
     ):
         module = error.__module__.split("._")[0]
         bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)

@@ -159,6 +159,7 @@ KEYS: list[Provoke] = [
     lambda: Credentials("", "s", "p"),
     lambda: Credentials("k", WRONG, "p"),
     lambda: Credentials("k", "s", ""),
+    lambda: Credentials("k\n", "s", "p"),
     lambda: sign_login(WRONG, 1763958366),
     lambda: sign_login(KEY, -1),
     lambda: sign_login(KEY, "1763958366"),  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from ._orders import CancelOrder, InstType
 from ._states import diagram
 from ._version import __version__
 
-_MALFORMED, _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
+_MALFORMED, _FAILED, _INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 """Exit codes; the last two are those of a command that SIGINT or SIGPIPE ended."""
 
 _LINE = 65536
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(failure))
     except BrokenPipeError:  # whoever read our output has seen enough
         silence()
-        return _PIPE_CLOSED
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:

@@ -70,7 +70,8 @@ class Credentials(_Undisclosed):
     `secret` is the secret key (HMAC), or, for a key of the RSA kind, the private key in PEM form, recognised by its
     first line. None of the three is ever shown by `repr`, and an instance cannot be pickled.
 
-    Raises: ValidationError when one is empty or no string; the message never holds the value.
+    Raises: ValidationError when one is empty, no string, or has a line break or a tab at an end, as a paste brings it; the
+    message never holds the value.
     """
 
     __slots__ = ("api_key", "secret", "passphrase")  # noqa: RUF023 - the order of the constructor
@@ -81,6 +82,13 @@ class Credentials(_Undisclosed):
 
     def __init__(self, api_key: str, secret: str, passphrase: str) -> None:
         super().__init__(api_key=api_key, secret=secret, passphrase=passphrase)
+        for name in self.__slots__:
+            value: str = getattr(self, name)
+            # A private key in PEM form ends in a line break.
+            if value != value.strip("\r\n\t") and not value.lstrip().startswith(_PEM):
+                raise ValidationError(
+                    f"{name} must have no line break or tab at its ends; got one, as a paste brings it: pass {name}.strip()"
+                )
 
 
 class SignedLogin(_Undisclosed):

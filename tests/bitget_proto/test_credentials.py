@@ -45,7 +45,10 @@ def test_the_signature_is_the_one_that_openssl_makes() -> None:
     assert signed == SignedLogin(API_KEY, PASSPHRASE, "1700000000", "hizouYpI0/SkJmIm7qRy2lgE5sa07pJGcgOYCX1aqmo=")
 
 
-@given(st.text(min_size=1).filter(lambda s: not s.lstrip().startswith("-----BEGIN ")), st.integers(0, 10**11 - 1))
+SECRETS = st.text(min_size=1).filter(lambda s: s == s.strip("\r\n\t") and not s.lstrip().startswith("-----BEGIN "))
+
+
+@given(SECRETS, st.integers(0, 10**11 - 1))
 def test_any_secret_signs_any_stamp_in_seconds(secret: str, timestamp: int) -> None:
     signed = sign_login(Credentials("k", secret, "p"), timestamp)
     text = f"{timestamp}GET/user/verify".encode()
@@ -162,6 +165,14 @@ def test_a_part_that_is_empty_or_no_string_is_refused_by_name_and_never_shown(
     with pytest.raises(ValidationError) as refused:
         Credentials(**parts)  # type: ignore[arg-type]  # what an unchecked caller passes
     assert str(refused.value) == f"{name} must be a string that is not empty; got {what}"
+
+
+@pytest.mark.parametrize("name", ["api_key", "secret", "passphrase"])
+@pytest.mark.parametrize("pasted", ["hush\n", "\thush", "\r\nhush"])
+def test_a_part_that_was_pasted_with_a_line_break_is_refused_by_name_and_never_shown(name: str, pasted: str) -> None:
+    parts = {"api_key": API_KEY, "secret": SECRET, "passphrase": PASSPHRASE, name: pasted}
+    with pytest.raises(ValidationError, match=rf"^{name} must have no line break or tab .*: pass {name}\.strip\(\)$"):
+        Credentials(**parts)
 
 
 def test_a_part_that_is_a_string_subclass_is_kept_as_the_plain_string() -> None:

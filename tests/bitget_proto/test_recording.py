@@ -381,7 +381,7 @@ def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: floa
 # --- secrets ---
 
 
-SECRETS = st.text(min_size=8, max_size=40).map(lambda text: f"~{text}")
+SECRETS = st.text(min_size=8, max_size=40).map(lambda text: f"~{text}~")
 """The first character is in nothing that a trace is made of: else a secret could be any word in it."""
 
 ENOUGH = settings(max_examples=150, deadline=None, derandomize=True, database=None)

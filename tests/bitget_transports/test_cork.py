@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 
@@ -35,6 +36,23 @@ def test_what_is_written_behind_a_cork_comes_in_one_piece(pair: tuple[socket.soc
         near.sendall(b"frame")
     cork(near, corked=False)
     assert far.recv(65_536) == b"frame" * 100
+
+
+def test_a_socket_of_uvloops_that_is_closed_is_left_alone() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        with far:
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+            sock = transport.get_extra_info("socket")
+            transport.abort()
+            await asyncio.sleep(0.01)
+            cork(sock, corked=True)
+            cork(sock, corked=False)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 def test_a_socket_that_is_closed_or_knows_no_packets_is_left_alone() -> None:

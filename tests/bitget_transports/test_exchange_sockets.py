@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import socket
@@ -457,3 +458,11 @@ def test_to_be_cancelled_is_no_way_to_leave_something_behind() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_it_ends_where_nobody_can_reach_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect_ex(sock: socket.socket, address: object) -> int:
+        return errno.ENETUNREACH
+
+    with exchange_in_thread():
+        monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
+from ..__main__ import PIPE_CLOSED, silence
 from .._errors import ValidationError
 from ._check import PATIENCE, SCENARIOS, check_driver
 from ._report import Result
@@ -38,6 +39,14 @@ exit codes: 0 when every rule was kept, 1 when one was broken, 2 when what makes
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        silence()
+        return PIPE_CLOSED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bitget_proto.testing",
         description="Plays the conformance kit's scenarios with a driver, and names the rules of the driver contract it broke.",

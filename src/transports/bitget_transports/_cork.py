@@ -24,5 +24,6 @@ class HasOptions(Protocol):
 def cork(sock: HasOptions, *, corked: bool) -> None:
     """Hold packets back that are not full, or let them go."""
     if _TCP_CORK is not None:
-        with suppress(OSError):
+        # uvloop's stand-in for a socket raises ValueError where it is closed.
+        with suppress(OSError, ValueError):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_CORK, int(corked))

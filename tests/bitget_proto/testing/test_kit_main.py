@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_what_was_not_played_is_not_called_kept(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert " not played " in lines[1]
     assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
+
+
+def test_an_output_that_ends_early_ends_the_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pipe(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert main(["--list"]) == 141
 
 
 def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import socket
 import ssl
 import time
+from errno import EINPROGRESS, EWOULDBLOCK
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -197,8 +198,10 @@ class ExchangeServer:
         """Wake the task by a connection of our own: to cancel an accept may lose the socket that it has just accepted."""
         with socket.socket() as knock:
             knock.settimeout(0.0)
-            knock.connect_ex(listener.getsockname())
-            await accepting
+            if knock.connect_ex(listener.getsockname()) not in (0, EINPROGRESS, EWOULDBLOCK):
+                # Nobody can reach it, so that there is no socket to lose.
+                accepting.cancel()
+            await asyncio.wait([accepting])
         greetings = tuple(self._greetings)
         for greeting in greetings:
             greeting.cancel()
