@@ -87,6 +87,10 @@ class CancelOrder:
         _set_client_oid(self, client_oid)
         _set_inst_type(self, inst_type)
 
+    def __attrs_post_init__(self) -> None:
+        # For subclasses that attrs makes: it writes an `__init__` for them that calls this, and not the one above.
+        CancelOrder.__init__(self, self.inst_id, self.order_id, self.client_oid, self.inst_type)
+
 
 # Past `__setattr__`, which refuses: in two thirds of the time that attrs' own way takes.
 _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (

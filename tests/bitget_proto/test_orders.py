@@ -226,6 +226,24 @@ def test_a_string_subclass_becomes_the_plain_string_of_its_value() -> None:
     assert f"{order.inst_id} {order.order_id} {order.client_oid}" == "BTCUSDT BTCUSDT BTCUSDT"
 
 
+@attrs.frozen
+class Noted(CancelOrder):
+    note: str = ""
+
+
+@pytest.mark.parametrize(("inst_id", "order_id"), [("BTC/USDT", "1"), ("BTCUSDT", "1\n"), ("BTCUSDT", None)])
+def test_an_order_of_a_subclass_that_attrs_makes_is_checked_as_well(inst_id: str, order_id: str | None) -> None:
+    with pytest.raises(ValidationError):
+        Noted(inst_id, order_id)
+    with pytest.raises(ValidationError):
+        attrs.evolve(Noted("ETHUSDT", "2"), inst_id=inst_id, order_id=order_id)
+
+
+def test_of_a_subclass_that_attrs_makes_string_subclasses_become_plain_strings_as_well() -> None:
+    order = Noted(BTC, BTC, note="mine")
+    assert [type(order.inst_id), type(order.order_id), order.note] == [str, str, "mine"]
+
+
 # --- ids of requests ---
 
 
