@@ -63,7 +63,9 @@ _EXCERPT = 100
 _MAX_MESSAGE = 65536
 _MAX_DEPTH = 32
 _SHORT = 16
-"""Up to so many characters for each level that is allowed, nobody counts brackets: it takes longer than reading a reply."""
+"""Up to so many characters for each level that is allowed, nobody counts brackets: it takes longer than reading a reply, …"""
+_SHORT_AT_MOST = 512
+"""… nor ever beyond these: 8000 levels end the interpreter where a thread's stack is small, however many were allowed."""
 
 _PONG = Pong()
 _PING = Ping()
@@ -153,13 +155,13 @@ class Codec:
         """What an exchange says in one WebSocket message.
 
         `max_message` bounds its length (characters of a `str`, bytes of `bytes`), `max_depth` the nesting of its objects
-        and lists, in messages of more than 16 characters for each level: shorter ones cannot nest so deep that it would
-        harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
+        and lists, in messages of more than 16 characters for each level, or more than 512: shorter ones cannot nest so deep
+        that it would harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
         """
         if (
             (type(message) is str or type(message) is bytes)
             and (max_message is None or len(message) <= max_message)
-            and (max_depth is None or len(message) <= _SHORT * max_depth)
+            and (max_depth is None or (len(message) <= _SHORT_AT_MOST and len(message) <= _SHORT * max_depth))
         ):
             # On the way of every answer: what is usual is seen here, without a call.
             try:
@@ -276,7 +278,7 @@ def _text(message: str | bytes, max_message: int | None, max_depth: int | None) 
             text = message.decode()
         except UnicodeDecodeError:
             return _malformed("not UTF-8", message)
-    if max_depth is not None and len(text) > _SHORT * max_depth and _is_deeper(text, max_depth):
+    if max_depth is not None and len(text) > min(_SHORT * max_depth, _SHORT_AT_MOST) and _is_deeper(text, max_depth):
         return _malformed("too deep", text)
     return text
 

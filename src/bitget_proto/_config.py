@@ -90,7 +90,8 @@ class Config:
     """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
 
     max_depth: int | None = attrs.field(default=32, validator=check_count)
-    """Nesting of objects and lists in a message that is read; not looked at in one of up to 16 characters for each level."""
+    """Nesting of objects and lists in a message that is read; not looked at in one of up to 16 characters for each level, 512
+    at most."""
 
     max_own_frames: int | None = attrs.field(default=100, validator=check_count)
     """Frames of your own that wait to leave."""

@@ -109,7 +109,8 @@ class ExchangeConfig:
     """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
 
     max_depth: int | None = attrs.field(default=32, validator=check_count)
-    """Nesting of objects and lists in a message that is read; not looked at in one of up to 16 characters for each level."""
+    """Nesting of objects and lists in a message that is read; not looked at in one of up to 16 characters for each level, 512
+    at most."""
 
     lenient: bool = attrs.field(default=False, validator=check_flag)
     """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys that

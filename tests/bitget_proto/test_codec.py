@@ -657,7 +657,16 @@ def test_in_a_message_of_16_characters_for_each_level_nobody_counts(codec: Codec
     nested = '{"event":"login","x":' + "[" * 100 + "]" * 100 + "}"
     assert codec.decode(nested.ljust(512)) == LoginReply(None, "")
     assert codec.decode(nested.ljust(513)) == Malformed("too deep", nested[:100])
-    assert codec.decode(nested.ljust(513).encode(), max_depth=33) == LoginReply(None, "")
+    assert codec.decode(nested.ljust(320).encode(), max_depth=20) == LoginReply(None, "")
+    assert codec.decode(nested.ljust(321).encode(), max_depth=20) == Malformed("too deep", nested[:100])
+
+
+@every_engine
+def test_in_a_message_of_more_than_512_characters_all_are_counted_however_many_are_allowed(codec: Codec) -> None:
+    nested = '{"event":"login","x":' + "[" * 300 + "]" * 300 + "}"
+    assert codec.decode(nested, max_depth=301) == LoginReply(None, "")
+    assert codec.decode(nested, max_depth=300) == Malformed("too deep", nested[:100])
+    assert codec.decode(nested.encode(), max_depth=300) == Malformed("too deep", nested[:100])
 
 
 @every_engine
