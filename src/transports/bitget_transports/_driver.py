@@ -232,8 +232,10 @@ class Driver(ABC):
             for number in list(self._busy):
                 link = self._links.get(number)
                 if link is not None and now >= link.stalled_since + patience:
-                    self.lost(number, f"the exchange took nothing for {patience} s")
-                    link.hang_up(1001, "")
+                    try:
+                        self.lost(number, f"the exchange took nothing for {patience} s")
+                    finally:
+                        link.hang_up(1001, "")
         try:
             if self.inbox.closed is None:
                 self._core.handle_timeout(now)

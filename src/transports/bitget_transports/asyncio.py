@@ -290,9 +290,9 @@ class _Link(asyncio.BufferedProtocol):
         """The dial has ended. One that was given up may not even have begun, and uvloop does not tell its transport's end."""
         if self._transport is None or opening.cancelled():
             self.abort()
+            self._gone()
             # Who cancels all tasks cancels this one, and somebody may wait for it.
             self._driver.lost(self._number, "the dial was cancelled")
-            self._gone()
         elif self._closed:
             self._gone()
 
