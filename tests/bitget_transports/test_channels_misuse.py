@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 import bitget_transports.blocking
-from bitget_proto import Accepted, Config, Connection, LocalProtocolError, State, Unresolved, ValidationError
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Config,
+    Connection,
+    LocalProtocolError,
+    State,
+    Unresolved,
+    ValidationError,
+)
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports._socket import SocketLink
 from bitget_transports.exchange import exchange_in_thread
@@ -213,6 +222,35 @@ def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_
         monkeypatch.undo()
         assert refused == 6
     assert len(server.exchange.log) == 1
+
+
+@pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
+def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(colour: Colour, *, session: bool) -> None:
+    if colour is not Colour.BLOCKING:
+        return
+    channels: list[bitget_transports.blocking.Channel] = []
+    refused: list[LocalProtocolError] = []
+
+    def trace(line: str) -> None:
+        for channel in channels:
+            with pytest.raises(LocalProtocolError, match="in use") as refusal:
+                channel.cancel(orders(3)[2])
+            refused.append(refusal.value)
+
+    def taken() -> Iterator[CancelOrder]:
+        for order in orders(2):
+            for channel in channels:
+                channel.send("ping")
+            yield order
+
+    opening = bitget_transports.blocking.open_session if session else bitget_transports.blocking.connect
+    with exchange_in_thread(fast_exchange(3)) as server, opening(KEY, url=server.url, trace=trace) as channel:
+        channels.append(channel)
+        assert [type(outcome) for outcome in channel.cancel_many(taken())] == [Accepted] * 2
+        channels.clear()
+        assert refused
+        assert isinstance(channel.cancel(orders(3)[2]), Accepted)
+    assert len(server.exchange.log) == 3
 
 
 def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:

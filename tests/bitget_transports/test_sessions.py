@@ -571,3 +571,40 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
 
         colour.run_session(tidy(scenario))
+
+
+def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_socket(colour: Colour) -> None:
+    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
+        return  # there it is raised to the task that holds the channel's context
+    raised: list[object] = []
+
+    def jitter() -> float:
+        if not raised:
+            raised.append("once")
+            raise ZeroDivisionError
+        return 0.0
+
+    def serve(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.serve()
+
+    with HostileServer(hostile.stop_reading(), serve) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            if colour is not Colour.BLOCKING:
+                asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+            limits = attrs.evolve(LIMITS, write_timeout=0.1)
+            async with open_session(KEY, url=server.url, config=CONFIG, limits=limits, jitter=jitter) as channel:
+                await channel.send("x" * 2**24)  # of which a part leaves
+                if colour is Colour.BLOCKING:
+                    with pytest.raises(ZeroDivisionError):
+                        await until(channel, Down)
+                    down: object = await until(channel, Down)
+                else:
+                    down = await until(channel, Down)
+                    assert isinstance(raised[-1], ZeroDivisionError)
+                assert isinstance(down, Down)
+                assert down.detail == "the exchange took nothing for 0.1 s"
+                await until(channel, Up)
+
+        colour.run_session(tidy(scenario))

@@ -13,9 +13,10 @@ from __future__ import annotations
 import random
 import selectors
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from math import inf
+from typing import Self
 
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
 from bitget_proto._errors import shown
@@ -46,6 +47,26 @@ class Jitter:
         except BaseException:
             self.raised = True
             raise
+
+
+class Orders:
+    """The caller's orders. They are asked when nothing is half done: meanwhile the channel is free."""
+
+    def __init__(self, driver: BlockingDriver, orders: Iterator[CancelOrder]) -> None:
+        self._driver = driver
+        self._orders = orders
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> CancelOrder:
+        driver = self._driver
+        driver.held = ""
+        order = next(self._orders)
+        if driver.held:
+            driver.check_free()
+        driver.held = _IN_USE
+        return order
 
 
 class BlockingDriver(Driver):
@@ -152,13 +173,19 @@ class BlockingDriver(Driver):
             raise
 
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        self.check_free()
+        self.held = _IN_USE
         try:
-            return super().fill(waiter, timeout, policy)
+            more = super().fill(waiter, timeout, policy)
+            self.held = ""
         except BaseException as error:
             # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
-            if not waiter.abandoned and not isinstance(error, LocalProtocolError):
+            if waiter.abandoned or isinstance(error, LocalProtocolError):
+                self.held = ""
+            else:
                 self.tear()
             raise
+        return more
 
     def check_free(self) -> None:
         """Refuse a second caller, and mend what is torn.

@@ -42,7 +42,7 @@ from bitget_proto import (
 )
 from bitget_proto._errors import shown
 
-from ._blocking import BlockingDriver, Jitter
+from ._blocking import BlockingDriver, Jitter, Orders
 from ._driver import Account
 from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
@@ -238,10 +238,9 @@ class Channel:
         self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
     ) -> Generator[Outcome]:
         inbox = self._inbox
-        waiter = Waiter(_nobody, orders)
+        waiter = Waiter(_nobody, Orders(self._driver, orders))
         try:
             while True:
-                self._driver.check_free()
                 more = self._driver.fill(waiter, timeout, policy)
                 if more:
                     self._driver.turn(self._driver.now())
