@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,13 +16,16 @@ import bitget_transports.blocking
 from bitget_proto import (
     Accepted,
     CancelOrder,
+    Closed,
     Config,
     Connection,
     LocalProtocolError,
+    Outcome,
     State,
     Unresolved,
     ValidationError,
 )
+from bitget_proto.testing import Fault
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports._socket import SocketLink
 from bitget_transports.exchange import exchange_in_thread
@@ -195,6 +199,27 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
         first.join()
         assert isinstance(channel.cancel(orders(1)[0]), Accepted)
     assert len(server.exchange.log) == 1
+
+
+def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_ends_for_both(colour: Colour) -> None:
+    if colour is not Colour.BLOCKING:
+        return
+    outcomes: list[Outcome] = []
+    exchange = fast_exchange(1)
+    exchange.inject(Fault.SILENT)
+    with exchange_in_thread(exchange) as server:
+        config = Config(request_timeout=None)
+        stack = ExitStack()
+        channel = stack.enter_context(bitget_transports.blocking.connect(KEY, url=server.url, config=config))
+        other = threading.Thread(target=lambda: outcomes.append(channel.cancel(orders(1)[0])), daemon=True)
+        other.start()
+        while not channel._driver.held or not server.exchange.log:
+            time.sleep(0.001)
+        with pytest.raises(LocalProtocolError, match="in use"):
+            stack.close()
+        other.join(5.0)
+        assert [(type(outcome), outcome.sent) for outcome in outcomes] == [(Unresolved, True)]
+        assert [type(event) for event in channel.events] == [Closed]
 
 
 def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_is_refused(

@@ -14,7 +14,7 @@ import random
 import selectors
 import socket
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import Self
 
@@ -127,7 +127,8 @@ class BlockingDriver(Driver):
                 self._serve(min(self.until, deadline))
                 if self.now() >= self.until:
                     self.fire(self.now())
-            self.held = ""
+            if self.held is _IN_USE:  # else another thread has left the context meanwhile, and it stays torn
+                self.held = ""
         except BaseException:
             self.held = _TORN if self.held and not self._jitter.raised else ""
             self._jitter.raised = False
@@ -264,6 +265,8 @@ class BlockingDriver(Driver):
         """Close every socket now, however far it is, without a word to the selector."""
         for link in self._alive:
             if link.sock is not None:
+                with suppress(OSError):
+                    link.sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
                 link.sock.close()
                 link.sock = None
         self._alive.clear()
