@@ -143,7 +143,8 @@ class BlockingDriver(Driver):
         try:
             command()
             self.drain()
-            self.held = ""
+            if self.held is _IN_USE:  # as in `turn`
+                self.held = ""
         except LocalProtocolError:
             self.held = ""
             raise
@@ -165,7 +166,8 @@ class BlockingDriver(Driver):
         try:
             self.inbox.cancel(waiter, order, self.now(), id, timeout, policy)
             self.drain()
-            self.held = ""
+            if self.held is _IN_USE:  # as in `turn`
+                self.held = ""
         except LocalProtocolError:
             self.held = ""
             raise
@@ -263,12 +265,13 @@ class BlockingDriver(Driver):
 
     def _drop(self) -> None:
         """Close every socket now, however far it is, without a word to the selector."""
-        for link in self._alive:
-            if link.sock is not None:
+        for link in list(self._alive):
+            # First: the thread that is woken finds none.
+            sock, link.sock = link.sock, None
+            if sock is not None:
                 with suppress(OSError):
-                    link.sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
-                link.sock.close()
-                link.sock = None
+                    sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
+                sock.close()
         self._alive.clear()
         if self._sock is not None:
             self._sock.close()
