@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
@@ -538,10 +538,8 @@ def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour
     assert len(server.exchange.log) == 1
 
 
-def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> None:
-    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
-        return  # there it is raised to the task that holds the channel's context
-    raised: list[object] = []
+def raising_once(raised: list[object]) -> Callable[[], float]:
+    """A jitter that raises when it is first asked, and notes that it has."""
 
     def jitter() -> float:
         if not raised:
@@ -549,16 +547,26 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
             raise ZeroDivisionError
         return 0.0
 
-    def serve(victim: Victim) -> None:
-        victim.reach(After.LOGIN)
-        victim.serve()
+    return jitter
 
+
+def serve(victim: Victim) -> None:
+    victim.reach(After.LOGIN)
+    victim.serve()
+
+
+def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> None:
+    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
+        return  # there it is raised to the task that holds the channel's context
+    raised: list[object] = []
     with HostileServer(hostile.end_of_stream(After.CANCEL), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:
                 asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
-            async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=jitter) as channel:
+            async with open_session(
+                KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=raising_once(raised)
+            ) as channel:
                 if colour is Colour.BLOCKING:
                     with pytest.raises(ZeroDivisionError):
                         await channel.cancel(orders(1)[0])
@@ -577,24 +585,15 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         return  # there it is raised to the task that holds the channel's context
     raised: list[object] = []
-
-    def jitter() -> float:
-        if not raised:
-            raised.append("once")
-            raise ZeroDivisionError
-        return 0.0
-
-    def serve(victim: Victim) -> None:
-        victim.reach(After.LOGIN)
-        victim.serve()
-
     with HostileServer(hostile.stop_reading(), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:
                 asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
             limits = attrs.evolve(LIMITS, write_timeout=0.1)
-            async with open_session(KEY, url=server.url, config=CONFIG, limits=limits, jitter=jitter) as channel:
+            async with open_session(
+                KEY, url=server.url, config=CONFIG, limits=limits, jitter=raising_once(raised)
+            ) as channel:
                 await channel.send("x" * 2**24)  # of which a part leaves
                 if colour is Colour.BLOCKING:
                     with pytest.raises(ZeroDivisionError):

@@ -61,7 +61,7 @@ class Orders:
 
     def __next__(self) -> CancelOrder:
         driver = self._driver
-        driver.held = ""
+        driver.let_go()
         order = next(self._orders)
         if driver.held:
             driver.check_free()
@@ -127,8 +127,7 @@ class BlockingDriver(Driver):
                 self._serve(min(self.until, deadline))
                 if self.now() >= self.until:
                     self.fire(self.now())
-            if self.held is _IN_USE:  # else another thread has left the context meanwhile, and it stays torn
-                self.held = ""
+            self.let_go()
         except BaseException:
             self.held = _TORN if self.held and not self._jitter.raised else ""
             self._jitter.raised = False
@@ -143,10 +142,9 @@ class BlockingDriver(Driver):
         try:
             command()
             self.drain()
-            if self.held is _IN_USE:  # as in `turn`
-                self.held = ""
+            self.let_go()
         except LocalProtocolError:
-            self.held = ""
+            self.let_go()
             raise
         except BaseException:
             self.tear()
@@ -161,15 +159,15 @@ class BlockingDriver(Driver):
         """
         if self.held:
             self.check_free()
-        # As `tell` does; on the way of every cancel, without its call.
+        # As `tell` does, without its calls: this is on the way of every cancel.
         self.held = _IN_USE
         try:
             self.inbox.cancel(waiter, order, self.now(), id, timeout, policy)
             self.drain()
-            if self.held is _IN_USE:  # as in `turn`
+            if self.held is _IN_USE:
                 self.held = ""
         except LocalProtocolError:
-            self.held = ""
+            self.let_go()
             raise
         except BaseException:
             self.tear()
@@ -180,11 +178,11 @@ class BlockingDriver(Driver):
         self.held = _IN_USE
         try:
             more = super().fill(waiter, timeout, policy)
-            self.held = ""
+            self.let_go()
         except BaseException as error:
             # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
             if waiter.abandoned or isinstance(error, LocalProtocolError):
-                self.held = ""
+                self.let_go()
             else:
                 self.tear()
             raise
@@ -201,6 +199,11 @@ class BlockingDriver(Driver):
                 raise LocalProtocolError(
                     "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
                 )
+
+    def let_go(self) -> None:
+        """The step is done. If another thread has left the context meanwhile, the driver is torn and stays so."""
+        if self.held is _IN_USE:
+            self.held = ""
 
     def tear(self) -> None:
         """An exception passes out of a step."""
@@ -252,7 +255,7 @@ class BlockingDriver(Driver):
         try:
             selected = self._selector.select(timeout)
         except BaseException:
-            self.held = ""  # the wait alone is interrupted
+            self.let_go()  # the wait alone is interrupted
             raise
         for key, _ in selected:
             if key.data not in ready:
