@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import anyio
@@ -58,10 +59,11 @@ class Run:
 
 
 class Transport(Enum):
-    """A transport, and the event loop that it runs on."""
+    """A transport, and the event loop that it runs on, or the library that frames for it."""
 
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
+    PICOWS = "picows"
     ANYIO = "anyio"
     TRIO = "trio"
     BLOCKING = "blocking"
@@ -75,6 +77,8 @@ class Transport(Enum):
                 import uvloop
 
                 return uvloop.run(_async(bitget_transports.asyncio.open_session, run))
+            case Transport.PICOWS:
+                return asyncio.run(_async(partial(bitget_transports.asyncio.open_session, framing="picows"), run))
             case Transport.ANYIO:
                 return anyio.run(_async, bitget_transports.anyio.open_session, run)
             case Transport.TRIO:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -81,6 +82,8 @@ SessionScenario = Callable[[OpenSession], Coroutine[Any, Any, T]]
 class Colour(Enum):
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
+    PICOWS = "asyncio framed by picows"
+    PICOWS_UVLOOP = "uvloop framed by picows"
     ANYIO_ASYNCIO = "anyio on asyncio"
     ANYIO_TRIO = "anyio on trio"
     BLOCKING = "blocking"
@@ -101,11 +104,25 @@ class Colour(Enum):
                 import uvloop
 
                 return uvloop.run(_bounded(scenario, getattr(bitget_transports.asyncio, word)))
+            case Colour.PICOWS:
+                return asyncio.run(_bounded(scenario, _framed_by_picows(word)))
+            case Colour.PICOWS_UVLOOP:
+                import uvloop
+
+                return uvloop.run(_bounded(scenario, _framed_by_picows(word)))
             case Colour.ANYIO_ASYNCIO | Colour.ANYIO_TRIO:
                 backend = self.value.removeprefix("anyio on ")
                 return anyio.run(_bounded, scenario, getattr(bitget_transports.anyio, word), backend=backend)
             case Colour.BLOCKING:
                 return _at_once(scenario(blocking))
+
+
+ASYNCIO = (Colour.ASYNCIO, Colour.UVLOOP, Colour.PICOWS, Colour.PICOWS_UVLOOP)
+"""Those of `bitget_transports.asyncio`."""
+
+
+def _framed_by_picows(word: str) -> Any:
+    return partial(getattr(bitget_transports.asyncio, word), framing="picows")
 
 
 async def _bounded(scenario: Callable[..., Coroutine[Any, Any, T]], connect: Any) -> T:

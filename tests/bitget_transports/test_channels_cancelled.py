@@ -25,7 +25,7 @@ from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.hostile import HostileServer, Victim
 
-from .colours import KEY, AnyChannel, Colour, Connect, Scenario, fast_exchange, orders
+from .colours import ASYNCIO, KEY, AnyChannel, Colour, Connect, Scenario, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 CONFIG = Config(messages_per_second=None, max_in_flight=2)
@@ -163,6 +163,8 @@ async def by_timeout(life: Coroutine[Any, Any, None], at: int) -> int | None:
 WAYS = [
     *[(Colour.ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_timeout)],
     *[(Colour.UVLOOP, way) for way in (by_task, by_task_twice)],
+    *[(Colour.PICOWS, way) for way in (by_task, by_task_twice, by_timeout)],
+    (Colour.PICOWS_UVLOOP, by_task),
     *[(Colour.ANYIO_ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_scope)],
     (Colour.ANYIO_TRIO, by_scope),
 ]
@@ -254,7 +256,7 @@ def test_a_thread_that_is_interrupted_at_any_wait_loses_no_outcome_and_leaves_no
 
 
 @pytest.mark.parametrize("server", [False], indirect=True)
-@pytest.mark.parametrize("colour", [Colour.ASYNCIO, Colour.UVLOOP, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO])
+@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO])
 def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colour: Colour) -> None:
     server.inject(Fault.LATE, Fault.LATE)
     server.exchange.late_by = 0.1
@@ -279,7 +281,7 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
     colour.run(scenario)
 
 
-@pytest.mark.parametrize("colour", [Colour.ASYNCIO, Colour.UVLOOP])
+@pytest.mark.parametrize("colour", ASYNCIO)
 def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_it(colour: Colour) -> None:
     async def scenario(connect: Connect) -> None:
         waiting = asyncio.current_task()

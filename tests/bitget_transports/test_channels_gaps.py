@@ -19,7 +19,7 @@ from bitget_proto import Config
 from bitget_transports import Limits
 from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
 
-from .colours import BOUND, KEY, Colour, Connect, orders
+from .colours import ASYNCIO, BOUND, KEY, Colour, Connect, orders
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
@@ -72,13 +72,14 @@ def test_several_hundred_answers_that_have_arrived_when_the_deadlines_pass_count
 
 
 def test_over_tls_they_count_though_each_is_a_record_of_its_own(colour: Colour) -> None:
-    if colour is not Colour.UVLOOP and colour is not Colour.ANYIO_ASYNCIO:  # whose like is here
+    if colour not in (Colour.UVLOOP, Colour.PICOWS_UVLOOP, Colour.ANYIO_ASYNCIO):  # whose like is here
         assert outcomes_after_a_gap(colour, 20, 1.0, tls=True) == {"Accepted": 20}
 
 
 def test_they_count_though_a_read_takes_so_long_that_others_have_their_turn(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if colour in (Colour.ASYNCIO, Colour.UVLOOP):  # which read all that is there, by and by
-        monkeypatch.setattr("bitget_transports.asyncio._LONG", 0.0)
+    if colour in ASYNCIO:  # which read all that is there, by and by
+        framing = "picows" if colour in (Colour.PICOWS, Colour.PICOWS_UVLOOP) else "websockets"
+        monkeypatch.setattr(f"bitget_transports._asyncio_{framing}.LONG", 0.0)
         assert outcomes_after_a_gap(colour, 800, 3.0, tls=False) == {"Accepted": 800}

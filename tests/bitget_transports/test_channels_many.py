@@ -17,13 +17,13 @@ from bitget_proto.testing import Fault
 from bitget_transports._inbox import Waiter
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
 FEW = Config(messages_per_second=None, max_in_flight=3)
 
-AWAITING = (Colour.ASYNCIO, Colour.UVLOOP, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO)
+AWAITING = (*ASYNCIO, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO)
 
 
 def slowly(seen: list[CancelOrder]) -> Iterator[CancelOrder]:

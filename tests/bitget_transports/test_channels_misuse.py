@@ -30,7 +30,7 @@ from bitget_transports import ConnectFailed, Limits
 from bitget_transports._socket import SocketLink
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import KEY, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, KEY, Colour, Connect, fast_exchange, orders
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
@@ -56,12 +56,14 @@ WRONG: dict[str, Any] = {
     "wall_clock": 1_763_958_366.0,
     "wall_clock that tells no time": lambda: math.nan,
     "sock": "127.0.0.1:80",
+    "framing": "aiohttp",
     "client": "httpx",
     "selector": "select",
 }
 
 ONLY_OF = {
-    "sock": (Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING),
+    "sock": (*ASYNCIO, Colour.BLOCKING),
+    "framing": ASYNCIO,
     "client": (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO),
     "selector": (Colour.BLOCKING,),
 }

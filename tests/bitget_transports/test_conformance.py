@@ -15,6 +15,7 @@ LONG = ("pace", "10,000 messages with a deadline due")
 
 test_asyncio = scenarios(conformance.asyncio, patience=BUSY)
 test_uvloop = scenarios(conformance.uvloop, patience=BUSY, without=LONG)
+test_picows = scenarios(conformance.picows, patience=BUSY, without=LONG)
 test_anyio_on_asyncio = scenarios(conformance.anyio, patience=BUSY, without=LONG)
 test_anyio_on_trio = scenarios(conformance.trio, patience=BUSY)
 test_blocking = scenarios(conformance.blocking, patience=BUSY)

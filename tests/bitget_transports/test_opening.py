@@ -73,7 +73,7 @@ MUTE = 0.2
 """Seconds after which a peer that says nothing is given up."""
 
 NO_HTTP = "does not speak HTTP|did not open a WebSocket within 0.2 s"
-"""h11, below anyio, waits for the end of the head before it looks at it."""
+"""h11, below anyio, and picows wait for the end of the head, or of a line, before they look at it."""
 
 CASES = {
     "accepts and says nothing": Case(hostile.mute(), "did not open a WebSocket within 0.2 s", MUTE),
@@ -82,7 +82,7 @@ CASES = {
     "a wrong accept key": Case(hostile.wrong_accept(), r"answered the WebSocket's handshake wrongly \("),
     "mail server": Case(hostile.not_http(), NO_HTTP, MUTE),
     "ssh server": Case(speaks_first(b"SSH-2.0-OpenSSH_9.6\r\n"), NO_HTTP, MUTE),
-    "tls on a plain port": Case(speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), "does not speak HTTP"),
+    "tls on a plain port": Case(speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), NO_HTTP, MUTE),
     "headers without end": Case(hostile.endless_head(), "does not speak HTTP|no connection to"),
     "closes at once": Case(upgrade_and(frame(CLOSE, b"\x03\xf0too many")), r"closed with code 1008, saying 'too many'"),
     "closes at once, without a code": Case(upgrade_and(frame(CLOSE, b"")), "closed without a code"),

@@ -20,7 +20,7 @@ from bitget_proto import Accepted
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, FAST, KEY, Colour, Connect, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 NAME = "exchange.example"
@@ -166,7 +166,7 @@ def test_loopback_is_never_proxied(colour: Colour, secure: bool, monkeypatch: py
         colour.run(tidy(lambda connect: cancel_three(connect, server.url, **options)))
 
 
-@pytest.mark.parametrize("colour", [Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING])
+@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
 def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_channel(colour: Colour) -> None:
     with proxied() as proxy:
         sock = socket.create_connection(("127.0.0.1", proxy.port))
@@ -176,7 +176,7 @@ def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_
         assert sock.fileno() == -1
 
 
-@pytest.mark.parametrize("colour", [Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING])
+@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
 @pytest.mark.parametrize("url", [URL, "ws://127.0.0.1/"])
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_socket_that_is_closed_or_not_connected_is_one_clear_error(colour: Colour, url: str, closed: bool) -> None:

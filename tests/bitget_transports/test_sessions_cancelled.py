@@ -21,7 +21,7 @@ from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
 from bitget_transports.hostile import After, HostileServer
 
-from .colours import KEY, AnySession, Colour, OpenSession, orders
+from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
 from .test_sessions import CONFIG, GOING_AWAY, LIMITS, exchange, until
 from .tidy import nothing_left, tidy
 
@@ -37,7 +37,7 @@ def _nothing_left() -> Iterator[None]:
 @asynccontextmanager
 async def cancelled(colour: Colour) -> AsyncGenerator[Callable[[float], object]]:
     """The body is cancelled so many seconds after it says so, as its world does it: asyncio once, anyio at each wait."""
-    if colour in (Colour.ASYNCIO, Colour.UVLOOP):
+    if colour in ASYNCIO:
         loop = asyncio.get_running_loop()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(None) as timeout:

@@ -50,7 +50,14 @@ except ImportError as error:
 
 from ._errors import ConnectFailed, UpgradeRefused
 from ._limits import Limits, frame_limit
-from ._reasons import closed_by_peer, could_not_connect, took_too_long
+from ._reasons import (
+    NO_CLOSE_FRAME,
+    answered_wrongly,
+    closed_by_peer,
+    could_not_connect,
+    protocol_broken,
+    took_too_long,
+)
 from ._target import Target
 
 _READ = 2**16
@@ -190,9 +197,7 @@ class HttpxWebSocket:
         key = response.request.headers["sec-websocket-key"].encode("ascii")
         if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode("ascii"):
             return None
-        return ConnectFailed(
-            f"{self._target.host} answered the WebSocket's handshake wrongly (Sec-WebSocket-Accept): check the URL"
-        )
+        return answered_wrongly(self._target, "Sec-WebSocket-Accept")
 
     def _shorten(self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]) -> None:
         """Let messages not go through the session's queue, nor through the task that reads it: a fifth of a round trip.
@@ -211,12 +216,12 @@ class HttpxWebSocket:
                     received(_message(event))
         except WebSocketDisconnect as error:
             if session.connection.state is ConnectionState.OPEN:
-                return f"the exchange broke the WebSocket protocol: {error.reason}"
+                return protocol_broken(error.reason)
             return closed_by_peer(error.code, error.reason)
         except HTTPXWSException:
             if meter.exceeded:
                 return f"a message was longer than {meter.limit} bytes"
-            return "the connection ended without a close frame"
+            return NO_CLOSE_FRAME
 
     async def _close(self, session: AsyncWebSocketSession) -> None:
         """Write the close frame in time, or never: what leaving the session's context would do without a limit."""

@@ -21,6 +21,8 @@ from ._target import Target
 _NO_CODE = 1005
 """What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
 
+NO_CLOSE_FRAME = "the connection ended without a close frame"
+
 
 def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
     """Say why there is no socket, or no TLS on it; `error` is the cause of what is said."""
@@ -59,6 +61,23 @@ def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
     )
 
 
+def answered_wrongly(target: Target, error: object) -> ConnectFailed:
+    """Say that what answered is no WebSocket, or none of ours."""
+    return ConnectFailed(f"{target.host} answered the WebSocket's handshake wrongly ({error}): check the URL")
+
+
+def speaks_no_http(target: Target, error: object) -> ConnectFailed:
+    """Say that what answered is no HTTP."""
+    return ConnectFailed(f"{target.host} does not speak HTTP ({error}): check the URL and its port")
+
+
+def ended_early(target: Target) -> ConnectFailed:
+    """Say that nothing answered."""
+    return ConnectFailed(
+        f"{target.host} ended the connection before the WebSocket was open: check the URL and its port"
+    )
+
+
 def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectFailed:
     """Say why the connection ended before the login was answered."""
     if closed.why is WhyClosed.LOGIN_TIMEOUT:
@@ -72,3 +91,8 @@ def closed_by_peer(code: int, reason: str) -> str:
     """A close frame of the other side, in words."""
     with_code = "without a code" if code == _NO_CODE else f"with code {code}"
     return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")
+
+
+def protocol_broken(how: object) -> str:
+    """What no WebSocket may do, in words."""
+    return f"the exchange broke the WebSocket protocol: {how}"

@@ -28,7 +28,14 @@ except ImportError as error:
 
 from ._errors import ConnectFailed, UpgradeRefused
 from ._limits import frame_limit
-from ._reasons import closed_by_peer
+from ._reasons import (
+    NO_CLOSE_FRAME,
+    answered_wrongly,
+    closed_by_peer,
+    ended_early,
+    protocol_broken,
+    speaks_no_http,
+)
 from ._target import Target
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
@@ -45,7 +52,7 @@ _HEAD = 2**14
 _REFUSAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) .*?\r\n\r\n", re.DOTALL)
 """The head of an answer that opens no WebSocket, whole."""
 
-_SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
+SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
 
 
 class WebSocket:
@@ -56,7 +63,7 @@ class WebSocket:
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
         # No extensions: the exchange's messages are small, and what is not compressed cannot explode.
-        self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=_SILENT)
+        self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=SILENT)
         self._fragments = bytearray()
         """The beginning of a message that is not whole."""
         self._head = b""
@@ -139,19 +146,18 @@ class WebSocket:
     def refusal(self) -> ConnectFailed:
         """Why the handshake failed."""
         error = self._protocol.handshake_exc
-        host = self._target.host
         if isinstance(error, InvalidStatus):
-            failure: ConnectFailed = UpgradeRefused(host, error.response.status_code, bytes(error.response.body or b""))
+            failure: ConnectFailed = UpgradeRefused(
+                self._target.host, error.response.status_code, bytes(error.response.body or b"")
+            )
         elif (refused := self.refused()) is not None:
             failure = refused  # with a body that was cut short, or that the layer does not read
         elif isinstance(error, (InvalidHeader, InvalidUpgrade)):
-            failure = ConnectFailed(f"{host} answered the WebSocket's handshake wrongly ({error}): check the URL")
+            failure = answered_wrongly(self._target, error)
         elif error is not None:
-            failure = ConnectFailed(f"{host} does not speak HTTP ({error}): check the URL and its port")
+            failure = speaks_no_http(self._target, error)
         else:
-            failure = ConnectFailed(
-                f"{host} ended the connection before the WebSocket was open: check the URL and its port"
-            )
+            failure = ended_early(self._target)
         failure.__cause__ = error
         return failure
 
@@ -193,6 +199,6 @@ class WebSocket:
         elif received is not None:
             self.over = closed_by_peer(received.code, received.reason)
         elif protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
-            self.over = f"the exchange broke the WebSocket protocol: {protocol.parser_exc}"
+            self.over = protocol_broken(protocol.parser_exc)
         else:
-            self.over = "the connection ended without a close frame"
+            self.over = NO_CLOSE_FRAME

@@ -14,40 +14,36 @@ It is a little long because the two ways to connect tell all they promise, and b
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from math import inf
-from typing import cast
+from typing import Literal, TypeAlias
 
-from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig, record
+from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig, ValidationError, record
+from bitget_proto._errors import shown
 
+from ._asyncio_link import AsyncioLink
+from ._asyncio_websockets import WebsocketsLink
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
-from ._cork import cork
 from ._driver import Account
 from ._limits import Limits
 from ._lone import Core, Lone
-from ._reasons import could_not_connect, took_too_long
 from ._socket import check_sock
 from ._target import LIVE_URL
-from ._websocket import WebSocket
 
-_READ = 2**16
-"""Bytes that are read at a time."""
-
-_LONG = 0.01
-"""Seconds after which what was read at a time took long."""
+Framing: TypeAlias = Literal["websockets", "picows"]
+"""The library that frames messages: websockets, or picows, which is faster and needs the extra `picows`."""
 
 _QUIET = 4
 """Turns of the loop without a message after which everything is taken to have arrived: a link that gave others their turn reads
 on in the third.
 """
 
-__all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
+__all__ = ["Channel", "Events", "Framing", "Outcomes", "SessionChannel", "connect", "open_session"]
 
 
 @asynccontextmanager
@@ -64,6 +60,7 @@ async def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
+    framing: Framing = "websockets",
 ) -> AsyncGenerator[Channel]:
     """Connect, log in, and give a `Channel`; leaving closes it.
 
@@ -80,7 +77,7 @@ async def connect(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = AsyncioDriver(Lone(connection), account, limits, connection.config, sock)
+    driver = AsyncioDriver(Lone(connection), account, limits, connection.config, sock, framing)
     async with driver.running():
         channel = Channel(driver)
         yield channel
@@ -101,6 +98,7 @@ async def open_session(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
+    framing: Framing = "websockets",
 ) -> AsyncGenerator[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
 
@@ -114,7 +112,7 @@ async def open_session(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = AsyncioDriver(session, account, limits, session.config.link)
+    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -139,13 +137,20 @@ class _Flag:
 
 class AsyncioDriver(AsyncDriver):
     def __init__(
-        self, core: Core, account: Account, limits: Limits | None, config: Config, sock: socket.socket | None = None
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        sock: socket.socket | None = None,
+        framing: Framing = "websockets",
     ) -> None:
         super().__init__(core, account, limits, config)
+        self._framed = _link(framing)
         check_sock(sock)
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._alive: set[_Link] = set()
+        self._alive: set[AsyncioLink] = set()
         """The links whose sockets are not closed."""
         self._timer: asyncio.TimerHandle | None = None
         self._armed = inf
@@ -181,8 +186,8 @@ class AsyncioDriver(AsyncDriver):
                 if self._timer is not None:
                     self._timer.cancel()
 
-    def dial(self, number: int) -> _Link:
-        link = _Link(self, number)
+    def dial(self, number: int) -> AsyncioLink:
+        link = self._framed(self, number)
         self._alive.add(link)
         sock, self._sock = self._sock, None
         # Not `create_task`: a factory that begins tasks at once would have the end told before the driver knows the link.
@@ -190,7 +195,7 @@ class AsyncioDriver(AsyncDriver):
         link.opening.add_done_callback(link.dialled)
         return link
 
-    def gone(self, link: _Link) -> None:
+    def gone(self, link: AsyncioLink) -> None:
         """The socket of this link is closed."""
         self._alive.discard(link)
 
@@ -222,233 +227,11 @@ class AsyncioDriver(AsyncDriver):
         self.fire(now)
 
 
-class _Link(asyncio.BufferedProtocol):
-    """One WebSocket on an asyncio transport."""
+def _link(framing: str) -> type[AsyncioLink]:
+    if framing == "websockets":
+        return WebsocketsLink
+    if framing == "picows":
+        from ._asyncio_picows import PicowsLink
 
-    def __init__(self, driver: AsyncioDriver, number: int) -> None:
-        self._driver = driver
-        self._number = number
-        self._tls = driver.account.target.tls is not None
-        self._websocket = WebSocket(driver.account.target, driver.max_message)
-        self._transport: asyncio.Transport | None = None
-        # asyncio's own buffer for each read has 256 KiB, which the system makes and takes back each time: 13 µs a message.
-        # A view, because asyncio's TLS writes into slices of it.
-        self._buffer = memoryview(bytearray(_READ))
-        self._given = 0
-        """How many bytes the transport was given so far."""
-        self._last: tuple[str | None, int, int] = (None, 0, 0)
-        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
-        self._refused = False
-        """Whether the transport did not take that frame."""
-        self._shaken = asyncio.Event()
-        """Set when the handshake is done, or has failed."""
-        self._cut: asyncio.TimerHandle | None = None
-        self._closed = False
-        """Whether the transport's socket is closed."""
-        self._agreeing = False
-        """Whether TLS has begun to stand between the transport and this."""
-        self._spoke_first = False
-        """Whether something came before."""
-
-        self.opening: asyncio.Task[None] | None = None
-        self.stalled_since = inf
-        self.gone = asyncio.Event()
-        """Set when the socket is closed, and the dial's task has ended."""
-
-    async def open(self, sock: socket.socket | None) -> None:
-        """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
-        driver, loop = self._driver, asyncio.get_running_loop()
-        target, limits = driver.account.target, driver.limits
-        failure = None
-        try:
-            async with asyncio.timeout(limits.open_timeout):
-                if sock is None:
-                    await loop.create_connection(lambda: self, target.host, target.port)
-                else:
-                    sock.getpeername()  # raises for one that is not connected, of which uvloop would not let go
-                    sock.settimeout(0.0)
-                    await loop.create_connection(lambda: self, sock=sock)
-                if target.tls is not None:
-                    await self._agree_on_tls(target.tls, target.host)
-                self._put(self._websocket.start())
-                await self._shaken.wait()
-            if not self._websocket.opened:
-                failure = self._websocket.refusal()
-        except TimeoutError as error:
-            failure = self._websocket.refused() or took_too_long(target, limits)
-            failure.__cause__ = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
-            failure = could_not_connect(target, error)
-        finally:
-            if sock is not None and self._transport is None:
-                sock.close()
-        if failure is not None:
-            self.abort()
-            driver.failed(self._number, failure)
-
-    def dialled(self, opening: asyncio.Task[None]) -> None:
-        """The dial has ended. One that was given up may not even have begun, and uvloop does not tell its transport's end."""
-        if self._transport is None or opening.cancelled():
-            self.abort()
-            self._gone()
-            # Who cancels all tasks cancels this one, and somebody may wait for it.
-            self._driver.lost(self._number, "the dial was cancelled")
-        elif self._closed:
-            self._gone()
-
-    # --- the transport happened ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have no base class.
-        self._transport = transport = cast("asyncio.Transport", transport)
-        transport.set_write_buffer_limits(high=0)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - a hint
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._buffer[:nbytes])
-        if self._tls and not self._agreeing:
-            self._spoke_first = True
-            return
-        began = self._driver.now()
-        self._take_in(data)
-        if self._driver.now() - began >= _LONG and self._transport is not None and not self._transport.is_closing():
-            # Under load others have their turn between any two reads: uvloop alone would read 32 times.
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
-
-    def eof_received(self) -> None:
-        self._websocket.end_of_stream()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        websocket = self._websocket
-        websocket.end_of_stream()
-        self._shaken.set()
-        self._closed = True
-        if self.opening is None or self.opening.done():
-            self._gone()
-        if websocket.opened:
-            self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
-
-    def pause_writing(self) -> None:
-        self.stalled_since = self._driver.now()
-        self._driver.stalled(self._number)
-
-    def resume_writing(self) -> None:
-        self.stalled_since = inf
-        self._driver.flowing(self._number)
-
-    # --- the driver wants something ---
-
-    def write(self, text: str, id: str | None) -> None:
-        data = self._websocket.encode(text)
-        self._last = (id, len(data), self._given + len(data))
-        self._put(data)
-        if not data or cast("asyncio.Transport", self._transport).is_closing():
-            # The other side has closed, or the transport broke: the driver is about to be told. What came before had left.
-            self._refused = True
-            self.pause_writing()
-
-    def cork(self, *, corked: bool) -> None:
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        if sock is not None:
-            cork(sock, corked=corked)
-
-    def take_back(self) -> tuple[str, ...]:
-        id, size, behind = self._last
-        if id is None or self.stalled_since == inf or self._transport is None:
-            return ()
-        if not size:
-            return (id,)
-        # A TLS transport does not tell what has left.
-        if self._tls or (not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind):
-            return ()
-        self._stop_sending()
-        self.abort()
-        return (id,)
-
-    def hang_up(self, code: int, reason: str) -> None:
-        if self._websocket.opened and self._transport is not None:
-            self._put(self._websocket.hang_up(code, reason))
-            self._bound()
-        else:
-            self.abort()
-
-    def abort(self) -> None:
-        """Close the socket now."""
-        if self._transport is not None:
-            self._transport.abort()
-        elif self.opening is not None:
-            self.opening.cancel()
-
-    # --- inside ---
-
-    async def _agree_on_tls(self, tls: ssl.SSLContext, host: str) -> None:
-        """On top of the plain transport, whose buffer has its limit already: one that is made for TLS holds 64 KiB unseen."""
-        plain, self._transport = self._transport, None
-        assert plain is not None  # noqa: S101 - connected
-        self._agreeing = True
-        if plain.is_closing():
-            raise ConnectionResetError("it hung up before TLS")
-        if self._spoke_first:
-            plain.abort()
-            raise ssl.SSLError(1, "it spoke first, which no TLS server does")
-        try:
-            transport = await asyncio.get_running_loop().start_tls(plain, self, tls, server_hostname=host)
-        except BaseException:
-            plain.abort()
-            raise
-        self._transport = transport = cast("asyncio.Transport", transport)
-        # This one asks «at least», the plain one «more than».
-        transport.set_write_buffer_limits(high=1)
-
-    def _put(self, data: bytes) -> None:
-        if data and self._transport is not None:
-            self._given += len(data)
-            self._transport.write(data)
-
-    def _stop_sending(self) -> None:
-        """Let nothing leave from now on. uvloop's `abort` lets go of what it holds in the loop's next turn only."""
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        if sock is not None:
-            # uvloop's own stand-in for a socket has no `shutdown`.
-            with suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
-                same.shutdown(socket.SHUT_WR)
-
-    def _read_on(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def _take_in(self, data: bytes) -> None:
-        websocket, driver = self._websocket, self._driver
-        messages = websocket.receive(data)
-        if not self._shaken.is_set() and (websocket.opened or websocket.over is not None):
-            self._shaken.set()
-            if websocket.opened:
-                # At once: messages may have come with the handshake's answer.
-                driver.opened(self._number, websocket.date)
-        for message in messages:
-            driver.received(self._number, message)
-        self._put(websocket.outgoing(stalled=self.stalled_since < inf))
-        if websocket.over is not None:
-            if websocket.opened:
-                driver.lost(self._number, websocket.over)
-            self._close()
-
-    def _close(self) -> None:
-        """The other side has ended the WebSocket: write what is left, bounded, and close."""
-        if self._transport is not None:
-            self._transport.close()
-            self._bound()
-
-    def _bound(self) -> None:
-        timeout = self._driver.limits.close_timeout
-        if self._cut is None and timeout is not None:
-            self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
-
-    def _gone(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-        self.gone.set()
-        self._driver.gone(self)
+        return PicowsLink
+    raise ValidationError(f"framing must be 'websockets' or 'picows'; got {shown(framing)}")

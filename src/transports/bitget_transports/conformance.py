@@ -3,8 +3,8 @@
 
 Rules of this file
 - What is driven is the driver of the transport itself; only the connection is the kit's, and nobody reads the events.
-- Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `anyio` (on asyncio), `trio` (anyio on trio), and
-  `blocking`.
+- Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio, framed by picows), `anyio` (on
+  asyncio), `trio` (anyio on trio), and `blocking`.
 
 Read it as an example: `run` blocks until the end, `call` reaches into the loop from another thread, and drains.
 """
@@ -34,7 +34,7 @@ from ._errors import ConnectFailed
 from ._limits import Limits
 from ._lone import Core, Lone
 
-__all__ = ["anyio", "asyncio", "blocking", "trio", "uvloop"]
+__all__ = ["anyio", "asyncio", "blocking", "picows", "trio", "uvloop"]
 
 _LIMITS = Limits(close_timeout=0.3)
 _KEY = Credentials("key", "secret", "passphrase")
@@ -83,9 +83,14 @@ class _OnALoop(_Driven):
 
 class _OnAsyncio(_OnALoop):
     def __init__(
-        self, connection: Connection, url: str, loop: Callable[[], _asyncio.AbstractEventLoop] | None = None
+        self,
+        connection: Connection,
+        url: str,
+        loop: Callable[[], _asyncio.AbstractEventLoop] | None = None,
+        framing: _on_asyncio.Framing = "websockets",
     ) -> None:
         super().__init__(connection, url)
+        self._framing = framing
         self._runner = _asyncio.Runner(loop_factory=loop)
 
     def run(self) -> None:
@@ -93,7 +98,9 @@ class _OnAsyncio(_OnALoop):
             runner.run(self._main())
 
     async def _main(self) -> None:
-        driver = _on_asyncio.AsyncioDriver(Lone(self.connection), self.account, _LIMITS, self.connection.config)
+        driver = _on_asyncio.AsyncioDriver(
+            Lone(self.connection), self.account, _LIMITS, self.connection.config, framing=self._framing
+        )
         await self.until_closed(driver)
 
     def call(self, fn: _Call) -> None:
@@ -194,6 +201,11 @@ def uvloop(connection: Connection, url: str) -> _OnAsyncio:
     from uvloop import new_event_loop
 
     return _OnAsyncio(connection, url, new_event_loop)
+
+
+def picows(connection: Connection, url: str) -> _OnAsyncio:
+    """A driver of `bitget_transports.asyncio`, on asyncio's own loop, framed by picows."""
+    return _OnAsyncio(connection, url, framing="picows")
 
 
 def anyio(connection: Connection, url: str) -> _OnAnyio:
