@@ -166,8 +166,9 @@ class PicowsLink(AsyncioLink, WSListener):
             self._failed(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self._over is None and transport.is_close_frame_sent:
-            self._over = self._found_by_picows(transport)
+        if transport.is_close_frame_sent:
+            # What breaks the protocol may have come behind the end as well.
+            self._over = self._over or self._found_by_picows(transport)
             self._hearing = asyncio.Task(self._hear(transport), loop=asyncio.get_running_loop())
         else:
             self.closed()
@@ -258,9 +259,11 @@ class PicowsLink(AsyncioLink, WSListener):
 
     async def _hear(self, websocket: WSTransport) -> None:
         """Take out what picows raises for whoever waits, lest asyncio tells that nobody did."""
-        with suppress(Exception):
-            await websocket.wait_disconnected()
-        self.closed()
+        try:
+            with suppress(Exception):
+                await websocket.wait_disconnected()
+        finally:
+            self.closed()
 
     def _break(self, how: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
         """The other side broke the protocol, in a way that picows lets pass."""
