@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ChannelEvent, Limits
+from bitget_transports._asyncio_picows import PicowsLink
 from bitget_transports.hostile import After, HostileServer
 
 from .colours import FAST, KEY, Colour, Connect, orders
@@ -41,3 +43,20 @@ def test_what_breaks_the_protocol_behind_a_close_frame_is_told_to_nobody(colour:
     assert isinstance(closed, Closed)
     assert closed.detail == "the exchange closed with code 1000"
     assert told == []
+
+
+def test_a_frame_of_which_a_part_has_left_is_not_taken_back_though_picows_wrote_a_close_frame_behind_it() -> None:
+    driver = Mock(max_message=1000)
+    driver.account.target.tls = None
+    link: Any = PicowsLink(driver, 0)
+    link._websocket = Mock(is_close_frame_sent=False)
+    link._transport = Mock()
+    link._transport.is_closing.return_value = False
+    link._transport.get_extra_info.return_value = None
+    link.wrote("a", 100)
+    link.pause_writing()
+    link._transport.get_write_buffer_size.return_value = 90
+    assert link.take_back() == ()
+    link._transport.get_write_buffer_size.return_value += 40
+    link._websocket.is_close_frame_sent = True
+    assert link.take_back() == ()

@@ -71,6 +71,8 @@ class PicowsLink(AsyncioLink, WSListener):
         self._hearing: asyncio.Task[None] | None = None
         self._many_since = inf
         """When the first of many frames that came in one read was taken; infinity for one that came alone."""
+        self._close_given = False
+        """Whether a close frame was counted among the bytes given."""
 
     # --- the dial ---
 
@@ -194,6 +196,17 @@ class PicowsLink(AsyncioLink, WSListener):
             websocket.send(_TEXT, data)
             self.wrote(id, _size(len(data)))
 
+    def take_back(self) -> tuple[str, ...]:
+        # What picows writes of its own accord is not counted: behind it nobody can tell how much of a frame has left.
+        if (
+            self._last[1]
+            and self._websocket is not None
+            and self._websocket.is_close_frame_sent
+            and not self._close_given
+        ):
+            return ()
+        return super().take_back()
+
     def hang_up(self, code: int, reason: str) -> None:
         if self._websocket is None:
             self.abort()
@@ -216,6 +229,7 @@ class PicowsLink(AsyncioLink, WSListener):
             payload = frame.get_payload_as_bytes()
             websocket.send(_CLOSE, payload)
             self._given += _size(len(payload))
+            self._close_given = True
             code = _NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
             self._end(closed_by_peer(code, frame.get_close_reason() or ""))
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
@@ -279,6 +293,7 @@ class PicowsLink(AsyncioLink, WSListener):
         if self._websocket is not None and not self._websocket.is_close_frame_sent:
             words = reason.encode()
             self._given += _size(2 + len(words))
+            self._close_given = True
             self._websocket.send_close(WSCloseCode(code), words)
 
     def _failed(self, error: Exception) -> None:
