@@ -44,8 +44,8 @@ def core() -> None:
     assert isinstance(pair.outcomes[pair.cancel(order)], Accepted)
 
 
-async def _cancel(transport: str, url: str, order_id: str) -> None:
-    async with import_module(f"bitget_transports.{transport}").connect(_KEY, url=url) as channel:
+async def _cancel(transport: str, url: str, order_id: str, **options: str) -> None:
+    async with import_module(f"bitget_transports.{transport}").connect(_KEY, url=url, **options) as channel:
         outcome: Any = await channel.cancel(CancelOrder("BTCUSDT", order_id=order_id))
     assert isinstance(outcome, Accepted), outcome
 
@@ -71,6 +71,11 @@ def on_uvloop(url: str, order_id: str) -> None:
     import uvloop
 
     uvloop.run(_cancel("asyncio", url, order_id))
+
+
+def picows(url: str, order_id: str) -> None:
+    """Over asyncio, framed by picows."""
+    asyncio.run(_cancel("asyncio", url, order_id, framing="picows"))
 
 
 def blocking(url: str, order_id: str) -> None:
@@ -143,6 +148,7 @@ TRANSPORTS: dict[str, Callable[[str, str], None]] = {
     "asyncio": on_asyncio,
     "blocking": blocking,
     "uvloop": on_uvloop,
+    "picows": picows,
 }
 """What cancels an order at an exchange that another environment runs."""
 

@@ -70,6 +70,10 @@ async def connect(
 
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
 
+    `framing` names the library that frames messages. `"picows"` is faster and needs the extra `picows`. It takes TCP sockets
+    alone, and over TLS it holds up to 64 KiB that it does not show: a stall is seen only behind them, and more cancels than
+    one may be `Unresolved(sent=True)` that never left.
+
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
@@ -107,6 +111,7 @@ async def open_session(
     next one is stamped with the exchange's own time, from its answer to the handshake.
 
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `framing` is that of `connect`.
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
