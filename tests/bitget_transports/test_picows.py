@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from picows import WSCloseCode, WSMsgType
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ChannelEvent, Limits
@@ -45,18 +46,45 @@ def test_what_breaks_the_protocol_behind_a_close_frame_is_told_to_nobody(colour:
     assert told == []
 
 
-def test_a_frame_of_which_a_part_has_left_is_not_taken_back_though_picows_wrote_a_close_frame_behind_it() -> None:
+def held(frame: int, left: int) -> Any:
+    """A link whose transport holds a cancel's frame of so many bytes, of which some have left."""
     driver = Mock(max_message=1000)
     driver.account.target.tls = None
+    driver.limits.close_timeout = None
     link: Any = PicowsLink(driver, 0)
     link._websocket = Mock(is_close_frame_sent=False)
     link._transport = Mock()
     link._transport.is_closing.return_value = False
     link._transport.get_extra_info.return_value = None
-    link.wrote("a", 100)
+    link._transport.get_write_buffer_size.return_value = frame - left
+    link.wrote("a", frame)
     link.pause_writing()
-    link._transport.get_write_buffer_size.return_value = 90
-    assert link.take_back() == ()
+    return link
+
+
+def picows_closes(link: Any) -> None:
+    """As picows does when it finds the next frame broken: its own close frame, asking nobody."""
     link._transport.get_write_buffer_size.return_value += 40
     link._websocket.is_close_frame_sent = True
+
+
+def test_a_frame_of_which_a_part_has_left_is_not_taken_back_though_picows_wrote_a_close_frame_behind_it() -> None:
+    link = held(100, left=10)
     assert link.take_back() == ()
+    picows_closes(link)
+    assert link.take_back() == ()
+
+
+def test_nor_when_the_close_frame_of_the_other_side_is_handed_over_after_that() -> None:
+    link = held(100, left=10)
+    picows_closes(link)
+    closing = Mock(msg_type=WSMsgType.CLOSE, rsv1=0, rsv2=0, rsv3=0)
+    closing.get_payload_as_bytes.return_value = CLOSED[2:]
+    closing.get_close_code.return_value = WSCloseCode.OK
+    closing.get_close_reason.return_value = None
+    link._take_in(link._websocket, closing)
+    assert link.take_back() == ()
+
+
+def test_a_frame_of_which_nothing_has_left_is_taken_back() -> None:
+    assert held(100, left=0).take_back() == ("a",)

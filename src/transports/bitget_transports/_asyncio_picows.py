@@ -227,9 +227,10 @@ class PicowsLink(AsyncioLink, WSListener):
         elif kind == _CLOSE:
             # Its own words: a frame without a code must be answered by one without.
             payload = frame.get_payload_as_bytes()
-            websocket.send(_CLOSE, payload)
-            self._given += _size(len(payload))
-            self._close_given = True
+            if not websocket.is_close_frame_sent:
+                websocket.send(_CLOSE, payload)
+                self._given += _size(len(payload))
+                self._close_given = True
             code = _NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
             self._end(closed_by_peer(code, frame.get_close_reason() or ""))
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
