@@ -86,7 +86,7 @@ class PicowsLink(AsyncioLink, WSListener):
                 raise OSError("picows takes TCP sockets only: framing='websockets' takes any")
         try:
             await ws_connect(
-                lambda *_: self,
+                self._listening,
                 target.url,
                 ssl_context=target.tls,
                 socket_factory=lambda _: sock,
@@ -108,6 +108,9 @@ class PicowsLink(AsyncioLink, WSListener):
             if self._websocket is None:
                 await _let_go(sock)
         return ended_early(target) if self._websocket is None else None
+
+    def _listening(self, *_: object) -> PicowsLink:
+        return self
 
     def refused(self) -> ConnectFailed | None:
         return None  # picows tells a refusal as soon as its head is there
@@ -195,6 +198,8 @@ class PicowsLink(AsyncioLink, WSListener):
         else:
             websocket.send(_TEXT, data)
             self.wrote(id, _size(len(data)))
+            # A part may have left past the transport, before it broke.
+            self._refused = False
 
     def take_back(self) -> tuple[str, ...]:
         # What picows writes of its own accord is not counted: behind it nobody can tell how much of a frame has left.

@@ -90,7 +90,7 @@ class _OnAsyncio(_OnALoop):
         framing: _on_asyncio.Framing = "websockets",
     ) -> None:
         super().__init__(connection, url)
-        self._framing = framing
+        self._framing: _on_asyncio.Framing = framing
         self._runner = _asyncio.Runner(loop_factory=loop)
 
     def run(self) -> None:
