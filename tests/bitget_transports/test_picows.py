@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -90,11 +91,15 @@ def test_a_frame_of_which_nothing_has_left_is_taken_back() -> None:
     assert held(100, left=0).take_back() == ("a",)
 
 
+def breaks(link: Any, *_: object) -> None:
+    link._transport.is_closing.return_value = True
+
+
 def test_a_frame_is_not_taken_back_when_the_transport_broke_while_it_was_written() -> None:
     """picows writes past the transport first: a part may have left before the rest met the broken one."""
     link = held(0, left=0)
     link._websocket.close_handshake = None
-    link._websocket.send.side_effect = lambda *_: setattr(link._transport.is_closing, "return_value", True)
+    link._websocket.send.side_effect = partial(breaks, link)
     link._transport.get_write_buffer_size.return_value = 0
     link.write("x" * 100, "b")
     assert link.take_back() == ()
