@@ -105,8 +105,9 @@ def _of_alias(name: str) -> str:
     """What stands below the definition of a constant or a type alias, which has no docstring of its own."""
     analyzer: Any = import_module("sphinx.pycode").ModuleAnalyzer
     place, _, short = name.rpartition(".")
-    for path in sorted(Path(import_module(place).__file__ or "").parent.glob("_*.py")):
-        module = f"{place}.{path.stem}"
+    file = Path(import_module(place).__file__ or "")
+    inside = [f"{place}.{path.stem}" for path in sorted(file.parent.glob("_*.py"))]
+    for module in inside if file.stem == "__init__" else [place]:
         found: dict[tuple[str, str], list[str]] = analyzer.for_module(module).find_attr_docs()
         if ("", short) in found:
             return "\n".join(found["", short])
