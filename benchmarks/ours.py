@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 from benchmarks.frames import ORDER
 from benchmarks.on_loop import Batch
 from benchmarks.sides import Job
 from bitget_proto import Codec, Config, Credentials, fastest
+
+if TYPE_CHECKING:
+    from bitget_transports.asyncio import Framing
 
 KEY = Credentials("key", "secret", "passphrase")
 UNPACED = Config(messages_per_second=None)
@@ -34,10 +38,10 @@ def blocking(url: str) -> Generator[Job]:
 
 
 @asynccontextmanager
-async def asyncio(url: str) -> AsyncGenerator[Batch]:
+async def asyncio(url: str, framing: Framing = "websockets") -> AsyncGenerator[Batch]:
     from bitget_transports.asyncio import connect
 
-    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing) as channel:
 
         async def batch(count: int) -> None:
             for _ in repeat(None, count):
@@ -63,13 +67,13 @@ async def asyncio_many(url: str, at_once: int) -> AsyncGenerator[Batch]:
 
 
 @asynccontextmanager
-async def asyncio_in_tasks(url: str, at_once: int) -> AsyncGenerator[Batch]:
+async def asyncio_in_tasks(url: str, at_once: int, framing: Framing = "websockets") -> AsyncGenerator[Batch]:
     """In waves of so many, with a task for each."""
     from asyncio import gather
 
     from bitget_transports.asyncio import connect
 
-    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest())) as channel:
+    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing) as channel:
 
         async def batch(count: int) -> None:
             for _ in repeat(None, count):

@@ -65,7 +65,7 @@ def _blocking(stack: ExitStack, port: int, targets: bool) -> list[Part]:
 
 
 def _asyncio(stack: ExitStack, port: int, targets: bool, new_loop: NewLoop) -> list[Part]:
-    floor, url = "picows, a future for each reply", _url(port)
+    floor, url, framed = "picows, a future for each reply", _url(port), "bitget_transports.asyncio, framed by picows"
 
     def side(name: str, connected: Connected, target: Target | None = None, floor: str | None = floor) -> Side:
         return Side(
@@ -76,6 +76,8 @@ def _asyncio(stack: ExitStack, port: int, targets: bool, new_loop: NewLoop) -> l
         missing("picows", floor) or side(floor, lambda: bare.picows(url), floor=None),
         side("websockets' asyncio client, untyped", lambda: bare.websockets(url)),
         side("bitget_transports.asyncio", lambda: ours.asyncio(url), Target(1.5, 1.15) if targets else None),
+        missing("picows", framed)
+        or side(framed, lambda: ours.asyncio(url, "picows"), Target(1.5, 1.15) if targets else None),
     ]
 
 
@@ -102,6 +104,7 @@ def _anyio(stack: ExitStack, port: int, targets: bool) -> list[Part]:
 
 def _pipelined(stack: ExitStack, port: int, targets: bool) -> list[Part]:
     row, tasks, url = "websockets, one send after the other", "websockets, a task for each", _url(port)
+    framed = "bitget_transports.asyncio, framed by picows, a task for each"
     target = Target(1.2, 2.0, at_least=True) if targets else None
 
     def side(name: str, connected: Connected, floor: str | None = None) -> Side:
@@ -113,6 +116,7 @@ def _pipelined(stack: ExitStack, port: int, targets: bool) -> list[Part]:
         side("bitget_transports.asyncio, cancel_many", lambda: ours.asyncio_many(url, AT_ONCE), row),
         side(tasks, lambda: bare.websockets_in_tasks(url, AT_ONCE)),
         side("bitget_transports.asyncio, a task for each", lambda: ours.asyncio_in_tasks(url, AT_ONCE), tasks),
+        missing("picows", framed) or side(framed, lambda: ours.asyncio_in_tasks(url, AT_ONCE, "picows"), tasks),
     ]
 
 

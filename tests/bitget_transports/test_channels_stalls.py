@@ -98,8 +98,8 @@ def test_over_tls_no_more_is_stranded_than_over_a_plain_socket(colour: Colour) -
             assert len(outcomes) == 400
             return sum(isinstance(outcome, Unresolved) and outcome.sent for outcome in outcomes)
 
-    # How much the kernel takes varies by some frames; 64 KiB that a transport holds unseen would be hundreds.
-    assert sent(tls=True) <= 2 * sent(tls=False)
+    # How much the kernel takes varies by some frames; what a transport holds unseen is there each time.
+    assert any(sent(tls=True) <= sent(tls=False) + 1 for _ in range(3))
 
 
 class Narrow(socket.socket):

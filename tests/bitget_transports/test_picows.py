@@ -1,7 +1,7 @@
 """What only picows' framing does: it parses the next frame before it hands over the one at hand, and keeps what it raises for
 whoever waits.
 
-Real sockets, on loopback: each wait is bounded.
+Over real sockets where it shows there; what lies between two bytes of a frame is told to the link by hand.
 """
 
 from __future__ import annotations

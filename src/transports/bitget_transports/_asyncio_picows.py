@@ -37,7 +37,16 @@ except ImportError as error:
 from ._asyncio_link import LONG, AsyncioLink
 from ._errors import ConnectFailed, UpgradeRefused
 from ._limits import frame_limit
-from ._reasons import NO_CLOSE_FRAME, answered_wrongly, closed_by_peer, ended_early, protocol_broken, speaks_no_http
+from ._reasons import (
+    NO_CLOSE_FRAME,
+    NO_CODE,
+    answered_wrongly,
+    closed_by_peer,
+    ended_early,
+    protocol_broken,
+    speaks_no_http,
+)
+from ._target import Target
 from ._websocket import SILENT
 
 if TYPE_CHECKING:
@@ -45,9 +54,6 @@ if TYPE_CHECKING:
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
-
-_NO_CODE = 1005
-"""What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
 
 _TURNS = 100
 """Turns of the loop that the transport of a dial has to close when its socket is shut down."""
@@ -69,6 +75,7 @@ class PicowsLink(AsyncioLink, WSListener):
         self._over: str | None = None
         """Why no more messages will come; None while they may."""
         self._hearing: asyncio.Task[None] | None = None
+        """The task of `_hear`, which nobody else holds."""
         self._many_since = inf
         """When the first of many frames that came in one read was taken; infinity for one that came alone."""
         self._close_given = False
@@ -97,19 +104,15 @@ class PicowsLink(AsyncioLink, WSListener):
                 use_aiofastnet=False,
                 logger_name=SILENT,
             )
-        except WSInvalidStatusError as error:
-            status = 0 if error.response is None else error.response.status
-            return UpgradeRefused(target.host, status, error.raw_body or b"")
-        except WSInvalidHeaderError as error:
-            return _caused(answered_wrongly(target, error), error)
         except WSHandshakeError as error:
-            return _caused(speaks_no_http(target, error), error)
+            return _refusal(target, error)
         finally:
             if self._websocket is None:
                 await _let_go(sock)
         return ended_early(target) if self._websocket is None else None
 
     def _listening(self, *_: object) -> PicowsLink:
+        """The listener, as picows asks for one."""
         return self
 
     def refused(self) -> ConnectFailed | None:
@@ -236,7 +239,7 @@ class PicowsLink(AsyncioLink, WSListener):
                 websocket.send(_CLOSE, payload)
                 self._given += _size(len(payload))
                 self._close_given = True
-            code = _NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
+            code = NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
             self._end(closed_by_peer(code, frame.get_close_reason() or ""))
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
             self._join(frame)
@@ -327,6 +330,13 @@ async def _let_go(sock: socket.socket) -> None:
     sock.close()
 
 
-def _caused(failure: ConnectFailed, error: BaseException) -> ConnectFailed:
+def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
+    """Why the handshake failed."""
+    if isinstance(error, WSInvalidStatusError) and error.response is not None:
+        failure: ConnectFailed = UpgradeRefused(target.host, error.response.status, error.raw_body or b"")
+    elif isinstance(error, WSInvalidHeaderError):
+        failure = answered_wrongly(target, error)
+    else:
+        failure = speaks_no_http(target, error)
     failure.__cause__ = error
     return failure

@@ -18,7 +18,7 @@ from ._errors import ConnectFailed
 from ._limits import Limits
 from ._target import Target
 
-_NO_CODE = 1005
+NO_CODE = 1005
 """What stands for the code of a close frame that has none (RFC 6455, 7.1.5)."""
 
 NO_CLOSE_FRAME = "the connection ended without a close frame"
@@ -89,7 +89,7 @@ def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> Connec
 
 def closed_by_peer(code: int, reason: str) -> str:
     """A close frame of the other side, in words."""
-    with_code = "without a code" if code == _NO_CODE else f"with code {code}"
+    with_code = "without a code" if code == NO_CODE else f"with code {code}"
     return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")
 
 

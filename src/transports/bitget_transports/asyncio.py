@@ -6,9 +6,7 @@
 Rules of this file
 - Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
 - One timer handle. A task is for the time of a dial. Every wait is bounded: to open, to write, to close.
-- At most one frame is with the transport unwritten: the write buffer's limit is 0, so a stall shows at the next byte.
-
-It is a little long because the two ways to connect tell all they promise, and because the driver and its link call each other.
+- A link is one WebSocket, see `_asyncio_link`. Who frames its messages, the caller chooses.
 """
 
 from __future__ import annotations
