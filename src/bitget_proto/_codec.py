@@ -158,12 +158,13 @@ class Codec:
         and lists, in messages of more than 16 characters for each level, or more than 512: shorter ones cannot nest so deep
         that it would harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
         """
+        # On the way of every answer: what is usual is seen here, without a call.
         if (
             (type(message) is str or type(message) is bytes)
-            and (max_message is None or len(message) <= max_message)
-            and (max_depth is None or (len(message) <= _SHORT_AT_MOST and len(message) <= _SHORT * max_depth))
+            and (size := len(message)) <= _SHORT_AT_MOST
+            and (max_message is None or size <= max_message)
+            and (max_depth is None or size <= _SHORT * max_depth)
         ):
-            # On the way of every answer: what is usual is seen here, without a call.
             try:
                 text = message if isinstance(message, str) else message.decode()
             except UnicodeDecodeError:
@@ -177,9 +178,9 @@ class Codec:
             return _PONG
         try:
             try:
-                return _message(self._fast(text))
+                frame = self._fast(text)
             except self._refusals:
-                return _message(self._plain(text))
+                frame = self._plain(text)
         except WrongType:
             return _malformed("wrong type", text)
         except WrongShape:
@@ -188,6 +189,7 @@ class Codec:
             return _malformed("too deep", text)
         except ValueError:
             return _malformed("not JSON", text)
+        return _message(frame)
 
     # --- what an exchange writes and reads ---
 
@@ -311,22 +313,29 @@ def as_text(message: str | bytes) -> str:
 
 def _message(frame: Frame) -> Message:
     event = frame.event
-    if event == "trade" or event == "error":
-        arg, code, words, ts = frame.arg, frame.code, frame.msg, frame.ts
-        # On the way of every answer: what is usual is seen here, without a call.
-        if type(arg) is list and len(arg) == 1 and type(id := arg[0].id) is str:
-            names_request = True
-        else:
-            id, names_request = _addressee(arg)
-        if type(words) is not str or not words.isascii():
-            words = _words(words)
-        if type(ts) is not int or not 0 <= ts <= _MAX_SAFE_INTEGER:
-            ts = _milliseconds(ts)
-        made = TradeReply if event == "trade" else ErrorReply
-        return made(id, names_request, "0" if code == 0 and type(code) is int else read_code(code), words, ts)
-    if event == "login":
+    if event == "trade":
+        made: type[TradeReply | ErrorReply] = TradeReply
+    elif event == "error":
+        made = ErrorReply
+    elif event == "login":
         return LoginReply(read_code(frame.code), _words(frame.msg))
-    return Other(event)
+    else:
+        return Other(event)
+    # On the way of every answer: what is usual is seen here, without a call.
+    arg = frame.arg
+    if type(arg) is list and len(arg) == 1 and type(id := arg[0].id) is str:
+        names_request = True
+    else:
+        id, names_request = _addressee(arg)
+    code = frame.code
+    code = "0" if code == 0 and type(code) is int else read_code(code)
+    words = frame.msg
+    if type(words) is not str or not words.isascii():
+        words = _words(words)
+    ts = frame.ts
+    if type(ts) is not int or not 0 <= ts <= _MAX_SAFE_INTEGER:
+        ts = _milliseconds(ts)
+    return made(id, names_request, code, words, ts)
 
 
 def _addressee(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:

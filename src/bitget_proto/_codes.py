@@ -36,7 +36,7 @@ class CodeClass(Told):
     @classmethod
     def of(cls, code: str | None) -> CodeClass:
         """The class of a code as `decode` gives it: a decimal string, or None when it could not be read."""
-        return _class_of(code, _UNLISTED)
+        return CLASSES[code]
 
 
 CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
@@ -61,16 +61,16 @@ CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
 })  # fmt: skip
 """The codes of each class, the usual one first."""
 
-_UNLISTED = CodeClass.UNLISTED
+
+class _Classes(dict[str | None, CodeClass]):
+    def __missing__(self, _: str | None) -> CodeClass:
+        return CodeClass.UNLISTED
 
 
-def _classes() -> dict[str | None, CodeClass]:
-    classes: dict[str | None, CodeClass] = {code: code_class for code_class, codes in CODES.items() for code in codes}
-    return {None: CodeClass.UNREADABLE, **classes}
-
-
-_class_of = _classes().get
-
+CLASSES: Mapping[str | None, CodeClass] = MappingProxyType(
+    _Classes({None: CodeClass.UNREADABLE} | {code: code_class for code_class, codes in CODES.items() for code in codes})
+)
+"""The class of each code, as `CodeClass.of` gives it."""
 
 NOTHING_LEFT = frozenset({CodeClass.GONE, CodeClass.FINISHED})
 """After such a code there is nothing left to cancel, whoever did it."""

@@ -266,7 +266,8 @@ class Connection:
             first = deadlines.first()
             if first is not None and first.deadline <= min(now, alarms.until):
                 self._unresolved(first, WhyUnresolved.TIMEOUT)
-                self._end_if_drained()
+                if self._state is _DRAINING:
+                    self._end_if_drained()
             elif alarms.until <= now:
                 self._fire(alarms.timer)
             else:
@@ -472,7 +473,8 @@ class Connection:
             self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
         else:
             self._answered(cancel, cancel.sent_at, reply)
-            self._end_if_drained()
+            if self._state is _DRAINING:
+                self._end_if_drained()
 
     def _answered(self, cancel: _OpenCancel, sent_at: float, reply: TradeReply | ErrorReply) -> None:
         code, code_class = reply.code, reply.code_class
@@ -610,7 +612,7 @@ class Connection:
         self._deadlines.settled(cancel)
 
     def _end_if_drained(self) -> None:
-        if self._state is _DRAINING and not self._open:
+        if not self._open:
             self._end(WhyClosed.ASKED, "")
 
     def _end(self, why: WhyClosed, detail: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ._codes import CodeClass
+from ._codes import CLASSES, CodeClass
 from ._credentials import SignedLogin
 from ._orders import CancelOrder
 from ._record import record
@@ -39,7 +39,7 @@ class TradeReply:
     @property
     def code_class(self) -> CodeClass:
         """What the code means here."""
-        return CodeClass.of(self.code)
+        return CLASSES[self.code]
 
 
 @record
@@ -58,7 +58,7 @@ class ErrorReply:
     @property
     def code_class(self) -> CodeClass:
         """What the code means here: an error whose code says «accepted» contradicts itself."""
-        code_class = CodeClass.of(self.code)
+        code_class = CLASSES[self.code]
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
 
@@ -72,7 +72,7 @@ class LoginReply:
     @property
     def code_class(self) -> CodeClass:
         """What the code means here."""
-        return CodeClass.of(self.code)
+        return CLASSES[self.code]
 
 
 @record

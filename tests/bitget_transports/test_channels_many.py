@@ -356,7 +356,13 @@ def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an
         async def scenario(connect: Connect) -> None:
             async with connect(KEY, url=server.url, config=FEW) as channel:
                 real: Any = getattr(channel, "blocking", channel)
-                with patch.object(real._driver, "rearm", side_effect=KeyError("no")), pytest.raises(KeyError):
+                drain = real._driver.drain
+
+                def drain_and_raise() -> None:
+                    drain()
+                    raise KeyError("no")
+
+                with patch.object(real._driver, "drain", drain_and_raise), pytest.raises(KeyError):
                     await channel.cancel(orders(1)[0])
                 assert numbers(await outcomes_in_events(channel, 1)) == [1]
                 # On the blocking colour the step is torn, and the channel has ended.

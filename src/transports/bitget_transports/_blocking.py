@@ -91,6 +91,7 @@ class BlockingDriver(Driver):
         self._alive: list[SocketLink] = []
         """The links whose sockets are not closed."""
         self._jitter = Jitter(random.random) if jitter is None else jitter
+        self.armed = -inf
         self.held = ""
         """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
 
@@ -223,7 +224,7 @@ class BlockingDriver(Driver):
         return link
 
     def rearm(self) -> None:
-        """Nothing to do: `turn` looks at `until` each time."""
+        """Nothing to do: `turn` looks at `until` each time, so that nothing is ever set too late."""
 
     # --- for the links ---
 

@@ -35,7 +35,6 @@ from bitget_proto import (
     LocalProtocolError,
     Policy,
     SignedLogin,
-    State,
     Transmit,
     ValidationError,
     Wait,
@@ -142,8 +141,11 @@ class Driver(ABC):
         """Why the last dial came to nothing."""
         self.until = inf
         """When something is due: not after this, call `fire`."""
+        self.armed = inf
+        """For when the colour has set its timer: not after `until`. It may be earlier."""
 
         self._core = core
+        self._lone = isinstance(core, Lone)
         self._links: dict[int, Link] = {}
         """Those that are dialled or open."""
         self._busy: set[int] = set()
@@ -163,7 +165,7 @@ class Driver(ABC):
 
     @abstractmethod
     def rearm(self) -> None:
-        """`until` has moved: see to it that `fire` is called then."""
+        """`until` is earlier than `armed`: see to it that `fire` is called then."""
 
     now = staticmethod(time.monotonic)
     """The one clock."""
@@ -282,8 +284,7 @@ class Driver(ABC):
 
     def drain(self) -> None:
         """Take everything out. To be called after every command."""
-        core, links, busy, now = self._core, self._links, self._busy, self.now
-        lone = isinstance(core, Lone)
+        core, lone, links, busy, now = self._core, self._lone, self._links, self._busy, self.now
         while True:
             output = core.poll(now(), not busy if lone else busy)
             if isinstance(output, Wait):
@@ -305,7 +306,8 @@ class Driver(ABC):
         if busy and self.limits.write_timeout is not None:
             until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))
         self.until = until
-        self.rearm()
+        if until < self.armed:
+            self.rearm()
 
     def is_up(self) -> bool:
         """Whether a login was accepted.
@@ -333,7 +335,7 @@ class Driver(ABC):
         inbox makes up the rest. Again, when this was interrupted: harmless.
         """
         core, now, inbox = self._core, self.now(), self.inbox
-        lone = isinstance(core.state, State)
+        lone = self._lone
         numbers = {ONLY, *self._links}
         self._links.clear()
         self._busy.clear()

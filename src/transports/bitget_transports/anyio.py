@@ -149,8 +149,6 @@ class AnyioDriver(AsyncDriver):
         self._tasks = anyio.create_task_group()
         self._alive: set[_Link] = set()
         """The links whose sockets are not closed."""
-        self._armed = inf
-        """For when the clock's task sleeps: not after `until`. When it is earlier it sleeps again."""
         self._sooner = anyio.Event()
         self._event = type(self._sooner)
         """The kind of event that anyio has for this loop: made so, it need not look each time which loop this is."""
@@ -202,14 +200,13 @@ class AnyioDriver(AsyncDriver):
     # --- time ---
 
     def rearm(self) -> None:
-        if self.until < self._armed:
-            self._sooner.set()
+        self._sooner.set()
 
     async def _keep_time(self) -> None:
         while True:
-            self._armed = self.until
+            self.armed = self.until
             self._sooner = anyio.Event()
-            with anyio.move_on_after(None if self._armed == inf else self._armed - self.now()):
+            with anyio.move_on_after(None if self.armed == inf else self.armed - self.now()):
                 await self._sooner.wait()
             if self.now() >= self.until:
                 await self._let_arrive()

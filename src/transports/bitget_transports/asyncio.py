@@ -156,8 +156,7 @@ class AsyncioDriver(AsyncDriver):
         self._alive: set[AsyncioLink] = set()
         """The links whose sockets are not closed."""
         self._timer: asyncio.TimerHandle | None = None
-        self._armed = inf
-        """For when the timer is armed: not after `until`. When it is earlier it is armed again as it fires."""
+        """Set for `armed`; when `until` is later by then, it is set again as it fires."""
 
     def flag(self) -> _Flag:
         """A new one, of asyncio's kind."""
@@ -205,11 +204,10 @@ class AsyncioDriver(AsyncDriver):
     # --- time ---
 
     def rearm(self) -> None:
-        if self.until < self._armed:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed = self.until
-            self._timer = self._loop.call_later(max(0.0, self._armed - self.now()), self._due)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.armed = self.until
+        self._timer = self._loop.call_later(max(0.0, self.armed - self.now()), self._due)
 
     def _due(self) -> None:
         """The timer fired. What has arrived goes first: turns of the loop lie between, until its sockets bring no more."""
@@ -225,8 +223,8 @@ class AsyncioDriver(AsyncDriver):
 
     def _fire(self) -> None:
         # A loop may be a tick early, and a tick early is not yet.
-        now = max(self.now(), self.until) if self._armed == self.until else self.now()
-        self._armed, self._timer = inf, None
+        now = max(self.now(), self.until) if self.armed == self.until else self.now()
+        self.armed, self._timer = inf, None
         self.fire(now)
 
 
