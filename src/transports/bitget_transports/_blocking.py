@@ -121,14 +121,17 @@ class BlockingDriver(Driver):
 
     def turn(self, deadline: float) -> None:
         """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
-        self.check_free()
+        # On the way of every cancel: what is usual is seen here, without a call.
+        if self.held:
+            self.check_free()
         try:
             self.held = _IN_USE
             if self.inbox.closed is None:
-                self._serve(min(self.until, deadline))
+                self._serve(deadline if deadline < self.until else self.until)
                 if self.now() >= self.until:
                     self.fire(self.now())
-            self.let_go()
+            if self.held is _IN_USE:
+                self.held = ""
         except BaseException:
             self.held = _TORN if self.held and not self._jitter.raised else ""
             self._jitter.raised = False
@@ -244,6 +247,7 @@ class BlockingDriver(Driver):
     def _serve(self, deadline: float) -> None:
         """Wait until a link can go on, or for the deadline; then let those go on that can."""
         ready: list[SocketLink] = []
+        limited = False
         for link in self._alive:
             interest = link.interest
             if not interest:
@@ -251,7 +255,7 @@ class BlockingDriver(Driver):
             elif interest != link.watched:
                 self._watch(link, interest)
             if link.deadline < deadline:
-                deadline = link.deadline
+                deadline, limited = link.deadline, True
         timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
         try:
             selected = self._selector.select(timeout)
@@ -261,7 +265,7 @@ class BlockingDriver(Driver):
         for key, _ in selected:
             if key.data not in ready:
                 ready.append(key.data)
-        if deadline != inf:
+        if limited:
             now = self.now()
             ready += [link for link in self._alive if now >= link.deadline and link not in ready]
         for link in ready:

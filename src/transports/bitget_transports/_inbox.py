@@ -161,8 +161,11 @@ class Inbox:
             raise NoRoom(
                 f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
             )
+        cancel = self.core.cancel
         try:
-            self._waiting[self.core.cancel(order, now, id, timeout, policy)] = (waiter, order, now)
+            # A single connection knows no policy.
+            taken = cancel(order, now, id, timeout) if policy is None else cancel(order, now, id, timeout, policy)
+            self._waiting[taken] = (waiter, order, now)
         except LocalProtocolError:
             if self.taking:
                 raise

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bitget_proto import (
-    CancelOrder,
     Connection,
     Dial,
     Output,
-    Policy,
     Session,
     SessionOutput,
     SessionState,
@@ -30,7 +28,8 @@ class Core(Protocol):
     """What a driver drives: a `Session`, or a `Lone` connection.
 
     `poll` takes the time, and what the driven thing takes besides: a session which links are busy, a connection whether its
-    only one is writable. So nothing stands between it and the driver, which polls four times for a cancel.
+    only one is writable. `cancel` takes a policy only where the driven thing is a session. So nothing stands between what is
+    driven and its driver, on the way of every cancel.
     """
 
     @property
@@ -43,16 +42,10 @@ class Core(Protocol):
     def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
-    def cancel(
-        self,
-        order: CancelOrder,
-        now: float,
-        id: str | None = None,
-        timeout: float | None = None,
-        policy: Policy | None = None,
-    ) -> str: ...
     def send(self, text: str, now: float) -> None: ...
     def close(self, now: float) -> None: ...
+    @property
+    def cancel(self) -> Callable[..., str]: ...
     @property
     def poll(self) -> Callable[..., Output | SessionOutput]: ...
 
@@ -69,10 +62,11 @@ def ended(core: Core, now: float) -> Core:
 class Lone:
     """A `Connection` that is dialled once, and whose end is the end."""
 
-    __slots__ = ("_connection", "poll")
+    __slots__ = ("_connection", "cancel", "poll")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.cancel: Callable[..., str] = connection.cancel
         self.poll: Callable[..., Output | Dial] = self._dial
 
     @property
@@ -98,16 +92,6 @@ class Lone:
 
     def handle_timeout(self, now: float) -> None:
         self._connection.handle_timeout(now)
-
-    def cancel(
-        self,
-        order: CancelOrder,
-        now: float,
-        id: str | None = None,
-        timeout: float | None = None,
-        policy: Policy | None = None,
-    ) -> str:
-        return self._connection.cancel(order, now, id, timeout)
 
     def send(self, text: str, now: float) -> None:
         self._connection.send(text, now)

@@ -75,7 +75,7 @@ class SocketLink:
         """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
         if self._opening is not None:
             return self._opening_wants
-        if not self._closing and (self._reason is not None or (self._tls and self._has_pending())):
+        if not self._closing and (self._websocket.over or self._broken or (self._tls and self._has_pending())):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
@@ -93,8 +93,9 @@ class SocketLink:
             return
         for message in messages:
             self._driver.received(self._number, message)
-        if self._reason is not None:
-            self._driver.lost(self._number, self._reason)
+        over = self._websocket.over or self._broken
+        if over is not None:
+            self._driver.lost(self._number, over)
             self._begin_to_close()
             if not self._out:
                 self.close()  # the other side's close frame is answered, and nothing more is owed
@@ -184,7 +185,7 @@ class SocketLink:
             messages = self._read()
             if self._websocket.opened:
                 return messages
-            if self._reason is not None:
+            if self._websocket.over or self._broken:
                 raise self._websocket.refusal()
 
     def _connect(self) -> Generator[int]:
@@ -221,11 +222,6 @@ class SocketLink:
                 return
 
     # --- bytes ---
-
-    @property
-    def _reason(self) -> str | None:
-        """Why no more messages will come; None while they may."""
-        return self._websocket.over or self._broken
 
     def _has_pending(self) -> bool:
         """Whether something has arrived that the selector does not know of."""
