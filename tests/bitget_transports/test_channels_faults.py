@@ -215,7 +215,7 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
     """The answer is handed over while the frame is being written, as by a peer in the same process."""
     drain = _driver.Driver.drain
 
-    def eager(self: _driver.Driver) -> None:
+    def eager(self: _driver.Driver, now: float) -> None:
         for number, link in list(self._links.items()):
             if not hasattr(link, "eager"):
                 write: Any = link.write
@@ -228,7 +228,7 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
                 with contextlib.suppress(AttributeError):
                     link.write = answered  # type: ignore[method-assign]
                     link.eager = True  # type: ignore[attr-defined]
-        drain(self)
+        drain(self, now)
 
     monkeypatch.setattr(_driver.Driver, "drain", eager)
     with exchange_in_thread(fast_exchange(50)) as server:

@@ -45,7 +45,7 @@ def begin(channel: AnyChannel, id: str) -> None:
     waiter = Waiter(lambda: None)
     inbox.cancel(waiter, orders(1)[0], driver.now(), id)
     inbox.abandon(waiter)
-    driver.drain()
+    driver.drain(driver.now())
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda error: type(error).__name__)

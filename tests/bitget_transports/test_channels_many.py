@@ -309,7 +309,7 @@ def give_up(channel: AnyChannel, some: list[CancelOrder]) -> None:
         waiter = Waiter(lambda: None)
         inbox.cancel(waiter, order, driver.now())
         inbox.abandon(waiter)
-        driver.drain()
+        driver.drain(driver.now())
 
 
 def test_outcomes_that_nobody_reads_hold_every_place_until_they_are_read(colour: Colour) -> None:
@@ -358,8 +358,8 @@ def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an
                 real: Any = getattr(channel, "blocking", channel)
                 drain = real._driver.drain
 
-                def drain_and_raise() -> None:
-                    drain()
+                def drain_and_raise(now: float) -> None:
+                    drain(now)
                     raise KeyError("no")
 
                 with patch.object(real._driver, "drain", drain_and_raise), pytest.raises(KeyError):

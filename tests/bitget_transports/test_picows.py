@@ -97,9 +97,12 @@ def breaks(link: Any, *_: object) -> None:
 
 def test_a_frame_is_not_taken_back_when_the_transport_broke_while_it_was_written() -> None:
     """picows writes past the transport first: a part may have left before the rest met the broken one."""
-    link = held(0, left=0)
+    link = held(100, left=100)
+    link.resume_writing()
     link._websocket.close_handshake = None
     link._websocket.send.side_effect = partial(breaks, link)
     link._transport.get_write_buffer_size.return_value = 0
     link.write("x" * 100, "b")
     assert link.take_back() == ()
+    link.write("x" * 100, "c")
+    assert link.take_back() == ("c",)

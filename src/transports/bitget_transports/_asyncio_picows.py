@@ -76,8 +76,8 @@ class PicowsLink(AsyncioLink, WSListener):
         """Why no more messages will come; None while they may."""
         self._hearing: asyncio.Task[None] | None = None
         """The task of `_hear`, which nobody else holds."""
-        self._many_since = inf
-        """When the first of many frames that came in one read was taken; infinity for one that came alone."""
+        self._many_since: float | None = None
+        """When the first of many frames that came in one read was taken; None for one that came alone."""
         self._close_given = False
         """Whether a close frame was counted among the bytes given."""
 
@@ -151,25 +151,21 @@ class PicowsLink(AsyncioLink, WSListener):
             self._failed(error)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        last = frame.last_in_buffer
-        if not last and self._many_since == inf:
-            self._many_since = self._driver.now()
         try:
-            # What is usual is seen without a call.
+            # On the way of every answer: what is usual is seen here, without a call.
             if (
-                frame.msg_type == _TEXT
-                and frame.fin
+                frame.last_in_buffer
+                and self._many_since is None
+                and self._pong is None
                 and self._fragments is None
                 and self._over is None
+                and frame.msg_type == _TEXT
+                and frame.fin
                 and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
             ):
                 self._driver.received(self._number, frame.get_payload_as_bytes())
-            elif self._over is None:
+            else:
                 self._take_in(transport, frame)
-            elif frame.msg_type == _CLOSE:
-                self.close()
-            if last and (self._pong is not None or self._many_since != inf):
-                self._end_of_read()
         except Exception as error:  # noqa: BLE001 - told to the loop
             self._failed(error)
 
@@ -199,10 +195,10 @@ class PicowsLink(AsyncioLink, WSListener):
         if websocket.close_handshake is not None or transport.is_closing():
             self.wrote(id, 0)
         else:
+            # When it breaks here, a part may have left past the transport.
             websocket.send(_TEXT, data)
-            self.wrote(id, _size(len(data)))
-            # A part may have left past the transport, before it broke.
-            self._refused = False
+            self._given += (size := _size(len(data)))
+            self._last = (id, size, self._given)
 
     def take_back(self) -> tuple[str, ...]:
         # What picows writes of its own accord is not counted: behind it nobody can tell how much of a frame has left.
@@ -226,7 +222,17 @@ class PicowsLink(AsyncioLink, WSListener):
     # --- inside ---
 
     def _take_in(self, websocket: WSTransport, frame: WSFrame) -> None:
-        """What is not a whole message."""
+        last = frame.last_in_buffer
+        if not last and self._many_since is None:
+            self._many_since = self._driver.now()
+        if self._over is None:
+            self._read(websocket, frame)
+        elif frame.msg_type == _CLOSE:
+            self.close()
+        if last:
+            self._end_of_read()
+
+    def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._break("reserved bits must be 0")
@@ -241,11 +247,13 @@ class PicowsLink(AsyncioLink, WSListener):
                 self._close_given = True
             code = NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
             self._end(closed_by_peer(code, frame.get_close_reason() or ""))
+        elif kind in (_TEXT, _BINARY) and frame.fin and self._fragments is None:
+            self._driver.received(self._number, frame.get_payload_as_bytes())
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
             self._join(frame)
 
     def _join(self, frame: WSFrame) -> None:
-        """A message, or a part of one."""
+        """A part of a message."""
         parts = self._fragments
         if (parts is None) == (frame.msg_type == _CONTINUATION):
             self._break("unexpected continuation frame" if parts is None else "expected a continuation frame")
@@ -261,8 +269,8 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def _end_of_read(self) -> None:
         self._answer()
-        since, self._many_since = self._many_since, inf
-        if since != inf and self._driver.now() - since >= LONG:
+        since, self._many_since = self._many_since, None
+        if since is not None and self._driver.now() - since >= LONG:
             self.breathe()
 
     def _answer(self) -> None:

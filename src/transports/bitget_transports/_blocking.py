@@ -145,7 +145,7 @@ class BlockingDriver(Driver):
         self.held = _IN_USE
         try:
             command()
-            self.drain()
+            self.drain(self.now())
             self.let_go()
         except LocalProtocolError:
             self.let_go()
@@ -166,8 +166,9 @@ class BlockingDriver(Driver):
         # As `tell` does, without its calls: this is on the way of every cancel.
         self.held = _IN_USE
         try:
-            self.inbox.cancel(waiter, order, self.now(), id, timeout, policy)
-            self.drain()
+            now = self.now()
+            self.inbox.cancel(waiter, order, now, id, timeout, policy)
+            self.drain(now)
             if self.held is _IN_USE:
                 self.held = ""
         except LocalProtocolError:

@@ -99,11 +99,11 @@ class Channel:
         self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None
     ) -> Outcome:
         driver, inbox = self._driver, self._inbox
-        flag = driver.flag()
+        flag, now = driver.flag(), driver.now()
         waiter = Waiter(flag.set)
-        inbox.cancel(waiter, order, driver.now(), id, timeout, policy)
+        inbox.cancel(waiter, order, now, id, timeout, policy)
         try:
-            driver.drain()
+            driver.drain(now)
             await flag.wait()
         except BaseException:
             inbox.abandon(waiter)
@@ -115,8 +115,9 @@ class Channel:
 
         Raises: as `Connection.send`.
         """
-        self._inbox.core.send(text, self._driver.now())
-        self._driver.drain()
+        now = self._driver.now()
+        self._inbox.core.send(text, now)
+        self._driver.drain(now)
 
     async def close(self) -> None:
         """End the channel in good order, and wait until it has: what was not sent is `Unresolved(sent=False)` at once, what
@@ -124,8 +125,9 @@ class Channel:
         """
         driver, inbox = self._driver, self._inbox
         if inbox.taking:
-            inbox.core.close(driver.now())
-            driver.drain()
+            now = driver.now()
+            inbox.core.close(now)
+            driver.drain(now)
         while inbox.closed is None:
             await news(driver)
 

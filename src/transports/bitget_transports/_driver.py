@@ -176,10 +176,10 @@ class Driver(ABC):
         """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
         if number not in self._links:
             return
-        theirs = _seconds(date)
+        theirs, now = _seconds(date), self.now()
         self._skew = None if theirs is None else self.account.wall_clock() - theirs
-        self._core.opened(number, self.now(), login=self.account.sign(theirs if self._distrusted else None))
-        self.drain()
+        self._core.opened(number, now, login=self.account.sign(theirs if self._distrusted else None))
+        self.drain(now)
 
     def received(self, number: int, message: str | bytes) -> None:
         """The WebSocket brought a message."""
@@ -188,7 +188,7 @@ class Driver(ABC):
             try:
                 self._core.receive(number, message, now)
             finally:
-                self.drain()
+                self.drain(now)
             # One read may bring thousands.
             if now < self.until:
                 self._overdue = 0
@@ -202,10 +202,11 @@ class Driver(ABC):
         link = self._links.pop(number, None)
         if link is not None:
             self._busy.discard(number)
+            now = self.now()
             try:
-                self._core.lost(number, self.now(), reason, link.take_back())
+                self._core.lost(number, now, reason, link.take_back())
             finally:
-                self.drain()
+                self.drain(now)
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
         """The dial came to nothing."""
@@ -222,7 +223,7 @@ class Driver(ABC):
         """Everything has left."""
         if number in self._busy:
             self._busy.discard(number)
-            self.drain()
+            self.drain(self.now())
 
     # --- time ---
 
@@ -242,7 +243,7 @@ class Driver(ABC):
             if self.inbox.closed is None:
                 self._core.handle_timeout(now)
         finally:
-            self.drain()
+            self.drain(self.now())  # `now` may be ahead by a tick of the loop
 
     # --- many at once ---
 
@@ -273,7 +274,7 @@ class Driver(ABC):
     def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         pulled = self.inbox.pull(waiter, self.now(), timeout, policy)
         if pulled:
-            self.drain()
+            self.drain(self.now())  # the orders may have taken their time
         return pulled
 
     def _cork(self, links: list[Link], *, corked: bool) -> None:
@@ -282,15 +283,16 @@ class Driver(ABC):
 
     # --- the way out ---
 
-    def drain(self) -> None:
-        """Take everything out. To be called after every command."""
-        core, lone, links, busy, now = self._core, self._lone, self._links, self._busy, self.now
+    def drain(self, now: float) -> None:
+        """Take everything out. To be called after every command, with its time."""
+        core, lone, links, busy = self._core, self._lone, self._links, self._busy
         while True:
-            output = core.poll(now(), not busy if lone else busy)
+            output = core.poll(now, not busy if lone else busy)
             if isinstance(output, Wait):
                 break
             if isinstance(output, Transmit):
                 links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
+                now = self.now()
             elif isinstance(output, Hangup):
                 number = output.link if isinstance(output, LinkHangup) else ONLY
                 link = links.pop(number, None)
@@ -361,8 +363,9 @@ class Driver(ABC):
     def end(self) -> None:
         """Nobody wants anything any more: whatever is still open ends now. The links close by themselves, bounded."""
         for _ in ("what was sent is waited for", "what was sent is not waited for"):
-            self._core.close(self.now())
-            self.drain()
+            now = self.now()
+            self._core.close(now)
+            self.drain(now)
 
 
 def _seconds(date: str | None) -> float | None:

@@ -15,7 +15,7 @@ All channels stand on it, whatever their colour: they differ in how one waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -91,7 +91,8 @@ class Waiter:
         self.wake = wake
         self.orders = orders
         """Those that are not taken yet; None when there are no more."""
-        self.outcomes: deque[Outcome] = deque()
+        # A list is made in half the time, and is as quick where there is one.
+        self.outcomes: MutableSequence[Outcome] = [] if orders is None else deque()
         """Those that have come and are not fetched."""
         self.due = 0
         """How many are still to come."""

@@ -166,7 +166,7 @@ class AnyioDriver(AsyncDriver):
         raised: BaseException | None = None
         async with self._tasks:
             try:
-                self.drain()
+                self.drain(self.now())
                 self._tasks.start_soon(self._keep_time)
                 await self._up_within(up_timeout)
                 yield

@@ -170,7 +170,7 @@ class AsyncioDriver(AsyncDriver):
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
         """Dial, and wait until a login is accepted; at the end close everything, bounded."""
         try:
-            self.drain()
+            self.drain(self.now())
             try:
                 async with asyncio.timeout(up_timeout):
                     await is_up(self)

@@ -59,8 +59,9 @@ class _Driven(ABC):
 
     def do(self, driver: Driver, fn: _Call) -> None:
         """In the driver's thread: run it, then drain."""
-        fn(self.connection, driver.now())
-        driver.drain()
+        now = driver.now()
+        fn(self.connection, now)
+        driver.drain(now)
 
 
 class _OnALoop(_Driven):
