@@ -186,7 +186,10 @@ class Driver(ABC):
         if number in self._links:
             now = self.now()
             try:
-                self._core.receive(number, message, now)
+                if self._lone:
+                    self._core.receive(message, now)
+                else:
+                    self._core.receive(number, message, now)
             finally:
                 self.drain(now)
             # One read may bring thousands.

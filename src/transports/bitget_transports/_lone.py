@@ -27,9 +27,9 @@ ONLY = 1
 class Core(Protocol):
     """What a driver drives: a `Session`, or a `Lone` connection.
 
-    `poll` takes the time, and what the driven thing takes besides: a session which links are busy, a connection whether its
-    only one is writable. `cancel` takes a policy only where the driven thing is a session. So nothing stands between what is
-    driven and its driver, on the way of every cancel.
+    Three calls are on the way of every cancel, and are those of the driven thing itself, so that nothing stands between it and
+    its driver. `cancel` takes a policy only if that is a session; `receive` takes the link's number first if it is one; `poll`
+    takes the time and, of a session, which links are busy, of a connection, whether its only one is writable.
     """
 
     @property
@@ -39,13 +39,14 @@ class Core(Protocol):
     @property
     def capacity(self) -> int: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
-    def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
     def send(self, text: str, now: float) -> None: ...
     def close(self, now: float) -> None: ...
     @property
     def cancel(self) -> Callable[..., str]: ...
+    @property
+    def receive(self) -> Callable[..., None]: ...
     @property
     def poll(self) -> Callable[..., Output | SessionOutput]: ...
 
@@ -62,11 +63,12 @@ def ended(core: Core, now: float) -> Core:
 class Lone:
     """A `Connection` that is dialled once, and whose end is the end."""
 
-    __slots__ = ("_connection", "cancel", "poll")
+    __slots__ = ("_connection", "cancel", "poll", "receive")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.cancel: Callable[..., str] = connection.cancel
+        self.receive: Callable[..., None] = connection.receive
         self.poll: Callable[..., Output | Dial] = self._dial
 
     @property
@@ -83,9 +85,6 @@ class Lone:
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         self._connection.opened(now, login=login)
-
-    def receive(self, link: int, message: str | bytes, now: float) -> None:
-        self._connection.receive(message, now)
 
     def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         self._connection.lost(now, reason, unsent)
