@@ -157,6 +157,8 @@ class Deadlines(Generic[_E]):
         self._living -= 1
         if deadline <= self.until:
             self.first()
+            if deadline < self.until:
+                return  # nothing of it is left
         queue, heap = self._queue, self._heap
         if len(queue) + len(heap) > 2 * self._living + 64:
             self._queue = deque(item for item in queue if not item[2].done)

@@ -139,7 +139,8 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
                 driver.opened(self._number, websocket.date)
         for message in messages:
             driver.received(self._number, message)
-        self._put(websocket.outgoing(stalled=self.stalled_since < inf))
+        if websocket.owes:
+            self._put(websocket.outgoing(stalled=self.stalled_since < inf))
         if websocket.over is not None:
             if websocket.opened:
                 driver.lost(self._number, websocket.over)

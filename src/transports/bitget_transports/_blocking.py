@@ -257,7 +257,11 @@ class BlockingDriver(Driver):
                 self._watch(link, interest)
             if link.deadline < deadline:
                 deadline, limited = link.deadline, True
-        timeout = 0.0 if ready else None if deadline == inf else min(max(0.0, deadline - self.now()), _LONGEST)
+        timeout = None
+        if ready or deadline != inf:
+            timeout = 0.0 if ready else deadline - self.now()
+            if not 0.0 <= timeout <= _LONGEST:
+                timeout = 0.0 if timeout < 0.0 else _LONGEST
         try:
             selected = self._selector.select(timeout)
         except BaseException:

@@ -255,7 +255,8 @@ class Inbox:
 
     def sort(self, event: Event | SessionEvent) -> None:
         """Take in what the core gave that is not the driver's to do."""
-        if isinstance(event, (Accepted, Rejected, Unresolved)):
+        # The usual one first: it is compared sooner than found among several.
+        if type(event) is Accepted or isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
             entry = self._waiting.get(event.id)
             if entry is None:

@@ -104,7 +104,8 @@ class SocketLink:
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
-        self._put(data)
+        self._out += data
+        self._given += len(data)
         self._last = (id, len(data), self._given)
         self._flush()
         if not data:
@@ -241,9 +242,8 @@ class SocketLink:
                 break
             if data:
                 messages += self._websocket.receive(data)
-                answer = self._websocket.outgoing(stalled=bool(self._out))
-                if answer:
-                    self._put(answer)
+                if self._websocket.owes:
+                    self._put(self._websocket.outgoing(stalled=bool(self._out)))
             else:
                 self._ended = True
                 self._websocket.end_of_stream()

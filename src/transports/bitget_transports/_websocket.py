@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 
 try:
     from websockets.client import ClientProtocol
@@ -60,7 +61,7 @@ SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 
 class WebSocket:
     """The client's side of one WebSocket, without its socket."""
 
-    __slots__ = ("_fragments", "_head", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over")
+    __slots__ = ("_fragments", "_head", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over", "owes")
 
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
@@ -78,6 +79,8 @@ class WebSocket:
         """What the answer to the handshake said that the time is, if it did."""
         self.opened = False
         """Whether the handshake is done."""
+        self.owes = False
+        """Whether `outgoing` may have something to write."""
         self.over: str | None = None
         """Why no more messages will come; None while they may."""
 
@@ -103,17 +106,27 @@ class WebSocket:
 
     def receive(self, data: bytes) -> list[bytes]:
         """The socket brought these bytes: the messages that are whole now. Then look at `opened` and `over`, and write
-        `outgoing`.
+        `outgoing`, if it `owes` anything.
         """
+        protocol = self._protocol
         messages: list[bytes] = []
         if not self.opened:
             self._head += data[: _HEAD - len(self._head)]
-        if len(data) <= _AT_ONCE:
-            self._take_in(data, messages)
-        else:
-            for start in range(0, len(data), _AT_ONCE):
-                self._take_in(data[start : start + _AT_ONCE], messages)
-        if self._protocol.state is not _OPEN:
+        parts = (data,) if len(data) <= _AT_ONCE else _cut(data, _AT_ONCE)
+        for part in parts:
+            protocol.receive_data(part)
+            for event in protocol.events_received():
+                if isinstance(event, Frame):
+                    opcode = event.opcode
+                    if event.fin and (opcode is _TEXT or opcode is _BINARY):
+                        messages.append(bytes(event.data))
+                    else:
+                        self._take_in(event, messages)
+                elif isinstance(event, Response):
+                    self.opened = protocol.handshake_exc is None
+                    # There may be two of them, or none.
+                    self.date = next(iter(event.headers.get_all("Date")), None)
+        if protocol.state is not _OPEN:
             self._put_aside()
             self._look_for_the_end()
         return messages
@@ -132,12 +145,11 @@ class WebSocket:
         Pong frame for only the most recently processed Ping frame" (RFC 6455, 5.5.3). Who sends pings and reads no pongs would
         fill the memory.
         """
-        if not self._outgoing and not self._pong:
-            return b""
         data, self._outgoing = self._outgoing, b""
         # Nothing may come behind a close frame.
         if self._pong and not stalled and self._protocol.state is _OPEN:
             data, self._pong = data + self._pong, b""
+        self.owes = bool(self._pong)
         return data
 
     def refused(self) -> UpgradeRefused | None:
@@ -165,29 +177,20 @@ class WebSocket:
         failure.__cause__ = error
         return failure
 
-    def _take_in(self, data: bytes, messages: list[bytes]) -> None:
-        protocol = self._protocol
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                opcode = event.opcode
-                if event.fin and (opcode is _TEXT or opcode is _BINARY):
-                    messages.append(bytes(event.data))
-                elif opcode is _TEXT or opcode is _BINARY or opcode is _CONT:
-                    self._fragments += event.data
-                    if event.fin:
-                        messages.append(bytes(self._fragments))
-                        self._fragments.clear()
-                else:
-                    self._put_aside()
-            elif isinstance(event, Response):
-                self.opened = protocol.handshake_exc is None
-                # There may be two of them, or none.
-                self.date = next(iter(event.headers.get_all("Date")), None)
+    def _take_in(self, frame: Frame, messages: list[bytes]) -> None:
+        """What is not a whole message."""
+        if frame.opcode is _TEXT or frame.opcode is _BINARY or frame.opcode is _CONT:
+            self._fragments += frame.data
+            if frame.fin:
+                messages.append(bytes(self._fragments))
+                self._fragments.clear()
+        else:
+            self._put_aside()
 
     def _put_aside(self) -> None:
         """Take what the layer wants written: the pongs but for the last are in vain."""
         for data in self._protocol.data_to_send():
+            self.owes = True
             if data[:1] == _PONG:
                 self._pong = data
             else:
@@ -206,3 +209,7 @@ class WebSocket:
             self.over = protocol_broken(protocol.parser_exc)
         else:
             self.over = NO_CLOSE_FRAME
+
+
+def _cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))

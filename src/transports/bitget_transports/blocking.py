@@ -13,6 +13,7 @@ Rules of this file
 from __future__ import annotations
 
 import random
+import select
 import selectors
 import socket
 import ssl
@@ -47,11 +48,12 @@ from ._driver import Account
 from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
 from ._lone import Lone
+from ._poll import Poll
 from ._target import LIVE_URL
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
 
-_SELECTOR: Callable[[], selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+_SELECTOR: Callable[[], selectors.BaseSelector] = Poll if hasattr(select, "poll") else selectors.DefaultSelector
 """What is waited with: for one socket or two, `poll` costs half of what `epoll` does."""
 
 
