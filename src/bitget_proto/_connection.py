@@ -105,7 +105,7 @@ class Connection:
 
     __slots__ = (
         "_alarms", "_budget", "_codec", "_config", "_counter", "_deadlines", "_due_pong_at", "_late", "_login", "_login_sent",
-        "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_due", "_pong_owed", "_queue", "_state",
+        "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_due", "_pong_owed", "_queue", "_quiet", "_state",
     )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
@@ -142,6 +142,8 @@ class Connection:
 
         self._deadlines: Deadlines[_OpenCancel] = Deadlines()
         self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
+        self._quiet = Wait(None, None)
+        """For the alarm that is due first, given again while none is set: most drains end with it."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.value}, {len(self._open)} in flight>"
@@ -395,9 +397,14 @@ class Connection:
         timer: Timer | None = _REQUEST
         if alarms.until < until or until == inf:
             until, timer = alarms.until, alarms.timer
+            if until <= paced:
+                if alarms.moved:
+                    self._quiet = Wait(None if timer is None else until, timer)
+                    alarms.moved = False
+                return self._quiet
         if paced < until:
             until, timer = paced, _PACING
-        return Wait(None if timer is None else until, timer)
+        return Wait(until, timer)
 
     # --- a recorder, before the first call ---
 

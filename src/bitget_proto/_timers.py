@@ -77,12 +77,14 @@ class Alarms:
     `until` says when the first is due, and `timer` which: of two at once the one that was named first.
     """
 
-    __slots__ = ("_at", "timer", "until")
+    __slots__ = ("_at", "moved", "timer", "until")
 
     def __init__(self, *timers: Timer) -> None:
         self._at = dict.fromkeys(timers, inf)
         self.until = inf
         self.timer: Timer | None = None
+        self.moved = True
+        """Whether one was set, since this was last taken back by who looks at it."""
 
     def __getitem__(self, timer: Timer) -> float:
         """When it is due."""
@@ -99,7 +101,7 @@ class Alarms:
         self._look()
 
     def _look(self) -> None:
-        self.until, self.timer = inf, None
+        self.until, self.timer, self.moved = inf, None, True
         for timer, at in self._at.items():
             if at < self.until:
                 self.until, self.timer = at, timer
