@@ -37,7 +37,7 @@ class Poll(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         # Up: what is due at a time is not looked for before it.
-        seen = self._poll.poll(None if timeout is None else ceil(timeout * 1e3))
+        seen = self._poll.poll(None if timeout is None else ceil(timeout * 1e3) if timeout > 0.0 else 0)
         keys = self._keys
         return [
             (
