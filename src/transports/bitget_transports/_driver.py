@@ -295,16 +295,18 @@ class Driver(ABC):
                 break
             if isinstance(output, Transmit):
                 links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
-                now = self.now()
+                now = self.now()  # a link takes its time, and may have news
             elif isinstance(output, Hangup):
                 number = output.link if isinstance(output, LinkHangup) else ONLY
                 link = links.pop(number, None)
                 if link is not None:
                     busy.discard(number)
                     link.hang_up(output.code, output.reason)
+                now = self.now()
             elif isinstance(output, Dial):
                 self._distrusted = self._distrusted or output.stamp_refused
                 links[output.link] = self.dial(output.link)
+                now = self.now()
             else:
                 self.inbox.sort(output)
         until = inf if output.until is None else output.until

@@ -1,7 +1,6 @@
 """`select.poll` in the words of `selectors`: what the blocking transport waits with, unless the caller says otherwise.
 
-`selectors.PollSelector` does the same and takes twice the time, since it serves every kind of poll: it is a twentieth of what a
-cancel costs.
+`selectors.PollSelector` does the same with more work, since it serves every kind of poll: see `benchmarks/NOTES.md`.
 """
 
 from __future__ import annotations
