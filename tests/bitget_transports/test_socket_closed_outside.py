@@ -1,0 +1,60 @@
+"""A socket of the caller's that is closed outside: the blocking channel ends as when the connection is lost."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from bitget_proto import CancelOrder, Credentials, Unresolved
+from bitget_transports import Limits, blocking, hostile
+from bitget_transports.hostile import HostileServer
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no poll", allow_module_level=True)
+
+from bitget_transports._poll import Poll
+
+ORDER = CancelOrder("BTCUSDT", order_id="1")
+
+
+@contextmanager
+def closed_outside() -> Iterator[blocking.Channel]:
+    with HostileServer(hostile.stray_pong()) as server:
+        url = urlsplit(server.url)
+        sock = socket.create_connection((url.hostname, url.port))
+        with blocking.connect(
+            Credentials("key", "secret", "passphrase"),
+            url=server.url,
+            allow_plaintext=True,
+            sock=sock,
+            limits=Limits(open_timeout=3.0, close_timeout=0.5),
+        ) as channel:
+            channel.cancel(ORDER)
+            sock.close()
+            yield channel
+
+
+def test_a_cancel_after_it_has_its_outcome() -> None:
+    with closed_outside() as channel:
+        outcome = channel.cancel(ORDER, timeout=1.0)
+    assert isinstance(outcome, Unresolved)
+    assert not outcome.sent
+
+
+def test_leaving_raises_nothing() -> None:
+    with closed_outside():
+        pass
+
+
+def test_a_poll_forgets_a_socket_that_is_closed_already() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Poll() as poll:
+        poll.register(ours, 1)
+        ours.close()
+        poll.unregister(ours)
+        assert not poll.get_map()
