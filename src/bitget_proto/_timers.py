@@ -101,7 +101,9 @@ class Alarms:
         self._look()
 
     def _look(self) -> None:
-        self.until, self.timer, self.moved = inf, None, True
+        # First: a signal's handler may raise wherever it likes.
+        self.moved = True
+        self.until, self.timer = inf, None
         for timer, at in self._at.items():
             if at < self.until:
                 self.until, self.timer = at, timer
@@ -159,8 +161,8 @@ class Deadlines(Generic[_E]):
         self._living -= 1
         if deadline <= self.until:
             self.first()
-            if deadline < self.until:
-                return  # nothing of it is left
+            if self.until == inf:
+                return  # nothing is stored any more
         queue, heap = self._queue, self._heap
         if len(queue) + len(heap) > 2 * self._living + 64:
             self._queue = deque(item for item in queue if not item[2].done)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 @contextmanager
-def closed_outside() -> Iterator[blocking.Channel]:
+def closed_outside() -> Generator[blocking.Channel]:
     with HostileServer(hostile.stray_pong()) as server:
         url = urlsplit(server.url)
         sock = socket.create_connection((url.hostname, url.port))
@@ -51,10 +52,11 @@ def test_leaving_raises_nothing() -> None:
         pass
 
 
-def test_a_poll_forgets_a_socket_that_is_closed_already() -> None:
+def test_a_poll_changes_and_forgets_a_socket_that_is_closed_already() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, Poll() as poll:
-        poll.register(ours, 1)
+        poll.register(ours, selectors.EVENT_READ)
         ours.close()
+        poll.modify(ours, selectors.EVENT_WRITE)
         poll.unregister(ours)
         assert not poll.get_map()

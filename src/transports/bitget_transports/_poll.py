@@ -29,9 +29,15 @@ class Poll(selectors.BaseSelector):
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        key = self._keys[fileobj.fileno()]
+        key = self._key(fileobj)
         self._poll.unregister(key.fd)
         del self._keys[key.fd]
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = self._key(fileobj)
+        self._poll.modify(key.fd, _asked(events))
+        self._keys[key.fd] = key = key._replace(events=events, data=data)
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -50,6 +56,13 @@ class Poll(selectors.BaseSelector):
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """By the number of the socket."""
         return MappingProxyType(self._keys)
+
+    def _key(self, fileobj: Any) -> selectors.SelectorKey:
+        """One that its owner has closed has no number any more."""
+        for key in self._keys.values():
+            if key.fileobj is fileobj:
+                return key
+        raise KeyError(f"{fileobj!r} is not registered")
 
 
 def _asked(events: int) -> int:
