@@ -6,7 +6,7 @@ Rules of this file
 - An attempt counts when its frame was handed out and not provably kept back. A link says so itself: the outcome of such an
   attempt has a `sent_at`.
 - An answer to one attempt is final for the cancel where it would be final for any of them. A refusal is not: the attempt before
-  may have worked. «Gone» and «finished» are, since there is nothing left to cancel, whoever did it.
+  may have worked. "Finished" is, since the order has ended, by whichever attempt.
 
 It does not know links, queues or when anything is sent again.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._codes import NOTHING_LEFT
+from ._codes import FINAL_AFTER_RESEND
 from ._events import Accepted, Outcome, Rejected, Unresolved, WhyUnresolved
 from ._orders import CancelOrder
 
@@ -56,7 +56,7 @@ class Cancel:
             if back and not ending and (self.resend or not attempt.sent):
                 return None
             return self.unresolved(attempt.why, attempt.resolved_at, attempt.code, attempt.message)
-        if isinstance(attempt, Rejected) and self.attempts > 1 and attempt.code_class not in NOTHING_LEFT:
+        if isinstance(attempt, Rejected) and self.attempts > 1 and attempt.code_class not in FINAL_AFTER_RESEND:
             return self.unresolved(WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message)
         if self.attempts == 1 and attempt.taken_at == self.taken_at:
             return attempt

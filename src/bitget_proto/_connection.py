@@ -31,7 +31,7 @@ from math import inf, nextafter
 import attrs
 
 from ._codec import DEFAULT, PING, Codec, as_text
-from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
+from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, REFUSALS, TOO_MANY_REQUESTS, CodeClass
 from ._config import Config
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
@@ -71,7 +71,7 @@ _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _REQUEST, _LOGIN, _PONG = Timer.REQUEST, Timer.LOGIN, Timer.PONG
 _DRAIN, _PING, _PACING = Timer.DRAIN, Timer.PING, Timer.PACING
-_ACCEPTED, _OUTCOME_UNKNOWN, _UNREADABLE = CodeClass.ACCEPTED, CodeClass.OUTCOME_UNKNOWN, CodeClass.UNREADABLE
+_ACCEPTED = CodeClass.ACCEPTED
 
 
 @attrs.define(eq=False)
@@ -487,14 +487,14 @@ class Connection:
 
     def _answered(self, cancel: _OpenCancel, sent_at: float, reply: TradeReply | ErrorReply) -> None:
         code, code_class = reply.code, reply.code_class
-        if code is None or code_class is _UNREADABLE or code_class is _OUTCOME_UNKNOWN:
-            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
-        elif code_class is _ACCEPTED:
+        if code_class is _ACCEPTED:
             # By position: by name it takes twice as long.
             self._settle(
                 cancel,
                 Accepted(cancel.id, cancel.order, cancel.taken_at, sent_at, self._now, reply.exchange_ts),
             )
+        elif code is None or code_class not in REFUSALS:
+            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
         else:
             self._settle(
                 cancel,

@@ -36,6 +36,10 @@ class TradeReply:
     exchange_ts: int | None
     """The exchange's own time, in milliseconds since 1970. Undocumented, and may be missing."""
 
+    answers_other: bool = False
+    """Whether the frame says that it answers something other than a cancel: its echo names another channel than
+    `cancel-order`, or the frame another `topic`, or another `op` than `trade`. Where it names none, it may be either."""
+
     @property
     def code_class(self) -> CodeClass:
         """What the code means here."""
@@ -54,10 +58,11 @@ class ErrorReply:
     code: str | None
     message: str
     exchange_ts: int | None
+    answers_other: bool = False
 
     @property
     def code_class(self) -> CodeClass:
-        """What the code means here: an error whose code says «accepted» contradicts itself."""
+        """What the code means here: an error whose code says "accepted" contradicts itself."""
         code_class = CLASSES[self.code]
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 

@@ -520,7 +520,7 @@ class Session:
             if self._stamp_refused:
                 why = WhyEnded.STAMP_REFUSED
             self._stamp_refused = True
-        elif refusal.code_class in REFUSED_FOR_GOOD:
+        elif refusal.code in REFUSED_FOR_GOOD:
             why = WhyEnded.REFUSED
         else:
             self._refusals += 1
