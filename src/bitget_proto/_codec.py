@@ -63,7 +63,7 @@ _EXCERPT = 100
 _MAX_MESSAGE = 65536
 _MAX_DEPTH = 32
 _SHORT = 16
-"""Up to so many characters for each level that is allowed, nobody counts brackets: it takes longer than reading a reply, …"""
+"""Up to so many characters for each level that is allowed, brackets are not counted: it takes longer than reading a reply, …"""
 _SHORT_AT_MOST = 512
 """… nor ever beyond these: 8000 levels end the interpreter where a thread's stack is small, however many were allowed."""
 

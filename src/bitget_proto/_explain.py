@@ -52,7 +52,7 @@ _INVISIBLE = frozenset(
     )
     for point in points
 )
-"""Characters that nobody can see although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
+"""Characters that cannot be seen although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
 
 _of_a_login = re.compile(r"login|apikey|passphrase|sign|secret", re.IGNORECASE).search
 _escaped_letter = re.compile(r"\\u00([4-7][0-9a-f])", re.IGNORECASE)

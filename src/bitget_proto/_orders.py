@@ -1,8 +1,7 @@
 r"""The order to cancel, and the id under which the exchange answers.
 
 Rules of this file
-- A value is checked when it is made and never changes afterwards: whoever holds a `CancelOrder` holds one that can be
-  written to the wire.
+- A value is checked when it is made and never changes afterwards: every `CancelOrder` can be written to the wire.
 - Refusing to cancel a real order is the worse mistake. So a rule here is no tighter than what is known to be true, and
   where the exchange's page has no rule, only what could not be written or read back is refused, and what no exchange
   makes.

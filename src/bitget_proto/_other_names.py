@@ -12,7 +12,6 @@ BTC-USDT-SWAP), of Gate and MEXC (BTC_USDT), of Nautilus (BTCUSDT-PERP.BITGET) a
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -29,8 +28,6 @@ _in_parts = re.compile(
 _with_kind = re.compile(rf"(?P<base>[^\s._-]+?)(?P<quote>{_QUOTES})[._-](?P<kind>SPOT|SWAP|PERP|PERPETUAL|P)").fullmatch
 _of_v1_demo = re.compile(r"S(.+)S(USDT|USD|PERP)").fullmatch
 _venue = re.compile(r"BITGET:|\.BITGET$")
-
-_UPPER: Mapping[int, int] = MappingProxyType(str.maketrans(string.ascii_lowercase, string.ascii_uppercase))
 
 _V1_LINES: Mapping[str, str] = MappingProxyType({
     "SPBL": "SPOT", "UMCBL": "USDT_FUTURES", "DMCBL": "COIN_FUTURES", "CMCBL": "USDC_FUTURES",
@@ -62,7 +59,7 @@ def meant_instrument(text: str) -> Meant | None:
     """Return what an instrument means that is spelled as another client does; None when it is no such spelling."""
     name = text
     if re.search("[a-z]", name) and not re.search("[A-Z]", name):
-        name = name.translate(_UPPER)
+        name = _upper(name)
     name = _venue.sub("", name)
     if match := _of_ccxt(name):
         return _meant(match["base"], match["quote"], match["settle"], dated=bool(match["dated"]))
@@ -85,7 +82,12 @@ def meant_instrument(text: str) -> Meant | None:
 
 def meant_product_line(text: str) -> str | None:
     """Return the name of the member of `InstType` that a product line means; None when that is not certain."""
-    return _LINES.get(re.sub("[^A-Z]", "", text.translate(_UPPER)))
+    return _LINES.get(re.sub("[^A-Z]", "", _upper(text)))
+
+
+def _upper(text: str) -> str:
+    """Return the text with the letters of ASCII in upper case, and all others as they are."""
+    return re.sub("[a-z]+", lambda match: match[0].upper(), text)
 
 
 def _meant(base: str, quote: str, settle: str | None, *, dated: bool) -> Meant:

@@ -172,11 +172,11 @@ def test_a_client_oid_is_escaped_as_json(client_oid: str, written: str) -> None:
         ("BTCUSDT-250328", '"BTCUSDT-250328"'),
     ],
 )
-@pytest.mark.parametrize("ids", [{"order_id": "9"}, {"client_oid": "9"}, {"order_id": "9", "client_oid": "8"}])
+@pytest.mark.parametrize(("order_id", "client_oid"), [("9", None), (None, "9"), ("9", "8")])
 def test_an_instrument_in_any_script_is_written_as_ascii_and_read_back(
-    inst_id: str, written: str, ids: dict[str, str]
+    inst_id: str, written: str, order_id: str | None, client_oid: str | None
 ) -> None:
-    order = CancelOrder(inst_id, **ids)
+    order = CancelOrder(inst_id, order_id, client_oid)
     text = encode_cancel(order, "1")
     assert f'"instType":"SPOT","instId":{written},"channel":"cancel-order"' in text
     assert text.isascii()

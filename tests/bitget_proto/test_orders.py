@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
 import re
@@ -249,10 +250,8 @@ def test_an_instrument_that_a_refusal_proposes_is_taken(name: str) -> None:
         assert CancelOrder(name, order_id="1").inst_id == name
     except ValidationError as refused:
         said = str(refused)
-        if proposed := re.search(r": write ('[^']*')", said):
-            CancelOrder(
-                proposed[1][1:-1].encode().decode("unicode_escape") if "\\" in proposed[1] else proposed[1][1:-1], "1"
-            )
+        if proposed := re.search(": write ('[^']*')", said):
+            CancelOrder(ast.literal_eval(proposed[1]), order_id="1")
 
 
 @pytest.mark.parametrize(

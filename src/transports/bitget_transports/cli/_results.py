@@ -4,7 +4,7 @@ Rules of this file
 - Each order is in the results exactly once. One without an outcome, which cannot be unless something here is broken, is told
   as one that may have been sent.
 - The exit code is of what became of the cancels, not of how the connection ended.
-- When whoever reads the output goes away, sending is stopped as by Ctrl-C.
+- When the reader of the output goes away, sending is stopped as by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Results:
     def show(self) -> Exit:
         """Show what became of everything; gives the exit code.
 
-        Raises: OutputLost when it reaches nobody; the sum has been told on standard error then.
+        Raises: OutputLost when it reaches no reader; the sum is then on standard error.
         """
         try:
             if self._lost is not None:
