@@ -58,7 +58,7 @@ def test_a_live_order_is_cancelled_once() -> None:
     assert isinstance(pair.outcomes[first], Accepted)
     outcome = pair.outcomes[second]
     assert isinstance(outcome, Rejected)
-    assert (outcome.code, outcome.code_class) == ("43001", CodeClass.GONE)
+    assert (outcome.code, outcome.code_class) == ("43001", CodeClass.NOT_FOUND)
     assert not pair.exchange.live
     assert pair.exchange.log == [
         Act(at=0.0, id=first, order=BOTH, cancelled=True, code="0"),
