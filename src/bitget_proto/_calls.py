@@ -137,7 +137,7 @@ def _many(orders: object) -> object:
         given = cast("list[object]", orders)
         if all(isinstance(order, CancelOrder) for order in given):
             return [_brief_order(cast("CancelOrder", order)) for order in given]
-    return {"unrecorded": type(orders).__name__}
+    return unrecorded(cast("object", orders))
 
 
 def _read_many(data: Iterable[object]) -> list[CancelOrder]:
