@@ -309,7 +309,14 @@ class RecordedSession(Session):
         """As `Session.receive`."""
         self.life.call("receive", self.core.receive, link=link, message=message, now=now)
 
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+    def lost(
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,  # noqa: ARG002
+    ) -> None:
         """As `Session.lost`."""
         self.life.call("lost", self.core.lost, link=link, now=now, reason=reason, unsent=_listed(unsent))
 

@@ -213,7 +213,14 @@ class Session:
         if known is not None:
             self._collect(known)
 
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+    def lost(
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,  # noqa: ARG002
+    ) -> None:
         """The transport of this link has ended, or could not be opened; `reason` is for people. Then drain `poll`.
 
         `unsent` are the ids of cancels that were handed out on it and of whose frames provably not one byte left.

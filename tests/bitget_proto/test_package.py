@@ -58,7 +58,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
         bitget_proto.Sesion  # type: ignore[attr-defined]  # noqa: B018 - what an unchecked caller writes
 
 
-@pytest.mark.parametrize("ask", ["Session", "ExchangeConnection", "replay"])
+@pytest.mark.parametrize("ask", ["Session", "SessionConfig", "replay"])
 def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
     program = (
         "import sys, bitget_proto\n"

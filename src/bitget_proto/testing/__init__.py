@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from .._exchange import (
     ABORT,
     CancelRequested,
-    Dropped,
+    ConnectionDropped,
     ExchangeConfig,
     ExchangeConnection,
     ExchangeOutput,
@@ -40,7 +40,7 @@ from ._wire import Latency
 
 if TYPE_CHECKING:
     from ._check import SCENARIOS, check_driver
-    from ._recorder import Step
+    from ._recorder import DriverStep
     from ._report import Break, ContractBroken, Report, Result
     from ._scenario import Scenario
     from ._stage import Abandons, DriverUnderTest, MakeDriver
@@ -52,11 +52,12 @@ __all__ = [
     "Act",
     "Break",
     "CancelRequested",
+    "ConnectionDropped",
     "ContractBroken",
     "Direction",
     "DriverError",
+    "DriverStep",
     "DriverUnderTest",
-    "Dropped",
     "ExchangeConfig",
     "ExchangeConnection",
     "ExchangeOutput",
@@ -75,7 +76,6 @@ __all__ = [
     "ScriptedOutput",
     "SeenFrame",
     "SessionPair",
-    "Step",
     "StrictConnection",
     "VirtualClock",
     "WhyDropped",
@@ -93,7 +93,7 @@ _HOMES = MappingProxyType({
     "Result": "._report",
     "SCENARIOS": "._check",
     "Scenario": "._scenario",
-    "Step": "._recorder",
+    "DriverStep": "._recorder",
     "check_driver": "._check",
 })  # fmt: skip
 """The modules of the conformance kit's names."""

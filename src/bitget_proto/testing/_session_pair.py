@@ -21,7 +21,7 @@ from .._session_events import Dial, LinkHangup, LinkTransmit, SessionEvent
 from .._session_states import SessionState
 from ._clock import VirtualClock
 from ._scripted import ScriptedExchange, ScriptedLink
-from ._wire import End, Latency, Wire, let_pass
+from ._wire import End, Latency, Wire, handshake_refused, let_pass
 
 
 class SessionPair:
@@ -29,9 +29,10 @@ class SessionPair:
 
     `start` lets it dial, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes among
     them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
-    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `skew` is by how
-    many seconds the stamps of logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say`
-    befall one link: the youngest, unless they are told another.
+    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `latency` holds for
+    both directions, unless `latency_back` is another for what the exchange says. `skew` is by how many seconds the stamps of
+    logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say` concern one link: the
+    youngest, unless another is named. `sleep` lets the clock jump for the client.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class SessionPair:
         *,
         clock: VirtualClock | None = None,
         latency: Latency = 0.0,
+        latency_back: Latency | None = None,
         dial_time: float = 0.0,
         skew: float = 0.0,
         credentials: Credentials | None = None,
@@ -49,6 +51,7 @@ class SessionPair:
         self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
+        self.latency_back = latency_back
         self.dial_time = dial_time
         self.skew: float = skew
         self.credentials = credentials
@@ -142,6 +145,13 @@ class SessionPair:
         """Let that many seconds pass, stopping at each moment at which something is due."""
         self._run_to(self.clock.now + seconds)
 
+    def sleep(self, seconds: float) -> None:
+        """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
+        and only then its timers fire. The exchange is awake all the time.
+        """
+        let_pass(self.clock.now + seconds, self.clock, self._next_due_there, self._step_there, self)
+        self.settle()
+
     def run_until_ended(self) -> None:
         """Let time pass until the session's end is over.
 
@@ -169,6 +179,15 @@ class SessionPair:
             raise ValidationError(f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}")
         return number
 
+    def _latencies(self) -> tuple[Latency, Latency]:
+        return self.latency, self.latency if self.latency_back is None else self.latency_back
+
+    def _next_due_there(self) -> float:
+        return min((wire.next_due_there() for wire in self._wires.values()), default=inf)
+
+    def _step_there(self) -> None:
+        min(self._wires.values(), key=Wire.next_due_there).step_there()
+
     def _run_to(self, end: float) -> None:
         let_pass(end, self.clock, self.next_due, self._step, self)
 
@@ -178,8 +197,7 @@ class SessionPair:
         for number, (at, answered, dial) in self._dialling.items():
             if at <= now:
                 del self._dialling[number]
-                self._open(dial) if answered else self.session.lost(number, now, "connection refused")
-                self._drain_client()
+                self._answer(dial, answered=answered)
                 return
         for number, wire in self._wires.items():
             if wire.next_arrival() <= now:
@@ -191,8 +209,20 @@ class SessionPair:
             self.session.handle_timeout(now)
             self._drain_client()
 
+    def _answer(self, dial: Dial, *, answered: bool) -> None:
+        """Open the link that was dialled, or let the dial fail."""
+        refused = self.exchange.handshake() if answered else None
+        if refused is not None:
+            status, retry_after = refused
+            self.session.lost(dial.link, self.clock.now, handshake_refused(status), retry_after=retry_after)
+        elif answered:
+            self._open(dial)
+        else:
+            self.session.lost(dial.link, self.clock.now, "connection refused")
+        self._drain_client()
+
     def _open(self, dial: Dial) -> None:
-        wire = self._wires[dial.link] = Wire(self.exchange.link(), self.clock, lambda: self.latency, self.sent)
+        wire = self._wires[dial.link] = Wire(self.exchange.link(), self.clock, self._latencies, self.sent)
         wire.open()
         self.session.opened(dial.link, self.clock.now, login=self._sign(dial))
 
