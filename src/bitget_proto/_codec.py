@@ -191,6 +191,10 @@ class Codec:
             return _malformed("not JSON", text)
         return _message(frame)
 
+    def trade_ids(self, text: str) -> tuple[str, ...]:
+        """Shim."""
+        return ()
+
     # --- what an exchange writes and reads ---
 
     def encode_reply(

@@ -19,7 +19,7 @@ class CodeClass(Told):
     """What a code says about the cancel that it answers. Each has a `sentence` for people."""
 
     ACCEPTED = "accepted", "The exchange received the request. The order may still fill before the cancel reaches it."
-    GONE = "gone", "There is no such order, or it has ended."
+    NOT_FOUND = "not found", "There is no order under this id and product line."
     FINISHED = "finished", "The order is filled or cancelled already."
     NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled as it stands."
     THROTTLED = "throttled", "Too many requests: slow down."
@@ -41,7 +41,7 @@ class CodeClass(Told):
 
 CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
     CodeClass.ACCEPTED: ("0",),
-    CodeClass.GONE: (
+    CodeClass.NOT_FOUND: (
         "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011", "25204",
     ),
     CodeClass.FINISHED: ("40769", "45031", "45055", "45134", "50062"),
@@ -72,8 +72,19 @@ CLASSES: Mapping[str | None, CodeClass] = MappingProxyType(
 )
 """The class of each code, as `CodeClass.of` gives it."""
 
-NOTHING_LEFT = frozenset({CodeClass.GONE, CodeClass.FINISHED})
-"""After such a code there is nothing left to cancel, whoever did it."""
+REFUSALS = frozenset(
+    {
+        CodeClass.NOT_FOUND,
+        CodeClass.FINISHED,
+        CodeClass.NOT_CANCELLABLE,
+        CodeClass.THROTTLED,
+        CodeClass.BAD_PARAMETERS,
+        CodeClass.PERMISSION,
+        CodeClass.PROTOCOL,
+        CodeClass.LOGIN,
+    }
+)
+FINAL_AFTER_RESEND = frozenset({CodeClass.FINISHED})
 
 TOO_MANY_REQUESTS = "30006"
 """Names no request; the paces stand still after it."""
@@ -90,7 +101,7 @@ NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, Co
 STAMP_REFUSED = frozenset({"30013", "30014"})
 """The stamp of a login is not valid, or older than 30 s: the usual reason is a skewed clock."""
 
-REFUSED_FOR_GOOD = frozenset({CodeClass.LOGIN, CodeClass.PERMISSION})
+REFUSED_FOR_GOOD = frozenset({"30011", "30012", "30015", *CODES[CodeClass.PERMISSION]})
 """A login that was refused with such a code need not be tried again."""
 
 NOTES: Mapping[str, str] = MappingProxyType({

@@ -36,6 +36,8 @@ class TradeReply:
     exchange_ts: int | None
     """The exchange's own time, in milliseconds since 1970. Undocumented, and may be missing."""
 
+    answers_other: bool = False
+
     @property
     def code_class(self) -> CodeClass:
         """What the code means here."""
@@ -54,6 +56,7 @@ class ErrorReply:
     code: str | None
     message: str
     exchange_ts: int | None
+    answers_other: bool = False
 
     @property
     def code_class(self) -> CodeClass:
