@@ -433,7 +433,7 @@ def test_a_link_that_ends_before_its_successor_is_dialled_does_not_move_that_dia
 
 def test_moving_refuses_and_loses_no_cancel() -> None:
     # 25 orders at 10 a second: the queue is full of them when the session moves.
-    pair = pair_up(latency=0.05, exchange=ScriptedExchange(ORDERS, config=ExchangeConfig(jitter=0.05)))
+    pair = pair_up(latency=0.05)
     ids = [pair.cancel(order) for order in ORDERS[:25]]
     pair.say(GOING)
     pair.run(5.0)

@@ -8,9 +8,10 @@ How time passes, and what arrives when, is `_wire`'s.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
-from .._connection import Connection
+from .._connection import Connection, Queued
 from .._credentials import Credentials, SignedLogin, sign_login
 from .._errors import LocalProtocolError
 from .._events import Accepted, Event, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait
@@ -82,12 +83,28 @@ class Pair:
         self._drain_client()
         self.settle()
 
-    def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> str:
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> str:
         """`Connection.cancel` now; then what happens at once."""
-        taken = self.client.cancel(order, self.clock.now, id, timeout)
+        taken = self.client.cancel(order, self.clock.now, id, timeout, urgent)
         self._drain_client()
         self.settle()
         return taken
+
+    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> list[str]:
+        """`Connection.cancel_many` now; then what happens at once."""
+        taken = self.client.cancel_many(orders, self.clock.now, timeout)
+        self._drain_client()
+        self.settle()
+        return taken
+
+    def withdraw(self, id: str) -> bool:
+        """`Connection.withdraw` now; then what happens at once."""
+        withdrawn = self.client.withdraw(id, self.clock.now)
+        self._drain_client()
+        self.settle()
+        return withdrawn
 
     def send(self, text: str) -> None:
         """`Connection.send` now; then what happens at once."""
@@ -95,9 +112,9 @@ class Pair:
         self._drain_client()
         self.settle()
 
-    def close(self) -> None:
+    def close(self, queued: Queued = "drop", within: float | None = None) -> None:
         """`Connection.close` now; then what happens at once."""
-        self.client.close(self.clock.now)
+        self.client.close(self.clock.now, queued, within)
         self._drain_client()
         self.settle()
 
@@ -198,7 +215,7 @@ class Pair:
             if isinstance(output, Transmit):
                 wire.write(output)
             elif isinstance(output, Hangup):
-                wire.hang_up()
+                wire.hang_up(abort=output.abort)
             else:
                 self.events.append(output)
                 if isinstance(output, Accepted | Rejected | Unresolved):

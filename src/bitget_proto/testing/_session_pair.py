@@ -9,8 +9,10 @@ How time passes, and what arrives on a link when, is `_wire`'s.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
+from .._connection import Queued
 from .._credentials import Credentials, SignedLogin, sign_login
 from .._errors import LocalProtocolError, ValidationError, shown
 from .._events import Accepted, Outcome, Rejected, Unresolved, Wait
@@ -87,21 +89,41 @@ class SessionPair:
         self.settle()
 
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> str:
         """`Session.cancel` now; then what happens at once."""
-        taken = self.session.cancel(order, self.clock.now, id, timeout, policy)
+        taken = self.session.cancel(order, self.clock.now, id, timeout, policy, urgent)
         self.start()
         return taken
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        """`Session.cancel_many` now; then what happens at once."""
+        taken = self.session.cancel_many(orders, self.clock.now, timeout, policy)
+        self.start()
+        return taken
+
+    def withdraw(self, id: str) -> bool:
+        """`Session.withdraw` now; then what happens at once."""
+        withdrawn = self.session.withdraw(id, self.clock.now)
+        self.start()
+        return withdrawn
 
     def send(self, text: str) -> None:
         """`Session.send` now; then what happens at once."""
         self.session.send(text, self.clock.now)
         self.start()
 
-    def close(self) -> None:
+    def close(self, queued: Queued = "drop", within: float | None = None) -> None:
         """`Session.close` now; then what happens at once."""
-        self.session.close(self.clock.now)
+        self.session.close(self.clock.now, queued, within)
         self.start()
 
     def say(self, text: str, link: int | None = None) -> None:
@@ -256,7 +278,7 @@ class SessionPair:
                     # A dial that was not answered is given up.
                     self._dialling.pop(output.link, None)
                     if output.link in self._wires:
-                        self._wires[output.link].hang_up()
+                        self._wires[output.link].hang_up(abort=output.abort)
                 case Dial():
                     self.dials.append((now, output))
                     if not self.hold_dials:

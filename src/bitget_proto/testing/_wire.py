@@ -95,9 +95,13 @@ class Wire(Generic[_T]):
         if held is not None:
             self.write(held)
 
-    def hang_up(self) -> None:
-        """The client closes; a frame of its that has not left never will."""
+    def hang_up(self, *, abort: bool) -> None:
+        """The client closes; a frame of its that has not left never will. With `abort` neither will what a dead route holds
+        up, as its kernel forgets it.
+        """
         self.unwritten, self.hung_up = None, True
+        if abort and self.frozen:
+            self._to_exchange.clear()
         self._close(End.CLIENT)
 
     @property

@@ -14,6 +14,7 @@ from bitget_proto import (
     Connection,
     Credentials,
     Hangup,
+    Policy,
     Ready,
     SessionState,
     State,
@@ -170,13 +171,13 @@ def test_what_is_held_back_comes_in_one_bunch_and_in_order() -> None:
     pair = ready()
     pair.exchange.hold()
     ids = [pair.cancel(order) for order in ORDERS[:3]]
-    pair.run(5.0)
+    pair.run(4.0)
     assert not pair.outcomes
     assert [act.cancelled for act in pair.exchange.log] == [True] * 3
     pair.exchange.release()
     pair.settle()
     assert list(pair.outcomes) == ids
-    assert {outcome.resolved_at for outcome in pair.outcomes.values()} == {5.0}
+    assert {outcome.resolved_at for outcome in pair.outcomes.values()} == {4.0}
     assert pair.cancel(ORDERS[3]) in pair.outcomes
 
 
@@ -325,6 +326,19 @@ def test_frames_that_arrive_closer_together_than_they_were_sent_are_too_many_for
     assert pair.events[-1].why is WhyClosed.THROWN_OUT
 
 
+def test_what_a_dead_route_holds_up_is_forgotten_with_a_socket_that_is_aborted() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS))
+    pair.start()
+    pair.run(1.0)
+    pair.freeze()
+    pair.cancel(ORDERS[0], policy=Policy.RESEND)
+    pair.run(30.0)
+    pair.thaw(1)
+    assert [act.cancelled for act in pair.exchange.log] == [True]
+    assert [type(outcome) for outcome in pair.outcomes.values()] == [Accepted]
+    assert list(pair.links) == [2]
+
+
 @pytest.mark.parametrize("kind", ["pair", "session"])
 def test_a_machine_that_sleeps_gets_what_has_arrived_before_its_timers_fire(kind: str) -> None:
     exchange = ScriptedExchange(ORDERS)
@@ -379,8 +393,8 @@ def test_a_frame_that_a_link_sends_is_seen_when_it_leaves() -> None:
     seen: list[SeenFrame] = []
     pair = ready(ScriptedExchange(ORDERS, on_frame=seen.append))
     seen.clear()
-    pair.exchange.slow_down(2.0)
+    pair.exchange.slow_down(1.5)
     pair.cancel(ORDERS[0])
-    pair.run(2.0)
-    assert [(frame.direction, frame.at) for frame in seen] == [("received", 0.0), ("sent", 2.0)]
+    pair.run(1.5)
+    assert [(frame.direction, frame.at) for frame in seen] == [("received", 0.0), ("sent", 1.5)]
     assert json.loads(seen[1].text)["code"] == 0
