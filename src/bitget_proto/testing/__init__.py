@@ -10,7 +10,7 @@ Nothing here but `testing.pytest` needs a test framework, and nothing but the co
 
 If you have written a driver, `check_driver` tells whether it keeps the driver contract (docs/conformance.md).
 
-The exchange's side (`ExchangeConnection` and what it gives) is handed out here as well, since tests are where it is met.
+The exchange's side of one WebSocket (`ExchangeConnection` and what it gives) is here too: tests are where it is met.
 The names of the conformance kit are imported when they are first asked for: it uses sockets and threads.
 """
 

@@ -81,12 +81,13 @@ class Outbox:
         self.behaviour = behaviour
         self._waiting: deque[tuple[float, Said]] = deque()
         """When each is due, and what it is."""
+        self._over = False
 
     def put(self, said: Said, now: float) -> None:
         """Take what is said at `now`."""
         if not (self.behaviour.silent and isinstance(said, Transmit)):
             last = self._waiting[-1][0] if self._waiting else -inf
-            self._waiting.append((max(now + self.behaviour.late_by, last), said))
+            self._waiting.append((-inf if self._over else max(now + self.behaviour.late_by, last), said))
 
     def pop(self, now: float, *, writable: bool) -> Said | None:
         """What is due first, and it is gone from here; None when nothing is."""
@@ -94,7 +95,7 @@ class Outbox:
 
     def due(self, *, writable: bool) -> float:
         """When the next is due; infinity when no time brings it."""
-        if not self._waiting or self.behaviour.held or self.behaviour.silent:
+        if not self._waiting or ((self.behaviour.held or self.behaviour.silent) and not self._over):
             return inf
         due, said = self._waiting[0]
         return due if writable or not isinstance(said, Transmit) else inf
@@ -105,7 +106,7 @@ class Outbox:
 
     def end(self) -> None:
         """The transport is gone: of what waits, only the end itself can be known, and that at once."""
-        self.behaviour = Behaviour()
+        self._over = True
         self._waiting = deque((-inf, said) for _, said in self._waiting if isinstance(said, ConnectionDropped))
 
 

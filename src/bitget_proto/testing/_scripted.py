@@ -212,11 +212,12 @@ class ScriptedExchange(_Behaves):
         *,
         seconds: float | None = None,
         grace: float | None = None,
-        codes: Iterable[str] = tuple(MAINTENANCE_CODES),
+        codes: Iterable[str] | None = None,
         stay: bool = False,
     ) -> None:
         """Begin a maintenance window: every link is sent the notice 30033 now and dropped after `grace` seconds (those of
-        the exchange by default), and logins are refused with these codes in turn.
+        the exchange by default), and logins are refused with these codes in turn: by default 45001, 40010,
+        40725 and 40015, as seen around releases.
 
         It lasts for that many `seconds`, or until `end_maintenance`. Refused logins are hung up on; with `stay` their sockets
         are kept open. A cancel on a link that is not dropped yet is served.
@@ -228,7 +229,7 @@ class ScriptedExchange(_Behaves):
         if seconds is not None and not is_seconds(seconds):
             raise ValidationError(f"seconds must be a number above 0, or None; got {shown(seconds)}")
         grace = self.grace if grace is None else check_delay("grace", grace)
-        self._logins.begin_maintenance(after(now, seconds), codes, stay=stay)
+        self._logins.begin_maintenance(after(now, seconds), MAINTENANCE_CODES if codes is None else codes, stay=stay)
         for link in self.links:
             link._go_away(now, grace)
             link._news()
@@ -352,6 +353,11 @@ class ScriptedLink(_Behaves):
         """Where this end of the connection is in its life."""
         return self.connection.state
 
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing at present, as `go_silent` asks for."""
+        return self._outbox.behaviour.silent
+
     def opened(self, now: float) -> None:
         """The client has connected."""
         self.connection.opened(now)
@@ -382,7 +388,7 @@ class ScriptedLink(_Behaves):
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed: what was put off until now happens."""
-        if self._outbox.behaviour.silent:
+        if self.silent:
             return
         self.connection.handle_timeout(now)
         while self._later and self._later[0][0] <= now:
@@ -422,19 +428,19 @@ class ScriptedLink(_Behaves):
                 if isinstance(output, ConnectionDropped):
                     self._leave()
                 self._outbox.put(output, now)
-        return Wait(until=None, timer=None) if self._outbox.behaviour.silent else output
+        return Wait(until=None, timer=None) if self.silent else output
 
     def _due(self, wait: Wait, *, writable: bool) -> float | None:
         """When the script goes on, if that is before the connection's own timers; else None."""
         due = self._outbox.due(writable=writable)
-        if self._later and not self._outbox.behaviour.silent:
+        if self._later and not self.silent:
             due = min(due, self._later[0][0])
         return due if due < (inf if wait.until is None else wait.until) else None
 
     def _behave(self, **changes: Any) -> None:
         self._asked |= changes
         self._outbox.behaviour = attrs.evolve(self._outbox.behaviour, **changes)
-        if self._outbox.behaviour.silent:
+        if self.silent:
             self._outbox.forget()
         self._news()
 
