@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -266,6 +267,14 @@ def test_after_the_end_every_word_says_so() -> None:
         pass
     with pytest.raises(RuntimeError, match="its context has been left"):
         server.drop()
+
+
+def test_no_log_at_any_level_shows_what_a_client_sends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with exchange_in_thread() as server, upgraded(server) as client:
+        client.sendall(frame(Codec().encode_login(sign_login(KEY, int(time.time())))))
+        assert b'"login"' in client.recv(1000)
+    assert "apiKey" not in caplog.text
 
 
 # --- how it behaves, as told at run time ---

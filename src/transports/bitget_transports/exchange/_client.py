@@ -27,6 +27,8 @@ from websockets.server import ServerProtocol
 from bitget_proto import Hangup, State, Transmit, Wait
 from bitget_proto.testing import ABORT, ScriptedExchange
 
+from .._websocket import SILENT
+
 _UPGRADE_TIMEOUT = 10.0
 """Seconds that a client has to ask for its WebSocket."""
 
@@ -71,7 +73,7 @@ class Client(asyncio.Protocol):
         self.left = asyncio.Event()
         """Set when the TCP connection is gone."""
         self._floor = floor
-        self._framing = ServerProtocol(max_size=_MAX_SIZE)
+        self._framing = ServerProtocol(max_size=_MAX_SIZE, logger=SILENT)
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         """The fragments of a message that is not complete."""
