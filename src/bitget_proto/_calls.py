@@ -133,8 +133,9 @@ def _order(data: object) -> CancelOrder:
 
 
 def _many(orders: object) -> object:
-    if isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in cast("list[object]", orders)):
-        return [_brief_order(order) for order in cast("list[CancelOrder]", orders)]
+    given = cast("list[object]", orders) if isinstance(orders, list) else [None]
+    if all(isinstance(order, CancelOrder) for order in given):
+        return [_brief_order(cast("CancelOrder", order)) for order in given]
     return unrecorded(orders)
 
 

@@ -27,7 +27,7 @@ import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
@@ -843,10 +843,9 @@ def check_orders(orders: object) -> list[CancelOrder]:
     """
     if not isinstance(orders, Iterable):
         raise ValidationError(f"orders must be an iterable of CancelOrder; got {shown(orders)}")
-    given: list[CancelOrder] = []
-    for order in orders:
+    given = list(cast("Iterable[CancelOrder]", orders))
+    for order in given:
         check_order(order)
-        given.append(order)
     return given
 
 

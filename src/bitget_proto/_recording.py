@@ -249,7 +249,7 @@ class RecordedConnection(Connection):
             self.core.lost,
             now=now,
             reason=reason,
-            unsent=_listed(unsent_ids(unsent) if isinstance(unsent, str) else unsent),
+            unsent=[unsent] if isinstance(unsent, str) else _listed(unsent),
         )
 
     def handle_timeout(self, now: float) -> None:
@@ -345,7 +345,7 @@ class RecordedSession(Session):
             link=link,
             now=now,
             reason=reason,
-            unsent=_listed(unsent_ids(unsent) if isinstance(unsent, str) else unsent),
+            unsent=[unsent] if isinstance(unsent, str) else _listed(unsent),
             retry_after=retry_after,
         )
 
