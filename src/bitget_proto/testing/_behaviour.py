@@ -39,7 +39,7 @@ class Behaviour:
         return self.silent and not self.acts
 
 
-class _Behaves(ABC):
+class _Behaves(ABC):  # pyright: ignore[reportUnusedClass]
     """The words by which a behaviour is asked for, of one link or of all."""
 
     @abstractmethod

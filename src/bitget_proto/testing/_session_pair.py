@@ -208,7 +208,7 @@ class SessionPair:
         return min((wire.next_due_there() for wire in self._wires.values()), default=inf)
 
     def _step_there(self) -> None:
-        min(self._wires.values(), key=Wire.next_due_there).step_there()
+        min(self._wires.values(), key=lambda wire: wire.next_due_there()).step_there()
 
     def _run_to(self, end: float) -> None:
         let_pass(end, self.clock, self.next_due, self._step, self)

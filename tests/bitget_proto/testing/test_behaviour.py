@@ -278,10 +278,10 @@ def test_what_the_script_puts_off_waits_for_the_end_of_the_silence() -> None:
     exchange.maintenance(0.0)
     pair.link.go_silent()
     pair.run(10.0)
-    assert pair.link.state is State.READY
+    states = [pair.link.state]
     pair.link.speak()
     pair.settle()
-    assert pair.link.state is State.CLOSED
+    assert [*states, pair.link.state] == [State.READY, State.CLOSED]
 
 
 # --- the network ---
@@ -365,10 +365,10 @@ def test_the_exchange_is_awake_while_the_client_sleeps_and_drops_it() -> None:
     id = pair.cancel(ORDERS[0])
     assert id in pair.outcomes
     pair.sleep(7200.0)
-    assert pair.session.state is not SessionState.UP
-    assert pair.exchange.links == ()
+    assert not pair.exchange.links
+    states = [pair.session.state]
     pair.run(60.0)
-    assert pair.session.state is SessionState.UP
+    assert [*states, pair.session.state] == [SessionState.DOWN, SessionState.UP]
 
 
 def test_on_a_dead_route_nothing_arrives_during_a_sleep_either() -> None:

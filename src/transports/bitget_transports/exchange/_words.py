@@ -16,7 +16,9 @@ from bitget_proto.testing import Fault, ScriptedExchange
 _T = TypeVar("_T")
 
 
-class _Words(ABC):
+class _Words(ABC):  # pyright: ignore[reportUnusedClass]
+    """The words themselves; where they are heard is for the class to say."""
+
     exchange: ScriptedExchange
 
     @abstractmethod
