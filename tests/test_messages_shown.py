@@ -27,7 +27,6 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
-    ExchangeConnection,
     LoginRejected,
     Session,
     SessionConfig,
@@ -40,7 +39,7 @@ from bitget_proto import (
 )
 from bitget_proto.__main__ import main as look
 from bitget_proto._exchange import check_refusal
-from bitget_proto.testing import ScriptedExchange, VirtualClock, check_driver
+from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualClock, check_driver
 from bitget_proto.testing.__main__ import main as kit
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver import Account

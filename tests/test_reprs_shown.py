@@ -19,13 +19,13 @@ from bitget_proto import (
     CodeClass,
     Connection,
     Credentials,
-    ExchangeConnection,
     Session,
     Trace,
     sign_login,
 )
 from bitget_proto.testing import (
     SCENARIOS,
+    ExchangeConnection,
     Fault,
     Pair,
     Rule,

@@ -268,6 +268,8 @@ class Codec:
         if op not in ("login", "trade"):
             return OtherRequest(op)
         args = data.get("args")
+        if op == "trade" and _channel(args) == "place-order":
+            return OtherRequest(op)
         arg = _echoable(args) if op == "trade" else None
         count = len(cast("list[object]", args)) if isinstance(args, list) else 0
         if count != 1:
@@ -440,6 +442,13 @@ def _echoable(args: object) -> list[object] | None:
         return None
     items = cast("list[object]", args)
     return items if all(isinstance(item, dict) for item in items) else None
+
+
+def _channel(args: object) -> object:
+    """The channel that a trade request names; None when it holds no single object."""
+    if not isinstance(args, list) or len(items := cast("list[object]", args)) != 1 or not isinstance(items[0], dict):
+        return None
+    return cast("dict[str, object]", items[0]).get("channel")
 
 
 _OF_THE_PAGE = MappingProxyType({

@@ -133,8 +133,8 @@ class Ping:
 
 @attrs.frozen
 class OtherRequest:
-    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`,
-    or an op of tomorrow.
+    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`, an op
+    of tomorrow, or, with the op `trade`, to place an order (channel `place-order`).
     """
 
     op: str

@@ -1100,11 +1100,20 @@ def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo
 
 
 def test_a_channel_that_does_not_exist_is_said_to() -> None:
-    request = Codec().decode_request(cancel_text(channel="place-order"))
+    request = Codec().decode_request(cancel_text(channel="modify-order"))
     assert isinstance(request, BadRequest)
     assert request.code == "30001"
-    assert "place-order" in request.message
-    assert request.arg == json.loads(cancel_text(channel="place-order"))["args"]
+    assert "modify-order" in request.message
+    assert request.arg == json.loads(cancel_text(channel="modify-order"))["args"]
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: bool) -> None:
+    text = cancel_text(channel="place-order", params={"side": "buy"}, more=1)
+    assert Codec().decode_request(text, lenient=lenient) == OtherRequest("trade")
+    two = json.loads(text)
+    two["args"] *= 2
+    assert isinstance(Codec().decode_request(json.dumps(two), lenient=lenient), BadRequest)
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])

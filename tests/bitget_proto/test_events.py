@@ -24,13 +24,13 @@ from bitget_proto import (
     Unresolved,
     Wait,
     WhyClosed,
-    WhyDropped,
     WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto import _events as module
 from bitget_proto._record import record
 from bitget_proto._told import Told
+from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")
 ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)

@@ -25,7 +25,6 @@ from bitget_proto import (
     Credentials,
     Down,
     Ended,
-    ExchangeConfig,
     GoingAway,
     LinkClosed,
     Policy,
@@ -38,7 +37,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
-from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused, hostile
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way

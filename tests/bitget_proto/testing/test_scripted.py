@@ -316,6 +316,17 @@ def test_a_late_answer_does_not_outlive_the_link() -> None:
     assert pair.client.state is State.CLOSED
 
 
+def test_the_links_of_an_exchange_are_those_that_clients_have_open() -> None:
+    exchange = ScriptedExchange()
+    first, second, third = exchange.link(), exchange.link(), exchange.link()
+    third.close(0.0)
+    for link in (first, second, third):
+        link.opened(0.0)
+    assert exchange.links == (first, second)
+    first.close(1.0)
+    assert [link.number for link in exchange.links] == [second.number]
+
+
 def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> None:
     pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
     pair.exchange.inject(Fault.DROP_AFTER)

@@ -14,8 +14,8 @@ import time
 import attrs
 from rich.progress import Progress
 
-from bitget_proto import CancelOrder, Config, Credentials, ExchangeConfig, Outcome, Unresolved
-from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
+from bitget_proto import CancelOrder, Config, Credentials, Outcome, Unresolved
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from .. import ConnectFailed
 from ..exchange import ExchangeThread, exchange_in_thread
