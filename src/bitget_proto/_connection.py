@@ -532,7 +532,29 @@ class Connection:
         if reply.answers_other:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
-            self._answered(cancel, reply)
+            code, code_class = reply.code, reply.code_class
+            if code_class is _ACCEPTED:
+                # By position: by name it takes twice as long.
+                self._settle(
+                    cancel, Accepted(id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts)
+                )
+            elif code is not None and code_class in REFUSALS:
+                self._settle(
+                    cancel,
+                    Rejected(
+                        id=id,
+                        order=cancel.order,
+                        taken_at=cancel.taken_at,
+                        sent_at=cancel.sent_at,
+                        resolved_at=self._now,
+                        code=code,
+                        code_class=code_class,
+                        message=reply.message,
+                        exchange_ts=reply.exchange_ts,
+                    ),
+                )
+            else:
+                self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
         elif self._queue.get(id) is not None:
             self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
         elif id in self._late:
@@ -550,32 +572,6 @@ class Connection:
             del self._late[id]
         else:
             self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
-
-    def _answered(self, cancel: OpenCancel, reply: TradeReply | ErrorReply) -> None:
-        code, code_class = reply.code, reply.code_class
-        if code_class is _ACCEPTED:
-            # By position: by name it takes twice as long.
-            self._settle(
-                cancel,
-                Accepted(cancel.id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts),
-            )
-        elif code is not None and code_class in REFUSALS:
-            self._settle(
-                cancel,
-                Rejected(
-                    id=cancel.id,
-                    order=cancel.order,
-                    taken_at=cancel.taken_at,
-                    sent_at=cancel.sent_at,
-                    resolved_at=self._now,
-                    code=code,
-                    code_class=code_class,
-                    message=reply.message,
-                    exchange_ts=reply.exchange_ts,
-                ),
-            )
-        else:
-            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """An error that names no request."""
