@@ -133,9 +133,9 @@ def _order(data: object) -> CancelOrder:
 
 
 def _many(orders: object) -> object:
-    given = cast("list[object]", orders) if isinstance(orders, list) else [None]
+    given = cast("list[object]", orders if isinstance(orders, list) else [None])
     if all(isinstance(order, CancelOrder) for order in given):
-        return [_brief_order(cast("CancelOrder", order)) for order in given]
+        return [_brief_order(order) for order in cast("list[CancelOrder]", given)]
     return unrecorded(orders)
 
 

@@ -26,7 +26,6 @@ from ._events import Hangup, Transmit, Wait
 from ._messages import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 from ._orders import CancelOrder
 from ._pace import Pace
-from ._record import record
 from ._states import State
 from ._timers import Timer, after, finite_time
 from ._told import Told
@@ -47,14 +46,14 @@ class WhyDropped(Told):
     LOGIN_REFUSED = "login refused", "The login was refused; the page says that the exchange disconnects then."
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class LoginRequested:
     """An event, from `poll`: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
 
     login: SignedLogin
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class CancelRequested:
     """An event, from `poll`: a client that is logged in asks to cancel an order. Answer with `accept` or `refuse`."""
 
@@ -62,7 +61,7 @@ class CancelRequested:
     order: CancelOrder
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class OtherRequested:
     """An event, from `poll`: a client asks for something else: `subscribe`, … or, with the op `trade`, to place an order.
 
@@ -73,7 +72,7 @@ class OtherRequested:
     text: str
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class ConnectionDropped:
     """The connection is over. Nothing comes after this."""
 

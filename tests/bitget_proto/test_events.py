@@ -138,7 +138,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         match outcome:
             case Accepted():
                 return "accepted"
-            case Rejected(code_class=CodeClass.GONE):
+            case Rejected(code_class=CodeClass.NOT_FOUND):
                 return "gone"
             case Rejected():
                 return "rejected"
@@ -156,7 +156,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         sent_at=2.0,
         resolved_at=3.0,
         code="43001",
-        code_class=CodeClass.GONE,
+        code_class=CodeClass.NOT_FOUND,
         message="",
         exchange_ts=None,
     )

@@ -210,7 +210,7 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
         never_arrived, acted_on, refused = colour.run_session(tidy(scenario))
     assert isinstance(never_arrived, Accepted)
     assert isinstance(acted_on, Rejected)
-    assert acted_on.code_class is CodeClass.GONE
+    assert acted_on.code_class is CodeClass.NOT_FOUND
     # The first attempt may have worked, for all that is known here.
     assert isinstance(refused, Unresolved)
     assert (refused.sent, refused.why, refused.code) == (True, WhyUnresolved.UNSURE, "40762")

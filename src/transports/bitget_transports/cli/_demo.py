@@ -156,7 +156,7 @@ def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop:
         url=stage.server.url,
         config=Config(
             messages_per_second=None,
-            request_timeout=_TIMEOUT,
+            answer_timeout=_TIMEOUT,
             drain_timeout=_TIMEOUT,
             max_in_flight=_AT_A_TIME,
             id_prefix=f"{carrier.value}-",
