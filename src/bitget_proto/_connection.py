@@ -514,7 +514,8 @@ class Connection:
             cancel.sent_at = now
             self._sent[cancel.id] = cancel
             self._queue.discard(cancel)
-            self._set_deadline(cancel, after(now, self._config.answer_timeout))
+            timeout = self._config.answer_timeout
+            self._set_deadline(cancel, inf if timeout is None else now + timeout)
             return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
         if own:
             self._cancels_in_a_row = 0
