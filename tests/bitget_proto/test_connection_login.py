@@ -172,10 +172,29 @@ def test_an_error_without_id_and_without_a_code_that_says_something_refuses_the_
     assert first == LoginRejected(code=shown, code_class=CodeClass.UNREADABLE, message="text", text=error(code))
 
 
-@pytest.mark.parametrize("arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"channel":"x"}]'])
+@pytest.mark.parametrize("arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"instType":"SPOT"}]'])
 def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
     conn = authenticating()
     conn.receive(f'{{"event":"error","arg":{arg},"code":30015,"msg":"Invalid sign"}}', 1.0)
+    assert isinstance(outputs(conn, 1.0)[0], LoginRejected)
+
+
+@pytest.mark.parametrize(
+    "more", ['"arg":{"channel":"positions"}', '"arg":[{"channel":"positions"}]', '"op":"subscribe"', '"topic":"order"']
+)
+def test_an_error_that_answers_another_request_does_not_refuse_the_login(more: str) -> None:
+    conn = authenticating()
+    text = f'{{"event":"error",{more},"code":30015,"msg":"Invalid sign"}}'
+    conn.receive(text, 1.0)
+    assert outputs(conn, 1.0) == [
+        ExchangeError(code="30015", code_class=CodeClass.LOGIN, message="Invalid sign", text=text)
+    ]
+    assert conn.state is State.AUTHENTICATING
+
+
+def test_an_error_that_names_the_login_refuses_it() -> None:
+    conn = authenticating()
+    conn.receive('{"event":"error","op":"login","code":30015,"msg":"Invalid sign"}', 1.0)
     assert isinstance(outputs(conn, 1.0)[0], LoginRejected)
 
 
