@@ -26,6 +26,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from math import inf
 from typing import Literal, TypeAlias, cast
 
@@ -98,7 +99,7 @@ class OpenCancel:
 
     rank: Rank
     deadline: float = inf
-    """Of the queue, then of the answer; set by `Deadlines`."""
+    """Until when it must be sent; once it was, until when it must be answered."""
 
     sent_at: float = inf
     """When it was handed out; infinity while it was not, or when its bytes provably never left."""
@@ -458,8 +459,17 @@ class Connection:
         """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
         self._taken += 1
         cancel = OpenCancel(id, order, taken_at, until, self._taken, rank)
+        self._set_deadline(cancel, queue_until)
         self._queue.add(cancel)
-        self._deadlines.set(cancel, min(queue_until, until))
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
+        is cut by a timeout of its own needs a place among `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
 
     def _opens(self, now: float) -> float:
         """When a cancel that is given to it now can leave; infinity when none can."""
@@ -504,7 +514,12 @@ class Connection:
             self._pace.take(now)
             if budget is not None:
                 budget.debit(1, now)
-            return self._hand_out(cancel, now)
+            cancel.sent_at = now
+            self._sent[cancel.id] = cancel
+            self._queue.discard(cancel)
+            timeout = self._config.answer_timeout
+            self._set_deadline(cancel, inf if timeout is None else now + timeout)
+            return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -514,14 +529,6 @@ class Connection:
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
         return opens if self._queue.size and opens > now else inf
 
-    def _hand_out(self, cancel: OpenCancel, now: float) -> Transmit:
-        cancel.sent_at = now
-        self._sent[cancel.id] = cancel
-        self._queue.discard(cancel)
-        answer_until = after(now, self._config.answer_timeout)
-        self._deadlines.set(cancel, answer_until if answer_until < cancel.until else cancel.until)
-        return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
-
     # --- messages in ---
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
@@ -529,7 +536,29 @@ class Connection:
         if reply.answers_other:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
-            self._answered(cancel, reply)
+            code, code_class = reply.code, reply.code_class
+            if code_class is _ACCEPTED:
+                # By position: by name it takes twice as long.
+                self._settle(
+                    cancel, Accepted(id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts)
+                )
+            elif code is not None and code_class in REFUSALS:
+                self._settle(
+                    cancel,
+                    Rejected(
+                        id=id,
+                        order=cancel.order,
+                        taken_at=cancel.taken_at,
+                        sent_at=cancel.sent_at,
+                        resolved_at=self._now,
+                        code=code,
+                        code_class=code_class,
+                        message=reply.message,
+                        exchange_ts=reply.exchange_ts,
+                    ),
+                )
+            else:
+                self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
         elif self._queue.get(id) is not None:
             self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
         elif id in self._late:
@@ -547,32 +576,6 @@ class Connection:
             del self._late[id]
         else:
             self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
-
-    def _answered(self, cancel: OpenCancel, reply: TradeReply | ErrorReply) -> None:
-        code, code_class = reply.code, reply.code_class
-        if code_class is _ACCEPTED:
-            # By position: by name it takes twice as long.
-            self._settle(
-                cancel,
-                Accepted(cancel.id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts),
-            )
-        elif code is not None and code_class in REFUSALS:
-            self._settle(
-                cancel,
-                Rejected(
-                    id=cancel.id,
-                    order=cancel.order,
-                    taken_at=cancel.taken_at,
-                    sent_at=cancel.sent_at,
-                    resolved_at=self._now,
-                    code=code,
-                    code_class=code_class,
-                    message=reply.message,
-                    exchange_ts=reply.exchange_ts,
-                ),
-            )
-        else:
-            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """An error that names no request."""
@@ -631,23 +634,34 @@ class Connection:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first, and when."""
-        until, alarms = self._deadlines.until, self._alarms
+        until, alarms, heartbeat = self._deadlines.until, self._alarms, self._heartbeat
+        oldest = inf
+        for cancel in self._sent.values():
+            oldest = cancel.sent_at
+            if cancel.deadline < until:
+                until = cancel.deadline
+            break
+        if self._queue.size:
+            until = min(until, *(cancel.deadline for cancel in self._queue.heads(-inf)))
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
-        sent, heartbeat = self._sent, self._heartbeat
-        if sent or heartbeat.asked:
-            silent = heartbeat.silence_at(next(iter(sent.values())).sent_at if sent else inf)
+        if oldest != inf or heartbeat.asked_until is not None:
+            silent = heartbeat.silence_at(oldest)
             if silent < until:
                 return silent, Timer.SILENCE
         return until, timer
 
+    def _first_due(self) -> OpenCancel:
+        """The cancel whose deadline comes first; of equal ones the one that was taken first."""
+        firsts = [*self._queue.heads(-inf), *islice(self._sent.values(), 1)]
+        first = self._deadlines.first()
+        return min(firsts if first is None else [*firsts, first], key=_by_deadline)
+
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is Timer.REQUEST:
-            first = self._deadlines.first()
-            if first is not None:
-                self._unresolved(first, WhyUnresolved.TIMEOUT)
+            self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
             self._end_if_done()
         elif timer is _LOGIN:
             self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s")
@@ -730,7 +744,8 @@ class Connection:
         self._outputs.append(outcome)
         if self._sent.pop(cancel.id, None) is None:
             self._queue.discard(cancel)
-        self._deadlines.set(cancel, inf)
+        if cancel.until != inf:
+            self._deadlines.set(cancel, inf)
 
     def _drop_queue(self, seconds: float | None) -> None:
         """Send nothing more. What was sent has so many seconds to be answered; with nothing to wait for this is the end."""
@@ -808,6 +823,10 @@ class Connection:
 
 def _in_order(cancel: OpenCancel) -> int:
     return cancel.number
+
+
+def _by_deadline(cancel: OpenCancel) -> tuple[float, int]:
+    return cancel.deadline, cancel.number
 
 
 def settled(outputs: Iterable[object]) -> set[str]:

@@ -21,7 +21,7 @@ from ._timers import Alarms, Timer, after
 class Heartbeat:
     """The pings of one connection. It sets its alarms among those of the connection."""
 
-    __slots__ = ("_alarms", "_asked_until", "_config", "_due_pong_at", "_pong_owed", "heard_at", "ping_due")
+    __slots__ = ("_alarms", "_config", "_due_pong_at", "_pong_owed", "asked_until", "heard_at", "ping_due")
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
         self._config = config
@@ -34,7 +34,7 @@ class Heartbeat:
         """Until when the heartbeat's ping that waits must be answered."""
         self._pong_owed = False
         """Whether a ping was sent and not answered: only then can a pong be its answer."""
-        self._asked_until: float | None = None
+        self.asked_until: float | None = None
         """In a silent spell: until when a message must come, infinity while the ping waits to be sent. Else None."""
 
     def start(self, now: float) -> None:
@@ -46,7 +46,7 @@ class Heartbeat:
         """No ping is sent any more."""
         self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
         self.ping_due = False
-        self._asked_until = None
+        self.asked_until = None
 
     def beat(self, now: float) -> None:
         """PING is due."""
@@ -63,8 +63,8 @@ class Heartbeat:
     def sent(self, now: float) -> None:
         """The ping that waited is sent now."""
         self.ping_due, self._pong_owed = False, True
-        if self._asked_until is not None:
-            self._asked_until = after(now, self._config.silence_pong)
+        if self.asked_until is not None:
+            self.asked_until = after(now, self._config.silence_pong)
 
     def pong(self) -> None:
         """A pong has come; one that answers no ping is ignored."""
@@ -77,17 +77,12 @@ class Heartbeat:
     def heard(self, now: float) -> None:
         """A message has come, whatever it says."""
         self.heard_at = now
-        self._asked_until = None
-
-    @property
-    def asked(self) -> bool:
-        """Whether the link has been asked in this silent spell, or is to be."""
-        return self._asked_until is not None
+        self.asked_until = None
 
     def silence_at(self, sent_at: float) -> float:
         """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
-        if self._asked_until is not None:
-            return self._asked_until
+        if self.asked_until is not None:
+            return self.asked_until
         silence = self._config.silence
         if silence is None:
             return inf
@@ -95,8 +90,8 @@ class Heartbeat:
 
     def ask(self) -> bool:
         """SILENCE is due. Whether the link has been asked and is still silent: then it is dead."""
-        if self._asked_until is not None:
+        if self.asked_until is not None:
             return True
         self.ping_due = True
-        self._asked_until = inf
+        self.asked_until = inf
         return False
