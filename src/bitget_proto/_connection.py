@@ -231,6 +231,8 @@ class Connection:
             now = finite_time(now, self._now)
         if self._inside:
             self._recover()
+        if type(message) is not str:
+            message = as_message(message)
         config = self._config
         frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
         self._inside, self._now = True, now
@@ -429,9 +431,10 @@ class Connection:
         if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
             self._inside = True
             frame = self._next_frame(now)
-            self._inside = False
             if isinstance(frame, Transmit):
+                self._inside = False
                 return frame
+            self._inside = False
             paced = frame
         until, timer = self._next_timer()
         if paced < until:
@@ -837,13 +840,16 @@ def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
-def check_message(message: object) -> None:
-    """Let nothing pass that is no message.
+def as_message(message: object) -> str | bytes:
+    """A message, checked; of a `bytearray` or `memoryview`, which the caller may write to again, a copy.
 
-    Raises: ValidationError.
+    Raises: ValidationError for anything else.
     """
-    if not isinstance(message, (str, bytes)):
-        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+    if isinstance(message, (str, bytes)):
+        return message
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    raise ValidationError(f"message must be str or bytes; got {shown(message)}")
 
 
 def check_order(order: object) -> None:

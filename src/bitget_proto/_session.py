@@ -40,9 +40,9 @@ from ._connection import (
     NORMAL_CLOSURE,
     Connection,
     Queued,
+    as_message,
     check_closing,
     check_frame,
-    check_message,
     check_new,
     check_order,
     check_orders,
@@ -230,7 +230,7 @@ class Session:
         """
         now = self._begin(now)
         known = self._find(link)
-        check_message(message)
+        message = as_message(message)
         self._inside, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import attrs
 import pytest
+from bitget_proto._record import record
 
 from bitget_proto import (
     Accepted,
@@ -28,7 +29,6 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto import _events as module
-from bitget_proto._record import record
 from bitget_proto._told import Told
 from bitget_proto.testing import WhyDropped
 
