@@ -46,6 +46,9 @@ class Cancel:
     deadline: float = inf
     """While it waits; set by `Deadlines`."""
 
+    turn: int = 0
+    """Set by `Deadlines`."""
+
     attempts: int = 0
     """How many have ended that may have reached the exchange, …"""
     sent_at: float | None = None
