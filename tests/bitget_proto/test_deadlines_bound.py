@@ -28,18 +28,22 @@ def test_the_dead_stay_few_when_the_first_are_settled_last() -> None:
         assert len(deadlines) <= 2 * living + 64
 
 
-def test_what_returns_to_its_old_deadline_leaves_the_dead_few() -> None:
+def test_the_dead_are_dropped_many_at_a_time_also_where_entries_return_to_their_old_deadlines() -> None:
     """As the cancels of a session do that a link has given back."""
     deadlines: Deadlines[_Entry] = Deadlines()
     entries = [_Entry() for _ in range(500)]
     for n, entry in enumerate(entries):
         deadlines.set(entry, float(n))
+    dropped, stored = 0, deadlines._queue
     for _ in range(5):
         # Not the first, behind which the dead stay.
         for n, entry in enumerate(entries[1:], 1):
             deadlines.set(entry, inf)
             assert len(deadlines) <= 2 * 499 + 64
             deadlines.set(entry, float(n))
+            if deadlines._queue is not stored:
+                dropped, stored = dropped + 1, deadlines._queue
+    assert dropped == 5 * 499 // (500 + 64)
     for living, entry in zip(range(499, -1, -1), entries, strict=True):
         assert deadlines.first() is entry
         deadlines.set(entry, inf)
