@@ -28,7 +28,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
@@ -328,9 +328,7 @@ class Connection:
         until = inf if timeout is None else now + check_timeout(timeout)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
-        self._take(
-            id, order, now, after(now, self._config.queue_timeout), until, Rank.URGENT if urgent else Rank.NORMAL
-        )
+        self._take(id, order, now, until, Rank.URGENT if urgent else Rank.NORMAL)
         self._inside = False
         return id
 
@@ -346,7 +344,7 @@ class Connection:
         self._inside, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, after(now, self._config.queue_timeout), until, Rank.NORMAL)
+            self._take(id, order, now, until, Rank.NORMAL)
         self._inside = False
         return ids
 
@@ -458,30 +456,20 @@ class Connection:
 
     # --- a session, which holds the queue itself ---
 
-    def _take(self, id: str, order: CancelOrder, taken_at: float, queue_until: float, until: float, rank: Rank) -> None:
-        """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
-        self._taken += 1
-        cancel = OpenCancel(id, order, taken_at, until, self._taken, rank)
-        self._set_deadline(cancel, queue_until)
-        self._queue.add(cancel)
-
-    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
-        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
-        is cut by a timeout of its own needs a place among `_deadlines`.
-        """
-        if cancel.until == inf:
-            cancel.deadline = deadline
-        else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
-
     def _opens(self, now: float) -> float:
-        """When a cancel that is given to it now can leave; infinity when none can."""
-        if self._state is not _READY or self._queue.size or self._heartbeat.ping_due:
+        """When a cancel can leave by `_send`; infinity when none can, or when other frames go first."""
+        if self._state is not _READY or self._heartbeat.ping_due:
             return inf
         if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
             return inf
         opens, budget = self._pace.opens(), self._budget
         return opens if budget is None else max(opens, budget.opens(now))
+
+    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> Transmit:
+        """Hand out a cancel that has waited elsewhere; `until` is the end of all its time. `_opens` has allowed it."""
+        self._now = now
+        self._taken += 1
+        return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
         """A connection that is DRAINING has no longer than this."""
@@ -513,16 +501,7 @@ class Connection:
         opens = -inf if budget is None else budget.opens(now)
         cancel = None if opens > now else self._queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
-            self._cancels_in_a_row += 1
-            self._pace.take(now)
-            if budget is not None:
-                budget.debit(1, now)
-            cancel.sent_at = now
-            self._sent[cancel.id] = cancel
-            self._queue.discard(cancel)
-            timeout = self._config.answer_timeout
-            self._set_deadline(cancel, inf if timeout is None else now + timeout)
-            return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
+            return self._hand_out(cancel, now)
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -531,6 +510,18 @@ class Connection:
             return frame
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
         return opens if self._queue.size and opens > now else inf
+
+    def _hand_out(self, cancel: OpenCancel, now: float) -> Transmit:
+        self._cancels_in_a_row += 1
+        self._pace.take(now)
+        if self._budget is not None:
+            self._budget.debit(1, now)
+        cancel.sent_at = now
+        self._sent[cancel.id] = cancel
+        self._queue.discard(cancel)
+        timeout = self._config.answer_timeout
+        self._set_deadline(cancel, inf if timeout is None else now + timeout)
+        return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
 
     # --- messages in ---
 
@@ -686,6 +677,22 @@ class Connection:
             self._end(self._cause, self._detail)
 
     # --- outcomes and the end ---
+
+    def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
+        """Let a cancel wait to be sent; `until` is the end of all its time."""
+        self._taken += 1
+        cancel = OpenCancel(id, order, now, until, self._taken, rank)
+        self._set_deadline(cancel, after(now, self._config.queue_timeout))
+        self._queue.add(cancel)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
+        is cut by a timeout of its own needs a place among `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
 
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""
@@ -843,14 +850,14 @@ def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
-def as_message(message: object) -> str | bytes:
+def as_message(message: Any) -> str | bytes:
     """A message, checked; of a `bytearray` or `memoryview`, which the caller may write to again, a copy.
 
     Raises: ValidationError for anything else.
     """
     if isinstance(message, (str, bytes)):
         return message
-    if isinstance(message, (bytearray, memoryview)):
+    if type(message) is bytearray or type(message) is memoryview:
         return bytes(message)
     raise ValidationError(f"message must be str or bytes; got {shown(message)}")
 

@@ -10,16 +10,15 @@ Rules of this file
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `_session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
 - What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
-- The session holds the queue. A link is given a cancel at the moment at which it can send it, and gives it back only when the
-  link is over, or its frame provably never left. So a link that can still speak has never sent a cancel that another one
-  holds: there is no second answer to one cancel to be judged.
+- The session holds the queue. A link is given a cancel when it sends it, and gives it back only when the link is over. So a
+  link that can still speak has never sent a cancel that another one holds: there is no second answer to be judged.
 - Interruptions are dealt with as in `_connection`. The jitter is the caller's: it is asked while no call is marked as under
   way, so that what it raises leaves nothing half done.
 
 It does not know sockets, any clock, nor how a frame is spelled.
 
 The way of a cancel: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those that no link holds). `poll`
-gives it to the link that serves, under the same id and with what is left of its time. The link's outcome for it is the end, or
+lets the link that serves send it, under the same id and with what is left of its time. The link's outcome for it is the end, or
 brings it back into `_queue`.
 """
 
@@ -29,6 +28,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
+from typing import cast
 
 import attrs
 
@@ -77,7 +77,7 @@ from ._session_events import Dial, Down, Ended, LinkClosed, LinkHangup, LinkTran
 from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 from ._spacing import Spacing
 from ._states import State, WhyClosed
-from ._timers import Deadlines, Timer, after, finite_time
+from ._timers import MAX, Deadlines, Timer, after, finite_time
 
 _DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
@@ -431,14 +431,17 @@ class Session:
 
     def _advance(self, now: float, busy: Container[int]) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
-        until, timer = self._hand_over(now, busy)
+        frame = self._next_cancel(now, busy)
+        if isinstance(frame, LinkTransmit):
+            return frame
+        until, timer = frame
         due, due_timer = self._next_timer()
         if due < until:
             until, timer = due, due_timer
         for link in self._links.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
-                return self._handed_out(link, output)
+                return LinkTransmit(output.text, None, output.secret, link=link.number)
             if not isinstance(output, Wait):
                 self._route(link, output)
                 return None
@@ -495,7 +498,8 @@ class Session:
 
         Raises: LocalProtocolError when it is no finite number, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
         if self._inside:
             self._recover()
         return now
@@ -520,12 +524,12 @@ class Session:
 
     def _collect(self, link: _Link) -> None:
         """Take what a link has to say. Frames stay where they are until `poll`."""
-        while not isinstance(output := link.connection.poll(self._now, writable=False), Wait | Transmit):
-            self._route(link, output)
+        while outputs := link.connection._outputs:
+            self._route(link, cast("Hangup | Event", outputs.popleft()))
 
     def _route(self, link: _Link, output: Hangup | Event) -> None:
         """Whatever a link gives, goes where it belongs."""
-        if isinstance(output, Accepted | Rejected | Unresolved):
+        if isinstance(output, (Accepted, Rejected, Unresolved)):
             self._attempted(self._open[output.id], output)
         elif isinstance(output, Hangup):
             self._outputs.append(
@@ -634,32 +638,29 @@ class Session:
         self._queue.add(cancel)
         self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
 
-    def _hand_over(self, now: float, busy: Container[int]) -> tuple[float, Timer | None]:
-        """Give the link that serves the next cancel, if it can send one now; else when that may be, and why not before."""
+    def _next_cancel(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
+        """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
         if serving is None or not self._queue.size or serving.number in busy:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
+        opens = inf
         for cancel in self._queue.heads(now):
             free = -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
             if free <= now:
-                serving.connection._take(
-                    cancel.id, cancel.order, cancel.taken_at, cancel.queue_until, cancel.until, Rank.NORMAL
-                )
-                self._queue.discard(cancel)
-                self._deadlines.set(cancel, inf)
-                return inf, None
-            opens = free if opens <= now else min(opens, free)
-        return (opens, Timer.SPACING) if opens > now else (inf, None)
+                return self._hand_out(cancel, serving)
+            opens = min(opens, free)
+        return opens, None if opens == inf else Timer.SPACING
 
-    def _handed_out(self, link: _Link, frame: Transmit) -> LinkTransmit:
-        if frame.id is not None:
-            cancel = self._open[frame.id]
-            cancel.trying_since = self._now
-            self._spacing.handed_out(cancel.order, self._now)
-        return LinkTransmit(frame.text, frame.id, frame.secret, link=link.number)
+    def _hand_out(self, cancel: Cancel, link: _Link) -> LinkTransmit:
+        now = cancel.trying_since = self._now
+        frame = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
+        self._queue.discard(cancel)
+        self._deadlines.set(cancel, inf)
+        self._spacing.handed_out(cancel.order, now)
+        return LinkTransmit(frame.text, frame.id, link=link.number)
 
     def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
         """A link has an outcome for a cancel that it held."""
