@@ -465,8 +465,8 @@ class Connection:
         opens, budget = self._pace.opens(), self._budget
         return opens if budget is None else max(opens, budget.opens(now))
 
-    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> Transmit:
-        """Hand out a cancel that has waited elsewhere; `until` is the end of all its time. `_opens` has allowed it."""
+    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
+        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` is the end of all its time."""
         self._now = now
         self._taken += 1
         return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
@@ -501,7 +501,7 @@ class Connection:
         opens = -inf if budget is None else budget.opens(now)
         cancel = None if opens > now else self._queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
-            return self._hand_out(cancel, now)
+            return Transmit(self._hand_out(cancel, now), cancel.id)
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -511,7 +511,7 @@ class Connection:
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
         return opens if self._queue.size and opens > now else inf
 
-    def _hand_out(self, cancel: OpenCancel, now: float) -> Transmit:
+    def _hand_out(self, cancel: OpenCancel, now: float) -> str:
         self._cancels_in_a_row += 1
         self._pace.take(now)
         if self._budget is not None:
@@ -521,7 +521,7 @@ class Connection:
         self._queue.discard(cancel)
         timeout = self._config.answer_timeout
         self._set_deadline(cancel, inf if timeout is None else now + timeout)
-        return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
+        return self._codec.encode_cancel(cancel.order, cancel.id)
 
     # --- messages in ---
 

@@ -156,7 +156,7 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
-        """Of those in the queue."""
+        """Of those in the queue whose deadlines do not come in order."""
         self._spacing = Spacing(self._config.resend_interval)
 
         self._links: dict[int, _Link] = {}
@@ -277,10 +277,10 @@ class Session:
             self._collect(link)
             if link.dial_until <= now:
                 self._give_up(link)
-        while (first := self._deadlines.first()) is not None and first.deadline <= now:
-            self._settle(first, first.unresolved(WhyUnresolved.TIMEOUT, now))
-        while (first := self._without_link(now)) is not None:
-            self._settle(first, first.unresolved(WhyUnresolved.NO_LINK, now))
+        while (cancel := self._expired(now)) is not None:
+            self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
+        while (cancel := self._without_link(now)) is not None:
+            self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
         serving = self._serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
@@ -431,13 +431,14 @@ class Session:
 
     def _advance(self, now: float, busy: Container[int]) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
-        frame = self._next_cancel(now, busy)
-        if isinstance(frame, LinkTransmit):
-            return frame
-        until, timer = frame
-        due, due_timer = self._next_timer()
-        if due < until:
-            until, timer = due, due_timer
+        until, timer = self._next_timer()
+        if self._queue.size:
+            frame = self._next_cancel(now, busy)
+            if isinstance(frame, LinkTransmit):
+                return frame
+            if frame[0] < until:
+                until, timer = frame
+        wait = None
         for link in self._links.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
@@ -446,23 +447,25 @@ class Session:
                 self._route(link, output)
                 return None
             if output.until is not None and output.until <= until:
-                until, timer = output.until, output.timer
-        return Wait(None if timer is None else until, timer)
+                until, wait = output.until, output
+        return wait or Wait(None if timer is None else until, timer)
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
         until, timer = self._deadlines.until, None if self._deadlines.until == inf else Timer.REQUEST
         following, serving = self._next, self._serving
+        if self._queue.size:
+            for cancel in self._queue.heads(-inf):
+                if cancel.deadline < until:
+                    until, timer = cancel.deadline, Timer.REQUEST
+                if serving is None and (at := self._link_until(cancel)) < until:
+                    until, timer = at, Timer.NO_LINK
         if following is not None and following.dial_until < until:
             until, timer = following.dial_until, Timer.DIALLED
         if serving is not None and self._state is _UP and serving.rotate_at < until:
             until, timer = serving.rotate_at, Timer.ROTATION
         if self._close_at < until and self._ending is None:
             until, timer = self._close_at, Timer.DRAIN
-        if serving is None:
-            for cancel in self._queue.heads(-inf):
-                if (at := self._link_until(cancel)) < until:
-                    until, timer = at, Timer.NO_LINK
         return until, timer
 
     # --- a recorder, before the first call ---
@@ -486,7 +489,7 @@ class Session:
         return Connection(self._config.link, self._codec, self._budget)
 
     def _find(self, link: int) -> _Link | None:
-        if isinstance(link, bool) or not isinstance(link, int):
+        if type(link) is not int:
             raise ValidationError(f"link must be the number of a link, as Dial gave it; got {shown(link)}")
         return self._links.get(link)
 
@@ -622,54 +625,70 @@ class Session:
     def _take(self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool) -> None:
         self._taken += 1
         cancel = Cancel(
-            id=id,
-            order=order,
-            taken_at=now,
-            queue_until=after(now, self._config.link.queue_timeout),
-            until=until,
-            number=self._taken,
-            rank=Rank.URGENT if urgent else Rank.NORMAL,
-            resend=policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
+            id,
+            order,
+            now,
+            after(now, self._config.link.queue_timeout),
+            until,
+            self._taken,
+            Rank.URGENT if urgent else Rank.NORMAL,
+            policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
         )
         self._open[id] = cancel
         self._enqueue(cancel)
 
     def _enqueue(self, cancel: Cancel) -> None:
         self._queue.add(cancel)
-        self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
+        # Those of one timeout come in the order of the queue, so that the first of each rank is the first to end. Only others
+        # need a place among `_deadlines`.
+        if cancel.until == inf and not cancel.returned:
+            cancel.deadline = cancel.queue_until
+        else:
+            self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
+
+    def _dequeue(self, cancel: Cancel) -> None:
+        self._queue.discard(cancel)
+        if cancel.until != inf or cancel.returned:
+            self._deadlines.set(cancel, inf)
 
     def _next_cancel(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
         """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
-        if serving is None or not self._queue.size or serving.number in busy:
+        if serving is None or serving.number in busy:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
         opens = inf
         for cancel in self._queue.heads(now):
-            free = -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
-            if free <= now:
+            if cancel.sent_at is None or (free := self._spacing.opens(cancel.order)) <= now:
                 return self._hand_out(cancel, serving)
             opens = min(opens, free)
         return opens, None if opens == inf else Timer.SPACING
 
     def _hand_out(self, cancel: Cancel, link: _Link) -> LinkTransmit:
         now = cancel.trying_since = self._now
-        frame = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
-        self._queue.discard(cancel)
-        self._deadlines.set(cancel, inf)
-        self._spacing.handed_out(cancel.order, now)
-        return LinkTransmit(frame.text, frame.id, link=link.number)
+        text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
+        self._dequeue(cancel)
+        if cancel.resend:
+            self._spacing.handed_out(cancel.order, now)
+        return LinkTransmit(text, cancel.id, link=link.number)
 
     def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
         """A link has an outcome for a cancel that it held."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
-            cancel.rank = min(cancel.rank, Rank.RETURNED)
+            cancel.rank, cancel.returned = min(cancel.rank, Rank.RETURNED), True
             self._enqueue(cancel)
         else:
             self._settle(cancel, outcome)
+
+    def _expired(self, now: float) -> Cancel | None:
+        """One that waits and has passed its deadline."""
+        first = self._deadlines.first()
+        if first is not None and first.deadline <= now:
+            return first
+        return next((cancel for cancel in self._queue.heads(-inf) if cancel.deadline <= now), None)
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
@@ -686,8 +705,7 @@ class Session:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
         del self._open[cancel.id]
-        self._queue.discard(cancel)
-        self._deadlines.set(cancel, inf)
+        self._dequeue(cancel)
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.
