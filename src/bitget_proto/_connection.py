@@ -463,7 +463,7 @@ class Connection:
         return opens if budget is None else max(opens, budget.opens(now))
 
     def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
-        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` is the end of all its time."""
+        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
         self._now = now
         self._taken += 1
         return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
