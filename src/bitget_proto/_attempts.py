@@ -49,6 +49,9 @@ class Cancel:
     returned: bool = False
     """Whether a link has given it back."""
 
+    turn: int = 0
+    """Set by `Deadlines`."""
+
     attempts: int = 0
     """How many have ended that may have reached the exchange, …"""
     sent_at: float | None = None

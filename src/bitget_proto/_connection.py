@@ -101,6 +101,9 @@ class OpenCancel:
     deadline: float = inf
     """Until when it must be sent; once it was, until when it must be answered."""
 
+    turn: int = 0
+    """Set by `Deadlines`."""
+
     sent_at: float = inf
     """When it was handed out; infinity while it was not, or when its bytes provably never left."""
 
