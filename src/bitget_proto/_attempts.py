@@ -17,6 +17,7 @@ from math import inf
 
 import attrs
 
+from ._cancel_queue import Rank
 from ._codes import FINAL_AFTER_RESEND
 from ._events import Outcome, Rejected, Unresolved, WhyUnresolved
 from ._orders import CancelOrder
@@ -38,7 +39,7 @@ class Cancel:
     number: int
     """Its place in the order taken."""
 
-    urgent: bool
+    rank: Rank
     resend: bool
     """Whether it may be sent again when a link ends before the answer."""
 

@@ -133,9 +133,11 @@ def _order(data: object) -> CancelOrder:
 
 
 def _many(orders: object) -> object:
-    if isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in cast("list[object]", orders)):
-        return [_brief_order(order) for order in cast("list[CancelOrder]", orders)]
-    return unrecorded(orders)
+    if isinstance(orders, list):
+        given = cast("list[object]", orders)
+        if all(isinstance(order, CancelOrder) for order in given):
+            return [_brief_order(cast("CancelOrder", order)) for order in given]
+    return {"unrecorded": type(orders).__name__}
 
 
 def _read_many(data: Iterable[object]) -> list[CancelOrder]:

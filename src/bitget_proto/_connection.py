@@ -96,6 +96,7 @@ class OpenCancel:
     number: int
     """Its place in the order taken."""
 
+    rank: Rank
     deadline: float = inf
     """Of the queue, then of the answer; set by `Deadlines`."""
 
@@ -177,7 +178,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many cancels were taken and have no outcome yet, the queued ones included."""
-        return len(self._queue) + len(self._sent)
+        return self._queue.size + len(self._sent)
 
     @property
     def capacity(self) -> int:
@@ -251,7 +252,8 @@ class Connection:
                 self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
             else:
                 self._unrecognised(message, WhyUnrecognised.OTHER)
-            self._end_if_done()
+            if self._closing:
+                self._end_if_done()
         self._inside = False
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
@@ -318,7 +320,7 @@ class Connection:
         self._check_takes(1)
         check_order(order)
         until = inf if timeout is None else now + check_timeout(timeout)
-        id = self._ids.make(self._why_taken) if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
         self._take(
             id, order, now, after(now, self._config.queue_timeout), until, Rank.URGENT if urgent else Rank.NORMAL
@@ -336,7 +338,7 @@ class Connection:
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         self._inside, self._now = True, now
-        ids = [self._ids.make(self._why_taken) for _ in given]
+        ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
             self._take(id, order, now, after(now, self._config.queue_timeout), until, Rank.NORMAL)
         self._inside = False
@@ -423,7 +425,7 @@ class Connection:
             del outputs[0]
             return output
         paced = inf
-        if writable:
+        if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
             self._inside = True
             frame = self._next_frame(now)
             self._inside = False
@@ -452,13 +454,13 @@ class Connection:
     def _take(self, id: str, order: CancelOrder, taken_at: float, queue_until: float, until: float, rank: Rank) -> None:
         """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
         self._taken += 1
-        cancel = OpenCancel(id, order, taken_at, until, self._taken)
-        self._queue.add(cancel, rank)
+        cancel = OpenCancel(id, order, taken_at, until, self._taken, rank)
+        self._queue.add(cancel)
         self._deadlines.set(cancel, min(queue_until, until))
 
     def _opens(self, now: float) -> float:
         """When a cancel that is given to it now can leave; infinity when none can."""
-        if self._state is not _READY or self._queue or self._heartbeat.ping_due:
+        if self._state is not _READY or self._queue.size or self._heartbeat.ping_due:
             return inf
         if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
             return inf
@@ -476,9 +478,8 @@ class Connection:
 
         Login first, then pings, then cancels, then the caller's own frames; of ten places one is theirs.
         """
-        heartbeat, ready = self._heartbeat, self._state is _READY
-        waits = ready and (self._own or self._queue)
-        if not (waits or heartbeat.ping_due or self._login is not None):
+        heartbeat = self._heartbeat
+        if self._state is not _READY and not heartbeat.ping_due and self._login is None:
             return inf
         opens = self._pace.opens()
         if opens > now:
@@ -494,7 +495,7 @@ class Connection:
             return Transmit(PING)
         budget, own = self._budget, self._own
         opens = -inf if budget is None else budget.opens(now)
-        cancel = None if opens > now else next(self._queue.heads(now), None)
+        cancel = None if opens > now else self._queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
             self._cancels_in_a_row += 1
             self._pace.take(now)
@@ -508,12 +509,12 @@ class Connection:
             self._end_if_done()
             return frame
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
-        return opens if self._queue and opens > now else inf
+        return opens if self._queue.size and opens > now else inf
 
     def _hand_out(self, cancel: OpenCancel, now: float) -> Transmit:
         cancel.sent_at = now
         self._sent[cancel.id] = cancel
-        self._queue.discard(cancel.id)
+        self._queue.discard(cancel)
         answer_until = after(now, self._config.answer_timeout)
         self._deadlines.set(cancel, answer_until if answer_until < cancel.until else cancel.until)
         return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
@@ -631,10 +632,11 @@ class Connection:
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
-        oldest = next(iter(self._sent.values())).sent_at if self._sent else inf
-        silent = self._heartbeat.silence_at(oldest)
-        if silent < until:
-            return silent, Timer.SILENCE
+        sent, heartbeat = self._sent, self._heartbeat
+        if sent or heartbeat.asked:
+            silent = heartbeat.silence_at(next(iter(sent.values())).sent_at if sent else inf)
+            if silent < until:
+                return silent, Timer.SILENCE
         return until, timer
 
     def _fire(self, timer: Timer) -> None:
@@ -683,7 +685,7 @@ class Connection:
         if self._closing or state is _DRAINING or state is _CLOSED:
             raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more cancels: use another one")
         limit = self._config.max_in_flight
-        if limit is not None and len(self._queue) + len(self._sent) + count > limit:
+        if limit is not None and self._queue.size + len(self._sent) + count > limit:
             raise no_room(limit, self.in_flight, count)
 
     def _how_it_ends(self) -> str:
@@ -724,7 +726,7 @@ class Connection:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
         if self._sent.pop(cancel.id, None) is None:
-            self._queue.discard(cancel.id)
+            self._queue.discard(cancel)
         self._deadlines.set(cancel, inf)
 
     def _drop_queue(self, seconds: float | None) -> None:
@@ -741,7 +743,7 @@ class Connection:
 
     def _end_if_done(self) -> None:
         """The end, when `close` was called and nothing is left to send or to be answered."""
-        left = self._sent or self._queue or self._own
+        left = self._sent or self._queue.size or self._own
         if self._closing and not left and self._cause is WhyClosed.ASKED and self._state is not _CLOSED:
             self._end(WhyClosed.ASKED, "")
 

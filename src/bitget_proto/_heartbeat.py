@@ -79,6 +79,11 @@ class Heartbeat:
         self.heard_at = now
         self._asked_until = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether the link has been asked in this silent spell, or is to be."""
+        return self._asked_until is not None
+
     def silence_at(self, sent_at: float) -> float:
         """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
         if self._asked_until is not None:

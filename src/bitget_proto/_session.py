@@ -315,7 +315,7 @@ class Session:
         check_order(order)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        id = self._ids.make(self._why_taken) if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
         self._take(id, order, now, until, policy, urgent=urgent)
         self._inside = False
@@ -334,7 +334,7 @@ class Session:
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         self._inside, self._now = True, now
-        ids = [self._ids.make(self._why_taken) for _ in given]
+        ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
             self._take(id, order, now, until, policy, urgent=False)
         self._inside = False
@@ -624,20 +624,20 @@ class Session:
             queue_until=after(now, self._config.link.queue_timeout),
             until=until,
             number=self._taken,
-            urgent=urgent,
+            rank=Rank.URGENT if urgent else Rank.NORMAL,
             resend=policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
         )
         self._open[id] = cancel
-        self._enqueue(cancel, Rank.NORMAL)
+        self._enqueue(cancel)
 
-    def _enqueue(self, cancel: Cancel, rank: Rank) -> None:
-        self._queue.add(cancel, Rank.URGENT if cancel.urgent else rank)
+    def _enqueue(self, cancel: Cancel) -> None:
+        self._queue.add(cancel)
         self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
 
     def _hand_over(self, now: float, busy: Container[int]) -> tuple[float, Timer | None]:
         """Give the link that serves the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
-        if serving is None or not self._queue or serving.number in busy:
+        if serving is None or not self._queue.size or serving.number in busy:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
@@ -648,7 +648,7 @@ class Session:
                 serving.connection._take(
                     cancel.id, cancel.order, cancel.taken_at, cancel.queue_until, cancel.until, Rank.NORMAL
                 )
-                self._queue.discard(cancel.id)
+                self._queue.discard(cancel)
                 self._deadlines.set(cancel, inf)
                 return inf, None
             opens = free if opens <= now else min(opens, free)
@@ -665,7 +665,8 @@ class Session:
         """A link has an outcome for a cancel that it held."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
-            self._enqueue(cancel, Rank.RETURNED)
+            cancel.rank = min(cancel.rank, Rank.RETURNED)
+            self._enqueue(cancel)
         else:
             self._settle(cancel, outcome)
 
@@ -684,7 +685,7 @@ class Session:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
         del self._open[cancel.id]
-        self._queue.discard(cancel.id)
+        self._queue.discard(cancel)
         self._deadlines.set(cancel, inf)
 
     def _check_takes(self, count: int) -> None:

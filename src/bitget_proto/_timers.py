@@ -118,18 +118,19 @@ _E = TypeVar("_E", bound=Expiring)
 class Deadlines(Generic[_E]):
     """Many deadlines, the earliest first; equal ones in the order they were set.
 
-    Most of them are set in order, since requests have the same timeouts: those stand in a queue. One that is earlier than the
-    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry has
-    another deadline by now: dead items are dropped when they come to the front, or when they outnumber the living.
+    There are two timeouts, of the queue and of the answer, and deadlines of one timeout are set in order: each kind stands in a
+    queue of its own. One that fits behind the last of neither goes to a heap, so that setting and dropping stay cheap whatever
+    comes. An item is dead when its entry has another deadline by now: dead items are dropped when they come to the front, or
+    when they outnumber the living.
 
     `until` says when the first is due: infinity when there is none.
     """
 
-    __slots__ = ("_count", "_heap", "_living", "_queue", "until")
+    __slots__ = ("_count", "_heap", "_living", "_queues", "until")
 
     def __init__(self) -> None:
         self.until = inf
-        self._queue: deque[tuple[float, int, _E]] = deque()
+        self._queues: tuple[deque[tuple[float, int, _E]], ...] = (deque(), deque())
         self._heap: list[tuple[float, int, _E]] = []
         self._count = 0
         self._living = 0
@@ -140,38 +141,37 @@ class Deadlines(Generic[_E]):
         if before == deadline:
             return
         entry.deadline = deadline
-        queue, heap = self._queue, self._heap
         if deadline != inf:
             self._count += 1
             self._living += 1
             item = (deadline, self._count, entry)
-            if not queue or queue[-1][0] <= deadline:
-                queue.append(item)
+            for queue in self._queues:
+                if not queue or queue[-1][0] <= deadline:
+                    queue.append(item)
+                    break
             else:
-                heapq.heappush(heap, item)
+                heapq.heappush(self._heap, item)
             if deadline < self.until:
                 self.until = deadline
         if before != inf:
             self._living -= 1
             if before <= self.until:
                 self.first()
-            if len(queue) + len(heap) > 2 * self._living + 64:
-                self._queue = deque(item for item in queue if item[2].deadline == item[0])
-                self._heap = [item for item in heap if item[2].deadline == item[0]]
-                heapq.heapify(self._heap)
+            if len(self) > 2 * self._living + 64:
+                self._drop_dead()
 
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
-        queue, heap = self._queue, self._heap
-        while queue and queue[0][2].deadline != queue[0][0]:
-            queue.popleft()
+        heap = self._heap
         while heap and heap[0][2].deadline != heap[0][0]:
             heapq.heappop(heap)
-        if heap and not (queue and queue[0] < heap[0]):
-            first = heap[0]
-        elif queue:
-            first = queue[0]
-        else:
+        first = heap[0] if heap else None
+        for queue in self._queues:
+            while queue and queue[0][2].deadline != queue[0][0]:
+                queue.popleft()
+            if queue and (first is None or queue[0] < first):
+                first = queue[0]
+        if first is None:
             self.until = inf
             return None
         self.until = first[0]
@@ -179,11 +179,23 @@ class Deadlines(Generic[_E]):
 
     def clear(self) -> None:
         """Forget them all."""
-        self._queue.clear()
+        for queue in self._queues:
+            queue.clear()
         self._heap.clear()
         self._living = 0
         self.until = inf
 
     def __len__(self) -> int:
         """How many items are stored, the dead included: at most twice the living, and 64."""
-        return len(self._queue) + len(self._heap)
+        first, second = self._queues
+        return len(first) + len(second) + len(self._heap)
+
+    def _drop_dead(self) -> None:
+        first, second = self._queues
+        self._queues = (deque(filter(_lives, first)), deque(filter(_lives, second)))
+        self._heap = list(filter(_lives, self._heap))
+        heapq.heapify(self._heap)
+
+
+def _lives(item: tuple[float, int, Expiring]) -> bool:
+    return item[2].deadline == item[0]
