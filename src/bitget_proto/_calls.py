@@ -133,11 +133,10 @@ def _order(data: object) -> CancelOrder:
 
 
 def _many(orders: object) -> object:
-    if isinstance(orders, list):
-        given = cast("list[object]", orders)
-        if all(isinstance(order, CancelOrder) for order in given):
-            return [_brief_order(cast("CancelOrder", order)) for order in given]
-    return {"unrecorded": type(orders).__name__}
+    given = cast("list[object]", orders if isinstance(orders, list) else [None])
+    if all(isinstance(order, CancelOrder) for order in given):
+        return [_brief_order(order) for order in cast("list[CancelOrder]", given)]
+    return unrecorded(orders)
 
 
 def _read_many(data: Iterable[object]) -> list[CancelOrder]:

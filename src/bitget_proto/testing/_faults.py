@@ -2,7 +2,8 @@
 
 Rules of this file
 - A fault is asked for by name and befalls one request. Nothing is random.
-- What only a socket can do wrong (half a frame, a refused upgrade) is no fault of a request, and not here.
+- What concerns a whole link (slow, holding back, silent) is `_behaviour`'s; which logins are refused, `_logins`'s. What only a
+  socket can do wrong (half a frame) is not here.
 """
 
 from __future__ import annotations

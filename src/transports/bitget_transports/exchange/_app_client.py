@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bitget_proto import Hangup, State, Transmit, Wait
-from bitget_proto.testing import ABORT, Dropped
+from bitget_proto.testing import ABORT, ConnectionDropped
 
 if TYPE_CHECKING:
     from ._app import ExchangeApp, Receive, Send
@@ -94,7 +94,7 @@ class AppClient:
                 case Hangup(code=code, reason=reason):
                     code = _CUT if code == ABORT else code
                     await self._tell({"type": "websocket.close", "code": code, "reason": reason})
-                case Dropped():
+                case ConnectionDropped():
                     return
                 case Wait(until=until):
                     self._written.set()
