@@ -29,9 +29,12 @@ from bitget_proto import (
     Unresolved,
     Wait,
 )
-from bitget_proto._connection import _OpenCancel as OpenCancel
+from bitget_proto._cancel_queue import CancelQueue
+from bitget_proto._connection import OpenCancel
+from bitget_proto._heartbeat import Heartbeat
 from bitget_proto._pace import Pace
-from bitget_proto._timers import Deadlines
+from bitget_proto._request_ids import RequestIds
+from bitget_proto._timers import Alarms, Deadlines
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 ORDER = CancelOrder("BTCUSDT", order_id="1001")
@@ -177,4 +180,6 @@ def snapshot(value: Any) -> Any:
     return value
 
 
-_LOOKED_INTO: tuple[Any, ...] = (Connection, Budget, Pace, Deadlines, OpenCancel)
+_LOOKED_INTO: tuple[Any, ...] = (
+    Connection, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
+)  # fmt: skip

@@ -7,13 +7,14 @@ import pytest
 
 from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
 from bitget_proto._attempts import Cancel
+from bitget_proto._cancel_queue import Rank
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 def cancel(*, resend: bool = False) -> Cancel:
     return Cancel(
-        id="1", order=ORDER, taken_at=1.0, queue_until=20.0, until=30.0, number=1, urgent=False, resend=resend
+        id="1", order=ORDER, taken_at=1.0, queue_until=20.0, until=30.0, number=1, rank=Rank.NORMAL, resend=resend
     )
 
 
