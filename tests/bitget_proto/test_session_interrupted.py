@@ -125,6 +125,9 @@ class World:
         self.ended: Ended | None = None
         self.serving = 0
         self.welcome = True
+        """Whether dials are answered."""
+        self.mute = False
+        """Whether pings are not answered."""
 
     # --- out ---
 
@@ -146,6 +149,9 @@ class World:
             case LinkTransmit(link=link, secret=True):
                 self.once[LinkTransmit, link] += 1
                 self.session.receive(link, LOGGED_IN, self.now)
+            case LinkTransmit(link=link, text="ping"):
+                if not self.mute:
+                    self.session.receive(link, "pong", self.now)
             case LinkTransmit(link=link, id=str(id)):
                 assert id not in self.outcomes, "sent after its outcome"
                 assert link not in self.frames.setdefault(id, []), "sent twice on one link"
@@ -250,6 +256,13 @@ def up() -> World:
     world.drain()
     assert sorted(world.frames) == ["a", "b", "c"]
     return world
+
+
+def silent() -> World:
+    """As `up`; the exchange says nothing, and was asked whether it is there."""
+    world = up()
+    world.mute = True
+    return world.at(2.0)
 
 
 def resent() -> World:
@@ -361,8 +374,8 @@ def withdraw(world: World, id: str) -> None:
 
 def give_back(world: World, link: int, now: float, *unsent: str) -> None:
     for id in unsent:
-        world.frames[id].remove(link)
         world.taken_back.add(id)
+        world.frames[id].remove(link)
     world.session.lost(link, now, "reset", unsent)
 
 
@@ -428,7 +441,7 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
         lambda: World(link=Config(ping_interval=None)).at(0.0), lambda world: world.session.handle_timeout(400.0),
     ),
     "handle_timeout of the silence": (
-        lambda: up().at(2.0), lambda world: world.session.handle_timeout(5.0),
+        silent, lambda world: world.session.handle_timeout(5.0),
     ),
     "handle_timeout of the answers": (
         lambda: up().at(9.0), lambda world: world.session.handle_timeout(10.0),
