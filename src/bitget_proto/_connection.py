@@ -207,12 +207,7 @@ class Connection:
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
         now = self._begin(now)
-        if self._opened:
-            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
-        if not isinstance(login, SignedLogin):
-            raise ValidationError(
-                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
-            )
+        self._check_opens(login)
         self._inside, self._now = True, now
         if self._state is _NEW:
             self._opened = True
@@ -466,7 +461,7 @@ class Connection:
         return opens if budget is None else max(opens, budget.opens(now))
 
     def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
-        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` is the end of all its time."""
+        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
         self._now = now
         self._taken += 1
         return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
@@ -702,6 +697,18 @@ class Connection:
 
     def _why_refused(self, id: str) -> str | None:
         return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+
+    def _check_opens(self, login: object) -> None:
+        """Let `opened` pass once, and with a login.
+
+        Raises: LocalProtocolError, and nothing has changed.
+        """
+        if self._opened:
+            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
+        if not isinstance(login, SignedLogin):
+            raise ValidationError(
+                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
+            )
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.

@@ -214,13 +214,14 @@ class Session:
         now = self._begin(now)
         known = self._find(link)
         if known is not None:
+            known.connection._check_opens(login)
+        self._inside, self._now = True, now
+        if known is not None:
             known.connection.opened(now, login=login)
-            self._inside = True
             known.dial_until = inf
             lifetime = self._config.lifetime
             if lifetime is not None:
                 known.rotate_at = now + (lifetime - self._config.rotate_before)
-        self._now = now
         self._inside = False
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
@@ -420,16 +421,12 @@ class Session:
             if self._state is _DOWN or (self._state is _MOVING and self._next is None):
                 opens = self._redial.opens()
             self._inside = True
-            output = self._dial(now) if opens <= now else self._advance(now, busy)
+            output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
             self._inside = False
-            if isinstance(output, Wait):
-                if output.until is None or opens < output.until:
-                    return output if opens == inf else Wait(opens, Timer.DIAL)
-                return output
             if output is not None:
                 return output
 
-    def _advance(self, now: float, busy: Container[int]) -> LinkTransmit | Wait | None:
+    def _advance(self, now: float, busy: Container[int], dial_at: float) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
         until, timer = self._next_timer()
         if self._queue.size:
@@ -445,9 +442,12 @@ class Session:
                 return LinkTransmit(output.text, None, output.secret, link=link.number)
             if not isinstance(output, Wait):
                 self._route(link, output)
+                self._collect(link)
                 return None
             if output.until is not None and output.until <= until:
                 until, wait = output.until, output
+        if dial_at < until:
+            return Wait(dial_at, Timer.DIAL)
         return wait or Wait(None if timer is None else until, timer)
 
     def _next_timer(self) -> tuple[float, Timer | None]:
