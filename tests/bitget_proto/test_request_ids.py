@@ -66,7 +66,9 @@ def test_without_a_prefix_an_id_is_a_number() -> None:
 
 def test_an_id_that_a_cancel_has_is_refused_with_the_reason_and_nothing_has_changed() -> None:
     ids = RequestIds("p")
-    with pytest.raises(ValidationError, match="^the id 'p7' is in flight: pass another one, or none to have one made$"):
+    with pytest.raises(
+        ValidationError, match=r"^the id 'p7' is in flight: pass another one, or none to have one made$"
+    ):
         ids.check("p7", has("p7").get)
     assert ids.make() == "p1"
 
@@ -99,7 +101,7 @@ def test_an_own_frame_with_the_id_of_a_cancel_is_refused_and_none_of_its_ids_is_
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,
-        match="^the id 'b' in this frame is in flight, so that its answer could be taken for the cancel's: use another id$",
+        match=r"^the id 'b' in this frame is in flight, so that its answer could be taken for the cancel's: use another id$",
     ):
         ids.remember(["a", "p5", "b"], has("b").get)
     assert ids.check("a", free) == "a"
