@@ -14,7 +14,7 @@ import random
 import selectors
 import socket
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from typing import Self
 
@@ -25,6 +25,7 @@ from ._driver import Account, Driver
 from ._inbox import Waiter
 from ._limits import Limits
 from ._lone import Core
+from ._origin import is_callers, suppress_ours
 from ._socket import SocketLink, check_sock
 
 _IN_USE = "in use"
@@ -147,11 +148,8 @@ class BlockingDriver(Driver):
             command()
             self.drain(self.now())
             self.let_go()
-        except LocalProtocolError:
-            self.let_go()
-            raise
-        except BaseException:
-            self.tear()
+        except BaseException as error:
+            self.tear(error)
             raise
 
     def cancel(
@@ -171,11 +169,8 @@ class BlockingDriver(Driver):
             self.drain(now)
             if self.held is _IN_USE:
                 self.held = ""
-        except LocalProtocolError:
-            self.let_go()
-            raise
-        except BaseException:
-            self.tear()
+        except BaseException as error:
+            self.tear(error)
             raise
 
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
@@ -185,11 +180,11 @@ class BlockingDriver(Driver):
             more = super().fill(waiter, timeout, policy)
             self.let_go()
         except BaseException as error:
-            # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
-            if waiter.abandoned or isinstance(error, LocalProtocolError):
+            # The orders are asked before anything is begun: what they raise changes nothing.
+            if waiter.abandoned:
                 self.let_go()
             else:
-                self.tear()
+                self.tear(error)
             raise
         return more
 
@@ -210,10 +205,13 @@ class BlockingDriver(Driver):
         if self.held is _IN_USE:
             self.held = ""
 
-    def tear(self) -> None:
-        """An exception passes out of a step."""
-        self.held = _TORN
-        self._jitter.raised = False
+    def tear(self, error: BaseException) -> None:
+        """An exception passes out of a step: a refusal has changed nothing, and after any other the step is torn."""
+        if isinstance(error, LocalProtocolError) and not is_callers(error):
+            self.let_go()
+        else:
+            self.held = _TORN
+            self._jitter.raised = False
 
     def mend(self) -> None:
         """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
@@ -282,7 +280,7 @@ class BlockingDriver(Driver):
             # First: the thread that is woken finds none.
             sock, link.sock = link.sock, None
             if sock is not None:
-                with suppress(OSError):
+                with suppress_ours(OSError):
                     sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
                 sock.close()
         self._alive.clear()

@@ -9,8 +9,9 @@ Rules of this file
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import Protocol
+
+from ._origin import suppress_ours
 
 _TCP_CORK: int | None = getattr(socket, "TCP_CORK", None)
 
@@ -25,5 +26,5 @@ def cork(sock: HasOptions, *, corked: bool) -> None:
     """Hold packets back that are not full, or let them go."""
     if _TCP_CORK is not None:
         # uvloop's stand-in for a socket raises ValueError where it is closed.
-        with suppress(OSError, ValueError):
+        with suppress_ours(OSError, ValueError, called=(sock, "uvloop")):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_CORK, int(corked))

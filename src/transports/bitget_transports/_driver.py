@@ -14,9 +14,6 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 from math import inf, isfinite
 from typing import Protocol, Self
@@ -45,9 +42,11 @@ from bitget_proto import (
 from bitget_proto._errors import shown
 
 from ._errors import ConnectFailed, LoginRefused
+from ._http import http_date
 from ._inbox import Inbox, Waiter
 from ._limits import Limits
 from ._lone import ONLY, Core, Lone, ended
+from ._origin import suppress_ours
 from ._reasons import not_logged_in
 from ._target import Target
 
@@ -59,9 +58,6 @@ _AT_A_TIME = 1e-2
 
 _TOGETHER = 1e-3
 """Seconds for which frames are held back below to leave in one packet."""
-
-_TOO_LATE = 4e9
-"""Seconds since 1970: the year 2096. What says that it is later is no exchange's clock."""
 
 
 class Link(Protocol):
@@ -176,7 +172,7 @@ class Driver(ABC):
         """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
         if number not in self._links:
             return
-        theirs, now = _seconds(date), self.now()
+        theirs, now = http_date(date), self.now()
         self._skew = None if theirs is None else self.account.wall_clock() - theirs
         self._core.opened(number, now, login=self.account.sign(theirs if self._distrusted else None))
         self.drain(now)
@@ -352,9 +348,9 @@ class Driver(ABC):
         try:
             for tell in (*losses, close, close):
                 # What is torn may contradict itself: what it fails to say, the inbox says below.
-                with suppress(LookupError, LocalProtocolError):
+                with suppress_ours(LookupError, LocalProtocolError):
                     tell()
-                with suppress(LookupError, LocalProtocolError):
+                with suppress_ours(LookupError, LocalProtocolError):
                     while not isinstance(output := core.poll(now, False if lone else numbers), Wait):
                         if not isinstance(output, (Transmit, Hangup, Dial, Ended)):
                             inbox.sort(output)
@@ -371,14 +367,3 @@ class Driver(ABC):
             now = self.now()
             self._core.close(now)
             self.drain(now)
-
-
-def _seconds(date: str | None) -> float | None:
-    """An HTTP date as seconds since 1970; None for what is none, or is no time that a login could be stamped with."""
-    try:
-        said = parsedate_to_datetime(date or "")
-        # HTTP dates are GMT, whether or not they say so.
-        seconds = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0.0 < seconds < _TOO_LATE else None

@@ -49,6 +49,7 @@ except ImportError as error:
     raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
 
 from ._errors import ConnectFailed, UpgradeRefused
+from ._http import retry_after
 from ._limits import Limits, frame_limit
 from ._reasons import (
     NO_CLOSE_FRAME,
@@ -232,7 +233,9 @@ class HttpxWebSocket:
     def _why_not(self, error: Exception) -> ConnectFailed:
         error = _first(error)
         if isinstance(error, WebSocketUpgradeError):
-            return UpgradeRefused(self._target.host, error.response.status_code)
+            status, headers = error.response.status_code, error.response.headers
+            wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
+            return UpgradeRefused(self._target.host, status, retry_after=wait)
         if isinstance(error, httpx.ProxyError):
             return ConnectFailed(
                 f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): check HTTPS_PROXY, the "

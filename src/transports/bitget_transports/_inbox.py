@@ -54,6 +54,7 @@ from bitget_proto._errors import shown
 
 from ._limits import Limits
 from ._lone import Core
+from ._origin import is_callers
 
 
 @attrs.frozen
@@ -167,8 +168,8 @@ class Inbox:
             # A single connection knows no policy.
             taken = cancel(order, now, id, timeout) if policy is None else cancel(order, now, id, timeout, policy)
             self._waiting[taken] = (waiter, order, now)
-        except LocalProtocolError:
-            if self.taking:
+        except LocalProtocolError as error:
+            if self.taking or is_callers(error):
                 raise
         else:
             waiter.due += 1
@@ -204,17 +205,19 @@ class Inbox:
         try:
             self.cancel(waiter, order, now, None, timeout, policy)
         except NoRoom as error:
+            if is_callers(error):
+                raise
             what = repr(order) if isinstance(order, CancelOrder) else shown(order)
             raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
         return True
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
-        self._unread -= 1
         if self._listeners:
             self._tell()
         outcomes = waiter.outcomes
         outcome = outcomes[0]
+        self._unread -= 1
         del outcomes[0]
         return outcome
 
@@ -237,10 +240,10 @@ class Inbox:
             return dropped
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
-            self._unread -= 1
             if self._listeners:
                 self._tell()
             outcome = outcomes[0][1]
+            self._unread -= 1
             del outcomes[0]
             return outcome
         return self._oldest() if events else None
