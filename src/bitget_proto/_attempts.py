@@ -5,18 +5,21 @@ Rules of this file
   later, `sent` stays true.
 - An attempt counts when its frame was handed out and not provably kept back. A link says so itself: the outcome of such an
   attempt has a `sent_at`.
-- An answer to one attempt is final for the cancel where it would be final for any of them. A refusal is not: the attempt before
-  may have worked. «Gone» and «finished» are, since there is nothing left to cancel, whoever did it.
+- An answer to the only attempt is final. After an earlier one, which may have worked, only two answers are: the exchange took
+  the request, or the order is filled or cancelled already.
 
 It does not know links, queues or when anything is sent again.
 """
 
 from __future__ import annotations
 
+from math import inf
+
 import attrs
 
-from ._codes import NOTHING_LEFT
-from ._events import Accepted, Outcome, Rejected, Unresolved, WhyUnresolved
+from ._cancel_queue import Rank
+from ._codes import FINAL_AFTER_RESEND
+from ._events import Outcome, Rejected, Unresolved, WhyUnresolved
 from ._orders import CancelOrder
 
 
@@ -26,28 +29,36 @@ class Cancel:
 
     id: str
     order: CancelOrder
-    deadline: float
     taken_at: float
-    resend: bool
-    """Whether it may be sent again when a link ends before the answer."""
+    queue_until: float
+    """Until when it must be sent; infinity for no limit."""
+
+    until: float
+    """The end of all its time; infinity for none."""
 
     number: int
     """Its place in the order taken."""
+
+    rank: Rank
+    resend: bool
+    """Whether it may be sent again when a link ends before the answer."""
+
+    deadline: float = inf
+    """While it waits; set by `Deadlines`."""
 
     attempts: int = 0
     """How many have ended that may have reached the exchange, …"""
     sent_at: float | None = None
     """… and when the last of them was handed out."""
 
-    waiting: bool = False
-    """Whether a link holds it and has not handed it out."""
-
-    done: bool = False
+    trying_since: float | None = None
+    """When the attempt under way was handed out."""
 
     def outcome_of(self, attempt: Outcome, *, ending: bool) -> Outcome | None:
         """Count an attempt by its outcome. The cancel's own outcome, or None when it is to be tried on the next link: not
         when the session is `ending`.
         """
+        self.trying_since = None
         if attempt.sent_at is not None:
             self.attempts += 1
             self.sent_at = attempt.sent_at
@@ -56,28 +67,26 @@ class Cancel:
             if back and not ending and (self.resend or not attempt.sent):
                 return None
             return self.unresolved(attempt.why, attempt.resolved_at, attempt.code, attempt.message)
-        if isinstance(attempt, Rejected) and self.attempts > 1 and attempt.code_class not in NOTHING_LEFT:
-            return self.unresolved(WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message)
-        if self.attempts == 1 and attempt.taken_at == self.taken_at:
+        if self.attempts == 1:
             return attempt
-        return self._retold(attempt)
+        if isinstance(attempt, Rejected) and attempt.code_class not in FINAL_AFTER_RESEND:
+            return self.unresolved(WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message)
+        return attrs.evolve(attempt, attempts=self.attempts)
 
     def unresolved(
         self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
     ) -> Unresolved:
-        """The cancel's own outcome when nobody knows what became of it, or when it never left."""
+        """The cancel's own outcome when what became of it is not known, or when it never left."""
+        sent_at = self.sent_at if self.trying_since is None else self.trying_since
         return Unresolved(
             id=self.id,
             order=self.order,
-            attempts=max(self.attempts, 1),
+            attempts=max(self.attempts + (self.trying_since is not None), 1),
             taken_at=self.taken_at,
-            sent_at=self.sent_at,
+            sent_at=sent_at,
             resolved_at=now,
-            sent=self.sent_at is not None,
+            sent=sent_at is not None,
             why=why,
             code=code,
             message=message,
         )
-
-    def _retold(self, answer: Accepted | Rejected) -> Outcome:
-        return attrs.evolve(answer, attempts=self.attempts, taken_at=self.taken_at)

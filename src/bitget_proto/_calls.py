@@ -132,6 +132,15 @@ def _order(data: object) -> CancelOrder:
     return cast("CancelOrder", STRICT.structure(data, CancelOrder))
 
 
+def _many(orders: Iterable[CancelOrder]) -> object:
+    listed = isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in orders)
+    return [_brief_order(order) for order in orders] if listed else unrecorded(orders)
+
+
+def _read_many(data: Iterable[object]) -> list[CancelOrder]:
+    return [_order(order) for order in data]
+
+
 def _policy(data: object) -> Policy:
     return cast("Policy", STRICT.structure(data, Policy))
 
@@ -151,24 +160,38 @@ def _output(output: Output | SessionOutput) -> Plain:
 
 _NOW = Argument("now", _number)
 _LINK = Argument("link", _number)
+_ID = Argument("id", _or_none(_kind(str)), default=None)
+_TIMEOUT = Argument("timeout", _or_none(_number), default=None)
+_POLICY = Argument("policy", _or_none(_kind(Policy, lambda policy: policy.value)), _policy, default=None)
 
 CALLS: Final[Mapping[str, Call]] = MappingProxyType({
     "opened": Call((_NOW, _LINK, Argument("login", _kind(SignedLogin, _stamp), _login))),
     "receive": Call((_NOW, _LINK, Argument("message", _message))),
-    "lost": Call((_NOW, _LINK, Argument("reason", same, default=""), Argument("unsent", _ids, _each, default=()))),
+    "lost": Call(
+        (
+            _NOW,
+            _LINK,
+            Argument("reason", same, default=""),
+            Argument("unsent", _ids, _each, default=()),
+            Argument("retry_after", _or_none(_number), default=None),
+        )
+    ),
     "handle_timeout": Call((_NOW,)),
     "cancel": Call(
         (
             _NOW,
             Argument("order", _kind(CancelOrder, _brief_order), _order),
-            Argument("id", _or_none(_kind(str)), default=None),
-            Argument("timeout", _or_none(_number), default=None),
-            Argument("policy", _or_none(_kind(Policy, lambda policy: policy.value)), _policy, default=None),
+            _ID,
+            _TIMEOUT,
+            _POLICY,
+            Argument("urgent", bool, default=False),
         ),
         gives=same,
     ),
+    "cancel_many": Call((_NOW, Argument("orders", _many, _read_many), _TIMEOUT, _POLICY), gives=same),
+    "withdraw": Call((_NOW, _ID), gives=same),
     "send": Call((_NOW, Argument("text", _text))),
-    "close": Call((_NOW,)),
+    "close": Call((_NOW, Argument("queued", same, default="drop"), Argument("within", _or_none(_number), default=None))),
     "poll": Call(
         (_NOW, Argument("writable", bool, default=True), Argument("busy", tuple, _each, default=())),
         gives=_output,

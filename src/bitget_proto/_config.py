@@ -14,6 +14,7 @@ import attrs
 
 from ._errors import ValidationError, shown
 from ._orders import is_request_id
+from ._pace import MARGIN
 from ._timers import is_seconds
 
 
@@ -73,15 +74,29 @@ class Config:
     pong_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds from a ping falling due to its pong. Ours: the exchange sets none."""
 
-    request_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
-    """Seconds from `cancel` to its outcome, the time in the queue included. Ours."""
+    answer_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
+    """Seconds from sending a cancel to its outcome. Ours."""
+
+    queue_timeout: float | None = attrs.field(default=150.0, validator=check_seconds)
+    """Seconds from `cancel` until it is sent. Ours: at 10 a second a thousand cancels take 105 s."""
+
+    silence: float | None = attrs.field(default=2.0, validator=check_seconds)
+    """Seconds for which a sent cancel is unanswered, and no message of any kind comes, until the exchange is asked whether
+    it is there: by a ping, once until the next message. Ours."""
+
+    silence_pong: float | None = attrs.field(default=3.0, validator=check_seconds)
+    """Seconds from the sending of that ping within which a message must come, or the link is taken for dead. Ours."""
 
     drain_timeout: float | None = attrs.field(default=5.0, validator=check_seconds)
-    """Seconds that `close` waits for answers that are still out. Ours."""
+    """Seconds that `close` waits for answers. Ours."""
 
     messages_per_second: int | None = attrs.field(default=10, validator=check_count)
     """Messages in any second, login and pings included. "The Websocket server accepts up to 10 messages per second"
     (Websocket API, Connect); over it the connection is closed."""
+
+    pace_margin: float | None = attrs.field(default=MARGIN, validator=check_seconds)
+    """Seconds added to the second in which messages are counted: frames that leave a second apart may arrive closer together.
+    Ours."""
 
     max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
     """Cancels without an outcome, the queued ones included."""
@@ -99,6 +114,6 @@ class Config:
     late_ids: int | None = attrs.field(default=1024, validator=check_count)
     """Cancels that ended Unresolved after they were sent and are remembered, so that a late reply is known as one."""
 
-    id_prefix: str = attrs.field(default="", converter=_plain, validator=_prefix)
-    """What generated ids begin with: at most 20 of the characters of an id. It tells the cancels of two connections
-    apart in the exchange's records; nothing here depends on it."""
+    id_prefix: str = attrs.field(default="bgproto", converter=_plain, validator=_prefix)
+    """What generated ids begin with: at most 20 of the characters of an id. An answer is matched by its id alone, so no other
+    frame on the socket may have an id that begins so."""

@@ -8,17 +8,17 @@ Rules of this file
 - An input says what happened and never raises for what the peer did. A command asks for something: when it is refused it
   raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `_states`. The connection ends in `_end`, in one order.
-- A cancel leaves the table of open cancels in `_settle` and nowhere else; there it gets its one outcome.
+- A cancel leaves `_queue` and `_sent` in `_settle` and nowhere else; there it gets its one outcome.
 - What a timer does happens in `handle_timeout` alone. `poll` compares the paces with `now` and fires nothing.
-- Nothing here is random, and nothing depends on how often or how late it is called, beyond the times it is told.
+- Nothing here is random, and nothing depends on how often or how late it is called, beyond the times that it is given.
+- A call that changes something sets `_inside` first and clears it last. A call that finds it set follows one through which
+  an exception has passed: `_recover` ends the connection. So that nothing is lost there, what is moved is added to its new
+  place before it is taken from the old one, and an output is looked at, removed and returned with no call in between.
 
 It does not know reconnecting, sockets, any clock, nor how a frame is spelled.
 
-It is long, and stays in one piece: everything that can settle a cancel or move the state stands here, so that the promise can
-be checked by reading one file. What could leave has left: deadlines, paces, the table of states, the wire.
-
-A cancel's way: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those not handed out). `poll` takes
-it from `_queue` and hands out its frame: from then on it counts as sent. A reply, a deadline or the end settles it.
+The way of a cancel: `cancel` puts it into `_queue`. `poll` hands out its frame and moves it to `_sent`: from then on it counts
+as sent. An answer, a deadline or the end settles it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from math import inf, nextafter
+from itertools import islice
+from math import inf
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
+from ._cancel_queue import CancelQueue, Rank
 from ._codec import DEFAULT, PING, Codec, as_text
-from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
+from ._codes import ENDS, NOT_THE_LOGINS_ANSWER, REFUSALS, TOO_MANY_REQUESTS, CodeClass
 from ._config import Config
 from ._credentials import SignedLogin
-from ._errors import LocalProtocolError, NoRoom, ValidationError, shown
+from ._errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
 from ._events import (
     Accepted,
     Closed,
@@ -54,39 +57,52 @@ from ._events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
+from ._heartbeat import Heartbeat
 from ._messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
-from ._orders import CancelOrder, check_request_id
-from ._pace import Budget, Pace
+from ._orders import CancelOrder
+from ._pace import WINDOW, Budget, Pace
+from ._request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
 from ._states import TRANSITIONS, Cause, State, Step, WhyClosed
 from ._timers import MAX, Alarms, Deadlines, Timer, after, finite_time, is_seconds
 
-_NORMAL_CLOSURE = 1000
+NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
 
-_COUNTED = 15
-"""Digits that the counter of generated ids can come to have."""
+_SAME_READ = 0.5
+"""Seconds after 30004 or 30007 for which what comes still counts: answers may have arrived in the same read."""
 
-# In Python 3.11 looking a member up on its enum takes 0.1 µs, and a cancel's way has a dozen look-ups: a seventh of the cycle.
+_CANCELS_PER_OWN_FRAME = 9
+"""How many cancels leave before a frame of the caller's own that waits: it gets one place in ten."""
+
+Queued: TypeAlias = Literal["drop", "send"]
+"""What `close` does with cancels that were not sent: `drop` or `send`."""
+
+# In Python 3.11 looking a member up on its enum takes 0.1 µs, and the way of a cancel has a dozen look-ups: a seventh of it.
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
-_REQUEST, _LOGIN, _PONG = Timer.REQUEST, Timer.LOGIN, Timer.PONG
-_DRAIN, _PING, _PACING = Timer.DRAIN, Timer.PING, Timer.PACING
-_ACCEPTED, _OUTCOME_UNKNOWN, _UNREADABLE = CodeClass.ACCEPTED, CodeClass.OUTCOME_UNKNOWN, CodeClass.UNREADABLE
+_LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
+_ACCEPTED = CodeClass.ACCEPTED
 
 
 @attrs.define(eq=False)
-class _OpenCancel:
+class OpenCancel:
+    """A cancel that has no outcome yet."""
+
     id: str
     order: CancelOrder
-    deadline: float
     taken_at: float
+    until: float
+    """The end of all its time; infinity for none."""
+
     number: int
-    """For an id of the caller's that reads like a generated one, the number in it; else 0."""
+    """Its place in the order taken."""
 
-    sent_at: float | None = None
-    """When it was handed out; None while it was not, or when its bytes provably never left."""
+    rank: Rank
+    deadline: float = inf
+    """Until when it must be sent; once it was, until when it must be answered."""
 
-    done: bool = False
+    sent_at: float = inf
+    """When it was handed out; infinity while it was not, or when its bytes provably never left."""
 
 
 class Connection:
@@ -98,55 +114,60 @@ class Connection:
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts
     as standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
 
+    An exception that passes through a call, such as a signal handler's, ends the connection at the next call: what was to come
+    out still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup, and `Closed`.
+
     It has no lock: call it from one thread, and from others through a queue into that one.
 
     Raises: ValidationError for a part that is none.
     """
 
     __slots__ = (
-        "_alarms", "_budget", "_codec", "_config", "_counter", "_deadlines", "_due_pong_at", "_late", "_login", "_login_sent",
-        "_now", "_open", "_opened", "_outputs", "_own", "_pace", "_ping_due", "_pong_owed", "_queue", "_quiet", "_state",
+        "_alarms", "_budget", "_cancels_in_a_row", "_cause", "_closing", "_codec", "_config", "_deadlines", "_detail",
+        "_heartbeat", "_ids", "_inside", "_late", "_login", "_login_sent", "_now", "_opened", "_outputs", "_own", "_pace",
+        "_queue", "_sent", "_state", "_taken",
     )  # fmt: skip
 
     def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
-        parts: tuple[tuple[str, object, type], ...] = (
-            ("config", config, Config), ("codec", codec, Codec), ("budget", budget, Budget),
-        )  # fmt: skip
-        for name, part, kind in parts:
-            if part is not None and not isinstance(part, kind):
-                raise ValidationError(f"{name} must be a {kind.__name__}, or None; got {shown(part)}")
+        check_part("config", config, Config)
+        check_part("codec", codec, Codec)
+        check_part("budget", budget, Budget)
         self._config = Config() if config is None else config
         self._codec = DEFAULT if codec is None else codec
         self._budget = budget
         self._state = _NEW
         self._opened = False
         self._now = -MAX
+        self._inside = False
+        """Whether a call is under way, or an exception has passed through one."""
         self._outputs: deque[Output] = deque()
 
-        self._open: dict[str, _OpenCancel] = {}
-        self._queue: OrderedDict[str, _OpenCancel] = OrderedDict()
+        self._queue: CancelQueue[OpenCancel] = CancelQueue()
+        self._sent: OrderedDict[str, OpenCancel] = OrderedDict()
+        """Those that were handed out, the oldest first."""
+        self._taken = 0
         self._late: OrderedDict[str, CancelOrder] = OrderedDict()
+        """Those that ended `Unresolved` after they were sent."""
+        self._ids = RequestIds(self._config.id_prefix)
         self._own: deque[str] = deque()
-        self._counter = 0
-        self._pace = Pace(self._config.messages_per_second)
+        self._cancels_in_a_row = 0
+        self._pace = Pace(self._config.messages_per_second, WINDOW + (self._config.pace_margin or 0.0))
 
         self._login: SignedLogin | None = None
         """The login that waits to be handed out."""
         self._login_sent = False
-        self._ping_due = False
-        """Whether a ping waits to be handed out, …"""
-        self._due_pong_at = inf
-        """… and until when it must be answered."""
-        self._pong_owed = False
-        """Whether a ping was handed out and not answered: only then can a pong be its answer."""
+        self._closing = False
+        """Whether `close` was called: no more is taken, and with nothing left to answer the connection ends."""
+        self._cause = WhyClosed.ASKED
+        self._detail = ""
+        """Why DRAINING ends, and what there is to say about it."""
 
-        self._deadlines: Deadlines[_OpenCancel] = Deadlines()
+        self._deadlines: Deadlines[OpenCancel] = Deadlines()
         self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
-        self._quiet = Wait(None, None)
-        """For the alarm that is due first, given again while none is set: most drains end with it."""
+        self._heartbeat = Heartbeat(self._config, self._alarms)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._state.value}, {len(self._open)} in flight>"
+        return f"<{type(self).__name__} {self._state.value}, {self.in_flight} in flight>"
 
     # --- looking changes nothing ---
 
@@ -158,15 +179,15 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many cancels were taken and have no outcome yet, the queued ones included."""
-        return len(self._open)
+        return self._queue.size + len(self._sent)
 
     @property
     def capacity(self) -> int:
         """How many calls of `cancel` would succeed now."""
-        if self._state is _DRAINING or self._state is _CLOSED:
+        if self._closing or self._state is _DRAINING or self._state is _CLOSED:
             return 0
         limit = self._config.max_in_flight
-        return sys.maxsize if limit is None else limit - len(self._open)
+        return sys.maxsize if limit is None else limit - self.in_flight
 
     @property
     def config(self) -> Config:
@@ -178,25 +199,25 @@ class Connection:
     def opened(self, now: float, *, login: SignedLogin) -> None:
         """The WebSocket is open; `login` was signed for about this moment. Drain `poll`: it hands out the login.
 
-        Ignored when the connection has ended before (its `Hangup` has told you to give up the dial).
+        Ignored when the connection has ended before: its `Hangup` has asked you to give up the dial.
 
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        now = self._begin(now)
         if self._opened:
             raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
         if not isinstance(login, SignedLogin):
             raise ValidationError(
                 f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
             )
-        self._now = now
-        if self._state is not _NEW:
-            return
-        self._opened = True
-        self._move(Step.OPENED)
-        self._login = login
-        self._alarms[_LOGIN] = after(now, self._config.login_timeout)
-        self._alarms[_PING] = after(now, self._config.ping_interval)
+        self._inside, self._now = True, now
+        if self._state is _NEW:
+            self._opened = True
+            self._move(Step.OPENED)
+            self._login = login
+            self._alarms[_LOGIN] = after(now, self._config.login_timeout)
+            self._heartbeat.start(now)
+        self._inside = False
 
     def receive(self, message: str | bytes, now: float) -> None:
         """The WebSocket brought this message, text or bytes, whole. Then drain `poll`.
@@ -208,35 +229,33 @@ class Connection:
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
-        # On the way of every answer, here and below: one type is compared sooner than found among several.
-        if type(message) is not bytes and not isinstance(message, (str, bytes)):
-            if not isinstance(message, (bytearray, memoryview)):
-                raise ValidationError(f"message must be str or bytes; got {shown(message)}")
-            message = bytes(message)
-        self._now = now
-        if self._state is _NEW or self._state is _CLOSED:
-            return
+        if self._inside:
+            self._recover()
         config = self._config
         frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
-        if isinstance(frame, TradeReply) or isinstance(frame, ErrorReply):  # noqa: SIM101
-            if frame.id is not None:
-                self._reply(frame.id, frame, message)
-            elif frame.names_request:
-                self._unrecognised(message, WhyUnrecognised.NO_SINGLE_ID)
-            elif isinstance(frame, ErrorReply):
-                self._error(frame)
+        self._inside, self._now = True, now
+        if self._state is not _NEW and self._state is not _CLOSED:
+            self._heartbeat.heard(now)
+            if isinstance(frame, (TradeReply, ErrorReply)):
+                if frame.id is not None:
+                    self._reply(frame.id, frame, message)
+                elif frame.names_request:
+                    self._unrecognised(message, WhyUnrecognised.NO_SINGLE_ID)
+                elif isinstance(frame, ErrorReply):
+                    self._error(frame, message)
+                else:
+                    self._unrecognised(message, WhyUnrecognised.NO_ID)
+            elif isinstance(frame, Pong):
+                self._heartbeat.pong()
+            elif isinstance(frame, LoginReply):
+                self._login_reply(frame, message)
+            elif isinstance(frame, Malformed):
+                self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
             else:
-                self._unrecognised(message, WhyUnrecognised.NO_ID)
-        elif isinstance(frame, Pong):
-            if self._pong_owed:
-                self._pong_owed = False
-                self._alarms[_PONG] = inf
-        elif isinstance(frame, LoginReply):
-            self._login_reply(frame, message)
-        elif isinstance(frame, Malformed):
-            self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
-        else:
-            self._unrecognised(message, WhyUnrecognised.OTHER)
+                self._unrecognised(message, WhyUnrecognised.OTHER)
+            if self._closing:
+                self._end_if_done()
+        self._inside = False
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """The transport has ended, or could not be opened; `reason` is for people. Then drain `poll`.
@@ -246,132 +265,147 @@ class Connection:
 
         Raises: LocalProtocolError for what are no ids or no time, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        now = self._begin(now)
         ids = unsent_ids(unsent)
-        self._now = now
-        if self._state is _CLOSED:
-            return
-        for id in ids:
-            cancel = self._open.get(id)
-            if cancel is not None:
-                cancel.sent_at = None
-        self._end(WhyClosed.LOST, reason)
+        self._inside, self._now = True, now
+        if self._state is not _CLOSED:
+            for id in ids:
+                if id in self._sent:
+                    self._sent[id].sent_at = inf
+            if self._cause is WhyClosed.ASKED:
+                self._cause, self._detail = WhyClosed.LOST, reason
+            self._end(self._cause, self._detail, gone=True)
+        self._inside = False
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed: fire what is due. Then drain `poll`. Early, late or repeated: harmless.
 
-        Due timers fire by deadline; ties in the order REQUEST, LOGIN, PONG, DRAIN, PING.
+        Due timers fire by deadline; ties in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
         """
-        now = finite_time(now, self._now)
-        self._now = now
-        deadlines, alarms = self._deadlines, self._alarms
+        now = self._begin(now)
+        self._inside, self._now = True, now
         while True:
-            first = deadlines.first()
-            if first is not None and first.deadline <= min(now, alarms.until):
-                self._unresolved(first, WhyUnresolved.TIMEOUT)
-                if self._state is _DRAINING:
-                    self._end_if_drained()
-            elif alarms.until <= now:
-                self._fire(alarms.timer)
-            else:
-                return
+            until, timer = self._next_timer()
+            if timer is None or until > now:
+                break
+            self._fire(timer)
+        self._inside = False
 
     # --- you want something ---
 
-    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        urgent: bool = False,
+    ) -> str:
         """Take a cancel; returns the id under which exactly one outcome will come. Then drain `poll`.
 
-        `id` is 1 to 40 of `0-9A-Za-z_:#-+` and the space, and none that is in flight or was left without an answer;
-        without it one is made from `Config.id_prefix` and a counter. Use an id of your own once: one that was answered
-        is taken again, but a second copy of its old answer would then settle the new cancel. `timeout` is in seconds
-        from now, the time in the queue included; without it `Config.request_timeout`; infinity for none. Before the
-        login is accepted, and when the paces are used up, cancels wait in the order they were taken.
+        `id` is 1 to 40 of `0-9A-Za-z_:#-+` and the space, and none that is in flight, was left without an answer, or was used
+        for a frame of your own; without it one is made from `Config.id_prefix` and a counter. Use an id of your own once: one
+        that was answered is taken again, but a second copy of its old answer would then settle the new cancel.
+
+        A cancel waits for `Config.queue_timeout` seconds to be sent, and from then for `Config.answer_timeout` to be answered;
+        `timeout` bounds the whole, in seconds from now, infinity for no bound. Before the login is accepted, and when the
+        paces are used up, cancels wait in the order they were taken; an `urgent` one waits behind other urgent ones alone.
 
         Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_in_flight` cancels
         have no outcome; ValidationError for an order, id or timeout that makes no sense. In each case nothing has changed.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
-        state = self._state
-        if state is _DRAINING or state is _CLOSED:
-            raise LocalProtocolError(f"the connection is {state.value} and takes no more cancels: use another one")
-        if not isinstance(order, CancelOrder):
-            raise ValidationError(
-                f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
-            )
-        config = self._config
-        open_cancels = self._open
-        limit = config.max_in_flight
-        if limit is not None and len(open_cancels) >= limit:
-            raise NoRoom(f"Config.max_in_flight ({limit}) is reached: wait for an outcome and try again")
-        if timeout is None:
-            timeout = config.request_timeout
-            deadline = inf if timeout is None else now + timeout
-        elif not is_seconds(timeout):
-            raise ValidationError(
-                "timeout must be a number of seconds above 0 (math.inf for no limit, None for Config.request_timeout); got "
-                f"{shown(timeout)}"
-            )
-        else:
-            deadline = now + timeout
-        number = 0
-        if id is None:
-            id = self._make_id()
-        else:
-            id = check_request_id(id)
-            if id in open_cancels:
-                raise ValidationError(f"the id {id!r} is in flight: pass another one, or none to have one made")
-            if id in self._late:
-                raise ValidationError(
-                    f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none to have one "
-                    "made"
-                )
-            number = self._number_in(id)
-        self._now = now
-        cancel = _OpenCancel(id, order, deadline, now, number)
-        open_cancels[id] = self._queue[id] = cancel
-        self._deadlines.add(cancel)
+        if self._inside:
+            self._recover()
+        self._check_takes(1)
+        check_order(order)
+        until = inf if timeout is None else now + check_timeout(timeout)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
+        self._inside, self._now = True, now
+        self._take(
+            id, order, now, after(now, self._config.queue_timeout), until, Rank.URGENT if urgent else Rank.NORMAL
+        )
+        self._inside = False
         return id
 
-    def send(self, text: str, now: float) -> None:
-        """Hand out a frame of your own on the same socket (a subscription, …), after the login and behind the cancels.
+    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+        """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
 
-        What is answered to it arrives as `Unrecognised`. Nothing tells whether it left; `close` drops what has not.
+        `timeout` and what is raised are as for `cancel`. NoRoom when there is no room for all of them.
+        """
+        now = self._begin(now)
+        given = check_orders(orders)
+        self._check_takes(len(given))
+        until = inf if timeout is None else now + check_timeout(timeout)
+        self._inside, self._now = True, now
+        ids = [self._ids.make() for _ in given]
+        for id, order in zip(ids, given, strict=True):
+            self._take(id, order, now, after(now, self._config.queue_timeout), until, Rank.NORMAL)
+        self._inside = False
+        return ids
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """Take back a cancel that has not left: it is `Unresolved(sent=False)` with WITHDRAWN. Then drain `poll`.
+
+        False, and nothing has changed, when it has left, or when no cancel of this id is open.
+        """
+        now = self._begin(now)
+        waiting = self._queue.get(id) if isinstance(id, str) else None
+        self._inside, self._now = True, now
+        if waiting is not None:
+            self._unresolved(waiting, WhyUnresolved.WITHDRAWN)
+            self._end_if_done()
+        self._inside = False
+        return waiting is not None
+
+    def send(self, text: str, now: float) -> None:
+        """Hand out a frame of your own on the same socket, after the login: a subscription, an order to be placed.
+
+        It is answered by events: `Unrecognised`, or `ExchangeError` where the answer names no request. An answer is matched by
+        its id alone, so the `id` of a trade request (`op` "trade") must be none that a cancel has, and no cancel takes it
+        afterwards: the last 1,024 are remembered. While cancels wait too, own frames get one place in ten. Nothing says whether
+        it left; `close` drops what has not.
 
         Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_own_frames` wait;
-        ValidationError for what cannot be a text message. In each case nothing has changed.
+        ValidationError for what cannot be a text message, or has the id of a cancel. In each case nothing has changed.
         """
-        now = finite_time(now, self._now)
-        if self._state is _DRAINING or self._state is _CLOSED:
-            raise LocalProtocolError(f"the connection is {self._state.value} and takes no more frames: use another one")
+        now = self._begin(now)
+        if self._closing or self._state is _DRAINING or self._state is _CLOSED:
+            raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more frames: use another one")
         check_frame(text)
         limit = self._config.max_own_frames
         if limit is not None and len(self._own) >= limit:
             raise NoRoom(
                 f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
             )
+        self._ids.remember(self._codec.trade_ids(text), self._why_taken)
         self._now = now
         self._own.append(text)
 
-    def close(self, now: float) -> None:
-        """End the connection in good order. Then drain `poll`.
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
+        """End the connection in good order; no more is taken. Then drain `poll`.
 
-        What was not handed out is `Unresolved(sent=False)` at once; what was sent has until `Config.drain_timeout` to be
-        answered. When nothing is in flight, or at the second call, the connection ends now. After the end: harmless.
+        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
+        answered (without it `Config.drain_timeout`; infinity for as long as their own deadlines allow). With `queued="send"`
+        what is queued leaves first, for at most `within` seconds (without it `Config.queue_timeout`); what has not left by then
+        is dropped as above. When nothing is open, or at one more call, the connection ends now. After the end: harmless.
+
+        Raises: ValidationError for another `queued`, or a `within` that is no number of seconds, and nothing has changed.
         """
-        now = finite_time(now, self._now)
-        self._now = now
-        if self._state is _CLOSED:
-            return
-        if self._state is _READY:
-            for cancel in [cancel for cancel in self._open.values() if cancel.sent_at is None]:
-                self._unresolved(cancel, WhyUnresolved.CLOSED)
-            self._own.clear()
-            if self._open:
-                self._move(Step.CLOSING)
-                self._alarms[_DRAIN] = after(now, self._config.drain_timeout)
-                return
-        self._end(WhyClosed.ASKED, "")
+        now = self._begin(now)
+        check_closing(queued, within)
+        self._inside, self._now = True, now
+        if self._state is _DRAINING:
+            self._end(self._cause, self._detail)
+        elif self._state is not _CLOSED:
+            again, self._closing = self._closing, True
+            if queued == "send" and not again:
+                self._alarms[_DRAIN] = after(now, self._config.queue_timeout if within is None else within)
+                self._end_if_done()
+            else:
+                self._drop_queue(self._config.drain_timeout if within is None else within)
+        self._inside = False
 
     # --- the way out ---
 
@@ -380,31 +414,29 @@ class Connection:
 
         With `writable=False`, while a write of yours is under way, it gives everything but a `Transmit`.
         """
-        # The very number that the call before was told is good.
         if now is not self._now:
             if type(now) is not float or not self._now <= now <= MAX:
                 now = finite_time(now, self._now)
             self._now = now
-        if self._outputs:
-            return self._outputs.popleft()
+        if self._inside:
+            self._recover()
+        outputs = self._outputs
+        if outputs:
+            output = outputs[0]
+            del outputs[0]
+            return output
         paced = inf
-        if writable and (self._queue or self._ping_due or self._own or self._login is not None):
+        if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
+            self._inside = True
             frame = self._next_frame(now)
+            self._inside = False
             if isinstance(frame, Transmit):
                 return frame
             paced = frame
-        until, alarms = self._deadlines.until, self._alarms
-        timer: Timer | None = _REQUEST
-        if alarms.until < until or until == inf:
-            until, timer = alarms.until, alarms.timer
-            if until <= paced:
-                if alarms.moved:
-                    self._quiet = Wait(None if timer is None else until, timer)
-                    alarms.moved = False
-                return self._quiet
+        until, timer = self._next_timer()
         if paced < until:
-            until, timer = paced, _PACING
-        return Wait(until, timer)
+            return Wait(paced, Timer.PACING)
+        return Wait(None if timer is None else until, timer)
 
     # --- a recorder, before the first call ---
 
@@ -418,115 +450,159 @@ class Connection:
             self._budget = budget(self._budget)
         return self._codec
 
+    # --- a session, which holds the queue itself ---
+
+    def _take(self, id: str, order: CancelOrder, taken_at: float, queue_until: float, until: float, rank: Rank) -> None:
+        """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
+        self._taken += 1
+        cancel = OpenCancel(id, order, taken_at, until, self._taken, rank)
+        self._set_deadline(cancel, queue_until)
+        self._queue.add(cancel)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
+        is cut by a timeout of its own needs a place among `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
+
+    def _opens(self, now: float) -> float:
+        """When a cancel that is given to it now can leave; infinity when none can."""
+        if self._state is not _READY or self._queue.size or self._heartbeat.ping_due:
+            return inf
+        if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
+            return inf
+        opens, budget = self._pace.opens(), self._budget
+        return opens if budget is None else max(opens, budget.opens(now))
+
+    def _drain_within(self, now: float, seconds: float | None) -> None:
+        """A connection that is DRAINING has no longer than this."""
+        self._alarms[_DRAIN] = min(self._alarms[_DRAIN], after(now, seconds))
+
     # --- frames out ---
 
     def _next_frame(self, now: float) -> Transmit | float:
         """The next frame that may leave, or when one may; infinity when none waits, or none that waiting would help.
 
-        Login first, then pings, then cancels, then the user's own frames.
+        Login first, then pings, then cancels, then the caller's own frames; of ten places one is theirs.
         """
-        if self._state is not _READY and not self._ping_due and self._login is None:
-            return inf  # what waits, waits for the login's answer
-        opens = self._pace.opens(now)
+        heartbeat = self._heartbeat
+        if self._state is not _READY and not heartbeat.ping_due and self._login is None:
+            return inf
+        opens = self._pace.opens()
         if opens > now:
             return opens
         if self._login is not None:
             text = self._codec.encode_login(self._login)
             self._login, self._login_sent = None, True
             self._pace.take(now)
-            return Transmit(text=text, secret=True)
-        if self._ping_due:
-            self._ping_due, self._pong_owed = False, True
+            return Transmit(text, secret=True)
+        if heartbeat.ping_due:
+            heartbeat.sent(now)
             self._pace.take(now)
-            return Transmit(text=PING)
-        budget = self._budget
+            return Transmit(PING)
+        budget, own = self._budget, self._own
         opens = -inf if budget is None else budget.opens(now)
-        queue = self._queue
-        while queue:
-            if opens > now:
-                break
-            id, cancel = queue.popitem(last=False)
-            if now < cancel.deadline:
-                text = self._codec.encode_cancel(cancel.order, id)
-                cancel.sent_at = now
-                self._pace.take(now)
-                if budget is not None:
-                    budget.debit(1, now)
-                return Transmit(text, id)
-            # Expired: no longer to be sent, and `handle_timeout` will say so.
-        if self._own:
+        cancel = None if opens > now else self._queue.first(now)
+        if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
+            self._cancels_in_a_row += 1
             self._pace.take(now)
-            return Transmit(text=self._own.popleft())
-        return opens if queue else inf
+            if budget is not None:
+                budget.debit(1, now)
+            cancel.sent_at = now
+            self._sent[cancel.id] = cancel
+            self._queue.discard(cancel)
+            timeout = self._config.answer_timeout
+            self._set_deadline(cancel, inf if timeout is None else now + timeout)
+            return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
+        if own:
+            self._cancels_in_a_row = 0
+            self._pace.take(now)
+            frame = Transmit(own.popleft())
+            self._end_if_done()
+            return frame
+        # One that has expired is no longer to be sent, and `handle_timeout` settles it.
+        return opens if self._queue.size and opens > now else inf
 
     # --- messages in ---
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
-        cancel = self._open.get(id)
-        if cancel is None:
-            order = self._late.pop(id, None)
-            if order is None:
-                self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
-                return
+        cancel = self._sent.get(id)
+        if reply.answers_other:
+            self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
+        elif cancel is not None:
+            code, code_class = reply.code, reply.code_class
+            if code_class is _ACCEPTED:
+                # By position: by name it takes twice as long.
+                self._settle(
+                    cancel, Accepted(id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts)
+                )
+            elif code is not None and code_class in REFUSALS:
+                self._settle(
+                    cancel,
+                    Rejected(
+                        id=id,
+                        order=cancel.order,
+                        taken_at=cancel.taken_at,
+                        sent_at=cancel.sent_at,
+                        resolved_at=self._now,
+                        code=code,
+                        code_class=code_class,
+                        message=reply.message,
+                        exchange_ts=reply.exchange_ts,
+                    ),
+                )
+            else:
+                self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
+        elif self._queue.get(id) is not None:
+            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
+        elif id in self._late:
             self._outputs.append(
                 LateReply(
                     id=id,
-                    order=order,
+                    order=self._late[id],
                     code=reply.code,
                     code_class=reply.code_class,
                     message=reply.message,
                     exchange_ts=reply.exchange_ts,
+                    text=as_text(message),
                 )
             )
-        elif cancel.sent_at is None:
-            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
+            del self._late[id]
         else:
-            self._answered(cancel, cancel.sent_at, reply)
-            if self._state is _DRAINING:
-                self._end_if_drained()
+            self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
 
-    def _answered(self, cancel: _OpenCancel, sent_at: float, reply: TradeReply | ErrorReply) -> None:
-        code, code_class = reply.code, reply.code_class
-        if code is None or code_class is _UNREADABLE or code_class is _OUTCOME_UNKNOWN:
-            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
-        elif code_class is _ACCEPTED:
-            # By position: by name it takes twice as long.
-            self._settle(
-                cancel,
-                Accepted(cancel.id, cancel.order, cancel.taken_at, sent_at, self._now, reply.exchange_ts),
-            )
-        else:
-            self._settle(
-                cancel,
-                Rejected(
-                    id=cancel.id,
-                    order=cancel.order,
-                    taken_at=cancel.taken_at,
-                    sent_at=sent_at,
-                    resolved_at=self._now,
-                    code=code,
-                    code_class=code_class,
-                    message=reply.message,
-                    exchange_ts=reply.exchange_ts,
-                ),
-            )
-
-    def _error(self, error: ErrorReply) -> None:
+    def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """An error that names no request."""
         code, code_class = error.code, error.code_class
-        if self._state is _AUTHENTICATING and self._login_sent and code_class not in NOT_THE_LOGINS_ANSWER:
-            self._login_refused(error)
+        if (
+            self._state is _AUTHENTICATING
+            and self._login_sent
+            and not error.answers_other
+            and code_class not in NOT_THE_LOGINS_ANSWER
+        ):
+            self._login_refused(error, message)
             return
+        text = as_text(message)
         if code_class is CodeClass.GOING_AWAY:
-            self._outputs.append(GoingAway(message=error.message))
+            self._outputs.append(GoingAway(message=error.message, text=text))
             return
         if code == TOO_MANY_REQUESTS:
             self._pace.pause(self._now)
             if self._budget is not None:
                 self._budget.pause(self._now)
-        self._outputs.append(ExchangeError(code=code, code_class=code_class, message=error.message))
-        if code in ENDS and self._state is not _AUTHENTICATING:
-            self._end(ENDS[code], error.message)
+        self._outputs.append(ExchangeError(code=code, code_class=code_class, message=error.message, text=text))
+        if code in ENDS and self._state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
+            # Nothing more can be sent. What has been answered before may be in the same read.
+            self._cause, self._detail = ENDS[code], error.message
+            self._closing = True
+            self._heartbeat.stop()
+            if self._state is _READY:
+                self._drop_queue(_SAME_READ)
+            else:
+                self._drain_within(self._now, _SAME_READ)
 
     def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
         if self._state is not _AUTHENTICATING:
@@ -540,10 +616,12 @@ class Connection:
             self._alarms[_LOGIN] = inf
             self._outputs.append(Ready())
         else:
-            self._login_refused(reply)
+            self._login_refused(reply, message)
 
-    def _login_refused(self, reply: LoginReply | ErrorReply) -> None:
-        self._outputs.append(LoginRejected(code=reply.code, code_class=reply.code_class, message=reply.message))
+    def _login_refused(self, reply: LoginReply | ErrorReply, message: str | bytes) -> None:
+        self._outputs.append(
+            LoginRejected(code=reply.code, code_class=reply.code_class, message=reply.message, text=as_text(message))
+        )
         self._end(WhyClosed.LOGIN_REFUSED, reply.message)
 
     def _unrecognised(self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None) -> None:
@@ -551,103 +629,272 @@ class Connection:
 
     # --- time ---
 
-    def _fire(self, timer: Timer | None) -> None:
-        if timer is _LOGIN:
-            self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {self._config.login_timeout} s")
+    def _next_timer(self) -> tuple[float, Timer | None]:
+        """What is due first, and when."""
+        until, alarms, heartbeat = self._deadlines.until, self._alarms, self._heartbeat
+        oldest = inf
+        for cancel in self._sent.values():
+            oldest = cancel.sent_at
+            if cancel.deadline < until:
+                until = cancel.deadline
+            break
+        if self._queue.size:
+            until = min(until, *(cancel.deadline for cancel in self._queue.heads(-inf)))
+        timer = None if until == inf else Timer.REQUEST
+        if alarms.until < until:
+            until, timer = alarms.until, alarms.timer
+        if oldest != inf or heartbeat.asked_until is not None:
+            silent = heartbeat.silence_at(oldest)
+            if silent < until:
+                return silent, Timer.SILENCE
+        return until, timer
+
+    def _first_due(self) -> OpenCancel:
+        """The cancel whose deadline comes first; of equal ones the one that was taken first."""
+        firsts = [*self._queue.heads(-inf), *islice(self._sent.values(), 1)]
+        first = self._deadlines.first()
+        return min(firsts if first is None else [*firsts, first], key=_by_deadline)
+
+    def _fire(self, timer: Timer) -> None:
+        config = self._config
+        if timer is Timer.REQUEST:
+            self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
+            self._end_if_done()
+        elif timer is _LOGIN:
+            self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s")
         elif timer is _PONG:
-            self._end(WhyClosed.NO_PONG, f"no pong within {self._config.pong_timeout} s of a ping")
-        elif timer is _DRAIN:
-            self._end(WhyClosed.ASKED, f"some answers were still out after {self._config.drain_timeout} s")
+            self._end(WhyClosed.NO_PONG, f"no pong within {config.pong_timeout} s of a ping")
+        elif timer is _PING:
+            self._heartbeat.beat(self._now)
+        elif timer is Timer.SILENCE:
+            if self._heartbeat.ask():
+                self._end(
+                    WhyClosed.NO_PONG, f"answers were due, and nothing came within {config.silence_pong} s of a ping"
+                )
+        elif self._state is not _DRAINING:
+            self._alarms[_DRAIN] = inf
+            self._drop_queue(config.drain_timeout)
+        elif self._cause is WhyClosed.ASKED:
+            self._end(WhyClosed.ASKED, "answers were still due when the time to wait for them was over")
         else:
-            # A clock so large that adding the interval does not move it must not make this timer due for ever.
-            self._alarms[_PING] = max(after(self._now, self._config.ping_interval), nextafter(self._now, inf))
-            if not self._ping_due:
-                self._ping_due = True
-                self._due_pong_at = after(self._now, self._config.pong_timeout)
-            # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
-            self._alarms[_PONG] = min(self._alarms[_PONG], self._due_pong_at)
+            self._end(self._cause, self._detail)
 
     # --- outcomes and the end ---
 
-    def _make_id(self) -> str:
-        prefix, counter = self._config.id_prefix, self._counter
-        while True:
-            counter += 1
-            id = f"{prefix}{counter}"
-            if id not in self._open and id not in self._late:
-                self._counter = counter
-                return id
+    def _why_taken(self, id: str) -> str | None:
+        """Why no other request may have this id, as an error says it; None when one may."""
+        if id in self._sent or self._queue.get(id) is not None:
+            return IN_FLIGHT
+        return MAY_BE_ANSWERED if id in self._late else None
 
-    def _number_in(self, id: str) -> int:
-        prefix = self._config.id_prefix
-        digits = id[len(prefix) :]
-        return int(digits) if id.startswith(prefix) and digits.isdigit() and len(digits) <= _COUNTED else 0
+    def _why_refused(self, id: str) -> str | None:
+        return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+
+    def _check_takes(self, count: int) -> None:
+        """Let no command pass for so many cancels unless they can be taken.
+
+        Raises: LocalProtocolError or NoRoom, and nothing has changed.
+        """
+        state = self._state
+        if self._closing or state is _DRAINING or state is _CLOSED:
+            raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more cancels: use another one")
+        limit = self._config.max_in_flight
+        if limit is not None and self._queue.size + len(self._sent) + count > limit:
+            raise no_room(limit, self.in_flight, count)
+
+    def _how_it_ends(self) -> str:
+        return "is closed" if self._state is _CLOSED else "is closing"
+
+    def _open(self) -> list[OpenCancel]:
+        """All that have no outcome, in the order taken."""
+        both = {cancel.id: cancel for cancel in self._queue} | self._sent
+        return sorted(both.values(), key=_in_order)
 
     def _unresolved(
-        self, cancel: _OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
+        self, cancel: OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
     ) -> None:
-        sent = cancel.sent_at is not None
-        if sent:
+        if cancel.sent_at != inf:
             self._late[cancel.id] = cancel.order
             limit = self._config.late_ids
             if limit is not None and len(self._late) > limit:
                 self._late.popitem(last=False)
-        else:
-            self._queue.pop(cancel.id, None)
-        self._settle(
-            cancel,
-            Unresolved(
-                id=cancel.id,
-                order=cancel.order,
-                taken_at=cancel.taken_at,
-                sent_at=cancel.sent_at,
-                resolved_at=self._now,
-                sent=sent,
-                why=why,
-                code=code,
-                message=message,
-            ),
+        self._settle(cancel, self._made_unresolved(cancel, why, code, message))
+
+    def _made_unresolved(
+        self, cancel: OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
+    ) -> Unresolved:
+        sent = cancel.sent_at != inf
+        return Unresolved(
+            id=cancel.id,
+            order=cancel.order,
+            taken_at=cancel.taken_at,
+            sent_at=cancel.sent_at if sent else None,
+            resolved_at=self._now,
+            sent=sent,
+            why=why,
+            code=code,
+            message=message,
         )
 
-    def _settle(self, cancel: _OpenCancel, outcome: Outcome) -> None:
+    def _settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
-        cancel.done = True
-        # With nothing between these two: a signal's handler may raise wherever it likes.
-        del self._open[cancel.id]
         self._outputs.append(outcome)
-        # Never make an id that the caller has used: a second answer to that one would be taken for the new one's.
-        if cancel.number > self._counter:
-            self._counter = cancel.number
-        self._deadlines.settled(cancel)
+        if self._sent.pop(cancel.id, None) is None:
+            self._queue.discard(cancel)
+        if cancel.until != inf:
+            self._deadlines.set(cancel, inf)
 
-    def _end_if_drained(self) -> None:
-        if not self._open:
+    def _drop_queue(self, seconds: float | None) -> None:
+        """Send nothing more. What was sent has so many seconds to be answered; with nothing to wait for this is the end."""
+        if self._state is not _READY:
+            self._end(WhyClosed.ASKED, "")
+            return
+        for cancel in [cancel for cancel in self._open() if cancel.sent_at == inf]:
+            self._unresolved(cancel, WhyUnresolved.CLOSED)
+        self._own.clear()
+        self._move(Step.CLOSING)
+        self._alarms[_DRAIN] = after(self._now, seconds)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        """The end, when `close` was called and nothing is left to send or to be answered."""
+        left = self._sent or self._queue.size or self._own
+        if self._closing and not left and self._cause is WhyClosed.ASKED and self._state is not _CLOSED:
             self._end(WhyClosed.ASKED, "")
 
-    def _end(self, why: WhyClosed, detail: str) -> None:
-        """The end. Its cause's own event is out already; then the outcomes, the hangup, and `Closed`, at once."""
-        gone = why is WhyClosed.LOST
-        unresolved = WhyUnresolved.LOST if gone or why is WhyClosed.NO_PONG else WhyUnresolved.CLOSED
-        for cancel in list(self._open.values()):
+    def _end(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
+        """The end, unless the transport is `gone` with a hangup. The event of its cause is out already; then the outcomes, the
+        hangup, and `Closed`, at once.
+        """
+        dead = why is WhyClosed.NO_PONG
+        unresolved = WhyUnresolved.LOST if dead or why is WhyClosed.LOST else WhyUnresolved.CLOSED
+        for cancel in self._open():
             self._unresolved(cancel, unresolved)
-        self._login, self._ping_due = None, False
+        self._finish(why, detail, [] if gone else [Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=dead)])
+
+    def _finish(self, why: WhyClosed, detail: str, hangup: list[Output]) -> None:
+        self._outputs.extend([*hangup, Closed(why=why, detail=detail)])
+        self._login = None
         self._own.clear()
+        self._queue.clear()
+        self._sent.clear()
         self._late.clear()
         self._deadlines.clear()
         self._alarms.clear()
-        closed = Closed(why=why, detail=detail)
-        last: list[Output] = [closed] if gone else [Hangup(code=_NORMAL_CLOSURE, reason=why.value), closed]
-        # Last: an end that a signal's handler interrupts can be told again.
+        self._heartbeat.stop()
+        # Last: an end that is interrupted has not been.
         self._move(why)
-        self._outputs.extend(last)
+
+    def _recover(self) -> None:
+        """An exception has passed through a call, and how far it came is not known. What was to come out still does, then one
+        honest outcome for each cancel that has none, then the end. When this is interrupted too, the next call does it again.
+        """
+        if self._state is not _CLOSED:
+            kept = [output for output in self._outputs if not isinstance(output, (Hangup, Closed))]
+            done = settled(kept)
+            kept.extend(
+                self._made_unresolved(cancel, WhyUnresolved.INTERRUPTED)
+                for cancel in self._open()
+                if cancel.id not in done
+            )
+            self._outputs = deque(kept)
+            self._finish(
+                WhyClosed.INTERRUPTED, "", [Hangup(code=NORMAL_CLOSURE, reason=WhyClosed.INTERRUPTED.value, abort=True)]
+            )
+        self._inside = False
 
     def _move(self, cause: Cause) -> None:
         """The one place where the state changes, by the table."""
         self._state = TRANSITIONS[self._state][cause]
 
+    def _begin(self, now: float) -> float:
+        """The time of a call, checked. A call before it that was interrupted has ended the connection.
+
+        Raises: LocalProtocolError when it is no finite number, and nothing has changed.
+        """
+        now = finite_time(now, self._now)
+        if self._inside:
+            self._recover()
+        return now
+
+
+def _in_order(cancel: OpenCancel) -> int:
+    return cancel.number
+
+
+def _by_deadline(cancel: OpenCancel) -> tuple[float, int]:
+    return cancel.deadline, cancel.number
+
+
+def settled(outputs: Iterable[object]) -> set[str]:
+    """The ids of the cancels whose outcomes are among these."""
+    return {output.id for output in outputs if isinstance(output, Accepted | Rejected | Unresolved)}
+
+
+def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
+    """The error for so many cancels too many."""
+    what = "one more has no room" if count == 1 else f"there is room for {limit - in_flight} of these {count}"
+    return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
+
+
+def check_message(message: object) -> None:
+    """Let nothing pass that is no message.
+
+    Raises: ValidationError.
+    """
+    if not isinstance(message, (str, bytes)):
+        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+
+
+def check_order(order: object) -> None:
+    """Let nothing pass that is no order.
+
+    Raises: ValidationError.
+    """
+    if not isinstance(order, CancelOrder):
+        raise ValidationError(
+            f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+        )
+
+
+def check_orders(orders: object) -> list[CancelOrder]:
+    """The orders, all of them checked.
+
+    Raises: ValidationError.
+    """
+    if not isinstance(orders, Iterable):
+        raise ValidationError(f"orders must be an iterable of CancelOrder; got {shown(orders)}")
+    given = list(cast("Iterable[CancelOrder]", orders))
+    for order in given:
+        check_order(order)
+    return given
+
+
+def check_timeout(timeout: object) -> float:
+    """A `timeout`, checked.
+
+    Raises: ValidationError.
+    """
+    if not is_seconds(timeout):
+        raise ValidationError(
+            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {shown(timeout)}"
+        )
+    return timeout
+
+
+def check_closing(queued: object, within: object) -> None:
+    """Let nothing pass that `close` does not know.
+
+    Raises: ValidationError.
+    """
+    if queued not in ("drop", "send"):
+        raise ValidationError(f"queued must be 'drop' or 'send'; got {shown(queued)}")
+    if within is not None and not is_seconds(within):
+        raise ValidationError(f"within must be a number of seconds above 0, or None; got {shown(within)}")
+
 
 def check_new(latest: float) -> None:
-    """Let nothing be recorded from its middle: `latest` is the latest time that a core was told.
+    """Let nothing be recorded from its middle: `latest` is the latest time that a core was given.
 
     Raises: ValidationError, and nothing has changed.
     """
@@ -671,7 +918,7 @@ def check_frame(text: object) -> None:
 
 
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
-    """What `lost` was told never left, as ids; a lone string is one id.
+    """What never left, as ids; a lone string is one id.
 
     Raises: ValidationError for anything else.
     """

@@ -1,7 +1,7 @@
 """What comes out of a connection: frames to write, outcomes, events, and how long to wait.
 
 Rules of this file
-- An outcome says what is known and never more. `Accepted` is not «cancelled», `Unresolved` is not «failed».
+- An outcome says what is known and never more. `Accepted` is not "cancelled", `Unresolved` is not "failed".
 - Times are on the caller's clock, in seconds, as they were passed in; `exchange_ts` alone is the exchange's.
 - The unions at the end are closed: a `match` that forgets a member is an error for mypy and pyright.
 """
@@ -14,7 +14,6 @@ import attrs
 
 from ._codes import CodeClass
 from ._orders import CancelOrder
-from ._record import record
 from ._states import WhyClosed
 from ._timers import Timer
 from ._told import Told
@@ -23,13 +22,19 @@ from ._told import Told
 class WhyUnresolved(Told):
     """Why a cancel ended without an answer that settles it."""
 
-    TIMEOUT = "timeout", "Its own deadline passed."
+    TIMEOUT = "timeout", "It was not sent, or not answered, by its deadline."
     LOST = "lost", "The transport ended, or the exchange no longer answered pings."
     CLOSED = (
         "closed",
         "The connection ended for any other reason, which `Closed.why` says: `close`, the login, 30004, 30007.",
     )
-    UNSURE = "unsure", "The exchange answered with a code that settles nothing, or with none readable."
+    UNSURE = "unsure", "The exchange answered with a code that settles nothing, or with none that is readable."
+    NO_LINK = "no link", "No link served for `SessionConfig.no_link_timeout`."
+    WITHDRAWN = "withdrawn", "`withdraw` was called before it was sent."
+    INTERRUPTED = (
+        "interrupted",
+        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+    )
 
 
 class WhyUnrecognised(Told):
@@ -38,8 +43,9 @@ class WhyUnrecognised(Told):
     MALFORMED = "malformed", "It could not be read: `Unrecognised.malformed` says why."
     UNKNOWN_ID = (
         "unknown id",
-        "It answers a request that is not in flight: one of your own frames, one answered before, or nobody's.",
+        "It answers a request that is not in flight: one of your own frames, or one that was answered before.",
     )
+    OTHER_REQUEST = "other request", "It says that it answers something other than a cancel: one of your own frames."
     NEVER_SENT = (
         "never sent",
         "It answers a cancel, or a login, that was never handed out, so that it cannot be the answer.",
@@ -56,10 +62,10 @@ class WhyUnrecognised(Told):
     )
 
 
-# --- for the driver ---
+# --- for the driver: made for each call, and without a hash, since these can be changed ---
 
 
-@record
+@attrs.define
 class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
 
@@ -80,15 +86,18 @@ class Transmit:
         return super().__reduce_ex__(protocol)
 
 
-@record(kw_only=True)
+@attrs.define(kw_only=True)
 class Hangup:
     """Close the WebSocket with this code and reason, or give up the dial; `Closed` follows."""
 
     code: int
     reason: str
+    abort: bool = False
+    """Whether to abort the socket instead, without a close frame: the link is dead, and what the kernel still holds must not
+    be delivered after the same cancel was sent on another link."""
 
 
-@record
+@attrs.define
 class Wait:
     """There is nothing more to take out for now: the end of every drain."""
 
@@ -103,7 +112,7 @@ class Wait:
 # --- outcomes: exactly one for each cancel that was taken ---
 
 
-@record
+@attrs.frozen
 class _Settled:
     id: str
     order: CancelOrder
@@ -121,7 +130,7 @@ class _Settled:
     """When this outcome was decided."""
 
 
-@record
+@attrs.frozen
 class Accepted(_Settled):
     """The exchange took the request. **The order may still fill**: the `orders` channel has the last word."""
 
@@ -129,9 +138,11 @@ class Accepted(_Settled):
     """The exchange's own time of it, in milliseconds since 1970, when it said one."""
 
 
-@record
+@attrs.frozen
 class Rejected(_Settled):
-    """The exchange refused the request."""
+    """The exchange refused the request, with a code that says so. Where an earlier attempt may have worked, or the code is not
+    known to be a refusal, the outcome is `Unresolved`.
+    """
 
     code: str
     """A decimal string without leading zeros."""
@@ -143,9 +154,9 @@ class Rejected(_Settled):
     exchange_ts: int | None
 
 
-@record
+@attrs.frozen
 class Unresolved(_Settled):
-    """Nobody knows what became of the cancel, or it never left.
+    """What became of the cancel is not known, or it never left.
 
     With `sent` it may have happened: look the order up. Without, it cannot have happened: sending it again is safe.
     """
@@ -162,21 +173,23 @@ class Unresolved(_Settled):
 # --- everything else that has become true ---
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Ready:
     """The exchange accepted the login: cancels go out from now on."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class LoginRejected:
     """The exchange refused the login; the connection ends."""
 
     code: str | None
     code_class: CodeClass
     message: str
+    text: str
+    """The whole frame."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class LateReply:
     """The answer to a cancel that had ended `Unresolved(sent=True)`. Its outcome stands; this is what you now know."""
 
@@ -188,9 +201,11 @@ class LateReply:
 
     message: str
     exchange_ts: int | None
+    text: str
+    """The whole frame."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class ExchangeError:
     """An event, never raised: the exchange reports an error that names no request. It resolves no cancel, not even the
     only one in flight.
@@ -199,16 +214,20 @@ class ExchangeError:
     code: str | None
     code_class: CodeClass
     message: str
+    text: str
+    """The whole frame: where it refuses a subscription, it says which."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class GoingAway:
     """The exchange is about to drop the connection (30033), "within 60 s": move to another one."""
 
     message: str
+    text: str
+    """The whole frame."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Unrecognised:
     """A message that is not this library's to act on, whole."""
 
@@ -218,7 +237,7 @@ class Unrecognised:
     """What is wrong with a malformed one, in a few words."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Closed:
     """The connection is over, and every cancel has its outcome. Nothing comes after this."""
 

@@ -21,7 +21,7 @@ from typing import ParamSpec, TypeVar, overload
 from ._calls import CALLS, is_whole, unrecorded
 from ._codec import Codec
 from ._config import Config
-from ._connection import Connection
+from ._connection import Connection, Queued
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, ValidationError, shown
 from ._events import Output
@@ -171,7 +171,7 @@ class _WatchedBudget(Budget):
     __slots__ = ("_life", "_shared")
 
     def __init__(self, shared: Budget, life: Life) -> None:
-        super().__init__(shared.per_second)
+        super().__init__(shared.per_second, shared.pace_margin)
         self._shared = shared
         self._life = life
 
@@ -191,13 +191,13 @@ class _WatchedBudget(Budget):
         if self._life.inside:
             super().pause(now)
 
-    def grant(self, n: int, now: float) -> None:
-        self._shared.grant(n, now)
+    def grant(self, n: int, until: float, now: float) -> None:
+        self._shared.grant(n, until, now)
 
 
-def _listed(ids: Iterable[str]) -> Iterable[str]:
-    """The ids that `lost` was told, which can be gone through once perhaps, for the core and for the record."""
-    return [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else ids
+def _listed(given: Iterable[_T]) -> Iterable[_T]:
+    """What can be iterated over once perhaps, for the core and for the record."""
+    return list(given) if isinstance(given, Iterable) else given
 
 
 class RecordedConnection(Connection):
@@ -244,23 +244,44 @@ class RecordedConnection(Connection):
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """As `Connection.lost`."""
-        self.life.call("lost", self.core.lost, now=now, reason=reason, unsent=_listed(unsent))
+        self.life.call(
+            "lost",
+            self.core.lost,
+            now=now,
+            reason=reason,
+            unsent=[unsent] if isinstance(unsent, str) else _listed(unsent),
+        )
 
     def handle_timeout(self, now: float) -> None:
         """As `Connection.handle_timeout`."""
         self.life.call("handle_timeout", self.core.handle_timeout, now=now)
 
-    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        urgent: bool = False,
+    ) -> str:
         """As `Connection.cancel`."""
-        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout)
+        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, urgent=urgent)
+
+    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+        """As `Connection.cancel_many`."""
+        return self.life.call("cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout)
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """As `Connection.withdraw`."""
+        return self.life.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
         """As `Connection.send`."""
         self.life.call("send", self.core.send, text=text, now=now)
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Connection.close`."""
-        self.life.call("close", self.core.close, now=now)
+        self.life.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, writable: bool = True) -> Output:
         """As `Connection.poll`."""
@@ -309,9 +330,24 @@ class RecordedSession(Session):
         """As `Session.receive`."""
         self.life.call("receive", self.core.receive, link=link, message=message, now=now)
 
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+    def lost(
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
+    ) -> None:
         """As `Session.lost`."""
-        self.life.call("lost", self.core.lost, link=link, now=now, reason=reason, unsent=_listed(unsent))
+        self.life.call(
+            "lost",
+            self.core.lost,
+            link=link,
+            now=now,
+            reason=reason,
+            unsent=[unsent] if isinstance(unsent, str) else _listed(unsent),
+            retry_after=retry_after,
+        )
 
     def handle_timeout(self, now: float) -> None:
         """As `Session.handle_timeout`."""
@@ -324,17 +360,32 @@ class RecordedSession(Session):
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
+        urgent: bool = False,
     ) -> str:
         """As `Session.cancel`."""
-        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, policy=policy)
+        return self.life.call(
+            "cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, policy=policy, urgent=urgent
+        )
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        """As `Session.cancel_many`."""
+        return self.life.call(
+            "cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout, policy=policy
+        )
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """As `Session.withdraw`."""
+        return self.life.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
         """As `Session.send`."""
         self.life.call("send", self.core.send, text=text, now=now)
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Session.close`."""
-        self.life.call("close", self.core.close, now=now)
+        self.life.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""

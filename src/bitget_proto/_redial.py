@@ -4,7 +4,7 @@ Rules of this file
 - The backoff doubles with each link that ends before it was steady, up to its bound; half of it is the jitter's to take
   away, so that a fleet that was dropped at one moment does not come back at one moment.
 - Whatever the backoff says, no more dials go out in 5 minutes than the limit allows.
-- The jitter is the caller's number: nothing here is random.
+- The jitter is the caller's number, and may raise: it is asked in `opens` alone, when nothing else is under way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DOUBLINGS = 60
 class Redial:
     """The moment of the next dial."""
 
-    __slots__ = ("_at", "_config", "_failures", "_jitter", "_pace")
+    __slots__ = ("_at", "_backoff", "_config", "_failures", "_jitter", "_not_before", "_pace")
 
     def __init__(self, config: SessionConfig, jitter: Callable[[], float]) -> None:
         self._config = config
@@ -34,14 +34,24 @@ class Redial:
         self._failures = 0
         """How many dials in a row have led to no steady link."""
         self._at = -inf
+        self._backoff = 0.0
+        """The backoff of which the jitter has not taken its part."""
+        self._not_before = -inf
 
     def overheard(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
         """Let a recorder stand before the jitter."""
         self._jitter = by(self._jitter)
 
-    def opens(self, now: float) -> float:
-        """When the next dial may go: not after `now` if it may already."""
-        return max(self._at, self._pace.opens(now))
+    def opens(self) -> float:
+        """When the next dial may go. Asks for the jitter after a `back_off`: what that raises comes out of here, and then the
+        whole backoff holds.
+        """
+        backoff, self._backoff = self._backoff, 0.0
+        if backoff:
+            number = self._jitter()
+            if 0.0 <= number <= 1.0:
+                self._at -= backoff * 0.5 * number
+        return max(self._at, self._not_before, self._pace.opens())
 
     def dialled(self, now: float) -> None:
         """A dial was handed out."""
@@ -53,16 +63,16 @@ class Redial:
         if steady is None or seconds >= steady:
             self._failures = 0
 
+    def retry_after(self, now: float, seconds: float) -> None:
+        """The exchange asks for no dial within so many seconds: up to 300 are granted."""
+        self._not_before = max(self._not_before, now + min(seconds, FIVE_MINUTES))
+
     def back_off(self, now: float) -> None:
         """Another dial will be needed: choose its moment."""
         shortest, longest = self._config.backoff_min, self._config.backoff_max
         if shortest is None:
             self._at = now
             return
-        backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
+        self._backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
         self._failures += 1
-        # The jitter is the caller's and may raise: until it has given a number from 0 to 1 nothing is taken away.
-        self._at = now + backoff
-        number = self._jitter()
-        if 0.0 <= number <= 1.0:
-            self._at = now + backoff * (1.0 - 0.5 * number)
+        self._at = now + self._backoff

@@ -82,7 +82,7 @@ class _Player:
         self._numbers: deque[float] = deque()
         self._lines: list[str] = []
         config = trace.config
-        budget = _ToldBudget(trace.per_second, self._answers) if trace.has_budget else None
+        budget = _ToldBudget(trace, self._answers) if trace.has_budget else None
         self._core: RecordedConnection | RecordedSession
         if isinstance(config, SessionConfig):
             self._core = RecordedSession(Session(config, codec, budget, jitter=self._jitter), self._lines.append)
@@ -125,8 +125,8 @@ class _ToldBudget(Budget):
 
     __slots__ = ("_answers",)
 
-    def __init__(self, per_second: int | None, answers: deque[float | None]) -> None:
-        super().__init__(per_second)
+    def __init__(self, trace: Trace, answers: deque[float | None]) -> None:
+        super().__init__(trace.per_second, trace.pace_margin)
         self._answers = answers
 
     def opens(self, now: float) -> float:

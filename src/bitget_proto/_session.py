@@ -10,17 +10,17 @@ Rules of this file
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `_session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
 - What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
-- The jitter is asked last: it is the caller's, and when it raises nothing is left half done.
-- A cancel comes back from a link only when that link is over, or has never handed it out. So a link that can still speak has
-  never sent a cancel that another one holds: there is no second answer to one cancel to be judged.
+- The session holds the queue. A link is given a cancel at the moment at which it can send it, and gives it back only when the
+  link is over, or its frame provably never left. So a link that can still speak has never sent a cancel that another one
+  holds: there is no second answer to one cancel to be judged.
+- Interruptions are dealt with as in `_connection`. The jitter is the caller's: it is asked while no call is marked as under
+  way, so that what it raises leaves nothing half done.
 
 It does not know sockets, any clock, nor how a frame is spelled.
 
-A cancel's way: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those that no link holds). `_hand_over`
+The way of a cancel: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those that no link holds). `poll`
 gives it to the link that serves, under the same id and with what is left of its time. The link's outcome for it is the end, or
 brings it back into `_queue`.
-
-It is a little long because whatever moves a cancel, a link or the state stands here, to be read together.
 """
 
 from __future__ import annotations
@@ -28,14 +28,29 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
-from math import inf, nextafter
+from math import inf
 
 import attrs
 
 from ._attempts import Cancel
+from ._cancel_queue import CancelQueue, Rank
 from ._codec import DEFAULT, Codec
 from ._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
-from ._connection import Connection, check_frame, check_new, unsent_ids
+from ._connection import (
+    NORMAL_CLOSURE,
+    Connection,
+    Queued,
+    check_closing,
+    check_frame,
+    check_message,
+    check_new,
+    check_order,
+    check_orders,
+    check_timeout,
+    no_room,
+    settled,
+    unsent_ids,
+)
 from ._credentials import SignedLogin
 from ._errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
 from ._events import (
@@ -53,20 +68,16 @@ from ._events import (
     Wait,
     WhyUnresolved,
 )
-from ._orders import CancelOrder, check_request_id
+from ._orders import CancelOrder
 from ._pace import Budget
 from ._redial import Redial
+from ._request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
 from ._session_config import Policy, SessionConfig, check_policy
 from ._session_events import Dial, Down, Ended, LinkClosed, LinkHangup, LinkTransmit, SessionOutput, Up
 from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 from ._spacing import Spacing
 from ._states import State, WhyClosed
-from ._timers import Deadlines, Timer, after, finite_time, is_seconds
-
-_NORMAL_CLOSURE = 1000
-_COUNTED = 15
-"""Digits that the counter of generated ids can come to have."""
-
+from ._timers import Deadlines, Timer, after, finite_time
 
 _DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
@@ -97,7 +108,10 @@ class Session:
 
     `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts as
     standing still. Every call raises LocalProtocolError for a `now` that is no finite number, or a `link` that is none, and
-    nothing has changed. The `jitter` is yours: what it raises comes out of the call that asked for it.
+    nothing has changed. The `jitter` is yours: what it raises comes out of `poll`.
+
+    An exception that passes through a call, such as a signal handler's, ends the session at the next call: what was to come out
+    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`.
 
     It has no lock: call it from one thread, and from others through a queue into that one.
 
@@ -105,9 +119,9 @@ class Session:
     """
 
     __slots__ = (
-        "_budget", "_codec", "_config", "_counter", "_deadlines", "_dialled", "_down_since", "_ending", "_hand_over_at",
-        "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_refusals", "_serving", "_spacing",
-        "_stamp_refused", "_state", "_taken",
+        "_budget", "_close_at", "_closing", "_codec", "_config", "_deadlines", "_dialled", "_down_since", "_ending", "_ids",
+        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_serving", "_spacing",
+        "_stamp_refused", "_state", "_taken", "_was_up",
     )  # fmt: skip
 
     def __init__(
@@ -126,19 +140,23 @@ class Session:
                 f"jitter must be a function that gives numbers from 0 to 1; got {shown(jitter)}: pass random.random"
             )
         self._config = SessionConfig() if config is None else config
+        link = self._config.link
         self._codec = DEFAULT if codec is None else codec
-        self._budget = Budget(self._config.link.messages_per_second) if budget is None else budget
+        self._budget = Budget(link.messages_per_second, link.pace_margin) if budget is None else budget
         self._state = _DOWN
         self._now = -inf
+        self._inside = False
+        """Whether a call is under way, or an exception has passed through one."""
         self._outputs: deque[SessionOutput] = deque()
 
         self._open: dict[str, Cancel] = {}
-        self._queue: dict[str, Cancel] = {}
-        self._hand_over_at = inf
-        """When the next of the queue can be handed over, as far as is known."""
+        self._queue: CancelQueue[Cancel] = CancelQueue()
         self._own: deque[str] = deque()
-        self._counter = self._taken = 0
+        """Frames of the caller's own that wait for a link."""
+        self._ids = RequestIds(link.id_prefix)
+        self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
+        """Of those in the queue."""
         self._spacing = Spacing(self._config.resend_interval)
 
         self._links: dict[int, _Link] = {}
@@ -147,9 +165,12 @@ class Session:
         self._next: _Link | None = None
         self._dialled = 0
         self._redial = Redial(self._config, jitter)
-        self._refusals = 0
-        self._stamp_refused = False
+        self._stamp_refused = self._was_up = False
         self._down_since: float | None = None
+        self._closing = False
+        """Whether `close` was called: no more is taken."""
+        self._close_at = inf
+        """Until when `close` waits for what is queued."""
         self._ending: Ended | None = None
         """What the end will be, once every link is over."""
 
@@ -171,7 +192,7 @@ class Session:
     @property
     def capacity(self) -> int:
         """How many calls of `cancel` would succeed now: one bound over all links and the queue."""
-        if self._ending is not None:
+        if self._closing or self._ending is not None:
             return 0
         limit = self._config.link.max_in_flight
         return sys.maxsize if limit is None else limit - len(self._open)
@@ -186,63 +207,87 @@ class Session:
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         """The WebSocket that `Dial` asked for is open; `login` was signed for about this moment. Drain `poll`.
 
-        Ignored when the link is over: its `LinkHangup` has told you to give up the dial.
+        Ignored when the link is over: its `LinkHangup` has asked you to give up the dial.
 
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        now = self._begin(now)
         known = self._find(link)
         if known is not None:
             known.connection.opened(now, login=login)
+            self._inside = True
             known.dial_until = inf
             lifetime = self._config.lifetime
             if lifetime is not None:
                 known.rotate_at = now + (lifetime - self._config.rotate_before)
         self._now = now
+        self._inside = False
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
         """The WebSocket of this link brought this message, text or bytes, whole. Then drain `poll`.
 
         Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        now = self._begin(now)
         known = self._find(link)
+        check_message(message)
+        self._inside, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)
-        self._now = now
-        if known is not None:
             self._collect(known)
+            self._end_if_done()
+        self._inside = False
 
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+    def lost(
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
+    ) -> None:
         """The transport of this link has ended, or could not be opened; `reason` is for people. Then drain `poll`.
 
         `unsent` are the ids of cancels that were handed out on it and of whose frames provably not one byte left.
+        `retry_after` is how many seconds the exchange asks not to be dialled for (HTTP 429 with `Retry-After`): no dial
+        follows before, or before 300 s when it is more.
 
-        Raises: LocalProtocolError for what are no ids or no time, and nothing has changed.
+        Raises: LocalProtocolError for what are no ids, no time or no number of seconds, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        now = self._begin(now)
         known = self._find(link)
         ids = unsent_ids(unsent)
-        self._now = now
+        if retry_after is not None:
+            retry_after = _checked_retry_after(retry_after)
+        self._inside, self._now = True, now
         if known is not None:
+            if retry_after is not None:
+                self._redial.retry_after(now, retry_after)
             known.connection.lost(now, reason, ids)
             self._collect(known)
+            self._end_if_done()
+        self._inside = False
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed: fire what is due, on each link and here. Then drain `poll`. Early, late or repeated: harmless."""
-        self._now = now = finite_time(now, self._now)
+        now = self._begin(now)
+        self._inside, self._now = True, now
         for link in list(self._links.values()):
             link.connection.handle_timeout(now)
             self._collect(link)
             if link.dial_until <= now:
                 self._give_up(link)
-        # What a link holds has been dealt with there: whatever is still overdue is in the queue.
         while (first := self._deadlines.first()) is not None and first.deadline <= now:
-            del self._queue[first.id]
             self._settle(first, first.unresolved(WhyUnresolved.TIMEOUT, now))
+        while (first := self._without_link(now)) is not None:
+            self._settle(first, first.unresolved(WhyUnresolved.NO_LINK, now))
         serving = self._serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
+        if self._close_at <= now and self._ending is None:
+            self._end(_ASKED)
+        self._end_if_done()
+        self._inside = False
 
     # --- you want something ---
 
@@ -253,88 +298,109 @@ class Session:
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
+        urgent: bool = False,
     ) -> str:
         """Take a cancel; returns the id under which exactly one outcome will come, whatever becomes of links. Drain `poll`.
 
-        `id` and `timeout` are as for `Connection.cancel`; the deadline counts from now, time without a link included. `policy`
-        says what becomes of it when a link ends after it was sent and before it was answered; without it
-        `SessionConfig.policy`.
+        `id`, `timeout` and `urgent` are as for `Connection.cancel`. It has `Config.queue_timeout` seconds from now to be sent,
+        and each attempt `Config.answer_timeout` to be answered; while no link serves it waits for at most
+        `SessionConfig.no_link_timeout`. `policy` says what becomes of it when a link ends after it was sent and before it was
+        answered; without it `SessionConfig.policy`.
 
         Raises: LocalProtocolError when the session is closing or has ended; NoRoom when `Config.max_in_flight` cancels have no
         outcome; ValidationError for an order, id, timeout or policy that makes no sense. In each case nothing has changed.
         """
-        now = finite_time(now, self._now)
-        if self._ending is not None:
-            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more cancels: use another one")
-        if not isinstance(order, CancelOrder):
-            raise ValidationError(
-                f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
-            )
-        limits = self._config.link
-        if limits.max_in_flight is not None and len(self._open) >= limits.max_in_flight:
-            raise NoRoom(f"Config.max_in_flight ({limits.max_in_flight}) is reached: wait for an outcome and try again")
-        if timeout is None:
-            timeout = limits.request_timeout
-        elif not is_seconds(timeout):
-            raise ValidationError(
-                "timeout must be a number of seconds above 0 (math.inf for no limit, None for Config.request_timeout); got "
-                f"{shown(timeout)}"
-            )
+        now = self._begin(now)
+        self._check_takes(1)
+        check_order(order)
+        until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        id = self._make_id() if id is None else self._check_id(id)
-        self._now = now
-        self._taken += 1
-        cancel = Cancel(
-            id=id,
-            order=order,
-            deadline=after(now, timeout),
-            taken_at=now,
-            resend=policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
-            number=self._taken,
-        )
-        self._open[id] = cancel
-        self._deadlines.add(cancel)
-        self._enqueue(cancel)
-        self._hand_over(now)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
+        self._inside, self._now = True, now
+        self._take(id, order, now, until, policy, urgent=urgent)
+        self._inside = False
         return id
 
-    def send(self, text: str, now: float) -> None:
-        """Hand out a frame of your own (a subscription, …) on the link that serves, or on the next one that will.
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
 
-        What is answered to it arrives as `Unrecognised`. Nothing tells whether it left: a link that ends drops what it was
-        given, and subscriptions end with it. Ask for them at each `Up`.
+        `timeout`, `policy` and what is raised are as for `cancel`. NoRoom when there is no room for all of them.
+        """
+        now = self._begin(now)
+        given = check_orders(orders)
+        self._check_takes(len(given))
+        until = inf if timeout is None else now + check_timeout(timeout)
+        policy = self._config.policy if policy is None else check_policy(policy)
+        self._inside, self._now = True, now
+        ids = [self._ids.make() for _ in given]
+        for id, order in zip(ids, given, strict=True):
+            self._take(id, order, now, until, policy, urgent=False)
+        self._inside = False
+        return ids
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """Take back a cancel that has not left: it is `Unresolved(sent=False)` with WITHDRAWN. Then drain `poll`.
+
+        False, and nothing has changed, when it has left on any link, or when no cancel of this id is open.
+        """
+        now = self._begin(now)
+        waiting = self._queue.get(id) if isinstance(id, str) else None
+        self._inside, self._now = True, now
+        withdrawn = waiting is not None and waiting.sent_at is None
+        if waiting is not None and withdrawn:
+            self._settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
+            self._end_if_done()
+        self._inside = False
+        return withdrawn
+
+    def send(self, text: str, now: float) -> None:
+        """Hand out a frame of your own on the link that serves, or on the next one that will. As `Connection.send`.
+
+        A link that ends drops what it was given, and subscriptions end with it: ask for them at each `Up`.
 
         Raises: LocalProtocolError when the session is closing or has ended; NoRoom when `Config.max_own_frames` wait;
-        ValidationError for what cannot be a text message. In each case nothing has changed.
+        ValidationError for what cannot be a text message, or has the id of a cancel. In each case nothing has changed.
         """
-        now = finite_time(now, self._now)
-        if self._ending is not None:
+        now = self._begin(now)
+        if self._closing or self._ending is not None:
             raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more frames: use another one")
-        if self._serving is not None:
-            self._serving.connection.send(text, now)
-        else:
-            check_frame(text)
-            limit = self._config.link.max_own_frames
-            if limit is not None and len(self._own) >= limit:
-                raise NoRoom(
-                    f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
-                )
-            self._own.append(text)
+        check_frame(text)
+        serving, limit = self._serving, self._config.link.max_own_frames
+        usable = serving is not None and serving.connection.state is State.READY
+        own = serving.connection._own if serving is not None and usable else self._own
+        if limit is not None and len(own) >= limit:
+            raise NoRoom(
+                f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
+            )
+        self._ids.remember(self._codec.trade_ids(text), self._why_taken)
         self._now = now
+        own.append(text)
 
-    def close(self, now: float) -> None:
-        """End the session in good order. Then drain `poll`.
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
+        """End the session in good order; no more is taken. Then drain `poll`.
 
-        What was not handed out is `Unresolved` at once; what was sent has until `Config.drain_timeout` to be answered. When
-        nothing is in flight, or at the second call, the session ends now. After the end: harmless.
+        `queued` and `within` are as for `Connection.close`. With `queued="send"` the session goes on dialling for what is
+        queued, and while no link serves `SessionConfig.no_link_timeout` holds. When nothing is open, or at one more call, the
+        session ends now. After the end: harmless.
+
+        Raises: ValidationError for another `queued`, or a `within` that is no number of seconds, and nothing has changed.
         """
-        self._now = now = finite_time(now, self._now)
-        if self._ending is None:
-            self._end(Ended(why=WhyEnded.ASKED, detail="", code=None))
-        else:
+        now = self._begin(now)
+        check_closing(queued, within)
+        self._inside, self._now = True, now
+        if self._ending is not None:
             for link in list(self._links.values()):
                 link.connection.close(now)
                 self._collect(link)
+        elif queued == "send" and not self._closing:
+            self._closing = True
+            self._close_at = after(now, self._config.link.queue_timeout if within is None else within)
+            self._end_if_done()
+        else:
+            self._end(_ASKED, within=within)
+        self._inside = False
 
     # --- the way out ---
 
@@ -343,41 +409,57 @@ class Session:
 
         `busy` are the links on which a write of yours is under way: for these it gives everything but a `LinkTransmit`.
         """
-        self._now = now = finite_time(now, self._now)
-        outputs = self._outputs
-        if outputs:
-            return outputs.popleft()
-        self._hand_over(now)
-        until, timer = self._next_deadline()
-        if self._state is _DOWN or (self._state is _MOVING and self._next is None):
-            opens = self._redial.opens(now)
-            if opens <= now:
-                return self._dial(now)
-            if opens < until:
-                until, timer = opens, Timer.DIAL
+        self._now = now = self._begin(now)
+        while True:
+            outputs = self._outputs
+            if outputs:
+                given = outputs[0]
+                del outputs[0]
+                return given
+            opens = inf
+            if self._state is _DOWN or (self._state is _MOVING and self._next is None):
+                opens = self._redial.opens()
+            self._inside = True
+            output = self._dial(now) if opens <= now else self._advance(now, busy)
+            self._inside = False
+            if isinstance(output, Wait):
+                if output.until is None or opens < output.until:
+                    return output if opens == inf else Wait(opens, Timer.DIAL)
+                return output
+            if output is not None:
+                return output
+
+    def _advance(self, now: float, busy: Container[int]) -> LinkTransmit | Wait | None:
+        """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
+        until, timer = self._hand_over(now, busy)
+        due, due_timer = self._next_timer()
+        if due < until:
+            until, timer = due, due_timer
         for link in self._links.values():
             output = link.connection.poll(now, link.number not in busy)
+            if isinstance(output, Transmit):
+                return self._handed_out(link, output)
             if not isinstance(output, Wait):
                 self._route(link, output)
-                return outputs.popleft()
+                return None
             if output.until is not None and output.until <= until:
                 until, timer = output.until, output.timer
         return Wait(None if timer is None else until, timer)
 
-    def _next_deadline(self) -> tuple[float, Timer | None]:
+    def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
-        until, timer = inf, None
-        first = self._deadlines.first()
-        if first is not None:
-            until, timer = first.deadline, Timer.REQUEST
+        until, timer = self._deadlines.until, None if self._deadlines.until == inf else Timer.REQUEST
         following, serving = self._next, self._serving
         if following is not None and following.dial_until < until:
             until, timer = following.dial_until, Timer.DIALLED
-        if serving is not None:
-            if self._state is _UP and serving.rotate_at < until:
-                until, timer = serving.rotate_at, Timer.ROTATION
-            if self._hand_over_at < until:
-                until, timer = self._hand_over_at, Timer.SPACING
+        if serving is not None and self._state is _UP and serving.rotate_at < until:
+            until, timer = serving.rotate_at, Timer.ROTATION
+        if self._close_at < until and self._ending is None:
+            until, timer = self._close_at, Timer.DRAIN
+        if serving is None:
+            for cancel in self._queue.heads(-inf):
+                if (at := self._link_until(cancel)) < until:
+                    until, timer = at, Timer.NO_LINK
         return until, timer
 
     # --- a recorder, before the first call ---
@@ -406,7 +488,17 @@ class Session:
         return self._links.get(link)
 
     def _how_it_ends(self) -> str:
-        return "has ended" if self._state is SessionState.ENDED else f"is {self._state.value}"
+        return "has ended" if self._state is _ENDED else "is closing"
+
+    def _begin(self, now: float) -> float:
+        """The time of a call, checked. A call before it that was interrupted has ended the session.
+
+        Raises: LocalProtocolError when it is no finite number, and nothing has changed.
+        """
+        now = finite_time(now, self._now)
+        if self._inside:
+            self._recover()
+        return now
 
     def _dial(self, now: float) -> Dial:
         self._dialled += 1
@@ -421,26 +513,24 @@ class Session:
         return Dial(link=number, stamp_refused=self._stamp_refused)
 
     def _give_up(self, link: _Link) -> None:
-        """The driver has not answered the dial; should it do so later, nobody listens."""
+        """The driver has not answered the dial; should it do so later, that is ignored."""
         detail = f"no answer to the dial within {self._config.dial_timeout} s"
-        self._outputs.append(LinkHangup(code=_NORMAL_CLOSURE, reason=detail, link=link.number))
+        self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=detail, link=link.number))
         self._over(link, Closed(why=WhyClosed.LOST, detail=detail))
 
     def _collect(self, link: _Link) -> None:
         """Take what a link has to say. Frames stay where they are until `poll`."""
-        while not isinstance(output := link.connection.poll(self._now, writable=False), Wait):
+        while not isinstance(output := link.connection.poll(self._now, writable=False), Wait | Transmit):
             self._route(link, output)
 
-    def _route(self, link: _Link, output: Transmit | Hangup | Event) -> None:
+    def _route(self, link: _Link, output: Hangup | Event) -> None:
         """Whatever a link gives, goes where it belongs."""
-        if isinstance(output, Transmit):
-            if output.id is not None:
-                self._handed_out(self._open[output.id])
-            self._outputs.append(LinkTransmit(text=output.text, id=output.id, secret=output.secret, link=link.number))
-        elif isinstance(output, Accepted | Rejected | Unresolved):
+        if isinstance(output, Accepted | Rejected | Unresolved):
             self._attempted(self._open[output.id], output)
         elif isinstance(output, Hangup):
-            self._outputs.append(LinkHangup(code=output.code, reason=output.reason, link=link.number))
+            self._outputs.append(
+                LinkHangup(code=output.code, reason=output.reason, abort=output.abort, link=link.number)
+            )
         elif isinstance(output, Ready):
             self._ready(link)
         elif isinstance(output, Closed):
@@ -453,19 +543,18 @@ class Session:
                 self._going_away(link)
 
     def _ready(self, link: _Link) -> None:
-        """The link that was dialled serves from now on; the one before is left, and its queue comes back by itself."""
+        """The link that was dialled serves from now on. The one before is left: what was sent on it keeps its own deadlines."""
         now, before, down_since = self._now, self._serving, self._down_since
         self._serving, self._next, self._down_since = link, None, None
-        self._refusals, self._stamp_refused = 0, False
-        self._hand_over_at = -inf
+        self._stamp_refused, self._was_up = False, True
         link.up_at = now
         self._move(SessionStep.READY)
         self._outputs.append(Up(link=link.number, down_for=0.0 if down_since is None else now - down_since))
-        if before is not None:
-            before.connection.close(now)
+        if before is not None and before.connection.state is State.READY:
+            before.connection.close(now, within=inf)
             self._collect(before)
-        while self._own:
-            link.connection.send(self._own.popleft(), now)
+        link.connection._own.extend(self._own)
+        self._own.clear()
         if link.leaving:
             self._leave(link)
 
@@ -485,8 +574,8 @@ class Session:
     def _over(self, link: _Link, closed: Closed) -> None:
         """A link has ended; what it held has come back or has its outcome."""
         now = self._now
-        del self._links[link.number]
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
+        del self._links[link.number]
         if self._ending is not None:
             if not self._links:
                 self._finish(self._ending)
@@ -506,7 +595,7 @@ class Session:
         elif link is self._next:
             self._next = None
             end = None if link.refusal is None else self._refused(link.refusal)
-            if end is not None:
+            if end is not None and self._serving is None:
                 self._end(end)
                 return
             if self._state is _DIALLING:
@@ -514,137 +603,189 @@ class Session:
             self._redial.back_off(now)
 
     def _refused(self, refusal: LoginRejected) -> Ended | None:
-        """The end, when a login that was refused so need not be tried again."""
+        """The end, when a login that was refused so need not be tried again: unless a link serves."""
         why = None
         if refusal.code in STAMP_REFUSED:
-            if self._stamp_refused:
+            if self._stamp_refused and not self._was_up:
                 why = WhyEnded.STAMP_REFUSED
             self._stamp_refused = True
-        elif refusal.code_class in REFUSED_FOR_GOOD:
+        elif refusal.code in REFUSED_FOR_GOOD:
             why = WhyEnded.REFUSED
-        else:
-            self._refusals += 1
-            limit = self._config.max_refusals
-            if limit is not None and self._refusals >= limit:
-                why = WhyEnded.REFUSED_AGAIN
         return None if why is None else Ended(why=why, detail=refusal.message, code=refusal.code)
 
     # --- cancels ---
 
+    def _take(self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool) -> None:
+        self._taken += 1
+        cancel = Cancel(
+            id=id,
+            order=order,
+            taken_at=now,
+            queue_until=after(now, self._config.link.queue_timeout),
+            until=until,
+            number=self._taken,
+            rank=Rank.URGENT if urgent else Rank.NORMAL,
+            resend=policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
+        )
+        self._open[id] = cancel
+        self._enqueue(cancel)
+
     def _enqueue(self, cancel: Cancel) -> None:
-        self._queue[cancel.id] = cancel
-        self._hand_over_at = -inf
+        self._queue.add(cancel)
+        self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
 
-    def _hand_over(self, now: float) -> None:
-        """Give the link that serves what waits for it, in the order taken."""
-        serving, queue = self._serving, self._queue
-        if serving is None or self._hand_over_at > now:
-            return
-        self._hand_over_at = inf
-        for cancel in sorted(queue.values(), key=_in_order):
-            if cancel.deadline <= now:
-                # No longer to be sent, and `handle_timeout` will say so.
-                continue
-            if cancel.sent_at is not None:
-                opens = self._spacing.opens(cancel.order)
-                if opens > now:
-                    self._hand_over_at = min(self._hand_over_at, opens)
-                    continue
-            serving.connection.cancel(cancel.order, now, cancel.id, _seconds_until(cancel.deadline, now))
-            self._collect(serving)
-            del queue[cancel.id]
-            cancel.waiting = True
-            self._spacing.waits(cancel.order)
+    def _hand_over(self, now: float, busy: Container[int]) -> tuple[float, Timer | None]:
+        """Give the link that serves the next cancel, if it can send one now; else when that may be, and why not before."""
+        serving = self._serving
+        if serving is None or not self._queue.size or serving.number in busy:
+            return inf, None
+        opens = serving.connection._opens(now)
+        if opens > now:
+            return opens, None if opens == inf else Timer.PACING
+        for cancel in self._queue.heads(now):
+            free = -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
+            if free <= now:
+                serving.connection._take(
+                    cancel.id, cancel.order, cancel.taken_at, cancel.queue_until, cancel.until, Rank.NORMAL
+                )
+                self._queue.discard(cancel)
+                self._deadlines.set(cancel, inf)
+                return inf, None
+            opens = free if opens <= now else min(opens, free)
+        return (opens, Timer.SPACING) if opens > now else (inf, None)
 
-    def _handed_out(self, cancel: Cancel) -> None:
-        cancel.waiting = False
-        self._spacing.handed_out(cancel.order, self._now)
-        # Another cancel of the same order may have waited to know this moment.
-        self._hand_over_at = -inf
+    def _handed_out(self, link: _Link, frame: Transmit) -> LinkTransmit:
+        if frame.id is not None:
+            cancel = self._open[frame.id]
+            cancel.trying_since = self._now
+            self._spacing.handed_out(cancel.order, self._now)
+        return LinkTransmit(frame.text, frame.id, frame.secret, link=link.number)
 
     def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
         """A link has an outcome for a cancel that it held."""
-        if cancel.waiting:
-            cancel.waiting = False
-            self._spacing.withdrawn(cancel.order)
-            self._hand_over_at = -inf
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
+            cancel.rank = min(cancel.rank, Rank.RETURNED)
             self._enqueue(cancel)
         else:
             self._settle(cancel, outcome)
 
+    def _link_until(self, cancel: Cancel) -> float:
+        """Until when a cancel waits while no link serves."""
+        since = cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
+        return after(since, self._config.no_link_timeout)
+
+    def _without_link(self, now: float) -> Cancel | None:
+        """One that has found no link for too long."""
+        if self._serving is not None:
+            return None
+        return next((cancel for cancel in self._queue.heads(-inf) if self._link_until(cancel) <= now), None)
+
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
-        cancel.done = True
-        # With nothing between these two: a signal's handler may raise wherever it likes.
-        del self._open[cancel.id]
         self._outputs.append(outcome)
-        self._deadlines.settled(cancel)
+        del self._open[cancel.id]
+        self._queue.discard(cancel)
+        self._deadlines.set(cancel, inf)
 
-    def _make_id(self) -> str:
-        while True:
-            self._counter += 1
-            id = f"{self._config.link.id_prefix}{self._counter}"
-            if id not in self._open and not self._is_late(id):
-                return id
+    def _check_takes(self, count: int) -> None:
+        """Let no command pass for so many cancels unless they can be taken.
 
-    def _check_id(self, id: object) -> str:
-        id = check_request_id(id)
+        Raises: LocalProtocolError or NoRoom, and nothing has changed.
+        """
+        if self._closing or self._ending is not None:
+            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more cancels: use another one")
+        limit = self._config.link.max_in_flight
+        if limit is not None and len(self._open) + count > limit:
+            raise no_room(limit, len(self._open), count)
+
+    def _why_taken(self, id: str) -> str | None:
+        """Why no other request may have this id, as an error says it; None when one may."""
         if id in self._open:
-            raise ValidationError(f"the id {id!r} is in flight: pass another one, or none to have one made")
-        if self._is_late(id):
-            raise ValidationError(
-                f"the id {id!r} was used for a cancel whose answer may still come: pass another one, or none to have one made"
-            )
-        prefix = self._config.link.id_prefix
-        digits = id[len(prefix) :]
-        if id.startswith(prefix) and digits.isdigit() and len(digits) <= _COUNTED:
-            # Never make an id that the caller has used: a second answer to that one would be taken for the new one's.
-            self._counter = max(self._counter, int(digits))
-        return id
+            return IN_FLIGHT
+        late = any(id in link.connection._late for link in self._links.values())
+        return MAY_BE_ANSWERED if late else None
 
-    def _is_late(self, id: str) -> bool:
-        """Whether a link that is not over may still bring an answer under this id."""
-        return any(id in link.connection._late for link in self._links.values())
+    def _why_refused(self, id: str) -> str | None:
+        return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
 
     # --- the end ---
 
-    def _end(self, ended: Ended) -> None:
+    def _end_if_done(self) -> None:
+        """The end, when `close` was called and nothing is open."""
+        if self._closing and self._ending is None and not self._open:
+            self._end(_ASKED, queued="send")
+
+    def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
         """Begin the end: what waits has its outcome now, each link drains, and the last one to close ends the session."""
         self._ending = ended
         self._serving = self._next = None
         self._own.clear()
-        for cancel in sorted(self._queue.values(), key=_in_order):
+        for cancel in sorted(self._queue, key=_in_order):
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
-        self._queue.clear()
         if not self._links:
             self._finish(ended)
             return
+        seconds = self._config.link.drain_timeout if within is None else within
         for link in list(self._links.values()):
-            if link.connection.state is not State.DRAINING:
-                # One that drains already goes on draining: a second `close` would end it now.
-                link.connection.close(self._now)
+            if link.connection.state is State.DRAINING:
+                # A second `close` would end it now.
+                link.connection._drain_within(self._now, seconds)
+            else:
+                link.connection.close(self._now, queued, inf if seconds is None else seconds)
                 self._collect(link)
         if self._links:
             self._move(SessionStep.CLOSING)
 
     def _finish(self, ended: Ended) -> None:
-        self._move(ended.why)
         self._outputs.append(ended)
+        self._move(ended.why)
+
+    def _recover(self) -> None:
+        """An exception has passed through a call, and how far it came is not known. What was to come out still does, then one
+        honest outcome for each cancel that has none, then the end. When this is interrupted too, the next call does it again.
+        """
+        if self._state is not _ENDED:
+            ended = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
+            kept = [output for output in self._outputs if not self._is_of_the_end(output)]
+            done = settled(kept)
+            kept.extend(
+                cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
+                for cancel in sorted(self._open.values(), key=_in_order)
+                if cancel.id not in done
+            )
+            why = WhyClosed.INTERRUPTED
+            for number in self._links:
+                kept.append(LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number))
+                kept.append(LinkClosed(link=number, why=why, detail=""))
+            self._outputs = deque([*kept, ended])
+            self._ending = ended
+            self._serving = self._next = None
+            self._links.clear()
+            self._open.clear()
+            self._queue.clear()
+            self._own.clear()
+            self._deadlines.clear()
+            self._move(WhyEnded.INTERRUPTED)
+        self._inside = False
+
+    def _is_of_the_end(self, output: SessionOutput) -> bool:
+        """Whether `_recover` says this anew: the end, and that of a link which is not over."""
+        return isinstance(output, Ended) or (isinstance(output, LinkHangup | LinkClosed) and output.link in self._links)
 
     def _move(self, cause: SessionCause) -> None:
         """The one place where the state changes, by the table."""
         self._state = SESSION_TRANSITIONS[self._state][cause]
 
 
+_ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
+
+
 def _in_order(cancel: Cancel) -> int:
     return cancel.number
 
 
-def _seconds_until(deadline: float, now: float) -> float:
-    """What to add to `now` for the deadline. No number may give it, since sums are rounded: then the last one before it."""
-    seconds = nextafter(deadline - now, inf)
-    while now + seconds > deadline:
-        seconds = nextafter(seconds, 0.0)
-    return seconds
+def _checked_retry_after(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
+        raise ValidationError(f"retry_after must be a number of seconds from 0 up, or None; got {shown(value)}")
+    return value

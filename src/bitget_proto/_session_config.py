@@ -20,7 +20,7 @@ class Policy(Told):
     """What becomes of a cancel that was sent on a link which ended before the answer."""
 
     REPORT = "report", "It is `Unresolved(sent=True)` at once, and you decide. No cancel is ever sent twice."
-    RESEND = "resend", "It is sent again on the next link, until its own deadline. It may act twice on the same order."
+    RESEND = "resend", "It is sent again on the next link. It may act twice on the same order."
 
 
 def check_policy(value: object) -> Policy:
@@ -56,8 +56,8 @@ class SessionConfig:
     """
 
     link: Config = attrs.field(factory=Config, validator=_link)
-    """The limits of each link. Its `max_in_flight`, `max_own_frames`, `request_timeout` and `id_prefix` hold for the session
-    as a whole."""
+    """The limits of each link. Its `max_in_flight`, `max_own_frames`, `queue_timeout` and `id_prefix` hold for the session as
+    a whole."""
 
     policy: Policy = attrs.field(default=Policy.REPORT, validator=_policy)
     """What becomes of a cancel that was sent on a link which ended before the answer, where `Session.cancel` is not told."""
@@ -65,6 +65,9 @@ class SessionConfig:
     client_oids_unique: bool = attrs.field(default=False, validator=check_flag)
     """Whether you never use a `client_oid` for a second order. Only then is a cancel that has no `order_id` ever sent again:
     it might meet another order than the one it was for."""
+
+    no_link_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
+    """Seconds that a cancel waits while no link serves, counted from the later of `cancel` and `Down`. Ours."""
 
     resend_interval: float | None = attrs.field(default=1.0, validator=check_seconds)
     """Seconds from one cancel of an order to the next that the session sends by itself. "The same order may be cancelled once
@@ -84,12 +87,9 @@ class SessionConfig:
     backoff_max: float | None = attrs.field(default=30.0, validator=check_seconds)
     """Seconds beyond which the backoff does not grow. Ours."""
 
-    steady_after: float | None = attrs.field(default=60.0, validator=check_seconds)
+    steady_after: float | None = attrs.field(default=2.0, validator=check_seconds)
     """Seconds that a link must have served for the backoff to begin anew; None for at once. Ours: an exchange that accepts
     each login and drops each link must not be dialled without end."""
-
-    max_refusals: int | None = attrs.field(default=3, validator=check_count)
-    """Logins refused one after the other, for reasons that might pass, after which the session ends. Ours."""
 
     lifetime: float | None = attrs.field(default=86400.0, validator=check_seconds)
     """Seconds after which the exchange cuts every link: 24 hours, announced in 2024 and still seen."""

@@ -11,25 +11,27 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import attrs
+
 from ._events import ExchangeError, GoingAway, Hangup, LateReply, LoginRejected, Outcome, Transmit, Unrecognised, Wait
-from ._record import record
 from ._session_states import WhyEnded
 from ._states import WhyClosed
 
 # --- for the driver ---
 
 
-@record(kw_only=True)
+@attrs.define(kw_only=True)
 class Dial:
     """Open a WebSocket; then call `Session.opened` with this link and a login that was signed just now, or `lost`."""
 
     link: int
     stamp_refused: bool = False
     """Whether the exchange has refused the stamp of the last login (30013, 30014): ask it for its time (REST, `GET
-    /api/v2/public/time`) and sign with that. Asked once: when the corrected stamp is refused too, the session ends."""
+    /api/v2/public/time`) and sign with that. When the corrected stamp is refused too, and no login was ever accepted, the
+    session ends."""
 
 
-@record(kw_only=True)
+@attrs.define(kw_only=True)
 class LinkTransmit(Transmit):
     """Write this text on this link as one WebSocket text message, whole and in order."""
 
@@ -40,7 +42,7 @@ class LinkTransmit(Transmit):
         return f"Link{super().__repr__()[:-1]}, link={self.link})"
 
 
-@record(kw_only=True)
+@attrs.define(kw_only=True)
 class LinkHangup(Hangup):
     """Close the WebSocket of this link, or give up its dial; what it still says is of no interest."""
 
@@ -50,7 +52,7 @@ class LinkHangup(Hangup):
 # --- what has become true ---
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Up:
     """A link serves from now on: cancels go out on it.
 
@@ -63,9 +65,9 @@ class Up:
     """Seconds since `Down`, or since the first dial; 0 when one link has taken over from another."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Down:
-    """No link serves any more: cancels wait, each no longer than its own deadline, while the session dials."""
+    """No link serves any more: cancels wait, for at most `SessionConfig.no_link_timeout`, while the session dials."""
 
     link: int
     """The link that served."""
@@ -76,7 +78,7 @@ class Down:
     """Seconds since the `Up` of that link."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class LinkClosed:
     """A link is over, whether or not it ever served; nothing more comes for it."""
 
@@ -88,16 +90,16 @@ class LinkClosed:
     """A few words for people: the driver's reason for `lost`, the exchange's message."""
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Ended:
     """The session is over, and every cancel has its outcome. Nothing comes after this."""
 
     why: WhyEnded
     detail: str
-    """The exchange's message, for people; with ASKED a driver's own word, or nothing."""
+    """The exchange's message, for people; with ASKED a driver's own words, or nothing."""
 
     code: str | None
-    """The exchange's code with which the last login was refused; None with ASKED, or when it could not be read."""
+    """The exchange's code with which the last login was refused; None when no login was, or when it could not be read."""
 
 
 SessionEvent: TypeAlias = (

@@ -45,41 +45,45 @@ class WhyEnded(Told):
     """What ended the session."""
 
     ASKED = "asked", "`close` was called."
-    REFUSED = "refused", "The exchange refused the login for good: the key, its signature or its permissions are wrong."
+    REFUSED = (
+        "refused",
+        "The exchange refused the key, its signature or its permissions: the same login would be refused again.",
+    )
     STAMP_REFUSED = (
         "stamp refused",
-        "The exchange refused the stamp of the login, and the corrected one too (30013, 30014): the clock is wrong.",
+        "The exchange refused the stamp of the first login, and the corrected one too (30013, 30014): the clock is wrong.",
     )
-    REFUSED_AGAIN = "refused again", "Login after login was refused for reasons that might have passed, and did not."
+    INTERRUPTED = (
+        "interrupted",
+        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+    )
 
 
 SessionCause: TypeAlias = SessionStep | WhyEnded
 """What leads a session from one state to another."""
-
-_GIVEN_UP: Mapping[SessionCause, SessionState] = MappingProxyType({
-    WhyEnded.REFUSED: SessionState.ENDED,
-    WhyEnded.STAMP_REFUSED: SessionState.ENDED,
-    WhyEnded.REFUSED_AGAIN: SessionState.ENDED,
-})  # fmt: skip
 
 SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] = MappingProxyType({
     SessionState.DOWN: MappingProxyType({
         SessionStep.DIALLED: SessionState.DIALLING,
         SessionStep.CLOSING: SessionState.CLOSING,
         WhyEnded.ASKED: SessionState.ENDED,
+        WhyEnded.INTERRUPTED: SessionState.ENDED,
     }),
     SessionState.DIALLING: MappingProxyType({
         SessionStep.READY: SessionState.UP,
         SessionStep.LOST: SessionState.DOWN,
         SessionStep.CLOSING: SessionState.CLOSING,
         WhyEnded.ASKED: SessionState.ENDED,
-        **_GIVEN_UP,
+        WhyEnded.INTERRUPTED: SessionState.ENDED,
+        WhyEnded.REFUSED: SessionState.ENDED,
+        WhyEnded.STAMP_REFUSED: SessionState.ENDED,
     }),
     SessionState.UP: MappingProxyType({
         SessionStep.LEAVING: SessionState.MOVING,
         SessionStep.LOST: SessionState.DOWN,
         SessionStep.CLOSING: SessionState.CLOSING,
         WhyEnded.ASKED: SessionState.ENDED,
+        WhyEnded.INTERRUPTED: SessionState.ENDED,
     }),
     SessionState.MOVING: MappingProxyType({
         SessionStep.READY: SessionState.UP,
@@ -87,11 +91,13 @@ SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] 
         SessionStep.LOST: SessionState.DOWN,
         SessionStep.CLOSING: SessionState.CLOSING,
         WhyEnded.ASKED: SessionState.ENDED,
-        **_GIVEN_UP,
+        WhyEnded.INTERRUPTED: SessionState.ENDED,
     }),
     SessionState.CLOSING: MappingProxyType({
         WhyEnded.ASKED: SessionState.ENDED,
-        **_GIVEN_UP,
+        WhyEnded.INTERRUPTED: SessionState.ENDED,
+        WhyEnded.REFUSED: SessionState.ENDED,
+        WhyEnded.STAMP_REFUSED: SessionState.ENDED,
     }),
     SessionState.ENDED: MappingProxyType({}),
 })  # fmt: skip

@@ -21,7 +21,7 @@ class State(Told):
     NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
     AUTHENTICATING = "authenticating", "The socket is open and the exchange has not answered the login. Cancels wait."
     READY = "ready", "Logged in: cancels are handed out as the paces allow."
-    DRAINING = "draining", "Closing: nothing more is taken or handed out, what was sent may still be answered."
+    DRAINING = "draining", "Closing: nothing more is taken or sent, what was sent may still be answered."
     CLOSED = "closed", "Over. Every cancel has its outcome."
 
 
@@ -30,7 +30,10 @@ class Step(Told):
 
     OPENED = "opened", "The socket is open."
     LOGGED_IN = "logged in", "The exchange has accepted the login."
-    CLOSING = "closing", "`close` was called while cancels that had been sent were unanswered."
+    CLOSING = (
+        "closing",
+        "What was sent may still be answered: `close` was called, or the exchange ends the connection (30004, 30007).",
+    )
 
 
 class WhyClosed(Told):
@@ -41,8 +44,12 @@ class WhyClosed(Told):
     LOGIN_REFUSED = "login refused", "The exchange refused the login."
     LOGIN_TIMEOUT = "login timeout", "The exchange did not answer the login in time."
     NO_PONG = "no pong", "A ping went unanswered."
-    NOT_LOGGED_IN = "not logged in", "The exchange says that nobody is logged in (30004)."
+    NOT_LOGGED_IN = "not logged in", "The exchange says that the connection is not logged in (30004)."
     THROWN_OUT = "thrown out", "The exchange closes the connection for too many requests (30007)."
+    INTERRUPTED = (
+        "interrupted",
+        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+    )
 
 
 Cause: TypeAlias = Step | WhyClosed
@@ -53,11 +60,13 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
         Step.OPENED: State.AUTHENTICATING,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
+        WhyClosed.INTERRUPTED: State.CLOSED,
     }),
     State.AUTHENTICATING: MappingProxyType({
         Step.LOGGED_IN: State.READY,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
+        WhyClosed.INTERRUPTED: State.CLOSED,
         WhyClosed.LOGIN_REFUSED: State.CLOSED,
         WhyClosed.LOGIN_TIMEOUT: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
@@ -66,13 +75,13 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
         Step.CLOSING: State.DRAINING,
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
+        WhyClosed.INTERRUPTED: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
-        WhyClosed.NOT_LOGGED_IN: State.CLOSED,
-        WhyClosed.THROWN_OUT: State.CLOSED,
     }),
     State.DRAINING: MappingProxyType({
         WhyClosed.ASKED: State.CLOSED,
         WhyClosed.LOST: State.CLOSED,
+        WhyClosed.INTERRUPTED: State.CLOSED,
         WhyClosed.NO_PONG: State.CLOSED,
         WhyClosed.NOT_LOGGED_IN: State.CLOSED,
         WhyClosed.THROWN_OUT: State.CLOSED,

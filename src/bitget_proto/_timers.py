@@ -1,10 +1,7 @@
 """The deadlines of one connection.
 
-Rules of this file
-- A deadline is a number on the caller's clock, and it is reached when `now >= deadline`. Nothing here reads a clock, and
-  nothing here acts: it answers «what is due next, and why», `Connection` decides what that means.
-- Whatever is resolved before its deadline is forgotten here without a search: dead entries are dropped when they come to
-  the front, or when they outnumber the living.
+A deadline is a number on the caller's clock, and it is reached when `now >= deadline`. Nothing here reads a clock, and nothing
+here acts: it says what is due next and why, and `Connection` decides what that means.
 """
 
 from __future__ import annotations
@@ -12,7 +9,6 @@ from __future__ import annotations
 import heapq
 import sys
 from collections import deque
-from collections.abc import Iterator
 from math import inf
 from typing import Generic, Protocol, TypeGuard, TypeVar
 
@@ -24,13 +20,17 @@ MAX = sys.float_info.max
 
 
 class Timer(Told):
-    """Why a driver is asked to wake up. Each has a `sentence` that begins with «When»."""
+    """Why a driver is asked to wake up. Each has a `sentence` that begins with "When"."""
 
-    REQUEST = "request", "When a cancel has had no answer by its deadline, and becomes Unresolved."
+    REQUEST = "request", "When a cancel has not been sent or answered by its deadline, and becomes Unresolved."
     LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."
     PONG = "pong", "When a ping has gone unanswered, and the connection must be taken for dead."
     DRAIN = "drain", "When a closing connection has waited long enough for the answers that are still out."
     PING = "ping", "When the heartbeat is due, and a ping is to be sent."
+    SILENCE = (
+        "silence",
+        "When an answer is due and the link has been silent: a ping is to be sent or, after that, the link is taken for dead.",
+    )
     PACING = "pacing", "When the paces let the next frame go. Nothing is due then: draining is enough."
     # Below: those of a session.
     DIAL = (
@@ -38,6 +38,7 @@ class Timer(Told):
         "When the backoff and the exchange's limit let the next dial go. Nothing is due then: draining is enough.",
     )
     DIALLED = "dialled", "When the driver has not answered a dial, and it is given up."
+    NO_LINK = "no link", "When a cancel has found no link for so long that it becomes Unresolved."
     SPACING = "spacing", "When an order may be cancelled once more. Nothing is due then: draining is enough."
     ROTATION = (
         "rotation",
@@ -50,7 +51,7 @@ class Timer(Told):
 
 
 def finite_time(now: float, latest: float) -> float:
-    """`now`, but never before the latest that was told: a clock that runs backwards counts as standing still.
+    """`now`, but never before the latest: a clock that runs backwards counts as standing still.
 
     Raises: LocalProtocolError for what is no finite number, and nothing has changed.
     """
@@ -77,14 +78,12 @@ class Alarms:
     `until` says when the first is due, and `timer` which: of two at once the one that was named first.
     """
 
-    __slots__ = ("_at", "moved", "timer", "until")
+    __slots__ = ("_at", "timer", "until")
 
     def __init__(self, *timers: Timer) -> None:
         self._at = dict.fromkeys(timers, inf)
         self.until = inf
         self.timer: Timer | None = None
-        self.moved = True
-        """Whether one was set, since this was last taken back by who looks at it."""
 
     def __getitem__(self, timer: Timer) -> float:
         """When it is due."""
@@ -101,8 +100,6 @@ class Alarms:
         self._look()
 
     def _look(self) -> None:
-        # First: a signal's handler may raise wherever it likes.
-        self.moved = True
         self.until, self.timer = inf, None
         for timer, at in self._at.items():
             if at < self.until:
@@ -110,20 +107,20 @@ class Alarms:
 
 
 class Expiring(Protocol):
-    """What `Deadlines` keeps: it ends at its deadline unless it is done before."""
+    """What `Deadlines` keeps. Its `deadline` is infinite until it is added, and set by `Deadlines` alone."""
 
     deadline: float
-    done: bool
 
 
 _E = TypeVar("_E", bound=Expiring)
 
 
 class Deadlines(Generic[_E]):
-    """Many deadlines, the earliest first; equal ones in the order they were added.
+    """Many deadlines, the earliest first; equal ones in the order they were set.
 
-    Nearly always they are added in order, since every request has the same timeout: those stand in a queue. One that
-    is earlier than the last of the queue goes to a heap, so that adding and dropping stay cheap whatever comes.
+    Most of them are set in order, since requests have the same timeouts: those stand in a queue. One that is earlier than the
+    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry has
+    another deadline by now: dead items are dropped when they come to the front, or when they outnumber the living.
 
     `until` says when the first is due: infinity when there is none.
     """
@@ -137,44 +134,37 @@ class Deadlines(Generic[_E]):
         self._count = 0
         self._living = 0
 
-    def add(self, entry: _E) -> None:
-        """Keep the entry until its deadline; one without an end (infinite) is not kept."""
-        deadline = entry.deadline
-        if deadline == inf:
+    def set(self, entry: _E, deadline: float) -> None:
+        """Give the entry this deadline instead of the one it has; infinity for none any more."""
+        before = entry.deadline
+        if before == deadline:
             return
-        self._count += 1
-        self._living += 1
-        item = (deadline, self._count, entry)
-        queue = self._queue
-        if not queue or queue[-1][0] <= deadline:
-            queue.append(item)
-        else:
-            heapq.heappush(self._heap, item)
-        if deadline < self.until:
-            self.until = deadline
-
-    def settled(self, entry: _E) -> None:
-        """Tell that an entry that was added is done: it counts no longer."""
-        deadline = entry.deadline
-        if deadline == inf:
-            return
-        self._living -= 1
-        if deadline <= self.until:
-            self.first()
-            if self.until == inf:
-                return  # nothing is stored any more
-        queue, heap = self._queue, self._heap
-        if len(queue) + len(heap) > 2 * self._living + 64:
-            self._queue = deque(item for item in queue if not item[2].done)
-            self._heap = [item for item in heap if not item[2].done]
-            heapq.heapify(self._heap)
+        entry.deadline = deadline
+        if deadline != inf:
+            self._count += 1
+            self._living += 1
+            item = (deadline, self._count, entry)
+            if not self._queue or self._queue[-1][0] <= deadline:
+                self._queue.append(item)
+            else:
+                heapq.heappush(self._heap, item)
+            if deadline < self.until:
+                self.until = deadline
+        if before != inf:
+            self._living -= 1
+            if before <= self.until:
+                self.first()
+            if len(self) > 2 * self._living + 64:
+                self._queue = deque(filter(_lives, self._queue))
+                self._heap = list(filter(_lives, self._heap))
+                heapq.heapify(self._heap)
 
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
         queue, heap = self._queue, self._heap
-        while queue and queue[0][2].done:
+        while queue and not _lives(queue[0]):
             queue.popleft()
-        while heap and heap[0][2].done:
+        while heap and not _lives(heap[0]):
             heapq.heappop(heap)
         if heap and not (queue and queue[0] < heap[0]):
             first = heap[0]
@@ -197,5 +187,6 @@ class Deadlines(Generic[_E]):
         """How many items are stored, the dead included: at most twice the living, and 64."""
         return len(self._queue) + len(self._heap)
 
-    def __iter__(self) -> Iterator[_E]:
-        return (item[2] for item in (*self._queue, *self._heap) if not item[2].done)
+
+def _lives(item: tuple[float, int, Expiring]) -> bool:
+    return item[2].deadline == item[0]

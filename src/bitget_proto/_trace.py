@@ -83,11 +83,12 @@ class TraceStep:
 @attrs.frozen
 class _Allowance:
     per_second: int | None
+    pace_margin: float | None
 
 
 def header(core: str, engine: str, config: Config | SessionConfig, budget: Budget | None) -> str:
     """The first line. Limits stand there one and all: a later version may have other defaults."""
-    allowance = None if budget is None else _Allowance(budget.per_second)
+    allowance = None if budget is None else _Allowance(budget.per_second, budget.pace_margin)
     said = {"trace": FORMAT, "version": __version__, "core": core, "engine": engine}
     return line(said | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)})
 
@@ -128,7 +129,9 @@ class Trace:
             self.has_budget: Final = budget is not None
             """Whether the core had a budget, …"""
             self.per_second: Final = None if budget is None else budget.per_second
-            """… and how many cancels a second it allowed; None for any number."""
+            """… how many cancels a second it allowed, None for any number, …"""
+            self.pace_margin: Final = None if budget is None else budget.pace_margin
+            """… and the seconds that it added to the second."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

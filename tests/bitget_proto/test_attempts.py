@@ -48,11 +48,11 @@ def test_the_outcome_of_a_first_attempt_is_that_of_the_cancel() -> None:
 
 
 @pytest.mark.parametrize("code_class", [code_class for code_class in CodeClass if code_class is not CodeClass.ACCEPTED])
-def test_of_a_second_attempt_only_gone_and_finished_are_refusals(code_class: CodeClass) -> None:
+def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -> None:
     outcome = after_a_first_attempt().outcome_of(rejected(code_class), ending=False)
     assert outcome is not None
     assert (outcome.attempts, outcome.taken_at, outcome.sent_at) == (2, 1.0, 2.0)
-    if code_class in (CodeClass.GONE, CodeClass.FINISHED):
+    if code_class is CodeClass.FINISHED:
         assert isinstance(outcome, Rejected)
     else:
         assert isinstance(outcome, Unresolved)

@@ -97,7 +97,7 @@ def test_rejected_carries_code_class_message_and_times() -> None:
             sent_at=1.0,
             resolved_at=1.5,
             code="43001",
-            code_class=CodeClass.GONE,
+            code_class=CodeClass.NOT_FOUND,
             message="text",
             exchange_ts=1763958928351,
         )
@@ -329,7 +329,7 @@ def check_outcome(outcome: Outcome, expected: str) -> None:
         assert outcome.exchange_ts is None or outcome.exchange_ts == 1763958928351
     elif expected == REJECTED:
         assert isinstance(outcome, Rejected)
-        assert (outcome.code, outcome.code_class) == ("43001", CodeClass.GONE)
+        assert (outcome.code, outcome.code_class) == ("43001", CodeClass.NOT_FOUND)
         outcome.message.encode()
     else:
         assert isinstance(outcome, Unresolved)
@@ -505,7 +505,7 @@ def test_a_late_reply_is_told_once_and_then_forgotten() -> None:
     conn.receive(text, 12.0)
     assert outputs(conn, 12.0) == [
         LateReply(
-            id="a", order=ORDER, code="43001", code_class=CodeClass.GONE, message="text", exchange_ts=1763958928351
+            id="a", order=ORDER, code="43001", code_class=CodeClass.NOT_FOUND, message="text", exchange_ts=1763958928351
         )
     ]
     conn.receive(text, 13.0)
@@ -519,7 +519,7 @@ def test_a_late_reply_is_told_once_and_then_forgotten() -> None:
         ("error", 0, CodeClass.UNREADABLE),
         ("trade", None, CodeClass.UNREADABLE),
         ("error", 40010, CodeClass.OUTCOME_UNKNOWN),
-        ("trade", 43001, CodeClass.GONE),
+        ("trade", 43001, CodeClass.NOT_FOUND),
     ],
 )
 def test_a_late_reply_says_accepted_only_when_the_exchange_did(event: str, code: object, code_class: CodeClass) -> None:

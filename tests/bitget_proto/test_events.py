@@ -24,13 +24,13 @@ from bitget_proto import (
     Unresolved,
     Wait,
     WhyClosed,
-    WhyDropped,
     WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto import _events as module
 from bitget_proto._record import record
 from bitget_proto._told import Told
+from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")
 ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)
@@ -138,7 +138,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         match outcome:
             case Accepted():
                 return "accepted"
-            case Rejected(code_class=CodeClass.GONE):
+            case Rejected(code_class=CodeClass.NOT_FOUND):
                 return "gone"
             case Rejected():
                 return "rejected"
@@ -156,7 +156,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         sent_at=2.0,
         resolved_at=3.0,
         code="43001",
-        code_class=CodeClass.GONE,
+        code_class=CodeClass.NOT_FOUND,
         message="",
         exchange_ts=None,
     )

@@ -71,9 +71,9 @@ LATER = {
 
 LAYERS: list[set[str]] = [
     {
-        "_attempts", "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_pace", "_record",
-        "_redial", "_session_config", "_session_events", "_session_states", "_spacing", "_states", "_timers", "_told",
-        "_version",
+        "_attempts", "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_other_names", "_pace",
+        "_record", "_redial", "_session_config", "_session_events", "_session_states", "_spacing", "_states", "_timers",
+        "_told", "_version",
     },
     {"_engines", "_codec", "_redacted"},
     {"_connection", "_exchange"},

@@ -185,7 +185,7 @@ def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(colo
                 assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
                 late: LateReply = await take(channel, LateReply)
                 assert (late.id, late.order) == ("late", orders(1)[0])
-                assert late.code_class is (CodeClass.ACCEPTED if succeeds else CodeClass.GONE)
+                assert late.code_class is (CodeClass.ACCEPTED if succeeds else CodeClass.NOT_FOUND)
                 await channel.close()
                 assert (await closed(channel))[1] == []
 

@@ -25,7 +25,6 @@ from bitget_proto import (
     Credentials,
     Down,
     Ended,
-    ExchangeConfig,
     GoingAway,
     LinkClosed,
     Policy,
@@ -38,7 +37,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
-from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused, hostile
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
@@ -211,7 +210,7 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
         never_arrived, acted_on, refused = colour.run_session(tidy(scenario))
     assert isinstance(never_arrived, Accepted)
     assert isinstance(acted_on, Rejected)
-    assert acted_on.code_class is CodeClass.GONE
+    assert acted_on.code_class is CodeClass.NOT_FOUND
     # The first attempt may have worked, for all that is known here.
     assert isinstance(refused, Unresolved)
     assert (refused.sent, refused.why, refused.code) == (True, WhyUnresolved.UNSURE, "40762")

@@ -24,7 +24,7 @@ class Book:
     """Live orders, what is to be refused, and the allowance of the account.
 
     `refusals` are order ids and the codes with which their cancels are refused; `same_order_interval` is how many seconds must
-    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than they were sent.
+    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than the limits allow.
     """
 
     def __init__(
@@ -51,6 +51,10 @@ class Book:
         for key in _keys(order):
             self._live[key] = order
 
+    def knows(self, order: CancelOrder) -> bool:
+        """Whether a live order has one of these ids."""
+        return any(key in self._live for key in _keys(order))
+
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
         """Do what a cancel asks, as far as it goes: the code, the words, and the order that was live and is no more."""
         key = identity(order)
@@ -68,7 +72,7 @@ class Book:
         if len(self._last_cancel) > _REMEMBERED:
             self._last_cancel.popitem(last=False)
         soon = now + self._jitter
-        if self._allowance.opens(soon) > soon:
+        if self._allowance.opens() > soon:
             return "429", "Too Many Requests"
         self._allowance.take(now)
         if last is not None and self._interval is not None and soon < last + self._interval:

@@ -19,7 +19,7 @@ from typing import TypeVar
 import attrs
 
 from .._config import Config
-from .._connection import Connection
+from .._connection import Connection, Queued
 from .._credentials import SignedLogin
 from .._errors import LocalProtocolError
 from .._events import (
@@ -52,7 +52,7 @@ AHEAD = 0.05
 
 
 @attrs.frozen(kw_only=True)
-class Step:
+class DriverStep:
     """One call of the driver's, and what it gave."""
 
     at: float
@@ -74,7 +74,7 @@ class Recorder(StrictConnection):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.steps: list[Step] = []
+        self.steps: list[DriverStep] = []
         self.complaints: list[DriverError] = []
         """The rules that were broken in sight of the connection, in that order."""
         self.handed_out: list[Transmit] = []
@@ -162,16 +162,36 @@ class Recorder(StrictConnection):
     def handle_timeout(self, now: float) -> None:
         self._noted("handle_timeout", "", now, lambda kind: kind.handle_timeout(self, now))
 
-    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
-        taken = self._noted("cancel", f"{order!r}", now, lambda kind: kind.cancel(self, order, now, id, timeout))
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        urgent: bool = False,
+    ) -> str:
+        taken = self._noted(
+            "cancel", f"{order!r}", now, lambda kind: kind.cancel(self, order, now, id, timeout, urgent)
+        )
         self._ledger.add(taken)
         return taken
+
+    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+        given = list(orders)
+        what = f"{len(given)} orders"
+        taken = self._noted("cancel_many", what, now, lambda kind: kind.cancel_many(self, given, now, timeout))
+        self._ledger.update(taken)
+        return taken
+
+    def withdraw(self, id: str, now: float) -> bool:
+        return self._noted("withdraw", f"{id!r}", now, lambda kind: kind.withdraw(self, id, now))
 
     def send(self, text: str, now: float) -> None:
         self._noted("send", text, now, lambda kind: kind.send(self, text, now))
 
-    def close(self, now: float) -> None:
-        self._noted("close", "", now, lambda kind: kind.close(self, now))
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
+        what = "" if queued == "drop" and within is None else f"queued={queued!r}, within={within!r}"
+        self._noted("close", what, now, lambda kind: kind.close(self, now, queued, within))
 
     def poll(self, now: float, writable: bool = True) -> Output:
         output = self._noted("poll", None, now, lambda kind: kind.poll(self, now, writable))
@@ -248,13 +268,13 @@ class Recorder(StrictConnection):
             self._skew = min(self._skew, skew)
 
     def _step(self, call: str, now: float, what: str) -> None:
-        self.steps.append(Step(at=time.monotonic() - self._began, now=now, call=call, what=what))
+        self.steps.append(DriverStep(at=time.monotonic() - self._began, now=now, call=call, what=what))
 
 
 _LENIENT: type[StrictConnection] = Connection  # type: ignore[assignment]
 """What a strict connection is without looking at its driver."""
 
-_COMMANDS = frozenset({"cancel", "send", "close"})
+_COMMANDS = frozenset({"cancel", "cancel_many", "withdraw", "send", "close"})
 
 _INPUTS = MappingProxyType({
     "opened": Rule.END, "receive": Rule.READ, "lost": Rule.END, "handle_timeout": Rule.CLOCK, "poll": Rule.CLOCK,

@@ -15,7 +15,7 @@ from math import inf
 
 from .._codec import Codec
 from .._config import Config
-from .._connection import Connection, unsent_ids
+from .._connection import Connection, Queued, unsent_ids
 from .._credentials import SignedLogin
 from .._events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, Wait
 from .._orders import CancelOrder
@@ -142,13 +142,35 @@ class StrictConnection(Connection):
 
     # --- you want something ---
 
-    def cancel(self, order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str:
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        urgent: bool = False,
+    ) -> str:
         """As `Connection.cancel`; raises DriverError when the call before was not drained."""
         self._command("cancel", now)
-        taken = super().cancel(order, now, id, timeout)
+        taken = super().cancel(order, now, id, timeout, urgent)
         self._ledger.add(taken)
         self._owe_drain()
         return taken
+
+    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+        """As `Connection.cancel_many`; raises DriverError when the call before was not drained."""
+        self._command("cancel_many", now)
+        taken = super().cancel_many(orders, now, timeout)
+        self._ledger.update(taken)
+        self._owe_drain()
+        return taken
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """As `Connection.withdraw`; raises DriverError when the call before was not drained."""
+        self._command("withdraw", now)
+        withdrawn = super().withdraw(id, now)
+        self._owe_drain()
+        return withdrawn
 
     def send(self, text: str, now: float) -> None:
         """As `Connection.send`; raises DriverError when the call before was not drained."""
@@ -156,10 +178,10 @@ class StrictConnection(Connection):
         super().send(text, now)
         self._owe_drain()
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Connection.close`; raises DriverError when the call before was not drained."""
         self._command("close", now)
-        super().close(now)
+        super().close(now, queued, within)
         self._owe_drain()
 
     # --- the way out ---

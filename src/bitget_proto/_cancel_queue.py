@@ -1,0 +1,89 @@
+"""Cancels that wait to be sent."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Generic, Protocol, TypeVar
+
+
+class Rank(IntEnum):
+    """Which cancels go first."""
+
+    URGENT = 0
+    RETURNED = 1
+    """Those that a link has given back: they were taken before the others."""
+
+    NORMAL = 2
+
+
+class Waiting(Protocol):
+    """A cancel that waits."""
+
+    rank: Rank
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def deadline(self) -> float: ...
+
+
+_C = TypeVar("_C", bound=Waiting)
+
+
+class CancelQueue(Generic[_C]):
+    """Cancels by rank; within a rank in the order added. All that it does takes the same time however many wait.
+
+    `size` says how many wait.
+    """
+
+    __slots__ = ("_ranks", "size")
+
+    def __init__(self) -> None:
+        self._ranks: tuple[OrderedDict[str, _C], ...] = tuple(OrderedDict() for _ in Rank)
+        self.size = 0
+
+    def __iter__(self) -> Iterator[_C]:
+        for rank in self._ranks:
+            yield from rank.values()
+
+    def get(self, id: str) -> _C | None:
+        """The cancel of this id, if it waits."""
+        for rank in self._ranks:
+            if id in rank:
+                return rank[id]
+        return None
+
+    def add(self, cancel: _C) -> None:
+        """Let it wait behind the others of its rank."""
+        self._ranks[cancel.rank][cancel.id] = cancel
+        self.size += 1
+
+    def discard(self, cancel: _C) -> None:
+        """It waits no longer, if it did."""
+        if self._ranks[cancel.rank].pop(cancel.id, None) is not None:
+            self.size -= 1
+
+    def first(self, now: float) -> _C | None:
+        """The one to send next: the first that has not expired."""
+        for rank in self._ranks:
+            if rank:
+                for cancel in rank.values():
+                    if now < cancel.deadline:
+                        return cancel
+        return None
+
+    def heads(self, now: float) -> Iterator[_C]:
+        """The first of each rank that has not expired."""
+        for rank in self._ranks:
+            for cancel in rank.values():
+                if now < cancel.deadline:
+                    yield cancel
+                    break
+
+    def clear(self) -> None:
+        """None waits any longer."""
+        for rank in self._ranks:
+            rank.clear()
+        self.size = 0

@@ -1,0 +1,97 @@
+"""Pings: the heartbeat, and the question that a silent link is asked.
+
+Rules of this file
+- The heartbeat's ping falls due every 30 s. It must be answered within 10 s of falling due, written or not: a stalled writer
+  must be noticed. Only `pong` answers it.
+- A link is silent while an answer is due and no message of any kind comes. It is asked once in each silent spell, by a ping
+  that counts from its sending. Any message ends the spell.
+
+It does not know cancels, frames or any clock. PING and PONG are alarms of the connection's; when the silence is due can be
+computed from what is known, so no alarm is kept for it.
+"""
+
+from __future__ import annotations
+
+from math import inf, nextafter
+
+from ._config import Config
+from ._timers import Alarms, Timer, after
+
+
+class Heartbeat:
+    """The pings of one connection. It sets its alarms among those of the connection."""
+
+    __slots__ = ("_alarms", "_config", "_due_pong_at", "_pong_owed", "asked_until", "heard_at", "ping_due")
+
+    def __init__(self, config: Config, alarms: Alarms) -> None:
+        self._config = config
+        self._alarms = alarms
+        self.heard_at = -inf
+        """When the last message came."""
+        self.ping_due = False
+        """Whether a ping waits to be sent."""
+        self._due_pong_at = inf
+        """Until when the heartbeat's ping that waits must be answered."""
+        self._pong_owed = False
+        """Whether a ping was sent and not answered: only then can a pong be its answer."""
+        self.asked_until: float | None = None
+        """In a silent spell: until when a message must come, infinity while the ping waits to be sent. Else None."""
+
+    def start(self, now: float) -> None:
+        """The socket is open."""
+        self.heard_at = now
+        self._alarms[Timer.PING] = after(now, self._config.ping_interval)
+
+    def stop(self) -> None:
+        """No ping is sent any more."""
+        self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
+        self.ping_due = False
+        self.asked_until = None
+
+    def beat(self, now: float) -> None:
+        """PING is due."""
+        alarms, config = self._alarms, self._config
+        # A clock so large that adding seconds does not move it must make neither due at once.
+        later = nextafter(now, inf)
+        alarms[Timer.PING] = max(after(now, config.ping_interval), later)
+        if not self.ping_due:
+            self.ping_due = True
+            self._due_pong_at = max(after(now, config.pong_timeout), later)
+        # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
+        alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
+
+    def sent(self, now: float) -> None:
+        """The ping that waited is sent now."""
+        self.ping_due, self._pong_owed = False, True
+        if self.asked_until is not None:
+            self.asked_until = after(now, self._config.silence_pong)
+
+    def pong(self) -> None:
+        """A pong has come; one that answers no ping is ignored."""
+        if self._pong_owed:
+            self._pong_owed = False
+            self._alarms[Timer.PONG] = inf
+
+    # --- the silence ---
+
+    def heard(self, now: float) -> None:
+        """A message has come, whatever it says."""
+        self.heard_at = now
+        self.asked_until = None
+
+    def silence_at(self, sent_at: float) -> float:
+        """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
+        if self.asked_until is not None:
+            return self.asked_until
+        silence = self._config.silence
+        if silence is None:
+            return inf
+        return (sent_at if sent_at > self.heard_at else self.heard_at) + silence
+
+    def ask(self) -> bool:
+        """SILENCE is due. Whether the link has been asked and is still silent: then it is dead."""
+        if self.asked_until is not None:
+            return True
+        self.ping_due = True
+        self.asked_until = inf
+        return False
