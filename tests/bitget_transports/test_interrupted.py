@@ -69,7 +69,7 @@ _ORDERS = orders(10)
 _DROPPED, *_LAST = _ORDERS[7:]
 """At the first the peer cuts the connection; the last are for afterwards."""
 
-_CONFIG = Config(messages_per_second=None, max_in_flight=3, request_timeout=5.0)
+_CONFIG = Config(messages_per_second=None, max_in_flight=3, answer_timeout=5.0)
 _SESSION = SessionConfig(link=_CONFIG, backoff_min=0.001, backoff_max=0.002, dials_per_5_minutes=None)
 _LIMITS = Limits(open_timeout=5.0, close_timeout=1.0, write_timeout=5.0)
 

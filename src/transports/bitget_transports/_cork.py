@@ -19,7 +19,7 @@ _TCP_CORK: int | None = getattr(socket, "TCP_CORK", None)
 class HasOptions(Protocol):
     """A socket, or what uvloop shows for one."""
 
-    def setsockopt(self, level: int, option: int, value: int, /) -> object: ...
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> object: ...
 
 
 def cork(sock: HasOptions, *, corked: bool) -> None:

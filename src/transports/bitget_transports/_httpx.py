@@ -59,6 +59,7 @@ from ._reasons import (
     protocol_broken,
     took_too_long,
 )
+from ._reset import reset_when_closed
 from ._target import Target
 
 _READ = 2**16
@@ -160,6 +161,14 @@ class HttpxWebSocket:
         self._goodbye = (code, reason)
         (self._whole if self._session is None else self._reading).cancel()
 
+    def reset(self) -> None:
+        """Abort the socket, without a close frame; or give up opening. `run` ends."""
+        self._meter.cut = True
+        sock = None if self._session is None else self._session.stream.get_extra_info("socket")
+        if sock is not None:
+            reset_when_closed(sock)
+        self.hang_up(1001, "")
+
     # --- inside ---
 
     def _connect(self, client: httpx.AsyncClient) -> Any:
@@ -228,6 +237,9 @@ class HttpxWebSocket:
         """Write the close frame in time, or never: what leaving the session's context would do without a limit."""
         timeout = self._limits.close_timeout
         with anyio.move_on_after(timeout, shield=True):
+            if self._meter.cut:
+                # First, since a write may be under way that waits for the other side.
+                await session.stream.aclose()
             await session.close(*self._goodbye)
 
     def _why_not(self, error: Exception) -> ConnectFailed:
@@ -280,6 +292,8 @@ class _Meter:
         self.limit = limit
         self.count = 0
         self.exceeded = False
+        self.cut = False
+        """Whether nothing may be written any more, not even a close frame."""
 
     def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
         return _Metered(stream, self)
@@ -304,6 +318,8 @@ class _Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._meter.cut:
+            raise httpcore.WriteError("the connection is aborted")
         if buffer[:1] == _PONG:
             # It answers a ping of the same length, but for its mask, which was no part of a message.
             self._meter.count -= len(buffer) - _MASK

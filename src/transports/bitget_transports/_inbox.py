@@ -50,6 +50,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
+from bitget_proto._connection import Queued
 from bitget_proto._errors import shown
 
 from ._limits import Limits
@@ -111,6 +112,8 @@ class Inbox:
         """How the last login was refused, when one was."""
         self.closed: Closed | Ended | None = None
         """How it ended."""
+        self.closing: Queued | None = None
+        """How `close` was called, when it was."""
         self.failed_dials = 0
         """How many links ended before a login was accepted, refused logins aside."""
         self.last_dial: LinkClosed | None = None
@@ -142,7 +145,7 @@ class Inbox:
     @property
     def taking(self) -> bool:
         """Whether it takes cancels, now or when there is room again."""
-        return self.core.state not in _ENDING
+        return self.closing is None and self.core.state not in _ENDING
 
     # --- cancels ---
 
@@ -154,6 +157,8 @@ class Inbox:
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> None:
         """Take a cancel for this waiter. Once the connection has ended its outcome is there at once: it was not sent.
 
@@ -165,8 +170,10 @@ class Inbox:
             )
         cancel = self.core.cancel
         try:
-            # A single connection knows no policy.
-            taken = cancel(order, now, id, timeout) if policy is None else cancel(order, now, id, timeout, policy)
+            if policy is None:  # of which a single connection knows nothing
+                taken = cancel(order, now, id, timeout, urgent=urgent)
+            else:
+                taken = cancel(order, now, id, timeout, policy, urgent)
             self._waiting[taken] = (waiter, order, now)
         except LocalProtocolError as error:
             if self.taking or is_callers(error):
@@ -230,6 +237,15 @@ class Inbox:
             self._outcomes += ((self._count, waiter.outcomes[0]),)
             del waiter.outcomes[0]
         self._tell()
+
+    def close(self, now: float, queued: Queued, within: float | None) -> None:
+        """Ask the core to end in good order. Once it was asked, only the wish to drop what is queued is news.
+
+        Raises: as `Connection.close`, and nothing has changed.
+        """
+        if self.taking or (self.closing == "send" and queued == "drop"):
+            self.core.close(now, queued, within)
+            self.closing = queued
 
     # --- events ---
 
@@ -313,7 +329,7 @@ class Inbox:
                         sent_at=taken_at,  # it cannot have been earlier
                         resolved_at=now,
                         sent=True,
-                        why=WhyUnresolved.LOST,
+                        why=WhyUnresolved.INTERRUPTED,
                     )
                 )
             # Nothing is due to a wait of which something is left here.

@@ -26,6 +26,7 @@ from ._cork import cork
 from ._errors import ConnectFailed
 from ._origin import is_callers
 from ._reasons import could_not_connect, took_too_long
+from ._reset import reset_when_closed
 from ._websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -142,6 +143,14 @@ class SocketLink:
             self._put(self._websocket.hang_up(code, reason))
             self._flush()
             self._begin_to_close()
+
+    def reset(self) -> None:
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+        if self.sock is not None:
+            reset_when_closed(self.sock)
+        self.close()
 
     def close(self) -> None:
         """Close the socket now."""
