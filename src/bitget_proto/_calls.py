@@ -189,7 +189,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
         gives=same,
     ),
     "cancel_many": Call((_NOW, Argument("orders", _many, _read_many), _TIMEOUT, _POLICY), gives=same),
-    "withdraw": Call((_NOW, _ID), gives=same),
+    "withdraw": Call((_NOW, attrs.evolve(_ID, default=REQUIRED)), gives=same),
     "send": Call((_NOW, Argument("text", _text))),
     "close": Call((_NOW, Argument("queued", same, default="drop"), Argument("within", _or_none(_number), default=None))),
     "poll": Call(

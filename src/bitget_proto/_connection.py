@@ -28,7 +28,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
@@ -100,6 +100,9 @@ class OpenCancel:
     rank: Rank
     deadline: float = inf
     """Until when it must be sent; once it was, until when it must be answered."""
+
+    turn: int = 0
+    """Set by `Deadlines`."""
 
     sent_at: float = inf
     """When it was handed out; infinity while it was not, or when its bytes provably never left."""
@@ -204,12 +207,7 @@ class Connection:
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
         now = self._begin(now)
-        if self._opened:
-            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
-        if not isinstance(login, SignedLogin):
-            raise ValidationError(
-                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
-            )
+        self._check_opens(login)
         self._inside, self._now = True, now
         if self._state is _NEW:
             self._opened = True
@@ -231,6 +229,8 @@ class Connection:
             now = finite_time(now, self._now)
         if self._inside:
             self._recover()
+        if type(message) is not str:
+            message = as_message(message)
         config = self._config
         frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
         self._inside, self._now = True, now
@@ -323,9 +323,7 @@ class Connection:
         until = inf if timeout is None else now + check_timeout(timeout)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
-        self._take(
-            id, order, now, after(now, self._config.queue_timeout), until, Rank.URGENT if urgent else Rank.NORMAL
-        )
+        self._take(id, order, now, until, Rank.URGENT if urgent else Rank.NORMAL)
         self._inside = False
         return id
 
@@ -341,7 +339,7 @@ class Connection:
         self._inside, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, after(now, self._config.queue_timeout), until, Rank.NORMAL)
+            self._take(id, order, now, until, Rank.NORMAL)
         self._inside = False
         return ids
 
@@ -429,9 +427,10 @@ class Connection:
         if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
             self._inside = True
             frame = self._next_frame(now)
-            self._inside = False
             if isinstance(frame, Transmit):
+                self._inside = False
                 return frame
+            self._inside = False
             paced = frame
         until, timer = self._next_timer()
         if paced < until:
@@ -452,30 +451,20 @@ class Connection:
 
     # --- a session, which holds the queue itself ---
 
-    def _take(self, id: str, order: CancelOrder, taken_at: float, queue_until: float, until: float, rank: Rank) -> None:
-        """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
-        self._taken += 1
-        cancel = OpenCancel(id, order, taken_at, until, self._taken, rank)
-        self._set_deadline(cancel, queue_until)
-        self._queue.add(cancel)
-
-    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
-        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
-        is cut by a timeout of its own needs a place among `_deadlines`.
-        """
-        if cancel.until == inf:
-            cancel.deadline = deadline
-        else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
-
     def _opens(self, now: float) -> float:
-        """When a cancel that is given to it now can leave; infinity when none can."""
-        if self._state is not _READY or self._queue.size or self._heartbeat.ping_due:
+        """When a cancel can leave by `_send`; infinity when none can, or when other frames go first."""
+        if self._state is not _READY or self._heartbeat.ping_due:
             return inf
         if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
             return inf
         opens, budget = self._pace.opens(), self._budget
         return opens if budget is None else max(opens, budget.opens(now))
+
+    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
+        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
+        self._now = now
+        self._taken += 1
+        return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
         """A connection that is DRAINING has no longer than this."""
@@ -507,16 +496,7 @@ class Connection:
         opens = -inf if budget is None else budget.opens(now)
         cancel = None if opens > now else self._queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
-            self._cancels_in_a_row += 1
-            self._pace.take(now)
-            if budget is not None:
-                budget.debit(1, now)
-            cancel.sent_at = now
-            self._sent[cancel.id] = cancel
-            self._queue.discard(cancel)
-            timeout = self._config.answer_timeout
-            self._set_deadline(cancel, inf if timeout is None else now + timeout)
-            return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
+            return Transmit(self._hand_out(cancel, now), cancel.id)
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -525,6 +505,18 @@ class Connection:
             return frame
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
         return opens if self._queue.size and opens > now else inf
+
+    def _hand_out(self, cancel: OpenCancel, now: float) -> str:
+        self._cancels_in_a_row += 1
+        self._pace.take(now)
+        if self._budget is not None:
+            self._budget.debit(1, now)
+        cancel.sent_at = now
+        self._sent[cancel.id] = cancel
+        self._queue.discard(cancel)
+        timeout = self._config.answer_timeout
+        self._set_deadline(cancel, inf if timeout is None else now + timeout)
+        return self._codec.encode_cancel(cancel.order, cancel.id)
 
     # --- messages in ---
 
@@ -681,6 +673,22 @@ class Connection:
 
     # --- outcomes and the end ---
 
+    def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
+        """Let a cancel wait to be sent; `until` is the end of all its time."""
+        self._taken += 1
+        cancel = OpenCancel(id, order, now, until, self._taken, rank)
+        self._set_deadline(cancel, after(now, self._config.queue_timeout))
+        self._queue.add(cancel)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
+        is cut by a timeout of its own needs a place among `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
+
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""
         if id in self._sent or self._queue.get(id) is not None:
@@ -689,6 +697,18 @@ class Connection:
 
     def _why_refused(self, id: str) -> str | None:
         return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+
+    def _check_opens(self, login: object) -> None:
+        """Let `opened` pass once, and with a login.
+
+        Raises: LocalProtocolError, and nothing has changed.
+        """
+        if self._opened:
+            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
+        if not isinstance(login, SignedLogin):
+            raise ValidationError(
+                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
+            )
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.
@@ -837,13 +857,16 @@ def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
-def check_message(message: object) -> None:
-    """Let nothing pass that is no message.
+def as_message(message: Any) -> str | bytes:
+    """A message, checked; of a `bytearray` or `memoryview`, which the caller may write to again, a copy.
 
-    Raises: ValidationError.
+    Raises: ValidationError for anything else.
     """
-    if not isinstance(message, (str, bytes)):
-        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+    if isinstance(message, (str, bytes)):
+        return message
+    if type(message) is bytearray or type(message) is memoryview:
+        return bytes(message)
+    raise ValidationError(f"message must be str or bytes; got {shown(message)}")
 
 
 def check_order(order: object) -> None:
