@@ -13,16 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bitget_proto import Accepted, Rejected, Unresolved
-from chaos.days import answers, limits, links, signals
+from chaos.days import answers, limits, links, signals, sockets
 from chaos.days.day import Day, Row
 
-ROWS: dict[str, Row] = {row.name: row for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS)}
+ROWS: dict[str, Row] = {row.name: row for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS, *sockets.ROWS)}
 
 SEED = 1
 
 _WIDTH = 100
-_COLUMNS = ("day", "cancels", "accepted", "rejected", "unresolved, sent", "unresolved, not sent", "seconds", "")
-_FORM = "{:<21}{:>7}  {:>8}  {:>8}  {:<17} {:<21}{:>9}  {:<6}"
+_COLUMNS = ("day", "cancels", "accepted", "rejected", "sent", "not sent", "seconds", "")
+_FORM = "{:<21}{:>8}{:>10}{:>10}{:>8}{:>10}{:>15}  {:<6}"
 _EXAMPLES = """\
 examples:
   python -m chaos.days
@@ -37,19 +37,23 @@ def lines(row: Row, day: Day, missed: Sequence[str]) -> list[str]:
     """The row as it is printed."""
     outcomes = day.outcomes
     kinds = Counter(type(outcome) for outcome in outcomes)
-    whys = Counter((outcome.sent, outcome.why.value) for outcome in outcomes if isinstance(outcome, Unresolved))
-    sent, unsent = (
-        ", ".join(f"{count} {why}" for (was_sent, why), count in sorted(whys.items()) if was_sent is flag) or "0"
-        for flag in (True, False)
-    )
-    seconds = f"{day.seconds:.1f} {'real' if day.real else 'virt'}"
-    cells = (row.name, len(day.taken), kinds[Accepted], kinds[Rejected], sent, unsent, seconds)
-    verdict = "MISSED" if missed else "kept"
-    printed = [_FORM.format(*cells, verdict).rstrip()]
-    printed += textwrap.wrap(f"right: {row.right}", _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    reasons = {
+        sent: Counter(o.why.value for o in outcomes if isinstance(o, Unresolved) and o.sent is sent)
+        for sent in (True, False)
+    }
+    seconds = f"{day.seconds:.1f} {'real' if day.real else 'virtual'}"
+    counts = (len(day.taken), kinds[Accepted], kinds[Rejected], reasons[True].total(), reasons[False].total())
+    printed = [_FORM.format(row.name, *counts, seconds, "MISSED" if missed else "kept").rstrip()]
+    printed += _wrapped(f"right: {row.right}")
+    if whys := ["sent " * sent + f"{why} {count}" for sent in reasons for why, count in sorted(reasons[sent].items())]:
+        printed += _wrapped(f"unresolved: {', '.join(whys)}")
     for fault in missed[:10]:
-        printed += textwrap.wrap(f"MISSED {fault}", _WIDTH, initial_indent="    ", subsequent_indent="      ")
+        printed += _wrapped(f"MISSED {fault}")
     return printed
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="      ")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

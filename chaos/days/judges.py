@@ -314,15 +314,20 @@ def settled_by(day: Day, *, mark: str, within: float) -> Iterator[str]:
             yield f"cancel {id}: no outcome within {within:g} s of {mark}"
 
 
-def sent_and_not(day: Day, *, sent: int, unsent: int) -> Iterator[str]:
-    """So many cancels arrived before the mark `cut`, and of those that did not so many are known to be unsent."""
-    cut = day.marks["cut"]
-    arrived = {cancel.id for cancel in day.received() if cancel.at <= cut and day.taken[cancel.id].at <= cut}
-    if len(arrived) != sent:
-        yield f"{len(arrived)} arrived, not {sent}"
-    known = [o for o in day.outcomes if isinstance(o, Unresolved) and not o.sent and o.id not in arrived]
-    if len(known) < unsent:
-        yield f"{len(known)} are known to be unsent, not {unsent}"
+def arrived_before(day: Day, *, mark: str, count: int) -> Iterator[str]:
+    """Of the cancels taken before a moment just so many have arrived by then."""
+    moment = day.marks[mark]
+    arrived = [cancel.id for cancel in day.received() if cancel.at <= moment]
+    if len(arrived) != count:
+        yield f"{len(arrived)} arrived before {mark}, not {count}"
+
+
+def known_unsent(day: Day, *, least: int) -> Iterator[str]:
+    """Of the cancels that never arrived, at least so many are `Unresolved` and known not to be sent."""
+    arrived = {cancel.id for cancel in day.received()}
+    known = [o.id for o in day.outcomes if isinstance(o, Unresolved) and not o.sent and o.id not in arrived]
+    if len(known) < least:
+        yield f"{len(known)} are known to be unsent, not {least}"
 
 
 def interrupted(day: Day, *, most: float) -> Iterator[str]:

@@ -71,12 +71,9 @@ def _moving(chance: random.Random) -> Day:
     return day.end(exchange, began=now)
 
 
-def _elsewhere(
-    pair: SessionPair, exchange: ScriptedExchange, burst: int, first: int, budget: Budget | None = None
-) -> None:
-    """A REST client of the same account cancels so many orders at once, and debits them where there is a budget."""
-    if budget is not None:
-        budget.debit(burst, pair.clock.now)
+def _elsewhere(pair: SessionPair, exchange: ScriptedExchange, burst: int, first: int, budget: Budget) -> None:
+    """A REST client of the same account cancels so many orders at once, and debits them."""
+    budget.debit(burst, pair.clock.now)
     pair.run(LATENCY)
     for order in some_orders(burst, first):
         exchange._act(f"rest-{name_of(order)}", order, pair.clock.now, None)
@@ -102,7 +99,7 @@ def _shared_budget(chance: random.Random) -> Day:
 
 
 def _unknown_rest(chance: random.Random) -> Day:
-    """Bursts that the client knows nothing of; and the exchange says 30006 to four of its cancels."""
+    """Half a second of cancels at a time, of which the client knows nothing; and the exchange says 30006 to four of its cancels."""
     orders = some_orders(200)
     day = Day()
     exchange = day.exchange([*orders, *some_orders(200, 10_000)])
@@ -111,14 +108,14 @@ def _unknown_rest(chance: random.Random) -> Day:
     now = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
         day.take(id, order, now)
-    rest = 10_000
     for turn in range(10):
         pair.run(1.0 + chance.random())
-        _elsewhere(pair, exchange, 9, rest)
-        rest += 9
+        for order in some_orders(20, 10_000 + 20 * turn):
+            pair.run(0.02)
+            exchange._act(f"rest-{name_of(order)}", order, pair.clock.now, None)
         if turn % 3 == 0:
             exchange.inject(Fault.THROTTLE)
-        elif turn % 3 == 1 and exchange.live:
+        elif turn % 3 == 1:
             # The very order that is the client's next: 45129, for the same order within a second.
             exchange._act(f"rest-{turn}", _next_of(day), pair.clock.now, None)
     pair.run(60.0)

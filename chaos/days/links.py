@@ -283,7 +283,6 @@ def _sleep(policy: Policy, chance: random.Random, *, answers: bool) -> Day:
     if not answers:
         pair.run(LATENCY)
         pair.freeze()
-    day.marks["cut"] = pair.clock.now + LATENCY
     pair.sleep(7200.0)
     day.marks["waking"] = pair.clock.now
     pair.run(30.0)
@@ -476,7 +475,8 @@ ROWS = (
         (
             _HONEST,
             judges.not_over,
-            partial(judges.sent_and_not, sent=5, unsent=20),
+            partial(judges.arrived_before, mark="waking", count=5),
+            partial(judges.known_unsent, least=20),
             partial(judges.settled_by, mark="waking", within=0.0),
             partial(judges.nothing_old, mark="waking"),
             partial(judges.back_within, mark="waking", seconds=2.0),
@@ -489,7 +489,8 @@ ROWS = (
         (
             _HONEST,
             judges.not_over,
-            partial(judges.sent_and_not, sent=5, unsent=20),
+            partial(judges.arrived_before, mark="waking", count=5),
+            partial(judges.known_unsent, least=20),
             partial(judges.settled_by, mark="waking", within=0.0),
             partial(judges.nothing_old, mark="waking"),
             partial(judges.back_within, mark="waking", seconds=20.0),

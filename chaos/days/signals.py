@@ -9,6 +9,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import inspect
 import random
 import signal
 import sys
@@ -35,6 +36,7 @@ _SPAN = 0.01
 _CANCELS = 6
 _CORE = str(Path(bitget_proto.__file__).parent)
 _TRANSPORTS = str(Path(bitget_transports.__file__).parent)
+_INPUTS = frozenset({"opened", "receive", "lost", "handle_timeout"})
 _KEY = Credentials("key", "secret", "passphrase")
 _T = TypeVar("_T", Connection, Session)
 
@@ -56,8 +58,9 @@ class Strike:
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """For `sys.setprofile`."""
-        if event == "call":
-            # What attrs has generated is called by the core as well.
+        if event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            # What attrs has generated is called by the core as well. (A generator is also entered to be closed, and there
+            # no handler runs.)
             caller = frame if frame.f_back is None else frame.f_back
             inside = _is_core(frame) or _is_core(caller)
         else:
@@ -74,20 +77,29 @@ def _is_core(frame: FrameType) -> bool:
 
 
 class _Watched:
-    """Stands before a core: while one of its methods runs, the strike may come."""
+    """Stands before a core: while one of its methods runs, the strike may come.
+
+    An input that was interrupted is repeated, as a driver must do: when it had not begun, what it said would be lost. When it
+    had, the repetition finds that the core has ended.
+    """
 
     def __init__(self, core: object, strike: Strike) -> None:
         self._core, self._strike = core, strike
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._core, name)
-        return partial(self._call, value) if callable(value) else value
+        return partial(self._call, name, value) if callable(value) else value
 
-    def _call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         before = sys.getprofile()
         sys.setprofile(self._strike.profile)
         try:
             return method(*arguments, **named)
+        except Interrupt:
+            sys.setprofile(before)
+            if name in _INPUTS:
+                method(*arguments, **named)
+            raise
         finally:
             sys.setprofile(before)
 
