@@ -16,7 +16,9 @@ from bitget_proto import Accepted, Rejected, Unresolved
 from chaos.days import answers, limits, links, signals, sockets
 from chaos.days.day import Day, Row
 
-ROWS: dict[str, Row] = {row.name: row for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS, *sockets.ROWS)}
+ROWS: dict[str, Row] = {
+    row.name: row for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS, *sockets.ROWS)
+}
 
 SEED = 1
 

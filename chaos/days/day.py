@@ -82,9 +82,7 @@ class Day:
         """An exchange whose frames are recorded here."""
         return ScriptedExchange(orders, on_frame=self.frames.append, **options)
 
-    def take(
-        self, id: str, order: CancelOrder, at: float, policy: Policy = Policy.REPORT, *, sure: bool = True
-    ) -> str:
+    def take(self, id: str, order: CancelOrder, at: float, policy: Policy = Policy.REPORT, *, sure: bool = True) -> str:
         """Note a cancel that the client has taken; returns its id."""
         self.taken[id] = Taken(order, at, policy, sure)
         return id

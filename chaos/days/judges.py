@@ -174,7 +174,9 @@ def back_within(day: Day, *, mark: str, seconds: float) -> Iterator[str]:
     moment = day.marks[mark]
     logins = [frame.at for frame in day.said('"event":"login"') if frame.at > moment]
     if not logins or logins[0] > moment + seconds:
-        when = f"the first login was accepted {logins[0] - moment:.1f} s after it" if logins else "no login was accepted"
+        when = (
+            f"the first login was accepted {logins[0] - moment:.1f} s after it" if logins else "no login was accepted"
+        )
         yield f"{mark}: {when}, not within {seconds:g} s"
         return
     yield from _accepted_from(day, logins[0], f"after {mark}")
@@ -384,5 +386,3 @@ def _id(event: object) -> str:
 
 def _few(ids: list[str]) -> str:
     return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
-
-

@@ -156,7 +156,9 @@ def _session(day: Day, exchange: ScriptedExchange, strike: Strike) -> SessionPai
 
 
 def _interrupted(
-    make: Callable[[Day, ScriptedExchange, Strike], Pair | SessionPair], policies: Sequence[Policy], chance: random.Random
+    make: Callable[[Day, ScriptedExchange, Strike], Pair | SessionPair],
+    policies: Sequence[Policy],
+    chance: random.Random,
 ) -> Day:
     day = Day()
     day.marks |= {"lives": _LIVES, "struck": 0}
