@@ -13,8 +13,19 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from bitget_proto import Accepted, CancelOrder, Connection, Outcome, Policy, Rejected, Session, Unresolved
-from bitget_proto.testing import Act, Pair, ScriptedExchange, SeenFrame, SessionPair
+from bitget_proto import (
+    Accepted,
+    Budget,
+    CancelOrder,
+    Connection,
+    Credentials,
+    Outcome,
+    Policy,
+    Rejected,
+    Session,
+    Unresolved,
+)
+from bitget_proto.testing import Act, Latency, Pair, ScriptedExchange, SeenFrame, SessionPair
 from chaos.judge import name_of
 
 LATENCY = 0.03
@@ -72,6 +83,9 @@ class Day:
 
     marks: dict[str, float] = attrs.field(factory=dict[str, float])
     """Moments and counts that a judge needs."""
+
+    raised: list[str] = attrs.field(factory=list[str])
+    """What the library has raised and should not have."""
 
     seconds: float = 0.0
     """How long it took to the last outcome."""
@@ -133,36 +147,48 @@ class _Stamped(list[Any]):
         super().append(event)
 
 
-def in_connection(day: Day, exchange: ScriptedExchange, client: Connection | None = None, **network: Any) -> Pair:
+def in_connection(
+    day: Day, exchange: ScriptedExchange, client: Connection | None = None, latency: Latency = LATENCY
+) -> Pair:
     """A connection at its defaults, not opened yet, with its record in `day`."""
-    pair = Pair(client, exchange, **{"latency": LATENCY, **network})
+    pair = Pair(client, exchange, latency=latency)
     pair.events = _Stamped(day, pair.clock)
     return pair
 
 
-def connected(day: Day, exchange: ScriptedExchange, client: Connection | None = None, **network: Any) -> Pair:
+def connected(day: Day, exchange: ScriptedExchange, latency: Latency = LATENCY) -> Pair:
     """A connection at its defaults, logged in, with its record in `day`."""
-    pair = in_connection(day, exchange, client, **network)
+    pair = in_connection(day, exchange, latency=latency)
     pair.open()
     pair.run(2.0)
     return pair
 
 
 def in_session(
-    day: Day, exchange: ScriptedExchange, chance: random.Random, session: Session | None = None, **network: Any
+    day: Day,
+    exchange: ScriptedExchange,
+    session: Session,
+    *,
+    latency: Latency = LATENCY,
+    skew: float = 0.0,
+    credentials: Credentials | None = None,
 ) -> SessionPair:
-    """A session at its defaults, not started yet, with its record in `day`."""
-    session = Session(jitter=chance.random) if session is None else session
-    pair = SessionPair(session, exchange, **{"latency": LATENCY, "dial_time": 2 * LATENCY, **network})
+    """A session, not started yet, with its record in `day`."""
+    pair = SessionPair(session, exchange, latency=latency, dial_time=2 * LATENCY, skew=skew, credentials=credentials)
     pair.events = _Stamped(day, pair.clock)
     return pair
 
 
 def started(
-    day: Day, exchange: ScriptedExchange, chance: random.Random, session: Session | None = None, **network: Any
+    day: Day,
+    exchange: ScriptedExchange,
+    chance: random.Random,
+    *,
+    budget: Budget | None = None,
+    latency: Latency = LATENCY,
 ) -> SessionPair:
     """A session at its defaults, logged in, with its record in `day`."""
-    pair = in_session(day, exchange, chance, session, **network)
+    pair = in_session(day, exchange, Session(budget=budget, jitter=chance.random), latency=latency)
     pair.start()
     pair.run(2.0)
     return pair

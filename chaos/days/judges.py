@@ -339,6 +339,8 @@ def interrupted(day: Day, *, most: float) -> Iterator[str]:
         yield f"{struck:.0f} of {lives:.0f} lives were interrupted"
     if ended != lives:
         yield f"{ended} of {lives:.0f} lives have an end"
+    for error in day.raised:
+        yield f"the library raised {error}"
 
 
 def none_swallowed(day: Day) -> Iterator[str]:
@@ -348,7 +350,7 @@ def none_swallowed(day: Day) -> Iterator[str]:
 
 
 def no_answer_for_another(day: Day) -> Iterator[str]:
-    """An answer to a placement settles no cancel: what each answered one says is what the exchange did with that very cancel."""
+    """An answer to a placement settles no cancel: each answered one says what the exchange did with that very cancel."""
     placed = sum(1 for _ in day.said('"place-order"'))
     if placed < 2:
         yield "no placement was answered"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from bitget_proto import Budget, CancelOrder, Session, WhyEnded
+from bitget_proto import Budget, CancelOrder, WhyEnded
 from bitget_proto.testing import Fault, Pair, ScriptedExchange, SessionPair
 from chaos.days import judges
 from chaos.days.day import LATENCY, Day, Row, connected, some_orders, started
@@ -84,7 +84,7 @@ def _shared_budget(chance: random.Random) -> Day:
     day = Day()
     exchange = day.exchange([*orders, *some_orders(500, 10_000)])
     budget = Budget()
-    pair = started(day, exchange, chance, Session(budget=budget, jitter=chance.random))
+    pair = started(day, exchange, chance, budget=budget)
     now = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
         day.take(id, order, now)
@@ -99,7 +99,7 @@ def _shared_budget(chance: random.Random) -> Day:
 
 
 def _unknown_rest(chance: random.Random) -> Day:
-    """Half a second of cancels at a time, of which the client knows nothing; and the exchange says 30006 to four of its cancels."""
+    """Half a second of cancels at a time that the client knows nothing of; and the exchange says 30006 to four of its own."""
     orders = some_orders(200)
     day = Day()
     exchange = day.exchange([*orders, *some_orders(200, 10_000)])

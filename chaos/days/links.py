@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
-from bitget_proto import Credentials, Policy, WhyEnded
+from bitget_proto import Credentials, LocalProtocolError, Policy, Session, WhyEnded
 from bitget_proto.testing import ScriptedExchange, SessionPair
 from chaos.days import judges
 from chaos.days.day import LATENCY, Day, Judge, Row, in_session, some_orders, started
@@ -24,9 +25,10 @@ _AFTER_BACKOFF = 30.0 + 1.0
 def _one_each(
     day: Day, pair: SessionPair, first: int, count: int, every: float, policy: Policy = Policy.REPORT
 ) -> None:
-    """Cancel so many orders, one after the other."""
+    """Cancel so many orders, one after the other, for as long as the session takes them."""
     for order in some_orders(count, first):
-        day.take(pair.cancel(order, policy=policy), order, pair.clock.now, policy)
+        with suppress(LocalProtocolError):
+            day.take(pair.cancel(order, policy=policy), order, pair.clock.now, policy)
         pair.run(every)
 
 
@@ -213,7 +215,9 @@ def _refused_key(chance: random.Random) -> Day:
     """A key that the exchange does not know; five cancels wait for the first login."""
     day = Day()
     exchange = day.exchange(some_orders(5), credentials=_KEY)
-    pair = in_session(day, exchange, chance, credentials=Credentials("another", "secret", "passphrase"))
+    pair = in_session(
+        day, exchange, Session(jitter=chance.random), credentials=Credentials("another", "secret", "passphrase")
+    )
     pair.start()
     day.marks["the first dial"] = pair.clock.now
     _one_each(day, pair, 1, 5, 0.01)
@@ -226,7 +230,7 @@ def _refused_30005(chance: random.Random) -> Day:
     day = Day()
     exchange = day.exchange(some_orders(10))
     exchange.refuse_logins(5, "30005")
-    pair = in_session(day, exchange, chance)
+    pair = in_session(day, exchange, Session(jitter=chance.random))
     pair.start()
     day.marks["the first dial"] = pair.clock.now
     pair.run(60.0)
@@ -239,7 +243,7 @@ def _wrong_clock(chance: random.Random) -> Day:
     """The machine's clock is two minutes wrong until the exchange's time is asked for."""
     day = Day()
     exchange = day.exchange(some_orders(10), credentials=_KEY)
-    pair = in_session(day, exchange, chance, credentials=_KEY, skew=120.0)
+    pair = in_session(day, exchange, Session(jitter=chance.random), credentials=_KEY, skew=120.0)
     pair.start()
     day.marks["the first dial"] = pair.clock.now
     pair.run(10.0)
@@ -254,7 +258,7 @@ def _retry_after(chance: random.Random) -> Day:
     exchange = day.exchange(some_orders(10))
     exchange.refuse_handshakes(3, retry_after=60)
     day.marks["refused"] = 3
-    pair = in_session(day, exchange, chance)
+    pair = in_session(day, exchange, Session(jitter=chance.random))
     pair.start()
     day.marks["the first dial"] = pair.clock.now
     pair.run(200.0)

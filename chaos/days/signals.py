@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import bitget_proto
 import bitget_transports
@@ -108,19 +108,20 @@ def _watched(core: _T, strike: Strike) -> _T:
     return cast("_T", _Watched(core, strike))
 
 
-def _step(what: Callable[[], object]) -> bool:
-    """Do it; False when the signal handler has raised in it, or the core has ended before."""
+def _step(day: Day, what: Callable[[], object]) -> None:
+    """Do it. The signal handler may raise in it, and the core may have ended before."""
     try:
         what()
     except (Interrupt, LocalProtocolError):
-        return False
-    return True
+        return
+    except Exception as error:  # noqa: BLE001 - a fault of the library's, which the judge names
+        day.raised.append(repr(error))
 
 
 def _live(day: Day, pair: Pair | SessionPair, orders: list[CancelOrder], policy: Policy) -> None:
     """Cancels at once and one by one, a drop, a withdrawal, and time; the script goes on after the interruption."""
-    _step(pair.start if isinstance(pair, SessionPair) else pair.open)
-    _step(partial(pair.run, 2.0))
+    _step(day, pair.start if isinstance(pair, SessionPair) else pair.open)
+    _step(day, partial(pair.run, 2.0))
     for place, order in enumerate(orders):
         id, now = f"{order.order_id}x", pair.clock.now
         try:
@@ -135,15 +136,15 @@ def _live(day: Day, pair: Pair | SessionPair, orders: list[CancelOrder], policy:
         else:
             day.take(id, order, now, policy)
         if place == 2 and isinstance(pair, SessionPair) and pair.links:
-            _step(pair.drop)
+            _step(day, pair.drop)
         if place == 4:
-            _step(partial(pair.withdraw, id))
-        _step(partial(pair.run, 0.0 if place % 2 else 0.7))
-    _step(partial(pair.run, 30.0))
+            _step(day, partial(pair.withdraw, id))
+        _step(day, partial(pair.run, 0.0 if place % 2 else 0.7))
+    _step(day, partial(pair.run, 30.0))
     # One of these calls finds what the interruption has left, and reaches the end.
     for _ in range(3):
-        _step(pair.close)
-        _step(partial(pair.run, 60.0))
+        _step(day, pair.close)
+        _step(day, partial(pair.run, 60.0))
 
 
 def _connection(day: Day, exchange: ScriptedExchange, strike: Strike) -> Pair:
@@ -151,8 +152,7 @@ def _connection(day: Day, exchange: ScriptedExchange, strike: Strike) -> Pair:
 
 
 def _session(day: Day, exchange: ScriptedExchange, strike: Strike) -> SessionPair:
-    chance = dice(0)
-    return in_session(day, exchange, chance, _watched(Session(jitter=chance.random), strike))
+    return in_session(day, exchange, _watched(Session(jitter=dice(0).random), strike))
 
 
 def _interrupted(
@@ -189,7 +189,7 @@ class _Alarm:
         self._error, self._seconds = error, seconds
         self._before: Any = None
 
-    def __enter__(self) -> _Alarm:
+    def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         return self
@@ -199,7 +199,7 @@ class _Alarm:
         signal.signal(signal.SIGALRM, self._before)
 
     def saw(self, error: BaseException) -> None:
-        """This has come out of the library."""
+        """Note what has come out of the library."""
         self.seen = self.seen or error is self._error
 
     def _ring(self, _: int, frame: FrameType | None) -> None:
@@ -240,8 +240,9 @@ def _blocking(chance: random.Random) -> Day:
             alarm = _Alarm(error, 1e-4 + _SPAN * chance.random())
             channel: Channel | None = None
             try:
-                with opener(_KEY, url=server.url) as channel, alarm:
-                    _real_life(day, channel, alarm, orders)
+                with opener(_KEY, url=server.url) as opened, alarm:
+                    channel = opened
+                    _real_life(day, opened, alarm, orders)
             except (Interrupt, TimeoutError) as raised:
                 alarm.saw(raised)
             if channel is not None:

@@ -97,7 +97,7 @@ def _deaf(_: random.Random) -> Day:
 
 
 def _stalled(_: random.Random) -> Day:
-    """The exchange stops reading; three cancels fit into the buffers, an own frame does not, and four cancels wait behind it."""
+    """The exchange stops reading; three cancels fit into the buffers, an own frame does not; four cancels wait."""
     orders = some_orders(10)
 
     async def script(day: Day, server: ExchangeServer) -> None:

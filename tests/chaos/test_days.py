@@ -18,6 +18,7 @@ from bitget_proto import (
     Config,
     Connection,
     Ended,
+    LinkTransmit,
     LoginRejected,
     Outcome,
     Rejected,
@@ -124,6 +125,11 @@ def leave_it_live(day: Day) -> None:
 def tell_it_late(day: Day) -> None:
     place = first(day)
     day.given[place] = attrs.evolve(day.given[place], at=day.given[place].at + 200.0)
+
+
+def settle_it_late(day: Day) -> None:
+    place = first(day, Unresolved)
+    day.given[place] = attrs.evolve(day.given[place], at=day.given[place].at + 1.0)
 
 
 def slow_the_last(day: Day) -> None:
@@ -281,7 +287,7 @@ LIES: list[tuple[str, str, Lie]] = [
     ("retry-after", "waits_as_asked", dial_too_soon),
     ("retry-after-sockets", "waits_as_asked", dial_too_soon),
     ("sleep-cut-off", "nothing_old", send_what_is_old),
-    ("sleep-cut-off", "settled_by", tell_it_late),
+    ("sleep-cut-off", "settled_by", settle_it_late),
     ("sleep-cut-off", "arrived_before", send_it_in_the_sleep),
     ("sleep-answered", "known_unsent", call_all_sent),
     ("stalled-writer", "known_unsent", call_all_sent),
@@ -310,19 +316,16 @@ Patch: TypeAlias = pytest.MonkeyPatch
 
 def defaults(patch: Patch, **changes: Any) -> None:
     """Let the defaults of a connection be others."""
-    other = attrs.make_class(
-        "Other",
-        {name: attrs.field(default=value) for name, value in changes.items()},
-        bases=(Config,),
-        frozen=True,
-        kw_only=True,
-    )
+
+    class Other(Config):
+        def __init__(self) -> None:
+            super().__init__(**changes)
 
     @attrs.frozen(kw_only=True)
     class OtherSession(SessionConfig):
-        link: Config = attrs.field(factory=other)
+        link: Config = attrs.field(factory=Other)
 
-    patch.setattr(connection_module, "Config", other)
+    patch.setattr(connection_module, "Config", Other)
     patch.setattr(session_module, "SessionConfig", OtherSession)
 
 
@@ -373,12 +376,19 @@ def any_answer_counts(patch: Patch) -> None:
 
 
 def dial_as_ever(patch: Patch) -> None:
-    patch.setattr(Redial, "retry_after", lambda *_: None)
+    def ignore(_: Redial, __: float, ___: float) -> None:
+        """Do as if the exchange had asked for nothing."""
+
+    patch.setattr(Redial, "retry_after", ignore)
 
 
 def close_in_good_order(patch: Patch) -> None:
-    hang_up = Wire.hang_up
-    patch.setattr(Wire, "hang_up", lambda self, abort: hang_up(self, abort=False))
+    hang_up: Any = Wire[LinkTransmit].hang_up
+
+    def politely(self: Wire[LinkTransmit], *, abort: bool) -> None:
+        hang_up(self, abort=False)
+
+    patch.setattr(Wire, "hang_up", politely)
 
 
 def forget_the_interruption(patch: Patch) -> None:
