@@ -44,7 +44,13 @@ class Cancel:
     """Whether it may be sent again when a link ends before the answer."""
 
     deadline: float = inf
-    """While it waits; set by `Deadlines`."""
+    """Until when it must be sent."""
+
+    returned: bool = False
+    """Whether a link has given it back."""
+
+    turn: int = 0
+    """Set by `Deadlines`."""
 
     attempts: int = 0
     """How many have ended that may have reached the exchange, …"""

@@ -104,6 +104,8 @@ def _login(data: Plain) -> SignedLogin:
 
 
 def _message(message: str | bytes) -> object:
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
     return message if isinstance(message, (str, bytes)) else unrecorded(message)
 
 
@@ -130,11 +132,9 @@ def _order(data: object) -> CancelOrder:
     return cast("CancelOrder", STRICT.structure(data, CancelOrder))
 
 
-def _many(orders: object) -> object:
-    given = cast("list[object]", orders if isinstance(orders, list) else [None])
-    if all(isinstance(order, CancelOrder) for order in given):
-        return [_brief_order(order) for order in cast("list[CancelOrder]", given)]
-    return unrecorded(orders)
+def _many(orders: Iterable[CancelOrder]) -> object:
+    listed = isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in orders)
+    return [_brief_order(order) for order in orders] if listed else unrecorded(orders)
 
 
 def _read_many(data: Iterable[object]) -> list[CancelOrder]:

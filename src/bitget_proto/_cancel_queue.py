@@ -68,9 +68,10 @@ class CancelQueue(Generic[_C]):
     def first(self, now: float) -> _C | None:
         """The one to send next: the first that has not expired."""
         for rank in self._ranks:
-            for cancel in rank.values():
-                if now < cancel.deadline:
-                    return cancel
+            if rank:
+                for cancel in rank.values():
+                    if now < cancel.deadline:
+                        return cancel
         return None
 
     def heads(self, now: float) -> Iterator[_C]:

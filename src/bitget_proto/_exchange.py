@@ -2,8 +2,8 @@
 
 Rules of this file
 - Strict by the page: what a client says is checked, and refused with the code that the exchange documents for it.
-- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and whoever
-  drives this answers it with a command.
+- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and its
+  driver answers with a command.
 - Faults are not its business: they are said with `say`, or by hanging up.
 - Like the client's side it reads no clock and has one way out, `poll`.
 
@@ -117,8 +117,8 @@ class ExchangeConfig:
     at most."""
 
     lenient: bool = attrs.field(default=False, validator=check_flag)
-    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys that
-    nobody asked for."""
+    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys
+    that the page lacks."""
 
 
 class ExchangeConnection:

@@ -18,7 +18,7 @@ from ._credentials import SignedLogin
 from ._orders import CancelOrder
 
 
-@attrs.frozen
+@attrs.define
 class TradeReply:
     """The exchange answers a trade request (`event: "trade"`)."""
 
@@ -47,7 +47,7 @@ class TradeReply:
         return CLASSES[self.code]
 
 
-@attrs.frozen
+@attrs.define
 class ErrorReply:
     """The exchange reports an error (`event: "error"`): the refusal of a request, of the login, or of nothing it names.
 
@@ -68,7 +68,7 @@ class ErrorReply:
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
 
-@attrs.frozen
+@attrs.define
 class LoginReply:
     """The exchange answers the login (`event: "login"`). A refusal usually comes as an `ErrorReply` instead."""
 
@@ -81,12 +81,12 @@ class LoginReply:
         return CLASSES[self.code]
 
 
-@attrs.frozen
+@attrs.define
 class Pong:
     """The bare text `pong`, the answer to `ping`."""
 
 
-@attrs.frozen
+@attrs.define
 class Other:
     """Anything else that is a JSON object: a push, the answer to a subscription, an event of tomorrow."""
 
@@ -96,7 +96,7 @@ class Other:
 MalformedReason: TypeAlias = Literal["too large", "not UTF-8", "too deep", "not JSON", "not an object", "wrong type"]
 
 
-@attrs.frozen
+@attrs.define
 class Malformed:
     """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came.
 
@@ -111,14 +111,14 @@ Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malfo
 """What an exchange says. A `match` over it is checked for exhaustiveness by mypy and pyright."""
 
 
-@attrs.frozen
+@attrs.define
 class LoginRequest:
     """A frame, from `Codec.decode_request`: a client asks to log in."""
 
     login: SignedLogin
 
 
-@attrs.frozen
+@attrs.define
 class CancelRequest:
     """A frame, from `Codec.decode_request`: a client asks to cancel an order."""
 
@@ -126,12 +126,12 @@ class CancelRequest:
     order: CancelOrder
 
 
-@attrs.frozen
+@attrs.define
 class Ping:
     """The bare text `ping`."""
 
 
-@attrs.frozen
+@attrs.define
 class OtherRequest:
     """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`, an op
     of tomorrow, or, with the op `trade`, to place an order (channel `place-order`).
@@ -140,7 +140,7 @@ class OtherRequest:
     op: str
 
 
-@attrs.frozen
+@attrs.define
 class BadRequest:
     """A client says what the page does not allow."""
 

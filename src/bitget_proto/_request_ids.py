@@ -42,8 +42,8 @@ class RequestIds:
 
     def make(self) -> str:
         """An id that no request has, nor ever had."""
-        self._counter += 1
-        return f"{self._prefix}{self._counter}"
+        self._counter = counter = self._counter + 1
+        return f"{self._prefix}{counter}"
 
     def check(self, value: object, taken: Taken) -> str:
         """An id of the caller's for a cancel, checked.

@@ -107,9 +107,13 @@ class Alarms:
 
 
 class Expiring(Protocol):
-    """What `Deadlines` keeps. Its `deadline` is infinite until it is added, and set by `Deadlines` alone."""
+    """What `Deadlines` keeps, and alone sets."""
 
     deadline: float
+    """Infinity at first."""
+
+    turn: int
+    """Which item holds its deadline; 0 at first, and while there is none."""
 
 
 _E = TypeVar("_E", bound=Expiring)
@@ -118,19 +122,18 @@ _E = TypeVar("_E", bound=Expiring)
 class Deadlines(Generic[_E]):
     """Many deadlines, the earliest first; equal ones in the order they were set.
 
-    There are two timeouts, of the queue and of the answer, and deadlines of one timeout are set in order: each kind stands in a
-    queue of its own. One that fits behind the last of neither goes to a heap, so that setting and dropping stay cheap whatever
-    comes. An item is dead when its entry has another deadline by now: dead items are dropped when they come to the front, or
-    when they outnumber the living.
+    Most of them are set in order, since requests have the same timeouts: those stand in a queue. One that is earlier than the
+    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry was
+    given another deadline since: dead items are dropped when they come to the front, or when they outnumber the living.
 
     `until` says when the first is due: infinity when there is none.
     """
 
-    __slots__ = ("_count", "_heap", "_living", "_queues", "until")
+    __slots__ = ("_count", "_heap", "_living", "_queue", "until")
 
     def __init__(self) -> None:
         self.until = inf
-        self._queues: tuple[deque[tuple[float, int, _E]], ...] = (deque(), deque())
+        self._queue: deque[tuple[float, int, _E]] = deque()
         self._heap: list[tuple[float, int, _E]] = []
         self._count = 0
         self._living = 0
@@ -140,15 +143,14 @@ class Deadlines(Generic[_E]):
         before = entry.deadline
         if before == deadline:
             return
-        entry.deadline = deadline
+        entry.deadline, entry.turn = deadline, 0
         if deadline != inf:
             self._count += 1
             self._living += 1
+            entry.turn = self._count
             item = (deadline, self._count, entry)
-            for queue in self._queues:
-                if not queue or queue[-1][0] <= deadline:
-                    queue.append(item)
-                    break
+            if not self._queue or self._queue[-1][0] <= deadline:
+                self._queue.append(item)
             else:
                 heapq.heappush(self._heap, item)
             if deadline < self.until:
@@ -158,20 +160,22 @@ class Deadlines(Generic[_E]):
             if before <= self.until:
                 self.first()
             if len(self) > 2 * self._living + 64:
-                self._drop_dead()
+                self._queue = deque(filter(_lives, self._queue))
+                self._heap = list(filter(_lives, self._heap))
+                heapq.heapify(self._heap)
 
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
-        heap = self._heap
-        while heap and heap[0][2].deadline != heap[0][0]:
+        queue, heap = self._queue, self._heap
+        while queue and not _lives(queue[0]):
+            queue.popleft()
+        while heap and not _lives(heap[0]):
             heapq.heappop(heap)
-        first = heap[0] if heap else None
-        for queue in self._queues:
-            while queue and queue[0][2].deadline != queue[0][0]:
-                queue.popleft()
-            if queue and (first is None or queue[0] < first):
-                first = queue[0]
-        if first is None:
+        if heap and not (queue and queue[0] < heap[0]):
+            first = heap[0]
+        elif queue:
+            first = queue[0]
+        else:
             self.until = inf
             return None
         self.until = first[0]
@@ -179,23 +183,15 @@ class Deadlines(Generic[_E]):
 
     def clear(self) -> None:
         """Forget them all."""
-        for queue in self._queues:
-            queue.clear()
+        self._queue.clear()
         self._heap.clear()
         self._living = 0
         self.until = inf
 
     def __len__(self) -> int:
         """How many items are stored, the dead included: at most twice the living, and 64."""
-        first, second = self._queues
-        return len(first) + len(second) + len(self._heap)
-
-    def _drop_dead(self) -> None:
-        first, second = self._queues
-        self._queues = (deque(filter(_lives, first)), deque(filter(_lives, second)))
-        self._heap = list(filter(_lives, self._heap))
-        heapq.heapify(self._heap)
+        return len(self._queue) + len(self._heap)
 
 
 def _lives(item: tuple[float, int, Expiring]) -> bool:
-    return item[2].deadline == item[0]
+    return item[2].turn == item[1]

@@ -198,7 +198,6 @@ def test_what_the_core_refuses_is_raised_and_written_and_replayed() -> None:
 WRONG: list[Callable[[Connection], object]] = [
     lambda conn: conn.opened(0.0, login="a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.opened("a secret", login=LOGIN),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    lambda conn: conn.receive(bytearray(b"a secret"), 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.receive({"a secret"}, 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.lost(0.0, "", 5),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.lost(0.0, "", [b"a secret"]),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -26,7 +26,7 @@ from ._wire import End, Latency, Wire, handshake_refused, let_pass
 class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `open` connects them, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes
+    `open` connects them, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes
     among them by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
     the client from writing; `sleep` lets the clock jump for it. `latency` holds for both directions, unless `latency_back` is
     another for what the exchange says.
@@ -52,7 +52,7 @@ class Pair:
         self.latency_back = latency_back
         self.login = login
         self.events: list[Event] = []
-        """What the client was told, in order."""
+        """What the client reported, in order."""
         self.outcomes: dict[str, Outcome] = {}
         """What became of each cancel."""
         self.sent: list[tuple[float, Transmit]] = []
@@ -141,7 +141,7 @@ class Pair:
         self.settle()
 
     def freeze(self) -> None:
-        """From now on nothing arrives, in either direction, and nobody is told: a route that has died."""
+        """From now on nothing arrives, in either direction, and neither end notices: a route that has died."""
         self._wire.frozen = True
 
     def thaw(self) -> None:

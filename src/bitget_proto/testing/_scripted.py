@@ -3,10 +3,10 @@
 Rules of this file
 - Without a fault it is the exchange of the page: it acts once, answers once, and says what is true of its book.
 - What is asked of the exchange concerns all of its links, those that come later included; of a link, that link alone.
-- A fault is asked for by name and befalls one request. Nothing is random.
+- A fault is asked for by name and applies to one request. Nothing is random.
 - Everything that it did to the book stands in `log`, so that a test can hold outcomes against what really happened.
 
-It does not know sockets or any clock; the wall clock is `epoch` plus the `now` that it is told.
+It does not know sockets or any clock; the wall clock is `epoch` plus the `now` of its caller.
 
 It is a little long because the exchange and the link that carries out its faults are read together.
 """
@@ -90,7 +90,7 @@ class ScriptedExchange(_Behaves):
     is how many seconds late the fault LATE is, `grace` how many pass between the notice of GOING_AWAY and the drop.
     `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"),
     `same_order_interval` the seconds from one cancel of an order to the next (45129); None switches each off. `lenient` takes
-    logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that nobody asked for; and it
+    logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that the page lacks; and it
     acknowledges subscriptions to any channel. `on_frame` is given every message that is received or sent, without its secrets.
 
     Raises: ValidationError for a part that is none, and for a code in `refusals` that is no refusal's.
@@ -161,7 +161,7 @@ class ScriptedExchange(_Behaves):
         self._book.place(order)
 
     def inject(self, *faults: Fault | None) -> None:
-        """Let these befall the coming cancels, one each, in the order they arrive; None leaves one alone.
+        """Apply these to the coming cancels, one each, in the order they arrive; None leaves one alone.
 
         Raises: ValidationError for what is no `Fault`, and nothing has changed.
         """
@@ -169,7 +169,7 @@ class ScriptedExchange(_Behaves):
         self._faults.extend(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
-        """Let these befall the coming logins, one each; None leaves one alone. With GOING_AWAY, THROTTLE and GARBAGE the
+        """Apply these to the coming logins, one each; None leaves one alone. With GOING_AWAY, THROTTLE and GARBAGE the
         notice, the error or the garbage comes first, and then the answer.
 
         Raises: ValidationError for a fault that a login cannot have, and nothing has changed.
@@ -255,7 +255,7 @@ class ScriptedExchange(_Behaves):
             link._behave(**changes)
 
     def _next_fault(self, *, login: bool = False) -> Fault | None:
-        """The fault that befalls the request that has just arrived."""
+        """The fault of the request that has just arrived."""
         faults = self._login_faults if login else self._faults
         return faults.popleft() if faults else None
 

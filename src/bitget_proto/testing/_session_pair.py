@@ -29,7 +29,7 @@ from ._wire import End, Latency, Wire, handshake_refused, let_pass
 class SessionPair:
     """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes among
+    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes among
     them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
     `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `latency` holds for
     both directions, unless `latency_back` is another for what the exchange says. `skew` is by how many seconds the stamps of
@@ -60,7 +60,7 @@ class SessionPair:
         self.refuse_dials = False
         self.hold_dials = False
         self.events: list[SessionEvent] = []
-        """What the client was told, in order."""
+        """What the client reported, in order."""
         self.outcomes: dict[str, Outcome] = {}
         """What became of each cancel."""
         self.sent: list[tuple[float, LinkTransmit]] = []
@@ -151,7 +151,7 @@ class SessionPair:
         self.start()
 
     def freeze(self, link: int | None = None) -> None:
-        """From now on nothing arrives on a link, in either direction, and nobody is told: a route that has died."""
+        """From now on nothing arrives on a link, in either direction, and neither end notices: a route that has died."""
         self._wires[self._number(link)].frozen = True
 
     def thaw(self, link: int | None = None) -> None:

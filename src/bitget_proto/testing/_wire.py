@@ -106,7 +106,7 @@ class Wire(Generic[_T]):
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        """The id of the cancel whose frame has not left, as `lost` wants to be told."""
+        """The id of the cancel whose frame has not left, as `lost` takes it."""
         return () if self.unwritten is None or self.unwritten.id is None else (self.unwritten.id,)
 
     # --- the network ---

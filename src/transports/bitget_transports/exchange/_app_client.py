@@ -3,7 +3,7 @@
 Rules of this file
 - Two tasks: one reads, the other writes and keeps the time. Nothing is read while there is something to be written, so that
   memory is bounded.
-- The end is told to the link once, whichever side it comes from.
+- The link hears of the end once, whichever side it comes from.
 """
 
 from __future__ import annotations

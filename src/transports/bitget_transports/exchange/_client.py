@@ -5,7 +5,7 @@ Rules of this file
 - Memory is bounded. While a client does not read what was said to it, nothing is read from it, and when that lasts too long
   its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
-- An error in here ends this connection, and is kept for whoever runs the server.
+- An error in here ends this connection, and is raised where the server's context is left.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Client(asyncio.Protocol):
     def _safely(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
         try:
             step(*given)
-        except Exception as error:  # noqa: BLE001 - kept for whoever runs the server
+        except Exception as error:  # noqa: BLE001 - raised where the context is left
             self._floor.failures.append(error)
             self.abort()
 
@@ -207,7 +207,7 @@ class Client(asyncio.Protocol):
         while True:
             output = link.poll(now, self._writable)
             if isinstance(output, Transmit):
-                # A client that has closed is told nothing more, though it may have asked before it did.
+                # A client that has closed is sent nothing more, though it may have asked before.
                 if framing.state is Framing.OPEN:
                     framing.send_text(output.text.encode("utf-8", "surrogatepass"))
             elif isinstance(output, Hangup):

@@ -1,9 +1,9 @@
-"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does as it is told at run time.
+"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does what is asked at run time.
 
 Rules of this file
 - What is asked concerns those who are connected at that moment, or the next who come: it never waits.
-- To leave its context is bounded in time: whoever is still connected is cut.
-- Who gives up before there is a WebSocket is no failure of ours; any other error is raised where the context is left.
+- To leave its context is bounded in time: clients that are still connected are cut.
+- A client that gives up before there is a WebSocket is no failure of ours; any other error is raised where the context is left.
 
 It does not know what is said on a connection: that is `_client`'s, and the exchange's.
 """
@@ -171,7 +171,7 @@ class ExchangeServer(_Words):
                 greeting = loop.create_task(self._greet(accepted))
                 self._greetings.add(greeting)
                 greeting.add_done_callback(self._greetings.discard)
-        except Exception as error:  # noqa: BLE001 - told when the context is left
+        except Exception as error:  # noqa: BLE001 - raised when the context is left
             self._floor.failures.append(error)
             self.drop()
 
@@ -180,7 +180,7 @@ class ExchangeServer(_Words):
         with socket.socket() as knock:
             knock.settimeout(0.0)
             if knock.connect_ex(listener.getsockname()) not in (0, EINPROGRESS, EWOULDBLOCK):
-                # Nobody can reach it, so that there is no socket to lose.
+                # It cannot be reached, so that there is no socket to lose.
                 accepting.cancel()
             await asyncio.wait([accepting])
         greetings = tuple(self._greetings)
@@ -200,6 +200,6 @@ class ExchangeServer(_Words):
             )
         except OSError:
             accepted.close()
-        except Exception as error:  # noqa: BLE001 - told when the context is left
+        except Exception as error:  # noqa: BLE001 - raised when the context is left
             self._floor.failures.append(error)
             accepted.close()

@@ -51,7 +51,7 @@ def exchange_in_thread(
     def body() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever leaves the context
+        except BaseException as error:  # noqa: BLE001 - raised where the context is left
             failed.append(error)
         finally:
             started.set()
