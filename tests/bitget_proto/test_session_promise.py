@@ -32,7 +32,6 @@ from bitget_proto import (
     CancelOrder,
     CodeClass,
     Config,
-    Connection,
     Credentials,
     Dial,
     Down,
@@ -65,7 +64,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._connection import Queued
-from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair, StrictConnection
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
@@ -126,7 +125,7 @@ class Moody(ScriptedExchange):
 
 
 class Watched(Session):
-    """A `Session` over strict connections, whose turns are counted, and whose promise is kept account of."""
+    """A `Session` whose turns are counted, and whose promise is kept account of."""
 
     def __init__(self, config: SessionConfig, budget: Budget | None) -> None:
         jitters = count()
@@ -139,9 +138,6 @@ class Watched(Session):
         self.spoke: list[tuple[float, SessionOutput]] = []
         self.up: tuple[int, float] | None = None
         self.down_since: float | None = None
-
-    def _connect(self) -> Connection:
-        return StrictConnection(self._config.link, self._codec, self._budget)
 
     def _move(self, cause: SessionCause) -> None:
         visited[self.state, cause] += 1
@@ -589,11 +585,14 @@ class Life(RuleBasedStateMachine):
     @rule()
     def fall_silent(self) -> None:
         """A route dies while a cancel is out: it is found out within seconds."""
-        if self.session.state is SessionState.UP and self.session.capacity and self.session.up is not None:
-            serving = self.session.up[0]
-            self.pair.freeze(serving)
-            self.pair.cancel(ORDERS[0], policy=Policy.RESEND)
-            self.pair.run(10.0)
+        if self.session.state is not SessionState.UP or not self.session.capacity or self.session.up is None:
+            return
+        serving = self.session.up[0]
+        self.pair.resume(serving)
+        self.pair.freeze(serving)
+        id = self.pair.cancel(ORDERS[0], policy=Policy.RESEND)
+        if self.session.handed_out[-1][1].id == id and id not in self.pair.outcomes:
+            self.pair.run(7.0)
             assert serving not in self.pair.links or self.pair._wires[serving].hung_up
             visited["fell silent"] += 1
 
