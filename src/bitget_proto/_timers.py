@@ -107,13 +107,13 @@ class Alarms:
 
 
 class Expiring(Protocol):
-    """What `Deadlines` keeps, and alone sets."""
+    """What `Deadlines` keeps."""
 
     deadline: float
-    """Infinity at first."""
+    """Infinity for none."""
 
     turn: int
-    """Which item holds its deadline; 0 at first, and while there is none."""
+    """Which item holds its deadline; 0 while it is not kept here. Set by `Deadlines` alone."""
 
 
 _E = TypeVar("_E", bound=Expiring)
@@ -140,8 +140,8 @@ class Deadlines(Generic[_E]):
 
     def set(self, entry: _E, deadline: float) -> None:
         """Give the entry this deadline instead of the one it has; infinity for none any more."""
-        before = entry.deadline
-        if before == deadline:
+        before, kept = entry.deadline, entry.turn != 0
+        if before == deadline and (kept or deadline == inf):
             return
         entry.deadline, entry.turn = deadline, 0
         if deadline != inf:
@@ -155,7 +155,7 @@ class Deadlines(Generic[_E]):
                 heapq.heappush(self._heap, item)
             if deadline < self.until:
                 self.until = deadline
-        if before != inf:
+        if kept:
             self._living -= 1
             if before <= self.until:
                 self.first()

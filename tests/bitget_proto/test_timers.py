@@ -300,3 +300,27 @@ def test_the_store_agrees_with_a_sorted_list(actions: list[tuple[str, int, int]]
         assert deadlines.first() is (living[0][2] if living else None)
         assert len(deadlines) <= 2 * len(living) + 64 + 1
     assert in_order(deadlines) == [entry for _, _, entry in living]
+
+
+def test_an_entry_that_had_a_deadline_of_another_keeper_is_kept_from_now_on() -> None:
+    """As a cancel of a session has while it waits in the order taken, and then returns to the queue."""
+    deadlines: Deadlines[Entry] = Deadlines()
+    entry = Entry(deadline=5.0)
+    deadlines.set(entry, 5.0)
+    assert (deadlines.first(), deadlines.until, len(deadlines)) == (entry, 5.0, 1)
+    deadlines.set(entry, inf)
+    assert (deadlines.first(), deadlines.until, entry.deadline) == (None, inf, inf)
+
+
+def test_an_entry_of_another_keeper_that_is_dropped_drops_no_other() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    kept = [Entry(n) for n in range(40)]
+    for n, entry in enumerate(kept):
+        deadlines.set(entry, float(n))
+    stored = deadlines._queue
+    for _ in range(100):
+        entry = Entry(deadline=0.0)
+        deadlines.set(entry, inf)
+        assert entry.deadline == inf
+    assert (deadlines._living, deadlines._queue is stored) == (40, True)
+    assert in_order(deadlines) == kept

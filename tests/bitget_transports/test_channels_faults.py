@@ -236,7 +236,7 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
 
         async def scenario(connect: Connect) -> Counter[str]:
             async with connect(
-                KEY, url=server.url, config=Config(messages_per_second=None, request_timeout=5.0)
+                KEY, url=server.url, config=Config(messages_per_second=None, answer_timeout=5.0)
             ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
                 return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(50)[1:])])
