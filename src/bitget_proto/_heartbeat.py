@@ -67,7 +67,8 @@ class Heartbeat:
         """The ping that waited is sent now."""
         self.ping_due, self._pong_owed = False, True
         self._due_pong_at = inf
-        if self.asked_until is not None:
+        if self.asked_until == inf:
+            # The first of the silent spell. The heartbeat's, should it follow, gives the exchange no more time.
             self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
 
     def pong(self) -> None:
