@@ -631,7 +631,8 @@ class Connection:
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
-        oldest = next(iter(self._sent.values())).sent_at if self._sent else inf
+        # With another cause than ASKED the exchange has thrown us out: nothing more is sent, and so no question.
+        oldest = next(iter(self._sent.values())).sent_at if self._sent and self._cause is WhyClosed.ASKED else inf
         silent = self._heartbeat.silence_at(oldest)
         if silent < until:
             return silent, Timer.SILENCE

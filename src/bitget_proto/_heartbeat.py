@@ -31,7 +31,7 @@ class Heartbeat:
         self.ping_due = False
         """Whether a ping waits to be sent."""
         self._due_pong_at = inf
-        """Until when the heartbeat's ping that waits must be answered."""
+        """Until when the heartbeat's ping that waits must be answered; infinity when none of the heartbeat's waits."""
         self._pong_owed = False
         """Whether a ping was sent and not answered: only then can a pong be its answer."""
         self._asked_until: float | None = None
@@ -46,6 +46,7 @@ class Heartbeat:
         """No ping is sent any more."""
         self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
         self.ping_due = False
+        self._due_pong_at = inf
         self._asked_until = None
 
     def beat(self, now: float) -> None:
@@ -54,15 +55,16 @@ class Heartbeat:
         # A clock so large that adding seconds does not move it must make neither due at once.
         later = nextafter(now, inf)
         alarms[Timer.PING] = max(after(now, config.ping_interval), later)
-        if not self.ping_due:
-            self.ping_due = True
+        # Not by `ping_due`: the ping that waits may be the question to a silent link.
+        self.ping_due = True
+        if self._due_pong_at == inf:
             self._due_pong_at = max(after(now, config.pong_timeout), later)
         # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
         alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
 
     def sent(self, now: float) -> None:
         """The ping that waited is sent now."""
-        self.ping_due, self._pong_owed = False, True
+        self.ping_due, self._pong_owed, self._due_pong_at = False, True, inf
         if self._asked_until is not None:
             self._asked_until = after(now, self._config.silence_pong)
 
