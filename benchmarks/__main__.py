@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import codec, cycles, imports, memory, peers, plots, round_trips, table
+from benchmarks import at_the_limit, codec, cycles, imports, memory, peers, plots, round_trips, table
 from benchmarks.machine import machine
 from benchmarks.sides import Group, missing
 from benchmarks.turns import QUICK_ROUNDS, ROUNDS, Result, measure
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def groups() -> Iterator[Group]:
     """All that can be measured."""
-    for module in (codec, cycles, peers, memory, imports, round_trips):
+    for module in (codec, cycles, at_the_limit, peers, memory, imports, round_trips):
         yield from module.groups()
 
 

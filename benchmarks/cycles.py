@@ -18,7 +18,7 @@ from benchmarks.sides import Group, Side, Target, Turn, timed
 from bitget_proto import Codec, Config, Connection, Engine, SignedLogin, Wait
 
 BY_HAND = "orjson.dumps, orjson.loads, dict pop"
-UNPACED = Config(messages_per_second=None, max_in_flight=None)
+UNPACED = Config(messages_per_second=None, max_in_flight=None, id_prefix="")
 
 _MANY = 100_000
 _TICK = 1e-5

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.frames import ORDER
 from benchmarks.on_loop import Batch
 from benchmarks.sides import Job
-from bitget_proto import Codec, Config, Credentials, fastest
+from bitget_proto import Codec, Config, Credentials, SessionConfig, fastest
 
 if TYPE_CHECKING:
     from bitget_transports.asyncio import Framing
@@ -42,6 +42,20 @@ async def asyncio(url: str, framing: Framing = "websockets") -> AsyncGenerator[B
     from bitget_transports.asyncio import connect
 
     async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing) as channel:
+
+        async def batch(count: int) -> None:
+            for _ in repeat(None, count):
+                await channel.cancel(ORDER)
+
+        yield batch
+
+
+@asynccontextmanager
+async def asyncio_session(url: str) -> AsyncGenerator[Batch]:
+    from bitget_transports.asyncio import open_session
+
+    config = SessionConfig(link=UNPACED)
+    async with open_session(KEY, url=url, config=config, codec=Codec(fastest())) as channel:
 
         async def batch(count: int) -> None:
             for _ in repeat(None, count):

@@ -36,6 +36,7 @@ def groups() -> Iterator[Group]:
             ("round trip, asyncio", partial(_asyncio, new_loop=asyncio.new_event_loop)),
             ("round trip, uvloop", _uvloop),
             ("round trip, anyio", _anyio),
+            ("round trip, a session", _session),
         ):
             yield Group(name=f"{name}, {where}", sides=partial(_connected, sides, core), seconds=_SECONDS)
         yield Group(
@@ -66,6 +67,7 @@ def _blocking(stack: ExitStack, port: int, targets: bool) -> list[Part]:
 
 def _asyncio(stack: ExitStack, port: int, targets: bool, new_loop: NewLoop) -> list[Part]:
     floor, url, framed = "picows, a future for each reply", _url(port), "bitget_transports.asyncio, framed by picows"
+    client = "websockets' asyncio client, untyped"
 
     def side(name: str, connected: Connected, target: Target | None = None, floor: str | None = floor) -> Side:
         return Side(
@@ -74,8 +76,8 @@ def _asyncio(stack: ExitStack, port: int, targets: bool, new_loop: NewLoop) -> l
 
     return [
         missing("picows", floor) or side(floor, lambda: bare.picows(url), floor=None),
-        side("websockets' asyncio client, untyped", lambda: bare.websockets(url)),
-        side("bitget_transports.asyncio", lambda: ours.asyncio(url), Target(1.5, 1.15) if targets else None),
+        side(client, lambda: bare.websockets(url)),
+        side("bitget_transports.asyncio", lambda: ours.asyncio(url), Target(1.05, 1.0) if targets else None, client),
         missing("picows", framed)
         or side(framed, lambda: ours.asyncio(url, "picows"), Target(1.5, 1.15) if targets else None),
     ]
@@ -99,6 +101,20 @@ def _anyio(stack: ExitStack, port: int, targets: bool) -> list[Part]:
     return [
         side(floor, lambda: bare.httpx_ws(url), floor=None),
         side("bitget_transports.anyio", lambda: ours.anyio(url), Target(1.15, 1.05) if targets else None),
+    ]
+
+
+def _session(stack: ExitStack, port: int, targets: bool) -> list[Part]:
+    connected, url = "bitget_transports.asyncio, connect", _url(port)
+
+    def side(name: str, made: Connected, target: Target | None = None, floor: str | None = None) -> Side:
+        turn = timed(stack.enter_context(on_loop(asyncio.new_event_loop, made)))
+        return Side(name=name, turn=turn, floor=floor, target=target)
+
+    target = Target(1.15, 1.10) if targets else None
+    return [
+        side(connected, lambda: ours.asyncio(url)),
+        side("bitget_transports.asyncio, open_session", lambda: ours.asyncio_session(url), target, connected),
     ]
 
 

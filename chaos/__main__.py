@@ -25,7 +25,6 @@ from bitget_proto import (
     Accepted,
     CancelOrder,
     Config,
-    ExchangeConfig,
     Outcome,
     Policy,
     Rejected,
@@ -33,7 +32,7 @@ from bitget_proto import (
     Unresolved,
     Up,
 )
-from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.flaky import FlakyProxy, Flaw, random_plan

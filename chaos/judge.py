@@ -16,7 +16,7 @@ import attrs
 from bitget_proto import Accepted, CodeClass, Outcome, Policy, Rejected, Unresolved
 from bitget_proto.testing import Act, SeenFrame
 
-_FINAL = frozenset({CodeClass.GONE, CodeClass.FINISHED})
+_FINAL = frozenset({CodeClass.FINISHED})
 
 
 @attrs.define

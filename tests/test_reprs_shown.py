@@ -19,13 +19,13 @@ from bitget_proto import (
     CodeClass,
     Connection,
     Credentials,
-    ExchangeConnection,
     Session,
     Trace,
     sign_login,
 )
 from bitget_proto.testing import (
     SCENARIOS,
+    ExchangeConnection,
     Fault,
     Pair,
     Rule,
@@ -42,7 +42,7 @@ MODULES = ("bitget_proto", "bitget_proto.testing", "bitget_transports")
 KEY = Credentials("the-key", "the-secret", "the-passphrase")
 SAMPLES: dict[str, Any] = {
     "id": "7", "order": CancelOrder("BTCUSDT", order_id="1376695893517410304"), "taken_at": 1.0, "sent_at": 1.25,
-    "resolved_at": 1.5, "exchange_ts": 1763958366000, "code": "43001", "code_class": CodeClass.GONE, "sent": True,
+    "resolved_at": 1.5, "exchange_ts": 1763958366000, "code": "43001", "code_class": CodeClass.NOT_FOUND, "sent": True,
     "message": "The order does not exist", "inst_id": "BTCUSDT", "detail": "no pong", "link": 1, "up_for": 3.5,
     "down_for": 0.5, "text": '{"op":"subscribe"}', "reason": "normal closure", "until": 30.0,
     "login": sign_login(KEY, 1763958366),

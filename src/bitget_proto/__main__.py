@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO
 from ._codec import Codec, read_code
 from ._engines import Engine, fastest
 from ._errors import ValidationError, shown
-from ._explain import code_table, encodable, explain, explain_code, printable, quoted, read
+from ._explain import at_a_shell, code_table, encodable, explain, explain_code, printable, quoted, read
 from ._messages import Malformed
 from ._orders import CancelOrder, InstType
 from ._states import diagram
@@ -186,7 +186,7 @@ def _encode(arguments: argparse.Namespace) -> str:
         order = CancelOrder(arguments.inst_id, arguments.order_id, arguments.client_oid, InstType(arguments.inst_type))
         return Codec().encode_cancel(order, arguments.id) + "\n"
     except ValidationError as error:
-        raise _Failure(str(error)) from None
+        raise _Failure(at_a_shell(str(error))) from None
 
 
 def _decode(file: str, engine: str, *, as_json: bool) -> int:

@@ -17,6 +17,7 @@ from math import inf
 
 import attrs
 
+from ._cancel_queue import Rank
 from ._codes import FINAL_AFTER_RESEND
 from ._events import Outcome, Rejected, Unresolved, WhyUnresolved
 from ._orders import CancelOrder
@@ -38,12 +39,18 @@ class Cancel:
     number: int
     """Its place in the order taken."""
 
-    urgent: bool
+    rank: Rank
     resend: bool
     """Whether it may be sent again when a link ends before the answer."""
 
     deadline: float = inf
-    """While it waits; set by `Deadlines`."""
+    """Until when it must be sent."""
+
+    returned: bool = False
+    """Whether a link has given it back."""
+
+    turn: int = 0
+    """Set by `Deadlines`."""
 
     attempts: int = 0
     """How many have ended that may have reached the exchange, …"""
@@ -57,10 +64,11 @@ class Cancel:
         """Count an attempt by its outcome. The cancel's own outcome, or None when it is to be tried on the next link: not
         when the session is `ending`.
         """
-        self.trying_since = None
         if attempt.sent_at is not None:
-            self.attempts += 1
-            self.sent_at = attempt.sent_at
+            # In one: an interruption in between would forget that it was sent.
+            self.attempts, self.sent_at, self.trying_since = self.attempts + 1, attempt.sent_at, None
+        else:
+            self.trying_since = None
         if isinstance(attempt, Unresolved):
             back = attempt.why is WhyUnresolved.LOST or attempt.why is WhyUnresolved.CLOSED
             if back and not ending and (self.resend or not attempt.sent):

@@ -132,10 +132,9 @@ def _order(data: object) -> CancelOrder:
     return cast("CancelOrder", STRICT.structure(data, CancelOrder))
 
 
-def _many(orders: object) -> object:
-    if isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in cast("list[object]", orders)):
-        return [_brief_order(order) for order in cast("list[CancelOrder]", orders)]
-    return unrecorded(orders)
+def _many(orders: Iterable[CancelOrder]) -> object:
+    listed = isinstance(orders, list) and all(isinstance(order, CancelOrder) for order in orders)
+    return [_brief_order(order) for order in orders] if listed else unrecorded(orders)
 
 
 def _read_many(data: Iterable[object]) -> list[CancelOrder]:
@@ -190,7 +189,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
         gives=same,
     ),
     "cancel_many": Call((_NOW, Argument("orders", _many, _read_many), _TIMEOUT, _POLICY), gives=same),
-    "withdraw": Call((_NOW, _ID), gives=same),
+    "withdraw": Call((_NOW, attrs.evolve(_ID, default=REQUIRED)), gives=same),
     "send": Call((_NOW, Argument("text", _text))),
     "close": Call((_NOW, Argument("queued", same, default="drop"), Argument("within", _or_none(_number), default=None))),
     "poll": Call(

@@ -21,6 +21,8 @@ class Rank(IntEnum):
 class Waiting(Protocol):
     """A cancel that waits."""
 
+    rank: Rank
+
     @property
     def id(self) -> str: ...
     @property
@@ -31,16 +33,16 @@ _C = TypeVar("_C", bound=Waiting)
 
 
 class CancelQueue(Generic[_C]):
-    """Cancels by rank; within a rank in the order added. All that it does takes the same time however many wait."""
+    """Cancels by rank; within a rank in the order added. All that it does takes the same time however many wait.
 
-    __slots__ = ("_ranks",)
+    `size` says how many wait.
+    """
+
+    __slots__ = ("_ranks", "size")
 
     def __init__(self) -> None:
         self._ranks: tuple[OrderedDict[str, _C], ...] = tuple(OrderedDict() for _ in Rank)
-
-    def __len__(self) -> int:
-        urgent, returned, normal = self._ranks
-        return len(urgent) + len(returned) + len(normal)
+        self.size = 0
 
     def __iter__(self) -> Iterator[_C]:
         for rank in self._ranks:
@@ -53,15 +55,24 @@ class CancelQueue(Generic[_C]):
                 return rank[id]
         return None
 
-    def add(self, cancel: _C, rank: Rank) -> None:
+    def add(self, cancel: _C) -> None:
         """Let it wait behind the others of its rank."""
-        self._ranks[rank][cancel.id] = cancel
+        self._ranks[cancel.rank][cancel.id] = cancel
+        self.size += 1
 
-    def discard(self, id: str) -> None:
-        """It waits no longer."""
+    def discard(self, cancel: _C) -> None:
+        """It waits no longer, if it did."""
+        if self._ranks[cancel.rank].pop(cancel.id, None) is not None:
+            self.size -= 1
+
+    def first(self, now: float) -> _C | None:
+        """The one to send next: the first that has not expired."""
         for rank in self._ranks:
-            if rank.pop(id, None) is not None:
-                return
+            if rank:
+                for cancel in rank.values():
+                    if now < cancel.deadline:
+                        return cancel
+        return None
 
     def heads(self, now: float) -> Iterator[_C]:
         """The first of each rank that has not expired."""
@@ -75,3 +86,4 @@ class CancelQueue(Generic[_C]):
         """None waits any longer."""
         for rank in self._ranks:
             rank.clear()
+        self.size = 0

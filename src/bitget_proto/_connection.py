@@ -26,8 +26,9 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from math import inf
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
@@ -96,8 +97,12 @@ class OpenCancel:
     number: int
     """Its place in the order taken."""
 
+    rank: Rank
     deadline: float = inf
-    """Of the queue, then of the answer; set by `Deadlines`."""
+    """Until when it must be sent; once it was, until when it must be answered."""
+
+    turn: int = 0
+    """Set by `Deadlines`."""
 
     sent_at: float = inf
     """When it was handed out; infinity while it was not, or when its bytes provably never left."""
@@ -177,7 +182,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many cancels were taken and have no outcome yet, the queued ones included."""
-        return len(self._queue) + len(self._sent)
+        return self._queue.size + len(self._sent)
 
     @property
     def capacity(self) -> int:
@@ -202,12 +207,7 @@ class Connection:
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
         now = self._begin(now)
-        if self._opened:
-            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
-        if not isinstance(login, SignedLogin):
-            raise ValidationError(
-                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
-            )
+        self._check_opens(login)
         self._inside, self._now = True, now
         if self._state is _NEW:
             self._opened = True
@@ -229,6 +229,8 @@ class Connection:
             now = finite_time(now, self._now)
         if self._inside:
             self._recover()
+        if type(message) is not str:
+            message = as_message(message)
         config = self._config
         frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
         self._inside, self._now = True, now
@@ -251,7 +253,8 @@ class Connection:
                 self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
             else:
                 self._unrecognised(message, WhyUnrecognised.OTHER)
-            self._end_if_done()
+            if self._closing:
+                self._end_if_done()
         self._inside = False
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
@@ -318,11 +321,9 @@ class Connection:
         self._check_takes(1)
         check_order(order)
         until = inf if timeout is None else now + check_timeout(timeout)
-        id = self._ids.make(self._why_taken) if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
-        self._take(
-            id, order, now, after(now, self._config.queue_timeout), until, Rank.URGENT if urgent else Rank.NORMAL
-        )
+        self._take(id, order, now, until, Rank.URGENT if urgent else Rank.NORMAL)
         self._inside = False
         return id
 
@@ -336,9 +337,9 @@ class Connection:
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         self._inside, self._now = True, now
-        ids = [self._ids.make(self._why_taken) for _ in given]
+        ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, after(now, self._config.queue_timeout), until, Rank.NORMAL)
+            self._take(id, order, now, until, Rank.NORMAL)
         self._inside = False
         return ids
 
@@ -423,12 +424,13 @@ class Connection:
             del outputs[0]
             return output
         paced = inf
-        if writable:
+        if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
             self._inside = True
             frame = self._next_frame(now)
-            self._inside = False
             if isinstance(frame, Transmit):
+                self._inside = False
                 return frame
+            self._inside = False
             paced = frame
         until, timer = self._next_timer()
         if paced < until:
@@ -449,21 +451,20 @@ class Connection:
 
     # --- a session, which holds the queue itself ---
 
-    def _take(self, id: str, order: CancelOrder, taken_at: float, queue_until: float, until: float, rank: Rank) -> None:
-        """Let a cancel wait to be sent until `queue_until`; `until` is the end of all its time."""
-        self._taken += 1
-        cancel = OpenCancel(id, order, taken_at, until, self._taken)
-        self._queue.add(cancel, rank)
-        self._deadlines.set(cancel, min(queue_until, until))
-
     def _opens(self, now: float) -> float:
-        """When a cancel that is given to it now can leave; infinity when none can."""
-        if self._state is not _READY or self._queue or self._heartbeat.ping_due:
+        """When a cancel can leave by `_send`; infinity when none can, or when other frames go first."""
+        if self._state is not _READY or self._heartbeat.ping_due:
             return inf
         if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
             return inf
         opens, budget = self._pace.opens(), self._budget
         return opens if budget is None else max(opens, budget.opens(now))
+
+    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
+        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
+        self._now = now
+        self._taken += 1
+        return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
         """A connection that is DRAINING has no longer than this."""
@@ -476,9 +477,8 @@ class Connection:
 
         Login first, then pings, then cancels, then the caller's own frames; of ten places one is theirs.
         """
-        heartbeat, ready = self._heartbeat, self._state is _READY
-        waits = ready and (self._own or self._queue)
-        if not (waits or heartbeat.ping_due or self._login is not None):
+        heartbeat = self._heartbeat
+        if self._state is not _READY and not heartbeat.ping_due and self._login is None:
             return inf
         opens = self._pace.opens()
         if opens > now:
@@ -494,13 +494,9 @@ class Connection:
             return Transmit(PING)
         budget, own = self._budget, self._own
         opens = -inf if budget is None else budget.opens(now)
-        cancel = None if opens > now else next(self._queue.heads(now), None)
+        cancel = None if opens > now else self._queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
-            self._cancels_in_a_row += 1
-            self._pace.take(now)
-            if budget is not None:
-                budget.debit(1, now)
-            return self._hand_out(cancel, now)
+            return Transmit(self._hand_out(cancel, now), cancel.id)
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -508,15 +504,19 @@ class Connection:
             self._end_if_done()
             return frame
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
-        return opens if self._queue and opens > now else inf
+        return opens if self._queue.size and opens > now else inf
 
-    def _hand_out(self, cancel: OpenCancel, now: float) -> Transmit:
+    def _hand_out(self, cancel: OpenCancel, now: float) -> str:
+        self._cancels_in_a_row += 1
+        self._pace.take(now)
+        if self._budget is not None:
+            self._budget.debit(1, now)
         cancel.sent_at = now
         self._sent[cancel.id] = cancel
-        self._queue.discard(cancel.id)
-        answer_until = after(now, self._config.answer_timeout)
-        self._deadlines.set(cancel, answer_until if answer_until < cancel.until else cancel.until)
-        return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), cancel.id)
+        self._queue.discard(cancel)
+        timeout = self._config.answer_timeout
+        self._set_deadline(cancel, inf if timeout is None else now + timeout)
+        return self._codec.encode_cancel(cancel.order, cancel.id)
 
     # --- messages in ---
 
@@ -525,7 +525,29 @@ class Connection:
         if reply.answers_other:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
-            self._answered(cancel, reply)
+            code, code_class = reply.code, reply.code_class
+            if code_class is _ACCEPTED:
+                # By position: by name it takes twice as long.
+                self._settle(
+                    cancel, Accepted(id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts)
+                )
+            elif code is not None and code_class in REFUSALS:
+                self._settle(
+                    cancel,
+                    Rejected(
+                        id=id,
+                        order=cancel.order,
+                        taken_at=cancel.taken_at,
+                        sent_at=cancel.sent_at,
+                        resolved_at=self._now,
+                        code=code,
+                        code_class=code_class,
+                        message=reply.message,
+                        exchange_ts=reply.exchange_ts,
+                    ),
+                )
+            else:
+                self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
         elif self._queue.get(id) is not None:
             self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
         elif id in self._late:
@@ -543,32 +565,6 @@ class Connection:
             del self._late[id]
         else:
             self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
-
-    def _answered(self, cancel: OpenCancel, reply: TradeReply | ErrorReply) -> None:
-        code, code_class = reply.code, reply.code_class
-        if code_class is _ACCEPTED:
-            # By position: by name it takes twice as long.
-            self._settle(
-                cancel,
-                Accepted(cancel.id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts),
-            )
-        elif code is not None and code_class in REFUSALS:
-            self._settle(
-                cancel,
-                Rejected(
-                    id=cancel.id,
-                    order=cancel.order,
-                    taken_at=cancel.taken_at,
-                    sent_at=cancel.sent_at,
-                    resolved_at=self._now,
-                    code=code,
-                    code_class=code_class,
-                    message=reply.message,
-                    exchange_ts=reply.exchange_ts,
-                ),
-            )
-        else:
-            self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """An error that names no request."""
@@ -627,23 +623,34 @@ class Connection:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first, and when."""
-        until, alarms = self._deadlines.until, self._alarms
+        until, alarms, heartbeat = self._deadlines.until, self._alarms, self._heartbeat
+        oldest = inf
+        for cancel in self._sent.values():
+            oldest = cancel.sent_at
+            if cancel.deadline < until:
+                until = cancel.deadline
+            break
+        if self._queue.size:
+            until = min(until, *(cancel.deadline for cancel in self._queue.heads(-inf)))
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
-        # With another cause than ASKED the exchange has thrown us out: nothing more is sent, and so no question.
-        oldest = next(iter(self._sent.values())).sent_at if self._sent and self._cause is WhyClosed.ASKED else inf
-        silent = self._heartbeat.silence_at(oldest)
-        if silent < until:
-            return silent, Timer.SILENCE
+        if oldest != inf or heartbeat.asked_until is not None:
+            silent = heartbeat.silence_at(oldest)
+            if silent < until:
+                return silent, Timer.SILENCE
         return until, timer
+
+    def _first_due(self) -> OpenCancel:
+        """The cancel whose deadline comes first; of equal ones the one that was taken first."""
+        firsts = [*self._queue.heads(-inf), *islice(self._sent.values(), 1)]
+        first = self._deadlines.first()
+        return min(firsts if first is None else [*firsts, first], key=_by_deadline)
 
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is Timer.REQUEST:
-            first = self._deadlines.first()
-            if first is not None:
-                self._unresolved(first, WhyUnresolved.TIMEOUT)
+            self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
             self._end_if_done()
         elif timer is _LOGIN:
             self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s")
@@ -666,6 +673,22 @@ class Connection:
 
     # --- outcomes and the end ---
 
+    def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
+        """Let a cancel wait to be sent; `until` is the end of all its time."""
+        self._taken += 1
+        cancel = OpenCancel(id, order, now, until, self._taken, rank)
+        self._set_deadline(cancel, after(now, self._config.queue_timeout))
+        self._queue.add(cancel)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
+        is cut by a timeout of its own needs a place among `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
+
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""
         if id in self._sent or self._queue.get(id) is not None:
@@ -674,6 +697,18 @@ class Connection:
 
     def _why_refused(self, id: str) -> str | None:
         return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+
+    def _check_opens(self, login: object) -> None:
+        """Let `opened` pass once, and with a login.
+
+        Raises: LocalProtocolError, and nothing has changed.
+        """
+        if self._opened:
+            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
+        if not isinstance(login, SignedLogin):
+            raise ValidationError(
+                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
+            )
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.
@@ -684,7 +719,7 @@ class Connection:
         if self._closing or state is _DRAINING or state is _CLOSED:
             raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more cancels: use another one")
         limit = self._config.max_in_flight
-        if limit is not None and len(self._queue) + len(self._sent) + count > limit:
+        if limit is not None and self._queue.size + len(self._sent) + count > limit:
             raise no_room(limit, self.in_flight, count)
 
     def _how_it_ends(self) -> str:
@@ -725,8 +760,9 @@ class Connection:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
         if self._sent.pop(cancel.id, None) is None:
-            self._queue.discard(cancel.id)
-        self._deadlines.set(cancel, inf)
+            self._queue.discard(cancel)
+        if cancel.until != inf:
+            self._deadlines.set(cancel, inf)
 
     def _drop_queue(self, seconds: float | None) -> None:
         """Send nothing more. What was sent has so many seconds to be answered; with nothing to wait for this is the end."""
@@ -742,7 +778,7 @@ class Connection:
 
     def _end_if_done(self) -> None:
         """The end, when `close` was called and nothing is left to send or to be answered."""
-        left = self._sent or self._queue or self._own
+        left = self._sent or self._queue.size or self._own
         if self._closing and not left and self._cause is WhyClosed.ASKED and self._state is not _CLOSED:
             self._end(WhyClosed.ASKED, "")
 
@@ -806,6 +842,10 @@ def _in_order(cancel: OpenCancel) -> int:
     return cancel.number
 
 
+def _by_deadline(cancel: OpenCancel) -> tuple[float, int]:
+    return cancel.deadline, cancel.number
+
+
 def settled(outputs: Iterable[object]) -> set[str]:
     """The ids of the cancels whose outcomes are among these."""
     return {output.id for output in outputs if isinstance(output, Accepted | Rejected | Unresolved)}
@@ -817,13 +857,16 @@ def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
-def check_message(message: object) -> None:
-    """Let nothing pass that is no message.
+def as_message(message: Any) -> str | bytes:
+    """A message, checked; of a `bytearray` or `memoryview`, which the caller may write to again, a copy.
 
-    Raises: ValidationError.
+    Raises: ValidationError for anything else.
     """
-    if not isinstance(message, (str, bytes)):
-        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+    if isinstance(message, (str, bytes)):
+        return message
+    if type(message) is bytearray or type(message) is memoryview:
+        return bytes(message)
+    raise ValidationError(f"message must be str or bytes; got {shown(message)}")
 
 
 def check_order(order: object) -> None:

@@ -16,6 +16,9 @@ from typing import Any, ClassVar, NoReturn, Self
 from ._errors import ValidationError, shown
 
 _PEM = "-----BEGIN "
+_QUOTES = frozenset("\"'`“”‘’")
+_INVISIBLE = frozenset("\u200b\u200e\u200f\u2060\ufeff")
+"""Characters without width, the byte-order mark among them."""
 _MILLISECONDS_FROM = 10**11
 """In seconds this is the year 5138; in milliseconds, March 1973."""
 
@@ -70,8 +73,8 @@ class Credentials(_Undisclosed):
     `secret` is the secret key (HMAC), or, for a key of the RSA kind, the private key in PEM form, recognised by its
     first line. None of the three is ever shown by `repr`, and an instance cannot be pickled.
 
-    Raises: ValidationError when one is empty, no string, or has a line break or a tab at an end, as a paste brings it; the
-    message never holds the value.
+    Raises: ValidationError when one is empty or no string, or has at an end what a paste or a file brings: a blank, a
+    byte-order mark, a quote (of a pass phrase: only quotes at both ends). The message never holds the value.
     """
 
     __slots__ = ("api_key", "secret", "passphrase")  # noqa: RUF023 - the order of the constructor
@@ -83,12 +86,26 @@ class Credentials(_Undisclosed):
     def __init__(self, api_key: str, secret: str, passphrase: str) -> None:
         super().__init__(api_key=api_key, secret=secret, passphrase=passphrase)
         for name in self.__slots__:
-            value: str = getattr(self, name)
-            # A private key in PEM form ends in a line break.
-            if value != value.strip("\r\n\t") and not value.lstrip().startswith(_PEM):
+            around = _around(name, getattr(self, name))
+            if around is not None:
                 raise ValidationError(
-                    f"{name} must have no line break or tab at its ends; got one, as a paste brings it: pass {name}.strip()"
+                    f"{name} must be the bare value; got one with {around} around it, as a paste or a file brings it: take "
+                    "it off"
                 )
+
+
+def _around(name: str, value: str) -> str | None:
+    """Return what stands at an end of a value and does not belong to it; None when nothing does."""
+    ends = {value[0], value[-1]}
+    if ends & _INVISIBLE:
+        return "a byte-order mark or another invisible character"
+    # A private key in PEM form ends in a line break.
+    if any(end.isspace() for end in ends) and not value.lstrip().startswith(_PEM):
+        return "a blank or a line break"
+    # A pass phrase is chosen by people, and may begin or end with a quote.
+    if ends & _QUOTES and (name != "passphrase" or (len(value) > 1 and ends <= _QUOTES)):
+        return "a quote"
+    return None
 
 
 class SignedLogin(_Undisclosed):

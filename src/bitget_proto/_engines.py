@@ -18,9 +18,8 @@ from enum import Enum
 from importlib import import_module
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
+import attrs
 from cattrs import Converter
-
-from ._record import record
 
 
 class Engine(Enum):
@@ -39,14 +38,15 @@ EngineName: TypeAlias = Literal["stdlib", "msgspec", "orjson"]
 """The values of `Engine`."""
 
 
-@record
+@attrs.define
 class Entry:
-    """One entry of `arg`: of the echo, the id alone is ever used."""
+    """One entry of `arg`: what is used of the echo."""
 
     id: Any = None
+    channel: Any = None
 
 
-@record
+@attrs.define
 class Frame:
     """The keys that matter in what an exchange says, as they came. Other keys may appear at any time."""
 
@@ -55,6 +55,8 @@ class Frame:
     code: Any = None
     msg: Any = None
     ts: Any = None
+    topic: Any = None
+    op: Any = None
 
 
 class WrongShape(ValueError):
@@ -65,7 +67,7 @@ class WrongType(ValueError):
     """A key holds a value of a type that it never has."""
 
 
-@record
+@attrs.frozen
 class Reader:
     """How a codec reads: `fast` first, and `plain` for what `fast` refuses with one of `refusals`.
 
@@ -126,8 +128,9 @@ def _import(engine: Engine) -> Any:
 def _of_structs(msgspec: Any) -> Any:
     """`Frame` as msgspec's own kind of class, which it fills in two thirds of the time that ours takes."""
     # Plain data holds no cycles: the garbage collector need not know them.
-    entry: Any = msgspec.defstruct("Entry", [("id", Any, None)], gc=False)
-    types = {"event": str | None, "arg": list[entry] | entry | None, "code": Any, "msg": Any, "ts": Any}
+    entry: Any = msgspec.defstruct("Entry", [("id", Any, None), ("channel", Any, None)], gc=False)
+    types = {"event": str | None, "arg": list[entry] | entry | None}
+    types |= dict.fromkeys(("code", "msg", "ts", "topic", "op"), Any)
     return msgspec.defstruct("Frame", [(name, type, None) for name, type in types.items()], gc=False)
 
 
@@ -149,7 +152,9 @@ def _structure() -> Callable[[object], Frame]:
             raise WrongShape
         return frame(cast("dict[str, object]", data), Frame)
 
-    structure({"event": "error", "arg": [{"id": ""}], "code": 0, "msg": "", "ts": 0})
+    structure(
+        {"event": "error", "arg": [{"id": "", "channel": ""}], "code": 0, "msg": "", "ts": 0, "topic": "", "op": ""}
+    )
     return structure
 
 

@@ -62,10 +62,10 @@ class WhyUnrecognised(Told):
     )
 
 
-# --- for the driver ---
+# --- for the driver: made for each call, and without a hash, since these can be changed ---
 
 
-@attrs.frozen
+@attrs.define
 class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
 
@@ -86,7 +86,7 @@ class Transmit:
         return super().__reduce_ex__(protocol)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Hangup:
     """Close the WebSocket with this code and reason, or give up the dial; `Closed` follows."""
 
@@ -97,7 +97,7 @@ class Hangup:
     be delivered after the same cancel was sent on another link."""
 
 
-@attrs.frozen
+@attrs.define
 class Wait:
     """There is nothing more to take out for now: the end of every drain."""
 

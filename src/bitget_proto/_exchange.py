@@ -2,8 +2,8 @@
 
 Rules of this file
 - Strict by the page: what a client says is checked, and refused with the code that the exchange documents for it.
-- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and whoever
-  drives this answers it with a command.
+- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and its
+  driver answers with a command.
 - Faults are not its business: they are said with `say`, or by hanging up.
 - Like the client's side it reads no clock and has one way out, `poll`.
 
@@ -26,7 +26,6 @@ from ._events import Hangup, Transmit, Wait
 from ._messages import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 from ._orders import CancelOrder
 from ._pace import Pace
-from ._record import record
 from ._states import State
 from ._timers import Timer, after, finite_time
 from ._told import Told
@@ -47,14 +46,14 @@ class WhyDropped(Told):
     LOGIN_REFUSED = "login refused", "The login was refused; the page says that the exchange disconnects then."
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class LoginRequested:
     """An event, from `poll`: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
 
     login: SignedLogin
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class CancelRequested:
     """An event, from `poll`: a client that is logged in asks to cancel an order. Answer with `accept` or `refuse`."""
 
@@ -62,23 +61,28 @@ class CancelRequested:
     order: CancelOrder
 
 
-@record(kw_only=True)
+@attrs.frozen(kw_only=True)
 class OtherRequested:
-    """An event, from `poll`: a client asks for something else (`subscribe`, …). Answer it with `say`, or not at all."""
+    """An event, from `poll`: a client asks for something else: `subscribe`, … or, with the op `trade`, to place an order.
+
+    It may not be logged in: look at `state`. Answer with `say`, or not at all.
+    """
 
     op: str
     text: str
 
 
-@record(kw_only=True)
-class Dropped:
+@attrs.frozen(kw_only=True)
+class ConnectionDropped:
     """The connection is over. Nothing comes after this."""
 
     why: WhyDropped
     detail: str
 
 
-ExchangeOutput: TypeAlias = Transmit | Hangup | LoginRequested | CancelRequested | OtherRequested | Dropped | Wait
+ExchangeOutput: TypeAlias = (
+    Transmit | Hangup | LoginRequested | CancelRequested | OtherRequested | ConnectionDropped | Wait
+)
 """What `ExchangeConnection.poll` gives."""
 
 
@@ -92,9 +96,9 @@ class ExchangeConfig:
     messages_per_second: int | None = attrs.field(default=10, validator=check_count)
     """Messages that a client may send in any second, login and pings included."""
 
-    jitter: float | None = attrs.field(default=0.1, validator=check_seconds)
-    """Seconds by which messages may arrive closer together than they were sent, before the pace counts as broken. Ours:
-    without it, a client that keeps the pace to the letter is thrown out by the network's own unrest."""
+    jitter: float | None = attrs.field(default=None, validator=check_seconds)
+    """Seconds by which messages may arrive closer together than the pace allows. None is strict: no second, from any
+    moment on, may hold more than `messages_per_second`."""
 
     ping_timeout: float | None = attrs.field(default=120.0, validator=check_seconds)
     """Seconds without a ping after which the client is dropped."""
@@ -113,8 +117,8 @@ class ExchangeConfig:
     at most."""
 
     lenient: bool = attrs.field(default=False, validator=check_flag)
-    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys that
-    nobody asked for."""
+    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys
+    that the page lacks."""
 
 
 class ExchangeConnection:
@@ -310,13 +314,13 @@ class ExchangeConnection:
     def poll(self, now: float, writable: bool = True) -> ExchangeOutput:
         """The next thing to do or to know: call it until it gives a `Wait`, after every call.
 
-        With `writable=False`, while a write is under way, it gives everything but a `Transmit`; `Hangup` and `Dropped`
-        come after all that was said.
+        With `writable=False`, while a write is under way, it gives everything but a `Transmit`; `Hangup` and
+        `ConnectionDropped` come after all that was said.
         """
         self._now = finite_time(now, self._now)
         if self._unwritten and writable:
             return self._unwritten.popleft()
-        if self._outputs and not (self._unwritten and isinstance(self._outputs[0], Hangup | Dropped)):
+        if self._outputs and not (self._unwritten and isinstance(self._outputs[0], Hangup | ConnectionDropped)):
             return self._outputs.popleft()
         if self._idle_at <= self._lifetime_at and self._idle_at < inf:
             return Wait(until=self._idle_at, timer=Timer.IDLE)
@@ -385,7 +389,7 @@ class ExchangeConnection:
             self._unwritten.clear()
         else:
             self._outputs.append(Hangup(code=code, reason=detail or why.value))
-        self._outputs.append(Dropped(why=why, detail=detail))
+        self._outputs.append(ConnectionDropped(why=why, detail=detail))
 
 
 def check_refusal(code: object) -> None:

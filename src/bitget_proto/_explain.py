@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 
 from ._codec import Codec
-from ._codes import CODES, ENDS, NOT_THE_LOGINS_ANSWER, NOTES, TOO_MANY_REQUESTS, CodeClass
+from ._codes import CODES, ENDS, NOT_THE_LOGINS_ANSWER, NOTES, REFUSALS, TOO_MANY_REQUESTS, CodeClass
 from ._messages import (
     BadRequest,
     CancelRequest,
@@ -35,6 +35,7 @@ from ._messages import (
     Request,
     TradeReply,
 )
+from ._orders import InstType
 
 _LONGEST = 200
 """How many characters of one text of a peer are shown."""
@@ -51,10 +52,12 @@ _INVISIBLE = frozenset(
     )
     for point in points
 )
-"""Characters that nobody can see although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
+"""Characters that cannot be seen although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
 
 _of_a_login = re.compile(r"login|apikey|passphrase|sign|secret", re.IGNORECASE).search
 _escaped_letter = re.compile(r"\\u00([4-7][0-9a-f])", re.IGNORECASE)
+
+_inst_type = re.compile(r"inst_type=InstType\.([A-Z_]+)")
 
 _ONE_OUTCOME = "It asks to cancel an order, which gets exactly one outcome, under this id."
 
@@ -167,9 +170,7 @@ def outcome_of(code_class: CodeClass) -> str:
     """The outcome of a cancel that is answered with a code of this class."""
     if code_class is CodeClass.ACCEPTED:
         return "Accepted"
-    if code_class is CodeClass.OUTCOME_UNKNOWN or code_class is CodeClass.UNREADABLE:
-        return "Unresolved"
-    return "Rejected"
+    return "Rejected" if code_class in REFUSALS else "Unresolved"
 
 
 def explain_code(code: str) -> str:
@@ -199,7 +200,9 @@ def code_table() -> Iterator[str]:
 
 def _reply(reply: TradeReply | ErrorReply) -> Explained:
     code_class, outcome = reply.code_class, None
-    if reply.id is not None:
+    if reply.answers_other:
+        means = "It answers something other than a cancel, and settles none."
+    elif reply.id is not None:
         outcome, means = outcome_of(code_class), code_class.sentence
     elif reply.names_request:
         means = "It names no single request by an id that is a string: handed on as Unrecognised, settles no cancel."
@@ -255,6 +258,11 @@ def quoted(text: str) -> str:
     start = text[:_LONGEST].replace("\\", "\\\\").replace('"', '\\"')
     more = f"... ({len(text)} characters)" if len(text) > _LONGEST else ""
     return f'"{printable(start)}"{more}'
+
+
+def at_a_shell(text: str) -> str:
+    """The text of an error, with the option of the command in place of the argument of `CancelOrder`."""
+    return _inst_type.sub(lambda match: f"--inst-type {InstType[match[1]].value}", text)
 
 
 def encodable(text: str, encoding: str | None) -> str:

@@ -21,7 +21,7 @@ from ._timers import Alarms, Timer, after
 class Heartbeat:
     """The pings of one connection. It sets its alarms among those of the connection."""
 
-    __slots__ = ("_alarms", "_asked_until", "_config", "_due_pong_at", "_pong_owed", "heard_at", "ping_due")
+    __slots__ = ("_alarms", "_config", "_due_pong_at", "_pong_owed", "_silence", "asked_until", "heard_at", "ping_due")
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
         self._config = config
@@ -31,11 +31,13 @@ class Heartbeat:
         self.ping_due = False
         """Whether a ping waits to be sent."""
         self._due_pong_at = inf
-        """Until when the heartbeat's ping that waits must be answered; infinity when none of the heartbeat's waits."""
+        """Until when the ping that waits must be answered, when it is the heartbeat's; else infinity."""
         self._pong_owed = False
         """Whether a ping was sent and not answered: only then can a pong be its answer."""
-        self._asked_until: float | None = None
+        self.asked_until: float | None = None
         """In a silent spell: until when a message must come, infinity while the ping waits to be sent. Else None."""
+        self._silence = inf if config.silence is None else config.silence
+        """Seconds of silence until the link is asked; infinity for never."""
 
     def start(self, now: float) -> None:
         """The socket is open."""
@@ -46,8 +48,8 @@ class Heartbeat:
         """No ping is sent any more."""
         self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
         self.ping_due = False
-        self._due_pong_at = inf
-        self._asked_until = None
+        self.asked_until = None
+        self._silence = inf
 
     def beat(self, now: float) -> None:
         """PING is due."""
@@ -55,18 +57,18 @@ class Heartbeat:
         # A clock so large that adding seconds does not move it must make neither due at once.
         later = nextafter(now, inf)
         alarms[Timer.PING] = max(after(now, config.ping_interval), later)
-        # Not by `ping_due`: the ping that waits may be the question to a silent link.
-        self.ping_due = True
         if self._due_pong_at == inf:
             self._due_pong_at = max(after(now, config.pong_timeout), later)
+        self.ping_due = True
         # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
         alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
 
     def sent(self, now: float) -> None:
         """The ping that waited is sent now."""
-        self.ping_due, self._pong_owed, self._due_pong_at = False, True, inf
-        if self._asked_until is not None:
-            self._asked_until = after(now, self._config.silence_pong)
+        self.ping_due, self._pong_owed = False, True
+        self._due_pong_at = inf
+        if self.asked_until is not None:
+            self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
 
     def pong(self) -> None:
         """A pong has come; one that answers no ping is ignored."""
@@ -79,21 +81,18 @@ class Heartbeat:
     def heard(self, now: float) -> None:
         """A message has come, whatever it says."""
         self.heard_at = now
-        self._asked_until = None
+        self.asked_until = None
 
     def silence_at(self, sent_at: float) -> float:
         """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
-        if self._asked_until is not None:
-            return self._asked_until
-        silence = self._config.silence
-        if silence is None:
-            return inf
-        return (sent_at if sent_at > self.heard_at else self.heard_at) + silence
+        if self.asked_until is not None:
+            return self.asked_until
+        return (sent_at if sent_at > self.heard_at else self.heard_at) + self._silence
 
     def ask(self) -> bool:
         """SILENCE is due. Whether the link has been asked and is still silent: then it is dead."""
-        if self._asked_until is not None:
+        if self.asked_until is not None:
             return True
         self.ping_due = True
-        self._asked_until = inf
+        self.asked_until = inf
         return False

@@ -1,19 +1,8 @@
 """What a single connection has no use for, and `bitget_proto` imports when it is first asked for.
 
-Sessions, the exchange's side, and records: together they take almost as long to import as the rest.
+Sessions and records: together they take almost as long to import as the rest.
 """
 
-from ._exchange import (
-    ABORT,
-    CancelRequested,
-    Dropped,
-    ExchangeConfig,
-    ExchangeConnection,
-    ExchangeOutput,
-    LoginRequested,
-    OtherRequested,
-    WhyDropped,
-)
 from ._recording import record
 from ._replay import Difference, replay
 from ._session import Session
@@ -40,22 +29,14 @@ from ._session_states import (
 from ._trace import Trace, TraceStep
 
 __all__ = [
-    "ABORT",
     "SESSION_TRANSITIONS",
-    "CancelRequested",
     "Dial",
     "Difference",
     "Down",
-    "Dropped",
     "Ended",
-    "ExchangeConfig",
-    "ExchangeConnection",
-    "ExchangeOutput",
     "LinkClosed",
     "LinkHangup",
     "LinkTransmit",
-    "LoginRequested",
-    "OtherRequested",
     "Policy",
     "Session",
     "SessionCause",
@@ -67,7 +48,6 @@ __all__ = [
     "Trace",
     "TraceStep",
     "Up",
-    "WhyDropped",
     "WhyEnded",
     "record",
     "replay",

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import attrs
+
 from ._codes import CLASSES, CodeClass
 from ._credentials import SignedLogin
 from ._orders import CancelOrder
-from ._record import record
 
 
-@record
+@attrs.define
 class TradeReply:
     """The exchange answers a trade request (`event: "trade"`)."""
 
@@ -37,6 +38,8 @@ class TradeReply:
     """The exchange's own time, in milliseconds since 1970. Undocumented, and may be missing."""
 
     answers_other: bool = False
+    """Whether the frame says that it answers something other than a cancel: its echo names another channel than
+    `cancel-order`, or the frame another `topic`, or another `op` than `trade`. Where it names none, it may be either."""
 
     @property
     def code_class(self) -> CodeClass:
@@ -44,7 +47,7 @@ class TradeReply:
         return CLASSES[self.code]
 
 
-@record
+@attrs.define
 class ErrorReply:
     """The exchange reports an error (`event: "error"`): the refusal of a request, of the login, or of nothing it names.
 
@@ -60,12 +63,12 @@ class ErrorReply:
 
     @property
     def code_class(self) -> CodeClass:
-        """What the code means here: an error whose code says «accepted» contradicts itself."""
+        """What the code means here: an error whose code says "accepted" contradicts itself."""
         code_class = CLASSES[self.code]
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
 
-@record
+@attrs.define
 class LoginReply:
     """The exchange answers the login (`event: "login"`). A refusal usually comes as an `ErrorReply` instead."""
 
@@ -78,12 +81,12 @@ class LoginReply:
         return CLASSES[self.code]
 
 
-@record
+@attrs.define
 class Pong:
     """The bare text `pong`, the answer to `ping`."""
 
 
-@record
+@attrs.define
 class Other:
     """Anything else that is a JSON object: a push, the answer to a subscription, an event of tomorrow."""
 
@@ -93,7 +96,7 @@ class Other:
 MalformedReason: TypeAlias = Literal["too large", "not UTF-8", "too deep", "not JSON", "not an object", "wrong type"]
 
 
-@record
+@attrs.define
 class Malformed:
     """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came.
 
@@ -108,14 +111,14 @@ Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malfo
 """What an exchange says. A `match` over it is checked for exhaustiveness by mypy and pyright."""
 
 
-@record
+@attrs.define
 class LoginRequest:
     """A frame, from `Codec.decode_request`: a client asks to log in."""
 
     login: SignedLogin
 
 
-@record
+@attrs.define
 class CancelRequest:
     """A frame, from `Codec.decode_request`: a client asks to cancel an order."""
 
@@ -123,21 +126,21 @@ class CancelRequest:
     order: CancelOrder
 
 
-@record
+@attrs.define
 class Ping:
     """The bare text `ping`."""
 
 
-@record
+@attrs.define
 class OtherRequest:
-    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`,
-    or an op of tomorrow.
+    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`, an op
+    of tomorrow, or, with the op `trade`, to place an order (channel `place-order`).
     """
 
     op: str
 
 
-@record
+@attrs.define
 class BadRequest:
     """A client says what the page does not allow."""
 

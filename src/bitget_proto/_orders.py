@@ -1,11 +1,12 @@
 r"""The order to cancel, and the id under which the exchange answers.
 
 Rules of this file
-- A value is checked when it is made and never changes afterwards: whoever holds a `CancelOrder` holds one that can be
-  written to the wire.
+- A value is checked when it is made and never changes afterwards: every `CancelOrder` can be written to the wire.
 - Refusing to cancel a real order is the worse mistake. So a rule here is no tighter than what is known to be true, and
-  where the exchange's page has no rule, only what could not be written or read back is refused.
-- A pattern matches ASCII alone and the whole text: `$` admits a line feed at the end, and `\s` and `\d` admit Unicode.
+  where the exchange's page has no rule, only what could not be written or read back is refused, and what no exchange
+  makes.
+- A pattern matches the whole text, and of digits and letters ASCII alone: `$` admits a line feed at the end, and `\d`
+  admits Unicode.
 
 It does not know JSON: how these values look on the wire is the codec's business.
 """
@@ -19,9 +20,23 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from ._errors import ValidationError, shown
+from ._other_names import Meant, meant_instrument, meant_product_line
 
-_is_inst_id = re.compile(r"[0-9A-Za-z_]{1,40}").fullmatch
-_is_order_id = re.compile(r"[ -~]{1,64}").fullmatch
+_INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+"""Characters that have no width, turn the direction of the text, or mark the order of bytes."""
+
+_is_inst_id = re.compile(rf"""[^\s"'`“”‘’\\\x00-\x1f\x7f-\x9f\ud800-\udfff{_INVISIBLE}]{{1,40}}""").fullmatch
+_is_order_id = re.compile(r"[!#-&(-+\--\[\]-_a-~]{1,64}").fullmatch
+_is_client_oid = re.compile(r"[ -~]{1,64}").fullmatch
+_strip = re.compile(rf"""^[\s"'`“”‘’,{_INVISIBLE}]+|[\s"'`“”‘’,{_INVISIBLE}]+$""").sub
+_is_rounded = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*|[0-9]{1,3}(\.[0-9]{3})+").fullmatch
+"""A number as a spreadsheet or a float shows it: 1.37670E+18, 1.3767e+18, 5.0, 1.376.695."""
+_is_missing = re.compile(r"nan|none|null|undefined|<na>", re.IGNORECASE).fullmatch
+"""The text that programs write for a value that is missing."""
+
+_LONGEST = 128
+"""Characters up to which a refused value is looked at for a hint."""
+
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
@@ -45,9 +60,14 @@ class InstType(Enum):
 class CancelOrder:
     """One order that is to be cancelled; hand it to `Connection.cancel`.
 
-    `inst_id` is 1 to 40 of `0-9A-Za-z_`, for example `BTCUSDT`. Of `order_id` (the exchange's) and `client_oid` (yours)
-    at least one is needed, each 1 to 64 printable ASCII characters: the page gives no rule for them, so this is only
-    what surely survives the way there and back. "If both are present, orderId prevails" (Cancel Order Channel).
+    `inst_id` is the exchange's own name of the instrument, for example `BTCUSDT`: 1 to 40 characters in any script,
+    without blanks, quotes, backslashes and control characters. Names that are surely another client's are refused
+    (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the instrument and the product line.
+
+    Of `order_id` (the exchange's) and `client_oid` (yours) at least one is needed, each 1 to 64 printable ASCII
+    characters. An `order_id` has no blanks, quotes, commas or backslashes, and is no rounded number. The page gives no
+    rule for either, so this is only what an exchange makes and what survives the way there and back. "If both are
+    present, orderId prevails" (Cancel Order Channel).
 
     Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the likely fix.
     """
@@ -70,16 +90,17 @@ class CancelOrder:
             and type(order_id) is str
             and client_oid is None
             and type(inst_type) is InstType
+            and inst_id.isupper()
             and inst_id.isalnum()
             and inst_id.isascii()
             and len(inst_id) <= 40
+            and order_id.isdigit()
             and order_id.isascii()
-            and order_id.isprintable()
-            and 0 < len(order_id) <= 64
+            and len(order_id) <= 64
         ):
-            inst_id = _checked_inst_id(inst_id)
-            order_id = _checked_order_id("order_id", order_id)
-            client_oid = _checked_order_id("client_oid", client_oid)
+            inst_id = _checked_inst_id(inst_id, inst_type)
+            order_id = _checked_order_id(order_id)
+            client_oid = _checked_client_oid(client_oid)
             _check_there_is_an_id(order_id, client_oid)
             _check_inst_type(inst_type)
         _set_inst_id(self, inst_id)
@@ -107,44 +128,106 @@ def identity(order: CancelOrder) -> Identity:
     return order.inst_type, order.inst_id, by_order_id, order.order_id or order.client_oid or ""
 
 
-def _checked_inst_id(value: object) -> str:
-    """The instrument, a plain string even of a subclass: the f-string of an enum's member is not its value."""
+def _checked_inst_id(value: object, inst_type: object) -> str:
+    """Return the instrument as a plain string, even of a subclass: the f-string of an enum's member is not its value."""
+    hint = ": write it like 'BTCUSDT'"
     if isinstance(value, str):
         value = str.__str__(value)
+        bare = _bare(value)
+        meant = meant_instrument(bare)
+        if meant is not None:
+            raise ValidationError(
+                f"inst_id must be the exchange's own name of the instrument; got {shown(value)}, another client's "
+                f"spelling: {_instead(meant, inst_type)}"
+            )
         if _is_inst_id(value):
             return value
-        # BTC/USDT, BTC-USDT, and BTC/USDT:USDT for futures; what has more parts than two is named in other ways.
-        parts = re.split(r"[/\-.\s]", value.strip().partition(":")[0])
-        guess = "".join(parts)
-        hint = f": write {guess!r}" if len(parts) <= 2 and _is_inst_id(guess) else ": write it like 'BTCUSDT'"
+        if _is_inst_id(bare):
+            hint = f": write {bare!r}"
+    raise ValidationError(
+        "inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control characters; got "
+        f"{shown(value)}{hint}"
+    )
+
+
+def _bare(value: str) -> str:
+    """Return the text without what a paste puts around it; empty for one that is far too long."""
+    return _strip("", value) if len(value) <= _LONGEST else ""
+
+
+def _instead(meant: Meant, inst_type: object) -> str:
+    """Say what to write instead, with the product line that was meant or, where the name does not say it, was given."""
+    name, line = meant
+    if name is not None and _is_inst_id(name) and meant_instrument(name) is None:
+        what = f"write {name!r}"
     else:
-        hint = ": write it like 'BTCUSDT'"
-    raise ValidationError(f"inst_id must be 1 to 40 of the characters 0-9 A-Z a-z _; got {shown(value)}{hint}")
+        what = "write the name that the exchange lists, like 'BTCUSDT',"
+    if line is None and isinstance(inst_type, InstType) and inst_type is not InstType.SPOT:
+        line = inst_type.name
+    if line is None:
+        return f"{what} and the product line of the order, inst_type=InstType.SPOT for a spot order"
+    return f"{what} and inst_type=InstType.{line}"
 
 
-def _checked_order_id(field: str, value: object) -> str | None:
-    """An id of the order, likewise a plain string; None for none."""
+def _checked_order_id(value: object) -> str | None:
+    """Return the exchange's id of the order, likewise a plain string; None for none."""
     if value is None:
         return None
     if isinstance(value, str):
         value = str.__str__(value)
+        bare = _bare(value)
+        if _is_rounded(bare):
+            raise ValidationError(
+                f"order_id must be the exchange's whole id; got {shown(value)}, which a spreadsheet or a float has "
+                "rounded or respelled: export the column as text, and keep ids as strings"
+            )
+        if _is_missing(bare):
+            raise ValidationError(
+                f"order_id must be the exchange's id; got {shown(value)}, which stands for a missing value: leave "
+                "order_id out if there is none"
+            )
         if _is_order_id(value):
             return value
-        stripped = value.strip()
-        if not stripped:
-            hint = f": leave {field} out if there is none"
-        elif stripped != value and _is_order_id(stripped):
-            hint = f": write {stripped!r}"
-        else:
-            strange = re.search(r"[^ -~]", value)
-            named = f"{strange[0]!r} is none of them, so " if strange else ""
-            given = "as the exchange gave it" if field == "order_id" else "with which the order was placed"
-            hint = f": {named}pass the id {given}"
-    elif isinstance(value, int) and not isinstance(value, bool):
-        hint = f": ids are strings on the wire, pass str({field})"
+        hint = _hint_of_id("order_id", value, bare if _is_order_id(bare) else None, "as the exchange gave it")
     else:
-        hint = ": ids are strings on the wire"
-    raise ValidationError(f"{field} must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}")
+        hint = _hint_of_type("order_id", value)
+    raise ValidationError(
+        "order_id must be 1 to 64 printable ASCII characters without blanks, quotes, commas and backslashes; got "
+        f"{shown(value)}{hint}"
+    )
+
+
+def _checked_client_oid(value: object) -> str | None:
+    """Return the client's id of the order, likewise a plain string; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = str.__str__(value)
+        if _is_client_oid(value):
+            return value
+        bare = value.strip()
+        hint = _hint_of_id(
+            "client_oid", value, bare if _is_client_oid(bare) else None, "with which the order was placed"
+        )
+    else:
+        hint = _hint_of_type("client_oid", value)
+    raise ValidationError(f"client_oid must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}")
+
+
+def _hint_of_id(field: str, value: str, better: str | None, given: str) -> str:
+    """Say what to do about an id that is refused; `better` is one that is not."""
+    if not value.strip():
+        return f": leave {field} out if there is none"
+    if better is not None:
+        return f": write {better!r}"
+    strange = re.search(r"[^ -~]", value)
+    return f": {f'{strange[0]!r} is none of them, so ' if strange else ''}pass the id {given}"
+
+
+def _hint_of_type(field: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f": ids are strings on the wire, pass str({field})"
+    return ": ids are strings on the wire"
 
 
 def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
@@ -158,9 +241,9 @@ def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
 def _check_inst_type(inst_type: object) -> None:
     if type(inst_type) is not InstType:
         names = ", ".join(f"InstType.{member.name}" for member in InstType)
-        raise ValidationError(
-            f"inst_type must be one of {names}; got {shown(inst_type)}: InstType('SPOT') makes one of a name"
-        )
+        line = meant_product_line(inst_type) if isinstance(inst_type, str) else None
+        hint = "the member of the order's product line" if line is None else f"inst_type=InstType.{line}"
+        raise ValidationError(f"inst_type must be one of {names}; got {shown(inst_type)}: pass {hint}")
 
 
 def check_request_id(value: object) -> str:

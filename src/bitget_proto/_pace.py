@@ -17,7 +17,7 @@ from math import inf, isnan
 from typing import Final, TypeGuard
 
 from ._errors import LocalProtocolError, ValidationError, shown
-from ._timers import finite_time
+from ._timers import MAX, finite_time
 
 WINDOW = 1.0
 """Seconds. The exchange counts messages and cancels by the second."""
@@ -53,7 +53,7 @@ class Pace:
     def take(self, now: float, count: int = 1) -> None:
         """Count what leaves at `now`, whether or not there is room for it."""
         limit, places = self._limit, self._places
-        if limit is None:
+        if limit is None or not count:
             return
         free = now + self._window
         # A sharer's clock may be a little behind: the later moment holds for both.
@@ -116,21 +116,28 @@ class Budget:
 
         Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
-        _check_count("debit: n", n)
-        now = finite_time(now, -inf)
+        if type(n) is not int or n < 0:
+            _check_count("debit: n", n)
+        if type(now) is not float or not -MAX <= now <= MAX:
+            now = finite_time(now, -inf)
         if self._grants:
-            left: list[tuple[float, int]] = []
-            for until, granted in self._grants:
-                if until > now:
-                    spent = min(n, granted)
-                    n -= spent
-                    if granted > spent:
-                        left.append((until, granted - spent))
-            self._grants = tuple(left)
-        if n and self.per_second == 0:
-            self._overdrawn += n
-        elif n:
+            n = self._spend(n, now)
+        if self.per_second != 0:
             self._pace.take(now, n)
+        else:
+            self._overdrawn += n
+
+    def _spend(self, n: int, now: float) -> int:
+        """Spend what is granted, the first to end first; how many are left to spend."""
+        left: list[tuple[float, int]] = []
+        for until, granted in self._grants:
+            if until > now:
+                spent = min(n, granted)
+                n -= spent
+                if granted > spent:
+                    left.append((until, granted - spent))
+        self._grants = tuple(left)
+        return n
 
     def grant(self, n: int, until: float, now: float) -> None:
         """Add `n` cancels that a shared store has leased to this process until then; they are spent before the allowance of

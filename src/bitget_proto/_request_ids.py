@@ -29,7 +29,7 @@ Taken: TypeAlias = Callable[[str], str | None]
 class RequestIds:
     """The ids of one connection, or of all connections of a session. `prefix` is what generated ids begin with.
 
-    Which ids cancels have is their core's to say: each method takes a function for that.
+    Which ids cancels have is their core's to say, by the function `taken`.
     """
 
     __slots__ = ("_counter", "_own", "_prefix")
@@ -40,13 +40,10 @@ class RequestIds:
         self._own: dict[str, None] = {}
         """The ids of the caller's own frames, the oldest first."""
 
-    def make(self, taken: Taken) -> str:
-        """An id that no request has."""
-        while True:
-            self._counter += 1
-            id = f"{self._prefix}{self._counter}"
-            if id not in self._own and taken(id) is None:
-                return id
+    def make(self) -> str:
+        """An id that no request has, nor ever had."""
+        self._counter = counter = self._counter + 1
+        return f"{self._prefix}{counter}"
 
     def check(self, value: object, taken: Taken) -> str:
         """An id of the caller's for a cancel, checked.
@@ -57,10 +54,7 @@ class RequestIds:
         why = "was used for a frame of your own" if id in self._own else taken(id)
         if why is not None:
             raise ValidationError(f"the id {id!r} {why}: pass another one, or none to have one made")
-        digits = id[len(self._prefix) :]
-        if id.startswith(self._prefix) and digits.isascii() and digits.isdigit() and len(digits) <= _COUNTED:
-            # Never make an id that the caller has used: a second answer to it would be taken for the new one's.
-            self._counter = max(self._counter, int(digits))
+        self._skip(id)
         return id
 
     def remember(self, ids: Iterable[str], taken: Taken) -> None:
@@ -75,7 +69,14 @@ class RequestIds:
                     f"the id {id!r} in this frame {why}, so that its answer could be taken for the cancel's: use another id"
                 )
         for id in ids:
+            self._skip(id)
             self._own.pop(id, None)
             self._own[id] = None
             if len(self._own) > _OWN_IDS:
                 del self._own[next(iter(self._own))]
+
+    def _skip(self, id: str) -> None:
+        """Never make this id: the caller has used it."""
+        digits = id[len(self._prefix) :]
+        if id.startswith(self._prefix) and digits.isascii() and digits.isdigit() and len(digits) <= _COUNTED:
+            self._counter = max(self._counter, int(digits))

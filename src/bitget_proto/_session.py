@@ -10,16 +10,15 @@ Rules of this file
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `_session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
 - What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
-- The session holds the queue. A link is given a cancel at the moment at which it can send it, and gives it back only when the
-  link is over, or its frame provably never left. So a link that can still speak has never sent a cancel that another one
-  holds: there is no second answer to one cancel to be judged.
+- The session holds the queue. A link is given a cancel when it sends it, and gives it back only when the link is over. So a
+  link that can still speak has never sent a cancel that another one holds: there is no second answer to be judged.
 - Interruptions are dealt with as in `_connection`. The jitter is the caller's: it is asked while no call is marked as under
   way, so that what it raises leaves nothing half done.
 
 It does not know sockets, any clock, nor how a frame is spelled.
 
 The way of a cancel: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those that no link holds). `poll`
-gives it to the link that serves, under the same id and with what is left of its time. The link's outcome for it is the end, or
+lets the link that serves send it, under the same id and with what is left of its time. The link's outcome for it is the end, or
 brings it back into `_queue`.
 """
 
@@ -29,6 +28,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
+from typing import cast
 
 import attrs
 
@@ -40,9 +40,9 @@ from ._connection import (
     NORMAL_CLOSURE,
     Connection,
     Queued,
+    as_message,
     check_closing,
     check_frame,
-    check_message,
     check_new,
     check_order,
     check_orders,
@@ -77,7 +77,7 @@ from ._session_events import Dial, Down, Ended, LinkClosed, LinkHangup, LinkTran
 from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 from ._spacing import Spacing
 from ._states import State, WhyClosed
-from ._timers import Deadlines, Timer, after, finite_time
+from ._timers import MAX, Deadlines, Timer, after, finite_time
 
 _DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
@@ -156,7 +156,7 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
-        """Of those in the queue."""
+        """Of those in the queue whose deadlines do not come in order."""
         self._spacing = Spacing(self._config.resend_interval)
 
         self._links: dict[int, _Link] = {}
@@ -214,13 +214,14 @@ class Session:
         now = self._begin(now)
         known = self._find(link)
         if known is not None:
+            known.connection._check_opens(login)
+        self._inside, self._now = True, now
+        if known is not None:
             known.connection.opened(now, login=login)
-            self._inside = True
             known.dial_until = inf
             lifetime = self._config.lifetime
             if lifetime is not None:
                 known.rotate_at = now + (lifetime - self._config.rotate_before)
-        self._now = now
         self._inside = False
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
@@ -230,7 +231,7 @@ class Session:
         """
         now = self._begin(now)
         known = self._find(link)
-        check_message(message)
+        message = as_message(message)
         self._inside, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)
@@ -277,10 +278,10 @@ class Session:
             self._collect(link)
             if link.dial_until <= now:
                 self._give_up(link)
-        while (first := self._deadlines.first()) is not None and first.deadline <= now:
-            self._settle(first, first.unresolved(WhyUnresolved.TIMEOUT, now))
-        while (first := self._without_link(now)) is not None:
-            self._settle(first, first.unresolved(WhyUnresolved.NO_LINK, now))
+        while (cancel := self._expired(now)) is not None:
+            self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
+        while (cancel := self._without_link(now)) is not None:
+            self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
         serving = self._serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
@@ -315,7 +316,7 @@ class Session:
         check_order(order)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        id = self._ids.make(self._why_taken) if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
         self._take(id, order, now, until, policy, urgent=urgent)
         self._inside = False
@@ -334,7 +335,7 @@ class Session:
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         self._inside, self._now = True, now
-        ids = [self._ids.make(self._why_taken) for _ in given]
+        ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
             self._take(id, order, now, until, policy, urgent=False)
         self._inside = False
@@ -420,46 +421,51 @@ class Session:
             if self._state is _DOWN or (self._state is _MOVING and self._next is None):
                 opens = self._redial.opens()
             self._inside = True
-            output = self._dial(now) if opens <= now else self._advance(now, busy)
+            output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
             self._inside = False
-            if isinstance(output, Wait):
-                if output.until is None or opens < output.until:
-                    return output if opens == inf else Wait(opens, Timer.DIAL)
-                return output
             if output is not None:
                 return output
 
-    def _advance(self, now: float, busy: Container[int]) -> LinkTransmit | Wait | None:
+    def _advance(self, now: float, busy: Container[int], dial_at: float) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
-        until, timer = self._hand_over(now, busy)
-        due, due_timer = self._next_timer()
-        if due < until:
-            until, timer = due, due_timer
+        until, timer = self._next_timer()
+        if self._queue.size:
+            frame = self._next_cancel(now, busy)
+            if isinstance(frame, LinkTransmit):
+                return frame
+            if frame[0] < until:
+                until, timer = frame
+        wait = None
         for link in self._links.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
-                return self._handed_out(link, output)
+                return LinkTransmit(output.text, None, output.secret, link=link.number)
             if not isinstance(output, Wait):
                 self._route(link, output)
+                self._collect(link)
                 return None
             if output.until is not None and output.until <= until:
-                until, timer = output.until, output.timer
-        return Wait(None if timer is None else until, timer)
+                until, wait = output.until, output
+        if dial_at < until:
+            return Wait(dial_at, Timer.DIAL)
+        return wait or Wait(None if timer is None else until, timer)
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
         until, timer = self._deadlines.until, None if self._deadlines.until == inf else Timer.REQUEST
         following, serving = self._next, self._serving
+        if self._queue.size:
+            for cancel in self._queue.heads(-inf):
+                if cancel.deadline < until:
+                    until, timer = cancel.deadline, Timer.REQUEST
+                if serving is None and (at := self._link_until(cancel)) < until:
+                    until, timer = at, Timer.NO_LINK
         if following is not None and following.dial_until < until:
             until, timer = following.dial_until, Timer.DIALLED
         if serving is not None and self._state is _UP and serving.rotate_at < until:
             until, timer = serving.rotate_at, Timer.ROTATION
         if self._close_at < until and self._ending is None:
             until, timer = self._close_at, Timer.DRAIN
-        if serving is None:
-            for cancel in self._queue.heads(-inf):
-                if (at := self._link_until(cancel)) < until:
-                    until, timer = at, Timer.NO_LINK
         return until, timer
 
     # --- a recorder, before the first call ---
@@ -483,7 +489,7 @@ class Session:
         return Connection(self._config.link, self._codec, self._budget)
 
     def _find(self, link: int) -> _Link | None:
-        if isinstance(link, bool) or not isinstance(link, int):
+        if type(link) is not int:
             raise ValidationError(f"link must be the number of a link, as Dial gave it; got {shown(link)}")
         return self._links.get(link)
 
@@ -495,7 +501,8 @@ class Session:
 
         Raises: LocalProtocolError when it is no finite number, and nothing has changed.
         """
-        now = finite_time(now, self._now)
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
         if self._inside:
             self._recover()
         return now
@@ -520,12 +527,12 @@ class Session:
 
     def _collect(self, link: _Link) -> None:
         """Take what a link has to say. Frames stay where they are until `poll`."""
-        while not isinstance(output := link.connection.poll(self._now, writable=False), Wait | Transmit):
-            self._route(link, output)
+        while outputs := link.connection._outputs:
+            self._route(link, cast("Hangup | Event", outputs.popleft()))
 
     def _route(self, link: _Link, output: Hangup | Event) -> None:
         """Whatever a link gives, goes where it belongs."""
-        if isinstance(output, Accepted | Rejected | Unresolved):
+        if isinstance(output, (Accepted, Rejected, Unresolved)):
             self._attempted(self._open[output.id], output)
         elif isinstance(output, Hangup):
             self._outputs.append(
@@ -618,56 +625,70 @@ class Session:
     def _take(self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool) -> None:
         self._taken += 1
         cancel = Cancel(
-            id=id,
-            order=order,
-            taken_at=now,
-            queue_until=after(now, self._config.link.queue_timeout),
-            until=until,
-            number=self._taken,
-            urgent=urgent,
-            resend=policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
+            id,
+            order,
+            now,
+            after(now, self._config.link.queue_timeout),
+            until,
+            self._taken,
+            Rank.URGENT if urgent else Rank.NORMAL,
+            policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
         )
         self._open[id] = cancel
-        self._enqueue(cancel, Rank.NORMAL)
+        self._enqueue(cancel)
 
-    def _enqueue(self, cancel: Cancel, rank: Rank) -> None:
-        self._queue.add(cancel, Rank.URGENT if cancel.urgent else rank)
-        self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
+    def _enqueue(self, cancel: Cancel) -> None:
+        self._queue.add(cancel)
+        # Those of one timeout come in the order of the queue, so that the first of each rank is the first to end. Only others
+        # need a place among `_deadlines`.
+        if cancel.until == inf and not cancel.returned:
+            cancel.deadline = cancel.queue_until
+        else:
+            self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
 
-    def _hand_over(self, now: float, busy: Container[int]) -> tuple[float, Timer | None]:
-        """Give the link that serves the next cancel, if it can send one now; else when that may be, and why not before."""
+    def _dequeue(self, cancel: Cancel) -> None:
+        self._queue.discard(cancel)
+        if cancel.until != inf or cancel.returned:
+            self._deadlines.set(cancel, inf)
+
+    def _next_cancel(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
+        """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
-        if serving is None or not self._queue or serving.number in busy:
+        if serving is None or serving.number in busy:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
+        opens = inf
         for cancel in self._queue.heads(now):
-            free = -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
-            if free <= now:
-                serving.connection._take(
-                    cancel.id, cancel.order, cancel.taken_at, cancel.queue_until, cancel.until, Rank.NORMAL
-                )
-                self._queue.discard(cancel.id)
-                self._deadlines.set(cancel, inf)
-                return inf, None
-            opens = free if opens <= now else min(opens, free)
-        return (opens, Timer.SPACING) if opens > now else (inf, None)
+            if cancel.sent_at is None or (free := self._spacing.opens(cancel.order)) <= now:
+                return self._hand_out(cancel, serving)
+            opens = min(opens, free)
+        return opens, None if opens == inf else Timer.SPACING
 
-    def _handed_out(self, link: _Link, frame: Transmit) -> LinkTransmit:
-        if frame.id is not None:
-            cancel = self._open[frame.id]
-            cancel.trying_since = self._now
-            self._spacing.handed_out(cancel.order, self._now)
-        return LinkTransmit(frame.text, frame.id, frame.secret, link=link.number)
+    def _hand_out(self, cancel: Cancel, link: _Link) -> LinkTransmit:
+        now = cancel.trying_since = self._now
+        text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
+        self._dequeue(cancel)
+        if cancel.resend:
+            self._spacing.handed_out(cancel.order, now)
+        return LinkTransmit(text, cancel.id, link=link.number)
 
     def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
         """A link has an outcome for a cancel that it held."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
-            self._enqueue(cancel, Rank.RETURNED)
+            cancel.rank, cancel.returned = min(cancel.rank, Rank.RETURNED), True
+            self._enqueue(cancel)
         else:
             self._settle(cancel, outcome)
+
+    def _expired(self, now: float) -> Cancel | None:
+        """One that waits and has passed its deadline."""
+        first = self._deadlines.first()
+        if first is not None and first.deadline <= now:
+            return first
+        return next((cancel for cancel in self._queue.heads(-inf) if cancel.deadline <= now), None)
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
@@ -684,8 +705,7 @@ class Session:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
         del self._open[cancel.id]
-        self._queue.discard(cancel.id)
-        self._deadlines.set(cancel, inf)
+        self._dequeue(cancel)
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.

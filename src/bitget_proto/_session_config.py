@@ -70,8 +70,8 @@ class SessionConfig:
     """Seconds that a cancel waits while no link serves, counted from the later of `cancel` and `Down`. Ours."""
 
     resend_interval: float | None = attrs.field(default=1.0, validator=check_seconds)
-    """Seconds from one cancel of an order to the next that the session sends by itself. "The same order may be cancelled once
-    a second" is what 45129 says."""
+    """Seconds from one cancel of an order under `Policy.RESEND` to the next that the session sends by itself. "The same order
+    may be cancelled once a second" is what 45129 says."""
 
     dial_timeout: float | None = attrs.field(default=20.0, validator=check_seconds)
     """Seconds from `Dial` to `opened` or `lost`, after which the dial is given up. Ours, and a net below your own limit."""

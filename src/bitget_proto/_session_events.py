@@ -20,7 +20,7 @@ from ._states import WhyClosed
 # --- for the driver ---
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Dial:
     """Open a WebSocket; then call `Session.opened` with this link and a login that was signed just now, or `lost`."""
 
@@ -31,7 +31,7 @@ class Dial:
     session ends."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class LinkTransmit(Transmit):
     """Write this text on this link as one WebSocket text message, whole and in order."""
 
@@ -42,7 +42,7 @@ class LinkTransmit(Transmit):
         return f"Link{super().__repr__()[:-1]}, link={self.link})"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class LinkHangup(Hangup):
     """Close the WebSocket of this link, or give up its dial; what it still says is of no interest."""
 

@@ -1,7 +1,7 @@
 """When the same order may be cancelled once more: "The same order may be cancelled once a second" (45129).
 
-It is counted from the last cancel of the order that was handed out, whichever cancel that was. The moment is computed once, and
-that very number is both announced and compared. Only what the interval still needs is remembered.
+It is counted from the last cancel of the order under `Policy.RESEND` that was handed out, whichever cancel that was. The moment
+is computed once, and that very number is both announced and compared. Only what the interval still needs is remembered.
 """
 
 from __future__ import annotations

@@ -107,9 +107,13 @@ class Alarms:
 
 
 class Expiring(Protocol):
-    """What `Deadlines` keeps. Its `deadline` is infinite until it is added, and set by `Deadlines` alone."""
+    """What `Deadlines` keeps."""
 
     deadline: float
+    """Infinity for none."""
+
+    turn: int
+    """Which item holds its deadline; 0 while it is not kept here. Set by `Deadlines` alone."""
 
 
 _E = TypeVar("_E", bound=Expiring)
@@ -119,8 +123,8 @@ class Deadlines(Generic[_E]):
     """Many deadlines, the earliest first; equal ones in the order they were set.
 
     Most of them are set in order, since requests have the same timeouts: those stand in a queue. One that is earlier than the
-    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry has
-    another deadline by now: dead items are dropped when they come to the front, or when they outnumber the living.
+    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry was
+    given another deadline since: dead items are dropped when they come to the front, or when they outnumber the living.
 
     `until` says when the first is due: infinity when there is none.
     """
@@ -136,36 +140,36 @@ class Deadlines(Generic[_E]):
 
     def set(self, entry: _E, deadline: float) -> None:
         """Give the entry this deadline instead of the one it has; infinity for none any more."""
-        before = entry.deadline
-        if before == deadline:
+        before, kept = entry.deadline, entry.turn != 0
+        if before == deadline and (kept or deadline == inf):
             return
-        entry.deadline = deadline
-        queue, heap = self._queue, self._heap
+        entry.deadline, entry.turn = deadline, 0
         if deadline != inf:
             self._count += 1
             self._living += 1
+            entry.turn = self._count
             item = (deadline, self._count, entry)
-            if not queue or queue[-1][0] <= deadline:
-                queue.append(item)
+            if not self._queue or self._queue[-1][0] <= deadline:
+                self._queue.append(item)
             else:
-                heapq.heappush(heap, item)
+                heapq.heappush(self._heap, item)
             if deadline < self.until:
                 self.until = deadline
-        if before != inf:
+        if kept:
             self._living -= 1
             if before <= self.until:
                 self.first()
-            if len(queue) + len(heap) > 2 * self._living + 64:
-                self._queue = deque(item for item in queue if item[2].deadline == item[0])
-                self._heap = [item for item in heap if item[2].deadline == item[0]]
+            if len(self) > 2 * self._living + 64:
+                self._queue = deque(filter(_lives, self._queue))
+                self._heap = list(filter(_lives, self._heap))
                 heapq.heapify(self._heap)
 
     def first(self) -> _E | None:
         """The entry whose deadline comes first; it stays."""
         queue, heap = self._queue, self._heap
-        while queue and queue[0][2].deadline != queue[0][0]:
+        while queue and not _lives(queue[0]):
             queue.popleft()
-        while heap and heap[0][2].deadline != heap[0][0]:
+        while heap and not _lives(heap[0]):
             heapq.heappop(heap)
         if heap and not (queue and queue[0] < heap[0]):
             first = heap[0]
@@ -187,3 +191,7 @@ class Deadlines(Generic[_E]):
     def __len__(self) -> int:
         """How many items are stored, the dead included: at most twice the living, and 64."""
         return len(self._queue) + len(self._heap)
+
+
+def _lives(item: tuple[float, int, Expiring]) -> bool:
+    return item[2].turn == item[1]

@@ -8,9 +8,12 @@ Rules of this file
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import deque
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from math import inf
+from typing import Any, TypeAlias, TypeVar, cast
 
 from bitget_proto import (
     Accepted,
@@ -29,9 +32,12 @@ from bitget_proto import (
     Unresolved,
     Wait,
 )
-from bitget_proto._connection import _OpenCancel as OpenCancel
+from bitget_proto._cancel_queue import CancelQueue
+from bitget_proto._connection import OpenCancel
+from bitget_proto._heartbeat import Heartbeat
 from bitget_proto._pace import Pace
-from bitget_proto._timers import Deadlines
+from bitget_proto._request_ids import RequestIds
+from bitget_proto._timers import Alarms, Deadlines
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 ORDER = CancelOrder("BTCUSDT", order_id="1001")
@@ -148,6 +154,47 @@ def in_state(state: State) -> Connection:
             return closed()
 
 
+Answers: TypeAlias = Callable[[Transmit, float], list[tuple[float, str]]]
+"""What an exchange does with a frame that left at a time: when which messages of its arrive."""
+
+
+def live(conn: Connection, now: float, until: float, exchange: Answers) -> list[tuple[float, Output]]:
+    """Drive it in virtual time up to `until`, as a loop does that wakes for messages and for what `Wait` says.
+
+    What came out, and when. A message that arrives at the time at which a timer is due comes first.
+    """
+    came: list[tuple[float, Output]] = []
+    arrivals: list[tuple[float, int, str]] = []
+    while True:
+        given, wait = drain(conn, now)
+        came += [(now, output) for output in given]
+        for frame in only(Transmit, given):
+            for at, text in exchange(frame, now):
+                heapq.heappush(arrivals, (at, len(came) + len(arrivals), text))
+        due = inf if wait.until is None else wait.until
+        arrives = arrivals[0][0] if arrivals else inf
+        if min(due, arrives) > until:
+            return came
+        assert min(due, arrives) >= now
+        if arrives <= due:
+            now, _, text = heapq.heappop(arrivals)
+            conn.receive(text, now)
+        else:
+            now = due
+            conn.handle_timeout(now)
+
+
+def answering(latency: float) -> Answers:
+    """An exchange that accepts every cancel and answers every ping, so many seconds after it has left."""
+
+    def answers(frame: Transmit, now: float) -> list[tuple[float, str]]:
+        if frame.id is not None:
+            return [(now + latency, reply(frame.id))]
+        return [(now + latency, PONG)] if frame.text == "ping" else []
+
+    return answers
+
+
 def reply(id: object, code: object = 0, event: str = "trade", **more: object) -> str:
     """The answer to a cancel as recorded: `arg` is a list of one object that echoes the id."""
     echo = {"id": id, "instType": "SPOT", "channel": "cancel-order", "instId": "BTCUSDT", "params": {"orderId": "1001"}}
@@ -177,4 +224,6 @@ def snapshot(value: Any) -> Any:
     return value
 
 
-_LOOKED_INTO: tuple[Any, ...] = (Connection, Budget, Pace, Deadlines, OpenCancel)
+_LOOKED_INTO: tuple[Any, ...] = (
+    Connection, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
+)  # fmt: skip

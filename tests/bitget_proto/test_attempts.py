@@ -7,28 +7,31 @@ import pytest
 
 from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
 from bitget_proto._attempts import Cancel
+from bitget_proto._cancel_queue import Rank
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 def cancel(*, resend: bool = False) -> Cancel:
-    return Cancel(id="1", order=ORDER, deadline=20.0, taken_at=1.0, resend=resend, number=1)
+    return Cancel(
+        id="1", order=ORDER, taken_at=1.0, queue_until=20.0, until=30.0, number=1, rank=Rank.NORMAL, resend=resend
+    )
 
 
-def accepted(sent_at: float = 2.0, taken_at: float = 1.0) -> Accepted:
-    return Accepted(id="1", order=ORDER, taken_at=taken_at, sent_at=sent_at, resolved_at=3.0, exchange_ts=7)
+def accepted(sent_at: float = 2.0) -> Accepted:
+    return Accepted(id="1", order=ORDER, taken_at=1.0, sent_at=sent_at, resolved_at=3.0, exchange_ts=7)
 
 
 def rejected(code_class: CodeClass) -> Rejected:
     return Rejected(
-        id="1", order=ORDER, taken_at=1.5, sent_at=2.0, resolved_at=3.0, code="5", code_class=code_class, message="no",
+        id="1", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, code="5", code_class=code_class, message="no",
         exchange_ts=None,
     )  # fmt: skip
 
 
 def unresolved(why: WhyUnresolved, sent_at: float | None = 2.0) -> Unresolved:
     return Unresolved(
-        id="1", order=ORDER, taken_at=1.5, sent_at=sent_at, resolved_at=3.0, sent=sent_at is not None, why=why
+        id="1", order=ORDER, taken_at=1.0, sent_at=sent_at, resolved_at=3.0, sent=sent_at is not None, why=why
     )
 
 
@@ -44,15 +47,15 @@ def test_the_outcome_of_a_first_attempt_is_that_of_the_cancel() -> None:
     assert cancel().outcome_of(answer, ending=False) is answer
     for code_class in CodeClass:
         outcome = cancel().outcome_of(rejected(code_class), ending=False)
-        assert outcome == attrs.evolve(rejected(code_class), taken_at=1.0)
+        assert outcome == rejected(code_class)
 
 
 @pytest.mark.parametrize("code_class", [code_class for code_class in CodeClass if code_class is not CodeClass.ACCEPTED])
-def test_of_a_second_attempt_only_gone_and_finished_are_refusals(code_class: CodeClass) -> None:
+def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -> None:
     outcome = after_a_first_attempt().outcome_of(rejected(code_class), ending=False)
     assert outcome is not None
     assert (outcome.attempts, outcome.taken_at, outcome.sent_at) == (2, 1.0, 2.0)
-    if code_class in (CodeClass.GONE, CodeClass.FINISHED):
+    if code_class is CodeClass.FINISHED:
         assert isinstance(outcome, Rejected)
     else:
         assert isinstance(outcome, Unresolved)
@@ -90,4 +93,36 @@ def test_what_goes_to_the_next_link(resend: bool, why: WhyUnresolved, sent_at: f
     back = why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED) and not ending and (resend or sent_at is None)
     assert (outcome is None) == back
     if outcome is not None:
-        assert outcome == attrs.evolve(unresolved(why, sent_at), taken_at=1.0)
+        assert outcome == unresolved(why, sent_at)
+
+
+def test_an_attempt_under_way_counts_and_its_time_is_the_last_one() -> None:
+    made = cancel()
+    made.trying_since = 4.0
+    outcome = made.unresolved(WhyUnresolved.INTERRUPTED, 5.0)
+    assert (outcome.sent, outcome.sent_at, outcome.attempts) == (True, 4.0, 1)
+    made = after_a_first_attempt()
+    made.trying_since = 4.0
+    outcome = made.unresolved(WhyUnresolved.INTERRUPTED, 5.0)
+    assert (outcome.sent, outcome.sent_at, outcome.attempts) == (True, 4.0, 2)
+
+
+def test_an_attempt_that_has_ended_is_under_way_no_longer() -> None:
+    made = cancel(resend=True)
+    made.trying_since = 2.0
+    assert made.outcome_of(unresolved(WhyUnresolved.LOST), ending=False) is None
+    assert (made.trying_since, made.attempts, made.sent_at) == (None, 1, 2.0)
+    made.trying_since = 4.0
+    assert made.outcome_of(unresolved(WhyUnresolved.LOST, None), ending=False) is None, "its frame never left"
+    assert (made.trying_since, made.attempts, made.sent_at) == (None, 1, 2.0)
+
+
+def test_what_the_exchange_says_of_an_attempt_stands_in_the_outcome() -> None:
+    attempt = attrs.evolve(unresolved(WhyUnresolved.UNSURE), code="40010", message="timed out")
+    assert cancel().outcome_of(attempt, ending=False) == attempt
+
+
+def test_an_outcome_of_its_own_has_the_times_of_the_cancel_and_no_code() -> None:
+    assert cancel().unresolved(WhyUnresolved.NO_LINK, 11.0) == Unresolved(
+        id="1", order=ORDER, taken_at=1.0, sent_at=None, resolved_at=11.0, sent=False, why=WhyUnresolved.NO_LINK
+    )

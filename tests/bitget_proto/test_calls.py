@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from bitget_proto import CancelOrder, Connection, InstType, Policy, Session, SignedLogin
-from bitget_proto._calls import ARGUMENTS, CALLS, REQUIRED, Argument
+from bitget_proto._calls import ARGUMENTS, CALLS, REQUIRED
 from bitget_proto._plain import line, loaded, plain
 from bitget_proto._trace import BESIDE_ARGUMENTS
 
 CORES = (Connection, Session)
+ORDER = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURES)
 
 
 def taken(core: type, call: str) -> dict[str, object]:
@@ -47,32 +48,45 @@ def test_no_argument_stands_in_the_table_that_no_core_takes(call: str) -> None:
     }
 
 
-def test_what_has_one_name_is_one_argument_and_nothing_else_on_a_line_has_it() -> None:
-    assert all(ARGUMENTS[argument.name] is argument for call in CALLS.values() for argument in call.arguments)
+def test_what_has_one_name_is_spelled_one_way_and_nothing_else_on_a_line_has_it() -> None:
+    for argument in (argument for call in CALLS.values() for argument in call.arguments):
+        known = ARGUMENTS[argument.name]
+        assert (known.write, known.read) == (argument.write, argument.read)
     assert not set(ARGUMENTS) & BESIDE_ARGUMENTS
 
 
-@pytest.mark.parametrize(
-    "argument",
-    [argument for argument in ARGUMENTS.values() if argument.default is not REQUIRED],
-    ids=lambda a: a.name,
-)
-def test_a_default_is_not_written(argument: Argument) -> None:
-    call = next(call for call in CALLS.values() if argument in call.arguments)
-    assert call.told({argument.name: argument.default}) == {}
+@pytest.mark.parametrize("name", CALLS)
+def test_a_default_is_not_written(name: str) -> None:
+    for argument in CALLS[name].arguments:
+        if argument.default is not REQUIRED:
+            assert CALLS[name].told({argument.name: argument.default}) == {}
 
 
-ORDER = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURES)
+def test_the_id_that_withdraw_must_have_is_written_whatever_it_is() -> None:
+    assert CALLS["withdraw"].told({"id": None}) == {"id": None}
+    assert CALLS["withdraw"].told({"id": 1}) == {"id": {"unrecorded": "int"}}
+
+
+@pytest.mark.parametrize("orders", [None, "abc", (ORDER,), [ORDER, "1"]])
+def test_of_what_is_no_list_of_orders_the_type_is_written(orders: object) -> None:
+    assert CALLS["cancel_many"].told({"orders": orders}) == {"orders": {"unrecorded": type(orders).__name__}}
+
+
 EXAMPLES: dict[str, list[Any]] = {
     "now": [0.5, 1, 2**70],
     "link": [1],
     "message": ["text", b"bytes", b"\xff", "\ud800"],
     "reason": ["reset", "\ud800"],
     "unsent": [["a", "b"], ["\ud800"], [""]],
+    "retry_after": [0, 0.5, inf],
     "order": [ORDER],
+    "orders": [[], [ORDER, ORDER]],
     "id": ["", "mine"],
     "timeout": [5, 0.5, inf],
     "policy": [*Policy],
+    "urgent": [True],
+    "queued": ["send"],
+    "within": [5, 0.5, inf],
     "text": ["", '{"op":"subscribe"}'],
     "writable": [False],
     "busy": [[1, 2]],

@@ -72,7 +72,7 @@ MEANING: dict[str, Message] = {
 CLASSES = {
     "page-reply": CodeClass.ACCEPTED,
     "accepted": CodeClass.ACCEPTED,
-    "refused": CodeClass.GONE,
+    "refused": CodeClass.NOT_FOUND,
     "accepted-string-code": CodeClass.ACCEPTED,
     "login-ok-page": CodeClass.ACCEPTED,
     "login-ok-seen": CodeClass.ACCEPTED,
@@ -157,19 +157,45 @@ def test_only_the_ids_that_there_are_are_written() -> None:
         ("~", '"~"'),
     ],
 )
-def test_an_order_id_is_escaped_as_json(client_oid: str, written: str) -> None:
+def test_a_client_oid_is_escaped_as_json(client_oid: str, written: str) -> None:
     text = encode_cancel(CancelOrder("BTCUSDT", client_oid=client_oid), "1")
     assert text.endswith(f'"params":{{"clientOid":{written}}}}}]}}')
-    text = encode_cancel(CancelOrder("BTCUSDT", order_id=client_oid), "1")
-    assert text.endswith(f'"params":{{"orderId":{written}}}}}]}}')
+    text = encode_cancel(CancelOrder("BTCUSDT", "9", client_oid), "1")
+    assert text.endswith(f'"params":{{"orderId":"9","clientOid":{written}}}}}]}}')
+
+
+@pytest.mark.parametrize(
+    ("inst_id", "written"),
+    [
+        ("币安人生USDT", r'"\u5e01\u5b89\u4eba\u751fUSDT"'),
+        ("😀USDT", r'"\ud83d\ude00USDT"'),
+        ("BTCUSDT-250328", '"BTCUSDT-250328"'),
+    ],
+)
+@pytest.mark.parametrize(("order_id", "client_oid"), [("9", None), (None, "9"), ("9", "8")])
+def test_an_instrument_in_any_script_is_written_as_ascii_and_read_back(
+    inst_id: str, written: str, order_id: str | None, client_oid: str | None
+) -> None:
+    order = CancelOrder(inst_id, order_id, client_oid)
+    text = encode_cancel(order, "1")
+    assert f'"instType":"SPOT","instId":{written},"channel":"cancel-order"' in text
+    assert text.isascii()
+    assert Codec().decode_request(text) == CancelRequest("1", order)
+    assert Codec().decode_request(
+        text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
+    ) == (CancelRequest("1", order))
 
 
 PRINTABLE = st.text("".join(map(chr, range(32, 127))), min_size=1, max_size=64)
+INST_IDS = st.from_regex(r"[0-9A-Z]{0,20}USDT", fullmatch=True) | st.text(
+    st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF) | st.sampled_from("😀ÜÉ-&"), min_size=1, max_size=40
+)
+ORDER_IDS = st.from_regex(r"[0-9]{1,19}", fullmatch=True) | st.text("xyz!#{}[]:;%~", min_size=1, max_size=64)
 REQUEST_IDS = st.from_regex(r"[0-9A-Za-z_:#\-+ ]{1,40}", fullmatch=True)
 ORDERS = st.builds(
     CancelOrder,
-    st.from_regex(r"[0-9A-Za-z_]{1,40}", fullmatch=True),
-    order_id=PRINTABLE,
+    INST_IDS,
+    order_id=ORDER_IDS,
     client_oid=st.none() | PRINTABLE,
     inst_type=st.sampled_from(InstType),
 ) | st.builds(CancelOrder, st.just("BTCUSDT"), client_oid=PRINTABLE)
@@ -314,6 +340,98 @@ def test_the_id_is_that_of_the_one_request_named_and_nothing_is_guessed(
     message = codec.decode(frame(event=event, arg=arg, code=0))
     assert isinstance(message, TradeReply | ErrorReply)
     assert (message.id, message.names_request) == (id, names_request)
+
+
+ECHOES: list[tuple[dict[str, object], bool]] = [
+    ({}, False),
+    ({"arg": [{"id": "1"}]}, False),
+    ({"arg": [{"id": "1", "channel": None}]}, False),
+    ({"arg": [{"id": "1", "channel": "cancel-order"}]}, False),
+    ({"arg": {"id": "1", "channel": "cancel-order"}}, False),
+    ({"arg": [{"channel": "cancel-order"}]}, False),
+    ({"arg": []}, False),
+    ({"id": "1", "topic": "cancel-order"}, False),
+    ({"op": "trade"}, False),
+    ({"op": None, "topic": None}, False),
+    ({"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "cancel-order", "op": "trade"}, False),
+    ({"channel": "place-order"}, False),
+    ({"arg": [{"id": "1", "channel": "place-order"}]}, True),
+    ({"arg": {"id": "1", "channel": "place-order"}}, True),
+    ({"arg": {"instType": "SPOT", "channel": "positions", "instId": "default"}}, True),
+    ({"arg": [{"channel": "orders"}]}, True),
+    ({"arg": [{"id": "1", "channel": ""}]}, True),
+    ({"arg": [{"id": "1", "channel": "Cancel-Order"}]}, True),
+    ({"arg": [{"id": "1", "channel": 0}]}, True),
+    ({"arg": [{"id": "1", "channel": ["cancel-order"]}]}, True),
+    ({"arg": [{"id": "1", "channel": {}}]}, True),
+    ({"arg": [{"id": "1", "channel": False}]}, True),
+    ({"arg": [{"channel": "place-order"}, {"channel": "cancel-order"}]}, True),
+    ({"id": "1", "topic": "place-order"}, True),
+    ({"topic": 5}, True),
+    ({"op": "subscribe"}, True),
+    ({"op": "login"}, True),
+    ({"op": []}, True),
+    ({"arg": [{"id": "1", "channel": "cancel-order"}], "op": "subscribe"}, True),
+    ({"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "place-order"}, True),
+]
+"""Keys of an answer, and whether they say that it answers something other than a cancel."""
+
+
+@every_engine
+@pytest.mark.parametrize("event", ["trade", "error"])
+@pytest.mark.parametrize(("keys", "other"), ECHOES)
+def test_an_answer_says_by_channel_topic_or_op_that_it_is_not_to_a_cancel(
+    codec: Codec, event: str, keys: dict[str, object], other: bool
+) -> None:
+    for read in (codec.decode, CODECS[Engine.STDLIB].decode):
+        message = read(frame(event=event, code=0, **keys))
+        assert isinstance(message, TradeReply | ErrorReply)
+        assert message.answers_other is other
+
+
+def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cancel() -> None:
+    placed = (
+        '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"place-order","instId":"BTCUSDT",'
+        '"params":{"orderId":"1376","clientOid":"1"}}],"code":0,"msg":"Success","ts":1763958928351}'
+    )
+    for codec in CODECS.values():
+        assert codec.decode(placed) == TradeReply("1", True, "0", "Success", 1763958928351, answers_other=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ('{"op":"trade","args":[{"id":"1","channel":"place-order"}]}', ("1",)),
+        ('{"op":"trade","args":[{"id":"1"},{"id":"2"},{}]}', ("1", "2")),
+        ('{"op":"trade","id":"7","topic":"place-order","category":"spot","args":[{"qty":"1"}]}', ("7",)),
+        ('{"op":"trade","id":"7","args":[{"id":"8"}]}', ("7", "8")),
+        ('{"op":"trade","id":"7"}', ("7",)),
+        ('{"op":"trade","args":{"id":"1"}}', ("1",)),
+        ('{"\\u006fp":"tr\\u0061de","args":[{"\\u0069d":"\\u0031"}]}', ("1",)),
+        (' {"op":"trade","id":""}\n', ("",)),
+        ('{"op":"trade","id":7,"args":[{"id":8},{"id":null},5,"x",[{"id":"9"}],null]}', ()),
+        ('{"op":"trade","args":null}', ()),
+        ('{"op":"trade"}', ()),
+        ('{"op":"subscribe","id":"7","args":[{"id":"1"}]}', ()),
+        ('{"op":["trade"],"id":"7"}', ()),
+        ('{"id":"7"}', ()),
+        ('[{"op":"trade","id":"7"}]', ()),
+        ('"trade"', ()),
+        ("ping", ()),
+        ("", ()),
+        ('{"op":"trade","id":"7"', ()),
+        ('{"op":"trade","id":"7","x":NaN}', ()),
+        ('{"op":"trade","id":"7","x":' + "[" * 100_000 + "]" * 100_000 + "}", ()),
+        ('{"op":"trade","id":"7","x":' + "9" * 5000 + "}", ()),
+    ],
+)
+def test_the_ids_of_a_frame_of_ones_own_are_those_it_is_answered_under(text: str, ids: tuple[str, ...]) -> None:
+    assert all(codec.trade_ids(text) == ids for codec in CODECS.values())
+
+
+@given(ORDERS, REQUEST_IDS)
+def test_the_id_of_a_cancel_is_the_one_of_its_frame(order: CancelOrder, id: str) -> None:
+    assert Codec().trade_ids(encode_cancel(order, id)) == (id,)
 
 
 @every_engine
@@ -709,17 +827,22 @@ def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
-NAMES = st.sampled_from(["event", "arg", "code", "msg", "ts", "id", "params", "args", "op"]) | TEXTS
+NAMES = st.sampled_from(["event", "arg", "code", "msg", "ts", "id", "params", "args", "op", "topic", "channel"]) | TEXTS
 VALUES: st.SearchStrategy[object] = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
 )
-ENTRIES = st.fixed_dictionaries({}, optional={"id": st.sampled_from(["1", ""]) | SCALARS, "params": VALUES})
+CHANNELS = st.sampled_from(["cancel-order", "place-order"]) | VALUES
+ENTRIES = st.fixed_dictionaries(
+    {}, optional={"id": st.sampled_from(["1", ""]) | SCALARS, "channel": CHANNELS, "params": VALUES}
+)
 KNOWN_EVENTS = st.sampled_from(["trade", "error", "login", "subscribe"])
 PARTS: dict[str, st.SearchStrategy[object]] = {
     "arg": st.lists(ENTRIES, max_size=2) | ENTRIES | VALUES,
     "code": st.sampled_from([0, "0", "00000", 43001, "30004"]) | VALUES,
     "msg": TEXTS | VALUES,
     "ts": st.integers(0, 2**53 - 1) | st.integers(0, 2**53 - 1).map(str) | VALUES,
+    "topic": CHANNELS,
+    "op": st.sampled_from(["trade", "subscribe"]) | VALUES,
     "connId": VALUES,
 }
 SOUND = {**PARTS, "arg": st.lists(ENTRIES, max_size=2) | ENTRIES}
@@ -977,11 +1100,20 @@ def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo
 
 
 def test_a_channel_that_does_not_exist_is_said_to() -> None:
-    request = Codec().decode_request(cancel_text(channel="place-order"))
+    request = Codec().decode_request(cancel_text(channel="modify-order"))
     assert isinstance(request, BadRequest)
     assert request.code == "30001"
-    assert "place-order" in request.message
-    assert request.arg == json.loads(cancel_text(channel="place-order"))["args"]
+    assert "modify-order" in request.message
+    assert request.arg == json.loads(cancel_text(channel="modify-order"))["args"]
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: bool) -> None:
+    text = cancel_text(channel="place-order", params={"side": "buy"}, more=1)
+    assert Codec().decode_request(text, lenient=lenient) == OtherRequest("trade")
+    two = json.loads(text)
+    two["args"] *= 2
+    assert isinstance(Codec().decode_request(json.dumps(two), lenient=lenient), BadRequest)
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])

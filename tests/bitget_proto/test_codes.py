@@ -11,19 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import CodeClass
-from bitget_proto._codes import CODES, NOTES
+from bitget_proto._codes import (
+    CODES,
+    FINAL_AFTER_RESEND,
+    NOT_THE_LOGINS_ANSWER,
+    NOTES,
+    REFUSALS,
+    REFUSED_FOR_GOOD,
+    STAMP_REFUSED,
+)
+from bitget_proto._explain import outcome_of
 
 TABLE = {
     CodeClass.ACCEPTED: "0",
-    CodeClass.GONE: "43001 22001 31007 40109 40768 40819 43004 45057 80011 25204",
+    CodeClass.NOT_FOUND: "43001 22001 31007 40109 40768 40819 43004 45057 80011 25204 24056 43020 43025 43033",
     CodeClass.FINISHED: "40769 45031 45055 45134 50062",
-    CodeClass.NOT_CANCELLABLE: "45056 45125 45126 45024 43002 43003",
+    CodeClass.NOT_CANCELLABLE: "45056 45125 45126 45024 43002 43003 25102 25106",
     CodeClass.THROTTLED: "429 45129 25004 70228 30006 30007",
-    CodeClass.OUTCOME_UNKNOWN: "40010 40725 45001 40910 25001",
-    CodeClass.RETRY_LATER: "40015 40808 25003 40908",
+    CodeClass.OUTCOME_UNKNOWN: "40010 40725 45001 40910 25000 25001 40200 40604 500 50008",
+    CodeClass.RETRY_LATER: "40015 40808 25003 25653 40908",
     CodeClass.BAD_PARAMETERS: "40017 40019 40020 40034 40402 41101 400172 40304 40305",
-    CodeClass.PERMISSION: "40014 40018 40022 40023 40025 40026 40038 40085 40301",
-    CodeClass.PROTOCOL: "30001 30002 30003 30016",
+    CodeClass.PERMISSION: (
+        "40014 40018 40022 40023 40025 40026 40038 40084 40085 40301 25006 25007 25008 25012 25013 25245 25620"
+    ),
+    CodeClass.PROTOCOL: "30001 30002 30003 30016 25002",
     CodeClass.LOGIN: "30004 30005 30011 30012 30013 30014 30015",
     CodeClass.GOING_AWAY: "30033",
 }
@@ -78,6 +89,43 @@ def test_every_class_says_what_it_means_in_a_sentence(code_class: CodeClass) -> 
 def test_no_two_classes_mean_the_same() -> None:
     assert len({code_class.sentence for code_class in CodeClass}) == len(CodeClass)
     assert len({hash(code_class) for code_class in CodeClass}) > 1
+
+
+@pytest.mark.parametrize("code_class", CodeClass)
+def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act(code_class: CodeClass) -> None:
+    silent = {
+        CodeClass.OUTCOME_UNKNOWN,
+        CodeClass.RETRY_LATER,
+        CodeClass.GOING_AWAY,
+        CodeClass.UNLISTED,
+        CodeClass.UNREADABLE,
+    }
+    outcome = "Accepted" if code_class is CodeClass.ACCEPTED else "Unresolved" if code_class in silent else "Rejected"
+    assert outcome_of(code_class) == outcome
+    assert (code_class in REFUSALS) == (outcome == "Rejected")
+
+
+@pytest.mark.parametrize(
+    "code_class", [CodeClass.NOT_FOUND, CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.UNLISTED]
+)
+def test_a_class_that_leaves_the_order_open_says_to_look_it_up(code_class: CodeClass) -> None:
+    assert "look the order up" in code_class.sentence
+
+
+def test_not_found_is_no_proof_of_an_end() -> None:
+    assert "no proof of an end" in CodeClass.NOT_FOUND.sentence
+    assert frozenset({CodeClass.FINISHED}) == FINAL_AFTER_RESEND
+
+
+def test_a_missing_grant_says_whom_to_ask_in_the_pages_words() -> None:
+    words = '"Please contact your BD or RM to apply for access permissions" (Cancel Order Channel)'
+    assert words in CodeClass.PERMISSION.sentence
+
+
+def test_only_key_pass_phrase_signature_and_permission_refuse_a_login_for_good() -> None:
+    assert {"30011", "30012", "30015", *TABLE[CodeClass.PERMISSION].split()} == REFUSED_FOR_GOOD
+    assert not REFUSED_FOR_GOOD & STAMP_REFUSED
+    assert not {CodeClass.of(code) for code in REFUSED_FOR_GOOD} & NOT_THE_LOGINS_ANSWER
 
 
 def test_an_acknowledgement_is_not_said_to_be_a_cancel() -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from bitget_proto import Config, ValidationError
 
-SECONDS = ["login_timeout", "ping_interval", "pong_timeout", "request_timeout", "drain_timeout"]
+SECONDS = [
+    "login_timeout",
+    "ping_interval",
+    "pong_timeout",
+    "answer_timeout",
+    "queue_timeout",
+    "silence",
+    "silence_pong",
+    "drain_timeout",
+    "pace_margin",
+]
 COUNTS = ["messages_per_second", "max_in_flight", "max_message", "max_depth", "max_own_frames", "late_ids"]
 
 
@@ -24,20 +34,24 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "login_timeout": 10,
         "ping_interval": 30,
         "pong_timeout": 10,
-        "request_timeout": 10,
+        "answer_timeout": 10,
+        "queue_timeout": 150,
+        "silence": 2,
+        "silence_pong": 3,
         "drain_timeout": 5,
         "messages_per_second": 10,
+        "pace_margin": 0.05,
         "max_in_flight": 1000,
         "max_message": 65536,
         "max_depth": 32,
         "max_own_frames": 100,
         "late_ids": 1024,
-        "id_prefix": "",
+        "id_prefix": "bgproto",
     }
 
 
 def test_every_limit_is_covered_here() -> None:
-    assert [*SECONDS, *COUNTS, "id_prefix"] == [field.name for field in attrs.fields(Config)]
+    assert sorted([*SECONDS, *COUNTS, "id_prefix"]) == sorted(field.name for field in attrs.fields(Config))
 
 
 @pytest.mark.parametrize("name", [*SECONDS, *COUNTS])

@@ -48,6 +48,9 @@ from .driving import (
     texts,
 )
 
+QUIET = Config(silence=None)
+"""No ping asks whether the link is there."""
+
 
 def sent(*ids: str, config: Config | None = None) -> Connection:
     """Ready, with these cancels handed out at time 1."""
@@ -57,6 +60,9 @@ def sent(*ids: str, config: Config | None = None) -> Connection:
     assert [frame.id for frame in only(Transmit, outputs(conn, 1.0))] == list(ids)
     return conn
 
+
+SETTLES_NOTHING = {CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.GOING_AWAY, CodeClass.UNLISTED}
+"""What such a code says, or does not say, leaves open whether the exchange acted."""
 
 # --- the plain way ---
 
@@ -73,7 +79,7 @@ def test_a_cancel_is_handed_out_as_one_frame_that_carries_its_id() -> None:
 
 
 def test_accepted_carries_the_order_and_three_times_on_the_callers_clock() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None))
     conn.cancel(OTHER_ORDER, 2.0, id="first")
     outputs(conn, 2.0)
     conn.cancel(ORDER, 2.25, id="a")
@@ -97,7 +103,7 @@ def test_rejected_carries_code_class_message_and_times() -> None:
             sent_at=1.0,
             resolved_at=1.5,
             code="43001",
-            code_class=CodeClass.GONE,
+            code_class=CodeClass.NOT_FOUND,
             message="text",
             exchange_ts=1763958928351,
         )
@@ -137,7 +143,7 @@ def test_the_code_decides_and_the_event_only_where_they_contradict_each_other(ev
         else:
             assert isinstance(outcome, Unresolved)
             assert (outcome.sent, outcome.why, outcome.code) == (True, WhyUnresolved.UNSURE, "0")
-    elif code_class is CodeClass.OUTCOME_UNKNOWN:
+    elif code_class in SETTLES_NOTHING:
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why, outcome.code) == (True, WhyUnresolved.UNSURE, code)
         assert outcome.message == "text"
@@ -230,7 +236,15 @@ CONTENTS: dict[str, tuple[str | bytes, str, WhyUnrecognised | None]] = {
     # arg and id
     "arg an object": (arg('{"id":"1"}'), ACCEPTED, None),
     "arg a list": (arg('[{"id":"1"}]'), ACCEPTED, None),
-    "arg with another echo": (arg('[{"id":"1","channel":"place-order","instId":"XXX","params":[]}]'), ACCEPTED, None),
+    "arg of another instrument": (arg('[{"id":"1","channel":"cancel-order","instId":"X","params":[]}]'), ACCEPTED, None),
+    "arg of a placement": (arg('[{"id":"1","channel":"place-order","params":{}}]'), NOTHING, WhyUnrecognised.OTHER_REQUEST),
+    "arg an object of a placement": (arg('{"id":"1","channel":"place-order"}'), NOTHING, WhyUnrecognised.OTHER_REQUEST),
+    "a refused placement": (
+        arg('[{"id":"1","channel":"place-order","params":{}}]', "43012", "error"), NOTHING, WhyUnrecognised.OTHER_REQUEST,
+    ),
+    "another topic": (arg('[{"id":"1"}]')[:-1] + ',"topic":"place-order"}', NOTHING, WhyUnrecognised.OTHER_REQUEST),
+    "another op": (arg('[{"id":"1"}]', "30001", "error")[:-1] + ',"op":"subscribe"}', NOTHING, WhyUnrecognised.OTHER_REQUEST),
+    "the topic of cancels": (arg('[{"id":"1"}]')[:-1] + ',"topic":"cancel-order"}', ACCEPTED, None),
     "arg empty": (arg("[]"), NOTHING, WhyUnrecognised.NO_ID),
     "arg an empty object": (arg("{}"), NOTHING, WhyUnrecognised.NO_ID),
     "arg missing": ('{"event":"trade","code":0}', NOTHING, WhyUnrecognised.NO_ID),
@@ -329,7 +343,7 @@ def check_outcome(outcome: Outcome, expected: str) -> None:
         assert outcome.exchange_ts is None or outcome.exchange_ts == 1763958928351
     elif expected == REJECTED:
         assert isinstance(outcome, Rejected)
-        assert (outcome.code, outcome.code_class) == ("43001", CodeClass.GONE)
+        assert (outcome.code, outcome.code_class) == ("43001", CodeClass.NOT_FOUND)
         outcome.message.encode()
     else:
         assert isinstance(outcome, Unresolved)
@@ -402,9 +416,10 @@ def test_no_limit_of_depth_still_survives_100000_of_it() -> None:
 )
 def test_an_error_that_names_no_request_resolves_nothing_not_even_the_only_one_in_flight(code: str) -> None:
     conn = sent("a")
-    conn.receive(error(int(code), "m"), 2.0)
+    text = error(int(code), "m")
+    conn.receive(text, 2.0)
     code_class = CodeClass.UNREADABLE if code == "0" else CodeClass.of(code)
-    assert outputs(conn, 2.0) == [ExchangeError(code=code, code_class=code_class, message="m")]
+    assert outputs(conn, 2.0) == [ExchangeError(code=code, code_class=code_class, message="m", text=text)]
     assert (conn.state, conn.in_flight) == (State.READY, 1)
     conn.receive(reply("a"), 3.0)
     assert len(only(Accepted, outputs(conn, 3.0))) == 1
@@ -413,8 +428,9 @@ def test_an_error_that_names_no_request_resolves_nothing_not_even_the_only_one_i
 @pytest.mark.parametrize("raw", ["null", '"x"', "1.5", "true", "-1"])
 def test_an_error_without_id_and_readable_code_is_an_exchange_error(raw: str) -> None:
     conn = sent("a")
-    conn.receive(f'{{"event":"error","code":{raw}}}', 2.0)
-    assert outputs(conn, 2.0) == [ExchangeError(code=None, code_class=CodeClass.UNREADABLE, message="")]
+    text = f'{{"event":"error","code":{raw}}}'
+    conn.receive(text, 2.0)
+    assert outputs(conn, 2.0) == [ExchangeError(code=None, code_class=CodeClass.UNREADABLE, message="", text=text)]
     assert conn.in_flight == 1
 
 
@@ -422,17 +438,22 @@ def test_the_end_by_such_an_error_leaves_the_cancels_unresolved_and_not_rejected
     for code in (30004, 30007):
         conn = sent("a")
         conn.receive(error(code), 2.0)
-        (outcome,) = outcomes(outputs(conn, 2.0))
+        assert outcomes(outputs(conn, 2.0)) == [], "its answer may be in the same read"
+        conn.handle_timeout(2.5)
+        (outcome,) = outcomes(outputs(conn, 2.5))
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why, outcome.code) == (True, WhyUnresolved.CLOSED, None)
+        assert conn.state is State.CLOSED
 
 
-@pytest.mark.parametrize("code", [30004, 30006, 30007, 30033])
-def test_such_a_code_on_a_known_id_is_a_refusal_and_ends_nothing(code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "kind"), [(30004, Rejected), (30006, Rejected), (30007, Rejected), (30033, Unresolved)]
+)
+def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(code: int, kind: type[Outcome]) -> None:
     conn = sent("a")
     conn.receive(refusal("a", code), 2.0)
     (outcome,) = outputs(conn, 2.0)
-    assert isinstance(outcome, Rejected)
+    assert type(outcome) is kind
     assert conn.state is State.READY
     conn.cancel(ORDER, 2.0)
     assert len(texts(outputs(conn, 2.0))) == 1, "and it pauses nothing"
@@ -497,15 +518,21 @@ def test_a_second_reply_to_an_answered_id_is_unrecognised() -> None:
             assert outputs(conn, 2.5) == [Unrecognised(text=again, why=WhyUnrecognised.UNKNOWN_ID)]
 
 
-def test_a_late_reply_is_told_once_and_then_forgotten() -> None:
-    conn = sent("a")
+def test_a_late_reply_comes_out_once_and_is_then_forgotten() -> None:
+    conn = sent("a", config=QUIET)
     conn.handle_timeout(11.0)
     outputs(conn, 11.0)
     text = refusal("a", 43001)
     conn.receive(text, 12.0)
     assert outputs(conn, 12.0) == [
         LateReply(
-            id="a", order=ORDER, code="43001", code_class=CodeClass.GONE, message="text", exchange_ts=1763958928351
+            id="a",
+            order=ORDER,
+            code="43001",
+            code_class=CodeClass.NOT_FOUND,
+            message="text",
+            exchange_ts=1763958928351,
+            text=text,
         )
     ]
     conn.receive(text, 13.0)
@@ -519,7 +546,7 @@ def test_a_late_reply_is_told_once_and_then_forgotten() -> None:
         ("error", 0, CodeClass.UNREADABLE),
         ("trade", None, CodeClass.UNREADABLE),
         ("error", 40010, CodeClass.OUTCOME_UNKNOWN),
-        ("trade", 43001, CodeClass.GONE),
+        ("trade", 43001, CodeClass.NOT_FOUND),
     ],
 )
 def test_a_late_reply_says_accepted_only_when_the_exchange_did(event: str, code: object, code_class: CodeClass) -> None:

@@ -66,7 +66,8 @@ def busy() -> tuple[Connection, Budget]:
     for id in ("q1", "q2", "q3"):
         conn.cancel(OTHER_ORDER, 2.0, id=id)
     conn.send("own", 2.0)
-    conn.poll(2.0)
+    assert isinstance(conn.poll(2.0), Transmit), "the budget holds the cancels back, and not the frame"
+    conn.send("own", 2.0)
     conn.receive("noise", 2.0)
     assert conn.capacity == 0
     return conn, budget
@@ -75,7 +76,13 @@ def busy() -> tuple[Connection, Budget]:
 REFUSED: dict[str, tuple[Callable[[Connection], object], type[Exception]]] = {
     "no room": (lambda conn: conn.cancel(ORDER, 2.0), NoRoom),
     "no room, with an id": (lambda conn: conn.cancel(ORDER, 2.0, id="new"), NoRoom),
-    "no order": (lambda conn: conn.cancel(None, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "no room, and no order": (lambda conn: conn.cancel(None, 2.0), NoRoom),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "no room for many": (lambda conn: conn.cancel_many([ORDER], 2.0), NoRoom),
+    "no orders": (lambda conn: conn.cancel_many(None, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "an order and none": (lambda conn: conn.cancel_many([ORDER, None], 2.0), ValidationError),  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    "a frame with the id of a cancel": (lambda conn: conn.send('{"op":"trade","id":"q1"}', 2.0), ValidationError),
+    "a way to close that there is not": (lambda conn: conn.close(2.0, "later"), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "no time to close": (lambda conn: conn.close(2.0, "send", 0), ValidationError),
     "opened again": (lambda conn: conn.opened(2.0, login=LOGIN), LocalProtocolError),
     "text empty": (lambda conn: conn.send("", 2.0), ValidationError),
     "text no text": (lambda conn: conn.send(b"x", 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -196,7 +203,8 @@ def test_capacity_is_how_many_cancels_would_be_taken_now(state: State) -> None:
     assert (conn.capacity, conn.in_flight) == (0, 3)
     with pytest.raises(NoRoom):
         conn.cancel(ORDER, 1.0)
-    conn.handle_timeout(11.0)
+    outputs(conn, 1.0)
+    conn.handle_timeout(11.0 if state is State.READY else 151.0)
     assert (conn.capacity, conn.in_flight) == (3, 0)
 
 
@@ -259,10 +267,10 @@ def test_without_a_bound_any_number_of_own_frames_waits() -> None:
 def test_generated_ids_are_a_prefix_and_a_counter() -> None:
     conn = ready(Config(id_prefix="bot 1:"))
     assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["bot 1:1", "bot 1:2", "bot 1:3"]
-    assert [Connection().cancel(ORDER, 0.0) for _ in range(2)] == ["1", "1"], "and never random"
+    assert [Connection().cancel(ORDER, 0.0) for _ in range(2)] == ["bgproto1", "bgproto1"], "and never random"
 
 
-def test_generated_ids_skip_those_in_flight_and_those_remembered() -> None:
+def test_generated_ids_skip_all_that_the_caller_has_used() -> None:
     conn = ready(Config(id_prefix="p"))
     conn.cancel(ORDER, 1.0, id="p1", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="p2")
@@ -270,19 +278,23 @@ def test_generated_ids_skip_those_in_flight_and_those_remembered() -> None:
     conn.cancel(ORDER, 1.0, id="p4")
     conn.handle_timeout(2.0)
     outputs(conn, 2.0, writable=False)
-    assert [conn.cancel(ORDER, 2.0) for _ in range(3)] == ["p3", "p5", "p6"]
+    assert [conn.cancel(ORDER, 2.0) for _ in range(3)] == ["p5", "p6", "p7"]
 
 
 def test_a_refused_cancel_uses_up_no_generated_id() -> None:
     conn = ready(Config(max_in_flight=1))
     with pytest.raises(ValidationError):
         conn.cancel(ORDER, 1.0, timeout=-1)
-    assert conn.cancel(ORDER, 1.0) == "1"
+    with pytest.raises(ValidationError):
+        conn.cancel_many([ORDER], 1.0, timeout=-1)
+    assert conn.cancel(ORDER, 1.0) == "bgproto1"
     with pytest.raises(NoRoom):
         conn.cancel(ORDER, 1.0)
+    with pytest.raises(NoRoom):
+        conn.cancel_many([ORDER], 1.0)
     outputs(conn, 1.0)
-    conn.receive(reply("1"), 1.0)
-    assert conn.cancel(ORDER, 1.0) == "2", "and none comes twice"
+    conn.receive(reply("bgproto1"), 1.0)
+    assert conn.cancel(ORDER, 1.0) == "bgproto2", "and none comes twice"
 
 
 def test_an_id_is_free_again_once_it_is_answered_forgotten_or_ended_unsent() -> None:
@@ -346,15 +358,19 @@ def test_the_default_limits_are_those_of_the_contract() -> None:
         "login_timeout": 10,
         "ping_interval": 30,
         "pong_timeout": 10,
-        "request_timeout": 10,
+        "answer_timeout": 10,
+        "queue_timeout": 150,
+        "silence": 2,
+        "silence_pong": 3,
         "drain_timeout": 5,
         "messages_per_second": 10,
+        "pace_margin": 0.05,
         "max_in_flight": 1000,
         "max_message": 65536,
         "max_depth": 32,
         "max_own_frames": 100,
         "late_ids": 1024,
-        "id_prefix": "",
+        "id_prefix": "bgproto",
     }
 
 
@@ -363,12 +379,15 @@ def test_the_default_limits_are_those_of_the_contract() -> None:
 
 def stored(conn: Connection) -> dict[str, int]:
     """How many items each private store holds."""
-    return {name: len(getattr(conn, name)) for name in Connection.__slots__ if hasattr(getattr(conn, name), "__len__")}
+    sizes = {name: len(getattr(conn, name)) for name in Connection.__slots__ if hasattr(getattr(conn, name), "__len__")}
+    waiting = len(list(conn._queue))
+    assert conn._queue.size == waiting
+    return sizes | {"_queue": waiting}
 
 
 def test_ten_thousand_cancels_leave_nothing_behind() -> None:
     budget = Budget(None)
-    conn = ready(Config(messages_per_second=None, ping_interval=None), budget=budget)
+    conn = ready(Config(messages_per_second=None, ping_interval=None, silence=None), budget=budget)
     counts: dict[type, int] = {Accepted: 0, Unresolved: 0, LateReply: 0}
     now = 2.0
     for number in range(10_000):
@@ -380,7 +399,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
             conn.receive(reply(id), now)
         else:
             conn.handle_timeout(now + 2.0)
-            if id in conn._open:
+            if id in conn._sent:
                 conn.receive(refusal(id, 40010), now)
             conn.receive(reply(id), now)
             now += 2.0
@@ -391,7 +410,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
             assert sizes["_deadlines"] <= 64
             assert sum(sizes.values()) - sizes["_deadlines"] == 0
     assert counts == {Accepted: 8000, Unresolved: 2000, LateReply: 2000}
-    assert (len(budget._pace._places), budget._granted) == (0, 0)
+    assert (len(budget._pace._places), budget._grants) == (0, ())
 
 
 def test_what_was_answered_leaves_nothing_behind_a_cancel_that_is_still_out() -> None:
@@ -406,7 +425,7 @@ def test_what_was_answered_leaves_nothing_behind_a_cancel_that_is_still_out() ->
     assert stored(conn)["_deadlines"] <= 2 + 64
 
 
-def test_paces_remember_one_second_and_no_more() -> None:
+def test_paces_remember_as_many_as_may_leave_in_a_window_and_no_more() -> None:
     budget = Budget(50)
     conn = ready(Config(messages_per_second=100, ping_interval=None), budget=budget)
     for number in range(2000):
@@ -414,8 +433,8 @@ def test_paces_remember_one_second_and_no_more() -> None:
         outputs(conn, 2.0 + number / 64)
         conn.handle_timeout(2.0 + number / 64)
         outputs(conn, 2.0 + number / 64)
-        assert len(conn._pace._places) <= 65
-        assert len(budget._pace._places) <= 65
+        assert len(conn._pace._places) <= 100
+        assert len(budget._pace._places) <= 50
 
 
 def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clears_it() -> None:
@@ -434,7 +453,7 @@ def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clea
 
 @pytest.mark.parametrize("make", [authenticating, ready, draining])
 def test_a_peers_flood_grows_nothing_but_the_outputs(make: Callable[..., Connection]) -> None:
-    conn = make(Config(late_ids=5, request_timeout=None, drain_timeout=None, login_timeout=None))
+    conn = make(Config(late_ids=5, answer_timeout=None, silence=None, drain_timeout=None, login_timeout=None))
     before = stored(conn)
     flood: list[str | bytes] = [
         PONG, "x", b"\xff", reply("zzz"), refusal("yyy"), reply(1), error(30006), error(30033), error(429),
@@ -466,8 +485,8 @@ def test_the_end_clears_every_store() -> None:
 def test_a_flood_of_own_ids_does_not_slow_down_what_is_generated() -> None:
     conn = ready(Config(max_in_flight=None))
     for number in range(1, 2001):
-        conn.cancel(ORDER, 1.0, id=str(number))
-    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["2001", "2002", "2003"]
+        conn.cancel(ORDER, 1.0, id=f"bgproto{number}")
+    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["bgproto2001", "bgproto2002", "bgproto2003"]
 
 
 def test_what_one_connection_does_is_not_seen_by_another() -> None:

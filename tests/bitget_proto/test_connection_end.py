@@ -52,13 +52,14 @@ from .driving import (
     texts,
     waits,
 )
+from .interrupting import interrupt
 
 Act = Callable[[Connection], object]
 
 
 def with_two_sent_and_two_queued(config: Config | None = None) -> Connection:
     """Ready at 1, with the cancels d and b handed out and c and a still queued."""
-    conn = ready(config or Config(messages_per_second=2, ping_interval=None))
+    conn = ready(config or Config(messages_per_second=2, pace_margin=None, ping_interval=None, silence=None))
     for id in "dbca":
         conn.cancel(ORDER, 1.0, id=id)
     assert [frame.id for frame in only(Transmit, outputs(conn, 1.0))] == ["d", "b"]
@@ -72,48 +73,47 @@ def unresolved(given: list[Output]) -> list[tuple[str, bool, WhyUnresolved]]:
 # --- the order of the end ---
 
 
-ENDS: dict[str, tuple[Act, list[type], WhyClosed, WhyUnresolved, str]] = {
-    "lost": (lambda conn: conn.lost(2.0, "reset by peer"), [], WhyClosed.LOST, WhyUnresolved.LOST, "reset by peer"),
-    "not logged in": (
-        lambda conn: conn.receive(error(30004, "log in"), 2.0),
-        [ExchangeError],
-        WhyClosed.NOT_LOGGED_IN,
-        WhyUnresolved.CLOSED,
-        "log in",
-    ),
-    "thrown out": (
-        lambda conn: conn.receive(error("30007", "too many"), 2.0),
-        [ExchangeError],
-        WhyClosed.THROWN_OUT,
-        WhyUnresolved.CLOSED,
-        "too many",
-    ),
-}
-
-
-@pytest.mark.parametrize("end", ENDS)
-def test_the_end_has_one_order(end: str) -> None:
-    act, causes, why_closed, why, detail = ENDS[end]
+def test_the_end_of_a_lost_link_has_one_order() -> None:
     conn = with_two_sent_and_two_queued()
-    act(conn)
+    conn.lost(2.0, "reset by peer")
     assert (conn.state, conn.in_flight, conn.capacity) == (State.CLOSED, 0, 0)
     given, wait = drain(conn, 2.0)
-    hangup: list[type] = [] if end == "lost" else [Hangup]
-    assert [type(output) for output in given] == [*causes, *[Unresolved] * 4, *hangup, Closed]
-    assert unresolved(given) == [("d", True, why), ("b", True, why), ("c", False, why), ("a", False, why)]
-    assert only(Hangup, given) == ([] if end == "lost" else [Hangup(code=1000, reason=why_closed.value)])
-    assert given[-1] == Closed(why=why_closed, detail=detail)
+    lost = WhyUnresolved.LOST
+    assert unresolved(given) == [("d", True, lost), ("b", True, lost), ("c", False, lost), ("a", False, lost)]
+    assert given[4:] == [Closed(why=WhyClosed.LOST, detail="reset by peer")]
+    assert wait == Wait(until=None, timer=None)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), ("30007", WhyClosed.THROWN_OUT)], ids=["30004", "30007"]
+)
+def test_the_end_that_the_exchange_announces_has_that_order_too(code: object, why: WhyClosed) -> None:
+    conn = with_two_sent_and_two_queued()
+    conn.receive(error(code, "no more"), 2.0)
+    assert (conn.state, conn.in_flight, conn.capacity) == (State.DRAINING, 2, 0)
+    given, wait = drain(conn, 2.0)
+    assert [type(output) for output in given] == [ExchangeError, Unresolved, Unresolved]
+    closed = WhyUnresolved.CLOSED
+    assert unresolved(given) == [("c", False, closed), ("a", False, closed)]
+    assert wait == Wait(until=2.5, timer=Timer.DRAIN)
+    conn.handle_timeout(2.5)
+    given, wait = drain(conn, 2.5)
+    assert unresolved(given) == [("d", True, closed), ("b", True, closed)]
+    assert given[2:] == [Hangup(code=1000, reason=why.value), Closed(why=why, detail="no more")]
     assert wait == Wait(until=None, timer=None)
 
 
 def test_the_end_without_a_pong_has_that_order_too() -> None:
-    conn = with_two_sent_and_two_queued(Config(messages_per_second=2, ping_interval=1.5, pong_timeout=0.25))
+    conn = with_two_sent_and_two_queued(
+        Config(messages_per_second=2, pace_margin=None, ping_interval=1.5, pong_timeout=0.25)
+    )
     conn.handle_timeout(1.5)
     conn.handle_timeout(1.75)
     given, wait = drain(conn, 1.75)
     lost = WhyUnresolved.LOST
     assert unresolved(given) == [("d", True, lost), ("b", True, lost), ("c", False, lost), ("a", False, lost)]
-    assert [type(output) for output in given[4:]] == [Hangup, Closed]
+    assert given[4] == Hangup(code=1000, reason="no pong", abort=True)
+    assert given[5:] == [Closed(why=WhyClosed.NO_PONG, detail="no pong within 0.25 s of a ping")]
     assert wait == Wait(until=None, timer=None)
 
 
@@ -128,7 +128,9 @@ def test_the_end_comes_out_behind_what_was_there_before_it() -> None:
 def test_all_outputs_of_the_end_come_while_a_write_is_under_way() -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(error(30007), 2.0)
-    assert len(outputs(conn, 2.0, writable=False)) == 7
+    assert len(outputs(conn, 2.0, writable=False)) == 3
+    conn.handle_timeout(2.5)
+    assert len(outputs(conn, 2.5, writable=False)) == 4
 
 
 def test_after_the_end_there_is_wait_for_ever_whatever_comes() -> None:
@@ -155,7 +157,7 @@ def test_after_the_end_there_is_wait_for_ever_whatever_comes() -> None:
     assert drain(conn, 1e9) == ([], Wait(until=None, timer=None))
 
 
-def test_outcomes_of_the_end_are_told_at_the_time_of_the_end() -> None:
+def test_outcomes_of_the_end_carry_the_time_of_the_end() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(7.5)
     assert {(end.taken_at, end.resolved_at) for end in only(Unresolved, outputs(conn, 9.0))} == {(1.0, 7.5)}
@@ -297,7 +299,7 @@ def test_a_second_close_is_the_end_now() -> None:
 
 
 def test_close_drops_the_users_own_frames() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 1.0, id="a")
     conn.send("mine", 1.0)
     outputs(conn, 1.0)
@@ -322,7 +324,7 @@ def test_draining_ends_with_the_last_outcome_by_its_own_deadline_too() -> None:
 
 
 def test_without_a_drain_timeout_only_the_own_deadlines_end_it() -> None:
-    conn = draining(Config(drain_timeout=None, ping_interval=None))
+    conn = draining(Config(drain_timeout=None, ping_interval=None, silence=None))
     assert waits(conn, 1.0) == Wait(until=11.0, timer=Timer.REQUEST)
 
 
@@ -341,9 +343,9 @@ def test_going_away_is_an_event_and_nothing_more() -> None:
         state = conn.state
         conn.receive(error(30033, "upgrade"), 2.0)
         given, wait = drain(conn, 2.0)
-        assert given == [GoingAway(message="upgrade")]
+        assert given == [GoingAway(message="upgrade", text=error(30033, "upgrade"))]
         assert conn.state is state
-        assert wait.timer in (Timer.PING, Timer.DRAIN)
+        assert wait.timer in (Timer.PING, Timer.SILENCE)
         if state is State.READY:
             conn.cancel(ORDER, 2.0)
             assert len(texts(outputs(conn, 2.0))) == 1
@@ -353,8 +355,10 @@ def test_going_away_is_an_event_and_nothing_more() -> None:
 
 
 def reach(state: State) -> Connection:
-    """A connection in this state which each cause can still befall."""
-    config = Config(ping_interval=2.0, pong_timeout=1.0, login_timeout=60.0, drain_timeout=None, request_timeout=None)
+    """A connection in this state to which each cause can still happen."""
+    config = Config(
+        ping_interval=2.0, pong_timeout=1.0, login_timeout=60.0, drain_timeout=None, answer_timeout=None, silence=None
+    )
     match state:
         case State.NEW:
             return Connection(config)
@@ -389,6 +393,16 @@ def no_answer_but_pongs(conn: Connection) -> None:
             conn.receive(PONG, float(second))
 
 
+def refused(conn: Connection, code: int) -> None:
+    conn.receive(error(code), 1.0)
+    conn.handle_timeout(1.5)
+
+
+def interrupted(conn: Connection) -> None:
+    interrupt(conn, 1.0)
+    conn.handle_timeout(1.0)
+
+
 CAUSES: dict[Cause, Act] = {
     Step.OPENED: lambda conn: conn.opened(1.0, login=LOGIN),
     Step.LOGGED_IN: lambda conn: conn.receive(LOGGED_IN, 1.0),
@@ -398,8 +412,9 @@ CAUSES: dict[Cause, Act] = {
     WhyClosed.LOGIN_REFUSED: lambda conn: conn.receive(error(30015), 1.0),
     WhyClosed.LOGIN_TIMEOUT: no_answer_but_pongs,
     WhyClosed.NO_PONG: no_pong,
-    WhyClosed.NOT_LOGGED_IN: lambda conn: conn.receive(error(30004), 1.0),
-    WhyClosed.THROWN_OUT: lambda conn: conn.receive(error(30007), 1.0),
+    WhyClosed.NOT_LOGGED_IN: lambda conn: refused(conn, 30004),
+    WhyClosed.THROWN_OUT: lambda conn: refused(conn, 30007),
+    WhyClosed.INTERRUPTED: interrupted,
 }
 
 
@@ -430,6 +445,8 @@ def test_each_transition_of_the_table_can_be_taken_and_leads_where_it_says(state
         and (state, cause) != (State.AUTHENTICATING, Step.CLOSING)
         and (state, cause) != (State.DRAINING, Step.CLOSING)
         and (state, cause) != (State.AUTHENTICATING, WhyClosed.NOT_LOGGED_IN)
+        and (state, cause) != (State.READY, WhyClosed.NOT_LOGGED_IN)
+        and (state, cause) != (State.READY, WhyClosed.THROWN_OUT)
     ],
     ids=lambda value: value.value,
 )
@@ -470,14 +487,16 @@ def test_messages_before_opened_and_after_the_end_are_ignored(state: State, code
     assert conn.state is state
 
 
-@pytest.mark.parametrize("state", [State.DRAINING, State.CLOSED])
-def test_commands_are_refused_when_closing_and_closed(state: State) -> None:
+@pytest.mark.parametrize(("state", "how"), [(State.DRAINING, "is closing"), (State.CLOSED, "is closed")])
+def test_commands_are_refused_when_closing_and_closed(state: State, how: str) -> None:
     conn = in_state(state)
     assert conn.capacity == 0
     before = snapshot(conn)
-    with pytest.raises(LocalProtocolError, match=state.value):
+    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more cancels"):
         conn.cancel(ORDER, 2.0)
-    with pytest.raises(LocalProtocolError, match=state.value):
+    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more cancels"):
+        conn.cancel_many([ORDER], 2.0)
+    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more frames"):
         conn.send("x", 2.0)
     assert snapshot(conn) == before
 
@@ -490,13 +509,15 @@ def test_no_other_content_ever_ends_a_connection() -> None:
         '{"event":"other","code":30004}', '{"code":30007}', '{"event":"close"}', "close", '{"op":"close"}',
     ]  # fmt: skip
     contents += [error(code) for code in range(30000, 30040) if code not in (30004, 30007)]
-    for conn in (ready(), draining(Config(drain_timeout=None, request_timeout=None))):
+    for conn in (ready(), draining(Config(drain_timeout=None, answer_timeout=None))):
         state = conn.state
         for content in contents:
             conn.receive(content, 2.0)
             given = outputs(conn, 2.0)
             assert [type(output) for output in given] == ([] if content == PONG else [type(given[0])])
-            assert isinstance(given[0] if given else GoingAway(message=""), Unrecognised | ExchangeError | GoingAway)
+            assert isinstance(
+                given[0] if given else GoingAway(message="", text=""), Unrecognised | ExchangeError | GoingAway
+            )
             assert conn.state is state
 
 
@@ -504,14 +525,14 @@ def test_the_code_of_such_an_error_may_be_spelled_in_any_way() -> None:
     for code, why in (("30004", WhyClosed.NOT_LOGGED_IN), ("0030007", WhyClosed.THROWN_OUT)):
         conn = ready()
         conn.receive(error(code), 2.0)
-        first, _, end = outputs(conn, 2.0)
+        (first,) = outputs(conn, 2.0)
         assert isinstance(first, ExchangeError)
         assert first.code_class in (CodeClass.LOGIN, CodeClass.THROTTLED)
-        assert isinstance(end, Closed)
-        assert end.why is why
+        conn.handle_timeout(2.5)
+        assert only(Closed, outputs(conn, 2.5))[0].why is why
 
 
-def test_a_rejection_while_draining_is_told_before_the_end() -> None:
+def test_a_rejection_while_draining_comes_before_the_end() -> None:
     conn = draining()
     conn.receive(refusal("a"), 2.0)
     assert [type(output) for output in outputs(conn, 2.0)] == [Rejected, Hangup, Closed]

@@ -134,10 +134,11 @@ def test_what_was_queued_before_the_login_leaves_after_ready_in_the_order_taken(
 
 def test_a_login_reply_with_another_code_refuses_the_login() -> None:
     conn = authenticating()
-    conn.receive('{"event":"login","code":"30012","msg":"bad pass"}', 1.0)
+    text = '{"event":"login","code":"30012","msg":"bad pass"}'
+    conn.receive(text, 1.0)
     given, wait = drain(conn, 1.0)
     assert given == [
-        LoginRejected(code="30012", code_class=CodeClass.LOGIN, message="bad pass"),
+        LoginRejected(code="30012", code_class=CodeClass.LOGIN, message="bad pass", text=text),
         *the_end(WhyClosed.LOGIN_REFUSED, "bad pass"),
     ]
     assert (conn.state, wait) == (State.CLOSED, Wait(until=None, timer=None))
@@ -148,10 +149,11 @@ def test_an_error_without_id_refuses_the_login(code: str) -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.5, id="b")
     conn.cancel(OTHER_ORDER, 0.5, id="a")
-    conn.receive(error(int(code), "no"), 1.0)
+    text = error(int(code), "no")
+    conn.receive(text, 1.0)
     assert conn.state is State.CLOSED
     given = outputs(conn, 1.0)
-    assert given[0] == LoginRejected(code=code, code_class=CodeClass.of(code), message="no")
+    assert given[0] == LoginRejected(code=code, code_class=CodeClass.of(code), message="no", text=text)
     for outcome, id in zip(given[1:3], "ba", strict=True):
         assert isinstance(outcome, Unresolved)
         assert (outcome.id, outcome.sent, outcome.sent_at, outcome.why) == (id, False, None, WhyUnresolved.CLOSED)
@@ -167,13 +169,32 @@ def test_an_error_without_id_and_without_a_code_that_says_something_refuses_the_
     conn = authenticating()
     conn.receive(error(code), 1.0)
     first = outputs(conn, 1.0)[0]
-    assert first == LoginRejected(code=shown, code_class=CodeClass.UNREADABLE, message="text")
+    assert first == LoginRejected(code=shown, code_class=CodeClass.UNREADABLE, message="text", text=error(code))
 
 
-@pytest.mark.parametrize("arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"channel":"x"}]'])
+@pytest.mark.parametrize("arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"instType":"SPOT"}]'])
 def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
     conn = authenticating()
     conn.receive(f'{{"event":"error","arg":{arg},"code":30015,"msg":"Invalid sign"}}', 1.0)
+    assert isinstance(outputs(conn, 1.0)[0], LoginRejected)
+
+
+@pytest.mark.parametrize(
+    "more", ['"arg":{"channel":"positions"}', '"arg":[{"channel":"positions"}]', '"op":"subscribe"', '"topic":"order"']
+)
+def test_an_error_that_answers_another_request_does_not_refuse_the_login(more: str) -> None:
+    conn = authenticating()
+    text = f'{{"event":"error",{more},"code":30015,"msg":"Invalid sign"}}'
+    conn.receive(text, 1.0)
+    assert outputs(conn, 1.0) == [
+        ExchangeError(code="30015", code_class=CodeClass.LOGIN, message="Invalid sign", text=text)
+    ]
+    assert conn.state is State.AUTHENTICATING
+
+
+def test_an_error_that_names_the_login_refuses_it() -> None:
+    conn = authenticating()
+    conn.receive('{"event":"error","op":"login","code":30015,"msg":"Invalid sign"}', 1.0)
     assert isinstance(outputs(conn, 1.0)[0], LoginRejected)
 
 
@@ -181,12 +202,13 @@ def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
 def test_an_error_that_is_throttled_going_away_or_retry_later_does_not_refuse_the_login(code: str) -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.5, id="a")
-    conn.receive(error(int(code), "later"), 1.0)
+    text = error(int(code), "later")
+    conn.receive(text, 1.0)
     assert conn.state is State.AUTHENTICATING
     expected: Output = (
-        GoingAway(message="later")
+        GoingAway(message="later", text=text)
         if code == "30033"
-        else ExchangeError(code=code, code_class=CodeClass.of(code), message="later")
+        else ExchangeError(code=code, code_class=CodeClass.of(code), message="later", text=text)
     )
     assert drain(conn, 1.0) == ([expected], Wait(until=10.0, timer=Timer.LOGIN))
     conn.receive(LOGGED_IN, 3.0)
@@ -284,7 +306,9 @@ def test_an_error_before_the_login_was_handed_out_cannot_be_its_refusal() -> Non
     conn.opened(0.0, login=LOGIN)
     conn.receive(error(30004, "early"), 0.5)
     given = outputs(conn, 0.5)
-    assert given[0] == ExchangeError(code="30004", code_class=CodeClass.LOGIN, message="early")
+    assert given[0] == ExchangeError(
+        code="30004", code_class=CodeClass.LOGIN, message="early", text=error(30004, "early")
+    )
     assert len(texts(given)) == 1
     assert conn.state is State.AUTHENTICATING
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, nextafter
 
 import pytest
 
@@ -76,15 +76,36 @@ def test_ten_frames_a_second_leave_and_the_login_is_one_of_them() -> None:
         conn.cancel(ORDER, 0.0, id=f"c{number}")
     given, wait = drain(conn, 0.0)
     assert len(texts(given)) == 9
-    assert wait == Wait(until=1.0, timer=Timer.PACING)
+    assert wait == Wait(until=1.05, timer=Timer.PACING)
+    assert outputs(conn, 1.049999) == []
+    assert len(texts(outputs(conn, 1.05))) == 10
+    assert len(texts(outputs(conn, 2.099999))) == 0
+    assert len(texts(outputs(conn, 2.1))) == 6
+
+
+def test_without_a_margin_ten_leave_each_second() -> None:
+    conn = ready(Config(pace_margin=None), settled=False)
+    for _ in range(25):
+        conn.cancel(ORDER, 0.0)
+    assert drain(conn, 0.0)[1] == Wait(until=1.0, timer=Timer.PACING)
     assert outputs(conn, 0.999999) == []
     assert len(texts(outputs(conn, 1.0))) == 10
-    assert len(texts(outputs(conn, 1.999999))) == 0
-    assert len(texts(outputs(conn, 2.0))) == 6
+
+
+def test_frames_that_the_network_bunches_arrive_at_most_ten_in_a_second() -> None:
+    """Ten that take 50 ms to arrive and ten behind them that take none."""
+    conn = ready()
+    for _ in range(20):
+        conn.cancel(ORDER, 2.0)
+    first, wait = drain(conn, 2.0)
+    assert wait.until is not None
+    second = outputs(conn, wait.until)
+    assert len(texts(first)) == len(texts(second)) == 10
+    assert round(wait.until - (2.0 + 0.05), 9) >= 1.0
 
 
 def test_pacing_is_no_timer_draining_alone_lets_the_frame_go() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
     outputs(conn, 2.0)
@@ -97,7 +118,7 @@ def test_pacing_is_no_timer_draining_alone_lets_the_frame_go() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
 @pytest.mark.parametrize("start", [0.0, 0.1, 1234.5678, 1e9 + 0.3])
 def test_no_window_of_a_second_holds_more_than_the_pace_pings_and_own_frames_included(limit: int, start: float) -> None:
-    config = Config(messages_per_second=limit, ping_interval=0.7, request_timeout=None)
+    config = Config(messages_per_second=limit, ping_interval=0.7, pace_margin=None, answer_timeout=None)
     conn = Connection(config)
     for number in range(3 * limit):
         conn.cancel(ORDER, start, id=f"c{number}")
@@ -139,7 +160,7 @@ def test_without_a_pace_everything_leaves_at_once() -> None:
 
 
 def test_pings_leave_before_cancels_and_cancels_before_own_frames() -> None:
-    conn = ready(Config(messages_per_second=3))
+    conn = ready(Config(messages_per_second=3, pace_margin=None))
     conn.send("own 1", 29.0)
     conn.send("own 2", 29.0)
     conn.cancel(ORDER, 29.0, id="b")
@@ -152,7 +173,7 @@ def test_pings_leave_before_cancels_and_cancels_before_own_frames() -> None:
 
 
 def test_the_login_leaves_before_a_ping_and_waits_for_nothing_else() -> None:
-    conn = Connection(Config(ping_interval=1.5, messages_per_second=1))
+    conn = Connection(Config(ping_interval=1.5, messages_per_second=1, pace_margin=None))
     conn.opened(0.0, login=LOGIN)
     conn.handle_timeout(1.5)
     (login,) = texts(outputs(conn, 1.5))
@@ -205,7 +226,7 @@ def test_writable_false_withholds_transmit_only() -> None:
 
 
 def test_writable_false_announces_no_pacing_since_no_waiting_would_help() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 2.0)
     conn.cancel(ORDER, 2.0)
     outputs(conn, 2.0)
@@ -258,7 +279,7 @@ def test_30006_holds_back_pings_and_own_frames_too_and_a_second_one_starts_anew(
 
 
 def test_a_pause_outlasts_the_places_that_become_free_within_it() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
     outputs(conn, 2.0)
@@ -280,7 +301,7 @@ def test_30006_pauses_even_without_a_pace() -> None:
 
 def test_30006_pauses_the_shared_budget_grants_or_not() -> None:
     budget = Budget(10)
-    budget.grant(5, 0.0)
+    budget.grant(5, inf, 0.0)
     one, two = ready(budget=budget), ready(budget=budget)
     one.receive(error(30006), 2.0)
     outputs(one, 2.0)
@@ -311,14 +332,15 @@ def test_two_connections_share_a_budget() -> None:
     assert len(texts(outputs(one, 2.0))) == 4
     given, wait = drain(two, 2.0)
     assert len(texts(given)) == 1
-    assert wait == Wait(until=3.0, timer=Timer.PACING)
-    assert len(texts(outputs(two, 3.0))) == 3
+    assert wait == Wait(until=3.05, timer=Timer.PACING)
+    assert outputs(two, 3.049999) == []
+    assert len(texts(outputs(two, 3.05))) == 3
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -> None:
     budget = Budget(limit)
-    sharers = [ready(Config(ping_interval=None, request_timeout=None), budget=budget) for _ in range(3)]
+    sharers = [ready(Config(ping_interval=None, silence=None, answer_timeout=None), budget=budget) for _ in range(3)]
     left: list[tuple[float, str]] = []
     now = 2.0
     for step in range(80):
@@ -326,7 +348,7 @@ def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -
         sharers[step % 3].cancel(ORDER, now)
         for conn in sharers[step % 2 :] + sharers[: step % 2]:
             left += [(now, frame.id or "?") for frame in only(Transmit, outputs(conn, now))]
-    while any(conn.in_flight > sum(1 for cancel in conn._open.values() if cancel.sent_at) for conn in sharers):
+    while any(conn._queue.size for conn in sharers):
         untils = [until for conn in sharers if (until := waits(conn, now).until) is not None]
         assert untils, "cancels wait, and nothing is announced"
         assert min(untils) > now
@@ -344,11 +366,11 @@ def test_the_budget_is_claimed_at_hand_out_not_by_cancel_and_never_refunded() ->
         conn.cancel(ORDER, 2.0, id=id)
     assert budget.opens(2.0) <= 2.0
     assert len(texts(outputs(conn, 2.0))) == 2
-    assert budget.opens(2.0) == 3.0
+    assert budget.opens(2.0) == 3.05
     conn.receive(reply("a"), 2.0)
     conn.lost(2.0, "", unsent=["b"])
     outputs(conn, 2.0)
-    assert budget.opens(2.0) == 3.0
+    assert budget.opens(2.0) == 3.05
 
 
 def test_neither_login_nor_ping_nor_own_frame_nor_expired_cancel_claims_any() -> None:
@@ -371,8 +393,8 @@ def test_debit_is_never_refused_and_overdraws() -> None:
     conn = ready(budget=budget)
     budget.debit(7, 2.0)
     conn.cancel(ORDER, 2.0)
-    assert drain(conn, 2.0) == ([], Wait(until=3.0, timer=Timer.PACING))
-    assert len(texts(outputs(conn, 3.0))) == 1
+    assert drain(conn, 2.0) == ([], Wait(until=3.05, timer=Timer.PACING))
+    assert len(texts(outputs(conn, 3.05))) == 1
 
 
 def test_a_grant_lets_more_leave_after_the_next_drain() -> None:
@@ -381,11 +403,30 @@ def test_a_grant_lets_more_leave_after_the_next_drain() -> None:
     for conn in (one, two):
         conn.cancel(ORDER, 2.0)
         conn.cancel(ORDER, 2.0)
-        assert drain(conn, 2.0) == ([], Wait(until=12.0, timer=Timer.REQUEST))
-    budget.grant(3, 2.5)
+        assert drain(conn, 2.0) == ([], Wait(until=30.0, timer=Timer.PING))
+    budget.grant(3, 10.0, 2.5)
     assert len(texts(outputs(one, 2.5))) == 2
     assert len(texts(outputs(two, 2.5))) == 1
     assert outputs(two, 11.0) == []
+
+
+def test_what_was_granted_leaves_up_to_the_end_of_the_grant_and_not_on_it() -> None:
+    budget = Budget(0)
+    conn = ready(budget=budget)
+    budget.grant(10, 3.0, 2.0)
+    conn.cancel(ORDER, 2.0, id="in time")
+    assert len(texts(outputs(conn, nextafter(3.0, 0.0)))) == 1
+    conn.cancel(ORDER, 3.0, id="too late")
+    assert texts(outputs(conn, 3.0)) == []
+
+
+def test_what_was_granted_long_ago_has_been_leased_to_another_since() -> None:
+    budget = Budget(0)
+    budget.grant(10, 1.1, 0.1)
+    conn = ready(Config(ping_interval=None), budget=budget)
+    for _ in range(10):
+        conn.cancel(ORDER, 29.0)
+    assert drain(conn, 29.0) == ([], Wait(until=179.0, timer=Timer.REQUEST))
 
 
 def test_debits_beyond_what_was_granted_are_made_up_for_by_grants() -> None:
@@ -393,9 +434,9 @@ def test_debits_beyond_what_was_granted_are_made_up_for_by_grants() -> None:
     conn = ready(budget=budget)
     budget.debit(2, 2.0)
     conn.cancel(ORDER, 2.0)
-    budget.grant(2, 2.0)
+    budget.grant(2, inf, 2.0)
     assert outputs(conn, 2.0) == []
-    budget.grant(1, 2.0)
+    budget.grant(1, inf, 2.0)
     assert len(texts(outputs(conn, 2.0))) == 1
 
 
@@ -407,18 +448,18 @@ def test_without_an_allowance_per_second_there_is_no_limit() -> None:
 
 
 def test_a_cancel_that_no_grant_ever_reached_ends_unsent_at_its_deadline() -> None:
-    conn = ready(budget=Budget(0))
+    conn = ready(Config(ping_interval=None), budget=Budget(0))
     conn.cancel(ORDER, 2.0, id="a")
-    outputs(conn, 2.0)
-    conn.handle_timeout(12.0)
-    (outcome,) = outcomes(outputs(conn, 12.0))
+    assert waits(conn, 2.0) == Wait(until=152.0, timer=Timer.REQUEST)
+    conn.handle_timeout(152.0)
+    (outcome,) = outcomes(outputs(conn, 152.0))
     assert isinstance(outcome, Unresolved)
     assert (outcome.sent, outcome.why) == (False, WhyUnresolved.TIMEOUT)
 
 
 def test_of_two_paces_the_later_one_is_announced_in_the_end() -> None:
-    budget = Budget(1)
-    conn = ready(Config(messages_per_second=2), budget=budget)
+    budget = Budget(1, None)
+    conn = ready(Config(messages_per_second=2, pace_margin=None), budget=budget)
     conn.cancel(ORDER, 2.0)
     conn.cancel(ORDER, 2.0)
     outputs(conn, 2.0)

@@ -46,7 +46,8 @@ from .driving import (
 
 STATES = list(State)
 
-QUIET = Config(ping_interval=None)
+QUIET = Config(ping_interval=None, silence=None)
+"""Nothing is due but what cancels bring."""
 
 
 def just_before(moment: float) -> float:
@@ -56,19 +57,96 @@ def just_before(moment: float) -> float:
 # --- deadlines ---
 
 
-def test_a_deadline_runs_from_cancel_and_is_reached_on_the_very_moment() -> None:
-    conn = ready(Config(request_timeout=2.5))
+def test_the_answer_is_waited_for_from_the_sending_up_to_the_very_moment() -> None:
+    conn = ready(Config(answer_timeout=2.5, silence=None))
     conn.cancel(ORDER, 2.0, id="a")
-    assert waits(conn, 3.0) == Wait(until=4.5, timer=Timer.REQUEST)
+    assert waits(conn, 3.0) == Wait(until=5.5, timer=Timer.REQUEST)
+    conn.handle_timeout(just_before(5.5))
+    assert outputs(conn, just_before(5.5)) == []
+    conn.handle_timeout(5.5)
+    assert outputs(conn, 5.5) == [
+        Unresolved(
+            id="a", order=ORDER, taken_at=2.0, sent_at=3.0, resolved_at=5.5, sent=True, why=WhyUnresolved.TIMEOUT
+        )
+    ]
+    assert conn.state is State.READY
+
+
+@pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
+def test_a_cancel_waits_to_be_sent_up_to_the_very_moment(state: State) -> None:
+    config = Config(queue_timeout=2.5, login_timeout=None)
+    conn = Connection(config) if state is State.NEW else authenticating(config)
+    conn.cancel(ORDER, 2.0, id="a")
+    assert waits(conn, 2.0) == Wait(until=4.5, timer=Timer.REQUEST)
     conn.handle_timeout(just_before(4.5))
     assert outputs(conn, just_before(4.5)) == []
     conn.handle_timeout(4.5)
     assert outputs(conn, 4.5) == [
         Unresolved(
-            id="a", order=ORDER, taken_at=2.0, sent_at=3.0, resolved_at=4.5, sent=True, why=WhyUnresolved.TIMEOUT
+            id="a", order=ORDER, taken_at=2.0, sent_at=None, resolved_at=4.5, sent=False, why=WhyUnresolved.TIMEOUT
         )
     ]
-    assert conn.state is State.READY
+    assert conn.state is state
+
+
+def test_the_time_in_the_queue_takes_nothing_from_the_time_of_the_answer() -> None:
+    conn = authenticating(Config(login_timeout=None, ping_interval=None, silence=None))
+    conn.cancel(ORDER, 1.0, id="a")
+    assert waits(conn, 1.0) == Wait(until=151.0, timer=Timer.REQUEST)
+    conn.receive(LOGGED_IN, 150.0)
+    outputs(conn, 150.0)
+    assert waits(conn, 150.0) == Wait(until=160.0, timer=Timer.REQUEST)
+
+
+@pytest.mark.parametrize(("timeout", "until"), [(5.0, 6.0), (12.0, 13.0), (160.0, 151.0), (inf, 151.0), (None, 151.0)])
+def test_a_timeout_of_a_call_cuts_the_wait_in_the_queue_and_makes_it_no_longer(
+    timeout: float | None, until: float
+) -> None:
+    conn = Connection()
+    conn.cancel(ORDER, 1.0, timeout=timeout)
+    assert waits(conn, 1.0) == Wait(until=until, timer=Timer.REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "until"), [(0.5, 1.5), (9.0, 10.0), (12.0, 13.0), (14.0, 14.0), (inf, 14.0), (None, 14.0)]
+)
+def test_a_timeout_of_a_call_cuts_the_wait_for_the_answer_and_makes_it_no_longer(
+    timeout: float | None, until: float
+) -> None:
+    conn = ready(QUIET)
+    conn.cancel(ORDER, 1.0, timeout=timeout)
+    outputs(conn, min(until - 0.25, 4.0))
+    assert waits(conn, min(until - 0.25, 4.0)) == Wait(until=until, timer=Timer.REQUEST)
+    conn.handle_timeout(just_before(until))
+    assert conn.in_flight == 1
+    conn.handle_timeout(until)
+    (outcome,) = only(Unresolved, outputs(conn, until))
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+
+
+def test_the_deadlines_of_the_queue_and_of_the_answers_are_kept_side_by_side() -> None:
+    conn = ready(
+        Config(
+            messages_per_second=1, pace_margin=None, ping_interval=None, silence=None, queue_timeout=5, answer_timeout=3
+        )
+    )
+    for n in range(8):
+        conn.cancel(ORDER, 2.0, id=f"c{n}", timeout={1: 1.5, 6: 4.5}.get(n))
+    ended: list[tuple[float, str, bool]] = []
+    now = 2.0
+    while conn.in_flight:
+        given, wait = drain(conn, now)
+        ended += [(now, end.id, end.sent) for end in only(Unresolved, given)]
+        assert wait.until is not None
+        assert wait.until > now
+        now = wait.until
+        conn.handle_timeout(now)
+    ended += [(now, end.id, end.sent) for end in only(Unresolved, outputs(conn, now))]
+    # One leaves each second, from 2 on: c0, c1, c2, c3, c4. At 7 the queue's time is over.
+    assert ended == [
+        (3.5, "c1", True), (5.0, "c0", True), (6.5, "c6", False), (7.0, "c2", True), (7.0, "c5", False),
+        (7.0, "c7", False), (8.0, "c3", True), (9.0, "c4", True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
@@ -94,7 +172,7 @@ def test_poll_never_hands_out_an_expired_cancel_and_hands_out_one_that_has_an_in
 
 
 def test_of_mixed_timeouts_only_the_living_leave_and_each_gets_its_outcome() -> None:
-    conn = ready(Config(messages_per_second=2, ping_interval=None))
+    conn = ready(Config(messages_per_second=2, pace_margin=None, ping_interval=None, silence=None))
     timeouts = [5.0, 0.5, 3.0, 1.0, 0.25, 9.0, 2.0, 1.5]
     for number, timeout in enumerate(timeouts):
         conn.cancel(ORDER, 2.0, id=f"c{number}", timeout=timeout)
@@ -119,7 +197,7 @@ def test_of_mixed_timeouts_only_the_living_leave_and_each_gets_its_outcome() -> 
 
 
 def test_an_expired_cancel_takes_no_place_in_the_pace() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None))
     for _ in range(5):
         conn.cancel(ORDER, 1.0, timeout=1.0)
     conn.cancel(ORDER, 1.0, id="kept", timeout=9.0)
@@ -127,23 +205,18 @@ def test_an_expired_cancel_takes_no_place_in_the_pace() -> None:
     assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["kept"]
 
 
-def test_a_timeout_of_infinity_never_fires() -> None:
-    conn = ready(QUIET)
-    conn.cancel(ORDER, 2.0, id="a", timeout=inf)
-    assert waits(conn, 2.0) == Wait(until=None, timer=None)
-    conn.handle_timeout(1e12)
-    assert conn.in_flight == 1
-    conn.receive(reply("a"), 1e12)
-    assert len(only(Accepted, outputs(conn, 1e12))) == 1
-
-
-def test_without_a_request_timeout_there_is_no_deadline_unless_one_is_asked_for() -> None:
-    conn = ready(Config(request_timeout=None, ping_interval=None))
+def test_without_timeouts_there_is_no_deadline_unless_one_is_asked_for() -> None:
+    conn = ready(Config(answer_timeout=None, queue_timeout=None, ping_interval=None, silence=None))
     conn.cancel(ORDER, 2.0, id="for ever")
+    conn.cancel(ORDER, 2.0, id="for ever too", timeout=inf)
+    assert waits(conn, 2.0, writable=False) == Wait(until=None, timer=None)
+    assert waits(conn, 2.0) == Wait(until=None, timer=None)
     conn.cancel(ORDER, 2.0, id="a second", timeout=1.0)
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.REQUEST)
     conn.handle_timeout(1e6)
     assert [outcome.id for outcome in outcomes(outputs(conn, 1e6))] == ["a second"]
+    conn.receive(reply("for ever"), 1e6)
+    assert len(only(Accepted, outputs(conn, 1e6))) == 1
 
 
 def test_requests_fire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
@@ -190,6 +263,8 @@ def test_handle_timeout_repeated_fires_once() -> None:
     for _ in range(3):
         conn.handle_timeout(12.0)
     assert len(outcomes(outputs(conn, 12.0))) == 1
+    conn.receive("anything", 13.0)
+    outputs(conn, 13.0)
     conn.handle_timeout(31.0)
     conn.handle_timeout(31.0)
     assert texts(outputs(conn, 31.0)) == ["ping"]
@@ -272,7 +347,7 @@ def test_request_comes_before_drain() -> None:
 
 
 def test_request_comes_before_ping() -> None:
-    conn = ready()
+    conn = ready(Config(silence=None))
     conn.cancel(ORDER, 20.0, timeout=10.0)
     outputs(conn, 20.0)
     assert waits(conn, 20.0) == Wait(until=30.0, timer=Timer.REQUEST)
@@ -297,7 +372,7 @@ def test_login_comes_before_ping() -> None:
 
 
 def test_pong_comes_before_drain() -> None:
-    conn = ready(Config(ping_interval=5.0, pong_timeout=5.0, drain_timeout=4.0))
+    conn = ready(Config(ping_interval=5.0, pong_timeout=5.0, drain_timeout=4.0, silence=None))
     conn.cancel(ORDER, 3.0, id="a", timeout=60.0)
     outputs(conn, 3.0)
     conn.handle_timeout(5.0)
@@ -318,7 +393,7 @@ def test_pong_comes_before_ping() -> None:
 
 
 def test_drain_comes_before_ping() -> None:
-    conn = ready(Config(drain_timeout=5.0))
+    conn = ready(Config(drain_timeout=5.0, silence=None))
     conn.cancel(ORDER, 25.0, timeout=60.0)
     outputs(conn, 25.0)
     conn.close(25.0)
@@ -327,8 +402,30 @@ def test_drain_comes_before_ping() -> None:
     assert firing_order(outputs(conn, 30.0)) == ["closed", "asked"]
 
 
+@pytest.mark.parametrize(
+    ("timer", "config", "expected"),
+    [
+        (Timer.REQUEST, Config(answer_timeout=2.0), ["timeout"]),
+        (Timer.PING, Config(ping_interval=4.0), ["ping"]),
+        (Timer.DRAIN, Config(drain_timeout=2.0), ["closed", "asked"]),
+        (Timer.PONG, Config(ping_interval=3.0, pong_timeout=1.0), ["lost", "no pong"]),
+    ],
+    ids=lambda value: value.value if isinstance(value, Timer) else "",
+)
+def test_silence_comes_last(timer: Timer, config: Config, expected: list[str]) -> None:
+    conn = ready(config)
+    conn.cancel(ORDER, 2.0)
+    outputs(conn, 2.0)
+    if timer is Timer.DRAIN:
+        conn.close(2.0)
+    conn.handle_timeout(3.0)
+    assert waits(conn, 3.0) == Wait(until=4.0, timer=timer)
+    conn.handle_timeout(4.0)
+    assert firing_order(outputs(conn, 4.0)) == expected
+
+
 def test_a_due_timer_comes_before_pacing_in_what_a_wait_says() -> None:
-    conn = ready(Config(messages_per_second=1))
+    conn = ready(Config(messages_per_second=1, pace_margin=None))
     conn.cancel(ORDER, 2.0, timeout=1.0)
     conn.cancel(ORDER, 2.0)
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.REQUEST)
@@ -364,7 +461,7 @@ def test_pings_are_sent_while_authenticating_after_the_login() -> None:
 
 
 def test_pings_and_pong_go_on_while_draining() -> None:
-    config = Config(ping_interval=3.0, pong_timeout=1.0, drain_timeout=60.0, request_timeout=60.0)
+    config = Config(ping_interval=3.0, pong_timeout=1.0, drain_timeout=60.0, answer_timeout=60.0, silence=None)
     conn = draining(config)
     assert waits(conn, 1.0) == Wait(until=3.0, timer=Timer.PING)
     conn.handle_timeout(3.0)
@@ -379,7 +476,7 @@ def test_pings_and_pong_go_on_while_draining() -> None:
 @pytest.mark.parametrize("state", [State.AUTHENTICATING, State.READY, State.DRAINING])
 @pytest.mark.parametrize("written", [True, False], ids=["written", "not written"])
 def test_pong_is_armed_when_a_ping_falls_due_written_or_not(state: State, written: bool) -> None:
-    config = Config(login_timeout=None, drain_timeout=None, request_timeout=None)
+    config = Config(login_timeout=None, drain_timeout=None, answer_timeout=None, silence=None)
     conn = {
         State.AUTHENTICATING: lambda: authenticating(config),
         State.READY: lambda: ready(config),
@@ -394,7 +491,7 @@ def test_pong_is_armed_when_a_ping_falls_due_written_or_not(state: State, writte
     given, wait = drain(conn, 40.0, writable=written)
     (end,) = only(Closed, given)
     assert end.why is WhyClosed.NO_PONG
-    assert only(Hangup, given) == [Hangup(code=1000, reason="no pong")]
+    assert only(Hangup, given) == [Hangup(code=1000, reason="no pong", abort=True)]
     assert wait == Wait(until=None, timer=None)
     assert outputs(conn, 40.0) == [], "no ping after the end"
 
@@ -438,10 +535,15 @@ def test_only_pong_clears_it(message: str) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_stray_pong_is_ignored(state: State) -> None:
     conn = in_state(state)
-    before = snapshot(conn)
     conn.receive(PONG, 1.0)
+    # It is a message, so that it ends a silent spell, and nothing more.
+    conn._heartbeat.heard_at = 0.0
+    conn._now = 1.0
     after = snapshot(conn)
-    assert [part for part in after[1] if part[0] != "_now"] == [part for part in before[1] if part[0] != "_now"]
+    before_it = in_state(state)
+    before_it._heartbeat.heard_at = 0.0
+    before_it._now = 1.0
+    assert after == snapshot(before_it)
     assert outputs(conn, 1.0, writable=False) == []
 
 
@@ -503,6 +605,8 @@ CALLS: dict[str, Callable[[Connection, float], object]] = {
     "lost": lambda conn, now: conn.lost(now),
     "handle_timeout": lambda conn, now: conn.handle_timeout(now),
     "cancel": lambda conn, now: conn.cancel(ORDER, now),
+    "cancel_many": lambda conn, now: conn.cancel_many([ORDER], now),
+    "withdraw": lambda conn, now: conn.withdraw("a", now),
     "send": lambda conn, now: conn.send("x", now),
     "close": lambda conn, now: conn.close(now),
     "poll": lambda conn, now: conn.poll(now),
@@ -523,7 +627,7 @@ def test_a_time_that_is_no_finite_number_is_refused_and_nothing_has_changed(
 
 
 def test_a_time_that_goes_backwards_counts_as_standing_still() -> None:
-    conn = ready(Config(request_timeout=2.0))
+    conn = ready(Config(answer_timeout=2.0))
     conn.handle_timeout(5.0)
     conn.cancel(ORDER, 3.0, id="a")
     outputs(conn, -7.0)
@@ -542,7 +646,7 @@ def test_a_dial_that_opens_in_the_past_opens_at_the_latest_time_known() -> None:
 
 @pytest.mark.parametrize("start", [-1e6, 0.0, -0.0, 1e9, 2**40, -5])
 def test_any_zero_of_the_clock_will_do(start: float) -> None:
-    conn = ready(now=start)
+    conn = ready(Config(silence=None), now=start)
     conn.cancel(ORDER, start + 2, id="a")
     outputs(conn, start + 2)
     assert waits(conn, start + 2) == Wait(until=start + 12, timer=Timer.REQUEST)
@@ -557,7 +661,7 @@ def test_a_clock_that_stands_still_neither_spins_nor_fires() -> None:
         conn.cancel(ORDER, 0.0)
     given, wait = drain(conn, 0.0)
     assert len(texts(given)) == 9
-    assert wait == Wait(until=1.0, timer=Timer.PACING)
+    assert wait == Wait(until=1.05, timer=Timer.PACING)
     for _ in range(5):
         conn.handle_timeout(0.0)
         assert drain(conn, 0.0) == ([], wait)
@@ -603,7 +707,7 @@ def test_the_same_inputs_give_the_same_outputs() -> None:
                 conn.receive(LOGGED_IN, now)
             if conn.capacity and step % 2:
                 conn.cancel(ORDER, now, timeout=1.0 + step % 5)
-            conn.receive((reply(str(step % 40)), PONG, "x")[step % 3], now)
+            conn.receive((reply(f"bgproto{step % 40}"), PONG, "x")[step % 3], now)
             conn.handle_timeout(now)
         conn.close(80.0)
         conn.close(81.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import attrs
 
 from bitget_proto._timers import Deadlines
@@ -9,19 +11,40 @@ from bitget_proto._timers import Deadlines
 
 @attrs.define(eq=False)
 class _Entry:
-    deadline: float
-    done: bool = False
+    deadline: float = inf
+    turn: int = 0
 
 
 def test_the_dead_stay_few_when_the_first_are_settled_last() -> None:
     deadlines: Deadlines[_Entry] = Deadlines()
-    entries = [_Entry(float(n)) for n in range(2000)]
-    for entry in entries:
-        deadlines.add(entry)
+    entries = [_Entry() for _ in range(2000)]
+    for n, entry in enumerate(entries):
+        deadlines.set(entry, float(n))
     living = len(entries)
     # From the middle, then from the front: the last one keeps those in the middle from being dropped.
     for entry in (*entries[967:-1], *entries[:967]):
-        entry.done = True
-        deadlines.settled(entry)
+        deadlines.set(entry, inf)
         living -= 1
+        assert len(deadlines) <= 2 * living + 64
+
+
+def test_the_dead_are_dropped_many_at_a_time_also_where_entries_return_to_their_old_deadlines() -> None:
+    """As the cancels of a session do that a link has given back."""
+    deadlines: Deadlines[_Entry] = Deadlines()
+    entries = [_Entry() for _ in range(500)]
+    for n, entry in enumerate(entries):
+        deadlines.set(entry, float(n))
+    dropped, stored = 0, deadlines._queue
+    for _ in range(5):
+        # Not the first, behind which the dead stay.
+        for n, entry in enumerate(entries[1:], 1):
+            deadlines.set(entry, inf)
+            assert len(deadlines) <= 2 * 499 + 64
+            deadlines.set(entry, float(n))
+            if deadlines._queue is not stored:
+                dropped, stored = dropped + 1, deadlines._queue
+    assert dropped == 5 * 499 // (500 + 64)
+    for living, entry in zip(range(499, -1, -1), entries, strict=True):
+        assert deadlines.first() is entry
+        deadlines.set(entry, inf)
         assert len(deadlines) <= 2 * living + 64

@@ -25,9 +25,11 @@ from bitget_proto import (
     Malformed,
     Ready,
     State,
+    Timer,
     Transmit,
     Unresolved,
     ValidationError,
+    Wait,
     WhyClosed,
     decode,
     sign_login,
@@ -70,10 +72,11 @@ def test_a_bad_prefix_is_reported_by_its_own_name() -> None:
 @pytest.mark.parametrize("bad", [nan, inf, None])
 def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) -> None:
     budget = Budget(1)
-    budget.grant(1, 0.0)
-    for call in (budget.debit, budget.grant):
-        with pytest.raises(LocalProtocolError, match="now must be a finite number"):
-            call(2, bad)
+    budget.grant(1, inf, 0.0)
+    with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+        budget.debit(2, bad)
+    with pytest.raises(LocalProtocolError, match="now must be a finite number"):
+        budget.grant(2, inf, bad)
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
         budget.pause(bad)
     assert repr(budget) == "Budget(per_second=1, granted=1)"
@@ -131,8 +134,8 @@ def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(m
 
 
 def test_an_integer_that_is_no_float_is_no_time() -> None:
-    with pytest.raises(ValidationError, match="request_timeout must be a finite number"):
-        Config(request_timeout=10**400)
+    with pytest.raises(ValidationError, match="answer_timeout must be a finite number"):
+        Config(answer_timeout=10**400)
     connection = ready()
     with pytest.raises(ValidationError, match="timeout must be a number of seconds"):
         connection.cancel(ORDER, 0.0, timeout=10**400)
@@ -164,11 +167,20 @@ def test_an_engine_may_be_chosen_by_its_name() -> None:
     assert Codec("msgspec").decode("pong") == decode("pong")
 
 
-def test_what_comes_out_can_be_hashed_as_its_type_says() -> None:
-    assert len({Ready(), Ready(), Transmit(text="a"), Transmit(text="a"), Transmit(text="b")}) == 3
+def test_what_comes_out_and_cannot_be_changed_can_be_hashed() -> None:
+    assert len({Ready(), Ready(), Closed(why=WhyClosed.LOST, detail=""), Closed(why=WhyClosed.LOST, detail="")}) == 2
 
 
-def test_a_bad_request_is_told_in_the_words_of_the_wire() -> None:
+def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
+    connection = ready()
+    wait = connection.poll(1.0)
+    assert isinstance(wait, Wait)
+    wait.until = 99.0
+    assert connection.poll(1.0) == Wait(until=30.0, timer=Timer.PING)
+    assert connection.poll(1.0) is not connection.poll(1.0)
+
+
+def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
     codec = Codec()
     request = codec.decode_request('{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}')
     assert isinstance(request, BadRequest)
@@ -206,7 +218,7 @@ def test_lost_of_what_are_no_ids_is_refused_and_nothing_has_changed(unsent: Any)
     outputs(connection, 1.0)
     with pytest.raises(ValidationError, match="unsent must be ids of cancels"):
         connection.lost(2.0, "", unsent)
-    assert connection._open["1"].sent_at == 1.0
+    assert connection._sent["1"].sent_at == 1.0
     assert connection.state is State.READY
     connection.lost(2.0)
     (outcome,) = only(Unresolved, outputs(connection, 2.0))

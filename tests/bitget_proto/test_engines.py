@@ -10,8 +10,11 @@ import pytest
 from bitget_proto import Codec, Engine, Malformed, TradeReply, fastest
 from bitget_proto._engines import Entry, Frame, WrongShape, WrongType, plain_loads, reader
 
-FRAME = '{"event":"trade","arg":[{"id":"1","more":2}],"code":0,"msg":"Success","ts":5,"more":{}}'
-READ = Frame("trade", [Entry("1")], 0, "Success", 5)
+FRAME = (
+    '{"event":"trade","arg":[{"id":"1","channel":"c","more":2}],"code":0,"msg":"Success","ts":5,"topic":"t","op":"o",'
+    '"more":{}}'
+)
+READ = Frame("trade", [Entry("1", "c")], 0, "Success", 5, "t", "o")
 
 
 @pytest.fixture
@@ -27,8 +30,9 @@ def test_an_engine_is_named_like_the_extra_that_installs_it() -> None:
 def told(frame: Frame) -> tuple[object, ...]:
     """What a frame says; an engine may have a class of its own for it."""
     arg = frame.arg
-    ids = [entry.id for entry in arg] if isinstance(arg, list) else None if arg is None else arg.id
-    return frame.event, ids, frame.code, frame.msg, frame.ts
+    entries = [] if arg is None else arg if isinstance(arg, list) else [arg]
+    echo = arg is None, isinstance(arg, list), [(entry.id, entry.channel) for entry in entries]
+    return frame.event, echo, frame.code, frame.msg, frame.ts, frame.topic, frame.op
 
 
 @pytest.mark.parametrize("engine", Engine)
@@ -72,10 +76,10 @@ def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
 
 @pytest.mark.parametrize("engine", Engine)
 def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
-    assert told(reader(engine).fast("{}")) == (None, None, None, None, None)
-    assert told(reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5}}')) == told(
-        Frame(None, Entry(5), "5", 5, "5")
-    )
+    assert told(reader(engine).fast("{}")) == told(Frame())
+    assert told(
+        reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5,"channel":[]},"topic":0,"op":{}}')
+    ) == told(Frame(None, Entry(5, []), "5", 5, "5", 0, {}))
     assert told(reader(engine).fast('{"event":null,"arg":null}')) == told(Frame())
 
 

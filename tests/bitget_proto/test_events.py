@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, get_args
 
@@ -15,22 +16,27 @@ from bitget_proto import (
     Closed,
     CodeClass,
     Event,
+    ExchangeError,
+    GoingAway,
     Hangup,
+    LateReply,
+    LoginRejected,
     Outcome,
     Output,
     Ready,
     Rejected,
+    Timer,
     Transmit,
+    Unrecognised,
     Unresolved,
     Wait,
     WhyClosed,
-    WhyDropped,
     WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto import _events as module
-from bitget_proto._record import record
 from bitget_proto._told import Told
+from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")
 ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)
@@ -111,7 +117,15 @@ def test_an_unresolved_one_has_a_code_only_where_one_came() -> None:
 
 
 def test_the_reasons_of_the_unresolved_are_those_of_the_contract() -> None:
-    assert [why.name for why in WhyUnresolved] == ["TIMEOUT", "LOST", "CLOSED", "UNSURE"]
+    assert [why.name for why in WhyUnresolved] == [
+        "TIMEOUT",
+        "LOST",
+        "CLOSED",
+        "UNSURE",
+        "NO_LINK",
+        "WITHDRAWN",
+        "INTERRUPTED",
+    ]
 
 
 @pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised])
@@ -138,7 +152,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         match outcome:
             case Accepted():
                 return "accepted"
-            case Rejected(code_class=CodeClass.GONE):
+            case Rejected(code_class=CodeClass.NOT_FOUND):
                 return "gone"
             case Rejected():
                 return "rejected"
@@ -156,7 +170,7 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         sent_at=2.0,
         resolved_at=3.0,
         code="43001",
-        code_class=CodeClass.GONE,
+        code_class=CodeClass.NOT_FOUND,
         message="",
         exchange_ts=None,
     )
@@ -191,12 +205,57 @@ def test_an_output_takes_no_attribute_that_it_does_not_have(output: object) -> N
         object.__setattr__(output, "more", 1)
 
 
-def test_a_record_compares_shows_itself_and_has_slots() -> None:
-    @record
-    class Point:
-        x: int
+CHANGEABLE = (Transmit, Hangup, Wait)
+"""For the driver alone, and made anew for each call."""
 
-    assert Point(1) == Point(1)
-    assert Point(1) != Point(2)
-    assert repr(Point(1)).endswith("Point(x=1)")
-    assert "__dict__" not in dir(Point(1))
+SAMPLES: dict[type[Any], Callable[[], Output]] = {
+    Transmit: lambda: Transmit("ping", "7"),
+    Hangup: lambda: Hangup(code=1000, reason="asked"),
+    Wait: lambda: Wait(1.0, Timer.PING),
+    Accepted: lambda: attrs.evolve(ACCEPTED),
+    Rejected: lambda: Rejected("7", ORDER, 1.0, 2.0, 3.0, "43001", CodeClass.NOT_FOUND, "no", 5),
+    Unresolved: lambda: Unresolved("7", ORDER, 1.0, None, 3.0, False, WhyUnresolved.TIMEOUT),
+    Ready: lambda: Ready(),
+    LoginRejected: lambda: LoginRejected(code="30015", code_class=CodeClass.LOGIN, message="no", text="{}"),
+    LateReply: lambda: LateReply(
+        id="7", order=ORDER, code="0", code_class=CodeClass.ACCEPTED, message="", exchange_ts=None, text="{}"
+    ),
+    ExchangeError: lambda: ExchangeError(code="30006", code_class=CodeClass.THROTTLED, message="", text="{}"),
+    GoingAway: lambda: GoingAway(message="soon", text="{}"),
+    Unrecognised: lambda: Unrecognised(text="x", why=WhyUnrecognised.MALFORMED, malformed="not JSON"),
+    Closed: lambda: Closed(why=WhyClosed.LOST, detail=""),
+}
+
+
+def test_there_is_a_sample_of_each_output() -> None:
+    assert set(SAMPLES) == set(get_args(Output))
+    assert all(type(make()) is kind for kind, make in SAMPLES.items())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in CHANGEABLE])
+def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_put_in(kind: type[Any]) -> None:
+    one, other = SAMPLES[kind](), SAMPLES[kind]()
+    assert one is not other
+    assert (one, hash(one)) == (other, hash(other))
+    for name in parts(kind):
+        before = getattr(one, name)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(one, name, "another")
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            delattr(one, name)
+        assert getattr(one, name) is before
+    kept = {other}
+    assert one in kept
+
+
+@pytest.mark.parametrize("kind", CHANGEABLE)
+def test_what_can_be_changed_has_no_hash(kind: type[Any]) -> None:
+    with pytest.raises(TypeError, match="unhashable type"):
+        hash(SAMPLES[kind]())
+    assert SAMPLES[kind]() == SAMPLES[kind]()
+
+
+def test_an_order_cannot_be_changed_either() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        ORDER.order_id = "2"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+    assert hash(ORDER) == hash(CancelOrder("BTCUSDT", "1"))

@@ -24,7 +24,7 @@ from bitget_proto import Credentials as Key
 from bitget_proto.testing import (
     ABORT,
     CancelRequested,
-    Dropped,
+    ConnectionDropped,
     ExchangeConfig,
     ExchangeConnection,
     ExchangeOutput,
@@ -88,7 +88,7 @@ def test_a_refused_login_is_answered_with_an_error_and_the_exchange_hangs_up() -
     assert said(outputs) == [{"event": "error", "code": 30015, "msg": "Invalid sign"}]
     assert outputs[1:] == [
         Hangup(code=1000, reason="Invalid sign"),
-        Dropped(why=WhyDropped.LOGIN_REFUSED, detail="Invalid sign"),
+        ConnectionDropped(why=WhyDropped.LOGIN_REFUSED, detail="Invalid sign"),
     ]
 
 
@@ -189,7 +189,7 @@ def test_more_cancels_than_the_limit_are_throttled() -> None:
         ("{}", 30003),
         ('{"op":"login","args":[]}', 30016),
         ('{"op":"login","args":[{"api_key":"k"}]}', 30016),
-        (encode_cancel(ORDER, "1").replace("cancel-order", "place-order"), 30001),
+        (encode_cancel(ORDER, "1").replace("cancel-order", "modify-order"), 30001),
         (encode_cancel(ORDER, "1").replace('"SPOT"', '"MARGIN"'), 30016),
         (encode_cancel(ORDER, "1").replace('"1"}', '"1","extra":1}'), 30016),
         (encode_cancel(ORDER, "1").replace('"id":"1"', '"id":""'), 30016),
@@ -246,14 +246,14 @@ def test_ten_messages_a_second_are_let_through_and_the_eleventh_is_the_end() -> 
     assert said(outputs) == [{"event": "error", "code": 30007, "msg": "request too many"}]
     assert outputs[1:] == [
         Hangup(code=1000, reason="too many messages"),
-        Dropped(why=WhyDropped.TOO_MANY_MESSAGES, detail=""),
+        ConnectionDropped(why=WhyDropped.TOO_MANY_MESSAGES, detail=""),
     ]
     exchange.receive("ping", 5.0)
     assert drain(exchange, 5.0) == []
 
 
 def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
-    exchange = connected(ExchangeConfig(messages_per_second=1, jitter=None))
+    exchange = connected(ExchangeConfig(messages_per_second=1))
     for _ in range(3):
         with pytest.raises(ValidationError, match=r"^message must be str or bytes; got the int 7$"):
             exchange.receive(7, 5.0)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -274,17 +274,39 @@ def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) ->
         make()
 
 
-def test_a_second_that_arrives_a_little_short_is_forgiven_and_no_more() -> None:
+@pytest.mark.parametrize(("jitter", "at", "state"), [
+    (None, 0.999, State.CLOSED),
+    (None, 1.0, State.AUTHENTICATING),
+    (0.1, 0.9, State.AUTHENTICATING),
+    (0.1, 0.899, State.CLOSED),
+])  # fmt: skip
+def test_no_second_may_hold_more_than_the_limit_unless_slack_was_asked_for(
+    jitter: float | None, at: float, state: State
+) -> None:
+    exchange = connected(ExchangeConfig(jitter=jitter))
+    for number in range(10):
+        exchange.receive("ping", number / 1000)
+    exchange.receive("ping", at)
+    assert exchange.state is state
+
+
+def test_the_second_slides() -> None:
     exchange = connected()
-    for _ in range(10):
-        exchange.receive("ping", 0.0)
-    exchange.receive("ping", 0.9)
-    assert exchange.state is State.AUTHENTICATING
-    strict = connected(ExchangeConfig(jitter=None))
-    for _ in range(10):
-        strict.receive("ping", 0.0)
-    strict.receive("ping", 0.9)
-    assert strict.state is State.CLOSED
+    for number in range(9):
+        exchange.receive("ping", 0.9 + number / 100)
+    states: list[State] = []
+    for now in (1.85, 1.89):
+        exchange.receive("ping", now)
+        states.append(exchange.state)
+    assert states == [State.AUTHENTICATING, State.CLOSED]
+
+
+def test_a_request_to_place_an_order_comes_out_whole() -> None:
+    exchange = ready()
+    text = encode_cancel(ORDER, "1").replace("cancel-order", "place-order")
+    exchange.receive(text, 0.0)
+    assert drain(exchange) == [OtherRequested(op="trade", text=text)]
+    assert exchange.in_flight == 0
 
 
 def test_a_client_without_pings_is_dropped_after_two_minutes_and_a_ping_moves_that() -> None:
@@ -297,7 +319,7 @@ def test_a_client_without_pings_is_dropped_after_two_minutes_and_a_ping_moves_th
     exchange.handle_timeout(220.0)
     assert drain(exchange, 220.0) == [
         Hangup(code=1000, reason="no ping for 120.0 s"),
-        Dropped(why=WhyDropped.NO_PING, detail="no ping for 120.0 s"),
+        ConnectionDropped(why=WhyDropped.NO_PING, detail="no ping for 120.0 s"),
     ]
     assert exchange.poll(221.0) == Wait(until=None, timer=None)
 
@@ -308,7 +330,7 @@ def test_a_connection_is_cut_at_its_age() -> None:
     exchange.handle_timeout(86399.0)
     assert exchange.state is State.AUTHENTICATING
     exchange.handle_timeout(86400.0)
-    assert drain(exchange, 86400.0)[-1] == Dropped(why=WhyDropped.TOO_OLD, detail="86400.0 s old")
+    assert drain(exchange, 86400.0)[-1] == ConnectionDropped(why=WhyDropped.TOO_OLD, detail="86400.0 s old")
 
 
 def test_without_limits_it_waits_for_input_alone() -> None:
@@ -336,7 +358,7 @@ def test_a_stalled_writer_withholds_frames_and_the_hangup_behind_them() -> None:
     assert drain(exchange) == [
         Transmit(text="pong"),
         Hangup(code=1000, reason="bye"),
-        Dropped(why=WhyDropped.ASKED, detail="bye"),
+        ConnectionDropped(why=WhyDropped.ASKED, detail="bye"),
     ]
 
 
@@ -344,7 +366,7 @@ def test_a_lost_transport_ends_it_without_a_hangup_and_drops_what_was_not_writte
     exchange = connected()
     exchange.receive("ping", 0.0)
     exchange.lost(1.0, "reset")
-    assert drain(exchange, 1.0) == [Dropped(why=WhyDropped.CLIENT_LEFT, detail="reset")]
+    assert drain(exchange, 1.0) == [ConnectionDropped(why=WhyDropped.CLIENT_LEFT, detail="reset")]
     exchange.lost(1.0, "again")
     exchange.close(1.0)
     exchange.opened(1.0)

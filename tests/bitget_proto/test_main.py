@@ -156,8 +156,8 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
     assert out.splitlines() == [
         '1: exchange TradeReply, id "1", code 0, accepted, "Success"',
         "   Accepted: The exchange received the request. The order may still fill before the cancel reaches it.",
-        '2: exchange ErrorReply, id "1", code 43001, gone, "It does not exist"',
-        "   Rejected: There is no such order, or it has ended.",
+        '2: exchange ErrorReply, id "1", code 43001, not found, "It does not exist"',
+        f"   Rejected: {CodeClass.NOT_FOUND.sentence}",
         "3: client Ping",
         "   The heartbeat: a pong must follow.",
         "4: exchange Pong",
@@ -181,7 +181,26 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         ),
         ('{"event":"error","arg":[{"id":"1"}],"code":40725}', "ErrorReply", "Unresolved", "look the order up"),
         ('{"event":"error","arg":[{"id":"1"}],"code":0}', "ErrorReply", "Unresolved", "contradicts the event"),
-        ('{"event":"error","arg":[{"id":"1"}],"code":12345}', "ErrorReply", "Rejected", "does not know"),
+        ('{"event":"error","arg":[{"id":"1"}],"code":12345}', "ErrorReply", "Unresolved", "does not know"),
+        (
+            '{"event":"error","arg":[{"id":"1"}],"code":40015}',
+            "ErrorReply",
+            "Unresolved",
+            "nothing about what happened",
+        ),
+        ('{"event":"error","arg":[{"id":"1"}],"code":40014}', "ErrorReply", "Rejected", "contact your BD or RM"),
+        (
+            '{"event":"trade","arg":[{"id":"1","channel":"place-order"}],"code":0}',
+            "TradeReply",
+            None,
+            "other than a cancel",
+        ),
+        (
+            '{"event":"error","arg":{"channel":"orders"},"op":"subscribe","code":30001}',
+            "ErrorReply",
+            None,
+            "other than a",
+        ),
         ('{"event":"trade","arg":[{"id":"1"},{"id":"2"}],"code":0}', "TradeReply", None, "names no single request"),
         ('{"event":"trade","code":0}', "TradeReply", None, "does not say which request"),
         ('{"event":"login","code":"0","msg":""}', "LoginReply", None, "Logged in"),
@@ -231,11 +250,11 @@ def test_decode_prints_json_lines_that_read_back_as_what_the_peer_wrote() -> Non
         "kind": "ErrorReply",
         "id": text,
         "code": "43001",
-        "code_class": "gone",
+        "code_class": "not found",
         "exchange_ts": 5,
         "text": "x",
         "outcome": "Rejected",
-        "means": CodeClass.GONE.sentence,
+        "means": CodeClass.NOT_FOUND.sentence,
     }
     assert (second["line"], second["kind"], second["code_class"]) == (4, "Pong", None)
 
@@ -417,13 +436,15 @@ def test_the_secrets_of_a_login_are_never_shown(frame: str | bytes) -> None:
 def test_explain_says_class_meaning_and_notes_of_each_code() -> None:
     console = Console()
     assert console.run("explain", "43001", "00000", "12345") == 0
-    assert console.out.startswith(f"43001: gone\n   {CodeClass.GONE.sentence}\n   {NOTES['43001']}\n   A cancel that")
+    assert console.out.startswith(
+        f"43001: not found\n   {CodeClass.NOT_FOUND.sentence}\n   {NOTES['43001']}\n   A cancel that"
+    )
     assert (
         f"\n0: accepted\n   {CodeClass.ACCEPTED.sentence}\n   A cancel that is answered with it ends Accepted.\n"
         in console.out
     )
     assert (
-        f"\n12345: unlisted\n   {CodeClass.UNLISTED.sentence}\n   A cancel that is answered with it ends Rejected.\n"
+        f"\n12345: unlisted\n   {CodeClass.UNLISTED.sentence}\n   A cancel that is answered with it ends Unresolved.\n"
         in console.out
     )
 

@@ -45,7 +45,7 @@ def test_no_frame_stands_outside_the_unions() -> None:
     ("code", "as_trade", "as_error"),
     [
         ("0", CodeClass.ACCEPTED, CodeClass.UNREADABLE),
-        ("43001", CodeClass.GONE, CodeClass.GONE),
+        ("43001", CodeClass.NOT_FOUND, CodeClass.NOT_FOUND),
         ("40725", CodeClass.OUTCOME_UNKNOWN, CodeClass.OUTCOME_UNKNOWN),
         ("30004", CodeClass.LOGIN, CodeClass.LOGIN),
         ("12345678", CodeClass.UNLISTED, CodeClass.UNLISTED),
@@ -61,7 +61,8 @@ def test_the_code_decides_and_an_error_that_says_accepted_contradicts_itself(
 
 
 def test_frames_compare_by_what_they_say() -> None:
-    assert TradeReply("1", True, "0", "", None) == TradeReply("1", True, "0", "", None)
+    assert TradeReply("1", True, "0", "", None) == TradeReply("1", True, "0", "", None, False)
+    assert TradeReply("1", True, "0", "", None) != TradeReply("1", True, "0", "", None, True)
     assert Pong() == Pong()
     assert Other(None) != Other("")
 

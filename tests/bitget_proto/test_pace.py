@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import inf
+from math import inf, nan, nextafter
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bitget_proto import Budget, ValidationError
+from bitget_proto import Budget, LocalProtocolError, ValidationError
 from bitget_proto._pace import Pace
 
 EIGHTHS = st.sampled_from([0.0, 0.0, 0.125, 0.25, 0.5, 0.875, 1.0, 1.125, 2.5])
@@ -35,10 +35,10 @@ def test_a_pace_is_open_exactly_when_the_last_second_has_room(
 ) -> None:
     pace, now, left = Pace(limit), float(start), list[tuple[float, int]]()
     for step, to_the_deadline in steps:
-        opens = pace.opens(now)
+        opens = pace.opens()
         now = opens if to_the_deadline and opens > now else now + step
-        assert (pace.opens(now) <= now) == (in_the_last_second(left, now) < limit)
-        while pace.opens(now) <= now:
+        assert (pace.opens() <= now) == (in_the_last_second(left, now) < limit)
+        while pace.opens() <= now:
             pace.take(now)
             left.append((now, 1))
     assert busiest_second(left) <= limit
@@ -54,7 +54,7 @@ def test_the_announced_moment_is_the_first_that_has_room(limit: int, steps: list
         now += step
         pace.take(now, count)
         left.append((now, count))
-        opens = pace.opens(now)
+        opens = pace.opens()
         if limit == 0:
             assert opens == inf
         elif opens > now:
@@ -76,13 +76,13 @@ def test_a_clock_that_stands_on_the_announced_moment_finds_the_pace_open(
 ) -> None:
     pace, now, left = Pace(limit), start, list[float]()
     for step in steps:
-        opens = pace.opens(now)
+        opens = pace.opens()
         if step is None and opens > now:
             now = opens
-            assert pace.opens(now) <= now
+            assert pace.opens() <= now
         else:
             now += step or 0.0
-        while pace.opens(now) <= now:
+        while pace.opens() <= now:
             pace.take(now)
             left.append(now)
     assert all(later >= earlier + 1.0 for earlier, later in zip(left, left[limit:], strict=False))
@@ -92,75 +92,101 @@ def test_a_bucket_that_is_refilled_would_let_more_through() -> None:
     pace = Pace(10)
     left = 0
     for n in range(16):
-        while pace.opens(n / 16) <= n / 16:
+        while pace.opens() <= n / 16:
             pace.take(n / 16)
             left += 1
     assert left == 10
-    assert pace.opens(15 / 16) == 1.0
-    assert pace.opens(1.0) <= 1.0
+    assert pace.opens() == 1.0
+    assert pace.opens() <= 1.0
 
 
 def test_without_a_limit_the_pace_is_always_open() -> None:
     pace = Pace(None)
     pace.take(0.0, 10**6)
-    assert pace.opens(0.0) == -inf
+    assert pace.opens() == -inf
 
 
 def test_with_a_limit_of_nothing_no_waiting_helps() -> None:
     pace = Pace(0)
-    assert pace.opens(0.0) == inf
+    assert pace.opens() == inf
     pace.take(0.0)
-    assert pace.opens(0.0) == pace.opens(100.0) == inf
+    assert pace.opens() == inf
 
 
 def test_taking_more_than_there_is_closes_the_pace_until_the_window_has_passed() -> None:
     pace = Pace(2)
     pace.take(0.0, 30)
     pace.take(0.5, 1)
-    assert pace.opens(0.5) == 1.0
+    assert pace.opens() == 1.0
     pace.take(1.0, 1)
-    assert pace.opens(1.0) == 1.5
+    assert pace.opens() == 1.5
 
 
 def test_a_sharers_clock_that_is_behind_frees_no_place_early() -> None:
     pace = Pace(2)
     pace.take(5.0)
     pace.take(4.0)
-    assert pace.opens(5.0) == 6.0
-    assert pace.opens(6.0) <= 6.0
+    assert pace.opens() == 6.0
+    assert pace.opens() <= 6.0
+
+
+def test_a_place_is_free_again_when_the_window_has_passed() -> None:
+    pace = Pace(2, 1.25)
+    pace.take(0.0)
+    assert pace.opens() == -inf
+    pace.take(0.5)
+    assert pace.opens() == 1.25
+    pace.take(1.25)
+    assert pace.opens() == 1.75
+
+
+def test_of_many_taken_at_once_no_more_than_the_limit_are_remembered() -> None:
+    pace = Pace(3)
+    pace.take(0.0)
+    pace.take(0.25, 2)
+    assert pace.opens() == 1.0
+    pace.take(0.5, 2)
+    assert pace.opens() == 1.25
+    pace.take(0.75, 10**9)
+    assert pace.opens() == 1.75
+
+
+def test_taking_none_takes_nothing() -> None:
+    pace = Pace(1)
+    pace.take(0.0, 0)
+    assert pace.opens() == -inf
 
 
 def test_looking_takes_nothing() -> None:
     pace = Pace(1)
-    assert [pace.opens(0.0) for _ in range(5)] == [-inf] * 5
+    assert [pace.opens() for _ in range(5)] == [-inf] * 5
 
 
 @pytest.mark.parametrize("limit", [None, 0, 5])
 def test_a_pause_lets_nothing_leave_for_a_second(limit: int | None) -> None:
     pace = Pace(limit)
     pace.pause(3.0)
-    assert pace.opens(3.0) == (inf if limit == 0 else 4.0)
-    assert pace.opens(4.0) == (inf if limit == 0 else 4.0)
+    assert pace.opens() == (inf if limit == 0 else 4.0)
 
 
 def test_a_pause_is_made_longer_but_never_shorter() -> None:
     pace = Pace(5)
     pace.pause(3.0)
     pace.pause(2.0)
-    assert pace.opens(3.0) == 4.0
+    assert pace.opens() == 4.0
     pace.pause(3.5)
-    assert pace.opens(3.5) == 4.5
+    assert pace.opens() == 4.5
 
 
 def test_the_later_of_the_pause_and_the_window_is_announced() -> None:
     pace = Pace(1)
     pace.take(0.0)
     pace.pause(0.5)
-    assert pace.opens(0.5) == 1.5
+    assert pace.opens() == 1.5
     pace = Pace(1)
     pace.pause(0.0)
     pace.take(0.5)
-    assert pace.opens(0.5) == 1.5
+    assert pace.opens() == 1.5
 
 
 # --- the allowance of an account ---
@@ -177,15 +203,29 @@ def spend(budget: Budget, now: float, at_most: int = 1000) -> int:
 
 def test_ten_cancels_a_second_is_the_allowance_of_an_account() -> None:
     budget = Budget()
-    assert budget.per_second == 10
+    assert (budget.per_second, budget.pace_margin) == (10, 0.05)
     assert spend(budget, 0.0) == 10
-    assert budget.opens(0.0) == 1.0
-    assert spend(budget, 0.5) == 0
-    assert spend(budget, 1.0) == 10
+    assert budget.opens(0.0) == 1.05
+    assert spend(budget, 1.049) == 0
+    assert spend(budget, 1.05) == 10
+
+
+@pytest.mark.parametrize(("margin", "opens"), [(None, 1.0), (0, 1.0), (0.0, 1.0), (0.25, 1.25), (2, 3.0)])
+def test_the_margin_is_added_to_the_second(margin: float | None, opens: float) -> None:
+    budget = Budget(1, margin)
+    assert budget.pace_margin == margin
+    budget.debit(1, 0.0)
+    assert budget.opens(0.0) == opens
+
+
+@pytest.mark.parametrize("margin", [-0.05, inf, -inf, nan, True, "1", b"2", [1]])
+def test_a_margin_that_is_no_number_of_seconds_is_refused(margin: object) -> None:
+    with pytest.raises(ValidationError, match=r"^pace_margin must be a number of seconds from 0 up, or None; got "):
+        Budget(1, margin)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def test_a_cancel_by_rest_is_debited_from_the_same_allowance() -> None:
-    budget = Budget(10)
+    budget = Budget(10, None)
     budget.debit(4, 0.25)
     assert spend(budget, 0.5) == 6
     assert budget.opens(0.5) == 1.25
@@ -193,7 +233,7 @@ def test_a_cancel_by_rest_is_debited_from_the_same_allowance() -> None:
 
 
 def test_a_debit_is_never_refused_and_overdraws() -> None:
-    budget = Budget(2)
+    budget = Budget(2, None)
     budget.debit(50, 0.0)
     assert spend(budget, 0.875) == 0
     assert budget.opens(0.875) == 1.0
@@ -201,38 +241,126 @@ def test_a_debit_is_never_refused_and_overdraws() -> None:
 
 
 def test_a_debit_of_nothing_takes_nothing() -> None:
-    budget = Budget(1)
+    budget = Budget(1, None)
     budget.debit(0, 0.0)
     assert spend(budget, 0.0) == 1
 
 
 def test_a_grant_is_spent_before_the_allowance_of_the_second() -> None:
-    budget = Budget(2)
-    budget.grant(3, 0.0)
+    budget = Budget(2, None)
+    budget.grant(3, inf, 0.0)
     assert spend(budget, 0.0) == 5
     assert spend(budget, 0.875) == 0
     assert spend(budget, 1.0) == 2
 
 
 def test_a_grant_opens_a_budget_that_is_used_up() -> None:
-    budget = Budget(1)
+    budget = Budget(1, None)
     assert spend(budget, 0.0) == 1
-    budget.grant(2, 0.5)
+    budget.grant(2, inf, 0.5)
     assert spend(budget, 0.5) == 2
     assert budget.opens(0.5) == 1.0
 
 
 def test_a_debit_beyond_the_grants_takes_the_rest_from_the_allowance() -> None:
-    budget = Budget(5)
-    budget.grant(2, 0.0)
+    budget = Budget(5, None)
+    budget.grant(2, inf, 0.0)
     budget.debit(4, 0.0)
     assert spend(budget, 0.0) == 3
+
+
+def test_a_grant_ends_at_its_time() -> None:
+    budget = Budget(0)
+    budget.grant(2, 5.0, 0.0)
+    assert spend(budget, nextafter(5.0, 0.0), at_most=1) == 1
+    assert budget.opens(5.0) == inf
+    assert spend(budget, 5.0) == 0
+    budget.debit(1, 5.0)
+    budget.grant(1, inf, 5.0)
+    assert spend(budget, 5.0) == 0, "what was gone paid for nothing"
+
+
+@pytest.mark.parametrize("until", [5.0, 4.0, -inf])
+def test_a_grant_that_has_ended_when_it_comes_is_none(until: float) -> None:
+    budget = Budget(0)
+    budget.debit(1, 0.0)
+    budget.grant(7, until, 5.0)
+    assert repr(budget) == "Budget(per_second=0, granted=-1)"
+    assert budget.opens(5.0) == inf
+
+
+def test_what_ends_first_is_spent_first() -> None:
+    budget = Budget(0)
+    budget.grant(2, 9.0, 0.0)
+    budget.grant(3, 5.0, 0.0)
+    budget.grant(1, inf, 0.0)
+    budget.debit(4, 1.0)
+    assert spend(budget, 5.0, at_most=1) == 1, "one of those until 9"
+    assert spend(budget, 9.0) == 1, "the one without an end"
+
+
+def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
+    budget = Budget(0)
+    budget.grant(2, 5.0, 0.0)
+    budget.grant(2, 9.0, 0.0)
+    budget.debit(3, 1.0)
+    assert repr(budget) == "Budget(per_second=0, granted=1)"
+    assert budget.opens(5.0) == -inf, "the one that is left lasts until 9"
+
+
+def test_two_grants_with_one_end_both_count() -> None:
+    budget = Budget(0)
+    budget.grant(1, 5.0, 0.0)
+    budget.grant(2, 5.0, 0.0)
+    assert spend(budget, 1.0) == 3
+
+
+def test_a_debit_passes_over_grants_that_have_ended() -> None:
+    budget = Budget(2, None)
+    budget.grant(9, 5.0, 0.0)
+    budget.debit(2, 5.0)
+    assert budget.opens(5.0) == 6.0
+
+
+def test_a_new_grant_forgets_those_that_have_ended() -> None:
+    budget = Budget(0)
+    budget.grant(9, 5.0, 0.0)
+    budget.grant(1, 9.0, 5.0)
+    assert repr(budget) == "Budget(per_second=0, granted=1)"
+
+
+def test_what_was_overdrawn_is_made_up_for_before_a_grant_is_kept() -> None:
+    budget = Budget(0)
+    budget.debit(5, 0.0)
+    budget.grant(2, 9.0, 0.0)
+    assert repr(budget) == "Budget(per_second=0, granted=-3)"
+    budget.grant(4, 9.0, 0.0)
+    assert repr(budget) == "Budget(per_second=0, granted=1)"
+    assert spend(budget, 1.0) == 1
+
+
+def test_a_debit_overdraws_by_what_no_grant_covers() -> None:
+    budget = Budget(0)
+    budget.grant(2, 9.0, 0.0)
+    budget.debit(5, 0.0)
+    assert repr(budget) == "Budget(per_second=0, granted=-3)"
+    assert budget.opens(0.0) == inf
+
+
+@pytest.mark.parametrize("until", [nan, None, "5", True, [5]])
+def test_a_grant_without_a_readable_end_is_refused_and_nothing_has_changed(until: object) -> None:
+    budget = Budget(0)
+    with pytest.raises(
+        LocalProtocolError, match=r"^until must be a number of seconds on your clock, or math\.inf; got "
+    ):
+        budget.grant(1, until, 0.0)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert spend(budget, 0.0) == 0
 
 
 def test_with_an_allowance_of_nothing_only_grants_are_spent() -> None:
     budget = Budget(0)
     assert budget.opens(0.0) == inf
-    budget.grant(2, 0.0)
+    budget.grant(2, inf, 0.0)
     assert spend(budget, 0.0) == 2
     assert budget.opens(100.0) == inf
 
@@ -240,9 +368,9 @@ def test_with_an_allowance_of_nothing_only_grants_are_spent() -> None:
 def test_with_an_allowance_of_nothing_grants_first_make_up_for_what_was_overdrawn() -> None:
     budget = Budget(0)
     budget.debit(3, 0.0)
-    budget.grant(3, 5.0)
+    budget.grant(3, inf, 5.0)
     assert spend(budget, 5.0) == 0
-    budget.grant(1, 5.0)
+    budget.grant(1, inf, 5.0)
     assert spend(budget, 5.0) == 1
 
 
@@ -253,8 +381,8 @@ def test_without_a_limit_everything_may_leave() -> None:
 
 @pytest.mark.parametrize("per_second", [10, None, 0])
 def test_a_pause_stops_even_what_was_granted(per_second: int | None) -> None:
-    budget = Budget(per_second)
-    budget.grant(1, 0.0)
+    budget = Budget(per_second, None)
+    budget.grant(1, inf, 0.0)
     budget.pause(0.0)
     assert budget.opens(0.0) == 1.0
     assert spend(budget, 0.875) == 0
@@ -262,15 +390,15 @@ def test_a_pause_stops_even_what_was_granted(per_second: int | None) -> None:
 
 
 def test_looking_at_a_budget_spends_nothing() -> None:
-    budget = Budget(1)
-    budget.grant(1, 0.0)
+    budget = Budget(1, None)
+    budget.grant(1, inf, 0.0)
     assert [budget.opens(0.0) for _ in range(5)] == [-inf] * 5
     assert spend(budget, 0.0) == 2
 
 
 def test_a_budget_shows_what_it_is() -> None:
     budget = Budget(60)
-    budget.grant(2, 0.0)
+    budget.grant(2, inf, 0.0)
     assert repr(budget) == "Budget(per_second=60, granted=2)"
 
 
@@ -285,41 +413,56 @@ def test_a_limit_that_is_no_whole_number_is_refused(count: object) -> None:
 
 @pytest.mark.parametrize("count", [*NO_COUNTS, None])
 def test_a_count_that_is_no_whole_number_is_refused_and_nothing_has_changed(count: object) -> None:
-    budget = Budget(3)
-    budget.grant(1, 0.0)
-    for refused in (budget.debit, budget.grant):
-        with pytest.raises(ValidationError, match=r"^(debit|grant): n must be a whole number from 0 up; got "):
-            refused(count, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+    budget = Budget(3, None)
+    budget.grant(1, inf, 0.0)
+    with pytest.raises(ValidationError, match=r"^debit: n must be a whole number from 0 up; got "):
+        budget.debit(count, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+    with pytest.raises(ValidationError, match=r"^grant: n must be a whole number from 0 up; got "):
+        budget.grant(count, inf, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
     assert spend(budget, 0.0) == 4
 
 
 BUDGET_STEPS = st.lists(
-    st.tuples(EIGHTHS, st.sampled_from(["spend", "spend", "debit", "grant"]), st.integers(0, 6)), max_size=50
+    st.tuples(
+        EIGHTHS,
+        st.sampled_from(["spend", "spend", "debit", "grant"]),
+        st.integers(0, 6),
+        st.sampled_from([0.125, 0.5, 1.0, 2.0, inf]),
+    ),
+    max_size=50,
 )
 
 
 @given(st.sampled_from([0, 1, 3, None]), BUDGET_STEPS)
 def test_a_budget_agrees_with_the_accounts_kept_by_hand(
-    per_second: int | None, steps: list[tuple[float, str, int]]
+    per_second: int | None, steps: list[tuple[float, str, int, float]]
 ) -> None:
-    budget, now = Budget(per_second), 0.0
-    granted = 0
+    budget, now = Budget(per_second, None), 0.0
+    grants: list[float] = []
+    """The end of each single one that was granted and is not spent."""
+    overdrawn = 0
     left: list[tuple[float, int]] = []
 
     def is_open() -> bool:
-        return granted > 0 or per_second is None or in_the_last_second(left, now) < per_second
+        return any(end > now for end in grants) or per_second is None or in_the_last_second(left, now) < per_second
 
     def claim(n: int) -> None:
-        nonlocal granted
-        from_grants = n if per_second == 0 else min(n, granted)
-        granted -= from_grants
-        left.append((now, n - from_grants))
+        nonlocal overdrawn
+        for _ in range(n):
+            if lasting := sorted(end for end in grants if end > now):
+                grants.remove(lasting[0])
+            elif per_second == 0:
+                overdrawn += 1
+            else:
+                left.append((now, 1))
 
-    for step, action, n in steps:
+    for step, action, n, lasts in steps:
         now += step
         if action == "grant":
-            budget.grant(n, now)
-            granted += n
+            budget.grant(n, now + lasts, now)
+            made_up = min(n, overdrawn)
+            overdrawn -= made_up
+            grants += [now + lasts] * (n - made_up)
         elif action == "debit":
             budget.debit(n, now)
             claim(n)
@@ -334,7 +477,7 @@ def test_a_budget_agrees_with_the_accounts_kept_by_hand(
 
 @given(st.integers(1, 3), st.lists(st.tuples(EIGHTHS, st.integers(0, 5)), max_size=40))
 def test_those_who_share_a_budget_never_exceed_it_together(per_second: int, steps: list[tuple[float, int]]) -> None:
-    budget, now, left = Budget(per_second), 0.0, list[tuple[float, int]]()
+    budget, now, left = Budget(per_second, None), 0.0, list[tuple[float, int]]()
     for step, wanted in steps:
         now += step
         left.append((now, spend(budget, now, at_most=wanted)))

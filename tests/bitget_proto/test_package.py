@@ -7,6 +7,8 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
     ]
     assert sorted(bitget_proto.__all__) == sorted(imported)
     assert len(set(imported)) == len(imported)
+
+
+def test_a_public_name_has_one_meaning_and_one_home() -> None:
+    modules = ("bitget_proto", "bitget_proto.testing", "bitget_transports", "bitget_transports.exchange")
+    homes = Counter(name for module in modules for name in import_module(module).__all__)
+    assert [name for name, count in homes.items() if count > 1] == []
 
 
 def test_the_list_of_names_is_a_literal() -> None:
@@ -58,7 +66,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
         bitget_proto.Sesion  # type: ignore[attr-defined]  # noqa: B018 - what an unchecked caller writes
 
 
-@pytest.mark.parametrize("ask", ["Session", "ExchangeConnection", "replay"])
+@pytest.mark.parametrize("ask", ["Session", "SessionConfig", "replay"])
 def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
     program = (
         "import sys, bitget_proto\n"

@@ -71,9 +71,9 @@ LATER = {
 
 LAYERS: list[set[str]] = [
     {
-        "_attempts", "_codes", "_config", "_credentials", "_errors", "_events", "_messages", "_orders", "_pace", "_record",
-        "_redial", "_session_config", "_session_events", "_session_states", "_spacing", "_states", "_timers", "_told",
-        "_version",
+        "_attempts", "_cancel_queue", "_codes", "_config", "_credentials", "_errors", "_events", "_heartbeat", "_messages",
+        "_orders", "_other_names", "_pace", "_redial", "_request_ids", "_session_config", "_session_events",
+        "_session_states", "_spacing", "_states", "_timers", "_told", "_version",
     },
     {"_engines", "_codec", "_redacted"},
     {"_connection", "_exchange"},
@@ -152,9 +152,17 @@ def test_imports_run_one_way_down_the_layers(module: str) -> None:
     assert {name for name in inside if rank(name) > rank(module)} == set()
 
 
-OPENED = {("_codec", "_value_"), ("_told", "_value_"), ("_session", "_late"), ("_recording", "_overheard")}
-"""What is private elsewhere and used all the same: an enum's own value, the ids that a link may still answer, and the door for
-a recorder."""
+OF_A_LINK = ("_drain_within", "_late", "_opens", "_outputs", "_own", "_send")
+"""What a session asks of the connections of its links, and no other module."""
+
+OPENED = {
+    ("_codec", "_value_"),
+    ("_told", "_value_"),
+    ("_recording", "_overheard"),
+    *(("_session", name) for name in OF_A_LINK),
+}
+"""What is private elsewhere and used all the same: an enum's own value, the parts of a link that a session works with, and
+the door for a recorder."""
 
 
 @modules

@@ -149,14 +149,14 @@ def test_a_call_is_a_line_with_what_was_told_and_what_came_and_no_default() -> N
     conn.poll(1.5)
     conn.receive(b"\xff", 2.0)
     conn.receive(b"{}", 2.0)
-    conn.receive(bytearray(b"pong"), 2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    conn.receive(b"pong", 2.0)
     conn.receive("\ud800", 2.0)
     conn.send('{"op":"subscribe"}', 2.0)
-    conn.lost(2.0, "reset", "1")
+    conn.lost(2.0, "reset", "bgproto1")
     assert steps(lines)[6:] == [
         {
             "n": 7, "call": "cancel", "now": 1, "order": {"inst_id": "ETHUSDT", "client_oid": "mine-2"},
-            "timeout": {"float": "inf"}, "gave": "1",
+            "timeout": {"float": "inf"}, "gave": "bgproto1",
         },
         {
             "n": 8, "call": "poll", "now": 1.5, "writable": False,
@@ -164,14 +164,14 @@ def test_a_call_is_a_line_with_what_was_told_and_what_came_and_no_default() -> N
         },
         {
             "n": 9, "call": "poll", "now": 1.5,
-            "gave": {"kind": "Transmit", "text": Codec().encode_cancel(OTHER_ORDER, "1"), "id": "1"},
+            "gave": {"kind": "Transmit", "text": Codec().encode_cancel(OTHER_ORDER, "bgproto1"), "id": "bgproto1"},
         },
         {"n": 10, "call": "receive", "now": 2.0, "message": {"base64": "/w=="}},
         {"n": 11, "call": "receive", "now": 2.0, "message": {"utf8": "{}"}},
         {"n": 12, "call": "receive", "now": 2.0, "message": {"utf8": "pong"}},
         {"n": 13, "call": "receive", "now": 2.0, "message": {"surrogates": "7aCA"}},
         {"n": 14, "call": "send", "now": 2.0, "text": '{"op":"subscribe"}'},
-        {"n": 15, "call": "lost", "now": 2.0, "reason": "reset", "unsent": ["1"]},
+        {"n": 15, "call": "lost", "now": 2.0, "reason": "reset", "unsent": ["bgproto1"]},
     ]  # fmt: skip
     assert [output.why.value for output in outputs(conn, 2.0) if isinstance(output, Unrecognised)] == [
         "malformed", "other", "malformed",
@@ -205,6 +205,9 @@ WRONG: list[Callable[[Connection], object]] = [
     lambda conn: conn.cancel(ORDER, 0.0, id=b"a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.cancel(ORDER, 0.0, timeout="a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.cancel(ORDER, 0.0, timeout=10**1000),
+    lambda conn: conn.cancel_many("a secret", 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.cancel_many([ORDER, "a secret"], 0.0),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    lambda conn: conn.close(0.0, within="a secret"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.send(b"a secret", 0.0),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     lambda conn: conn.send("a secret \ud800", 0.0),
 ]
@@ -320,7 +323,7 @@ def test_what_others_spend_grant_and_pause_of_a_shared_budget_is_replayed_withou
     for _ in range(6):
         conn.cancel(ORDER, 0.0)
     counts = [len(outputs(conn, 0.0))]
-    budget.grant(2, 0.5)
+    budget.grant(2, inf, 0.5)
     counts.append(len(outputs(conn, 0.5)))
     budget.pause(1.0)
     counts.append(len(outputs(conn, 1.5)))
@@ -355,7 +358,7 @@ def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> 
     watched = core._budget
     assert watched is not None
     watched.debit(1, 0.0)
-    watched.grant(1, 0.0)
+    watched.grant(1, inf, 0.0)
     watched.pause(0.0)
     assert repr(watched) == repr(Budget(2))
     assert watched.opens(0.0) == budget.opens(0.0) == 1.0
@@ -366,15 +369,18 @@ def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> 
 def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: float) -> None:
     lines: list[str] = []
     session = record(Session(jitter=lambda: number), lines.append)
-    while not isinstance(session.poll(0.0), Wait):
-        pass
+    session.poll(0.0)
+    session.lost(1, 0.0)
+    session.poll(0.0)
+    assert not any("jitter" in step for step in steps(lines)), "there was an event to give: no dial is thought of"
     if number is None:
         with pytest.raises(TypeError):
-            session.lost(1, 0.0)
+            session.poll(0.0)
     else:
-        session.lost(1, 0.0)
+        session.poll(0.0)
     assert len(steps(lines)[-1]["jitter"]) == 1
     session.poll(0.0)
+    assert "jitter" not in steps(lines)[-1]
     assert replay(lines) is None
 
 
@@ -398,7 +404,7 @@ def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_r
     key, secret, passphrase, other = secrets
     login = sign_login(Credentials(key, secret, passphrase), 1_763_958_366)
     lines: list[str] = []
-    session = record(Session(SessionConfig(max_refusals=None), jitter=lambda: 0.5), lines.append)
+    session = record(Session(SessionConfig(), jitter=lambda: 0.5), lines.append)
 
     def attempt(call: Callable[[], object]) -> None:
         with suppress(LocalProtocolError):
@@ -481,7 +487,7 @@ def test_what_is_shorter_than_any_secret_hides_nothing() -> None:
 
 def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
     lines: list[str] = []
-    session = record(Session(SessionConfig(backoff_min=None, max_refusals=None), jitter=lambda: 0.5), lines.append)
+    session = record(Session(SessionConfig(backoff_min=None), jitter=lambda: 0.5), lines.append)
     for number in range(1, 100):
         while not isinstance(session.poll(float(number)), Wait):
             pass
@@ -535,6 +541,41 @@ def test_a_recorded_session_goes_wherever_a_session_goes() -> None:
     pair.drop()
     pair.run(31.0)
     pair.close()
+    assert replay(lines) is None
+
+
+def test_every_command_of_a_session_is_played_again_with_all_that_it_can_be_told() -> None:
+    lines: list[str] = []
+    session = record(Session(jitter=lambda: 0.25), lines.append)
+    pair = SessionPair(session)
+    ids = session.cancel_many(iter([ORDER, OTHER_ORDER]), 0.0, timeout=5, policy=Policy.RESEND)
+    assert steps(lines)[-1]["orders"] == [
+        {"inst_id": "BTCUSDT", "order_id": "1001"}, {"inst_id": "ETHUSDT", "client_oid": "mine-2"},
+    ]  # fmt: skip
+    assert steps(lines)[-1]["gave"] == ids
+    session.cancel(ORDER, 0.0, id="first", urgent=True)
+    assert steps(lines)[-1]["urgent"] is True
+    assert [session.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [True, False, False]
+    pair.start()
+    session.lost(1, 0.5, "429", retry_after=60)
+    assert steps(lines)[-1]["retry_after"] == 60
+    pair.start()
+    with pytest.raises(ValidationError):
+        session.close(0.5, queued="at once")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.close(0.5, queued="send", within=2)
+    assert (steps(lines)[-1]["queued"], steps(lines)[-1]["within"]) == ("send", 2)
+    pair.run(100.0)
+    assert replay(lines) is None
+
+
+def test_every_command_of_a_connection_is_played_again_with_all_that_it_can_be_told() -> None:
+    conn, lines = ready()
+    ids = conn.cancel_many((ORDER, OTHER_ORDER), 0.0, timeout=inf)
+    assert conn.cancel(ORDER, 0.0, urgent=True) == "bgproto3"
+    assert [conn.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [True, False, False]
+    conn.close(0.0, queued="send", within=inf)
+    outputs(conn, 0.0)
+    assert [step["call"] for step in steps(lines) if step.get("gave") in (True, False)] == ["withdraw"] * 3
     assert replay(lines) is None
 
 

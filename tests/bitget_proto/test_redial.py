@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import inf, nan
 
@@ -16,7 +17,7 @@ def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:
 
 
 def test_the_first_dial_goes_at_once() -> None:
-    assert redial(SessionConfig()).opens(0.0) == -inf
+    assert redial(SessionConfig()).opens() == -inf
 
 
 def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link() -> None:
@@ -24,14 +25,14 @@ def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link
     waits: list[float] = []
     for _ in range(5):
         made.back_off(100.0)
-        waits.append(made.opens(100.0) - 100.0)
+        waits.append(made.opens() - 100.0)
     assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]
     made.served(59.9)
     made.back_off(100.0)
-    assert made.opens(100.0) == 103.0
+    assert made.opens() == 103.0
     made.served(60.0)
     made.back_off(100.0)
-    assert made.opens(100.0) == 100.5
+    assert made.opens() == 100.5
 
 
 @pytest.mark.parametrize(
@@ -40,14 +41,64 @@ def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link
 def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(jitter: float, part: float) -> None:
     made = redial(SessionConfig(backoff_min=8.0), jitter)
     made.back_off(0.0)
-    assert made.opens(0.0) == 8.0 * part
+    assert made.opens() == 8.0 * part
+
+
+def test_the_jitter_is_asked_once_for_each_backoff_and_not_before_the_moment_is_wanted() -> None:
+    numbers = iter([1.0, 0.5])
+    made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
+    assert made.opens() == -inf
+    made.back_off(0.0)
+    assert [made.opens(), made.opens()] == [4.0, 4.0]
+    made.back_off(100.0)
+    assert [made.opens(), made.opens()] == [112.0, 112.0]
+
+
+def test_what_the_jitter_raises_comes_out_once_and_then_the_whole_backoff_holds() -> None:
+    numbers = iter(list[float]())  # it has none to give: this is the mistake
+    made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
+    made.back_off(1.0)
+    with pytest.raises(StopIteration):
+        made.opens()
+    assert made.opens() == 9.0
+
+
+def test_a_recorder_stands_before_the_jitter() -> None:
+    made = redial(SessionConfig(backoff_min=8.0), 1.0)
+
+    def halved(jitter: Callable[[], float]) -> Callable[[], float]:
+        return lambda: jitter() / 2
+
+    made.overheard(halved)
+    made.back_off(0.0)
+    assert made.opens() == 6.0
+
+
+def test_after_a_time_that_the_exchange_asks_for_the_next_dial_may_go_and_not_before() -> None:
+    made = redial(SessionConfig(backoff_min=8.0))
+    made.back_off(0.0)
+    made.retry_after(0.0, 60.0)
+    assert made.opens() == 60.0
+    made.retry_after(1.0, 5.0)
+    assert made.opens() == 60.0, "the later of both holds"
+    made.back_off(59.0)
+    assert made.opens() == 59.0 + 16.0, "the backoff holds when it is longer"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "granted"), [(0.0, 0.0), (299.0, 299.0), (300.0, 300.0), (301.0, 300.0), (inf, 300.0)]
+)
+def test_the_exchange_is_granted_at_most_300_seconds(seconds: float, granted: float) -> None:
+    made = redial(SessionConfig())
+    made.retry_after(100.0, seconds)
+    assert made.opens() == 100.0 + granted
 
 
 def test_without_a_steady_time_any_link_that_served_is_steady() -> None:
     made = redial(SessionConfig(steady_after=None))
     for _ in range(3):
         made.back_off(0.0)
-        assert made.opens(0.0) == 0.5
+        assert made.opens() == 0.5
         made.served(0.0)
 
 
@@ -55,7 +106,7 @@ def test_without_a_bound_it_doubles_and_stays_a_number() -> None:
     made = redial(SessionConfig(backoff_max=None))
     for _ in range(5000):
         made.back_off(0.0)
-    assert 1e15 < made.opens(0.0) < inf
+    assert 1e15 < made.opens() < inf
 
 
 def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
@@ -63,7 +114,7 @@ def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
     now = 0.0
     dials: list[float] = []
     for _ in range(50):
-        now = max(now, made.opens(now))
+        now = max(now, made.opens())
         dials.append(now)
         made.dialled(now)
         now += 1.0
@@ -76,4 +127,4 @@ def test_without_a_limit_only_the_backoff_holds() -> None:
     made = redial(SessionConfig(dials_per_5_minutes=None))
     for _ in range(1000):
         made.dialled(0.0)
-    assert made.opens(0.0) == -inf
+    assert made.opens() == -inf

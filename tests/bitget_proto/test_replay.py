@@ -112,10 +112,10 @@ def test_an_error_may_have_found_better_words_but_not_become_another_one() -> No
 
 def test_another_limit_is_another_life() -> None:
     lines = a_trace()
-    lines[0] = lines[0].replace('"request_timeout":10.0', '"request_timeout":9.0')
+    lines[0] = lines[0].replace('"silence":2.0', '"silence":1.75')
     difference = replay(lines)
     assert difference is not None
-    assert "- gave.until: 10.5\n+ gave.until: 9.5" in str(difference)
+    assert "- gave.until: 3.0\n+ gave.until: 2.75" in str(difference)
 
 
 def test_nothing_of_the_world_is_touched_by_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
-from math import inf, nextafter
 
 import pytest
 
@@ -30,7 +29,6 @@ from bitget_proto import (
     Wait,
     WhyUnresolved,
 )
-from bitget_proto._session import _seconds_until
 from bitget_proto.testing import Fault, ScriptedExchange, SessionPair
 
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(40)]
@@ -76,27 +74,37 @@ def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_th
     assert pair.session.in_flight == 0
 
 
-def test_the_deadline_counts_from_the_call_and_is_kept_while_no_link_serves() -> None:
+def test_the_time_without_a_link_counts_from_the_call_and_then_it_never_left() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS))
     pair.hold_dials = True
     id = pair.cancel(ORDERS[0])
-    assert pair.next_due() == 10.0
+    assert pair.session.poll(0.0) == Wait(until=10.0, timer=Timer.NO_LINK)
     pair.run(9.9)
     assert not pair.outcomes
     pair.run(0.1)
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.sent_at, outcome.attempts) == (False, WhyUnresolved.TIMEOUT, None, 1)
+    assert (outcome.sent, outcome.why, outcome.sent_at, outcome.attempts) == (False, WhyUnresolved.NO_LINK, None, 1)
     assert (outcome.taken_at, outcome.resolved_at) == (0.0, 10.0)
 
 
-def test_what_is_left_of_the_time_goes_with_it_to_the_link() -> None:
+def test_the_end_of_all_its_time_goes_with_it_to_the_link() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
     pair.exchange.inject(Fault.SILENT)
-    id = pair.cancel(ORDERS[0])
+    id = pair.cancel(ORDERS[0], timeout=8.0)
     pair.run(10.0)
     outcome = unresolved(pair, id)
     assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
-    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.0, 4.0, 10.0)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.0, 4.0, 8.0)
+
+
+def test_the_time_to_answer_counts_from_the_sending() -> None:
+    pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.run(14.0)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.0, 4.0, 14.0)
 
 
 def test_a_cancel_whose_deadline_falls_on_the_login_is_not_sent() -> None:
@@ -107,15 +115,15 @@ def test_a_cancel_whose_deadline_falls_on_the_login_is_not_sent() -> None:
     assert not pair.exchange.log
 
 
-def test_cancels_without_a_deadline_wait_as_long_as_it_takes() -> None:
-    for config, timeout in ((SessionConfig(), inf), (SessionConfig(link=Config(request_timeout=None)), None)):
-        pair = SessionPair(Session(config, jitter=lambda: 0.0), ScriptedExchange(ORDERS))
-        pair.refuse_dials = True
-        id = pair.cancel(ORDERS[0], timeout=timeout)
-        pair.run(3600.0)
-        pair.refuse_dials = False
-        pair.run(60.0)
-        assert isinstance(pair.outcomes[id], Accepted)
+def test_with_the_limits_off_a_cancel_waits_for_a_link_as_long_as_it_takes() -> None:
+    config = SessionConfig(link=Config(queue_timeout=None), no_link_timeout=None)
+    pair = SessionPair(Session(config, jitter=lambda: 0.0), ScriptedExchange(ORDERS))
+    pair.refuse_dials = True
+    id = pair.cancel(ORDERS[0])
+    pair.run(3600.0)
+    pair.refuse_dials = False
+    pair.run(60.0)
+    assert isinstance(pair.outcomes[id], Accepted)
 
 
 def test_a_cancel_that_never_left_goes_to_the_next_link_in_the_order_taken() -> None:
@@ -146,25 +154,27 @@ def test_under_report_a_cancel_that_was_sent_and_lost_is_unresolved_at_once(faul
     assert len([transmit for _, transmit in pair.sent if transmit.id == id]) == 1
 
 
-def test_a_cancel_that_a_link_still_owes_when_its_time_to_drain_is_over_is_unresolved() -> None:
+def test_a_cancel_that_a_link_which_was_left_still_owes_keeps_its_own_time_to_be_answered() -> None:
     pair = pair_up(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
     pair.say(GOING)
-    pair.run(0.5 + 5.0)
+    pair.run(9.9)
+    assert pair.session.state is SessionState.UP
+    assert not pair.outcomes
+    pair.run(0.1)
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, 7.5)
+    assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.TIMEOUT, 12.0)
 
 
 # --- resend ---
 
 
-def test_under_resend_it_is_sent_again_and_what_is_gone_is_gone() -> None:
+def test_under_resend_it_is_sent_again_and_not_found_proves_no_end() -> None:
     pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
     id = pair.cancel(ORDERS[0])
     pair.run(5.0)
-    outcome = pair.outcomes[id]
-    assert isinstance(outcome, Rejected)
-    assert (outcome.code_class, outcome.attempts) == (CodeClass.GONE, 2)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.code, outcome.attempts) == (True, WhyUnresolved.UNSURE, "43001", 2)
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (2.0, 3.0, 3.0)
 
 
@@ -179,9 +189,17 @@ def test_under_resend_what_had_not_worked_works_the_second_time() -> None:
 
 @pytest.mark.parametrize(
     ("code", "final"),
-    [("43001", True), ("40769", True), ("45056", False), ("45129", False), ("99999", False), ("429", False)],
+    [
+        ("43001", False),
+        ("40109", False),
+        ("40769", True),
+        ("45056", False),
+        ("45129", False),
+        ("99999", False),
+        ("429", False),
+    ],
 )
-def test_after_a_resend_no_other_refusal_is_final(code: str, final: bool) -> None:
+def test_after_a_resend_no_refusal_is_final_but_that_the_order_has_ended(code: str, final: bool) -> None:
     exchange = ScriptedExchange(ORDERS, refusals={"0": code})
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, exchange=exchange)
     id = pair.cancel(ORDERS[0])
@@ -219,13 +237,12 @@ def test_by_client_oid_alone_nothing_is_sent_again_unless_the_ids_are_said_to_be
 
 
 def test_an_attempt_that_may_have_worked_is_not_forgotten_when_a_later_one_never_left() -> None:
-    budget = Budget(10)
-    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND, budget=budget)
-    id = pair.cancel(ORDERS[0], timeout=5.0)
-    budget.debit(1000, 2.4)
-    pair.run(1.0)
-    # The allowance is overdrawn: the next link holds the cancel and cannot hand it out.
-    budget.debit(1000, 3.0)
+    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
+    id = pair.cancel(ORDERS[0])
+    pair.run(0.5)
+    pair.stall()
+    pair.run(0.5)
+    # Its second frame is held by the writer: not a byte of it leaves.
     pair.drop()
     pair.run(0.2)
     pair.close()
@@ -233,14 +250,24 @@ def test_an_attempt_that_may_have_worked_is_not_forgotten_when_a_later_one_never
     assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (True, WhyUnresolved.CLOSED, 1, 2.0)
 
 
-def test_a_resent_cancel_whose_time_is_up_while_no_link_serves_was_sent() -> None:
+def test_a_resent_cancel_that_finds_no_link_in_time_was_sent() -> None:
     pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
     pair.hold_dials = True
     id = pair.cancel(ORDERS[0])
     pair.run(10.0)
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.attempts) == (True, WhyUnresolved.TIMEOUT, 1)
+    assert (outcome.sent, outcome.why, outcome.attempts) == (True, WhyUnresolved.NO_LINK, 1)
     assert (outcome.sent_at, outcome.resolved_at) == (2.0, 12.0)
+
+
+def test_a_resent_cancel_whose_time_is_up_before_it_is_sent_again_was_sent() -> None:
+    pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
+    pair.hold_dials = True
+    id = pair.cancel(ORDERS[0], timeout=3.0)
+    pair.run(3.0)
+    outcome = unresolved(pair, id)
+    assert (outcome.sent, outcome.why, outcome.attempts) == (True, WhyUnresolved.TIMEOUT, 1)
+    assert (outcome.sent_at, outcome.resolved_at) == (2.0, 5.0)
 
 
 def test_when_the_session_ends_nothing_is_sent_again() -> None:
@@ -290,18 +317,24 @@ def test_the_same_order_is_sent_again_no_sooner_than_a_second_after_its_last_can
     assert [pair.outcomes[id].attempts for id in ids] == [2, 2]
 
 
-def test_a_cancel_that_a_link_holds_keeps_the_next_of_its_order_back() -> None:
-    budget = Budget(10)
-    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, budget=budget)
+def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_back_what_is_sent_again() -> None:
+    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     first = pair.cancel(ORDERS[0], timeout=60.0)
     pair.run(0.9)
-    budget.debit(20, 2.9)
     second = pair.cancel(ORDERS[0], timeout=60.0)
-    pair.run(0.5)
-    assert pair.session.poll(3.4).__class__ is Wait
     pair.run(10.0)
     times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
-    assert times == [(2.0, first), (3.9, second), (4.9, first)]
+    assert times == [(2.0, first), (2.9, second), (3.9, first)]
+
+
+def test_what_waits_for_its_second_lets_others_go_first() -> None:
+    pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
+    first = pair.cancel(ORDERS[0])
+    pair.run(0.6)
+    second = pair.cancel(ORDERS[1])
+    pair.run(1.0)
+    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    assert times == [(2.0, first), (2.6, second), (3.0, first)]
 
 
 def test_without_an_interval_it_is_sent_again_at_once() -> None:
@@ -362,14 +395,51 @@ def test_generated_ids_count_over_all_links_and_skip_those_of_the_caller() -> No
     assert pair.cancel(ORDERS[6]) == "c6"
 
 
-def test_a_generated_id_never_meets_one_that_is_open_or_late() -> None:
+def test_a_generated_id_never_meets_one_that_is_open_or_late_or_of_a_frame_of_ones_own() -> None:
     pair = pair_up(Fault.SILENT, Fault.SILENT)
-    pair.cancel(ORDERS[0], id="2", timeout=1.0)
-    pair.cancel(ORDERS[1], id="3")
-    pair.session._counter = 0
+    pair.cancel(ORDERS[0], id="bgproto2", timeout=1.0)
+    pair.cancel(ORDERS[1], id="bgproto3")
+    pair.send('{"op":"trade","args":[{"id":"bgproto4"}]}')
     pair.run(1.0)
-    assert pair.session.cancel(ORDERS[2], pair.clock.now) == "1"
-    assert pair.session.cancel(ORDERS[3], pair.clock.now) == "4"
+    assert pair.session.cancel(ORDERS[2], pair.clock.now) == "bgproto5"
+    assert pair.session.cancel_many(ORDERS[3:5], pair.clock.now) == ["bgproto6", "bgproto7"]
+
+
+def test_the_id_of_a_frame_of_ones_own_is_no_cancels_on_any_link() -> None:
+    pair = pair_up()
+    pair.send('{"op":"trade","args":[{"id":"own"}]}')
+    pair.drop()
+    pair.run(1.0)
+    with pytest.raises(ValidationError, match=r"^the id 'own' was used for a frame of your own"):
+        pair.session.cancel(ORDERS[0], pair.clock.now, id="own")
+
+
+def test_a_frame_of_ones_own_may_not_have_the_id_of_a_cancel_that_waits_is_out_or_is_late() -> None:
+    pair = pair_up(Fault.SILENT, Fault.SILENT)
+    pair.cancel(ORDERS[0], id="late", timeout=1.0)
+    pair.cancel(ORDERS[1], id="out")
+    pair.run(1.0)
+    pair.stall()
+    pair.cancel(ORDERS[2], id="held")
+    pair.cancel(ORDERS[3], id="waits")
+    for id, why in (
+        ("late", "was used for a cancel whose answer may still come"),
+        ("out", "is in flight"),
+        ("held", "is in flight"),
+        ("waits", "is in flight"),
+    ):
+        with pytest.raises(ValidationError, match=rf"^the id '{id}' in this frame {why}"):
+            pair.session.send(f'{{"op":"trade","args":[{{"id":"{id}"}}]}}', pair.clock.now)
+
+
+def test_an_id_is_free_when_its_outcome_has_been_handed_over_and_not_before() -> None:
+    session = Session(jitter=lambda: 0.0)
+    session.cancel(ORDERS[0], 0.0, id="a")
+    assert session.withdraw("a", 0.0)
+    with pytest.raises(ValidationError, match=r"^the id 'a' is in flight"):
+        session.cancel(ORDERS[0], 0.0, id="a")
+    assert isinstance(session.poll(0.0), Unresolved)
+    assert session.cancel(ORDERS[0], 0.0, id="a") == "a"
 
 
 # --- misuse ---
@@ -396,7 +466,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
     with pytest.raises(ValidationError, match=r"^the id 'a' is in flight"):
         taken(session, id="a")
     assert session.in_flight == 1
-    assert taken(session) == "1"
+    assert taken(session) == "bgproto1"
 
 
 def test_one_bound_holds_over_links_and_queue() -> None:
@@ -407,7 +477,7 @@ def test_one_bound_holds_over_links_and_queue() -> None:
     pair.stall()
     pair.cancel(ORDERS[1])
     assert pair.session.capacity == 0
-    with pytest.raises(NoRoom, match=r"^Config\.max_in_flight \(2\) is reached: wait for an outcome"):
+    with pytest.raises(NoRoom, match=r"^Config\.max_in_flight is 2, and one more has no room: wait for outcomes"):
         pair.session.cancel(ORDERS[2], pair.clock.now)
 
 
@@ -420,14 +490,6 @@ def test_without_the_bound_there_is_room_without_end() -> None:
 # --- time ---
 
 
-@pytest.mark.parametrize(
-    ("deadline", "now"), [(15.15, 4.675), (0.3, 0.1), (1e9 + 0.1, 1e9), (10.0, 0.0), (4.8, -2.7), (inf, 1.0)]
-)
-def test_what_is_left_of_the_time_ends_at_the_deadline_or_just_before_it(deadline: float, now: float) -> None:
-    end = now + _seconds_until(deadline, now)
-    assert end in (deadline, nextafter(deadline, -inf))
-
-
 def test_a_cancel_that_expired_before_anybody_fired_its_timer_is_not_sent() -> None:
     session = Session(jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0, timeout=1.0)
@@ -435,7 +497,7 @@ def test_a_cancel_that_expired_before_anybody_fired_its_timer_is_not_sent() -> N
     pair.clock.advance(5.0)
     pair.start()
     assert [transmit for _, transmit in pair.sent if transmit.id] == []
-    assert unresolved(pair, "1").resolved_at == 5.0
+    assert unresolved(pair, "bgproto1").resolved_at == 5.0
 
 
 def test_frames_name_their_link_and_their_cancel() -> None:

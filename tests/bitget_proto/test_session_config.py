@@ -9,8 +9,16 @@ import pytest
 
 from bitget_proto import Config, Policy, SessionConfig, ValidationError
 
-SECONDS = ["resend_interval", "dial_timeout", "backoff_min", "backoff_max", "steady_after", "lifetime"]
-COUNTS = ["dials_per_5_minutes", "max_refusals"]
+SECONDS = [
+    "no_link_timeout",
+    "resend_interval",
+    "dial_timeout",
+    "backoff_min",
+    "backoff_max",
+    "steady_after",
+    "lifetime",
+]
+COUNTS = ["dials_per_5_minutes"]
 
 
 def config(name: str, value: object) -> SessionConfig:
@@ -23,13 +31,13 @@ def test_the_defaults() -> None:
         "link": Config(),
         "policy": Policy.REPORT,
         "client_oids_unique": False,
+        "no_link_timeout": 10,
         "resend_interval": 1,
         "dial_timeout": 20,
         "dials_per_5_minutes": 300,
         "backoff_min": 0.5,
         "backoff_max": 30,
-        "steady_after": 60,
-        "max_refusals": 3,
+        "steady_after": 2,
         "lifetime": 86400,
         "rotate_before": 600,
     }

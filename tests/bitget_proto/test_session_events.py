@@ -27,6 +27,10 @@ def test_a_frame_of_a_link_is_a_frame_and_a_hangup_a_hangup() -> None:
     assert LinkTransmit(text="ping", link=1) != LinkTransmit(text="ping", link=2)
 
 
+def test_a_hangup_aborts_only_where_it_says_so() -> None:
+    assert not LinkHangup(code=1000, reason="asked", link=1).abort
+
+
 def test_a_frame_names_its_link_and_shows_no_secret() -> None:
     assert repr(LinkTransmit(text="ping", link=7)) == "LinkTransmit(text='ping', id=None, link=7)"
     login = LinkTransmit(text="passphrase", secret=True, link=7)

@@ -231,7 +231,7 @@ class Watched(Session):
         else:
             visited["again" if again else "once", type(outcome)] += 1
             if isinstance(outcome, Rejected):
-                assert not again or outcome.code_class in (CodeClass.GONE, CodeClass.FINISHED)
+                assert not again or outcome.code_class is CodeClass.FINISHED
 
 
 UNSURE_BY = "unsure by the exchange's own word"

@@ -164,7 +164,7 @@ class Play:
                 assert entry.sent
             case Rejected():
                 assert entry.sent
-                assert len(entry.sent) == 1 or outcome.code_class in (CodeClass.GONE, CodeClass.FINISHED)
+                assert len(entry.sent) == 1 or outcome.code_class is CodeClass.FINISHED
             case Unresolved():
                 assert outcome.sent == bool(entry.sent)
                 self.seen[outcome.why, outcome.sent] += 1

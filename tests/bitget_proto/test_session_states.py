@@ -30,11 +30,15 @@ def test_any_life_can_be_ended_by_the_caller(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.ASKED] is SessionState.ENDED
 
 
-@pytest.mark.parametrize("why", [why for why in WhyEnded if why is not WhyEnded.ASKED])
-def test_a_login_can_be_refused_only_while_one_is_under_way_or_its_end_is_waited_for(why: SessionCause) -> None:
+@pytest.mark.parametrize("state", [state for state in SessionState if state is not SessionState.ENDED])
+def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
+    assert SESSION_TRANSITIONS[state][WhyEnded.INTERRUPTED] is SessionState.ENDED
+
+
+@pytest.mark.parametrize("why", [WhyEnded.REFUSED, WhyEnded.STAMP_REFUSED])
+def test_a_refused_login_ends_it_only_while_no_link_serves(why: SessionCause) -> None:
     assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == {
         SessionState.DIALLING,
-        SessionState.MOVING,
         SessionState.CLOSING,
     }
 

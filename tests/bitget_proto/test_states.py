@@ -56,8 +56,9 @@ def test_any_life_can_be_ended_by_the_caller_and_by_the_transport(state: State) 
         (WhyClosed.LOGIN_REFUSED, {State.AUTHENTICATING}),
         (WhyClosed.LOGIN_TIMEOUT, {State.AUTHENTICATING}),
         (WhyClosed.NO_PONG, {State.AUTHENTICATING, State.READY, State.DRAINING}),
-        (WhyClosed.NOT_LOGGED_IN, {State.READY, State.DRAINING}),
-        (WhyClosed.THROWN_OUT, {State.READY, State.DRAINING}),
+        (WhyClosed.NOT_LOGGED_IN, {State.DRAINING}),
+        (WhyClosed.THROWN_OUT, {State.DRAINING}),
+        (WhyClosed.INTERRUPTED, set(State) - {State.CLOSED}),
         (WhyClosed.ASKED, set(State) - {State.CLOSED}),
         (WhyClosed.LOST, set(State) - {State.CLOSED}),
     ],
@@ -79,6 +80,7 @@ def test_the_reasons_for_an_end_are_those_of_the_contract() -> None:
         "no pong",
         "not logged in",
         "thrown out",
+        "interrupted",
     ]
 
 

@@ -13,19 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, Timer
-from bitget_proto._timers import Deadlines, after, finite_time
+from bitget_proto._timers import MAX, Alarms, Deadlines, after, finite_time, is_seconds
 
 
 @attrs.define(eq=False)
 class Entry:
-    deadline: float
     name: int = 0
-    done: bool = False
+    deadline: float = inf
+    turn: int = 0
 
 
-def settle(deadlines: Deadlines[Entry], entry: Entry) -> None:
-    entry.done = True
-    deadlines.settled(entry)
+def in_order(deadlines: Deadlines[Entry]) -> list[Entry]:
+    """All of them, the first first; none is left."""
+    came: list[Entry] = []
+    while (first := deadlines.first()) is not None:
+        came.append(first)
+        deadlines.set(first, inf)
+    return came
 
 
 # --- names ---
@@ -53,7 +57,7 @@ def test_the_timers_of_a_connection_stand_in_the_order_in_which_ties_fire() -> N
 # --- the clock ---
 
 
-def test_a_time_is_never_before_the_latest_that_was_told() -> None:
+def test_a_time_is_never_before_the_latest_that_came() -> None:
     assert finite_time(2.0, 1.0) == 2.0
     assert finite_time(1.0, 1.0) == 1.0
     assert finite_time(0.0, 1.0) == 1.0
@@ -66,9 +70,62 @@ def test_what_is_no_finite_number_of_seconds_is_refused(now: object) -> None:
         finite_time(now, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
+@pytest.mark.parametrize("seconds", [1, 0.5, 5e-324, MAX, inf])
+def test_a_number_above_zero_is_a_number_of_seconds(seconds: float) -> None:
+    assert is_seconds(seconds)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -1, -inf, nan, True, "1", None, [1], 10**400])
+def test_what_is_no_number_above_zero_is_no_number_of_seconds(value: object) -> None:
+    assert not is_seconds(value)
+
+
+@pytest.mark.parametrize("now", [MAX, -MAX, 3, 0.0])
+def test_any_finite_number_is_a_time(now: float) -> None:
+    assert finite_time(now, -MAX) == now
+
+
+@pytest.mark.parametrize("now", [True, 10**400, -(10**400)])
+def test_a_truth_value_and_an_integer_beyond_every_float_are_no_times(now: float) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^now must be a finite number"):
+        finite_time(now, 0.0)
+
+
 def test_a_limit_that_is_switched_off_is_never_reached() -> None:
     assert after(5.0, None) == inf
     assert after(5.0, 2.5) == 7.5
+
+
+# --- alarms ---
+
+
+def test_of_alarms_the_first_is_due_and_of_two_at_once_the_one_named_first() -> None:
+    alarms = Alarms(Timer.LOGIN, Timer.PONG, Timer.PING)
+    assert (alarms.until, alarms.timer) == (inf, None)
+    alarms[Timer.PING] = 5.0
+    assert (alarms.until, alarms.timer) == (5.0, Timer.PING)
+    alarms[Timer.PONG] = 5.0
+    assert (alarms.until, alarms.timer) == (5.0, Timer.PONG)
+    alarms[Timer.LOGIN] = 6.0
+    assert (alarms.until, alarms.timer) == (5.0, Timer.PONG)
+    alarms[Timer.LOGIN] = 4.0
+    assert (alarms.until, alarms.timer) == (4.0, Timer.LOGIN)
+    assert [alarms[timer] for timer in (Timer.LOGIN, Timer.PONG, Timer.PING)] == [4.0, 5.0, 5.0]
+
+
+def test_an_alarm_that_is_set_again_moves_and_infinity_clears_it() -> None:
+    alarms = Alarms(Timer.LOGIN, Timer.PONG)
+    alarms[Timer.LOGIN] = 1.0
+    alarms[Timer.PONG] = 2.0
+    alarms[Timer.LOGIN] = 3.0
+    assert (alarms.until, alarms.timer) == (2.0, Timer.PONG)
+    alarms[Timer.PONG] = inf
+    assert (alarms.until, alarms.timer) == (3.0, Timer.LOGIN)
+    alarms.clear()
+    assert (alarms.until, alarms.timer) == (inf, None)
+    assert alarms[Timer.LOGIN] == inf
+    alarms[Timer.PONG] = 7.0
+    assert (alarms.until, alarms.timer) == (7.0, Timer.PONG)
 
 
 # --- deadlines ---
@@ -77,108 +134,193 @@ def test_a_limit_that_is_switched_off_is_never_reached() -> None:
 def test_nothing_is_due_first_in_an_empty_store() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     assert deadlines.first() is None
-    assert len(deadlines) == 0
-    assert list(deadlines) == []
+    assert (len(deadlines), deadlines.until) == (0, inf)
 
 
 def test_looking_at_the_first_leaves_it() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    entry = Entry(1.0)
-    deadlines.add(entry)
+    entry = Entry()
+    deadlines.set(entry, 1.0)
+    assert entry.deadline == 1.0
     assert deadlines.first() is entry
     assert deadlines.first() is entry
+    assert (len(deadlines), deadlines.until) == (1, 1.0)
 
 
 def test_one_without_an_end_is_not_kept() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    endless, entry = Entry(inf), Entry(1.0)
-    deadlines.add(endless)
+    endless, entry = Entry(), Entry()
+    deadlines.set(endless, inf)
     assert len(deadlines) == 0
-    deadlines.add(entry)
-    settle(deadlines, endless)
+    deadlines.set(entry, 1.0)
+    deadlines.set(endless, inf)
     assert deadlines.first() is entry
-    assert list(deadlines) == [entry]
 
 
 def test_an_earlier_one_that_comes_later_is_first() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    late, early, between = Entry(3.0), Entry(1.0), Entry(2.0)
-    for entry in (late, early, between):
-        deadlines.add(entry)
-    came: list[Entry] = []
-    while (first := deadlines.first()) is not None:
-        came.append(first)
-        settle(deadlines, first)
-    assert came == [early, between, late]
+    late, early, between = Entry(), Entry(), Entry()
+    for entry, deadline in ((late, 3.0), (early, 1.0), (between, 2.0)):
+        deadlines.set(entry, deadline)
+    assert in_order(deadlines) == [early, between, late]
 
 
 @pytest.mark.parametrize(
     ("added", "order"), [((5.0, 1.0, 5.0, 1.0, 5.0), [1, 3, 0, 2, 4]), ((1.0, 5.0, 1.0, 5.0, 1.0), [0, 2, 4, 1, 3])]
 )
-def test_equal_deadlines_come_in_the_order_they_were_added(added: tuple[float, ...], order: list[int]) -> None:
+def test_equal_deadlines_come_in_the_order_they_were_set(added: tuple[float, ...], order: list[int]) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    entries = [Entry(deadline, n) for n, deadline in enumerate(added)]
-    for entry in entries:
-        deadlines.add(entry)
-    came: list[int] = []
-    while (first := deadlines.first()) is not None:
-        came.append(first.name)
-        settle(deadlines, first)
-    assert came == order
+    for n, deadline in enumerate(added):
+        deadlines.set(Entry(n), deadline)
+    assert [entry.name for entry in in_order(deadlines)] == order
+
+
+@pytest.mark.parametrize("moved_to", [0.5, 1.5, 9.0])
+def test_a_deadline_that_is_set_again_takes_the_place_of_the_one_before(moved_to: float) -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    moved, one, two = Entry(), Entry(), Entry()
+    for entry, deadline in ((moved, 1.0), (one, 1.0), (two, 2.0)):
+        deadlines.set(entry, deadline)
+    deadlines.set(moved, moved_to)
+    assert deadlines.until == min(moved_to, 1.0)
+    expected = sorted([(moved_to, moved), (1.0, one), (2.0, two)], key=lambda item: item[0])
+    assert in_order(deadlines) == [entry for _, entry in expected]
+
+
+def test_the_first_that_is_dropped_makes_room_for_the_next() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    entries = [Entry(n) for n in range(4)]
+    for entry, deadline in zip(entries, (3.0, 1.0, 4.0, 2.0), strict=True):
+        deadlines.set(entry, deadline)
+    for nth, until in ((1, 2.0), (3, 3.0), (0, 4.0), (2, inf)):
+        deadlines.set(entries[nth], inf)
+        assert deadlines.until == until
+    assert len(deadlines) == 0
+
+
+def test_one_that_is_dropped_behind_the_first_leaves_the_first() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    one, two = Entry(), Entry()
+    deadlines.set(one, 1.0)
+    deadlines.set(two, 2.0)
+    deadlines.set(two, inf)
+    assert (deadlines.first(), deadlines.until) == (one, 1.0)
+
+
+def test_a_deadline_that_is_dropped_and_set_anew_stands_behind_its_equals() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    first, again, between = Entry(), Entry(), Entry()
+    for entry in (first, again, between):
+        deadlines.set(entry, 5.0)
+    deadlines.set(again, inf)
+    deadlines.set(again, 5.0)
+    assert in_order(deadlines) == [first, between, again]
 
 
 def test_a_cleared_store_is_empty_and_can_be_used_again() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     for deadline in (2.0, 1.0):
-        deadlines.add(Entry(deadline))
+        deadlines.set(Entry(), deadline)
     deadlines.clear()
     assert deadlines.first() is None
-    assert len(deadlines) == 0
-    entry = Entry(9.0)
-    deadlines.add(entry)
+    assert (len(deadlines), deadlines.until) == (0, inf)
+    entry = Entry()
+    deadlines.set(entry, 9.0)
     assert deadlines.first() is entry
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])
 def test_the_dead_never_pile_up_in_front_of_nor_behind_the_living(step: float) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    living = Entry(-(10.0**6))
-    deadlines.add(living)
+    living = Entry()
+    deadlines.set(living, -(10.0**6))
     for n in range(5000):
-        entry = Entry(step * n)
-        deadlines.add(entry)
-        settle(deadlines, entry)
-        assert len(deadlines) <= 2 * 1 + 64 + 1
-    assert deadlines.first() is living
-    assert list(deadlines) == [living]
+        entry = Entry()
+        deadlines.set(entry, step * n)
+        deadlines.set(entry, inf)
+        assert len(deadlines) <= 2 * 1 + 64
+    assert in_order(deadlines) == [living]
 
 
-ACTIONS = st.lists(st.tuples(st.sampled_from(["add", "add", "settle", "first"]), st.integers(0, 12)), max_size=300)
+def test_one_that_is_dropped_and_set_to_the_same_deadline_again_and_again_is_stored_a_bounded_number_of_times() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    entry = Entry()
+    for _ in range(1000):
+        deadlines.set(entry, 5.0)
+        deadlines.set(entry, inf)
+    deadlines.set(entry, 5.0)
+    assert len(deadlines) <= 2 * 1 + 64
+    assert deadlines.first() is entry
+
+
+def test_where_the_dead_are_dropped_the_earliest_of_those_left_is_first() -> None:
+    # In descending order all but the first go to the heap. Those settled are its last leaves, so that what is left is no heap
+    # any more until it is made one.
+    deadlines: Deadlines[Entry] = Deadlines()
+    entries = [Entry(n) for n in range(300)]
+    order = sorted(range(300), key=lambda n: (n * 7919) % 300)
+    deadlines.set(Entry(-1), 1000.0)
+    for n in order:
+        deadlines.set(entries[n], float(n))
+    for n in range(0, 300, 3):
+        deadlines.set(entries[n], inf)
+    for n in range(1, 300, 3):
+        deadlines.set(entries[n], inf)
+    assert len(deadlines) < 301, "the dead were dropped"
+    assert [entry.name for entry in in_order(deadlines)] == [*range(2, 300, 3), -1]
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "move", "drop", "first"]), st.integers(0, 12), st.integers(0, 12)),
+    max_size=300,
+)
 
 
 @given(ACTIONS)
-def test_the_store_agrees_with_a_sorted_list(actions: list[tuple[str, int]]) -> None:
+def test_the_store_agrees_with_a_sorted_list(actions: list[tuple[str, int, int]]) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
-    living: list[Entry] = []
-    for count, (action, n) in enumerate(actions):
+    living: list[tuple[float, int, Entry]] = []
+    for count, (action, n, which) in enumerate(actions):
+        deadline = inf if n == 12 else float(n)
         if action == "add":
-            entry = Entry(inf if n == 12 else float(n), count)
-            deadlines.add(entry)
-            living.append(entry)
-        elif action == "settle" and living:
-            settle(deadlines, living.pop(n % len(living)))
-        finite = sorted((e for e in living if e.deadline < inf), key=lambda e: (e.deadline, e.name))
-        if action == "first":
-            assert deadlines.first() is (finite[0] if finite else None)
-        assert sorted(deadlines, key=lambda e: e.name) == sorted(finite, key=lambda e: e.name)
-        assert len(deadlines) <= 2 * len(finite) + 64 + 1
+            entry = Entry(count)
+        elif living and action in ("move", "drop"):
+            deadline = inf if action == "drop" else deadline
+            was, _, entry = living[which % len(living)]
+            if was == deadline:
+                continue
+            living.pop(which % len(living))
+        else:
+            continue
+        deadlines.set(entry, deadline)
+        if deadline < inf:
+            living.append((deadline, count, entry))
+        living.sort(key=lambda item: item[:2])
+        assert deadlines.until == (living[0][0] if living else inf)
+        assert deadlines.first() is (living[0][2] if living else None)
+        assert len(deadlines) <= 2 * len(living) + 64 + 1
+    assert in_order(deadlines) == [entry for _, _, entry in living]
 
 
-def test_what_is_done_is_not_first_though_nobody_told() -> None:
+def test_an_entry_that_had_a_deadline_of_another_keeper_is_kept_from_now_on() -> None:
+    """As a cancel of a session has while it waits in the order taken, and then returns to the queue."""
     deadlines: Deadlines[Entry] = Deadlines()
-    entry, later = Entry(1.0), Entry(2.0)
-    deadlines.add(entry)
-    deadlines.add(later)
-    entry.done = True
-    assert deadlines.first() is later
-    assert deadlines.until == 2.0
+    entry = Entry(deadline=5.0)
+    deadlines.set(entry, 5.0)
+    assert (deadlines.first(), deadlines.until, len(deadlines)) == (entry, 5.0, 1)
+    deadlines.set(entry, inf)
+    assert (deadlines.first(), deadlines.until, entry.deadline) == (None, inf, inf)
+
+
+def test_an_entry_of_another_keeper_that_is_dropped_drops_no_other() -> None:
+    deadlines: Deadlines[Entry] = Deadlines()
+    kept = [Entry(n) for n in range(40)]
+    for n, entry in enumerate(kept):
+        deadlines.set(entry, float(n))
+    stored = deadlines._queue
+    for _ in range(100):
+        entry = Entry(deadline=0.0)
+        deadlines.set(entry, inf)
+        assert entry.deadline == inf
+    assert (deadlines._living, deadlines._queue is stored) == (40, True)
+    assert in_order(deadlines) == kept

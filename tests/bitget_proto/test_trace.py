@@ -232,7 +232,7 @@ def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
     with pytest.raises(ValidationError, match=f"line {len(lines) + 1} of the trace is no step: 'n' is missing"):
         replay([*lines, *lines])
     with pytest.raises(
-        ValidationError, match=r"line 2 of the trace is no step: call must be cancel, .* or send; got 'explode'"
+        ValidationError, match=r"line 2 of the trace is no step: call must be cancel, .* or withdraw; got 'explode'"
     ):
         replay(write(lines, 1, lambda data: data.update(call="explode")))
     with pytest.raises(ValidationError, match="line 2 of the trace is no step: 'call' is missing"):

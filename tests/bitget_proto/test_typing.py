@@ -55,7 +55,7 @@ def the_sent_of_an_unresolved_narrows(outcome: bitget_proto.Outcome) -> str:
     match outcome:
         case bitget_proto.Accepted():
             return outcome.id
-        case bitget_proto.Rejected(code_class=bitget_proto.CodeClass.GONE):
+        case bitget_proto.Rejected(code_class=bitget_proto.CodeClass.NOT_FOUND):
             return outcome.code
         case bitget_proto.Rejected():
             return outcome.message

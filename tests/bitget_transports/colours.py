@@ -19,7 +19,7 @@ import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
 from bitget_proto import CancelOrder, Config, Credentials, Outcome, Policy, SessionState, State
-from bitget_proto.testing import ScriptedExchange
+from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import ChannelEvent
 
 BOUND = 30.0
@@ -224,7 +224,5 @@ def orders(count: int) -> list[CancelOrder]:
 
 def fast_exchange(count: int = 0, **options: Any) -> ScriptedExchange:
     """An exchange with so many orders and without paces."""
-    from bitget_proto import ExchangeConfig
-
     config = ExchangeConfig(messages_per_second=None, max_in_flight=None)
     return ScriptedExchange(orders(count), config=config, cancels_per_second=None, **options)

@@ -185,7 +185,7 @@ def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(colo
                 assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
                 late: LateReply = await take(channel, LateReply)
                 assert (late.id, late.order) == ("late", orders(1)[0])
-                assert late.code_class is (CodeClass.ACCEPTED if succeeds else CodeClass.GONE)
+                assert late.code_class is (CodeClass.ACCEPTED if succeeds else CodeClass.NOT_FOUND)
                 await channel.close()
                 assert (await closed(channel))[1] == []
 
@@ -236,7 +236,7 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
 
         async def scenario(connect: Connect) -> Counter[str]:
             async with connect(
-                KEY, url=server.url, config=Config(messages_per_second=None, request_timeout=5.0)
+                KEY, url=server.url, config=Config(messages_per_second=None, answer_timeout=5.0)
             ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
                 return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(50)[1:])])

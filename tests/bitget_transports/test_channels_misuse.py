@@ -210,7 +210,7 @@ def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_end
     exchange = fast_exchange(1)
     exchange.inject(Fault.SILENT)
     with exchange_in_thread(exchange) as server:
-        config = Config(request_timeout=None)
+        config = Config(answer_timeout=None, queue_timeout=None)
         stack = ExitStack()
         channel = stack.enter_context(bitget_transports.blocking.connect(KEY, url=server.url, config=config))
         other = threading.Thread(target=lambda: outcomes.append(channel.cancel(orders(1)[0])), daemon=True)
@@ -298,7 +298,7 @@ def test_limits_of_many_years_are_limits(colour: Colour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
-            config = Config(login_timeout=1e9, ping_interval=None, request_timeout=1e300)
+            config = Config(login_timeout=1e9, ping_interval=None, answer_timeout=1e300, queue_timeout=1e300)
             async with connect(KEY, url=server.url, config=config, limits=Limits(open_timeout=1e9)) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 

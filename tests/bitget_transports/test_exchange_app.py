@@ -121,6 +121,32 @@ async def test_a_fault_that_drops_closes_with_a_code_that_says_so() -> None:
         assert caught.value.code == 1011
 
 
+async def test_the_words_of_the_exchange_are_those_of_the_app() -> None:
+    app = ExchangeApp()
+    async with client_of(app) as client, connected(client) as socket:
+        app.place(ORDER)
+        app.inject_login(None)
+        await log_in(socket)
+        app.hold()
+        app.inject(Fault.DUPLICATE)
+        await socket.send_text(encode_cancel(ORDER, "1"))
+        with anyio.move_on_after(0.05) as scope:
+            await socket.receive_text()
+        assert scope.cancelled_caught
+        app.release()
+        assert await socket.receive_text() == await socket.receive_text()
+        app.go_silent()
+        await socket.send_text("ping")
+        with anyio.move_on_after(0.05) as scope:
+            await socket.receive_text()
+        assert scope.cancelled_caught
+        app.speak()
+        app.maintenance(grace=0.0)
+        assert json.loads(await socket.receive_text())["code"] == 30033
+        with pytest.raises(WebSocketDisconnect):
+            await socket.receive_text()
+
+
 # --- by hand ---
 
 
@@ -149,13 +175,33 @@ class Server:
                 raise self.broken
         self.sent.append(message)
 
-    async def run(self, app: ExchangeApp, kind: str = "websocket") -> list[str]:
+    async def run(self, app: ExchangeApp, kind: str = "websocket", **scope: Any) -> list[str]:
         with anyio.fail_after(BOUND):
-            await app({"type": kind}, self.receive, self.send)
+            await app({"type": kind, **scope}, self.receive, self.send)
         return [message["type"] for message in self.sent]
 
 
 CONNECT, PING = {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "ping"}
+
+
+@pytest.mark.parametrize(("status", "retry_after", "headers"), [(429, 60, [(b"retry-after", b"60")]), (503, None, [])])
+async def test_a_refused_handshake_is_answered_with_its_status_and_when_to_come_back(
+    status: int, retry_after: int | None, headers: list[tuple[bytes, bytes]]
+) -> None:
+    app = ExchangeApp()
+    app.refuse_handshakes(1, status, retry_after=retry_after)
+    server = Server(CONNECT)
+    said = await server.run(app, extensions={"websocket.http.response": {}})
+    assert said == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert (server.sent[0]["status"], server.sent[0]["headers"]) == (status, headers)
+    assert app.exchange.handshake() is None
+
+
+async def test_a_server_that_cannot_answer_with_a_status_refuses_in_its_own_way() -> None:
+    app = ExchangeApp()
+    app.refuse_handshakes(1)
+    assert await Server(CONNECT).run(app) == ["websocket.close"]
+    assert app.connections == 0
 
 
 async def test_a_client_that_leaves_is_the_end_of_it() -> None:

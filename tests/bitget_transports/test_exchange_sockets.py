@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -22,8 +23,8 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from bitget_proto import CancelOrder, Codec, Credentials, encode_cancel, sign_login
-from bitget_proto.testing import ABORT, ExchangeConfig, Fault, ScriptedExchange
+from bitget_proto import CancelOrder, Codec, Credentials, ValidationError, encode_cancel, sign_login
+from bitget_proto.testing import ABORT, ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 from bitget_transports.exchange import ExchangeServer, ExchangeThread, exchange_in_thread
 
 KEY = Credentials("key", "secret", "passphrase")
@@ -155,15 +156,16 @@ def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLCont
 # --- how connections begin and end, as told at run time ---
 
 
-@pytest.mark.parametrize("status", [403, 429])
-def test_upgrades_are_refused_with_a_status_one_each(status: int) -> None:
+@pytest.mark.parametrize(("status", "retry_after"), [(403, None), (429, 60)])
+def test_handshakes_are_refused_so_many_times_with_a_status(status: int, retry_after: int | None) -> None:
     with exchange_in_thread() as server:
-        server.refuse_upgrades(None, status)
-        with dial(server):
-            pass
-        with pytest.raises(InvalidStatus) as caught, dial(server):
-            pass
-        assert caught.value.response.status_code == status
+        server.refuse_handshakes(2, status, retry_after=retry_after)
+        for _ in range(2):
+            with pytest.raises(InvalidStatus) as caught, dial(server):
+                pass
+            assert caught.value.response.status_code == status
+            said = caught.value.response.headers.get("Retry-After")
+            assert said == (None if retry_after is None else str(retry_after))
         with dial(server):
             assert server.connections == 1
 
@@ -171,8 +173,8 @@ def test_upgrades_are_refused_with_a_status_one_each(status: int) -> None:
 @pytest.mark.parametrize("status", [101, 200, 302, 1000])
 def test_what_is_no_status_of_a_refusal_is_refused_and_nothing_has_changed(status: int) -> None:
     with exchange_in_thread() as server:
-        with pytest.raises(ValueError, match=str(status)):
-            server.refuse_upgrades(429, status)
+        with pytest.raises(ValidationError, match=str(status)):
+            server.refuse_handshakes(1, status)
         with dial(server):
             pass
 
@@ -265,6 +267,172 @@ def test_after_the_end_every_word_says_so() -> None:
         pass
     with pytest.raises(RuntimeError, match="its context has been left"):
         server.drop()
+
+
+def test_no_log_at_any_level_shows_what_a_client_sends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with exchange_in_thread() as server, upgraded(server) as client:
+        client.sendall(frame(Codec().encode_login(sign_login(KEY, int(time.time())))))
+        assert b'"login"' in client.recv(1000)
+    assert "apiKey" not in caplog.text
+
+
+# --- how it behaves, as told at run time ---
+
+
+def login_code(server: ExchangeThread, key: str = "key") -> int:
+    """The code that a login is answered with on a connection of its own."""
+    with dial(server) as client:
+        client.send(Codec().encode_login(sign_login(Credentials(key, "secret", "passphrase"), int(time.time()))))
+        code: int = json.loads(client.recv(timeout=BOUND))["code"]
+        return code
+
+
+def test_logins_are_refused_so_many_times_and_a_second_one_of_an_account_on_request() -> None:
+    with exchange_in_thread() as server:
+        server.refuse_logins(2, "40725")
+        assert [login_code(server) for _ in range(3)] == [40725, 40725, 0]
+        server.refuse_second_logins()
+        with dial(server) as first:
+            log_in(first)
+            assert [login_code(server), login_code(server, "another")] == [30005, 0]
+            server.refuse_second_logins(None)
+            assert login_code(server) == 0
+
+
+def test_a_login_that_is_refused_in_maintenance_keeps_its_socket_on_request() -> None:
+    with exchange_in_thread() as server:
+        server.maintenance(codes=["40015"], stay=True)
+        with dial(server) as client:
+            client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
+            assert json.loads(client.recv(timeout=BOUND))["code"] == 40015
+            server.end_maintenance()
+            log_in(client)
+
+
+def test_in_maintenance_links_are_sent_a_notice_and_dropped_and_logins_refused() -> None:
+    with exchange_in_thread() as server:
+        with dial(server) as one, dial(server) as other:
+            log_in(one)
+            log_in(other)
+            server.maintenance(grace=0.05)
+            for client in (one, other):
+                assert json.loads(client.recv(timeout=BOUND))["code"] == 30033
+                with pytest.raises(ConnectionClosedError) as caught:
+                    client.recv(timeout=BOUND)
+                assert caught.value.rcvd is None
+        assert [login_code(server) for _ in range(2)] == [45001, 40010]
+        server.end_maintenance()
+        assert login_code(server) == 0
+
+
+def test_maintenance_ends_by_itself() -> None:
+    with exchange_in_thread() as server:
+        server.maintenance(seconds=0.2, codes=["40015"])
+        assert login_code(server) == 40015
+        until(lambda: login_code(server) == 0)
+
+
+def test_a_slow_exchange_says_everything_late_and_in_order() -> None:
+    with exchange_in_thread(ScriptedExchange([ORDER])) as server, dial(server) as client:
+        log_in(client)
+        server.slow_down(0.2)
+        began = time.monotonic()
+        client.send(encode_cancel(ORDER, "1"))
+        client.send("ping")
+        assert json.loads(client.recv(timeout=BOUND))["code"] == 0
+        assert client.recv(timeout=BOUND) == "pong"
+        assert 0.2 <= time.monotonic() - began < BOUND
+        server.slow_down(0)
+        client.send("ping")
+        assert client.recv(timeout=BOUND) == "pong"
+
+
+def test_a_slow_exchange_hangs_up_late_as_well() -> None:
+    seen: list[SeenFrame] = []
+    with exchange_in_thread(ScriptedExchange(on_frame=seen.append)) as server, dial(server) as client:
+        server.slow_down(0.1)
+        client.send("ping")
+        until(lambda: bool(seen))
+        server.hang_up(4001, "enough")
+        assert client.recv(timeout=BOUND) == "pong"
+        with pytest.raises(ConnectionClosedError) as caught:
+            client.recv(timeout=BOUND)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4001
+
+
+def test_what_is_held_back_comes_in_one_bunch() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        server.hold()
+        client.sendall(frame("ping") * 3)
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1000)
+        client.settimeout(BOUND)
+        server.release()
+        assert client.recv(1000) == b"\x81\x04pong" * 3
+
+
+def test_a_silent_exchange_answers_neither_pings_nor_a_close_frame_and_stays_open() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        server.go_silent()
+        client.sendall(frame("ping") + frame("beat", opcode=Opcode.PING) + b"\x88\x80\x00\x00\x00\x00")
+        client.settimeout(1.5)  # longer than a client has to answer a close frame
+        with pytest.raises(TimeoutError):
+            client.recv(1000)
+        with upgraded(server) as late:
+            late.settimeout(0.1)
+            late.sendall(frame("ping"))
+            with pytest.raises(TimeoutError):
+                late.recv(1000)
+            server.speak()
+            late.settimeout(BOUND)
+            late.sendall(frame("ping"))
+            assert late.recv(1000) == b"\x81\x04pong"
+
+
+@pytest.mark.parametrize("acts", [False, True])
+def test_in_the_silence_it_acts_on_request(*, acts: bool) -> None:
+    exchange = ScriptedExchange([ORDER])
+    with exchange_in_thread(exchange) as server, dial(server) as client:
+        log_in(client)
+        server.go_silent(acts=acts)
+        client.send(encode_cancel(ORDER, "1"))
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.2)
+        assert [act.cancelled for act in exchange.log] == [True] * acts
+        server.drop()
+
+
+def test_orders_are_placed_on_the_trade_channel_and_cancelled_under_the_same_id() -> None:
+    place = {
+        "id": "7",
+        "instType": "SPOT",
+        "instId": "BTCUSDT",
+        "channel": "place-order",
+        "params": {"orderType": "market", "side": "buy", "size": "10"},
+    }
+    with exchange_in_thread() as server, dial(server) as client:
+        log_in(client)
+        client.send(json.dumps({"op": "trade", "args": [place]}))
+        answer = json.loads(client.recv(timeout=BOUND))
+        order_id = answer["arg"][0]["params"]["orderId"]
+        client.send(encode_cancel(CancelOrder("BTCUSDT", order_id=order_id), "7"))
+        second = json.loads(client.recv(timeout=BOUND))
+        assert [one["arg"][0]["channel"] for one in (answer, second)] == ["place-order", "cancel-order"]
+        assert (answer["code"], second["code"]) == (0, 0)
+
+
+def test_the_eleventh_message_of_a_second_is_the_end_without_any_slack() -> None:
+    with exchange_in_thread() as server, upgraded(server) as client:
+        client.sendall(frame("ping") * 11)
+        seen = b""
+        with suppress(ConnectionError):
+            while data := client.recv(1000):
+                seen += data
+        assert seen.count(b"pong") == 10
+        assert b"30007" in seen
 
 
 # --- what clients send ---

@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import dis
 import functools
+import itertools
 import json
+import random
+import signal
 import socket
+import ssl
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, suppress
+from errno import EAGAIN, ECONNRESET, ETIMEDOUT
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Self, TypeAlias
 
 import attrs
 import pytest
+import websockets
 
 import bitget_proto
 import bitget_transports
@@ -33,6 +41,8 @@ from bitget_proto import (
     Config,
     Connection,
     Ended,
+    LocalProtocolError,
+    NoRoom,
     Outcome,
     Rejected,
     Session,
@@ -43,7 +53,7 @@ from bitget_proto import (
     Unresolved,
 )
 from bitget_proto.testing._framing import CLOSE, TEXT, frame, key_of, parse, upgraded
-from bitget_transports import Limits
+from bitget_transports import ConnectFailed, Limits
 from bitget_transports.blocking import Channel, connect, open_session
 
 from .colours import KEY, orders
@@ -59,7 +69,7 @@ _ORDERS = orders(10)
 _DROPPED, *_LAST = _ORDERS[7:]
 """At the first the peer cuts the connection; the last are for afterwards."""
 
-_CONFIG = Config(messages_per_second=None, max_in_flight=3, request_timeout=5.0)
+_CONFIG = Config(messages_per_second=None, max_in_flight=3, answer_timeout=5.0)
 _SESSION = SessionConfig(link=_CONFIG, backoff_min=0.001, backoff_max=0.002, dials_per_5_minutes=None)
 _LIMITS = Limits(open_timeout=5.0, close_timeout=1.0, write_timeout=5.0)
 
@@ -161,13 +171,18 @@ _LOOKS = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
 
 _TRANSPORT = Path(bitget_transports.__file__).parent
 _CORE = Path(bitget_proto.__file__).parent
+_WEBSOCKETS = Path(websockets.__file__).parent
 _FILES = frozenset(
     [
         str(_TRANSPORT / f"{name}.py")
-        for name in ("blocking", "_blocking", "_driver", "_inbox", "_lone", "_socket", "_websocket")
+        for name in ("blocking", "_blocking", "_cork", "_driver", "_inbox", "_lone", "_poll", "_socket", "_websocket")
     ]
     + [str(_CORE / f"{name}.py") for name in ("_connection", "_session")]
+    + [str(_WEBSOCKETS / f"{name}.py") for name in ("client", "frames", "protocol")]
 )
+
+
+_CANCELS = (Connection.cancel.__code__, Session.cancel.__code__)
 
 
 @functools.cache
@@ -183,12 +198,34 @@ def _calling(code: CodeType) -> frozenset[int]:
     return frozenset(lines)
 
 
-class Strike:
-    """Raises KeyboardInterrupt in this thread when a life comes to a place for the given time; without a place, notes them."""
+ERRORS: tuple[Callable[[], BaseException], ...] = (
+    KeyboardInterrupt,
+    partial(TimeoutError, "alarm"),
+    partial(TimeoutError, ETIMEDOUT, "alarm"),
+    partial(BlockingIOError, EAGAIN, "alarm"),
+    partial(ssl.SSLWantReadError, ssl.SSL_ERROR_WANT_READ, "alarm"),
+    partial(ConnectionResetError, ECONNRESET, "alarm"),
+    partial(ConnectFailed, "alarm"),
+    partial(NoRoom, "alarm"),
+    partial(LocalProtocolError, "alarm"),
+    partial(KeyError, "alarm"),
+    partial(ValueError, "alarm"),
+    partial(EOFError, "alarm"),
+)
+"""What a signal handler may raise: those too that the network or the library raises."""
 
-    def __init__(self, place: Place | None = None, time: int = 1) -> None:
+
+class Strike:
+    """Raises an error in this thread when a life comes to a place for the given time; without a place, notes them."""
+
+    def __init__(
+        self, place: Place | None = None, time: int = 1, error: Callable[[], BaseException] = KeyboardInterrupt
+    ) -> None:
         self.seen: Counter[Place] = Counter()
+        self.error = error()
         self.struck = False
+        self.taken: list[str] = []
+        """The order of each cancel that the core took before it was struck."""
         self._place = place
         self._time = time
         self._before = sys.gettrace()
@@ -211,12 +248,17 @@ class Strike:
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_return" and frame.f_code.co_filename in _FILES:
             self._at((frame.f_code.co_filename, frame.f_lineno, arg.__name__))
+        elif event == "return" and frame.f_code in _CANCELS and arg is not None:
+            local = frame.f_locals
+            # One that was never opened stands for what comes after the end: see `Inbox.cancel`.
+            if local["self"].state is not State.NEW:
+                self.taken.append(local["order"].order_id)
 
     def _at(self, place: Place) -> None:
         self.seen[place] += 1
         if place == self._place and self.seen[place] == self._time and not self.struck:
             self.struck = True
-            raise KeyboardInterrupt
+            raise self.error
 
 
 # --- what came of it ---
@@ -236,14 +278,20 @@ class Ledger:
             elif isinstance(event, (Closed, Ended)):
                 self.ends.append(event)
 
-    def go_on(self) -> None:
-        """After the interruption: what was in flight has its outcome, and the channel is usable or has ended."""
+    def read_all(self) -> None:
+        """What has come, and what is still to come for what is in flight."""
         channel = self.channel
         assert channel is not None
         while (event := channel.events.take()) is not None:
             self.note([event])
         while channel.in_flight:
             self.note([next(channel.events)])
+
+    def go_on(self) -> None:
+        """After the interruption: what was in flight has its outcome, and the channel is usable or has ended."""
+        channel = self.channel
+        assert channel is not None
+        self.read_all()
         # The first may meet with the peer's cut, of which nobody knew yet.
         outcomes = [channel.cancel(order) for order in _LAST]
         self.note(outcomes)
@@ -323,7 +371,6 @@ SCRIPTS: tuple[Script, ...] = (
 class Kind:
     """A connection, or a session."""
 
-    core: type[Connection | Session]
     times: int
     """How often a place is struck: at the first times that a life comes there."""
 
@@ -331,34 +378,15 @@ class Kind:
 
 
 KINDS = {
-    "connection": Kind(Connection, 2, lambda url: connect(KEY, url=url, config=_CONFIG, limits=_LIMITS)),
-    "session": Kind(Session, 1, lambda url: open_session(KEY, url=url, config=_SESSION, limits=_LIMITS)),
+    "connection": Kind(2, lambda url: connect(KEY, url=url, config=_CONFIG, limits=_LIMITS)),
+    "session": Kind(1, lambda url: open_session(KEY, url=url, config=_SESSION, limits=_LIMITS)),
 }
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = KINDS[request.param]
-    take: Any = kind.core.cancel
-
-    def cancel(self: Any, order: Any, *arguments: Any) -> str:
-        id: str = take(self, order, *arguments)
-        # One that was never opened stands for what comes after the end: see `Inbox.cancel`.
-        if self.state is not State.NEW:
-            _TAKEN.append(order.order_id)
-        return id
-
-    monkeypatch.setattr(kind.core, "cancel", cancel)
-    return kind
-
-
-_TAKEN: list[str] = []
 
 
 def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
     """One life, struck at one place, and what came of it."""
-    _TAKEN.clear()
     ledger = Ledger()
+    came_out = False
     try:
         if script is nothing:
             strike.start()  # elsewhere the way up to the login is the same
@@ -366,35 +394,109 @@ def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
             try:
                 strike.start()
                 script(ledger.channel, ledger)
-            except KeyboardInterrupt:
+            except BaseException as error:
                 strike.stop()
+                if error is not strike.error:
+                    raise
+                came_out = True
                 ledger.go_on()
-    except KeyboardInterrupt:
-        assert strike.struck
+    except BaseException as error:
+        if error is not strike.error:
+            raise
+        came_out = True
     finally:
         strike.stop()
+    assert came_out == strike.struck
     if ledger.channel is not None:
         ledger.note(ledger.channel.events)
-    ledger.taken = list(_TAKEN)
+    ledger.taken = strike.taken
     ledger.check(peer.lived())
     assert not peer.faults
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(kind: Kind, script: Script) -> None:
     struck = 0
     with nothing_left(), Peer() as peer:
         strike = Strike()
         live(kind, peer, script, strike)
         places = strike.seen
+        errors = itertools.cycle(ERRORS)
         for place, times in places.items():
             for time in range(1, min(times, kind.times) + 1):
-                strike = Strike(place, time)
+                strike = Strike(place, time, next(errors))
                 try:
                     live(kind, peer, script, strike)
                 except BaseException as error:
-                    error.add_note(f"struck for time {time}: {place}")
+                    error.add_note(f"struck for time {time} with {strike.error!r}: {place}")
                     raise
                 struck += strike.struck
     # A life may be shorter than the one before: what the peer says comes when it comes.
     assert struck > 0.8 * sum(min(times, kind.times) for times in places.values()) > 100
+
+
+# --- a storm ---
+
+_STRUCK = 2000
+"""Cancels that an alarm may strike."""
+
+
+class Alarm:
+    """The common idiom: a timer whose handler raises TimeoutError, here at a random moment of a cancel."""
+
+    def __init__(self) -> None:
+        self.raised = 0
+        self._random = random.Random(1)
+        self._began = 0.0
+        self._usual = 3e-4
+        """Seconds that a cancel takes."""
+
+    def __enter__(self) -> Self:
+        self._handler = signal.signal(signal.SIGALRM, self._ring)
+        self._timer, _ = signal.setitimer(signal.ITIMER_REAL, 0.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGALRM, self._handler)
+        signal.setitimer(signal.ITIMER_REAL, self._timer)
+
+    def set(self) -> None:
+        self._began = time.perf_counter()
+        signal.setitimer(signal.ITIMER_REAL, self._random.uniform(1e-6, self._usual))
+
+    def stop(self) -> None:
+        """The cancel was not struck."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        self._usual += 0.1 * (time.perf_counter() - self._began - self._usual)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        # An outcome that has been returned is the test's to keep.
+        if frame is not None and frame.f_code.co_filename != __file__:
+            self.raised += 1
+            raise TimeoutError("alarm")
+
+
+def test_a_storm_of_alarms_doubles_no_cancel_and_swallows_no_alarm() -> None:
+    remaining = orders(_STRUCK)
+    came_out = 0
+    with nothing_left(), Peer() as peer, Alarm() as alarm:
+        while remaining:
+            ledger = Ledger()
+            with KINDS["session"].open(peer.url) as channel:
+                ledger.channel = channel
+                while remaining and channel.state is SessionState.UP:
+                    order = remaining.pop()
+                    alarm.set()
+                    try:
+                        outcome = channel.cancel(order)
+                    except TimeoutError:
+                        came_out += 1
+                        ledger.read_all()
+                    else:
+                        alarm.stop()
+                        ledger.note([outcome])
+            ledger.note(channel.events)
+            ledger.check(peer.lived())
+    assert not peer.faults
+    assert came_out == alarm.raised > _STRUCK / 4

@@ -39,13 +39,10 @@ def _everything_is_told(
 ) -> Iterator[None]:
     """Turn on all there is to turn on, and look through what came of it."""
     caplog.set_level(logging.DEBUG)
-    # The other side's own, which is no part of what is tested; and pytest itself.
-    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     with nothing_left(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    logging.getLogger("websockets.server").setLevel(logging.NOTSET)
     said = [caplog.text, *(str(each.message) for each in caught), *capfd.readouterr()]
     said += [repr(record.__dict__) for record in caplog.records]
     for text in said:

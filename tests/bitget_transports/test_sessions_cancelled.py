@@ -87,7 +87,7 @@ def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> 
                 cancelled(colour) as start,
                 open_session(KEY, url=url, config=config, limits=LIMITS) as channel,
             ):
-                server.refuse_upgrades(*[503] * 1000)
+                server.refuse_handshakes(1000, 503)
                 proxy.befall(Flaw.RESET)
                 await until(channel, Down)
                 start(0.2)
@@ -137,7 +137,7 @@ def test_a_wait_that_is_given_up_leaves_the_cancel_to_the_next_link(colour: Colo
 
         async def scenario(open_session: OpenSession) -> None:
             async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
-                server.refuse_upgrades(*[503] * 5)
+                server.refuse_handshakes(5, 503)
                 server.drop()
                 await until(channel, Down)
                 with anyio.move_on_after(0.0):

@@ -10,7 +10,7 @@ Nothing here but `testing.pytest` needs a test framework, and nothing but the co
 
 If you have written a driver, `check_driver` tells whether it keeps the driver contract (docs/conformance.md).
 
-The exchange's side (`ExchangeConnection` and what it gives) is handed out here as well, since tests are where it is met.
+The exchange's side of one WebSocket (`ExchangeConnection` and what it gives) is here too: tests are where it is met.
 The names of the conformance kit are imported when they are first asked for: it uses sockets and threads.
 """
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from .._exchange import (
     ABORT,
     CancelRequested,
-    Dropped,
+    ConnectionDropped,
     ExchangeConfig,
     ExchangeConnection,
     ExchangeOutput,
@@ -40,7 +40,7 @@ from ._wire import Latency
 
 if TYPE_CHECKING:
     from ._check import SCENARIOS, check_driver
-    from ._recorder import Step
+    from ._recorder import DriverStep
     from ._report import Break, ContractBroken, Report, Result
     from ._scenario import Scenario
     from ._stage import Abandons, DriverUnderTest, MakeDriver
@@ -52,11 +52,12 @@ __all__ = [
     "Act",
     "Break",
     "CancelRequested",
+    "ConnectionDropped",
     "ContractBroken",
     "Direction",
     "DriverError",
+    "DriverStep",
     "DriverUnderTest",
-    "Dropped",
     "ExchangeConfig",
     "ExchangeConnection",
     "ExchangeOutput",
@@ -75,7 +76,6 @@ __all__ = [
     "ScriptedOutput",
     "SeenFrame",
     "SessionPair",
-    "Step",
     "StrictConnection",
     "VirtualClock",
     "WhyDropped",
@@ -93,7 +93,7 @@ _HOMES = MappingProxyType({
     "Result": "._report",
     "SCENARIOS": "._check",
     "Scenario": "._scenario",
-    "Step": "._recorder",
+    "DriverStep": "._recorder",
     "check_driver": "._check",
 })  # fmt: skip
 """The modules of the conformance kit's names."""

@@ -24,7 +24,7 @@ class Book:
     """Live orders, what is to be refused, and the allowance of the account.
 
     `refusals` are order ids and the codes with which their cancels are refused; `same_order_interval` is how many seconds must
-    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than they were sent.
+    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than the limits allow.
     """
 
     def __init__(
@@ -50,6 +50,10 @@ class Book:
         """Put a live order into the book, under each of its ids."""
         for key in _keys(order):
             self._live[key] = order
+
+    def knows(self, order: CancelOrder) -> bool:
+        """Whether a live order has one of these ids."""
+        return any(key in self._live for key in _keys(order))
 
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
         """Do what a cancel asks, as far as it goes: the code, the words, and the order that was live and is no more."""

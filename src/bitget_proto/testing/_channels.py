@@ -2,7 +2,7 @@
 
 Rules of this file
 - Every subscription has an answer of its own, an acknowledgement or an error, so that other people's clients stay connected.
-- Only the `orders` channel is ever pushed: what becomes of a cancelled order. The others are acknowledged, and silent.
+- Only the `orders` channel is ever pushed: orders that are placed or cancelled. The others are acknowledged, and silent.
 - The channels' wire format stands here, beside the codec, because `Connection` neither writes nor reads it.
 
 It does not know the book, nor which connection it is for.
@@ -52,8 +52,8 @@ class Channels:
             for arg in cast("list[object]", args):
                 yield self._answer(op, arg, ready=ready)
 
-    def pushes(self, order: CancelOrder, exchange_ts: int) -> Iterator[str]:
-        """What is pushed when this order has been cancelled: one push for each subscription that it falls under."""
+    def pushes(self, order: CancelOrder, status: str, exchange_ts: int) -> Iterator[str]:
+        """What is pushed when this order has a new status: one push for each subscription that it falls under."""
         for arg in self._subscribed.values():
             if (
                 arg["channel"] == "orders"
@@ -64,7 +64,7 @@ class Channels:
                     "instId": order.inst_id,
                     "orderId": order.order_id or "",
                     "clientOid": order.client_oid or "",
-                    "status": "cancelled",
+                    "status": status,
                     "uTime": str(exchange_ts),
                 }
                 yield _dumps({"action": "snapshot", "arg": arg, "data": [data], "ts": exchange_ts})

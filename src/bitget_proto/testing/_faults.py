@@ -1,8 +1,9 @@
 """What can go wrong with one request to the scripted exchange.
 
 Rules of this file
-- A fault is asked for by name and befalls one request. Nothing is random.
-- What only a socket can do wrong (half a frame, a refused upgrade) is no fault of a request, and not here.
+- A fault is asked for by name and applies to one request. Nothing is random.
+- What concerns a whole link (slow, holding back, silent) is `_behaviour`'s; which logins are refused, `_logins`'s. What only a
+  socket can do wrong (half a frame) is not here.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Fault(Enum):
     """The answer comes with a number for its id and `true` for its code."""
 
     UNKNOWN_ID = "unknown id"
-    """The answer comes under an id that nobody asked under."""
+    """The answer comes under an id that no request had."""
 
     NO_ARG = "no arg"
     """An error that names no request (30016) comes instead of the answer."""

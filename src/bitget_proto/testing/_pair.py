@@ -8,9 +8,10 @@ How time passes, and what arrives when, is `_wire`'s.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
-from .._connection import Connection
+from .._connection import Connection, Queued
 from .._credentials import Credentials, SignedLogin, sign_login
 from .._errors import LocalProtocolError
 from .._events import Accepted, Event, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait
@@ -19,15 +20,16 @@ from .._states import State
 from ._clock import VirtualClock
 from ._scripted import ScriptedExchange, ScriptedLink
 from ._strict import StrictConnection
-from ._wire import End, Latency, Wire, let_pass
+from ._wire import End, Latency, Wire, handshake_refused, let_pass
 
 
 class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `open` connects them, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes
+    `open` connects them, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes
     among them by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
-    the client from writing.
+    the client from writing; `sleep` lets the clock jump for it. `latency` holds for both directions, unless `latency_back` is
+    another for what the exchange says.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Pair:
         *,
         clock: VirtualClock | None = None,
         latency: Latency = 0.0,
+        latency_back: Latency | None = None,
         login: SignedLogin | None = None,
     ) -> None:
         self.client: Connection = StrictConnection() if client is None else client
@@ -46,15 +49,16 @@ class Pair:
         self.exchange: ScriptedExchange = self.link.exchange
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
+        self.latency_back = latency_back
         self.login = login
         self.events: list[Event] = []
-        """What the client was told, in order."""
+        """What the client reported, in order."""
         self.outcomes: dict[str, Outcome] = {}
         """What became of each cancel."""
         self.sent: list[tuple[float, Transmit]] = []
         """What the client wrote, and when."""
 
-        self._wire = Wire(self.link, self.clock, lambda: self.latency, self.sent)
+        self._wire = Wire(self.link, self.clock, self._latencies, self.sent)
         self._client_wait: float | None = None
 
     def __repr__(self) -> str:
@@ -63,8 +67,13 @@ class Pair:
     # --- what a test does ---
 
     def open(self) -> None:
-        """Connect the two and let happen what happens at once: without latency, the client is then logged in."""
+        """Connect the two and let happen what happens at once: without latency, the client is then logged in. When the
+        exchange refuses the handshake, the client loses its dial.
+        """
         now = self.clock.now
+        if (refused := self.exchange.handshake()) is not None:
+            self._client_lost(handshake_refused(refused[0]))
+            return
         login = self.login
         if login is None:
             credentials = self.exchange.credentials or Credentials("key", "secret", "passphrase")
@@ -74,12 +83,28 @@ class Pair:
         self._drain_client()
         self.settle()
 
-    def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> str:
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> str:
         """`Connection.cancel` now; then what happens at once."""
-        taken = self.client.cancel(order, self.clock.now, id, timeout)
+        taken = self.client.cancel(order, self.clock.now, id, timeout, urgent)
         self._drain_client()
         self.settle()
         return taken
+
+    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> list[str]:
+        """`Connection.cancel_many` now; then what happens at once."""
+        taken = self.client.cancel_many(orders, self.clock.now, timeout)
+        self._drain_client()
+        self.settle()
+        return taken
+
+    def withdraw(self, id: str) -> bool:
+        """`Connection.withdraw` now; then what happens at once."""
+        withdrawn = self.client.withdraw(id, self.clock.now)
+        self._drain_client()
+        self.settle()
+        return withdrawn
 
     def send(self, text: str) -> None:
         """`Connection.send` now; then what happens at once."""
@@ -87,9 +112,9 @@ class Pair:
         self._drain_client()
         self.settle()
 
-    def close(self) -> None:
+    def close(self, queued: Queued = "drop", within: float | None = None) -> None:
         """`Connection.close` now; then what happens at once."""
-        self.client.close(self.clock.now)
+        self.client.close(self.clock.now, queued, within)
         self._drain_client()
         self.settle()
 
@@ -116,7 +141,7 @@ class Pair:
         self.settle()
 
     def freeze(self) -> None:
-        """From now on nothing arrives, in either direction, and nobody is told: a route that has died."""
+        """From now on nothing arrives, in either direction, and neither end notices: a route that has died."""
         self._wire.frozen = True
 
     def thaw(self) -> None:
@@ -131,6 +156,13 @@ class Pair:
     def run(self, seconds: float) -> None:
         """Let that many seconds pass, stopping at each moment at which something is due."""
         self._run_to(self.clock.now + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
+        and only then its timers fire. The exchange is awake all the time.
+        """
+        let_pass(self.clock.now + seconds, self.clock, self._wire.next_due_there, self._wire.step_there, self)
+        self.settle()
 
     def run_until_closed(self) -> None:
         """Let time pass until the client's end is over.
@@ -150,6 +182,9 @@ class Pair:
         return min(inf if self._client_wait is None else self._client_wait, self._wire.next_due())
 
     # --- the driver ---
+
+    def _latencies(self) -> tuple[Latency, Latency]:
+        return self.latency, self.latency if self.latency_back is None else self.latency_back
 
     def _run_to(self, end: float) -> None:
         let_pass(end, self.clock, self.next_due, self._step, self)
@@ -180,7 +215,7 @@ class Pair:
             if isinstance(output, Transmit):
                 wire.write(output)
             elif isinstance(output, Hangup):
-                wire.hang_up()
+                wire.hang_up(abort=output.abort)
             else:
                 self.events.append(output)
                 if isinstance(output, Accepted | Rejected | Unresolved):

@@ -52,7 +52,7 @@ AHEAD = 0.05
 
 
 @attrs.frozen(kw_only=True)
-class Step:
+class DriverStep:
     """One call of the driver's, and what it gave."""
 
     at: float
@@ -74,7 +74,7 @@ class Recorder(StrictConnection):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.steps: list[Step] = []
+        self.steps: list[DriverStep] = []
         self.complaints: list[DriverError] = []
         """The rules that were broken in sight of the connection, in that order."""
         self.handed_out: list[Transmit] = []
@@ -268,7 +268,7 @@ class Recorder(StrictConnection):
             self._skew = min(self._skew, skew)
 
     def _step(self, call: str, now: float, what: str) -> None:
-        self.steps.append(Step(at=time.monotonic() - self._began, now=now, call=call, what=what))
+        self.steps.append(DriverStep(at=time.monotonic() - self._began, now=now, call=call, what=what))
 
 
 _LENIENT: type[StrictConnection] = Connection  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from ._recorder import Step
+from ._recorder import DriverStep
 from ._scenario import Scenario
 from ._strict import Rule
 
@@ -38,7 +38,7 @@ class Result:
     breaks: Sequence[Break] = ()
     """The first is the cause, as far as can be seen; those behind it may be its consequences."""
 
-    steps: Sequence[Step] = attrs.field(default=(), repr=False)
+    steps: Sequence[DriverStep] = attrs.field(default=(), repr=False)
     """All that the driver did with its connection."""
 
     seconds: float = 0.0
@@ -124,7 +124,7 @@ class ContractBroken(AssertionError):
         self.result = result
 
 
-def _folded(steps: Sequence[Step]) -> Iterator[str]:
+def _folded(steps: Sequence[DriverStep]) -> Iterator[str]:
     begin = 0
     while begin < len(steps):
         kinds = set(map(_kind, steps[begin : begin + _FOLD]))
@@ -138,5 +138,5 @@ def _folded(steps: Sequence[Step]) -> Iterator[str]:
         begin = end
 
 
-def _kind(step: Step) -> tuple[str, str]:
+def _kind(step: DriverStep) -> tuple[str, str]:
     return step.call, step.what[:6]

@@ -9,8 +9,10 @@ How time passes, and what arrives on a link when, is `_wire`'s.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
+from .._connection import Queued
 from .._credentials import Credentials, SignedLogin, sign_login
 from .._errors import LocalProtocolError, ValidationError, shown
 from .._events import Accepted, Outcome, Rejected, Unresolved, Wait
@@ -21,17 +23,18 @@ from .._session_events import Dial, LinkHangup, LinkTransmit, SessionEvent
 from .._session_states import SessionState
 from ._clock import VirtualClock
 from ._scripted import ScriptedExchange, ScriptedLink
-from ._wire import End, Latency, Wire, let_pass
+from ._wire import End, Latency, Wire, handshake_refused, let_pass
 
 
 class SessionPair:
     """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client was told stands in `events`, the outcomes among
+    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes among
     them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
-    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `skew` is by how
-    many seconds the stamps of logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say`
-    befall one link: the youngest, unless they are told another.
+    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `latency` holds for
+    both directions, unless `latency_back` is another for what the exchange says. `skew` is by how many seconds the stamps of
+    logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say` concern one link: the
+    youngest, unless another is named. `sleep` lets the clock jump for the client.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SessionPair:
         *,
         clock: VirtualClock | None = None,
         latency: Latency = 0.0,
+        latency_back: Latency | None = None,
         dial_time: float = 0.0,
         skew: float = 0.0,
         credentials: Credentials | None = None,
@@ -49,13 +53,14 @@ class SessionPair:
         self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
+        self.latency_back = latency_back
         self.dial_time = dial_time
         self.skew: float = skew
         self.credentials = credentials
         self.refuse_dials = False
         self.hold_dials = False
         self.events: list[SessionEvent] = []
-        """What the client was told, in order."""
+        """What the client reported, in order."""
         self.outcomes: dict[str, Outcome] = {}
         """What became of each cancel."""
         self.sent: list[tuple[float, LinkTransmit]] = []
@@ -84,21 +89,41 @@ class SessionPair:
         self.settle()
 
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> str:
         """`Session.cancel` now; then what happens at once."""
-        taken = self.session.cancel(order, self.clock.now, id, timeout, policy)
+        taken = self.session.cancel(order, self.clock.now, id, timeout, policy, urgent)
         self.start()
         return taken
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        """`Session.cancel_many` now; then what happens at once."""
+        taken = self.session.cancel_many(orders, self.clock.now, timeout, policy)
+        self.start()
+        return taken
+
+    def withdraw(self, id: str) -> bool:
+        """`Session.withdraw` now; then what happens at once."""
+        withdrawn = self.session.withdraw(id, self.clock.now)
+        self.start()
+        return withdrawn
 
     def send(self, text: str) -> None:
         """`Session.send` now; then what happens at once."""
         self.session.send(text, self.clock.now)
         self.start()
 
-    def close(self) -> None:
+    def close(self, queued: Queued = "drop", within: float | None = None) -> None:
         """`Session.close` now; then what happens at once."""
-        self.session.close(self.clock.now)
+        self.session.close(self.clock.now, queued, within)
         self.start()
 
     def say(self, text: str, link: int | None = None) -> None:
@@ -126,7 +151,7 @@ class SessionPair:
         self.start()
 
     def freeze(self, link: int | None = None) -> None:
-        """From now on nothing arrives on a link, in either direction, and nobody is told: a route that has died."""
+        """From now on nothing arrives on a link, in either direction, and neither end notices: a route that has died."""
         self._wires[self._number(link)].frozen = True
 
     def thaw(self, link: int | None = None) -> None:
@@ -141,6 +166,13 @@ class SessionPair:
     def run(self, seconds: float) -> None:
         """Let that many seconds pass, stopping at each moment at which something is due."""
         self._run_to(self.clock.now + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
+        and only then its timers fire. The exchange is awake all the time.
+        """
+        let_pass(self.clock.now + seconds, self.clock, self._next_due_there, self._step_there, self)
+        self.settle()
 
     def run_until_ended(self) -> None:
         """Let time pass until the session's end is over.
@@ -169,6 +201,15 @@ class SessionPair:
             raise ValidationError(f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}")
         return number
 
+    def _latencies(self) -> tuple[Latency, Latency]:
+        return self.latency, self.latency if self.latency_back is None else self.latency_back
+
+    def _next_due_there(self) -> float:
+        return min((wire.next_due_there() for wire in self._wires.values()), default=inf)
+
+    def _step_there(self) -> None:
+        min(self._wires.values(), key=lambda wire: wire.next_due_there()).step_there()
+
     def _run_to(self, end: float) -> None:
         let_pass(end, self.clock, self.next_due, self._step, self)
 
@@ -178,8 +219,7 @@ class SessionPair:
         for number, (at, answered, dial) in self._dialling.items():
             if at <= now:
                 del self._dialling[number]
-                self._open(dial) if answered else self.session.lost(number, now, "connection refused")
-                self._drain_client()
+                self._answer(dial, answered=answered)
                 return
         for number, wire in self._wires.items():
             if wire.next_arrival() <= now:
@@ -191,8 +231,20 @@ class SessionPair:
             self.session.handle_timeout(now)
             self._drain_client()
 
+    def _answer(self, dial: Dial, *, answered: bool) -> None:
+        """Open the link that was dialled, or let the dial fail."""
+        refused = self.exchange.handshake() if answered else None
+        if refused is not None:
+            status, retry_after = refused
+            self.session.lost(dial.link, self.clock.now, handshake_refused(status), retry_after=retry_after)
+        elif answered:
+            self._open(dial)
+        else:
+            self.session.lost(dial.link, self.clock.now, "connection refused")
+        self._drain_client()
+
     def _open(self, dial: Dial) -> None:
-        wire = self._wires[dial.link] = Wire(self.exchange.link(), self.clock, lambda: self.latency, self.sent)
+        wire = self._wires[dial.link] = Wire(self.exchange.link(), self.clock, self._latencies, self.sent)
         wire.open()
         self.session.opened(dial.link, self.clock.now, login=self._sign(dial))
 
@@ -226,7 +278,7 @@ class SessionPair:
                     # A dial that was not answered is given up.
                     self._dialling.pop(output.link, None)
                     if output.link in self._wires:
-                        self._wires[output.link].hang_up()
+                        self._wires[output.link].hang_up(abort=output.abort)
                 case Dial():
                     self.dials.append((now, output))
                     if not self.hold_dials:

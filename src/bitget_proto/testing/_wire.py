@@ -18,12 +18,13 @@ from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from .._events import Hangup, Transmit, Wait
-from .._exchange import Dropped
+from .._exchange import ConnectionDropped
 from ._clock import VirtualClock
 from ._scripted import ScriptedLink
 
 Latency: TypeAlias = float | Callable[[], float]
-"""Seconds that a message is under way in one direction: a number, or a function that gives one for each message."""
+"""Seconds that a message is under way in one direction: a number, or a function that gives one for each message. One that
+looks at the clock makes bunches: `lambda: -pair.clock.now % 0.5` delivers every half second what was sent before it."""
 
 _TOO_LONG = 1_000_000
 """Steps after which a run that should come to rest is taken for one that never will."""
@@ -39,10 +40,16 @@ class End(Enum):
 
 
 class Wire(Generic[_T]):
-    """One WebSocket, and the exchange's end of it. `sent` is where it notes what the client wrote, and when."""
+    """One WebSocket, and the exchange's end of it. `latencies` gives those to the exchange and to the client; `sent` is where
+    it notes what the client wrote, and when.
+    """
 
     def __init__(
-        self, link: ScriptedLink, clock: VirtualClock, latency: Callable[[], Latency], sent: list[tuple[float, _T]]
+        self,
+        link: ScriptedLink,
+        clock: VirtualClock,
+        latencies: Callable[[], tuple[Latency, Latency]],
+        sent: list[tuple[float, _T]],
     ) -> None:
         self.link = link
         self.due = inf
@@ -56,7 +63,7 @@ class Wire(Generic[_T]):
         """Whether the client has."""
 
         self._clock = clock
-        self._latency = latency
+        self._latencies = latencies
         self._sent = sent
         self._to_client: deque[tuple[float, str]] = deque()
         self._to_exchange: deque[tuple[float, str]] = deque()
@@ -79,7 +86,7 @@ class Wire(Generic[_T]):
             self.unwritten = transmit
         else:
             self._sent.append((self._clock.now, transmit))
-            self._to_exchange.append((self._arrival(self._to_exchange), transmit.text))
+            self._to_exchange.append((self._arrival(End.EXCHANGE), transmit.text))
 
     def resume(self) -> None:
         """The write under way ends."""
@@ -88,14 +95,18 @@ class Wire(Generic[_T]):
         if held is not None:
             self.write(held)
 
-    def hang_up(self) -> None:
-        """The client closes; a frame of its that has not left never will."""
+    def hang_up(self, *, abort: bool) -> None:
+        """The client closes; a frame of its that has not left never will. With `abort` neither will what a dead route holds
+        up, as its kernel forgets it.
+        """
         self.unwritten, self.hung_up = None, True
-        self._close(End.CLIENT, self._to_exchange)
+        if abort and self.frozen:
+            self._to_exchange.clear()
+        self._close(End.CLIENT)
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        """The id of the cancel whose frame has not left, as `lost` wants to be told."""
+        """The id of the cancel whose frame has not left, as `lost` takes it."""
         return () if self.unwritten is None or self.unwritten.id is None else (self.unwritten.id,)
 
     # --- the network ---
@@ -111,14 +122,24 @@ class Wire(Generic[_T]):
         """When something arrives, or the exchange's next timer fires."""
         return min(self.due, self.next_arrival())
 
+    def next_due_there(self) -> float:
+        """When a message arrives at the exchange, or its next timer fires."""
+        return min(self.due, inf if self.frozen or not self._to_exchange else self._to_exchange[0][0])
+
+    def step_there(self) -> None:
+        """Hand over to the exchange the first message that has arrived there, or else let it do what is due."""
+        if not self.frozen and self._to_exchange and self._to_exchange[0][0] <= self._clock.now:
+            self._hear()
+        else:
+            self.fire()
+
     def arrive(self) -> str | End | None:
         """Hand over the first that has arrived. A text for the client; or the end whose close has reached the other, and then
         the wire is cut; None when the exchange has got it.
         """
         now = self._clock.now
         if self._to_exchange and self._to_exchange[0][0] <= now:
-            self.link.receive(self._to_exchange.popleft()[1], now)
-            self.drain()
+            self._hear()
             return None
         if self._to_client and self._to_client[0][0] <= now:
             return self._to_client.popleft()[1]
@@ -145,23 +166,30 @@ class Wire(Generic[_T]):
         now = self._clock.now
         while not isinstance(output := self.link.poll(now), Wait):
             if isinstance(output, Transmit):
-                self._to_client.append((self._arrival(self._to_client), output.text))
+                self._to_client.append((self._arrival(End.CLIENT), output.text))
             elif isinstance(output, Hangup):
-                self._close(End.EXCHANGE, self._to_client)
+                self._close(End.EXCHANGE)
             else:
-                assert isinstance(output, Dropped)
+                assert isinstance(output, ConnectionDropped)
         self.due = inf if output.until is None else output.until
 
     # --- inside ---
 
-    def _arrival(self, queue: deque[tuple[float, str]]) -> float:
-        latency = self._latency()
+    def _hear(self) -> None:
+        self.link.receive(self._to_exchange.popleft()[1], self._clock.now)
+        self.drain()
+
+    def _arrival(self, end: End) -> float:
+        """When what is said now arrives at this end: not before what was said before."""
+        there, back = self._latencies()
+        latency, queue = (there, self._to_exchange) if end is End.EXCHANGE else (back, self._to_client)
         seconds = latency if isinstance(latency, float | int) else latency()
         return max(self._clock.now + seconds, queue[-1][0] if queue else -inf)
 
-    def _close(self, end: End, queue: deque[tuple[float, str]]) -> None:
+    def _close(self, end: End) -> None:
+        """Let the close of this end travel to the other."""
         if self.connected:
-            self._closes[end] = self._arrival(queue)
+            self._closes[end] = self._arrival(End.EXCHANGE if end is End.CLIENT else End.CLIENT)
 
     def _cut(self) -> None:
         self.connected = False
@@ -185,3 +213,8 @@ def let_pass(
         clock.advance_to(due)
         step()
     raise AssertionError(f"{_TOO_LONG} steps and no rest: {who!r}")
+
+
+def handshake_refused(status: int) -> str:
+    """How a client says that its WebSocket handshake was refused."""
+    return f"the exchange refused the handshake with HTTP {status}"

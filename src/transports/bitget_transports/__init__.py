@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._clock import clock
     from ._errors import ConnectFailed, LoginRefused, UpgradeRefused
     from ._inbox import ChannelEvent, Dropped
     from ._limits import Limits
@@ -29,6 +30,7 @@ __all__ = [
     "Limits",
     "LoginRefused",
     "UpgradeRefused",
+    "clock",
 ]
 
 _HOMES = MappingProxyType({
@@ -40,6 +42,7 @@ _HOMES = MappingProxyType({
     "Limits": "._limits",
     "LoginRefused": "._errors",
     "UpgradeRefused": "._errors",
+    "clock": "._clock",
 })  # fmt: skip
 
 

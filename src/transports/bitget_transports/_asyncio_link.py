@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ._cork import cork
 from ._errors import ConnectFailed
 from ._reasons import could_not_connect, took_too_long
+from ._reset import reset_when_closed
 
 if TYPE_CHECKING:
     from .asyncio import AsyncioDriver
@@ -148,6 +149,13 @@ class AsyncioLink(ABC):
         self._stop_sending()
         self.abort()
         return (id,)
+
+    def reset(self) -> None:
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None:
+            reset_when_closed(sock)
+        self._stop_sending()
+        self.abort()
 
     def abort(self) -> None:
         """Close the socket now."""

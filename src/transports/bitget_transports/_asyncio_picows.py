@@ -36,6 +36,7 @@ except ImportError as error:
 
 from ._asyncio_link import LONG, AsyncioLink
 from ._errors import ConnectFailed, UpgradeRefused
+from ._http import retry_after
 from ._limits import frame_limit
 from ._reasons import (
     NO_CLOSE_FRAME,
@@ -341,7 +342,9 @@ async def _let_go(sock: socket.socket) -> None:
 def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
     """Why the handshake failed."""
     if isinstance(error, WSInvalidStatusError) and error.response is not None:
-        failure: ConnectFailed = UpgradeRefused(target.host, error.response.status, error.raw_body or b"")
+        status, headers = error.response.status, error.response.headers
+        wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
+        failure: ConnectFailed = UpgradeRefused(target.host, status, error.raw_body or b"", wait)
     elif isinstance(error, WSInvalidHeaderError):
         failure = answered_wrongly(target, error)
     else:

@@ -10,43 +10,30 @@ Rules of this file
 
 from __future__ import annotations
 
-import random
 import selectors
 import socket
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
-from typing import Self
+from typing import Self, TypeVar
 
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
 from bitget_proto._errors import shown
 
-from ._driver import Account, Driver
+from ._driver import Account, Driver, Jitter
 from ._inbox import Waiter
 from ._limits import Limits
 from ._lone import Core
+from ._origin import is_callers, suppress_ours
 from ._socket import SocketLink, check_sock
+
+T = TypeVar("T")
 
 _IN_USE = "in use"
 _TORN = "torn"
 
 _LONGEST = 3600.0
 """Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
-
-
-class Jitter:
-    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
-
-    def __init__(self, jitter: Callable[[], float]) -> None:
-        self._jitter = jitter
-        self.raised = False
-
-    def __call__(self) -> float:
-        try:
-            return self._jitter()
-        except BaseException:
-            self.raised = True
-            raise
 
 
 class Orders:
@@ -82,7 +69,7 @@ class BlockingDriver(Driver):
         sock: socket.socket | None = None,
         jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, jitter)
         check_sock(sock)
         if not callable(selector):
             raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
@@ -90,7 +77,6 @@ class BlockingDriver(Driver):
         self._selector = selector()
         self._alive: list[SocketLink] = []
         """The links whose sockets are not closed."""
-        self._jitter = Jitter(random.random) if jitter is None else jitter
         self.armed = -inf
         self.held = ""
         """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
@@ -132,30 +118,34 @@ class BlockingDriver(Driver):
                     self.fire(self.now())
             if self.held is _IN_USE:
                 self.held = ""
-        except BaseException:
-            self.held = _TORN if self.held and not self._jitter.raised else ""
-            self._jitter.raised = False
+        except BaseException as error:
+            self.held = _TORN if self.held and error is not self._jitter.raised else ""
             raise
 
-    def tell(self, command: Callable[[], object]) -> None:
-        """Give the core a command, and take out what comes of it.
+    def tell(self, command: Callable[[], T]) -> T:
+        """Give the core a command, and take out what comes of it; what the command gives.
 
         Raises: as the command; a refusal changes nothing.
         """
         self.held = _IN_USE
         try:
-            command()
+            given = command()
             self.drain(self.now())
             self.let_go()
-        except LocalProtocolError:
-            self.let_go()
+        except BaseException as error:
+            self.tear(error)
             raise
-        except BaseException:
-            self.tear()
-            raise
+        return given
 
     def cancel(
-        self, waiter: Waiter, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None
+        self,
+        waiter: Waiter,
+        order: CancelOrder,
+        id: str | None,
+        timeout: float | None,
+        policy: Policy | None,
+        *,
+        urgent: bool,
     ) -> None:
         """Take a cancel for this waiter, and take out what comes of it.
 
@@ -167,15 +157,12 @@ class BlockingDriver(Driver):
         self.held = _IN_USE
         try:
             now = self.now()
-            self.inbox.cancel(waiter, order, now, id, timeout, policy)
+            self.inbox.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             self.drain(now)
             if self.held is _IN_USE:
                 self.held = ""
-        except LocalProtocolError:
-            self.let_go()
-            raise
-        except BaseException:
-            self.tear()
+        except BaseException as error:
+            self.tear(error)
             raise
 
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
@@ -185,11 +172,11 @@ class BlockingDriver(Driver):
             more = super().fill(waiter, timeout, policy)
             self.let_go()
         except BaseException as error:
-            # One who is refused changes nothing; nor do the orders, which are asked before anything is begun.
-            if waiter.abandoned or isinstance(error, LocalProtocolError):
+            # The orders are asked before anything is begun: what they raise changes nothing.
+            if waiter.abandoned:
                 self.let_go()
             else:
-                self.tear()
+                self.tear(error)
             raise
         return more
 
@@ -210,10 +197,14 @@ class BlockingDriver(Driver):
         if self.held is _IN_USE:
             self.held = ""
 
-    def tear(self) -> None:
-        """An exception passes out of a step."""
-        self.held = _TORN
-        self._jitter.raised = False
+    def tear(self, error: BaseException) -> None:
+        """An exception passes out of a step, which is torn by it; not by a refusal, which has changed nothing, nor by what the
+        caller's jitter raises.
+        """
+        if error is self._jitter.raised or (isinstance(error, LocalProtocolError) and not is_callers(error)):
+            self.let_go()
+        else:
+            self.held = _TORN
 
     def mend(self) -> None:
         """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
@@ -226,6 +217,9 @@ class BlockingDriver(Driver):
         link = SocketLink(self, number, self._sock)
         self._alive.append(link)
         return link
+
+    def interrupted(self) -> None:
+        """Nothing to do: who began the step tears it, see `tear`."""
 
     def rearm(self) -> None:
         """Nothing to do: `turn` looks at `until` each time, so that nothing is ever set too late."""
@@ -282,7 +276,7 @@ class BlockingDriver(Driver):
             # First: the thread that is woken finds none.
             sock, link.sock = link.sock, None
             if sock is not None:
-                with suppress(OSError):
+                with suppress_ours(OSError):
                     sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
                 sock.close()
         self._alive.clear()

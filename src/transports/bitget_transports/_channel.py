@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Iterable, Iterator
 from typing import Protocol, Self
 
 from bitget_proto import CancelOrder, LocalProtocolError, Outcome, Policy, SessionState, State
+from bitget_proto._connection import Queued
 
 from ._driver import Driver
 from ._inbox import ChannelEvent, Waiter
@@ -30,9 +31,22 @@ class Flag(Protocol):
 class AsyncDriver(Driver):
     """A driver on an event loop."""
 
+    torn = False
+    """Whether an exception has passed out of a step, and the end that follows was interrupted too."""
+
     @abstractmethod
     def flag(self) -> Flag:
         """A new one, of the loop's kind."""
+
+    def interrupted(self) -> None:
+        self.torn = True
+        self.break_off("a step was interrupted")
+        self.torn = False
+
+    def end(self) -> None:
+        if self.torn:
+            self.interrupted()
+        super().end()
 
     @abstractmethod
     def pause(self) -> Awaitable[object]:
@@ -68,16 +82,18 @@ class Channel:
         """How many cancels would be taken now: outcomes that nobody has read hold their places. 0 after the end."""
         return self._inbox.room
 
-    async def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Outcome:
-        """Cancel an order and wait for the outcome. `id` and `timeout` (seconds) are those of `Connection.cancel`.
+    async def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> Outcome:
+        """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
 
-        On a channel that has ended the outcome is `Unresolved(sent=False)`. If this wait is cancelled the request is not:
-        its outcome comes in `events`.
+        An `urgent` one leaves before all that wait and are not. On a channel that has ended the outcome is
+        `Unresolved(sent=False)`. If this wait is cancelled the request is not: its outcome comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
         timeout that makes no sense. In each case nothing has changed.
         """
-        return await self._cancel(order, id, timeout, None)
+        return await self._cancel(order, id, timeout, None, urgent=urgent)
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Outcomes:
         """Cancel many orders, as many at a time as there is room for: `async for outcome in channel.cancel_many(orders)`.
@@ -96,38 +112,57 @@ class Channel:
         return Outcomes(self._driver, iter(orders), timeout, None)
 
     async def _cancel(
-        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None
+        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None, *, urgent: bool
     ) -> Outcome:
         driver, inbox = self._driver, self._inbox
         flag, now = driver.flag(), driver.now()
         waiter = Waiter(flag.set)
-        inbox.cancel(waiter, order, now, id, timeout, policy)
         try:
+            inbox.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             driver.drain(now)
             await flag.wait()
+            return inbox.fetch(waiter)
         except BaseException:
             inbox.abandon(waiter)
             raise
-        return inbox.fetch(waiter)
+
+    async def withdraw(self, id: str) -> bool:
+        """Take back a cancel that has not left: its outcome is `Unresolved(sent=False)` with WITHDRAWN, where it is waited for.
+
+        False, and nothing has changed, when it has left, or when no cancel of this id is open. To know the id, pass one to
+        `cancel`.
+        """
+        now = self._driver.now()
+        withdrawn = self._inbox.core.withdraw(id, now)
+        self._driver.drain(now)
+        return withdrawn
 
     async def send(self, text: str) -> None:
-        """Send a frame of your own on the same socket (a subscription, …), behind the cancels. Answers come in `events`.
+        """Send a frame of your own on the same socket, after the login: a subscription, an order to be placed.
 
-        Raises: as `Connection.send`.
+        Answers and pushes come in `events`. While cancels wait too, own frames get one place in ten. Send nothing that carries
+        the `id` of a cancel, and cancel with no `id` of a frame of yours: an answer is matched by its id alone.
+
+        Raises: as `Connection.send`, and nothing has changed.
         """
         now = self._driver.now()
         self._inbox.core.send(text, now)
         self._driver.drain(now)
 
-    async def close(self) -> None:
-        """End the channel in good order, and wait until it has: what was not sent is `Unresolved(sent=False)` at once, what
-        was sent has `Config.drain_timeout` seconds to be answered. Leaving the context does the same.
+    async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
+        """End the channel in good order, and wait until it has. Leaving the context does the same.
+
+        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
+        answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
+        seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
+        "drop" after one with "send" drops what is still queued.
+
+        Raises: as `Connection.close`, and nothing has changed.
         """
         driver, inbox = self._driver, self._inbox
-        if inbox.taking:
-            now = driver.now()
-            inbox.core.close(now)
-            driver.drain(now)
+        now = driver.now()
+        inbox.close(now, queued, within)
+        driver.drain(now)
         while inbox.closed is None:
             await news(driver)
 
@@ -139,7 +174,13 @@ class SessionChannel(Channel):
     """
 
     async def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
         """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
         before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
@@ -147,7 +188,7 @@ class SessionChannel(Channel):
 
         Raises: as `Channel.cancel`.
         """
-        return await self._cancel(order, id, timeout, policy)
+        return await self._cancel(order, id, timeout, policy, urgent=urgent)
 
     def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None

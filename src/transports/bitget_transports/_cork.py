@@ -9,8 +9,9 @@ Rules of this file
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import Protocol
+
+from ._origin import suppress_ours
 
 _TCP_CORK: int | None = getattr(socket, "TCP_CORK", None)
 
@@ -18,12 +19,12 @@ _TCP_CORK: int | None = getattr(socket, "TCP_CORK", None)
 class HasOptions(Protocol):
     """A socket, or what uvloop shows for one."""
 
-    def setsockopt(self, level: int, option: int, value: int, /) -> object: ...
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> object: ...
 
 
 def cork(sock: HasOptions, *, corked: bool) -> None:
     """Hold packets back that are not full, or let them go."""
     if _TCP_CORK is not None:
         # uvloop's stand-in for a socket raises ValueError where it is closed.
-        with suppress(OSError, ValueError):
+        with suppress_ours(OSError, ValueError, called=(sock, "uvloop")):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_CORK, int(corked))

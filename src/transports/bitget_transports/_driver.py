@@ -4,19 +4,17 @@ Rules of this file
 - The driver contract is kept here: drain after every input and command, one `lost` for each link, nothing after the end.
 - A link is a colour's: it writes what it is given, tells what happened, and says when it cannot take more. At most one frame is
   with it unwritten.
-- A core may raise what the caller's jitter raises: what is known by then is told all the same.
+- A core raises what the caller's jitter raises: everything else is taken out before that is.
+- What passes out of a step otherwise came from outside, and how far the step came is not known: `interrupted`.
 - Nothing here waits, and no state of the protocol is looked at.
 """
 
 from __future__ import annotations
 
+import random
 import ssl
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 from math import inf, isfinite
 from typing import Protocol, Self
@@ -32,22 +30,25 @@ from bitget_proto import (
     Hangup,
     LinkHangup,
     LinkTransmit,
-    LocalProtocolError,
     Policy,
     SignedLogin,
     Transmit,
+    Unresolved,
     ValidationError,
     Wait,
     WhyClosed,
     WhyEnded,
+    WhyUnresolved,
     sign_login,
 )
 from bitget_proto._errors import shown
 
-from ._errors import ConnectFailed, LoginRefused
+from ._clock import clock
+from ._errors import ConnectFailed, LoginRefused, UpgradeRefused
+from ._http import http_date
 from ._inbox import Inbox, Waiter
 from ._limits import Limits
-from ._lone import ONLY, Core, Lone, ended
+from ._lone import ONLY, Core, Lone
 from ._reasons import not_logged_in
 from ._target import Target
 
@@ -59,9 +60,6 @@ _AT_A_TIME = 1e-2
 
 _TOGETHER = 1e-3
 """Seconds for which frames are held back below to leave in one packet."""
-
-_TOO_LATE = 4e9
-"""Seconds since 1970: the year 2096. What says that it is later is no exchange's clock."""
 
 
 class Link(Protocol):
@@ -87,6 +85,12 @@ class Link(Protocol):
 
     def hang_up(self, code: int, reason: str) -> None:
         """Close in good order, bounded by `Limits.close_timeout`; or give up the dial."""
+        ...
+
+    def reset(self) -> None:
+        """Abort the socket now, without a close frame: nothing that has not been delivered is delivered afterwards, not even
+        what the system holds.
+        """
         ...
 
 
@@ -127,10 +131,28 @@ class Account:
         return sign_login(self.credentials, int(time))
 
 
+class Jitter:
+    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self.raised: BaseException | None = None
+        """What it raised last."""
+
+    def __call__(self) -> float:
+        try:
+            return self._jitter()
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
 class Driver(ABC):
     """Drives a core over any number of links: the rules are those of docs/driver.md."""
 
-    def __init__(self, core: Core, account: Account, limits: Limits | None, config: Config) -> None:
+    def __init__(
+        self, core: Core, account: Account, limits: Limits | None, config: Config, jitter: Jitter | None = None
+    ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {shown(limits)}")
         self.limits = Limits() if limits is None else limits
@@ -145,6 +167,7 @@ class Driver(ABC):
         """For when the colour has set its timer: not after `until`. It may be earlier."""
 
         self._core = core
+        self._jitter = Jitter() if jitter is None else jitter
         self._lone = isinstance(core, Lone)
         self._links: dict[int, Link] = {}
         """Those that are dialled or open."""
@@ -164,10 +187,14 @@ class Driver(ABC):
         """Begin to open a WebSocket; then tell `opened`, or `lost`."""
 
     @abstractmethod
+    def interrupted(self) -> None:
+        """An exception from outside, such as a signal handler's, is passing out of a step of this."""
+
+    @abstractmethod
     def rearm(self) -> None:
         """`until` is earlier than `armed`: see to it that `fire` is called then."""
 
-    now = staticmethod(time.monotonic)
+    now = staticmethod(clock)
     """The one clock."""
 
     # --- a link happened ---
@@ -176,7 +203,7 @@ class Driver(ABC):
         """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
         if number not in self._links:
             return
-        theirs, now = _seconds(date), self.now()
+        theirs, now = http_date(date), self.now()
         self._skew = None if theirs is None else self.account.wall_clock() - theirs
         self._core.opened(number, now, login=self.account.sign(theirs if self._distrusted else None))
         self.drain(now)
@@ -200,22 +227,24 @@ class Driver(ABC):
             if self._overdue >= _BACKLOG:
                 self.fire(self.now())
 
-    def lost(self, number: int, reason: str) -> None:
+    def lost(self, number: int, reason: str, retry_after: float | None = None) -> None:
         """The WebSocket has ended, or could not be opened. More than once: harmless."""
         link = self._links.pop(number, None)
         if link is not None:
-            self._busy.discard(number)
-            now = self.now()
             try:
-                self._core.lost(number, now, reason, link.take_back())
-            finally:
-                self.drain(now)
+                self._busy.discard(number)
+                now = self.now()
+                self._core.lost(number, now, reason, link.take_back(), retry_after)
+            except BaseException:
+                self.interrupted()
+                raise
+            self.drain(now)
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
         """The dial came to nothing."""
         if number in self._links:
             self.failure = failure
-            self.lost(number, str(failure))
+            self.lost(number, str(failure), failure.retry_after if isinstance(failure, UpgradeRefused) else None)
 
     def stalled(self, number: int) -> None:
         """The frame that was written has not left whole: no other until it has."""
@@ -241,7 +270,7 @@ class Driver(ABC):
                     try:
                         self.lost(number, f"the exchange took nothing for {patience} s")
                     finally:
-                        link.hang_up(1001, "")
+                        link.reset()
         try:
             if self.inbox.closed is None:
                 self._core.handle_timeout(now)
@@ -289,32 +318,42 @@ class Driver(ABC):
     def drain(self, now: float) -> None:
         """Take everything out. To be called after every command, with its time."""
         core, lone, links, busy = self._core, self._lone, self._links, self._busy
-        while True:
-            output = core.poll(now, not busy if lone else busy)
-            if isinstance(output, Wait):
-                break
-            if isinstance(output, Transmit):
-                links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
-                now = self.now()  # a link takes its time, and may have news
-            elif isinstance(output, Hangup):
-                number = output.link if isinstance(output, LinkHangup) else ONLY
-                link = links.pop(number, None)
-                if link is not None:
-                    busy.discard(number)
-                    link.hang_up(output.code, output.reason)
-                now = self.now()
-            elif isinstance(output, Dial):
-                self._distrusted = self._distrusted or output.stamp_refused
-                links[output.link] = self.dial(output.link)
-                now = self.now()
+        try:
+            while True:
+                output = core.poll(now, not busy if lone else busy)
+                if isinstance(output, Wait):
+                    break
+                if isinstance(output, Transmit):
+                    links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
+                    now = self.now()  # a link takes its time, and may have news
+                elif isinstance(output, Hangup):
+                    number = output.link if isinstance(output, LinkHangup) else ONLY
+                    link = links.pop(number, None)
+                    if link is not None:
+                        busy.discard(number)
+                        if output.abort:
+                            link.reset()
+                        else:
+                            link.hang_up(output.code, output.reason)
+                    now = self.now()
+                elif isinstance(output, Dial):
+                    self._distrusted = self._distrusted or output.stamp_refused
+                    links[output.link] = self.dial(output.link)
+                    now = self.now()
+                else:
+                    self.inbox.sort(output)
+            until = inf if output.until is None else output.until
+            if busy and self.limits.write_timeout is not None:
+                until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))
+            self.until = until
+            if until < self.armed:
+                self.rearm()
+        except BaseException as error:
+            if error is self._jitter.raised:
+                self.drain(now)  # it is asked once for each backoff
             else:
-                self.inbox.sort(output)
-        until = inf if output.until is None else output.until
-        if busy and self.limits.write_timeout is not None:
-            until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))
-        self.until = until
-        if until < self.armed:
-            self.rearm()
+                self.interrupted()
+            raise
 
     def is_up(self) -> bool:
         """Whether a login was accepted.
@@ -337,48 +376,36 @@ class Driver(ABC):
         return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
 
     def break_off(self, why: str) -> None:
-        """An exception has passed through the core, or through a link at work, and nobody knows how far they came: this is
-        the end. Nothing is written any more; the core is told that every link is lost and asked for what it knows, and the
-        inbox makes up the rest. Again, when this was interrupted: harmless.
+        """An exception has passed through a step, and how far it came is not known: this is the end. Nothing is written any
+        more. The core ends, with an outcome for each cancel that it knows; the inbox gives one for each that was on its way
+        between the two. Again, when this was interrupted: harmless.
         """
         core, now, inbox = self._core, self.now(), self.inbox
-        lone = self._lone
         numbers = {ONLY, *self._links}
+        for link in self._links.values():
+            link.reset()
         self._links.clear()
         self._busy.clear()
         self.until = inf
         losses = [partial(core.lost, number, now, why) for number in numbers]
         close = partial(core.close, now)
-        try:
-            for tell in (*losses, close, close):
-                # What is torn may contradict itself: what it fails to say, the inbox says below.
-                with suppress(LookupError, LocalProtocolError):
-                    tell()
-                with suppress(LookupError, LocalProtocolError):
-                    while not isinstance(output := core.poll(now, False if lone else numbers), Wait):
-                        if not isinstance(output, (Transmit, Hangup, Dial, Ended)):
-                            inbox.sort(output)
-        finally:
-            inbox.break_off(
-                now,
-                Closed(why=WhyClosed.LOST, detail=why) if lone else Ended(why=WhyEnded.ASKED, detail=why, code=None),
-            )
-            inbox.core = self._core = ended(core, now)
+        for step in (*losses, close, close):
+            step()
+            while not isinstance(output := core.poll(now, False if self._lone else numbers), Wait):
+                if isinstance(output, Unresolved) and output.why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED):
+                    inbox.sort(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
+                elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
+                    inbox.sort(output)
+        inbox.break_off(
+            now,
+            Closed(why=WhyClosed.INTERRUPTED, detail=why)
+            if self._lone
+            else Ended(why=WhyEnded.INTERRUPTED, detail=why, code=None),
+        )
 
     def end(self) -> None:
-        """Nobody wants anything any more: whatever is still open ends now. The links close by themselves, bounded."""
+        """Whatever is still open ends now. The links close by themselves, bounded."""
         for _ in ("what was sent is waited for", "what was sent is not waited for"):
             now = self.now()
             self._core.close(now)
             self.drain(now)
-
-
-def _seconds(date: str | None) -> float | None:
-    """An HTTP date as seconds since 1970; None for what is none, or is no time that a login could be stamped with."""
-    try:
-        said = parsedate_to_datetime(date or "")
-        # HTTP dates are GMT, whether or not they say so.
-        seconds = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0.0 < seconds < _TOO_LATE else None

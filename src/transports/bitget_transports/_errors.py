@@ -36,16 +36,23 @@ class ConnectFailed(ConnectionError):
 
 
 class UpgradeRefused(ConnectFailed):
-    """The server answered, but not with a WebSocket: `status` is the HTTP status of its answer."""
+    """The server answered, but not with a WebSocket.
+
+    `status` is the HTTP status of its answer. `retry_after` is for how many seconds an answer of 429 or 503 asks to stay away;
+    None when it does not say.
+    """
 
     status: int
+    retry_after: float | None
 
-    def __init__(self, host: str, status: int, body: bytes = b"") -> None:
+    def __init__(self, host: str, status: int, body: bytes = b"", retry_after: float | None = None) -> None:
         self.status = status
+        self.retry_after = retry_after
         excerpt = shown(body.decode("utf-8", "replace").strip()[:80]) if body.strip() else ""
         said = f", saying {excerpt}" if excerpt else ""
         hint = _UPGRADE_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
-        super().__init__(f"{host} refused the WebSocket with HTTP status {status}{said}: {hint}")
+        wait = "" if retry_after is None else f", and asks to be left alone for {retry_after:.0f} s"
+        super().__init__(f"{host} refused the WebSocket with HTTP status {status}{said}{wait}: {hint}")
 
 
 class LoginRefused(ConnectFailed):

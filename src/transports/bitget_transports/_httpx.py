@@ -49,6 +49,7 @@ except ImportError as error:
     raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
 
 from ._errors import ConnectFailed, UpgradeRefused
+from ._http import retry_after
 from ._limits import Limits, frame_limit
 from ._reasons import (
     NO_CLOSE_FRAME,
@@ -58,6 +59,7 @@ from ._reasons import (
     protocol_broken,
     took_too_long,
 )
+from ._reset import reset_when_closed
 from ._target import Target
 
 _READ = 2**16
@@ -159,6 +161,14 @@ class HttpxWebSocket:
         self._goodbye = (code, reason)
         (self._whole if self._session is None else self._reading).cancel()
 
+    def reset(self) -> None:
+        """Abort the socket, without a close frame; or give up opening. `run` ends."""
+        self._meter.cut = True
+        sock = None if self._session is None else self._session.stream.get_extra_info("socket")
+        if sock is not None:
+            reset_when_closed(sock)
+        self.hang_up(1001, "")
+
     # --- inside ---
 
     def _connect(self, client: httpx.AsyncClient) -> Any:
@@ -227,12 +237,17 @@ class HttpxWebSocket:
         """Write the close frame in time, or never: what leaving the session's context would do without a limit."""
         timeout = self._limits.close_timeout
         with anyio.move_on_after(timeout, shield=True):
+            if self._meter.cut:
+                # First, since a write may be under way that waits for the other side.
+                await session.stream.aclose()
             await session.close(*self._goodbye)
 
     def _why_not(self, error: Exception) -> ConnectFailed:
         error = _first(error)
         if isinstance(error, WebSocketUpgradeError):
-            return UpgradeRefused(self._target.host, error.response.status_code)
+            status, headers = error.response.status_code, error.response.headers
+            wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
+            return UpgradeRefused(self._target.host, status, retry_after=wait)
         if isinstance(error, httpx.ProxyError):
             return ConnectFailed(
                 f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): check HTTPS_PROXY, the "
@@ -277,6 +292,8 @@ class _Meter:
         self.limit = limit
         self.count = 0
         self.exceeded = False
+        self.cut = False
+        """Whether nothing may be written any more, not even a close frame."""
 
     def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
         return _Metered(stream, self)
@@ -301,6 +318,8 @@ class _Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._meter.cut:
+            raise httpcore.WriteError("the connection is aborted")
         if buffer[:1] == _PONG:
             # It answers a ping of the same length, but for its mask, which was no part of a message.
             self._meter.count -= len(buffer) - _MASK

@@ -50,10 +50,12 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
+from bitget_proto._connection import Queued
 from bitget_proto._errors import shown
 
 from ._limits import Limits
 from ._lone import Core
+from ._origin import is_callers
 
 
 @attrs.frozen
@@ -110,6 +112,8 @@ class Inbox:
         """How the last login was refused, when one was."""
         self.closed: Closed | Ended | None = None
         """How it ended."""
+        self.closing: Queued | None = None
+        """How `close` was called, when it was."""
         self.failed_dials = 0
         """How many links ended before a login was accepted, refused logins aside."""
         self.last_dial: LinkClosed | None = None
@@ -141,7 +145,7 @@ class Inbox:
     @property
     def taking(self) -> bool:
         """Whether it takes cancels, now or when there is room again."""
-        return self.core.state not in _ENDING
+        return self.closing is None and self.core.state not in _ENDING
 
     # --- cancels ---
 
@@ -153,6 +157,8 @@ class Inbox:
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> None:
         """Take a cancel for this waiter. Once the connection has ended its outcome is there at once: it was not sent.
 
@@ -164,11 +170,13 @@ class Inbox:
             )
         cancel = self.core.cancel
         try:
-            # A single connection knows no policy.
-            taken = cancel(order, now, id, timeout) if policy is None else cancel(order, now, id, timeout, policy)
+            if policy is None:  # of which a single connection knows nothing
+                taken = cancel(order, now, id, timeout, urgent=urgent)
+            else:
+                taken = cancel(order, now, id, timeout, policy, urgent)
             self._waiting[taken] = (waiter, order, now)
-        except LocalProtocolError:
-            if self.taking:
+        except LocalProtocolError as error:
+            if self.taking or is_callers(error):
                 raise
         else:
             waiter.due += 1
@@ -204,17 +212,19 @@ class Inbox:
         try:
             self.cancel(waiter, order, now, None, timeout, policy)
         except NoRoom as error:
+            if is_callers(error):
+                raise
             what = repr(order) if isinstance(order, CancelOrder) else shown(order)
             raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
         return True
 
     def fetch(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
-        self._unread -= 1
         if self._listeners:
             self._tell()
         outcomes = waiter.outcomes
         outcome = outcomes[0]
+        self._unread -= 1
         del outcomes[0]
         return outcome
 
@@ -228,6 +238,15 @@ class Inbox:
             del waiter.outcomes[0]
         self._tell()
 
+    def close(self, now: float, queued: Queued, within: float | None) -> None:
+        """Ask the core to end in good order. Once it was asked, only the wish to drop what is queued is news.
+
+        Raises: as `Connection.close`, and nothing has changed.
+        """
+        if self.taking or (self.closing == "send" and queued == "drop"):
+            self.core.close(now, queued, within)
+            self.closing = queued
+
     # --- events ---
 
     def take(self) -> ChannelEvent | None:
@@ -237,10 +256,10 @@ class Inbox:
             return dropped
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
-            self._unread -= 1
             if self._listeners:
                 self._tell()
             outcome = outcomes[0][1]
+            self._unread -= 1
             del outcomes[0]
             return outcome
         return self._oldest() if events else None
@@ -310,7 +329,7 @@ class Inbox:
                         sent_at=taken_at,  # it cannot have been earlier
                         resolved_at=now,
                         sent=True,
-                        why=WhyUnresolved.LOST,
+                        why=WhyUnresolved.INTERRUPTED,
                     )
                 )
             # Nothing is due to a wait of which something is left here.

@@ -4,21 +4,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from bitget_proto import (
-    Connection,
-    Dial,
-    Output,
-    Session,
-    SessionOutput,
-    SessionState,
-    SignedLogin,
-    State,
-    Wait,
-)
+from bitget_proto import Connection, Dial, Output, SessionOutput, SessionState, SignedLogin, State
+from bitget_proto._connection import Queued
 
 ONLY = 1
 """The number of the only link."""
@@ -39,25 +29,19 @@ class Core(Protocol):
     @property
     def capacity(self) -> int: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None: ...
+    def lost(
+        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+    ) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
     def send(self, text: str, now: float) -> None: ...
-    def close(self, now: float) -> None: ...
+    def withdraw(self, id: str, now: float) -> bool: ...
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None: ...
     @property
     def cancel(self) -> Callable[..., str]: ...
     @property
     def receive(self) -> Callable[..., None]: ...
     @property
     def poll(self) -> Callable[..., Output | SessionOutput]: ...
-
-
-def ended(core: Core, now: float) -> Core:
-    """One of the same kind whose end is over, to stand where that one stood."""
-    over: Core = Lone(Connection()) if isinstance(core.state, State) else Session(jitter=random.random)
-    over.close(now)
-    while not isinstance(over.poll(now), Wait):
-        pass  # of its end nobody needs to hear
-    return over
 
 
 class Lone:
@@ -86,7 +70,9 @@ class Lone:
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         self._connection.opened(now, login=login)
 
-    def lost(self, link: int, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
+    def lost(
+        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+    ) -> None:
         self._connection.lost(now, reason, unsent)
 
     def handle_timeout(self, now: float) -> None:
@@ -95,8 +81,11 @@ class Lone:
     def send(self, text: str, now: float) -> None:
         self._connection.send(text, now)
 
-    def close(self, now: float) -> None:
-        self._connection.close(now)
+    def withdraw(self, id: str, now: float) -> bool:
+        return self._connection.withdraw(id, now)
+
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
+        self._connection.close(now, queued, within)
 
     def _dial(self, now: float, writable: bool = True) -> Dial:
         self.poll = self._connection.poll

@@ -93,6 +93,11 @@ def closed_by_peer(code: int, reason: str) -> str:
     return f"the exchange closed {with_code}" + (f", saying {reason!r}" if reason else "")
 
 
+def interrupted(error: BaseException) -> str:
+    """What the caller's own code raised in the middle of a step, in words."""
+    return f"an exception of the caller's own interrupted it: {error!r}"
+
+
 def protocol_broken(how: object) -> str:
     """What no WebSocket may do, in words."""
     return f"the exchange broke the WebSocket protocol: {how}"

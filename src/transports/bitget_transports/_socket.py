@@ -3,7 +3,7 @@
 Rules of this file
 - It never waits: `interest` says what it waits for, and its driver asks the selector. Then `step` goes on from there.
 - Opening is told once, as a generator, from the name to the handshake; each `yield` gives what to wait for.
-- How it ended is told to the driver, once. Nothing raises.
+- How it ended is told to the driver, once. Nothing raises but what the caller's own code raised: see `_origin`.
 
 What cannot be done without waiting is the look-up of a host's name: the system takes its own time for it.
 """
@@ -24,7 +24,9 @@ from bitget_proto._errors import shown
 
 from ._cork import cork
 from ._errors import ConnectFailed
+from ._origin import is_callers
 from ._reasons import could_not_connect, took_too_long
+from ._reset import reset_when_closed
 from ._websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -54,8 +56,10 @@ class SocketLink:
         self._number = number
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
-        self._opening: Generator[int, None, list[bytes]] | None = self._open(sock)
+        self._opening: Generator[int] | None = self._open(sock)
         self._opening_wants = 0
+        self._early: list[bytes] = []
+        """Messages that came with the handshake's answer."""
         self._out = b""
         self._given = 0
         """How many bytes were to be written so far."""
@@ -140,6 +144,14 @@ class SocketLink:
             self._flush()
             self._begin_to_close()
 
+    def reset(self) -> None:
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+        if self.sock is not None:
+            reset_when_closed(self.sock)
+        self.close()
+
     def close(self) -> None:
         """Close the socket now."""
         self._driver.unregister(self)
@@ -150,24 +162,28 @@ class SocketLink:
 
     # --- opening ---
 
-    def _step_opening(self, opening: Generator[int, None, list[bytes]]) -> None:
+    def _step_opening(self, opening: Generator[int]) -> None:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self.deadline:
                 raise self._websocket.refused() or took_too_long(target, driver.limits)
-            self._opening_wants = next(opening)
-        except StopIteration as end:
-            self._opening, self.deadline = None, inf
-            driver.opened(self._number, self._websocket.date)
-            for message in end.value:
-                # They came with the handshake's answer.
-                driver.received(self._number, message)
+            wants = next(opening, None)
         except OSError as error:
+            if is_callers(error, self.sock, target.tls, _looks_up()):
+                raise
             self._opening = None
             self.close()
             driver.failed(self._number, error if isinstance(error, ConnectFailed) else could_not_connect(target, error))
+            return
+        if wants is not None:
+            self._opening_wants = wants
+            return
+        self._opening, self.deadline = None, inf
+        driver.opened(self._number, self._websocket.date)
+        for message in self._early:
+            driver.received(self._number, message)
 
-    def _open(self, sock: socket.socket | None) -> Generator[int, None, list[bytes]]:
+    def _open(self, sock: socket.socket | None) -> Generator[int]:
         target = self._target
         self.sock = sock
         if sock is None:
@@ -183,9 +199,9 @@ class SocketLink:
         while True:
             self._flush()
             yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-            messages = self._read()
+            self._early = self._read()
             if self._websocket.opened:
-                return messages
+                return
             if self._websocket.over or self._broken:
                 raise self._websocket.refusal()
 
@@ -215,12 +231,13 @@ class SocketLink:
         while True:
             try:
                 wrapped.do_handshake()
-            except ssl.SSLWantReadError:
-                yield selectors.EVENT_READ
-            except ssl.SSLWantWriteError:
-                yield selectors.EVENT_WRITE
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                if is_callers(error, wrapped, tls):
+                    raise
+                wants = selectors.EVENT_READ if isinstance(error, ssl.SSLWantReadError) else selectors.EVENT_WRITE
             else:
                 return
+            yield wants
 
     # --- bytes ---
 
@@ -235,9 +252,11 @@ class SocketLink:
         while left > 0 and self.sock is not None and not self._ended:
             try:
                 data = self.sock.recv(_READ)
-            except _WAITS:
-                break
             except OSError as error:
+                if is_callers(error, self.sock):
+                    raise
+                if isinstance(error, _WAITS):
+                    break
                 self._ended, self._broken = True, f"the connection broke: {error}"
                 break
             if data:
@@ -261,10 +280,11 @@ class SocketLink:
         if self._out and self.sock is not None and self._broken is None:
             try:
                 self._out = self._out[self.sock.send(self._out) :]
-            except _WAITS:
-                pass
             except OSError as error:
-                self._broken = f"the connection broke: {error}"
+                if is_callers(error, self.sock):
+                    raise
+                if not isinstance(error, _WAITS):
+                    self._broken = f"the connection broke: {error}"
         if not self._out:
             if self.stalled_since != inf:
                 self.stalled_since = inf
@@ -280,6 +300,11 @@ class SocketLink:
         self.deadline = inf if timeout is None else self._driver.now() + timeout
         if self._ended or self._broken is not None:
             self.close()
+
+
+def _looks_up() -> str:
+    """The package that looks names up: the system's, unless another world has put itself in its place."""
+    return socket.getaddrinfo.__module__.partition(".")[0]
 
 
 def check_sock(sock: object) -> None:

@@ -4,6 +4,7 @@ Rules of this file
 - Nothing here reads or writes a socket, or waits. What is to be written comes back as bytes.
 - It ends once: then `over` says why, for people, and nothing more comes out.
 - The layer's own log is silent: it would show the login.
+- The layer takes whatever is raised within it for the other side's fault. What is the caller's comes out: see `_origin`.
 - Memory is bounded, whatever the other side does: a message by the layer's limit, fragments by what they hold, pongs to one.
 
 The asyncio and the blocking transport share it.
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 
 try:
     from websockets.client import ClientProtocol
-    from websockets.exceptions import InvalidHeader, InvalidStatus, InvalidUpgrade
+    from websockets.exceptions import InvalidHeader, InvalidStatus, InvalidUpgrade, WebSocketException
     from websockets.frames import Close, Frame, Opcode
     from websockets.http11 import Response
     from websockets.protocol import State
@@ -28,12 +29,16 @@ except ImportError as error:
     ) from error
 
 from ._errors import ConnectFailed, UpgradeRefused
+from ._http import header, retry_after
 from ._limits import frame_limit
+from ._origin import is_callers
 from ._reasons import (
     NO_CLOSE_FRAME,
     answered_wrongly,
     closed_by_peer,
+    could_not_connect,
     ended_early,
+    interrupted,
     protocol_broken,
     speaks_no_http,
 )
@@ -55,13 +60,18 @@ _HEAD = 2**14
 _REFUSAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) .*?\r\n\r\n", re.DOTALL)
 """The head of an answer that opens no WebSocket, whole."""
 
+_FAULTS = (EOFError, UnicodeDecodeError, WebSocketException)
+"""What the layer raises for frames that it cannot read."""
+
 SILENT = logging.Logger("bitget_transports.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - not one that others can switch on
 
 
 class WebSocket:
     """The client's side of one WebSocket, without its socket."""
 
-    __slots__ = ("_fragments", "_head", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over", "owes")
+    __slots__ = (
+        "_fragments", "_head", "_let_out", "_outgoing", "_pong", "_protocol", "_target", "date", "opened", "over", "owes",
+    )  # fmt: skip
 
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
@@ -81,6 +91,8 @@ class WebSocket:
         """Whether the handshake is done."""
         self.owes = False
         """Whether `outgoing` may have something to write."""
+        self._let_out: BaseException | None = None
+        """What the caller's own code raised within the layer, once it has been raised here."""
         self.over: str | None = None
         """Why no more messages will come; None while they may."""
 
@@ -107,6 +119,8 @@ class WebSocket:
     def receive(self, data: bytes) -> list[bytes]:
         """The socket brought these bytes: the messages that are whole now. Then look at `opened` and `over`, and write
         `outgoing`, if it `owes` anything.
+
+        Raises: what the caller's own code raised meanwhile, a signal handler for example; then this is torn.
         """
         protocol = self._protocol
         messages: list[bytes] = []
@@ -126,7 +140,8 @@ class WebSocket:
                     self.opened = protocol.handshake_exc is None
                     # There may be two of them, or none.
                     self.date = next(iter(event.headers.get_all("Date")), None)
-        if protocol.state is not _OPEN:
+        if protocol.state is not _OPEN or protocol.parser_exc is not None:
+            self._let_out_what_is_callers()
             self._put_aside()
             self._look_for_the_end()
         return messages
@@ -134,6 +149,7 @@ class WebSocket:
     def end_of_stream(self) -> None:
         """The socket brought its end."""
         self._protocol.receive_eof()
+        self._let_out_what_is_callers()
         self._put_aside()
         self._look_for_the_end()
 
@@ -157,14 +173,16 @@ class WebSocket:
         no answer before all of it has come.
         """
         head = _REFUSAL.match(self._head)
-        return None if head is None else UpgradeRefused(self._target.host, int(head[1]))
+        return None if head is None else self._upgrade_refused(int(head[1]), b"")
 
     def refusal(self) -> ConnectFailed:
         """Why the handshake failed."""
         error = self._protocol.handshake_exc
+        if self._let_out is not None:
+            return could_not_connect(self._target, self._let_out)
         if isinstance(error, InvalidStatus):
-            failure: ConnectFailed = UpgradeRefused(
-                self._target.host, error.response.status_code, bytes(error.response.body or b"")
+            failure: ConnectFailed = self._upgrade_refused(
+                error.response.status_code, bytes(error.response.body or b"")
             )
         elif (refused := self.refused()) is not None:
             failure = refused  # with a body that was cut short, or that the layer does not read
@@ -176,6 +194,10 @@ class WebSocket:
             failure = ended_early(self._target)
         failure.__cause__ = error
         return failure
+
+    def _upgrade_refused(self, status: int, body: bytes) -> UpgradeRefused:
+        wait = retry_after(status, header(self._head, "Retry-After"), header(self._head, "Date"))
+        return UpgradeRefused(self._target.host, status, body, wait)
 
     def _take_in(self, frame: Frame, messages: list[bytes]) -> None:
         """What is not a whole message."""
@@ -196,6 +218,16 @@ class WebSocket:
             else:
                 self._outgoing += data
 
+    def _let_out_what_is_callers(self) -> None:
+        protocol = self._protocol
+        error: BaseException | None = protocol.handshake_exc or protocol.parser_exc
+        if error is None or self._let_out is not None or (isinstance(error, _FAULTS) and not is_callers(error)):
+            return
+        while error.__cause__ is not None:
+            error = error.__cause__
+        self._let_out = error
+        raise error
+
     def _look_for_the_end(self) -> None:
         protocol = self._protocol
         if self.over is not None or (protocol.state is _CONNECTING and protocol.handshake_exc is None):
@@ -203,6 +235,8 @@ class WebSocket:
         received: Close | None = protocol.close_rcvd
         if protocol.handshake_exc is not None:
             self.over = "the handshake failed"
+        elif self._let_out is not None:
+            self.over = interrupted(self._let_out)
         elif received is not None:
             self.over = closed_by_peer(received.code, received.reason)
         elif protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):

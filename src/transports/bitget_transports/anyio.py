@@ -39,7 +39,7 @@ from bitget_proto import (
 from bitget_proto._errors import shown
 
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
-from ._driver import Account
+from ._driver import Account, Jitter
 from ._errors import ConnectFailed
 from ._httpx import Broken, HttpxWebSocket, Refused
 from ._limits import Limits
@@ -75,8 +75,8 @@ async def connect(
     `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
     since 1970 for the stamp of the login. `client` is an httpx client of your own, for proxies of your own or an app in
     process (`httpx_ws.transport.ASGIWebSocketTransport`); without it one is made, which takes its proxies from the
-    environment (HTTPS_PROXY, NO_PROXY) except to loopback. All times inside are of `time.monotonic`, which those who share a
-    `budget` use as well.
+    environment (HTTPS_PROXY, NO_PROXY) except to loopback. All times inside are of `bitget_transports.clock`,
+    which those who share a `budget` use as well.
 
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
 
@@ -123,8 +123,9 @@ async def open_session(
     """
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = AnyioDriver(session, account, limits, session.config.link, client)
+    asked = Jitter(jitter)
+    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
+    driver = AnyioDriver(session, account, limits, session.config.link, client, asked)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -140,9 +141,15 @@ def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
 
 class AnyioDriver(AsyncDriver):
     def __init__(
-        self, core: Core, account: Account, limits: Limits | None, config: Config, client: httpx.AsyncClient | None
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        client: httpx.AsyncClient | None,
+        jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, jitter)
         self.client = client
         self.arrived = 0
         """How many messages have."""
@@ -302,3 +309,6 @@ class _Link:
 
     def hang_up(self, code: int, reason: str) -> None:
         self._websocket.hang_up(code, reason)
+
+    def reset(self) -> None:
+        self._websocket.reset()

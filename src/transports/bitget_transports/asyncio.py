@@ -27,7 +27,7 @@ from bitget_proto._errors import shown
 from ._asyncio_link import AsyncioLink
 from ._asyncio_websockets import WebsocketsLink
 from ._channel import AsyncDriver, Channel, Events, Outcomes, SessionChannel, is_up
-from ._driver import Account
+from ._driver import Account, Jitter
 from ._limits import Limits
 from ._lone import Core, Lone
 from ._socket import check_sock
@@ -64,7 +64,7 @@ async def connect(
 
     `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
     since 1970 for the stamp of the login. `sock` is a socket that is connected already, through a proxy for example: it is
-    closed with the channel. All times inside are of `time.monotonic`, which those who share a `budget` use as well.
+    closed with the channel. All times inside are of `bitget_transports.clock`, which those who share a `budget` use as well.
 
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
 
@@ -114,8 +114,9 @@ async def open_session(
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing)
+    asked = Jitter(jitter)
+    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
+    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing, jitter=asked)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -147,8 +148,9 @@ class AsyncioDriver(AsyncDriver):
         config: Config,
         sock: socket.socket | None = None,
         framing: Framing = "websockets",
+        jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, jitter)
         self._framed = _link(framing)
         check_sock(sock)
         self._sock = sock

@@ -41,10 +41,11 @@ from bitget_proto import (
     ValidationError,
     record,
 )
+from bitget_proto._connection import Queued
 from bitget_proto._errors import shown
 
-from ._blocking import BlockingDriver, Jitter, Orders
-from ._driver import Account
+from ._blocking import BlockingDriver, Orders
+from ._driver import Account, Jitter
 from ._inbox import ChannelEvent, Waiter
 from ._limits import Limits
 from ._lone import Lone
@@ -78,8 +79,8 @@ def connect(
     `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
     since 1970 for the stamp of the login. `sock` is a socket that is connected already, through a proxy for example: it is
     closed with the channel. `selector` makes what is waited with: give another one to fit into a world like gevent's. All
-    times inside are of `time.monotonic`, which those who share a `budget` use as well. `Limits.open_timeout` does not bound
-    the look-up of the host's name, which the system does in its own time.
+    times inside are of `bitget_transports.clock`, which those who share a `budget` use as well. `Limits.open_timeout` does not
+    bound the look-up of the host's name, which the system does in its own time.
 
     `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
 
@@ -168,16 +169,18 @@ class Channel:
         """How many cancels would be taken now: outcomes that nobody has read hold their places. 0 after the end."""
         return self._inbox.room
 
-    def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Outcome:
-        """Cancel an order and wait for the outcome. `id` and `timeout` (seconds) are those of `Connection.cancel`.
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> Outcome:
+        """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
 
-        On a channel that has ended the outcome is `Unresolved(sent=False)`. If this wait is interrupted the request is not:
-        its outcome comes in `events`.
+        An `urgent` one leaves before all that wait and are not. On a channel that has ended the outcome is
+        `Unresolved(sent=False)`. If this wait is interrupted the request is not: its outcome comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
         timeout that makes no sense. In each case nothing has changed.
         """
-        return self._cancel(order, id, timeout, None)
+        return self._cancel(order, id, timeout, None, urgent=urgent)
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Generator[Outcome]:
         """Cancel many orders, as many at a time as there is room for: `for outcome in channel.cancel_many(orders)`.
@@ -191,10 +194,22 @@ class Channel:
         """
         return self._cancel_many(iter(orders), timeout, None)
 
-    def send(self, text: str) -> None:
-        """Send a frame of your own on the same socket (a subscription, …), behind the cancels. Answers come in `events`.
+    def withdraw(self, id: str) -> bool:
+        """Take back a cancel that has not left: its outcome is `Unresolved(sent=False)` with WITHDRAWN, where it is waited for.
 
-        Raises: as `Connection.send`.
+        False, and nothing has changed, when it has left, or when no cancel of this id is open. To know the id, pass one to
+        `cancel`.
+        """
+        self._driver.check_free()
+        return self._driver.tell(partial(self._inbox.core.withdraw, id, self._driver.now()))
+
+    def send(self, text: str) -> None:
+        """Send a frame of your own on the same socket, after the login: a subscription, an order to be placed.
+
+        Answers and pushes come in `events`. While cancels wait too, own frames get one place in ten. Send nothing that carries
+        the `id` of a cancel, and cancel with no `id` of a frame of yours: an answer is matched by its id alone.
+
+        Raises: as `Connection.send`, and nothing has changed.
         """
         self._driver.check_free()
         self._driver.tell(partial(self._inbox.core.send, text, self._driver.now()))
@@ -212,23 +227,30 @@ class Channel:
         while self._driver.now() < end and self._inbox.closed is None:
             self._driver.turn(end)
 
-    def close(self) -> None:
-        """End the channel in good order, and wait until it has: what was not sent is `Unresolved(sent=False)` at once, what
-        was sent has `Config.drain_timeout` seconds to be answered. Leaving the context does the same.
+    def close(self, queued: Queued = "drop", within: float | None = None) -> None:
+        """End the channel in good order, and wait until it has. Leaving the context does the same.
+
+        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
+        answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
+        seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
+        "drop" after one with "send" drops what is still queued.
+
+        Raises: as `Connection.close`, and nothing has changed.
         """
         self._driver.check_free()
-        if self._inbox.taking:
-            self._driver.tell(partial(self._inbox.core.close, self._driver.now()))
+        self._driver.tell(partial(self._inbox.close, self._driver.now(), queued, within))
         while self._inbox.closed is None:
             self._driver.turn(inf)
 
     # --- inside ---
 
-    def _cancel(self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None) -> Outcome:
+    def _cancel(
+        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None, *, urgent: bool
+    ) -> Outcome:
         driver, inbox = self._driver, self._inbox
         waiter = Waiter(_nobody)
         try:
-            driver.cancel(waiter, order, id, timeout, policy)
+            driver.cancel(waiter, order, id, timeout, policy, urgent=urgent)
             while not waiter.outcomes:
                 driver.turn(inf)
             return inbox.fetch(waiter)
@@ -275,7 +297,13 @@ class SessionChannel(Channel):
     """
 
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
         """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
         before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
@@ -283,7 +311,7 @@ class SessionChannel(Channel):
 
         Raises: as `Channel.cancel`.
         """
-        return self._cancel(order, id, timeout, policy)
+        return self._cancel(order, id, timeout, policy, urgent=urgent)
 
     def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None

@@ -1,7 +1,7 @@
 """The pytest fixture `bitget_exchange`: an embedded exchange that runs while a test does.
 
 Rules of this file
-- pytest loads it in every run of whoever has the package installed: it imports nothing but pytest until the fixture is used.
+- pytest loads it in every run where the package is installed: it imports nothing but pytest until the fixture is used.
 - One exchange for each test, on a port of its own, stopped behind the test; what failed in it fails the test.
 """
 

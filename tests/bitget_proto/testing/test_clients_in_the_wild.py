@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from bitget_proto import CancelOrder, Credentials, Transmit, Wait
-from bitget_proto.testing import Dropped, ScriptedExchange, ScriptedLink
+from bitget_proto.testing import ConnectionDropped, ScriptedExchange, ScriptedLink
 
 EPOCH = 1_763_958_366
 KEY = Credentials("key", "secret", "passphrase")
@@ -125,7 +125,7 @@ def answers(link: ScriptedLink, request: object) -> list[Any]:
     while not isinstance(output := link.poll(0.0), Wait):
         if isinstance(output, Transmit):
             told.append(json.loads(output.text))
-        elif isinstance(output, Dropped):
+        elif isinstance(output, ConnectionDropped):
             told.append(None)
     return told
 

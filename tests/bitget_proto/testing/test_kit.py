@@ -21,11 +21,11 @@ from bitget_proto.testing import (
     Break,
     ContractBroken,
     DriverError,
+    DriverStep,
     Report,
     Result,
     Rule,
     Scenario,
-    Step,
     check_driver,
 )
 from bitget_proto.testing._check import play
@@ -310,13 +310,13 @@ def test_the_first_break_is_the_cause_as_far_as_can_be_seen() -> None:
 
 
 def test_many_steps_alike_are_counted_instead_of_shown() -> None:
-    def steps() -> Iterator[Step]:
-        yield Step(at=0.0, now=1.0, call="opened", what="a login")
+    def steps() -> Iterator[DriverStep]:
+        yield DriverStep(at=0.0, now=1.0, call="opened", what="a login")
         for number in range(1000):
-            yield Step(at=0.0, now=1.0, call="receive", what=f"message {number}")
-            yield Step(at=0.0, now=1.0, call="poll", what="Wait: only for input")
-        yield Step(at=0.0123, now=1.0, call="lost", what="'reset'")
-        yield Step(at=0.0123, now=1.0, call="poll, not writable", what="Closed")
+            yield DriverStep(at=0.0, now=1.0, call="receive", what=f"message {number}")
+            yield DriverStep(at=0.0, now=1.0, call="poll", what="Wait: only for input")
+        yield DriverStep(at=0.0123, now=1.0, call="lost", what="'reset'")
+        yield DriverStep(at=0.0123, now=1.0, call="poll, not writable", what="Closed")
 
     lines = Result(scenario=ONE, steps=tuple(steps())).story().splitlines()
     assert len(lines) == 9

@@ -58,7 +58,7 @@ def test_a_live_order_is_cancelled_once() -> None:
     assert isinstance(pair.outcomes[first], Accepted)
     outcome = pair.outcomes[second]
     assert isinstance(outcome, Rejected)
-    assert (outcome.code, outcome.code_class) == ("43001", CodeClass.GONE)
+    assert (outcome.code, outcome.code_class) == ("43001", CodeClass.NOT_FOUND)
     assert not pair.exchange.live
     assert pair.exchange.log == [
         Act(at=0.0, id=first, order=BOTH, cancelled=True, code="0"),
@@ -314,6 +314,17 @@ def test_a_late_answer_does_not_outlive_the_link() -> None:
     pair.run(3.0)
     assert pair.link.state is State.CLOSED
     assert pair.client.state is State.CLOSED
+
+
+def test_the_links_of_an_exchange_are_those_that_clients_have_open() -> None:
+    exchange = ScriptedExchange()
+    first, second, third = exchange.link(), exchange.link(), exchange.link()
+    third.close(0.0)
+    for link in (first, second, third):
+        link.opened(0.0)
+    assert exchange.links == (first, second)
+    first.close(1.0)
+    assert [link.number for link in exchange.links] == [second.number]
 
 
 def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> None:

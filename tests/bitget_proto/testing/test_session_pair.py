@@ -60,7 +60,19 @@ def test_messages_are_under_way_for_the_latency_and_dials_for_their_time() -> No
     assert pair.events == [Up(link=1, down_for=1.5)]
     pair.cancel(ORDERS[0])
     pair.run(0.5)
-    assert pair.outcomes["1"].resolved_at == 2.0
+    assert pair.outcomes["bgproto1"].resolved_at == 2.0
+
+
+def test_many_cancels_at_once_an_urgent_one_and_one_that_is_withdrawn() -> None:
+    pair = started()
+    ids = pair.cancel_many(ORDERS[:20])
+    urgent = pair.cancel(ORDERS[20], urgent=True)
+    assert pair.withdraw(ids[-1])
+    assert not pair.withdraw(ids[0])
+    pair.close(queued="send", within=60.0)
+    pair.run_until_ended()
+    assert list(pair.outcomes) == [*ids[:9], ids[-1], urgent, *ids[9:-1]]
+    assert {type(outcome) for id, outcome in pair.outcomes.items() if id != ids[-1]} == {Accepted}
 
 
 def test_a_dial_may_fail_or_never_be_answered() -> None:
@@ -124,7 +136,7 @@ def test_a_frozen_link_delivers_nothing_until_it_thaws() -> None:
     pair = started()
     pair.freeze()
     id = pair.cancel(ORDERS[0])
-    pair.run(5.0)
+    pair.run(4.0)
     assert not pair.outcomes
     pair.thaw()
     assert isinstance(pair.outcomes[id], Accepted)
@@ -151,7 +163,7 @@ def test_what_arrives_after_the_client_has_hung_up_is_read_by_nobody() -> None:
     pair.run(1.0)
     pair.close()
     pair.close()
-    assert isinstance(pair.outcomes["1"], Unresolved)
+    assert isinstance(pair.outcomes["bgproto1"], Unresolved)
     pair.run(10.0)
     assert isinstance(pair.events[-1], Ended)
 

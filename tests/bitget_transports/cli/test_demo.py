@@ -26,7 +26,7 @@ def test_it_runs_every_transport_and_the_sum_holds() -> None:
         parts = sum(n for part in ("rejected", "unresolved_sent", "unresolved_not_sent") for n in run[part].values())
         assert run["accepted"] + parts == run["cancels"] == run["outcomes"] == 60
         assert run["accepted"] > 20
-        assert {"gone", "finished"} <= set(run["rejected"])
+        assert {"not found", "finished"} <= set(run["rejected"])
         assert 0.0 < run["p50_ms"] <= run["p99_ms"]
         assert not run["contradictions"]
     assert all("lost" not in run["unresolved_sent"] for run in runs[:-1])

@@ -42,7 +42,7 @@ def test_it_says_where_it_listens_serves_and_sums_up(shell: Shell) -> None:
     assert (frames[0]["direction"], frames[1]["text"]) == ("received", '{"event":"login","code":0}')
     (summary,) = served.of("summary")
     assert summary == {
-        "type": "summary", "received": 4, "cancelled": 3, "refused": {"gone": 1}, "faults": {"unsure": 1}, "live": 2,
+        "type": "summary", "received": 4, "cancelled": 3, "refused": {"not found": 1}, "faults": {"unsure": 1}, "live": 2,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bitget_proto import Credentials
 from bitget_transports.cli._exits import Failure
-from bitget_transports.cli._keys import keys_from, keys_if_any
+from bitget_transports.cli._keys import VARIABLES, keys_from, keys_if_any
 
 from .running import ENVIRONMENT, KEY, SECRETS
 
@@ -103,3 +103,21 @@ def test_a_pipe_works_as_a_file(tmp_path: Path) -> None:
         assert keys_from(f"/dev/fd/{reading}", {}) == KEY
     finally:
         os.close(reading)
+
+
+@pytest.mark.parametrize("value", ['"hush"', " hush", "hush\n", "\ufeffhush"])
+def test_a_variable_with_what_a_paste_brings_around_it_is_refused_by_its_own_name(value: str) -> None:
+    for name, variable in VARIABLES.items():
+        with pytest.raises(Failure, match=rf"^{variable} must be the bare value; got one with ") as caught:
+            keys_from(None, {**ENVIRONMENT, variable: value})
+        assert name not in str(caught.value)
+        assert "hush" not in str(caught.value)
+
+
+def test_a_value_in_a_file_with_quotes_inside_its_quotes_is_refused_by_name(tmp_path: Path) -> None:
+    told = refusal(kept(tmp_path, TEXT.replace('"the-key"', """'"the-key"'""")))
+    assert 'keys.toml": api_key must be the bare value; got one with a quote around it' in told
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert keys_from(kept(tmp_path, b"\xef\xbb\xbf" + TEXT.encode()), {}) == KEY

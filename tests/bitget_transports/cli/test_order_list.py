@@ -43,6 +43,12 @@ ETH = CancelOrder("ETHUSDT", "1", None, InstType.USDT_FUTURES)
         ('{"order_id":1376695893517410304}', [CancelOrder("BTCUSDT", "1376695893517410304")]),
         ('"8"\n{"order_id":9}\n', [CancelOrder("BTCUSDT", "8"), CancelOrder("BTCUSDT", "9")]),
         ('{"orderId":"1","instId":"ETHUSDT","instType":"USDT-FUTURES","size":"1"}', [ETH]),
+        ("id,symbol\n1,ETHUSDT\n", [CancelOrder("ETHUSDT", "1")]),
+        ("id,order_id\n5,1\n", [CancelOrder("BTCUSDT", "1")]),
+        ('[{"id":"1","clientOrderId":"a","symbol":"ETHUSDT","status":"open"},{"orderId":"2"}, "3"]\n4\n',
+         [CancelOrder("ETHUSDT", "1", "a"), *(CancelOrder("BTCUSDT", id) for id in "234")]),
+        ("order_id,inst_id\n1,币安人生USDT\n2,BTCUSDT-250328\n",
+         [CancelOrder("币安人生USDT", "1"), CancelOrder("BTCUSDT-250328", "2")]),
     ],
 )  # fmt: skip
 def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[CancelOrder]) -> None:
@@ -60,9 +66,19 @@ def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[Ca
         ('{"inst_id": "BTCUSDT"}', "needs an order_id or a client_oid"),
         ('{"order_id": "1", "inst_type": "SWAP"}', "inst_type must be one of SPOT, USDT-FUTURES"),
         ('{"order_id": "1", "inst_id": "BTC/USDT"}', "write 'BTCUSDT'"),
+        ('{"order_id": "1", "inst_id": "BTC/USDT:USDT"}', "/orders:1: inst_id must"),
+        ('{"order_id": "1", "inst_id": "BTC/USDT:USDT"}', "write 'BTCUSDT' and --inst-type USDT-FUTURES"),
+        ("1\n# comment\n", '/orders:2: "# comment" looks like a comment'),
+        ("#5\n", '/orders:1: "#5" looks like a comment'),
+        ("# exported today\norder_id\n1\n", '/orders:1: "# exported today" looks like a comment'),
+        ("1\nnot json\n", "/orders:2: order_id must be 1 to 64 printable ASCII characters without blanks"),
+        ("'1376695893517410305\n", "write '1376695893517410305'"),
+        ("order_id\n1\nnan\n", "/orders:3: order_id must be the exchange's id; got 'nan', which stands for a missing value"),
         ('{"order_id": ', "is no JSON: allowed is one object a line"),
         ("[1, 2]", "is no object: allowed is one object a line"),
-        ("order_id\n1.37669589351741E+18\n", "a spreadsheet has rounded it"),
+        ('[{"order_id": "1"}, []]', "is no object: allowed is one object a line"),
+        ("[\n", "is no JSON: allowed is one object a line"),
+        ("order_id\n1.37669589351741E+18\n", "/orders:2: order_id must be the exchange's whole id"),
         (b"1\n\xff\n", "/orders:2: no text in UTF-8"),
     ],
 )  # fmt: skip
@@ -112,4 +128,6 @@ def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_pa
 
 def test_plain_ids_may_be_the_clients_own(tmp_path: Path) -> None:
     mine = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=True)
-    assert read(tmp_path, "x\n", mine) == (CancelOrder("BTCUSDT", client_oid="x"),)
+    assert read(tmp_path, "x\n#5\n", mine) == tuple(CancelOrder("BTCUSDT", client_oid=id) for id in ("x", "#5"))
+    assert read(tmp_path, "id\nx\n", mine) == (CancelOrder("BTCUSDT", client_oid="x"),)
+    assert "looks like a comment" in refusal(tmp_path, "# comment\n", mine)[0]

@@ -43,11 +43,11 @@ def test_every_carrier_tells_what_came_of_each(shell: Shell, server: ExchangeThr
     assert (one["outcome"], one["sent"], one["inst_id"], one["inst_type"]) == ("accepted", True, "BTCUSDT", "SPOT")
     assert one["latency_ms"] > 0.0
     assert one["exchange_ts"] > 1e12
-    assert (nine["outcome"], nine["code"], nine["code_class"]) == ("rejected", "43001", "gone")
+    assert (nine["outcome"], nine["code"], nine["code_class"]) == ("rejected", "43001", "not found")
     assert (two["outcome"], two["sent"], two["why"], two["code"]) == ("unresolved", True, "unsure", "40010")
     (summary,) = ran.of("summary")
     assert summary == {
-        "type": "summary", "asked": 3, "accepted": 1, "rejected": {"gone": 1}, "unresolved_sent": 1,
+        "type": "summary", "asked": 3, "accepted": 1, "rejected": {"not found": 1}, "unresolved_sent": 1,
         "unresolved_not_sent": 0, "no_outcome": 0, "stopped": False, "exit_code": 3,
     }  # fmt: skip
     assert [act.order.order_id for act in server.exchange.log] == ["1", "9", "2"]
@@ -64,10 +64,23 @@ def test_all_accepted_is_exit_code_0(shell: Shell, server: ExchangeThread) -> No
 def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(shell: Shell, server: ExchangeThread) -> None:
     ran = shell("orders", "--url", server.url, *BTC, "1", "9", "40", "41")
     assert ran.code == 1
-    assert 'gone: 43001 "The order does not exist"' in ran.out
-    assert "trading over WebSocket is granted for each key on request" in ran.out
-    assert "check --instrument" in ran.out
+    assert 'not found: 43001 "The order does not exist"' in ran.out
+    assert '"Please contact your BD or RM to apply for access permissions" (Cancel Order Channel)' in ran.out
+    assert "which proves no end: check --instrument and --inst-type, and look the order up" in ran.out
+    assert "nothing is left" not in ran.out
     assert "safe to send again, later" in ran.out
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.UNSURE])
+def test_when_no_cancel_is_answered_with_a_yes_or_no_it_says_whom_to_ask_for_access(
+    shell: Shell, server: ExchangeThread, fault: Fault
+) -> None:
+    shell.patch.setattr("bitget_transports.cli._orders._QUEUE", 0.0)
+    access = "contact your BD or RM to apply for access permissions"
+    server.inject(fault)
+    assert access in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "1").out
+    server.inject(None, fault)
+    assert access not in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "2", "3").out
 
 
 def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(shell: Shell) -> None:
@@ -97,11 +110,11 @@ def test_on_request_what_was_sent_on_a_dropped_connection_is_sent_again(shell: S
     with exchange_in_thread(exchange) as server:
         ran = shell("orders", "--json", "--resend", "--url", server.url, *BTC, *ids)
     outcomes = {line["order_id"]: line["outcome"] for line in ran.of("outcome")}
-    # The second was cancelled, and its answer lost: asked again, the exchange says that there is no such order any more.
+    # The second was cancelled, and its answer lost: asked again, the exchange finds no such order, which proves no end.
     # (A reset may take the answer to the first along.)
-    assert outcomes.pop("1") in ("accepted", "rejected")
-    assert outcomes == {"2": "rejected", "3": "accepted", "4": "accepted", "5": "accepted"}
-    assert ran.code == 1
+    assert outcomes.pop("1") in ("accepted", "unresolved")
+    assert outcomes == {"2": "unresolved", "3": "accepted", "4": "accepted", "5": "accepted"}
+    assert ran.code == 3
 
 
 def test_an_answer_that_comes_too_late_is_told_beside_the_outcome(shell: Shell) -> None:

@@ -42,7 +42,13 @@ def test_what_every_carrier_does_is_recorded_and_replayed(shell: Shell, tmp_path
     assert replay(text) is None
     told = shell("replay", str(file))
     assert told.code == 0
-    for words in ("login (not shown)", "cancel BTCUSDT 9", "accepted, ", "rejected: 43001 gone", "may have happened"):
+    for words in (
+        "login (not shown)",
+        "cancel BTCUSDT 9",
+        "accepted, ",
+        "rejected: 43001 not found",
+        "may have happened",
+    ):
         assert words in told.out
     assert "played again with the recorded engine: the same, byte for byte" in told.out
 

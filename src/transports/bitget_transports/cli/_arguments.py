@@ -162,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
     )
     orders.add_argument(
         "--timeout", type=_seconds, default=10.0, metavar="SECONDS",
-        help="how long to wait for an answer, at least; up to 3 s more after a queue (default: 10)",
+        help="how long to wait for an answer to what was sent (default: 10)",
     )  # fmt: skip
     orders.add_argument(
         "--connect-timeout", type=_seconds, default=10.0, metavar="SECONDS",

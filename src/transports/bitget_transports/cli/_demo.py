@@ -14,8 +14,8 @@ import time
 import attrs
 from rich.progress import Progress
 
-from bitget_proto import CancelOrder, Config, Credentials, ExchangeConfig, Outcome, Unresolved
-from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
+from bitget_proto import CancelOrder, Config, Credentials, Outcome, Unresolved
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from .. import ConnectFailed
 from ..exchange import ExchangeThread, exchange_in_thread
@@ -156,7 +156,7 @@ def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop:
         url=stage.server.url,
         config=Config(
             messages_per_second=None,
-            request_timeout=_TIMEOUT,
+            answer_timeout=_TIMEOUT,
             drain_timeout=_TIMEOUT,
             max_in_flight=_AT_A_TIME,
             id_prefix=f"{carrier.value}-",

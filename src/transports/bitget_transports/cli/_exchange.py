@@ -13,10 +13,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from bitget_proto import CancelOrder, CodeClass, Credentials, ExchangeConfig, InstType
+from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
 from bitget_proto._errors import shown
 from bitget_proto._explain import printable
-from bitget_proto.testing import Fault, ScriptedExchange, SeenFrame
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._arguments import FAULTS
@@ -138,19 +138,19 @@ def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:
     log = exchange.log
     cancelled = sum(act.cancelled for act in log)
     refused = Counter(CodeClass.of(act.code).value for act in log if not act.cancelled)
-    befell = Counter(act.fault.value for act in log if act.fault is not None)
+    faults = Counter(act.fault.value for act in log if act.fault is not None)
     screen.data(
         "summary",
         received=len(log),
         cancelled=cancelled,
         refused=dict(refused),
-        faults=dict(befell),
+        faults=dict(faults),
         live=len(exchange.live),
     )
     parts = [f"{cancelled} cancelled", *(f"{n} refused: {name}" for name, n in refused.items())]
     screen.say(f"acted on {len(log)} cancels: {', '.join(parts)}; {len(exchange.live)} orders are still live")
-    if befell:
-        screen.say(f"faults that befell them: {_list(befell)}")
+    if faults:
+        screen.say(f"faults: {_list(faults)}")
 
 
 def _list(counts: Counter[str]) -> str:

@@ -57,7 +57,11 @@ def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
             else f" ({' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
         )
         raise Failure(f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE")
-    return _made({name: environment[variable] for name, variable in VARIABLES.items()}, "the environment")
+    try:
+        return Credentials(**{name: environment[variable] for name, variable in VARIABLES.items()})
+    except ValidationError as error:
+        name, said = str(error).split(" ", 1)
+        raise Failure(f"{VARIABLES[name]} {said}") from None
 
 
 def keys_if_any(file: str | None, environment: Mapping[str, str]) -> Credentials | None:
@@ -82,7 +86,7 @@ def _from_file(file: str) -> Credentials:
     if len(text) > _LONGEST:
         raise Failure(f"{name} is longer than {_LONGEST} bytes, so it is no file of keys: {wanted}")
     try:
-        values = tomllib.loads(text.decode())
+        values = tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise Failure(f"{name} is no text in UTF-8: {wanted}") from None
     except tomllib.TOMLDecodeError as error:
@@ -92,11 +96,7 @@ def _from_file(file: str) -> Credentials:
     missing = [key for key in VARIABLES if not isinstance(values.get(key), str) or not values[key]]
     if missing:
         raise Failure(f"{name} lacks {' and '.join(missing)}: {wanted}")
-    return _made({key: values[key] for key in VARIABLES}, name)
-
-
-def _made(values: Mapping[str, str], where: str) -> Credentials:
     try:
-        return Credentials(**values)
+        return Credentials(**{key: values[key] for key in VARIABLES})
     except ValidationError as error:
-        raise Failure(f"{where}: {error}") from None
+        raise Failure(f"{name}: {error}") from None

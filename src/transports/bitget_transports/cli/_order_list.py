@@ -20,7 +20,7 @@ from typing import BinaryIO, Final, TypeAlias, cast
 import attrs
 
 from bitget_proto import CancelOrder, InstType, ValidationError
-from bitget_proto._explain import quoted
+from bitget_proto._explain import at_a_shell, quoted
 from bitget_proto._orders import Identity, identity
 
 from ._exits import Failure
@@ -28,8 +28,9 @@ from ._exits import Failure
 FILES_HELP: Final = """\
 files:
   One id a line; or CSV with a header that has some of the columns order_id, client_oid, inst_id, inst_type; or JSON lines with
-  these keys, or a plain id, in each. The exchange's own spelling of the names works too, and other columns are left alone.
-  Without inst_id or inst_type in a line, --instrument and --inst-type count. Empty lines are skipped. - is standard input.
+  these keys, or a plain id, in each, or an array of such on one line. The exchange's own spelling of the names works too, and
+  id and symbol; other columns are left alone. Without inst_id or inst_type in a line, --instrument and --inst-type count.
+  Empty lines are skipped, comments are refused. - is standard input.
 """
 
 _LONGEST = 65536
@@ -42,9 +43,6 @@ _NAMES: Final = {"orderid": "order_id", "clientoid": "client_oid", "instid": "in
 """Columns and keys, without case and punctuation; the exchange's REST says `symbol` for the instrument."""
 
 _SAME: Final = {"symbol": "instid", "instrument": "instid", "clientorderid": "clientoid"}
-
-_rounded = re.compile(r"\d(\.\d+)?[eE]\+?\d+").fullmatch
-"""An order id that a spreadsheet has made a number of."""
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -81,7 +79,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
         try:
             order = _order(fields, defaults)
         except ValidationError as error:
-            bad.append(f"{where}: {error}")
+            bad.append(f"{where}: {at_a_shell(str(error))}")
             continue
         count += 1
         before = first.setdefault(identity(order), (where, order))
@@ -119,11 +117,6 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
             raise ValidationError(f"inst_type must be one of {', '.join(names)}; got {quoted(inst_type)}")
         inst_type = InstType(inst_type.upper())
     order_id, client_oid = (_id(values.get(name)) for name in ("order_id", "client_oid"))
-    if isinstance(order_id, str) and _rounded(order_id):
-        raise ValidationError(
-            f"order_id must be the exchange's whole id; got {quoted(order_id)}: a spreadsheet has rounded it, so export the "
-            "column as text"
-        )
     # Checked when made: what came may be of any type.
     return CancelOrder(inst_id, order_id, client_oid, inst_type)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
@@ -178,16 +171,22 @@ def _records(name: str, stream: BinaryIO, plain: str, bad: list[str]) -> Iterato
             continue
         if not line:
             continue
+        if line[0] == "#" and (plain == "order_id" or line[1:2].isspace()):
+            bad.append(
+                f"{where}: {quoted(line)} looks like a comment, and a list of orders has none: take the line out"
+            )
+            continue
         if line[0] in "{[" or (line[0] == '"' and columns is None):
-            fields = _json(line, plain)
-            if isinstance(fields, str):
-                bad.append(f"{where}: {fields}")
+            found = _json(line, plain)
+            if isinstance(found, str):
+                bad.append(f"{where}: {found}")
             else:
-                yield where, fields
+                for fields in found:
+                    yield where, fields
             continue
         if columns is None:
             delimiter = next((mark for mark in ("\t", ";") if mark in line and "," not in line), ",")
-            names = [_column(cell) for cell in _cells(line, delimiter)]
+            names = _columns(_cells(line, delimiter), plain)
             columns = names if "order_id" in names or "client_oid" in names else [plain]
             if columns is names:
                 continue
@@ -206,22 +205,37 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
-def _column(name: str) -> str:
-    """The field that a column or key is for; empty for one that is left alone."""
-    bare = re.sub(r"[^a-z]", "", name.lower())
-    return _NAMES.get(_SAME.get(bare, bare), "")
+def _columns(names: Iterable[str], plain: str) -> list[str]:
+    """The fields that columns or keys are for; empty for one that is left alone.
+
+    A bare `id` is a plain id, where no other column is for that.
+    """
+    bare = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
+    fields = [_NAMES.get(_SAME.get(name, name), "") for name in bare]
+    if plain not in fields:
+        fields = [plain if name == "id" else field for name, field in zip(bare, fields, strict=True)]
+    return fields
 
 
-def _json(line: str, plain: str) -> Fields | str:
-    """The fields of a line of JSON, or what is wrong with it."""
-    allowed = 'allowed is one object a line, like {"order_id": "1376695893517410304", "inst_id": "BTCUSDT"}'
+def _json(line: str, plain: str) -> list[Fields] | str:
+    """The fields of each order of a line of JSON, or what is wrong with it."""
+    allowed = (
+        'allowed is one object a line, like {"order_id": "1376695893517410304", "inst_id": "BTCUSDT"}, or an array of '
+        "objects on one line"
+    )
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return f"{quoted(line)} is no JSON: {allowed}"
-    if isinstance(value, str):
-        return {plain: value}
-    if not isinstance(value, dict):
-        return f"{quoted(line)} is no object: {allowed}"
-    given = cast("dict[str, object]", value)
-    return {column: what for key, what in given.items() if (column := _column(key))}
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    found: list[Fields] = []
+    for item in items:
+        if isinstance(item, str):
+            found.append({plain: item})
+        elif isinstance(item, dict):
+            given = cast("dict[str, object]", item)
+            columns = _columns(given, plain)
+            found.append({column: what for column, what in zip(columns, given.values(), strict=True) if column})
+        else:
+            return f"{quoted(line)} is no object: {allowed}"
+    return found

@@ -34,9 +34,6 @@ _AT_A_TIME = 20
 """Cancels that are taken and unanswered at a time: two seconds of the exchange's pace, so that little is lost when the
 connection is."""
 
-_QUEUE = 3.0
-"""Seconds that a cancel may spend waiting for its turn: those two, and one in which the paces may stand still."""
-
 _DRAIN = 5.0
 """Seconds that answers are waited for, at most, after Ctrl-C."""
 
@@ -100,7 +97,7 @@ def _carried(
         url=where.url,
         config=SessionConfig(
             link=Config(
-                request_timeout=arguments.timeout + _QUEUE,
+                answer_timeout=arguments.timeout,
                 drain_timeout=patience,
                 login_timeout=arguments.connect_timeout,
                 max_in_flight=_AT_A_TIME,

@@ -4,7 +4,7 @@ Rules of this file
 - Each order is in the results exactly once. One without an outcome, which cannot be unless something here is broken, is told
   as one that may have been sent.
 - The exit code is of what became of the cancels, not of how the connection ended.
-- When whoever reads the output goes away, sending is stopped as by Ctrl-C.
+- When the reader of the output goes away, sending is stopped as by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bitget_proto import (
     WhyClosed,
     WhyEnded,
 )
+from bitget_proto._codes import ASK_FOR_ACCESS
 from bitget_proto._explain import quoted
 
 from .. import ChannelEvent
@@ -37,15 +38,15 @@ from ._screen import Column, OutputLost, Screen
 from ._stop import Stop
 
 _WHAT_TO_DO = {
-    CodeClass.GONE: "nothing is left to cancel under this id and instrument: check --instrument and --inst-type",
+    CodeClass.NOT_FOUND: (
+        "not found under this id, instrument and product line, which proves no end: check --instrument and --inst-type, and "
+        "look the order up"
+    ),
     CodeClass.FINISHED: "nothing is left to cancel",
     CodeClass.THROTTLED: "safe to send again, later and fewer at a time",
-    CodeClass.RETRY_LATER: "safe to send again, later",
-    CodeClass.PERMISSION: (
-        "check the key's permissions and its list of IP addresses; trading over WebSocket is granted for each key on request"
-    ),
+    CodeClass.PERMISSION: f"check the key's permissions and its list of IP addresses; {ASK_FOR_ACCESS}",
     CodeClass.BAD_PARAMETERS: "check the ids, --instrument and --inst-type",
-    CodeClass.PROTOCOL: "if the ids are right: trading over WebSocket is granted for each key on request",
+    CodeClass.PROTOCOL: f"if the ids are right: {ASK_FOR_ACCESS}",
     CodeClass.LOGIN: "check the key",
 }
 """After refusals of a class."""
@@ -123,7 +124,7 @@ class Results:
     def show(self) -> Exit:
         """Show what became of everything; gives the exit code.
 
-        Raises: OutputLost when it reaches nobody; the sum has been told on standard error then.
+        Raises: OutputLost when it reaches no reader; the sum is then on standard error.
         """
         try:
             if self._lost is not None:
@@ -190,6 +191,8 @@ class Results:
                 say(f"rejected, {code_class.value}: {_WHAT_TO_DO[code_class]}", "yellow")
         if sent := ledger.sent.total():
             say(f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything", "red")
+            if not ledger.accepted and not ledger.rejected:
+                say(f"if no cancel with this key was ever answered: {ASK_FOR_ACCESS}", "yellow")
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(f"unresolved, not sent: {not_sent} cannot have happened: safe to send again", "yellow")
 

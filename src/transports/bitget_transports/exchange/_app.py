@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from bitget_proto.testing import ScriptedExchange
+
+from ._words import _Words
 
 if TYPE_CHECKING:
     from ._app_client import AppClient
@@ -20,13 +22,15 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
+_T = TypeVar("_T")
 
-class ExchangeApp:
+
+class ExchangeApp(_Words):
     """A `ScriptedExchange` as an ASGI app: `httpx_ws.transport.ASGIWebSocketTransport(ExchangeApp(exchange))`.
 
     Any path is served. `write_timeout` is how many seconds a write may take before its client is taken for gone. The
-    exchange's wall clock is set to the real one, so that the stamps of logins are valid. Faults of requests are asked for on
-    `exchange`; call the words of the app itself from its own event loop. It needs anyio: the extra `anyio`.
+    exchange's wall clock is set to the real one, so that the stamps of logins are valid. Call the words of the app from its own
+    event loop. It needs anyio: the extra `anyio`.
     """
 
     def __init__(self, exchange: ScriptedExchange | None = None, *, write_timeout: float = 5.0) -> None:
@@ -48,6 +52,10 @@ class ExchangeApp:
         """Seconds since the app was made: the `now` of its exchange."""
         return time.monotonic() - self._started
 
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function between two steps of the exchange, which is now."""
+        return function()
+
     def say(self, text: str) -> None:
         """Say anything to every client that is connected: a push, a notice, garbage."""
         for client in self.clients:
@@ -61,6 +69,16 @@ class ExchangeApp:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection, as the ASGI specification has it."""
         match scope["type"]:
+            case "websocket" if (refused := self.exchange.handshake()) is not None:
+                await receive()  # websocket.connect
+                if "websocket.http.response" in scope.get("extensions", {}):
+                    status, retry_after = refused
+                    headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
+                    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+                    await send({"type": "websocket.http.response.body", "body": b"refused as scripted\n"})
+                else:
+                    # Servers without the extension answer with 403.
+                    await send({"type": "websocket.close", "code": 1000, "reason": ""})
             case "websocket":
                 try:
                     from ._app_client import AppClient

@@ -3,7 +3,7 @@
 Rules of this file
 - Two tasks: one reads, the other writes and keeps the time. Nothing is read while there is something to be written, so that
   memory is bounded.
-- The end is told to the link once, whichever side it comes from.
+- The link hears of the end once, whichever side it comes from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bitget_proto import Hangup, State, Transmit, Wait
-from bitget_proto.testing import ABORT, Dropped
+from bitget_proto.testing import ABORT, ConnectionDropped
 
 if TYPE_CHECKING:
     from ._app import ExchangeApp, Receive, Send
@@ -94,7 +94,7 @@ class AppClient:
                 case Hangup(code=code, reason=reason):
                     code = _CUT if code == ABORT else code
                     await self._tell({"type": "websocket.close", "code": code, "reason": reason})
-                case Dropped():
+                case ConnectionDropped():
                     return
                 case Wait(until=until):
                     self._written.set()

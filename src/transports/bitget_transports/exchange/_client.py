@@ -5,14 +5,13 @@ Rules of this file
 - Memory is bounded. While a client does not read what was said to it, nothing is read from it, and when that lasts too long
   its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
-- An error in here ends this connection, and is kept for whoever runs the server.
+- An error in here ends this connection, and is raised where the server's context is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -27,6 +26,8 @@ from websockets.server import ServerProtocol
 
 from bitget_proto import Hangup, State, Transmit, Wait
 from bitget_proto.testing import ABORT, ScriptedExchange
+
+from .._websocket import SILENT
 
 _UPGRADE_TIMEOUT = 10.0
 """Seconds that a client has to ask for its WebSocket."""
@@ -55,8 +56,6 @@ class Floor:
     write_timeout: float
     clients: set[Client] = attrs.field(factory=set["Client"])
     """All whose TCP connection is open, whether or not they have a WebSocket yet."""
-    refusals: deque[int | None] = attrs.field(factory=deque[int | None])
-    """HTTP statuses with which the coming upgrades are refused; None lets one through."""
     failures: list[BaseException] = attrs.field(factory=list[BaseException])
     reading: bool = True
     started: float = attrs.field(factory=time.monotonic)
@@ -74,7 +73,7 @@ class Client(asyncio.Protocol):
         self.left = asyncio.Event()
         """Set when the TCP connection is gone."""
         self._floor = floor
-        self._framing = ServerProtocol(max_size=_MAX_SIZE)
+        self._framing = ServerProtocol(max_size=_MAX_SIZE, logger=SILENT)
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         """The fragments of a message that is not complete."""
@@ -155,7 +154,7 @@ class Client(asyncio.Protocol):
     def _safely(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
         try:
             step(*given)
-        except Exception as error:  # noqa: BLE001 - kept for whoever runs the server
+        except Exception as error:  # noqa: BLE001 - raised where the context is left
             self._floor.failures.append(error)
             self.abort()
 
@@ -172,11 +171,16 @@ class Client(asyncio.Protocol):
         self._settle()
 
     def _upgrade(self, request: Request) -> None:
-        framing, refusals = self._framing, self._floor.refusals
-        status = refusals.popleft() if refusals else None
-        framing.send_response(
-            framing.accept(request) if status is None else framing.reject(HTTPStatus(status), _REFUSED)
-        )
+        framing, refused = self._framing, self._floor.exchange.handshake()
+        if refused is None:
+            response = framing.accept(request)
+        else:
+            status, retry_after = refused
+            response = framing.reject(HTTPStatus(status), _REFUSED)
+            if retry_after is not None:
+                response.headers["Retry-After"] = str(retry_after)
+        framing.send_response(response)
+        self._write(framing.data_to_send())  # a silent exchange still opens
         if framing.state is Framing.OPEN:
             self._stay()
             self.link.on_news = lambda: self._loop.call_soon(self._safely, self._settle)
@@ -203,7 +207,7 @@ class Client(asyncio.Protocol):
         while True:
             output = link.poll(now, self._writable)
             if isinstance(output, Transmit):
-                # A client that has closed is told nothing more, though it may have asked before it did.
+                # A client that has closed is sent nothing more, though it may have asked before.
                 if framing.state is Framing.OPEN:
                     framing.send_text(output.text.encode("utf-8", "surrogatepass"))
             elif isinstance(output, Hangup):
@@ -224,11 +228,15 @@ class Client(asyncio.Protocol):
         """Take out what there is, write it, and see to the end."""
         self._drain()
         self._flush()
-        if self._framing.close_expected():
+        if self._framing.close_expected() and not self.link.silent:
             self._cut_in(_CLOSE_TIMEOUT)
 
     def _flush(self) -> None:
         chunks = self._framing.data_to_send()
+        if not self.link.silent:  # or else neither a close frame nor a WebSocket ping is answered
+            self._write(chunks)
+
+    def _write(self, chunks: list[bytes]) -> None:
         if chunks and not self._transport.is_closing():
             self._transport.write(b"".join(chunks))
             if chunks[-1] == SEND_EOF:

@@ -1,9 +1,9 @@
-"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does as it is told at run time.
+"""The embedded exchange in an event loop: it accepts, hands each client its own link, and does what is asked at run time.
 
 Rules of this file
-- A word befalls those who are connected at that moment, or the next who come: it never waits.
-- To leave its context is bounded in time: whoever is still connected is cut.
-- Who gives up before there is a WebSocket is no failure of ours; any other error is raised where the context is left.
+- What is asked concerns those who are connected at that moment, or the next who come: it never waits.
+- To leave its context is bounded in time: clients that are still connected are cut.
+- A client that gives up before there is a WebSocket is no failure of ours; any other error is raised where the context is left.
 
 It does not know what is said on a connection: that is `_client`'s, and the exchange's.
 """
@@ -14,17 +14,17 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from errno import EINPROGRESS, EWOULDBLOCK
-from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from websockets.frames import EXTERNAL_CLOSE_CODES
 
-from bitget_proto import CancelOrder
-from bitget_proto.testing import ABORT, Fault, ScriptedExchange
+from bitget_proto.testing import ABORT, ScriptedExchange
 
 from ._client import Client, Floor
+from ._words import _Words
 
 _TLS_TIMEOUT = 10.0
 """Seconds that a client has for its TLS handshake."""
@@ -32,8 +32,10 @@ _TLS_TIMEOUT = 10.0
 _LEAVE_TIMEOUT = 10.0
 """Seconds that cut connections have to be gone."""
 
+_T = TypeVar("_T")
 
-class ExchangeServer:
+
+class ExchangeServer(_Words):
     """A `ScriptedExchange` that real clients can connect to: `async with ExchangeServer(exchange) as server: server.url`.
 
     `port` 0 takes a free one. With `tls`, the context of a server with its certificate, it serves `wss://localhost`.
@@ -81,20 +83,9 @@ class ExchangeServer:
         """Seconds since the server was started: the `now` of its exchange."""
         return self._floor.now()
 
-    # --- what goes wrong with requests and the book, at run time ---
-
-    def inject(self, *faults: Fault | None) -> None:
-        """As `ScriptedExchange.inject`: let these befall the coming cancels, one each."""
-        self.exchange.inject(*faults)
-
-    def inject_login(self, *faults: Fault | None) -> None:
-        """As `ScriptedExchange.inject_login`: let these befall the coming logins, one each."""
-        self.exchange.inject_login(*faults)
-
-    def place(self, *orders: CancelOrder) -> None:
-        """Put live orders into the book."""
-        for order in orders:
-            self.exchange.place(order)
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function between two steps of the exchange, which is now: use it from the event loop of the server."""
+        return function()
 
     # --- what goes wrong with connections, at run time ---
 
@@ -127,16 +118,6 @@ class ExchangeServer:
     def resume_reading(self) -> None:
         """Read again: what has arrived meanwhile is answered now."""
         self._read(reading=True)
-
-    def refuse_upgrades(self, *statuses: int | None) -> None:
-        """Refuse the coming upgrades with these HTTP statuses (403, 429, …), one each; None lets one through.
-
-        Raises: ValueError for what is no HTTP status of a refusal, and nothing has changed.
-        """
-        for status in statuses:
-            if status is not None and HTTPStatus(status) < 400:
-                raise ValueError(f"status must be the HTTP status of a refusal, from 400 up, or None; got {status}")
-        self._floor.refusals.extend(statuses)
 
     def _read(self, *, reading: bool) -> None:
         self._floor.reading = reading
@@ -190,7 +171,7 @@ class ExchangeServer:
                 greeting = loop.create_task(self._greet(accepted))
                 self._greetings.add(greeting)
                 greeting.add_done_callback(self._greetings.discard)
-        except Exception as error:  # noqa: BLE001 - told when the context is left
+        except Exception as error:  # noqa: BLE001 - raised when the context is left
             self._floor.failures.append(error)
             self.drop()
 
@@ -199,7 +180,7 @@ class ExchangeServer:
         with socket.socket() as knock:
             knock.settimeout(0.0)
             if knock.connect_ex(listener.getsockname()) not in (0, EINPROGRESS, EWOULDBLOCK):
-                # Nobody can reach it, so that there is no socket to lose.
+                # It cannot be reached, so that there is no socket to lose.
                 accepting.cancel()
             await asyncio.wait([accepting])
         greetings = tuple(self._greetings)
@@ -219,6 +200,6 @@ class ExchangeServer:
             )
         except OSError:
             accepted.close()
-        except Exception as error:  # noqa: BLE001 - told when the context is left
+        except Exception as error:  # noqa: BLE001 - raised when the context is left
             self._floor.failures.append(error)
             accepted.close()

@@ -15,10 +15,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from bitget_proto import CancelOrder
-from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_proto.testing import ScriptedExchange
 
 from ._server import ExchangeServer
+from ._words import _Words
 
 _CALL_TIMEOUT = 10.0
 """Seconds that a word may take to be heard in the server's thread."""
@@ -51,7 +51,7 @@ def exchange_in_thread(
     def body() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever leaves the context
+        except BaseException as error:  # noqa: BLE001 - raised where the context is left
             failed.append(error)
         finally:
             started.set()
@@ -71,7 +71,7 @@ def exchange_in_thread(
             raise failed[0]
 
 
-class ExchangeThread:
+class ExchangeThread(_Words):
     """The handle of an exchange that runs in another thread: the words of `ExchangeServer`, callable from anywhere."""
 
     def __init__(self, server: ExchangeServer, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,18 +92,6 @@ class ExchangeThread:
         """As `ExchangeServer.now`."""
         return self.server.now()
 
-    def inject(self, *faults: Fault | None) -> None:
-        """As `ExchangeServer.inject`."""
-        self.call(lambda: self.server.inject(*faults))
-
-    def inject_login(self, *faults: Fault | None) -> None:
-        """As `ExchangeServer.inject_login`."""
-        self.call(lambda: self.server.inject_login(*faults))
-
-    def place(self, *orders: CancelOrder) -> None:
-        """As `ExchangeServer.place`."""
-        self.call(lambda: self.server.place(*orders))
-
     def say(self, text: str) -> None:
         """As `ExchangeServer.say`."""
         self.call(lambda: self.server.say(text))
@@ -123,10 +111,6 @@ class ExchangeThread:
     def resume_reading(self) -> None:
         """As `ExchangeServer.resume_reading`."""
         self.call(self.server.resume_reading)
-
-    def refuse_upgrades(self, *statuses: int | None) -> None:
-        """As `ExchangeServer.refuse_upgrades`."""
-        self.call(lambda: self.server.refuse_upgrades(*statuses))
 
     def call(self, function: Callable[[], _T]) -> _T:
         """Run a function in the server's thread, between two of its steps, and give what it gives.

@@ -1,0 +1,100 @@
+"""What can be asked of the embedded exchange while it runs, however it is reached.
+
+Rules of this file
+- Each word is one of `ScriptedExchange`, and takes effect between two of its steps. It never waits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from bitget_proto import CancelOrder
+from bitget_proto.testing import Fault, ScriptedExchange
+
+_T = TypeVar("_T")
+
+
+class _Words(ABC):  # pyright: ignore[reportUnusedClass]
+    """The words themselves; where they are heard is for the class to say."""
+
+    exchange: ScriptedExchange
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since the start: the `now` of the exchange."""
+
+    @abstractmethod
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function where the exchange runs, between two of its steps; return what it returns."""
+
+    # --- requests and the book ---
+
+    def place(self, *orders: CancelOrder) -> None:
+        """Put live orders into the book."""
+
+        def place() -> None:
+            for order in orders:
+                self.exchange.place(order)
+
+        self.call(place)
+
+    def inject(self, *faults: Fault | None) -> None:
+        """As `ScriptedExchange.inject`: these faults apply to the coming cancels, one each."""
+        self.call(lambda: self.exchange.inject(*faults))
+
+    def inject_login(self, *faults: Fault | None) -> None:
+        """As `ScriptedExchange.inject_login`: these faults apply to the coming logins, one each."""
+        self.call(lambda: self.exchange.inject_login(*faults))
+
+    # --- who is let in ---
+
+    def refuse_handshakes(self, n: int, status: int = 429, *, retry_after: int | None = None) -> None:
+        """As `ScriptedExchange.refuse_handshakes`: the next `n` dials get this HTTP status."""
+        self.call(lambda: self.exchange.refuse_handshakes(n, status, retry_after=retry_after))
+
+    def refuse_logins(self, n: int, code: str = "40015", *, stay: bool = False) -> None:
+        """As `ScriptedExchange.refuse_logins`: the next `n` logins get this code."""
+        self.call(lambda: self.exchange.refuse_logins(n, code, stay=stay))
+
+    def refuse_second_logins(self, code: str | None = "30005") -> None:
+        """As `ScriptedExchange.refuse_second_logins`: one link for each account, until None."""
+        self.call(lambda: self.exchange.refuse_second_logins(code))
+
+    def maintenance(
+        self,
+        *,
+        seconds: float | None = None,
+        grace: float | None = None,
+        codes: Iterable[str] | None = None,
+        stay: bool = False,
+    ) -> None:
+        """As `ScriptedExchange.maintenance`, from now on."""
+        self.call(lambda: self.exchange.maintenance(self.now(), seconds=seconds, grace=grace, codes=codes, stay=stay))
+
+    def end_maintenance(self) -> None:
+        """As `ScriptedExchange.end_maintenance`."""
+        self.call(self.exchange.end_maintenance)
+
+    # --- how all links behave ---
+
+    def slow_down(self, seconds: float) -> None:
+        """As `ScriptedExchange.slow_down`: everything is said so many seconds late, in order; 0 ends it."""
+        self.call(lambda: self.exchange.slow_down(seconds))
+
+    def hold(self) -> None:
+        """As `ScriptedExchange.hold`: what is to be said is held back."""
+        self.call(self.exchange.hold)
+
+    def release(self) -> None:
+        """As `ScriptedExchange.release`: what was held back is said in one bunch."""
+        self.call(self.exchange.release)
+
+    def go_silent(self, *, acts: bool = False) -> None:
+        """As `ScriptedExchange.go_silent`: nothing is said, and sockets stay open."""
+        self.call(lambda: self.exchange.go_silent(acts=acts))
+
+    def speak(self) -> None:
+        """As `ScriptedExchange.speak`: the silence ends."""
+        self.call(self.exchange.speak)

@@ -1,0 +1,88 @@
+"""Interruptions: an exception raised at a chosen line of the core, as a signal's handler may raise it.
+
+Rules of this file
+- CPython runs a signal's handler where a function is entered or left and where a loop goes round: at any line, as far as a
+  test can know, but not between the removal of an output and its return. Those two lines are left out, by their text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from bitget_proto import (
+    Connection,
+    _cancel_queue,
+    _connection,
+    _heartbeat,
+    _pace,
+    _request_ids,
+    _timers,
+)
+
+PARTS: tuple[ModuleType, ...] = (_connection, _cancel_queue, _heartbeat, _pace, _request_ids, _timers)
+"""A connection and what it is made of."""
+
+_RETURNS = ("return output", "return frame")
+
+
+class Interrupt(BaseException):
+    """What a handler raises."""
+
+
+def interrupted(
+    call: Callable[[], object], nth: int, parts: Collection[ModuleType] = PARTS, within: str | None = None
+) -> bool:
+    """Call it, and raise at the n-th line of these modules that is run; whether it came so far.
+
+    With `within` lines count while a function of that name is under way.
+    """
+    files = {module.__file__ for module in parts}
+    left = nth
+
+    def under_way(frame: FrameType | None) -> bool:
+        while frame is not None and frame.f_code.co_name != within:
+            frame = frame.f_back
+        return frame is not None
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line" and not _is_return(frame) and (within is None or under_way(frame)):
+            left -= 1
+            if left == 0:
+                raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def interrupt(conn: Connection, now: float) -> None:
+    """Let an exception pass through a call that has begun to change something."""
+    nth = 0
+    while not conn._inside:
+        nth += 1
+        assert interrupted(lambda: conn.handle_timeout(now), nth), "the call came to its end"
+
+
+_sources: dict[str, list[str]] = {}
+
+
+def _is_return(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    if frame.f_code.co_name != "poll":
+        return False
+    lines = _sources.setdefault(name, Path(name).read_text(encoding="utf-8").splitlines())
+    return lines[frame.f_lineno - 1].strip() in _RETURNS

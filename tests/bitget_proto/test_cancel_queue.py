@@ -1,0 +1,91 @@
+"""Cancels that wait to be sent: by rank, and within a rank in the order added."""
+
+from __future__ import annotations
+
+from math import inf
+
+import attrs
+import pytest
+
+from bitget_proto._cancel_queue import CancelQueue, Rank
+
+URGENT, RETURNED, NORMAL = Rank.URGENT, Rank.RETURNED, Rank.NORMAL
+
+
+@attrs.define(eq=False)
+class Waits:
+    id: str
+    rank: Rank = NORMAL
+    deadline: float = inf
+
+
+def queue(*cancels: Waits) -> CancelQueue[Waits]:
+    made: CancelQueue[Waits] = CancelQueue()
+    for cancel in cancels:
+        made.add(cancel)
+    return made
+
+
+def ids(cancels: CancelQueue[Waits]) -> str:
+    return " ".join(cancel.id for cancel in cancels)
+
+
+def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
+    waiting = queue(
+        Waits("n1"), Waits("r1", RETURNED), Waits("u1", URGENT), Waits("n2"), Waits("u2", URGENT), Waits("r2", RETURNED)
+    )
+    assert ids(waiting) == "u1 u2 r1 r2 n1 n2"
+    assert waiting.size == 6
+
+
+def test_an_empty_queue_has_nothing_first() -> None:
+    waiting = queue()
+    assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads(0.0))) == (0, "", None, [])
+    assert waiting.get("a") is None
+
+
+@pytest.mark.parametrize("rank", Rank)
+def test_one_that_waits_is_found_by_its_id_and_discarded_once(rank: Rank) -> None:
+    cancel = Waits("a", rank)
+    waiting = queue(Waits("b"), cancel)
+    assert waiting.get("a") is cancel
+    waiting.discard(cancel)
+    assert (waiting.get("a"), waiting.size, ids(waiting)) == (None, 1, "b")
+    waiting.discard(cancel)
+    assert waiting.size == 1, "it did not wait any more"
+
+
+def test_the_first_is_the_first_of_the_first_rank() -> None:
+    urgent, returned, normal, behind = Waits("u", URGENT), Waits("r", RETURNED), Waits("n"), Waits("n2")
+    waiting = queue(normal, behind, returned, urgent)
+    for cancel in (urgent, returned, normal, behind):
+        assert waiting.first(0.0) is cancel
+        waiting.discard(cancel)
+    assert waiting.first(0.0) is None
+
+
+def test_what_has_expired_is_passed_over_from_the_very_moment_on() -> None:
+    urgent, one, two = Waits("u", URGENT, 5.0), Waits("n1", deadline=5.0), Waits("n2", deadline=6.0)
+    waiting = queue(urgent, one, two)
+    assert waiting.first(4.75) is urgent
+    assert waiting.first(5.0) is two
+    assert waiting.first(6.0) is None
+    assert waiting.size == 3, "passed over is not discarded"
+
+
+def test_each_rank_has_its_head() -> None:
+    urgent, returned = Waits("u", URGENT, 5.0), Waits("r", RETURNED, 4.0)
+    behind, normal = Waits("r2", RETURNED, 9.0), Waits("n", deadline=7.0)
+    waiting = queue(normal, Waits("n2"), returned, behind, urgent)
+    assert list(waiting.heads(-inf)) == [urgent, returned, normal]
+    assert list(waiting.heads(4.0)) == [urgent, behind, normal]
+    assert [cancel.id for cancel in waiting.heads(7.0)] == ["r2", "n2"]
+    assert [cancel.id for cancel in waiting.heads(9.0)] == ["n2"]
+
+
+def test_a_cleared_queue_is_empty_and_can_be_used_again() -> None:
+    waiting = queue(Waits("u", URGENT), Waits("r", RETURNED), Waits("n"))
+    waiting.clear()
+    assert (waiting.size, ids(waiting), waiting.first(0.0)) == (0, "", None)
+    waiting.add(Waits("a"))
+    assert (waiting.size, ids(waiting)) == (1, "a")

@@ -1,0 +1,104 @@
+"""What the network says, and what the caller's own code raises, are told apart by where they come from."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from errno import ECONNRESET, ETIMEDOUT
+from functools import partial
+
+import pytest
+
+from bitget_transports import ConnectFailed
+from bitget_transports._origin import is_callers, suppress_ours
+
+_REFUSES = ("127.0.0.1", 1)
+"""An address at which nothing listens."""
+
+
+def caught(raising: Callable[[], object]) -> BaseException:
+    """What it raises, with a traceback that begins behind this function."""
+    try:
+        raising()
+    except Exception as error:  # noqa: BLE001 - it is what is looked at
+        traceback = error.__traceback__
+        return error.with_traceback(None if traceback is None else traceback.tb_next)
+    raise AssertionError("it raised nothing")
+
+
+def alarm() -> None:
+    raise TimeoutError(ETIMEDOUT, "alarm")
+
+
+def connect_elsewhere() -> None:
+    socket.create_connection(_REFUSES)
+
+
+def test_what_the_system_says_to_a_call_of_ours_is_not_the_callers() -> None:
+    error = caught(partial(socket.create_connection, _REFUSES))
+    assert isinstance(error, ConnectionRefusedError)
+    assert not is_callers(error)
+
+
+def test_what_a_function_of_the_callers_raises_is_the_callers_whatever_its_class() -> None:
+    assert is_callers(caught(alarm))
+
+
+def test_what_the_system_says_to_a_call_of_the_callers_is_the_callers() -> None:
+    error = caught(connect_elsewhere)
+    assert isinstance(error, ConnectionRefusedError)
+    assert is_callers(error)
+
+
+def test_the_callers_error_is_found_behind_what_a_library_made_of_it() -> None:
+    error = ValueError("unreadable")
+    assert not is_callers(error)
+    error.__cause__ = caught(alarm)
+    assert is_callers(error)
+
+
+def test_what_the_caller_was_handling_when_it_called_proves_nothing() -> None:
+    error = ConnectionResetError(ECONNRESET, "reset")
+    error.__context__ = caught(alarm)
+    assert not is_callers(error)
+
+
+def test_an_error_without_a_number_is_not_the_systems() -> None:
+    assert is_callers(TimeoutError())
+    assert not is_callers(TimeoutError(ETIMEDOUT, "timed out"))
+    assert not is_callers(ConnectFailed("no connection"))
+
+
+def test_a_socket_of_the_callers_own_answers_for_the_network() -> None:
+    class Own(socket.socket):
+        def send(self, *_: object) -> int:
+            raise BlockingIOError
+
+    with Own() as sock:
+        error = caught(partial(sock.send, b""))
+        assert is_callers(error)
+        assert not is_callers(error, sock)
+
+
+def test_a_package_that_was_called_answers_for_the_network() -> None:
+    error = caught(alarm)
+    assert not is_callers(error, __name__.partition(".")[0])
+
+
+@pytest.mark.parametrize(
+    ("raised", "suppressed"), [(ConnectionResetError(ECONNRESET, "reset"), True), (KeyError(), False)]
+)
+def test_an_error_in_the_librarys_own_code_is_suppressed_by_its_class(raised: Exception, suppressed: bool) -> None:
+    ours = {"__name__": "bitget_transports.somewhere", "suppress": suppress_ours(OSError), "raised": raised}
+    library = partial(exec, "with suppress:\n    raise raised", ours)
+    if suppressed:
+        library()
+    else:
+        with pytest.raises(KeyError):
+            library()
+
+
+def test_an_error_of_the_callers_is_not_suppressed() -> None:
+    ours = {"__name__": "bitget_transports.somewhere", "suppress": suppress_ours(OSError), "alarm": alarm}
+    with pytest.raises(TimeoutError):
+        exec("with suppress:\n    alarm()", ours)
