@@ -60,21 +60,22 @@ class Heartbeat:
         if self._due_pong_at == inf:
             self._due_pong_at = max(after(now, config.pong_timeout), later)
         self.ping_due = True
-        # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
         alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
 
     def sent(self, now: float) -> None:
         """The ping that waited is sent now."""
         self.ping_due, self._pong_owed = False, True
         self._due_pong_at = inf
-        if self.asked_until is not None:
+        if self.asked_until == inf:
+            # The first of the silent spell. The heartbeat's, should it follow, gives the exchange no more time.
             self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
 
     def pong(self) -> None:
         """A pong has come; one that answers no ping is ignored."""
         if self._pong_owed:
             self._pong_owed = False
-            self._alarms[Timer.PONG] = inf
+            # One that waits and cannot be written must still be noticed.
+            self._alarms[Timer.PONG] = self._due_pong_at
 
     # --- the silence ---
 

@@ -120,8 +120,8 @@ class Session:
 
     __slots__ = (
         "_budget", "_close_at", "_closing", "_codec", "_config", "_deadlines", "_dialled", "_down_since", "_ending", "_ids",
-        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_serving", "_spacing",
-        "_stamp_refused", "_state", "_taken", "_was_up",
+        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_resends", "_serving",
+        "_spacing", "_stamp_refused", "_state", "_taken", "_was_up",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +158,8 @@ class Session:
         self._deadlines: Deadlines[Cancel] = Deadlines()
         """Of those in the queue whose deadlines do not come in order."""
         self._spacing = Spacing(self._config.resend_interval)
+        self._resends = False
+        """Whether any that was taken may be sent again: only then is the spacing of use, and all that leaves counts for it."""
 
         self._links: dict[int, _Link] = {}
         """Those that are not over: at most one that serves, one that is to follow, and those that drain."""
@@ -391,16 +393,17 @@ class Session:
         now = self._begin(now)
         check_closing(queued, within)
         self._inside, self._now = True, now
-        if self._ending is not None:
+        again = self._closing or self._ending is not None
+        if self._ending is None and (again or queued == "drop"):
+            self._end(_ASKED, within=within)
+        if again:
             for link in list(self._links.values()):
                 link.connection.close(now)
                 self._collect(link)
-        elif queued == "send" and not self._closing:
+        elif queued == "send":
             self._closing = True
             self._close_at = after(now, self._config.link.queue_timeout if within is None else within)
             self._end_if_done()
-        else:
-            self._end(_ASKED, within=within)
         self._inside = False
 
     # --- the way out ---
@@ -634,6 +637,7 @@ class Session:
             Rank.URGENT if urgent else Rank.NORMAL,
             policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
         )
+        self._resends = self._resends or cancel.resend
         self._open[id] = cancel
         self._enqueue(cancel)
 
@@ -670,7 +674,7 @@ class Session:
         now = cancel.trying_since = self._now
         text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
         self._dequeue(cancel)
-        if cancel.resend:
+        if self._resends:
             self._spacing.handed_out(cancel.order, now)
         return LinkTransmit(text, cancel.id, link=link.number)
 

@@ -71,8 +71,9 @@ def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() ->
     heartbeat.beat(4.0)
     heartbeat.sent(4.0)
     heartbeat.beat(8.0)
+    assert alarms[PONG] == 14.0
     heartbeat.pong()
-    assert alarms[PONG] == inf
+    assert alarms[PONG] == 18.0
     heartbeat.beat(12.0)
     assert alarms[PONG] == 18.0
 
@@ -166,6 +167,15 @@ def test_a_ping_of_the_heartbeat_that_leaves_in_a_silent_spell_asks_too() -> Non
     heartbeat.sent(30.5)
     assert heartbeat.asked_until == 33.5
     assert alarms[PONG] == 40.0
+
+
+def test_a_ping_of_the_heartbeat_behind_the_one_that_asked_does_not_put_off_the_end() -> None:
+    heartbeat, _ = started()
+    heartbeat.ask()
+    heartbeat.sent(29.0)
+    heartbeat.beat(30.0)
+    heartbeat.sent(30.0)
+    assert heartbeat.asked_until == 32.0
 
 
 def test_a_ping_that_waits_since_the_silence_gets_its_pong_deadline_when_the_heartbeat_is_due() -> None:
