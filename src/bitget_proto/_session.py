@@ -120,8 +120,8 @@ class Session:
 
     __slots__ = (
         "_budget", "_close_at", "_closing", "_codec", "_config", "_deadlines", "_dialled", "_down_since", "_ending", "_ids",
-        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_resends", "_serving", "_spacing",
-        "_stamp_refused", "_state", "_taken", "_was_up",
+        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_resends", "_serving",
+        "_spacing", "_stamp_refused", "_state", "_taken", "_was_up",
     )  # fmt: skip
 
     def __init__(
