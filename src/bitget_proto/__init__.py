@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ._codec import Codec, decode, encode_cancel
 from ._codes import CodeClass
 from ._config import Config
-from ._connection import Connection
+from ._connection import Connection, Queued
 from ._credentials import Credentials, SignedLogin, sign_login
 from ._engines import Engine, EngineName, fastest
 from ._errors import LocalProtocolError, NoRoom, ValidationError
@@ -139,6 +139,7 @@ __all__ = [
     "Ping",
     "Policy",
     "Pong",
+    "Queued",
     "Ready",
     "Rejected",
     "Request",

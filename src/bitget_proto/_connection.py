@@ -394,11 +394,11 @@ class Connection:
         now = self._begin(now)
         check_closing(queued, within)
         self._inside, self._now = True, now
-        if self._state is _DRAINING:
-            self._end(self._cause, self._detail)
-        elif self._state is not _CLOSED:
+        if self._state is not _CLOSED:
             again, self._closing = self._closing, True
-            if queued == "send" and not again:
+            if again:
+                self._end(self._cause, self._detail)
+            elif queued == "send":
                 self._alarms[_DRAIN] = after(now, self._config.queue_timeout if within is None else within)
                 self._end_if_done()
             else:

@@ -393,16 +393,17 @@ class Session:
         now = self._begin(now)
         check_closing(queued, within)
         self._inside, self._now = True, now
-        if self._ending is not None:
+        again = self._closing or self._ending is not None
+        if self._ending is None and (again or queued == "drop"):
+            self._end(_ASKED, within=within)
+        if again:
             for link in list(self._links.values()):
                 link.connection.close(now)
                 self._collect(link)
-        elif queued == "send" and not self._closing:
+        elif queued == "send":
             self._closing = True
             self._close_at = after(now, self._config.link.queue_timeout if within is None else within)
             self._end_if_done()
-        else:
-            self._end(_ASKED, within=within)
         self._inside = False
 
     # --- the way out ---

@@ -14,8 +14,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Protocol, Self
 
-from bitget_proto import CancelOrder, LocalProtocolError, Outcome, Policy, SessionState, State
-from bitget_proto._connection import Queued
+from bitget_proto import CancelOrder, LocalProtocolError, Outcome, Policy, Queued, SessionState, State
 
 from ._driver import Driver
 from ._inbox import ChannelEvent, Waiter

@@ -38,6 +38,7 @@ from bitget_proto import (
     NoRoom,
     Outcome,
     Policy,
+    Queued,
     Ready,
     Rejected,
     SessionEvent,
@@ -50,7 +51,6 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
-from bitget_proto._connection import Queued
 from bitget_proto._errors import shown
 
 from ._limits import Limits

@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from bitget_proto import Connection, Dial, Output, SessionOutput, SessionState, SignedLogin, State
-from bitget_proto._connection import Queued
+from bitget_proto import Connection, Dial, Output, Queued, SessionOutput, SessionState, SignedLogin, State
 
 ONLY = 1
 """The number of the only link."""

@@ -34,6 +34,7 @@ from bitget_proto import (
     NoRoom,
     Outcome,
     Policy,
+    Queued,
     Session,
     SessionConfig,
     SessionState,
@@ -41,7 +42,6 @@ from bitget_proto import (
     ValidationError,
     record,
 )
-from bitget_proto._connection import Queued
 from bitget_proto._errors import shown
 
 from ._blocking import BlockingDriver, Orders
