@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in rows:
             print(f"{row.name:<21}{row.right}")
         return 0
-    print(f"seed {arguments.seed}; virt: virtual seconds, real: seconds over sockets or of this machine's")
+    print(f"seed {arguments.seed}; sent, not sent: unresolved ones")
     print(_FORM.format(*_COLUMNS).rstrip())
     count = 0
     for row in rows:

@@ -93,13 +93,13 @@ _JUDGES = (judges.honest, judges.no_answer_for_another, judges.none_unsent, judg
 ROWS = (
     Row(
         "ids-connection",
-        "own place-order frames with the ids of cancels: no answer is taken for another",
+        "own place-order frames with ids of cancels, late and double answers: none is mistaken",
         _on_a_connection,
         _JUDGES,
     ),
     Row(
         "ids-session",
-        "own place-order frames with the ids of cancels: no answer is taken for another",
+        "own place-order frames with ids of cancels, late and double answers: none is mistaken",
         _in_a_session,
         _JUDGES,
     ),

@@ -332,10 +332,10 @@ def known_unsent(day: Day, *, least: int) -> Iterator[str]:
         yield f"{len(known)} are known to be unsent, not {least}"
 
 
-def interrupted(day: Day, *, most: float) -> Iterator[str]:
-    """Nearly all lives were struck, and each that was struck in its core has ended."""
+def interrupted(day: Day, *, least: float) -> Iterator[str]:
+    """At least this part of the lives was interrupted, each life has an end, and the library raised nothing of its own."""
     lives, struck, ended = day.marks["lives"], day.marks["struck"], len(day.when(Closed)) + len(day.when(Ended))
-    if struck < most * lives:
+    if struck < least * lives:
         yield f"{struck:.0f} of {lives:.0f} lives were interrupted"
     if ended != lives:
         yield f"{ended} of {lives:.0f} lives have an end"

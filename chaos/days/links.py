@@ -312,15 +312,15 @@ ROWS = (
     *_both(
         "drops",
         (
-            "1,000 at once, the link drops every 5 s: all outcomes within 120 s, nothing sent twice",
-            "1,000 at once, the link drops every 5 s: all outcomes within 120 s, every order cancelled",
+            "1,000 at once, the link drops every 5 s: all outcomes in 120 s, nothing sent twice",
+            "1,000 at once, the link drops every 5 s: all outcomes in 120 s, every order cancelled",
         ),
         _drops,
         (_HONEST, partial(judges.none_too_late, seconds=120.0), judges.in_the_limits, judges.spaced, judges.not_over),
     ),
     Row(
         "flapping",
-        "each link drops 0.2 s after its login, for ten minutes: few dials, honest, then back within 31 s",
+        "each link drops 0.2 s after its login, for ten minutes: few dials, then back in 31 s",
         _flapping,
         (
             _HONEST,
@@ -333,7 +333,7 @@ ROWS = (
     ),
     Row(
         "maintenance",
-        "ten minutes of 30033 and refused logins: cancels end NO_LINK unsent after 10 s, back in a minute",
+        "ten minutes of refused logins: cancels end NO_LINK after 10 s, back within a minute",
         _maintenance,
         (
             _HONEST,
@@ -348,8 +348,8 @@ ROWS = (
     *_both(
         "half-open",
         (
-            "a dead route: found out within 2 + 3 s and a pace, its cancels are reported, none arrives late",
-            "a dead route: found out within 2 + 3 s and a pace, every order cancelled, none arrives late",
+            "a dead route: found out in 2 + 3 s and a pace, cancels reported, none arrives late",
+            "a dead route: found out in 2 + 3 s and a pace, all cancelled, none arrives late",
         ),
         _half_open,
         (
@@ -363,8 +363,8 @@ ROWS = (
     *_both(
         "stuck",
         (
-            "a server that acts and does not answer: found out as a dead route, its cancels are reported",
-            "a server that acts and does not answer: found out; a resend that finds no order is unsure",
+            "a server that acts and does not answer: found out as soon, its cancels are reported",
+            "the same: found out as soon; a resend that finds no order any more is unsure",
         ),
         _stuck,
         (
@@ -388,7 +388,7 @@ ROWS = (
     ),
     Row(
         "rotation-second",
-        "successors get 30005 (one login an account): serves until the cut, says so, then back in 31 s",
+        "successors get 30005 (one login an account): serves until the cut, back in 31 s",
         _second_login,
         (
             _HONEST,
@@ -401,7 +401,7 @@ ROWS = (
     ),
     Row(
         "rotation-40018",
-        "successors get 40018 for a while: serves until the cut, says so, then back in 31 s",
+        "successors get 40018 for a while: serves until the cut, back in 31 s",
         partial(_rotation, "40018", lifts=True),
         (
             _HONEST,
@@ -474,7 +474,7 @@ ROWS = (
     ),
     Row(
         "sleep-answered",
-        "asleep for 2 h with 5 sent and answered, 20 queued: outcomes on waking, nothing old is sent",
+        "asleep for 2 h, 5 sent and answered, 20 queued: outcomes on waking, nothing old sent",
         partial(_sleep, Policy.RESEND, answers=True),
         (
             _HONEST,
@@ -488,7 +488,7 @@ ROWS = (
     ),
     Row(
         "sleep-cut-off",
-        "the same with the network gone: 5 are reported as sent, 20 as unsent, nothing old is sent",
+        "the same with the network gone: 5 reported as sent, 20 as unsent, nothing old sent",
         partial(_sleep, Policy.REPORT, answers=False),
         (
             _HONEST,

@@ -129,7 +129,7 @@ ROWS = (
     ),
     Row(
         "deaf",
-        "an exchange that stops reading (asyncio): found out in 2 + 3 s and a pace, honest, then accepted",
+        "an exchange that stops reading (asyncio): found out in 2 + 3 s and a pace, then back",
         _deaf,
         (
             judges.honest,
@@ -140,7 +140,7 @@ ROWS = (
     ),
     Row(
         "stalled-writer",
-        "an exchange that stops reading and a write that stalls (asyncio): what was not written is unsent",
+        "the same with a write that stalls (asyncio): what was not written is known to be unsent",
         _stalled,
         (
             judges.honest,
