@@ -453,7 +453,8 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.session.state is SessionState.UP)
     @rule(
-        then=st.sampled_from(["nothing", "close", "close while dialling"]), really=st.sampled_from([False, False, True])
+        then=st.sampled_from(["nothing", "close", "close while dialling", "be refused"]),
+        really=st.sampled_from([False, False, True]),
     )
     def lose_one_link_while_another_drains(self, then: str, really: bool) -> None:
         serving = self.session.up
@@ -467,6 +468,10 @@ class Life(RuleBasedStateMachine):
         if self.session.up is None or not self.pair.links:
             return
         self.pair.drop()
+        if then == "be refused":
+            self.exchange.moods.append(LOGIN_REFUSALS[0])
+            self.pair.run(2.0)
+            return
         if then == "close while dialling":
             self.pair.dial_time = 2.0
             self.pair.run(0.5)
@@ -705,7 +710,7 @@ TO_BE_VISITED: set[object] = {
         (state, cause)
         for state, row in SESSION_TRANSITIONS.items()
         for cause in row
-        if cause is not WhyEnded.INTERRUPTED and (state, cause) != (SessionState.CLOSING, WhyEnded.STAMP_REFUSED)
+        if cause is not WhyEnded.INTERRUPTED
     ),
     *((Ended, why) for why in WhyEnded if why is not WhyEnded.INTERRUPTED),
     *((LinkClosed, why) for why in WhyClosed if why is not WhyClosed.INTERRUPTED),
