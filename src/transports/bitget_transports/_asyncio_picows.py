@@ -148,7 +148,7 @@ class PicowsLink(AsyncioLink, WSListener):
         self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
         try:
             self._driver.opened(self._number, transport.response.headers.get("Date"))
-        except Exception as error:  # noqa: BLE001 - told to the loop
+        except Exception as error:  # noqa: BLE001 - given to the loop
             self._failed(error)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -167,7 +167,7 @@ class PicowsLink(AsyncioLink, WSListener):
                 self._driver.received(self._number, frame.get_payload_as_bytes())
             else:
                 self._take_in(transport, frame)
-        except Exception as error:  # noqa: BLE001 - told to the loop
+        except Exception as error:  # noqa: BLE001 - given to the loop
             self._failed(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -179,7 +179,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self.closed()
         try:
             self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
-        except Exception as error:  # noqa: BLE001 - told to the loop
+        except Exception as error:  # noqa: BLE001 - given to the loop
             self._failed(error)
 
     def resume_writing(self) -> None:
@@ -315,9 +315,8 @@ class PicowsLink(AsyncioLink, WSListener):
             self._websocket.send_close(WSCloseCode(code), words)
 
     def _failed(self, error: Exception) -> None:
-        """What was called raised, as the caller's jitter may: the loop is told, as asyncio tells it, and this ends."""
-        context = {"message": "a message of the exchange could not be handed on", "exception": error, "protocol": self}
-        asyncio.get_running_loop().call_exception_handler(context)
+        """What was called raised, as the caller's jitter may: the loop is given it, and this ends."""
+        self.report(error)
         self.abort()
 
 
