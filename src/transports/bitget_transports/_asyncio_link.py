@@ -83,14 +83,24 @@ class AsyncioLink(ABC):
             self._refused = True
             self.pause_writing()
 
-    def report(self, error: Exception) -> None:
-        """Give the loop what the caller's own code raised where no call of the caller's is: the jitter, a signal handler."""
-        context = {
-            "message": "an exception of the caller's own ended a connection",
-            "exception": error,
-            "protocol": self,
-        }
-        asyncio.get_running_loop().call_exception_handler(context)
+    def failed(self, error: BaseException) -> None:
+        """The caller's own code raised this in a callback: the jitter, a signal handler. The loop is given it, and this ends.
+
+        Out of a callback it would be lost: asyncio says nothing of an OSError, and uvloop does not end at a KeyboardInterrupt.
+        """
+        self.abort()
+        self.report(error)
+
+    def report(self, error: BaseException) -> None:
+        """Give the loop what the caller's own code raised where there is no call of the caller's for it to come out of."""
+        loop = asyncio.get_running_loop()
+        if isinstance(error, Exception):
+            message = "an exception of the caller's own ended a connection"
+            loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
+        elif isinstance(loop, asyncio.BaseEventLoop):
+            raise error
+        else:
+            loop.call_soon(_raise, error)
 
     def closed(self) -> None:
         """The transport's socket is closed."""
@@ -112,7 +122,7 @@ class AsyncioLink(ABC):
                 failure.__cause__ = error
             else:
                 failure = could_not_connect(target, error)
-                if is_callers(error, target.tls, "picows", "uvloop", _package_of_loop()):
+                if is_callers(error, target.tls, "picows", "uvloop", package_of_loop()):
                     self.report(error)
         finally:
             if sock is not None and self._transport is None:
@@ -215,5 +225,10 @@ class AsyncioLink(ABC):
         self._driver.gone(self)
 
 
-def _package_of_loop() -> str:
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def package_of_loop() -> str:
+    """The package of the running loop, whose errors are those of the network."""
     return type(asyncio.get_running_loop()).__module__.partition(".")[0]
