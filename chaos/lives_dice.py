@@ -90,9 +90,18 @@ def shrink(tape: Tape, fails: Callable[[Tape], bool], seconds: float = 20.0) -> 
             if part and not take([*best[:number], [], *best[number + 1 :]]):
                 for length in (len(part) // 2, len(part) - 1):
                     progress |= take([*best[:number], part[:length], *best[number + 1 :]])
+            for size in (16, 4, 1):
+                start = len(best[number]) - size
+                while start >= 0:
+                    part = best[number]
+                    progress |= take([*best[:number], part[:start] + part[start + size :], *best[number + 1 :]])
+                    start = min(start, len(best[number])) - size
             for index in range(len(best[number])):
                 part = best[number]
-                if index < len(part) and part[index]:
-                    changed = [*part[:index], 0, *part[index + 1 :]]
-                    progress |= take([*best[:number], changed, *best[number + 1 :]])
+                for smaller in (0, part[index] // 2, part[index] - 1) if index < len(part) else ():
+                    if smaller < part[index]:
+                        changed = [*part[:index], smaller, *part[index + 1 :]]
+                        if take([*best[:number], changed, *best[number + 1 :]]):
+                            progress = True
+                            break
     return best

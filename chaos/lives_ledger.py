@@ -108,6 +108,9 @@ class Frame:
     """Which hand-out it answers, counted from 1; 0 for none."""
     known_ts: bool = True
 
+    contradiction: bool = False
+    """Its event and its code say different things: nothing follows from it."""
+
     @property
     def plain(self) -> str:
         """The frame as the library shows it."""
@@ -140,6 +143,11 @@ class Cancel:
     """The link on which it was sent and may be answered."""
     answer: Frame | None = None
     withdrawn: bool = False
+
+    @property
+    def answer_due(self) -> float:
+        """When it ends for want of an answer."""
+        return min(self.deadline, self.hand_outs[-1].at + ANSWER_TIMEOUT)
 
     @property
     def attempts(self) -> list[HandOut]:
@@ -178,6 +186,9 @@ class Link:
     condemned_at: float | None = None
     condemned_why: WhyClosed | None = None
     going: bool = False
+    went_early: bool = False
+    others_failed: bool = False
+    """A dial has failed while it served."""
     logged_in: bool = False
     """Its login was handed out."""
     frames: deque[float] = attrs.Factory(deque[float])
@@ -191,6 +202,8 @@ class Link:
     """When a cancel was last in flight on it."""
     busy_at: float = -math.inf
     """When a write was last under way on it."""
+    asked: bool = False
+    """A PING has fallen due in this silent spell."""
     silence_ping: float | None = None
     """The PING of this silent spell."""
     regular_ping: float | None = None
@@ -210,10 +223,15 @@ class Link:
         return opens
 
     def spell(self) -> float | None:
-        """Since when a cancel has waited on a link that says nothing."""
-        if not self.in_flight:
-            return None
-        return max(min(one.hand_outs[-1].at for one in self.in_flight.values()), self.last_message)
+        """Since when a cancel has waited on a link that says nothing; not one that ends before that is news."""
+        waiting = list(self.in_flight.values())
+        while waiting:
+            spell = max(min(one.hand_outs[-1].at for one in waiting), self.last_message)
+            patient = [one for one in waiting if one.answer_due > spell + SILENCE]
+            if len(patient) == len(waiting):
+                return spell
+            waiting = patient
+        return None
 
 
 class Allowance:
@@ -224,7 +242,7 @@ class Allowance:
         self._used: list[float] = []
         self._grants: list[list[float]] = []
         self._debt = 0
-        self.paused_until = -math.inf
+        self.paused_until = self.may_pause_until = -math.inf
 
     def opens(self, now: float) -> float:
         """When the next cancel may leave."""
@@ -238,6 +256,14 @@ class Allowance:
         if len(self._used) >= self._per_second:
             opens = max(opens, self._used[-self._per_second] + WINDOW)
         return opens
+
+    def surely_open(self, now: float) -> bool:
+        """Whether a cancel may leave, and might have a moment before and after."""
+        if max(self.paused_until, self.may_pause_until) > now - EPS:
+            return False
+        if self._per_second is None or any(until > now + EPS and count > 0 for until, count in self._grants):
+            return True
+        return sum(used + WINDOW > now - EPS for used in self._used) < self._per_second
 
     def spend(self, count: int, now: float) -> None:
         """Count cancels that left."""
@@ -289,6 +315,7 @@ class Ledger:
         self.fails = self.fails_at_most = 0
         self.dial_from = -math.inf
         self.dial_by = -math.inf
+        self.not_before = -math.inf
         self.allowance = Allowance(per_second)
         self.last_wait: Wait | None = None
         self.quiet = False
@@ -308,17 +335,29 @@ class Ledger:
         """Note the `now` of a call."""
         self.now = max(self.now, now)
 
+    def firing(self) -> None:
+        """Note that timers are about to be fired."""
+        for link in self.living.values():
+            spell = link.spell()
+            if link.ready and spell is not None and self.now >= spell + SILENCE and link.condemned_at is None:
+                link.asked = True
+
     def note(self) -> None:
         """Something has happened other than the passing of time."""
         self.quiet = False
         self.fired = None
 
     @property
+    def closed_to_commands(self) -> bool:
+        """Whether commands are refused."""
+        if self.closing_at is not None or self.ended is not None:
+            return True
+        return not self.session and any(link.over or link.condemned_at is not None for link in self.links.values())
+
+    @property
     def capacity(self) -> int:
         """How many cancels would be taken now."""
-        if self.closing_at is not None or self.ended is not None:
-            return 0
-        if not self.session and any(link.over or link.condemned_at is not None for link in self.links.values()):
+        if self.closed_to_commands:
             return 0
         return (self.config.link.max_in_flight or 10**9) - len(self.open)
 
@@ -406,6 +445,7 @@ class Ledger:
             return
         link.last_message = self.now
         link.silence_ping = None
+        link.asked = False
         text = frame.plain
         # A link that is left, or closed, may end with the last answer, and what is behind that in the same read is ignored.
         self._optional = link.left or self.closing_at is not None
@@ -415,6 +455,8 @@ class Ledger:
             return
         if frame.says is Says.ERROR and frame.code == "30033":
             self._expect(text, GoingAway)
+            if not link.going and (link.up_at is None or self.now - link.up_at < STEADY_AFTER):
+                link.went_early = True
             link.going = True
         elif not link.ready:
             self._received_before_login(link, frame, text)
@@ -445,7 +487,7 @@ class Ledger:
         elif frame.says is Says.LOGIN or frame.says is Says.ERROR:
             if frame.code in NO_REFUSAL:
                 if frame.code == "30006":
-                    link.may_pause_until = self.now + PAUSE
+                    link.may_pause_until = self.allowance.may_pause_until = self.now + PAUSE
                 self._expect(text, ExchangeError)
                 return
             link.refused = frame.code or "unreadable"
@@ -561,15 +603,15 @@ class Ledger:
 
     def _ping(self, link: Link) -> None:
         link.pings.append(self.now)
-        spell = link.spell()
-        if spell is not None and self.now >= spell + SILENCE - EPS and link.silence_ping is None:
+        if link.asked and link.silence_ping is None:
             link.silence_ping = self.now
             self.visits["ping of a silent spell"] += 1
-        elif spell is not None and self.now >= spell + SILENCE - EPS:
+        elif link.silence_ping is not None:
             link.silence_twice = True
             self.visits["second ping in a silent spell"] += 1
         else:
-            if link.regular_ping is None and not link.in_flight and self.now - link.waited_at > 2.0 and link.busy_at <= link.waited_at:
+            idle = not link.in_flight and self.now - link.waited_at > 2.0 and link.busy_at <= link.waited_at
+            if link.regular_ping is None and idle:
                 link.regular_ping = self.now
             self.visits["ping of the heartbeat"] += 1
 
@@ -599,7 +641,8 @@ class Ledger:
         if self.closing_at is not None:
             if not self.closing_send:
                 raise Broken("close", f"{id!r} was handed out after close")
-            deadline = min(deadline, self.closing_by)
+            if now >= self.closing_by:
+                raise Broken("within", f"{id!r} was handed out at {now}, and close allowed it until {self.closing_by}")
         if now >= deadline:
             raise Broken("deadline", f"{id!r} was handed out at {now}, and its deadline was {deadline}")
         if now < self.allowance.opens(now) - EPS:
@@ -627,11 +670,14 @@ class Ledger:
         for other in self.open.values():
             if other.number > cancel.number and not (other.urgent and not cancel.urgent):
                 continue
-            if other is cancel or other.on is not None or other.attempts or (cancel.urgent and not other.urgent):
+            if other is cancel or other.on is not None or other.hand_outs or (cancel.urgent and not other.urgent):
                 continue
             if other.withdrawn or other.answer is not None or self.must_have_expired(other) or self._spaced(other):
                 continue
-            raise Broken("turn", f"{cancel.id!r} was handed out before {other.id!r}")
+            rule = "turn"
+            if any(one.on is None and one is not other and self._spaced(one) for one in self.open.values()):
+                rule = "stuck behind a spaced order"
+            raise Broken(rule, f"{cancel.id!r} was handed out before {other.id!r}")
 
     def _spaced(self, cancel: Cancel) -> bool:
         return self.now < self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL + EPS
@@ -653,6 +699,8 @@ class Ledger:
             raise Broken("dial", f"{output!r} while another dial is under way")
         if self.closing_at is not None and not (self.closing_send and self.open):
             raise Broken("dial", f"{output!r} after close")
+        if now < self.not_before - self.slack - EPS:
+            raise Broken("retry after", f"dialled at {now}; the exchange asked for {self.not_before}")
         if now < self.dial_from - EPS:
             raise Broken("backoff", f"dialled at {now}; not before {self.dial_from} was allowed")
         if self.dials and now < self.dials[-1] + BACKOFF_MIN / 2 - EPS:
@@ -670,6 +718,8 @@ class Ledger:
             self.visits["dialled with a corrected stamp"] += 1
             if not any(link.refused in STAMP_CODES for link in self.links.values()):
                 raise Broken("dial", f"{output!r}, and no stamp was refused")
+        if serving is not None:
+            self.fails_at_most = max(1, self.fails_at_most)
         self.dials.append(now)
         link = Link(output.link, now, output.stamp_refused)
         self.links[output.link] = link
@@ -726,6 +776,10 @@ class Ledger:
             right = link.lost_at is not None or given_up or link.condemned_at is not None or leaving
         elif why is WhyClosed.NO_PONG:
             right = self._may_be_dead(link)
+            if not right and link.pings and link.last_message < link.pings[-1] <= now - SILENCE_PONG + EPS:
+                raise Broken("dead too soon", f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}")
+            if not right and (not link.pings or link.last_pong >= link.pings[-1]):
+                raise Broken("dead though it answers", f"{output!r} at {now}; it said pong at {link.last_pong}")
             if not link.aborted:
                 raise Broken("abort", f"{output!r}, and its LinkHangup did not abort")
         elif why is WhyClosed.LOGIN_TIMEOUT:
@@ -757,23 +811,25 @@ class Ledger:
 
     def _count_backoff(self, link: Link) -> None:
         now = self.now
+        if link.retry_after is not None:
+            self.not_before = max(self.not_before, now + min(link.retry_after, MAX_RETRY_AFTER))
         if link.left:
             return
+        if self.serving is not None and self.serving is not link:
+            self.serving.others_failed = True
         if link.up_at is not None and now - link.up_at >= STEADY_AFTER:
-            self.fails, self.fails_at_most = 0, 1
+            self.fails = 0
+            if not link.others_failed:
+                self.fails_at_most = 1
         else:
             self.fails += 1
             self.fails_at_most += 1
-        if link.going or now >= (link.opened_at or 0.0) + LIFETIME - ROTATE_BEFORE - EPS:
+        if link.going or (link.opened_at is not None and now >= link.opened_at + LIFETIME - ROTATE_BEFORE - EPS):
             self.dial_from, self.dial_by = -math.inf, now + BACKOFF_MAX
             return
         alone = link.up_at is not None or self.serving is None
         self.dial_from = now - self.slack + (backoff(self.fails) if alone else BACKOFF_MIN) / 2
         self.dial_by = now + (backoff(self.fails_at_most) if alone else BACKOFF_MAX)
-        if link.retry_after is not None:
-            asked = now + min(link.retry_after, MAX_RETRY_AFTER)
-            self.dial_from = max(self.dial_from, asked - self.slack)
-            self.dial_by = max(self.dial_by, asked)
         stamp = link.refused in STAMP_CODES and not link.stamp_refused
         if stamp:
             self.dial_from = -math.inf
@@ -782,10 +838,13 @@ class Ledger:
         now = self.now
         if link.silence_ping is not None and now >= link.silence_ping + SILENCE_PONG - EPS:
             return True
-        if link.pings and link.waited_at >= link.pings[-1] > link.last_message and now >= link.pings[-1] + SILENCE_PONG - EPS:
-            raise Broken("dead too soon", f"link {link.number} at {now}: pinged at {link.pings[-1]}, {link.spell()}")
-        due = (link.opened_at or 0.0) + PING_INTERVAL
-        return now >= max(due, link.last_pong) + PONG_TIMEOUT - EPS
+        # A ping falls due before it is written, when the writer or the pace holds it up.
+        held = 2.1 if len(link.frames) >= PER_SECOND or link.paused_until > now - 15.0 else self.slack
+        if any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings):
+            return True
+        if link.busy_at >= now - PONG_TIMEOUT - 5.0:
+            return now >= max((link.opened_at or 0.0) + PING_INTERVAL, link.last_pong) + PONG_TIMEOUT - EPS
+        return False
 
     def _ended(self, output: Ended) -> None:
         if self.open:
@@ -805,7 +864,7 @@ class Ledger:
             right = bool(last) and last[-1].stamp_refused and not self.ever_up
         else:
             right = False
-        if not right:
+        if not right and self.session:
             raise Broken("end", f"{output!r} at {self.now}, for no such reason: refused with {refused}")
 
     # Outcomes
@@ -855,7 +914,7 @@ class Ledger:
         frame = cancel.answer
         if frame is None:
             raise Broken("answer", f"{output!r}, and the exchange has not answered it")
-        kind = class_of(frame.code)
+        kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code)
         if kind is CodeClass.ACCEPTED:
             wanted: tuple[type, ...] = (Accepted,)
         elif kind in UNSURE_CLASSES:
@@ -907,7 +966,7 @@ class Ledger:
     def _check_gone(self, output: Unresolved, cancel: Cancel, link: Link | None) -> None:
         over = self.closing_at is not None or self.ended is not None
         if not self.session:
-            if not over and not any(one.closed for one in self.links.values()):
+            if not over and not any(one.closed or one.condemned_at is not None for one in self.links.values()):
                 raise Broken("lost", f"{output!r}, and the connection lives")
             return
         attempts = cancel.attempts
@@ -920,6 +979,8 @@ class Ledger:
                 raise Broken("lost", f"{output!r}, and it had not left: it may wait for the next link")
             if cancel.policy is Policy.RESEND and (cancel.order.order_id or self.config.client_oids_unique):
                 raise Broken("resend", f"{output!r}, and it was to be sent again")
+        elif self.closed_again:
+            return
         elif self.ended is None and output.why is WhyUnresolved.CLOSED and link is not None and attempts:
             if self.now < self.closing_by - EPS and not link.over:
                 raise Broken("close", f"{output!r} at {self.now}, and it may be answered until {self.closing_by}")
@@ -952,6 +1013,11 @@ class Ledger:
             for moment, what in self._bounds(busy):
                 if moment < math.inf and (until is None or until > moment + EPS + self.slack):
                     rule = "late" if moment <= self.now else "wait"
+                    if "next dial" in what and any(one.went_early for one in self.links.values()):
+                        rule = "backoff after an early 30033"
+                    held = any(one.on is None and self._spaced(one) for one in self.open.values())
+                    if "may leave" in what and held:
+                        rule = "stuck behind a spaced order"
                     if "is silent" in what and any(one.silence_twice for one in self.living.values()):
                         rule = "silence and heartbeat"
                     raise Broken(rule, f"{wait!r} at {self.now}, and {what} at {moment}")
@@ -980,10 +1046,16 @@ class Ledger:
             for cancel in link.in_flight.values():
                 if cancel.hand_outs[-1].unsent:
                     raise Broken("lost", f"{cancel!r} was named in unsent, and nothing came of it")
+        if self.serving is not None and self.serving.closed and self.closing_at is not None:
+            self.serving = None
         if self.serving is not None and self.serving.closed:
             raise Broken("down", f"link {self.serving.number} is over, and no Down came")
         if self.closing_at is not None and (self.closed_again or not self.open):
             rule = "close"
+            if self.open:
+                rule = "second close"
+            if self.closing_send and self.own_waiting:
+                rule = "close with frames of the caller's"
             if any(link.condemned_at is not None for link in self.living.values()):
                 rule = "close behind 30007"
             raise Broken(rule, f"everything is settled, or close was called again, and no Ended came: {list(self.open)}")
@@ -1014,16 +1086,19 @@ class Ledger:
                 return
         if max(link.may_pause_until, link.paused_until) > self.now - EPS:
             return
-        if self.closing_at is None or self.closing_send:
+        if self.closing_at is None or (self.closing_send and self.now < self.closing_by - EPS):
             for text in self.own_waiting:
                 given = self.own_for[text]
                 if given is None or given == link.number:
                     raise Broken("stuck", f"a frame of the caller's could leave at {self.now}: {text!r}")
-        if self.allowance.opens(self.now - EPS) > self.now - EPS:
+        if not self.allowance.surely_open(self.now):
             return
         for cancel in self.open.values():
             if cancel.on is None and not self._spaced(cancel) and not self._past(cancel):
-                raise Broken("stuck", f"{cancel!r} could leave at {self.now}")
+                rule = "stuck"
+                if any(one.on is None and self._spaced(one) for one in self.open.values()):
+                    rule = "stuck behind a spaced order"
+                raise Broken(rule, f"{cancel!r} could leave at {self.now}")
 
     def _past(self, cancel: Cancel) -> bool:
         limit = min(cancel.deadline, self.closing_by if self.closing_send else math.inf)
@@ -1051,7 +1126,7 @@ class Ledger:
         yield from self._pace_bounds(busy)
         if self.session and self.serving is None and not any(not link.ready for link in self.living.values()):
             if self.closing_at is None or (self.closing_send and any(one.on is None for one in self.open.values())):
-                by = self.dial_by
+                by = max(self.dial_by, self.not_before)
                 limit = self.config.dials_per_5_minutes
                 if limit is not None and len(self.dials) >= limit:
                     by = max(by, self.dials[-limit] + DIAL_WINDOW)
@@ -1082,9 +1157,6 @@ class Ledger:
                 yield link.silence_ping + SILENCE_PONG, f"link {link.number} is silent since {spell}"
             else:
                 due = spell + SILENCE
-                if link.pings and link.pings[-1] >= spell - EPS:
-                    # It was due in the spell before, and could not be written: it asks as well as another.
-                    due = max(due, link.pings[-1] + SILENCE_PONG)
                 yield max(due, opens) if due <= now else due, f"link {link.number} is to be asked whether it lives"
 
     def _pace_bounds(self, busy: Container[int]) -> Iterator[tuple[float, str]]:
@@ -1092,10 +1164,10 @@ class Ledger:
         if link is None or link.over or link.condemned_at is not None or link.number in busy:
             return
         opens = link.opens(self.now)
-        if self.closing_at is None or self.closing_send:
+        if self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS):
             if any(self.own_for[text] in {None, link.number} for text in self.own_waiting):
                 yield opens, "a frame of the caller's may leave"
-        budget = max(opens, self.allowance.opens(self.now))
+        budget = max(opens, self.allowance.opens(self.now), self.allowance.may_pause_until)
         for cancel in self.open.values():
             if cancel.on is None and not self._past(cancel):
                 spaced = self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL

@@ -160,12 +160,12 @@ class OneConnection:
             return Dial(link=1)
         if self._closed is not None:
             closed, self._closed = self._closed, None
-            return Ended(why=WhyEnded.ASKED, detail=closed.detail)
+            return Ended(why=WhyEnded.ASKED, detail=closed.detail, code=None)
         output = self._core.poll(now, 1 not in busy)
         if isinstance(output, Transmit):
             return LinkTransmit(output.text, output.id, output.secret, link=1)
         if isinstance(output, Hangup):
-            return LinkHangup(output.code, output.reason, output.abort, link=1)
+            return LinkHangup(code=output.code, reason=output.reason, abort=output.abort, link=1)
         if isinstance(output, Ready):
             return Up(link=1, down_for=0.0)
         if isinstance(output, Closed):
@@ -446,6 +446,7 @@ class Life:
 
     def _fire(self, now: float) -> None:
         self._ledger.tick(now)
+        self._ledger.firing()
         self._say(f"{self._name}.handle_timeout({now!r})")
         self._guard(lambda: self._core.handle_timeout(now))
         self._ledger.fired = self._ledger.now
@@ -763,13 +764,8 @@ class Life:
         if dice.chance(20) and isinstance(text, str):
             text = text.encode()
         id = str(args["id"])
-        effective = None if readable is None or (readable == "0" and event == "error") else readable
-        return Frame(text, Says.ANSWER, id, self._shown_code(readable, effective), "m", exchange_ts, request, known)
-
-    @staticmethod
-    def _shown_code(readable: str | None, effective: str | None) -> str | None:
-        # 0 in an error is a contradiction: nothing follows from it.
-        return "contradiction" if effective is None and readable == "0" else effective
+        contradiction = readable == "0" and event == "error"
+        return Frame(text, Says.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction)
 
     def _cancel(self, wire: Wire, args: dict[str, object], request: int) -> None:
         dice = self._dice
@@ -925,6 +921,7 @@ class Life:
 
     def _show_the_right_time(self) -> None:
         self._frozen = None
+        self._timer_at = -math.inf
         self._shift = max(self._shift, self._ledger.now - self._now)
 
     def _act(self) -> None:
@@ -1078,7 +1075,7 @@ class Life:
                 text = _placement(id, self._own)
         now = self._begin()
         self._say(f"{self._name}.send({text!r}, {now!r})")
-        closing = ledger.capacity == 0 and len(ledger.open) < (ledger.config.link.max_in_flight or 0)
+        closing = ledger.closed_to_commands
         busy_id = id is not None and (id in ledger.open or id in ledger.late)
         must = id is not None and (id in ledger.open or (id in ledger.late and ledger.late[id].certain and ledger.late[id].link in ledger.living))
         try:
@@ -1183,7 +1180,9 @@ class Life:
         if self._budget is None:
             return
         dice = self._dice
-        now = self._begin()
+        self._begin()
+        # A `Budget` has a clock of its own, which does not know what the session was given.
+        now = self._ledger.now
         count = dice.pick((1, 3, 12, 30))
         if dice.chance(60):
             until = now + dice.pick((0.02, 1.0, 20.0, math.inf))
