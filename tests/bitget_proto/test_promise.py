@@ -99,7 +99,7 @@ class Watched(StrictConnection):
         visited[self.state, cause] += 1
         super()._move(cause)
 
-    def _fire(self, timer: Timer | None) -> None:
+    def _fire(self, timer: Timer) -> None:
         visited["fired", timer] += 1
         super()._fire(timer)
 
