@@ -111,7 +111,8 @@ class Session:
     nothing has changed. The `jitter` is yours: what it raises comes out of `poll`.
 
     An exception that passes through a call, such as a signal handler's, ends the session at the next call: what was to come out
-    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`.
+    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`. One
+    that came before the call had begun leaves everything as it was: repeat an input that was interrupted.
 
     It has no lock: call it from one thread, and from others through a queue into that one.
 
@@ -598,10 +599,12 @@ class Session:
                 return
             was_up = self._state is _UP
             self._move(SessionStep.LOST)
+            self._redial.served(up_for)
             if was_up:
-                # Else the moment of the next dial was chosen when the session began to move.
-                self._redial.served(up_for)
                 self._redial.back_off(now)
+            else:
+                # The moment of the next dial was chosen when the session began to move, or when a successor was refused.
+                self._redial.hasten(now)
         elif link is self._next:
             self._next = None
             end = None if link.refusal is None else self._refused(link.refusal)
