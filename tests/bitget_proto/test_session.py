@@ -691,3 +691,32 @@ def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> Non
     assert {type(pair.outcomes[id]) for id in ids} == {Accepted}
     assert len(pair.dials) == 6
     assert not [event for event in pair.events if isinstance(event, Down | Rejected)]
+
+
+@pytest.mark.parametrize("busy", [None, 1, "1", b"1", object()], ids=lambda busy: type(busy).__name__)
+def test_what_are_no_links_is_refused_and_nothing_has_changed(busy: object) -> None:
+    made = up()
+    id = made.cancel(ORDERS[0], 2.0)
+    with pytest.raises(ValidationError, match=r"^busy must be a set of the numbers of links; got "):
+        made.poll(2.0, busy)  # type: ignore[arg-type]  # this is the mistake
+    frame = made.poll(2.0)
+    assert isinstance(frame, LinkTransmit)
+    assert frame.id == id
+    assert state_of(made) is SessionState.UP
+
+
+def test_any_container_says_which_links_are_busy_and_what_it_raises_leaves_nothing_torn() -> None:
+    class Odd:
+        def __contains__(self, link: object) -> bool:
+            raise ZeroDivisionError
+
+    class All:
+        def __contains__(self, link: object) -> bool:
+            return True
+
+    made = up()
+    made.cancel(ORDERS[0], 2.0)
+    with pytest.raises(ZeroDivisionError):
+        made.poll(2.0, Odd())
+    assert drain(made, 2.0, busy=[1])[0] == made.poll(2.0, All()) == Wait(until=30.0, timer=Timer.PING)
+    assert isinstance(made.poll(2.0, {2: "another"}), LinkTransmit)

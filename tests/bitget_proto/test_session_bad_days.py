@@ -134,7 +134,9 @@ def test_ten_minutes_of_refused_logins_end_nothing_and_then_it_is_back_within_ha
     # "Retry later" (40015) is not taken for the login's answer: the exchange hangs up behind it.
     not_now = [event for event in pair.events if isinstance(event, ExchangeError)]
     assert len(refused) + len(not_now) >= 18
-    assert {event.code for event in (*refused, *not_now)} == {*(codes or ("45001", "40010", "40725", "40015"))}
+    assert {event.code for event in refused} | {event.code for event in not_now} == {
+        *(codes or ("45001", "40010", "40725", "40015"))
+    }
     pair.run(31.0)
     assert state_of(pair) is SessionState.UP
     assert isinstance(pair.events[-1], Up)

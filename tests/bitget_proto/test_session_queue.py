@@ -316,15 +316,11 @@ def test_many_are_taken_in_their_order_with_their_time_and_policy() -> None:
     made.lost(1, 2.5)
     assert outcomes(drain(made, 2.5)) == []
     made.handle_timeout(7.0)
-    assert (
-        unresolved(drain(made, 7.0))
-        == [
-            (ids[0], True, WhyUnresolved.TIMEOUT, 7.0),
-            (ids[1], True, WhyUnresolved.TIMEOUT, 7.0),
-            (ids[2], False, WhyUnresolved.TIMEOUT, 7.0),
-        ]
-        or sorted(made._open) == []
-    )
+    assert sorted(unresolved(drain(made, 7.0)), key=lambda outcome: outcome[0]) == [
+        (ids[0], True, WhyUnresolved.TIMEOUT, 7.0),
+        (ids[1], True, WhyUnresolved.TIMEOUT, 7.0),
+        (ids[2], False, WhyUnresolved.TIMEOUT, 7.0),
+    ]
 
 
 def test_none_of_many_is_taken_when_there_is_no_room_for_all() -> None:
@@ -401,8 +397,11 @@ def test_what_comes_back_from_a_link_that_drains_goes_to_the_one_that_serves() -
     pair.drop(1)
     pair.run(0.0)
     assert [transmit.link for _, transmit in pair.sent if transmit.id == id] == [1, 2]
-    assert isinstance(pair.outcomes[id], Accepted)
-    assert pair.outcomes[id].attempts == 2
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.attempts, outcome.why, outcome.code) == (2, WhyUnresolved.UNSURE, "43001"), (
+        "the first one had worked"
+    )
 
 
 # --- what it costs ---
@@ -496,15 +495,15 @@ def one_more(waiting: int, what: str) -> int:
         "a timer while down", "the next places", "a frame of ones own",
     ],
 )  # fmt: skip
-def test_no_call_costs_more_while_twenty_thousand_wait_than_while_ten_do(what: str) -> None:
-    assert one_more(20_000, what) <= one_more(10, what) + 5
+def test_no_call_costs_more_while_twenty_thousand_wait_than_while_thirty_do(what: str) -> None:
+    assert one_more(20_000, what) <= one_more(30, what) + 5
 
 
 def test_the_end_costs_each_the_same_however_many_wait() -> None:
     def ending(waiting: int) -> float:
         made = session(link=WITHOUT_PACE)
         made.cancel_many([CancelOrder("BTCUSDT", order_id=str(number)) for number in range(waiting)], 0.0)
-        return lines_run(lambda: (made.close(1.0), drain(made, 1.0))) / waiting
+        return (lines_run(lambda: made.close(1.0)) + lines_run(lambda: drain(made, 1.0))) / waiting
 
     assert ending(2000) <= 1.05 * ending(200)
 
