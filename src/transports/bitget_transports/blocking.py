@@ -86,10 +86,11 @@ def connect(
 
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
-    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts. Nearly always that was
-    waiting, and the channel goes on as before. In the middle of a step nobody knows how far it came: then the channel ends at
-    its next use. Either way the outcomes of what was in flight come in `events`: after such an end `Unresolved(sent=True)`
-    where it may have left, and at last a `Closed` whose `detail` says so; an `Ended`, for a session.
+    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts, whatever its class. Nearly
+    always that was waiting, and the channel goes on as before. In the middle of a step it is not known how far it came: then
+    the channel ends at its next use. Either way the outcomes of what was in flight come in `events`: after such an end
+    `Unresolved` with INTERRUPTED, `sent=True` where it may have left, and at last a `Closed` with INTERRUPTED; an `Ended`, for
+    a session.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
