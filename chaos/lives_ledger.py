@@ -224,7 +224,7 @@ class Link:
 
     def spell(self) -> float | None:
         """Since when a cancel has waited on a link that says nothing; not one that ends before that is news."""
-        waiting = list(self.in_flight.values())
+        waiting: list[Cancel] = list(self.in_flight.values())
         while waiting:
             spell = max(min(one.hand_outs[-1].at for one in waiting), self.last_message)
             patient = [one for one in waiting if one.answer_due > spell + SILENCE]
@@ -857,7 +857,7 @@ class Ledger:
     def _ended(self, output: Ended) -> None:
         if self.open:
             raise Broken("one outcome", f"{output!r} came, and these have no outcome: {list(self.open)}")
-        alive = [number for number, link in self.living.items()]
+        alive = list(self.living)
         if alive:
             raise Broken("end", f"{output!r} came before the end of the links {alive}")
         self.ended = output.why

@@ -925,14 +925,10 @@ class Life:
             self._now += self._dice.pick((1.0, 1000.0))
             now = self._begin()
             self._fire(now)
-        for refused in (
-            lambda now: self._core.cancel(ORDERS[0], now),
-            lambda now: self._core.cancel_many(ORDERS[:2], now),
-            lambda now: self._core.send("{}", now),
-        ):
-            now = self._begin()
-            self._refused("a command after the end", lambda refused=refused, now=now: refused(now))  # type: ignore[misc]
         now = self._begin()
+        self._refused("cancel after the end", lambda: self._core.cancel(ORDERS[0], now))
+        self._refused("cancel_many after the end", lambda: self._core.cancel_many(ORDERS[:2], now))
+        self._refused("send after the end", lambda: self._core.send("{}", now))
         self._guard(lambda: self._core.close(now))
         self._guard(lambda: self._core.lost(1, now))
         self._guard(lambda: self._core.receive(1, "pong", now))
