@@ -34,7 +34,13 @@ def one_life(dice: Dice, visits: Counter[str], *, session: bool = True, plant: P
 
 
 def lives(
-    count: int, seed: int, visits: Counter[str], *, session: bool = True, plant: Plant | None = None, most: int = 1,
+    count: int,
+    seed: int,
+    visits: Counter[str],
+    *,
+    session: bool = True,
+    plant: Plant | None = None,
+    most: int = 1,
     skip: Container[str] = (),
 ) -> list[Finding]:
     """Live so many times; returns the first findings, one for each promise, at most `most`."""
@@ -80,8 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--core", choices=("session", "connection"), default="session")
     parser.add_argument("--findings", type=int, default=1, help="stop after so many broken promises of different kinds")
-    parser.add_argument("--shrink", type=float, default=20.0, metavar="SECONDS", help="spend so long on a shorter example")
-    parser.add_argument("--skip", action="append", default=[], metavar="RULE", help="a promise that is known to be broken")
+    parser.add_argument(
+        "--shrink", type=float, default=20.0, metavar="SECONDS", help="spend so long on a shorter example"
+    )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="RULE", help="a promise that is known to be broken"
+    )
     options = parser.parse_args(arguments)
     session = options.core == "session"
     visits: Counter[str] = Counter()
