@@ -825,19 +825,20 @@ class Ledger:
             return
         if self.serving is not None and self.serving is not link:
             self.serving.others_failed = True
-        if link.up_at is not None and now - link.up_at >= STEADY_AFTER:
-            self.fails = 0
-            if not link.others_failed:
-                self.fails_at_most = 1
-        else:
-            self.fails += 1
+        served = now - link.up_at if link.up_at is not None else -math.inf
+        self.fails = 0 if served >= STEADY_AFTER - self.slack else self.fails + 1
+        if served < STEADY_AFTER + self.slack:
             self.fails_at_most += 1
+        elif not link.others_failed:
+            self.fails_at_most = 1
         if link.going or (link.opened_at is not None and now >= link.opened_at + LIFETIME - ROTATE_BEFORE - EPS):
             self.dial_from, self.dial_by = -math.inf, now + BACKOFF_MAX
             return
         alone = link.up_at is not None or self.serving is None
         self.dial_from = now - self.slack + (backoff(self.fails) if alone else BACKOFF_MIN) / 2
-        self.dial_by = now + (backoff(self.fails_at_most) if alone else BACKOFF_MAX)
+        # Moves are dials too, and count: from outside it cannot be seen for how much.
+        moved = any(one.going or one.left for one in self.links.values())
+        self.dial_by = now + (backoff(self.fails_at_most) if alone and not moved else BACKOFF_MAX)
         stamp = link.refused in STAMP_CODES and not link.stamp_refused
         if stamp:
             self.dial_from = -math.inf
@@ -847,7 +848,8 @@ class Ledger:
         if link.silence_ping is not None and now >= link.silence_ping + SILENCE_PONG - EPS:
             return True
         # A ping falls due before it is written, when the writer or the pace holds it up.
-        held = 2.1 if len(link.frames) >= PER_SECOND or link.paused_until > now - 15.0 else self.slack
+        held = 2.1 if len(link.frames) >= PER_SECOND else self.slack
+        held = PONG_TIMEOUT / 2 if link.paused_until > now - 15.0 else held
         if any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings):
             return True
         if link.busy_at >= now - PONG_TIMEOUT - 5.0:
