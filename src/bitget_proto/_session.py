@@ -791,7 +791,7 @@ class Session:
             done = settled(kept)
             kept.extend(
                 cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in sorted(self._open.values(), key=_in_order)
+                for cancel in self._open.values()
                 if cancel.id not in done
             )
             why = WhyClosed.INTERRUPTED

@@ -218,6 +218,20 @@ def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that
     assert drain(made, 65.0)[-1] == Wait(until=66.0, timer=Timer.DIAL)
 
 
+@pytest.mark.parametrize(("served", "backoff"), [(1.9, 4.0), (2.0, 1.0)])
+def test_a_link_that_is_left_after_it_was_steady_lets_the_backoff_begin_anew(served: float, backoff: float) -> None:
+    made = session(SessionConfig(backoff_min=1.0, lifetime=None))
+    now = 0.0
+    for link in (1, 2):
+        drain(made, now)
+        made.lost(link, now)
+        now += 3.0
+    drain(made, now)
+    assert connect(made, 3, now)[0] == Up(link=3, down_for=6.0)
+    made.receive(3, GOING, now + served)
+    assert drain(made, now + served)[-1] == Wait(until=now + served + backoff, timer=Timer.DIAL)
+
+
 # --- refusals ---
 
 
@@ -524,6 +538,14 @@ def test_close_before_anything_was_dialled_is_the_end() -> None:
     assert (unresolved.sent, unresolved.why, unresolved.resolved_at) == (False, WhyUnresolved.CLOSED, 1.0)
     assert ended == Ended(why=WhyEnded.ASKED, detail="", code=None)
     assert wait == IDLE
+
+
+@pytest.mark.parametrize("queued", ["drop", "send"])
+def test_close_with_nothing_open_is_the_end_before_anything_is_polled(queued: str) -> None:
+    made = up()
+    made.close(1.0, queued=queued)  # type: ignore[arg-type]
+    assert state_of(made) is SessionState.ENDED
+    assert [type(output) for output in drain(made, 1.0)] == [LinkHangup, LinkClosed, Ended, Wait]
 
 
 def test_close_gives_up_a_dial() -> None:

@@ -255,13 +255,46 @@ def test_the_next_second_that_ends_is_the_one_that_is_waited_for() -> None:
     made.cancel(ORDERS[0], 2.0, id="later")
     drain(made, 2.0)
     made.cancel(ORDERS[1], 2.1, id="urgent", urgent=True)
+    drain(made, 2.1)
     made.cancel(ORDERS[0], 2.2, id="again", policy=Policy.REPORT)
     drain(made, 2.2)
     made.lost(1, 2.3)
     drain(made, 2.3)
     outputs = connect(made, 2, 2.3)
+    assert outputs[-1] == Wait(until=3.1, timer=Timer.SPACING)
+    outputs = drain(made, 3.1)
+    assert sent(outputs) == ["urgent"]
     assert outputs[-1] == Wait(until=3.2, timer=Timer.SPACING)
-    assert sent(drain(made, 3.2)) == ["urgent", "later"]
+    assert sent(drain(made, 3.2)) == ["later"]
+
+
+def test_at_the_end_each_has_its_outcome_in_the_order_taken_whatever_its_rank() -> None:
+    made = up(policy=Policy.RESEND)
+    made.cancel(ORDERS[0], 2.0, id="back")
+    drain(made, 2.0)
+    made.lost(1, 2.1)
+    drain(made, 2.1)
+    made.cancel(ORDERS[1], 2.2, id="normal")
+    made.cancel(ORDERS[2], 2.2, id="urgent", urgent=True)
+    made.cancel(ORDERS[3], 2.2, id="normal too")
+    made.close(2.3)
+    assert [(id, sent) for id, sent, *_ in unresolved(drain(made, 2.3))] == [
+        ("back", True), ("normal", False), ("urgent", False), ("normal too", False),
+    ]  # fmt: skip
+
+
+def test_cancels_of_two_links_that_are_lost_at_the_end_have_their_outcomes_in_the_order_of_the_links() -> None:
+    made = up()
+    made.cancel(ORDERS[0], 2.0, id="old")
+    drain(made, 2.0)
+    made.receive(1, GOING, 2.0)
+    drain(made, 2.5)
+    connect(made, 2, 2.5)
+    made.cancel(ORDERS[1], 2.6, id="new")
+    drain(made, 2.6)
+    made.close(3.0)
+    made.close(3.0)
+    assert [id for id, *_ in unresolved(drain(made, 3.0))] == ["old", "new"]
 
 
 # --- withdraw ---
