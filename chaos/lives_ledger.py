@@ -856,7 +856,7 @@ class Ledger:
         held = PONG_TIMEOUT / 2 if link.paused_until > now - 15.0 else held
         if any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings):
             return True
-        if link.busy_at >= now - PONG_TIMEOUT - 5.0:
+        if link.busy_at >= now - 2 * PING_INTERVAL:
             return now >= max((link.opened_at or 0.0) + PING_INTERVAL, link.last_pong) + PONG_TIMEOUT - EPS
         return False
 
