@@ -784,8 +784,6 @@ class Ledger:
             right = link.lost_at is not None or given_up or link.condemned_at is not None or leaving
         elif why is WhyClosed.NO_PONG:
             right = self._may_be_dead(link)
-            if not right and link.asked and link.silence_ping is None:
-                raise Broken("dead unasked behind a stalled writer", f"{output!r} at {now}; pinged at {link.pings}")
             if not right and link.pings and link.last_message < link.pings[-1] <= now - SILENCE_PONG + EPS:
                 raise Broken(
                     "dead too soon", f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}"
@@ -850,6 +848,9 @@ class Ledger:
     def _may_be_dead(self, link: Link) -> bool:
         now = self.now
         if link.silence_ping is not None and now >= link.silence_ping + SILENCE_PONG - EPS:
+            return True
+        if link.asked and link.silence_ping is None and now >= link.last_message + SILENCE + SILENCE_PONG - EPS:
+            # The question could not be written: it counts from when it could have been sent.
             return True
         # A ping falls due before it is written, when the writer or the pace holds it up.
         held = 2.1 if len(link.frames) >= PER_SECOND else self.slack
