@@ -636,6 +636,8 @@ CALLS: dict[str, Callable[[Session, float], object]] = {
     "lost": lambda made, now: made.lost(1, now),
     "handle_timeout": lambda made, now: made.handle_timeout(now),
     "cancel": lambda made, now: made.cancel(ORDERS[0], now),
+    "cancel_many": lambda made, now: made.cancel_many(ORDERS[:1], now),
+    "withdraw": lambda made, now: made.withdraw("none", now),
     "send": lambda made, now: made.send("x", now),
     "close": lambda made, now: made.close(now),
     "poll": lambda made, now: made.poll(now),
@@ -656,6 +658,17 @@ def test_a_clock_that_runs_backwards_stands_still() -> None:
     drain(made, 5.0)
     made.lost(1, 3.0)
     assert drain(made, 1.0)[-1] == Wait(until=5.5, timer=Timer.DIAL)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "close"])
+def test_the_time_of_any_call_is_the_least_that_the_next_one_has(name: str) -> None:
+    made = session()
+    drain(made, 0.0)
+    CALLS[name](made, 5.0)
+    made.cancel(ORDERS[1], 1.0, id="next")
+    made.close(1.0)
+    (outcome,) = [output for output in drain(made, 1.0) if isinstance(output, Unresolved) and output.id == "next"]
+    assert (outcome.taken_at, outcome.resolved_at) == (5.0, 5.0)
 
 
 @pytest.mark.parametrize("link", ["1", None, True, 1.0])
