@@ -513,6 +513,19 @@ def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_se
     assert frame == LinkTransmit(text="three", link=1)
 
 
+def test_a_frame_of_ones_own_is_not_lost_on_a_link_that_is_about_to_end() -> None:
+    made = up()
+    made.receive(1, '{"event":"error","code":30007,"msg":"too many"}', 1.0)
+    drain(made, 1.0)
+    made.send("mine", 1.1)
+    drain(made, 1.1)
+    made.handle_timeout(1.5)
+    drain(made, 1.5)
+    drain(made, 2.0)
+    frames = [output for output in connect(made, 2, 2.0) if isinstance(output, LinkTransmit)]
+    assert [(frame.link, frame.text) for frame in frames] == [(2, "mine")]
+
+
 def test_frames_are_without_a_bound_when_the_limit_is_off() -> None:
     made = session(SessionConfig(link=Config(max_own_frames=None)))
     for number in range(200):
