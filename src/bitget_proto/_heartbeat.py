@@ -60,7 +60,6 @@ class Heartbeat:
         if self._due_pong_at == inf:
             self._due_pong_at = max(after(now, config.pong_timeout), later)
         self.ping_due = True
-        # Not only if it is unset: a pong to the ping before must not hide that this one cannot be written.
         alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
 
     def sent(self, now: float) -> None:
@@ -71,10 +70,10 @@ class Heartbeat:
             self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
 
     def pong(self) -> None:
-        """A pong has come; one that answers no ping is ignored."""
+        """A pong has come; one that answers no ping is ignored. It does not answer a ping that still waits."""
         if self._pong_owed:
             self._pong_owed = False
-            self._alarms[Timer.PONG] = inf
+            self._alarms[Timer.PONG] = self._due_pong_at
 
     # --- the silence ---
 
