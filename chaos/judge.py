@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from bitget_proto import Accepted, CodeClass, Outcome, Policy, Rejected, Unresolved
+from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Policy, Rejected, Unresolved
 from bitget_proto.testing import Act, SeenFrame
 
 _FINAL = frozenset({CodeClass.FINISHED})
@@ -29,7 +29,7 @@ class Log:
 
     def seen(self, frame: SeenFrame) -> None:
         """A frame went by."""
-        if frame.direction == "received" and '"trade"' in frame.text:
+        if frame.direction == "received" and '"cancel-order"' in frame.text:
             self.received[json.loads(frame.text)["args"][0]["id"]] += 1
 
 
@@ -42,13 +42,14 @@ def broken_promises(
 ) -> Iterator[str]:
     """What was promised and not kept, in words; nothing when all was.
 
-    `asked` are the order ids and how many cancels of each were taken; `timeouts` the seconds that those of an order had.
+    `asked` are the ids of the orders (the client's own where an order has no other) and how many cancels of each were taken;
+    `timeouts` the seconds that those of an order had.
     """
     outcomes = list(outcomes)
-    told = Counter(outcome.order.order_id or "" for outcome in outcomes)
-    for order_id in asked.keys() | told.keys():
-        if asked.get(order_id, 0) != told[order_id]:
-            yield f"order {order_id}: {asked.get(order_id, 0)} cancels taken, {told[order_id]} outcomes"
+    counts = Counter(name_of(outcome.order) for outcome in outcomes)
+    for order_id in asked.keys() | counts.keys():
+        if asked.get(order_id, 0) != counts[order_id]:
+            yield f"order {order_id}: {asked.get(order_id, 0)} cancels taken, {counts[order_id]} outcomes"
     for id, count in Counter(outcome.id for outcome in outcomes).items():
         if count > 1:
             yield f"cancel {id}: {count} outcomes"
@@ -59,9 +60,14 @@ def broken_promises(
         lie = _lie(outcome, acts.get(outcome.id, []), log.received[outcome.id], policy)
         if lie is not None:
             yield f"cancel {outcome.id}: {lie}: {outcome!r}"
-        timeout = timeouts.get(outcome.order.order_id or "")
+        timeout = timeouts.get(name_of(outcome.order))
         if timeout is not None and outcome.sent_at is not None and outcome.sent_at > outcome.taken_at + timeout:
             yield f"cancel {outcome.id}: sent after its deadline: {outcome!r}"
+
+
+def name_of(order: CancelOrder) -> str:
+    """The order's id, or the client's where it has no other."""
+    return order.order_id or order.client_oid or ""
 
 
 def _lie(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> str | None:

@@ -85,7 +85,8 @@ class Config:
     it is there: by a ping, once until the next message. Ours."""
 
     silence_pong: float | None = attrs.field(default=3.0, validator=check_seconds)
-    """Seconds from the sending of that ping within which a message must come, or the link is taken for dead. Ours."""
+    """Seconds from the sending of that ping within which a message must come, or the link is taken for dead; from when it could
+    have been sent, while it cannot be written. Ours."""
 
     drain_timeout: float | None = attrs.field(default=5.0, validator=check_seconds)
     """Seconds that `close` waits for answers. Ours."""

@@ -118,7 +118,8 @@ class Connection:
     as standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
 
     An exception that passes through a call, such as a signal handler's, ends the connection at the next call: what was to come
-    out still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup, and `Closed`.
+    out still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup, and `Closed`. One that came
+    before the call had begun leaves everything as it was: repeat an input that was interrupted.
 
     It has no lock: call it from one thread, and from others through a queue into that one.
 
@@ -231,9 +232,9 @@ class Connection:
             self._recover()
         if type(message) is not str:
             message = as_message(message)
+        self._inside, self._now = True, now
         config = self._config
         frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
-        self._inside, self._now = True, now
         if self._state is not _NEW and self._state is not _CLOSED:
             self._heartbeat.heard(now)
             if isinstance(frame, (TradeReply, ErrorReply)):
@@ -394,11 +395,11 @@ class Connection:
         now = self._begin(now)
         check_closing(queued, within)
         self._inside, self._now = True, now
-        if self._state is _DRAINING:
-            self._end(self._cause, self._detail)
-        elif self._state is not _CLOSED:
+        if self._state is not _CLOSED:
             again, self._closing = self._closing, True
-            if queued == "send" and not again:
+            if again:
+                self._end(self._cause, self._detail)
+            elif queued == "send":
                 self._alarms[_DRAIN] = after(now, self._config.queue_timeout if within is None else within)
                 self._end_if_done()
             else:
@@ -659,7 +660,7 @@ class Connection:
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is Timer.SILENCE:
-            if self._heartbeat.ask():
+            if self._heartbeat.ask(max(self._now, self._pace.opens())):
                 self._end(
                     WhyClosed.NO_PONG, f"answers were due, and nothing came within {config.silence_pong} s of a ping"
                 )

@@ -4,7 +4,7 @@ Rules of this file
 - The heartbeat's ping falls due every 30 s. It must be answered within 10 s of falling due, written or not: a stalled writer
   must be noticed. Only `pong` answers it.
 - A link is silent while an answer is due and no message of any kind comes. It is asked once in each silent spell, by a ping
-  that counts from its sending. Any message ends the spell.
+  that counts from its sending; one that cannot be written counts from when it could have been sent. Any message ends the spell.
 
 It does not know cancels, frames or any clock. PING and PONG are alarms of the connection's; when the silence is due can be
 computed from what is known, so no alarm is kept for it.
@@ -21,7 +21,10 @@ from ._timers import Alarms, Timer, after
 class Heartbeat:
     """The pings of one connection. It sets its alarms among those of the connection."""
 
-    __slots__ = ("_alarms", "_config", "_due_pong_at", "_pong_owed", "_silence", "asked_until", "heard_at", "ping_due")
+    __slots__ = (
+        "_alarms", "_config", "_due_pong_at", "_pong_owed", "_question_waits", "_silence", "asked_until", "heard_at",
+        "ping_due",
+    )  # fmt: skip
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
         self._config = config
@@ -35,7 +38,9 @@ class Heartbeat:
         self._pong_owed = False
         """Whether a ping was sent and not answered: only then can a pong be its answer."""
         self.asked_until: float | None = None
-        """In a silent spell: until when a message must come, infinity while the ping waits to be sent. Else None."""
+        """In a silent spell in which the link has been asked: until when a message must come. Else None."""
+        self._question_waits = False
+        """Whether the ping that asks waits to be sent."""
         self._silence = inf if config.silence is None else config.silence
         """Seconds of silence until the link is asked; infinity for never."""
 
@@ -66,13 +71,16 @@ class Heartbeat:
         """The ping that waited is sent now."""
         self.ping_due, self._pong_owed = False, True
         self._due_pong_at = inf
-        if self.asked_until is not None:
+        if self._question_waits and self.asked_until is not None:
+            # A ping of the heartbeat, should it follow, gives the exchange no more time.
             self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
+        self._question_waits = False
 
     def pong(self) -> None:
-        """A pong has come; one that answers no ping is ignored. It does not answer a ping that still waits."""
+        """A pong has come; one that answers no ping is ignored."""
         if self._pong_owed:
             self._pong_owed = False
+            # One that waits and cannot be written must still be noticed.
             self._alarms[Timer.PONG] = self._due_pong_at
 
     # --- the silence ---
@@ -88,10 +96,10 @@ class Heartbeat:
             return self.asked_until
         return (sent_at if sent_at > self.heard_at else self.heard_at) + self._silence
 
-    def ask(self) -> bool:
-        """SILENCE is due. Whether the link has been asked and is still silent: then it is dead."""
+    def ask(self, opens: float) -> bool:
+        """SILENCE is due, and a ping can be sent from `opens` on. Whether the link has been asked already: then it is dead."""
         if self.asked_until is not None:
             return True
-        self.ping_due = True
-        self.asked_until = inf
+        self.ping_due = self._question_waits = True
+        self.asked_until = max(after(opens, self._config.silence_pong), nextafter(opens, inf))
         return False

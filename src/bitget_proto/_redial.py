@@ -76,3 +76,9 @@ class Redial:
         self._backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
         self._failures += 1
         self._at = now + self._backoff
+
+    def hasten(self, now: float) -> None:
+        """The dial is needed now: after a link that was steady, let it wait no longer than for a first backoff."""
+        shortest = self._config.backoff_min
+        if shortest is not None and not self._failures and now + shortest < self._at:
+            self.back_off(now)

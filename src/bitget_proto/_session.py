@@ -111,7 +111,8 @@ class Session:
     nothing has changed. The `jitter` is yours: what it raises comes out of `poll`.
 
     An exception that passes through a call, such as a signal handler's, ends the session at the next call: what was to come out
-    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`.
+    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`. One
+    that came before the call had begun leaves everything as it was: repeat an input that was interrupted.
 
     It has no lock: call it from one thread, and from others through a queue into that one.
 
@@ -120,8 +121,8 @@ class Session:
 
     __slots__ = (
         "_budget", "_close_at", "_closing", "_codec", "_config", "_deadlines", "_dialled", "_down_since", "_ending", "_ids",
-        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_serving", "_spacing",
-        "_stamp_refused", "_state", "_taken", "_was_up",
+        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_resends", "_serving",
+        "_spacing", "_stamp_refused", "_state", "_taken", "_was_up",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +159,8 @@ class Session:
         self._deadlines: Deadlines[Cancel] = Deadlines()
         """Of those in the queue whose deadlines do not come in order."""
         self._spacing = Spacing(self._config.resend_interval)
+        self._resends = False
+        """Whether any that was taken may be sent again: only then is the spacing of use, and all that leaves counts for it."""
 
         self._links: dict[int, _Link] = {}
         """Those that are not over: at most one that serves, one that is to follow, and those that drain."""
@@ -391,16 +394,17 @@ class Session:
         now = self._begin(now)
         check_closing(queued, within)
         self._inside, self._now = True, now
-        if self._ending is not None:
+        again = self._closing or self._ending is not None
+        if self._ending is None and (again or queued == "drop"):
+            self._end(_ASKED, within=within)
+        if again:
             for link in list(self._links.values()):
                 link.connection.close(now)
                 self._collect(link)
-        elif queued == "send" and not self._closing:
+        elif queued == "send":
             self._closing = True
             self._close_at = after(now, self._config.link.queue_timeout if within is None else within)
             self._end_if_done()
-        else:
-            self._end(_ASKED, within=within)
         self._inside = False
 
     # --- the way out ---
@@ -595,10 +599,12 @@ class Session:
                 return
             was_up = self._state is _UP
             self._move(SessionStep.LOST)
+            self._redial.served(up_for)
             if was_up:
-                # Else the moment of the next dial was chosen when the session began to move.
-                self._redial.served(up_for)
                 self._redial.back_off(now)
+            else:
+                # The moment of the next dial was chosen when the session began to move, or when a successor was refused.
+                self._redial.hasten(now)
         elif link is self._next:
             self._next = None
             end = None if link.refusal is None else self._refused(link.refusal)
@@ -634,6 +640,7 @@ class Session:
             Rank.URGENT if urgent else Rank.NORMAL,
             policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
         )
+        self._resends = self._resends or cancel.resend
         self._open[id] = cancel
         self._enqueue(cancel)
 
@@ -670,7 +677,7 @@ class Session:
         now = cancel.trying_since = self._now
         text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
         self._dequeue(cancel)
-        if cancel.resend:
+        if self._resends:
             self._spacing.handed_out(cancel.order, now)
         return LinkTransmit(text, cancel.id, link=link.number)
 

@@ -69,6 +69,31 @@ def interrupted(
     return False
 
 
+def lines(call: Callable[[], object], probe: Callable[[], bool]) -> list[int]:
+    """Call it; at which of the lines that `interrupted` counts the probe held."""
+    files = {module.__file__ for module in PARTS}
+    held: list[int] = []
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line" and not _is_return(frame):
+            count += 1
+            if probe():
+                held.append(count)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return held
+
+
 def interrupt(conn: Connection, now: float) -> None:
     """Let an exception pass through a call that has begun to change something."""
     nth = 0

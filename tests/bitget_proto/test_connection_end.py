@@ -492,11 +492,11 @@ def test_commands_are_refused_when_closing_and_closed(state: State, how: str) ->
     conn = in_state(state)
     assert conn.capacity == 0
     before = snapshot(conn)
-    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more cancels"):
+    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"):
         conn.cancel(ORDER, 2.0)
-    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more cancels"):
+    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"):
         conn.cancel_many([ORDER], 2.0)
-    with pytest.raises(LocalProtocolError, match=f"^the connection {how} and takes no more frames"):
+    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more frames"):
         conn.send("x", 2.0)
     assert snapshot(conn) == before
 

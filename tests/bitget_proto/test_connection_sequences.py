@@ -2,18 +2,19 @@
 
 Rules of this file
 - The ledger is kept from what was put in and what came out: what was taken, handed out, said and answered. It reads one
-  private store, the outputs that nobody has taken yet, so that each is judged at the moment at which it was decided.
+  private store, the outputs that were not taken yet, so that each is judged at the moment at which it was decided.
 - A run is a string of bytes, each step three of them: what to do, with what, and when. One life after the other is lived
   on it, from NEW and from READY in turn. Time falls exactly on a deadline as often as just beside one.
-- Whoever passes here must have been somewhere: states, transitions, timers and outcomes are counted, and none may be
+- A run must have been somewhere: states, transitions, timers and outcomes are counted, and none may be
   missing.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from enum import Enum
+from functools import partial
 from math import inf, nextafter
 from random import Random
 
@@ -29,12 +30,15 @@ from bitget_proto import (
     Closed,
     Config,
     Connection,
+    ExchangeError,
+    GoingAway,
     Hangup,
     LateReply,
     LocalProtocolError,
     LoginRejected,
     Outcome,
     Output,
+    Queued,
     Ready,
     Rejected,
     State,
@@ -49,19 +53,25 @@ from bitget_proto import (
 )
 
 from .driving import LOGIN, PONG, error, snapshot
+from .interrupting import interrupted
 
 CONFIG = Config(
     login_timeout=8.0,
     ping_interval=5.0,
     pong_timeout=2.5,
-    request_timeout=4.0,
+    answer_timeout=4.0,
+    queue_timeout=6.0,
+    silence=1.5,
+    silence_pong=1.0,
     drain_timeout=1.5,
     messages_per_second=4,
+    pace_margin=0.125,
     max_in_flight=6,
     max_own_frames=2,
     late_ids=2,
 )
 ALLOWANCE = 3
+WINDOW = 1.125
 NOISY = Random(1).randbytes(1000)
 """Laid over each tape: what is drawn holds many equal bytes, and most of what is to be done would never be done."""
 
@@ -81,20 +91,31 @@ REPLIES: list[tuple[str, object, Kind]] = [
     ("trade", "43001", Kind.REJECTED),
     ("error", 30004, Kind.REJECTED),
     ("error", 30006, Kind.REJECTED),
-    ("error", 99999, Kind.REJECTED),
+    ("error", 99999, Kind.UNSURE),
     ("error", 0, Kind.UNSURE),
     ("trade", None, Kind.UNSURE),
     ("error", 1.5, Kind.UNSURE),
     ("error", 40010, Kind.UNSURE),
 ]
-ARGS = ['[{{"id":{id}}}]', '{{"id":{id}}}', '[{{"id":{id}}},{{"id":"2"}}]', "[]", '[{{"id":[{id}]}}]', "[{{}}]", "{id}"]
+ARGS = [
+    '[{{"id":{id}}}]',
+    '{{"id":{id}}}',
+    '[{{"id":{id}}},{{"id":"2"}}]',
+    "[]",
+    '[{{"id":[{id}]}}]',
+    "[{{}}]",
+    "{id}",
+    '[{{"id":{id},"channel":"place-order"}}]',
+]
 """Of these the first two name one request by a string."""
 NOISE: list[str | bytes] = [
     "", "x", "[1]", "{", b"\xff", "[" * 5000, '{"event":"trade","code":0}', '{"event":"subscribe"}', "ping", "null",
     '{"event":"login"}', '{"event":"trade","arg":[{"id":1}],"code":0}', '{"event":"error","arg":[[]],"code":30004}',
 ]  # fmt: skip
 TIMEOUTS: list[float | None] = [None, None, None, 1.0, 2.0, 0.25, inf, 8.0, 6.0, 0.0, 1e-9]
-IDS = [None, None, None, None, "1", "2", "3", "a", "b", "", "x\n"]
+IDS = [None, None, None, None, "1", "2", "bgproto3", "a", "b", "", "x\n"]
+OWN = ["own", "own", '{"op":"trade","id":"a"}', '{"op":"trade","args":[{"id":"1"},{"id":"bgproto2"}]}', "", "\udc00"]
+OWN_IDS: dict[str, tuple[str, ...]] = {OWN[2]: ("a",), OWN[3]: ("1", "bgproto2")}
 ERRORS: list[object] = [
     30006,
     30006,
@@ -120,9 +141,14 @@ class Entry:
 
     order: CancelOrder
     taken_at: float
-    deadline: float
+    until: float
+    urgent: bool = False
     sent_at: float | None = None
     outcome: Outcome | None = None
+
+    @property
+    def deadline(self) -> float:
+        return min(self.taken_at + 6.0 if self.sent_at is None else self.sent_at + 4.0, self.until)
 
 
 class Play:
@@ -130,9 +156,9 @@ class Play:
 
     def __init__(self, seen: Counter[object], tape: bytes, *, from_ready: bool) -> None:
         self.seen = seen
-        self.budget = Budget(ALLOWANCE) if tape[0] % 2 else None
+        self.budget = Budget(ALLOWANCE, 0.125) if tape[0] % 2 else None
         self.conn = Connection(CONFIG, budget=self.budget)
-        self.now = self.latest_told = 0.0
+        self.now = self.latest_counted = 0.0
         self.entries: OrderedDict[str, list[Entry]] = OrderedDict()
         self.open: OrderedDict[str, Entry] = OrderedDict()
         self.late: OrderedDict[str, Entry] = OrderedDict()
@@ -140,6 +166,13 @@ class Play:
         self.taken_out: list[Output] = []
         self.frames: list[float] = []
         self.cancel_frames: list[float] = []
+        self.own: deque[str] = deque()
+        self.own_ids: set[str] = set()
+        self.cancels_in_a_row = 0
+        self.closing = False
+        self.cause: WhyClosed | None = None
+        """What the exchange has announced as the reason of the end."""
+        self.heard_at = -inf
         self.paused_until = -inf
         self.login_sent = False
         self.orders = 0
@@ -188,9 +221,19 @@ class Play:
         self.seen[type(outcome)] += 1
 
     def judge(
-        self, before: State, *, reply: tuple[str, Kind] | None = None, fires: bool = False, unsent: tuple[str, ...] = ()
+        self,
+        before: State,
+        *,
+        reply: tuple[str, Kind] | None = None,
+        fires: bool = False,
+        unsent: tuple[str, ...] = (),
+        withdrawn: str | None = None,
+        gone: bool = False,
+        torn: bool = False,
     ) -> list[Output]:
-        """Look at what an input has decided: `reply` is what it said of which id, `fires` whether it may fire timers."""
+        """Look at what an input has decided: `reply` is what it said of which id, `fires` whether it may fire timers, `gone`
+        whether the transport is, `torn` whether it was interrupted before.
+        """
         new = self.decided()
         ends = [output for output in new if isinstance(output, Closed)]
         assert len(ends) <= 1
@@ -210,16 +253,29 @@ class Play:
                     case WhyUnresolved.UNSURE:
                         assert reply == (output.id, Kind.UNSURE)
                         answered = True
+                    case WhyUnresolved.WITHDRAWN:
+                        assert output.id == withdrawn
+                        assert not sent
+                    case WhyUnresolved.INTERRUPTED:
+                        assert torn
+                        at_the_end.append(output.id)
+                    case WhyUnresolved.NO_LINK:
+                        raise AssertionError
+                    case WhyUnresolved.LOST | WhyUnresolved.CLOSED if torn:
+                        pass
                     case WhyUnresolved.LOST:
                         assert [end.why in (WhyClosed.LOST, WhyClosed.NO_PONG) for end in ends] == [True]
                         at_the_end.append(output.id)
                     case WhyUnresolved.CLOSED:
+                        # At the end of the wait for the queue what waits is dropped. In the same call it may end otherwise.
+                        dropped = fires and self.closing and not sent
                         if ends:
-                            assert ends[0].why not in (WhyClosed.LOST, WhyClosed.NO_PONG)
+                            assert dropped or ends[0].why not in (WhyClosed.LOST, WhyClosed.NO_PONG)
                         else:
                             assert not sent
                             assert (before, self.conn.state) == (State.READY, State.DRAINING)
-                        at_the_end.append(output.id)
+                        if not dropped:
+                            at_the_end.append(output.id)
                 self.settle(output, sent)
             elif isinstance(output, Accepted | Rejected):
                 assert reply == (output.id, Kind(type(output)))
@@ -244,12 +300,17 @@ class Play:
             self.late.clear()
             assert new[-1] is ends[0]
             hangups = [output for output in new if isinstance(output, Hangup)]
-            assert hangups == ([] if ends[0].why is WhyClosed.LOST else [new[-2]])
+            assert hangups == ([] if gone else [new[-2]])
+            aborts = ends[0].why in (WhyClosed.NO_PONG, WhyClosed.INTERRUPTED)
+            assert all(hangup.abort is aborts for hangup in hangups)
+            assert (ends[0].why is WhyClosed.INTERRUPTED) is torn
+            assert self.cause is None or ends[0].why in (self.cause, WhyClosed.INTERRUPTED)
             if at_the_end:
                 last = new[: -1 - len(hangups)][-len(at_the_end) :]
                 assert [getattr(output, "id", None) for output in last] == at_the_end
         assert self.conn.in_flight == len(self.open)
-        closing = self.conn.state in (State.DRAINING, State.CLOSED)
+        assert self.closing or self.conn.state is not State.DRAINING
+        closing = self.closing or self.conn.state in (State.DRAINING, State.CLOSED)
         assert self.conn.capacity == (0 if closing else 6 - len(self.open))
         return new
 
@@ -274,14 +335,19 @@ class Play:
         before = self.conn.state
         stored = len(self.conn._outputs)
         output = self.conn.poll(self.now, writable)
-        assert self.conn.state is before
         if isinstance(output, Wait):
             assert stored == 0
+            assert self.conn.state is before
             self.check_wait(output, writable)
         elif isinstance(output, Transmit):
             assert writable
             assert stored == 0
             self.check_frame(output, before)
+            if self.conn.state is not before:
+                assert self.closing
+                assert not self.own
+                self.judge(before)
+                self.seen["ended with its last own frame"] += 1
         else:
             assert len(self.conn._outputs) == stored - 1
             self.taken_out.append(output)
@@ -291,19 +357,20 @@ class Play:
         now = self.now
         assert state in (State.AUTHENTICATING, State.READY, State.DRAINING)
         assert now >= self.paused_until
-        assert len(self.frames) < 4 or self.frames[-4] + 1.0 <= now, "more than 4 in a second"
+        assert len(self.frames) < 4 or self.frames[-4] + WINDOW <= now, "more than 4 in a window"
         self.frames.append(now)
         if frame.id is not None:
             assert state is State.READY
-            waiting = [id for id, entry in self.open.items() if entry.sent_at is None and now < entry.deadline]
-            assert waiting[:1] == [frame.id], "not the first that may leave"
+            assert self.may_leave()[:1] == [frame.id], "not the first that may leave"
+            assert not (self.own and self.cancels_in_a_row >= 9), "an own frame waits behind ten cancels"
+            self.cancels_in_a_row += 1
             (arg,) = json.loads(frame.text)["args"]
             entry = self.open[frame.id]
             assert (arg["id"], arg["params"]["orderId"]) == (frame.id, entry.order.order_id)
             entry.sent_at = now
             self.cancel_frames.append(now)
             if self.budget is not None and len(self.cancel_frames) > ALLOWANCE:
-                assert self.cancel_frames[-1 - ALLOWANCE] + 1.0 <= now, "more than the allowance"
+                assert self.cancel_frames[-1 - ALLOWANCE] + WINDOW <= now, "more than the allowance"
         elif frame.secret:
             assert state is State.AUTHENTICATING
             assert not self.login_sent
@@ -312,7 +379,19 @@ class Play:
             self.seen["ping"] += 1
         else:
             assert state is State.READY
-            assert frame.text.startswith("own")
+            assert frame.text == self.own.popleft()
+            assert self.cancels_in_a_row >= 9 or self.budget is not None or not self.may_leave()
+            self.cancels_in_a_row = 0
+            self.seen["own frame"] += 1
+
+    def may_leave(self) -> list[str]:
+        """The cancels that may leave, the next one first."""
+        waiting = [
+            (not entry.urgent, place, id)
+            for place, (id, entry) in enumerate(self.open.items())
+            if entry.sent_at is None and self.now < entry.deadline
+        ]
+        return [id for _, _, id in sorted(waiting)]
 
     def check_wait(self, wait: Wait, writable: bool) -> None:
         self.wait = wait
@@ -321,6 +400,11 @@ class Play:
         if deadlines:
             assert wait.until is not None, "a deadline is slept over"
             assert wait.until <= min(deadlines), "a deadline is slept over"
+        sent = [entry.sent_at for entry in self.open.values() if entry.sent_at is not None]
+        if sent and writable and self.cause is None:
+            assert wait.until is not None
+            silent = max(min(sent), self.heard_at) + 1.5
+            assert wait.until <= max(silent, self.now + 1.0), "a silence is slept over"
         if wait.timer is not None:
             self.seen[wait.timer] += 1
         if wait.timer is Timer.PACING:
@@ -364,13 +448,13 @@ class Play:
         )[when & 15]
         if now > self.now + 3.0:
             now = self.now + 0.5  # not yet: a connection that lives for a while gets somewhere
-        self.latest_told = self.now
+        self.latest_counted = self.now
         self.now = max(self.now, now)
         return now
 
-    def untold(self) -> None:
+    def not_counted(self) -> None:
         """The call was refused, or not made: its time counts for nothing."""
-        self.now = self.latest_told
+        self.now = self.latest_counted
 
     def do_drain(self, how: int, passed: float) -> None:
         self.drain(how % 4 != 0)
@@ -397,10 +481,11 @@ class Play:
         state = snapshot(self.conn)
         try:
             self.conn.opened(passed, login=LOGIN)
+            self.heard_at = self.now
         except LocalProtocolError:
             assert before is not State.NEW
             assert snapshot(self.conn) == state
-            self.untold()
+            self.not_counted()
         self.judge(before)
 
     def do_cancel(self, how: int, passed: float) -> None:
@@ -410,39 +495,94 @@ class Play:
         self.orders += 1
         order = CancelOrder("BTCUSDT", order_id=f"o{self.orders}")
         room = self.conn.capacity
-        sensible = (
-            (timeout is None or timeout > 0)
-            and id not in ("", "x\n")
-            and (id is None or (id not in self.open and id not in self.late))
-        )
+        urgent = how % 5 == 0
+        sensible = (timeout is None or timeout > 0) and id not in ("", "x\n") and (id is None or self.is_free(id))
         try:
-            got = self.conn.cancel(order, passed, id=id, timeout=timeout)
+            got = self.conn.cancel(order, passed, id=id, timeout=timeout, urgent=urgent)
         except LocalProtocolError:
             assert not (room and sensible)
             assert (snapshot(self.conn), snapshot(self.budget)) == (state, budget)
             self.seen["refused"] += 1
-            self.untold()
+            self.not_counted()
         else:
             assert room
             assert sensible
             assert id is None or got == id
-            assert got not in self.open
-            assert got not in self.late
-            entry = Entry(order, self.now, self.now + (4.0 if timeout is None else timeout))
-            self.open[got] = entry
-            self.entries.setdefault(got, []).append(entry)
-            self.seen["taken"] += 1
+            self.taken(got, order, timeout, urgent=urgent)
         self.judge(before)
+
+    def do_cancel_many(self, how: int, passed: float) -> None:
+        before = self.conn.state
+        timeout = TIMEOUTS[how % len(TIMEOUTS)]
+        state = snapshot(self.conn)
+        orders = [CancelOrder("BTCUSDT", order_id=f"m{number}") for number in range(how % 5)]
+        room = self.conn.capacity
+        sensible = (timeout is None or timeout > 0) and before is not State.CLOSED and not self.closing
+        try:
+            ids = self.conn.cancel_many(orders, passed, timeout)
+        except LocalProtocolError:
+            assert not (sensible and room >= len(orders))
+            assert snapshot(self.conn) == state
+            self.seen["many refused"] += 1
+            self.not_counted()
+        else:
+            assert sensible
+            assert room >= len(orders)
+            for id, order in zip(ids, orders, strict=True):
+                self.taken(id, order, timeout, urgent=False)
+        self.judge(before)
+
+    def is_free(self, id: str) -> bool:
+        waiting = {output.id for output in self.conn._outputs if isinstance(output, Accepted | Rejected | Unresolved)}
+        return not (id in self.open or id in self.late or id in self.own_ids or id in waiting)
+
+    def taken(self, id: str, order: CancelOrder, timeout: float | None, *, urgent: bool) -> None:
+        assert self.is_free(id)
+        entry = Entry(order, self.now, inf if timeout is None else self.now + timeout, urgent)
+        self.open[id] = entry
+        self.entries.setdefault(id, []).append(entry)
+        self.seen["taken"] += 1
+
+    def do_withdraw(self, how: int, passed: float) -> None:
+        before = self.conn.state
+        known = [*self.open, "zzz"]
+        id = known[how % len(known)]
+        waits = id in self.open and self.open[id].sent_at is None
+        assert self.conn.withdraw(id, passed) is waits
+        self.judge(before, withdrawn=id)
+        assert id not in self.open or not waits
 
     def do_send(self, how: int, passed: float) -> None:
         before = self.conn.state
         state = snapshot(self.conn)
+        text = OWN[how % len(OWN)]
+        ids = OWN_IDS.get(text, ())
+        sensible = text not in ("", "\udc00") and not any(id in self.open or id in self.late for id in ids)
+        room = len(self.own) < 2 and before in (State.NEW, State.AUTHENTICATING, State.READY) and not self.closing
         try:
-            self.conn.send(("own", "own", "own", "", "\udc00")[how % 5], passed)
+            self.conn.send(text, passed)
         except LocalProtocolError:
+            assert not (sensible and room)
             assert snapshot(self.conn) == state
-            self.untold()
+            self.not_counted()
+        else:
+            assert sensible
+            assert room
+            self.own.append(text)
+            self.own_ids.update(ids)
         self.judge(before)
+
+    def do_interrupt(self, how: int, passed: float) -> None:
+        before = self.conn.state
+        if interrupted(partial(self.conn.handle_timeout, passed), 1 + how % 60) and not self.conn._inside:
+            self.not_counted()
+            self.judge(before)
+            return
+        torn = self.conn._inside and self.conn.state is not State.CLOSED
+        if self.conn._inside:
+            self.conn.handle_timeout(self.now)
+        self.judge(before, fires=True, torn=torn)
+        assert not torn or self.conn.state is State.CLOSED
 
     def do_reply(self, how: int, passed: float) -> None:
         before = self.conn.state
@@ -453,7 +593,10 @@ class Play:
         one = arg in ARGS[:2]
         text = f'{{"event":"{event}","arg":{arg.format(id=json.dumps(id))},"code":{json.dumps(code)},"msg":"m"}}'
         entry, late = self.open.get(id), id in self.late
+        if event == "error" and arg in ("[]", "[{{}}]"):
+            self.is_fatal(code, before)
         self.conn.receive(text if how % 2 else text.encode(), passed)
+        self.heard_at = self.now
         new = self.judge(before, reply=(id, kind) if one else None)
         if before in (State.NEW, State.CLOSED):
             assert new == []
@@ -464,13 +607,14 @@ class Play:
             assert [type(output) for output in new] == [LateReply]
         elif one:
             assert [type(output) for output in new] == [Unrecognised]
-            self.seen["a reply that nobody waits for"] += 1
-        assert not (one and self.conn.state is State.CLOSED and before is not State.CLOSED) or before is State.DRAINING
+            self.seen["a reply that nothing waits for"] += 1
+        assert not (one and self.conn.state is State.CLOSED and before is not State.CLOSED) or self.closing
 
     def do_login(self, how: int, passed: float) -> None:
         before = self.conn.state
         code = (0, 0, 0, 0, 0, 0, "0", None, 30015, "x")[how % 10]
         self.conn.receive(json.dumps({"event": "login", "code": code}), passed)
+        self.heard_at = self.now
         self.judge(before)
         if before is not State.AUTHENTICATING or not self.login_sent:
             assert self.conn.state is before
@@ -481,16 +625,29 @@ class Play:
         before = self.conn.state
         code = ERRORS[how % len(ERRORS)]
         self.conn.receive(error(code), passed)
+        self.heard_at = self.now
+        fatal = self.is_fatal(code, before)
         new = self.judge(before)
         if before in (State.READY, State.DRAINING):
-            assert (self.conn.state is State.CLOSED) == (code in (30004, 30007))
-            assert self.conn.state is State.CLOSED or len(new) == 1, "an error without id settled something"
+            assert self.conn.state is (State.DRAINING if fatal else before)
+            assert isinstance(new[0], ExchangeError | GoingAway)
+            assert len(new) == 1 or (fatal and before is State.READY), "an error without id settled something"
         if code == 30006 and before not in (State.NEW, State.CLOSED) and self.conn.state is not State.CLOSED:
             self.paused_until = self.now + 1.0
+
+    def is_fatal(self, code: object, before: State) -> bool:
+        """Whether an error that names no request announces the end."""
+        fatal = code in (30004, 30007) and before in (State.READY, State.DRAINING)
+        if fatal:
+            self.closing = True
+            self.own.clear()
+            self.cause = self.cause or (WhyClosed.NOT_LOGGED_IN if code == 30004 else WhyClosed.THROWN_OUT)
+        return fatal
 
     def do_noise(self, how: int, passed: float) -> None:
         before = self.conn.state
         self.conn.receive(NOISE[how % len(NOISE)], passed)
+        self.heard_at = self.now
         new = self.judge(before)
         assert self.conn.state is before
         assert len(new) == (0 if before in (State.NEW, State.CLOSED) else 1)
@@ -498,26 +655,38 @@ class Play:
     def do_pong(self, how: int, passed: float) -> None:
         before = self.conn.state
         self.conn.receive(PONG, passed)
+        self.heard_at = self.now
         assert self.judge(before) == []
 
     def do_close(self, how: int, passed: float) -> None:
         before = self.conn.state
         if how % (4 if self.conn.in_flight else 16):
-            self.untold()
+            self.not_counted()
             return
-        self.conn.close(passed)
+        again, self.closing = self.closing, True
+        queued: Queued = "send" if how % 8 < 4 else "drop"
+        self.conn.close(passed, queued, (None, 0.5, 3.0)[how % 3])
+        if queued == "drop" or again:
+            self.own.clear()
         self.judge(before)
-        assert self.conn.state in (State.DRAINING, State.CLOSED)
-        assert all(entry.sent_at is not None for entry in self.open.values())
+        if again:
+            assert self.conn.state is State.CLOSED
+        elif queued == "drop":
+            assert self.conn.state in (State.DRAINING, State.CLOSED)
+            assert all(entry.sent_at is not None for entry in self.open.values())
+        else:
+            assert self.conn.state in (before, State.CLOSED)
+            assert (self.conn.state is State.CLOSED) == (before is State.CLOSED or not (self.open or self.own))
+            self.seen["close, what is queued first"] += self.conn.state is not State.CLOSED
 
     def do_lost(self, how: int, passed: float, *, surely: bool = False) -> None:
         before = self.conn.state
         if how % (3 if before is State.DRAINING else 8) and not surely:
-            self.untold()
+            self.not_counted()
             return
         unsent = tuple(id for index, id in enumerate(self.open) if how >> 3 & 1 << index)
         self.conn.lost(passed, "gone", unsent)
-        self.judge(before, unsent=unsent)
+        self.judge(before, unsent=unsent, gone=True)
         assert self.conn.state is State.CLOSED
 
     WEIGHTED = (
@@ -526,7 +695,9 @@ class Play:
         + [do_handle_timeout] * 5
         + [do_opened] * 3
         + [do_cancel] * 8
-        + [do_send]
+        + [do_cancel_many]
+        + [do_withdraw]
+        + [do_send] * 2
         + [do_reply] * 8
         + [do_login] * 2
         + [do_error] * 2
@@ -534,6 +705,7 @@ class Play:
         + [do_pong] * 5
         + [do_close] * 3
         + [do_lost]
+        + [do_interrupt]
     )
 
     def end(self, how: int) -> None:
@@ -545,9 +717,11 @@ class Play:
             case 1:
                 for _ in range(2):
                     before = self.conn.state
+                    self.closing = True
                     self.conn.close(self.now)
                     self.judge(before)
             case _:
+                self.closing = True
                 self.conn.close(self.now)
                 self.judge(before)
                 self.now += 2.0
@@ -586,12 +760,22 @@ def play(tape: bytes, seen: Counter[object], *, from_ready: bool) -> list[Output
 
 def must_be_seen() -> set[object]:
     """All that a run over any inputs has to have visited."""
-    timers = {Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.PACING}
+    timers = {Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.SILENCE, Timer.PACING}
     transitions = {(state, cause) for state, row in TRANSITIONS.items() for cause in row}
     fired = {("fired", WhyClosed.LOGIN_TIMEOUT), ("fired", WhyClosed.NO_PONG), ("fired", Timer.DRAIN), "ping"}
-    outcomes = {Accepted, Rejected, Unresolved, *WhyUnresolved}
-    flags = {(flag, why) for flag in ("sent", "unsent") for why in WhyUnresolved} - {("unsent", WhyUnresolved.UNSURE)}
-    return {*State, *timers, *transitions, *fired, *outcomes, *flags, "refused", "a reply that nobody waits for"}
+    reasons = set(WhyUnresolved) - {WhyUnresolved.NO_LINK}
+    outcomes = {Accepted, Rejected, Unresolved, *reasons}
+    flags = {(flag, why) for flag in ("sent", "unsent") for why in reasons}
+    never = {("unsent", WhyUnresolved.UNSURE), ("sent", WhyUnresolved.WITHDRAWN)}
+    others = {
+        "refused",
+        "many refused",
+        "own frame",
+        "close, what is queued first",
+        "ended with its last own frame",
+        "a reply that nothing waits for",
+    }
+    return {*State, *timers, *transitions, *fired, *outcomes, *(flags - never), *others}
 
 
 def test_every_cancel_gets_exactly_one_honest_outcome_under_any_inputs() -> None:

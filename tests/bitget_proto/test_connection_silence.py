@@ -153,7 +153,7 @@ def test_a_silent_spell_has_one_question() -> None:
 def test_the_three_seconds_count_from_the_sending_of_the_question() -> None:
     conn = unanswered()
     conn.handle_timeout(12.0)
-    assert drain(conn, 12.0, writable=False) == ([], Wait(until=20.0, timer=Timer.REQUEST))
+    assert drain(conn, 12.0, writable=False) == ([], Wait(until=15.0, timer=Timer.SILENCE))
     assert drain(conn, 14.0) == ([Transmit("ping")], Wait(until=17.0, timer=Timer.SILENCE))
 
 
@@ -258,14 +258,20 @@ def test_a_ping_that_waits_when_the_heartbeat_is_due_is_not_taken_for_one_that_w
     assert drain(conn, 60.0) == ([Transmit("ping")], Wait(until=63.0, timer=Timer.SILENCE))
 
 
-def test_a_writer_that_stalls_in_a_silence_is_noticed_by_the_heartbeat() -> None:
+def test_a_writer_that_stalls_in_a_silence_is_noticed_as_soon_as_a_peer_that_is_silent() -> None:
     conn = unanswered(Config(answer_timeout=None), at=20.0)
     conn.handle_timeout(22.0)
-    assert drain(conn, 22.0, writable=False) == ([], Wait(until=30.0, timer=Timer.PING))
-    conn.handle_timeout(30.0)
-    assert waits(conn, 30.0, writable=False) == Wait(until=40.0, timer=Timer.PONG)
-    conn.handle_timeout(40.0)
-    assert dead(outputs(conn, 40.0, writable=False))
+    assert drain(conn, 22.0, writable=False) == ([], Wait(until=25.0, timer=Timer.SILENCE))
+    conn.handle_timeout(25.0)
+    assert dead(outputs(conn, 25.0, writable=False))
+
+
+def test_a_question_that_waits_for_the_pace_has_its_three_seconds_from_there() -> None:
+    conn = ready(Config(messages_per_second=1, pace_margin=None, silence=0.25))
+    conn.cancel(ORDER, 10.0, id="a")
+    assert len(texts(outputs(conn, 10.0))) == 1
+    conn.handle_timeout(10.25)
+    assert drain(conn, 10.25, writable=False) == ([], Wait(until=14.0, timer=Timer.SILENCE))
 
 
 # --- as it happens ---

@@ -71,8 +71,9 @@ def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() ->
     heartbeat.beat(4.0)
     heartbeat.sent(4.0)
     heartbeat.beat(8.0)
+    assert alarms[PONG] == 14.0
     heartbeat.pong()
-    assert alarms[PONG] == inf
+    assert alarms[PONG] == 18.0
     heartbeat.beat(12.0)
     assert alarms[PONG] == 18.0
 
@@ -80,7 +81,7 @@ def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() ->
 def test_stopped_nothing_is_due_and_nothing_is_asked() -> None:
     heartbeat, alarms = started()
     heartbeat.beat(30.0)
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.stop()
     assert (alarms[PING], alarms[PONG], heartbeat.ping_due, heartbeat.asked_until) == (inf, inf, False, None)
     heartbeat.heard(31.0)
@@ -98,7 +99,8 @@ def test_on_a_clock_that_cannot_tick_nothing_is_due_at_once() -> None:
     heartbeat, alarms = started(1e300)
     heartbeat.beat(1e300)
     assert alarms[PING] == alarms[PONG] == nextafter(1e300, inf)
-    heartbeat.ask()
+    heartbeat.ask(1e300)
+    assert heartbeat.asked_until == nextafter(1e300, inf)
     heartbeat.sent(1e300)
     assert heartbeat.asked_until == nextafter(1e300, inf)
 
@@ -132,45 +134,64 @@ def test_without_a_limit_there_is_no_silence() -> None:
 
 def test_a_silent_link_is_asked_once_and_has_its_time_from_the_sending() -> None:
     heartbeat, alarms = started()
-    assert heartbeat.ask() is False
+    assert heartbeat.ask(7.0) is False
     assert heartbeat.ping_due
-    assert heartbeat.asked_until == heartbeat.silence_at(0.0) == inf, "the ping waits to be sent"
+    assert heartbeat.asked_until == heartbeat.silence_at(0.0) == 10.0, "the ping could be sent at 7"
     heartbeat.sent(9.0)
     assert heartbeat.asked_until == heartbeat.silence_at(0.0) == 12.0
     assert heartbeat.silence_at(inf) == 12.0, "also when what was unanswered has timed out"
     assert alarms[PONG] == inf, "this ping has its own time"
-    assert heartbeat.ask() is True
+    assert heartbeat.ask(12.0) is True
+
+
+def test_a_question_that_leaves_after_a_message_gives_the_next_silence_no_end() -> None:
+    heartbeat, _ = started()
+    heartbeat.ask(2.0)
+    heartbeat.heard(3.0)
+    heartbeat.sent(3.5)
+    assert heartbeat.asked_until is None
+    assert heartbeat.ask(5.0) is False
+    assert heartbeat.asked_until == 8.0
 
 
 def test_without_a_limit_for_its_answer_a_silent_link_is_asked_and_not_given_up() -> None:
     heartbeat, _ = started(config=Config(silence_pong=None))
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.sent(9.0)
     assert heartbeat.silence_at(0.0) == inf
 
 
 def test_any_message_ends_the_silent_spell_and_the_next_is_asked_anew() -> None:
     heartbeat, _ = started()
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.sent(2.0)
     heartbeat.heard(4.0)
     assert heartbeat.asked_until is None
     assert heartbeat.silence_at(0.0) == 6.0
-    assert heartbeat.ask() is False
+    assert heartbeat.ask(2.0) is False
 
 
 def test_a_ping_of_the_heartbeat_that_leaves_in_a_silent_spell_asks_too() -> None:
     heartbeat, alarms = started()
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.beat(30.0)
     heartbeat.sent(30.5)
     assert heartbeat.asked_until == 33.5
     assert alarms[PONG] == 40.0
 
 
+def test_a_ping_of_the_heartbeat_behind_the_one_that_asked_does_not_put_off_the_end() -> None:
+    heartbeat, _ = started()
+    heartbeat.ask(2.0)
+    heartbeat.sent(29.0)
+    heartbeat.beat(30.0)
+    heartbeat.sent(30.0)
+    assert heartbeat.asked_until == 32.0
+
+
 def test_a_ping_that_waits_since_the_silence_gets_its_pong_deadline_when_the_heartbeat_is_due() -> None:
     heartbeat, alarms = started()
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.beat(30.0)
     assert alarms[PONG] == 40.0, "a stalled writer must be noticed"
 
@@ -180,7 +201,7 @@ def test_the_deadline_of_a_ping_that_was_answered_does_not_return_with_the_next(
     heartbeat.beat(30.0)
     heartbeat.sent(30.0)
     heartbeat.pong()
-    heartbeat.ask()
+    heartbeat.ask(2.0)
     heartbeat.beat(60.0)
     assert alarms[PONG] == 70.0
 
@@ -189,10 +210,10 @@ def test_the_deadline_of_a_ping_that_was_answered_does_not_return_with_the_next(
 def test_one_ping_is_enough_for_the_heartbeat_and_the_silence(first: str) -> None:
     heartbeat, _ = started()
     if first == "ask":
-        heartbeat.ask()
+        heartbeat.ask(2.0)
         heartbeat.beat(30.0)
     else:
         heartbeat.beat(30.0)
-        heartbeat.ask()
+        heartbeat.ask(2.0)
     heartbeat.sent(30.0)
     assert not heartbeat.ping_due

@@ -128,3 +128,38 @@ def test_without_a_limit_only_the_backoff_holds() -> None:
     for _ in range(1000):
         made.dialled(0.0)
     assert made.opens() == -inf
+
+
+def test_a_dial_that_is_needed_now_waits_no_longer_than_for_a_first_backoff_after_a_steady_link() -> None:
+    redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
+    for _ in range(5):
+        redial.back_off(100.0)
+    assert redial.opens() == 108.0
+    redial.served(2.0)
+    redial.hasten(101.0)
+    assert redial.opens() == 101.5
+
+
+def test_after_a_link_that_was_not_steady_nothing_is_hastened() -> None:
+    redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
+    for _ in range(5):
+        redial.back_off(100.0)
+    redial.served(1.0)
+    redial.hasten(101.0)
+    assert redial.opens() == 108.0
+
+
+def test_a_dial_that_is_sooner_stays() -> None:
+    redial = Redial(SessionConfig(backoff_min=0.5), lambda: 0.0)
+    redial.back_off(100.0)
+    redial.served(60.0)
+    redial.hasten(100.25)
+    assert redial.opens() == 100.5
+
+
+def test_without_a_backoff_there_is_nothing_to_hasten() -> None:
+    redial = Redial(SessionConfig(backoff_min=None), lambda: 0.0)
+    redial.back_off(100.0)
+    redial.served(60.0)
+    redial.hasten(100.25)
+    assert redial.opens() == 100.0

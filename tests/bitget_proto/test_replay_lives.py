@@ -28,6 +28,11 @@ from . import test_session_sequences as session_sequences
 ENGINES = cycle(Engine)
 """Each life is played again by another one."""
 
+SOMETIMES = {
+    "raised", "budget", "jitter", "writable", "busy", "unsent", "policy", "urgent", "queued", "within",
+}  # fmt: skip
+KINDS = {str: "id", list: "ids", bool: "whether", type(None): None}
+
 seen: Counter[object] = Counter()
 
 
@@ -37,10 +42,8 @@ def judge(lines: list[str]) -> None:
     assert difference is None, str(difference)
     for step in Trace(lines):
         gave: Any = step.data.get("gave")
-        seen[step.call, "id" if step.call == "cancel" and gave else gave["kind"] if gave else None] += 1
-        seen.update(
-            name for name in ("raised", "budget", "jitter", "writable", "busy", "unsent", "policy") if name in step.data
-        )
+        seen[step.call, gave["kind"] if isinstance(gave, dict) else KINDS[type(gave)]] += 1
+        seen.update(SOMETIMES & set(step.data))
     assert "passphrase" not in "".join(lines)
 
 
@@ -128,8 +131,9 @@ def test_any_inputs_of_a_session_in_any_order_are_played_again(monkeypatch: pyte
 
     runs()
     expected: set[object] = {(call, None) for call in CALLS if call not in ("cancel", "send")}
+    expected |= {("cancel", "id"), ("cancel_many", "ids"), ("withdraw", "whether")}
     expected |= {("poll", "Dial"), ("poll", "LinkTransmit"), ("poll", "Up"), ("poll", "Down"), ("poll", "Ended")}
-    assert expected | {"raised", "jitter", "busy", "unsent", "policy"} <= set(seen)
+    assert expected | {"raised", "jitter", "busy", "unsent", "policy", "urgent", "queued", "within"} <= set(seen)
 
 
 class ConnectionLife(promise.Life):
@@ -192,10 +196,12 @@ def test_any_life_with_an_exchange_is_played_again(kind: type[Any], monkeypatch:
     if kind is ConnectionLife:
         expected.add("writable")
     else:
-        expected.update(("busy", "jitter", ("poll", "Dial"), ("poll", "Up")))
+        expected.update(
+            ("busy", "jitter", "urgent", "queued", ("poll", "Dial"), ("poll", "Up"), ("withdraw", "whether"))
+        )
     machine: type[RuleBasedStateMachine] = Life
     seen.clear()
-    for number in range(10):
+    for number in range(40):
         run_state_machine_as_test(seed(number)(machine), settings=PROFILE)
         if expected <= set(seen):
             break

@@ -40,6 +40,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
+from bitget_proto._connection import Queued
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
@@ -471,7 +472,7 @@ def test_a_stalled_link_does_not_block_another() -> None:
     pair.run(9.0)
     outcome = pair.outcomes[ids[0]]
     assert isinstance(outcome, Unresolved)
-    assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.TIMEOUT, 10.0)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST), "the silence is found out"
 
 
 def test_a_link_on_which_a_write_is_under_way_gives_all_but_frames() -> None:
@@ -557,6 +558,24 @@ def test_close_waits_for_what_was_sent_and_a_second_one_does_not() -> None:
         outcome = pair.outcomes[id]
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, seconds)
+
+
+@pytest.mark.parametrize("queued", ["send", "drop"])
+def test_a_second_close_is_the_end_now_also_while_the_queue_leaves(queued: Queued) -> None:
+    pair = pair_up()
+    pair.exchange.inject(Fault.SILENT)
+    sent = pair.cancel(ORDERS[0])
+    waiting = [pair.cancel(ORDERS[n]) for n in range(1, 15)]
+    pair.close(queued="send")
+    assert state_of(pair.session) is SessionState.UP
+    pair.close(queued=queued)
+    assert state_of(pair.session) is SessionState.ENDED
+    outcome = pair.outcomes[sent]
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, 0.0)
+    last = pair.outcomes[waiting[-1]]
+    assert isinstance(last, Unresolved)
+    assert (last.sent, last.why) == (False, WhyUnresolved.CLOSED)
 
 
 def test_close_lets_a_link_that_drains_go_on_draining() -> None:

@@ -327,6 +327,16 @@ def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_bac
     assert times == [(2.0, first), (2.9, second), (3.9, first)]
 
 
+def test_a_cancel_that_is_itself_not_sent_again_holds_back_one_that_is() -> None:
+    pair = pair_up(Fault.DROP_BEFORE)
+    first = pair.cancel(ORDERS[0], policy=Policy.RESEND)
+    pair.run(0.9)
+    second = pair.cancel(ORDERS[0], policy=Policy.REPORT)
+    pair.run(10.0)
+    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    assert times == [(2.0, first), (2.9, second), (3.9, first)]
+
+
 def test_what_waits_for_its_second_lets_others_go_first() -> None:
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     first = pair.cancel(ORDERS[0])

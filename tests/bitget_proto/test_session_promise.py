@@ -8,7 +8,7 @@ visited on the way is counted, and the run fails if a state, a transition, a tim
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from itertools import count, pairwise
 from math import inf, nan, nextafter
@@ -32,7 +32,6 @@ from bitget_proto import (
     CancelOrder,
     CodeClass,
     Config,
-    Connection,
     Credentials,
     Dial,
     Down,
@@ -64,7 +63,8 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair, StrictConnection
+from bitget_proto._connection import Queued
+from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
@@ -90,12 +90,15 @@ FATAL = [
 LOGIN_REFUSALS = [
     ("30011", "key"), ("40014", "permission"), ("30099", "unheard of"), ("30013", "stamp"), ("30014", "stamp"),
 ]  # fmt: skip
+QUEUED: list[Queued] = ["drop", "send"]
 NOISE = [0.0, 1.0, 0.5, nan, 2.0, -1.0, 0.25]
 """What a caller's jitter may give; some of it is nonsense."""
 
 DIALS = 25
+NO_LINK = 12.0
 CONFIG = SessionConfig(
-    link=Config(max_in_flight=30, max_own_frames=3, drain_timeout=3.0),
+    link=Config(max_in_flight=30, max_own_frames=3, drain_timeout=3.0, queue_timeout=40.0),
+    no_link_timeout=NO_LINK,
     dials_per_5_minutes=DIALS,
     backoff_min=0.5,
     backoff_max=8.0,
@@ -122,21 +125,19 @@ class Moody(ScriptedExchange):
 
 
 class Watched(Session):
-    """A `Session` over strict connections, whose turns are counted, and whose promise is kept account of."""
+    """A `Session` whose turns are counted, and whose promise is kept account of."""
 
     def __init__(self, config: SessionConfig, budget: Budget | None) -> None:
         jitters = count()
         super().__init__(config, budget=budget, jitter=lambda: NOISE[next(jitters) % len(NOISE)])
-        self.ledger: dict[str, tuple[float, float, Policy]] = {}
-        """When each cancel was taken, until when it may be sent, and its policy."""
+        self.ledger: dict[str, Taken] = {}
         self.answered: dict[str, Outcome] = {}
         self.handed_out: list[tuple[float, LinkTransmit]] = []
+        self.taken_back: set[str] = set()
+        """Those whose only frame never left."""
         self.spoke: list[tuple[float, SessionOutput]] = []
         self.up: tuple[int, float] | None = None
         self.down_since: float | None = None
-
-    def _connect(self) -> Connection:
-        return StrictConnection(self._config.link, self._codec, self._budget)
 
     def _move(self, cause: SessionCause) -> None:
         visited[self.state, cause] += 1
@@ -149,13 +150,47 @@ class Watched(Session):
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
+        urgent: bool = False,
     ) -> str:
         room = self.capacity
-        taken = super().cancel(order, now, id, timeout, policy)
+        taken = super().cancel(order, now, id, timeout, policy, urgent)
         assert self.capacity == room - 1
-        assert taken not in self.ledger
-        self.ledger[taken] = (now, now + (10.0 if timeout is None else timeout), policy or self.config.policy)
+        self.note([taken], now, timeout, policy, urgent=urgent)
         return taken
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        room = self.capacity
+        ids = super().cancel_many(orders, now, timeout, policy)
+        assert self.capacity == room - len(ids)
+        self.note(ids, now, timeout, policy, urgent=False)
+        return ids
+
+    def note(self, ids: list[str], now: float, timeout: float | None, policy: Policy | None, *, urgent: bool) -> None:
+        for id in ids:
+            assert id not in self.ledger
+            self.ledger[id] = Taken(
+                at=now,
+                until=now + (inf if timeout is None else timeout),
+                policy=policy or self.config.policy,
+                urgent=urgent,
+            )
+
+    def withdraw(self, id: str, now: float) -> bool:
+        open_before = id in self.ledger and id not in self.answered
+        withdrawn = super().withdraw(id, now)
+        visited["withdrawn", withdrawn] += 1
+        left = any(transmit.id == id for _, transmit in self.handed_out if id not in self.taken_back)
+        assert withdrawn == (open_before and not left)
+        return withdrawn
+
+    def lost(
+        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+    ) -> None:
+        unsent = list(unsent)
+        self.taken_back.update(id for id in unsent if [t.id for _, t in self.handed_out].count(id) == 1)
+        super().lost(link, now, reason, unsent, retry_after)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
@@ -176,7 +211,10 @@ class Watched(Session):
             case LinkTransmit(id=id):
                 self.handed_out.append((now, output))
                 assert id is None or id not in self.answered, "sent after it had its outcome"
-                assert id is None or now < self.ledger[id][1], "sent after its deadline"
+                assert id is None or now < min(self.ledger[id].until, self.ledger[id].at + 40.0), (
+                    "sent after its deadline"
+                )
+                self.taken_back.discard(id or "")
             case Accepted() | Rejected() | Unresolved():
                 self.watch_outcome(output, now)
             case Dial():
@@ -211,8 +249,9 @@ class Watched(Session):
         assert id in self.ledger
         assert id not in self.answered, "a second outcome"
         self.answered[id] = outcome
-        taken_at, deadline, policy = self.ledger[id]
-        assert (outcome.taken_at, outcome.resolved_at) == (taken_at, now)
+        taken = self.ledger[id]
+        policy = taken.policy
+        assert (outcome.taken_at, outcome.resolved_at) == (taken.at, now)
         again = outcome.attempts > 1
         assert not again or policy is Policy.RESEND
         if isinstance(outcome, Unresolved):
@@ -224,14 +263,31 @@ class Watched(Session):
             if again:
                 visited["again", outcome.why] += 1
             if outcome.why is WhyUnresolved.TIMEOUT:
-                # The sum that a link makes anew may be the number just before.
-                assert now >= nextafter(deadline, -inf)
+                sent_at = -inf if outcome.sent_at is None else outcome.sent_at
+                assert now >= min(taken.until, taken.at + 40.0, sent_at + 10.0 if outcome.sent else inf)
+            elif outcome.why is WhyUnresolved.NO_LINK:
+                assert self.up is None
+                assert now >= NO_LINK + max(taken.at, taken.at if self.down_since is None else self.down_since)
+            elif outcome.why is WhyUnresolved.WITHDRAWN:
+                assert not outcome.sent
             elif again and outcome.why is WhyUnresolved.UNSURE:
                 visited["again", UNSURE_BY, CodeClass.of(outcome.code) is CodeClass.OUTCOME_UNKNOWN] += 1
         else:
             visited["again" if again else "once", type(outcome)] += 1
             if isinstance(outcome, Rejected):
                 assert not again or outcome.code_class is CodeClass.FINISHED
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """A cancel in the ledger."""
+
+    at: float
+    until: float
+    """The end of all its time."""
+
+    policy: Policy
+    urgent: bool
 
 
 UNSURE_BY = "unsure by the exchange's own word"
@@ -253,7 +309,7 @@ STARTS = st.builds(
     Start,
     how=st.sampled_from([
         "up", "up", "up", "up", "up", "up", "new", "login goes wrong", "wrong key", "skewed", "skewed for good", "refused",
-        "moody", "held",
+        "moody", "bad key", "held",
     ]),
     fault=st.sampled_from(AT_LOGIN),
     latency=st.sampled_from([0.0, 0.05, 0.05, 2.0]),
@@ -306,6 +362,8 @@ class Life(RuleBasedStateMachine):
                 pair.hold_dials = True
             case "moody":
                 exchange.moods.extend([("30099", "unheard of")] * 3)
+            case "bad key":
+                exchange.moods.append(("40018", "the address is not on the list"))
             case _:
                 pass
         pair.start()
@@ -325,15 +383,24 @@ class Life(RuleBasedStateMachine):
         timeout=st.sampled_from([None, None, 1.0, 2.5, 31.0, 31.0, inf]),
         many=st.integers(1, 8),
         policy=st.sampled_from([None, None, *Policy]),
-        same=st.booleans(),
+        how=st.sampled_from(["one by one", "one by one", "the same", "urgent", "at once"]),
     )
-    def cancel(self, order: CancelOrder, timeout: float | None, many: int, policy: Policy | None, same: bool) -> None:
+    def cancel(self, order: CancelOrder, timeout: float | None, many: int, policy: Policy | None, how: str) -> None:
         first = ORDERS.index(order)
-        for number in range(many):
+        orders = [order if how == "the same" else ORDERS[(first + number) % len(ORDERS)] for number in range(many)]
+        if how == "at once":
+            with suppress(NoRoom):
+                self.pair.cancel_many(orders, timeout, policy)
+            return
+        for each in orders:
             if self.session.capacity:
-                self.pair.cancel(
-                    order if same else ORDERS[(first + number) % len(ORDERS)], timeout=timeout, policy=policy
-                )
+                self.pair.cancel(each, timeout=timeout, policy=policy, urgent=how == "urgent")
+
+    @precondition(lambda self: self.session.ledger)
+    @rule(which=st.integers(0, 5))
+    def withdraw(self, which: int) -> None:
+        ids = [*self.session.ledger]
+        self.pair.withdraw(ids[-1 - which % len(ids)])
 
     @precondition(lambda self: self.session.capacity > 0 and linked(self))
     @rule(
@@ -386,7 +453,8 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.session.state is SessionState.UP)
     @rule(
-        then=st.sampled_from(["nothing", "close", "close while dialling"]), really=st.sampled_from([False, False, True])
+        then=st.sampled_from(["nothing", "close", "close while dialling", "be refused"]),
+        really=st.sampled_from([False, False, True]),
     )
     def lose_one_link_while_another_drains(self, then: str, really: bool) -> None:
         serving = self.session.up
@@ -400,6 +468,10 @@ class Life(RuleBasedStateMachine):
         if self.session.up is None or not self.pair.links:
             return
         self.pair.drop()
+        if then == "be refused":
+            self.exchange.moods.append(LOGIN_REFUSALS[0])
+            self.pair.run(2.0)
+            return
         if then == "close while dialling":
             self.pair.dial_time = 2.0
             self.pair.run(0.5)
@@ -501,12 +573,33 @@ class Life(RuleBasedStateMachine):
         self.pair.freeze(self.link(which)) if on else self.pair.thaw(self.link(which))
 
     @precondition(alive)
-    @rule(really=RARELY, route_dies=st.booleans())
-    def close(self, really: bool, route_dies: bool) -> None:
+    @rule(
+        really=RARELY,
+        route_dies=st.booleans(),
+        queued=st.sampled_from(QUEUED),
+        within=st.sampled_from([None, None, 0.5, 20.0]),
+    )
+    def close(self, really: bool, route_dies: bool, queued: Queued, within: float | None) -> None:
         if really:
             if route_dies and self.pair.links:
                 self.pair.freeze()
-            self.pair.close()
+            self.pair.close(queued, within)
+            visited["closed", queued] += 1
+
+    @precondition(linked)
+    @rule()
+    def fall_silent(self) -> None:
+        """A route dies while a cancel is out: it is found out within seconds."""
+        if self.session.state is not SessionState.UP or not self.session.capacity or self.session.up is None:
+            return
+        serving = self.session.up[0]
+        self.pair.resume(serving)
+        self.pair.freeze(serving)
+        id = self.pair.cancel(ORDERS[0], policy=Policy.RESEND)
+        if self.session.handed_out[-1][1].id == id and id not in self.pair.outcomes:
+            self.pair.run(7.0)
+            assert serving not in self.pair.links or self.pair._wires[serving].hung_up
+            visited["fell silent"] += 1
 
     @invariant()
     def what_is_in_flight_has_no_outcome(self) -> None:
@@ -523,6 +616,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "pair"):
             if alive(self):
+                self.pair.close()
                 self.pair.close()
                 self.pair.run_until_ended()
             self.check()
@@ -550,7 +644,7 @@ class Life(RuleBasedStateMachine):
             cancelled = any(act.cancelled for act in acts)
             assert len(acts) <= written[id]
             assert max(1, written[id]) <= outcome.attempts <= max(1, handed_out[id])
-            if session.ledger[id][2] is Policy.REPORT:
+            if session.ledger[id].policy is Policy.REPORT:
                 assert written[id] <= 1, "sent twice under report"
             if written[id] > 1:
                 assert outcome.order.order_id is not None or session.config.client_oids_unique
@@ -576,7 +670,9 @@ class Life(RuleBasedStateMachine):
             transmit.id for _, transmit in session.handed_out if transmit.id is not None and often[transmit.id] == 1
         ]
         places = {id: place for place, id in enumerate(session.ledger)}
-        assert sorted(once, key=places.__getitem__) == once, "overtaken in the queue"
+        for urgent in (False, True):
+            alike = [id for id in once if session.ledger[id].urgent is urgent]
+            assert sorted(alike, key=places.__getitem__) == alike, "overtaken in the queue"
         links: dict[int, list[float]] = {}
         cancels: list[float] = []
         last: dict[str, float] = {}
@@ -610,22 +706,38 @@ PROFILE = settings(
 
 TO_BE_VISITED: set[object] = {
     *SessionState,
-    *((state, cause) for state, row in SESSION_TRANSITIONS.items() for cause in row),
-    *((Ended, why) for why in WhyEnded),
-    *((LinkClosed, why) for why in WhyClosed),
+    *(
+        (state, cause)
+        for state, row in SESSION_TRANSITIONS.items()
+        for cause in row
+        if cause is not WhyEnded.INTERRUPTED
+    ),
+    *((Ended, why) for why in WhyEnded if why is not WhyEnded.INTERRUPTED),
+    *((LinkClosed, why) for why in WhyClosed if why is not WhyClosed.INTERRUPTED),
     *((Down, why) for why in (WhyClosed.LOST, WhyClosed.NO_PONG, WhyClosed.NOT_LOGGED_IN, WhyClosed.THROWN_OUT)),
     *(
         ("wait", timer)
         for timer in (
             None, Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.PACING, Timer.DIAL, Timer.DIALLED,
-            Timer.SPACING, Timer.ROTATION,
+            Timer.SPACING, Timer.ROTATION, Timer.NO_LINK, Timer.SILENCE,
         )
     ),
     *((Dial, stamp_refused) for stamp_refused in (False, True)),
     *((Up, how) for how in ("moved", "came up")),
-    *((Policy.REPORT, True, why) for why in WhyUnresolved),
-    *((Policy.RESEND, True, why) for why in WhyUnresolved),
-    *((policy, False, why) for policy in Policy for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.CLOSED)),
+    *(
+        (policy, True, why)
+        for policy in Policy
+        for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.LOST, WhyUnresolved.CLOSED, WhyUnresolved.UNSURE)
+    ),
+    (Policy.RESEND, True, WhyUnresolved.NO_LINK),
+    *(
+        (policy, False, why)
+        for policy in Policy
+        for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.CLOSED, WhyUnresolved.NO_LINK, WhyUnresolved.WITHDRAWN)
+    ),
+    *(("withdrawn", withdrawn) for withdrawn in (False, True)),
+    *(("closed", queued) for queued in QUEUED),
+    "fell silent",
     *(("again", kind) for kind in (Accepted, Rejected, WhyUnresolved.TIMEOUT, WhyUnresolved.CLOSED, WhyUnresolved.UNSURE)),
     *(("again", UNSURE_BY, by) for by in (False, True)),
     *(("once", kind) for kind in (Accepted, Rejected)),

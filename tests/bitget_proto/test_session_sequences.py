@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from math import nextafter
+from math import inf, nextafter
 from random import Random
 
 import attrs
@@ -24,6 +24,7 @@ from bitget_proto import (
     CodeClass,
     Config,
     Dial,
+    Down,
     Ended,
     LinkClosed,
     LinkHangup,
@@ -38,18 +39,20 @@ from bitget_proto import (
     SessionState,
     SignedLogin,
     Unresolved,
+    Up,
     Wait,
     WhyEnded,
+    WhyUnresolved,
 )
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 CONFIG = SessionConfig(
     link=Config(
-        login_timeout=8.0, ping_interval=9.0, pong_timeout=4.0, request_timeout=6.0, drain_timeout=1.5,
+        login_timeout=8.0, ping_interval=9.0, pong_timeout=4.0, answer_timeout=6.0, queue_timeout=8.0, drain_timeout=1.5,
         messages_per_second=4, max_in_flight=6, max_own_frames=2, late_ids=2,
     ),
-    dial_timeout=5.0, dials_per_5_minutes=40, backoff_min=0.25, backoff_max=2.0, steady_after=5.0, lifetime=60.0,
-    rotate_before=20.0,
+    no_link_timeout=3.0, dial_timeout=5.0, dials_per_5_minutes=40, backoff_min=0.25, backoff_max=2.0, steady_after=5.0,
+    lifetime=60.0, rotate_before=20.0,
 )  # fmt: skip
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(3)] + [
     CancelOrder("BTCUSDT", client_oid="c")
@@ -72,9 +75,17 @@ class Entry:
     order: CancelOrder
     policy: Policy
     taken_at: float
-    deadline: float
+    until: float
+    """The end of all its time."""
+
     sent: list[float] = attrs.field(factory=list[float])
     """When each attempt was handed out that was not taken back."""
+
+    link: int | None = None
+    """The link that holds it."""
+
+    handed_out_at: float = 0.0
+    """When it was given to that."""
 
 
 class Play:
@@ -95,9 +106,14 @@ class Play:
         self.acknowledged: set[str] = set()
         self.dials: list[float] = []
         self.ended = False
+        self.tidy = tape[2] % 2 == 0
+        """Whether each call is followed by a drain, as the contract says: then every time is known."""
+        self.serving: int | None = None
+        self.down_since: float | None = None
+        """Since when no link serves: since the first dial, before one did."""
         self.refusal = {1: 30014, 3: 30099}.get(tape[1] % 8, 0)
         self.wait = Wait(until=None, timer=None)
-        if tape[0] % 3:
+        if tape[0] % 3 and self.refusal != 30014:
             self.drain(())
             self.open(1)
             self.drain(())
@@ -124,6 +140,8 @@ class Play:
         match output:
             case Dial(link=link):
                 self.dials.append(self.now)
+                if self.down_since is None and self.serving is None:
+                    self.down_since = self.now
                 assert link == len(self.dials)
             case LinkTransmit(link=link, id=id):
                 assert link in self.opened
@@ -131,10 +149,12 @@ class Play:
                 if id is not None:
                     entry = self.entries[id]
                     assert id not in self.outcomes
-                    assert self.now < entry.deadline
+                    assert not self.tidy or link == self.serving
+                    assert self.now < min(entry.until, entry.taken_at + 8.0)
                     assert not entry.sent or entry.policy is Policy.RESEND
                     assert all(self.now >= at + 1.0 for at in entry.sent)
                     entry.sent.append(self.now)
+                    entry.link, entry.handed_out_at = link, self.now
                     self.held.setdefault(link, set()).add(id)
             case Accepted() | Rejected() | Unresolved():
                 self.judge_outcome(output)
@@ -143,6 +163,16 @@ class Play:
             case LinkClosed(link=link):
                 assert link not in self.over
                 self.over.add(link)
+                for entry in self.entries.values():
+                    if entry.link == link:
+                        entry.link = None
+            case Up(link=link, down_for=down_for):
+                since = self.now if self.serving is not None or self.down_since is None else self.down_since
+                assert not self.tidy or down_for == self.now - since
+                self.serving, self.down_since = link, None
+            case Down(link=link):
+                assert link == self.serving
+                self.serving, self.down_since = None, self.now
             case Ended():
                 assert set(self.outcomes) == set(self.entries)
                 self.ended = True
@@ -167,8 +197,34 @@ class Play:
                 assert len(entry.sent) == 1 or outcome.code_class is CodeClass.FINISHED
             case Unresolved():
                 assert outcome.sent == bool(entry.sent)
+                if outcome.why is WhyUnresolved.TIMEOUT:
+                    held_until = entry.taken_at + 8.0 if entry.link is None else entry.handed_out_at + 6.0
+                    assert self.now >= min(entry.until, held_until)
+                elif outcome.why is WhyUnresolved.NO_LINK:
+                    if self.tidy:
+                        assert self.serving is None
+                        assert self.now >= self.without_link_until(entry)
+                elif outcome.why is WhyUnresolved.WITHDRAWN:
+                    assert not entry.sent
                 self.seen[outcome.why, outcome.sent] += 1
         self.seen[type(outcome), len(entry.sent) > 1] += 1
+
+    def without_link_until(self, entry: Entry) -> float:
+        return 3.0 + max(entry.taken_at, entry.taken_at if self.down_since is None else self.down_since)
+
+    def fire(self) -> None:
+        """After this and a drain no cancel is open whose time is up."""
+        self.session.handle_timeout(self.now)
+        self.drain(())
+        for id, entry in self.entries.items():
+            if id in self.outcomes or not self.tidy:
+                continue
+            assert self.now < entry.until
+            if entry.link is not None:
+                assert self.now < entry.handed_out_at + 6.0
+            else:
+                assert self.now < entry.taken_at + 8.0
+                assert self.serving is not None or self.now < self.without_link_until(entry)
 
     # --- in ---
 
@@ -186,7 +242,7 @@ class Play:
 
     def is_welcome(self) -> bool:
         """Whether a login is accepted: in some runs only the first one is."""
-        return not self.refusal or len(self.dials) == 1
+        return not self.refusal or (self.refusal != 30014 and len(self.dials) == 1)
 
     def reply(self, link: int, what: int) -> None:
         ids = [*self.entries]
@@ -201,26 +257,50 @@ class Play:
         unsent = sorted(self.held.get(link, ()))[: what % 3]
         known = self.session._links.get(link)
         for id in unsent:
-            if known is not None and id in known.connection._open:
+            if known is not None and id in known.connection._sent:
                 self.entries[id].sent.pop()
         self.session.lost(link, self.now, "lost", unsent)
 
     def cancel(self, what: int) -> None:
-        order = ORDERS[what % len(ORDERS)]
+        orders = [ORDERS[(what + number) % len(ORDERS)] for number in range(1 + what % 5 // 4 * 2)]
         timeout = TIMEOUTS[what % len(TIMEOUTS)]
         policy = [None, Policy.REPORT, Policy.RESEND][what % 3]
         room = self.session.capacity
         try:
-            id = self.session.cancel(order, self.now, timeout=timeout, policy=policy)
+            if len(orders) > 1:
+                ids = self.session.cancel_many(orders, self.now, timeout, policy)
+            else:
+                ids = [self.session.cancel(*orders, self.now, timeout=timeout, policy=policy, urgent=what % 7 == 0)]
         except LocalProtocolError:
-            assert room == 0
+            assert room < len(orders)
+            assert self.session.capacity == room
             return
-        assert room > 0
-        assert id not in self.entries
-        taken = self.config.policy if policy is None else policy
-        if order.order_id is None and not self.config.client_oids_unique:
-            taken = Policy.REPORT
-        self.entries[id] = Entry(order, taken, self.now, self.now + (6.0 if timeout is None else timeout))
+        assert self.session.capacity == room - len(orders)
+        for id, order in zip(ids, orders, strict=True):
+            assert id not in self.entries
+            taken = self.config.policy if policy is None else policy
+            if order.order_id is None and not self.config.client_oids_unique:
+                taken = Policy.REPORT
+            self.entries[id] = Entry(order, taken, self.now, self.now + (inf if timeout is None else timeout))
+
+    def withdraw(self, what: int) -> None:
+        id = [*self.entries, "1"][-1 - what % min(len(self.entries) + 1, 6)]
+        entry = self.entries.get(id)
+        withdrawn = self.session.withdraw(id, self.now)
+        self.seen["withdrawn", withdrawn] += 1
+        if entry is not None and self.is_drained and not self.ended:
+            assert withdrawn == (id not in self.outcomes and entry.link is None and not entry.sent)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the ledger knows all."""
+        return self.session.in_flight == len(self.entries) - len(self.outcomes)
+
+    def close(self, what: int) -> None:
+        if what % 2:
+            self.session.close(self.now, queued="send", within=[None, 2.0][what // 2 % 2])
+        else:
+            self.session.close(self.now)
 
     def pass_time(self, what: int) -> None:
         until = self.wait.until
@@ -245,26 +325,30 @@ class Play:
                 self.session.receive(link, SAID[what % len(SAID)], self.now)
             case 8:
                 self.lose(link, what)
-            case 9 | 10:
+            case 9:
                 self.session.handle_timeout(self.now)
+            case 10:
+                self.fire()
             case 11 | 12:
                 self.cancel(what)
             case 13:
                 self.drain((), times=what % 4)
-                return
-            case 14 if what % 8 == 0:
-                self.session.close(self.now)
+                if not self.tidy:
+                    return
+            case 14 if what % 8 in (0, 1):
+                self.close(what // 8)
+            case 14:
+                self.withdraw(what)
             case _:
                 self.reply(dialled, what)
-        if what % 3:
+        if what % 3 or self.tidy:
             self.drain((dialled,) if what % 7 == 0 else ())
 
     def end(self) -> None:
         self.drain(())
-        self.session.close(self.now)
-        self.drain(())
-        self.session.close(self.now)
-        self.drain(())
+        for _ in range(3):
+            self.session.close(self.now)
+            self.drain(())
         assert self.ended
         assert all(later >= at + 300.0 for at, later in zip(self.dials, self.dials[40:], strict=False))
 
@@ -285,5 +369,8 @@ def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> No
 
     any_tape()
     expected: set[object] = {*SessionState, *WhyEnded, Accepted, Rejected, Unresolved, Dial, LinkTransmit, LinkHangup}
+    expected -= {WhyEnded.INTERRUPTED}
     expected |= {(kind, again) for kind in (Accepted, Rejected, Unresolved) for again in (False, True)}
+    expected |= {("withdrawn", withdrawn) for withdrawn in (False, True)}
+    expected |= {(why, sent) for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK) for sent in (False, True)}
     assert expected <= set(seen), f"never seen: {expected - set(seen)}"

@@ -35,12 +35,16 @@ def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.INTERRUPTED] is SessionState.ENDED
 
 
-@pytest.mark.parametrize("why", [WhyEnded.REFUSED, WhyEnded.STAMP_REFUSED])
-def test_a_refused_login_ends_it_only_while_no_link_serves(why: SessionCause) -> None:
-    assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == {
-        SessionState.DIALLING,
-        SessionState.CLOSING,
-    }
+@pytest.mark.parametrize(
+    ("why", "states"),
+    [
+        (WhyEnded.REFUSED, {SessionState.DIALLING, SessionState.CLOSING}),
+        # It ends only a session that never was up, and so has no other link to wait for.
+        (WhyEnded.STAMP_REFUSED, {SessionState.DIALLING}),
+    ],
+)
+def test_a_refused_login_ends_it_only_while_no_link_serves(why: SessionCause, states: set[SessionState]) -> None:
+    assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == states
 
 
 def test_every_cause_happens_somewhere_and_has_a_sentence() -> None:

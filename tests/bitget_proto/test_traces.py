@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from bitget_proto import (
     Budget,
     CancelOrder,
     Codec,
+    CodeClass,
     Config,
     Connection,
     Credentials,
@@ -37,6 +39,10 @@ from bitget_proto import (
 from bitget_proto import _connection as connection_module
 from bitget_proto import _replay as replay_module
 from bitget_proto import _session as session_module
+from bitget_proto._cancel_queue import Rank
+from bitget_proto._heartbeat import Heartbeat
+from bitget_proto._redial import Redial
+from bitget_proto._request_ids import RequestIds
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, SessionPair
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -136,7 +142,7 @@ def throttled(write: Write) -> None:
     with suppress(LocalProtocolError):
         pair.cancel(ORDERS[20])
     pair.run(0.5)
-    budget.grant(3, pair.clock.now)
+    budget.grant(3, pair.clock.now + 0.5, pair.clock.now)
     pair.run(0.6)
     pair.say('{"event":"error","code":30006,"msg":"request too many"}')
     pair.run(2.0)
@@ -168,12 +174,75 @@ def wrong_key(write: Write) -> None:
 
 
 def no_pong(write: Write) -> None:
-    """The route dies without a word; the heartbeat notices, and nobody knows what became of the cancel."""
+    """The route dies without a word while nothing is due; the heartbeat notices."""
     pair = connected(write)
     pair.run(29.0)
     pair.freeze()
+    pair.run_until_closed()
+
+
+def silent(write: Write) -> None:
+    """The route dies without a word while a cancel is out; the silence is found out, and what became of it is not known."""
+    pair = connected(write)
+    pair.run(1.0)
+    pair.freeze()
     pair.cancel(ORDERS[0], timeout=60)
     pair.run_until_closed()
+
+
+def half_open(write: Write) -> None:
+    """As `silent`, in a session: the link is aborted, and the next one sends the cancel again."""
+    pair = in_session(write, policy=Policy.RESEND)
+    pair.exchange.inject(None)
+    pair.run(1.0)
+    pair.freeze()
+    pair.cancel(ORDERS[0])
+    pair.cancel(ORDERS[1], policy=Policy.REPORT)
+    pair.run(10.0)
+    pair.close()
+    pair.run_until_ended()
+
+
+def at_once(write: Write) -> None:
+    """Many cancels at once, an urgent one behind them, one that is withdrawn and one that is too late for it, and a close that
+    sends what is queued: the last ones wait too long.
+    """
+    pair = connected(write, Config(messages_per_second=3, queue_timeout=1.9))
+    ids = pair.cancel_many(ORDERS[:9])
+    pair.cancel(ORDERS[6], urgent=True)
+    for id in (ids[5], ids[0]):
+        pair.withdraw(id)
+    pair.run(1.0)
+    pair.close(queued="send", within=60.0)
+    pair.run_until_closed()
+
+
+def no_link(write: Write) -> None:
+    """No link is to be had, and the exchange asks not to be dialled; cancels wait for ten seconds, and urgent ones go first."""
+    numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
+    session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
+    pair = SessionPair(session, exchange(), latency=0.05, dial_time=0.1)
+    pair.exchange.refuse_handshakes(1, retry_after=12)
+    pair.cancel(ORDERS[0])
+    pair.run(5.0)
+    pair.cancel(ORDERS[1])
+    pair.cancel(ORDERS[2], urgent=True)
+    withdrawn = pair.cancel_many(ORDERS[3:6], timeout=60)[1]
+    pair.withdraw(withdrawn)
+    pair.run(20.0)
+    pair.close("send")
+    pair.run_until_ended()
+
+
+def maintenance(write: Write) -> None:
+    """Logins are refused for minutes with one code after another: the session backs off, and comes back."""
+    pair = in_session(write)
+    pair.exchange.maintenance(pair.clock.now, seconds=120.0, grace=5.0)
+    pair.run(200.0)
+    pair.cancel(ORDERS[0])
+    pair.run(1.0)
+    pair.close()
+    pair.run_until_ended()
 
 
 def stalled(write: Write) -> None:
@@ -299,8 +368,8 @@ def two_links_lost(write: Write) -> None:
 LIVES = MappingProxyType({
     life.__name__: life
     for life in (
-        dropped_after_it_left, late_reply, going_away, rotation, resent, throttled, skewed_clock, wrong_key, no_pong, stalled,
-        closed_while_answers_were_out, unsure, noise, two_links_lost,
+        dropped_after_it_left, late_reply, going_away, rotation, resent, throttled, skewed_clock, wrong_key, no_pong, silent,
+        half_open, stalled, closed_while_answers_were_out, at_once, no_link, maintenance, unsure, noise, two_links_lost,
     )
 })  # fmt: skip
 
@@ -344,7 +413,19 @@ def test_the_lives_have_seen_nearly_everything() -> None:
             kinds.add(step.call)
             kinds |= {
                 key
-                for key in ("raised", "budget", "jitter", "writable", "busy", "unsent", "policy")
+                for key in (
+                    "raised",
+                    "budget",
+                    "jitter",
+                    "writable",
+                    "busy",
+                    "unsent",
+                    "policy",
+                    "urgent",
+                    "queued",
+                    "within",
+                    "retry_after",
+                )
                 if key in step.data
             }
             if step.call == "poll" and gave:
@@ -353,8 +434,9 @@ def test_the_lives_have_seen_nearly_everything() -> None:
     assert {
         "Transmit", "Hangup", "Ready", "Accepted", "Rejected", "LateReply", "ExchangeError", "GoingAway", "Dial",
         "LinkTransmit", "LinkHangup", "LinkClosed", "LoginRejected", "Up", "Down", "Ended asked", "Ended refused",
-        "Unresolved timeout", "Unresolved lost", "Unresolved closed", "Unresolved unsure", "Closed no pong",
-        "Closed thrown out", "Wait pacing", "Wait dialled", "Wait dial", "Wait rotation", "Wait spacing",
+        "Unresolved timeout", "Unresolved lost", "Unresolved closed", "Unresolved unsure", "Unresolved no link",
+        "Unresolved withdrawn", "Closed no pong", "Closed thrown out", "Wait pacing", "Wait dialled", "Wait dial",
+        "Wait rotation", "Wait spacing", "Wait silence", "Wait no link", "urgent", "queued", "within", "retry_after",
         "Unrecognised malformed", "Unrecognised unknown id", "raised", "budget", "jitter", "writable", "unsent",
         "policy", "busy",
     } <= kinds  # fmt: skip
@@ -403,13 +485,12 @@ def _never_sent(self: Any, now: float, reason: str = "", unsent: Any = ()) -> No
 
 
 def _sent_is_taken_back(self: Any, now: float, reason: str = "", unsent: Any = ()) -> None:
-    Connection.lost(self, now, reason, list(self._open))
+    Connection.lost(self, now, reason, list(self._sent))
 
 
-def _a_tick_longer(self: Any, order: Any, now: float, id: Any = None, timeout: Any = None) -> str:
-    taken = Connection.cancel(self, order, now, id, timeout)
-    self._open[taken].deadline += 2**-40
-    return taken
+def _a_tick_longer(self: Any, cancel: Any, deadline: float) -> None:
+    cancel.until += 2**-40
+    Connection._set_deadline(self, cancel, deadline + 2**-40)
 
 
 def _outcome_again(self: Any, cancel: Any, outcome: Any) -> None:
@@ -422,9 +503,20 @@ def _no_outcome(self: Any, cancel: Any, outcome: Any) -> None:
     self._outputs.pop()
 
 
-def _ends_in_another_order(self: Any, why: Any, detail: str) -> None:
-    self._open = dict(reversed(self._open.items()))
-    Connection._end(self, why, detail)
+def _in_another_order(self: Any) -> Any:
+    return list(reversed(Connection._open(self)))
+
+
+def _not_urgent(self: Any, id: str, order: Any, now: float, until: float, rank: Any) -> None:
+    Connection._take(self, id, order, now, until, Rank.NORMAL)
+
+
+def _not_urgent_in_a_session(self: Any, *args: Any, urgent: bool, **named: Any) -> None:
+    Session._take(self, *args, urgent=False, **named)
+
+
+def _withdraws_nothing(self: Any, id: str, now: float) -> bool:
+    return False
 
 
 def _resends_nothing(self: Any, *args: Any, **named: Any) -> str:
@@ -449,8 +541,12 @@ def _forgets_the_stamp(self: Any, refusal: Any) -> Any:
     return ended
 
 
-def _other_id(self: Any) -> str:
-    return f"{Connection._make_id(self)}0"
+def _does_not_wait(self: Any, now: float, seconds: float) -> None:
+    pass
+
+
+def _is_not_asked(self: Any, sent_at: float) -> float:
+    return inf
 
 
 FAULTS: dict[str, Plant] = {
@@ -458,14 +554,20 @@ FAULTS: dict[str, Plant] = {
     "late replies are forgotten": faulty(Connection, _unresolved=_late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),
     "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
-    "a deadline is 2**-40 s late": faulty(Connection, cancel=_a_tick_longer),
+    "a deadline is 2**-40 s late": faulty(Connection, _set_deadline=_a_tick_longer),
     "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
     "an outcome is lost": faulty(Connection, _settle=_no_outcome),
-    "the end is in another order": faulty(Connection, _end=_ends_in_another_order),
-    "ids are made otherwise": faulty(Connection, _make_id=_other_id),
+    "the end is in another order": faulty(Connection, _open=_in_another_order),
+    "ids are made otherwise": changed(RequestIds, "make", lambda _: "another"),
+    "an urgent one waits behind the others": faulty(Connection, _take=_not_urgent),
+    "in a session an urgent one waits behind the others": faulty(Session, _take=_not_urgent_in_a_session),
+    "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),
+    "in a session nothing is withdrawn": faulty(Session, withdraw=_withdraws_nothing),
+    "Retry-After is not heard": changed(Redial, "retry_after", _does_not_wait),
+    "a silent link is not asked": changed(Heartbeat, "silence_at", _is_not_asked),
     "an error without id ends nothing": changed(connection_module, "ENDS", {}),
     "30006 pauses nothing": changed(connection_module, "TOO_MANY_REQUESTS", "0"),
-    "an unknown outcome is a rejection": changed(connection_module, "_OUTCOME_UNKNOWN", None),
+    "an unknown outcome is a rejection": changed(connection_module, "REFUSALS", frozenset(CodeClass)),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),
     "the session does not leave": faulty(Session, _leave=_stays),
@@ -481,7 +583,20 @@ def test_a_core_with_a_fault_does_not_pass(fault: str, monkeypatch: pytest.Monke
     assert differing, "no committed life notices"
 
 
-@pytest.mark.parametrize("name", ["paces", "login_timeout", "pong_timeout", "drain_timeout", "request_timeout"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "paces",
+        "login_timeout",
+        "pong_timeout",
+        "drain_timeout",
+        "answer_timeout",
+        "queue_timeout",
+        "silence",
+        "silence_pong",
+        "pace_margin",
+    ],
+)
 def test_other_limits_do_not_pass(name: str) -> None:
     limit = "messages_per_second" if name == "paces" else name
     assert limit in attrs.fields_dict(Config)

@@ -19,6 +19,7 @@ import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
 from bitget_proto import CancelOrder, Config, Credentials, Outcome, Policy, SessionState, State
+from bitget_proto._connection import Queued
 from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import ChannelEvent
 
@@ -46,10 +47,13 @@ class AnyChannel(Protocol):
     def in_flight(self) -> int: ...
     @property
     def capacity(self) -> int: ...
-    def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Awaitable[Outcome]: ...
+    def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> Awaitable[Outcome]: ...
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncIterator[Outcome]: ...
+    def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
-    def close(self) -> Awaitable[None]: ...
+    def close(self, queued: Queued = "drop", within: float | None = None) -> Awaitable[None]: ...
 
 
 class AnySession(Protocol):
@@ -64,13 +68,20 @@ class AnySession(Protocol):
     @property
     def capacity(self) -> int: ...
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> Awaitable[Outcome]: ...
     def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
     ) -> AsyncIterator[Outcome]: ...
+    def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
-    def close(self) -> Awaitable[None]: ...
+    def close(self, queued: Queued = "drop", within: float | None = None) -> Awaitable[None]: ...
 
 
 Connect = Callable[..., AbstractAsyncContextManager[AnyChannel]]
@@ -171,18 +182,23 @@ class BlockingChannel:
     def capacity(self) -> int:
         return self.blocking.capacity
 
-    async def cancel(self, order: CancelOrder, id: str | None = None, timeout: float | None = None) -> Outcome:
-        return self.blocking.cancel(order, id, timeout)
+    async def cancel(
+        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+    ) -> Outcome:
+        return self.blocking.cancel(order, id, timeout, urgent=urgent)
 
     async def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncGenerator[Outcome]:
         for outcome in self.blocking.cancel_many(orders, timeout):
             yield outcome
 
+    async def withdraw(self, id: str) -> bool:
+        return self.blocking.withdraw(id)
+
     async def send(self, text: str) -> None:
         self.blocking.send(text)
 
-    async def close(self) -> None:
-        self.blocking.close()
+    async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
+        self.blocking.close(queued, within)
 
 
 @asynccontextmanager
@@ -197,9 +213,15 @@ class BlockingSession(BlockingChannel):
     blocking: bitget_transports.blocking.SessionChannel
 
     async def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, policy: Policy | None = None
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
-        return self.blocking.cancel(order, id, timeout, policy)
+        return self.blocking.cancel(order, id, timeout, policy, urgent=urgent)
 
     async def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None

@@ -46,7 +46,9 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
     with exchange_in_thread(fast_exchange(many)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
-            config = Config(messages_per_second=None, max_in_flight=None, answer_timeout=None, queue_timeout=None)
+            config = Config(
+                messages_per_second=None, max_in_flight=None, answer_timeout=None, queue_timeout=None, id_prefix=""
+            )
             limits = Limits(write_timeout=0.2, close_timeout=0.4)
             outcomes: list[Outcome] = []
             async with connect(KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)) as channel:

@@ -9,8 +9,7 @@ from functools import partial
 
 import pytest
 
-from bitget_transports import ConnectFailed
-from bitget_transports._origin import is_callers, suppress_ours
+from bitget_transports._origin import is_callers, is_systems, suppress_ours
 
 _REFUSES = ("127.0.0.1", 1)
 """An address at which nothing listens."""
@@ -64,20 +63,23 @@ def test_what_the_caller_was_handling_when_it_called_proves_nothing() -> None:
 
 
 def test_an_error_without_a_number_is_not_the_systems() -> None:
-    assert is_callers(TimeoutError())
-    assert not is_callers(TimeoutError(ETIMEDOUT, "timed out"))
-    assert not is_callers(ConnectFailed("no connection"))
+    assert not is_systems(TimeoutError())
+    assert is_systems(TimeoutError(ETIMEDOUT, "timed out"))
+    error = caught(alarm)
+    assert isinstance(error, OSError)
+    assert not is_systems(error)
 
 
-def test_a_socket_of_the_callers_own_answers_for_the_network() -> None:
+def test_a_socket_of_the_callers_own_answers_for_the_system() -> None:
     class Own(socket.socket):
         def send(self, *_: object) -> int:
             raise BlockingIOError
 
     with Own() as sock:
         error = caught(partial(sock.send, b""))
-        assert is_callers(error)
-        assert not is_callers(error, sock)
+        assert isinstance(error, BlockingIOError)
+        assert (is_callers(error), is_systems(error)) == (True, False)
+        assert (is_callers(error, sock), is_systems(error, sock)) == (False, True)
 
 
 def test_a_package_that_was_called_answers_for_the_network() -> None:

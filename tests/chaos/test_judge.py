@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from chaos.judge import Log, broken_promises
 
@@ -110,4 +111,20 @@ def test_outcomes_are_counted() -> None:
     ]
     assert list(broken_promises({}, [accepted()], log("0"), Policy.REPORT, {})) == [
         "order 1: 0 cancels taken, 1 outcomes"
+    ]
+
+
+def test_a_placement_under_the_id_of_a_cancel_is_not_counted_as_one() -> None:
+    found = log("0")
+    placement = encode_cancel(ORDER, "a").replace("cancel-order", "place-order")
+    found.seen(SeenFrame(at=0.7, link=1, direction="received", text=placement))
+    assert verdict([accepted()], found) == []
+
+
+def test_an_order_that_has_only_its_clients_id_goes_by_that() -> None:
+    order = CancelOrder("BTCUSDT", client_oid="mine")
+    outcome = attrs.evolve(accepted(), order=order)
+    assert list(broken_promises({"mine": 1}, [outcome], log("0"), Policy.REPORT, {})) == []
+    assert list(broken_promises({"mine": 1}, [], log("0"), Policy.REPORT, {})) == [
+        "order mine: 1 cancels taken, 0 outcomes"
     ]

@@ -17,7 +17,12 @@ from ._stage import Stage
 from ._strict import Rule
 
 QUIET = Config(
-    login_timeout=None, ping_interval=None, messages_per_second=None, max_in_flight=None, max_own_frames=None
+    login_timeout=None,
+    ping_interval=None,
+    silence=None,
+    messages_per_second=None,
+    max_in_flight=None,
+    max_own_frames=None,
 )
 """A connection in which nothing happens by itself but the deadlines of cancels."""
 

@@ -76,11 +76,13 @@ def _deaf(stage: Stage) -> None:
         raise DriverError(Rule.END, "the exchange did not answer the close frame, and run() went on waiting for it")
 
 
-def _thrown_out(stage: Stage) -> None:
-    _in_flight(stage)
-    out = DEFAULT.encode_event("error", 30007, "request over limit,connection close")
-    stage.peer.say(out, stage.reply("a"), stage.reply("b"))
-    stage.expect_closed(Rule.READ, "an error that ends the connection was not handed over")
+def _more_behind_the_end(stage: Stage) -> None:
+    stage.open()
+    with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
+        stage.peer.read()
+    refusal = DEFAULT.encode_event("error", 30005, "login failed")
+    stage.peer.say(refusal, DEFAULT.encode_event("login", 0, ""), "pong")
+    stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
 
 
 def _close_answered(stage: Stage) -> None:
@@ -211,8 +213,8 @@ END: Final = (
     Scenario(
         name="nothing after the end",
         rule=Rule.END,
-        tells="An error that ends the connection arrives with more messages behind it: those are not handed over.",
-        play=_thrown_out,
+        tells="The refusal of the login arrives with more messages behind it: those are not handed over.",
+        play=_more_behind_the_end,
         tolerates="one lost after Closed",
     ),
     Scenario(

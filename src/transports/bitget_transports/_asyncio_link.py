@@ -14,12 +14,12 @@ import asyncio
 import os
 import socket
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
 from ._cork import cork
 from ._errors import ConnectFailed
+from ._origin import is_callers, suppress_ours
 from ._reasons import could_not_connect, took_too_long
 from ._reset import reset_when_closed
 
@@ -83,6 +83,25 @@ class AsyncioLink(ABC):
             self._refused = True
             self.pause_writing()
 
+    def failed(self, error: BaseException) -> None:
+        """The caller's own code raised this in a callback: the jitter, a signal handler. The loop is given it, and this ends.
+
+        Out of a callback it would be lost: asyncio says nothing of an OSError, and uvloop does not end at a KeyboardInterrupt.
+        """
+        self.abort()
+        self.report(error)
+
+    def report(self, error: BaseException) -> None:
+        """Give the loop what the caller's own code raised where there is no call of the caller's for it to come out of."""
+        loop = asyncio.get_running_loop()
+        if isinstance(error, Exception):
+            message = "an exception of the caller's own ended a connection"
+            loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
+        elif isinstance(loop, asyncio.BaseEventLoop):
+            raise error
+        else:
+            loop.call_soon(_raise, error)
+
     def closed(self) -> None:
         """The transport's socket is closed."""
         self._closed = True
@@ -95,13 +114,16 @@ class AsyncioLink(ABC):
         """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
         target, limits = self._target, self._driver.limits
         try:
-            async with asyncio.timeout(limits.open_timeout):
+            async with asyncio.timeout(limits.open_timeout) as bound:
                 failure = await self.connect(sock)
-        except TimeoutError as error:
-            failure = self.refused() or took_too_long(target, limits)
-            failure.__cause__ = error
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
-            failure = could_not_connect(target, error)
+            if bound.expired():
+                failure = self.refused() or took_too_long(target, limits)
+                failure.__cause__ = error
+            else:
+                failure = could_not_connect(target, error)
+                if is_callers(error, target.tls, "picows", "uvloop", package_of_loop()):
+                    self.report(error)
         finally:
             if sock is not None and self._transport is None:
                 sock.close()
@@ -193,7 +215,7 @@ class AsyncioLink(ABC):
         sock = None if self._transport is None else self._transport.get_extra_info("socket")
         if sock is not None:
             # uvloop's own stand-in for a socket has no `shutdown`.
-            with suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+            with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
                 same.shutdown(socket.SHUT_WR)
 
     def _gone(self) -> None:
@@ -201,3 +223,12 @@ class AsyncioLink(ABC):
             self._cut.cancel()
         self.gone.set()
         self._driver.gone(self)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def package_of_loop() -> str:
+    """The package of the running loop, whose errors are those of the network."""
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

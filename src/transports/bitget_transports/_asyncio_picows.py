@@ -3,7 +3,7 @@
 Rules of this file
 - picows answers nothing of its own accord but what breaks the protocol: pings and close frames are answered here.
 - It drops what is written behind a close frame, and does not say so: whoever writes looks first.
-- What raises in one of its callbacks is told to nobody: so nothing does, see `_failed`.
+- What a callback raises is lost: so none does, see `failed`.
 - Memory is bounded, whatever the other side does: a frame and a message by their limit, pongs to one.
 
 Over TLS the transport is picows' own to make, and holds up to 64 KiB that it does not show: a stall is seen only behind them.
@@ -15,7 +15,6 @@ import asyncio
 import os
 import socket
 import sys
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -34,10 +33,11 @@ try:
 except ImportError as error:
     raise ImportError("framing='picows' needs picows: pip install 'bitget-proto[picows]'") from error
 
-from ._asyncio_link import LONG, AsyncioLink
+from ._asyncio_link import LONG, AsyncioLink, package_of_loop
 from ._errors import ConnectFailed, UpgradeRefused
 from ._http import retry_after
 from ._limits import frame_limit
+from ._origin import is_callers, suppress_ours
 from ._reasons import (
     NO_CLOSE_FRAME,
     NO_CODE,
@@ -148,8 +148,8 @@ class PicowsLink(AsyncioLink, WSListener):
         self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
         try:
             self._driver.opened(self._number, transport.response.headers.get("Date"))
-        except Exception as error:  # noqa: BLE001 - told to the loop
-            self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
@@ -167,8 +167,8 @@ class PicowsLink(AsyncioLink, WSListener):
                 self._driver.received(self._number, frame.get_payload_as_bytes())
             else:
                 self._take_in(transport, frame)
-        except Exception as error:  # noqa: BLE001 - told to the loop
-            self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if transport.is_close_frame_sent:
@@ -179,8 +179,8 @@ class PicowsLink(AsyncioLink, WSListener):
             self.closed()
         try:
             self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
-        except Exception as error:  # noqa: BLE001 - told to the loop
-            self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -290,10 +290,12 @@ class PicowsLink(AsyncioLink, WSListener):
         return protocol_broken("a frame that cannot be read" if sent is None else sent.reason)
 
     async def _hear(self, websocket: WSTransport) -> None:
-        """Take out what picows raises for whoever waits, lest asyncio tells that nobody did."""
+        """Take out what picows raises for one who waits: asyncio logs an exception that is not taken out."""
         try:
-            with suppress(Exception):
-                await websocket.wait_disconnected()
+            await websocket.wait_disconnected()
+        except Exception as error:  # noqa: BLE001 - the end is known already
+            if is_callers(error, "picows", "uvloop", package_of_loop()):
+                self.report(error)
         finally:
             self.closed()
 
@@ -314,12 +316,6 @@ class PicowsLink(AsyncioLink, WSListener):
             self._close_given = True
             self._websocket.send_close(WSCloseCode(code), words)
 
-    def _failed(self, error: Exception) -> None:
-        """What was called raised, as the caller's jitter may: the loop is told, as asyncio tells it, and this ends."""
-        context = {"message": "a message of the exchange could not be handed on", "exception": error, "protocol": self}
-        asyncio.get_running_loop().call_exception_handler(context)
-        self.abort()
-
 
 def _size(payload: int) -> int:
     """The bytes of a frame of ours (RFC 6455, 5.2): two, the rest of the length, the mask, what it carries."""
@@ -330,7 +326,7 @@ def _size(payload: int) -> int:
 
 async def _let_go(sock: socket.socket) -> None:
     """Have a transport that nobody can reach close itself, by the end of its stream."""
-    with suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+    with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
     for _ in range(_TURNS):
         if sock.fileno() < 0:

@@ -72,13 +72,19 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         if self._target.tls is not None and not self._agreeing:
             self._spoke_first = True
             return
-        began = self._driver.now()
-        self._take_in(data)
-        if self._driver.now() - began >= LONG:
-            self.breathe()
+        try:
+            began = self._driver.now()
+            self._take_in(data)
+            if self._driver.now() - began >= LONG:
+                self.breathe()
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def eof_received(self) -> None:
-        self._websocket.end_of_stream()
+        try:
+            self._websocket.end_of_stream()
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         websocket = self._websocket

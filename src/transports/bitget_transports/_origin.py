@@ -5,9 +5,9 @@ a system call. Its class proves nothing: handlers raise TimeoutError by custom, 
 word, it would be swallowed, and a frame that has left would be called unsent and be sent again.
 
 The traceback proves it. What the network says is raised by the call that we made: the frames in between are ours and those of
-the library that we call. A signal handler, a callback or a tracer has a frame of its own. An exception without one is raised by
-a handler written in C, or set from another thread (PyThreadState_SetAsyncExc): an OSError then has no errno, which one from the
-system always has.
+the library that we call. A signal handler, a callback or a tracer has a frame of its own. What a handler written in C raises,
+or what is set from another thread (PyThreadState_SetAsyncExc), has none; but an OSError then has no errno either, which one
+from the system always has.
 
 In doubt an exception is the caller's. It then comes out, and the channel ends honestly: a mistake costs a connection, where the
 other mistake would cost the truth.
@@ -19,8 +19,6 @@ import sys
 from types import FrameType, TracebackType
 from typing import Self
 
-from ._errors import ConnectFailed
-
 _KNOWN = sys.stdlib_module_names | {"bitget_proto", "bitget_transports", "websockets"}
 """The packages whose errors answer a call of ours."""
 
@@ -31,19 +29,24 @@ def is_callers(error: BaseException, *called: object) -> bool:
     `called` are what we called besides the usual: objects of the caller's whose methods answer for the network, as a socket of
     another world's does, and names of packages. Call it where the exception was caught.
     """
-    by_called = False
     at = error.__traceback__
     while at is not None:
-        by_called = _is_of(at.tb_frame, called)
-        if not by_called and _package(at.tb_frame) not in _KNOWN:
+        if _package(at.tb_frame) not in _KNOWN and not _is_of(at.tb_frame, called):
             return True
         at = at.tb_next
     # A library may have taken it for a fault of its input, and have raised another from it. `__context__` proves nothing: it
     # may be what the caller was handling when it called.
-    if error.__cause__ is not None and is_callers(error.__cause__, *called):
-        return True
-    # What is called may be written in Python, and need not give an errno.
-    return not by_called and isinstance(error, OSError) and error.errno is None and not isinstance(error, ConnectFailed)
+    return error.__cause__ is not None and is_callers(error.__cause__, *called)
+
+
+def is_systems(error: OSError, *called: object) -> bool:
+    """Whether the system said this to a call of ours, or an object that we called said it in the system's place."""
+    if is_callers(error, *called):
+        return False
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return error.errno is not None or (at is not None and _is_of(at.tb_frame, called))
 
 
 class suppress_ours:  # noqa: N801 - as contextlib.suppress, whose place it takes

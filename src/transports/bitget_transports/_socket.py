@@ -24,7 +24,7 @@ from bitget_proto._errors import shown
 
 from ._cork import cork
 from ._errors import ConnectFailed
-from ._origin import is_callers
+from ._origin import is_callers, is_systems
 from ._reasons import could_not_connect, took_too_long
 from ._reset import reset_when_closed
 from ._websocket import WebSocket
@@ -169,11 +169,15 @@ class SocketLink:
                 raise self._websocket.refused() or took_too_long(target, driver.limits)
             wants = next(opening, None)
         except OSError as error:
-            if is_callers(error, self.sock, target.tls, _looks_up()):
+            if isinstance(error, ConnectFailed) and not is_callers(error):
+                failure = error
+            elif is_systems(error, self.sock, target.tls, _looks_up()):
+                failure = could_not_connect(target, error)
+            else:
                 raise
             self._opening = None
             self.close()
-            driver.failed(self._number, error if isinstance(error, ConnectFailed) else could_not_connect(target, error))
+            driver.failed(self._number, failure)
             return
         if wants is not None:
             self._opening_wants = wants
@@ -207,7 +211,7 @@ class SocketLink:
 
     def _connect(self) -> Generator[int]:
         """Try the addresses of the host one after the other."""
-        error = OSError("the name has no address")
+        error: OSError = could_not_connect(self._target, OSError("the name has no address"))
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self._target.host, self._target.port, type=socket.SOCK_STREAM
         ):
@@ -232,7 +236,7 @@ class SocketLink:
             try:
                 wrapped.do_handshake()
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                if is_callers(error, wrapped, tls):
+                if not is_systems(error, wrapped, tls):
                     raise
                 wants = selectors.EVENT_READ if isinstance(error, ssl.SSLWantReadError) else selectors.EVENT_WRITE
             else:
@@ -253,7 +257,7 @@ class SocketLink:
             try:
                 data = self.sock.recv(_READ)
             except OSError as error:
-                if is_callers(error, self.sock):
+                if not is_systems(error, self.sock):
                     raise
                 if isinstance(error, _WAITS):
                     break
@@ -281,7 +285,7 @@ class SocketLink:
             try:
                 self._out = self._out[self.sock.send(self._out) :]
             except OSError as error:
-                if is_callers(error, self.sock):
+                if not is_systems(error, self.sock):
                     raise
                 if not isinstance(error, _WAITS):
                     self._broken = f"the connection broke: {error}"

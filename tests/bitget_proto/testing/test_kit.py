@@ -168,7 +168,7 @@ class WaitsTooLong(SelectorDriver):
         ),
         (NoUpgrade, "upgrade refused", Rule.END, "the driver did not ask for a WebSocket"),
         (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
-        (ClosesByItself, "deadlines in a row", Rule.END, "took no command any more: the connection is draining"),
+        (ClosesByItself, "deadlines in a row", Rule.END, "took no command any more: the connection is closing"),
         (EndsWhenItIsReady, "clock", Rule.CALLER, "s; run() had returned"),
         (LosesTheLastOfManyCalls, "calls from many threads", Rule.CALLER, "one call(fn) did not run fn"),
         (BlocksInAWrite, "one frame unwritten", Rule.READ, "and meanwhile the driver did nothing else"),

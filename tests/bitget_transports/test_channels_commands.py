@@ -1,0 +1,129 @@
+"""The commands of a channel beside `cancel` itself: urgent ones, `withdraw`, `close` with what is queued."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    Config,
+    Outcome,
+    SessionConfig,
+    Unresolved,
+    ValidationError,
+    WhyUnresolved,
+)
+from bitget_transports import Limits
+from bitget_transports.exchange import exchange_in_thread
+
+from .colours import KEY, Colour, Connect, OpenSession, fast_exchange, orders
+from .tidy import nothing_left, tidy
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+@pytest.fixture(autouse=True)
+def short_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are counted in a window of 0.3 s."""
+    monkeypatch.setattr("bitget_proto._connection.WINDOW", 0.3)
+
+
+_SLOW = Config(messages_per_second=2, pace_margin=0.001)
+"""The login and one cancel leave at once; the rest waits."""
+
+
+def test_an_urgent_cancel_leaves_before_those_that_wait(colour: Colour) -> None:
+    with nothing_left(), exchange_in_thread(fast_exchange(4)) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            async with connect(KEY, url=server.url, config=_SLOW) as channel:
+                many = channel.cancel_many(orders(3))
+                first = await anext(many)
+                urgent = await channel.cancel(orders(4)[3], urgent=True)
+                return [first, urgent, *[outcome async for outcome in many]]
+
+        outcomes = colour.run(tidy(scenario))
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+    assert [act.order.order_id for act in server.exchange.log] == ["1", "4", "2", "3"]
+
+
+def test_a_cancel_that_has_not_left_is_withdrawn_and_one_that_has_is_not(colour: Colour) -> None:
+    with nothing_left(), exchange_in_thread(fast_exchange(2)) as server:
+
+        async def scenario(connect: Connect) -> Outcome:
+            async with connect(KEY, url=server.url, config=attrs.evolve(_SLOW, id_prefix="n")) as channel:
+                many = channel.cancel_many(orders(2))
+                assert isinstance(await anext(many), Accepted)
+                assert [await channel.withdraw(id) for id in ("n1", "n2", "n2", "other")] == [False, True, False, False]
+                return await anext(many)
+
+        outcome = colour.run(tidy(scenario))
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why) == (False, WhyUnresolved.WITHDRAWN)
+    assert len(server.exchange.log) == 1
+
+
+def test_closing_may_send_what_is_queued_first_and_takes_no_more(colour: Colour) -> None:
+    with nothing_left(), exchange_in_thread(fast_exchange(3)) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            async with connect(KEY, url=server.url, config=_SLOW) as channel:
+                many = channel.cancel_many(orders(3))
+                first = await anext(many)
+                await channel.close(queued="send")
+                outcome = await channel.cancel(orders(1)[0])
+                assert isinstance(outcome, Unresolved)
+                assert not outcome.sent
+                return [first, *[outcome async for outcome in many]]
+
+        outcomes = colour.run(tidy(scenario))
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 3
+
+
+def test_closing_with_a_bound_drops_what_has_not_left_by_then(colour: Colour) -> None:
+    with nothing_left(), exchange_in_thread(fast_exchange(3)) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            async with connect(KEY, url=server.url, config=_SLOW) as channel:
+                many = channel.cancel_many(orders(3))
+                first = await anext(many)
+                with pytest.raises(ValidationError, match="queued must be"):
+                    await channel.close(queued="later")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+                await channel.close(queued="send", within=0.05)
+                return [first, *[outcome async for outcome in many]]
+
+        outcomes = colour.run(tidy(scenario))
+    assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [False, False]
+    assert len(server.exchange.log) == 1
+
+
+def test_without_a_link_a_cancel_ends_in_time_and_was_not_sent(colour: Colour) -> None:
+    link = Config(messages_per_second=None)
+    config = SessionConfig(link=link, backoff_min=5.0, backoff_max=5.0, no_link_timeout=0.1)
+    with nothing_left(), exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(open_session: OpenSession) -> Outcome:
+            limits = Limits(close_timeout=0.1)
+            async with open_session(KEY, url=server.url, config=config, limits=limits, jitter=lambda: 0.0) as channel:
+                server.drop()
+                async for event in channel.events:
+                    if type(event).__name__ == "Down":
+                        break
+                return await channel.cancel(orders(1)[0])
+
+        outcome = colour.run_session(tidy(scenario))
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why) == (False, WhyUnresolved.NO_LINK)
+
+
+def test_a_thousand_cancels_at_once_are_all_accepted(colour: Colour) -> None:
+    with nothing_left(), exchange_in_thread(fast_exchange(1000)) as server:
+
+        async def scenario(connect: Connect) -> list[Outcome]:
+            async with connect(KEY, url=server.url, config=Config(messages_per_second=2000)) as channel:
+                return [outcome async for outcome in channel.cancel_many(orders(1000))]
+
+        outcomes = colour.run(tidy(scenario))
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 1000
+    assert len({outcome.order.order_id for outcome in outcomes}) == 1000

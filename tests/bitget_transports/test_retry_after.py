@@ -1,0 +1,80 @@
+"""An exchange that asks to be left alone for a while, at the handshake."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from bitget_proto import Accepted, LinkClosed
+from bitget_transports import UpgradeRefused
+from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
+
+from .colours import KEY, Colour, Connect, OpenSession, orders
+from .tidy import nothing_left, tidy
+
+pytestmark = pytest.mark.parametrize("colour", Colour)
+
+
+def refuse(status: int, *headers: str) -> Behaviour:
+    def behave(victim: Victim) -> None:
+        victim.read_head()
+        lines = (f"HTTP/1.1 {status} Refused", *headers, "Content-Length: 0", "", "")
+        victim.write("\r\n".join(lines).encode())
+        victim.hold()
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, ["Retry-After: 60"], 60.0),
+        (503, [f"Retry-After: {formatdate(1e9 + 90, usegmt=True)}", f"Date: {formatdate(1e9, usegmt=True)}"], 90.0),
+        (429, [], None),
+        (403, ["Retry-After: 60"], None),
+    ],
+)
+def test_connect_says_for_how_long_to_stay_away(
+    colour: Colour, status: int, headers: list[str], seconds: float | None
+) -> None:
+    with nothing_left(), HostileServer(refuse(status, *headers)) as server:
+
+        async def scenario(connect: Connect) -> UpgradeRefused:
+            with pytest.raises(UpgradeRefused) as caught:
+                async with connect(KEY, url=server.url):
+                    pass
+            return caught.value
+
+        refused = colour.run(tidy(scenario))
+    assert (refused.status, refused.retry_after) == (status, seconds)
+    assert (f"asks to be left alone for {seconds or 0:.0f} s" in str(refused)) == (seconds is not None)
+
+
+def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> None:
+    dialled: list[float] = []
+
+    def noted(behaviour: Behaviour) -> Behaviour:
+        def behave(victim: Victim) -> None:
+            dialled.append(time.monotonic())
+            behaviour(victim)
+
+        return behave
+
+    def serve(victim: Victim) -> None:
+        victim.reach(After.LOGIN)
+        victim.serve()
+
+    with nothing_left(), HostileServer(noted(refuse(429, "Retry-After: 1")), noted(serve)) as server:
+
+        async def scenario(open_session: OpenSession) -> None:
+            async with open_session(KEY, url=server.url, jitter=lambda: 1.0) as channel:
+                closed = channel.events.take()
+                assert isinstance(closed, LinkClosed)
+                assert "asks to be left alone for 1 s" in closed.detail
+                assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
+
+        colour.run_session(tidy(scenario))
+    first, second = dialled
+    assert 0.95 <= second - first < 5.0
