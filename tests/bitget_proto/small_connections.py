@@ -36,7 +36,6 @@ from bitget_proto import (
     Transmit,
     Unrecognised,
     Unresolved,
-    ValidationError,
     Wait,
     WhyClosed,
     WhyUnrecognised,
@@ -45,7 +44,7 @@ from bitget_proto import (
 from bitget_proto._connection import _CANCELS_PER_OWN_FRAME, _SAME_READ, Queued
 from bitget_proto._pace import PAUSE
 
-from .small_worlds import CODE, Input, Words, key_of, on_the_clock, require
+from .small_worlds import CODE, Input, Words, ahead, key_of, lately, on_the_clock, places, require
 
 LOGIN: Final = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 CODEC: Final = Words()
@@ -103,6 +102,9 @@ class Ledger:
 
     login_until: float = inf
     closing: bool = False
+    again: bool = False
+    """Whether it was closed once more."""
+
     dropped: bool = False
     """Whether nothing leaves any more."""
 
@@ -111,7 +113,7 @@ class Ledger:
     closed: bool = False
 
     hands: list[float] = attrs.field(factory=lambda: list[float]())
-    """When frames were handed out, as far as they count."""
+    """When the last three frames were handed out: no limit here is larger."""
 
     resumes: float = -inf
     spent: list[float] = attrs.field(factory=lambda: list[float]())
@@ -133,7 +135,9 @@ class Ledger:
 
     heard_at: float = 0.0
     asked: float | None = None
-    """In a silent spell: until when something must be heard, once the ping has left."""
+    """In a silent spell in which the link was asked: until when something must be heard."""
+
+    question_waits: bool = False
 
     # What the step that is under way has brought.
     given: Input = ()
@@ -150,9 +154,7 @@ class Ledger:
 
     def queue(self) -> list[Open]:
         """Those that wait and have not expired, the first to leave first."""
-        waiting = [
-            cancel for cancel in self.open.values() if cancel.sent_at is None and self.now < cancel.deadline
-        ]
+        waiting = [cancel for cancel in self.open.values() if cancel.sent_at is None and self.now < cancel.deadline]
         return sorted(waiting, key=lambda cancel: (not cancel.urgent, cancel.number))
 
 
@@ -204,17 +206,40 @@ class ConnectionWorld:
         if ledger.closed:
             # Whatever has been, nothing comes: that is checked for each of them.
             return None
+        return key_of(life.core, now), self._key(ledger, now)
+
+    def _key(self, ledger: Ledger, now: float) -> Hashable:
+        """The ledger, as canonical as the core: what the core has forgotten must not be merged away."""
+        silence = self.config.silence
         return (
-            key_of(life.core, now),
             tuple(
-                (cancel.id, cancel.sent_at is None, cancel.urgent, cancel.deadline - now)
+                (
+                    cancel.id,
+                    cancel.urgent,
+                    cancel.deadline - now,
+                    cancel.until - now,
+                    lately(cancel.sent_at, now, silence),
+                )
                 for cancel in ledger.open.values()
             ),
-            tuple(ledger.late),
-            tuple(sorted(ledger.ended)),
-            ledger.stalls,
-            ledger.stuck and ledger.stuck.text,
-            ledger.dropped,
+            (*ledger.late, None, *sorted(ledger.ended), None, *ledger.own, None, *sorted(ledger.own_ids)),
+            (ledger.stalls, ledger.stuck and ledger.stuck.text, ledger.login, ledger.login_until - now),
+            (ledger.closing, ledger.dropped, ledger.drain_until - now, ledger.thrown_out),
+            places(ledger.hands, now, self.config.messages_per_second),
+            places(ledger.spent, now, self.per_second),
+            (
+                ahead(ledger.resumes, now),
+                ahead(ledger.granted_until, now),
+                min(ledger.in_a_row, _CANCELS_PER_OWN_FRAME),
+            ),
+            (
+                ledger.ping_at - now,
+                ledger.pong_until - now,
+                ledger.ping_waits,
+                ledger.ping_until - now,
+                ledger.ping_out,
+            ),
+            (lately(ledger.heard_at, now, silence), ledger.asked and ledger.asked - now, ledger.question_waits),
             ledger.wait.until is not None and ledger.wait.until <= now,
         )
 
@@ -339,9 +364,7 @@ class ConnectionWorld:
         ledger.taken += 1
         until = ledger.now + (timeout or inf)
         queued = ledger.now + (config.queue_timeout or inf)
-        ledger.open[got] = Open(
-            got, ORDERS[id], ledger.taken, how == "urgent", ledger.now, until, min(until, queued)
-        )
+        ledger.open[got] = Open(got, ORDERS[id], ledger.taken, how == "urgent", ledger.now, until, min(until, queued))
 
     def _again(self, life: Life, id: str) -> None:
         """A cancel with an id that is not free is refused, as is an own frame with it."""
@@ -365,7 +388,7 @@ class ConnectionWorld:
         for order, got in zip(orders, life.core.cancel_many(orders, ledger.now), strict=True):
             ledger.taken += 1
             deadline = ledger.now + (self.config.queue_timeout or inf)
-            ledger.open[got] = Open(got, order, ledger.taken, False, ledger.now, inf, deadline)  # noqa: FBT003
+            ledger.open[got] = Open(got, order, ledger.taken, False, ledger.now, inf, deadline)
 
     def _withdraw(self, life: Life, id: str) -> None:
         ledger = life.ledger
@@ -392,11 +415,12 @@ class ConnectionWorld:
         except LocalProtocolError:
             require(key_of(life.core, life.ledger.now) == before, "a command that was refused has changed something")
         else:
-            require(False, "a command that cannot be was taken")  # noqa: FBT003
+            require(False, "a command that cannot be was taken")
 
     def _close(self, life: Life, queued: Queued) -> None:
         ledger = life.ledger
         life.core.close(ledger.now, queued, self.within)
+        ledger.again = ledger.closing
         if queued == "send" and not ledger.closing:
             limit = self.config.queue_timeout if self.within is None else self.within
             ledger.drain_until = ledger.now + (limit or inf)
@@ -466,7 +490,8 @@ class ConnectionWorld:
             ledger.ping_until = min(ledger.ping_until, now + (self.config.pong_timeout or inf))
             ledger.pong_until = min(ledger.pong_until, ledger.ping_until)
         if silent <= now and ledger.asked is None:
-            ledger.ping_waits, ledger.asked = True, inf
+            ledger.ping_waits = ledger.question_waits = True
+            ledger.asked = max(now, self._pace_opens(ledger)) + (self.config.silence_pong or inf)
         if ledger.drain_until <= now and not ledger.dropped:
             self._drop(ledger)
 
@@ -497,7 +522,9 @@ class ConnectionWorld:
                 return
             require(not ledger.closed, "nothing comes after Closed", output)
             require(
-                ledger.hangup is None or isinstance(output, Closed), "after a Hangup comes Closed and nothing else", output
+                ledger.hangup is None or isinstance(output, Closed),
+                "after a Hangup comes Closed and nothing else",
+                output,
             )
             if isinstance(output, Transmit):
                 self._handed_out(ledger, output)
@@ -533,8 +560,9 @@ class ConnectionWorld:
         if frame.text == "ping":
             require(ledger.ping_waits, "a ping leaves when one is due", frame)
             ledger.ping_waits, ledger.ping_out, ledger.ping_until = False, True, inf
-            if ledger.asked is not None:
+            if ledger.question_waits and ledger.asked is not None:
                 ledger.asked = now + (self.config.silence_pong or inf)
+            ledger.question_waits = False
             return
         require(ledger.ready, "cancels and own frames leave while the connection is ready", frame)
         require(not ledger.ping_waits, "pings leave first", frame)
@@ -543,7 +571,9 @@ class ConnectionWorld:
         own_turn = ledger.in_a_row >= _CANCELS_PER_OWN_FRAME
         if frame.id is None:
             require(ledger.own and frame.text == ledger.own[0], "own frames leave once, in their order", frame)
-            require(head is None or blocked or own_turn, "an own frame leaves when no cancel may, or in its turn", frame)
+            require(
+                head is None or blocked or own_turn, "an own frame leaves when no cancel may, or in its turn", frame
+            )
             del ledger.own[0]
             ledger.in_a_row = 0
             return
@@ -645,6 +675,7 @@ class ConnectionWorld:
             require(not ledger.events, "an event comes of a message", ledger.events)
         self._check_order(ledger)
         require(given[0] != "lost" or ledger.closed, "a transport that has ended is the end")
+        require(not ledger.again or ledger.closed, "one more close is the end")
         if given[0] == "withdraw" and given[1] in before.waiting:
             require(given[1] not in ledger.open, "what is withdrawn has its outcome", given[1])
         if ledger.closed:
@@ -666,11 +697,13 @@ class ConnectionWorld:
 
     def _check_events(self, ledger: Ledger, before: Before) -> None:
         """Each message has its one consequence."""
-        came = [(type(event), event.why if isinstance(event, Unrecognised) else None) for event in ledger.events]
+        came = [kind_of(event) for event in ledger.events]
         expected, settles = _consequence(ledger.given, before)
         require(came == ([] if expected is None else [expected]), "a message has its one consequence", came, expected)
         answered = [outcome.id for outcome in ledger.outcomes if not _at_the_end(outcome)]
-        require(answered == ([settles] if settles else []), "an answer settles the cancel that it names", answered, settles)
+        require(
+            answered == ([settles] if settles else []), "an answer settles the cancel that it names", answered, settles
+        )
         if expected == (LateReply, None):
             ledger.late.remove(ledger.given[1])
             ledger.ended.append(ledger.given[1])
@@ -715,8 +748,7 @@ class ConnectionWorld:
     # --- the paces ---
 
     def _hand(self, ledger: Ledger) -> None:
-        if self.config.messages_per_second is not None:
-            ledger.hands = [at for at in ledger.hands if at > ledger.now - 1] + [ledger.now]
+        ledger.hands = [*ledger.hands[-2:], ledger.now]
 
     def _pace_opens(self, ledger: Ledger) -> float:
         """From when so few frames have left within a second that one more may."""
@@ -729,7 +761,7 @@ class ConnectionWorld:
         if ledger.now < ledger.granted_until:
             ledger.granted_until = -inf
         else:
-            ledger.spent = [at for at in ledger.spent if at > ledger.now - 1] + [ledger.now]
+            ledger.spent = [*ledger.spent[-2:], ledger.now]
 
     def _budget_opens(self, ledger: Ledger) -> float:
         limit = self.per_second
@@ -783,6 +815,11 @@ class Before:
 
 def _at_the_end(outcome: Accepted | Rejected | Unresolved) -> bool:
     return isinstance(outcome, Unresolved) and outcome.why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED)
+
+
+def kind_of(event: object) -> tuple[type[Any], Hashable]:
+    """What an event is, as far as it follows from a message."""
+    return type(event), event.why if isinstance(event, Unrecognised) else None
 
 
 def _unrecognised(why: WhyUnrecognised) -> tuple[type[Any], Hashable]:

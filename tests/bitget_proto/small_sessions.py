@@ -48,8 +48,8 @@ from bitget_proto._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from bitget_proto._connection import Queued
 from bitget_proto._pace import PAUSE
 
-from .small_connections import CODEC, BUSY, ENDS, FIRES, GOING_AWAY, LOGIN, NO_LOGIN, ORDERS, REFUSED, UNSURE
-from .small_worlds import CODE, Input, key_of, on_the_clock, require
+from .small_connections import BUSY, CODEC, ENDS, FIRES, GOING_AWAY, LOGIN, NO_LOGIN, ORDERS, REFUSED, UNSURE, kind_of
+from .small_worlds import CODE, Input, ahead, doublings, key_of, lately, on_the_clock, places, require
 
 _ON_ITS_WAY: Final = ("dialled", "due", "sent")
 """A link that was dialled and does not serve yet: before `opened`, with the login due, with the login sent."""
@@ -113,6 +113,9 @@ class Link:
     leaving: bool = False
     """Whether its successor is to be dialled."""
 
+    left: bool = False
+    """Whether another one serves in its place."""
+
     thrown_out: bool = False
     late: list[str] = attrs.field(factory=lambda: list[str]())
     hands: list[float] = attrs.field(factory=lambda: list[float]())
@@ -150,7 +153,13 @@ class Ledger:
     stamp_refused: bool = False
     was_up: bool = False
     closing: bool = False
+    again: bool = False
+    """Whether it was closed once more."""
+
     close_at: float = inf
+    closes: bool = False
+    """Whether that time has come with this step."""
+
     ending: bool = False
     """Whether nothing is handed out or dialled any more."""
 
@@ -160,6 +169,9 @@ class Ledger:
     """After "too many requests" nothing is sent before."""
 
     spent: list[float] = attrs.field(factory=lambda: list[float]())
+    resends: bool = False
+    """Whether any cancel that was taken may be sent again."""
+
     spaced: dict[str, float] = attrs.field(factory=lambda: dict[str, float]())
     """From when an order may be sent once more."""
 
@@ -240,28 +252,58 @@ class SessionWorld:
         ledger, now = life.ledger, life.ledger.now
         if ledger.end is not None:
             return None
-        places = {number: place for place, number in enumerate(ledger.links)}
+        return key_of(life.core, now), self._key(ledger, now)
+
+    def _key(self, ledger: Ledger, now: float) -> Hashable:
+        """The ledger, as canonical as the core: what the core has forgotten must not be merged away."""
+        config = self.config
+        order = {number: place for place, number in enumerate(ledger.links)}
+        cancels = tuple(
+            (
+                cancel.id,
+                cancel.rank,
+                cancel.resend,
+                None if cancel.link is None else order[cancel.link],
+                min(len(cancel.attempts), 2),
+                max(cancel.queue_until - now, -3.0),
+                max(cancel.until - now, -3.0),
+                cancel.answer_until - now,
+                lately(cancel.taken_at, now, config.no_link_timeout),
+            )
+            for cancel in sorted(ledger.open.values(), key=lambda cancel: cancel.turn)
+        )
+        links = tuple(
+            (
+                link.phase,
+                link.dial_until - now,
+                link.login_until - now,
+                lately(link.up_at, now, config.steady_after),
+                max(link.cut_at - now, -3.0),
+                link.warned,
+                link.leaving,
+                link.left,
+                link.thrown_out,
+                tuple(link.late),
+                places(link.hands, now, config.link.messages_per_second),
+                ahead(link.resumes, now),
+                link.stuck and link.stuck.text,
+            )
+            for link in ledger.links.values()
+        )
         return (
-            key_of(life.core, now),
-            tuple(
-                (
-                    cancel.id, cancel.link and places[cancel.link], min(len(cancel.attempts), 2), cancel.rank,
-                    cancel.resend, max(cancel.deadline - now, -3.0),
-                )
-                for cancel in ledger.open.values()
-            ),
-            tuple(
-                (
-                    link.phase, link.warned, link.leaving, link.thrown_out, link.stuck and link.stuck.text, tuple(link.late),
-                )
-                for link in ledger.links.values()
-            ),
+            cancels,
+            links,
             () if self.reuse else tuple(sorted(ledger.ended)),
-            ledger.stalls,
-            ledger.own,
-            ledger.own_link is None,
+            (order.get(ledger.serving or 0), lately(ledger.down_since, now, config.no_link_timeout)),
+            min(ledger.failures, doublings(config.backoff_min, config.backoff_max)),
+            (ahead(ledger.dial_at, now), ahead(ledger.not_before, now)),
+            places(ledger.dials, now, config.dials_per_5_minutes, 300.0),
+            (ledger.stamp_refused, ledger.was_up, ledger.closing, ledger.close_at - now, ledger.ending, ledger.stalls),
+            (ahead(ledger.resumes, now), places(ledger.spent, now, config.link.messages_per_second)),
+            (ledger.resends, tuple((id, at - now) for id, at in ledger.spaced.items() if at > now)),
+            (ledger.own, ledger.own_link is None),
             ledger.wait.until is not None and ledger.wait.until <= now,
-        )  # fmt: skip
+        )
 
     def is_open(self, life: Life) -> bool:
         return bool(life.ledger.open)
@@ -414,6 +456,7 @@ class SessionWorld:
         got = core.cancel(ORDERS[id], ledger.now, id=id, timeout=timeout, policy=chosen, urgent=urgent)
         self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
         ledger.taken += 1
+        ledger.resends = ledger.resends or (chosen or config.policy) is Policy.RESEND
         ledger.open[got] = OpenCancel(
             id=got,
             order=ORDERS[id],
@@ -452,7 +495,7 @@ class SessionWorld:
         except LocalProtocolError:
             require(key_of(life.core, life.ledger.now) == before, "a command that was refused has changed something")
         else:
-            require(False, "a command that cannot be was taken")  # noqa: FBT003
+            require(False, "a command that cannot be was taken")
 
     def _close(self, life: Life, queued: Queued) -> None:
         ledger = life.ledger
@@ -461,6 +504,7 @@ class SessionWorld:
             ledger.close_at = ledger.now + (self.config.link.queue_timeout or inf)
         else:
             ledger.ending = True
+        ledger.again = ledger.closing
         ledger.closing = True
 
     def _stall(self, life: Life) -> None:
@@ -496,11 +540,15 @@ class SessionWorld:
         ledger = life.ledger
         ledger.now = now
         life.core.handle_timeout(now)
+        ledger.closes = ledger.close_at <= now and not ledger.ending
+
+    def _after_the_links(self, ledger: Ledger) -> None:
+        """The timers of the session itself: its links' fire before them, and may have left nothing to do."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
-        if serving is not None and serving.cut_at <= now and not ledger.ending:
+        if ledger.given[0] in FIRES and serving is not None and serving.cut_at <= ledger.now and not ledger.ending:
             self._leave(ledger, serving)
-        if ledger.close_at <= now:
-            ledger.ending = True
+        if ledger.closes:
+            ledger.ending, ledger.closes = True, False
 
     # --- links ---
 
@@ -519,13 +567,22 @@ class SessionWorld:
         ledger.dial_at = ledger.now + min((config.backoff_min or 0.0) * 2.0**ledger.failures, longest)
         ledger.failures += 1
 
+    def _hasten(self, ledger: Ledger, served: float) -> None:
+        """The link that was to be left is over: after a steady one the dial waits no longer than after its loss."""
+        if served >= (self.config.steady_after or 0.0):
+            ledger.failures = 0
+        if not ledger.failures and ledger.now + (self.config.backoff_min or 0.0) < ledger.dial_at:
+            self._back_off(ledger)
+
     def _dial_opens(self, ledger: Ledger) -> float:
         """From when a link may be dialled; infinity when none is needed."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
         on_its_way = any(link.phase in _ON_ITS_WAY for link in ledger.links.values())
         if ledger.ending or on_its_way or (serving is not None and not serving.leaving):
             return inf
-        return max(ledger.dial_at, ledger.not_before, _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0))
+        return max(
+            ledger.dial_at, ledger.not_before, _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0)
+        )
 
     # --- what comes out ---
 
@@ -540,6 +597,7 @@ class SessionWorld:
             require(number < 40, "a drain ends with a Wait", output)
             if isinstance(output, Wait):
                 visited[Wait, output.timer] += 1
+                self._after_the_links(ledger)
                 ledger.wait = output
                 return
             require(ledger.end is None, "nothing comes after Ended", output)
@@ -611,7 +669,7 @@ class SessionWorld:
         cancel.link = link.number
         cancel.attempts.append(now)
         cancel.answer_until = now + (self.config.link.answer_timeout or inf)
-        if cancel.resend:
+        if ledger.resends:
             ledger.spaced[cancel.id] = now + (self.config.resend_interval or 0.0)
 
     def _spaced(self, ledger: Ledger, cancel: OpenCancel) -> float:
@@ -649,7 +707,8 @@ class SessionWorld:
                 holds = on_link and (given[0] == "lost" or given[0] in FIRES) and (ledger.ending or not cancel.resend)
             case WhyUnresolved.CLOSED:
                 link = None if cancel.link is None else ledger.links[cancel.link]
-                holds = ledger.ending or (link is not None and link.thrown_out and not cancel.resend)
+                ending = ledger.ending or ledger.closes
+                holds = ending or (link is not None and link.thrown_out and not cancel.resend)
             case WhyUnresolved.UNSURE:
                 resent = answer in REFUSED and attempts > 1
                 holds = (answer in UNSURE or resent) and outcome.code == CODE.get(answer or "")
@@ -671,6 +730,7 @@ class SessionWorld:
         return since + (self.config.no_link_timeout or inf)
 
     def _dialled(self, ledger: Ledger, dial: Dial) -> None:
+        self._after_the_links(ledger)
         now = ledger.now
         require(dial.link == ledger.dialled + 1, "links are counted from 1", dial)
         require(self._dial_opens(ledger) <= now, "a link is dialled when one is needed, and not before its time", dial)
@@ -689,14 +749,21 @@ class SessionWorld:
         link.phase, link.login_until, link.up_at = "ready", inf, ledger.now
         down_for = 0.0 if ledger.serving is not None or ledger.down_since is None else ledger.now - ledger.down_since
         require(up.down_for == down_for, "Up says for how long no link has served", up, down_for)
-        if ledger.own and ledger.own_link is None:
+        if ledger.own_link is not None:
+            # The link before is left, and drops what it was given.
+            ledger.own, ledger.own_link = False, None
+        if ledger.own:
             ledger.own_link = link.number
+        if ledger.serving is not None:
+            ledger.links[ledger.serving].left = True
         ledger.serving, ledger.down_since = link.number, None
         ledger.stamp_refused, ledger.was_up = False, True
         if link.warned:
             self._leave(ledger, link)
 
     def _link_over(self, ledger: Ledger, closed: LinkClosed) -> None:
+        if closed.why is WhyClosed.ASKED:
+            self._after_the_links(ledger)
         link = ledger.links.pop(closed.link, None)
         require(link is not None, "a link is over once", closed)
         assert link is not None
@@ -722,8 +789,11 @@ class SessionWorld:
             ledger.serving, ledger.down_since = None, ledger.now
             if not ledger.ending:
                 ledger.served, ledger.served_for = link.number, ledger.now - link.up_at
+                on_its_way = any(other.phase in _ON_ITS_WAY for other in ledger.links.values())
                 if not link.leaving:
                     self._back_off(ledger, ledger.served_for)
+                elif not on_its_way:
+                    self._hasten(ledger, ledger.served_for)
         elif link.phase in _ON_ITS_WAY and not ledger.ending:
             self._back_off(ledger)
 
@@ -764,13 +834,19 @@ class SessionWorld:
         if ledger.end is not None:
             self._check_over(life)
             return
+        require(not ledger.again, "one more close is the end")
         require(core.state is not SessionState.ENDED, "Ended says that the session has")
         require(ledger.served is None, "Down says that a link serves no longer", ledger.served)
         if given[::2] == ("say", "login 0") and before.phase == "sent":
             require(any(link.up_at == now for link in ledger.links.values()), "a login that is accepted is an Up")
         if ledger.ending:
-            require(all(cancel.link is not None for cancel in ledger.open.values()), "what cannot leave has its outcome")
+            require(
+                all(cancel.link is not None for cancel in ledger.open.values()), "what cannot leave has its outcome"
+            )
             require(ledger.links, "with no link to wait for a session ends")
+        held = {cancel.link for cancel in ledger.open.values()}
+        idle = [link.number for link in ledger.links.values() if link.left and not link.thrown_out]
+        require(held.issuperset(idle), "a link that was left ends when all is answered", idle)
         if ledger.closing and not ledger.open:
             require(ledger.ending or ledger.links, "with nothing to wait for a closing session ends")
         if given[0] in FIRES:
@@ -786,7 +862,7 @@ class SessionWorld:
     def _check_events(self, ledger: Ledger, before: Before) -> None:
         """Each message has its one consequence."""
         given = ledger.given
-        came = [(type(event), event.why if isinstance(event, Unrecognised) else None) for event in ledger.events]
+        came = [kind_of(event) for event in ledger.events]
         expected, settles = self._consequence(given, before)
         require(came == ([] if expected is None else [expected]), "a message has its one consequence", came, expected)
         answered = [o.id for o in ledger.outcomes if given[0] == "answer" and given[1] == o.id]

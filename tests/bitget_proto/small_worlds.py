@@ -14,6 +14,7 @@ Rules of this file
 from __future__ import annotations
 
 import gc
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import Enum
@@ -46,8 +47,8 @@ TICK: Final[Input] = ("tick",)
 def on_the_clock(now: float, until: float | None, kinds: tuple[str, ...]) -> list[Input]:
     """What the clock can do, after a Wait until then.
 
-    `tick`: it moves to what is due, and the timers fire. `late`: they fire a second later. `gap`: it moves as far, and something
-    else comes before they fire. `pass`: a second passes in which nothing is due.
+    `tick`: it moves to what is due, and the timers fire. `late`: they fire a second later. `gap`: it moves as far, and
+    something else comes before they fire. `pass`: a second passes in which nothing is due.
     """
     if until is None:
         made = ["pass"]
@@ -86,9 +87,7 @@ class Words(Codec):
         super().__init__()
         self._read: dict[str, Message] = {}
 
-    def decode(
-        self, message: str | bytes, *, max_message: int | None = None, max_depth: int | None = None
-    ) -> Message:
+    def decode(self, message: str | bytes, *, max_message: int | None = None, max_depth: int | None = None) -> Message:
         text = str(message)
         if text not in self._read:
             self._read[text] = _read(*text.split())
@@ -106,13 +105,13 @@ def _read(kind: str, id: str = "") -> Message:
     match kind:
         case "accepted" | "unreadable" | "elsewhere":
             code = None if kind == "unreadable" else "0"
-            return TradeReply(id, True, code, "", None, answers_other=kind == "elsewhere")  # noqa: FBT003
+            return TradeReply(id, True, code, "", None, answers_other=kind == "elsewhere")
         case "several" | "nameless":
             return TradeReply(None, kind == "several", "0", "", None)
         case "login":
             return LoginReply(id, "")
         case "error":
-            return ErrorReply(None, False, id, "", None)  # noqa: FBT003
+            return ErrorReply(None, False, id, "", None)
         case "pong":
             return Pong()
         case "push":
@@ -120,7 +119,7 @@ def _read(kind: str, id: str = "") -> Message:
         case "garbage":
             return Malformed("not JSON", "")
         case _:
-            return ErrorReply(id, True, CODE[kind], "", None)  # noqa: FBT003
+            return ErrorReply(id, True, CODE[kind], "", None)
 
 
 # --- copies ---
@@ -215,9 +214,23 @@ def off(at: float, now: float) -> float:
     return at - now
 
 
+def _off_if_any(at: float | None, now: float) -> float | None:
+    return None if at is None else at - now
+
+
+def doublings(shortest: float | None, longest: float | None) -> int:
+    """From how many failures on the backoff does not grow: it doubles with each."""
+    return 0 if shortest is None or longest is None else math.ceil(math.log2(longest / shortest))
+
+
 def ahead(at: float, now: float) -> float:
     """A moment from which something is free: once it has passed it makes no difference when."""
     return at - now if at > now else -inf
+
+
+def places(moments: Sequence[float], now: float, limit: int | None, window: float = 1.0) -> tuple[float, ...]:
+    """The moments that a limit still counts."""
+    return tuple(at - now for at in moments[-limit:] if at > now - window) if limit else ()
 
 
 def lately(at: float | None, now: float, limit: float | None) -> float | None:
@@ -237,17 +250,14 @@ def _is_there(value: Any, now: float) -> Hashable:
     return value is not None
 
 
-def _part(value: Any, now: float) -> Hashable:
-    return key_of(value, now)
+def key_of(part: Any, now: float) -> Hashable:
+    """What of a core, or of a part of it, can influence the future."""
+    return _COMPILED[type(part)](part, now)
 
 
 def _all_past(value: Any, now: float) -> Hashable:
     """Empty after each drain."""
     require(not value, "an output was left behind a Wait", value)
-    return None
-
-
-def _living(value: Any, now: float) -> Hashable:
     return None
 
 
@@ -264,9 +274,7 @@ def _of_connection(conn: Any, now: float) -> Hashable:
     silence = conn._config.silence
     return (
         min(conn._cancels_in_a_row, _CANCELS_PER_OWN_FRAME),
-        tuple(
-            (id, lately(cancel.sent_at, now, silence), cancel.deadline - now) for id, cancel in conn._sent.items()
-        ),
+        tuple((id, lately(cancel.sent_at, now, silence), cancel.deadline - now) for id, cancel in conn._sent.items()),
         lately(conn._heartbeat.heard_at, now, silence),
     )
 
@@ -317,35 +325,43 @@ def _of_queue(queue: Any, now: float) -> Hashable:
 
 def _of_redial(redial: Any, now: float) -> Hashable:
     config = redial._config
-    steps = 0 if config.backoff_min is None or config.backoff_max is None else config.backoff_max // config.backoff_min
-    return min(redial._failures, steps)
+    failures: int = redial._failures
+    return min(failures, doublings(config.backoff_min, config.backoff_max))
 
+
+# Of these, what counts is in the keys of what holds them.
+_OF_THE_CONNECTION: Final = ("id", "order", "taken_at", "until", "number", "rank", "deadline", "turn", "sent_at")
+_OF_THE_SESSION: Final = (
+    "id", "order", "taken_at", "queue_until", "until", "number", "rank", "resend", "deadline", "returned", "turn",
+    "attempts", "sent_at", "trying_since",
+)  # fmt: skip
+_OF_THE_LINKS: Final = ("number", "connection", "dial_until", "rotate_at", "up_at", "leaving", "refusal")
 
 KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] = {
     Connection: (
         _of_connection,
         {
-            "_alarms": _part, "_budget": _part, "_cancels_in_a_row": LEFT_OUT, "_cause": _as_it_is, "_closing": _as_it_is,
-            "_codec": LEFT_OUT, "_config": LEFT_OUT, "_deadlines": _part, "_detail": LEFT_OUT, "_heartbeat": _part,
-            "_ids": _part, "_inside": _as_it_is, "_late": _order, "_login": _is_there, "_login_sent": _as_it_is,
-            "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_own": _order, "_pace": _part,
-            "_queue": _part, "_sent": LEFT_OUT, "_state": _as_it_is, "_taken": LEFT_OUT,
+            "_alarms": key_of, "_budget": key_of, "_cancels_in_a_row": LEFT_OUT, "_cause": _as_it_is, "_closing": _as_it_is,
+            "_codec": LEFT_OUT, "_config": LEFT_OUT, "_deadlines": key_of, "_detail": LEFT_OUT, "_heartbeat": key_of,
+            "_ids": key_of, "_inside": _as_it_is, "_late": _order, "_login": _is_there, "_login_sent": _as_it_is,
+            "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_own": _order, "_pace": key_of,
+            "_queue": key_of, "_sent": LEFT_OUT, "_state": _as_it_is, "_taken": LEFT_OUT,
         },
     ),
     Session: (
         _of_session,
         {
-            "_budget": _part, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
-            "_deadlines": _part, "_dialled": LEFT_OUT, "_down_since": LEFT_OUT, "_ending": _as_it_is, "_ids": _part,
+            "_budget": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
+            "_deadlines": key_of, "_dialled": LEFT_OUT, "_down_since": LEFT_OUT, "_ending": _as_it_is, "_ids": key_of,
             "_inside": _as_it_is, "_links": LEFT_OUT, "_next": LEFT_OUT, "_now": LEFT_OUT, "_open": LEFT_OUT,
-            "_outputs": _all_past, "_own": _order, "_queue": _part, "_redial": _part, "_serving": LEFT_OUT,
-            "_spacing": _part, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_taken": LEFT_OUT,
+            "_outputs": _all_past, "_own": _order, "_queue": key_of, "_redial": key_of, "_resends": _as_it_is,
+            "_serving": LEFT_OUT, "_spacing": key_of, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_taken": LEFT_OUT,
             "_was_up": _as_it_is,
         },
     ),
-    OpenCancel: (None, dict.fromkeys(slots(OpenCancel), LEFT_OUT)),
-    Cancel: (None, dict.fromkeys(slots(Cancel), LEFT_OUT)),
-    _Link: (None, dict.fromkeys(slots(_Link), LEFT_OUT)),
+    OpenCancel: (None, dict.fromkeys(_OF_THE_CONNECTION, LEFT_OUT)),
+    Cancel: (None, dict.fromkeys(_OF_THE_SESSION, LEFT_OUT)),
+    _Link: (None, dict.fromkeys(_OF_THE_LINKS, LEFT_OUT)),
     CancelQueue: (_of_queue, {"_ranks": LEFT_OUT, "size": _as_it_is}),
     Deadlines: (
         _of_deadlines,
@@ -359,8 +375,8 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         None,
         {
             "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_due_pong_at": off, "_pong_owed": _as_it_is,
-            "_silence": _as_it_is, "asked_until": lambda at, now: None if at is None else at - now,
-            "heard_at": LEFT_OUT, "ping_due": _as_it_is,
+            "_question_waits": _as_it_is, "_silence": _as_it_is, "asked_until": _off_if_any, "heard_at": LEFT_OUT,
+            "ping_due": _as_it_is,
         },
     ),
     Pace: (
@@ -374,7 +390,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         None,
         {
             "_grants": lambda grants, now: tuple((at - now, left) for at, left in grants if at > now),
-            "_overdrawn": _as_it_is, "_pace": _part, "pace_margin": LEFT_OUT, "per_second": LEFT_OUT,
+            "_overdrawn": _as_it_is, "_pace": key_of, "pace_margin": LEFT_OUT, "per_second": LEFT_OUT,
         },
     ),
     RequestIds: (None, {"_counter": _as_it_is, "_own": lambda own, _: tuple(sorted(own)), "_prefix": LEFT_OUT}),
@@ -382,7 +398,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         _of_redial,
         {
             "_at": ahead, "_backoff": _as_it_is, "_config": LEFT_OUT, "_failures": LEFT_OUT, "_jitter": LEFT_OUT,
-            "_not_before": ahead, "_pace": _part,
+            "_not_before": ahead, "_pace": key_of,
         },
     ),
     Spacing: (
@@ -398,25 +414,31 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
 _COPIES: Final = _Copies({list: _list, tuple: _tuple, deque: _deque, dict: _mapping, OrderedDict: _mapping})
 
 
-def _compiled(kind: type[Any]) -> tuple[_Key | None, list[tuple[Callable[[Any], Any], _Key]]]:
+def _compiled(kind: type[Any]) -> _Key:
+    """Written out slot by slot, as copies are."""
     whole, treated = KEYS[kind]
     if set(slots(kind)) != set(treated):
         raise TypeError(f"{kind.__name__}: say what of {set(slots(kind)) ^ set(treated)} is in the key")
-    return whole, [(getattr(kind, name).__get__, made) for name, made in treated.items() if made is not LEFT_OUT]
-
-
-_COMPILED: Final = {kind: _compiled(kind) for kind in KEYS}
-
-
-def key_of(part: Any, now: float) -> Hashable:
-    """What of a core, or of a part of it, can influence the future."""
-    if part is None:
-        return None
-    whole, parts = _COMPILED[type(part)]
-    key: list[Hashable] = [made(get(part), now) for get, made in parts]
+    names: dict[str, Any] = {"keys": _COMPILED, "whole": whole}
+    parts: list[str] = []
+    for name, made in treated.items():
+        if made is _as_it_is:
+            parts.append(f"part.{name}")
+        elif made is off:
+            parts.append(f"part.{name} - now")
+        elif made is key_of:
+            parts.append(f"keys[type(part.{name})](part.{name}, now)")
+        elif made is not LEFT_OUT:
+            names[f"of{name}"] = made
+            parts.append(f"of{name}(part.{name}, now)")
     if whole is not None:
-        key.append(whole(part, now))
-    return tuple(key)
+        parts.append("whole(part, now)")
+    exec(f"def key(part, now): return ({''.join(f'{part}, ' for part in parts)})", names)
+    return cast("_Key", names["key"])
+
+
+_COMPILED: Final[dict[type[Any], _Key]] = {type(None): lambda part, now: None}
+_COMPILED.update((kind, _compiled(kind)) for kind in KEYS)
 
 
 # --- the explorer ---
@@ -429,6 +451,8 @@ class World(Protocol[_L]):
 
     @property
     def name(self) -> str: ...
+    @property
+    def alphabet(self) -> tuple[Input, ...]: ...
     def start(self) -> _L: ...
     def inputs(self, life: _L) -> list[Input]: ...
     def step(self, life: _L, given: Input, visited: Counter[Hashable]) -> None: ...
