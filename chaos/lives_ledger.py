@@ -224,7 +224,7 @@ class Link:
 
     def spell(self) -> float | None:
         """Since when a cancel has waited on a link that says nothing; not one that ends before that is news."""
-        waiting = list(self.in_flight.values())
+        waiting: list[Cancel] = list(self.in_flight.values())
         while waiting:
             spell = max(min(one.hand_outs[-1].at for one in waiting), self.last_message)
             patient = [one for one in waiting if one.answer_due > spell + SILENCE]
@@ -419,7 +419,9 @@ class Ledger:
             # Its deadline has passed and no timer has been fired: either is honest.
             may = taken_back
         if may != taken_back:
-            raise Broken("withdraw", f"withdraw({id!r}) said {taken_back}, and the cancel {'has not' if may else 'has'} left")
+            raise Broken(
+                "withdraw", f"withdraw({id!r}) said {taken_back}, and the cancel {'has not' if may else 'has'} left"
+            )
         if cancel is not None and taken_back:
             cancel.withdrawn = True
 
@@ -561,7 +563,9 @@ class Ledger:
         link = self.links.get(output.link)
         now = self.now
         if link is None or link.over or link.opened_at is None:
-            raise Broken("link", f"a frame for link {output.link}, which {'is over' if link else 'never was'}: {output!r}")
+            raise Broken(
+                "link", f"a frame for link {output.link}, which {'is over' if link else 'never was'}: {output!r}"
+            )
         if output.link in busy:
             raise Broken("busy", f"a frame for link {output.link}, on which a write is under way: {output!r}")
         if link.condemned_at is not None:
@@ -646,7 +650,9 @@ class Ledger:
         if now >= deadline:
             raise Broken("deadline", f"{id!r} was handed out at {now}, and its deadline was {deadline}")
         if now < self.allowance.opens(now) - EPS:
-            raise Broken("budget", f"{id!r} was handed out at {now}; the allowance opens at {self.allowance.opens(now)}")
+            raise Broken(
+                "budget", f"{id!r} was handed out at {now}; the allowance opens at {self.allowance.opens(now)}"
+            )
         self.allowance.spend(1, now)
         key = order_key(order)
         if attempts:
@@ -777,7 +783,9 @@ class Ledger:
         elif why is WhyClosed.NO_PONG:
             right = self._may_be_dead(link)
             if not right and link.pings and link.last_message < link.pings[-1] <= now - SILENCE_PONG + EPS:
-                raise Broken("dead too soon", f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}")
+                raise Broken(
+                    "dead too soon", f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}"
+                )
             if not right and (not link.pings or link.last_pong >= link.pings[-1]):
                 raise Broken("dead though it answers", f"{output!r} at {now}; it said pong at {link.last_pong}")
             if not link.aborted:
@@ -817,19 +825,20 @@ class Ledger:
             return
         if self.serving is not None and self.serving is not link:
             self.serving.others_failed = True
-        if link.up_at is not None and now - link.up_at >= STEADY_AFTER:
-            self.fails = 0
-            if not link.others_failed:
-                self.fails_at_most = 1
-        else:
-            self.fails += 1
+        served = now - link.up_at if link.up_at is not None else -math.inf
+        self.fails = 0 if served >= STEADY_AFTER - self.slack else self.fails + 1
+        if served < STEADY_AFTER + self.slack:
             self.fails_at_most += 1
+        elif not link.others_failed:
+            self.fails_at_most = 1
         if link.going or (link.opened_at is not None and now >= link.opened_at + LIFETIME - ROTATE_BEFORE - EPS):
             self.dial_from, self.dial_by = -math.inf, now + BACKOFF_MAX
             return
         alone = link.up_at is not None or self.serving is None
         self.dial_from = now - self.slack + (backoff(self.fails) if alone else BACKOFF_MIN) / 2
-        self.dial_by = now + (backoff(self.fails_at_most) if alone else BACKOFF_MAX)
+        # Moves are dials too, and count: from outside it cannot be seen for how much.
+        moved = any(one.going or one.left for one in self.links.values())
+        self.dial_by = now + (backoff(self.fails_at_most) if alone and not moved else BACKOFF_MAX)
         stamp = link.refused in STAMP_CODES and not link.stamp_refused
         if stamp:
             self.dial_from = -math.inf
@@ -839,7 +848,8 @@ class Ledger:
         if link.silence_ping is not None and now >= link.silence_ping + SILENCE_PONG - EPS:
             return True
         # A ping falls due before it is written, when the writer or the pace holds it up.
-        held = 2.1 if len(link.frames) >= PER_SECOND or link.paused_until > now - 15.0 else self.slack
+        held = 2.1 if len(link.frames) >= PER_SECOND else self.slack
+        held = PONG_TIMEOUT / 2 if link.paused_until > now - 15.0 else held
         if any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings):
             return True
         if link.busy_at >= now - PONG_TIMEOUT - 5.0:
@@ -849,7 +859,7 @@ class Ledger:
     def _ended(self, output: Ended) -> None:
         if self.open:
             raise Broken("one outcome", f"{output!r} came, and these have no outcome: {list(self.open)}")
-        alive = [number for number, link in self.living.items()]
+        alive = list(self.living)
         if alive:
             raise Broken("end", f"{output!r} came before the end of the links {alive}")
         self.ended = output.why
@@ -917,14 +927,14 @@ class Ledger:
         kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code)
         if kind is CodeClass.ACCEPTED:
             wanted: tuple[type, ...] = (Accepted,)
-        elif kind in UNSURE_CLASSES:
-            wanted = (Unresolved,)
-        elif kind is not CodeClass.FINISHED and len(cancel.attempts) > 1:
+        elif kind in UNSURE_CLASSES or (kind is not CodeClass.FINISHED and len(cancel.attempts) > 1):
             wanted = (Unresolved,)
         else:
             wanted = (Rejected, Unresolved) if kind is CodeClass.RETRY_LATER else (Rejected,)
         if not isinstance(output, wanted):
-            raise Broken("answer", f"{output!r}, and the exchange said {frame.text!r} after {len(cancel.attempts)} attempts")
+            raise Broken(
+                "answer", f"{output!r}, and the exchange said {frame.text!r} after {len(cancel.attempts)} attempts"
+            )
         right = True
         if isinstance(output, Rejected):
             right = (output.code, output.message) == (frame.code, frame.message) and output.code_class is kind
@@ -955,7 +965,7 @@ class Ledger:
             since = max(cancel.taken_at, self.down_at)
             up_at = self.serving.up_at if self.serving is not None else None
             waited = (now if up_at is None else up_at + EPS) - since
-            if not self.session or link is not None and not link.over or waited < NO_LINK_TIMEOUT:
+            if not self.session or (link is not None and not link.over) or waited < NO_LINK_TIMEOUT:
                 raise Broken("no link", f"{output!r} at {self.now}, and no link served since {since} for {waited} s")
         elif why is WhyUnresolved.WITHDRAWN:
             if not cancel.withdrawn:
@@ -1000,9 +1010,10 @@ class Ledger:
             raise Broken("event", f"none of {sorted(kind.__name__ for kind in kinds)} came of {text!r}")
         self._expected.clear()
         until = wait.until
-        if self.quiet and self.last_wait is not None and self.now < (self.last_wait.until or math.inf) - EPS:
-            if until != self.last_wait.until:
-                raise Broken("wait", f"{wait!r} at {self.now}; nothing has happened since {self.last_wait!r}")
+        before = self.last_wait if self.quiet else None
+        early = before is not None and (before.until is None or self.now < before.until - EPS)
+        if before is not None and early and until != before.until:
+            raise Broken("wait", f"{wait!r} at {self.now}; nothing has happened since {before!r}")
         if self.ended is not None:
             if until is not None:
                 raise Broken("end", f"{wait!r} after Ended")
@@ -1058,7 +1069,9 @@ class Ledger:
                 rule = "close with frames of the caller's"
             if any(link.condemned_at is not None for link in self.living.values()):
                 rule = "close behind 30007"
-            raise Broken(rule, f"everything is settled, or close was called again, and no Ended came: {list(self.open)}")
+            raise Broken(
+                rule, f"everything is settled, or close was called again, and no Ended came: {list(self.open)}"
+            )
         if not self.session:
             return
         refused = [link for link in self.links.values() if link.refused in KEY_CODES]
@@ -1081,9 +1094,8 @@ class Ledger:
         link = self.serving
         if link is None or link.over or link.condemned_at is not None or link.number in busy:
             return
-        if link.opens(self.now) > self.now - EPS and len(link.frames) >= PER_SECOND:
-            if link.frames[-PER_SECOND] + WINDOW > self.now - EPS:
-                return
+        if len(link.frames) >= PER_SECOND and link.frames[-PER_SECOND] + WINDOW > self.now - EPS:
+            return
         if max(link.may_pause_until, link.paused_until) > self.now - EPS:
             return
         if self.closing_at is None or (self.closing_send and self.now < self.closing_by - EPS):
@@ -1124,13 +1136,13 @@ class Ledger:
         for link in self.living.values():
             yield from self._link_bounds(link, busy)
         yield from self._pace_bounds(busy)
-        if self.session and self.serving is None and not any(not link.ready for link in self.living.values()):
-            if self.closing_at is None or (self.closing_send and any(one.on is None for one in self.open.values())):
-                by = max(self.dial_by, self.not_before)
-                limit = self.config.dials_per_5_minutes
-                if limit is not None and len(self.dials) >= limit:
-                    by = max(by, self.dials[-limit] + DIAL_WINDOW)
-                yield by, "the next dial is due"
+        needed = self.closing_at is None or (self.closing_send and any(one.on is None for one in self.open.values()))
+        if needed and self.session and self.serving is None and all(link.ready for link in self.living.values()):
+            by = max(self.dial_by, self.not_before)
+            limit = self.config.dials_per_5_minutes
+            if limit is not None and len(self.dials) >= limit:
+                by = max(by, self.dials[-limit] + DIAL_WINDOW)
+            yield by, "the next dial is due"
 
     def _link_bounds(self, link: Link, busy: Container[int]) -> Iterator[tuple[float, str]]:
         now = self.now
@@ -1164,9 +1176,9 @@ class Ledger:
         if link is None or link.over or link.condemned_at is not None or link.number in busy:
             return
         opens = link.opens(self.now)
-        if self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS):
-            if any(self.own_for[text] in {None, link.number} for text in self.own_waiting):
-                yield opens, "a frame of the caller's may leave"
+        waits = any(self.own_for[text] in {None, link.number} for text in self.own_waiting)
+        if waits and (self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS)):
+            yield opens, "a frame of the caller's may leave"
         budget = max(opens, self.allowance.opens(self.now), self.allowance.may_pause_until)
         for cancel in self.open.values():
             if cancel.on is None and not self._past(cancel):

@@ -12,7 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -43,13 +43,13 @@ from bitget_proto import (
     Up,
     ValidationError,
     Wait,
-    WhyClosed,
     WhyEnded,
-    WhyUnresolved,
     sign_login,
 )
 from chaos.lives_dice import Dice
-from chaos.lives_ledger import CODES, EPS, Broken, Cancel, Frame, Ledger, Link, Says
+from chaos.lives_ledger import CODES, Broken, Frame, Ledger, Says
+
+T = TypeVar("T")
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1763958366)
 MOST_STEPS, MOST_POLLS = 6000, 4000
@@ -70,7 +70,7 @@ class Core(Protocol):
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,
-        urgent: bool = False,  # noqa: FBT001, FBT002
+        urgent: bool = False,
     ) -> str: ...
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
@@ -110,7 +110,7 @@ class OneConnection:
         id: str | None = None,
         timeout: float | None = None,
         policy: Policy | None = None,  # noqa: ARG002
-        urgent: bool = False,  # noqa: FBT001, FBT002
+        urgent: bool = False,
     ) -> str:
         return self._core.cancel(order, now, id, timeout, urgent)
 
@@ -257,7 +257,16 @@ ANSWER_FAULTS = (
     "many in one read",
 )
 DIAL_FAULTS = ("slow", "very slow", "fails", "fails for a while", "never answered", "too late")
-LOGIN_FAULTS = ("silent", "going away first", "throttled first", "dropped", "noise first", "string code", "slow", "late")
+LOGIN_FAULTS = (
+    "silent",
+    "going away first",
+    "throttled first",
+    "dropped",
+    "noise first",
+    "string code",
+    "slow",
+    "late",
+)
 LOGIN_REFUSALS = (
     45001, 40010, 40725, 40015, 40808, 30005, 30016, 30004, 99999, 30001, 429, 30006, 30007, 30033, 25003,
     40910, 30013, 30014, 30011, 30012, 30015, 40018, 40014, 40301,
@@ -452,7 +461,8 @@ class Life:
         self._ledger.fired = self._ledger.now
         self._drain(now)
 
-    def _guard(self, call: Callable[[], object]) -> object:
+    @staticmethod
+    def _guard(call: Callable[[], T]) -> T:
         """Call what must not raise."""
         try:
             return call()
@@ -501,8 +511,7 @@ class Life:
         raise Broken("spin", f"{MOST_POLLS} outputs in one drain")
 
     def _poll(self, now: float) -> SessionOutput:
-        output = self._guard(lambda: self._core.poll(now, self._busy))
-        return output  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+        return self._guard(lambda: self._core.poll(now, self._busy))
 
     def _dispatch(self, output: SessionOutput) -> None:
         match output:
@@ -544,7 +553,9 @@ class Life:
         else:
             wire.open = True
         self._ledger.opened(wire.link)
-        self._input(f"opened({wire.link}, {now!r}, login=…)", lambda: self._core.opened(wire.link, now, login=LOGIN), now)
+        self._input(
+            f"opened({wire.link}, {now!r}, login=…)", lambda: self._core.opened(wire.link, now, login=LOGIN), now
+        )
 
     def _lose(self, wire: Wire, reason: str, retry_after: float | None = None) -> None:
         """The client's side of the socket ends."""
@@ -614,7 +625,11 @@ class Life:
         wire.heard_at = self._at(arrives - self._now, lambda: self._hear(wire, output.text, request))
 
     def _late(self) -> float:
-        return self._dice.pick((0.0, 0.04, 0.9)) if self._weather.jitter and self._dice.chance(self._weather.jitter) else 0.0
+        return (
+            self._dice.pick((0.0, 0.04, 0.9))
+            if self._weather.jitter and self._dice.chance(self._weather.jitter)
+            else 0.0
+        )
 
     # The exchange
 
@@ -688,7 +703,11 @@ class Life:
             return
         if self._now < weather.refused_until:
             code = weather.refusal
-            event = dice.pick(("error", "error", "login")) if code not in {30006, 30007, 429, 30033, 40015, 40808, 25003} else "error"
+            event = (
+                dice.pick(("error", "error", "login"))
+                if code not in {30006, 30007, 429, 30033, 40015, 40808, 25003}
+                else "error"
+            )
             says = Says.LOGIN if event == "login" else Says.ERROR
             frame = {"event": event, "code": dice.pick((code, str(code))), "msg": "no"}
             self._visits[f"login answered {code}"] += 1
@@ -747,7 +766,12 @@ class Life:
             echo = {"id": args["id"]}
         elif wrap == "other keys":
             echo["other"] = [1, {"id": "7"}]
-        said: dict[str, object] = {"event": event, "arg": echo if wrap == "object" else [echo], "code": code, "msg": "m"}
+        said: dict[str, object] = {
+            "event": event,
+            "arg": echo if wrap == "object" else [echo],
+            "code": code,
+            "msg": "m",
+        }
         ts, known, shown = 1763958928351, True, dice.pick((0, 1, 2, 3))
         exchange_ts: int | None = ts
         if shown == 0:
@@ -794,16 +818,26 @@ class Life:
             case "unlisted":
                 self._tell(wire, self._answer(args, request, dice.pick((99999, 12345, 31999, 7))))
             case "unreadable":
-                self._tell(wire, self._answer(args, request, dice.pick(UNREADABLE), event=dice.pick(("error", "trade"))))
+                self._tell(
+                    wire, self._answer(args, request, dice.pick(UNREADABLE), event=dice.pick(("error", "trade")))
+                )
             case "code 0 in an error":
                 self._tell(wire, self._answer(args, request, 0, event="error"))
             case "refused in a trade":
                 self._tell(wire, self._answer(args, request, dice.pick((43001, 45001, 45055)), event="trade"))
             case "twice":
                 self._tell(wire, good)
-                self._tell(wire, dice.pick((good, self._answer(args, request, 43001))), delay=dice.pick((0.0, 0.5, 5.0)))
+                self._tell(
+                    wire, dice.pick((good, self._answer(args, request, 43001))), delay=dice.pick((0.0, 0.5, 5.0))
+                )
             case "twice in one read":
                 self._tell(wire, good, self._answer(args, request, 43001))
+            case _:
+                self._cancel_oddly(wire, args, request, fault, good)
+
+    def _cancel_oddly(self, wire: Wire, args: dict[str, object], request: int, fault: str, good: Frame) -> None:
+        dice = self._dice
+        match fault:
             case "another channel":
                 self._tell(wire, self._foreign(str(args["id"]), "place-order", {"orderId": "1"}))
                 if dice.chance(50):
@@ -817,7 +851,9 @@ class Life:
             case "no id":
                 self._tell(wire, self._error(dice.pick((43001, 45001, 99999, 40015, 30001))))
             case "garbage":
-                self._tell(wire, Frame(dice.pick([text for text in GARBAGE if _readable(Frame(text, Says.NOISE))]), Says.NOISE))
+                self._tell(
+                    wire, Frame(dice.pick([text for text in GARBAGE if _readable(Frame(text, Says.NOISE))]), Says.NOISE)
+                )
             case "silence":
                 pass
             case "drop before":
@@ -889,14 +925,10 @@ class Life:
             self._now += self._dice.pick((1.0, 1000.0))
             now = self._begin()
             self._fire(now)
-        for refused in (
-            lambda now: self._core.cancel(ORDERS[0], now),
-            lambda now: self._core.cancel_many(ORDERS[:2], now),
-            lambda now: self._core.send("{}", now),
-        ):
-            now = self._begin()
-            self._refused("a command after the end", lambda refused=refused, now=now: refused(now))  # type: ignore[misc]
         now = self._begin()
+        self._refused("cancel after the end", lambda: self._core.cancel(ORDERS[0], now))
+        self._refused("cancel_many after the end", lambda: self._core.cancel_many(ORDERS[:2], now))
+        self._refused("send after the end", lambda: self._core.send("{}", now))
         self._guard(lambda: self._core.close(now))
         self._guard(lambda: self._core.lost(1, now))
         self._guard(lambda: self._core.receive(1, "pong", now))
@@ -904,7 +936,9 @@ class Life:
         if ledger.open:
             raise Broken("one outcome", f"{list(ledger.open)} have none")
 
-    def _refused(self, what: str, call: Callable[[], object], kinds: tuple[type[Exception], ...] = (LocalProtocolError,)) -> None:
+    def _refused(
+        self, what: str, call: Callable[[], object], kinds: tuple[type[Exception], ...] = (LocalProtocolError,)
+    ) -> None:
         """Make a call that must be refused, and after which nothing has changed."""
         self._visits[f"refused: {what}"] += 1
         try:
@@ -997,7 +1031,9 @@ class Life:
                 raise Broken("room", f"{taken!r} was taken, and there is no room")
             if id is not None and ledger.must_refuse_id(id):
                 raise Broken("id", f"the id {id!r} was taken; it is open, late or the caller's")
-            if (id is not None and taken != id) or (id is None and (not taken.startswith("bgproto") or ledger.may_refuse_id(taken))):
+            if (id is not None and taken != id) or (
+                id is None and (not taken.startswith("bgproto") or ledger.may_refuse_id(taken))
+            ):
                 raise Broken("id", f"{taken!r} was given for {id!r}")
             if id is not None and id in self._free_ids:
                 self._visits["id reused"] += 1
@@ -1018,7 +1054,9 @@ class Life:
         timeout = dice.pick((None, None, 2.0, 30.0))
         policy = dice.pick((None, Policy.RESEND)) if self._session else None
         now = self._begin()
-        self._say(f"{self._name}.cancel_many([{', '.join(map(_order, orders))}], {now!r}, timeout={timeout!r}, policy={policy})")
+        self._say(
+            f"{self._name}.cancel_many([{', '.join(map(_order, orders))}], {now!r}, timeout={timeout!r}, policy={policy})"
+        )
         try:
             ids = self._core.cancel_many(orders, now, timeout, policy)
         except LocalProtocolError as error:
@@ -1077,7 +1115,10 @@ class Life:
         self._say(f"{self._name}.send({text!r}, {now!r})")
         closing = ledger.closed_to_commands
         busy_id = id is not None and (id in ledger.open or id in ledger.late)
-        must = id is not None and (id in ledger.open or (id in ledger.late and ledger.late[id].certain and ledger.late[id].link in ledger.living))
+        must = id is not None and (
+            id in ledger.open
+            or (id in ledger.late and ledger.late[id].certain and ledger.late[id].link in ledger.living)
+        )
         try:
             self._core.send(text, now)
         except NoRoom as error:
@@ -1238,8 +1279,8 @@ ORDERS = tuple(
 )
 
 BAD_CALLS: tuple[tuple[str, Callable[[Core, float], object]], ...] = (
-    ("cancel at nan", lambda core, now: core.cancel(ORDERS[0], math.nan)),
-    ("cancel at infinity", lambda core, now: core.cancel(ORDERS[0], math.inf)),
+    ("cancel at nan", lambda core, _: core.cancel(ORDERS[0], math.nan)),
+    ("cancel at infinity", lambda core, _: core.cancel(ORDERS[0], math.inf)),
     ("cancel of a text", lambda core, now: core.cancel("1", now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("cancel under a number", lambda core, now: core.cancel(ORDERS[0], now, 7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("cancel under no text", lambda core, now: core.cancel(ORDERS[0], now, "")),
@@ -1252,20 +1293,26 @@ BAD_CALLS: tuple[tuple[str, Callable[[Core, float], object]], ...] = (
     ("many of what is no list", lambda core, now: core.cancel_many(7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("send of a number", lambda core, now: core.send(7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("receive of a number", lambda core, now: core.receive(1, 7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("receive at nan", lambda core, now: core.receive(1, "pong", math.nan)),
+    ("receive at nan", lambda core, _: core.receive(1, "pong", math.nan)),
     ("lost with ids that are none", lambda core, now: core.lost(1, now, unsent=[7])),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     ("lost with a number of ids", lambda core, now: core.lost(1, now, unsent=7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("close of an unknown kind", lambda core, now: core.close(now, "perhaps")),
     ("close within less than nothing", lambda core, now: core.close(now, "send", -1.0)),
     ("close within 0", lambda core, now: core.close(now, "send", 0.0)),
     ("close within nan", lambda core, now: core.close(now, "drop", math.nan)),
-    ("timeouts at nan", lambda core, now: core.handle_timeout(math.nan)),
-    ("poll at nan", lambda core, now: core.poll(math.nan)),
+    ("timeouts at nan", lambda core, _: core.handle_timeout(math.nan)),
+    ("poll at nan", lambda core, _: core.poll(math.nan)),
 )
 
 
 def _placement(id: str, number: int) -> str:
-    args = {"id": id, "instType": "SPOT", "channel": "place-order", "instId": "BTCUSDT", "params": {"size": str(number)}}
+    args = {
+        "id": id,
+        "instType": "SPOT",
+        "channel": "place-order",
+        "instId": "BTCUSDT",
+        "params": {"size": str(number)},
+    }
     return json.dumps({"op": "trade", "args": [args]})
 
 
@@ -1290,7 +1337,9 @@ def _canonical(code: object) -> str | None:
 
 
 def _order(order: CancelOrder) -> str:
-    ids = [f"{name}={value!r}" for name, value in (("order_id", order.order_id), ("client_oid", order.client_oid)) if value]
+    ids = [
+        f"{name}={value!r}" for name, value in (("order_id", order.order_id), ("client_oid", order.client_oid)) if value
+    ]
     return f"CancelOrder({order.inst_id!r}, {', '.join(ids)})"
 
 

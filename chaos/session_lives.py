@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import attrs
 
@@ -34,8 +34,15 @@ def one_life(dice: Dice, visits: Counter[str], *, session: bool = True, plant: P
 
 
 def lives(
-    count: int, seed: int, visits: Counter[str], *, session: bool = True, plant: Plant | None = None, most: int = 1,
+    count: int,
+    seed: int,
+    visits: Counter[str],
+    *,
+    session: bool = True,
+    plant: Plant | None = None,
+    most: int = 1,
     skip: Container[str] = (),
+    report: Callable[[Finding], None] | None = None,
 ) -> list[Finding]:
     """Live so many times; returns the first findings, one for each promise, at most `most`."""
     found: dict[str, Finding] = {}
@@ -48,7 +55,9 @@ def lives(
             if broken.rule in skip:
                 continue
             if broken.rule not in found:
-                found[broken.rule] = Finding(seed + number, broken, dice.tape)
+                found[broken.rule] = finding = Finding(seed + number, broken, dice.tape)
+                if report is not None:
+                    report(finding)
                 if len(found) >= most:
                     break
     return list(found.values())
@@ -80,24 +89,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--core", choices=("session", "connection"), default="session")
     parser.add_argument("--findings", type=int, default=1, help="stop after so many broken promises of different kinds")
-    parser.add_argument("--shrink", type=float, default=20.0, metavar="SECONDS", help="spend so long on a shorter example")
-    parser.add_argument("--skip", action="append", default=[], metavar="RULE", help="a promise that is known to be broken")
+    parser.add_argument(
+        "--shrink", type=float, default=20.0, metavar="SECONDS", help="spend so long on a shorter example"
+    )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="RULE", help="a promise that is known to be broken"
+    )
     options = parser.parse_args(arguments)
     session = options.core == "session"
     visits: Counter[str] = Counter()
     began = time.monotonic()
-    findings = lives(options.lives, options.seed, visits, session=session, most=options.findings, skip=options.skip)
-    print(f"{visits['lives']} lives of a {options.core} from seed {options.seed}, {time.monotonic() - began:.1f} s")
-    for name, count in sorted(visits.items()):
-        print(f"{count:>10,}  {name}")
-    for finding in findings:
-        print(f"\nSeed {finding.seed}: {finding.broken}")
+    findings: list[Finding] = []
+
+    def report(finding: Finding) -> None:
+        findings.append(finding)
+        print(f"Seed {finding.seed}: {finding.broken}")
         broken, log = counterexample(finding, session=session, seconds=options.shrink)
         print(f"The shortest life found: {broken}")
         for line in log:
             print(f"    {line}")
+        print(flush=True)
+
+    try:
+        lives(
+            options.lives,
+            options.seed,
+            visits,
+            session=session,
+            most=options.findings,
+            skip=options.skip,
+            report=report,
+        )
+    except KeyboardInterrupt:
+        print("Interrupted.")
+    print(f"{visits['lives']} lives of a {options.core} from seed {options.seed}, {time.monotonic() - began:.1f} s")
+    for name, count in sorted(visits.items()):
+        print(f"{count:>10,}  {name}")
     if not findings:
-        print("Every promise was kept.")
+        known = sum(visits[f"broken: {rule}"] for rule in options.skip)
+        print(f"Every promise was kept, but for {known} known." if known else "Every promise was kept.")
     return 1 if findings else 0
 
 

@@ -255,7 +255,7 @@ def test_signatures_hold_what_a_caller_has_to_know() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for line in (
         "class Dial(*, link: int, stamp_refused: bool = False)",
-        "    cancel(order: CancelOrder, now: float, id: str | None = None, timeout: float | None = None) -> str",
+        "    withdraw(id: str, now: float) -> bool",
         "    capacity: int",
         "Outcome = Accepted | Rejected | Unresolved",
         "enum Policy: REPORT, RESEND",

@@ -184,7 +184,9 @@ LIMITS: list[Provoke] = [
     lambda: SessionConfig(backoff_min=2.0, backoff_max=1.0),
     lambda: Budget(-1),
     lambda: Budget(10).debit(-1, 0.0),
-    lambda: Budget(10).grant(-1, 0.0),
+    lambda: Budget(10).grant(-1, 1.0, 0.0),
+    lambda: Budget(10).grant(1, math.nan, 0.0),
+    lambda: Budget(10, pace_margin=-1.0),
     lambda: Limits(open_timeout=-1.0),
     lambda: Limits(max_events=0),
 ]
@@ -205,6 +207,11 @@ CORE: list[Provoke] = [
     lambda: twice(connection(), "a"),
     late,
     lambda: twice(connection(max_in_flight=1), None),
+    lambda: connection(max_in_flight=1).cancel_many([ORDER, ORDER], 0.0),
+    lambda: connection().cancel_many(WRONG, 0.0),
+    lambda: connection().close(0.0, WRONG),
+    lambda: connection().close(0.0, within=-1.0),
+    lambda: own_id(connection()),
     lambda: closed(connection()).cancel(ORDER, 0.0),
     lambda: closed(connection()).send("{}", 0.0),
     lambda: frames_twice(connection(max_own_frames=1)),
@@ -214,6 +221,7 @@ CORE: list[Provoke] = [
     lambda: ExchangeConnection(WRONG),
     lambda: Session(jitter=WRONG),
     lambda: session().lost(WRONG_LINK, 0.0),
+    lambda: session().lost(1, 0.0, retry_after=-1.0),
     lambda: session().cancel(WRONG, 0.0),
     lambda: session().cancel(ORDER, 0.0, timeout=-1.0),
     lambda: twice(session(), "a"),
@@ -252,6 +260,11 @@ TESTING: list[Provoke] = [
 ]
 
 
+def own_id(conn: Connection) -> None:
+    conn.cancel(ORDER, 0.0, id="mine")
+    conn.send('{"op":"trade","args":[{"id":"mine","channel":"place-order"}]}', 0.0)
+
+
 def elliptic_key() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -286,7 +299,7 @@ def verification() -> ssl.SSLCertVerificationError:
 
 
 def refused(code: str | None, skew: float | None = None) -> Provoke:
-    rejected = LoginRejected(code=code, code_class=CodeClass.of(code), message="what the exchange says")
+    rejected = LoginRejected(code=code, code_class=CodeClass.of(code), message="what the exchange says", text="{}")
     return raising(LoginRefused(rejected, skew))
 
 

@@ -141,7 +141,7 @@ class Connection:
         self._budget = budget
         self._state = _NEW
         self._opened = False
-        self._now = -MAX
+        self._now: float = -MAX
         self._inside = False
         """Whether a call is under way, or an exception has passed through one."""
         self._outputs: deque[Output] = deque()

@@ -22,8 +22,7 @@ class Heartbeat:
     """The pings of one connection. It sets its alarms among those of the connection."""
 
     __slots__ = (
-        "_alarms", "_config", "_due_pong_at", "_pong_owed", "_question_waits", "_silence", "asked_until", "heard_at",
-        "ping_due",
+        "_alarms", "_config", "_due_pong_at", "_question_waits", "_silence", "asked_until", "heard_at", "ping_due",
     )  # fmt: skip
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
@@ -35,8 +34,6 @@ class Heartbeat:
         """Whether a ping waits to be sent."""
         self._due_pong_at = inf
         """Until when the ping that waits must be answered, when it is the heartbeat's; else infinity."""
-        self._pong_owed = False
-        """Whether a ping was sent and not answered: only then can a pong be its answer."""
         self.asked_until: float | None = None
         """In a silent spell in which the link has been asked: until when a message must come. Else None."""
         self._question_waits = False
@@ -69,7 +66,7 @@ class Heartbeat:
 
     def sent(self, now: float) -> None:
         """The ping that waited is sent now."""
-        self.ping_due, self._pong_owed = False, True
+        self.ping_due = False
         self._due_pong_at = inf
         if self._question_waits and self.asked_until is not None:
             # A ping of the heartbeat, should it follow, gives the exchange no more time.
@@ -77,11 +74,8 @@ class Heartbeat:
         self._question_waits = False
 
     def pong(self) -> None:
-        """A pong has come; one that answers no ping is ignored."""
-        if self._pong_owed:
-            self._pong_owed = False
-            # One that waits and cannot be written must still be noticed.
-            self._alarms[Timer.PONG] = self._due_pong_at
+        """A pong has come. It answers what was sent; a ping that waits to be sent must still be noticed."""
+        self._alarms[Timer.PONG] = self._due_pong_at
 
     # --- the silence ---
 

@@ -53,7 +53,7 @@ class Pace:
     def take(self, now: float, count: int = 1) -> None:
         """Count what leaves at `now`, whether or not there is room for it."""
         limit, places = self._limit, self._places
-        if limit is None or not count:
+        if limit is None:
             return
         free = now + self._window
         # A sharer's clock may be a little behind: the later moment holds for both.

@@ -413,8 +413,13 @@ class Session:
         """The next thing to do or to know: call it until it gives a `Wait`, after every input and command.
 
         `busy` are the links on which a write of yours is under way: for these it gives everything but a `LinkTransmit`.
+
+        Raises: LocalProtocolError for a `busy` that is no container of numbers, and nothing has changed.
         """
-        self._now = now = self._begin(now)
+        now = self._begin(now)
+        if type(busy) not in _PLAIN:
+            busy = self._checked_busy(busy)
+        self._now = now
         while True:
             outputs = self._outputs
             if outputs:
@@ -496,6 +501,15 @@ class Session:
         if type(link) is not int:
             raise ValidationError(f"link must be the number of a link, as Dial gave it; got {shown(link)}")
         return self._links.get(link)
+
+    def _checked_busy(self, busy: Container[int]) -> Container[int]:
+        """Which of the links are busy. It is asked here, where what it raises leaves nothing half done.
+
+        Raises: ValidationError for what is no container of numbers.
+        """
+        if isinstance(busy, (str, bytes)) or not isinstance(busy, Container):
+            raise ValidationError(f"busy must be a set of the numbers of links; got {shown(busy)}")
+        return [number for number in self._links if number in busy]
 
     def _how_it_ends(self) -> str:
         return "has ended" if self._state is _ENDED else "is closing"
@@ -777,7 +791,7 @@ class Session:
             done = settled(kept)
             kept.extend(
                 cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in sorted(self._open.values(), key=_in_order)
+                for cancel in self._open.values()
                 if cancel.id not in done
             )
             why = WhyClosed.INTERRUPTED
@@ -803,6 +817,9 @@ class Session:
         """The one place where the state changes, by the table."""
         self._state = SESSION_TRANSITIONS[self._state][cause]
 
+
+_PLAIN = (tuple, set, frozenset, list)
+"""Containers of which asking whether a number is in them raises nothing."""
 
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
 

@@ -141,7 +141,7 @@ class Deadlines(Generic[_E]):
     def set(self, entry: _E, deadline: float) -> None:
         """Give the entry this deadline instead of the one it has; infinity for none any more."""
         before, kept = entry.deadline, entry.turn != 0
-        if before == deadline and (kept or deadline == inf):
+        if kept and before == deadline:
             return
         entry.deadline, entry.turn = deadline, 0
         if deadline != inf:

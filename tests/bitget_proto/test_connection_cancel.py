@@ -595,7 +595,7 @@ def test_the_oldest_late_id_is_dropped_beyond_the_bound() -> None:
 
 
 def test_oldest_means_by_when_it_ended_not_by_when_it_was_taken() -> None:
-    conn = ready(Config(late_ids=1))
+    conn = ready(Config(late_ids=1, silence=None))
     conn.cancel(ORDER, 1.0, id="first", timeout=5.0)
     conn.cancel(ORDER, 1.0, id="second", timeout=2.0)
     outputs(conn, 1.0)

@@ -244,7 +244,7 @@ def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             delattr(one, name)
         assert getattr(one, name) is before
-    kept = {other}
+    kept = set[object]([other])
     assert one in kept
 
 

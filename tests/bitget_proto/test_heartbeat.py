@@ -78,6 +78,16 @@ def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() ->
     assert alarms[PONG] == 18.0
 
 
+def test_of_two_that_cannot_be_written_the_first_counts_when_a_pong_to_one_before_comes() -> None:
+    heartbeat, alarms = started(config=Config(ping_interval=4.0, pong_timeout=10.0))
+    heartbeat.beat(4.0)
+    heartbeat.sent(4.0)
+    heartbeat.beat(8.0)
+    heartbeat.beat(12.0)
+    heartbeat.pong()
+    assert alarms[PONG] == 18.0
+
+
 def test_stopped_nothing_is_due_and_nothing_is_asked() -> None:
     heartbeat, alarms = started()
     heartbeat.beat(30.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -181,6 +181,18 @@ def timeout(at: float) -> Callable[[World], object]:
     return lambda world: world.conn.handle_timeout(at)
 
 
+def opened() -> World:
+    """At 0 s: the login waits to be sent."""
+    world = opening()
+    world.conn.opened(0.0, login=LOGIN)
+    return world
+
+
+def the_ping(world: World) -> None:
+    world.conn.handle_timeout(6.5)
+    world.drain()
+
+
 CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "opened": (opening, lambda world: world.conn.opened(0.0, login=LOGIN)),
     "an accepted login": (logging_in, receives(LOGGED_IN)),
@@ -221,8 +233,8 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "lost while thrown out": (closing, lambda world: world.conn.lost(4.0, "reset", ["sent2"])),
     "poll for an event": (busy, World.poll),
     "poll for a cancel": (drained(busy, 0.5), World.poll),
-    "poll for the login": (opening, lambda world: (world.conn.opened(0.0, login=LOGIN), world.poll())),
-    "poll for a ping": (drained(busy, 2.5), lambda world: (world.conn.handle_timeout(6.5), world.drain())),
+    "poll for the login": (opened, World.poll),
+    "poll for a ping": (drained(busy, 2.5), the_ping),
     "poll for all, to the wait": (busy, World.drain),
     "poll for the last of the queue": (drained(emptying, 0.5), World.drain),
 }
@@ -345,7 +357,9 @@ def test_a_second_interruption_while_it_recovers_changes_nothing(what: str) -> N
     world = make()
     places = lines(partial(call, world), partial(tears, world.conn))
     first = places[len(places) // 2]
-    for second in count(1):
+    second = 0
+    while True:
+        second += 1
         world = make()
         assert interrupted(partial(call, world), first)
         pending = list(world.conn._outputs)
@@ -396,7 +410,7 @@ def test_of_what_comes_late_nothing_is_left_to_say() -> None:
 
 
 @contextmanager
-def storm(random: Random, hits: list[int]) -> Iterator[None]:
+def storm(random: Random, hits: list[int]) -> Generator[None]:
     """A timer whose signals raise while a connection's method runs, and only then."""
     core = {module.__file__ for module in PARTS}
 

@@ -147,7 +147,7 @@ def test_of_many_taken_at_once_no_more_than_the_limit_are_remembered() -> None:
     assert pace.opens() == 1.0
     pace.take(0.5, 2)
     assert pace.opens() == 1.25
-    pace.take(0.75, 10**9)
+    pace.take(0.75, 10**15)
     assert pace.opens() == 1.75
 
 
@@ -306,6 +306,14 @@ def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
     budget.debit(3, 1.0)
     assert repr(budget) == "Budget(per_second=0, granted=1)"
     assert budget.opens(5.0) == -inf, "the one that is left lasts until 9"
+
+
+def test_one_that_ends_later_is_open_behind_one_that_has_ended() -> None:
+    budget = Budget(0)
+    budget.grant(1, 5.0, 0.0)
+    budget.grant(1, 9.0, 0.0)
+    assert budget.opens(6.0) == -inf
+    assert spend(budget, 6.0) == 1
 
 
 def test_two_grants_with_one_end_both_count() -> None:

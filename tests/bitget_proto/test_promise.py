@@ -7,6 +7,7 @@ counted, and the run fails if a state, a transition, a timer, an outcome or a re
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from math import inf, nextafter
 from typing import cast
@@ -38,6 +39,7 @@ from bitget_proto import (
     LateReply,
     LoginRejected,
     Output,
+    Queued,
     Ready,
     Rejected,
     State,
@@ -45,6 +47,7 @@ from bitget_proto import (
     Transmit,
     Unrecognised,
     Unresolved,
+    ValidationError,
     Wait,
     WhyClosed,
     WhyUnrecognised,
@@ -76,6 +79,8 @@ FATAL = [
     '{"event":"error","code":30007,"msg":"request too many"}',
 ]
 
+PARAMS = {"side": "buy", "orderType": "limit", "force": "gtc", "price": "1", "size": "1"}
+QUEUED: st.SearchStrategy[Queued] = st.sampled_from(["drop", "send"])
 RARELY = st.sampled_from([False, False, False, False, True])
 
 visited: Counter[object] = Counter()
@@ -94,7 +99,7 @@ class Watched(StrictConnection):
         visited[self.state, cause] += 1
         super()._move(cause)
 
-    def _fire(self, timer: Timer | None) -> None:
+    def _fire(self, timer: Timer) -> None:
         visited["fired", timer] += 1
         super()._fire(timer)
 
@@ -140,7 +145,7 @@ def alive(life: Life) -> bool:
 
 
 class Life(RuleBasedStateMachine):
-    """One connection's life after another, and whatever befalls them. Half of them start from Ready."""
+    """One connection's life after another, and whatever happens to them. Half of them start from Ready."""
 
     pair: Pair
     deadlines: dict[str, float]
@@ -190,14 +195,33 @@ class Life(RuleBasedStateMachine):
         order=st.sampled_from(ORDERS),
         timeout=st.sampled_from([None, None, 1.0, 2.5, 31.0, inf]),
         many=st.integers(1, 8),
+        urgent=st.booleans(),
     )
-    def cancel(self, order: CancelOrder, timeout: float | None, many: int) -> None:
+    def cancel(self, order: CancelOrder, timeout: float | None, many: int, urgent: bool) -> None:
         for _ in range(many):
             if self.pair.client.capacity:
                 now = self.pair.clock.now
-                taken = self.pair.cancel(order, timeout=timeout)
-                assert taken not in self.deadlines
-                self.deadlines[taken] = now + (10.0 if timeout is None else timeout)
+                self.taken(self.pair.cancel(order, timeout=timeout, urgent=urgent), now, timeout)
+
+    @precondition(lambda self: self.pair.client.capacity >= 12)
+    @rule(first=st.integers(0, 28), timeout=st.sampled_from([None, 1.0]))
+    def cancel_many(self, first: int, timeout: float | None) -> None:
+        now = self.pair.clock.now
+        for id in self.pair.cancel_many(ORDERS[first : first + 12], timeout):
+            self.taken(id, now, timeout)
+
+    def taken(self, id: str, now: float, timeout: float | None) -> None:
+        assert id not in self.deadlines
+        self.deadlines[id] = now + min(150.0, inf if timeout is None else timeout)
+
+    @precondition(lambda self: self.deadlines)
+    @rule(number=st.integers(0, 1000))
+    def withdraw(self, number: int) -> None:
+        ids = list(self.deadlines)
+        id = ids[-1 - number % len(ids)]
+        sent = id in {known for _, known in cast("Watched", self.pair.client).handed_out}
+        done = id in self.pair.outcomes
+        assert self.pair.withdraw(id) is not (sent or done)
 
     @precondition(alive)
     @rule(faults=st.lists(st.sampled_from([None, *Fault]), min_size=1, max_size=4))
@@ -215,10 +239,26 @@ class Life(RuleBasedStateMachine):
         if really:
             self.pair.say(text)
 
-    @precondition(lambda self: self.pair.client.state not in (State.DRAINING, State.CLOSED))
+    @precondition(lambda self: self.pair.client.capacity > 0)
     @rule()
     def send_own_frame(self) -> None:
         self.pair.send('{"op":"subscribe","args":[]}')
+
+    @precondition(lambda self: self.pair.client.capacity > 0)
+    @rule(number=st.integers(0, 3))
+    def place_an_order(self, number: int) -> None:
+        """Under an id of its own, or one that a cancel has: the exchange answers it under that."""
+        id = [*reversed(self.deadlines), "mine"][: number + 1][-1]
+        args = {"instType": "SPOT", "instId": "BTCUSDT", "channel": "place-order", "params": PARAMS}
+        try:
+            self.pair.send(json.dumps({"op": "trade", "args": [{"id": id, **args}]}))
+        except ValidationError:
+            outcome = self.pair.outcomes.get(id)
+            assert outcome is None or (isinstance(outcome, Unresolved) and outcome.sent), "the id was free"
+            visited["placement refused"] += 1
+        else:
+            assert id == "mine" or id in self.pair.outcomes
+            visited["placement under the id of a cancel"] += id != "mine"
 
     @precondition(alive)
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.5, 1.0, 5.0, 10.0, 30.0]))
@@ -260,12 +300,13 @@ class Life(RuleBasedStateMachine):
         self.pair.freeze() if on else self.pair.thaw()
 
     @precondition(alive)
-    @rule(really=RARELY, route_dies=st.booleans())
-    def close(self, really: bool, route_dies: bool) -> None:
+    @rule(really=RARELY, route_dies=st.booleans(), queued=QUEUED, within=st.sampled_from([None, 0.5, 5.0]))
+    def close(self, really: bool, route_dies: bool, queued: Queued, within: float | None) -> None:
         if really:
             if route_dies:
                 self.pair.freeze()
-            self.pair.close()
+            self.pair.close(queued, within)
+            visited["close, what is queued first"] += queued == "send" and alive(self)
 
     @invariant()
     def what_is_in_flight_has_no_outcome(self) -> None:
@@ -324,7 +365,7 @@ class Life(RuleBasedStateMachine):
                     assert outcome.sent_at is None
         assert all(at < self.deadlines[id] for id, at in handed_out.items()), "a cancel left after its deadline"
         times = [at for at, _ in client.handed_out]
-        assert all(later >= at + 1.0 for at, later in zip(times, times[10:], strict=False)), "the pace was not kept"
+        assert all(later >= at + 1.05 for at, later in zip(times, times[10:], strict=False)), "the pace was not kept"
 
 
 PROFILE = settings(
@@ -339,15 +380,27 @@ PROFILE = settings(
 
 def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_everything_is_visited() -> None:
     expected: set[object] = set(State)
-    expected |= {(state, cause) for state, row in TRANSITIONS.items() for cause in row}
-    expected |= {("fired", timer) for timer in (Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING)}
+    # Interruptions are tested elsewhere, and NO_LINK is a session's.
+    expected |= {(state, why) for state, row in TRANSITIONS.items() for why in row if why is not WhyClosed.INTERRUPTED}
+    expected |= {("fired", timer) for timer in (Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.SILENCE)}
     expected |= {
         ("wait", timer)
-        for timer in (None, Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.PACING)
+        for timer in (
+            None,
+            Timer.REQUEST,
+            Timer.LOGIN,
+            Timer.PONG,
+            Timer.DRAIN,
+            Timer.PING,
+            Timer.SILENCE,
+            Timer.PACING,
+        )
     }
     expected |= {Accepted, Rejected, Ready, LoginRejected, LateReply, ExchangeError, GoingAway, Closed}
-    expected |= {(Unresolved, True, why) for why in WhyUnresolved}
-    expected |= {(Unresolved, False, why) for why in WhyUnresolved if why is not WhyUnresolved.UNSURE}
+    reasons = set(WhyUnresolved) - {WhyUnresolved.INTERRUPTED, WhyUnresolved.NO_LINK}
+    expected |= {(Unresolved, True, why) for why in reasons - {WhyUnresolved.WITHDRAWN}}
+    expected |= {(Unresolved, False, why) for why in reasons - {WhyUnresolved.UNSURE}}
+    expected |= {"placement refused", "placement under the id of a cancel", "close, what is queued first"}
     expected |= {(Unrecognised, why) for why in WhyUnrecognised if why is not WhyUnrecognised.NEVER_SENT}
     visited.clear()
     missing = expected

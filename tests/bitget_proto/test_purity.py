@@ -152,7 +152,7 @@ def test_imports_run_one_way_down_the_layers(module: str) -> None:
     assert {name for name in inside if rank(name) > rank(module)} == set()
 
 
-OF_A_LINK = ("_drain_within", "_late", "_opens", "_outputs", "_own", "_send")
+OF_A_LINK = ("_check_opens", "_drain_within", "_late", "_opens", "_outputs", "_own", "_send")
 """What a session asks of the connections of its links, and no other module."""
 
 OPENED = {

@@ -74,6 +74,29 @@ def test_a_recorder_stands_before_the_jitter() -> None:
     assert made.opens() == 6.0
 
 
+def test_a_dial_that_is_needed_at_once_waits_for_no_more_than_a_first_backoff_if_the_link_was_steady() -> None:
+    made = redial(SessionConfig(backoff_min=1.0, steady_after=2.0))
+    for _ in range(4):
+        made.back_off(0.0)
+    assert made.opens() == 8.0
+    made.hasten(1.0)
+    assert made.opens() == 8.0, "the link was not steady"
+    made.served(60.0)
+    made.hasten(7.0)
+    assert made.opens() == 8.0, "that is no later"
+    made.hasten(6.5)
+    assert made.opens() == 7.5
+    made.back_off(10.0)
+    assert made.opens() == 12.0, "it counts as the first"
+
+
+def test_without_a_backoff_nothing_is_hastened() -> None:
+    made = redial(SessionConfig(backoff_min=None))
+    made.back_off(5.0)
+    made.hasten(1.0)
+    assert made.opens() == 5.0
+
+
 def test_after_a_time_that_the_exchange_asks_for_the_next_dial_may_go_and_not_before() -> None:
     made = redial(SessionConfig(backoff_min=8.0))
     made.back_off(0.0)

@@ -50,6 +50,13 @@ def test_an_id_that_the_caller_has_used_is_not_made_again(used: str, following: 
     assert ids.make() == following
 
 
+@pytest.mark.parametrize("digits", ["\u0663", "\u00b2", "\uff17"])
+def test_digits_of_other_scripts_are_no_counter(digits: str) -> None:
+    ids = RequestIds("p")
+    ids.remember([f"p{digits}"], free)
+    assert ids.make() == "p1"
+
+
 def test_a_smaller_id_of_the_callers_does_not_turn_the_counter_back() -> None:
     ids = RequestIds("p")
     ids.check("p9", free)

@@ -218,6 +218,20 @@ def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that
     assert drain(made, 65.0)[-1] == Wait(until=66.0, timer=Timer.DIAL)
 
 
+@pytest.mark.parametrize(("served", "backoff"), [(1.9, 4.0), (2.0, 1.0)])
+def test_a_link_that_is_left_after_it_was_steady_lets_the_backoff_begin_anew(served: float, backoff: float) -> None:
+    made = session(SessionConfig(backoff_min=1.0, lifetime=None))
+    now = 0.0
+    for link in (1, 2):
+        drain(made, now)
+        made.lost(link, now)
+        now += 3.0
+    drain(made, now)
+    assert connect(made, 3, now)[0] == Up(link=3, down_for=6.0)
+    made.receive(3, GOING, now + served)
+    assert drain(made, now + served)[-1] == Wait(until=now + served + backoff, timer=Timer.DIAL)
+
+
 # --- refusals ---
 
 
@@ -526,6 +540,14 @@ def test_close_before_anything_was_dialled_is_the_end() -> None:
     assert wait == IDLE
 
 
+@pytest.mark.parametrize("queued", ["drop", "send"])
+def test_close_with_nothing_open_is_the_end_before_anything_is_polled(queued: str) -> None:
+    made = up()
+    made.close(1.0, queued=queued)  # type: ignore[arg-type]
+    assert state_of(made) is SessionState.ENDED
+    assert [type(output) for output in drain(made, 1.0)] == [LinkHangup, LinkClosed, Ended, Wait]
+
+
 def test_close_gives_up_a_dial() -> None:
     made = session()
     drain(made, 0.0)
@@ -691,3 +713,32 @@ def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> Non
     assert {type(pair.outcomes[id]) for id in ids} == {Accepted}
     assert len(pair.dials) == 6
     assert not [event for event in pair.events if isinstance(event, Down | Rejected)]
+
+
+@pytest.mark.parametrize("busy", [None, 1, "1", b"1", object()], ids=lambda busy: type(busy).__name__)
+def test_what_are_no_links_is_refused_and_nothing_has_changed(busy: object) -> None:
+    made = up()
+    id = made.cancel(ORDERS[0], 2.0)
+    with pytest.raises(ValidationError, match=r"^busy must be a set of the numbers of links; got "):
+        made.poll(2.0, busy)  # type: ignore[arg-type]  # this is the mistake
+    frame = made.poll(2.0)
+    assert isinstance(frame, LinkTransmit)
+    assert frame.id == id
+    assert state_of(made) is SessionState.UP
+
+
+def test_any_container_says_which_links_are_busy_and_what_it_raises_leaves_nothing_torn() -> None:
+    class Odd:
+        def __contains__(self, link: object) -> bool:
+            raise ZeroDivisionError
+
+    class All:
+        def __contains__(self, link: object) -> bool:
+            return True
+
+    made = up()
+    made.cancel(ORDERS[0], 2.0)
+    with pytest.raises(ZeroDivisionError):
+        made.poll(2.0, Odd())
+    assert drain(made, 2.0, busy=[1])[0] == made.poll(2.0, All()) == Wait(until=30.0, timer=Timer.PING)
+    assert isinstance(made.poll(2.0, {2: "another"}), LinkTransmit)

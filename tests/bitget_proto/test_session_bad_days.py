@@ -134,15 +134,18 @@ def test_ten_minutes_of_refused_logins_end_nothing_and_then_it_is_back_within_ha
     # "Retry later" (40015) is not taken for the login's answer: the exchange hangs up behind it.
     not_now = [event for event in pair.events if isinstance(event, ExchangeError)]
     assert len(refused) + len(not_now) >= 18
-    assert {event.code for event in (*refused, *not_now)} == {*(codes or ("45001", "40010", "40725", "40015"))}
+    assert {event.code for event in refused} | {event.code for event in not_now} == {
+        *(codes or ("45001", "40010", "40725", "40015"))
+    }
     pair.run(31.0)
     assert state_of(pair) is SessionState.UP
     assert isinstance(pair.events[-1], Up)
     id = pair.cancel(ORDERS[0])
     pair.run(1.0)
     assert isinstance(pair.outcomes[id], Accepted)
-    times = [at for at, _ in pair.dials[1:]]
+    times = [at for at, _ in pair.dials if at > begun + 5.0 + 0.1]
     waits = [round(later - at, 3) for at, later in pairwise(times)]
+    assert round(times[0] - begun, 6) == 5.55, "soon after the link that served was dropped"
     assert waits[:6] == sorted(waits[:6]), "ever more rarely, up to the bound"
     assert max(waits) <= 30.2
 
@@ -337,7 +340,7 @@ def test_close_that_sends_what_is_queued_takes_no_more_and_ends_when_all_is_answ
             refused()
     pair.run_until_ended()
     assert all(isinstance(pair.outcomes[id], Accepted) for id in ids)
-    assert pair.clock.now == pytest.approx(45.0 + 3 * 1.05 + 0.1)
+    assert round(pair.clock.now, 6) == 45.0 + 3 * 1.05 + 0.1
     assert pair.events[-1] == Ended(why=WhyEnded.ASKED, detail="", code=None)
 
 

@@ -270,7 +270,7 @@ class Play:
             if len(orders) > 1:
                 ids = self.session.cancel_many(orders, self.now, timeout, policy)
             else:
-                ids = [self.session.cancel(*orders, self.now, timeout=timeout, policy=policy, urgent=what % 7 == 0)]
+                ids = [self.session.cancel(orders[0], self.now, None, timeout, policy, urgent=what % 7 == 0)]
         except LocalProtocolError:
             assert room < len(orders)
             assert self.session.capacity == room

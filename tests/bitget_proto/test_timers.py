@@ -227,6 +227,11 @@ def test_a_cleared_store_is_empty_and_can_be_used_again() -> None:
     entry = Entry()
     deadlines.set(entry, 9.0)
     assert deadlines.first() is entry
+    for n in range(100):
+        dead = Entry()
+        deadlines.set(dead, 10.0 + n)
+        deadlines.set(dead, inf)
+        assert len(deadlines) <= 2 * 1 + 64, "those that were cleared live no longer"
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])

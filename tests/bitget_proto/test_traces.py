@@ -545,6 +545,10 @@ def _does_not_wait(self: Any, now: float, seconds: float) -> None:
     pass
 
 
+def _another_id(self: Any) -> str:
+    return "another"
+
+
 def _is_not_asked(self: Any, sent_at: float) -> float:
     return inf
 
@@ -558,7 +562,7 @@ FAULTS: dict[str, Plant] = {
     "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
     "an outcome is lost": faulty(Connection, _settle=_no_outcome),
     "the end is in another order": faulty(Connection, _open=_in_another_order),
-    "ids are made otherwise": changed(RequestIds, "make", lambda _: "another"),
+    "ids are made otherwise": changed(RequestIds, "make", _another_id),
     "an urgent one waits behind the others": faulty(Connection, _take=_not_urgent),
     "in a session an urgent one waits behind the others": faulty(Session, _take=_not_urgent_in_a_session),
     "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),

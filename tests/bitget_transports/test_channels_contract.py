@@ -57,29 +57,29 @@ class Watched(StrictConnection):
     def opened(self, *arguments: Any, **options: Any) -> None:
         self._watch(partial(super().opened, *arguments, **options))
 
-    def receive(self, *arguments: Any) -> None:
-        self._watch(partial(super().receive, *arguments))
+    def receive(self, *arguments: Any, **options: Any) -> None:
+        self._watch(partial(super().receive, *arguments, **options))
 
-    def lost(self, *arguments: Any) -> None:
-        self._watch(partial(super().lost, *arguments))
+    def lost(self, *arguments: Any, **options: Any) -> None:
+        self._watch(partial(super().lost, *arguments, **options))
 
-    def handle_timeout(self, *arguments: Any) -> None:
-        self._watch(partial(super().handle_timeout, *arguments))
+    def handle_timeout(self, *arguments: Any, **options: Any) -> None:
+        self._watch(partial(super().handle_timeout, *arguments, **options))
 
     def cancel(self, *arguments: Any, **options: Any) -> str:
         return self._watch(partial(super().cancel, *arguments, **options))
 
-    def withdraw(self, *arguments: Any) -> bool:
-        return self._watch(partial(super().withdraw, *arguments))
+    def withdraw(self, *arguments: Any, **options: Any) -> bool:
+        return self._watch(partial(super().withdraw, *arguments, **options))
 
-    def send(self, *arguments: Any) -> None:
-        self._watch(partial(super().send, *arguments))
+    def send(self, *arguments: Any, **options: Any) -> None:
+        self._watch(partial(super().send, *arguments, **options))
 
-    def close(self, *arguments: Any) -> None:
-        self._watch(partial(super().close, *arguments))
+    def close(self, *arguments: Any, **options: Any) -> None:
+        self._watch(partial(super().close, *arguments, **options))
 
-    def poll(self, *arguments: Any) -> Output:
-        return self._watch(partial(super().poll, *arguments))
+    def poll(self, *arguments: Any, **options: Any) -> Output:
+        return self._watch(partial(super().poll, *arguments, **options))
 
     def _watch(self, call: Callable[[], T]) -> T:
         try:

@@ -7,7 +7,7 @@ for each cancel, and the exception comes out as the loop lets it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -35,7 +35,7 @@ def strike(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
 
 

@@ -54,7 +54,8 @@ def untruths(stage: Stage) -> Iterator[DriverError]:
     peer, connection = stage.peer, stage.connection
     yield from _dishonest(stage)
     hangup = connection.hangup
-    if hangup is not None and peer.connected and stage.reads_on and peer.closed_with != hangup.code:
+    wants_frame = hangup is not None and not hangup.abort and peer.connected and stage.reads_on
+    if hangup is not None and wants_frame and peer.closed_with != hangup.code:
         came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
         yield DriverError(Rule.END, f"Hangup asked for a close frame with code {hangup.code}, and there came {came}")
 

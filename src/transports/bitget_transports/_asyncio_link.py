@@ -113,8 +113,9 @@ class AsyncioLink(ABC):
     async def open(self, sock: socket.socket | None) -> None:
         """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
         target, limits = self._target, self._driver.limits
+        bound = asyncio.timeout(limits.open_timeout)
         try:
-            async with asyncio.timeout(limits.open_timeout) as bound:
+            async with bound:
                 failure = await self.connect(sock)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
             if bound.expired():

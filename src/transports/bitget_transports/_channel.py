@@ -154,7 +154,7 @@ class Channel:
         With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
         answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
         seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
-        "drop" after one with "send" drops what is still queued.
+        "drop" after one with "send" ends the channel now.
 
         Raises: as `Connection.close`, and nothing has changed.
         """

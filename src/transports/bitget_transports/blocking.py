@@ -86,10 +86,11 @@ def connect(
 
     Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
 
-    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts. Nearly always that was
-    waiting, and the channel goes on as before. In the middle of a step nobody knows how far it came: then the channel ends at
-    its next use. Either way the outcomes of what was in flight come in `events`: after such an end `Unresolved(sent=True)`
-    where it may have left, and at last a `Closed` whose `detail` says so; an `Ended`, for a session.
+    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts, whatever its class. Nearly
+    always that was waiting, and the channel goes on as before. In the middle of a step it is not known how far it came: then
+    the channel ends at its next use. Either way the outcomes of what was in flight come in `events`: after such an end
+    `Unresolved` with INTERRUPTED, `sent=True` where it may have left, and at last a `Closed` with INTERRUPTED; an `Ended`, for
+    a session.
 
     Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
     and then nothing was dialled.
@@ -233,7 +234,7 @@ class Channel:
         With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
         answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
         seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
-        "drop" after one with "send" drops what is still queued.
+        "drop" after one with "send" ends the channel now.
 
         Raises: as `Connection.close`, and nothing has changed.
         """

@@ -75,7 +75,6 @@ def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(shell: Shel
 def test_when_no_cancel_is_answered_with_a_yes_or_no_it_says_whom_to_ask_for_access(
     shell: Shell, server: ExchangeThread, fault: Fault
 ) -> None:
-    shell.patch.setattr("bitget_transports.cli._orders._QUEUE", 0.0)
     access = "contact your BD or RM to apply for access permissions"
     server.inject(fault)
     assert access in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "1").out
@@ -119,7 +118,6 @@ def test_on_request_what_was_sent_on_a_dropped_connection_is_sent_again(shell: S
 
 def test_an_answer_that_comes_too_late_is_told_beside_the_outcome(shell: Shell) -> None:
     shell.patch.setattr("bitget_transports.cli._orders._AT_A_TIME", 1)
-    shell.patch.setattr("bitget_transports.cli._orders._QUEUE", 0.0)
     exchange = ScriptedExchange(spot("1", "2", "3"), late_by=0.3)
     exchange.inject(Fault.LATE, Fault.SILENT, Fault.SILENT)
     with exchange_in_thread(exchange) as server:

@@ -50,7 +50,7 @@ def test_what_a_peer_wrote_is_escaped_and_its_markup_is_text(plain: bool) -> Non
             message=NASTY, exchange_ts=None,
         )
     )  # fmt: skip
-    results.note(ExchangeError(code="30016", code_class=CodeClass.PROTOCOL, message=NASTY))
+    results.note(ExchangeError(code="30016", code_class=CodeClass.PROTOCOL, message=NASTY, text=NASTY))
     assert results.show() is Exit.REJECTED
     text = written(screen)
     assert "\\x1b[2J" in text

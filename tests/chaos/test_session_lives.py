@@ -1,0 +1,352 @@
+"""Random lives of a `Session` and of a `Connection` break no promise, and a planted fault is found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
+from typing import Any
+
+import attrs
+import pytest
+from chaos.lives_dice import Dice, shrink
+from chaos.lives_world import Core, Life, Plant
+from chaos.session_lives import counterexample, lives, main
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Config,
+    LinkTransmit,
+    Policy,
+    Rejected,
+    SessionConfig,
+    SessionOutput,
+    SignedLogin,
+    Unresolved,
+    Wait,
+    WhyClosed,
+    WhyEnded,
+    WhyUnresolved,
+)
+
+LIVES, SEED = 400, 1
+
+
+class Through:
+    """A core that passes everything through: the base of those with a fault."""
+
+    def __init__(self, core: Core, dice: Dice) -> None:
+        self.core = core
+        self.outcomes = 0
+
+    @property
+    def capacity(self) -> int:
+        return self.core.capacity
+
+    @property
+    def in_flight(self) -> int:
+        return self.core.in_flight
+
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str:
+        return self.core.cancel(order, now, id, timeout, policy, urgent)
+
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+    ) -> list[str]:
+        return self.core.cancel_many(orders, now, timeout, policy)
+
+    def withdraw(self, id: str, now: float) -> bool:
+        return self.core.withdraw(id, now)
+
+    def send(self, text: str, now: float) -> None:
+        self.core.send(text, now)
+
+    def close(self, now: float, queued: str = "drop", within: float | None = None) -> None:
+        self.core.close(now, queued, within)
+
+    def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
+        self.core.opened(link, now, login=login)
+
+    def receive(self, link: int, message: str | bytes, now: float) -> None:
+        self.core.receive(link, message, now)
+
+    def lost(
+        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+    ) -> None:
+        self.core.lost(link, now, reason, unsent, retry_after)
+
+    def handle_timeout(self, now: float) -> None:
+        self.core.handle_timeout(now)
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = self.core.poll(now, busy)
+        if isinstance(output, Accepted | Rejected | Unresolved):
+            self.outcomes += 1
+        return output
+
+
+class DropsAnOutcome(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Accepted | Rejected | Unresolved) and self.outcomes == 5:
+            return super().poll(now, busy)
+        return output
+
+
+class DoublesAnOutcome(Through):
+    again: SessionOutput | None = None
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        if self.again is not None:
+            output, self.again = self.again, None
+            return output
+        output = super().poll(now, busy)
+        if isinstance(output, Accepted | Rejected | Unresolved) and self.outcomes == 5:
+            self.again = output
+        return output
+
+
+class LiesAboutSent(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Unresolved) and output.sent and output.why is WhyUnresolved.LOST:
+            return attrs.evolve(output, sent=False)
+        return output
+
+
+class SaysAcceptedForRejected(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Rejected):
+            return Accepted(
+                id=output.id,
+                order=output.order,
+                attempts=output.attempts,
+                taken_at=output.taken_at,
+                sent_at=output.sent_at,
+                resolved_at=output.resolved_at,
+                exchange_ts=output.exchange_ts,
+            )
+        return output
+
+
+class MiscountsAttempts(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Accepted | Unresolved) and output.attempts > 1:
+            return attrs.evolve(output, attempts=output.attempts - 1)
+        return output
+
+
+class HandsOutAfterTheDeadline(Through):
+    """Its cancels have half a second more than was asked."""
+
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str:
+        return self.core.cancel(order, now, id, None if timeout is None else timeout + 0.5, policy, urgent)
+
+
+class HandsOutWhileBusy(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        return super().poll(now)
+
+
+class ForgetsWhatWasUnsent(Through):
+    def lost(
+        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+    ) -> None:
+        forgotten = isinstance(unsent, list) and all(isinstance(id, str) for id in unsent)
+        self.core.lost(link, now, reason, () if forgotten else unsent, retry_after)
+
+
+class SaysThatItWithdrew(Through):
+    def withdraw(self, id: str, now: float) -> bool:
+        return self.core.withdraw(id, now) or True
+
+
+class WaitsForTooLong(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Wait) and output.until is not None:
+            return Wait(output.until + 0.5, output.timer)
+        return output
+
+
+class WaitsForEver(Through):
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        return Wait(None, None) if isinstance(output, Wait) and self.core.in_flight else output
+
+
+class Spins(Through):
+    fired = 0.0
+
+    def handle_timeout(self, now: float) -> None:
+        super().handle_timeout(now)
+        self.fired = now
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, Wait) and output.until is not None and self.fired == now:
+            return Wait(now, output.timer)
+        return output
+
+
+class DoublesAFrame(Through):
+    again: SessionOutput | None = None
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        if self.again is not None:
+            output, self.again = self.again, None
+            return output
+        output = super().poll(now, busy)
+        if isinstance(output, LinkTransmit) and output.id is not None and output.id.endswith("3"):
+            self.again = output
+        return output
+
+
+class RaisesSomethingElse(Through):
+    def withdraw(self, id: str, now: float) -> bool:
+        if self.outcomes == 3:
+            raise KeyError(id)
+        return self.core.withdraw(id, now)
+
+
+class IgnoresUrgency(Through):
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str:
+        return self.core.cancel(order, now, id, timeout, policy)
+
+
+def link(**changes: Any) -> Callable[[SessionConfig], SessionConfig]:
+    return lambda config: attrs.evolve(config, link=attrs.evolve(config.link, **changes))
+
+
+def whole(**changes: Any) -> Callable[[SessionConfig], SessionConfig]:
+    return lambda config: attrs.evolve(config, **changes)
+
+
+PLANTS = (
+    (Plant("drops an outcome", wrap=DropsAnOutcome), {"one outcome", "late", "wait", "lost"}),
+    (Plant("doubles an outcome", wrap=DoublesAnOutcome), {"one outcome"}),
+    (Plant("lies about sent", wrap=LiesAboutSent), {"sent"}),
+    (Plant("accepted for rejected", wrap=SaysAcceptedForRejected), {"answer"}),
+    (Plant("miscounts attempts", wrap=MiscountsAttempts), {"times"}),
+    (Plant("hands out after the deadline", wrap=HandsOutAfterTheDeadline), {"deadline", "late", "wait"}),
+    (Plant("hands out while busy", wrap=HandsOutWhileBusy), {"busy"}),
+    (Plant("forgets what was unsent", wrap=ForgetsWhatWasUnsent), {"times", "sent", "lost", "resend", "late", "wait"}),
+    (Plant("says that it withdrew", wrap=SaysThatItWithdrew), {"withdraw"}),
+    (Plant("waits for too long", wrap=WaitsForTooLong), {"wait", "late"}),
+    (Plant("waits for ever", wrap=WaitsForEver), {"wait", "late"}),
+    (Plant("spins", wrap=Spins), {"spin"}),
+    (Plant("doubles a frame", wrap=DoublesAFrame), {"hand-out", "pace"}),
+    (Plant("raises something else", wrap=RaisesSomethingElse), {"raise"}),
+    (Plant("ignores urgency", wrap=IgnoresUrgency), {"turn"}),
+    (Plant("an eleventh frame", config=link(messages_per_second=11)), {"pace"}),
+    (Plant("a pace without its margin", config=link(pace_margin=None)), {"pace"}),
+    (Plant("an eleventh cancel", per_second=11), {"budget", "pace"}),
+    (Plant("a queue without an end", config=link(queue_timeout=None)), {"late", "wait"}),
+    (Plant("an answer waited for too long", config=link(answer_timeout=10.5)), {"late", "wait"}),
+    (Plant("a silent link is not asked", config=link(silence=None)), {"late", "wait"}),
+    (Plant("a silent link is kept", config=link(silence_pong=6.0)), {"late", "wait"}),
+    (Plant("waits for a link for too long", config=whole(no_link_timeout=11.0)), {"late", "wait"}),
+    (Plant("a dial that is waited for", config=whole(dial_timeout=None)), {"late", "wait"}),
+    (Plant("dials at once", config=whole(backoff_min=0.01)), {"backoff"}),
+    (Plant("dials too often", config=whole(dials_per_5_minutes=None)), {"dials"}),
+    (Plant("sends again at once", config=whole(resend_interval=None)), {"resend"}),
+    (Plant("sends again unasked", config=whole(policy=Policy.RESEND)), {"resend", "lost"}),
+    (Plant("sends again by client_oid", config=whole(client_oids_unique=True)), {"resend", "lost"}),
+)
+
+
+@pytest.mark.parametrize(("plant", "rules"), PLANTS, ids=[plant.name for plant, _ in PLANTS])
+def test_a_planted_fault_is_found(plant: Plant, rules: set[str]) -> None:
+    [found] = lives(1000, SEED, Counter(), plant=plant)
+    assert found.broken.rule in rules, found.broken
+
+
+def test_no_promise_is_broken_and_every_kind_of_thing_happens() -> None:
+    visits: Counter[str] = Counter()
+    assert lives(LIVES, SEED, visits) == []
+    wanted = {
+        *(
+            f"outcome: unresolved, {why.value}, sent"
+            for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.LOST, WhyUnresolved.UNSURE)
+        ),
+        *(f"outcome: unresolved, {why.value}, not sent" for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK)),
+        *(
+            f"outcome: rejected, {kind.value}"
+            for kind in (CodeClass.NOT_FOUND, CodeClass.FINISHED, CodeClass.THROTTLED)
+        ),
+        *(f"closed: {why.value}" for why in WhyClosed if why is not WhyClosed.INTERRUPTED),
+        *(f"ended: {why.value}" for why in WhyEnded if why is not WhyEnded.INTERRUPTED),
+        "outcome: accepted",
+        "outcome of a resent cancel",
+        "LateReply",
+        "id reused",
+        "named in unsent",
+        "moved",
+        "granted",
+        "debited",
+        "own frame handed out",
+    }
+    assert {name for name in wanted if not visits[name]} == set()
+
+
+def test_no_promise_of_a_connection_is_broken() -> None:
+    visits: Counter[str] = Counter()
+    assert lives(LIVES, SEED, visits, session=False) == []
+    assert visits["outcome: accepted"] > 100
+
+
+def test_a_short_counterexample_is_printed_as_a_list_of_calls() -> None:
+    plant = Plant("doubles an outcome", wrap=DoublesAnOutcome)
+    [found] = lives(2000, SEED, Counter(), plant=plant)
+    broken, log = counterexample(found, plant=plant, seconds=5.0)
+    assert broken.rule == found.broken.rule
+    assert log[0].startswith("s = Session(")
+    assert sum(line.startswith("s.cancel(") for line in log) < 20
+
+
+def test_a_life_is_lived_again_by_its_tape() -> None:
+    first, again = Dice(7), Counter[str]()
+    visits: Counter[str] = Counter()
+    Life(first, visits).live()
+    Life(Dice(tape=first.tape), again).live()
+    assert visits == again
+
+
+def test_a_tape_is_cut_down_to_what_matters() -> None:
+    tape = [[1, 2], [3], [4, 9, 5], [6], [7]]
+    assert shrink(tape, lambda tape: any(9 in part for part in tape)) == [[], [9], []]
+
+
+def test_the_command_prints_what_was_visited(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--lives", "20", "--seed", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "20 lives of a session from seed 1" in printed
+    assert "Every promise was kept." in printed
+    assert Config().answer_timeout == 10.0
