@@ -130,9 +130,6 @@ class Ledger:
     ping_until: float = inf
     """Of the heartbeat's ping that waits: until when it must be answered."""
 
-    ping_out: bool = False
-    """Whether a ping was handed out and not answered."""
-
     heard_at: float = 0.0
     asked: float | None = None
     """In a silent spell in which the link was asked: until when something must be heard."""
@@ -232,13 +229,7 @@ class ConnectionWorld:
                 ahead(ledger.granted_until, now),
                 min(ledger.in_a_row, _CANCELS_PER_OWN_FRAME),
             ),
-            (
-                ledger.ping_at - now,
-                ledger.pong_until - now,
-                ledger.ping_waits,
-                ledger.ping_until - now,
-                ledger.ping_out,
-            ),
+            (ledger.ping_at - now, ledger.pong_until - now, ledger.ping_waits, ledger.ping_until - now),
             (lately(ledger.heard_at, now, silence), ledger.asked and ledger.asked - now, ledger.question_waits),
             ledger.wait.until is not None and ledger.wait.until <= now,
         )
@@ -310,8 +301,9 @@ class ConnectionWorld:
         life.core.receive(text, ledger.now)
         self._heard(ledger)
         code = text.partition(" ")[2]
-        if text == "pong" and ledger.ping_out:
-            ledger.ping_out, ledger.pong_until = False, ledger.ping_until
+        if text == "pong":
+            # It does not answer a ping that still waits.
+            ledger.pong_until = ledger.ping_until
         elif text == "login 0" and ledger.login == "sent":
             ledger.login, ledger.login_until = "accepted", inf
         elif text.startswith("error"):
@@ -559,7 +551,7 @@ class ConnectionWorld:
         require(ledger.login in ("sent", "accepted"), "the login leaves first", frame)
         if frame.text == "ping":
             require(ledger.ping_waits, "a ping leaves when one is due", frame)
-            ledger.ping_waits, ledger.ping_out, ledger.ping_until = False, True, inf
+            ledger.ping_waits, ledger.ping_until = False, inf
             if ledger.question_waits and ledger.asked is not None:
                 ledger.asked = now + (self.config.silence_pong or inf)
             ledger.question_waits = False

@@ -374,7 +374,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Heartbeat: (
         None,
         {
-            "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_due_pong_at": off, "_pong_owed": _as_it_is,
+            "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_due_pong_at": off,
             "_question_waits": _as_it_is, "_silence": _as_it_is, "asked_until": _off_if_any, "heard_at": LEFT_OUT,
             "ping_due": _as_it_is,
         },
