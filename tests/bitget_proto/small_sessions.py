@@ -1,0 +1,938 @@
+"""Small worlds of a `Session`, and the promise across links as rules that hold at each step.
+
+Rules of this file
+- As in `small_connections`: the ledger is what an observer can know, written for clearness alone.
+- What one link does is judged there. Here it is which link has which cancel, what an outcome says of all attempts, and which
+  links there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Hashable
+from math import inf
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Dial,
+    Down,
+    Ended,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
+    LocalProtocolError,
+    LoginRejected,
+    Policy,
+    Rejected,
+    Session,
+    SessionConfig,
+    SessionState,
+    Unrecognised,
+    Unresolved,
+    Up,
+    Wait,
+    WhyClosed,
+    WhyEnded,
+    WhyUnrecognised,
+    WhyUnresolved,
+)
+from bitget_proto._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
+from bitget_proto._connection import Queued
+from bitget_proto._pace import PAUSE
+
+from .small_connections import BUSY, CODEC, ENDS, FIRES, GOING_AWAY, LOGIN, NO_LOGIN, ORDERS, REFUSED, UNSURE, kind_of
+from .small_worlds import CODE, Input, ahead, doublings, key_of, lately, on_the_clock, places, require
+
+_ON_ITS_WAY: Final = ("dialled", "due", "sent")
+"""A link that was dialled and does not serve yet: before `opened`, with the login due, with the login sent."""
+
+
+@attrs.define(eq=False)
+class OpenCancel:
+    """A cancel that was taken and has no outcome."""
+
+    of_the_ledger: ClassVar = True
+
+    id: str
+    order: CancelOrder
+    number: int
+    urgent: bool
+    resend: bool
+    taken_at: float
+    queue_until: float
+    until: float
+    turn: int
+    """Its place among those of its rank that wait."""
+
+    returned: bool = False
+    link: int | None = None
+    """The one that it was handed out on last; None while it waits."""
+
+    attempts: list[float] = attrs.field(factory=lambda: list[float]())
+    """When it was handed out, without what provably never left."""
+
+    answer_until: float = inf
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.urgent else 1 if self.returned else 2
+
+    @property
+    def deadline(self) -> float:
+        """While it waits, until when it must be sent, …"""
+        return min(self.queue_until, self.until) if self.link is None else min(self.answer_until, self.until)
+
+
+@attrs.define(eq=False)
+class Link:
+    """A link that is not over."""
+
+    of_the_ledger: ClassVar = True
+
+    number: int
+    dial_until: float
+    phase: str = "dialled"
+    """Then `due`, `sent`, `ready`: as far as the login has come."""
+
+    login_until: float = inf
+    up_at: float = inf
+    cut_at: float = inf
+    """When it is so old that it is to be left."""
+
+    warned: bool = False
+    """Whether the exchange has said that it is going away."""
+
+    leaving: bool = False
+    """Whether its successor is to be dialled."""
+
+    left: bool = False
+    """Whether another one serves in its place."""
+
+    thrown_out: bool = False
+    late: list[str] = attrs.field(factory=lambda: list[str]())
+    hands: list[float] = attrs.field(factory=lambda: list[float]())
+    resumes: float = -inf
+    stuck: LinkTransmit | None = None
+    refused: str | None = None
+    hung_up: bool = False
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """What an observer knows of one session."""
+
+    of_the_ledger: ClassVar = True
+
+    now: float = 0.0
+    wait: Wait = attrs.field(factory=lambda: Wait(None, None))
+    open: dict[str, OpenCancel] = attrs.field(factory=lambda: dict[str, OpenCancel]())
+    ended: list[str] = attrs.field(factory=lambda: list[str]())
+    taken: int = 0
+    turns: int = 0
+    links: dict[int, Link] = attrs.field(factory=lambda: dict[int, Link]())
+    dialled: int = 0
+    serving: int | None = None
+    down_since: float | None = None
+    failures: int = 0
+    """How many links in a row were not steady."""
+
+    dial_at: float = -inf
+    not_before: float = -inf
+    """When the next dial is due: by the backoff, and by what the exchange has asked for."""
+
+    dials: list[float] = attrs.field(factory=lambda: list[float]())
+
+    stamp_refused: bool = False
+    was_up: bool = False
+    closing: bool = False
+    again: bool = False
+    """Whether it was closed once more."""
+
+    close_at: float = inf
+    closes: bool = False
+    """Whether that time has come with this step."""
+
+    ending: bool = False
+    """Whether nothing is handed out or dialled any more."""
+
+    end: WhyEnded | None = None
+    stalls: bool = False
+    resumes: float = -inf
+    """After "too many requests" nothing is sent before."""
+
+    spent: list[float] = attrs.field(factory=lambda: list[float]())
+    resends: bool = False
+    """Whether any cancel that was taken may be sent again."""
+
+    spaced: dict[str, float] = attrs.field(factory=lambda: dict[str, float]())
+    """From when an order may be sent once more."""
+
+    own: bool = False
+    """Whether a frame of the caller's own waits, …"""
+
+    own_link: int | None = None
+    """… and for which link; None for the next one."""
+
+    # What the step that is under way has brought.
+    given: Input = ()
+    events: list[Any] = attrs.field(factory=lambda: list[Any]())
+    outcomes: list[Any] = attrs.field(factory=lambda: list[Any]())
+    over: list[int] = attrs.field(factory=lambda: list[int]())
+    served: int | None = None
+    served_for: float = 0.0
+    """Of the link that served and is over, until Down says so."""
+
+    def queue(self) -> list[OpenCancel]:
+        """The first of each rank that waits and has not expired: none overtakes another of its rank."""
+        waiting = [cancel for cancel in self.open.values() if cancel.link is None and self.now < cancel.deadline]
+        waiting.sort(key=lambda cancel: (cancel.rank, cancel.turn))
+        return [next(group) for _, group in itertools.groupby(waiting, key=lambda cancel: cancel.rank)]
+
+
+@attrs.define(eq=False)
+class Life:
+    """A session and its ledger."""
+
+    of_the_ledger: ClassVar = True
+
+    core: Session
+    ledger: Ledger
+
+
+@attrs.define(eq=False, init=False)
+class Before:
+    """What was known before the step."""
+
+    holder: dict[str, int | None]
+    phase: str
+    """Of the link that this is about."""
+
+    late: list[str]
+    closing: bool
+
+    def __init__(self, ledger: Ledger, link: Link | None) -> None:
+        self.holder = {id: cancel.link for id, cancel in ledger.open.items()}
+        self.phase = "over" if link is None else link.phase
+        self.late = [] if link is None else list(link.late)
+        self.closing = ledger.closing
+
+
+@attrs.frozen
+class SessionWorld:
+    """A session with these limits, to which these things happen. Where a link is named it is by its place: `first`, `last`."""
+
+    name: str
+    config: SessionConfig
+    alphabet: tuple[Input, ...]
+    ids: tuple[str, ...] = ("a", "b")
+    begin: tuple[Input, ...] = (("opened",), ("say", "last", "login 0"))
+    reuse: bool = False
+    """Whether an id is taken again when it is free."""
+
+    clock: tuple[str, ...] = ("tick", "pass", "late", "gap")
+
+    # --- the explorer's side ---
+
+    def start(self) -> Life:
+        life = Life(Session(self.config, CODEC, jitter=_no_jitter), Ledger())
+        self.step(life, ("begin",), Counter())
+        for given in self.begin:
+            self.step(life, given, Counter())
+        return life
+
+    def key(self, life: Life) -> Hashable:
+        ledger, now = life.ledger, life.ledger.now
+        if ledger.end is not None:
+            return None
+        return key_of(life.core, now), self._key(ledger, now)
+
+    def _key(self, ledger: Ledger, now: float) -> Hashable:
+        """The ledger, as canonical as the core: what the core has forgotten must not be merged away."""
+        config = self.config
+        order = {number: place for place, number in enumerate(ledger.links)}
+        cancels = tuple(
+            (
+                cancel.id,
+                cancel.rank,
+                cancel.resend,
+                None if cancel.link is None else order[cancel.link],
+                min(len(cancel.attempts), 2),
+                max(cancel.queue_until - now, -3.0),
+                max(cancel.until - now, -3.0),
+                cancel.answer_until - now,
+                lately(cancel.taken_at, now, config.no_link_timeout),
+            )
+            for cancel in sorted(ledger.open.values(), key=lambda cancel: cancel.turn)
+        )
+        links = tuple(
+            (
+                link.phase,
+                link.dial_until - now,
+                link.login_until - now,
+                lately(link.up_at, now, config.steady_after),
+                max(link.cut_at - now, -3.0),
+                link.warned,
+                link.leaving,
+                link.left,
+                link.thrown_out,
+                tuple(link.late),
+                places(link.hands, now, config.link.messages_per_second),
+                ahead(link.resumes, now),
+                link.stuck and link.stuck.text,
+            )
+            for link in ledger.links.values()
+        )
+        return (
+            cancels,
+            links,
+            () if self.reuse else tuple(sorted(ledger.ended)),
+            (order.get(ledger.serving or 0), lately(ledger.down_since, now, config.no_link_timeout)),
+            min(ledger.failures, doublings(config.backoff_min, config.backoff_max)),
+            (ahead(ledger.dial_at, now), ahead(ledger.not_before, now)),
+            places(ledger.dials, now, config.dials_per_5_minutes, 300.0),
+            (ledger.stamp_refused, ledger.was_up, ledger.closing, ledger.close_at - now, ledger.ending, ledger.stalls),
+            (ahead(ledger.resumes, now), places(ledger.spent, now, config.link.messages_per_second)),
+            (ledger.resends, tuple((id, at - now) for id, at in ledger.spaced.items() if at > now)),
+            (ledger.own, ledger.own_link is None),
+            ledger.wait.until is not None and ledger.wait.until <= now,
+        )
+
+    def is_open(self, life: Life) -> bool:
+        return bool(life.ledger.open)
+
+    def inputs(self, life: Life) -> list[Input]:
+        ledger = life.ledger
+        if ledger.end is not None:
+            return []
+        given = on_the_clock(ledger.now, ledger.wait.until, self.clock)
+        return given + [made for made in self.alphabet if self._makes_sense(made, ledger)]
+
+    def _makes_sense(self, given: Input, ledger: Ledger) -> bool:
+        match given:
+            case ("opened",) | ("no dial", *_):
+                return any(link.phase == "dialled" for link in ledger.links.values())
+            case ("say", where, *_) | ("lost", where, *_):
+                link = self._link(ledger, where)
+                there = link is not None and link.phase != "dialled"
+                return there and (given[-1] != "unsent" or (link is not None and link.stuck is not None))
+            case ("answer", id, kind):
+                cancel = ledger.open.get(id)
+                if cancel is not None:
+                    return cancel.link is not None
+                return self._late_on(ledger, id) is not None and kind == "accepted"
+            case ("cancel", *_):
+                return self.reuse or ledger.taken < len(self.ids) or ledger.closing
+            case ("stall",):
+                return not ledger.stalls and not any(link.stuck for link in ledger.links.values())
+            case ("written",):
+                return any(link.stuck for link in ledger.links.values())
+            case _:
+                return True
+
+    def _link(self, ledger: Ledger, where: str) -> Link | None:
+        numbers = sorted(ledger.links)
+        if not numbers:
+            return None
+        return ledger.links[numbers[0 if where == "first" else -1]]
+
+    def _late_on(self, ledger: Ledger, id: str) -> Link | None:
+        return next((link for link in ledger.links.values() if id in link.late), None)
+
+    # --- one step ---
+
+    def step(self, life: Life, given: Input, visited: Counter[Hashable]) -> None:
+        core, ledger = life.core, life.ledger
+        ledger.given, ledger.events, ledger.outcomes, ledger.over = given, [], [], []
+        before = Before(ledger, self._about(ledger, given))
+        visited[given[0], *(given[2:] if given[0] in ("answer", "say", "lost") else given[1:])] += 1
+        getattr(self, f"_{given[0].replace(' ', '_')}")(life, *given[1:])
+        self._drain(life, before, visited)
+        self._check(life, before)
+        visited[core.state] += 1
+
+    def _about(self, ledger: Ledger, given: Input) -> Link | None:
+        """The link that an input is about."""
+        match given:
+            case ("say", where, *_) | ("lost", where, *_):
+                return self._link(ledger, where)
+            case ("answer", id, _):
+                cancel = ledger.open.get(id)
+                holder = None if cancel is None or cancel.link is None else ledger.links.get(cancel.link)
+                return self._late_on(ledger, id) if holder is None else holder
+            case ("opened",) | ("no dial", *_):
+                return next(link for link in ledger.links.values() if link.phase == "dialled")
+            case _:
+                return None
+
+    # Each of these puts one input in, and writes down what follows from it.
+
+    def _begin(self, life: Life) -> None:
+        """The first drain."""
+
+    def _opened(self, life: Life) -> None:
+        ledger = life.ledger
+        link = self._about(ledger, ("opened",))
+        assert link is not None
+        life.core.opened(link.number, ledger.now, login=LOGIN)
+        link.phase, link.dial_until = "due", inf
+        link.login_until = ledger.now + (self.config.link.login_timeout or inf)
+        if self.config.lifetime is not None:
+            link.cut_at = ledger.now + self.config.lifetime - self.config.rotate_before
+
+    def _no_dial(self, life: Life, retry_after: str = "") -> None:
+        ledger = life.ledger
+        link = self._about(ledger, ("no dial",))
+        assert link is not None
+        if retry_after:
+            ledger.not_before = max(ledger.not_before, ledger.now + float(retry_after))
+        life.core.lost(link.number, ledger.now, "", (), float(retry_after) if retry_after else None)
+
+    def _say(self, life: Life, where: str, text: str) -> None:
+        ledger = life.ledger
+        link = self._link(ledger, where)
+        assert link is not None
+        life.core.receive(link.number, text, ledger.now)
+        code = text.partition(" ")[2]
+        if link.phase == "sent" and text.startswith(("login", "error")) and code not in ("0", *NO_LOGIN):
+            link.refused = code
+        if code == BUSY:
+            link.resumes = ledger.resumes = ledger.now + PAUSE
+        if code == GOING_AWAY:
+            link.warned = True
+            if link.number == ledger.serving and not ledger.ending:
+                self._leave(ledger, link)
+        if code in ENDS and link.phase == "ready":
+            link.thrown_out = True
+
+    def _answer(self, life: Life, id: str, kind: str) -> None:
+        link = self._about(life.ledger, ("answer", id, kind))
+        assert link is not None
+        life.core.receive(link.number, f"{kind} {id}", life.ledger.now)
+
+    def _lost(self, life: Life, where: str, unsent: str = "") -> None:
+        ledger = life.ledger
+        link = self._link(ledger, where)
+        assert link is not None
+        ids: list[str] = []
+        if unsent and link.stuck is not None and link.stuck.id is not None:
+            ids = [link.stuck.id]
+            cancel = ledger.open.get(link.stuck.id)
+            if cancel is not None and cancel.link == link.number:
+                cancel.attempts.pop()
+        life.core.lost(link.number, ledger.now, "reason", ids)
+
+    def _ghost(self, life: Life) -> None:
+        """Whatever is said of a link that is over, or never was, is ignored."""
+        ledger = life.ledger
+        before = key_of(life.core, ledger.now)
+        for number in (0, ledger.dialled + 1):
+            life.core.opened(number, ledger.now, login=LOGIN)
+            life.core.receive(number, "accepted a", ledger.now)
+            life.core.receive(number, "login 0", ledger.now)
+            life.core.lost(number, ledger.now, "", ["a"])
+        require(key_of(life.core, ledger.now) == before, "a link that is over is ignored")
+
+    def _cancel(self, life: Life, how: str = "", policy: str = "") -> None:
+        core, ledger, config = life.core, life.ledger, self.config
+        id = self.ids[ledger.taken % len(self.ids)]
+        timeout = 1.0 if how == "timeout" else None
+        chosen = Policy(policy) if policy else None
+        limit = config.link.max_in_flight
+        if ledger.closing or ledger.ending or (limit is not None and len(ledger.open) >= limit):
+            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=f"{id}{id}"))
+            return
+        if id in ledger.open or self._late_on(ledger, id) is not None:
+            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
+            return
+        urgent = how == "urgent"
+        got = core.cancel(ORDERS[id], ledger.now, id=id, timeout=timeout, policy=chosen, urgent=urgent)
+        self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
+        ledger.taken += 1
+        ledger.resends = ledger.resends or (chosen or config.policy) is Policy.RESEND
+        ledger.open[got] = OpenCancel(
+            id=got,
+            order=ORDERS[id],
+            number=ledger.taken,
+            urgent=urgent,
+            resend=(chosen or config.policy) is Policy.RESEND,
+            taken_at=ledger.now,
+            queue_until=ledger.now + (config.link.queue_timeout or inf),
+            until=ledger.now + (timeout or inf),
+            turn=self._turn(ledger),
+        )
+
+    def _turn(self, ledger: Ledger) -> int:
+        ledger.turns += 1
+        return ledger.turns
+
+    def _withdraw(self, life: Life, id: str) -> None:
+        cancel = life.ledger.open.get(id)
+        unsent = cancel is not None and cancel.link is None and not cancel.attempts
+        require(life.core.withdraw(id, life.ledger.now) is unsent, "withdraw is true for what has not left", id)
+
+    def _send(self, life: Life) -> None:
+        ledger = life.ledger
+        if ledger.closing or ledger.ending or ledger.own:
+            self._refused(life, lambda: life.core.send("subscribe", ledger.now))
+            return
+        life.core.send("subscribe", ledger.now)
+        serving = None if ledger.serving is None else ledger.links[ledger.serving]
+        ledger.own, ledger.own_link = True, None if serving is None or serving.thrown_out else serving.number
+
+    def _refused(self, life: Life, command: Any) -> None:
+        """A command that cannot be is an error, and nothing has changed."""
+        before = key_of(life.core, life.ledger.now)
+        try:
+            command()
+        except LocalProtocolError:
+            require(key_of(life.core, life.ledger.now) == before, "a command that was refused has changed something")
+        else:
+            require(False, "a command that cannot be was taken")
+
+    def _close(self, life: Life, queued: Queued) -> None:
+        ledger = life.ledger
+        life.core.close(ledger.now, queued)
+        if queued == "send" and not ledger.closing:
+            ledger.close_at = ledger.now + (self.config.link.queue_timeout or inf)
+        else:
+            ledger.ending = True
+        ledger.again = ledger.closing
+        ledger.closing = True
+
+    def _stall(self, life: Life) -> None:
+        life.ledger.stalls = True
+
+    def _written(self, life: Life) -> None:
+        for link in life.ledger.links.values():
+            link.stuck = None
+
+    # --- the clock ---
+
+    def _tick(self, life: Life) -> None:
+        ledger = life.ledger
+        assert ledger.wait.until is not None
+        if ledger.wait.until > ledger.now:
+            life.core.handle_timeout(ledger.now)
+            polled = self._poll(life)
+            require(polled == ledger.wait, "a timer that fires early is harmless", polled)
+        self._fire(life, max(ledger.wait.until, ledger.now))
+
+    def _late(self, life: Life) -> None:
+        assert life.ledger.wait.until is not None
+        self._fire(life, life.ledger.wait.until + 1)
+
+    def _gap(self, life: Life) -> None:
+        assert life.ledger.wait.until is not None
+        life.ledger.now = life.ledger.wait.until + 1
+
+    def _pass(self, life: Life) -> None:
+        self._fire(life, life.ledger.now + 1)
+
+    def _fire(self, life: Life, now: float) -> None:
+        ledger = life.ledger
+        ledger.now = now
+        life.core.handle_timeout(now)
+        ledger.closes = ledger.close_at <= now and not ledger.ending
+
+    def _after_the_links(self, ledger: Ledger) -> None:
+        """The timers of the session itself: its links' fire before them, and may have left nothing to do."""
+        serving = None if ledger.serving is None else ledger.links[ledger.serving]
+        if ledger.given[0] in FIRES and serving is not None and serving.cut_at <= ledger.now and not ledger.ending:
+            self._leave(ledger, serving)
+        if ledger.closes:
+            ledger.ending, ledger.closes = True, False
+
+    # --- links ---
+
+    def _leave(self, ledger: Ledger, link: Link) -> None:
+        """The successor of the link that serves is to be dialled."""
+        if not link.leaving:
+            link.leaving = True
+            self._back_off(ledger, ledger.now - link.up_at)
+
+    def _back_off(self, ledger: Ledger, served: float = -1.0) -> None:
+        """Choose the moment of the next dial. It doubles with each link that served for less than is steady."""
+        config = self.config
+        if served >= (config.steady_after or 0.0):
+            ledger.failures = 0
+        longest = config.backoff_max or inf
+        ledger.dial_at = ledger.now + min((config.backoff_min or 0.0) * 2.0**ledger.failures, longest)
+        ledger.failures += 1
+
+    def _hasten(self, ledger: Ledger, served: float) -> None:
+        """The link that was to be left is over: after a steady one the dial waits no longer than after its loss."""
+        if served >= (self.config.steady_after or 0.0):
+            ledger.failures = 0
+        if not ledger.failures and ledger.now + (self.config.backoff_min or 0.0) < ledger.dial_at:
+            self._back_off(ledger)
+
+    def _dial_opens(self, ledger: Ledger) -> float:
+        """From when a link may be dialled; infinity when none is needed."""
+        serving = None if ledger.serving is None else ledger.links[ledger.serving]
+        on_its_way = any(link.phase in _ON_ITS_WAY for link in ledger.links.values())
+        if ledger.ending or on_its_way or (serving is not None and not serving.leaving):
+            return inf
+        return max(
+            ledger.dial_at, ledger.not_before, _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0)
+        )
+
+    # --- what comes out ---
+
+    def _poll(self, life: Life, back: float = 0.0) -> Any:
+        ledger = life.ledger
+        return life.core.poll(ledger.now - back, busy={link.number for link in ledger.links.values() if link.stuck})
+
+    def _drain(self, life: Life, before: Before, visited: Counter[Hashable]) -> None:
+        ledger = life.ledger
+        for number in itertools.count():
+            output = self._poll(life)
+            require(number < 40, "a drain ends with a Wait", output)
+            if isinstance(output, Wait):
+                visited[Wait, output.timer] += 1
+                self._after_the_links(ledger)
+                ledger.wait = output
+                return
+            require(ledger.end is None, "nothing comes after Ended", output)
+            sent = (output.sent,) if isinstance(output, Unresolved) else ()
+            visited[type(output), *sent, getattr(output, "why", None)] += 1
+            match output:
+                case LinkTransmit():
+                    self._handed_out(ledger, output)
+                case Accepted() | Rejected() | Unresolved():
+                    self._settled(ledger, before, output)
+                    ledger.outcomes.append(output)
+                    visited[type(output), output.attempts] += 1
+                case Dial():
+                    self._dialled(ledger, output)
+                case LinkHangup():
+                    link = ledger.links.get(output.link)
+                    require(link is not None and not link.hung_up, "a link is hung up once", output)
+                    assert link is not None
+                    link.hung_up = True
+                case LinkClosed():
+                    self._link_over(ledger, output)
+                case Up():
+                    self._up(ledger, output)
+                case Down():
+                    require(output.link == ledger.served, "Down is for the link that served", output)
+                    require(output.up_for == ledger.served_for, "Down says for how long it has served", output)
+                    ledger.served = None
+                case Ended():
+                    self._ended(ledger, output)
+                case _:
+                    ledger.events.append(output)
+
+    def _handed_out(self, ledger: Ledger, frame: LinkTransmit) -> None:
+        now, link = ledger.now, ledger.links.get(frame.link)
+        require(link is not None, "a frame is for a link that is not over", frame)
+        assert link is not None
+        require(link.stuck is None, "one frame at most is unwritten on a link", frame)
+        require(not link.hung_up and not link.thrown_out, "nothing leaves on a link that is hung up", frame)
+        limit = self.config.link.messages_per_second
+        require(_opens(limit, link.hands, link.resumes) <= now, "no frame leaves faster than the pace", frame)
+        link.hands = [*link.hands[-2:], now]
+        if ledger.stalls:
+            ledger.stalls, link.stuck = False, frame
+        if frame.secret:
+            require(link.phase == "due", "a login leaves once, after `opened`", frame)
+            link.phase = "sent"
+            return
+        require(link.phase in ("sent", "ready"), "the login leaves first", frame)
+        if frame.text == "ping":
+            return
+        require(ledger.serving == link.number, "cancels and own frames leave on the link that serves", frame)
+        require(not ledger.ending, "nothing leaves once the session ends", frame)
+        if frame.id is None:
+            own = ledger.own and ledger.own_link == link.number
+            require(frame.text == "subscribe" and own, "own frames leave once", frame)
+            ledger.own, ledger.own_link = False, None
+            return
+        cancel = ledger.open.get(frame.id)
+        require(cancel is not None, "what leaves is a cancel that has no outcome", frame)
+        assert cancel is not None
+        require(cancel.link is None, "at most one link has a cancel", frame)
+        require(cancel.resend or not cancel.attempts, "what was sent under REPORT is never sent again", frame)
+        require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
+        require(frame.text == f"cancel {cancel.order.order_id} {cancel.id}", "a frame is that of its cancel", frame)
+        free = [other for other in ledger.queue() if self._spaced(ledger, other) <= now]
+        require(free and cancel is free[0], "cancels leave in their order", frame, [other.id for other in free])
+        require(_opens(limit, ledger.spent, ledger.resumes) <= now, "the links share one allowance", frame)
+        ledger.spent = [*ledger.spent[-2:], now]
+        cancel.link = link.number
+        cancel.attempts.append(now)
+        cancel.answer_until = now + (self.config.link.answer_timeout or inf)
+        if ledger.resends:
+            ledger.spaced[cancel.id] = now + (self.config.resend_interval or 0.0)
+
+    def _spaced(self, ledger: Ledger, cancel: OpenCancel) -> float:
+        """From when it may be sent once more."""
+        return ledger.spaced.get(cancel.id, -inf) if cancel.attempts else -inf
+
+    def _settled(self, ledger: Ledger, before: Before, outcome: Accepted | Rejected | Unresolved) -> None:
+        cancel, now, given = ledger.open.pop(outcome.id, None), ledger.now, ledger.given
+        require(cancel is not None, "an outcome is for a cancel that was taken and has none", outcome)
+        assert cancel is not None
+        attempts = len(cancel.attempts)
+        require(outcome.order == cancel.order, "an outcome names the order of its cancel", outcome)
+        require(outcome.taken_at == cancel.taken_at, "an outcome says when its cancel was taken", outcome)
+        require(outcome.resolved_at == now, "an outcome says when it was decided", outcome)
+        require(outcome.attempts == max(attempts, 1), "an outcome says how often it was tried", outcome, attempts)
+        sent_at = cancel.attempts[-1] if attempts else None
+        require(outcome.sent_at == sent_at, "an outcome says when its cancel left last", outcome, sent_at)
+        answer = None
+        if given[0] == "answer" and given[1] == outcome.id and before.holder.get(outcome.id) is not None:
+            answer = given[2]
+        ledger.ended.append(outcome.id)
+        if not isinstance(outcome, Unresolved):
+            code = outcome.code if isinstance(outcome, Rejected) else "accepted"
+            expected = "accepted" if answer == "accepted" else CODE.get(answer or "") if answer in REFUSED else None
+            require(code == expected, "what the exchange is said to have answered, it has", outcome)
+            final = answer in ("accepted", "finished")
+            require(final or attempts == 1, "after a resend only Accepted and FINISHED are final", outcome)
+            return
+        require(outcome.sent == bool(attempts), "`sent` is true when any attempt was handed out", outcome)
+        on_link = cancel.link is not None
+        match outcome.why:
+            case WhyUnresolved.TIMEOUT:
+                holds = given[0] in FIRES and cancel.deadline <= now
+            case WhyUnresolved.LOST:
+                holds = on_link and (given[0] == "lost" or given[0] in FIRES) and (ledger.ending or not cancel.resend)
+            case WhyUnresolved.CLOSED:
+                link = None if cancel.link is None else ledger.links[cancel.link]
+                ending = ledger.ending or ledger.closes
+                holds = ending or (link is not None and link.thrown_out and not cancel.resend)
+            case WhyUnresolved.UNSURE:
+                resent = answer in REFUSED and attempts > 1
+                holds = (answer in UNSURE or resent) and outcome.code == CODE.get(answer or "")
+            case WhyUnresolved.WITHDRAWN:
+                holds = given == ("withdraw", outcome.id) and not attempts
+            case WhyUnresolved.NO_LINK:
+                holds = given[0] in FIRES and not on_link and self._no_link_until(ledger, cancel) <= now
+            case _:
+                holds = False
+        require(holds, "an outcome has its reason", outcome)
+        if cancel.link in ledger.links and attempts and answer not in REFUSED:
+            ledger.links[cancel.link].late.append(outcome.id)
+
+    def _no_link_until(self, ledger: Ledger, cancel: OpenCancel) -> float:
+        """Until when a cancel waits while no link serves."""
+        if ledger.serving is not None or cancel.link is not None:
+            return inf
+        since = cancel.taken_at if ledger.down_since is None else max(cancel.taken_at, ledger.down_since)
+        return since + (self.config.no_link_timeout or inf)
+
+    def _dialled(self, ledger: Ledger, dial: Dial) -> None:
+        self._after_the_links(ledger)
+        now = ledger.now
+        require(dial.link == ledger.dialled + 1, "links are counted from 1", dial)
+        require(self._dial_opens(ledger) <= now, "a link is dialled when one is needed, and not before its time", dial)
+        require(dial.stamp_refused == ledger.stamp_refused, "a dial says whether the stamp was refused", dial)
+        ledger.dialled = dial.link
+        ledger.dials = [*ledger.dials[-2:], now]
+        ledger.links[dial.link] = Link(dial.link, now + (self.config.dial_timeout or inf))
+        if ledger.serving is None and ledger.down_since is None:
+            ledger.down_since = now
+
+    def _up(self, ledger: Ledger, up: Up) -> None:
+        link = ledger.links.get(up.link)
+        require(link is not None and link.phase == "sent", "a link serves when its login is accepted", up)
+        assert link is not None
+        require(ledger.given[::2] == ("say", "login 0"), "a link serves when its login is accepted", up)
+        link.phase, link.login_until, link.up_at = "ready", inf, ledger.now
+        down_for = 0.0 if ledger.serving is not None or ledger.down_since is None else ledger.now - ledger.down_since
+        require(up.down_for == down_for, "Up says for how long no link has served", up, down_for)
+        if ledger.own_link is not None:
+            # The link before is left, and drops what it was given.
+            ledger.own, ledger.own_link = False, None
+        if ledger.own:
+            ledger.own_link = link.number
+        if ledger.serving is not None:
+            ledger.links[ledger.serving].left = True
+        ledger.serving, ledger.down_since = link.number, None
+        ledger.stamp_refused, ledger.was_up = False, True
+        if link.warned:
+            self._leave(ledger, link)
+
+    def _link_over(self, ledger: Ledger, closed: LinkClosed) -> None:
+        if closed.why is WhyClosed.ASKED:
+            self._after_the_links(ledger)
+        link = ledger.links.pop(closed.link, None)
+        require(link is not None, "a link is over once", closed)
+        assert link is not None
+        gone = ledger.given[0] in ("lost", "no dial")
+        require(link.hung_up != gone, "a link is hung up unless it is gone", closed)
+        ledger.over.append(link.number)
+        if ledger.own_link == link.number:
+            # "A link that ends drops what it was given."
+            ledger.own, ledger.own_link = False, None
+        held = [cancel for cancel in ledger.open.values() if cancel.link == link.number]
+        for cancel in sorted(held, key=lambda cancel: cancel.number):
+            back = not ledger.ending and (cancel.resend or not cancel.attempts)
+            require(back, "when a link is over, what it had has its outcome or waits again", closed, cancel.id)
+            cancel.link, cancel.returned, cancel.answer_until = None, True, inf
+            cancel.turn = self._turn(ledger)
+        if link.refused in STAMP_REFUSED and not ledger.ending:
+            again, ledger.stamp_refused = ledger.stamp_refused, True
+            if again and not ledger.was_up:
+                ledger.ending = True
+        if link.refused in REFUSED_FOR_GOOD and ledger.serving is None:
+            ledger.ending = True
+        if link.number == ledger.serving:
+            ledger.serving, ledger.down_since = None, ledger.now
+            if not ledger.ending:
+                ledger.served, ledger.served_for = link.number, ledger.now - link.up_at
+                on_its_way = any(other.phase in _ON_ITS_WAY for other in ledger.links.values())
+                if not link.leaving:
+                    self._back_off(ledger, ledger.served_for)
+                elif not on_its_way:
+                    self._hasten(ledger, ledger.served_for)
+        elif link.phase in _ON_ITS_WAY and not ledger.ending:
+            self._back_off(ledger)
+
+    def _ended(self, ledger: Ledger, ended: Ended) -> None:
+        require(not ledger.open, "at the end each cancel has its outcome", ended, *ledger.open)
+        require(not ledger.links, "at the end each link is over", ended, *ledger.links)
+        ledger.end = ended.why
+        match ended.why:
+            case WhyEnded.ASKED:
+                holds = ledger.closing
+            case WhyEnded.REFUSED:
+                holds = ended.code in REFUSED_FOR_GOOD and ledger.serving is None
+            case WhyEnded.STAMP_REFUSED:
+                holds = ended.code in STAMP_REFUSED and not ledger.was_up
+            case _:
+                holds = False
+        require(holds, "the end has its reason", ended)
+
+    # --- what had to happen ---
+
+    def _check(self, life: Life, before: Before) -> None:
+        core, ledger = life.core, life.ledger
+        now, given, wait = ledger.now, ledger.given, ledger.wait
+        for back in (0.0, 1.0):
+            polled = self._poll(life, back)
+            require(polled == wait, "polling again after a Wait gives an equal one", wait, polled)
+        require(core.in_flight == len(ledger.open), "in flight are those that have no outcome", core.in_flight)
+        limit = self.config.link.max_in_flight or 1_000_000
+        refusing = ledger.closing or ledger.ending
+        capacity = 0 if refusing else limit - len(ledger.open)
+        require(core.capacity == capacity or capacity > 1_000, "the capacity is what there is room for", core.capacity)
+        self._check_events(ledger, before)
+        if given[0] in ("lost", "no dial"):
+            require(ledger.over, "a transport that has ended is the end of its link")
+        if given[0] == "withdraw" and given[1] in before.holder:
+            waits = given[1] in ledger.open and not ledger.open[given[1]].attempts
+            require(not waits or ledger.open[given[1]].link is not None, "what is withdrawn has its outcome", given[1])
+        if ledger.end is not None:
+            self._check_over(life)
+            return
+        require(not ledger.again, "one more close is the end")
+        require(core.state is not SessionState.ENDED, "Ended says that the session has")
+        require(ledger.served is None, "Down says that a link serves no longer", ledger.served)
+        if given[::2] == ("say", "login 0") and before.phase == "sent":
+            require(any(link.up_at == now for link in ledger.links.values()), "a login that is accepted is an Up")
+        if ledger.ending:
+            require(
+                all(cancel.link is not None for cancel in ledger.open.values()), "what cannot leave has its outcome"
+            )
+            require(ledger.links, "with no link to wait for a session ends")
+        held = {cancel.link for cancel in ledger.open.values()}
+        idle = [link.number for link in ledger.links.values() if link.left and not link.thrown_out]
+        require(held.issuperset(idle), "a link that was left ends when all is answered", idle)
+        if ledger.closing and not ledger.open:
+            require(ledger.ending or ledger.links, "with nothing to wait for a closing session ends")
+        if given[0] in FIRES:
+            over = [cancel.id for cancel in ledger.open.values() if cancel.deadline <= now]
+            require(not over, "a cancel whose deadline is over has its outcome", over)
+            over = [id for id, cancel in ledger.open.items() if self._no_link_until(ledger, cancel) <= now]
+            require(not over, "a cancel that finds no link has its outcome in time", over)
+            late = [link.number for link in ledger.links.values() if min(link.dial_until, link.login_until) <= now]
+            require(not late, "a link that does not come up in time is given up", late)
+            require(wait.until is None or wait.until > now, "firing what is due makes progress", wait)
+        self._check_wait(ledger)
+
+    def _check_events(self, ledger: Ledger, before: Before) -> None:
+        """Each message has its one consequence."""
+        given = ledger.given
+        came = [kind_of(event) for event in ledger.events]
+        expected, settles = self._consequence(given, before)
+        require(came == ([] if expected is None else [expected]), "a message has its one consequence", came, expected)
+        answered = [o.id for o in ledger.outcomes if given[0] == "answer" and given[1] == o.id]
+        require(answered == ([settles] if settles else []), "an answer settles the cancel that it names", answered)
+        if expected == (LateReply, None):
+            for link in ledger.links.values():
+                if given[1] in link.late:
+                    link.late.remove(given[1])
+
+    def _consequence(self, given: Input, before: Before) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
+        if given[0] == "answer":
+            if given[2] == "elsewhere":
+                return (Unrecognised, WhyUnrecognised.OTHER_REQUEST), None
+            if before.holder.get(given[1]) is not None:
+                return None, given[1]
+            return (LateReply, None), None
+        if given[0] != "say":
+            return None, None
+        what, _, code = given[2].partition(" ")
+        if what == "login":
+            if before.phase == "ready":
+                return (Unrecognised, WhyUnrecognised.UNEXPECTED), None
+            if before.phase == "due":
+                return (Unrecognised, WhyUnrecognised.NEVER_SENT), None
+            return (None if code == "0" else (LoginRejected, None)), None
+        if what == "pong":
+            return None, None
+        if code == GOING_AWAY:
+            return (GoingAway, None), None
+        refused = before.phase == "sent" and code not in NO_LOGIN
+        return (LoginRejected, None) if refused else (ExchangeError, None), None
+
+    def _check_over(self, life: Life) -> None:
+        """After the end nothing happens, whatever happens."""
+        core, now, over = life.core, life.ledger.now, Wait(None, None)
+        require(life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait)
+        for link in range(life.ledger.dialled + 2):
+            core.receive(link, "accepted a", now + 9)
+            core.lost(link, now + 9, "", ["a"])
+        core.handle_timeout(now + 9)
+        core.close(now + 9)
+        require(core.withdraw("a", now + 9) is False, "after the end nothing is withdrawn")
+        require(core.poll(now + 9) == over, "nothing comes after the end")
+        require(core.state is SessionState.ENDED, "Ended says that the session has", core.state)
+
+    def _check_wait(self, ledger: Ledger) -> None:
+        """The end of a drain: nothing is held back, and the Wait is not beyond what is due first."""
+        now, wait = ledger.now, ledger.wait
+        due = [cancel.deadline for cancel in ledger.open.values()]
+        due += [self._no_link_until(ledger, cancel) for cancel in ledger.open.values()]
+        due += [min(link.dial_until, link.login_until) for link in ledger.links.values()]
+        serving = None if ledger.serving is None else ledger.links[ledger.serving]
+        if serving is not None and not serving.thrown_out and not serving.stuck and not ledger.ending:
+            opens = [self._spaced(ledger, cancel) for cancel in ledger.queue()]
+            limit = self.config.link.messages_per_second
+            paced = max(_opens(limit, serving.hands, serving.resumes), _opens(limit, ledger.spent, ledger.resumes))
+            if opens:
+                require(max(min(opens), paced) > now, "what may leave, leaves")
+                due.append(max(min(opens), paced))
+        due.append(self._dial_opens(ledger))
+        require(due[-1] > now, "a link that is needed is dialled when its time has come")
+        first = min(due, default=inf)
+        until = inf if wait.until is None else wait.until
+        require(until <= first, "a Wait is not beyond what is due", wait, first)
+
+
+def _opens(limit: int | None, moments: list[float], resumes: float, window: float = 1.0) -> float:
+    """From when one more of these may leave: so many in a window, and none before `resumes`."""
+    return resumes if limit is None or len(moments) < limit else max(moments[-limit] + window, resumes)
+
+
+def _no_jitter() -> float:
+    return 0.0
