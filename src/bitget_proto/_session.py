@@ -680,6 +680,9 @@ class Session:
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
+        first = self._queue.first(now)
+        if first is not None and first.sent_at is None:
+            return self._hand_out(first, serving)
         opens = inf
         for cancel in self._queue.few(now):
             if cancel.sent_at is None or (free := self._spacing.opens(cancel.order)) <= now:
