@@ -505,7 +505,7 @@ class Connection:
             self._end_if_done()
             return frame
         # One that has expired is no longer to be sent, and `handle_timeout` settles it.
-        return opens if self._queue.size and opens > now else inf
+        return opens if opens > now else inf
 
     def _hand_out(self, cancel: OpenCancel, now: float) -> str:
         self._cancels_in_a_row += 1
@@ -665,7 +665,6 @@ class Connection:
                     WhyClosed.NO_PONG, f"answers were due, and nothing came within {config.silence_pong} s of a ping"
                 )
         elif self._state is not _DRAINING:
-            self._alarms[_DRAIN] = inf
             self._drop_queue(config.drain_timeout)
         elif self._cause is WhyClosed.ASKED:
             self._end(WhyClosed.ASKED, "answers were still due when the time to wait for them was over")
