@@ -177,6 +177,8 @@ class Link:
     left: bool = False
     """Another has taken over from it."""
     lost_at: float | None = None
+    lost_now: bool = False
+    """It was lost, and no drain has come to its end since."""
     retry_after: float | None = None
     refused: str | None = None
     """The code with which its login was refused."""
@@ -200,6 +202,11 @@ class Link:
     silence_twice: bool = False
     waited_at: float = -math.inf
     """When a cancel was last in flight on it."""
+    pings_before: int = 0
+    """How many PINGs had been handed out when that of the heartbeat fell due."""
+    next_heartbeat: float | None = None
+    heartbeat_due: float | None = None
+    """When the PING of the heartbeat fell due that no pong has answered."""
     busy_at: float = -math.inf
     """When a write was last under way on it."""
     asked: bool = False
@@ -340,6 +347,8 @@ class Ledger:
     def firing(self) -> None:
         """Note that timers are about to be fired."""
         for link in self.living.values():
+            if link.heartbeat_due is None:
+                link.pings_before = len(link.pings)
             spell = link.spell()
             if link.ready and spell is not None and self.now >= spell + SILENCE and link.condemned_at is None:
                 link.asked = True
@@ -398,6 +407,7 @@ class Ledger:
         if link is None or link.over:
             return
         link.lost_at = self.now
+        link.lost_now = True
         link.retry_after = retry_after
         for cancel in link.in_flight.values():
             if cancel.id in unsent and cancel.answer is None:
@@ -456,6 +466,9 @@ class Ledger:
         if frame.says is Says.PONG:
             link.last_pong = self.now
             link.regular_ping = None
+            if len(link.pings) > link.pings_before:
+                # One that comes before the ping has been written answers another.
+                link.heartbeat_due = None
             return
         if frame.says is Says.ERROR and frame.code == "30033":
             self._expect(text, GoingAway)
@@ -616,7 +629,9 @@ class Ledger:
             link.silence_twice = True
             self.visits["second ping in a silent spell"] += 1
         else:
-            idle = not link.in_flight and self.now - link.waited_at > 2.0 and link.busy_at <= link.waited_at
+            # Its schedule is its own: a ping of a silent spell does not move it.
+            due = (link.opened_at or 0.0) + PING_INTERVAL if link.next_heartbeat is None else link.next_heartbeat
+            idle = self.now >= due - self.slack - EPS
             if link.regular_ping is None and idle:
                 link.regular_ping = self.now
             self.visits["ping of the heartbeat"] += 1
@@ -692,7 +707,7 @@ class Ledger:
 
     def _hangup(self, output: LinkHangup) -> None:
         link = self.links.get(output.link)
-        if link is None or link.hung_up or link.closed or link.lost_at is not None:
+        if link is None or link.hung_up or link.closed or (link.lost_at is not None and not link.lost_now):
             raise Broken("hangup", f"{output!r} for a link that is over or never was")
         link.hung_up = True
         link.aborted = output.abort
@@ -852,14 +867,11 @@ class Ledger:
         if link.asked and link.silence_ping is None and now >= link.last_message + SILENCE + SILENCE_PONG - EPS:
             # The question could not be written: it counts from when it could have been sent.
             return True
-        # A ping falls due before it is written, when the writer or the pace holds it up.
-        held = 2.1 if len(link.frames) >= PER_SECOND else self.slack
-        held = PONG_TIMEOUT / 2 if link.paused_until > now - 15.0 else held
-        if any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings):
+        if link.heartbeat_due is not None and now >= link.heartbeat_due + PONG_TIMEOUT - self.slack - EPS:
+            # It fell due, and has not been written since: a write is under way, or the pace holds it up.
             return True
-        if link.busy_at >= now - 2 * PING_INTERVAL:
-            return now >= max((link.opened_at or 0.0) + PING_INTERVAL, link.last_pong) + PONG_TIMEOUT - EPS
-        return False
+        held = WINDOW if len(link.frames) >= PER_SECOND else self.slack
+        return any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings)
 
     def _ended(self, output: Ended) -> None:
         if self.open:
@@ -1039,6 +1051,12 @@ class Ledger:
                         rule = "silence and heartbeat"
                     raise Broken(rule, f"{wait!r} at {self.now}, and {what} at {moment}")
         for link in self.living.values():
+            link.lost_now = False
+            if link.opened_at is not None and self.fired is not None:
+                next_due = link.opened_at + PING_INTERVAL if link.next_heartbeat is None else link.next_heartbeat
+                if self.fired >= next_due - self.slack - EPS:
+                    link.next_heartbeat = self.fired + PING_INTERVAL
+                    link.heartbeat_due = link.heartbeat_due if link.heartbeat_due is not None else self.fired
             if link.in_flight:
                 link.waited_at = self.now
             if link.number in busy:
@@ -1166,7 +1184,7 @@ class Ledger:
         opens = link.opens(now)
         ping = (link.pings[-1] if link.pings else link.opened_at) + PING_INTERVAL
         if link.regular_ping is None:
-            yield max(ping, opens) if ping <= now else ping, f"link {link.number} is to be pinged"
+            yield max(ping, opens), f"link {link.number} is to be pinged"
         else:
             yield link.regular_ping + PONG_TIMEOUT, f"link {link.number} has not answered a ping"
         spell = link.spell()

@@ -30,7 +30,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 
-LIVES, SEED = 400, 1
+LIVES, SEED = 500, 1
 
 
 class Through:
@@ -299,7 +299,7 @@ def test_no_promise_is_broken_and_every_kind_of_thing_happens() -> None:
         *(f"outcome: unresolved, {why.value}, not sent" for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK)),
         *(
             f"outcome: rejected, {kind.value}"
-            for kind in (CodeClass.NOT_FOUND, CodeClass.FINISHED, CodeClass.THROTTLED)
+            for kind in (CodeClass.NOT_FOUND, CodeClass.BAD_PARAMETERS, CodeClass.THROTTLED)
         ),
         *(f"closed: {why.value}" for why in WhyClosed if why is not WhyClosed.INTERRUPTED),
         *(f"ended: {why.value}" for why in WhyEnded if why is not WhyEnded.INTERRUPTED),
