@@ -222,6 +222,7 @@ CORE: list[Provoke] = [
     lambda: Session(jitter=WRONG),
     lambda: session().lost(WRONG_LINK, 0.0),
     lambda: session().lost(1, 0.0, retry_after=-1.0),
+    lambda: session().poll(0.0, WRONG),
     lambda: session().cancel(WRONG, 0.0),
     lambda: session().cancel(ORDER, 0.0, timeout=-1.0),
     lambda: twice(session(), "a"),

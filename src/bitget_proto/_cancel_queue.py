@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
+
+_FEW = 10
+"""How many of a rank are looked at when the first must not be sent yet."""
 
 
 class Rank(IntEnum):
@@ -74,13 +78,16 @@ class CancelQueue(Generic[_C]):
                         return cancel
         return None
 
-    def heads(self, now: float) -> Iterator[_C]:
-        """The first of each rank that has not expired."""
+    def heads(self) -> Iterator[_C]:
+        """The first of each rank, expired or not."""
         for rank in self._ranks:
-            for cancel in rank.values():
-                if now < cancel.deadline:
-                    yield cancel
-                    break
+            if rank:
+                yield next(iter(rank.values()))
+
+    def few(self, now: float) -> Iterator[_C]:
+        """The first of each rank that have not expired, ten at most: one that must not be sent yet blocks no others."""
+        for rank in self._ranks:
+            yield from islice((cancel for cancel in rank.values() if now < cancel.deadline), _FEW)
 
     def clear(self) -> None:
         """None waits any longer."""

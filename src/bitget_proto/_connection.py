@@ -632,7 +632,7 @@ class Connection:
                 until = cancel.deadline
             break
         if self._queue.size:
-            until = min(until, *(cancel.deadline for cancel in self._queue.heads(-inf)))
+            until = min(until, *(cancel.deadline for cancel in self._queue.heads()))
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
@@ -644,7 +644,7 @@ class Connection:
 
     def _first_due(self) -> OpenCancel:
         """The cancel whose deadline comes first; of equal ones the one that was taken first."""
-        firsts = [*self._queue.heads(-inf), *islice(self._sent.values(), 1)]
+        firsts = [*self._queue.heads(), *islice(self._sent.values(), 1)]
         first = self._deadlines.first()
         return min(firsts if first is None else [*firsts, first], key=_by_deadline)
 

@@ -464,7 +464,7 @@ class Session:
         until, timer = self._deadlines.until, None if self._deadlines.until == inf else Timer.REQUEST
         following, serving = self._next, self._serving
         if self._queue.size:
-            for cancel in self._queue.heads(-inf):
+            for cancel in self._queue.heads():
                 if cancel.deadline < until:
                     until, timer = cancel.deadline, Timer.REQUEST
                 if serving is None and (at := self._link_until(cancel)) < until:
@@ -680,8 +680,11 @@ class Session:
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
+        first = self._queue.first(now)
+        if first is not None and first.sent_at is None:
+            return self._hand_out(first, serving)
         opens = inf
-        for cancel in self._queue.heads(now):
+        for cancel in self._queue.few(now):
             if cancel.sent_at is None or (free := self._spacing.opens(cancel.order)) <= now:
                 return self._hand_out(cancel, serving)
             opens = min(opens, free)
@@ -709,7 +712,7 @@ class Session:
         first = self._deadlines.first()
         if first is not None and first.deadline <= now:
             return first
-        return next((cancel for cancel in self._queue.heads(-inf) if cancel.deadline <= now), None)
+        return next((cancel for cancel in self._queue.heads() if cancel.deadline <= now), None)
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
@@ -720,7 +723,7 @@ class Session:
         """One that has found no link for too long."""
         if self._serving is not None:
             return None
-        return next((cancel for cancel in self._queue.heads(-inf) if self._link_until(cancel) <= now), None)
+        return next((cancel for cancel in self._queue.heads() if self._link_until(cancel) <= now), None)
 
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""

@@ -40,7 +40,7 @@ def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
 
 def test_an_empty_queue_has_nothing_first() -> None:
     waiting = queue()
-    assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads(0.0))) == (0, "", None, [])
+    assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads())) == (0, "", None, [])
     assert waiting.get("a") is None
 
 
@@ -77,10 +77,16 @@ def test_each_rank_has_its_head() -> None:
     urgent, returned = Waits("u", URGENT, 5.0), Waits("r", RETURNED, 4.0)
     behind, normal = Waits("r2", RETURNED, 9.0), Waits("n", deadline=7.0)
     waiting = queue(normal, Waits("n2"), returned, behind, urgent)
-    assert list(waiting.heads(-inf)) == [urgent, returned, normal]
-    assert list(waiting.heads(4.0)) == [urgent, behind, normal]
-    assert [cancel.id for cancel in waiting.heads(7.0)] == ["r2", "n2"]
-    assert [cancel.id for cancel in waiting.heads(9.0)] == ["n2"]
+    assert list(waiting.heads()) == [urgent, returned, normal]
+    assert [cancel.id for cancel in waiting.few(-inf)] == [urgent.id, returned.id, "r2", "n", "n2"]
+    assert [cancel.id for cancel in waiting.few(4.0)] == [urgent.id, "r2", "n", "n2"]
+    assert [cancel.id for cancel in waiting.few(7.0)] == ["r2", "n2"]
+    assert [cancel.id for cancel in waiting.few(9.0)] == ["n2"]
+
+
+def test_of_each_rank_ten_at_most_are_looked_at() -> None:
+    waiting = queue(*(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11)))
+    assert [cancel.id for cancel in waiting.few(0.0)] == [*(f"r{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
 
 
 def test_a_cleared_queue_is_empty_and_can_be_used_again() -> None:

@@ -513,6 +513,19 @@ def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_se
     assert frame == LinkTransmit(text="three", link=1)
 
 
+def test_a_frame_of_ones_own_is_not_lost_on_a_link_that_is_about_to_end() -> None:
+    made = up()
+    made.receive(1, '{"event":"error","code":30007,"msg":"too many"}', 1.0)
+    drain(made, 1.0)
+    made.send("mine", 1.1)
+    drain(made, 1.1)
+    made.handle_timeout(1.5)
+    drain(made, 1.5)
+    drain(made, 2.0)
+    frames = [output for output in connect(made, 2, 2.0) if isinstance(output, LinkTransmit)]
+    assert [(frame.link, frame.text) for frame in frames] == [(2, "mine")]
+
+
 def test_frames_are_without_a_bound_when_the_limit_is_off() -> None:
     made = session(SessionConfig(link=Config(max_own_frames=None)))
     for number in range(200):
@@ -636,6 +649,8 @@ CALLS: dict[str, Callable[[Session, float], object]] = {
     "lost": lambda made, now: made.lost(1, now),
     "handle_timeout": lambda made, now: made.handle_timeout(now),
     "cancel": lambda made, now: made.cancel(ORDERS[0], now),
+    "cancel_many": lambda made, now: made.cancel_many(ORDERS[:1], now),
+    "withdraw": lambda made, now: made.withdraw("none", now),
     "send": lambda made, now: made.send("x", now),
     "close": lambda made, now: made.close(now),
     "poll": lambda made, now: made.poll(now),
@@ -656,6 +671,17 @@ def test_a_clock_that_runs_backwards_stands_still() -> None:
     drain(made, 5.0)
     made.lost(1, 3.0)
     assert drain(made, 1.0)[-1] == Wait(until=5.5, timer=Timer.DIAL)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "close"])
+def test_the_time_of_any_call_is_the_least_that_the_next_one_has(name: str) -> None:
+    made = session()
+    drain(made, 0.0)
+    CALLS[name](made, 5.0)
+    made.cancel(ORDERS[1], 1.0, id="next")
+    made.close(1.0)
+    (outcome,) = [output for output in drain(made, 1.0) if isinstance(output, Unresolved) and output.id == "next"]
+    assert (outcome.taken_at, outcome.resolved_at) == (5.0, 5.0)
 
 
 @pytest.mark.parametrize("link", ["1", None, True, 1.0])

@@ -554,3 +554,15 @@ def test_expiring_costs_each_the_same_however_many_expire_at_once(how: str) -> N
         return lines / waiting
 
     assert expiring(2000) <= 1.05 * expiring(200)
+
+
+def test_an_order_that_must_wait_a_second_blocks_no_other_that_is_sent_again() -> None:
+    made = up(policy=Policy.RESEND, backoff_min=None)
+    same = [made.cancel(ORDERS[0], 3.0, id=f"same{n}") for n in range(3)]
+    other = made.cancel(ORDERS[1], 3.0, id="other")
+    assert sent(drain(made, 3.0)) == [*same, other]
+    made.lost(1, 5.0)
+    drain(made, 5.0)
+    outputs = connect(made, 2, 5.0)
+    assert sent(outputs) == ["same0", "other"], "the second for the same order waits a second"
+    assert outputs[-1] == Wait(until=6.0, timer=Timer.SPACING)
