@@ -87,7 +87,7 @@ class OpenCancel:
 
     @property
     def deadline(self) -> float:
-        """While it waits, until when it must be sent, …"""
+        """While it waits, until when it must be sent; then until when it must be answered."""
         return min(self.queue_until, self.until) if self.link is None else min(self.answer_until, self.until)
 
 
@@ -185,6 +185,7 @@ class Ledger:
     given: Input = ()
     events: list[Any] = attrs.field(factory=lambda: list[Any]())
     outcomes: list[Any] = attrs.field(factory=lambda: list[Any]())
+    gone: int | None = None
     over: list[int] = attrs.field(factory=lambda: list[int]())
     served: int | None = None
     served_for: float = 0.0
@@ -215,14 +216,9 @@ class Before:
     phase: str
     """Of the link that this is about."""
 
-    late: list[str]
-    closing: bool
-
     def __init__(self, ledger: Ledger, link: Link | None) -> None:
         self.holder = {id: cancel.link for id, cancel in ledger.open.items()}
         self.phase = "over" if link is None else link.phase
-        self.late = [] if link is None else list(link.late)
-        self.closing = ledger.closing
 
 
 @attrs.frozen
@@ -350,7 +346,7 @@ class SessionWorld:
 
     def step(self, life: Life, given: Input, visited: Counter[Hashable]) -> None:
         core, ledger = life.core, life.ledger
-        ledger.given, ledger.events, ledger.outcomes, ledger.over = given, [], [], []
+        ledger.given, ledger.events, ledger.outcomes, ledger.over, ledger.gone = given, [], [], [], None
         before = Before(ledger, self._about(ledger, given))
         visited[given[0], *(given[2:] if given[0] in ("answer", "say", "lost") else given[1:])] += 1
         getattr(self, f"_{given[0].replace(' ', '_')}")(life, *given[1:])
@@ -393,6 +389,7 @@ class SessionWorld:
         assert link is not None
         if retry_after:
             ledger.not_before = max(ledger.not_before, ledger.now + float(retry_after))
+        ledger.gone = link.number
         life.core.lost(link.number, ledger.now, "", (), float(retry_after) if retry_after else None)
 
     def _say(self, life: Life, where: str, text: str) -> None:
@@ -427,13 +424,15 @@ class SessionWorld:
             cancel = ledger.open.get(link.stuck.id)
             if cancel is not None and cancel.link == link.number:
                 cancel.attempts.pop()
+        ledger.gone = link.number
         life.core.lost(link.number, ledger.now, "reason", ids)
 
     def _ghost(self, life: Life) -> None:
         """Whatever is said of a link that is over, or never was, is ignored."""
         ledger = life.ledger
         before = key_of(life.core, ledger.now)
-        for number in (0, ledger.dialled + 1):
+        over = [number for number in range(1, ledger.dialled) if number not in ledger.links]
+        for number in (0, *over[-1:], ledger.dialled + 1):
             life.core.opened(number, ledger.now, login=LOGIN)
             life.core.receive(number, "accepted a", ledger.now)
             life.core.receive(number, "login 0", ledger.now)
@@ -543,11 +542,11 @@ class SessionWorld:
         ledger.closes = ledger.close_at <= now and not ledger.ending
 
     def _after_the_links(self, ledger: Ledger) -> None:
-        """The timers of the session itself: its links' fire before them, and may have left nothing to do."""
+        """What the session itself does comes after what its links do, and these may have left nothing to do."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
         if ledger.given[0] in FIRES and serving is not None and serving.cut_at <= ledger.now and not ledger.ending:
             self._leave(ledger, serving)
-        if ledger.closes:
+        if ledger.closes or (ledger.closing and not ledger.open):
             ledger.ending, ledger.closes = True, False
 
     # --- links ---
@@ -767,8 +766,7 @@ class SessionWorld:
         link = ledger.links.pop(closed.link, None)
         require(link is not None, "a link is over once", closed)
         assert link is not None
-        gone = ledger.given[0] in ("lost", "no dial")
-        require(link.hung_up != gone, "a link is hung up unless it is gone", closed)
+        require(link.hung_up != (link.number == ledger.gone), "a link is hung up unless it is gone", closed)
         ledger.over.append(link.number)
         if ledger.own_link == link.number:
             # "A link that ends drops what it was given."
@@ -847,8 +845,6 @@ class SessionWorld:
         held = {cancel.link for cancel in ledger.open.values()}
         idle = [link.number for link in ledger.links.values() if link.left and not link.thrown_out]
         require(held.issuperset(idle), "a link that was left ends when all is answered", idle)
-        if ledger.closing and not ledger.open:
-            require(ledger.ending or ledger.links, "with nothing to wait for a closing session ends")
         if given[0] in FIRES:
             over = [cancel.id for cancel in ledger.open.values() if cancel.deadline <= now]
             require(not over, "a cancel whose deadline is over has its outcome", over)

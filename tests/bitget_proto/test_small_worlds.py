@@ -64,7 +64,7 @@ from bitget_proto._request_ids import RequestIds
 from bitget_proto._spacing import Spacing
 from bitget_proto._timers import after
 
-from .small_connections import ConnectionWorld
+from .small_connections import ConnectionWorld, Life
 from .small_sessions import SessionWorld
 from .small_worlds import Explored, Input, Violation, World, explore
 
@@ -199,6 +199,14 @@ CONNECTIONS = [
         ),
         ids=("a",),
         begin=(),
+    ),
+    ConnectionWorld(
+        "own frames, one place in ten",
+        config(messages_per_second=1),
+        (CANCEL, ("send",), *answers("ab", "accepted")),
+        ids=("a", "b"),
+        reuse=True,
+        clock=("tick",),
     ),
     ConnectionWorld(
         "ids that are made",
@@ -554,6 +562,12 @@ FAULTS = [
         Pace, "pause", nothing,
     ),
     Fault(
+        "an own frame gets one place in eleven",
+        "own frames, one place in ten",
+        "one place in so many is for own frames",
+        connection_module, "_CANCELS_PER_OWN_FRAME", 10,
+    ),
+    Fault(
         "the end forgets what was sent",
         "closing",
         "at the end each cancel has its outcome",
@@ -659,3 +673,23 @@ def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch)
     fault.plant(monkeypatch)
     with pytest.raises(Violation, match=fault.rule):
         explore(world)
+
+
+def test_a_violation_is_reported_with_a_shortest_sequence_of_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS[0].plant(monkeypatch)
+    (world,) = [world for world in CONNECTIONS if world.name == FAULTS[0].world]
+    with pytest.raises(Violation) as raised:
+        explore(world)
+    assert str(raised.value).endswith(", after\n  cancel\n  cancel\n  tick\n  gap")
+
+
+class Careless(ConnectionWorld):
+    """Takes states for the same that differ in what is due."""
+
+    def key(self, life: Life) -> Hashable:
+        return life.core.state, tuple(life.ledger.open)
+
+
+def test_states_that_are_merged_and_do_not_behave_alike_are_found() -> None:
+    with pytest.raises(Violation, match="the key lacks something"):
+        explore(Careless("careless", config(), (CANCEL, *answers("ab", "accepted"))), recheck=1)
