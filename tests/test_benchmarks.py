@@ -24,6 +24,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_benchmarks_run_and_every_figure_has_its_place(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     done = run("benchmarks", "--quick", "--json", str(file))

@@ -19,6 +19,7 @@ from math import inf, nextafter
 from random import Random
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -778,6 +779,7 @@ def must_be_seen() -> set[object]:
     return {*State, *timers, *transitions, *fired, *outcomes, *(flags - never), *others}
 
 
+@pytest.mark.slow
 def test_every_cancel_gets_exactly_one_honest_outcome_under_any_inputs() -> None:
     seen: Counter[object] = Counter()
 

@@ -378,6 +378,7 @@ PROFILE = settings(
 )
 
 
+@pytest.mark.slow
 def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_everything_is_visited() -> None:
     expected: set[object] = set(State)
     # Interruptions are tested elsewhere, and NO_LINK is a session's.

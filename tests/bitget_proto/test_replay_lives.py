@@ -93,6 +93,7 @@ QUICK = settings(
 CALLS = ["opened", "receive", "lost", "handle_timeout", "cancel", "send", "close"]
 
 
+@pytest.mark.slow
 def test_any_inputs_of_a_connection_in_any_order_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(Connection)
     monkeypatch.setattr(connection_sequences, "Connection", recorder)
@@ -175,6 +176,7 @@ def spent(core: Connection | Session) -> None:
         budget.debit(2, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConnectionLife, SessionLife])
 def test_any_life_with_an_exchange_is_played_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, pair = (

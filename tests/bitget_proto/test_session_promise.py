@@ -14,6 +14,7 @@ from itertools import count, pairwise
 from math import inf, nan, nextafter
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -745,6 +746,7 @@ TO_BE_VISITED: set[object] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_cancel_gets_exactly_one_honest_outcome_across_links_and_everything_is_visited() -> None:
     visited.clear()
     missing = TO_BE_VISITED

@@ -15,6 +15,7 @@ from math import inf, nextafter
 from random import Random
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -353,6 +354,7 @@ class Play:
         assert all(later >= at + 300.0 for at, later in zip(self.dials, self.dials[40:], strict=False))
 
 
+@pytest.mark.slow
 def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> None:
     seen: Counter[object] = Counter()
 

@@ -362,6 +362,7 @@ UNRESOLVED: set[Hashable] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_sequence_of_inputs_to_a_small_connection_breaks_the_promise() -> None:
     visited, whole = explored(CONNECTIONS)
     expected = UNRESOLVED | {*State, (Accepted,), (Rejected,), Transmit}
@@ -381,6 +382,7 @@ def test_no_sequence_of_inputs_to_a_small_connection_breaks_the_promise() -> Non
     assert whole.rechecked > 500
 
 
+@pytest.mark.slow
 def test_no_sequence_of_inputs_to_a_small_session_breaks_the_promise() -> None:
     visited, whole = explored(SESSIONS)
     expected = UNRESOLVED | {*SessionState}

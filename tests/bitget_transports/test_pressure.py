@@ -56,6 +56,7 @@ class Watched:
         return order
 
 
+@pytest.mark.slow
 def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing(colour: Colour) -> None:
     watched = Watched(COUNT)
     with exchange_in_thread(fast_exchange(COUNT - 1_000, credentials=KEY)) as server:
