@@ -460,7 +460,7 @@ def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(code: int, ki
 
 
 @pytest.mark.parametrize("code", [30004, 30007, 30033, 30006])
-def test_such_a_code_on_an_id_that_nobody_knows_is_unrecognised_and_ends_nothing(code: int) -> None:
+def test_such_a_code_on_an_unknown_id_is_unrecognised_and_ends_nothing(code: int) -> None:
     conn = sent("a")
     text = refusal("zzz", code)
     conn.receive(text, 2.0)

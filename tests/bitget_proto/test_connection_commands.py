@@ -55,7 +55,7 @@ class Text(str):
 
 
 def busy() -> tuple[Connection, Budget]:
-    """Ready and full: outputs that nobody took, cancels handed out and queued, one remembered, frames that wait."""
+    """Ready and full: outputs that were not taken, cancels handed out and queued, one remembered, frames that wait."""
     budget = Budget(2)
     conn = ready(Config(max_in_flight=4, max_own_frames=2, late_ids=2), budget=budget)
     conn.cancel(ORDER, 1.0, id="late", timeout=1.0)

@@ -318,7 +318,7 @@ def test_an_error_before_the_login_was_handed_out_cannot_be_its_refusal() -> Non
     [
         (refusal("a", 30015), WhyUnrecognised.NEVER_SENT),
         (reply("a"), WhyUnrecognised.NEVER_SENT),
-        (refusal("nobody", 30015), WhyUnrecognised.UNKNOWN_ID),
+        (refusal("unknown", 30015), WhyUnrecognised.UNKNOWN_ID),
         (refusal(7, 30015), WhyUnrecognised.NO_SINGLE_ID),
         ('{"event":"error","arg":[{"id":"a"},{"id":"b"}],"code":30015}', WhyUnrecognised.NO_SINGLE_ID),
         ('{"event":"error","arg":[{},{}],"code":30015}', WhyUnrecognised.NO_SINGLE_ID),

@@ -148,7 +148,7 @@ def test_outcomes_compare_by_what_they_say() -> None:
 
 
 def test_outcomes_are_told_apart_by_a_match() -> None:
-    def told(outcome: Outcome) -> str:
+    def in_words(outcome: Outcome) -> str:
         match outcome:
             case Accepted():
                 return "accepted"
@@ -177,11 +177,11 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
     unresolved = Unresolved(
         id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, sent=True, why=WhyUnresolved.LOST
     )
-    assert told(ACCEPTED) == "accepted"
-    assert told(gone) == "gone"
-    assert told(attrs.evolve(gone, code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
-    assert told(unresolved) == "may have happened"
-    assert told(attrs.evolve(unresolved, sent=False)) == "cannot have happened"
+    assert in_words(ACCEPTED) == "accepted"
+    assert in_words(gone) == "gone"
+    assert in_words(attrs.evolve(gone, code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
+    assert in_words(unresolved) == "may have happened"
+    assert in_words(attrs.evolve(unresolved, sent=False)) == "cannot have happened"
 
 
 def test_a_frame_to_write_shows_its_text_unless_it_holds_secrets() -> None:

@@ -68,7 +68,7 @@ UNRELATED = [
     '{"event":"subscribe","arg":{"channel":"orders"}}',
     '{"event":"trade","code":0,"msg":"Success"}',
     '{"event":"error","arg":[{"id":"1"},{"id":"2"}],"code":43001}',
-    '{"event":"error","arg":[],"code":43001,"msg":"names nobody"}',
+    '{"event":"error","arg":[],"code":43001,"msg":"names none"}',
     '{"event":"error","code":30006,"msg":"request too many"}',
     '{"event":"error","code":30033,"msg":"going away"}',
     '{"event":"login","code":0}',
