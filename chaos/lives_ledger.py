@@ -1085,16 +1085,12 @@ class Ledger:
             self.serving = None
         if self.serving is not None and self.serving.closed:
             raise Broken("down", f"link {self.serving.number} is over, and no Down came")
-        if self.closing_at is not None and (self.closed_again or not self.open):
-            rule = "close"
-            if self.open:
-                rule = "second close"
-            if self.closing_send and self.own_waiting:
-                rule = "close with frames of the caller's"
-            if any(link.condemned_at is not None for link in self.living.values()):
-                rule = "close behind 30007"
+        # With "send" frames of the caller's leave first as well.
+        settled = not self.open and not (self.closing_send and self.own_waiting)
+        if self.closing_at is not None and (self.closed_again or settled):
             raise Broken(
-                rule, f"everything is settled, or close was called again, and no Ended came: {list(self.open)}"
+                "second close" if self.open else "close",
+                f"everything is settled, or close was called again, and no Ended came: {list(self.open)}",
             )
         if not self.session:
             return

@@ -493,6 +493,9 @@ class Connection:
             heartbeat.sent(now)
             self._pace.take(now)
             return Transmit(PING)
+        if self._closing and self._alarms[_DRAIN] <= now:
+            # The time that `close` gave to what is queued is over, and `handle_timeout` drops it.
+            return inf
         budget, own = self._budget, self._own
         opens = -inf if budget is None else budget.opens(now)
         cancel = None if opens > now else self._queue.first(now)

@@ -675,7 +675,7 @@ class Session:
     def _next_cancel(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
         """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
-        if serving is None or serving.number in busy:
+        if serving is None or serving.number in busy or self._close_at <= now:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
@@ -771,7 +771,7 @@ class Session:
             return
         seconds = self._config.link.drain_timeout if within is None else within
         for link in list(self._links.values()):
-            if link.connection.state is State.DRAINING:
+            if link.connection.state is State.DRAINING and link.connection.in_flight:
                 # A second `close` would end it now.
                 link.connection._drain_within(self._now, seconds)
             else:

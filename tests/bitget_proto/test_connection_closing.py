@@ -19,6 +19,7 @@ from bitget_proto import (
     LateReply,
     LocalProtocolError,
     Output,
+    Ready,
     Rejected,
     State,
     Timer,
@@ -465,3 +466,15 @@ def test_one_that_sends_its_queue_first_drops_it(code: int, why: WhyClosed) -> N
     given, wait = drain(conn, 2.25)
     assert ended(given) == [("b", False, CLOSED), ("c", False, CLOSED)]
     assert wait == Wait(until=2.75, timer=Timer.DRAIN)
+
+
+def test_nothing_that_is_queued_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> None:
+    conn = authenticating()
+    conn.cancel(ORDER, 0.0, id="a")
+    conn.send("{}", 0.0)
+    conn.close(1.0, "send", within=0.5)
+    assert outputs(conn, 1.0) == []
+    conn.receive(LOGGED_IN, 1.5)
+    assert drain(conn, 1.5) == ([Ready()], Wait(until=1.5, timer=Timer.DRAIN))
+    conn.handle_timeout(1.5)
+    assert ended(outputs(conn, 1.5)) == [("a", False, CLOSED)]

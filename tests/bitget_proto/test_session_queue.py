@@ -566,3 +566,14 @@ def test_an_order_that_must_wait_a_second_blocks_no_other_that_is_sent_again() -
     outputs = connect(made, 2, 5.0)
     assert sent(outputs) == ["same0", "other"], "the second for the same order waits a second"
     assert outputs[-1] == Wait(until=6.0, timer=Timer.SPACING)
+
+
+def test_nothing_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> None:
+    made = session()
+    drain(made, 0.0)
+    made.cancel(ORDERS[0], 0.0, id="a")
+    made.close(0.5, "send", within=0.5)
+    drain(made, 0.5)
+    assert sent(connect(made, 1, 1.0)) == []
+    made.handle_timeout(1.0)
+    assert unresolved(drain(made, 1.0)) == [("a", False, WhyUnresolved.CLOSED, 1.0)]
