@@ -1189,7 +1189,7 @@ class Ledger:
                 yield link.silence_ping + SILENCE_PONG, f"link {link.number} is silent since {spell}"
             else:
                 due = spell + SILENCE
-                yield max(due, opens) if due <= now else due, f"link {link.number} is to be asked whether it lives"
+                yield max(due, opens), f"link {link.number} is to be asked whether it lives"
 
     def _pace_bounds(self, busy: Container[int]) -> Iterator[tuple[float, str]]:
         link = self.serving
