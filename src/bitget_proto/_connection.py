@@ -665,7 +665,8 @@ class Connection:
         elif timer is Timer.SILENCE:
             if self._heartbeat.ask(max(self._now, self._pace.opens())):
                 self._end(
-                    WhyClosed.NO_PONG, f"answers were due, and nothing came within {config.silence_pong} s of a ping"
+                    WhyClosed.NO_PONG,
+                    f"answers were due, and nothing came within {config.silence_pong} s of being asked",
                 )
         elif self._state is not _DRAINING:
             self._drop_queue(config.drain_timeout)

@@ -574,6 +574,7 @@ class ConnectionWorld:
         assert cancel is not None
         require(cancel.sent_at is None, "no cancel leaves twice", frame)
         require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
+        require(not ledger.closing or now < ledger.drain_until, "no cancel leaves after the time of close", frame)
         require(cancel is head, "cancels leave in the order taken, urgent ones first", frame, head and head.id)
         require(frame.text == f"cancel {cancel.order.order_id} {frame.id}", "a frame is that of its cancel", frame)
         require(not blocked, "no cancel leaves without allowance", frame)
@@ -765,7 +766,8 @@ class ConnectionWorld:
 
     def _opens(self, ledger: Ledger) -> float:
         """From when the next frame may leave."""
-        waits = ledger.ready and (ledger.queue() or ledger.own)
+        over = ledger.closing and ledger.drain_until <= ledger.now
+        waits = ledger.ready and (ledger.queue() or ledger.own) and not over
         if not (ledger.login == "due" or ledger.ping_waits or waits):
             return inf
         opens = self._pace_opens(ledger)

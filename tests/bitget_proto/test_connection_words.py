@@ -220,7 +220,7 @@ def test_the_end_says_why_in_words() -> None:
     assert texts(outputs(silent, 3.0)) == ["ping"]
     silent.handle_timeout(3.5)
     assert [event.detail for event in only(Closed, outputs(silent, 3.5))] == [
-        "answers were due, and nothing came within 0.5 s of a ping"
+        "answers were due, and nothing came within 0.5 s of being asked"
     ]
     mute = authenticating(Config(login_timeout=4.0))
     mute.handle_timeout(4.0)
