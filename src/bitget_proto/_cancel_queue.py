@@ -15,11 +15,14 @@ _FEW = 10
 class Rank(IntEnum):
     """Which cancels go first."""
 
-    URGENT = 0
-    RETURNED = 1
-    """Those that a link has given back: they were taken before the others."""
+    RETURNED_URGENT = 0
+    URGENT = 1
+    RETURNED = 2
+    NORMAL = 3
 
-    NORMAL = 2
+    def returned(self) -> Rank:
+        """The rank of one that a link has given back: it was taken before others that are as urgent."""
+        return Rank.RETURNED_URGENT if self <= Rank.URGENT else Rank.RETURNED
 
 
 class Waiting(Protocol):

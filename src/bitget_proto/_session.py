@@ -702,7 +702,7 @@ class Session:
         """A link has an outcome for a cancel that it held."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
-            cancel.rank, cancel.returned = min(cancel.rank, Rank.RETURNED), True
+            cancel.rank, cancel.returned = cancel.rank.returned(), True
             self._enqueue(cancel)
         else:
             self._settle(cancel, outcome)

@@ -38,6 +38,13 @@ def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
     assert waiting.size == 6
 
 
+def test_of_those_that_are_as_urgent_one_that_was_given_back_comes_first() -> None:
+    waiting = queue(Waits("u", URGENT), Waits("n"), Waits("ur", URGENT.returned()), Waits("r", NORMAL.returned()))
+    assert ids(waiting) == "ur u r n"
+    assert URGENT.returned().returned() is URGENT.returned()
+    assert RETURNED.returned() is NORMAL.returned()
+
+
 def test_an_empty_queue_has_nothing_first() -> None:
     waiting = queue()
     assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads())) == (0, "", None, [])
