@@ -63,14 +63,13 @@ class OpenCancel:
 
     id: str
     order: CancelOrder
-    number: int
     urgent: bool
     resend: bool
     taken_at: float
     queue_until: float
     until: float
     turn: int
-    """Its place among those of its rank that wait."""
+    """Its place among those of its rank that wait; on a link, among those that were handed out: in this order they return."""
 
     returned: bool = False
     link: int | None = None
@@ -83,7 +82,7 @@ class OpenCancel:
 
     @property
     def rank(self) -> int:
-        return 0 if self.urgent else 1 if self.returned else 2
+        return 2 * (not self.urgent) + (not self.returned)
 
     @property
     def deadline(self) -> float:
@@ -192,10 +191,9 @@ class Ledger:
     """Of the link that served and is over, until Down says so."""
 
     def queue(self) -> list[OpenCancel]:
-        """The first of each rank that waits and has not expired: none overtakes another of its rank."""
+        """Those that wait and have not expired, the first to leave first."""
         waiting = [cancel for cancel in self.open.values() if cancel.link is None and self.now < cancel.deadline]
-        waiting.sort(key=lambda cancel: (cancel.rank, cancel.turn))
-        return [next(group) for _, group in itertools.groupby(waiting, key=lambda cancel: cancel.rank)]
+        return sorted(waiting, key=lambda cancel: (cancel.rank, cancel.turn))
 
 
 @attrs.define(eq=False)
@@ -459,7 +457,6 @@ class SessionWorld:
         ledger.open[got] = OpenCancel(
             id=got,
             order=ORDERS[id],
-            number=ledger.taken,
             urgent=urgent,
             resend=(chosen or config.policy) is Policy.RESEND,
             taken_at=ledger.now,
@@ -648,12 +645,14 @@ class SessionWorld:
         if frame.text == "ping":
             return
         require(ledger.serving == link.number, "cancels and own frames leave on the link that serves", frame)
-        require(not ledger.ending, "nothing leaves once the session ends", frame)
         if frame.id is None:
+            # With `queued="send"` what the link was given leaves although nothing is open any more.
+            require(not ledger.ending or ledger.close_at < inf, "nothing leaves once the session ends", frame)
             own = ledger.own and ledger.own_link == link.number
             require(frame.text == "subscribe" and own, "own frames leave once", frame)
             ledger.own, ledger.own_link = False, None
             return
+        require(not ledger.ending, "no cancel leaves once the session ends", frame)
         cancel = ledger.open.get(frame.id)
         require(cancel is not None, "what leaves is a cancel that has no outcome", frame)
         assert cancel is not None
@@ -665,7 +664,7 @@ class SessionWorld:
         require(free and cancel is free[0], "cancels leave in their order", frame, [other.id for other in free])
         require(_opens(limit, ledger.spent, ledger.resumes) <= now, "the links share one allowance", frame)
         ledger.spent = [*ledger.spent[-2:], now]
-        cancel.link = link.number
+        cancel.link, cancel.turn = link.number, self._turn(ledger)
         cancel.attempts.append(now)
         cancel.answer_until = now + (self.config.link.answer_timeout or inf)
         if ledger.resends:
@@ -772,7 +771,7 @@ class SessionWorld:
             # "A link that ends drops what it was given."
             ledger.own, ledger.own_link = False, None
         held = [cancel for cancel in ledger.open.values() if cancel.link == link.number]
-        for cancel in sorted(held, key=lambda cancel: cancel.number):
+        for cancel in sorted(held, key=lambda cancel: cancel.turn):
             back = not ledger.ending and (cancel.resend or not cancel.attempts)
             require(back, "when a link is over, what it had has its outcome or waits again", closed, cancel.id)
             cancel.link, cancel.returned, cancel.answer_until = None, True, inf

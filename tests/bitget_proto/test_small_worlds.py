@@ -273,6 +273,13 @@ SESSIONS = [
         session_config(policy=Policy.RESEND),
         (CANCEL, *answers("a", "accepted"), *UP, GOING, *says("login 30005", where="last"), *LINKS_LOST),
         ids=("a",),
+        clock=("tick", "late", "gap"),
+    ),
+    SessionWorld(
+        "two links, urgent",
+        session_config(config(answer_timeout=4.0), policy=Policy.RESEND),
+        (URGENT, *UP, GOING, *LINKS_LOST),
+        clock=("tick",),
     ),
     SessionWorld(
         "two links, closing",
@@ -320,7 +327,7 @@ SESSIONS = [
     SessionWorld(
         "own frames",
         session_config(config(messages_per_second=1)),
-        (CANCEL, ("send",), *UP, GOING, LINK_LOST),
+        (CANCEL, ("send",), *UP, GOING, ("close", "send")),
         ids=("a",),
         clock=("tick",),
     ),
