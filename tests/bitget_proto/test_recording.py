@@ -588,3 +588,12 @@ def test_a_reply_is_read_again_by_any_engine() -> None:
     for engine in Engine:
         assert replay(lines, engine) is None
         assert replay(lines, engine.value) is None
+
+
+@pytest.mark.parametrize("message", [bytearray(b"pong"), memoryview(b"pong")], ids=["bytearray", "memoryview"])
+def test_a_message_that_can_be_written_to_is_recorded_as_what_it_said(message: Any) -> None:
+    conn, lines = ready()
+    conn.receive(message, 1.0)
+    outputs(conn, 1.0)
+    assert any(json.loads(line).get("message") == {"utf8": "pong"} for line in lines)
+    assert replay(lines) is None

@@ -171,7 +171,7 @@ def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_
         async def scenario(connect: Connect) -> None:
             limits = Limits(write_timeout=BOUND, close_timeout=0.2)
             # On a busy machine reading them may take seconds, in which no message comes.
-            config = attrs.evolve(FAST, silence=None)
+            config = attrs.evolve(FAST, silence=None, answer_timeout=None)
             async with connect(KEY, url=server.url, config=config, limits=limits) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0], timeout=BOUND), Accepted)
 

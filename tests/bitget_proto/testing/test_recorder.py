@@ -15,6 +15,7 @@ from bitget_proto import (
     Credentials,
     LocalProtocolError,
     Transmit,
+    Unresolved,
     Wait,
     sign_login,
 )
@@ -69,6 +70,18 @@ def test_a_life_is_noted_without_the_login() -> None:
     assert f"{'x' * 150}… (1000 in all)" in story
     assert connection.lost_calls == 1
     assert list(connection.about_the_clock(PATIENCE)) == []
+
+
+def test_many_cancels_and_one_that_is_taken_back_are_noted() -> None:
+    connection = ready()
+    first, second = connection.cancel_many([ORDER, ORDER], time.monotonic())
+    assert connection.withdraw(second, time.monotonic())
+    drain(connection)
+    assert [transmit.id for transmit in connection.handed_out] == [None, first]
+    assert isinstance(connection.outcomes[second], Unresolved)
+    story = "\n".join(map(str, connection.steps))
+    assert "2 orders" in story
+    assert f"{second!r}" in story
 
 
 def test_what_a_strict_connection_raises_is_noted_and_the_call_is_done() -> None:
