@@ -59,10 +59,9 @@ class Strike:
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """For `sys.setprofile`."""
         if event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
-            # What attrs has generated is called by the core as well. (A generator is also entered to be closed, and there
-            # no handler runs.)
-            caller = frame if frame.f_back is None else frame.f_back
-            inside = _is_core(frame) or _is_core(caller)
+            # What attrs has generated counts as the core. What the garbage collector calls does not: an error there has
+            # no caller. (A generator is also entered to be closed, and there no handler runs.)
+            inside = _is_core(frame) or frame.f_code.co_filename.startswith("<attrs generated")
         else:
             inside = event == "c_return" and _is_core(frame)
         if inside and not self.struck:

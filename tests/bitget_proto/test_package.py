@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from bitget_proto import _later
 INIT = Path(bitget_proto.__file__)
 
 
+@cache
 def sources() -> dict[str, ast.Module]:
     return {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(INIT.parent.glob("*.py"))}
 

@@ -5,6 +5,7 @@ One run of mypy over one made file serves all tests here.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 from bitget_proto import Event, Message, Outcome, Output, Request
 
 ROOT = Path(__file__).parents[2]
+# Two runs of mypy that share a cache break each other, so each process of a parallel run has one of its own.
+CACHE = ROOT / ".mypy_cache" / f"typing-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 UNIONS: dict[str, Any] = {"Outcome": Outcome, "Event": Event, "Output": Output, "Message": Message, "Request": Request}
 
 
@@ -106,7 +109,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             "--config-file",
             "mypy.ini",
             "--cache-dir",
-            str(ROOT / ".mypy_cache" / "typing"),
+            str(CACHE),
             "made.py",
         ],
         cwd=folder,

@@ -45,11 +45,15 @@ def _nothing_left() -> Iterator[None]:
         yield
 
 
-def to_the_end(colour: Colour, url: str) -> tuple[Outcome, list[ChannelEvent]]:
+# With it a flood may take seconds to read on a busy machine, in which no message comes.
+PATIENT = attrs.evolve(FAST, silence=None, answer_timeout=None)
+
+
+def to_the_end(colour: Colour, url: str, config: Config = FAST) -> tuple[Outcome, list[ChannelEvent]]:
     """The outcome of one cancel, and all that came beside it until the connection had ended."""
 
     async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
-        async with connect(KEY, url=url, config=FAST, limits=LIMITS) as channel:
+        async with connect(KEY, url=url, config=config, limits=LIMITS) as channel:
             outcome = await channel.cancel(orders(1)[0])
             events = [event async for event in channel.events]
             assert (channel.in_flight, channel.capacity) == (0, 0)
@@ -170,9 +174,7 @@ def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_
 
         async def scenario(connect: Connect) -> None:
             limits = Limits(write_timeout=BOUND, close_timeout=0.2)
-            # On a busy machine reading them may take seconds, in which no message comes.
-            config = attrs.evolve(FAST, silence=None, answer_timeout=None)
-            async with connect(KEY, url=server.url, config=config, limits=limits) as channel:
+            async with connect(KEY, url=server.url, config=PATIENT, limits=limits) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0], timeout=BOUND), Accepted)
 
         colour.run(tidy(scenario))
@@ -190,7 +192,7 @@ def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without
         victim.hold()
 
     with HostileServer(behave) as server:
-        outcome, events = to_the_end(colour, server.url)
+        outcome, events = to_the_end(colour, server.url, PATIENT)
     assert isinstance(outcome, Unresolved)
     assert isinstance(events[-1], Closed)
     assert re.search("longer than|too big|exceeds", events[-1].detail), events[-1].detail

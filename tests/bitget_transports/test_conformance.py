@@ -6,6 +6,7 @@ bitget_transports.conformance:uvloop` plays them on the others.
 
 from __future__ import annotations
 
+import pytest
 from tests.bitget_proto.testing.patience import BUSY
 
 from bitget_proto.testing.pytest import scenarios
@@ -14,8 +15,8 @@ from bitget_transports import conformance
 LONG = ("pace", "10,000 messages with a deadline due")
 
 test_asyncio = scenarios(conformance.asyncio, patience=BUSY)
-test_uvloop = scenarios(conformance.uvloop, patience=BUSY, without=LONG)
+test_uvloop = pytest.mark.slow(scenarios(conformance.uvloop, patience=BUSY, without=LONG))
 test_picows = scenarios(conformance.picows, patience=BUSY, without=LONG)
 test_anyio_on_asyncio = scenarios(conformance.anyio, patience=BUSY, without=LONG)
-test_anyio_on_trio = scenarios(conformance.trio, patience=BUSY)
+test_anyio_on_trio = pytest.mark.slow(scenarios(conformance.trio, patience=BUSY))
 test_blocking = scenarios(conformance.blocking, patience=BUSY)

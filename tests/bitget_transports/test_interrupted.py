@@ -414,6 +414,7 @@ def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
     assert not peer.faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(kind: Kind, script: Script) -> None:

@@ -14,6 +14,7 @@ from bitget_proto import Accepted, LinkClosed, Policy, Up
 from bitget_transports.flaky import Flaw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", Policy)
 @pytest.mark.parametrize("transport", Transport)
 def test_every_promise_is_kept_through_twenty_cuts(transport: Transport, policy: Policy) -> None:

@@ -41,6 +41,7 @@ def lived(name: str) -> Day:
     return ROWS[name].run(SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_the_right_result_of_a_bad_day_is_kept(name: str) -> None:
     assert ROWS[name].missed(lived(name)) == []
@@ -298,6 +299,7 @@ LIES: list[tuple[str, str, Lie]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "judge", "lie"), LIES)
 def test_a_lie_that_is_planted_in_a_record_is_found(name: str, judge: str, lie: Lie) -> None:
     day = copy.deepcopy(lived(name))

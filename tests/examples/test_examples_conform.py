@@ -45,11 +45,13 @@ def example(name: str) -> ModuleType:
         pytest.skip(f"examples/{name}.py needs a library, of the extra examples: {error}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRIVERS)
 def test_a_driver_of_a_socket_keeps_the_contract(name: str) -> None:
     check_driver(example(name).make_driver, CHOICE, patience=BUSY).check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [scenario.name for scenario in SCENARIOS])
 @pytest.mark.parametrize("name", CARRIERS)
 def test_a_carrier_keeps_the_contract(name: str, scenario: str) -> None:

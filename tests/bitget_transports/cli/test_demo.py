@@ -16,6 +16,7 @@ from bitget_transports.cli._proof import contradictions
 from .running import CARRIERS, Shell, finished, process, spot
 
 
+@pytest.mark.slow
 def test_it_runs_every_transport_and_the_sum_holds() -> None:
     with process("demo", "--json", "--orders", "60", environment={}) as running:
         ran = finished(running)
