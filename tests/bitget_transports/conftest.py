@@ -12,6 +12,5 @@ REPEATED = (Colour.UVLOOP, Colour.PICOWS_UVLOOP, Colour.ANYIO_TRIO)
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if any(value is colour for value in parameters for colour in REPEATED):
+        if any(str(colour) in item.name for colour in REPEATED):
             item.add_marker(pytest.mark.slow)
