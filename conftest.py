@@ -47,7 +47,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
     (A mark `xdist_group` would say so too, if pytest-xdist 3.8 could change the names of tests under pytest 9.2.)
     """
-    scheduling = import_module("xdist.scheduler").LoadScopeScheduling(config, log)  # which has no types
+    scheduling = import_module("xdist.scheduler").LoadScopeScheduling(
+        config, log
+    )  # which has no types
 
     def split_scope(nodeid: str) -> str:
         page = nodeid.partition("::")[0]

@@ -14,7 +14,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import at_the_limit, codec, cycles, imports, memory, peers, plots, round_trips, table
+from benchmarks import (
+    at_the_limit,
+    codec,
+    cycles,
+    imports,
+    memory,
+    peers,
+    plots,
+    round_trips,
+    table,
+)
 from benchmarks.machine import machine
 from benchmarks.sides import Group, missing
 from benchmarks.turns import QUICK_ROUNDS, ROUNDS, Result, measure
@@ -35,12 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("filter", nargs="?", default="", metavar="NAME", help="only groups whose name holds this")
-    parser.add_argument("--list", action="store_true", help="print the names of the groups, and measure nothing")
-    parser.add_argument("--quick", action="store_true", help="a few short rounds: whether it works, not how fast")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"how many rounds (default: {ROUNDS})")
+    parser.add_argument(
+        "filter", nargs="?", default="", metavar="NAME", help="only groups whose name holds this"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print the names of the groups, and measure nothing"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few short rounds: whether it works, not how fast"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help=f"how many rounds (default: {ROUNDS})"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the results there, as SVG; needs matplotlib")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="draw the results there, as SVG; needs matplotlib"
+    )
     arguments = parser.parse_args(argv)
     if arguments.plots is not None and (absent := missing("matplotlib", "--plots")) is not None:
         parser.error(f"--plots: {absent.why}")

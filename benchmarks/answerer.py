@@ -74,18 +74,24 @@ class _Client(asyncio.Protocol):
         if len(data) < end:
             return None
         mask = (data[at : at + 4] * (length // 4 + 1))[:length]
-        text = (int.from_bytes(data[at + 4 : end], "big") ^ int.from_bytes(mask, "big")).to_bytes(length, "big")
+        text = (int.from_bytes(data[at + 4 : end], "big") ^ int.from_bytes(mask, "big")).to_bytes(
+            length, "big"
+        )
         self._read = data[end:]
         return data[0] & 0x0F, text
 
 
 def _framed(text: bytes) -> bytes:
     length = len(text)
-    return (b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big"))) + text
+    return (
+        b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big"))
+    ) + text
 
 
 async def _serve(tls: ssl.SSLContext | None) -> None:
-    server = await asyncio.get_running_loop().create_server(_Client, "127.0.0.1", 0, ssl=tls, backlog=1000)
+    server = await asyncio.get_running_loop().create_server(
+        _Client, "127.0.0.1", 0, ssl=tls, backlog=1000
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()

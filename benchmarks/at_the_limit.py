@@ -26,7 +26,12 @@ def _sides(_: ExitStack) -> list[Side]:
     least = float((_ORDERS - 1) // limit)
     return [
         Side(name=_LEAST, turn=lambda count: Turn(least * count, 0.0)),
-        Side(name="Connection, at the defaults", turn=_cancelled, floor=_LEAST, target=Target(1.08, 1.06)),
+        Side(
+            name="Connection, at the defaults",
+            turn=_cancelled,
+            floor=_LEAST,
+            target=Target(1.08, 1.06),
+        ),
     ]
 
 

@@ -128,7 +128,9 @@ async def websockets_in_tasks(url: str, at_once: int) -> AsyncGenerator[Batch]:
 
 
 @asynccontextmanager
-async def _websockets(url: str) -> AsyncGenerator[Callable[[str], Awaitable[asyncio.Future[object]]]]:
+async def _websockets(
+    url: str,
+) -> AsyncGenerator[Callable[[str], Awaitable[asyncio.Future[object]]]]:
     from websockets.asyncio.client import connect
 
     loop = asyncio.get_running_loop()

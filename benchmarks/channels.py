@@ -26,20 +26,32 @@ _MANY, _FEW = 400, 20
 
 def bytes_per_channel(quick: bool, *, tls: bool) -> float:
     """In a process of its own, which holds nothing else."""
-    command = [sys.executable, "-m", "benchmarks.channels", str(_FEW if quick else _MANY), *(["--tls"] if tls else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.channels",
+        str(_FEW if quick else _MANY),
+        *(["--tls"] if tls else []),
+    ]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 async def _held(count: int, port: int, tls: ssl.SSLContext | None) -> float:
     url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/v2/ws/private"
-    credentials, config, codec = Credentials("key", "secret", "phrase"), SessionConfig(), Codec(fastest())
+    credentials, config, codec = (
+        Credentials("key", "secret", "phrase"),
+        SessionConfig(),
+        Codec(fastest()),
+    )
     first = max(1, count // 10)
     before = 0
     async with AsyncExitStack() as stack:
         for number in range(count):
             if number == first:
                 before = _resident()
-            await stack.enter_async_context(open_session(credentials, url=url, config=config, codec=codec, tls=tls))
+            await stack.enter_async_context(
+                open_session(credentials, url=url, config=config, codec=codec, tls=tls)
+            )
         return (_resident() - before) / (count - first)
 
 

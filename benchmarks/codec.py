@@ -56,7 +56,10 @@ def _encode(_: ExitStack) -> list[Side]:
             encode_cancel(ORDER, ID)
 
     target = Target(0.7, 0.4)
-    return [*_floors(size), Side(name="a ready CancelOrder", turn=_loop(ours), floor=DUMPS, target=target, size=size)]
+    return [
+        *_floors(size),
+        Side(name="a ready CancelOrder", turn=_loop(ours), floor=DUMPS, target=target, size=size),
+    ]
 
 
 def _build(_: ExitStack) -> list[Side]:
@@ -70,12 +73,20 @@ def _build(_: ExitStack) -> list[Side]:
     target = Target(2.5, 1.5)
     return [
         *_floors(size),
-        Side(name="strings to CancelOrder", turn=_loop(ours), floor=DUMPS, target=target, size=size),
+        Side(
+            name="strings to CancelOrder", turn=_loop(ours), floor=DUMPS, target=target, size=size
+        ),
     ]
 
 
 def _floors(size: int) -> list[Side]:
-    id, inst_id, order_id, orjson_dumps, json_dumps = ID, "BTCUSDT", ORDER_ID, orjson.dumps, json.dumps
+    id, inst_id, order_id, orjson_dumps, json_dumps = (
+        ID,
+        "BTCUSDT",
+        ORDER_ID,
+        orjson.dumps,
+        json.dumps,
+    )
 
     # The literal stands in the loop: a call that makes it would be a tenth of what the floor takes.
     def with_orjson(count: int) -> None:
@@ -98,7 +109,13 @@ def _floors(size: int) -> list[Side]:
 
 def _encode_both(_: ExitStack) -> list[Side]:
     encode_cancel, orjson_dumps, size = Codec().encode_cancel, orjson.dumps, _size(frames.BOTH)
-    id, inst_id, order_id, client_oid, both = ID, "BTCUSDT", ORDER_ID, frames.CLIENT_OID, frames.BOTH
+    id, inst_id, order_id, client_oid, both = (
+        ID,
+        "BTCUSDT",
+        ORDER_ID,
+        frames.CLIENT_OID,
+        frames.BOTH,
+    )
 
     def floor(count: int) -> None:
         for _ in repeat(None, count):
@@ -199,7 +216,10 @@ def _decode(frame: str, targets: Mapping[Engine, Target]) -> Callable[[ExitStack
             TYPED: msgspec.json.Decoder(Reply).decode,
         }
         return [
-            *(Side(name=name, turn=_reads(read, frame), size=size) for name, read in floors.items()),
+            *(
+                Side(name=name, turn=_reads(read, frame), size=size)
+                for name, read in floors.items()
+            ),
             *(
                 Side(
                     name=f"Codec({engine.value!r})",
@@ -250,7 +270,9 @@ def _decode_stream(_: ExitStack) -> list[Side]:
 
 
 def _reads_stream(
-    read: Callable[[str], object], texts: list[str], loop: Callable[[Callable[[str], object], list[str]], object]
+    read: Callable[[str], object],
+    texts: list[str],
+    loop: Callable[[Callable[[str], object], list[str]], object],
 ) -> Callable[[int], Turn]:
     """The next frames of the stream each time, and the first again after the last."""
     endless = cycle(texts)

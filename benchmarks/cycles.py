@@ -34,7 +34,12 @@ def _engines(_: ExitStack) -> list[Side]:
     target = Target(6.0, 4.0)
     return [
         Side(name=BY_HAND, turn=_by_hand(1)),
-        Side(name="Connection, msgspec", turn=_drained(Engine.MSGSPEC, 1), floor=BY_HAND, target=target),
+        Side(
+            name="Connection, msgspec",
+            turn=_drained(Engine.MSGSPEC, 1),
+            floor=BY_HAND,
+            target=target,
+        ),
         Side(name="Connection, orjson", turn=_drained(Engine.ORJSON, 1), floor=BY_HAND),
         Side(name="Connection, stdlib", turn=_drained(Engine.STDLIB, 1), floor=BY_HAND),
     ]

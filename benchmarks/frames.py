@@ -30,7 +30,9 @@ LOGIN_REQUEST = {
 _codec = Codec()
 ACCEPTED = _codec.encode_reply(ORDER, ID, exchange_ts=TS)
 ACCEPTED_BOTH = _codec.encode_reply(BOTH, ID, exchange_ts=TS)
-REFUSED = _codec.encode_reply(ORDER, ID, code=43001, message="The order does not exist", exchange_ts=TS)
+REFUSED = _codec.encode_reply(
+    ORDER, ID, code=43001, message="The order does not exist", exchange_ts=TS
+)
 LOGGED_IN = _codec.encode_event("login", 0, None)
 
 HEAD, TAIL = ACCEPTED.split(ID, 1)
@@ -75,7 +77,9 @@ def _accepted_in_strings(chance: random.Random, id: str) -> str:
 
 def _refused(code: int, message: str) -> _Make:
     def make(chance: random.Random, id: str) -> str:
-        return _codec.encode_reply(_some_order(chance), id, code=code, message=message, exchange_ts=TS + int(id))
+        return _codec.encode_reply(
+            _some_order(chance), id, code=code, message=message, exchange_ts=TS + int(id)
+        )
 
     return make
 

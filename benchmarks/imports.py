@@ -32,21 +32,34 @@ def _sides(_: ExitStack) -> list[Side]:
     floor = "import attrs, cattrs"
     return [
         Side(name=floor, turn=_imports("attrs, cattrs")),
-        Side(name="import bitget_proto", turn=_imports("bitget_proto"), floor=floor, target=Target(1.6, 1.35)),
-        Side(name="import bitget_transports.asyncio", turn=_imports("bitget_transports.asyncio"), floor=floor),
+        Side(
+            name="import bitget_proto",
+            turn=_imports("bitget_proto"),
+            floor=floor,
+            target=Target(1.6, 1.35),
+        ),
+        Side(
+            name="import bitget_transports.asyncio",
+            turn=_imports("bitget_transports.asyncio"),
+            floor=floor,
+        ),
         Side(name="import asyncio", turn=_imports("asyncio")),
     ]
 
 
 def _imports(names: str) -> Callable[[int], Turn]:
     # Byte code is written, whatever the environment says.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
     command = [sys.executable, "-c", _PROGRAM.format(names)]
 
     def turn(count: int) -> Turn:
         seconds = cpu_seconds = 0
         for _ in range(count):
-            done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(
+                command, check=True, env=environment, stdout=subprocess.PIPE, text=True
+            )
             taken, cpu_taken = map(int, done.stdout.split())
             seconds, cpu_seconds = seconds + taken, cpu_seconds + cpu_taken
         return Turn(seconds / 1e9, cpu_seconds / 1e9)

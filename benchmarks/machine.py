@@ -6,7 +6,18 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PARTS = ("bitget-proto", "attrs", "cattrs", "msgspec", "orjson", "websockets", "httpx-ws", "anyio", "uvloop", "picows")
+_PARTS = (
+    "bitget-proto",
+    "attrs",
+    "cattrs",
+    "msgspec",
+    "orjson",
+    "websockets",
+    "httpx-ws",
+    "anyio",
+    "uvloop",
+    "picows",
+)
 
 
 def machine() -> dict[str, str]:

@@ -50,8 +50,16 @@ def _cancels(_: ExitStack) -> list[Weight]:
     return [
         Weight(name="in a dict of ids to orders, by hand", weigh=partial(_each, _by_hand)),
         Weight(name="in a Connection, all of one order", weigh=partial(_each, _in_connection)),
-        Weight(name="in a Connection, and its order", weigh=partial(_each, _with_orders), target=_TARGET),
-        Weight(name="in a Session, and its order", weigh=partial(_each, _in_session), target=_IN_A_SESSION),
+        Weight(
+            name="in a Connection, and its order",
+            weigh=partial(_each, _with_orders),
+            target=_TARGET,
+        ),
+        Weight(
+            name="in a Session, and its order",
+            weigh=partial(_each, _in_session),
+            target=_IN_A_SESSION,
+        ),
     ]
 
 
@@ -64,7 +72,9 @@ def _sessions(_: ExitStack) -> list[Weight]:
 
 def _channels(_: ExitStack) -> list[Weight]:
     return [
-        Weight(name="open_session, its socket and buffers", weigh=partial(bytes_per_channel, tls=False)),
+        Weight(
+            name="open_session, its socket and buffers", weigh=partial(bytes_per_channel, tls=False)
+        ),
         Weight(name="open_session, with TLS", weigh=partial(bytes_per_channel, tls=True)),
     ]
 

@@ -41,7 +41,9 @@ def blocking(url: str) -> Generator[Job]:
 async def asyncio(url: str, framing: Framing = "websockets") -> AsyncGenerator[Batch]:
     from bitget_transports.asyncio import connect
 
-    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing) as channel:
+    async with connect(
+        KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing
+    ) as channel:
 
         async def batch(count: int) -> None:
             for _ in repeat(None, count):
@@ -81,13 +83,17 @@ async def asyncio_many(url: str, at_once: int) -> AsyncGenerator[Batch]:
 
 
 @asynccontextmanager
-async def asyncio_in_tasks(url: str, at_once: int, framing: Framing = "websockets") -> AsyncGenerator[Batch]:
+async def asyncio_in_tasks(
+    url: str, at_once: int, framing: Framing = "websockets"
+) -> AsyncGenerator[Batch]:
     """In waves of so many, with a task for each."""
     from asyncio import gather
 
     from bitget_transports.asyncio import connect
 
-    async with connect(KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing) as channel:
+    async with connect(
+        KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing
+    ) as channel:
 
         async def batch(count: int) -> None:
             for _ in repeat(None, count):

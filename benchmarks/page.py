@@ -28,7 +28,8 @@ FEWEST_ROUNDS = 101
 """Of fewer, the quartiles say little."""
 
 _FIGURES = re.compile(
-    f"(?<=<!-- figures: made by {re.escape(COMMAND)} -->\n\n).*?(?=<!-- end of figures -->)", re.DOTALL
+    f"(?<=<!-- figures: made by {re.escape(COMMAND)} -->\n\n).*?(?=<!-- end of figures -->)",
+    re.DOTALL,
 )
 
 
@@ -44,17 +45,24 @@ def figures(report: Mapping[str, Any] | None) -> str:
             f"a report of {report['rounds']} rounds is for trying out; the page needs {FEWEST_ROUNDS} or more"
         )
     machine = ", ".join(
-        part if name in ("python", "system") else f"{name} {part}" for name, part in report["machine"].items()
+        part if name in ("python", "system") else f"{name} {part}"
+        for name, part in report["machine"].items()
     )
     results = [Result.from_json(result) for result in report["results"]]
-    return f"{machine}; {report['rounds']} rounds.\n\n{_targets(results)}{_pictures(results)}" + "".join(
-        _groups(results)
+    return (
+        f"{machine}; {report['rounds']} rounds.\n\n{_targets(results)}{_pictures(results)}"
+        + "".join(_groups(results))
     )
 
 
 def _targets(results: Sequence[Result]) -> str:
     rows = [
-        (f"{result.group}: {result.name}", figure(result), bounds(result.target), result.verdict.value)
+        (
+            f"{result.group}: {result.name}",
+            figure(result),
+            bounds(result.target),
+            result.verdict.value,
+        )
         for result in results
         if result.verdict is not None
     ]
@@ -74,7 +82,11 @@ def _groups(results: Sequence[Result]) -> Iterator[str]:
             for head, left, column in (
                 ("", True, [result.name for result in of_group]),
                 ("median", False, [amount(result.median, result.unit) for result in of_group]),
-                ("spread", False, [f"{result.spread:.0%}" if result.unit == "s" else "" for result in of_group]),
+                (
+                    "spread",
+                    False,
+                    [f"{result.spread:.0%}" if result.unit == "s" else "" for result in of_group],
+                ),
                 (
                     "of this process",
                     False,
@@ -83,7 +95,10 @@ def _groups(results: Sequence[Result]) -> Iterator[str]:
                 (
                     "a second",
                     False,
-                    ["" if result.per_second is None else f"{result.per_second:,.0f}" for result in of_group],
+                    [
+                        "" if result.per_second is None else f"{result.per_second:,.0f}"
+                        for result in of_group
+                    ],
                 ),
                 ("MB/s", False, [_megabytes(result) for result in of_group]),
                 ("beside", True, [_beside(result) for result in of_group]),
@@ -129,7 +144,9 @@ def main() -> None:
         sys.exit(f"{RESULTS.name}: {error}")
     report = recorded()
     if report is not None:
-        plots.draw([Result.from_json(result) for result in report["results"]], PAGE.parent / "pictures")
+        plots.draw(
+            [Result.from_json(result) for result in report["results"]], PAGE.parent / "pictures"
+        )
     PAGE.write_text(on_page(PAGE.read_text(encoding="utf-8"), part), encoding="utf-8")
 
 

@@ -46,7 +46,9 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
 
 def pictures(results: Sequence[Result]) -> list[tuple[str, str]]:
     """The file names and titles of the pictures that `draw` would write."""
-    return [(f"{name}.svg", title) for name, title, groups in _PICTURES if _shown(name, groups, results)]
+    return [
+        (f"{name}.svg", title) for name, title, groups in _PICTURES if _shown(name, groups, results)
+    ]
 
 
 def _shown(name: str, groups: tuple[str, ...], results: Sequence[Result]) -> list[Result]:
@@ -65,20 +67,29 @@ def _bars(results: Sequence[Result], title: str, file: Path, *, megabytes: bool)
         figsize=(8, 0.8 + 0.22 * len(results)), layout="constrained"
     )
     axes = figure.subplots()
-    values = [(result.megabytes_per_second or 0.0) if megabytes else result.median * 1e6 for result in results]
+    values = [
+        (result.megabytes_per_second or 0.0) if megabytes else result.median * 1e6
+        for result in results
+    ]
     errors = [value * result.spread / 2 for value, result in zip(values, results, strict=True)]
     places = range(len(results))
-    axes.barh(places, values, xerr=errors, color=[_colour(result) for result in results], ecolor="#444444")
+    axes.barh(
+        places, values, xerr=errors, color=[_colour(result) for result in results], ecolor="#444444"
+    )
     axes.set_yticks(places, [f"{result.group}: {result.name}" for result in results])
     axes.invert_yaxis()
     for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{value:,.3g}", (value, place), xytext=(6, 0), textcoords="offset points", va="center")
+        axes.annotate(
+            f"{value:,.3g}", (value, place), xytext=(6, 0), textcoords="offset points", va="center"
+        )
     axes.margins(x=0.12)
     axes.set_title(title, loc="left")
     figure.savefig(file, metadata={"Date": None})
 
 
 def _colour(result: Result) -> str:
-    if result.name.startswith(("Codec", "Connection", "bitget_transports", "a ready", "a Signed", "strings", "…")):
+    if result.name.startswith(
+        ("Codec", "Connection", "bitget_transports", "a ready", "a Signed", "strings", "…")
+    ):
         return _OURS
     return _OTHERS if result.group.startswith("peers") else _FLOOR

@@ -38,7 +38,9 @@ def groups() -> Iterator[Group]:
             ("round trip, anyio", _anyio),
             ("round trip, a session", _session),
         ):
-            yield Group(name=f"{name}, {where}", sides=partial(_connected, sides, core), seconds=_SECONDS)
+            yield Group(
+                name=f"{name}, {where}", sides=partial(_connected, sides, core), seconds=_SECONDS
+            )
         yield Group(
             name=f"{AT_ONCE} in flight, asyncio, {where}",
             sides=partial(_connected, _pipelined, core),
@@ -55,7 +57,11 @@ def _blocking(stack: ExitStack, port: int, targets: bool) -> list[Part]:
     floor, url, enter = "a bare socket, ready frames", _url(port), stack.enter_context
     return [
         Side(name=floor, turn=timed(enter(bare.ready_frames(port)))),
-        Side(name="websockets' blocking client, untyped", turn=timed(enter(bare.blocking(url))), floor=floor),
+        Side(
+            name="websockets' blocking client, untyped",
+            turn=timed(enter(bare.blocking(url))),
+            floor=floor,
+        ),
         Side(
             name="bitget_transports.blocking",
             turn=timed(enter(ours.blocking(url))),
@@ -66,20 +72,36 @@ def _blocking(stack: ExitStack, port: int, targets: bool) -> list[Part]:
 
 
 def _asyncio(stack: ExitStack, port: int, targets: bool, new_loop: NewLoop) -> list[Part]:
-    floor, url, framed = "picows, a future for each reply", _url(port), "bitget_transports.asyncio, framed by picows"
+    floor, url, framed = (
+        "picows, a future for each reply",
+        _url(port),
+        "bitget_transports.asyncio, framed by picows",
+    )
     client = "websockets' asyncio client, untyped"
 
-    def side(name: str, connected: Connected, target: Target | None = None, floor: str | None = floor) -> Side:
+    def side(
+        name: str, connected: Connected, target: Target | None = None, floor: str | None = floor
+    ) -> Side:
         return Side(
-            name=name, turn=timed(stack.enter_context(on_loop(new_loop, connected))), floor=floor, target=target
+            name=name,
+            turn=timed(stack.enter_context(on_loop(new_loop, connected))),
+            floor=floor,
+            target=target,
         )
 
     return [
         missing("picows", floor) or side(floor, lambda: bare.picows(url), floor=None),
         side(client, lambda: bare.websockets(url)),
-        side("bitget_transports.asyncio", lambda: ours.asyncio(url), Target(1.05, 1.0) if targets else None, client),
+        side(
+            "bitget_transports.asyncio",
+            lambda: ours.asyncio(url),
+            Target(1.05, 1.0) if targets else None,
+            client,
+        ),
         missing("picows", framed)
-        or side(framed, lambda: ours.asyncio(url, "picows"), Target(1.5, 1.15) if targets else None),
+        or side(
+            framed, lambda: ours.asyncio(url, "picows"), Target(1.5, 1.15) if targets else None
+        ),
     ]
 
 
@@ -94,45 +116,71 @@ def _uvloop(stack: ExitStack, port: int, targets: bool) -> list[Part]:
 def _anyio(stack: ExitStack, port: int, targets: bool) -> list[Part]:
     floor, url = "bare httpx-ws, untyped", _url(port)
 
-    def side(name: str, connected: Connected, target: Target | None = None, floor: str | None = floor) -> Side:
+    def side(
+        name: str, connected: Connected, target: Target | None = None, floor: str | None = floor
+    ) -> Side:
         turn = timed(stack.enter_context(on_loop(asyncio.new_event_loop, connected)))
         return Side(name=name, turn=turn, floor=floor, target=target)
 
     return [
         side(floor, lambda: bare.httpx_ws(url), floor=None),
-        side("bitget_transports.anyio", lambda: ours.anyio(url), Target(1.15, 1.05) if targets else None),
+        side(
+            "bitget_transports.anyio",
+            lambda: ours.anyio(url),
+            Target(1.15, 1.05) if targets else None,
+        ),
     ]
 
 
 def _session(stack: ExitStack, port: int, targets: bool) -> list[Part]:
     connected, url = "bitget_transports.asyncio, connect", _url(port)
 
-    def side(name: str, made: Connected, target: Target | None = None, floor: str | None = None) -> Side:
+    def side(
+        name: str, made: Connected, target: Target | None = None, floor: str | None = None
+    ) -> Side:
         turn = timed(stack.enter_context(on_loop(asyncio.new_event_loop, made)))
         return Side(name=name, turn=turn, floor=floor, target=target)
 
     target = Target(1.15, 1.10) if targets else None
     return [
         side(connected, lambda: ours.asyncio(url)),
-        side("bitget_transports.asyncio, open_session", lambda: ours.asyncio_session(url), target, connected),
+        side(
+            "bitget_transports.asyncio, open_session",
+            lambda: ours.asyncio_session(url),
+            target,
+            connected,
+        ),
     ]
 
 
 def _pipelined(stack: ExitStack, port: int, targets: bool) -> list[Part]:
-    row, tasks, url = "websockets, one send after the other", "websockets, a task for each", _url(port)
+    row, tasks, url = (
+        "websockets, one send after the other",
+        "websockets, a task for each",
+        _url(port),
+    )
     framed = "bitget_transports.asyncio, framed by picows, a task for each"
     target = Target(1.2, 2.0, at_least=True) if targets else None
 
     def side(name: str, connected: Connected, floor: str | None = None) -> Side:
         turn = timed(stack.enter_context(on_loop(asyncio.new_event_loop, connected)))
-        return Side(name=name, turn=turn, floor=floor, target=target if floor else None, per=AT_ONCE)
+        return Side(
+            name=name, turn=turn, floor=floor, target=target if floor else None, per=AT_ONCE
+        )
 
     return [
         side(row, lambda: bare.websockets(url, AT_ONCE)),
-        side("bitget_transports.asyncio, cancel_many", lambda: ours.asyncio_many(url, AT_ONCE), row),
+        side(
+            "bitget_transports.asyncio, cancel_many", lambda: ours.asyncio_many(url, AT_ONCE), row
+        ),
         side(tasks, lambda: bare.websockets_in_tasks(url, AT_ONCE)),
-        side("bitget_transports.asyncio, a task for each", lambda: ours.asyncio_in_tasks(url, AT_ONCE), tasks),
-        missing("picows", framed) or side(framed, lambda: ours.asyncio_in_tasks(url, AT_ONCE, "picows"), tasks),
+        side(
+            "bitget_transports.asyncio, a task for each",
+            lambda: ours.asyncio_in_tasks(url, AT_ONCE),
+            tasks,
+        ),
+        missing("picows", framed)
+        or side(framed, lambda: ours.asyncio_in_tasks(url, AT_ONCE, "picows"), tasks),
     ]
 
 

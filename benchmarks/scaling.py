@@ -37,7 +37,11 @@ UID_LIMITS = (10, 60, 100)
 CONNECTIONS_PER_IP, DIALS_PER_IP = 100, 300
 """Open at a time, and in 5 minutes (Websocket API, Connect)."""
 
-_IN_FLIGHT, _SESSIONS, _CYCLES = (1, 10, 100, 1_000, 10_000, 100_000), (1, 10, 100, 1_000, 3_000), 20_000
+_IN_FLIGHT, _SESSIONS, _CYCLES = (
+    (1, 10, 100, 1_000, 10_000, 100_000),
+    (1, 10, 100, 1_000, 3_000),
+    20_000,
+)
 _FEW_IN_FLIGHT, _FEW_SESSIONS, _FEW_CYCLES = (1, 100), (1, 10), 200
 _PERIOD = 60.0
 """Seconds of virtual time for which sessions idle."""
@@ -74,7 +78,10 @@ class Report:
 def measure(*, quick: bool) -> Report:
     """A minute or so; seconds when it is quick."""
     return Report(
-        [_in_flight(count, _FEW_CYCLES if quick else _CYCLES) for count in (_FEW_IN_FLIGHT if quick else _IN_FLIGHT)],
+        [
+            _in_flight(count, _FEW_CYCLES if quick else _CYCLES)
+            for count in (_FEW_IN_FLIGHT if quick else _IN_FLIGHT)
+        ],
         [_idle(count) for count in (_FEW_SESSIONS if quick else _SESSIONS)],
         bytes_per_channel(quick, tls=False),
         bytes_per_channel(quick, tls=True),
@@ -134,12 +141,19 @@ def show(report: Report) -> str:
     """As Markdown: what was measured, and what follows."""
     cycle = report.in_flight[0].cycle_seconds
     idle, lines = report.idle[-1], list[str]()
-    lines += ["| cancels in flight | a cycle | a second and core | memory each |", "| ---: | ---: | ---: | ---: |"]
+    lines += [
+        "| cancels in flight | a cycle | a second and core | memory each |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
     lines += [
         f"| {row.count:,} | {row.cycle_seconds * 1e6:.1f} µs | {1 / row.cycle_seconds:,.0f} | {row.bytes_each:,.0f} B |"
         for row in report.in_flight
     ]
-    lines += ["", "| idle sessions | of a core | for each | memory each |", "| ---: | ---: | ---: | ---: |"]
+    lines += [
+        "",
+        "| idle sessions | of a core | for each | memory each |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
     lines += [
         f"| {row.count:,} | {row.count * row.cpu_per_session_second:.3%} | {row.cpu_per_session_second * 1e6:.2f} µs a second "
         f"| {row.bytes_each:,.0f} B |"
@@ -180,7 +194,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="few of everything: whether it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--page", action="store_true", help="write the figures into docs/scaling.md")
+    parser.add_argument(
+        "--page", action="store_true", help="write the figures into docs/scaling.md"
+    )
     arguments = parser.parse_args(argv)
     report = measure(quick=arguments.quick)
     print(show(report), end="")

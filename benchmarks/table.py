@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from benchmarks.sides import Skipped, Target, Verdict
 from benchmarks.turns import Result
 
-_HEAD = ("median", "spread", "cpu", "a second", "MB/s", "ratio", "quartiles", "must", "aim", "verdict")
+_HEAD = (
+    "median",
+    "spread",
+    "cpu",
+    "a second",
+    "MB/s",
+    "ratio",
+    "quartiles",
+    "must",
+    "aim",
+    "verdict",
+)
 _WIDTHS = (10, 7, 10, 12, 6, 7, 13, 7, 6, 8)
 _NAME = 44
 
@@ -16,7 +27,11 @@ def show_group(name: str, results: Sequence[Result], skipped: Sequence[Skipped])
     """One group, floors first as they were given."""
     print(f"{name}\n  {'':<{_NAME}}" + _cells(_HEAD) + "  beside")
     for result in results:
-        print((f"  {result.name:<{_NAME}}" + _cells(cells(result)) + f"  {result.floor or ''}").rstrip())
+        print(
+            (
+                f"  {result.name:<{_NAME}}" + _cells(cells(result)) + f"  {result.floor or ''}"
+            ).rstrip()
+        )
     for part in skipped:
         print(f"  {part.name}: skipped, {part.why}")
     print(flush=True)
@@ -30,7 +45,9 @@ def show_targets(results: Sequence[Result]) -> None:
     print("targets")
     for result in judged:
         verdict = "" if result.verdict is None else result.verdict.value
-        print(f"  {f'{result.group}: {result.name}':<76}{figure(result):>10}{bounds(result.target):>26}  {verdict}")
+        print(
+            f"  {f'{result.group}: {result.name}':<76}{figure(result):>10}{bounds(result.target):>26}  {verdict}"
+        )
     counts = [sum(result.verdict is verdict for result in judged) for verdict in Verdict]
     print(f"  {counts[0]} as aimed at, {counts[1]} as they must, {counts[2]} missed", flush=True)
 

@@ -83,7 +83,9 @@ def measure(group: Group, rounds: int, *, quick: bool) -> tuple[list[Result], li
     return results, [part for part in parts if isinstance(part, Skipped)]
 
 
-def _take_turns(sides: Sequence[Side], rounds: int, seconds: float) -> list[tuple[Side, list[Turn]]]:
+def _take_turns(
+    sides: Sequence[Side], rounds: int, seconds: float
+) -> list[tuple[Side, list[Turn]]]:
     counts = [_how_often(side, seconds) for side in sides]
     taken: list[tuple[Side, list[Turn]]] = [(side, []) for side in sides]
     gc.collect()
@@ -147,7 +149,13 @@ def _weighed(group: Group, weight: Weight, *, quick: bool) -> Result:
     size = weight.weigh(quick)
     verdict = None if weight.target is None else weight.target.verdict(size)
     return Result(
-        group=group.name, name=weight.name, unit="B", median=size, spread=0.0, target=weight.target, verdict=verdict
+        group=group.name,
+        name=weight.name,
+        unit="B",
+        median=size,
+        spread=0.0,
+        target=weight.target,
+        verdict=verdict,
     )
 
 

@@ -40,7 +40,13 @@ from chaos.judge import Log, broken_promises
 from chaos.transports import Answer, Batch, Run, Transport
 
 CONFIG = SessionConfig(
-    link=Config(messages_per_second=None, max_in_flight=8, ping_interval=0.1, pong_timeout=0.2, login_timeout=0.5),
+    link=Config(
+        messages_per_second=None,
+        max_in_flight=8,
+        ping_interval=0.1,
+        pong_timeout=0.2,
+        login_timeout=0.5,
+    ),
     dials_per_5_minutes=None,
     dial_timeout=1.0,
     backoff_min=0.002,
@@ -88,7 +94,10 @@ class Result:
 
     def row(self) -> tuple[object, ...]:
         """For the table."""
-        kinds = Counter((type(outcome), isinstance(outcome, Unresolved) and outcome.sent) for outcome in self.outcomes)
+        kinds = Counter(
+            (type(outcome), isinstance(outcome, Unresolved) and outcome.sent)
+            for outcome in self.outcomes
+        )
         resent = sum(outcome.attempts > 1 for outcome in self.outcomes)
         ups = sum(isinstance(event, Up) for event in self.events)
         return (
@@ -133,7 +142,9 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     broken = list(broken_promises(asked, outcomes, log, policy, timeouts))
     unasked = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
     broken += [f"an outcome that nobody asked for: {event!r}" for event in unasked]
-    return Result(transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen, broken)
+    return Result(
+        transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen, broken
+    )
 
 
 def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
@@ -149,7 +160,9 @@ def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
     )
 
 
-def drawn(chance: random.Random, faults: Sequence[tuple[Fault | None, int]], count: int) -> list[Fault | None]:
+def drawn(
+    chance: random.Random, faults: Sequence[tuple[Fault | None, int]], count: int
+) -> list[Fault | None]:
     """So many faults, as often as their weights say."""
     names, weights = zip(*faults, strict=True)
     return chance.choices(names, weights, k=count)
@@ -164,13 +177,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--cancels", type=int, default=10_000, metavar="N", help="how many, in each run (default: %(default)s)"
+        "--cancels",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="how many, in each run (default: %(default)s)",
     )
     parser.add_argument(
-        "--cuts", type=int, default=300, metavar="N", help="connections that do not live long (default: %(default)s)"
+        "--cuts",
+        type=int,
+        default=300,
+        metavar="N",
+        help="connections that do not live long (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="what befalls whom comes from it (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="what befalls whom comes from it (default: %(default)s)",
     )
     parser.add_argument(
         "--transport",
@@ -179,7 +204,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="only this one; may be repeated (default: all)",
     )
     parser.add_argument(
-        "--policy", action="append", choices=POLICIES, help="only this one; may be repeated (default: all)"
+        "--policy",
+        action="append",
+        choices=POLICIES,
+        help="only this one; may be repeated (default: all)",
     )
     arguments = parser.parse_args(argv)
     print("  ".join(_COLUMNS))
@@ -197,7 +225,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _results(arguments: argparse.Namespace) -> Iterator[Result]:
     for transport in arguments.transport or [transport.value for transport in Transport]:
         for policy in arguments.policy or POLICIES:
-            yield chaos(Transport(transport), POLICIES[policy], arguments.cancels, arguments.cuts, arguments.seed)
+            yield chaos(
+                Transport(transport),
+                POLICIES[policy],
+                arguments.cancels,
+                arguments.cuts,
+                arguments.seed,
+            )
 
 
 if __name__ == "__main__":

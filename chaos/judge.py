@@ -61,7 +61,11 @@ def broken_promises(
         if lie is not None:
             yield f"cancel {outcome.id}: {lie}: {outcome!r}"
         timeout = timeouts.get(name_of(outcome.order))
-        if timeout is not None and outcome.sent_at is not None and outcome.sent_at > outcome.taken_at + timeout:
+        if (
+            timeout is not None
+            and outcome.sent_at is not None
+            and outcome.sent_at > outcome.taken_at + timeout
+        ):
             yield f"cancel {outcome.id}: sent after its deadline: {outcome!r}"
 
 

@@ -94,7 +94,9 @@ def shrink(tape: Tape, fails: Callable[[Tape], bool], seconds: float = 20.0) -> 
                 start = len(best[number]) - size
                 while start >= 0:
                     part = best[number]
-                    progress |= take([*best[:number], part[:start] + part[start + size :], *best[number + 1 :]])
+                    progress |= take(
+                        [*best[:number], part[:start] + part[start + size :], *best[number + 1 :]]
+                    )
                     start = min(start, len(best[number])) - size
             for index in range(len(best[number])):
                 part = best[number]

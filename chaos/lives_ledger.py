@@ -46,7 +46,13 @@ from bitget_proto import (
 EPS = 1e-6
 """Two computations of one moment may differ by this much."""
 
-LOGIN_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, ANSWER_TIMEOUT, QUEUE_TIMEOUT = 10.0, 30.0, 10.0, 10.0, 150.0
+LOGIN_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, ANSWER_TIMEOUT, QUEUE_TIMEOUT = (
+    10.0,
+    30.0,
+    10.0,
+    10.0,
+    150.0,
+)
 SILENCE, SILENCE_PONG, DRAIN_TIMEOUT, NO_LINK_TIMEOUT, DIAL_TIMEOUT = 2.0, 3.0, 5.0, 10.0, 20.0
 RESEND_INTERVAL, STEADY_AFTER, BACKOFF_MIN, BACKOFF_MAX, CONDEMNED = 1.0, 2.0, 0.5, 30.0, 0.5
 PER_SECOND, WINDOW, PAUSE = 10, 1.05, 1.0
@@ -70,7 +76,19 @@ UNSURE_CLASSES = {CodeClass.OUTCOME_UNKNOWN, CodeClass.UNLISTED, CodeClass.UNREA
 KEY_CODES = {"30011", "30012", "30015", *(str(code) for code in CODES[CodeClass.PERMISSION])}
 """The key, its passphrase, its signature, its permissions: what no later dial can mend."""
 STAMP_CODES = {"30013", "30014"}
-NO_REFUSAL = {"30006", "30007", "429", "45129", "25004", "70228", "30033", "40015", "40808", "25003", "40908"}
+NO_REFUSAL = {
+    "30006",
+    "30007",
+    "429",
+    "45129",
+    "25004",
+    "70228",
+    "30033",
+    "40015",
+    "40808",
+    "25003",
+    "40908",
+}
 """Errors without an id that do not refuse a login: throttled, going away, retry later."""
 
 
@@ -269,7 +287,9 @@ class Allowance:
         """Whether a cancel may leave, and might have a moment before and after."""
         if max(self.paused_until, self.may_pause_until) > now - EPS:
             return False
-        if self._per_second is None or any(until > now + EPS and count > 0 for until, count in self._grants):
+        if self._per_second is None or any(
+            until > now + EPS and count > 0 for until, count in self._grants
+        ):
             return True
         return sum(used + WINDOW > now - EPS for used in self._used) < self._per_second
 
@@ -297,7 +317,13 @@ class Ledger:
     """Everything that was asked, handed out and said, and whether it keeps the contract."""
 
     def __init__(
-        self, config: SessionConfig, per_second: int | None, visits: Counter[str], *, session: bool, slack: float
+        self,
+        config: SessionConfig,
+        per_second: int | None,
+        visits: Counter[str],
+        *,
+        session: bool,
+        slack: float,
     ) -> None:
         self.config = config
         self.session = session
@@ -350,7 +376,12 @@ class Ledger:
             if link.heartbeat_due is None:
                 link.pings_before = len(link.pings)
             spell = link.spell()
-            if link.ready and spell is not None and self.now >= spell + SILENCE and link.condemned_at is None:
+            if (
+                link.ready
+                and spell is not None
+                and self.now >= spell + SILENCE
+                and link.condemned_at is None
+            ):
                 link.asked = True
 
     def note(self) -> None:
@@ -363,7 +394,9 @@ class Ledger:
         """Whether commands are refused."""
         if self.closing_at is not None or self.ended is not None:
             return True
-        return not self.session and any(link.over or link.condemned_at is not None for link in self.links.values())
+        return not self.session and any(
+            link.over or link.condemned_at is not None for link in self.links.values()
+        )
 
     @property
     def capacity(self) -> int:
@@ -383,13 +416,23 @@ class Ledger:
         late = self.late.get(id)
         return late is not None and late.certain and late.link in self.living
 
-    def taken(self, id: str, order: CancelOrder, timeout: float | None, policy: Policy | None, *, urgent: bool) -> None:
+    def taken(
+        self,
+        id: str,
+        order: CancelOrder,
+        timeout: float | None,
+        policy: Policy | None,
+        *,
+        urgent: bool,
+    ) -> None:
         """Note a cancel that was taken."""
         if id in self.open:
             raise Broken("one outcome", f"the id {id!r} was taken although it is open")
         self._taken += 1
         deadline = self.now + (math.inf if timeout is None else timeout)
-        cancel = Cancel(self._taken, id, order, self.now, deadline, policy or self.config.policy, urgent)
+        cancel = Cancel(
+            self._taken, id, order, self.now, deadline, policy or self.config.policy, urgent
+        )
         self.open[id] = cancel
         self.done.pop(id, None)
         self.late.pop(id, None)
@@ -424,7 +467,12 @@ class Ledger:
     def withdrew(self, id: str, *, taken_back: bool) -> None:
         """Note what `withdraw` said."""
         cancel = self.open.get(id)
-        may = cancel is not None and not cancel.attempts and not cancel.withdrawn and cancel.answer is None
+        may = (
+            cancel is not None
+            and not cancel.attempts
+            and not cancel.withdrawn
+            and cancel.answer is None
+        )
         if cancel is not None and cancel.on is not None and not self.links[cancel.on].over:
             may = False
         if may and cancel is not None and self.must_have_expired(cancel):
@@ -432,7 +480,8 @@ class Ledger:
             may = taken_back
         if may != taken_back:
             raise Broken(
-                "withdraw", f"withdraw({id!r}) said {taken_back}, and the cancel {'has not' if may else 'has'} left"
+                "withdraw",
+                f"withdraw({id!r}) said {taken_back}, and the cancel {'has not' if may else 'has'} left",
             )
         if cancel is not None and taken_back:
             cancel.withdrawn = True
@@ -449,7 +498,9 @@ class Ledger:
             return
         self.closing_at = self.now
         self.closing_send = queued == "send"
-        length = within if within is not None else QUEUE_TIMEOUT if self.closing_send else DRAIN_TIMEOUT
+        length = (
+            within if within is not None else QUEUE_TIMEOUT if self.closing_send else DRAIN_TIMEOUT
+        )
         self.closing_by = self.now + length
 
     def received(self, number: int, frame: Frame) -> None:
@@ -483,7 +534,9 @@ class Ledger:
             self._expect(text, ExchangeError)
             if frame.code in {"30004", "30007"} and link.condemned_at is None:
                 link.condemned_at = self.now
-                link.condemned_why = WhyClosed.NOT_LOGGED_IN if frame.code == "30004" else WhyClosed.THROWN_OUT
+                link.condemned_why = (
+                    WhyClosed.NOT_LOGGED_IN if frame.code == "30004" else WhyClosed.THROWN_OUT
+                )
             if frame.code == "30006":
                 link.paused_until = self.now + PAUSE
                 if self.session:
@@ -491,7 +544,9 @@ class Ledger:
         elif frame.says is Says.LOGIN:
             self._expect(text, Unrecognised, ExchangeError)
         else:
-            self._expect(text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else []))
+            self._expect(
+                text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else [])
+            )
 
     def _received_before_login(self, link: Link, frame: Frame, text: str) -> None:
         if frame.says is Says.LOGIN and frame.code == "0":
@@ -511,7 +566,9 @@ class Ledger:
             self.visits[f"login refused {link.refused}"] += 1
             self._expect(text, LoginRejected)
         else:
-            self._expect(text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else []))
+            self._expect(
+                text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else [])
+            )
 
     def _answered(self, link: Link, frame: Frame, text: str) -> None:
         cancel = link.in_flight.get(frame.id)
@@ -541,7 +598,9 @@ class Ledger:
             wait = self.last_wait
             until = wait.until if wait is not None else None
             if until is None or self.now < until - EPS:
-                raise Broken("wait", f"{output!r} came at {self.now} without an input, and Wait said {until}")
+                raise Broken(
+                    "wait", f"{output!r} came at {self.now} without an input, and Wait said {until}"
+                )
         if self.ended is not None:
             raise Broken("end", f"{output!r} came after Ended")
         self.visits[type(output).__name__] += 1
@@ -579,16 +638,23 @@ class Ledger:
         now = self.now
         if link is None or link.over or link.opened_at is None:
             raise Broken(
-                "link", f"a frame for link {output.link}, which {'is over' if link else 'never was'}: {output!r}"
+                "link",
+                f"a frame for link {output.link}, which {'is over' if link else 'never was'}: {output!r}",
             )
         if output.link in busy:
-            raise Broken("busy", f"a frame for link {output.link}, on which a write is under way: {output!r}")
+            raise Broken(
+                "busy", f"a frame for link {output.link}, on which a write is under way: {output!r}"
+            )
         if link.condemned_at is not None:
             raise Broken("link", f"a frame for link {output.link} after 30004 or 30007: {output!r}")
         if len(link.frames) >= PER_SECOND and now < link.frames[-PER_SECOND] + WINDOW - EPS:
-            raise Broken("pace", f"11 frames on link {link.number} from {link.frames[-PER_SECOND]} to {now}")
+            raise Broken(
+                "pace", f"11 frames on link {link.number} from {link.frames[-PER_SECOND]} to {now}"
+            )
         if now < link.paused_until - EPS:
-            raise Broken("pace", f"a frame on link {link.number} at {now}, within a second of 30006")
+            raise Broken(
+                "pace", f"a frame on link {link.number} at {now}, within a second of 30006"
+            )
         first = not link.logged_in
         link.frames.append(now)
         if len(link.frames) > PER_SECOND:
@@ -610,7 +676,9 @@ class Ledger:
             self._cancel_sent(link, output.id, frame)
             return
         if not self.own_waiting or output.text not in self.own_for:
-            raise Broken("own frame", f"a frame that nobody asked for, or for the second time: {output!r}")
+            raise Broken(
+                "own frame", f"a frame that nobody asked for, or for the second time: {output!r}"
+            )
         while self.own_waiting[0] != output.text:
             dropped = self.own_waiting.popleft()
             given = self.own_for.pop(dropped)
@@ -630,7 +698,11 @@ class Ledger:
             self.visits["second ping in a silent spell"] += 1
         else:
             # Its schedule is its own: a ping of a silent spell does not move it.
-            due = (link.opened_at or 0.0) + PING_INTERVAL if link.next_heartbeat is None else link.next_heartbeat
+            due = (
+                (link.opened_at or 0.0) + PING_INTERVAL
+                if link.next_heartbeat is None
+                else link.next_heartbeat
+            )
             idle = self.now >= due - self.slack - EPS
             if link.regular_ping is None and idle:
                 link.regular_ping = self.now
@@ -648,11 +720,20 @@ class Ledger:
         if order.client_oid is not None:
             params["clientOid"] = order.client_oid
         inst_type = getattr(order.inst_type, "value", "SPOT") or "SPOT"
-        args = {"id": id, "instType": inst_type, "instId": order.inst_id, "channel": "cancel-order", "params": params}
+        args = {
+            "id": id,
+            "instType": inst_type,
+            "instId": order.inst_id,
+            "channel": "cancel-order",
+            "params": params,
+        }
         if frame != {"op": "trade", "args": [args]}:
             raise Broken("frame", f"{frame!r} is not the cancel of {order!r} under {id!r}")
         if cancel.on is not None:
-            raise Broken("hand-out", f"{id!r} on link {link.number}, while it may be answered on link {cancel.on}")
+            raise Broken(
+                "hand-out",
+                f"{id!r} on link {link.number}, while it may be answered on link {cancel.on}",
+            )
         if cancel.answer is not None or cancel.withdrawn:
             raise Broken("hand-out", f"{id!r} was handed out after it was settled")
         if self.session and self.serving is not link:
@@ -663,12 +744,18 @@ class Ledger:
             if not self.closing_send:
                 raise Broken("close", f"{id!r} was handed out after close")
             if now >= self.closing_by:
-                raise Broken("within", f"{id!r} was handed out at {now}, and close allowed it until {self.closing_by}")
+                raise Broken(
+                    "within",
+                    f"{id!r} was handed out at {now}, and close allowed it until {self.closing_by}",
+                )
         if now >= deadline:
-            raise Broken("deadline", f"{id!r} was handed out at {now}, and its deadline was {deadline}")
+            raise Broken(
+                "deadline", f"{id!r} was handed out at {now}, and its deadline was {deadline}"
+            )
         if now < self.allowance.opens(now) - EPS:
             raise Broken(
-                "budget", f"{id!r} was handed out at {now}; the allowance opens at {self.allowance.opens(now)}"
+                "budget",
+                f"{id!r} was handed out at {now}; the allowance opens at {self.allowance.opens(now)}",
             )
         self.allowance.spend(1, now)
         key = order_key(order)
@@ -676,9 +763,14 @@ class Ledger:
             if cancel.policy is not Policy.RESEND:
                 raise Broken("resend", f"{id!r} was sent again under {cancel.policy}")
             if order.order_id is None and not self.config.client_oids_unique:
-                raise Broken("resend", f"{id!r} was sent again by a client_oid that may name another order")
+                raise Broken(
+                    "resend", f"{id!r} was sent again by a client_oid that may name another order"
+                )
             if now < self._last_hand_out.get(key, -math.inf) + RESEND_INTERVAL - EPS:
-                raise Broken("resend", f"{id!r} was sent again at {now}, {self._last_hand_out[key]} was the last time")
+                raise Broken(
+                    "resend",
+                    f"{id!r} was sent again at {now}, {self._last_hand_out[key]} was the last time",
+                )
             self.visits["resent"] += 1
         else:
             self._check_turn(cancel)
@@ -693,21 +785,42 @@ class Ledger:
         for other in self.open.values():
             if other.number > cancel.number and not (other.urgent and not cancel.urgent):
                 continue
-            if other is cancel or other.on is not None or other.hand_outs or (cancel.urgent and not other.urgent):
+            if (
+                other is cancel
+                or other.on is not None
+                or other.hand_outs
+                or (cancel.urgent and not other.urgent)
+            ):
                 continue
-            if other.withdrawn or other.answer is not None or self.must_have_expired(other) or self._spaced(other):
+            if (
+                other.withdrawn
+                or other.answer is not None
+                or self.must_have_expired(other)
+                or self._spaced(other)
+            ):
                 continue
             rule = "turn"
-            if any(one.on is None and one is not other and self._spaced(one) for one in self.open.values()):
+            if any(
+                one.on is None and one is not other and self._spaced(one)
+                for one in self.open.values()
+            ):
                 rule = "stuck behind a spaced order"
             raise Broken(rule, f"{cancel.id!r} was handed out before {other.id!r}")
 
     def _spaced(self, cancel: Cancel) -> bool:
-        return self.now < self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL + EPS
+        return (
+            self.now
+            < self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL + EPS
+        )
 
     def _hangup(self, output: LinkHangup) -> None:
         link = self.links.get(output.link)
-        if link is None or link.hung_up or link.closed or (link.lost_at is not None and not link.lost_now):
+        if (
+            link is None
+            or link.hung_up
+            or link.closed
+            or (link.lost_at is not None and not link.lost_now)
+        ):
             raise Broken("hangup", f"{output!r} for a link that is over or never was")
         link.hung_up = True
         link.aborted = output.abort
@@ -723,16 +836,27 @@ class Ledger:
         if self.closing_at is not None and not (self.closing_send and self.open):
             raise Broken("dial", f"{output!r} after close")
         if now < self.not_before - self.slack - EPS:
-            raise Broken("retry after", f"dialled at {now}; the exchange asked for {self.not_before}")
+            raise Broken(
+                "retry after", f"dialled at {now}; the exchange asked for {self.not_before}"
+            )
         if now < self.dial_from - EPS:
             raise Broken("backoff", f"dialled at {now}; not before {self.dial_from} was allowed")
         if self.dials and now < self.dials[-1] + BACKOFF_MIN / 2 - EPS:
             raise Broken("backoff", f"dialled at {self.dials[-1]} and at {now}")
         limit = self.config.dials_per_5_minutes
-        if limit is not None and len(self.dials) >= limit and now < self.dials[-limit] + DIAL_WINDOW - EPS:
+        if (
+            limit is not None
+            and len(self.dials) >= limit
+            and now < self.dials[-limit] + DIAL_WINDOW - EPS
+        ):
             raise Broken("dials", f"{limit + 1} dials from {self.dials[-limit]} to {now}")
         serving = self.serving
-        if serving is not None and not serving.over and not serving.going and serving.condemned_at is None:
+        if (
+            serving is not None
+            and not serving.over
+            and not serving.going
+            and serving.condemned_at is None
+        ):
             opened = serving.opened_at or 0.0
             if now < opened + LIFETIME - ROTATE_BEFORE - EPS:
                 raise Broken("dial", f"{output!r} while link {serving.number} serves")
@@ -784,7 +908,9 @@ class Ledger:
         link = self.links.get(output.link)
         now = self.now
         if link is None or link.closed:
-            raise Broken("link closed", f"{output!r}, which {'has been said' if link else 'never was'}")
+            raise Broken(
+                "link closed", f"{output!r}, which {'has been said' if link else 'never was'}"
+            )
         if link.lost_at is None and not link.hung_up:
             raise Broken("link closed", f"{output!r} without LinkHangup")
         link.closed = True
@@ -799,22 +925,36 @@ class Ledger:
             right = link.lost_at is not None or given_up or link.condemned_at is not None or leaving
         elif why is WhyClosed.NO_PONG:
             right = self._may_be_dead(link)
-            if not right and link.pings and link.last_message < link.pings[-1] <= now - SILENCE_PONG + EPS:
+            if (
+                not right
+                and link.pings
+                and link.last_message < link.pings[-1] <= now - SILENCE_PONG + EPS
+            ):
                 raise Broken(
-                    "dead too soon", f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}"
+                    "dead too soon",
+                    f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}",
                 )
             if not right and (not link.pings or link.last_pong >= link.pings[-1]):
-                raise Broken("dead though it answers", f"{output!r} at {now}; it said pong at {link.last_pong}")
+                raise Broken(
+                    "dead though it answers",
+                    f"{output!r} at {now}; it said pong at {link.last_pong}",
+                )
             if not link.aborted:
                 raise Broken("abort", f"{output!r}, and its LinkHangup did not abort")
         elif why is WhyClosed.LOGIN_TIMEOUT:
-            right = link.opened_at is not None and not link.ready and now >= link.opened_at + LOGIN_TIMEOUT - EPS
+            right = (
+                link.opened_at is not None
+                and not link.ready
+                and now >= link.opened_at + LOGIN_TIMEOUT - EPS
+            )
         elif why is WhyClosed.NOT_LOGGED_IN or why is WhyClosed.THROWN_OUT:
             right = why is link.condemned_why
             ripe = link.condemned_at is not None and now >= link.condemned_at + CONDEMNED - EPS
             right = right and (ripe or link.lost_at is not None or leaving)
         elif why is WhyClosed.ASKED:
-            right = leaving or (link.opened_at is None and now >= link.dialled_at + DIAL_TIMEOUT - EPS)
+            right = leaving or (
+                link.opened_at is None and now >= link.dialled_at + DIAL_TIMEOUT - EPS
+            )
             if not right:
                 self._later.append(lambda: self._check_ending(output))
                 right = True
@@ -848,7 +988,9 @@ class Ledger:
             self.fails_at_most += 1
         elif not link.others_failed:
             self.fails_at_most = 1
-        if link.going or (link.opened_at is not None and now >= link.opened_at + LIFETIME - ROTATE_BEFORE - EPS):
+        if link.going or (
+            link.opened_at is not None and now >= link.opened_at + LIFETIME - ROTATE_BEFORE - EPS
+        ):
             self.dial_from, self.dial_by = -math.inf, now + BACKOFF_MAX
             return
         alone = link.up_at is not None or self.serving is None
@@ -864,10 +1006,17 @@ class Ledger:
         now = self.now
         if link.silence_ping is not None and now >= link.silence_ping + SILENCE_PONG - EPS:
             return True
-        if link.asked and link.silence_ping is None and now >= link.last_message + SILENCE + SILENCE_PONG - EPS:
+        if (
+            link.asked
+            and link.silence_ping is None
+            and now >= link.last_message + SILENCE + SILENCE_PONG - EPS
+        ):
             # The question could not be written: it counts from when it could have been sent.
             return True
-        if link.heartbeat_due is not None and now >= link.heartbeat_due + PONG_TIMEOUT - self.slack - EPS:
+        if (
+            link.heartbeat_due is not None
+            and now >= link.heartbeat_due + PONG_TIMEOUT - self.slack - EPS
+        ):
             # It fell due, and has not been written since: a write is under way, or the pace holds it up.
             return True
         held = WINDOW if len(link.frames) >= PER_SECOND else self.slack
@@ -875,7 +1024,9 @@ class Ledger:
 
     def _ended(self, output: Ended) -> None:
         if self.open:
-            raise Broken("one outcome", f"{output!r} came, and these have no outcome: {list(self.open)}")
+            raise Broken(
+                "one outcome", f"{output!r} came, and these have no outcome: {list(self.open)}"
+            )
         alive = list(self.living)
         if alive:
             raise Broken("end", f"{output!r} came before the end of the links {alive}")
@@ -892,7 +1043,9 @@ class Ledger:
         else:
             right = False
         if not right and self.session:
-            raise Broken("end", f"{output!r} at {self.now}, for no such reason: refused with {refused}")
+            raise Broken(
+                "end", f"{output!r} at {self.now}, for no such reason: refused with {refused}"
+            )
 
     # Outcomes
 
@@ -906,11 +1059,15 @@ class Ledger:
         sent_at = attempts[-1].at if attempts else None
         expected = (cancel.order, cancel.taken_at, sent_at, max(1, len(attempts)))
         if (output.order, output.taken_at, output.sent_at, output.attempts) != expected:
-            raise Broken("times", f"{output!r}; order, taken_at, sent_at and attempts must be {expected!r}")
+            raise Broken(
+                "times", f"{output!r}; order, taken_at, sent_at and attempts must be {expected!r}"
+            )
         if not cancel.taken_at <= output.resolved_at <= self.now:
             raise Broken("times", f"{output!r} at {self.now}: resolved_at cannot be")
         link = self.links[cancel.on] if cancel.on is not None else None
-        if cancel.withdrawn and not (isinstance(output, Unresolved) and output.why is WhyUnresolved.WITHDRAWN):
+        if cancel.withdrawn and not (
+            isinstance(output, Unresolved) and output.why is WhyUnresolved.WITHDRAWN
+        ):
             raise Broken("withdraw", f"{output!r}, and withdraw had said that it was taken back")
         match output:
             case Accepted():
@@ -923,7 +1080,9 @@ class Ledger:
                 sent = "sent" if output.sent else "not sent"
                 self.visits[f"outcome: unresolved, {output.why.value}, {sent}"] += 1
                 if output.sent != bool(attempts):
-                    raise Broken("sent", f"{output!r}, and it was handed out as {cancel.hand_outs!r}")
+                    raise Broken(
+                        "sent", f"{output!r}, and it was handed out as {cancel.hand_outs!r}"
+                    )
                 if output.why is WhyUnresolved.UNSURE:
                     self._check_answer(output, cancel)
                 else:
@@ -944,29 +1103,39 @@ class Ledger:
         kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code)
         if kind is CodeClass.ACCEPTED:
             wanted: tuple[type, ...] = (Accepted,)
-        elif kind in UNSURE_CLASSES or (kind is not CodeClass.FINISHED and len(cancel.attempts) > 1):
+        elif kind in UNSURE_CLASSES or (
+            kind is not CodeClass.FINISHED and len(cancel.attempts) > 1
+        ):
             wanted = (Unresolved,)
         else:
             wanted = (Rejected, Unresolved) if kind is CodeClass.RETRY_LATER else (Rejected,)
         if not isinstance(output, wanted):
             raise Broken(
-                "answer", f"{output!r}, and the exchange said {frame.text!r} after {len(cancel.attempts)} attempts"
+                "answer",
+                f"{output!r}, and the exchange said {frame.text!r} after {len(cancel.attempts)} attempts",
             )
         right = True
         if isinstance(output, Rejected):
-            right = (output.code, output.message) == (frame.code, frame.message) and output.code_class is kind
+            right = (output.code, output.message) == (
+                frame.code,
+                frame.message,
+            ) and output.code_class is kind
         elif isinstance(output, Unresolved):
             right = (output.code, output.message) == (frame.code, frame.message)
         if not isinstance(output, Unresolved) and frame.known_ts:
             right = right and output.exchange_ts == frame.exchange_ts
         if not right:
-            raise Broken("answer", f"{output!r}, and the exchange said {frame.text!r}, which is {kind}")
+            raise Broken(
+                "answer", f"{output!r}, and the exchange said {frame.text!r}, which is {kind}"
+            )
 
     def _check_why(self, output: Unresolved, cancel: Cancel, link: Link | None) -> None:
         now = self.now + self.slack + EPS
         why = output.why
         if cancel.answer is not None:
-            raise Broken("answer", f"{output!r}, and the exchange had answered it: {cancel.answer.text!r}")
+            raise Broken(
+                "answer", f"{output!r}, and the exchange had answered it: {cancel.answer.text!r}"
+            )
         attempts = cancel.attempts
         if why is WhyUnresolved.TIMEOUT:
             limits = [cancel.deadline]
@@ -975,7 +1144,9 @@ class Ledger:
             if link is None or not attempts:
                 limits.append(cancel.taken_at + QUEUE_TIMEOUT)
             if min(limits) > now:
-                raise Broken("deadline", f"{output!r} at {self.now}, and its deadline is {min(limits)}")
+                raise Broken(
+                    "deadline", f"{output!r} at {self.now}, and its deadline is {min(limits)}"
+                )
         elif why is WhyUnresolved.LOST or why is WhyUnresolved.CLOSED:
             self._later.append(lambda: self._check_gone(output, cancel, link))
         elif why is WhyUnresolved.NO_LINK:
@@ -983,7 +1154,10 @@ class Ledger:
             up_at = self.serving.up_at if self.serving is not None else None
             waited = (now if up_at is None else up_at + EPS) - since
             if not self.session or (link is not None and not link.over) or waited < NO_LINK_TIMEOUT:
-                raise Broken("no link", f"{output!r} at {self.now}, and no link served since {since} for {waited} s")
+                raise Broken(
+                    "no link",
+                    f"{output!r} at {self.now}, and no link served since {since} for {waited} s",
+                )
         elif why is WhyUnresolved.WITHDRAWN:
             if not cancel.withdrawn:
                 raise Broken("withdraw", f"{output!r}, and it was not withdrawn")
@@ -993,7 +1167,9 @@ class Ledger:
     def _check_gone(self, output: Unresolved, cancel: Cancel, link: Link | None) -> None:
         over = self.closing_at is not None or self.ended is not None
         if not self.session:
-            if not over and not any(one.closed or one.condemned_at is not None for one in self.links.values()):
+            if not over and not any(
+                one.closed or one.condemned_at is not None for one in self.links.values()
+            ):
                 raise Broken("lost", f"{output!r}, and the connection lives")
             return
         attempts = cancel.attempts
@@ -1003,16 +1179,35 @@ class Ledger:
             if not link.closed:
                 raise Broken("lost", f"{output!r}, and link {link.number} lives")
             if not attempts:
-                raise Broken("lost", f"{output!r}, and it had not left: it may wait for the next link")
-            if cancel.policy is Policy.RESEND and (cancel.order.order_id or self.config.client_oids_unique):
+                raise Broken(
+                    "lost", f"{output!r}, and it had not left: it may wait for the next link"
+                )
+            if cancel.policy is Policy.RESEND and (
+                cancel.order.order_id or self.config.client_oids_unique
+            ):
                 raise Broken("resend", f"{output!r}, and it was to be sent again")
         elif self.closed_again:
             return
-        elif self.ended is None and output.why is WhyUnresolved.CLOSED and link is not None and attempts:
+        elif (
+            self.ended is None
+            and output.why is WhyUnresolved.CLOSED
+            and link is not None
+            and attempts
+        ):
             if self.now < self.closing_by - EPS and not link.over:
-                raise Broken("close", f"{output!r} at {self.now}, and it may be answered until {self.closing_by}")
-        elif self.ended is None and self.closing_send and not attempts and self.now < self.closing_by - EPS:
-            raise Broken("close", f"{output!r} at {self.now}, and it may be sent until {self.closing_by}")
+                raise Broken(
+                    "close",
+                    f"{output!r} at {self.now}, and it may be answered until {self.closing_by}",
+                )
+        elif (
+            self.ended is None
+            and self.closing_send
+            and not attempts
+            and self.now < self.closing_by - EPS
+        ):
+            raise Broken(
+                "close", f"{output!r} at {self.now}, and it may be sent until {self.closing_by}"
+            )
 
     # The end of a drain
 
@@ -1024,7 +1219,9 @@ class Ledger:
         for kinds, text, optional in self._expected:
             if optional:
                 continue
-            raise Broken("event", f"none of {sorted(kind.__name__ for kind in kinds)} came of {text!r}")
+            raise Broken(
+                "event", f"none of {sorted(kind.__name__ for kind in kinds)} came of {text!r}"
+            )
         self._expected.clear()
         until = wait.until
         before = self.last_wait if self.quiet else None
@@ -1047,16 +1244,24 @@ class Ledger:
                     held = any(one.on is None and self._spaced(one) for one in self.open.values())
                     if "may leave" in what and held:
                         rule = "stuck behind a spaced order"
-                    if "is silent" in what and any(one.silence_twice for one in self.living.values()):
+                    if "is silent" in what and any(
+                        one.silence_twice for one in self.living.values()
+                    ):
                         rule = "silence and heartbeat"
                     raise Broken(rule, f"{wait!r} at {self.now}, and {what} at {moment}")
         for link in self.living.values():
             link.lost_now = False
             if link.opened_at is not None and self.fired is not None:
-                next_due = link.opened_at + PING_INTERVAL if link.next_heartbeat is None else link.next_heartbeat
+                next_due = (
+                    link.opened_at + PING_INTERVAL
+                    if link.next_heartbeat is None
+                    else link.next_heartbeat
+                )
                 if self.fired >= next_due - self.slack - EPS:
                     link.next_heartbeat = self.fired + PING_INTERVAL
-                    link.heartbeat_due = link.heartbeat_due if link.heartbeat_due is not None else self.fired
+                    link.heartbeat_due = (
+                        link.heartbeat_due if link.heartbeat_due is not None else self.fired
+                    )
             if link.in_flight:
                 link.waited_at = self.now
             if link.number in busy:
@@ -1098,9 +1303,16 @@ class Ledger:
         if refused and not self.living:
             last = self.links[len(self.links)]
             if last is refused[-1]:
-                raise Broken("end", f"the key was refused with {last.refused}, and the session goes on")
+                raise Broken(
+                    "end", f"the key was refused with {last.refused}, and the session goes on"
+                )
         last = self.links[len(self.links)]
-        if last.refused in STAMP_CODES and last.stamp_refused and not self.ever_up and not self.living:
+        if (
+            last.refused in STAMP_CODES
+            and last.stamp_refused
+            and not self.ever_up
+            and not self.living
+        ):
             raise Broken("end", "the corrected stamp was refused, and the session goes on")
         self._check_stuck(busy)
 
@@ -1122,7 +1334,9 @@ class Ledger:
             for text in self.own_waiting:
                 given = self.own_for[text]
                 if given is None or given == link.number:
-                    raise Broken("stuck", f"a frame of the caller's could leave at {self.now}: {text!r}")
+                    raise Broken(
+                        "stuck", f"a frame of the caller's could leave at {self.now}: {text!r}"
+                    )
         if not self.allowance.surely_open(self.now):
             return
         for cancel in self.open.values():
@@ -1150,14 +1364,24 @@ class Ledger:
                 if self.closing_send:
                     yield self.closing_by, f"{cancel.id!r} is dropped"
             if self.session and self.serving is None:
-                yield max(cancel.taken_at, self.down_at) + NO_LINK_TIMEOUT, f"{cancel.id!r} finds no link"
+                yield (
+                    max(cancel.taken_at, self.down_at) + NO_LINK_TIMEOUT,
+                    f"{cancel.id!r} finds no link",
+                )
         if self.closing_at is not None and not self.closing_send:
             yield self.closing_by, "the session ends"
         for link in self.living.values():
             yield from self._link_bounds(link, busy)
         yield from self._pace_bounds(busy)
-        needed = self.closing_at is None or (self.closing_send and any(one.on is None for one in self.open.values()))
-        if needed and self.session and self.serving is None and all(link.ready for link in self.living.values()):
+        needed = self.closing_at is None or (
+            self.closing_send and any(one.on is None for one in self.open.values())
+        )
+        if (
+            needed
+            and self.session
+            and self.serving is None
+            and all(link.ready for link in self.living.values())
+        ):
             by = max(self.dial_by, self.not_before)
             limit = self.config.dials_per_5_minutes
             if limit is not None and len(self.dials) >= limit:
@@ -1186,7 +1410,10 @@ class Ledger:
         spell = link.spell()
         if spell is not None:
             if link.silence_ping is not None:
-                yield link.silence_ping + SILENCE_PONG, f"link {link.number} is silent since {spell}"
+                yield (
+                    link.silence_ping + SILENCE_PONG,
+                    f"link {link.number} is silent since {spell}",
+                )
             else:
                 due = spell + SILENCE
                 yield max(due, opens), f"link {link.number} is to be asked whether it lives"
@@ -1197,12 +1424,16 @@ class Ledger:
             return
         opens = link.opens(self.now)
         waits = any(self.own_for[text] in {None, link.number} for text in self.own_waiting)
-        if waits and (self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS)):
+        if waits and (
+            self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS)
+        ):
             yield opens, "a frame of the caller's may leave"
         budget = max(opens, self.allowance.opens(self.now), self.allowance.may_pause_until)
         for cancel in self.open.values():
             if cancel.on is None and not self._past(cancel):
-                spaced = self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL
+                spaced = (
+                    self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL
+                )
                 yield max(budget, spaced), f"{cancel.id!r} may leave"
 
 

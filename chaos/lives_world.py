@@ -73,7 +73,11 @@ class Core(Protocol):
         urgent: bool = False,
     ) -> str: ...
     def cancel_many(
-        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]: ...
     def withdraw(self, id: str, now: float) -> bool: ...
     def send(self, text: str, now: float) -> None: ...
@@ -81,7 +85,12 @@ class Core(Protocol):
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
     def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput: ...
@@ -326,7 +335,9 @@ class Life:
         else:
             core = OneConnection(real.link, budget)
             self._say(f"c = Connection({config.link!r}, budget={budget!r})")
-        self._core = plant.wrap(core, dice) if plant is not None and plant.wrap is not None else core
+        self._core = (
+            plant.wrap(core, dice) if plant is not None and plant.wrap is not None else core
+        )
         self._name = "s" if session else "c"
 
     # What is set up
@@ -354,7 +365,9 @@ class Life:
             dial_kinds=some(DIAL_FAULTS, 3) if dial_faults else (),
             login_faults=login_faults,
             login_kinds=some(LOGIN_FAULTS, 3) if login_faults else (),
-            refused_until=self._now + dice.pick((1.0, 20.0, 120.0, 600.0)) if refused else -math.inf,
+            refused_until=self._now + dice.pick((1.0, 20.0, 120.0, 600.0))
+            if refused
+            else -math.inf,
             refusal=dice.pick(LOGIN_REFUSALS) if refused else 0,
             stalls=rate(),
             half_open=rate() // 2,
@@ -503,7 +516,10 @@ class Life:
                     self._timer_at = when + self._dice.pick((0.001, 0.3, 2.0, 8.0, 40.0))
                 if (core.in_flight, core.capacity) != (len(ledger.open), ledger.capacity):
                     found = (core.in_flight, core.capacity)
-                    raise Broken("count", f"in_flight, capacity = {found}, not {(len(ledger.open), ledger.capacity)}")
+                    raise Broken(
+                        "count",
+                        f"in_flight, capacity = {found}, not {(len(ledger.open), ledger.capacity)}",
+                    )
                 return
             self._say(f"    -> {output!r}")
             ledger.output(output, self._busy)
@@ -554,7 +570,9 @@ class Life:
             wire.open = True
         self._ledger.opened(wire.link)
         self._input(
-            f"opened({wire.link}, {now!r}, login=…)", lambda: self._core.opened(wire.link, now, login=LOGIN), now
+            f"opened({wire.link}, {now!r}, login=…)",
+            lambda: self._core.opened(wire.link, now, login=LOGIN),
+            now,
         )
 
     def _lose(self, wire: Wire, reason: str, retry_after: float | None = None) -> None:
@@ -603,7 +621,9 @@ class Life:
             self._visits["stalled writer"] += 1
             wire.writing = output
             self._busy.add(wire.link)
-            self._at(self._dice.pick((0.01, 0.3, 3.0, 8.0, 60.0)), lambda: self._written(wire, output))
+            self._at(
+                self._dice.pick((0.01, 0.3, 3.0, 8.0, 60.0)), lambda: self._written(wire, output)
+            )
         else:
             self._put(wire, output)
 
@@ -622,7 +642,9 @@ class Life:
         cancel = self._ledger.open.get(output.id) if output.id is not None else None
         request = cancel.hand_outs[-1].number if cancel is not None and cancel.hand_outs else 0
         arrives = max(wire.heard_at, self._now + wire.latency + self._late())
-        wire.heard_at = self._at(arrives - self._now, lambda: self._hear(wire, output.text, request))
+        wire.heard_at = self._at(
+            arrives - self._now, lambda: self._hear(wire, output.text, request)
+        )
 
     def _late(self) -> float:
         return (
@@ -656,15 +678,22 @@ class Life:
         if frame["op"] == "login":
             self._login(wire)
         elif frame["op"] == "subscribe":
-            self._tell(wire, Frame(json.dumps({"event": "subscribe", "arg": frame["args"][0]}), Says.NOISE))
+            self._tell(
+                wire, Frame(json.dumps({"event": "subscribe", "arg": frame["args"][0]}), Says.NOISE)
+            )
         elif frame["args"][0]["channel"] == "place-order":
-            self._tell(wire, self._foreign(frame["args"][0]["id"], "place-order", frame["args"][0]["params"]))
+            self._tell(
+                wire,
+                self._foreign(frame["args"][0]["id"], "place-order", frame["args"][0]["params"]),
+            )
         else:
             self._cancel(wire, frame["args"][0], request)
 
     def _tell(self, wire: Wire, *frames: Frame, delay: float = 0.0) -> None:
         """Say frames, which arrive in one read."""
-        arrives = max(wire.said_at, self._now + delay + wire.latency + self._weather.all_late + self._late())
+        arrives = max(
+            wire.said_at, self._now + delay + wire.latency + self._weather.all_late + self._late()
+        )
         if delay:
             self._at(arrives - self._now, lambda: self._arrive(wire, frames))
         else:
@@ -734,7 +763,11 @@ class Life:
             case "throttled first":
                 frames.append(self._error(dice.pick((30006, 40015, 30007))))
             case "noise first":
-                frames.append(Frame(dice.pick(GARBAGE[2:7]), Says.NOISE) if not dice.chance(30) else self._error(30033))
+                frames.append(
+                    Frame(dice.pick(GARBAGE[2:7]), Says.NOISE)
+                    if not dice.chance(30)
+                    else self._error(30033)
+                )
             case _:
                 pass
         wire.logged_in = True
@@ -745,17 +778,33 @@ class Life:
         self._tell(wire, *frames, Frame(json.dumps(answer), Says.LOGIN, code="0"), delay=delay)
 
     def _error(self, code: int) -> Frame:
-        text = json.dumps({"event": "error", "code": self._dice.pick((code, str(code))), "msg": "m"})
+        text = json.dumps(
+            {"event": "error", "code": self._dice.pick((code, str(code))), "msg": "m"}
+        )
         return Frame(text, Says.ERROR, code=str(code), message="m")
 
     def _foreign(self, id: str, channel: str, params: object) -> Frame:
-        echo = {"id": id, "instType": "SPOT", "channel": channel, "instId": "BTCUSDT", "params": params}
+        echo = {
+            "id": id,
+            "instType": "SPOT",
+            "channel": channel,
+            "instId": "BTCUSDT",
+            "params": params,
+        }
         code = self._dice.pick((0, 43001))
         event = "trade" if code == 0 else "error"
-        return Frame(json.dumps({"event": event, "arg": [echo], "code": code, "msg": "m"}), Says.FOREIGN, id)
+        return Frame(
+            json.dumps({"event": event, "arg": [echo], "code": code, "msg": "m"}), Says.FOREIGN, id
+        )
 
     def _answer(
-        self, args: dict[str, object], request: int, code: object, *, event: str | None = None, wrap: str = "list"
+        self,
+        args: dict[str, object],
+        request: int,
+        code: object,
+        *,
+        event: str | None = None,
+        wrap: str = "list",
     ) -> Frame:
         dice = self._dice
         readable = _canonical(code)
@@ -789,7 +838,9 @@ class Life:
             text = text.encode()
         id = str(args["id"])
         contradiction = readable == "0" and event == "error"
-        return Frame(text, Says.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction)
+        return Frame(
+            text, Says.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction
+        )
 
     def _cancel(self, wire: Wire, args: dict[str, object], request: int) -> None:
         dice = self._dice
@@ -807,11 +858,19 @@ class Life:
             case "late":
                 self._tell(wire, good, delay=dice.pick((0.5, 4.0, 9.0, 9.99, 11.0, 30.0)))
             case "refused":
-                kinds = [kind for kind in CODES if kind.value not in {"outcome unknown", "unlisted", "retry later"}]
+                kinds = [
+                    kind
+                    for kind in CODES
+                    if kind.value not in {"outcome unknown", "unlisted", "retry later"}
+                ]
                 code = dice.pick(CODES[dice.pick(kinds)])
-                self._tell(wire, self._answer(args, request, dice.pick((code, str(code), f"00{code}"))))
+                self._tell(
+                    wire, self._answer(args, request, dice.pick((code, str(code), f"00{code}")))
+                )
             case "again later":
-                self._tell(wire, self._answer(args, request, dice.pick((40015, 40808, 25003, 40908))))
+                self._tell(
+                    wire, self._answer(args, request, dice.pick((40015, 40808, 25003, 40908)))
+                )
             case "unknown outcome":
                 codes = (40010, 40725, 45001, 40910, 25001, 25000, 40200, 40604, 500, 50008)
                 self._tell(wire, self._answer(args, request, dice.pick(codes)))
@@ -819,23 +878,33 @@ class Life:
                 self._tell(wire, self._answer(args, request, dice.pick((99999, 12345, 31999, 7))))
             case "unreadable":
                 self._tell(
-                    wire, self._answer(args, request, dice.pick(UNREADABLE), event=dice.pick(("error", "trade")))
+                    wire,
+                    self._answer(
+                        args, request, dice.pick(UNREADABLE), event=dice.pick(("error", "trade"))
+                    ),
                 )
             case "code 0 in an error":
                 self._tell(wire, self._answer(args, request, 0, event="error"))
             case "refused in a trade":
-                self._tell(wire, self._answer(args, request, dice.pick((43001, 45001, 45055)), event="trade"))
+                self._tell(
+                    wire,
+                    self._answer(args, request, dice.pick((43001, 45001, 45055)), event="trade"),
+                )
             case "twice":
                 self._tell(wire, good)
                 self._tell(
-                    wire, dice.pick((good, self._answer(args, request, 43001))), delay=dice.pick((0.0, 0.5, 5.0))
+                    wire,
+                    dice.pick((good, self._answer(args, request, 43001))),
+                    delay=dice.pick((0.0, 0.5, 5.0)),
                 )
             case "twice in one read":
                 self._tell(wire, good, self._answer(args, request, 43001))
             case _:
                 self._cancel_oddly(wire, args, request, fault, good)
 
-    def _cancel_oddly(self, wire: Wire, args: dict[str, object], request: int, fault: str, good: Frame) -> None:
+    def _cancel_oddly(
+        self, wire: Wire, args: dict[str, object], request: int, fault: str, good: Frame
+    ) -> None:
         dice = self._dice
         match fault:
             case "another channel":
@@ -843,16 +912,29 @@ class Life:
                 if dice.chance(50):
                     self._tell(wire, good)
             case "another topic":
-                text = json.dumps({"event": "trade", "topic": "place-order", "arg": [{"id": args["id"]}], "code": 0})
+                text = json.dumps(
+                    {
+                        "event": "trade",
+                        "topic": "place-order",
+                        "arg": [{"id": args["id"]}],
+                        "code": 0,
+                    }
+                )
                 self._tell(wire, Frame(text, Says.FOREIGN, str(args["id"])))
             case "two entries":
-                text = json.dumps({"event": "trade", "arg": [args, {**args, "id": "9"}], "code": 0, "msg": "m"})
+                text = json.dumps(
+                    {"event": "trade", "arg": [args, {**args, "id": "9"}], "code": 0, "msg": "m"}
+                )
                 self._tell(wire, Frame(text, Says.FOREIGN, str(args["id"])))
             case "no id":
                 self._tell(wire, self._error(dice.pick((43001, 45001, 99999, 40015, 30001))))
             case "garbage":
                 self._tell(
-                    wire, Frame(dice.pick([text for text in GARBAGE if _readable(Frame(text, Says.NOISE))]), Says.NOISE)
+                    wire,
+                    Frame(
+                        dice.pick([text for text in GARBAGE if _readable(Frame(text, Says.NOISE))]),
+                        Says.NOISE,
+                    ),
                 )
             case "silence":
                 pass
@@ -876,10 +958,14 @@ class Life:
             case "bare echo":
                 self._tell(wire, self._answer(args, request, 0, wrap="bare"))
             case "object echo":
-                self._tell(wire, self._answer(args, request, 0, wrap=dice.pick(("object", "other keys"))))
+                self._tell(
+                    wire, self._answer(args, request, 0, wrap=dice.pick(("object", "other keys")))
+                )
             case "many in one read":
                 noise = Frame("{}", Says.NOISE)
-                self._tell(wire, noise, self._foreign(str(args["id"]), "place-order", {}), good, noise)
+                self._tell(
+                    wire, noise, self._foreign(str(args["id"]), "place-order", {}), good, noise
+                )
             case _:
                 raise AssertionError(fault)
 
@@ -937,7 +1023,10 @@ class Life:
             raise Broken("one outcome", f"{list(ledger.open)} have none")
 
     def _refused(
-        self, what: str, call: Callable[[], object], kinds: tuple[type[Exception], ...] = (LocalProtocolError,)
+        self,
+        what: str,
+        call: Callable[[], object],
+        kinds: tuple[type[Exception], ...] = (LocalProtocolError,),
     ) -> None:
         """Make a call that must be refused, and after which nothing has changed."""
         self._visits[f"refused: {what}"] += 1
@@ -1067,7 +1156,9 @@ class Life:
             raise Broken("raise", f"{type(error).__name__}: {error}") from error
         else:
             if ledger.capacity < count or len(ids) != count:
-                raise Broken("room", f"{ids} were taken for {count}, and there is room for {ledger.capacity}")
+                raise Broken(
+                    "room", f"{ids} were taken for {count}, and there is room for {ledger.capacity}"
+                )
             ledger.note()
             for id, order in zip(ids, orders, strict=True):
                 ledger.taken(id, order, timeout, policy, urgent=False)
@@ -1117,7 +1208,11 @@ class Life:
         busy_id = id is not None and (id in ledger.open or id in ledger.late)
         must = id is not None and (
             id in ledger.open
-            or (id in ledger.late and ledger.late[id].certain and ledger.late[id].link in ledger.living)
+            or (
+                id in ledger.late
+                and ledger.late[id].certain
+                and ledger.late[id].link in ledger.living
+            )
         )
         try:
             self._core.send(text, now)
@@ -1156,7 +1251,9 @@ class Life:
             wire.deaf = self._dice.chance(50)
 
     def _some_wire(self) -> Wire | None:
-        wires = [wire for wire in self._wires.values() if wire.open and not wire.gone and not wire.cut]
+        wires = [
+            wire for wire in self._wires.values() if wire.open and not wire.gone and not wire.cut
+        ]
         return self._dice.pick(wires) if wires else None
 
     def _act_say(self) -> None:
@@ -1180,7 +1277,9 @@ class Life:
                 # Of a cancel that has never left.
                 frame = self._answer({"id": dice.pick(wait), "channel": "cancel-order"}, 0, 0)
             case 5 if ledger.open:
-                frame = self._foreign(dice.pick(list(ledger.open)), dice.pick(("place-order", "orders")), {})
+                frame = self._foreign(
+                    dice.pick(list(ledger.open)), dice.pick(("place-order", "orders")), {}
+                )
             case 6 if ledger.open:
                 args = {"id": dice.pick(list(ledger.open)), "channel": "cancel-order"}
                 text = json.dumps({"event": "trade", "arg": [args, args], "code": 0})
@@ -1260,7 +1359,9 @@ class Life:
         self._visits["close: again" if again else f"close: {queued}"] += 1
         self._ledger.closing(queued, within)
         self._input(
-            f"close({now!r}, queued={queued!r}, within={within!r})", lambda: self._core.close(now, queued, within), now
+            f"close({now!r}, queued={queued!r}, within={within!r})",
+            lambda: self._core.close(now, queued, within),
+            now,
         )
 
 
@@ -1338,7 +1439,9 @@ def _canonical(code: object) -> str | None:
 
 def _order(order: CancelOrder) -> str:
     ids = [
-        f"{name}={value!r}" for name, value in (("order_id", order.order_id), ("client_oid", order.client_oid)) if value
+        f"{name}={value!r}"
+        for name, value in (("order_id", order.order_id), ("client_oid", order.client_oid))
+        if value
     ]
     return f"CancelOrder({order.inst_id!r}, {', '.join(ids)})"
 

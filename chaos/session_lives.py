@@ -24,7 +24,9 @@ class Finding:
     tape: Tape
 
 
-def one_life(dice: Dice, visits: Counter[str], *, session: bool = True, plant: Plant | None = None) -> Broken | None:
+def one_life(
+    dice: Dice, visits: Counter[str], *, session: bool = True, plant: Plant | None = None
+) -> Broken | None:
     """Live once; returns the promise that was broken, if any."""
     try:
         Life(dice, visits, session=session, plant=plant).live()
@@ -88,12 +90,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lives", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--core", choices=("session", "connection"), default="session")
-    parser.add_argument("--findings", type=int, default=1, help="stop after so many broken promises of different kinds")
     parser.add_argument(
-        "--shrink", type=float, default=20.0, metavar="SECONDS", help="spend so long on a shorter example"
+        "--findings",
+        type=int,
+        default=1,
+        help="stop after so many broken promises of different kinds",
     )
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="RULE", help="a promise that is known to be broken"
+        "--shrink",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="spend so long on a shorter example",
+    )
+    parser.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="a promise that is known to be broken",
     )
     options = parser.parse_args(arguments)
     session = options.core == "session"
@@ -122,12 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         print("Interrupted.")
-    print(f"{visits['lives']} lives of a {options.core} from seed {options.seed}, {time.monotonic() - began:.1f} s")
+    print(
+        f"{visits['lives']} lives of a {options.core} from seed {options.seed}, {time.monotonic() - began:.1f} s"
+    )
     for name, count in sorted(visits.items()):
         print(f"{count:>10,}  {name}")
     if not findings:
         known = sum(visits[f"broken: {rule}"] for rule in options.skip)
-        print(f"Every promise was kept, but for {known} known." if known else "Every promise was kept.")
+        print(
+            f"Every promise was kept, but for {known} known."
+            if known
+            else "Every promise was kept."
+        )
     return 1 if findings else 0
 
 

@@ -51,7 +51,9 @@ exit codes: 0 when every promise was kept, 1 when one was broken
 class Soak:
     """The batches of one session, and the account of them."""
 
-    def __init__(self, transport: Transport, policy: Policy, seconds: float, every: float, seed: int) -> None:
+    def __init__(
+        self, transport: Transport, policy: Policy, seconds: float, every: float, seed: int
+    ) -> None:
         self.broken = 0
         self._transport, self._policy, self._every = transport, policy, every
         self._end = time.monotonic() + seconds
@@ -59,7 +61,9 @@ class Soak:
         self._chance = random.Random(seed)  # noqa: S311 - a plan is no secret
         self._log = Log()
         self._exchange = make_exchange((), self._log)
-        self._orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, _BATCH + 1)]
+        self._orders = [
+            CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, _BATCH + 1)
+        ]
         self._not_sent: deque[str] = deque(maxlen=_REMEMBERED)
         self._outcomes: Counter[str] = Counter()
         self._ups = 0
@@ -73,7 +77,9 @@ class Soak:
         with exchange_in_thread(self._exchange) as server, FlakyProxy(server.url, plan) as proxy:
             self._server, self._proxy = server, proxy
             limits = attrs.evolve(LIMITS, max_events=1000)
-            self._transport.go(Run(proxy.url, config, limits, self._batches(server), self._answered))
+            self._transport.go(
+                Run(proxy.url, config, limits, self._batches(server), self._answered)
+            )
         self._tell(0)
 
     def _batches(self, server: ExchangeThread) -> Iterator[Batch]:
@@ -87,12 +93,22 @@ class Soak:
         acts, received = self._server.call(self._taken)
         log = Log(acts, received)
         asked = {order.order_id or "": 1 for order in self._orders}
-        promises = list(broken_promises(asked, answer.outcomes, log, self._policy, dict.fromkeys(asked, _TIMEOUT)))
-        promises += [f"cancel {id}: said not to be sent, and was received" for id in self._not_sent if received[id]]
+        promises = list(
+            broken_promises(
+                asked, answer.outcomes, log, self._policy, dict.fromkeys(asked, _TIMEOUT)
+            )
+        )
+        promises += [
+            f"cancel {id}: said not to be sent, and was received"
+            for id in self._not_sent
+            if received[id]
+        ]
         for promise in promises:
             self.broken += 1
             print(f"  BROKEN  {promise}")
-        self._not_sent.extend(o.id for o in answer.outcomes if isinstance(o, Unresolved) and not o.sent)
+        self._not_sent.extend(
+            o.id for o in answer.outcomes if isinstance(o, Unresolved) and not o.sent
+        )
         self._outcomes.update(_kind(outcome) for outcome in answer.outcomes)
         self._ups += sum(isinstance(event, Up) for event in answer.events)
         if time.monotonic() >= self._told + self._every:
@@ -137,15 +153,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long (default: %(default)s)")
     parser.add_argument(
-        "--every", type=float, default=30.0, metavar="SECONDS", help="seconds from line to line (default: %(default)s)"
+        "--minutes", type=float, default=10.0, metavar="N", help="how long (default: %(default)s)"
     )
     parser.add_argument(
-        "--rate", type=int, default=200, metavar="N", help="cancels a second, at most (default: %(default)s)"
+        "--every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="seconds from line to line (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="what befalls whom comes from it (default: %(default)s)"
+        "--rate",
+        type=int,
+        default=200,
+        metavar="N",
+        help="cancels a second, at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="what befalls whom comes from it (default: %(default)s)",
     )
     parser.add_argument(
         "--transport",

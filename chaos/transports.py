@@ -78,7 +78,9 @@ class Transport(Enum):
 
                 return uvloop.run(_async(bitget_transports.asyncio.open_session, run))
             case Transport.PICOWS:
-                return asyncio.run(_async(partial(bitget_transports.asyncio.open_session, framing="picows"), run))
+                return asyncio.run(
+                    _async(partial(bitget_transports.asyncio.open_session, framing="picows"), run)
+                )
             case Transport.ANYIO:
                 return anyio.run(_async, bitget_transports.anyio.open_session, run)
             case Transport.TRIO:
@@ -90,7 +92,9 @@ class Transport(Enum):
 async def _async(open_session: Callable[..., Any], run: Run) -> list[ChannelEvent]:
     async with open_session(_KEY, **run.options) as channel:
         for batch in run.batches:
-            outcomes = [outcome async for outcome in channel.cancel_many(batch.orders, batch.timeout)]
+            outcomes = [
+                outcome async for outcome in channel.cancel_many(batch.orders, batch.timeout)
+            ]
             run.answered(Answer(outcomes, _taken(channel), _tasks()))
     return _taken(channel)
 

@@ -52,7 +52,11 @@ maximum_signature_line_length = 100
 
 # This library's public names must lead somewhere. Those of others would have to be looked up on the network, and private
 # ones, which signatures mention now and then, have no place in the reference.
-nitpick_ignore_regex = [(r"py:.*", r"(?!bitget_).*"), (r"py:.*", r".*\._.*"), (r"py:.*", r".*\.BlockingDriver")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!bitget_).*"),
+    (r"py:.*", r".*\._.*"),
+    (r"py:.*", r".*\.BlockingDriver"),
+]
 
 _PUBLIC = (
     "bitget_proto",
@@ -75,7 +79,9 @@ def _homes() -> tuple[dict[str, str], dict[str, str]]:
         for name in module.__all__:
             found: object = getattr(module, name)
             by_name.setdefault(name, f"{place}.{name}")
-            by_definition.setdefault(f"{getattr(found, '__module__', place)}.{name}", f"{place}.{name}")
+            by_definition.setdefault(
+                f"{getattr(found, '__module__', place)}.{name}", f"{place}.{name}"
+            )
     return by_name, by_definition
 
 
@@ -114,7 +120,9 @@ def _of_alias(name: str) -> str:
     return ""
 
 
-def _to_rest(_app: Any, what: str, name: str, obj: object, _options: object, lines: list[str]) -> None:
+def _to_rest(
+    _app: Any, what: str, name: str, obj: object, _options: object, lines: list[str]
+) -> None:
     """The house's docstrings in Sphinx's own markup: backticks, and what is indented is code."""
     text = cleandoc("\n".join(lines))
     if what == "data":
@@ -142,12 +150,16 @@ def _with_sentence(member: Any) -> str:
     return f".. py:attribute:: {member.name}\n{value}\n\n   {_CODE.sub(_linked, member.sentence)}"
 
 
-def _told_already(_app: Any, _what: str, name: str, obj: object, skip: bool, _options: object) -> bool:
+def _told_already(
+    _app: Any, _what: str, name: str, obj: object, skip: bool, _options: object
+) -> bool:
     """Whether a member was written down with its sentence, beside its class."""
     return skip or (isinstance(obj, Enum) and hasattr(obj, "sentence")) or name == "sentence"
 
 
-def _without_signature(_app: Any, _what: str, _name: str, obj: object, *_: object) -> tuple[str, str] | None:
+def _without_signature(
+    _app: Any, _what: str, _name: str, obj: object, *_: object
+) -> tuple[str, str] | None:
     """An enum is looked up, never made."""
     return ("", "") if isinstance(obj, EnumType) else None
 
@@ -159,7 +171,9 @@ def _public_home(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     target = _HOMES_OF_DEFINITIONS.get(str(node["reftarget"])) or _HOMES.get(str(node["reftarget"]))
     if target is None:
         return None
-    return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+    return env.domains["py"].resolve_xref(
+        env, node["refdoc"], app.builder, "obj", target, node, contnode
+    )
 
 
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")

@@ -97,7 +97,10 @@ def tutorial_transport() -> Terminal:
     with exchange_in_thread(ScriptedExchange(book)) as server:
         server.inject(None, None, Fault.DROP_AFTER)
         command = ("orders", "--url", server.url, "--instrument", "BTCUSDT", *ids)
-        terminal.typed(f"bitget-cancel orders --url {server.url} \\", "    --instrument BTCUSDT " + " ".join(ids))
+        terminal.typed(
+            f"bitget-cancel orders --url {server.url} \\",
+            "    --instrument BTCUSDT " + " ".join(ids),
+        )
         terminal.ran(_orders.run, *command)
     return terminal
 
@@ -113,7 +116,9 @@ def tutorial_framework() -> Terminal:
     exchange.inject(None, Fault.SILENT, Fault.DROP_AFTER)
     page["StrictConnection"] = lambda: record(Connection(), lines.append)
     page["a_day"](2, page["orders"][:4])
-    terminal = Terminal("tutorial-framework.md: one answer comes, one never, and then the connection drops")
+    terminal = Terminal(
+        "tutorial-framework.md: one answer comes, one never, and then the connection drops"
+    )
     _told(terminal, lines)
     return terminal
 
@@ -156,7 +161,12 @@ def tutorial_bot() -> Terminal:
         happened = "cancelled" if any(act.cancelled for act in exchange.log) else "still live"
         rows.append(("none" if fault is None else fault.value, happened, _word(pair.outcomes[id])))
     terminal.screen.table(
-        (Column("fault", "bold"), Column("the order at the exchange"), Column("what the bot is told", "yellow")), rows
+        (
+            Column("fault", "bold"),
+            Column("the order at the exchange"),
+            Column("what the bot is told", "yellow"),
+        ),
+        rows,
     )
     return terminal
 
@@ -177,7 +187,9 @@ SAME_EACH_TIME = ("tutorial-framework", "tutorial-bot")
 
 def code_of(page: str) -> list[str]:
     """The Python of a page."""
-    return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        r"^```python\n(.*?)^```", (DOCS / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 def _told(terminal: Terminal, lines: Iterable[str]) -> None:
@@ -202,7 +214,9 @@ def main() -> None:
         description="Make the pictures of README and the tutorials from real runs.",
         epilog="example: python docs/pictures.py tutorial-bot",
     )
-    arguments.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
+    arguments.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default"
+    )
     wanted = arguments.parse_args().names
     if unknown := set(wanted) - set(PICTURES):
         arguments.error(f"there is no picture {', '.join(sorted(unknown))}")

@@ -30,7 +30,9 @@ def main() -> None:
     tally = Counter(describe(outcome) for outcome in pair.outcomes.values())
     for what, count in sorted(tally.items()):
         print(f"{count:4}  {what}")
-    print(f"{sum(tally.values()):4}  outcomes for 41 cancels, in {pair.clock.now:.1f} s of virtual time")
+    print(
+        f"{sum(tally.values()):4}  outcomes for 41 cancels, in {pair.clock.now:.1f} s of virtual time"
+    )
     assert sum(tally.values()) == 41
 
 
@@ -44,7 +46,9 @@ def describe(outcome: Outcome) -> str:
         case Unresolved(sent=True, why=why):
             return f"unresolved, sent ({why.value}): it may have happened, look the order up"
         case Unresolved(why=why):
-            return f"unresolved, not sent ({why.value}): it cannot have happened, safe to send again"
+            return (
+                f"unresolved, not sent ({why.value}): it cannot have happened, safe to send again"
+            )
 
 
 if __name__ == "__main__":

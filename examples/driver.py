@@ -85,7 +85,9 @@ class Driver(ABC):
         """It is time. Before this a loop hands over what has arrived (rule 4)."""
         until, self.until, self.late = self.until, None, 0
         if until is not None:
-            self.conn.handle_timeout(max(now(), until))  # rule 3: a timer that fires a tick early counts
+            self.conn.handle_timeout(
+                max(now(), until)
+            )  # rule 3: a timer that fires a tick early counts
             self.drain()
 
     @property

@@ -8,7 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from bitget_proto import Accepted, CancelOrder, Connection, Credentials, Event, Outcome, Ready, Rejected, Unresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Connection,
+    Credentials,
+    Event,
+    Outcome,
+    Ready,
+    Rejected,
+    Unresolved,
+)
 from bitget_proto.testing import ScriptedExchange, StrictConnection
 from bitget_transports.exchange import exchange_in_thread
 

@@ -10,7 +10,17 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from bitget_proto import Accepted, CancelOrder, Closed, Connection, Event, Outcome, Ready, Rejected, Unresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Closed,
+    Connection,
+    Event,
+    Outcome,
+    Ready,
+    Rejected,
+    Unresolved,
+)
 from bitget_proto.testing import StrictConnection
 from bitget_transports.exchange import exchange_in_thread
 from driver import CLOSING, Call, Driver, now
@@ -39,7 +49,11 @@ class OnAsyncio(Driver):
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OnAsyncio"]:
         """Dial and log in; at the end every cancel has its outcome, and the WebSocket is closed. Raises: ConnectionError."""
-        self.loop, self.ready, self.ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        self.loop, self.ready, self.ended = (
+            asyncio.get_running_loop(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
         try:
             await self.dial()
         except OSError as error:

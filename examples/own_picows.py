@@ -37,7 +37,9 @@ class Own(OnAsyncio, WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
-        transport.underlying_transport.set_write_buffer_limits(0)  # one frame is all that may wait there
+        transport.underlying_transport.set_write_buffer_limits(
+            0
+        )  # one frame is all that may wait there
         self.opened()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

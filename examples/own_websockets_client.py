@@ -45,7 +45,9 @@ class Own(Carrier):
             raise ConnectionError(str(error)) from error
         assert isinstance(self.socket, Telling)
         # Should a write have stalled: by then, what came before the close frame is read.
-        self.socket.on_close = lambda: self.loop.call_later(CLOSING, self.lost, "the other side has closed")
+        self.socket.on_close = lambda: self.loop.call_later(
+            CLOSING, self.lost, "the other side has closed"
+        )
         self.opened()
 
     async def messages(self) -> AsyncIterator[str | bytes]:

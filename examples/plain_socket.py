@@ -59,7 +59,9 @@ class PlainSocket(Driver):
         """Nothing: the loop asks `patience`, or `overdue`."""
 
     def send(self) -> None:
-        with suppress(OSError):  # when it would block; and a connection that broke is found by the next read
+        with suppress(
+            OSError
+        ):  # when it would block; and a connection that broke is found by the next read
             self.out = self.out[self.socket.send(self.out) :]
 
     def flush(self) -> None:

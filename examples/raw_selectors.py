@@ -33,7 +33,9 @@ class Loop(PlainSocket):
                 selector.register(self.socket, selectors.EVENT_READ)
                 selector.register(self.awake, selectors.EVENT_READ)
             while not self.over:
-                selector.modify(self.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if self.out else 0))
+                selector.modify(
+                    self.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if self.out else 0)
+                )
                 ready = selector.select(0.0 if self.unread else self.patience())
                 if any(key.fileobj is self.awake for key, _ in ready):
                     self.awake.recv(4096)

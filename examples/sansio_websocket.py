@@ -47,7 +47,9 @@ class WebSocket:
         if self.protocol.handshake_exc is not None:
             self.over = f"the handshake failed: {self.protocol.handshake_exc}"
         elif self.protocol.state in (State.CLOSING, State.CLOSED):
-            self.over = self.over or f"closed: {self.protocol.close_rcvd or self.protocol.parser_exc}"
+            self.over = (
+                self.over or f"closed: {self.protocol.close_rcvd or self.protocol.parser_exc}"
+            )
         return self.outgoing()
 
     def take(self, events: Iterable[object]) -> None:

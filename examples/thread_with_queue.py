@@ -106,7 +106,11 @@ class Desk(PlainSocket):
 
     def next(self) -> Callable[[], object]:
         """Raises: Empty when there is nothing to do until it is time."""
-        return partial(self.read, at_most=1) if self.unread else self.inbox.get(timeout=self.patience())
+        return (
+            partial(self.read, at_most=1)
+            if self.unread
+            else self.inbox.get(timeout=self.patience())
+        )
 
     def fed(self, data: bytes) -> None:
         self.room.release()

@@ -30,7 +30,11 @@ class Nursery(Driver):
             self.token.run_sync_soon(self.do, fn)
 
     async def main(self) -> None:
-        self.token, self.news, self.work = trio.lowlevel.current_trio_token(), trio.Event(), trio.Event()
+        self.token, self.news, self.work = (
+            trio.lowlevel.current_trio_token(),
+            trio.Event(),
+            trio.Event(),
+        )
         try:
             with trio.fail_after(5.0):
                 self.stream = await trio.open_tcp_stream(*self.websocket.address)

@@ -134,7 +134,9 @@ def one_input(data: bytes) -> None:
                         ledger.settled.discard(taken)
                         ledger.handed_out.pop(taken, None)
                         ledger.unsent.discard(taken)
-                    deadline = inf if timeout == inf else now + (10.0 if timeout is None else timeout)
+                    deadline = (
+                        inf if timeout == inf else now + (10.0 if timeout is None else timeout)
+                    )
                     ledger.taken[taken] = deadline
                 case 14:
                     connection.send("x", now) if choose.ConsumeBool() else connection.close(now)

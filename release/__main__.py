@@ -44,12 +44,20 @@ class Release:
     def __init__(self, folder: Path, python: str) -> None:
         self._folder, self._python, self._numbers = folder, python, count(1)
         run(sys.executable, "-m", "build", "--outdir", folder / "dist", ROOT, at=folder)
-        (self.wheel,), (self.sdist,) = (list((folder / "dist").glob(kind)) for kind in ("*.whl", "*.tar.gz"))
+        (self.wheel,), (self.sdist,) = (
+            list((folder / "dist").glob(kind)) for kind in ("*.whl", "*.tar.gz")
+        )
 
     def contents(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """Both archives hold what they should, and work alone."""
-        yield "the wheel's files", lambda: self._files(ZipFile(self.wheel).namelist(), faults_of_wheel)
-        yield "the source archive's files", lambda: self._files(self._unpacked()[1], faults_of_sdist)
+        yield (
+            "the wheel's files",
+            lambda: self._files(ZipFile(self.wheel).namelist(), faults_of_wheel),
+        )
+        yield (
+            "the source archive's files",
+            lambda: self._files(self._unpacked()[1], faults_of_sdist),
+        )
         yield "the wheel alone", lambda: self._alone(self.wheel)
         yield "the source archive alone", lambda: self._alone(self.sdist)
 
@@ -58,17 +66,31 @@ class Release:
         serving = self._environment("exchange")
         offered = extras(PROJECT)
         orders = {
-            name: str(_FIRST_ORDER + at) for at, name in enumerate((*TRANSPORTS, *(f"all: {n}" for n in TRANSPORTS)))
+            name: str(_FIRST_ORDER + at)
+            for at, name in enumerate((*TRANSPORTS, *(f"all: {n}" for n in TRANSPORTS)))
         }
-        command = [str(serving.python), "-I", "-W", "error", str(SMOKE), "exchange", *orders.values()]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        command = [
+            str(serving.python),
+            "-I",
+            "-W",
+            "error",
+            str(SMOKE),
+            "exchange",
+            *orders.values(),
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server:
             assert server.stdin is not None
             assert server.stdout is not None
             try:
                 url = server.stdout.readline().strip()
                 for extra in offered:
                     if extra in TRANSPORTS:
-                        yield f"extra {extra}", partial(self._alone_cancels, extra, orders[extra], url)
+                        yield (
+                            f"extra {extra}",
+                            partial(self._alone_cancels, extra, orders[extra], url),
+                        )
                     elif extra in ALONE:
                         yield f"extra {extra}", partial(self._alone_does, extra)
                     elif extra == "all":
@@ -83,7 +105,9 @@ class Release:
 
         def served() -> str:
             if sorted(cancelled) != sorted(orders.values()):
-                _fail(f"its log has the orders {cancelled}, and those that were cancelled are {list(orders.values())}")
+                _fail(
+                    f"its log has the orders {cancelled}, and those that were cancelled are {list(orders.values())}"
+                )
             return f"served; its log has the {len(cancelled)} cancels of the others"
 
         yield "extra exchange", served
@@ -96,12 +120,16 @@ class Release:
         """The tests, with the newest versions."""
         yield "the newest versions", self._highest
 
-    def _environment(self, extra: str = "", archive: Path | None = None, *options: str | Path) -> Environment:
+    def _environment(
+        self, extra: str = "", archive: Path | None = None, *options: str | Path
+    ) -> Environment:
         made = Environment(self._folder / f"environment-{next(self._numbers)}", self._python)
         made.install(archive or self.wheel, extra, *options)
         return made
 
-    def _files(self, names: Sequence[str], faults: Callable[[Sequence[str], Sequence[str]], Iterator[str]]) -> str:
+    def _files(
+        self, names: Sequence[str], faults: Callable[[Sequence[str], Sequence[str]], Iterator[str]]
+    ) -> str:
         tracked = run("git", "ls-files", at=ROOT).splitlines()
         if found := list(faults(names, tracked)):
             _fail("\n".join(found))
@@ -112,14 +140,18 @@ class Release:
         place = self._folder / f"tree-{next(self._numbers)}"
         with tarfile.open(self.sdist) as archive:
             archive.extractall(place, filter="data")
-            names = [member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()]
+            names = [
+                member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()
+            ]
         (tree,) = place.iterdir()
         return tree, names
 
     def _alone(self, archive: Path) -> str:
         made = self._environment("", archive)
         made.program(SMOKE, "core")
-        return "installed with " + ", ".join(f"{n} {v}" for n, v in made.versions().items() if n in ("attrs", "cattrs"))
+        return "installed with " + ", ".join(
+            f"{n} {v}" for n, v in made.versions().items() if n in ("attrs", "cattrs")
+        )
 
     def _does(self, made: Environment, extra: str) -> str:
         made.program(SMOKE, extra)
@@ -153,7 +185,11 @@ class Release:
         return self._tested(made, bounds)
 
     def _highest(self) -> str:
-        wanted = {name: requirement for requirement in requirements(PROJECT) for name in lowest([requirement])}
+        wanted = {
+            name: requirement
+            for requirement in requirements(PROJECT)
+            for name in lowest([requirement])
+        }
         made = self._environment("test")
         bounded = {name for name, requirement in wanted.items() if len(requirement.specifier) > 1}
         if old := set(made.versions("--outdated")) & set(wanted) - bounded:
@@ -162,7 +198,9 @@ class Release:
 
     def _tested(self, made: Environment, names: Iterable[str]) -> str:
         result = made.tests(self._unpacked()[0], *_TESTS)
-        versions = [f"{name} {version}" for name, version in made.versions().items() if name in set(names)]
+        versions = [
+            f"{name} {version}" for name, version in made.versions().items() if name in set(names)
+        ]
         return f"{result}; {', '.join(versions)}"
 
 
@@ -180,9 +218,15 @@ STEPS: dict[str, Callable[[Release], Iterator[tuple[str, Callable[[], str]]]]] =
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the steps, say how far it is, and print a table of what came of it; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m release", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m release", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("step", nargs="*", help=f"only these, of {', '.join(STEPS)} (default: all)")
-    parser.add_argument("--python", default=sys.executable, help="the Python of the environments (default: this one)")
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        help="the Python of the environments (default: this one)",
+    )
     arguments = parser.parse_args(argv)
     if strangers := set(arguments.step) - set(STEPS):
         parser.error(f"there is no step {min(strangers)!r}: one of {', '.join(STEPS)}")
@@ -191,7 +235,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         try:
             built = Release(Path(folder), arguments.python)
-            version = run(arguments.python, "-c", "import platform; print(platform.python_version())", at=Path(folder))
+            version = run(
+                arguments.python,
+                "-c",
+                "import platform; print(platform.python_version())",
+                at=Path(folder),
+            )
             for step in arguments.step or STEPS:
                 for name, trial in STEPS[step](built):
                     began = time.monotonic()
@@ -203,7 +252,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                         print(f"{name}: FAILED\n{error}", file=sys.stderr, flush=True)
                         result = "FAILED"
                     rows.append(f"| {name} | {result} |")
-                    print(f"{name}: {result} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+                    print(
+                        f"{name}: {result} ({time.monotonic() - began:.0f} s)",
+                        file=sys.stderr,
+                        flush=True,
+                    )
         except Failed as error:
             print(f"FAILED\n{error}", file=sys.stderr)
             return 1

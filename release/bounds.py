@@ -12,7 +12,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-DEVELOPERS = frozenset({"test", "lint", "docs", "fuzz", "bench", "examples", "heavy", "mutation", "peers"})
+DEVELOPERS = frozenset(
+    {"test", "lint", "docs", "fuzz", "bench", "examples", "heavy", "mutation", "peers"}
+)
 """The extras that no user installs."""
 
 

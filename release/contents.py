@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-PACKAGES = {"src/bitget_proto/": "bitget_proto/", "src/transports/bitget_transports/": "bitget_transports/"}
+PACKAGES = {
+    "src/bitget_proto/": "bitget_proto/",
+    "src/transports/bitget_transports/": "bitget_transports/",
+}
 """Where the import packages lie in the repository, and where in a wheel."""
 
 _WHEEL = ("bitget_proto/py.typed", "bitget_transports/py.typed")
@@ -28,7 +31,10 @@ def faults_of_wheel(names: Iterable[str], tracked: Iterable[str]) -> Iterator[st
     if len(places) != 1:
         yield f"it has {len(places)} folders .dist-info"
     wanted = {
-        home + file.removeprefix(lies) for file in tracked for lies, home in PACKAGES.items() if file.startswith(lies)
+        home + file.removeprefix(lies)
+        for file in tracked
+        for lies, home in PACKAGES.items()
+        if file.startswith(lies)
     }
     yield from _differences(held - about, wanted | set(_WHEEL))
     yield from _differences({name.partition("/")[2] for name in about}, set(_ABOUT))
@@ -37,7 +43,9 @@ def faults_of_wheel(names: Iterable[str], tracked: Iterable[str]) -> Iterator[st
 def faults_of_sdist(names: Iterable[str], tracked: Iterable[str]) -> Iterator[str]:
     """What is wrong with a source archive of these names, without its outermost folder."""
     held = set(names)
-    files = {file for file in tracked if file in _SDIST_FILES or file.partition("/")[0] in _SDIST_FOLDERS}
+    files = {
+        file for file in tracked if file in _SDIST_FILES or file.partition("/")[0] in _SDIST_FOLDERS
+    }
     for folder in _SDIST_FOLDERS:
         if not any(name.startswith(f"{folder}/") for name in held):
             yield f"{folder}/ is missing"

@@ -41,7 +41,9 @@ class Environment:
 
     def pip(self, *arguments: str | Path) -> str:
         """What pip said."""
-        return run(self.python, "-I", "-m", "pip", "--disable-pip-version-check", *arguments, at=self.place)
+        return run(
+            self.python, "-I", "-m", "pip", "--disable-pip-version-check", *arguments, at=self.place
+        )
 
     def install(self, archive: Path, extra: str = "", *options: str | Path) -> None:
         """Install a wheel or a source archive, with an extra."""

@@ -16,7 +16,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bitget_proto import Accepted, CancelOrder, Codec, Credentials, Engine, decode, fastest, sign_login
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Credentials,
+    Engine,
+    decode,
+    fastest,
+    sign_login,
+)
 
 _KEY = Credentials("key", "secret", "passphrase")
 _FRAMES = (
@@ -45,7 +54,9 @@ def core() -> None:
 
 
 async def _cancel(transport: str, url: str, order_id: str, **options: str) -> None:
-    async with import_module(f"bitget_transports.{transport}").connect(_KEY, url=url, **options) as channel:
+    async with import_module(f"bitget_transports.{transport}").connect(
+        _KEY, url=url, **options
+    ) as channel:
         outcome: Any = await channel.cancel(CancelOrder("BTCUSDT", order_id=order_id))
     assert isinstance(outcome, Accepted), outcome
 
@@ -93,7 +104,9 @@ def engine(name: str) -> Callable[[], None]:
     def smoke() -> None:
         codec = Codec(Engine(name))
         assert fastest() is not Engine.STDLIB
-        assert [codec.decode(frame) for frame in _FRAMES[:-1]] == [decode(frame) for frame in _FRAMES[:-1]]
+        assert [codec.decode(frame) for frame in _FRAMES[:-1]] == [
+            decode(frame) for frame in _FRAMES[:-1]
+        ]
         assert type(codec.decode(_FRAMES[-1])) is type(decode(_FRAMES[-1]))
 
     smoke.__doc__ = engine.__doc__
@@ -122,12 +135,16 @@ def exchange(*order_ids: str) -> None:
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
 
-    scripted = ScriptedExchange([CancelOrder("BTCUSDT", order_id=order_id) for order_id in order_ids])
+    scripted = ScriptedExchange(
+        [CancelOrder("BTCUSDT", order_id=order_id) for order_id in order_ids]
+    )
     with exchange_in_thread(scripted) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()
         sys.stdin.read()
-    sys.stdout.write(json.dumps([act.order.order_id for act in scripted.log if act.cancelled]) + "\n")
+    sys.stdout.write(
+        json.dumps([act.order.order_id for act in scripted.log if act.cancelled]) + "\n"
+    )
 
 
 def cli() -> None:
@@ -135,9 +152,16 @@ def cli() -> None:
     import subprocess
 
     command = Path(sys.executable).with_name("bitget-cancel")
-    done = subprocess.run([command, "demo", "--json", "--orders", "20"], capture_output=True, text=True, check=True)
-    runs, verdict = map(json.loads, done.stdout.splitlines()[:-1]), json.loads(done.stdout.splitlines()[-1])
-    assert {run["transport"] for run in runs} == {"anyio", "trio", "asyncio", "blocking"}, done.stdout
+    done = subprocess.run(
+        [command, "demo", "--json", "--orders", "20"], capture_output=True, text=True, check=True
+    )
+    runs, verdict = (
+        map(json.loads, done.stdout.splitlines()[:-1]),
+        json.loads(done.stdout.splitlines()[-1]),
+    )
+    assert {run["transport"] for run in runs} == {"anyio", "trio", "asyncio", "blocking"}, (
+        done.stdout
+    )
     assert verdict["holds"], verdict
     assert verdict["outcomes"] == 80, verdict
 

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True)
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True
+    )
 
 
 @pytest.mark.slow
@@ -62,7 +64,9 @@ def test_the_scaling_runs() -> None:
 
 def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    results, _ = measured(constant("Connection", 1e-6), constant("other", 2e-6, floor="Connection"), name="cycle")
+    results, _ = measured(
+        constant("Connection", 1e-6), constant("other", 2e-6, floor="Connection"), name="cycle"
+    )
     (first,), (second,) = plots.draw(results, tmp_path / "a"), plots.draw(results, tmp_path / "b")
     assert first.name == second.name == "cycle.svg"
     assert first.read_text(encoding="utf-8") == second.read_text(encoding="utf-8")
@@ -102,7 +106,8 @@ def measured(
 
 def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
     results, _ = measured(
-        constant("floor", 1e-6, size=100), constant("ours", 3e-6, floor="floor", target=Target(4.0, 2.0), size=100)
+        constant("floor", 1e-6, size=100),
+        constant("ours", 3e-6, floor="floor", target=Target(4.0, 2.0), size=100),
     )
     floor, ours = results
     assert (floor.ratio, floor.verdict) == (None, None)
@@ -117,7 +122,9 @@ def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
 
 def test_where_more_is_better_a_ratio_is_that_of_the_rates() -> None:
     target = Target(1.2, 2.0, at_least=True)
-    results, _ = measured(constant("floor", 3e-6), constant("ours", 1e-6, floor="floor", target=target), by_rate=True)
+    results, _ = measured(
+        constant("floor", 3e-6), constant("ours", 1e-6, floor="floor", target=target), by_rate=True
+    )
     assert results[1].ratio == pytest.approx(3.0)
     assert results[1].verdict is Verdict.AIM
 
@@ -130,7 +137,9 @@ def test_what_a_turn_does_many_of_is_divided() -> None:
 
 def test_without_its_floor_a_side_has_no_ratio_and_no_verdict() -> None:
     skipped = sides.Skipped(name="floor", why="it is not there")
-    results, missing = measured(skipped, constant("ours", 1e-6, floor="floor", target=Target(4.0, 2.0)))
+    results, missing = measured(
+        skipped, constant("ours", 1e-6, floor="floor", target=Target(4.0, 2.0))
+    )
     assert missing == [skipped]
     assert (results[0].floor, results[0].ratio, results[0].verdict) == (None, None, None)
 
@@ -169,7 +178,13 @@ def test_the_stream_is_the_same_each_time_and_has_all_that_an_exchange_says() ->
     texts = frames.stream(5_000)
     assert texts == frames.stream(5_000)
     messages = list(map(Codec().decode, texts))
-    assert {type(message) for message in messages} == {TradeReply, ErrorReply, LoginReply, Pong, Other}
+    assert {type(message) for message in messages} == {
+        TradeReply,
+        ErrorReply,
+        LoginReply,
+        Pong,
+        Other,
+    }
     assert not any(isinstance(message, Malformed) for message in messages)
     codes = {message.code for message in messages if isinstance(message, ErrorReply)}
     assert {"43001", "40769", "40010", "30006"} <= codes

@@ -29,7 +29,11 @@ STABLE = (
 )  # fmt: skip
 """Modules whose names keep the promise of docs/compatibility.md."""
 
-PROVISIONAL = ("bitget_transports.hostile", "bitget_transports.flaky", "bitget_transports.conformance")
+PROVISIONAL = (
+    "bitget_transports.hostile",
+    "bitget_transports.flaky",
+    "bitget_transports.conformance",
+)
 """Modules whose names may change in any minor version: they are new, and serve tests alone."""
 
 RUN = (
@@ -55,15 +59,23 @@ def modules() -> set[str]:
     """Every module of the two packages whose name has no underscore before it."""
     found = {"bitget_proto", "bitget_transports"}
     for package in (bitget_proto, bitget_transports):
-        for module in walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
-            if not any(part.startswith("_") and part != "__main__" for part in module.name.split(".")):
+        for module in walk_packages(
+            package.__path__, f"{package.__name__}.", onerror=lambda _: None
+        ):
+            if not any(
+                part.startswith("_") and part != "__main__" for part in module.name.split(".")
+            ):
                 found.add(module.name)
     return found
 
 
 def public(module: ModuleType) -> list[str]:
     """The names of `__all__`; without one, those that are made there and have no underscore before them."""
-    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    own = [
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__
+    ]
     names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
     return sorted(set(names) - {"__version__"}, key=lambda name: (name.lower(), name))
 
@@ -77,7 +89,11 @@ def written(module: ModuleType) -> str:
         value: Any = getattr(module, name)
         home = getattr(value, "__module__", module.__name__)
         first = next(
-            (other for other in (*STABLE, *PROVISIONAL) if getattr(_loaded(other), name, None) is value),
+            (
+                other
+                for other in (*STABLE, *PROVISIONAL)
+                if getattr(_loaded(other), name, None) is value
+            ),
             module.__name__,
         )
         if first != module.__name__ and isinstance(home, str):
@@ -107,7 +123,11 @@ def of_type(value: Any) -> str:
         return "..."
     members = get_args(value)
     if get_origin(value) is Callable:
-        taken = "..." if members[0] is Ellipsis else f"[{', '.join(of_type(member) for member in members[0])}]"
+        taken = (
+            "..."
+            if members[0] is Ellipsis
+            else f"[{', '.join(of_type(member) for member in members[0])}]"
+        )
         return f"Callable[{taken}, {of_type(members[1])}]"
     if members:
         return " | ".join(of_type(member) for member in members)
@@ -124,7 +144,10 @@ def of_arguments(given: ast.arguments) -> str:
     """The arguments as they stand in the source, without the first one of a method."""
     told: list[str] = []
     positional = [*given.posonlyargs, *given.args]
-    defaults: list[ast.expr | None] = [*[None] * (len(positional) - len(given.defaults)), *given.defaults]
+    defaults: list[ast.expr | None] = [
+        *[None] * (len(positional) - len(given.defaults)),
+        *given.defaults,
+    ]
     for place, (argument, default) in enumerate(zip(positional, defaults, strict=True)):
         if not (place == 0 and argument.arg in ("self", "cls")):
             told.append(_with_default(argument, default))
@@ -133,7 +156,8 @@ def of_arguments(given: ast.arguments) -> str:
     if given.vararg is not None or given.kwonlyargs:
         told.append("*" if given.vararg is None else f"*{ast.unparse(given.vararg)}")
     told += [
-        _with_default(argument, default) for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        _with_default(argument, default)
+        for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)
     ]
     if given.kwarg is not None:
         told.append(f"**{ast.unparse(given.kwarg)}")
@@ -148,7 +172,11 @@ def of_function(name: str, value: Any, indent: str = "") -> list[str]:
     """The signature as it stands in the source, with the decorators that matter to a caller."""
     node = source_of(value)
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
-    kept = [f"{indent}@{told}" for told in decorators if told not in ("property", "overload", "abstractmethod")]
+    kept = [
+        f"{indent}@{told}"
+        for told in decorators
+        if told not in ("property", "overload", "abstractmethod")
+    ]
     returns = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
     word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     return [*kept, f"{indent}{word}{name}({of_arguments(node.args)}){returns}"]
@@ -158,20 +186,33 @@ def of_class(name: str, value: type[Any]) -> list[str]:
     if issubclass(value, Enum):
         return [f"enum {name}: {', '.join(value.__members__)}"]
     protocol = Protocol in value.__bases__
-    bases = [base.__name__ for base in value.__bases__ if base is not object and not base.__name__.startswith("_")]
+    bases = [
+        base.__name__
+        for base in value.__bases__
+        if base is not object and not base.__name__.startswith("_")
+    ]
     bases = [base for base in bases if base not in ("Generic", "Protocol", "ABC")]
     word = "exception" if issubclass(value, BaseException) else "protocol" if protocol else "class"
     made = "" if protocol else f"({', '.join(made_of(value))})"
     lines = [
-        f"{word} {name}{'' if '_driver: ' in f'_{made[1:]}' else made}" + (f" is a {', '.join(bases)}" if bases else "")
+        f"{word} {name}{'' if '_driver: ' in f'_{made[1:]}' else made}"
+        + (f" is a {', '.join(bases)}" if bases else "")
     ]
     members: dict[str, Any] = {}
     for kind in reversed(value.__mro__):
         # What a private base has is the class's own; what a public one has is written there.
         if kind is value or kind.__name__.startswith("_"):
-            shown = {member: inside for member, inside in vars(kind).items() if not member.startswith("_")}
-            members |= shown | {word: vars(kind)[word] for word in _WORDS_OF_PYTHON if word in vars(kind)}
-            members |= {member: told for member, told in set_when_made(kind) if not member.startswith("_")}
+            shown = {
+                member: inside
+                for member, inside in vars(kind).items()
+                if not member.startswith("_")
+            }
+            members |= shown | {
+                word: vars(kind)[word] for word in _WORDS_OF_PYTHON if word in vars(kind)
+            }
+            members |= {
+                member: told for member, told in set_when_made(kind) if not member.startswith("_")
+            }
     for member, inside in sorted(members.items()):
         if isinstance(inside, str):
             lines.append(f"    {member}{inside}")
@@ -190,22 +231,33 @@ def set_when_made(kind: type[Any]) -> Iterator[tuple[str, str]]:
         return
     for node in ast.walk(source_of(made)):
         targets = (
-            [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
+            [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else node.targets
+            if isinstance(node, ast.Assign)
+            else []
         )
         for target in targets:
             if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
-                yield target.attr, f": {ast.unparse(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
+                yield (
+                    target.attr,
+                    f": {ast.unparse(node.annotation)}" if isinstance(node, ast.AnnAssign) else "",
+                )
 
 
 def made_of(value: type[Any]) -> Iterator[str]:
     """What the class is made of: the fields of an attrs class, or what its own `__init__` takes."""
     if not attrs.has(value):
-        own = next((vars(kind)["__init__"] for kind in value.__mro__ if "__init__" in vars(kind)), None)
+        own = next(
+            (vars(kind)["__init__"] for kind in value.__mro__ if "__init__" in vars(kind)), None
+        )
         if inspect.isfunction(own):
             yield of_arguments(source_of(own).args)
         return
     annotations = {
-        name: told for kind in reversed(value.__mro__) for name, told in inspect.get_annotations(kind).items()
+        name: told
+        for kind in reversed(value.__mro__)
+        for name, told in inspect.get_annotations(kind).items()
     }
     keywords = False
     for field in attrs.fields(value):
@@ -227,12 +279,15 @@ def of_default(value: object) -> str:
 
 
 def parts() -> dict[str, str]:
-    return {name: f"```text\n{written(import_module(name))}```\n" for name in (*STABLE, *PROVISIONAL)}
+    return {
+        name: f"```text\n{written(import_module(name))}```\n" for name in (*STABLE, *PROVISIONAL)
+    }
 
 
 def between_markers(name: str) -> re.Pattern[str]:
     return re.compile(
-        f"(?<=<!-- {re.escape(name)}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {re.escape(name)} -->)", re.DOTALL
+        f"(?<=<!-- {re.escape(name)}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {re.escape(name)} -->)",
+        re.DOTALL,
     )
 
 
@@ -243,7 +298,9 @@ def test_every_public_module_is_on_the_page_or_is_run() -> None:
 @pytest.mark.parametrize("name", [*STABLE, *PROVISIONAL])
 def test_the_page_says_what_the_code_says(name: str) -> None:
     found = between_markers(name).findall(PAGE.read_text(encoding="utf-8"))
-    assert found == [parts()[name]], f"docs/api.md differs from the code: run {COMMAND}, and say it in CHANGELOG.md"
+    assert found == [parts()[name]], (
+        f"docs/api.md differs from the code: run {COMMAND}, and say it in CHANGELOG.md"
+    )
 
 
 @pytest.mark.parametrize("name", RUN)

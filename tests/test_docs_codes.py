@@ -30,7 +30,11 @@ def anchor(code_class: CodeClass) -> str:
 
 def classes() -> str:
     rows: list[tuple[str, ...]] = [
-        (f"[`{code_class.name}`](#{anchor(code_class)})", f"`{outcome_of(code_class)}`", code_class.sentence)
+        (
+            f"[`{code_class.name}`](#{anchor(code_class)})",
+            f"`{outcome_of(code_class)}`",
+            code_class.sentence,
+        )
         for code_class in CodeClass
     ]
     return table(("`CodeClass`", "A cancel that is answered so ends", "What it says"), rows)
@@ -42,7 +46,9 @@ def codes() -> str:
         if code_class not in CODES:
             continue
         listed = [code for code in CODES[code_class] if code not in NOTES]
-        noted: list[tuple[str, ...]] = [(f"`{code}`", NOTES[code]) for code in CODES[code_class] if code in NOTES]
+        noted: list[tuple[str, ...]] = [
+            (f"`{code}`", NOTES[code]) for code in CODES[code_class] if code in NOTES
+        ]
         part = f"### {code_class.name}\n\n{code_class.sentence} Ends `{outcome_of(code_class)}`.\n"
         if noted:
             part += "\n" + table(("Code", "What is known of it"), noted)
@@ -95,7 +101,9 @@ PARTS = {
 
 
 def between_markers(name: str) -> re.Pattern[str]:
-    return re.compile(f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+    return re.compile(
+        f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=<!-- end of {name} -->)", re.DOTALL
+    )
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -11,7 +11,14 @@ from benchmarks.sides import Target, Verdict
 from benchmarks.turns import Result
 
 FLOOR = Result(
-    group="encode", name="by hand", unit="s", median=1.0156e-6, cpu=1e-6, spread=0.1, per_second=984563.9, rounds=151
+    group="encode",
+    name="by hand",
+    unit="s",
+    median=1.0156e-6,
+    cpu=1e-6,
+    spread=0.1,
+    per_second=984563.9,
+    rounds=151,
 )
 OURS = Result(
     group="encode", name="ours", unit="s", median=1.2345e-3, cpu=1e-3, spread=0.02, per_second=810.04, rounds=151,
@@ -28,7 +35,9 @@ def report(**changes: Any) -> dict[str, Any]:
 
 def test_the_page_has_what_is_recorded() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
-    assert text == page.on_page(text, page.figures(page.recorded())), f"docs/performance.md: run {page.COMMAND}"
+    assert text == page.on_page(text, page.figures(page.recorded())), (
+        f"docs/performance.md: run {page.COMMAND}"
+    )
     assert text.count("<!-- figures") == 1
 
 
@@ -52,7 +61,11 @@ def test_each_side_is_a_row_of_its_group_and_each_target_one_of_the_targets() ->
 
 
 def test_a_result_that_was_written_is_read_again() -> None:
-    assert [Result.from_json(result.as_json()) for result in (FLOOR, OURS, MEMORY)] == [FLOOR, OURS, MEMORY]
+    assert [Result.from_json(result.as_json()) for result in (FLOOR, OURS, MEMORY)] == [
+        FLOOR,
+        OURS,
+        MEMORY,
+    ]
 
 
 def test_a_quick_run_has_no_place_on_the_page() -> None:

@@ -29,7 +29,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("tutorial-*.md"))]
 
 def words(svg: str) -> list[str]:
     """What a picture says, without where it says it: rich's releases may draw differently."""
-    return [html.unescape(text).replace("\xa0", " ").rstrip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    return [
+        html.unescape(text).replace("\xa0", " ").rstrip()
+        for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
@@ -43,7 +46,10 @@ def test_the_first_screen_has_a_picture_that_the_script_makes(page: Path) -> Non
 def test_a_picture_loads_nothing_from_anywhere(name: str) -> None:
     svg = (ROOT / "docs" / f"{name}.svg").read_text("utf-8")
     assert words(svg)
-    assert set(re.findall(r"https?://[^\s\"']+", svg)) == {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
+    assert set(re.findall(r"https?://[^\s\"']+", svg)) == {
+        "http://www.w3.org/2000/svg",
+        "https://www.textualize.io",
+    }
     assert not re.search(r"<(image|script|use)\b|@import|@font-face", svg)
 
 

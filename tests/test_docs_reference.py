@@ -32,6 +32,12 @@ def stands_elsewhere(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_reference_has_every_public_name_once(module: str) -> None:
-    public = {name for name in import_module(module).__all__ if not stands_elsewhere(module, name)} - {"__version__"}
-    written = {name.rpartition(".")[2]: count for name, count in WRITTEN.items() if name.rpartition(".")[0] == module}
+    public = {
+        name for name in import_module(module).__all__ if not stands_elsewhere(module, name)
+    } - {"__version__"}
+    written = {
+        name.rpartition(".")[2]: count
+        for name, count in WRITTEN.items()
+        if name.rpartition(".")[0] == module
+    }
     assert written == dict.fromkeys(public, 1), "docs/reference.rst differs from __all__"

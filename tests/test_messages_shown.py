@@ -147,7 +147,10 @@ def of_order(order_id: Any) -> Provoke:
 
 
 ORDERS: list[Provoke] = [
-    *map(of_instrument, ("BTC/USDT", "BTC/USDT:USDT", "BTC/USDT:USDT-250328", "BTCUSDT_UMCBL", "btcusdt")),
+    *map(
+        of_instrument,
+        ("BTC/USDT", "BTC/USDT:USDT", "BTC/USDT:USDT-250328", "BTCUSDT_UMCBL", "btcusdt"),
+    ),
     *map(of_instrument, (" BTCUSDT", "BTC\x00USDT", "", WRONG)),
     *map(of_order, ("", "1\n", "a\nb", "1,2", "x" * 65, "1.37670E+18", "nan", WRONG, b"1")),
     lambda: CancelOrder("BTCUSDT", client_oid="ö"),
@@ -300,7 +303,9 @@ def verification() -> ssl.SSLCertVerificationError:
 
 
 def refused(code: str | None, skew: float | None = None) -> Provoke:
-    rejected = LoginRejected(code=code, code_class=CodeClass.of(code), message="what the exchange says", text="{}")
+    rejected = LoginRejected(
+        code=code, code_class=CodeClass.of(code), message="what the exchange says", text="{}"
+    )
     return raising(LoginRefused(rejected, skew))
 
 
@@ -412,7 +417,9 @@ def commands() -> str:
                 prog = PROGRAMS[run]
                 parts.append(f"$ {prog} {line}\n{told(run, line)}")
             os.environ["BITGET_API_KEY"] = "k"
-            parts.append(f"$ BITGET_API_KEY=k bitget-cancel {WITHOUT_KEYS[1]}\n{told(*WITHOUT_KEYS)}")
+            parts.append(
+                f"$ BITGET_API_KEY=k bitget-cancel {WITHOUT_KEYS[1]}\n{told(*WITHOUT_KEYS)}"
+            )
         finally:
             os.environ.pop("BITGET_API_KEY", None)
             os.environ.update(before)
@@ -454,11 +461,17 @@ def test_every_error_reads_as_a_sentence_without_secrets() -> None:
 
 
 def test_what_a_value_must_be_is_followed_by_what_came() -> None:
-    lines = [line for line in PAGE.read_text("utf-8").splitlines() if re.match(r"ValidationError: [\w ]+ must ", line)]
+    lines = [
+        line
+        for line in PAGE.read_text("utf-8").splitlines()
+        if re.match(r"ValidationError: [\w ]+ must ", line)
+    ]
     assert len(lines) > 50
     for line in lines:
         # What a function gives is not got; a password that came is not repeated.
-        assert re.search("; (got|it gave) ", line) or "url must hold no user, password" in line, line
+        assert re.search("; (got|it gave) ", line) or "url must hold no user, password" in line, (
+            line
+        )
 
 
 NOT_SHOWN = {
@@ -502,17 +515,30 @@ def literals(file: Path) -> list[str]:
     """The fixed parts of the messages that a file raises."""
     found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
-            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ERRORS
+            and node.args
+        ):
+            parts = (
+                node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            )
             found += [
-                p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str) and len(p.value) > 11
+                p.value
+                for p in parts
+                if isinstance(p, ast.Constant) and isinstance(p.value, str) and len(p.value) > 11
             ]
     return found
 
 
 def test_no_error_is_missing_on_the_page() -> None:
     page = PAGE.read_text("utf-8")
-    packages = ("src/bitget_proto", "src/transports/bitget_transports", "src/transports/bitget_transports/cli")
+    packages = (
+        "src/bitget_proto",
+        "src/transports/bitget_transports",
+        "src/transports/bitget_transports/cli",
+    )
     files = [file for package in packages for file in (ROOT / package).glob("_*.py")]
     files += [ROOT / packages[1] / f"{name}.py" for name in ("anyio", "asyncio", "blocking")]
     missing = {part for file in files for part in literals(file) if part not in page}

@@ -15,7 +15,11 @@ from bitget_transports.exchange import exchange_in_thread
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 [HEAD] = re.findall(r"^```text\n(from .*?)^```", README, re.DOTALL | re.MULTILINE)
-EXAMPLES = [code for code in re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE) if "URL" in code]
+EXAMPLES = [
+    code
+    for code in re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    if "URL" in code
+]
 
 
 def book() -> list[CancelOrder]:
@@ -30,7 +34,9 @@ def test_an_example_is_a_program(example: str, tmp_path: Path) -> None:
         assert head != HEAD
         file = tmp_path / "mine.py"
         file.write_text(f"{head}\n{example}", "utf-8")
-        ran = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=30, check=False)
+        ran = subprocess.run(
+            [sys.executable, str(file)], capture_output=True, text=True, timeout=30, check=False
+        )
         assert (ran.returncode, ran.stderr) == (0, "")
         assert server.exchange.log
         assert all(act.cancelled for act in server.exchange.log)

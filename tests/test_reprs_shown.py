@@ -78,7 +78,11 @@ def public() -> Iterator[tuple[str, type[Any]]]:
     for module in map(import_module, MODULES):
         for name in module.__all__:
             found: object = getattr(module, name)
-            if isinstance(found, type) and not issubclass(found, (Enum, BaseException)) and found not in seen:
+            if (
+                isinstance(found, type)
+                and not issubclass(found, (Enum, BaseException))
+                and found not in seen
+            ):
                 kind = cast("type[Any]", found)
                 seen.add(kind)
                 yield f"{module.__name__}.{name}", kind
@@ -92,7 +96,9 @@ def made(kind: type[Any]) -> object:
     for field in attrs.fields(kind):
         if field.default is attrs.NOTHING:
             types = [field.type, *typing.get_args(field.type)]
-            members = [next(iter(one)) for one in types if isinstance(one, type) and issubclass(one, Enum)]
+            members = [
+                next(iter(one)) for one in types if isinstance(one, type) and issubclass(one, Enum)
+            ]
             given[field.name] = SAMPLES[field.name] if field.name in SAMPLES else members[0]
     return kind(**given)
 

@@ -30,7 +30,10 @@ INSTALL_NODE = "npm install --prefix benchmarks/peers/.venv bitget-api"
 _AHEAD = Target(1.0, 1.0, at_least=True)
 """For a peer: that it takes no less than ours."""
 
-_OURS, _NAMES = "Connection, msgspec", ("typed-bitget", "nexustrader", "ccxt", "python-binance", "pybit")
+_OURS, _NAMES = (
+    "Connection, msgspec",
+    ("typed-bitget", "nexustrader", "ccxt", "python-binance", "pybit"),
+)
 
 
 def groups() -> Iterator[Group]:
@@ -48,7 +51,9 @@ def _sides(stack: ExitStack) -> list[Part]:
         _side(stack, "bitget_transports.asyncio, with its frames", [*at_home, "ours_asyncio"]),
     ]
     if python.exists():
-        parts += [_side(stack, name, [*elsewhere, name.replace("-", "_")], _AHEAD) for name in _NAMES]
+        parts += [
+            _side(stack, name, [*elsewhere, name.replace("-", "_")], _AHEAD) for name in _NAMES
+        ]
     else:
         parts += [Skipped(name=name, why=f"not installed: {INSTALL}") for name in _NAMES]
     node, package = shutil.which("node"), FOLDER / "node_modules" / "bitget-api"
@@ -60,13 +65,22 @@ def _sides(stack: ExitStack) -> list[Part]:
 
 
 def _side(
-    stack: ExitStack, name: str, command: list[str], target: Target | None = None, ours: str | None = _OURS
+    stack: ExitStack,
+    name: str,
+    command: list[str],
+    target: Target | None = None,
+    ours: str | None = _OURS,
 ) -> Part:
     """A process that takes its turns when it is told to; it says which release it is, and how it is called."""
     errors = stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - the stack closes it
     process = stack.enter_context(
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=HERE.parents[1]
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=HERE.parents[1],
         )
     )
     # Not each peer lets go of its threads.

@@ -65,7 +65,9 @@ def _connect(*_: object, **__: object) -> _Connection:
 
 @asynccontextmanager
 async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[object]]]]:
-    exchange = part("ccxt.pro").bybit({"apiKey": "key", "secret": "secret", "enableRateLimit": False})
+    exchange = part("ccxt.pro").bybit(
+        {"apiKey": "key", "secret": "secret", "enableRateLimit": False}
+    )
     exchange.set_markets([_MARKET])
     exchange.open()
     exchange.session.ws_connect = _connect

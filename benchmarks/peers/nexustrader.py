@@ -63,7 +63,9 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
     loop = asyncio.get_running_loop()
     clients, text = part("nexustrader.base.ws_client"), part("picows").WSMsgType.TEXT
 
-    async def connect(make: Callable[[], object], *_: object, **__: object) -> tuple[_Transport, object]:
+    async def connect(
+        make: Callable[[], object], *_: object, **__: object
+    ) -> tuple[_Transport, object]:
         listener = make()
         return _Transport(listener, text), listener
 
@@ -76,7 +78,9 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
     for endpoint in ("canceling", "accepted", "pending", "canceled"):
         bus.register(endpoint=endpoint, handler=_heard)
     with TemporaryDirectory() as folder:
-        cache = part("nexustrader.core.cache").AsyncCache("s", "u", bus, clock, tasks, db_path=f"{folder}/cache.db")
+        cache = part("nexustrader.core.cache").AsyncCache(
+            "s", "u", bus, clock, tasks, db_path=f"{folder}/cache.db"
+        )
         await cache._init_storage()
         symbol = "BTCUSDT.BITGET"
         oms = _without_positions(part("nexustrader.exchange.bitget.oms").BitgetOrderManagementSystem)(
@@ -105,7 +109,9 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
 
         def become(oid: str, status: object) -> None:
             order = registry.get_tmp_order(oid)
-            oms.order_status_update(oms._create_order_from_tmp(order, oid, "1", status, clock.timestamp_ms()))
+            oms.order_status_update(
+                oms._create_order_from_tmp(order, oid, "1", status, clock.timestamp_ms())
+            )
 
         def prepare(count: int) -> Callable[[], Awaitable[object]]:
             orders = [placed() for _ in range(count)]

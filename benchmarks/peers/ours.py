@@ -8,7 +8,16 @@ from time import monotonic
 from typing import TypeAlias
 
 from benchmarks.peers.fake import bitget
-from bitget_proto import Accepted, CancelOrder, Codec, Config, Connection, Engine, SignedLogin, Transmit
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Config,
+    Connection,
+    Engine,
+    SignedLogin,
+    Transmit,
+)
 
 Prepare: TypeAlias = Callable[[int], Callable[[], Awaitable[object]]]
 

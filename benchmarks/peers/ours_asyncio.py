@@ -77,14 +77,18 @@ def _text(frame: bytes) -> str:
 
 def _framed(text: bytes) -> bytes:
     length = len(text)
-    return (b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big"))) + text
+    return (
+        b"\x81" + (bytes([length]) if length < 126 else b"\x7e" + length.to_bytes(2, "big"))
+    ) + text
 
 
 @asynccontextmanager
 async def driven() -> AsyncGenerator[Prepare]:
     from bitget_transports.asyncio import connect
 
-    async def create_connection(make: Callable[[], asyncio.Protocol], *_: object, **__: object) -> object:
+    async def create_connection(
+        make: Callable[[], asyncio.Protocol], *_: object, **__: object
+    ) -> object:
         protocol = make()
         transport = _Transport(protocol)
         protocol.connection_made(transport)
@@ -92,7 +96,9 @@ async def driven() -> AsyncGenerator[Prepare]:
 
     asyncio.get_running_loop().create_connection = create_connection  # type: ignore[method-assign, assignment]
     config, key = Config(messages_per_second=None), Credentials("key", "secret", "passphrase")
-    async with connect(key, url="ws://127.0.0.1/v2/ws/private", config=config, codec=Codec(fastest())) as channel:
+    async with connect(
+        key, url="ws://127.0.0.1/v2/ws/private", config=config, codec=Codec(fastest())
+    ) as channel:
 
         def prepare(count: int) -> Callable[[], Awaitable[object]]:
             async def run() -> None:

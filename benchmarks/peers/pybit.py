@@ -51,7 +51,9 @@ class _App:
 @asynccontextmanager
 async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[object]]]]:
     part("websocket").WebSocketApp = _App
-    trading = part("pybit.unified_trading").WebSocketTrading(testnet=True, api_key="key", api_secret="secret")
+    trading = part("pybit.unified_trading").WebSocketTrading(
+        testnet=True, api_key="key", api_secret="secret"
+    )
     app: _App = trading.ws
     answers: list[object] = []
     app.on_message(app, '{"reqId":"","retCode":0,"retMsg":"OK","op":"auth","connId":"x"}')
@@ -60,7 +62,9 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
     def prepare(count: int) -> Callable[[], Awaitable[object]]:
         async def run() -> None:
             for _ in range(count):
-                trading.cancel_order(answers.append, category="spot", symbol="BTCUSDT", orderId="1673523595617593600")
+                trading.cancel_order(
+                    answers.append, category="spot", symbol="BTCUSDT", orderId="1673523595617593600"
+                )
                 app.on_message(app, answer(app.sent))
                 answers.pop()
 

@@ -25,8 +25,12 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
         return FakeSocket(bitget, state)
 
     part("typed_core.ws.socket").websockets.connect = connect
-    credentials = part("typed_bitget.core.auth").Credentials(access_key="key", secret_key="secret", passphrase="phrase")
-    client = part("typed_bitget.core.transport.ws.classic").ClassicSocketStreamClient.new(credentials=credentials)
+    credentials = part("typed_bitget.core.auth").Credentials(
+        access_key="key", secret_key="secret", passphrase="phrase"
+    )
+    client = part("typed_bitget.core.transport.ws.classic").ClassicSocketStreamClient.new(
+        credentials=credentials
+    )
     async with client:
         cancel = part("typed_bitget.classic_streams").ClassicStreams(client=client).order.cancel
 

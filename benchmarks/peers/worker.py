@@ -27,7 +27,9 @@ class Peer(Protocol):
 
     def release(self) -> str: ...
 
-    def driven(self) -> AbstractAsyncContextManager[Callable[[int], Callable[[], Awaitable[object]]]]:
+    def driven(
+        self,
+    ) -> AbstractAsyncContextManager[Callable[[int], Callable[[], Awaitable[object]]]]:
         """Logged in; prepares so many cancels, and gives what does them, one after the other."""
         ...
 

@@ -17,7 +17,8 @@ from chaos.days import answers, limits, links, signals, sockets
 from chaos.days.day import Day, Row
 
 ROWS: dict[str, Row] = {
-    row.name: row for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS, *sockets.ROWS)
+    row.name: row
+    for row in (*limits.ROWS, *links.ROWS, *answers.ROWS, *signals.ROWS, *sockets.ROWS)
 }
 
 SEED = 1
@@ -44,10 +45,20 @@ def lines(row: Row, day: Day, missed: Sequence[str]) -> list[str]:
         for sent in (True, False)
     }
     seconds = f"{day.seconds:.1f} {'real' if day.real else 'virtual'}"
-    counts = (len(day.taken), kinds[Accepted], kinds[Rejected], reasons[True].total(), reasons[False].total())
+    counts = (
+        len(day.taken),
+        kinds[Accepted],
+        kinds[Rejected],
+        reasons[True].total(),
+        reasons[False].total(),
+    )
     printed = [_FORM.format(row.name, *counts, seconds, "MISSED" if missed else "kept").rstrip()]
     printed += _wrapped(f"right: {row.right}")
-    if whys := ["sent " * sent + f"{why} {count}" for sent in reasons for why, count in sorted(reasons[sent].items())]:
+    if whys := [
+        "sent " * sent + f"{why} {count}"
+        for sent in reasons
+        for why, count in sorted(reasons[sent].items())
+    ]:
         printed += _wrapped(f"unresolved: {', '.join(whys)}")
     for fault in missed[:10]:
         printed += _wrapped(f"MISSED {fault}")
@@ -68,9 +79,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="rows to run (default: all)")
     parser.add_argument(
-        "--seed", type=int, default=SEED, metavar="N", help="what is random comes from it (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=SEED,
+        metavar="N",
+        help="what is random comes from it (default: %(default)s)",
     )
-    parser.add_argument("--list", action="store_true", help="name the rows and what is right, and run none")
+    parser.add_argument(
+        "--list", action="store_true", help="name the rows and what is right, and run none"
+    )
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.names if name not in ROWS]
     if unknown:
@@ -88,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         missed = row.missed(day)
         count += bool(missed)
         print("\n".join(lines(row, day, missed)), flush=True)
-    print(f"{count} of {len(rows)} days were missed." if count else f"All {len(rows)} days were kept.")
+    print(
+        f"{count} of {len(rows)} days were missed." if count else f"All {len(rows)} days were kept."
+    )
     return 1 if count else 0
 
 

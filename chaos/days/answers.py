@@ -19,7 +19,13 @@ def _placement(id: str, client_oid: str) -> str:
     params = {
         "orderType": "limit", "side": "buy", "size": "0.01", "price": "27000", "force": "gtc", "clientOid": client_oid,
     }  # fmt: skip
-    arg = {"id": id, "instType": "SPOT", "instId": "BTCUSDT", "channel": "place-order", "params": params}
+    arg = {
+        "id": id,
+        "instType": "SPOT",
+        "instId": "BTCUSDT",
+        "channel": "place-order",
+        "params": params,
+    }
     return json.dumps({"op": "trade", "args": [arg]})
 
 
@@ -34,7 +40,9 @@ def _cancel(day: Day, pair: Pair | SessionPair, client_oid: str, id: str | None 
     return True
 
 
-def _collide(day: Day, exchange: ScriptedExchange, pair: Pair | SessionPair, chance: random.Random) -> Day:
+def _collide(
+    day: Day, exchange: ScriptedExchange, pair: Pair | SessionPair, chance: random.Random
+) -> Day:
     """Placements are accepted where cancels are refused and the other way round, so that an answer taken for another shows."""
     ids = [f"mine-{number}" for number in range(120)]
     # Half of them are live already: to place them is refused (40786), to cancel them is accepted.
@@ -73,7 +81,9 @@ def _answer(id: str) -> str:
     arg = {
         "id": id, "instType": "SPOT", "channel": "place-order", "instId": "BTCUSDT", "params": {"orderId": "1"},
     }  # fmt: skip
-    return json.dumps({"event": "trade", "arg": [arg], "code": 0, "msg": "Success", "ts": 1763958928351})
+    return json.dumps(
+        {"event": "trade", "arg": [arg], "code": 0, "msg": "Success", "ts": 1763958928351}
+    )
 
 
 def _on_a_connection(chance: random.Random) -> Day:

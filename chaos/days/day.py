@@ -96,7 +96,15 @@ class Day:
         """An exchange whose frames are recorded here."""
         return ScriptedExchange(orders, on_frame=self.frames.append, **options)
 
-    def take(self, id: str, order: CancelOrder, at: float, policy: Policy = Policy.REPORT, *, sure: bool = True) -> str:
+    def take(
+        self,
+        id: str,
+        order: CancelOrder,
+        at: float,
+        policy: Policy = Policy.REPORT,
+        *,
+        sure: bool = True,
+    ) -> str:
         """Note a cancel that the client has taken; returns its id."""
         self.taken[id] = Taken(order, at, policy, sure)
         return id
@@ -114,11 +122,19 @@ class Day:
     @property
     def outcomes(self) -> list[Outcome]:
         """Every outcome that came out, doubles included."""
-        return [given.event for given in self.given if isinstance(given.event, Accepted | Rejected | Unresolved)]
+        return [
+            given.event
+            for given in self.given
+            if isinstance(given.event, Accepted | Rejected | Unresolved)
+        ]
 
     def outcomes_given(self) -> Iterator[Given]:
         """The outcomes, with the times at which they came out."""
-        return (given for given in self.given if isinstance(given.event, Accepted | Rejected | Unresolved))
+        return (
+            given
+            for given in self.given
+            if isinstance(given.event, Accepted | Rejected | Unresolved)
+        )
 
     def received(self) -> Iterator[SeenCancel]:
         """The cancels that arrived, in order."""
@@ -148,7 +164,10 @@ class _Stamped(list[Any]):
 
 
 def in_connection(
-    day: Day, exchange: ScriptedExchange, client: Connection | None = None, latency: Latency = LATENCY
+    day: Day,
+    exchange: ScriptedExchange,
+    client: Connection | None = None,
+    latency: Latency = LATENCY,
 ) -> Pair:
     """A connection at its defaults, not opened yet, with its record in `day`."""
     pair = Pair(client, exchange, latency=latency)
@@ -174,7 +193,14 @@ def in_session(
     credentials: Credentials | None = None,
 ) -> SessionPair:
     """A session, not started yet, with its record in `day`."""
-    pair = SessionPair(session, exchange, latency=latency, dial_time=2 * LATENCY, skew=skew, credentials=credentials)
+    pair = SessionPair(
+        session,
+        exchange,
+        latency=latency,
+        dial_time=2 * LATENCY,
+        skew=skew,
+        credentials=credentials,
+    )
     pair.events = _Stamped(day, pair.clock)
     return pair
 

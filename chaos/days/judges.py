@@ -65,7 +65,9 @@ def all_accepted(day: Day, *, but: int = 0) -> Iterator[str]:
 
 def all_cancelled(day: Day) -> Iterator[str]:
     """No order that was to be cancelled is live at the end."""
-    live = [name for name in (name_of(taken.order) for taken in day.taken.values()) if name in day.live]
+    live = [
+        name for name in (name_of(taken.order) for taken in day.taken.values()) if name in day.live
+    ]
     if live:
         yield f"{len(live)} orders are still live: {_few(live)}"
 
@@ -101,7 +103,11 @@ def urgent_next(day: Day) -> Iterator[str]:
     if not places:
         yield "the urgent one did not arrive"
         return
-    before = [cancel for cancel in arrived[: places[0]] if cancel.at > taken + day.marks["latency"] + _TINY]
+    before = [
+        cancel
+        for cancel in arrived[: places[0]]
+        if cancel.at > taken + day.marks["latency"] + _TINY
+    ]
     if before:
         yield f"{len(before)} others left before the urgent one"
     if not arrived[places[0] + 1 :]:
@@ -143,7 +149,11 @@ def pauses(day: Day) -> Iterator[str]:
         yield "the exchange never said 30006"
     arrived = [cancel.at for cancel in day.received()]
     for at in warnings:
-        early = [when for when in arrived if at + 2 * latency + _TINY < when < at + 2 * latency + _WINDOW - _TINY]
+        early = [
+            when
+            for when in arrived
+            if at + 2 * latency + _TINY < when < at + 2 * latency + _WINDOW - _TINY
+        ]
         if early:
             yield f"after the 30006 of {at:.2f} s one arrived at {early[0]:.2f} s"
 
@@ -159,7 +169,11 @@ def none_unsent(day: Day) -> Iterator[str]:
 def refused(day: Day, *, code: str) -> Iterator[str]:
     """The exchange gave this code to some cancels, and just these are `Rejected` with it."""
     gave = {act.id for act in day.acts if act.code == code and act.id in day.taken}
-    said = {outcome.id for outcome in day.outcomes if isinstance(outcome, Rejected) and outcome.code == code}
+    said = {
+        outcome.id
+        for outcome in day.outcomes
+        if isinstance(outcome, Rejected) and outcome.code == code
+    }
     if not gave:
         yield f"the exchange never answered {code}"
     if gave != said:
@@ -175,7 +189,9 @@ def back_within(day: Day, *, mark: str, seconds: float) -> Iterator[str]:
     logins = [frame.at for frame in day.said('"event":"login"') if frame.at > moment]
     if not logins or logins[0] > moment + seconds:
         when = (
-            f"the first login was accepted {logins[0] - moment:.1f} s after it" if logins else "no login was accepted"
+            f"the first login was accepted {logins[0] - moment:.1f} s after it"
+            if logins
+            else "no login was accepted"
         )
         yield f"{mark}: {when}, not within {seconds:g} s"
         return
@@ -202,13 +218,19 @@ def unsent_for_want_of_a_link(day: Day, *, down: str, seconds: float) -> Iterato
         return
     ended = {_id(given.event): given for given in day.outcomes_given()}
     arrived = {cancel.id for cancel in day.received()}
-    waiting = {id: taken for id, taken in day.taken.items() if began <= taken.at < back - seconds - 1.0}
+    waiting = {
+        id: taken for id, taken in day.taken.items() if began <= taken.at < back - seconds - 1.0
+    }
     if not waiting:
         yield "no cancel was taken while no link served"
     for id, taken in waiting.items():
         given = ended.get(id)
         outcome = None if given is None else given.event
-        if given is None or not isinstance(outcome, Unresolved) or outcome.why is not WhyUnresolved.NO_LINK:
+        if (
+            given is None
+            or not isinstance(outcome, Unresolved)
+            or outcome.why is not WhyUnresolved.NO_LINK
+        ):
             yield f"cancel {id}: {outcome!r}"
         elif outcome.sent or id in arrived:
             yield f"cancel {id}: sent while no link served"
@@ -221,7 +243,9 @@ def found_out(day: Day, *, mark: str, seconds: float) -> Iterator[str]:
     died = day.marks[mark]
     asked = min((taken.at for taken in day.taken.values() if taken.at > died), default=None)
     dead = max((frame.link for frame in day.frames if frame.at <= died), default=0)
-    later = [frame.at for frame in day.frames if frame.direction == "received" and frame.link > dead]
+    later = [
+        frame.at for frame in day.frames if frame.direction == "received" and frame.link > dead
+    ]
     if asked is None or not later:
         yield "no other link came up"
     elif later[0] > asked + seconds:
@@ -232,7 +256,11 @@ def nothing_from_the_dead(day: Day, *, mark: str) -> Iterator[str]:
     """What the dead link held is never delivered, though its route comes back."""
     died = day.marks[mark]
     dead = max((frame.link for frame in day.frames if frame.at <= died), default=0)
-    late = [frame for frame in day.frames if frame.direction == "received" and frame.link == dead and frame.at > died]
+    late = [
+        frame
+        for frame in day.frames
+        if frame.direction == "received" and frame.link == dead and frame.at > died
+    ]
     if not dead:
         yield "no link was there to die"
     if late:
@@ -251,7 +279,11 @@ def informed(day: Day, *, code: str) -> Iterator[str]:
     """Each login that the exchange refused with this code is an event."""
     refused = sum(1 for _ in day.said(f'"code":{code}'))
     kinds = (LoginRejected, ExchangeError)
-    events = [given.event for given in day.given if isinstance(given.event, kinds) and given.event.code == code]
+    events = [
+        given.event
+        for given in day.given
+        if isinstance(given.event, kinds) and given.event.code == code
+    ]
     if not refused:
         yield f"the exchange refused no login with {code}"
     if refused != len(events):
@@ -327,14 +359,22 @@ def arrived_before(day: Day, *, mark: str, count: int) -> Iterator[str]:
 def known_unsent(day: Day, *, least: int) -> Iterator[str]:
     """Of the cancels that never arrived, at least so many are `Unresolved` and known not to be sent."""
     arrived = {cancel.id for cancel in day.received()}
-    known = [o.id for o in day.outcomes if isinstance(o, Unresolved) and not o.sent and o.id not in arrived]
+    known = [
+        o.id
+        for o in day.outcomes
+        if isinstance(o, Unresolved) and not o.sent and o.id not in arrived
+    ]
     if len(known) < least:
         yield f"{len(known)} are known to be unsent, not {least}"
 
 
 def interrupted(day: Day, *, least: float) -> Iterator[str]:
     """At least this part of the lives was interrupted, each life has an end, and the library raised nothing of its own."""
-    lives, struck, ended = day.marks["lives"], day.marks["struck"], len(day.when(Closed)) + len(day.when(Ended))
+    lives, struck, ended = (
+        day.marks["lives"],
+        day.marks["struck"],
+        len(day.when(Closed)) + len(day.when(Ended)),
+    )
     if struck < least * lives:
         yield f"{struck:.0f} of {lives:.0f} lives were interrupted"
     if ended != lives:

@@ -71,7 +71,9 @@ def _moving(chance: random.Random) -> Day:
     return day.end(exchange, began=now)
 
 
-def _elsewhere(pair: SessionPair, exchange: ScriptedExchange, burst: int, first: int, budget: Budget) -> None:
+def _elsewhere(
+    pair: SessionPair, exchange: ScriptedExchange, burst: int, first: int, budget: Budget
+) -> None:
     """A REST client of the same account cancels so many orders at once, and debits them."""
     budget.debit(burst, pair.clock.now)
     pair.run(LATENCY)
@@ -149,13 +151,25 @@ ROWS = (
         "thousand-connection",
         "1,000 at once: all accepted, in 1.08 of the least time; an urgent one leaves next",
         _thousand_connection,
-        (judges.honest, judges.all_accepted, judges.in_the_limits, _AT_FULL_SPEED, judges.urgent_next),
+        (
+            judges.honest,
+            judges.all_accepted,
+            judges.in_the_limits,
+            _AT_FULL_SPEED,
+            judges.urgent_next,
+        ),
     ),
     Row(
         "thousand-session",
         "1,000 at once: all accepted, in 1.08 of the least time; an urgent one leaves next",
         _thousand_session,
-        (judges.honest, judges.all_accepted, judges.in_the_limits, _AT_FULL_SPEED, judges.urgent_next),
+        (
+            judges.honest,
+            judges.all_accepted,
+            judges.in_the_limits,
+            _AT_FULL_SPEED,
+            judges.urgent_next,
+        ),
     ),
     Row(
         "jitter",

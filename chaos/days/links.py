@@ -23,7 +23,12 @@ _AFTER_BACKOFF = 30.0 + 1.0
 
 
 def _one_each(
-    day: Day, pair: SessionPair, first: int, count: int, every: float, policy: Policy = Policy.REPORT
+    day: Day,
+    pair: SessionPair,
+    first: int,
+    count: int,
+    every: float,
+    policy: Policy = Policy.REPORT,
 ) -> None:
     """Cancel so many orders, one after the other, for as long as the session takes them."""
     for order in some_orders(count, first):
@@ -216,7 +221,10 @@ def _refused_key(chance: random.Random) -> Day:
     day = Day()
     exchange = day.exchange(some_orders(5), credentials=_KEY)
     pair = in_session(
-        day, exchange, Session(jitter=chance.random), credentials=Credentials("another", "secret", "passphrase")
+        day,
+        exchange,
+        Session(jitter=chance.random),
+        credentials=Credentials("another", "secret", "passphrase"),
     )
     pair.start()
     day.marks["the first dial"] = pair.clock.now
@@ -279,7 +287,9 @@ def _sleep(policy: Policy, chance: random.Random, *, answers: bool) -> Day:
     exchange = day.exchange([*orders, *some_orders(5, 101)])
     pair = started(day, exchange, chance)
     for _ in range(5):
-        pair.send('{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}')
+        pair.send(
+            '{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}'
+        )
     pair.settle()
     now = pair.clock.now
     for id, order in zip(pair.cancel_many(orders, policy=policy), orders, strict=True):
@@ -299,11 +309,16 @@ _HONEST = judges.honest
 
 
 def _both(
-    name: str, right: tuple[str, str], live: Callable[[Policy, random.Random], Day], each: tuple[Judge, ...]
+    name: str,
+    right: tuple[str, str],
+    live: Callable[[Policy, random.Random], Day],
+    each: tuple[Judge, ...],
 ) -> tuple[Row, Row]:
     """A row for each policy: under RESEND every order ends cancelled."""
     report = Row(f"{name}-report", right[0], partial(live, Policy.REPORT), each)
-    return report, Row(f"{name}-resend", right[1], partial(live, Policy.RESEND), (*each, judges.all_cancelled))
+    return report, Row(
+        f"{name}-resend", right[1], partial(live, Policy.RESEND), (*each, judges.all_cancelled)
+    )
 
 
 _FOUND_OUT = partial(judges.found_out, mark="the route died", seconds=_DETECTED + _NEXT_LINK)
@@ -316,7 +331,13 @@ ROWS = (
             "1,000 at once, the link drops every 5 s: all outcomes in 120 s, every order cancelled",
         ),
         _drops,
-        (_HONEST, partial(judges.none_too_late, seconds=120.0), judges.in_the_limits, judges.spaced, judges.not_over),
+        (
+            _HONEST,
+            partial(judges.none_too_late, seconds=120.0),
+            judges.in_the_limits,
+            judges.spaced,
+            judges.not_over,
+        ),
     ),
     Row(
         "flapping",
@@ -421,7 +442,9 @@ ROWS = (
             judges.all_accepted,
             partial(judges.served_until, mark="the cut"),
             partial(judges.informed, code="40018"),
-            partial(judges.over_because, why=WhyEnded.REFUSED, mark="the cut", seconds=_AFTER_BACKOFF),
+            partial(
+                judges.over_because, why=WhyEnded.REFUSED, mark="the cut", seconds=_AFTER_BACKOFF
+            ),
         ),
     ),
     Row(

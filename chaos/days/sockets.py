@@ -48,7 +48,9 @@ async def _cancel(day: Day, server: ExchangeServer, channel: Any, order: CancelO
     day.given.append(Given(server.now(), outcome))
 
 
-def _lived(orders: list[CancelOrder], script: Callable[[Day, ExchangeServer], Awaitable[None]]) -> Day:
+def _lived(
+    orders: list[CancelOrder], script: Callable[[Day, ExchangeServer], Awaitable[None]]
+) -> Day:
     day = Day(real=True)
     exchange = _Exchange(day, orders)
 
@@ -105,10 +107,14 @@ def _stalled(_: random.Random) -> Day:
             for order in orders[:3]:
                 await _cancel(day, server, channel, order)
             server.stop_reading()
-            written = [asyncio.create_task(_cancel(day, server, channel, order)) for order in orders[3:6]]
+            written = [
+                asyncio.create_task(_cancel(day, server, channel, order)) for order in orders[3:6]
+            ]
             await asyncio.sleep(_LATER)
             await channel.send("x" * _MORE_THAN_FITS)
-            await asyncio.gather(*written, *(_cancel(day, server, channel, order) for order in orders[6:]))
+            await asyncio.gather(
+                *written, *(_cancel(day, server, channel, order) for order in orders[6:])
+            )
         server.resume_reading()
         await asyncio.sleep(_LATER)
 

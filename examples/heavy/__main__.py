@@ -27,18 +27,27 @@ DRIVERS = {
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 COMMAND = "python -m heavy --write"
-PART = re.compile(f"(?<=<!-- heavy: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of heavy -->)", re.DOTALL)
+PART = re.compile(
+    f"(?<=<!-- heavy: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of heavy -->)", re.DOTALL
+)
 
 
 def table(reports: dict[str, Report]) -> str:
     """What came of it, with the day and the versions."""
-    lines = [f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on {platform.system()}:", ""]
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on {platform.system()}:",
+        "",
+    ]
     lines += ["| Example | Versions | Kept | Broken | Not played |", "|---|---|---|---|---|"]
     for name, report in reports.items():
         versions = ", ".join(f"{library} {version(library)}" for library in DRIVERS[name])
         kept = f"{sum(result.kept for result in report.results)} of {len(report.results)}"
-        broken = ", ".join(result.scenario.name for result in report.results if result.breaks) or "-"
-        left = ", ".join(result.scenario.name for result in report.results if result.not_played) or "-"
+        broken = (
+            ", ".join(result.scenario.name for result in report.results if result.breaks) or "-"
+        )
+        left = (
+            ", ".join(result.scenario.name for result in report.results if result.not_played) or "-"
+        )
         lines.append(f"| `examples/heavy/{name}.py` | {versions} | {kept} | {broken} | {left} |")
     return "\n".join(lines) + "\n"
 
@@ -50,21 +59,28 @@ def played(name: str) -> Report:
     def tell(result: Result) -> None:
         if sys.stderr.isatty():
             print(
-                f"\r{name}: {next(number)} of {len(SCENARIOS)}, {result.scenario.name}\x1b[K", end="", file=sys.stderr
+                f"\r{name}: {next(number)} of {len(SCENARIOS)}, {result.scenario.name}\x1b[K",
+                end="",
+                file=sys.stderr,
             )
 
     report = check_driver(import_module(f"heavy.{name}").make_driver, tell=tell)
-    print(("\r\x1b[K" if sys.stderr.isatty() else "") + f"{name}: {report.summary}", file=sys.stderr)
+    print(
+        ("\r\x1b[K" if sys.stderr.isatty() else "") + f"{name}: {report.summary}", file=sys.stderr
+    )
     return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m heavy", description="Play the conformance kit with the drivers on heavy frameworks."
+        prog="python -m heavy",
+        description="Play the conformance kit with the drivers on heavy frameworks.",
     )
     parser.add_argument("driver", nargs="*", help=f"play with these only, of {', '.join(DRIVERS)}")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/conformance.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs/conformance.md"
+    )
     given = parser.parse_args(arguments)
     if strangers := set(given.driver) - set(DRIVERS):
         parser.error(f"there is no driver {min(strangers)!r}: one of {', '.join(DRIVERS)}")
@@ -73,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         reports = {name: played(name) for name in given.driver or DRIVERS}
     except ImportError as error:
-        print(f"error: {error}: python -m pip install -e '.[heavy]' brings what is needed", file=sys.stderr)
+        print(
+            f"error: {error}: python -m pip install -e '.[heavy]' brings what is needed",
+            file=sys.stderr,
+        )
         return 2
     print(table(reports), end="")
     for report in reports.values():

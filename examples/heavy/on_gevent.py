@@ -26,11 +26,18 @@ class Greenlets(Driver):
 
     def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
         super().__init__(conn, tell)
-        self.websocket, self.out, self.writing, self.calls = WebSocket(url), b"", False, deque[Call]()
+        self.websocket, self.out, self.writing, self.calls = (
+            WebSocket(url),
+            b"",
+            False,
+            deque[Call](),
+        )
         self.news, self.work, self.ended = Event(), Event(), Event()
         self.wake = gevent.get_hub().loop.async_()
 
-    def call(self, fn: Call) -> None:  # rule 10: from another thread; the one thing of gevent's that takes it
+    def call(
+        self, fn: Call
+    ) -> None:  # rule 10: from another thread; the one thing of gevent's that takes it
         self.calls.append(fn)
         self.wake.send()
 

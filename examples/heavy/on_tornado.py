@@ -36,7 +36,9 @@ class OnIOLoop(Driver):
     async def main(self) -> None:
         self.loop, self.gone = IOLoop.current(), asyncio.Event()
         try:
-            self.socket = await websocket_connect(self.url, on_message_callback=self.heard, max_message_size=2**20)
+            self.socket = await websocket_connect(
+                self.url, on_message_callback=self.heard, max_message_size=2**20
+            )
         except (OSError, HTTPError) as error:
             self.lost(str(error))
             return
@@ -72,7 +74,9 @@ class OnIOLoop(Driver):
     def arm(self, until: float | None) -> None:
         if self.timer is not None:
             self.loop.remove_timeout(self.timer)
-        self.timer = None if until is None else self.loop.call_later(max(0.0, until - now()), self.soon)
+        self.timer = (
+            None if until is None else self.loop.call_later(max(0.0, until - now()), self.soon)
+        )
 
     def soon(self, turns: int = 10) -> None:
         """It is time, once what has arrived had some turns of the loop (rule 4)."""

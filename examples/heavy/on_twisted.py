@@ -47,7 +47,9 @@ class OnReactor(Driver, WebSocketClientProtocol):
     # --- as autobahn calls it ---
 
     def onOpen(self) -> None:
-        self.registerProducer(self, True)  # it pauses beyond 64 KiB: what waits there may have left, and is called so
+        self.registerProducer(
+            self, True
+        )  # it pauses beyond 64 KiB: what waits there may have left, and is called so
         self.opened()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:

@@ -19,7 +19,16 @@ from typing import Any, BinaryIO, NoReturn, TextIO
 from ._codec import Codec, read_code
 from ._engines import Engine, fastest
 from ._errors import ValidationError, shown
-from ._explain import at_a_shell, code_table, encodable, explain, explain_code, printable, quoted, read
+from ._explain import (
+    at_a_shell,
+    code_table,
+    encodable,
+    explain,
+    explain_code,
+    printable,
+    quoted,
+    read,
+)
 from ._messages import Malformed
 from ._orders import CancelOrder, InstType
 from ._states import diagram
@@ -127,11 +136,22 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=plain,
     )
     encode.add_argument("--inst-id", required=True, help="the instrument, for example BTCUSDT")
-    encode.add_argument("--order-id", help="the exchange's id of the order; it prevails when both ids are given")
-    encode.add_argument("--client-oid", help="your own id of the order; at least one of the two is needed")
+    encode.add_argument(
+        "--order-id", help="the exchange's id of the order; it prevails when both ids are given"
+    )
+    encode.add_argument(
+        "--client-oid", help="your own id of the order; at least one of the two is needed"
+    )
     product_lines = [member.value for member in InstType]
-    encode.add_argument("--inst-type", choices=product_lines, default="SPOT", help="the product line (default: SPOT)")
-    encode.add_argument("--id", default="1", help="the id under which the exchange answers (default: 1)")
+    encode.add_argument(
+        "--inst-type",
+        choices=product_lines,
+        default="SPOT",
+        help="the product line (default: SPOT)",
+    )
+    encode.add_argument(
+        "--id", default="1", help="the id under which the exchange answers (default: 1)"
+    )
 
     decode = commands.add_parser(
         "decode",
@@ -141,10 +161,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=plain,
     )
     decode.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="the file to read; without one, or with -, standard input"
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="the file to read; without one, or with -, standard input",
     )
     engines = [*(member.value for member in Engine), "fastest"]
-    decode.add_argument("--engine", choices=engines, default="stdlib", help="what reads the JSON (default: stdlib)")
+    decode.add_argument(
+        "--engine", choices=engines, default="stdlib", help="what reads the JSON (default: stdlib)"
+    )
     decode.add_argument("--json", action="store_true", help="print JSON lines for programs")
 
     codes = commands.add_parser(
@@ -154,7 +180,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXPLAIN_EXAMPLES,
         formatter_class=plain,
     )
-    codes.add_argument("codes", nargs="*", metavar="CODE", help="a code, such as 43001 (default: the whole table)")
+    codes.add_argument(
+        "codes", nargs="*", metavar="CODE", help="a code, such as 43001 (default: the whole table)"
+    )
 
     commands.add_parser(
         "diagram",
@@ -181,9 +209,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _encode(arguments: argparse.Namespace) -> str:
     if arguments.order_id is None and arguments.client_oid is None:
-        raise _Failure("encode needs --order-id (the exchange's id) or --client-oid (yours), or both")
+        raise _Failure(
+            "encode needs --order-id (the exchange's id) or --client-oid (yours), or both"
+        )
     try:
-        order = CancelOrder(arguments.inst_id, arguments.order_id, arguments.client_oid, InstType(arguments.inst_type))
+        order = CancelOrder(
+            arguments.inst_id,
+            arguments.order_id,
+            arguments.client_oid,
+            InstType(arguments.inst_type),
+        )
         return Codec().encode_cancel(order, arguments.id) + "\n"
     except ValidationError as error:
         raise _Failure(at_a_shell(str(error))) from None
@@ -266,13 +301,18 @@ def _write(texts: Iterable[str]) -> int:
 
 def _fail(why: str) -> int:
     if sys.stderr is not None:
-        print(encodable(f"python -m bitget_proto: {printable(why)}", sys.stderr.encoding), file=sys.stderr)
+        print(
+            encodable(f"python -m bitget_proto: {printable(why)}", sys.stderr.encoding),
+            file=sys.stderr,
+        )
     return _FAILED
 
 
 def silence() -> None:
     """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
-    with suppress(OSError, ValueError):  # an output without a descriptor, as in a test, keeps its buffer to itself
+    with suppress(
+        OSError, ValueError
+    ):  # an output without a descriptor, as in a test, keeps its buffer to itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

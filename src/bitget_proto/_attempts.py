@@ -66,7 +66,11 @@ class Cancel:
         """
         if attempt.sent_at is not None:
             # In one: an interruption in between would forget that it was sent.
-            self.attempts, self.sent_at, self.trying_since = self.attempts + 1, attempt.sent_at, None
+            self.attempts, self.sent_at, self.trying_since = (
+                self.attempts + 1,
+                attempt.sent_at,
+                None,
+            )
         else:
             self.trying_since = None
         if isinstance(attempt, Unresolved):
@@ -77,7 +81,9 @@ class Cancel:
         if self.attempts == 1:
             return attempt
         if isinstance(attempt, Rejected) and attempt.code_class not in FINAL_AFTER_RESEND:
-            return self.unresolved(WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message)
+            return self.unresolved(
+                WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message
+            )
         return attrs.evolve(attempt, attempts=self.attempts)
 
     def unresolved(

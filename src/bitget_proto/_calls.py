@@ -91,7 +91,11 @@ def _or_none(write: Callable[[object], object]) -> Callable[[object], object]:
 
 def _number(value: object) -> object:
     """A time, a number of seconds, or that of a link."""
-    return value if isinstance(value, float) or (isinstance(value, int) and fits(value)) else unrecorded(value)
+    return (
+        value
+        if isinstance(value, float) or (isinstance(value, int) and fits(value))
+        else unrecorded(value)
+    )
 
 
 def _stamp(login: SignedLogin) -> Plain:
@@ -110,7 +114,11 @@ def _message(message: str | bytes) -> object:
 
 
 def _text(text: object) -> object:
-    return own_frame(str.__str__(text)) if isinstance(text, str) and is_unicode(text) else unrecorded(text)
+    return (
+        own_frame(str.__str__(text))
+        if isinstance(text, str) and is_unicode(text)
+        else unrecorded(text)
+    )
 
 
 def _ids(ids: Iterable[str]) -> object:
@@ -162,7 +170,9 @@ _NOW = Argument("now", _number)
 _LINK = Argument("link", _number)
 _ID = Argument("id", _or_none(_kind(str)), default=None)
 _TIMEOUT = Argument("timeout", _or_none(_number), default=None)
-_POLICY = Argument("policy", _or_none(_kind(Policy, lambda policy: policy.value)), _policy, default=None)
+_POLICY = Argument(
+    "policy", _or_none(_kind(Policy, lambda policy: policy.value)), _policy, default=None
+)
 
 CALLS: Final[Mapping[str, Call]] = MappingProxyType({
     "opened": Call((_NOW, _LINK, Argument("login", _kind(SignedLogin, _stamp), _login))),

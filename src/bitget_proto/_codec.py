@@ -30,7 +30,17 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, tran
 from cattrs.gen import make_dict_structure_fn, override
 
 from ._credentials import SignedLogin
-from ._engines import Engine, EngineName, Entry, Frame, WrongShape, WrongType, for_type, plain_loads, reader
+from ._engines import (
+    Engine,
+    EngineName,
+    Entry,
+    Frame,
+    WrongShape,
+    WrongType,
+    for_type,
+    plain_loads,
+    reader,
+)
 from ._errors import ValidationError, shown
 from ._messages import (
     BadRequest,
@@ -151,7 +161,11 @@ class Codec:
         })  # fmt: skip
 
     def decode(
-        self, message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+        self,
+        message: str | bytes,
+        *,
+        max_message: int | None = _MAX_MESSAGE,
+        max_depth: int | None = _MAX_DEPTH,
     ) -> Message:
         """What an exchange says in one WebSocket message.
 
@@ -212,21 +226,42 @@ class Codec:
         if request.get("op") != "trade":
             return ()
         args = request.get("args")
-        holders: list[object] = [request, *(cast("list[object]", args) if isinstance(args, list) else [args])]
-        ids = (cast("dict[str, object]", holder).get("id") for holder in holders if isinstance(holder, dict))
+        holders: list[object] = [
+            request,
+            *(cast("list[object]", args) if isinstance(args, list) else [args]),
+        ]
+        ids = (
+            cast("dict[str, object]", holder).get("id")
+            for holder in holders
+            if isinstance(holder, dict)
+        )
         return tuple(id for id in ids if isinstance(id, str))
 
     # --- what an exchange writes and reads ---
 
     def encode_reply(
-        self, order: CancelOrder, id: str, *, code: int = 0, message: str = "Success", exchange_ts: int | None = None
+        self,
+        order: CancelOrder,
+        id: str,
+        *,
+        code: int = 0,
+        message: str = "Success",
+        exchange_ts: int | None = None,
     ) -> str:
         """The answer to a cancel, as recorded: `event` is `trade` for code 0 and `error` for a refusal."""
         arg = [_echo(order, id)]
-        return self.encode_event("error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts)
+        return self.encode_event(
+            "error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts
+        )
 
     def encode_event(
-        self, event: str, code: int | None, message: str | None, *, arg: object = None, exchange_ts: int | None = None
+        self,
+        event: str,
+        code: int | None,
+        message: str | None,
+        *,
+        arg: object = None,
+        exchange_ts: int | None = None,
     ) -> str:
         """Any event of the exchange; a part that is None is left out."""
         parts = {"event": event, "arg": arg, "code": code, "msg": message, "ts": exchange_ts}
@@ -307,7 +342,11 @@ def _text(message: str | bytes, max_message: int | None, max_depth: int | None) 
             text = message.decode()
         except UnicodeDecodeError:
             return _malformed("not UTF-8", message)
-    if max_depth is not None and len(text) > min(_SHORT * max_depth, _SHORT_AT_MOST) and _is_deeper(text, max_depth):
+    if (
+        max_depth is not None
+        and len(text) > min(_SHORT * max_depth, _SHORT_AT_MOST)
+        and _is_deeper(text, max_depth)
+    ):
         return _malformed("too deep", text)
     return text
 
@@ -419,7 +458,11 @@ def _milliseconds(value: object) -> int | None:
 
 def _quoted(value: str) -> str:
     """A JSON string, in ASCII. The values of an order hold no control characters."""
-    return f'"{value}"' if value.isascii() and '"' not in value and "\\" not in value else _dumps(value)
+    return (
+        f'"{value}"'
+        if value.isascii() and '"' not in value and "\\" not in value
+        else _dumps(value)
+    )
 
 
 def _echo(order: CancelOrder, id: str) -> dict[str, object]:
@@ -446,7 +489,11 @@ def _echoable(args: object) -> list[object] | None:
 
 def _channel(args: object) -> object:
     """The channel that a trade request names; None when it holds no single object."""
-    if not isinstance(args, list) or len(items := cast("list[object]", args)) != 1 or not isinstance(items[0], dict):
+    if (
+        not isinstance(args, list)
+        or len(items := cast("list[object]", args)) != 1
+        or not isinstance(items[0], dict)
+    ):
         return None
     return cast("dict[str, object]", items[0]).get("channel")
 
@@ -463,7 +510,10 @@ def _as_the_page_has_it(request: dict[str, Any]) -> dict[str, Any]:
     op, args = request.get("op"), request.get("args")
     if type(op) is not str or op not in _OF_THE_PAGE or not isinstance(args, list):
         return request
-    return {"op": op, "args": [_entry_of_the_page(op, entry) for entry in cast("list[object]", args)]}
+    return {
+        "op": op,
+        "args": [_entry_of_the_page(op, entry) for entry in cast("list[object]", args)],
+    }
 
 
 def _entry_of_the_page(op: str, entry: object) -> object:
@@ -477,7 +527,9 @@ def _entry_of_the_page(op: str, entry: object) -> object:
         if type(kept.get("timestamp")) is int:
             kept["timestamp"] = str(kept["timestamp"])
     elif isinstance(kept.get("params"), dict):
-        kept["params"] = {key: value for key, value in kept["params"].items() if key in ("orderId", "clientOid")}
+        kept["params"] = {
+            key: value for key, value in kept["params"].items() if key in ("orderId", "clientOid")
+        }
     return kept
 
 
@@ -496,7 +548,9 @@ class _Cancel:
     params: _Params
 
     def order(self) -> CancelOrder:
-        return CancelOrder(self.inst_id, self.params.order_id, self.params.client_oid, self.inst_type)
+        return CancelOrder(
+            self.inst_id, self.params.order_id, self.params.client_oid, self.inst_type
+        )
 
 
 @attrs.frozen
@@ -589,7 +643,10 @@ def encode_cancel(order: CancelOrder, id: str) -> str:
 
 
 def decode(
-    message: str | bytes, *, max_message: int | None = _MAX_MESSAGE, max_depth: int | None = _MAX_DEPTH
+    message: str | bytes,
+    *,
+    max_message: int | None = _MAX_MESSAGE,
+    max_depth: int | None = _MAX_DEPTH,
 ) -> Message:
     """`Codec.decode` of the standard-library codec."""
     return DEFAULT.decode(message, max_message=max_message, max_depth=max_depth)

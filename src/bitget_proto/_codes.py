@@ -30,7 +30,10 @@ class CodeClass(Told):
     GOING_AWAY, UNLISTED and UNREADABLE it ends `Unresolved`.
     """
 
-    ACCEPTED = "accepted", "The exchange received the request. The order may still fill before the cancel reaches it."
+    ACCEPTED = (
+        "accepted",
+        "The exchange received the request. The order may still fill before the cancel reaches it.",
+    )
     NOT_FOUND = (
         "not found",
         "The exchange found no order under this id, product line and kind. That is no proof of an end: look the order up.",
@@ -38,7 +41,10 @@ class CodeClass(Told):
     FINISHED = "finished", "The order is filled or cancelled already."
     NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled as it stands."
     THROTTLED = "throttled", "Too many requests: slow down."
-    OUTCOME_UNKNOWN = "outcome unknown", "The cancel may or may not have happened: look the order up."
+    OUTCOME_UNKNOWN = (
+        "outcome unknown",
+        "The cancel may or may not have happened: look the order up.",
+    )
     RETRY_LATER = (
         "retry later",
         "The exchange says to try again later, and nothing about what happened: look the order up.",
@@ -55,7 +61,10 @@ class CodeClass(Told):
         "unlisted",
         "A code that this library does not know. What the exchange did is not known either: look the order up.",
     )
-    UNREADABLE = "unreadable", "The code is missing, is no code, or contradicts the event: nothing follows from it."
+    UNREADABLE = (
+        "unreadable",
+        "The code is missing, is no code, or contradicts the event: nothing follows from it.",
+    )
 
     @classmethod
     def of(cls, code: str | None) -> CodeClass:
@@ -96,7 +105,10 @@ class _Classes(dict[str | None, CodeClass]):
 
 
 CLASSES: Mapping[str | None, CodeClass] = MappingProxyType(
-    _Classes({None: CodeClass.UNREADABLE} | {code: code_class for code_class, codes in CODES.items() for code in codes})
+    _Classes(
+        {None: CodeClass.UNREADABLE}
+        | {code: code_class for code_class, codes in CODES.items() for code in codes}
+    )
 )
 """The class of each code, as `CodeClass.of` gives it."""
 
@@ -119,13 +131,17 @@ ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
 })  # fmt: skip
 """The errors without id after which the exchange serves, or keeps, the connection no longer."""
 
-NOT_THE_LOGINS_ANSWER = frozenset({CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER})
+NOT_THE_LOGINS_ANSWER = frozenset(
+    {CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER}
+)
 """An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
 
 STAMP_REFUSED = frozenset({"30013", "30014"})
 """The stamp of a login is not valid, or older than 30 s: the usual reason is a skewed clock."""
 
-REFUSED_FOR_GOOD: frozenset[str] = frozenset({"30011", "30012", "30015", *CODES[CodeClass.PERMISSION]})
+REFUSED_FOR_GOOD: frozenset[str] = frozenset(
+    {"30011", "30012", "30015", *CODES[CodeClass.PERMISSION]}
+)
 """A login that was refused with such a code need not be tried again: the key, the pass phrase, the signature or the
 account is wrong. 30005 is no proof of that: what it says is not documented."""
 

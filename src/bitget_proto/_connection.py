@@ -132,7 +132,9 @@ class Connection:
         "_queue", "_sent", "_state", "_taken",
     )  # fmt: skip
 
-    def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None
+    ) -> None:
         check_part("config", config, Config)
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
@@ -155,7 +157,9 @@ class Connection:
         self._ids = RequestIds(self._config.id_prefix)
         self._own: deque[str] = deque()
         self._cancels_in_a_row = 0
-        self._pace = Pace(self._config.messages_per_second, WINDOW + (self._config.pace_margin or 0.0))
+        self._pace = Pace(
+            self._config.messages_per_second, WINDOW + (self._config.pace_margin or 0.0)
+        )
 
         self._login: SignedLogin | None = None
         """The login that waits to be handed out."""
@@ -234,7 +238,9 @@ class Connection:
             message = as_message(message)
         self._inside, self._now = True, now
         config = self._config
-        frame = self._codec.decode(message, max_message=config.max_message, max_depth=config.max_depth)
+        frame = self._codec.decode(
+            message, max_message=config.max_message, max_depth=config.max_depth
+        )
         if self._state is not _NEW and self._state is not _CLOSED:
             self._heartbeat.heard(now)
             if isinstance(frame, (TradeReply, ErrorReply)):
@@ -328,7 +334,9 @@ class Connection:
         self._inside = False
         return id
 
-    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
+    ) -> list[str]:
         """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
 
         `timeout` and what is raised are as for `cancel`. NoRoom when there is no room for all of them.
@@ -371,7 +379,9 @@ class Connection:
         """
         now = self._begin(now)
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
-            raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more frames: use another one")
+            raise LocalProtocolError(
+                f"the connection {self._how_it_ends()} and takes no more frames: use another one"
+            )
         check_frame(text)
         limit = self._config.max_own_frames
         if limit is not None and len(self._own) >= limit:
@@ -400,7 +410,9 @@ class Connection:
             if again:
                 self._end(self._cause, self._detail)
             elif queued == "send":
-                self._alarms[_DRAIN] = after(now, self._config.queue_timeout if within is None else within)
+                self._alarms[_DRAIN] = after(
+                    now, self._config.queue_timeout if within is None else within
+                )
                 self._end_if_done()
             else:
                 self._drop_queue(self._config.drain_timeout if within is None else within)
@@ -425,7 +437,9 @@ class Connection:
             del outputs[0]
             return output
         paced = inf
-        if writable and (self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None):
+        if writable and (
+            self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None
+        ):
             self._inside = True
             frame = self._next_frame(now)
             if isinstance(frame, Transmit):
@@ -533,7 +547,15 @@ class Connection:
             if code_class is _ACCEPTED:
                 # By position: by name it takes twice as long.
                 self._settle(
-                    cancel, Accepted(id, cancel.order, cancel.taken_at, cancel.sent_at, self._now, reply.exchange_ts)
+                    cancel,
+                    Accepted(
+                        id,
+                        cancel.order,
+                        cancel.taken_at,
+                        cancel.sent_at,
+                        self._now,
+                        reply.exchange_ts,
+                    ),
                 )
             elif code is not None and code_class in REFUSALS:
                 self._settle(
@@ -589,7 +611,9 @@ class Connection:
             self._pace.pause(self._now)
             if self._budget is not None:
                 self._budget.pause(self._now)
-        self._outputs.append(ExchangeError(code=code, code_class=code_class, message=error.message, text=text))
+        self._outputs.append(
+            ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
+        )
         if code in ENDS and self._state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
             # Nothing more can be sent. What has been answered before may be in the same read.
             self._cause, self._detail = ENDS[code], error.message
@@ -616,11 +640,18 @@ class Connection:
 
     def _login_refused(self, reply: LoginReply | ErrorReply, message: str | bytes) -> None:
         self._outputs.append(
-            LoginRejected(code=reply.code, code_class=reply.code_class, message=reply.message, text=as_text(message))
+            LoginRejected(
+                code=reply.code,
+                code_class=reply.code_class,
+                message=reply.message,
+                text=as_text(message),
+            )
         )
         self._end(WhyClosed.LOGIN_REFUSED, reply.message)
 
-    def _unrecognised(self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None) -> None:
+    def _unrecognised(
+        self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None
+    ) -> None:
         self._outputs.append(Unrecognised(text=as_text(message), why=why, malformed=malformed))
 
     # --- time ---
@@ -657,7 +688,9 @@ class Connection:
             self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
             self._end_if_done()
         elif timer is _LOGIN:
-            self._end(WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s")
+            self._end(
+                WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s"
+            )
         elif timer is _PONG:
             self._end(WhyClosed.NO_PONG, f"no pong within {config.pong_timeout} s of a ping")
         elif timer is _PING:
@@ -671,7 +704,9 @@ class Connection:
         elif self._state is not _DRAINING:
             self._drop_queue(config.drain_timeout)
         elif self._cause is WhyClosed.ASKED:
-            self._end(WhyClosed.ASKED, "answers were still due when the time to wait for them was over")
+            self._end(
+                WhyClosed.ASKED, "answers were still due when the time to wait for them was over"
+            )
         else:
             self._end(self._cause, self._detail)
 
@@ -708,7 +743,9 @@ class Connection:
         Raises: LocalProtocolError, and nothing has changed.
         """
         if self._opened:
-            raise LocalProtocolError("opened was called before: a Connection is for one WebSocket, so make another one")
+            raise LocalProtocolError(
+                "opened was called before: a Connection is for one WebSocket, so make another one"
+            )
         if not isinstance(login, SignedLogin):
             raise ValidationError(
                 f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
@@ -721,7 +758,9 @@ class Connection:
         """
         state = self._state
         if self._closing or state is _DRAINING or state is _CLOSED:
-            raise LocalProtocolError(f"the connection {self._how_it_ends()} and takes no more cancels: use another one")
+            raise LocalProtocolError(
+                f"the connection {self._how_it_ends()} and takes no more cancels: use another one"
+            )
         limit = self._config.max_in_flight
         if limit is not None and self._queue.size + len(self._sent) + count > limit:
             raise no_room(limit, self.in_flight, count)
@@ -735,7 +774,11 @@ class Connection:
         return sorted(both.values(), key=_in_order)
 
     def _unresolved(
-        self, cancel: OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
+        self,
+        cancel: OpenCancel,
+        why: WhyUnresolved,
+        code: str | None = None,
+        message: str | None = None,
     ) -> None:
         if cancel.sent_at != inf:
             self._late[cancel.id] = cancel.order
@@ -745,7 +788,11 @@ class Connection:
         self._settle(cancel, self._made_unresolved(cancel, why, code, message))
 
     def _made_unresolved(
-        self, cancel: OpenCancel, why: WhyUnresolved, code: str | None = None, message: str | None = None
+        self,
+        cancel: OpenCancel,
+        why: WhyUnresolved,
+        code: str | None = None,
+        message: str | None = None,
     ) -> Unresolved:
         sent = cancel.sent_at != inf
         return Unresolved(
@@ -783,7 +830,12 @@ class Connection:
     def _end_if_done(self) -> None:
         """The end, when `close` was called and nothing is left to send or to be answered."""
         left = self._sent or self._queue.size or self._own
-        if self._closing and not left and self._cause is WhyClosed.ASKED and self._state is not _CLOSED:
+        if (
+            self._closing
+            and not left
+            and self._cause is WhyClosed.ASKED
+            and self._state is not _CLOSED
+        ):
             self._end(WhyClosed.ASKED, "")
 
     def _end(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
@@ -794,7 +846,9 @@ class Connection:
         unresolved = WhyUnresolved.LOST if dead or why is WhyClosed.LOST else WhyUnresolved.CLOSED
         for cancel in self._open():
             self._unresolved(cancel, unresolved)
-        self._finish(why, detail, [] if gone else [Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=dead)])
+        self._finish(
+            why, detail, [] if gone else [Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=dead)]
+        )
 
     def _finish(self, why: WhyClosed, detail: str, hangup: list[Output]) -> None:
         self._outputs.extend([*hangup, Closed(why=why, detail=detail)])
@@ -823,7 +877,9 @@ class Connection:
             )
             self._outputs = deque(kept)
             self._finish(
-                WhyClosed.INTERRUPTED, "", [Hangup(code=NORMAL_CLOSURE, reason=WhyClosed.INTERRUPTED.value, abort=True)]
+                WhyClosed.INTERRUPTED,
+                "",
+                [Hangup(code=NORMAL_CLOSURE, reason=WhyClosed.INTERRUPTED.value, abort=True)],
             )
         self._inside = False
 
@@ -857,7 +913,11 @@ def settled(outputs: Iterable[object]) -> set[str]:
 
 def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
     """The error for so many cancels too many."""
-    what = "one more has no room" if count == 1 else f"there is room for {limit - in_flight} of these {count}"
+    what = (
+        "one more has no room"
+        if count == 1
+        else f"there is room for {limit - in_flight} of these {count}"
+    )
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
@@ -917,7 +977,9 @@ def check_closing(queued: object, within: object) -> None:
     if queued not in ("drop", "send"):
         raise ValidationError(f"queued must be 'drop' or 'send'; got {shown(queued)}")
     if within is not None and not is_seconds(within):
-        raise ValidationError(f"within must be a number of seconds above 0, or None; got {shown(within)}")
+        raise ValidationError(
+            f"within must be a number of seconds above 0, or None; got {shown(within)}"
+        )
 
 
 def check_new(latest: float) -> None:
@@ -926,7 +988,9 @@ def check_new(latest: float) -> None:
     Raises: ValidationError, and nothing has changed.
     """
     if latest > -MAX:
-        raise ValidationError("core has a past that would be missing: record it before anything else is called")
+        raise ValidationError(
+            "core has a past that would be missing: record it before anything else is called"
+        )
 
 
 def check_frame(text: object) -> None:
@@ -955,4 +1019,6 @@ def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
         ids = tuple(unsent)
         if all(isinstance(id, str) for id in ids):
             return ids
-    raise ValidationError(f"unsent must be ids of cancels; got {shown(unsent)}: leave it out when in doubt")
+    raise ValidationError(
+        f"unsent must be ids of cancels; got {shown(unsent)}: leave it out when in doubt"
+    )

@@ -33,7 +33,9 @@ class _Undisclosed:
             if hasattr(self, name):
                 raise AttributeError(f"{type(self).__name__} does not change once made")
             if not isinstance(value, str) or not value:
-                what = "an empty string" if value == "" else f"a value of type {type(value).__name__}"
+                what = (
+                    "an empty string" if value == "" else f"a value of type {type(value).__name__}"
+                )
                 raise ValidationError(f"{name} must be a string that is not empty; got {what}")
             object.__setattr__(self, name, str.__str__(value))
 
@@ -64,7 +66,9 @@ class _Undisclosed:
         raise TypeError(f"{type(self).__name__} holds secrets and cannot be copied out")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds secrets and cannot be pickled: make it anew where it is needed")
+        raise TypeError(
+            f"{type(self).__name__} holds secrets and cannot be pickled: make it anew where it is needed"
+        )
 
 
 class Credentials(_Undisclosed):
@@ -161,8 +165,15 @@ def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
     if credentials.secret.lstrip().startswith(_PEM):
         signature = _rsa_sha256(credentials.secret, text)
     else:
-        signature = hmac.new(credentials.secret.encode("utf-8", "surrogatepass"), text, hashlib.sha256).digest()
-    return SignedLogin(credentials.api_key, credentials.passphrase, stamp, base64.b64encode(signature).decode("ascii"))
+        signature = hmac.new(
+            credentials.secret.encode("utf-8", "surrogatepass"), text, hashlib.sha256
+        ).digest()
+    return SignedLogin(
+        credentials.api_key,
+        credentials.passphrase,
+        stamp,
+        base64.b64encode(signature).decode("ascii"),
+    )
 
 
 def _rsa_sha256(private_key: str, text: bytes) -> bytes:
@@ -184,5 +195,7 @@ def _rsa_sha256(private_key: str, text: bytes) -> bytes:
             "unencrypted (openssl rsa -in KEY -out PLAIN takes the pass phrase off)"
         ) from None
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValidationError("secret is a private key, but not an RSA one: make an API key of the kind HMAC or RSA")
+        raise ValidationError(
+            "secret is a private key, but not an RSA one: make an API key of the kind HMAC or RSA"
+        )
     return key.sign(text, padding.PKCS1v15(), hashes.SHA256())

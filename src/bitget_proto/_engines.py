@@ -131,7 +131,9 @@ def _of_structs(msgspec: Any) -> Any:
     entry: Any = msgspec.defstruct("Entry", [("id", Any, None), ("channel", Any, None)], gc=False)
     types = {"event": str | None, "arg": list[entry] | entry | None}
     types |= dict.fromkeys(("code", "msg", "ts", "topic", "op"), Any)
-    return msgspec.defstruct("Frame", [(name, type, None) for name, type in types.items()], gc=False)
+    return msgspec.defstruct(
+        "Frame", [(name, type, None) for name, type in types.items()], gc=False
+    )
 
 
 def _structure() -> Callable[[object], Frame]:
@@ -153,7 +155,15 @@ def _structure() -> Callable[[object], Frame]:
         return frame(cast("dict[str, object]", data), Frame)
 
     structure(
-        {"event": "error", "arg": [{"id": "", "channel": ""}], "code": 0, "msg": "", "ts": 0, "topic": "", "op": ""}
+        {
+            "event": "error",
+            "arg": [{"id": "", "channel": ""}],
+            "code": 0,
+            "msg": "",
+            "ts": 0,
+            "topic": "",
+            "op": "",
+        }
     )
     return structure
 
@@ -169,7 +179,9 @@ def _optional_text(value: object, _: object) -> str | None:
     raise WrongType
 
 
-def _entries(value: object, entry: Callable[[object, type[Entry]], Entry]) -> list[Entry] | Entry | None:
+def _entries(
+    value: object, entry: Callable[[object, type[Entry]], Entry]
+) -> list[Entry] | Entry | None:
     if value is None:
         return None
     if type(value) is dict:

@@ -34,7 +34,9 @@ def check_part(name: str, part: object, kind: type) -> None:
     """
     if part is not None and not isinstance(part, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ValidationError(f"{name} must be {article} {kind.__name__}, or None; got {shown(part)}")
+        raise ValidationError(
+            f"{name} must be {article} {kind.__name__}, or None; got {shown(part)}"
+        )
 
 
 def shown(value: object) -> str:

@@ -28,7 +28,10 @@ class WhyUnresolved(Told):
         "closed",
         "The connection ended for any other reason, which `Closed.why` says: `close`, the login, 30004, 30007.",
     )
-    UNSURE = "unsure", "The exchange answered with a code that settles nothing, or with none that is readable."
+    UNSURE = (
+        "unsure",
+        "The exchange answered with a code that settles nothing, or with none that is readable.",
+    )
     NO_LINK = "no link", "No link served for `SessionConfig.no_link_timeout`."
     WITHDRAWN = "withdrawn", "`withdraw` was called before it was sent."
     INTERRUPTED = (
@@ -45,7 +48,10 @@ class WhyUnrecognised(Told):
         "unknown id",
         "It answers a request that is not in flight: one of your own frames, or one that was answered before.",
     )
-    OTHER_REQUEST = "other request", "It says that it answers something other than a cancel: one of your own frames."
+    OTHER_REQUEST = (
+        "other request",
+        "It says that it answers something other than a cancel: one of your own frames.",
+    )
     NEVER_SENT = (
         "never sent",
         "It answers a cancel, or a login, that was never handed out, so that it cannot be the answer.",

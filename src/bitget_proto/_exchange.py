@@ -40,10 +40,19 @@ class WhyDropped(Told):
 
     ASKED = "asked", "`ExchangeConnection.close` was called."
     CLIENT_LEFT = "client left", "The transport ended."
-    TOO_MANY_MESSAGES = "too many messages", "The client said more than the page allows in a second."
+    TOO_MANY_MESSAGES = (
+        "too many messages",
+        "The client said more than the page allows in a second.",
+    )
     NO_PING = "no ping", "The client sent no ping for two minutes."
-    TOO_OLD = "too old", "The connection reached the age at which the exchange cuts every connection."
-    LOGIN_REFUSED = "login refused", "The login was refused; the page says that the exchange disconnects then."
+    TOO_OLD = (
+        "too old",
+        "The connection reached the age at which the exchange cuts every connection.",
+    )
+    LOGIN_REFUSED = (
+        "login refused",
+        "The login was refused; the page says that the exchange disconnects then.",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -200,7 +209,10 @@ class ExchangeConnection:
         self._pace.take(now)
         config = self._config
         request = self._codec.decode_request(
-            message, max_message=config.max_message, max_depth=config.max_depth, lenient=config.lenient
+            message,
+            max_message=config.max_message,
+            max_depth=config.max_depth,
+            lenient=config.lenient,
         )
         ready = self._state is State.READY
         if isinstance(request, Ping):
@@ -272,7 +284,9 @@ class ExchangeConnection:
         """
         self._answer(id, now, "0", "Success", exchange_ts)
 
-    def refuse(self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None) -> None:
+    def refuse(
+        self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None
+    ) -> None:
         """Answer a cancel: it is refused with this code (a decimal string other than "0").
 
         Raises: LocalProtocolError when no cancel of this id waits for an answer, or for a code that is no refusal's, and
@@ -320,7 +334,9 @@ class ExchangeConnection:
         self._now = finite_time(now, self._now)
         if self._unwritten and writable:
             return self._unwritten.popleft()
-        if self._outputs and not (self._unwritten and isinstance(self._outputs[0], Hangup | ConnectionDropped)):
+        if self._outputs and not (
+            self._unwritten and isinstance(self._outputs[0], Hangup | ConnectionDropped)
+        ):
             return self._outputs.popleft()
         if self._idle_at <= self._lifetime_at and self._idle_at < inf:
             return Wait(until=self._idle_at, timer=Timer.IDLE)
@@ -334,7 +350,9 @@ class ExchangeConnection:
         limit = self._config.max_in_flight
         if request.id in self._in_flight:
             self._transmit(
-                self._codec.encode_reply(request.order, request.id, code=30016, message="the id is in flight"),
+                self._codec.encode_reply(
+                    request.order, request.id, code=30016, message="the id is in flight"
+                ),
                 request.id,
             )
         elif limit is not None and len(self._in_flight) >= limit:
@@ -343,20 +361,27 @@ class ExchangeConnection:
             self._in_flight[request.id] = request.order
             self._outputs.append(CancelRequested(id=request.id, order=request.order))
 
-    def _answer(self, id: str, now: float, code: str, message: str, exchange_ts: int | None) -> None:
+    def _answer(
+        self, id: str, now: float, code: str, message: str, exchange_ts: int | None
+    ) -> None:
         now = finite_time(now, self._now)
         self._check_open()
         self._check_waits(id)
         self._now = now
         order = self._in_flight.pop(id)
         self._transmit(
-            self._codec.encode_reply(order, id, code=int(code), message=message, exchange_ts=exchange_ts), id
+            self._codec.encode_reply(
+                order, id, code=int(code), message=message, exchange_ts=exchange_ts
+            ),
+            id,
         )
 
     def _check_open(self) -> None:
         if self._state is State.NEW or self._state is State.CLOSED:
             what = "call opened first" if self._state is State.NEW else "use another one"
-            raise LocalProtocolError(f"the connection is {self._state.value}, and nothing can be said on it: {what}")
+            raise LocalProtocolError(
+                f"the connection is {self._state.value}, and nothing can be said on it: {what}"
+            )
 
     def _check_waits(self, id: str) -> None:
         if id not in self._in_flight:
@@ -368,7 +393,9 @@ class ExchangeConnection:
         now = finite_time(now, self._now)
         self._check_open()
         if not self._login_due:
-            raise LocalProtocolError("no login waits for an answer: answer each LoginRequested once")
+            raise LocalProtocolError(
+                "no login waits for an answer: answer each LoginRequested once"
+            )
         return now
 
     def _say_not_logged_in(self) -> None:
@@ -398,4 +425,6 @@ def check_refusal(code: object) -> None:
     Raises: ValidationError, and nothing has changed.
     """
     if not (isinstance(code, str) and code.isascii() and code.isdigit() and int(code)):
-        raise ValidationError(f"code must be a decimal string other than '0', such as '43001'; got {shown(code)}")
+        raise ValidationError(
+            f"code must be a decimal string other than '0', such as '43001'; got {shown(code)}"
+        )

@@ -19,7 +19,15 @@ from typing import Final
 import attrs
 
 from ._codec import Codec
-from ._codes import CODES, ENDS, NOT_THE_LOGINS_ANSWER, NOTES, REFUSALS, TOO_MANY_REQUESTS, CodeClass
+from ._codes import (
+    CODES,
+    ENDS,
+    NOT_THE_LOGINS_ANSWER,
+    NOTES,
+    REFUSALS,
+    TOO_MANY_REQUESTS,
+    CodeClass,
+)
 from ._messages import (
     BadRequest,
     CancelRequest,
@@ -101,7 +109,9 @@ class Explained:
 
     def as_json(self, number: int) -> str:
         """One line for programs, in ASCII; it reads back as what the peer wrote."""
-        plain = attrs.asdict(self) | {"code_class": None if self.code_class is None else self.code_class.value}
+        plain = attrs.asdict(self) | {
+            "code_class": None if self.code_class is None else self.code_class.value
+        }
         # A delete character is no control character to JSON, which leaves it as it is.
         return json.dumps({"line": number, **plain}).replace("\x7f", "\\u007f") + "\n"
 
@@ -111,7 +121,10 @@ def read(codec: Codec, frame: bytes) -> Message | Request:
     message = codec.decode(frame)
     if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
         request = codec.decode_request(frame)
-        if not (isinstance(request, Malformed) or (isinstance(request, BadRequest) and request.code == _NO_OP)):
+        if not (
+            isinstance(request, Malformed)
+            or (isinstance(request, BadRequest) and request.code == _NO_OP)
+        ):
             return request
     return message
 
@@ -128,10 +141,14 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
                 means=_login_means(message),
             )  # fmt: skip
         case Pong():
-            return Explained(side="exchange", kind=kind, means="It answers a ping: the exchange is there.")
+            return Explained(
+                side="exchange", kind=kind, means="It answers a ping: the exchange is there."
+            )
         case Other(event=event):
             said = (
-                "An event that is" if event is not None else "No event and no readable op: a push, or something else,"
+                "An event that is"
+                if event is not None
+                else "No event and no readable op: a push, or something else,"
             )
             return Explained(
                 side="exchange",
@@ -146,12 +163,16 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
             return Explained(side="client", kind=kind, id=id, text=text, means=_ONE_OUTCOME)
         case LoginRequest():
             return Explained(
-                side="client", kind=kind, means="It asks to log in. What it holds is secret and not shown."
+                side="client",
+                kind=kind,
+                means="It asks to log in. What it holds is secret and not shown.",
             )
         case Ping():
             return Explained(side="client", kind=kind, means="The heartbeat: a pong must follow.")
         case OtherRequest(op=op):
-            return Explained(side="client", kind=kind, text=op, means="It is neither a login nor a cancel.")
+            return Explained(
+                side="client", kind=kind, text=op, means="It is neither a login nor a cancel."
+            )
         case BadRequest(code=code, message=why):
             return Explained(
                 side="client", kind=kind, code=code, code_class=CodeClass.of(code), text=why,
@@ -241,14 +262,18 @@ def _login_means(reply: LoginReply) -> str:
 
 def _may_hold_secrets(frame: bytes) -> bool:
     """Whether a frame that cannot be read looks like a login, or like a part of one, in whatever encoding."""
-    text = _escaped_letter.sub(lambda match: chr(int(match[1], 16)), frame.replace(b"\0", b"").decode("latin-1"))
+    text = _escaped_letter.sub(
+        lambda match: chr(int(match[1], 16)), frame.replace(b"\0", b"").decode("latin-1")
+    )
     return _of_a_login(text) is not None
 
 
 def printable(text: str) -> str:
     """The text with an escape for whatever does not stay in its place on a screen, or cannot be seen there."""
     return "".join(
-        char if char.isprintable() and char not in _INVISIBLE else char.encode("unicode_escape").decode()
+        char
+        if char.isprintable() and char not in _INVISIBLE
+        else char.encode("unicode_escape").decode()
         for char in text
     )
 

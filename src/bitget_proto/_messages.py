@@ -93,7 +93,9 @@ class Other:
     event: str | None
 
 
-MalformedReason: TypeAlias = Literal["too large", "not UTF-8", "too deep", "not JSON", "not an object", "wrong type"]
+MalformedReason: TypeAlias = Literal[
+    "too large", "not UTF-8", "too deep", "not JSON", "not an object", "wrong type"
+]
 
 
 @attrs.define

@@ -25,11 +25,15 @@ from ._other_names import Meant, meant_instrument, meant_product_line
 _INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 """Characters that have no width, turn the direction of the text, or mark the order of bytes."""
 
-_is_inst_id = re.compile(rf"""[^\s"'`“”‘’\\\x00-\x1f\x7f-\x9f\ud800-\udfff{_INVISIBLE}]{{1,40}}""").fullmatch
+_is_inst_id = re.compile(
+    rf"""[^\s"'`“”‘’\\\x00-\x1f\x7f-\x9f\ud800-\udfff{_INVISIBLE}]{{1,40}}"""
+).fullmatch
 _is_order_id = re.compile(r"[!#-&(-+\--\[\]-_a-~]{1,64}").fullmatch
 _is_client_oid = re.compile(r"[ -~]{1,64}").fullmatch
 _strip = re.compile(rf"""^[\s"'`“”‘’,{_INVISIBLE}]+|[\s"'`“”‘’,{_INVISIBLE}]+$""").sub
-_is_rounded = re.compile(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*|[0-9]{1,3}(\.[0-9]{3})+").fullmatch
+_is_rounded = re.compile(
+    r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*|[0-9]{1,3}(\.[0-9]{3})+"
+).fullmatch
 """A number as a spreadsheet or a float shows it: 1.37670E+18, 1.3767e+18, 5.0, 1.376.695."""
 _is_missing = re.compile(r"nan|none|null|undefined|<na>", re.IGNORECASE).fullmatch
 """The text that programs write for a value that is missing."""
@@ -188,7 +192,9 @@ def _checked_order_id(value: object) -> str | None:
             )
         if _is_order_id(value):
             return value
-        hint = _hint_of_id("order_id", value, bare if _is_order_id(bare) else None, "as the exchange gave it")
+        hint = _hint_of_id(
+            "order_id", value, bare if _is_order_id(bare) else None, "as the exchange gave it"
+        )
     else:
         hint = _hint_of_type("order_id", value)
     raise ValidationError(
@@ -207,11 +213,16 @@ def _checked_client_oid(value: object) -> str | None:
             return value
         bare = value.strip()
         hint = _hint_of_id(
-            "client_oid", value, bare if _is_client_oid(bare) else None, "with which the order was placed"
+            "client_oid",
+            value,
+            bare if _is_client_oid(bare) else None,
+            "with which the order was placed",
         )
     else:
         hint = _hint_of_type("client_oid", value)
-    raise ValidationError(f"client_oid must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}")
+    raise ValidationError(
+        f"client_oid must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}"
+    )
 
 
 def _hint_of_id(field: str, value: str, better: str | None, given: str) -> str:
@@ -242,8 +253,14 @@ def _check_inst_type(inst_type: object) -> None:
     if type(inst_type) is not InstType:
         names = ", ".join(f"InstType.{member.name}" for member in InstType)
         line = meant_product_line(inst_type) if isinstance(inst_type, str) else None
-        hint = "the member of the order's product line" if line is None else f"inst_type=InstType.{line}"
-        raise ValidationError(f"inst_type must be one of {names}; got {shown(inst_type)}: pass {hint}")
+        hint = (
+            "the member of the order's product line"
+            if line is None
+            else f"inst_type=InstType.{line}"
+        )
+        raise ValidationError(
+            f"inst_type must be one of {names}; got {shown(inst_type)}: pass {hint}"
+        )
 
 
 def check_request_id(value: object) -> str:
@@ -258,4 +275,6 @@ def check_request_id(value: object) -> str:
         text = str.__str__(value)
         if is_request_id(text):
             return text
-    raise ValidationError(f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}")
+    raise ValidationError(
+        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}"
+    )

@@ -18,14 +18,18 @@ from typing import NamedTuple
 
 _QUOTES = "USDT|USDC|USD|EUR|BRL|BTC|ETH|BGB"
 
-_of_ccxt = re.compile(r"(?P<base>[^/:]+)/(?P<quote>[^/:]+?)(:(?P<settle>[^/:-]+)(?P<dated>-.+)?)?").fullmatch
+_of_ccxt = re.compile(
+    r"(?P<base>[^/:]+)/(?P<quote>[^/:]+?)(:(?P<settle>[^/:-]+)(?P<dated>-.+)?)?"
+).fullmatch
 _of_v1 = re.compile(
     r"(?P<name>.+?)_(?P<demo>S?)(?P<line>SPBL|UMCBL|DMCBL|CMCBL)(?P<dated>_[0-9]+)?(?:[_-](?:UTA|MABL))?"
 ).fullmatch
 _in_parts = re.compile(
     rf"(?P<base>[^\s._-]+)[\s._-]+(?P<quote>{_QUOTES})(?:[._-](?P<kind>SPOT|SWAP|PERP|PERPETUAL|P))?"
 ).fullmatch
-_with_kind = re.compile(rf"(?P<base>[^\s._-]+?)(?P<quote>{_QUOTES})[._-](?P<kind>SPOT|SWAP|PERP|PERPETUAL|P)").fullmatch
+_with_kind = re.compile(
+    rf"(?P<base>[^\s._-]+?)(?P<quote>{_QUOTES})[._-](?P<kind>SPOT|SWAP|PERP|PERPETUAL|P)"
+).fullmatch
 _of_v1_demo = re.compile(r"S(.+)S(USDT|USD|PERP)").fullmatch
 _venue = re.compile(r"BITGET:|\.BITGET$")
 

@@ -56,7 +56,11 @@ def plain(value: object, hide: Callable[[str], str] = same) -> object:
         return value
     if isinstance(value, str):
         text = hide(str.__str__(value))
-        return text if is_unicode(text) else {"surrogates": _base64(text.encode("utf-8", "surrogatepass"))}
+        return (
+            text
+            if is_unicode(text)
+            else {"surrogates": _base64(text.encode("utf-8", "surrogatepass"))}
+        )
     if isinstance(value, bytes):
         data = hide(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         try:
@@ -121,7 +125,9 @@ def fits(value: int) -> bool:
 def _strictly(*allowed: type) -> Callable[[object, object], object]:
     def strictly(value: object, _: object) -> object:
         if type(value) not in allowed:
-            raise TypeError(f"must be {' or '.join(kind.__name__ for kind in allowed)}; got {shown(value)}")
+            raise TypeError(
+                f"must be {' or '.join(kind.__name__ for kind in allowed)}; got {shown(value)}"
+            )
         return value
 
     return strictly

@@ -44,7 +44,9 @@ _T = TypeVar("_T")
 def record(core: Connection, write: Callable[[str], object] | None) -> Connection: ...
 @overload
 def record(core: Session, write: Callable[[str], object] | None) -> Session: ...
-def record(core: Connection | Session, write: Callable[[str], object] | None) -> Connection | Session:
+def record(
+    core: Connection | Session, write: Callable[[str], object] | None
+) -> Connection | Session:
     """Record a connection or a session from its beginning: drive what this returns in the place of what it was given.
 
     `write` is called with each line, its end included: the `write` of a file that is open for text, or the `append` of a list.
@@ -65,7 +67,11 @@ def record(core: Connection | Session, write: Callable[[str], object] | None) ->
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
         raise ValidationError("core is recorded already: let one write do both")
-    return RecordedConnection(core, write) if isinstance(core, Connection) else RecordedSession(core, write)
+    return (
+        RecordedConnection(core, write)
+        if isinstance(core, Connection)
+        else RecordedSession(core, write)
+    )
 
 
 class Life:
@@ -128,7 +134,9 @@ class Life:
     def _raised(self, error: BaseException, data: Plain) -> object:
         """The words of an error may repeat what was passed: where that is not recorded, they are not either."""
         kind = type(error).__name__
-        return {"kind": kind, "message": self._plain(str(error))} if is_whole(data) else {"kind": kind}
+        return (
+            {"kind": kind, "message": self._plain(str(error))} if is_whole(data) else {"kind": kind}
+        )
 
     def _plain(self, value: object) -> object:
         return plain(value, self._secrets.out_of)
@@ -265,11 +273,17 @@ class RecordedConnection(Connection):
         urgent: bool = False,
     ) -> str:
         """As `Connection.cancel`."""
-        return self.life.call("cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, urgent=urgent)
+        return self.life.call(
+            "cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, urgent=urgent
+        )
 
-    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
+    ) -> list[str]:
         """As `Connection.cancel_many`."""
-        return self.life.call("cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout)
+        return self.life.call(
+            "cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout
+        )
 
     def withdraw(self, id: str, now: float) -> bool:
         """As `Connection.withdraw`."""
@@ -364,15 +378,31 @@ class RecordedSession(Session):
     ) -> str:
         """As `Session.cancel`."""
         return self.life.call(
-            "cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, policy=policy, urgent=urgent
+            "cancel",
+            self.core.cancel,
+            order=order,
+            now=now,
+            id=id,
+            timeout=timeout,
+            policy=policy,
+            urgent=urgent,
         )
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         """As `Session.cancel_many`."""
         return self.life.call(
-            "cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout, policy=policy
+            "cancel_many",
+            self.core.cancel_many,
+            orders=_listed(orders),
+            now=now,
+            timeout=timeout,
+            policy=policy,
         )
 
     def withdraw(self, id: str, now: float) -> bool:
@@ -389,4 +419,6 @@ class RecordedSession(Session):
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""
-        return self.life.call("poll", self.core.poll, now=now, busy=[link for link in self.links if link in busy])
+        return self.life.call(
+            "poll", self.core.poll, now=now, busy=[link for link in self.links if link in busy]
+        )

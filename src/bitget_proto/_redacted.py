@@ -41,7 +41,9 @@ def redacted(message: str | bytes) -> str:
         if isinstance(data, dict):
             data = cast("dict[str, object]", data)
             login = "login" in str(data.get("op")).casefold() or keys.count("op") > 1
-            return _dumps(_hidden(data, login=login)) if login or any(map(_is_secret, keys)) else text
+            return (
+                _dumps(_hidden(data, login=login)) if login or any(map(_is_secret, keys)) else text
+            )
     except (ValueError, RecursionError):
         pass
     return f"<{len(text)} characters that are no JSON object>"
@@ -56,7 +58,11 @@ def _hidden(data: object, *, login: bool) -> object:
     if isinstance(data, dict):
         items = cast("dict[str, object]", data).items()
         return {
-            key: HIDDEN if _is_secret(key) else value if _is_plain(key, value) else _hidden(value, login=login)
+            key: HIDDEN
+            if _is_secret(key)
+            else value
+            if _is_plain(key, value)
+            else _hidden(value, login=login)
             for key, value in items
         }
     if isinstance(data, list):

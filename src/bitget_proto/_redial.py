@@ -73,7 +73,9 @@ class Redial:
         if shortest is None:
             self._at = now
             return
-        self._backoff = min(shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest)
+        self._backoff = min(
+            shortest * 2.0 ** min(self._failures, _DOUBLINGS), inf if longest is None else longest
+        )
         self._failures += 1
         self._at = now + self._backoff
 

@@ -55,12 +55,16 @@ class Difference:
                 lines.append(f"  {name}: {recorded[name]}")
                 continue
             lines += [
-                f"{sign} {name}: {parts[name]}" for sign, parts in (("-", recorded), ("+", came)) if name in parts
+                f"{sign} {name}: {parts[name]}"
+                for sign, parts in (("-", recorded), ("+", came))
+                if name in parts
             ]
         return "\n".join(lines)
 
 
-def replay(trace: Trace | str | Iterable[str], engine: Engine | EngineName | None = None) -> Difference | None:
+def replay(
+    trace: Trace | str | Iterable[str], engine: Engine | EngineName | None = None
+) -> Difference | None:
     """Play a trace again, and compare what comes out with what was recorded: None when it is the same, byte for byte. Only the
     words of an error are not compared: they may change with any version.
 
@@ -71,7 +75,9 @@ def replay(trace: Trace | str | Iterable[str], engine: Engine | EngineName | Non
     if not isinstance(trace, Trace):
         trace = Trace(trace)
     player = _Player(trace, Codec(cast("EngineName", trace.engine) if engine is None else engine))
-    return next((difference for step in trace if (difference := player.play(step)) is not None), None)
+    return next(
+        (difference for step in trace if (difference := player.play(step)) is not None), None
+    )
 
 
 class _Player:
@@ -85,7 +91,9 @@ class _Player:
         budget = _ToldBudget(trace, self._answers) if trace.has_budget else None
         self._core: RecordedConnection | RecordedSession
         if isinstance(config, SessionConfig):
-            self._core = RecordedSession(Session(config, codec, budget, jitter=self._jitter), self._lines.append)
+            self._core = RecordedSession(
+                Session(config, codec, budget, jitter=self._jitter), self._lines.append
+            )
         else:
             self._core = RecordedConnection(Connection(config, codec, budget), self._lines.append)
 

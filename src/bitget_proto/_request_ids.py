@@ -53,7 +53,9 @@ class RequestIds:
         id = check_request_id(value)
         why = "was used for a frame of your own" if id in self._own else taken(id)
         if why is not None:
-            raise ValidationError(f"the id {id!r} {why}: pass another one, or none to have one made")
+            raise ValidationError(
+                f"the id {id!r} {why}: pass another one, or none to have one made"
+            )
         self._skip(id)
         return id
 
@@ -78,5 +80,10 @@ class RequestIds:
     def _skip(self, id: str) -> None:
         """Never make this id: the caller has used it."""
         digits = id[len(self._prefix) :]
-        if id.startswith(self._prefix) and digits.isascii() and digits.isdigit() and len(digits) <= _COUNTED:
+        if (
+            id.startswith(self._prefix)
+            and digits.isascii()
+            and digits.isdigit()
+            and len(digits) <= _COUNTED
+        ):
             self._counter = max(self._counter, int(digits))

@@ -73,13 +73,27 @@ from ._pace import Budget
 from ._redial import Redial
 from ._request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
 from ._session_config import Policy, SessionConfig, check_policy
-from ._session_events import Dial, Down, Ended, LinkClosed, LinkHangup, LinkTransmit, SessionOutput, Up
+from ._session_events import (
+    Dial,
+    Down,
+    Ended,
+    LinkClosed,
+    LinkHangup,
+    LinkTransmit,
+    SessionOutput,
+    Up,
+)
 from ._session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 from ._spacing import Spacing
 from ._states import State, WhyClosed
 from ._timers import MAX, Deadlines, Timer, after, finite_time
 
-_DOWN, _DIALLING, _UP, _MOVING = SessionState.DOWN, SessionState.DIALLING, SessionState.UP, SessionState.MOVING
+_DOWN, _DIALLING, _UP, _MOVING = (
+    SessionState.DOWN,
+    SessionState.DIALLING,
+    SessionState.UP,
+    SessionState.MOVING,
+)
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
 
 
@@ -143,7 +157,9 @@ class Session:
         self._config = SessionConfig() if config is None else config
         link = self._config.link
         self._codec = DEFAULT if codec is None else codec
-        self._budget = Budget(link.messages_per_second, link.pace_margin) if budget is None else budget
+        self._budget = (
+            Budget(link.messages_per_second, link.pace_margin) if budget is None else budget
+        )
         self._state = _DOWN
         self._now = -inf
         self._inside = False
@@ -326,7 +342,11 @@ class Session:
         return id
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
 
@@ -369,7 +389,9 @@ class Session:
         """
         now = self._begin(now)
         if self._closing or self._ending is not None:
-            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more frames: use another one")
+            raise LocalProtocolError(
+                f"the session {self._how_it_ends()} and takes no more frames: use another one"
+            )
         check_frame(text)
         serving, limit = self._serving, self._config.link.max_own_frames
         usable = serving is not None and serving.connection.state is State.READY
@@ -403,7 +425,9 @@ class Session:
                 self._collect(link)
         elif queued == "send":
             self._closing = True
-            self._close_at = after(now, self._config.link.queue_timeout if within is None else within)
+            self._close_at = after(
+                now, self._config.link.queue_timeout if within is None else within
+            )
             self._end_if_done()
         self._inside = False
 
@@ -435,7 +459,9 @@ class Session:
             if output is not None:
                 return output
 
-    def _advance(self, now: float, busy: Container[int], dial_at: float) -> LinkTransmit | Wait | None:
+    def _advance(
+        self, now: float, busy: Container[int], dial_at: float
+    ) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
         until, timer = self._next_timer()
         if self._queue.size:
@@ -461,7 +487,10 @@ class Session:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
-        until, timer = self._deadlines.until, None if self._deadlines.until == inf else Timer.REQUEST
+        until, timer = (
+            self._deadlines.until,
+            None if self._deadlines.until == inf else Timer.REQUEST,
+        )
         following, serving = self._next, self._serving
         if self._queue.size:
             for cancel in self._queue.heads():
@@ -480,7 +509,9 @@ class Session:
     # --- a recorder, before the first call ---
 
     def _overheard(
-        self, budget: Callable[[Budget], Budget], jitter: Callable[[Callable[[], float]], Callable[[], float]]
+        self,
+        budget: Callable[[Budget], Budget],
+        jitter: Callable[[Callable[[], float]], Callable[[], float]],
     ) -> tuple[Codec, Collection[int]]:
         """Let these stand before the budget and the jitter; gives the codec, and a view of the links that are not over. Of what
         is private `record` uses this alone.
@@ -499,7 +530,9 @@ class Session:
 
     def _find(self, link: int) -> _Link | None:
         if type(link) is not int:
-            raise ValidationError(f"link must be the number of a link, as Dial gave it; got {shown(link)}")
+            raise ValidationError(
+                f"link must be the number of a link, as Dial gave it; got {shown(link)}"
+            )
         return self._links.get(link)
 
     def _checked_busy(self, busy: Container[int]) -> Container[int]:
@@ -554,7 +587,9 @@ class Session:
             self._attempted(self._open[output.id], output)
         elif isinstance(output, Hangup):
             self._outputs.append(
-                LinkHangup(code=output.code, reason=output.reason, abort=output.abort, link=link.number)
+                LinkHangup(
+                    code=output.code, reason=output.reason, abort=output.abort, link=link.number
+                )
             )
         elif isinstance(output, Ready):
             self._ready(link)
@@ -574,7 +609,9 @@ class Session:
         self._stamp_refused, self._was_up = False, True
         link.up_at = now
         self._move(SessionStep.READY)
-        self._outputs.append(Up(link=link.number, down_for=0.0 if down_since is None else now - down_since))
+        self._outputs.append(
+            Up(link=link.number, down_for=0.0 if down_since is None else now - down_since)
+        )
         if before is not None and before.connection.state is State.READY:
             before.connection.close(now, within=inf)
             self._collect(before)
@@ -607,7 +644,9 @@ class Session:
         elif link is self._serving:
             self._serving, self._down_since = None, now
             up_for = now - link.up_at
-            self._outputs.append(Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for))
+            self._outputs.append(
+                Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
+            )
             if self._next is not None:
                 self._move(SessionStep.OVERTAKEN)
                 return
@@ -642,7 +681,9 @@ class Session:
 
     # --- cancels ---
 
-    def _take(self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool) -> None:
+    def _take(
+        self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
+    ) -> None:
         self._taken += 1
         cancel = Cancel(
             id,
@@ -652,7 +693,8 @@ class Session:
             until,
             self._taken,
             Rank.URGENT if urgent else Rank.NORMAL,
-            policy is Policy.RESEND and (order.order_id is not None or self._config.client_oids_unique),
+            policy is Policy.RESEND
+            and (order.order_id is not None or self._config.client_oids_unique),
         )
         self._resends = self._resends or cancel.resend
         self._open[id] = cancel
@@ -672,7 +714,9 @@ class Session:
         if cancel.until != inf or cancel.returned:
             self._deadlines.set(cancel, inf)
 
-    def _next_cancel(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
+    def _next_cancel(
+        self, now: float, busy: Container[int]
+    ) -> LinkTransmit | tuple[float, Timer | None]:
         """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
         serving = self._serving
         if serving is None or serving.number in busy or self._close_at <= now:
@@ -716,14 +760,18 @@ class Session:
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
-        since = cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
+        since = (
+            cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
+        )
         return after(since, self._config.no_link_timeout)
 
     def _without_link(self, now: float) -> Cancel | None:
         """One that has found no link for too long."""
         if self._serving is not None:
             return None
-        return next((cancel for cancel in self._queue.heads() if self._link_until(cancel) <= now), None)
+        return next(
+            (cancel for cancel in self._queue.heads() if self._link_until(cancel) <= now), None
+        )
 
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
@@ -737,7 +785,9 @@ class Session:
         Raises: LocalProtocolError or NoRoom, and nothing has changed.
         """
         if self._closing or self._ending is not None:
-            raise LocalProtocolError(f"the session {self._how_it_ends()} and takes no more cancels: use another one")
+            raise LocalProtocolError(
+                f"the session {self._how_it_ends()} and takes no more cancels: use another one"
+            )
         limit = self._config.link.max_in_flight
         if limit is not None and len(self._open) + count > limit:
             raise no_room(limit, len(self._open), count)
@@ -799,7 +849,9 @@ class Session:
             )
             why = WhyClosed.INTERRUPTED
             for number in self._links:
-                kept.append(LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number))
+                kept.append(
+                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number)
+                )
                 kept.append(LinkClosed(link=number, why=why, detail=""))
             self._outputs = deque([*kept, ended])
             self._ending = ended
@@ -814,7 +866,9 @@ class Session:
 
     def _is_of_the_end(self, output: SessionOutput) -> bool:
         """Whether `_recover` says this anew: the end, and that of a link which is not over."""
-        return isinstance(output, Ended) or (isinstance(output, LinkHangup | LinkClosed) and output.link in self._links)
+        return isinstance(output, Ended) or (
+            isinstance(output, LinkHangup | LinkClosed) and output.link in self._links
+        )
 
     def _move(self, cause: SessionCause) -> None:
         """The one place where the state changes, by the table."""
@@ -833,5 +887,7 @@ def _in_order(cancel: Cancel) -> int:
 
 def _checked_retry_after(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
-        raise ValidationError(f"retry_after must be a number of seconds from 0 up, or None; got {shown(value)}")
+        raise ValidationError(
+            f"retry_after must be a number of seconds from 0 up, or None; got {shown(value)}"
+        )
     return value

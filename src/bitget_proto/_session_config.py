@@ -19,7 +19,10 @@ from ._told import Told
 class Policy(Told):
     """What becomes of a cancel that was sent on a link which ended before the answer."""
 
-    REPORT = "report", "It is `Unresolved(sent=True)` at once, and you decide. No cancel is ever sent twice."
+    REPORT = (
+        "report",
+        "It is `Unresolved(sent=True)` at once, and you decide. No cancel is ever sent twice.",
+    )
     RESEND = "resend", "It is sent again on the next link. It may act twice on the same order."
 
 
@@ -44,7 +47,9 @@ def _link(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
 
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
-        raise ValidationError(f"{attribute.name} must be a finite number of seconds above 0; got None")
+        raise ValidationError(
+            f"{attribute.name} must be a finite number of seconds above 0; got None"
+        )
     check_seconds(_, attribute, value)
 
 
@@ -103,7 +108,11 @@ class SessionConfig:
                 f"rotate_before must be less than lifetime ({self.lifetime:g} s); got {self.rotate_before:g} s: lower it, or "
                 "raise lifetime"
             )
-        if self.backoff_min is not None and self.backoff_max is not None and self.backoff_max < self.backoff_min:
+        if (
+            self.backoff_min is not None
+            and self.backoff_max is not None
+            and self.backoff_max < self.backoff_min
+        ):
             raise ValidationError(
                 f"backoff_max must be at least backoff_min ({self.backoff_min:g} s); got {self.backoff_max:g} s: raise it, or "
                 "lower backoff_min"

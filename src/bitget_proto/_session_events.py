@@ -13,7 +13,17 @@ from typing import TypeAlias
 
 import attrs
 
-from ._events import ExchangeError, GoingAway, Hangup, LateReply, LoginRejected, Outcome, Transmit, Unrecognised, Wait
+from ._events import (
+    ExchangeError,
+    GoingAway,
+    Hangup,
+    LateReply,
+    LoginRejected,
+    Outcome,
+    Transmit,
+    Unrecognised,
+    Wait,
+)
 from ._session_states import WhyEnded
 from ._states import WhyClosed
 

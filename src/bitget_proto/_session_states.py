@@ -23,10 +23,19 @@ class SessionState(Told):
         "down",
         "No link serves, and none is on its way: the next dial waits for its time. Cancels are taken and wait.",
     )
-    DIALLING = "dialling", "No link serves; one was dialled and has not been logged in yet. Cancels are taken and wait."
+    DIALLING = (
+        "dialling",
+        "No link serves; one was dialled and has not been logged in yet. Cancels are taken and wait.",
+    )
     UP = "up", "A link serves: cancels are handed out on it."
-    MOVING = "moving", "A link serves, and is to be left: its successor is being dialled, or waits to be."
-    CLOSING = "closing", "Nothing more is taken, dialled or handed out; what was sent may still be answered."
+    MOVING = (
+        "moving",
+        "A link serves, and is to be left: its successor is being dialled, or waits to be.",
+    )
+    CLOSING = (
+        "closing",
+        "Nothing more is taken, dialled or handed out; what was sent may still be answered.",
+    )
     ENDED = "ended", "Over. Every cancel has its outcome."
 
 
@@ -34,11 +43,23 @@ class SessionStep(Told):
     """A cause that does not end the session."""
 
     DIALLED = "dialled", "The dial of a link was handed out."
-    READY = "ready", "The exchange has accepted the login of the link that was dialled: it serves from now on."
-    LOST = "lost", "The link that served, or the one that was dialled, has ended, and no other is on its way."
+    READY = (
+        "ready",
+        "The exchange has accepted the login of the link that was dialled: it serves from now on.",
+    )
+    LOST = (
+        "lost",
+        "The link that served, or the one that was dialled, has ended, and no other is on its way.",
+    )
     OVERTAKEN = "overtaken", "The link that served has ended while its successor was on its way."
-    LEAVING = "leaving", "The exchange is going away, or the link nears the age at which the exchange cuts it."
-    CLOSING = "closing", "The session ends, and links are still waited for: what was sent on them may be answered."
+    LEAVING = (
+        "leaving",
+        "The exchange is going away, or the link nears the age at which the exchange cuts it.",
+    )
+    CLOSING = (
+        "closing",
+        "The session ends, and links are still waited for: what was sent on them may be answered.",
+    )
 
 
 class WhyEnded(Told):

@@ -19,9 +19,15 @@ class State(Told):
     """Where a connection is in its life."""
 
     NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
-    AUTHENTICATING = "authenticating", "The socket is open and the exchange has not answered the login. Cancels wait."
+    AUTHENTICATING = (
+        "authenticating",
+        "The socket is open and the exchange has not answered the login. Cancels wait.",
+    )
     READY = "ready", "Logged in: cancels are handed out as the paces allow."
-    DRAINING = "draining", "Closing: nothing more is taken or sent, what was sent may still be answered."
+    DRAINING = (
+        "draining",
+        "Closing: nothing more is taken or sent, what was sent may still be answered.",
+    )
     CLOSED = "closed", "Over. Every cancel has its outcome."
 
 
@@ -39,12 +45,18 @@ class Step(Told):
 class WhyClosed(Told):
     """What ended the connection."""
 
-    ASKED = "asked", "`close` was called, and what was sent was answered, waited for or, at a second `close`, given up."
+    ASKED = (
+        "asked",
+        "`close` was called, and what was sent was answered, waited for or, at a second `close`, given up.",
+    )
     LOST = "lost", "The transport ended, or was never there."
     LOGIN_REFUSED = "login refused", "The exchange refused the login."
     LOGIN_TIMEOUT = "login timeout", "The exchange did not answer the login in time."
     NO_PONG = "no pong", "A ping went unanswered."
-    NOT_LOGGED_IN = "not logged in", "The exchange says that the connection is not logged in (30004)."
+    NOT_LOGGED_IN = (
+        "not logged in",
+        "The exchange says that the connection is not logged in (30004).",
+    )
     THROWN_OUT = "thrown out", "The exchange closes the connection for too many requests (30007)."
     INTERRUPTED = (
         "interrupted",
@@ -105,7 +117,9 @@ def drawn(table: Mapping[_S, Mapping[_C, _S]], first: _S, last: _S) -> str:
     lines = ["stateDiagram-v2", f"    [*] --> {first.name}"]
     for state, row in table.items():
         for target in dict.fromkeys(row.values()):
-            causes = "<br>".join(cause.value for cause, leads_to in row.items() if leads_to is target)
+            causes = "<br>".join(
+                cause.value for cause, leads_to in row.items() if leads_to is target
+            )
             lines.append(f"    {state.name} --> {target.name}: {causes}")
     lines.append(f"    {last.name} --> [*]")
     return "\n".join(lines) + "\n"

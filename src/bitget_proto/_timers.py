@@ -22,16 +22,25 @@ MAX = sys.float_info.max
 class Timer(Told):
     """Why a driver is asked to wake up. Each has a `sentence` that begins with "When"."""
 
-    REQUEST = "request", "When a cancel has not been sent or answered by its deadline, and becomes Unresolved."
+    REQUEST = (
+        "request",
+        "When a cancel has not been sent or answered by its deadline, and becomes Unresolved.",
+    )
     LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."
     PONG = "pong", "When a ping has gone unanswered, and the connection must be taken for dead."
-    DRAIN = "drain", "When a closing connection has waited long enough for the answers that are still out."
+    DRAIN = (
+        "drain",
+        "When a closing connection has waited long enough for the answers that are still out.",
+    )
     PING = "ping", "When the heartbeat is due, and a ping is to be sent."
     SILENCE = (
         "silence",
         "When an answer is due and the link has been silent: a ping is to be sent or, after that, the link is taken for dead.",
     )
-    PACING = "pacing", "When the paces let the next frame go. Nothing is due then: draining is enough."
+    PACING = (
+        "pacing",
+        "When the paces let the next frame go. Nothing is due then: draining is enough.",
+    )
     # Below: those of a session.
     DIAL = (
         "dial",
@@ -39,14 +48,23 @@ class Timer(Told):
     )
     DIALLED = "dialled", "When the driver has not answered a dial, and it is given up."
     NO_LINK = "no link", "When a cancel has found no link for so long that it becomes Unresolved."
-    SPACING = "spacing", "When an order may be cancelled once more. Nothing is due then: draining is enough."
+    SPACING = (
+        "spacing",
+        "When an order may be cancelled once more. Nothing is due then: draining is enough.",
+    )
     ROTATION = (
         "rotation",
         "When a link nears the age at which the exchange cuts it, and its successor is to be dialled.",
     )
     # Below: the exchange's side, and the scripted one in `testing`.
-    IDLE = "idle", "When the client has sent no ping for so long that the exchange drops the connection."
-    LIFETIME = "lifetime", "When the connection has reached the age at which the exchange cuts every connection."
+    IDLE = (
+        "idle",
+        "When the client has sent no ping for so long that the exchange drops the connection.",
+    )
+    LIFETIME = (
+        "lifetime",
+        "When the connection has reached the age at which the exchange cuts every connection.",
+    )
     SCRIPT = "script", "When the scripted exchange is to do what it was told to do late."
 
 
@@ -55,15 +73,22 @@ def finite_time(now: float, latest: float) -> float:
 
     Raises: LocalProtocolError for what is no finite number, and nothing has changed.
     """
-    if (type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))) and -MAX <= now <= MAX:
+    if (
+        type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))
+    ) and -MAX <= now <= MAX:
         return now if now > latest else latest
-    raise LocalProtocolError(f"now must be a finite number of seconds on your clock; got {shown(now)}")
+    raise LocalProtocolError(
+        f"now must be a finite number of seconds on your clock; got {shown(now)}"
+    )
 
 
 def is_seconds(value: object) -> TypeGuard[float]:
     """Whether the value is a number of seconds above 0, infinity included. An integer beyond every float is none."""
     return (
-        isinstance(value, (float, int)) and not isinstance(value, bool) and value > 0 and (value <= MAX or value == inf)
+        isinstance(value, (float, int))
+        and not isinstance(value, bool)
+        and value > 0
+        and (value <= MAX or value == inf)
     )
 
 

@@ -66,7 +66,8 @@ class TraceStep:
         """
         told = [(name, value) for name, value in self.data.items() if name not in BESIDE_ARGUMENTS]
         return {
-            name: self._read(ARGUMENTS[name].read if name in ARGUMENTS else restored, value) for name, value in told
+            name: self._read(ARGUMENTS[name].read if name in ARGUMENTS else restored, value)
+            for name, value in told
         }
 
     def drawn(self, name: str) -> list[Any]:
@@ -77,7 +78,9 @@ class TraceStep:
         try:
             return read(value)
         except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValidationError(f"step {self.n} of the trace cannot be read: {_why(error)}") from None
+            raise ValidationError(
+                f"step {self.n} of the trace cannot be read: {_why(error)}"
+            ) from None
 
 
 @attrs.frozen
@@ -90,7 +93,9 @@ def header(core: str, engine: str, config: Config | SessionConfig, budget: Budge
     """The first line. Limits stand there one and all: a later version may have other defaults."""
     allowance = None if budget is None else _Allowance(budget.per_second, budget.pace_margin)
     said = {"trace": FORMAT, "version": __version__, "core": core, "engine": engine}
-    return line(said | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)})
+    return line(
+        said | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)}
+    )
 
 
 class Trace:
@@ -123,7 +128,9 @@ class Trace:
             """The JSON engine that was at work."""
             self.version: Final = str(said["version"])
             """The version of this library that wrote it."""
-            self.config: Final[Config | SessionConfig] = STRICT.structure(said["config"], _CONFIGS[self.core])
+            self.config: Final[Config | SessionConfig] = STRICT.structure(
+                said["config"], _CONFIGS[self.core]
+            )
             """The limits of the core."""
             budget: _Allowance | None = STRICT.structure(said["budget"], _Allowance | None)
             self.has_budget: Final = budget is not None
@@ -138,7 +145,9 @@ class Trace:
         """The last line, where it was not written whole; known when all steps were read."""
 
     def __repr__(self) -> str:
-        return f"<Trace of a {self.core}, engine {shown(self.engine)}, version {shown(self.version)}>"
+        return (
+            f"<Trace of a {self.core}, engine {shown(self.engine)}, version {shown(self.version)}>"
+        )
 
     def __iter__(self) -> Iterator[TraceStep]:
         for expected, (number, text) in enumerate(self._lines, 1):
@@ -149,7 +158,9 @@ class Trace:
             try:
                 n, call = data["n"], _one_of("call", data["call"], CALLS)
             except (KeyError, ValueError) as error:
-                raise ValidationError(f"line {number} of the trace is no step: {_why(error)}") from None
+                raise ValidationError(
+                    f"line {number} of the trace is no step: {_why(error)}"
+                ) from None
             if n != expected:
                 raise ValidationError(
                     f"line {number} of the trace must be step {expected}; got {shown(n)}: steps are missing, or are in another "

@@ -91,7 +91,11 @@ def texts(given: list[Output]) -> list[str]:
 
 
 def ready(
-    config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None, settled: bool = True
+    config: Config | None = None,
+    now: float = 0.0,
+    *,
+    budget: Budget | None = None,
+    settled: bool = True,
 ) -> Connection:
     """A connection that is logged in and drained.
 
@@ -110,7 +114,9 @@ def ready(
     return conn
 
 
-def authenticating(config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None) -> Connection:
+def authenticating(
+    config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None
+) -> Connection:
     """A connection whose login was handed out and not answered."""
     conn = Connection(config=config, budget=budget)
     conn.opened(now, login=LOGIN)
@@ -118,7 +124,9 @@ def authenticating(config: Config | None = None, now: float = 0.0, *, budget: Bu
     return conn
 
 
-def draining(config: Config | None = None, now: float = 0.0, *, ids: tuple[str, ...] = ("a",)) -> Connection:
+def draining(
+    config: Config | None = None, now: float = 0.0, *, ids: tuple[str, ...] = ("a",)
+) -> Connection:
     """A connection that is closing, with these cancels handed out; `close` was called at `now + 1`."""
     conn = ready(config, now)
     for id in ids:
@@ -158,7 +166,9 @@ Answers: TypeAlias = Callable[[Transmit, float], list[tuple[float, str]]]
 """What an exchange does with a frame that left at a time: when which messages of its arrive."""
 
 
-def live(conn: Connection, now: float, until: float, exchange: Answers) -> list[tuple[float, Output]]:
+def live(
+    conn: Connection, now: float, until: float, exchange: Answers
+) -> list[tuple[float, Output]]:
     """Drive it in virtual time up to `until`, as a loop does that wakes for messages and for what `Wait` says.
 
     What came out, and when. A message that arrives at the time at which a timer is due comes first.
@@ -197,8 +207,16 @@ def answering(latency: float) -> Answers:
 
 def reply(id: object, code: object = 0, event: str = "trade", **more: object) -> str:
     """The answer to a cancel as recorded: `arg` is a list of one object that echoes the id."""
-    echo = {"id": id, "instType": "SPOT", "channel": "cancel-order", "instId": "BTCUSDT", "params": {"orderId": "1001"}}
-    return json.dumps({"event": event, "arg": [echo], "code": code, "msg": "text", "ts": 1763958928351, **more})
+    echo = {
+        "id": id,
+        "instType": "SPOT",
+        "channel": "cancel-order",
+        "instId": "BTCUSDT",
+        "params": {"orderId": "1001"},
+    }
+    return json.dumps(
+        {"event": event, "arg": [echo], "code": code, "msg": "text", "ts": 1763958928351, **more}
+    )
 
 
 def refusal(id: object, code: object = 43001) -> str:
@@ -216,7 +234,10 @@ def snapshot(value: Any) -> Any:
     for looked_into in _LOOKED_INTO:
         if isinstance(value, looked_into):
             names = [name for name in looked_into.__slots__ if name[:2] != "__"]
-            return (looked_into.__name__, [(name, snapshot(getattr(value, name))) for name in names])
+            return (
+                looked_into.__name__,
+                [(name, snapshot(getattr(value, name))) for name in names],
+            )
     if isinstance(value, dict):
         return [snapshot(item) for item in cast("Any", value).items()]
     if isinstance(value, deque | list | tuple):

@@ -23,7 +23,14 @@ from bitget_proto import (
     _timers,
 )
 
-PARTS: tuple[ModuleType, ...] = (_connection, _cancel_queue, _heartbeat, _pace, _request_ids, _timers)
+PARTS: tuple[ModuleType, ...] = (
+    _connection,
+    _cancel_queue,
+    _heartbeat,
+    _pace,
+    _request_ids,
+    _timers,
+)
 """A connection and what it is made of."""
 
 _RETURNS = ("return output", "return frame")
@@ -34,7 +41,10 @@ class Interrupt(BaseException):
 
 
 def interrupted(
-    call: Callable[[], object], nth: int, parts: Collection[ModuleType] = PARTS, within: str | None = None
+    call: Callable[[], object],
+    nth: int,
+    parts: Collection[ModuleType] = PARTS,
+    within: str | None = None,
 ) -> bool:
     """Call it, and raise at the n-th line of these modules that is run; whether it came so far.
 

@@ -48,7 +48,9 @@ from .small_worlds import CODE, Input, Words, ahead, key_of, lately, on_the_cloc
 
 LOGIN: Final = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 CODEC: Final = Words()
-ORDERS: Final = {id: CancelOrder("BTCUSDT", order_id=f"100{id}") for id in ("a", "b", "c", "1", "2", "3")}
+ORDERS: Final = {
+    id: CancelOrder("BTCUSDT", order_id=f"100{id}") for id in ("a", "b", "c", "1", "2", "3")
+}
 
 BUSY: Final = "30006"
 ENDS: Final = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
@@ -151,7 +153,11 @@ class Ledger:
 
     def queue(self) -> list[Open]:
         """Those that wait and have not expired, the first to leave first."""
-        waiting = [cancel for cancel in self.open.values() if cancel.sent_at is None and self.now < cancel.deadline]
+        waiting = [
+            cancel
+            for cancel in self.open.values()
+            if cancel.sent_at is None and self.now < cancel.deadline
+        ]
         return sorted(waiting, key=lambda cancel: (not cancel.urgent, cancel.number))
 
 
@@ -219,8 +225,21 @@ class ConnectionWorld:
                 )
                 for cancel in ledger.open.values()
             ),
-            (*ledger.late, None, *sorted(ledger.ended), None, *ledger.own, None, *sorted(ledger.own_ids)),
-            (ledger.stalls, ledger.stuck and ledger.stuck.text, ledger.login, ledger.login_until - now),
+            (
+                *ledger.late,
+                None,
+                *sorted(ledger.ended),
+                None,
+                *ledger.own,
+                None,
+                *sorted(ledger.own_ids),
+            ),
+            (
+                ledger.stalls,
+                ledger.stuck and ledger.stuck.text,
+                ledger.login,
+                ledger.login_until - now,
+            ),
             (ledger.closing, ledger.dropped, ledger.drain_until - now, ledger.thrown_out),
             places(ledger.hands, now, self.config.messages_per_second),
             places(ledger.spent, now, self.per_second),
@@ -229,8 +248,17 @@ class ConnectionWorld:
                 ahead(ledger.granted_until, now),
                 min(ledger.in_a_row, _CANCELS_PER_OWN_FRAME),
             ),
-            (ledger.ping_at - now, ledger.pong_until - now, ledger.ping_waits, ledger.ping_until - now),
-            (lately(ledger.heard_at, now, silence), ledger.asked and ledger.asked - now, ledger.question_waits),
+            (
+                ledger.ping_at - now,
+                ledger.pong_until - now,
+                ledger.ping_waits,
+                ledger.ping_until - now,
+            ),
+            (
+                lately(ledger.heard_at, now, silence),
+                ledger.asked and ledger.asked - now,
+                ledger.question_waits,
+            ),
             ledger.wait.until is not None and ledger.wait.until <= now,
         )
 
@@ -280,7 +308,9 @@ class ConnectionWorld:
         core, ledger = life.core, life.ledger
         ledger.given, ledger.events, ledger.outcomes, ledger.hangup = given, [], [], None
         before = Before(ledger)
-        visited[given[0], *(given[2:] if given[0] in ("answer", "withdraw", "again") else given[1:])] += 1
+        visited[
+            given[0], *(given[2:] if given[0] in ("answer", "withdraw", "again") else given[1:])
+        ] += 1
         getattr(self, f"_{given[0]}")(life, *given[1:])
         self._drain(life, before, visited)
         self._check(life, before)
@@ -315,7 +345,12 @@ class ConnectionWorld:
                 ledger.drain_until = min(ledger.drain_until, until) if ledger.dropped else until
                 ledger.dropped = True
                 ledger.own.clear()
-                ledger.ping_at, ledger.pong_until, ledger.ping_waits, ledger.asked = inf, inf, False, None
+                ledger.ping_at, ledger.pong_until, ledger.ping_waits, ledger.asked = (
+                    inf,
+                    inf,
+                    False,
+                    None,
+                )
 
     def _answer(self, life: Life, id: str, kind: str) -> None:
         life.core.receive(f"{kind} {id}", life.ledger.now)
@@ -349,14 +384,20 @@ class ConnectionWorld:
             self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=named))
             return
         got = core.cancel(ORDERS[id], ledger.now, id=named, timeout=timeout, urgent=how == "urgent")
-        require(got not in ledger.open and got not in ledger.late, "an id that is not free was made", got)
+        require(
+            got not in ledger.open and got not in ledger.late,
+            "an id that is not free was made",
+            got,
+        )
         require(got not in ledger.own_ids, "the id of an own frame was made", got)
         if got in ledger.ended:
             ledger.ended.remove(got)
         ledger.taken += 1
         until = ledger.now + (timeout or inf)
         queued = ledger.now + (config.queue_timeout or inf)
-        ledger.open[got] = Open(got, ORDERS[id], ledger.taken, how == "urgent", ledger.now, until, min(until, queued))
+        ledger.open[got] = Open(
+            got, ORDERS[id], ledger.taken, how == "urgent", ledger.now, until, min(until, queued)
+        )
 
     def _again(self, life: Life, id: str) -> None:
         """A cancel with an id that is not free is refused, as is an own frame with it."""
@@ -385,14 +426,23 @@ class ConnectionWorld:
     def _withdraw(self, life: Life, id: str) -> None:
         ledger = life.ledger
         waits = id in ledger.open and ledger.open[id].sent_at is None
-        require(life.core.withdraw(id, ledger.now) is waits, "withdraw is true when the cancel has not left", id)
+        require(
+            life.core.withdraw(id, ledger.now) is waits,
+            "withdraw is true when the cancel has not left",
+            id,
+        )
 
     def _send(self, life: Life, text: str = "subscribe") -> None:
         core, ledger = life.core, life.ledger
         limit = self.config.max_own_frames
         full = limit is not None and len(ledger.own) >= limit
         ids = text.split()[1:]
-        if ledger.closing or ledger.closed or full or any(id in ledger.open or id in ledger.late for id in ids):
+        if (
+            ledger.closing
+            or ledger.closed
+            or full
+            or any(id in ledger.open or id in ledger.late for id in ids)
+        ):
             self._refused(life, lambda: core.send(text, ledger.now))
             return
         core.send(text, ledger.now)
@@ -405,7 +455,10 @@ class ConnectionWorld:
         try:
             command()
         except LocalProtocolError:
-            require(key_of(life.core, life.ledger.now) == before, "a command that was refused has changed something")
+            require(
+                key_of(life.core, life.ledger.now) == before,
+                "a command that was refused has changed something",
+            )
         else:
             require(False, "a command that cannot be was taken")
 
@@ -526,7 +579,10 @@ class ConnectionWorld:
             elif isinstance(output, Accepted | Rejected | Unresolved):
                 self._settled(ledger, before, output)
                 ledger.outcomes.append(output)
-                visited[type(output), *((output.sent, output.why) if isinstance(output, Unresolved) else ())] += 1
+                visited[
+                    type(output),
+                    *((output.sent, output.why) if isinstance(output, Unresolved) else ()),
+                ] += 1
             elif isinstance(output, Hangup):
                 ledger.hangup = output
                 visited[Hangup, output.abort] += 1
@@ -540,7 +596,11 @@ class ConnectionWorld:
     def _handed_out(self, ledger: Ledger, frame: Transmit) -> None:
         now = ledger.now
         require(ledger.stuck is None, "one frame at most is unwritten", frame)
-        require(ledger.thrown_out is None, "nothing leaves once the exchange has thrown the connection out", frame)
+        require(
+            ledger.thrown_out is None,
+            "nothing leaves once the exchange has thrown the connection out",
+            frame,
+        )
         require(ledger.hangup is None, "nothing leaves after a Hangup", frame)
         require(self._pace_opens(ledger) <= now, "no frame leaves faster than the pace", frame)
         self._hand(ledger)
@@ -562,9 +622,15 @@ class ConnectionWorld:
         blocked = self._budget_opens(ledger) > now
         own_turn = ledger.in_a_row >= _CANCELS_PER_OWN_FRAME
         if frame.id is None:
-            require(ledger.own and frame.text == ledger.own[0], "own frames leave once, in their order", frame)
             require(
-                head is None or blocked or own_turn, "an own frame leaves when no cancel may, or in its turn", frame
+                ledger.own and frame.text == ledger.own[0],
+                "own frames leave once, in their order",
+                frame,
+            )
+            require(
+                head is None or blocked or own_turn,
+                "an own frame leaves when no cancel may, or in its turn",
+                frame,
             )
             del ledger.own[0]
             ledger.in_a_row = 0
@@ -574,9 +640,22 @@ class ConnectionWorld:
         assert cancel is not None
         require(cancel.sent_at is None, "no cancel leaves twice", frame)
         require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
-        require(not ledger.closing or now < ledger.drain_until, "no cancel leaves after the time of close", frame)
-        require(cancel is head, "cancels leave in the order taken, urgent ones first", frame, head and head.id)
-        require(frame.text == f"cancel {cancel.order.order_id} {frame.id}", "a frame is that of its cancel", frame)
+        require(
+            not ledger.closing or now < ledger.drain_until,
+            "no cancel leaves after the time of close",
+            frame,
+        )
+        require(
+            cancel is head,
+            "cancels leave in the order taken, urgent ones first",
+            frame,
+            head and head.id,
+        )
+        require(
+            frame.text == f"cancel {cancel.order.order_id} {frame.id}",
+            "a frame is that of its cancel",
+            frame,
+        )
         require(not blocked, "no cancel leaves without allowance", frame)
         require(not (ledger.own and own_turn), "one place in so many is for own frames", frame)
         cancel.sent_at = now
@@ -585,24 +664,54 @@ class ConnectionWorld:
         if self.per_second is not None:
             self._spend(ledger)
 
-    def _settled(self, ledger: Ledger, before: Before, outcome: Accepted | Rejected | Unresolved) -> None:
+    def _settled(
+        self, ledger: Ledger, before: Before, outcome: Accepted | Rejected | Unresolved
+    ) -> None:
         cancel, now, given = ledger.open.pop(outcome.id, None), ledger.now, ledger.given
-        require(cancel is not None, "an outcome is for a cancel that was taken and has none", outcome)
+        require(
+            cancel is not None, "an outcome is for a cancel that was taken and has none", outcome
+        )
         assert cancel is not None
         handed_out = cancel.sent_at is not None
         require(outcome.order == cancel.order, "an outcome names the order of its cancel", outcome)
-        require(outcome.taken_at == cancel.taken_at, "an outcome says when its cancel was taken", outcome)
+        require(
+            outcome.taken_at == cancel.taken_at,
+            "an outcome says when its cancel was taken",
+            outcome,
+        )
         require(outcome.sent_at == cancel.sent_at, "an outcome says when its cancel left", outcome)
-        require(outcome.resolved_at == now and outcome.attempts == 1, "an outcome says when it was decided", outcome)
-        answer = given[2] if given[0] == "answer" and given[1] == outcome.id and outcome.id in before.sent else None
+        require(
+            outcome.resolved_at == now and outcome.attempts == 1,
+            "an outcome says when it was decided",
+            outcome,
+        )
+        answer = (
+            given[2]
+            if given[0] == "answer" and given[1] == outcome.id and outcome.id in before.sent
+            else None
+        )
         if not isinstance(outcome, Unresolved):
             code = outcome.code if isinstance(outcome, Rejected) else "accepted"
-            expected = "accepted" if answer == "accepted" else CODE.get(answer or "") if answer in REFUSED else None
+            expected = (
+                "accepted"
+                if answer == "accepted"
+                else CODE.get(answer or "")
+                if answer in REFUSED
+                else None
+            )
             require(code == expected, "what the exchange is said to have answered, it has", outcome)
             ledger.ended.append(outcome.id)
             return
-        require(outcome.sent == handed_out, "`sent` is true when it was handed out and not taken back", outcome)
-        closed = ledger.closing or (given[:1] == ("say",) and ledger.login == "sent") or before.login_due(now)
+        require(
+            outcome.sent == handed_out,
+            "`sent` is true when it was handed out and not taken back",
+            outcome,
+        )
+        closed = (
+            ledger.closing
+            or (given[:1] == ("say",) and ledger.login == "sent")
+            or before.login_due(now)
+        )
         match outcome.why:
             case WhyUnresolved.TIMEOUT:
                 holds = given[0] in FIRES and cancel.deadline <= now
@@ -629,26 +738,39 @@ class ConnectionWorld:
         ledger.closed = True
         require(not ledger.open, "at the end each cancel has its outcome", closed, *ledger.open)
         gone = given[0] == "lost"
-        require((ledger.hangup is None) == gone, "a hangup is asked for unless the transport is gone", closed)
+        require(
+            (ledger.hangup is None) == gone,
+            "a hangup is asked for unless the transport is gone",
+            closed,
+        )
         match closed.why:
             case WhyClosed.ASKED:
                 holds = ledger.closing
             case WhyClosed.LOST:
                 holds = gone and ledger.thrown_out is None
             case WhyClosed.LOGIN_REFUSED:
-                holds = before.login == "sent" and given in (("say", "login 30005"), ("say", "error 30005"))
+                holds = before.login == "sent" and given in (
+                    ("say", "login 30005"),
+                    ("say", "error 30005"),
+                )
             case WhyClosed.LOGIN_TIMEOUT:
                 holds = given[0] in FIRES and before.login_due(now)
             case WhyClosed.NO_PONG:
                 holds = given[0] in FIRES and min(before.pong_until, before.asked) <= now
             case WhyClosed.NOT_LOGGED_IN | WhyClosed.THROWN_OUT:
-                holds = ledger.thrown_out is closed.why and (gone or (given[0] in FIRES and before.drain_until <= now))
+                holds = ledger.thrown_out is closed.why and (
+                    gone or (given[0] in FIRES and before.drain_until <= now)
+                )
                 holds = holds or (ledger.thrown_out is closed.why and given[0] == "close")
             case _:
                 holds = False
         require(holds, "the end has its reason", closed)
         abort = closed.why is WhyClosed.NO_PONG
-        require(ledger.hangup is None or ledger.hangup.abort == abort, "a dead link is aborted", ledger.hangup)
+        require(
+            ledger.hangup is None or ledger.hangup.abort == abort,
+            "a dead link is aborted",
+            ledger.hangup,
+        )
 
     # --- what had to happen ---
 
@@ -657,11 +779,23 @@ class ConnectionWorld:
         now, given, wait = ledger.now, ledger.given, ledger.wait
         for polled in (self._poll(life), core.poll(now - 1, writable=ledger.stuck is None)):
             require(polled == wait, "polling again after a Wait gives an equal one", wait, polled)
-        require(core.in_flight == len(ledger.open), "in flight are those that have no outcome", core.in_flight)
+        require(
+            core.in_flight == len(ledger.open),
+            "in flight are those that have no outcome",
+            core.in_flight,
+        )
         limit = self.config.max_in_flight or 1_000_000
         capacity = 0 if ledger.closing or ledger.closed else limit - len(ledger.open)
-        require(core.capacity == capacity or capacity > 1_000, "the capacity is what there is room for", core.capacity)
-        require((core.state is State.CLOSED) == ledger.closed, "Closed says that the connection is", core.state)
+        require(
+            core.capacity == capacity or capacity > 1_000,
+            "the capacity is what there is room for",
+            core.capacity,
+        )
+        require(
+            (core.state is State.CLOSED) == ledger.closed,
+            "Closed says that the connection is",
+            core.state,
+        )
         if given[0] == "answer" or given[0] == "say":
             self._check_events(ledger, before)
         else:
@@ -675,9 +809,18 @@ class ConnectionWorld:
             self._check_over(life)
             return
         if ledger.dropped:
-            require(not any(c.sent_at is None for c in ledger.open.values()), "what cannot leave has its outcome")
-            require(ledger.open or ledger.thrown_out, "with nothing to wait for a closing connection ends")
-            require(given[0] not in FIRES or now < ledger.drain_until, "the time to drain is over, and nothing ends")
+            require(
+                not any(c.sent_at is None for c in ledger.open.values()),
+                "what cannot leave has its outcome",
+            )
+            require(
+                ledger.open or ledger.thrown_out,
+                "with nothing to wait for a closing connection ends",
+            )
+            require(
+                given[0] not in FIRES or now < ledger.drain_until,
+                "the time to drain is over, and nothing ends",
+            )
         if ledger.closing and not ledger.thrown_out:
             require(ledger.open or ledger.own, "with nothing to wait for a closing connection ends")
         if given[0] in FIRES:
@@ -685,17 +828,28 @@ class ConnectionWorld:
             require(not over, "a cancel whose deadline is over has its outcome", over)
             require(now < ledger.login_until, "a login that is not answered is the end")
             require(now < ledger.pong_until, "a ping that is not answered is the end")
-            require(ledger.asked is None or now < ledger.asked, "a link that is asked and stays silent is dead")
+            require(
+                ledger.asked is None or now < ledger.asked,
+                "a link that is asked and stays silent is dead",
+            )
         self._check_wait(ledger)
 
     def _check_events(self, ledger: Ledger, before: Before) -> None:
         """Each message has its one consequence."""
         came = [kind_of(event) for event in ledger.events]
         expected, settles = _consequence(ledger.given, before)
-        require(came == ([] if expected is None else [expected]), "a message has its one consequence", came, expected)
+        require(
+            came == ([] if expected is None else [expected]),
+            "a message has its one consequence",
+            came,
+            expected,
+        )
         answered = [outcome.id for outcome in ledger.outcomes if not _at_the_end(outcome)]
         require(
-            answered == ([settles] if settles else []), "an answer settles the cancel that it names", answered, settles
+            answered == ([settles] if settles else []),
+            "an answer settles the cancel that it names",
+            answered,
+            settles,
         )
         if expected == (LateReply, None):
             ledger.late.remove(ledger.given[1])
@@ -706,15 +860,22 @@ class ConnectionWorld:
     def _check_order(self, ledger: Ledger) -> None:
         ended = [outcome for outcome in ledger.outcomes if _at_the_end(outcome)]
         for why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED):
-            times = [(outcome.taken_at, outcome.sent_at or inf) for outcome in ended if outcome.why is why]
+            times = [
+                (outcome.taken_at, outcome.sent_at or inf)
+                for outcome in ended
+                if outcome.why is why
+            ]
             require(
-                [at for at, _ in times] == sorted(at for at, _ in times), "at the end outcomes come in the order taken"
+                [at for at, _ in times] == sorted(at for at, _ in times),
+                "at the end outcomes come in the order taken",
             )
 
     def _check_over(self, life: Life) -> None:
         """After the end nothing happens, whatever happens."""
         core, now, over = life.core, life.ledger.now, Wait(None, None)
-        require(life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait)
+        require(
+            life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
+        )
         core.handle_timeout(now + 9)
         core.receive("accepted a", now + 9)
         core.receive("login 0", now + 9)
@@ -734,9 +895,16 @@ class ConnectionWorld:
             require(opens > now, "what may leave, leaves")
             due.append(opens)
         first = min(due)
-        require(wait.until == (None if first == inf else first), "a Wait is for what is due first", wait, first)
+        require(
+            wait.until == (None if first == inf else first),
+            "a Wait is for what is due first",
+            wait,
+            first,
+        )
         if ledger.given[0] in FIRES:
-            require(wait.until is None or wait.until > now, "firing what is due makes progress", wait)
+            require(
+                wait.until is None or wait.until > now, "firing what is due makes progress", wait
+            )
 
     # --- the paces ---
 
@@ -808,7 +976,10 @@ class Before:
 
 
 def _at_the_end(outcome: Accepted | Rejected | Unresolved) -> bool:
-    return isinstance(outcome, Unresolved) and outcome.why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED)
+    return isinstance(outcome, Unresolved) and outcome.why in (
+        WhyUnresolved.LOST,
+        WhyUnresolved.CLOSED,
+    )
 
 
 def kind_of(event: object) -> tuple[type[Any], Hashable]:
@@ -820,7 +991,9 @@ def _unrecognised(why: WhyUnrecognised) -> tuple[type[Any], Hashable]:
     return Unrecognised, why
 
 
-def _consequence(given: Input, before: Before) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
+def _consequence(
+    given: Input, before: Before
+) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
     """The one event that follows from a message, and the cancel that it settles."""
     kind, text, *rest = given
     if kind == "answer":

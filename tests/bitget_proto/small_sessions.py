@@ -48,8 +48,30 @@ from bitget_proto._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from bitget_proto._connection import Queued
 from bitget_proto._pace import PAUSE
 
-from .small_connections import BUSY, CODEC, ENDS, FIRES, GOING_AWAY, LOGIN, NO_LOGIN, ORDERS, REFUSED, UNSURE, kind_of
-from .small_worlds import CODE, Input, ahead, doublings, key_of, lately, on_the_clock, places, require
+from .small_connections import (
+    BUSY,
+    CODEC,
+    ENDS,
+    FIRES,
+    GOING_AWAY,
+    LOGIN,
+    NO_LOGIN,
+    ORDERS,
+    REFUSED,
+    UNSURE,
+    kind_of,
+)
+from .small_worlds import (
+    CODE,
+    Input,
+    ahead,
+    doublings,
+    key_of,
+    lately,
+    on_the_clock,
+    places,
+    require,
+)
 
 _ON_ITS_WAY: Final = ("dialled", "due", "sent")
 """A link that was dialled and does not serve yet: before `opened`, with the login due, with the login sent."""
@@ -87,7 +109,11 @@ class OpenCancel:
     @property
     def deadline(self) -> float:
         """While it waits, until when it must be sent; then until when it must be answered."""
-        return min(self.queue_until, self.until) if self.link is None else min(self.answer_until, self.until)
+        return (
+            min(self.queue_until, self.until)
+            if self.link is None
+            else min(self.answer_until, self.until)
+        )
 
 
 @attrs.define(eq=False)
@@ -192,7 +218,11 @@ class Ledger:
 
     def queue(self) -> list[OpenCancel]:
         """Those that wait and have not expired, the first to leave first."""
-        waiting = [cancel for cancel in self.open.values() if cancel.link is None and self.now < cancel.deadline]
+        waiting = [
+            cancel
+            for cancel in self.open.values()
+            if cancel.link is None and self.now < cancel.deadline
+        ]
         return sorted(waiting, key=lambda cancel: (cancel.rank, cancel.turn))
 
 
@@ -288,12 +318,25 @@ class SessionWorld:
             cancels,
             links,
             () if self.reuse else tuple(sorted(ledger.ended)),
-            (order.get(ledger.serving or 0), lately(ledger.down_since, now, config.no_link_timeout)),
+            (
+                order.get(ledger.serving or 0),
+                lately(ledger.down_since, now, config.no_link_timeout),
+            ),
             min(ledger.failures, doublings(config.backoff_min, config.backoff_max)),
             (ahead(ledger.dial_at, now), ahead(ledger.not_before, now)),
             places(ledger.dials, now, config.dials_per_5_minutes, 300.0),
-            (ledger.stamp_refused, ledger.was_up, ledger.closing, ledger.close_at - now, ledger.ending, ledger.stalls),
-            (ahead(ledger.resumes, now), places(ledger.spent, now, config.link.messages_per_second)),
+            (
+                ledger.stamp_refused,
+                ledger.was_up,
+                ledger.closing,
+                ledger.close_at - now,
+                ledger.ending,
+                ledger.stalls,
+            ),
+            (
+                ahead(ledger.resumes, now),
+                places(ledger.spent, now, config.link.messages_per_second),
+            ),
             (ledger.resends, tuple((id, at - now) for id, at in ledger.spaced.items() if at > now)),
             (ledger.own, ledger.own_link is None),
             ledger.wait.until is not None and ledger.wait.until <= now,
@@ -316,7 +359,9 @@ class SessionWorld:
             case ("say", where, *_) | ("lost", where, *_):
                 link = self._link(ledger, where)
                 there = link is not None and link.phase != "dialled"
-                return there and (given[-1] != "unsent" or (link is not None and link.stuck is not None))
+                return there and (
+                    given[-1] != "unsent" or (link is not None and link.stuck is not None)
+                )
             case ("answer", id, kind):
                 cancel = ledger.open.get(id)
                 if cancel is not None:
@@ -344,7 +389,13 @@ class SessionWorld:
 
     def step(self, life: Life, given: Input, visited: Counter[Hashable]) -> None:
         core, ledger = life.core, life.ledger
-        ledger.given, ledger.events, ledger.outcomes, ledger.over, ledger.gone = given, [], [], [], None
+        ledger.given, ledger.events, ledger.outcomes, ledger.over, ledger.gone = (
+            given,
+            [],
+            [],
+            [],
+            None,
+        )
         before = Before(ledger, self._about(ledger, given))
         visited[given[0], *(given[2:] if given[0] in ("answer", "say", "lost") else given[1:])] += 1
         getattr(self, f"_{given[0].replace(' ', '_')}")(life, *given[1:])
@@ -359,7 +410,9 @@ class SessionWorld:
                 return self._link(ledger, where)
             case ("answer", id, _):
                 cancel = ledger.open.get(id)
-                holder = None if cancel is None or cancel.link is None else ledger.links.get(cancel.link)
+                holder = (
+                    None if cancel is None or cancel.link is None else ledger.links.get(cancel.link)
+                )
                 return self._late_on(ledger, id) if holder is None else holder
             case ("opened",) | ("no dial", *_):
                 return next(link for link in ledger.links.values() if link.phase == "dialled")
@@ -396,7 +449,11 @@ class SessionWorld:
         assert link is not None
         life.core.receive(link.number, text, ledger.now)
         code = text.partition(" ")[2]
-        if link.phase == "sent" and text.startswith(("login", "error")) and code not in ("0", *NO_LOGIN):
+        if (
+            link.phase == "sent"
+            and text.startswith(("login", "error"))
+            and code not in ("0", *NO_LOGIN)
+        ):
             link.refused = code
         if code == BUSY:
             link.resumes = ledger.resumes = ledger.now + PAUSE
@@ -450,7 +507,9 @@ class SessionWorld:
             self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
             return
         urgent = how == "urgent"
-        got = core.cancel(ORDERS[id], ledger.now, id=id, timeout=timeout, policy=chosen, urgent=urgent)
+        got = core.cancel(
+            ORDERS[id], ledger.now, id=id, timeout=timeout, policy=chosen, urgent=urgent
+        )
         self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
         ledger.taken += 1
         ledger.resends = ledger.resends or (chosen or config.policy) is Policy.RESEND
@@ -472,7 +531,11 @@ class SessionWorld:
     def _withdraw(self, life: Life, id: str) -> None:
         cancel = life.ledger.open.get(id)
         unsent = cancel is not None and cancel.link is None and not cancel.attempts
-        require(life.core.withdraw(id, life.ledger.now) is unsent, "withdraw is true for what has not left", id)
+        require(
+            life.core.withdraw(id, life.ledger.now) is unsent,
+            "withdraw is true for what has not left",
+            id,
+        )
 
     def _send(self, life: Life) -> None:
         ledger = life.ledger
@@ -481,7 +544,10 @@ class SessionWorld:
             return
         life.core.send("subscribe", ledger.now)
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
-        ledger.own, ledger.own_link = True, None if serving is None or serving.thrown_out else serving.number
+        ledger.own, ledger.own_link = (
+            True,
+            None if serving is None or serving.thrown_out else serving.number,
+        )
 
     def _refused(self, life: Life, command: Any) -> None:
         """A command that cannot be is an error, and nothing has changed."""
@@ -489,7 +555,10 @@ class SessionWorld:
         try:
             command()
         except LocalProtocolError:
-            require(key_of(life.core, life.ledger.now) == before, "a command that was refused has changed something")
+            require(
+                key_of(life.core, life.ledger.now) == before,
+                "a command that was refused has changed something",
+            )
         else:
             require(False, "a command that cannot be was taken")
 
@@ -541,7 +610,12 @@ class SessionWorld:
     def _after_the_links(self, ledger: Ledger) -> None:
         """What the session itself does comes after what its links do, and these may have left nothing to do."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
-        if ledger.given[0] in FIRES and serving is not None and serving.cut_at <= ledger.now and not ledger.ending:
+        if (
+            ledger.given[0] in FIRES
+            and serving is not None
+            and serving.cut_at <= ledger.now
+            and not ledger.ending
+        ):
             self._leave(ledger, serving)
         if ledger.closes or (ledger.closing and not ledger.open):
             ledger.ending, ledger.closes = True, False
@@ -560,7 +634,9 @@ class SessionWorld:
         if served >= (config.steady_after or 0.0):
             ledger.failures = 0
         longest = config.backoff_max or inf
-        ledger.dial_at = ledger.now + min((config.backoff_min or 0.0) * 2.0**ledger.failures, longest)
+        ledger.dial_at = ledger.now + min(
+            (config.backoff_min or 0.0) * 2.0**ledger.failures, longest
+        )
         ledger.failures += 1
 
     def _hasten(self, ledger: Ledger, served: float) -> None:
@@ -577,14 +653,18 @@ class SessionWorld:
         if ledger.ending or on_its_way or (serving is not None and not serving.leaving):
             return inf
         return max(
-            ledger.dial_at, ledger.not_before, _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0)
+            ledger.dial_at,
+            ledger.not_before,
+            _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0),
         )
 
     # --- what comes out ---
 
     def _poll(self, life: Life, back: float = 0.0) -> Any:
         ledger = life.ledger
-        return life.core.poll(ledger.now - back, busy={link.number for link in ledger.links.values() if link.stuck})
+        return life.core.poll(
+            ledger.now - back, busy={link.number for link in ledger.links.values() if link.stuck}
+        )
 
     def _drain(self, life: Life, before: Before, visited: Counter[Hashable]) -> None:
         ledger = life.ledger
@@ -618,8 +698,14 @@ class SessionWorld:
                 case Up():
                     self._up(ledger, output)
                 case Down():
-                    require(output.link == ledger.served, "Down is for the link that served", output)
-                    require(output.up_for == ledger.served_for, "Down says for how long it has served", output)
+                    require(
+                        output.link == ledger.served, "Down is for the link that served", output
+                    )
+                    require(
+                        output.up_for == ledger.served_for,
+                        "Down says for how long it has served",
+                        output,
+                    )
                     ledger.served = None
                 case Ended():
                     self._ended(ledger, output)
@@ -631,9 +717,17 @@ class SessionWorld:
         require(link is not None, "a frame is for a link that is not over", frame)
         assert link is not None
         require(link.stuck is None, "one frame at most is unwritten on a link", frame)
-        require(not link.hung_up and not link.thrown_out, "nothing leaves on a link that is hung up", frame)
+        require(
+            not link.hung_up and not link.thrown_out,
+            "nothing leaves on a link that is hung up",
+            frame,
+        )
         limit = self.config.link.messages_per_second
-        require(_opens(limit, link.hands, link.resumes) <= now, "no frame leaves faster than the pace", frame)
+        require(
+            _opens(limit, link.hands, link.resumes) <= now,
+            "no frame leaves faster than the pace",
+            frame,
+        )
         link.hands = [*link.hands[-2:], now]
         if ledger.stalls:
             ledger.stalls, link.stuck = False, frame
@@ -644,10 +738,18 @@ class SessionWorld:
         require(link.phase in ("sent", "ready"), "the login leaves first", frame)
         if frame.text == "ping":
             return
-        require(ledger.serving == link.number, "cancels and own frames leave on the link that serves", frame)
+        require(
+            ledger.serving == link.number,
+            "cancels and own frames leave on the link that serves",
+            frame,
+        )
         if frame.id is None:
             # With `queued="send"` what the link was given leaves although nothing is open any more.
-            require(not ledger.ending or ledger.close_at < inf, "nothing leaves once the session ends", frame)
+            require(
+                not ledger.ending or ledger.close_at < inf,
+                "nothing leaves once the session ends",
+                frame,
+            )
             own = ledger.own and ledger.own_link == link.number
             require(frame.text == "subscribe" and own, "own frames leave once", frame)
             ledger.own, ledger.own_link = False, None
@@ -657,12 +759,29 @@ class SessionWorld:
         require(cancel is not None, "what leaves is a cancel that has no outcome", frame)
         assert cancel is not None
         require(cancel.link is None, "at most one link has a cancel", frame)
-        require(cancel.resend or not cancel.attempts, "what was sent under REPORT is never sent again", frame)
+        require(
+            cancel.resend or not cancel.attempts,
+            "what was sent under REPORT is never sent again",
+            frame,
+        )
         require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
-        require(frame.text == f"cancel {cancel.order.order_id} {cancel.id}", "a frame is that of its cancel", frame)
+        require(
+            frame.text == f"cancel {cancel.order.order_id} {cancel.id}",
+            "a frame is that of its cancel",
+            frame,
+        )
         free = [other for other in ledger.queue() if self._spaced(ledger, other) <= now]
-        require(free and cancel is free[0], "cancels leave in their order", frame, [other.id for other in free])
-        require(_opens(limit, ledger.spent, ledger.resumes) <= now, "the links share one allowance", frame)
+        require(
+            free and cancel is free[0],
+            "cancels leave in their order",
+            frame,
+            [other.id for other in free],
+        )
+        require(
+            _opens(limit, ledger.spent, ledger.resumes) <= now,
+            "the links share one allowance",
+            frame,
+        )
         ledger.spent = [*ledger.spent[-2:], now]
         cancel.link, cancel.turn = link.number, self._turn(ledger)
         cancel.attempts.append(now)
@@ -674,35 +793,75 @@ class SessionWorld:
         """From when it may be sent once more."""
         return ledger.spaced.get(cancel.id, -inf) if cancel.attempts else -inf
 
-    def _settled(self, ledger: Ledger, before: Before, outcome: Accepted | Rejected | Unresolved) -> None:
+    def _settled(
+        self, ledger: Ledger, before: Before, outcome: Accepted | Rejected | Unresolved
+    ) -> None:
         cancel, now, given = ledger.open.pop(outcome.id, None), ledger.now, ledger.given
-        require(cancel is not None, "an outcome is for a cancel that was taken and has none", outcome)
+        require(
+            cancel is not None, "an outcome is for a cancel that was taken and has none", outcome
+        )
         assert cancel is not None
         attempts = len(cancel.attempts)
         require(outcome.order == cancel.order, "an outcome names the order of its cancel", outcome)
-        require(outcome.taken_at == cancel.taken_at, "an outcome says when its cancel was taken", outcome)
+        require(
+            outcome.taken_at == cancel.taken_at,
+            "an outcome says when its cancel was taken",
+            outcome,
+        )
         require(outcome.resolved_at == now, "an outcome says when it was decided", outcome)
-        require(outcome.attempts == max(attempts, 1), "an outcome says how often it was tried", outcome, attempts)
+        require(
+            outcome.attempts == max(attempts, 1),
+            "an outcome says how often it was tried",
+            outcome,
+            attempts,
+        )
         sent_at = cancel.attempts[-1] if attempts else None
-        require(outcome.sent_at == sent_at, "an outcome says when its cancel left last", outcome, sent_at)
+        require(
+            outcome.sent_at == sent_at,
+            "an outcome says when its cancel left last",
+            outcome,
+            sent_at,
+        )
         answer = None
-        if given[0] == "answer" and given[1] == outcome.id and before.holder.get(outcome.id) is not None:
+        if (
+            given[0] == "answer"
+            and given[1] == outcome.id
+            and before.holder.get(outcome.id) is not None
+        ):
             answer = given[2]
         ledger.ended.append(outcome.id)
         if not isinstance(outcome, Unresolved):
             code = outcome.code if isinstance(outcome, Rejected) else "accepted"
-            expected = "accepted" if answer == "accepted" else CODE.get(answer or "") if answer in REFUSED else None
+            expected = (
+                "accepted"
+                if answer == "accepted"
+                else CODE.get(answer or "")
+                if answer in REFUSED
+                else None
+            )
             require(code == expected, "what the exchange is said to have answered, it has", outcome)
             final = answer in ("accepted", "finished")
-            require(final or attempts == 1, "after a resend only Accepted and FINISHED are final", outcome)
+            require(
+                final or attempts == 1,
+                "after a resend only Accepted and FINISHED are final",
+                outcome,
+            )
             return
-        require(outcome.sent == bool(attempts), "`sent` is true when any attempt was handed out", outcome)
+        require(
+            outcome.sent == bool(attempts),
+            "`sent` is true when any attempt was handed out",
+            outcome,
+        )
         on_link = cancel.link is not None
         match outcome.why:
             case WhyUnresolved.TIMEOUT:
                 holds = given[0] in FIRES and cancel.deadline <= now
             case WhyUnresolved.LOST:
-                holds = on_link and (given[0] == "lost" or given[0] in FIRES) and (ledger.ending or not cancel.resend)
+                holds = (
+                    on_link
+                    and (given[0] == "lost" or given[0] in FIRES)
+                    and (ledger.ending or not cancel.resend)
+                )
             case WhyUnresolved.CLOSED:
                 link = None if cancel.link is None else ledger.links[cancel.link]
                 ending = ledger.ending or ledger.closes
@@ -713,7 +872,9 @@ class SessionWorld:
             case WhyUnresolved.WITHDRAWN:
                 holds = given == ("withdraw", outcome.id) and not attempts
             case WhyUnresolved.NO_LINK:
-                holds = given[0] in FIRES and not on_link and self._no_link_until(ledger, cancel) <= now
+                holds = (
+                    given[0] in FIRES and not on_link and self._no_link_until(ledger, cancel) <= now
+                )
             case _:
                 holds = False
         require(holds, "an outcome has its reason", outcome)
@@ -724,15 +885,27 @@ class SessionWorld:
         """Until when a cancel waits while no link serves."""
         if ledger.serving is not None or cancel.link is not None:
             return inf
-        since = cancel.taken_at if ledger.down_since is None else max(cancel.taken_at, ledger.down_since)
+        since = (
+            cancel.taken_at
+            if ledger.down_since is None
+            else max(cancel.taken_at, ledger.down_since)
+        )
         return since + (self.config.no_link_timeout or inf)
 
     def _dialled(self, ledger: Ledger, dial: Dial) -> None:
         self._after_the_links(ledger)
         now = ledger.now
         require(dial.link == ledger.dialled + 1, "links are counted from 1", dial)
-        require(self._dial_opens(ledger) <= now, "a link is dialled when one is needed, and not before its time", dial)
-        require(dial.stamp_refused == ledger.stamp_refused, "a dial says whether the stamp was refused", dial)
+        require(
+            self._dial_opens(ledger) <= now,
+            "a link is dialled when one is needed, and not before its time",
+            dial,
+        )
+        require(
+            dial.stamp_refused == ledger.stamp_refused,
+            "a dial says whether the stamp was refused",
+            dial,
+        )
         ledger.dialled = dial.link
         ledger.dials = [*ledger.dials[-2:], now]
         ledger.links[dial.link] = Link(dial.link, now + (self.config.dial_timeout or inf))
@@ -741,11 +914,21 @@ class SessionWorld:
 
     def _up(self, ledger: Ledger, up: Up) -> None:
         link = ledger.links.get(up.link)
-        require(link is not None and link.phase == "sent", "a link serves when its login is accepted", up)
+        require(
+            link is not None and link.phase == "sent",
+            "a link serves when its login is accepted",
+            up,
+        )
         assert link is not None
-        require(ledger.given[::2] == ("say", "login 0"), "a link serves when its login is accepted", up)
+        require(
+            ledger.given[::2] == ("say", "login 0"), "a link serves when its login is accepted", up
+        )
         link.phase, link.login_until, link.up_at = "ready", inf, ledger.now
-        down_for = 0.0 if ledger.serving is not None or ledger.down_since is None else ledger.now - ledger.down_since
+        down_for = (
+            0.0
+            if ledger.serving is not None or ledger.down_since is None
+            else ledger.now - ledger.down_since
+        )
         require(up.down_for == down_for, "Up says for how long no link has served", up, down_for)
         if ledger.own_link is not None:
             # The link before is left, and drops what it was given.
@@ -765,7 +948,11 @@ class SessionWorld:
         link = ledger.links.pop(closed.link, None)
         require(link is not None, "a link is over once", closed)
         assert link is not None
-        require(link.hung_up != (link.number == ledger.gone), "a link is hung up unless it is gone", closed)
+        require(
+            link.hung_up != (link.number == ledger.gone),
+            "a link is hung up unless it is gone",
+            closed,
+        )
         ledger.over.append(link.number)
         if ledger.own_link == link.number:
             # "A link that ends drops what it was given."
@@ -773,7 +960,12 @@ class SessionWorld:
         held = [cancel for cancel in ledger.open.values() if cancel.link == link.number]
         for cancel in sorted(held, key=lambda cancel: cancel.turn):
             back = not ledger.ending and (cancel.resend or not cancel.attempts)
-            require(back, "when a link is over, what it had has its outcome or waits again", closed, cancel.id)
+            require(
+                back,
+                "when a link is over, what it had has its outcome or waits again",
+                closed,
+                cancel.id,
+            )
             cancel.link, cancel.returned, cancel.answer_until = None, True, inf
             cancel.turn = self._turn(ledger)
         if link.refused in STAMP_REFUSED and not ledger.ending:
@@ -817,17 +1009,29 @@ class SessionWorld:
         for back in (0.0, 1.0):
             polled = self._poll(life, back)
             require(polled == wait, "polling again after a Wait gives an equal one", wait, polled)
-        require(core.in_flight == len(ledger.open), "in flight are those that have no outcome", core.in_flight)
+        require(
+            core.in_flight == len(ledger.open),
+            "in flight are those that have no outcome",
+            core.in_flight,
+        )
         limit = self.config.link.max_in_flight or 1_000_000
         refusing = ledger.closing or ledger.ending
         capacity = 0 if refusing else limit - len(ledger.open)
-        require(core.capacity == capacity or capacity > 1_000, "the capacity is what there is room for", core.capacity)
+        require(
+            core.capacity == capacity or capacity > 1_000,
+            "the capacity is what there is room for",
+            core.capacity,
+        )
         self._check_events(ledger, before)
         if given[0] in ("lost", "no dial"):
             require(ledger.over, "a transport that has ended is the end of its link")
         if given[0] == "withdraw" and given[1] in before.holder:
             waits = given[1] in ledger.open and not ledger.open[given[1]].attempts
-            require(not waits or ledger.open[given[1]].link is not None, "what is withdrawn has its outcome", given[1])
+            require(
+                not waits or ledger.open[given[1]].link is not None,
+                "what is withdrawn has its outcome",
+                given[1],
+            )
         if ledger.end is not None:
             self._check_over(life)
             return
@@ -835,10 +1039,14 @@ class SessionWorld:
         require(core.state is not SessionState.ENDED, "Ended says that the session has")
         require(ledger.served is None, "Down says that a link serves no longer", ledger.served)
         if given[::2] == ("say", "login 0") and before.phase == "sent":
-            require(any(link.up_at == now for link in ledger.links.values()), "a login that is accepted is an Up")
+            require(
+                any(link.up_at == now for link in ledger.links.values()),
+                "a login that is accepted is an Up",
+            )
         if ledger.ending:
             require(
-                all(cancel.link is not None for cancel in ledger.open.values()), "what cannot leave has its outcome"
+                all(cancel.link is not None for cancel in ledger.open.values()),
+                "what cannot leave has its outcome",
             )
             require(ledger.links, "with no link to wait for a session ends")
         held = {cancel.link for cancel in ledger.open.values()}
@@ -847,11 +1055,21 @@ class SessionWorld:
         if given[0] in FIRES:
             over = [cancel.id for cancel in ledger.open.values() if cancel.deadline <= now]
             require(not over, "a cancel whose deadline is over has its outcome", over)
-            over = [id for id, cancel in ledger.open.items() if self._no_link_until(ledger, cancel) <= now]
+            over = [
+                id
+                for id, cancel in ledger.open.items()
+                if self._no_link_until(ledger, cancel) <= now
+            ]
             require(not over, "a cancel that finds no link has its outcome in time", over)
-            late = [link.number for link in ledger.links.values() if min(link.dial_until, link.login_until) <= now]
+            late = [
+                link.number
+                for link in ledger.links.values()
+                if min(link.dial_until, link.login_until) <= now
+            ]
             require(not late, "a link that does not come up in time is given up", late)
-            require(wait.until is None or wait.until > now, "firing what is due makes progress", wait)
+            require(
+                wait.until is None or wait.until > now, "firing what is due makes progress", wait
+            )
         self._check_wait(ledger)
 
     def _check_events(self, ledger: Ledger, before: Before) -> None:
@@ -859,15 +1077,26 @@ class SessionWorld:
         given = ledger.given
         came = [kind_of(event) for event in ledger.events]
         expected, settles = self._consequence(given, before)
-        require(came == ([] if expected is None else [expected]), "a message has its one consequence", came, expected)
+        require(
+            came == ([] if expected is None else [expected]),
+            "a message has its one consequence",
+            came,
+            expected,
+        )
         answered = [o.id for o in ledger.outcomes if given[0] == "answer" and given[1] == o.id]
-        require(answered == ([settles] if settles else []), "an answer settles the cancel that it names", answered)
+        require(
+            answered == ([settles] if settles else []),
+            "an answer settles the cancel that it names",
+            answered,
+        )
         if expected == (LateReply, None):
             for link in ledger.links.values():
                 if given[1] in link.late:
                     link.late.remove(given[1])
 
-    def _consequence(self, given: Input, before: Before) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
+    def _consequence(
+        self, given: Input, before: Before
+    ) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
         if given[0] == "answer":
             if given[2] == "elsewhere":
                 return (Unrecognised, WhyUnrecognised.OTHER_REQUEST), None
@@ -893,7 +1122,9 @@ class SessionWorld:
     def _check_over(self, life: Life) -> None:
         """After the end nothing happens, whatever happens."""
         core, now, over = life.core, life.ledger.now, Wait(None, None)
-        require(life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait)
+        require(
+            life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
+        )
         for link in range(life.ledger.dialled + 2):
             core.receive(link, "accepted a", now + 9)
             core.lost(link, now + 9, "", ["a"])
@@ -910,10 +1141,18 @@ class SessionWorld:
         due += [self._no_link_until(ledger, cancel) for cancel in ledger.open.values()]
         due += [min(link.dial_until, link.login_until) for link in ledger.links.values()]
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
-        if serving is not None and not serving.thrown_out and not serving.stuck and not ledger.ending:
+        if (
+            serving is not None
+            and not serving.thrown_out
+            and not serving.stuck
+            and not ledger.ending
+        ):
             opens = [self._spaced(ledger, cancel) for cancel in ledger.queue()]
             limit = self.config.link.messages_per_second
-            paced = max(_opens(limit, serving.hands, serving.resumes), _opens(limit, ledger.spent, ledger.resumes))
+            paced = max(
+                _opens(limit, serving.hands, serving.resumes),
+                _opens(limit, ledger.spent, ledger.resumes),
+            )
             if opens:
                 require(max(min(opens), paced) > now, "what may leave, leaves")
                 due.append(max(min(opens), paced))
@@ -926,7 +1165,9 @@ class SessionWorld:
 
 def _opens(limit: int | None, moments: list[float], resumes: float, window: float = 1.0) -> float:
     """From when one more of these may leave: so many in a window, and none before `resumes`."""
-    return resumes if limit is None or len(moments) < limit else max(moments[-limit] + window, resumes)
+    return (
+        resumes if limit is None or len(moments) < limit else max(moments[-limit] + window, resumes)
+    )
 
 
 def _no_jitter() -> float:

@@ -23,13 +23,31 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
-from bitget_proto import Budget, CancelOrder, Codec, CodeClass, Config, Connection, Session, SessionConfig, SignedLogin
+from bitget_proto import (
+    Budget,
+    CancelOrder,
+    Codec,
+    CodeClass,
+    Config,
+    Connection,
+    Session,
+    SessionConfig,
+    SignedLogin,
+)
 from bitget_proto._attempts import Cancel
 from bitget_proto._cancel_queue import CancelQueue
 from bitget_proto._codes import CODES
 from bitget_proto._connection import _CANCELS_PER_OWN_FRAME, OpenCancel
 from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._messages import ErrorReply, LoginReply, Malformed, Message, Other, Pong, TradeReply
+from bitget_proto._messages import (
+    ErrorReply,
+    LoginReply,
+    Malformed,
+    Message,
+    Other,
+    Pong,
+    TradeReply,
+)
 from bitget_proto._pace import Pace
 from bitget_proto._redial import Redial
 from bitget_proto._request_ids import RequestIds
@@ -87,7 +105,9 @@ class Words(Codec):
         super().__init__()
         self._read: dict[str, Message] = {}
 
-    def decode(self, message: str | bytes, *, max_message: int | None = None, max_depth: int | None = None) -> Message:
+    def decode(
+        self, message: str | bytes, *, max_message: int | None = None, max_depth: int | None = None
+    ) -> Message:
         text = str(message)
         if text not in self._read:
             self._read[text] = _read(*text.split())
@@ -181,7 +201,9 @@ class _Copies(dict[type[Any], _Copy]):
 
 def slots(kind: type[Any]) -> list[str]:
     """The names of all slots of a class."""
-    return [name for part in kind.__mro__ for name in getattr(part, "__slots__", ()) if name[:2] != "__"]
+    return [
+        name for part in kind.__mro__ for name in getattr(part, "__slots__", ()) if name[:2] != "__"
+    ]
 
 
 def _of_slots(kind: type[Any]) -> _Copy:
@@ -197,7 +219,12 @@ def _of_slots(kind: type[Any]) -> _Copy:
         *lines,
         "    return made",
     ])  # fmt: skip
-    names: dict[str, Any] = {"kind": kind, "new": kind.__new__, "shared": _SHARED, "copies": _COPIES}
+    names: dict[str, Any] = {
+        "kind": kind,
+        "new": kind.__new__,
+        "shared": _SHARED,
+        "copies": _COPIES,
+    }
     exec(text, names)
     return cast("_Copy", names["copy"])
 
@@ -228,7 +255,9 @@ def ahead(at: float, now: float) -> float:
     return at - now if at > now else -inf
 
 
-def places(moments: Sequence[float], now: float, limit: int | None, window: float = 1.0) -> tuple[float, ...]:
+def places(
+    moments: Sequence[float], now: float, limit: int | None, window: float = 1.0
+) -> tuple[float, ...]:
     """The moments that a limit still counts."""
     return tuple(at - now for at in moments[-limit:] if at > now - window) if limit else ()
 
@@ -274,7 +303,10 @@ def _of_connection(conn: Any, now: float) -> Hashable:
     silence = conn._config.silence
     return (
         min(conn._cancels_in_a_row, _CANCELS_PER_OWN_FRAME),
-        tuple((id, lately(cancel.sent_at, now, silence), cancel.deadline - now) for id, cancel in conn._sent.items()),
+        tuple(
+            (id, lately(cancel.sent_at, now, silence), cancel.deadline - now)
+            for id, cancel in conn._sent.items()
+        ),
         lately(conn._heartbeat.heard_at, now, silence),
     )
 
@@ -319,7 +351,8 @@ def _of_deadlines(deadlines: Any, now: float) -> Hashable:
 
 def _of_queue(queue: Any, now: float) -> Hashable:
     return tuple(
-        tuple((id, cancel.deadline - now, cancel.until - now) for id, cancel in rank.items()) for rank in queue._ranks
+        tuple((id, cancel.deadline - now, cancel.until - now) for id, cancel in rank.items())
+        for rank in queue._ranks
     )
 
 
@@ -330,12 +363,30 @@ def _of_redial(redial: Any, now: float) -> Hashable:
 
 
 # Of these, what counts is in the keys of what holds them.
-_OF_THE_CONNECTION: Final = ("id", "order", "taken_at", "until", "number", "rank", "deadline", "turn", "sent_at")
+_OF_THE_CONNECTION: Final = (
+    "id",
+    "order",
+    "taken_at",
+    "until",
+    "number",
+    "rank",
+    "deadline",
+    "turn",
+    "sent_at",
+)
 _OF_THE_SESSION: Final = (
     "id", "order", "taken_at", "queue_until", "until", "number", "rank", "resend", "deadline", "returned", "turn",
     "attempts", "sent_at", "trying_since",
 )  # fmt: skip
-_OF_THE_LINKS: Final = ("number", "connection", "dial_until", "rotate_at", "up_at", "leaving", "refusal")
+_OF_THE_LINKS: Final = (
+    "number",
+    "connection",
+    "dial_until",
+    "rotate_at",
+    "up_at",
+    "leaving",
+    "refusal",
+)
 
 KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] = {
     Connection: (
@@ -411,14 +462,18 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
 }  # fmt: skip
 """What of each part of the core is in the key: one line for each slot, and what is made of several."""
 
-_COPIES: Final = _Copies({list: _list, tuple: _tuple, deque: _deque, dict: _mapping, OrderedDict: _mapping})
+_COPIES: Final = _Copies(
+    {list: _list, tuple: _tuple, deque: _deque, dict: _mapping, OrderedDict: _mapping}
+)
 
 
 def _compiled(kind: type[Any]) -> _Key:
     """Written out slot by slot, as copies are."""
     whole, treated = KEYS[kind]
     if set(slots(kind)) != set(treated):
-        raise TypeError(f"{kind.__name__}: say what of {set(slots(kind)) ^ set(treated)} is in the key")
+        raise TypeError(
+            f"{kind.__name__}: say what of {set(slots(kind)) ^ set(treated)} is in the key"
+        )
     names: dict[str, Any] = {"keys": _COMPILED, "whole": whole}
     parts: list[str] = []
     for name, made in treated.items():
@@ -537,7 +592,10 @@ class _Exploration(Generic[_L]):
         known = self.keys.get(key)
         if known is None:
             known = self.keys[key] = len(self.seen)
-            require(known < self.at_most, f"{self.world.name} does not close: {self.at_most} states and more")
+            require(
+                known < self.at_most,
+                f"{self.world.name} does not close: {self.at_most} states and more",
+            )
             self.seen.append(_Seen(index, given, self.world.is_open(branch)))
             self.todo.append((known, branch))
         elif self.found.steps % self.recheck == 0:
@@ -552,7 +610,9 @@ class _Exploration(Generic[_L]):
             while not settles[way[-1]]:
                 onward = self.seen[way[-1]].leads_to.get(TICK)
                 if onward is None or len(way) > 100:
-                    raise self.violation(start, [TICK], Violation("time alone never leads to an outcome"))
+                    raise self.violation(
+                        start, [TICK], Violation("time alone never leads to an outcome")
+                    )
                 way.append(onward)
             for index in way:
                 settles[index] = True
@@ -563,7 +623,9 @@ class _Exploration(Generic[_L]):
             for given, leads_to in self.seen[known].leads_to.items():
                 lands = self.keys.get(self.world.key(self.after(life, index, by, given)))
                 if lands != leads_to:
-                    error = Violation("states with the same key lead to different states: the key lacks something")
+                    error = Violation(
+                        "states with the same key lead to different states: the key lacks something"
+                    )
                     raise self.violation(index, [by, given], error)
 
     def violation(self, index: int, given: Sequence[Input], error: Exception) -> Violation:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Outcome,
+    Rejected,
+    Unresolved,
+    WhyUnresolved,
+)
 from bitget_proto._attempts import Cancel
 from bitget_proto._cancel_queue import Rank
 
@@ -14,12 +22,21 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 def cancel(*, resend: bool = False) -> Cancel:
     return Cancel(
-        id="1", order=ORDER, taken_at=1.0, queue_until=20.0, until=30.0, number=1, rank=Rank.NORMAL, resend=resend
+        id="1",
+        order=ORDER,
+        taken_at=1.0,
+        queue_until=20.0,
+        until=30.0,
+        number=1,
+        rank=Rank.NORMAL,
+        resend=resend,
     )
 
 
 def accepted(sent_at: float = 2.0) -> Accepted:
-    return Accepted(id="1", order=ORDER, taken_at=1.0, sent_at=sent_at, resolved_at=3.0, exchange_ts=7)
+    return Accepted(
+        id="1", order=ORDER, taken_at=1.0, sent_at=sent_at, resolved_at=3.0, exchange_ts=7
+    )
 
 
 def rejected(code_class: CodeClass) -> Rejected:
@@ -31,7 +48,13 @@ def rejected(code_class: CodeClass) -> Rejected:
 
 def unresolved(why: WhyUnresolved, sent_at: float | None = 2.0) -> Unresolved:
     return Unresolved(
-        id="1", order=ORDER, taken_at=1.0, sent_at=sent_at, resolved_at=3.0, sent=sent_at is not None, why=why
+        id="1",
+        order=ORDER,
+        taken_at=1.0,
+        sent_at=sent_at,
+        resolved_at=3.0,
+        sent=sent_at is not None,
+        why=why,
     )
 
 
@@ -50,7 +73,9 @@ def test_the_outcome_of_a_first_attempt_is_that_of_the_cancel() -> None:
         assert outcome == rejected(code_class)
 
 
-@pytest.mark.parametrize("code_class", [code_class for code_class in CodeClass if code_class is not CodeClass.ACCEPTED])
+@pytest.mark.parametrize(
+    "code_class", [code_class for code_class in CodeClass if code_class is not CodeClass.ACCEPTED]
+)
 def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -> None:
     outcome = after_a_first_attempt().outcome_of(rejected(code_class), ending=False)
     assert outcome is not None
@@ -59,7 +84,12 @@ def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -
         assert isinstance(outcome, Rejected)
     else:
         assert isinstance(outcome, Unresolved)
-        assert (outcome.sent, outcome.why, outcome.code, outcome.message) == (True, WhyUnresolved.UNSURE, "5", "no")
+        assert (outcome.sent, outcome.why, outcome.code, outcome.message) == (
+            True,
+            WhyUnresolved.UNSURE,
+            "5",
+            "no",
+        )
 
 
 def test_an_acceptance_of_a_second_attempt_is_one() -> None:
@@ -88,9 +118,17 @@ def test_a_second_attempt_that_brings_nothing_does_not_undo_the_first(
 @pytest.mark.parametrize("why", WhyUnresolved)
 @pytest.mark.parametrize("sent_at", [None, 2.0])
 @pytest.mark.parametrize("ending", [False, True])
-def test_what_goes_to_the_next_link(resend: bool, why: WhyUnresolved, sent_at: float | None, ending: bool) -> None:
-    outcome: Outcome | None = cancel(resend=resend).outcome_of(unresolved(why, sent_at), ending=ending)
-    back = why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED) and not ending and (resend or sent_at is None)
+def test_what_goes_to_the_next_link(
+    resend: bool, why: WhyUnresolved, sent_at: float | None, ending: bool
+) -> None:
+    outcome: Outcome | None = cancel(resend=resend).outcome_of(
+        unresolved(why, sent_at), ending=ending
+    )
+    back = (
+        why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED)
+        and not ending
+        and (resend or sent_at is None)
+    )
     assert (outcome is None) == back
     if outcome is not None:
         assert outcome == unresolved(why, sent_at)
@@ -114,7 +152,9 @@ def test_an_attempt_that_has_ended_is_under_way_no_longer() -> None:
     assert attrs.evolve(made).trying_since is None
     assert (made.attempts, made.sent_at) == (1, 2.0)
     made.trying_since = 4.0
-    assert made.outcome_of(unresolved(WhyUnresolved.LOST, None), ending=False) is None, "its frame never left"
+    assert made.outcome_of(unresolved(WhyUnresolved.LOST, None), ending=False) is None, (
+        "its frame never left"
+    )
     assert attrs.evolve(made).trying_since is None
     assert (made.attempts, made.sent_at) == (1, 2.0)
 
@@ -126,5 +166,11 @@ def test_what_the_exchange_says_of_an_attempt_stands_in_the_outcome() -> None:
 
 def test_an_outcome_of_its_own_has_the_times_of_the_cancel_and_no_code() -> None:
     assert cancel().unresolved(WhyUnresolved.NO_LINK, 11.0) == Unresolved(
-        id="1", order=ORDER, taken_at=1.0, sent_at=None, resolved_at=11.0, sent=False, why=WhyUnresolved.NO_LINK
+        id="1",
+        order=ORDER,
+        taken_at=1.0,
+        sent_at=None,
+        resolved_at=11.0,
+        sent=False,
+        why=WhyUnresolved.NO_LINK,
     )

@@ -30,14 +30,22 @@ def taken(core: type, call: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_call_of_a_core_stands_in_the_table(core: type) -> None:
-    calls = {name for name, value in vars(core).items() if isinstance(value, FunctionType) and not name.startswith("_")}
+    calls = {
+        name
+        for name, value in vars(core).items()
+        if isinstance(value, FunctionType) and not name.startswith("_")
+    }
     assert calls == set(CALLS)
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("core", CORES)
-def test_every_parameter_of_a_call_stands_in_the_table_with_its_default(core: type, call: str) -> None:
-    table: Mapping[str, object] = {argument.name: argument.default for argument in CALLS[call].arguments}
+def test_every_parameter_of_a_call_stands_in_the_table_with_its_default(
+    core: type, call: str
+) -> None:
+    table: Mapping[str, object] = {
+        argument.name: argument.default for argument in CALLS[call].arguments
+    }
     assert taken(core, call).items() <= table.items()
 
 
@@ -69,7 +77,9 @@ def test_the_id_that_withdraw_must_have_is_written_whatever_it_is() -> None:
 
 @pytest.mark.parametrize("orders", [None, "abc", (ORDER,), [ORDER, "1"]])
 def test_of_what_is_no_list_of_orders_the_type_is_written(orders: object) -> None:
-    assert CALLS["cancel_many"].told({"orders": orders}) == {"orders": {"unrecorded": type(orders).__name__}}
+    assert CALLS["cancel_many"].told({"orders": orders}) == {
+        "orders": {"unrecorded": type(orders).__name__}
+    }
 
 
 EXAMPLES: dict[str, list[Any]] = {

@@ -32,14 +32,24 @@ def ids(cancels: CancelQueue[Waits]) -> str:
 
 def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
     waiting = queue(
-        Waits("n1"), Waits("r1", RETURNED), Waits("u1", URGENT), Waits("n2"), Waits("u2", URGENT), Waits("r2", RETURNED)
+        Waits("n1"),
+        Waits("r1", RETURNED),
+        Waits("u1", URGENT),
+        Waits("n2"),
+        Waits("u2", URGENT),
+        Waits("r2", RETURNED),
     )
     assert ids(waiting) == "u1 u2 r1 r2 n1 n2"
     assert waiting.size == 6
 
 
 def test_of_those_that_are_as_urgent_one_that_was_given_back_comes_first() -> None:
-    waiting = queue(Waits("u", URGENT), Waits("n"), Waits("ur", URGENT.returned()), Waits("r", NORMAL.returned()))
+    waiting = queue(
+        Waits("u", URGENT),
+        Waits("n"),
+        Waits("ur", URGENT.returned()),
+        Waits("r", NORMAL.returned()),
+    )
     assert ids(waiting) == "ur u r n"
     assert URGENT.returned().returned() is URGENT.returned()
     assert RETURNED.returned() is NORMAL.returned()
@@ -47,7 +57,12 @@ def test_of_those_that_are_as_urgent_one_that_was_given_back_comes_first() -> No
 
 def test_an_empty_queue_has_nothing_first() -> None:
     waiting = queue()
-    assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads())) == (0, "", None, [])
+    assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads())) == (
+        0,
+        "",
+        None,
+        [],
+    )
     assert waiting.get("a") is None
 
 
@@ -63,7 +78,12 @@ def test_one_that_waits_is_found_by_its_id_and_discarded_once(rank: Rank) -> Non
 
 
 def test_the_first_is_the_first_of_the_first_rank() -> None:
-    urgent, returned, normal, behind = Waits("u", URGENT), Waits("r", RETURNED), Waits("n"), Waits("n2")
+    urgent, returned, normal, behind = (
+        Waits("u", URGENT),
+        Waits("r", RETURNED),
+        Waits("n"),
+        Waits("n2"),
+    )
     waiting = queue(normal, behind, returned, urgent)
     for cancel in (urgent, returned, normal, behind):
         assert waiting.first(0.0) is cancel
@@ -92,8 +112,13 @@ def test_each_rank_has_its_head() -> None:
 
 
 def test_of_each_rank_ten_at_most_are_looked_at() -> None:
-    waiting = queue(*(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11)))
-    assert [cancel.id for cancel in waiting.few(0.0)] == [*(f"r{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
+    waiting = queue(
+        *(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11))
+    )
+    assert [cancel.id for cancel in waiting.few(0.0)] == [
+        *(f"r{n}" for n in range(10)),
+        *(f"n{n}" for n in range(10)),
+    ]
 
 
 def test_a_cleared_queue_is_empty_and_can_be_used_again() -> None:

@@ -36,14 +36,19 @@ from bitget_proto import (
 )
 
 CODECS = {engine: Codec(engine) for engine in Engine}
-every_engine = pytest.mark.parametrize("codec", CODECS.values(), ids=[engine.value for engine in CODECS])
+every_engine = pytest.mark.parametrize(
+    "codec", CODECS.values(), ids=[engine.value for engine in CODECS]
+)
 
 MESSAGES = get_args(Message)
 REQUESTS = get_args(Request)
 
 VECTORS: dict[str, dict[str, str]] = {
     vector["name"]: vector
-    for vector in map(json.loads, (Path(__file__).parents[1] / "vectors/frames.jsonl").read_text("utf-8").splitlines())
+    for vector in map(
+        json.loads,
+        (Path(__file__).parents[1] / "vectors/frames.jsonl").read_text("utf-8").splitlines(),
+    )
 }
 
 
@@ -64,7 +69,9 @@ MEANING: dict[str, Message] = {
     "login-ok-page": LoginReply("0", ""),
     "login-ok-seen": LoginReply("0", ""),
     "login-bad-sign": ErrorReply(None, False, "30015", "Invalid sign", None),
-    "not-logged-in": ErrorReply(None, False, "30004", "User not logged in/User must be logged in", None),
+    "not-logged-in": ErrorReply(
+        None, False, "30004", "User not logged in/User must be logged in", None
+    ),
     "pong": Pong(),
 }
 """What every recorded frame of the exchange says."""
@@ -82,8 +89,12 @@ CLASSES = {
 
 
 def test_every_recorded_frame_is_tested() -> None:
-    assert {name for name, vector in VECTORS.items() if vector["from"] == "exchange"} == set(MEANING)
-    assert {name for name, vector in VECTORS.items() if vector["from"] == "client"} == {"page-request"}
+    assert {name for name, vector in VECTORS.items() if vector["from"] == "exchange"} == set(
+        MEANING
+    )
+    assert {name for name, vector in VECTORS.items() if vector["from"] == "client"} == {
+        "page-request"
+    }
     assert set(CLASSES) == set(MEANING) - {"pong"}
 
 
@@ -129,7 +140,9 @@ def test_the_request_of_the_page_is_written_byte_for_byte(codec: Codec) -> None:
 
 @every_engine
 def test_the_request_of_the_page_is_read(codec: Codec) -> None:
-    assert codec.decode_request(VECTORS["page-request"]["text"]) == CancelRequest(PAGE_ID, PAGE_ORDER)
+    assert codec.decode_request(VECTORS["page-request"]["text"]) == CancelRequest(
+        PAGE_ID, PAGE_ORDER
+    )
 
 
 # --- writing ---
@@ -188,9 +201,13 @@ def test_an_instrument_in_any_script_is_written_as_ascii_and_read_back(
 
 PRINTABLE = st.text("".join(map(chr, range(32, 127))), min_size=1, max_size=64)
 INST_IDS = st.from_regex(r"[0-9A-Z]{0,20}USDT", fullmatch=True) | st.text(
-    st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF) | st.sampled_from("😀ÜÉ-&"), min_size=1, max_size=40
+    st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF) | st.sampled_from("😀ÜÉ-&"),
+    min_size=1,
+    max_size=40,
 )
-ORDER_IDS = st.from_regex(r"[0-9]{1,19}", fullmatch=True) | st.text("xyz!#{}[]:;%~", min_size=1, max_size=64)
+ORDER_IDS = st.from_regex(r"[0-9]{1,19}", fullmatch=True) | st.text(
+    "xyz!#{}[]:;%~", min_size=1, max_size=64
+)
 REQUEST_IDS = st.from_regex(r"[0-9A-Za-z_:#\-+ ]{1,40}", fullmatch=True)
 ORDERS = st.builds(
     CancelOrder,
@@ -229,12 +246,16 @@ def test_an_answer_that_is_written_is_read_back_as_the_same(
     order: CancelOrder, id: str, code: int, message: str, ts: int | None
 ) -> None:
     for codec in CODECS.values():
-        assert codec.decode(codec.encode_reply(order, id, exchange_ts=ts)) == TradeReply(id, True, "0", "Success", ts)
+        assert codec.decode(codec.encode_reply(order, id, exchange_ts=ts)) == TradeReply(
+            id, True, "0", "Success", ts
+        )
         refusal = codec.encode_reply(order, id, code=code, message=message, exchange_ts=ts)
         assert codec.decode(refusal) == ErrorReply(id, True, str(code), message, ts)
 
 
-@pytest.mark.parametrize("id", ["", "a" * 41, "a\n", "é", "a.b", '"', "\u0660", "²", 5, None, True, b"1"])
+@pytest.mark.parametrize(
+    "id", ["", "a" * 41, "a\n", "é", "a.b", '"', "\u0660", "²", 5, None, True, b"1"]
+)
 def test_an_id_that_the_exchange_would_not_take_is_not_written(id: object) -> None:
     with pytest.raises(ValidationError, match=r"^id must be 1 to 40"):
         encode_cancel(PAGE_ORDER, id)  # type: ignore[arg-type]  # what an unchecked caller passes
@@ -247,9 +268,15 @@ def test_an_id_of_the_pages_characters_is_written_as_it_is(id: str) -> None:
 
 def test_an_answer_is_written_as_it_was_recorded() -> None:
     order = CancelOrder("BTCUSDT", "1376695893517410304")
-    assert Codec().encode_reply(order, "1", exchange_ts=1763958928351) == VECTORS["accepted"]["text"]
+    assert (
+        Codec().encode_reply(order, "1", exchange_ts=1763958928351) == VECTORS["accepted"]["text"]
+    )
     refused = Codec().encode_reply(
-        CancelOrder("BTCUSDT", "12345"), "1", code=43001, message="The order does not exist", exchange_ts=1763958366418
+        CancelOrder("BTCUSDT", "12345"),
+        "1",
+        code=43001,
+        message="The order does not exist",
+        exchange_ts=1763958366418,
     )
     assert refused == VECTORS["refused"]["text"]
 
@@ -306,7 +333,12 @@ def test_the_event_tells_the_kind_and_an_unknown_one_does_not_hurt(
 
 @every_engine
 def test_a_frame_without_an_event_is_a_push(codec: Codec) -> None:
-    push = frame(action="snapshot", arg={"instType": "SPOT", "channel": "orders"}, data=[{"orderId": "1"}], ts=1)
+    push = frame(
+        action="snapshot",
+        arg={"instType": "SPOT", "channel": "orders"},
+        data=[{"orderId": "1"}],
+        ts=1,
+    )
     assert codec.decode(push) == Other(None)
 
 
@@ -353,7 +385,10 @@ ECHOES: list[tuple[dict[str, object], bool]] = [
     ({"id": "1", "topic": "cancel-order"}, False),
     ({"op": "trade"}, False),
     ({"op": None, "topic": None}, False),
-    ({"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "cancel-order", "op": "trade"}, False),
+    (
+        {"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "cancel-order", "op": "trade"},
+        False,
+    ),
     ({"channel": "place-order"}, False),
     ({"arg": [{"id": "1", "channel": "place-order"}]}, True),
     ({"arg": {"id": "1", "channel": "place-order"}}, True),
@@ -395,7 +430,9 @@ def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cance
         '"params":{"orderId":"1376","clientOid":"1"}}],"code":0,"msg":"Success","ts":1763958928351}'
     )
     for codec in CODECS.values():
-        assert codec.decode(placed) == TradeReply("1", True, "0", "Success", 1763958928351, answers_other=True)
+        assert codec.decode(placed) == TradeReply(
+            "1", True, "0", "Success", 1763958928351, answers_other=True
+        )
 
 
 @pytest.mark.parametrize(
@@ -403,7 +440,10 @@ def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cance
     [
         ('{"op":"trade","args":[{"id":"1","channel":"place-order"}]}', ("1",)),
         ('{"op":"trade","args":[{"id":"1"},{"id":"2"},{}]}', ("1", "2")),
-        ('{"op":"trade","id":"7","topic":"place-order","category":"spot","args":[{"qty":"1"}]}', ("7",)),
+        (
+            '{"op":"trade","id":"7","topic":"place-order","category":"spot","args":[{"qty":"1"}]}',
+            ("7",),
+        ),
         ('{"op":"trade","id":"7","args":[{"id":"8"}]}', ("7", "8")),
         ('{"op":"trade","id":"7"}', ("7",)),
         ('{"op":"trade","args":{"id":"1"}}', ("1",)),
@@ -425,7 +465,9 @@ def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cance
         ('{"op":"trade","id":"7","x":' + "9" * 5000 + "}", ()),
     ],
 )
-def test_the_ids_of_a_frame_of_ones_own_are_those_it_is_answered_under(text: str, ids: tuple[str, ...]) -> None:
+def test_the_ids_of_a_frame_of_ones_own_are_those_it_is_answered_under(
+    text: str, ids: tuple[str, ...]
+) -> None:
     assert all(codec.trade_ids(text) == ids for codec in CODECS.values())
 
 
@@ -512,7 +554,9 @@ def test_a_code_reads_alike_as_a_number_and_as_a_string(code: int, zeros: int) -
         ('{"a":1}', ""),
     ],
 )
-def test_the_text_for_people_can_always_be_written_and_may_be_missing(codec: Codec, msg: str, read: str) -> None:
+def test_the_text_for_people_can_always_be_written_and_may_be_missing(
+    codec: Codec, msg: str, read: str
+) -> None:
     message = codec.decode(f'{{"event":"error","msg":{msg}}}')
     assert message == ErrorReply(None, False, None, read, None)
     assert read.encode().decode() == read
@@ -560,7 +604,9 @@ def test_the_exchanges_time_is_a_number_or_a_string_of_milliseconds_or_missing(
 @every_engine
 def test_anything_else_may_appear_at_any_time(codec: Codec) -> None:
     more = '"connId":"a","Event":1,"args":[],"nested":{"event":"error","arg":[{"id":"2"}],"code":5},"":null'
-    message = codec.decode(f'{{{more},"event":"trade","arg":[{{{more},"id":"1"}}],"code":0,"zz":[[],{{}}]}}')
+    message = codec.decode(
+        f'{{{more},"event":"trade","arg":[{{{more},"id":"1"}}],"code":0,"zz":[[],{{}}]}}'
+    )
     assert message == TradeReply("1", True, "0", "", None)
     assert codec.decode(frame(event="login", code=0, connId="abc")) == LoginReply("0", "")
 
@@ -575,7 +621,9 @@ def test_a_login_answer_with_a_code_other_than_0_is_a_refusal(codec: Codec) -> N
 @every_engine
 @pytest.mark.parametrize("space", [" ", "\t", "\n", "\r", " \r\n\t"])
 def test_white_space_around_json_does_not_matter(codec: Codec, space: str) -> None:
-    assert codec.decode(f'{space}{{{space}"event"{space}:{space}"login"{space}}}{space}') == LoginReply(None, "")
+    assert codec.decode(
+        f'{space}{{{space}"event"{space}:{space}"login"{space}}}{space}'
+    ) == LoginReply(None, "")
 
 
 @every_engine
@@ -698,7 +746,9 @@ def test_a_value_of_a_type_that_the_wire_never_has_is_malformed(codec: Codec, te
         b'{"a":"\xe2\x82"}',
     ],
 )
-def test_bytes_that_are_no_utf8_are_malformed_even_in_a_string_that_nobody_reads(codec: Codec, message: bytes) -> None:
+def test_bytes_that_are_no_utf8_are_malformed_even_in_a_string_that_nobody_reads(
+    codec: Codec, message: bytes
+) -> None:
     read = codec.decode(message)
     assert isinstance(read, Malformed)
     assert read.reason == "not UTF-8"
@@ -721,8 +771,12 @@ def test_an_excerpt_is_how_the_message_begins(codec: Codec) -> None:
     ["pong", '{"event":"login"}', b'{"event":"login"}', '{"msg":"éé"}', '{"msg":"éé"}'.encode()],
     ids=range(5),
 )
-def test_a_message_is_bounded_in_characters_or_bytes_and_may_fill_the_bound(codec: Codec, message: str | bytes) -> None:
-    allowed, refused = (codec.decode(message, max_message=n) for n in (len(message), len(message) - 1))
+def test_a_message_is_bounded_in_characters_or_bytes_and_may_fill_the_bound(
+    codec: Codec, message: str | bytes
+) -> None:
+    allowed, refused = (
+        codec.decode(message, max_message=n) for n in (len(message), len(message) - 1)
+    )
     assert not isinstance(allowed, Malformed)
     assert isinstance(refused, Malformed)
     assert refused.reason == "too large"
@@ -737,7 +791,9 @@ def test_the_usual_bound_is_65536(codec: Codec) -> None:
     assert codec.decode_request(text + " ") == Malformed("too large", "")
 
 
-@pytest.mark.parametrize("piece", ["x", "[", "]", '"', "\\", '\\"', '"\\', "\\\\", '{"a":', "é", "[]", '"["'])
+@pytest.mark.parametrize(
+    "piece", ["x", "[", "]", '"', "\\", '\\"', '"\\', "\\\\", '{"a":', "é", "[]", '"["']
+)
 def test_ten_megabytes_of_anything_are_read_to_an_answer(piece: str) -> None:
     size = 10_000_000 // len(piece)
     for text in (piece * size, '{"x":"' + piece * size):
@@ -756,7 +812,13 @@ def test_objects_and_lists_may_nest_as_deep_as_the_bound_and_no_deeper(codec: Co
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         for depth in (1, 5, 31):
             long = "x" * 16 * (depth + 1)
-            nested = f'{{"event":"login","long":"{long}","x":' + opening * depth + "1" + closing * depth + "}"
+            nested = (
+                f'{{"event":"login","long":"{long}","x":'
+                + opening * depth
+                + "1"
+                + closing * depth
+                + "}"
+            )
             assert codec.decode(nested, max_depth=depth + 1) == LoginReply(None, "")
             assert codec.decode(nested, max_depth=depth) == Malformed("too deep", nested[:100])
             assert codec.decode(nested, max_depth=None) == LoginReply(None, "")
@@ -776,11 +838,15 @@ def test_in_a_message_of_16_characters_for_each_level_nobody_counts(codec: Codec
     assert codec.decode(nested.ljust(512)) == LoginReply(None, "")
     assert codec.decode(nested.ljust(513)) == Malformed("too deep", nested[:100])
     assert codec.decode(nested.ljust(320).encode(), max_depth=20) == LoginReply(None, "")
-    assert codec.decode(nested.ljust(321).encode(), max_depth=20) == Malformed("too deep", nested[:100])
+    assert codec.decode(nested.ljust(321).encode(), max_depth=20) == Malformed(
+        "too deep", nested[:100]
+    )
 
 
 @every_engine
-def test_in_a_message_of_more_than_512_characters_all_are_counted_however_many_are_allowed(codec: Codec) -> None:
+def test_in_a_message_of_more_than_512_characters_all_are_counted_however_many_are_allowed(
+    codec: Codec,
+) -> None:
     nested = '{"event":"login","x":' + "[" * 300 + "]" * 300 + "}"
     assert codec.decode(nested, max_depth=301) == LoginReply(None, "")
     assert codec.decode(nested, max_depth=300) == Malformed("too deep", nested[:100])
@@ -794,7 +860,8 @@ def test_brackets_side_by_side_are_not_deep(codec: Codec) -> None:
 
 @every_engine
 @pytest.mark.parametrize(
-    "inside", ["[" * 1000, "{" * 1000, '\\"' + "[" * 1000, "\\\\", '\\\\\\"' + "[" * 1000, "\\u005b" * 50]
+    "inside",
+    ["[" * 1000, "{" * 1000, '\\"' + "[" * 1000, "\\\\", '\\\\\\"' + "[" * 1000, "\\u005b" * 50],
 )
 def test_brackets_inside_strings_are_not_deep(codec: Codec, inside: str) -> None:
     assert codec.decode(f'{{"event":"login","{inside}":"{inside}"}}') == LoginReply(None, "")
@@ -809,7 +876,13 @@ def test_brackets_after_a_string_with_escapes_are_counted(codec: Codec) -> None:
 
 @every_engine
 @pytest.mark.parametrize(
-    "where", ['{{"x":{}}}', '{{"event":"trade","arg":{}}}', '{{"event":"trade","arg":[{{"id":{}}}],"code":0}}', "{}"]
+    "where",
+    [
+        '{{"x":{}}}',
+        '{{"event":"trade","arg":{}}}',
+        '{{"event":"trade","arg":[{{"id":{}}}],"code":0}}',
+        "{}",
+    ],
 )
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ("[", "")])
 def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
@@ -818,8 +891,12 @@ def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
     deep = opening * 100_000 + "1" + closing * 100_000
     text = where.format(deep)
     for max_depth in (32, None):
-        assert codec.decode(text, max_message=None, max_depth=max_depth) == Malformed("too deep", text[:100])
-        assert codec.decode_request(text, max_message=None, max_depth=max_depth) == Malformed("too deep", "")
+        assert codec.decode(text, max_message=None, max_depth=max_depth) == Malformed(
+            "too deep", text[:100]
+        )
+        assert codec.decode_request(text, max_message=None, max_depth=max_depth) == Malformed(
+            "too deep", ""
+        )
 
 
 # --- the engines agree ---
@@ -827,9 +904,16 @@ def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
-NAMES = st.sampled_from(["event", "arg", "code", "msg", "ts", "id", "params", "args", "op", "topic", "channel"]) | TEXTS
+NAMES = (
+    st.sampled_from(
+        ["event", "arg", "code", "msg", "ts", "id", "params", "args", "op", "topic", "channel"]
+    )
+    | TEXTS
+)
 VALUES: st.SearchStrategy[object] = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
 )
 CHANNELS = st.sampled_from(["cancel-order", "place-order"]) | VALUES
 ENTRIES = st.fixed_dictionaries(
@@ -858,7 +942,11 @@ def spelled(value: object, *, escaped: bool, space: str) -> str:
     """JSON in another spelling: every character of a string as an escape, and white space wherever it may stand."""
     if isinstance(value, str) and escaped:
         units = value.encode("utf-16-be")
-        return '"' + "".join(f"\\u{units[i]:02x}{units[i + 1]:02X}" for i in range(0, len(units), 2)) + '"'
+        return (
+            '"'
+            + "".join(f"\\u{units[i]:02x}{units[i + 1]:02X}" for i in range(0, len(units), 2))
+            + '"'
+        )
     if isinstance(value, dict):
         items = cast("dict[str, object]", value)
         inner = ",".join(
@@ -937,7 +1025,9 @@ DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
 
 
 @pytest.mark.parametrize("engine", Engine)
-@pytest.mark.parametrize(("message", "verdicts"), [row[1:] for row in DISPUTED], ids=[row[0] for row in DISPUTED])
+@pytest.mark.parametrize(
+    ("message", "verdicts"), [row[1:] for row in DISPUTED], ids=[row[0] for row in DISPUTED]
+)
 def test_a_disputed_frame_is_read_alike_or_malformed(
     engine: Engine, message: str | bytes, verdicts: dict[Engine, str]
 ) -> None:
@@ -992,7 +1082,9 @@ SPLINTERS = st.sampled_from(
         "",
     ]
 )
-MUTILATIONS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 8), SPLINTERS), min_size=1, max_size=3)
+MUTILATIONS = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(0, 8), SPLINTERS), min_size=1, max_size=3
+)
 
 
 def mutilated(text: str, mutilations: list[tuple[int, int, str]]) -> str:
@@ -1004,7 +1096,9 @@ def mutilated(text: str, mutilations: list[tuple[int, int, str]]) -> str:
 
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(VECTORS)), MUTILATIONS)
-def test_a_mutilated_frame_is_read_alike_or_malformed(name: str, mutilations: list[tuple[int, int, str]]) -> None:
+def test_a_mutilated_frame_is_read_alike_or_malformed(
+    name: str, mutilations: list[tuple[int, int, str]]
+) -> None:
     text = mutilated(VECTORS[name]["text"], mutilations)
     agree_but_for_what_is_malformed(text)
     for codec in CODECS.values():
@@ -1013,9 +1107,17 @@ def test_a_mutilated_frame_is_read_alike_or_malformed(name: str, mutilations: li
 
 @given(VALUES, VALUES, VALUES)
 @example({"op": "trade"}, {}, "")
-def test_no_request_however_odd_makes_decode_request_raise(one: object, two: object, three: object) -> None:
+def test_no_request_however_odd_makes_decode_request_raise(
+    one: object, two: object, three: object
+) -> None:
     codec = Codec()
-    cancel = {"id": one, "instType": "SPOT", "instId": two, "channel": "cancel-order", "params": three}
+    cancel = {
+        "id": one,
+        "instType": "SPOT",
+        "instId": two,
+        "channel": "cancel-order",
+        "params": three,
+    }
     for data in (
         one,
         {"op": one, "args": two},
@@ -1024,11 +1126,21 @@ def test_no_request_however_odd_makes_decode_request_raise(one: object, two: obj
         {"op": "trade", "args": [cancel]},
         {
             "op": "trade",
-            "args": [{**cancel, "id": "1", "instId": "BTCUSDT", "params": {"orderId": one, "clientOid": two}}],
+            "args": [
+                {
+                    **cancel,
+                    "id": "1",
+                    "instId": "BTCUSDT",
+                    "params": {"orderId": one, "clientOid": two},
+                }
+            ],
         },
         {"op": "trade", "args": [{**cancel, "instType": one, "channel": two}]},
         {"op": "login", "args": one},
-        {"op": "login", "args": [{"apiKey": one, "passphrase": two, "timestamp": three, "sign": one}]},
+        {
+            "op": "login",
+            "args": [{"apiKey": one, "passphrase": two, "timestamp": three, "sign": one}],
+        },
     ):
         assert isinstance(codec.decode_request(json.dumps(data)), REQUESTS)
 
@@ -1046,7 +1158,9 @@ def cancel_text(**changes: object) -> str:
         "params": {"orderId": "1"},
         **changes,
     }
-    return json.dumps({"op": "trade", "args": [{key: value for key, value in arg.items() if value is not ...}]})
+    return json.dumps(
+        {"op": "trade", "args": [{key: value for key, value in arg.items() if value is not ...}]}
+    )
 
 
 def test_the_order_of_the_fields_does_not_matter_to_the_reader() -> None:
@@ -1090,7 +1204,9 @@ def test_the_order_of_the_fields_does_not_matter_to_the_reader() -> None:
     ],
     ids=repr,
 )
-def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo(changes: dict[str, object]) -> None:
+def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo(
+    changes: dict[str, object],
+) -> None:
     text = cancel_text(**changes)
     request = Codec().decode_request(text)
     assert isinstance(request, BadRequest)
@@ -1120,10 +1236,14 @@ def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: b
 def test_exactly_one_cancel_is_taken_at_a_time(count: int) -> None:
     args = json.loads(cancel_text())["args"] * count
     request = Codec().decode_request(json.dumps({"op": "trade", "args": args}))
-    assert request == BadRequest("30016", f"args must hold exactly one object; got {count}", args or None)
+    assert request == BadRequest(
+        "30016", f"args must hold exactly one object; got {count}", args or None
+    )
 
 
-@pytest.mark.parametrize("args", [None, 5, "x", "", {}, {"id": "1"}, [1], [None], [[]], ["a"]], ids=repr)
+@pytest.mark.parametrize(
+    "args", [None, 5, "x", "", {}, {"id": "1"}, [1], [None], [[]], ["a"]], ids=repr
+)
 def test_args_that_are_no_list_of_objects_leave_nothing_to_echo(args: object) -> None:
     request = Codec().decode_request(json.dumps({"op": "trade", "args": args}))
     assert isinstance(request, BadRequest)
@@ -1156,7 +1276,12 @@ def test_any_other_op_is_handed_on(op: str) -> None:
     assert Codec().decode_request(json.dumps({"op": op, "args": 5})) == OtherRequest(op)
 
 
-LOGIN_ARG = {"apiKey": "hush-key", "passphrase": "hush-pass", "timestamp": "1700000000", "sign": "hush-sign"}
+LOGIN_ARG = {
+    "apiKey": "hush-key",
+    "passphrase": "hush-pass",
+    "timestamp": "1700000000",
+    "sign": "hush-sign",
+}
 
 
 def test_a_login_of_the_page_is_read() -> None:

@@ -64,7 +64,11 @@ def test_every_code_of_the_table_is_spelled_as_codes_are_read() -> None:
             assert code == str(int(code))
 
 
-@given(st.integers(0, 2**53).map(str).filter(lambda code: all(code not in codes.split() for codes in TABLE.values())))
+@given(
+    st.integers(0, 2**53)
+    .map(str)
+    .filter(lambda code: all(code not in codes.split() for codes in TABLE.values()))
+)
 def test_a_code_that_is_not_in_the_table_stays_unknown(code: str) -> None:
     assert CodeClass.of(code) is CodeClass.UNLISTED
 
@@ -92,7 +96,9 @@ def test_no_two_classes_mean_the_same() -> None:
 
 
 @pytest.mark.parametrize("code_class", CodeClass)
-def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act(code_class: CodeClass) -> None:
+def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act(
+    code_class: CodeClass,
+) -> None:
     silent = {
         CodeClass.OUTCOME_UNKNOWN,
         CodeClass.RETRY_LATER,
@@ -100,13 +106,20 @@ def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act
         CodeClass.UNLISTED,
         CodeClass.UNREADABLE,
     }
-    outcome = "Accepted" if code_class is CodeClass.ACCEPTED else "Unresolved" if code_class in silent else "Rejected"
+    outcome = (
+        "Accepted"
+        if code_class is CodeClass.ACCEPTED
+        else "Unresolved"
+        if code_class in silent
+        else "Rejected"
+    )
     assert outcome_of(code_class) == outcome
     assert (code_class in REFUSALS) == (outcome == "Rejected")
 
 
 @pytest.mark.parametrize(
-    "code_class", [CodeClass.NOT_FOUND, CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.UNLISTED]
+    "code_class",
+    [CodeClass.NOT_FOUND, CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.UNLISTED],
 )
 def test_a_class_that_leaves_the_order_open_says_to_look_it_up(code_class: CodeClass) -> None:
     assert "look the order up" in code_class.sentence

@@ -21,7 +21,14 @@ SECONDS = [
     "drain_timeout",
     "pace_margin",
 ]
-COUNTS = ["messages_per_second", "max_in_flight", "max_message", "max_depth", "max_own_frames", "late_ids"]
+COUNTS = [
+    "messages_per_second",
+    "max_in_flight",
+    "max_message",
+    "max_depth",
+    "max_own_frames",
+    "late_ids",
+]
 
 
 def config(name: str, value: object) -> Config:
@@ -51,7 +58,9 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_limit_is_covered_here() -> None:
-    assert sorted([*SECONDS, *COUNTS, "id_prefix"]) == sorted(field.name for field in attrs.fields(Config))
+    assert sorted([*SECONDS, *COUNTS, "id_prefix"]) == sorted(
+        field.name for field in attrs.fields(Config)
+    )
 
 
 @pytest.mark.parametrize("name", [*SECONDS, *COUNTS])
@@ -66,10 +75,15 @@ def test_any_finite_number_of_seconds_above_zero_is_taken(name: str, value: floa
 
 
 @pytest.mark.parametrize("name", SECONDS)
-@pytest.mark.parametrize("value", [0, 0.0, -0.0, -1, inf, -inf, nan, True, "10", b"1", Fraction(1), [1]])
-def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(name: str, value: object) -> None:
+@pytest.mark.parametrize(
+    "value", [0, 0.0, -0.0, -1, inf, -inf, nan, True, "10", b"1", Fraction(1), [1]]
+)
+def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
+    name: str, value: object
+) -> None:
     with pytest.raises(
-        ValidationError, match=rf"^{name} must be a finite number of seconds above 0, or None for no limit; got "
+        ValidationError,
+        match=rf"^{name} must be a finite number of seconds above 0, or None for no limit; got ",
     ):
         config(name, value)
 
@@ -83,7 +97,10 @@ def test_any_whole_number_from_one_up_is_taken(name: str, value: int) -> None:
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.0, nan, inf, True, "10", b"1", [1]])
 def test_what_is_no_whole_number_from_one_up_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=rf"^{name} must be a whole number from 1 up, or None for no limit; got "):
+    with pytest.raises(
+        ValidationError,
+        match=rf"^{name} must be a whole number from 1 up, or None for no limit; got ",
+    ):
         config(name, value)
 
 

@@ -61,7 +61,12 @@ def sent(*ids: str, config: Config | None = None) -> Connection:
     return conn
 
 
-SETTLES_NOTHING = {CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.GOING_AWAY, CodeClass.UNLISTED}
+SETTLES_NOTHING = {
+    CodeClass.OUTCOME_UNKNOWN,
+    CodeClass.RETRY_LATER,
+    CodeClass.GOING_AWAY,
+    CodeClass.UNLISTED,
+}
 """What such a code says, or does not say, leaves open whether the exchange acted."""
 
 # --- the plain way ---
@@ -130,9 +135,13 @@ def test_replies_in_any_order_settle_each_its_own() -> None:
     ]
 
 
-@pytest.mark.parametrize("code", [code for codes in CODES.values() for code in codes] + ["77777", "1"])
+@pytest.mark.parametrize(
+    "code", [code for codes in CODES.values() for code in codes] + ["77777", "1"]
+)
 @pytest.mark.parametrize("event", ["trade", "error"])
-def test_the_code_decides_and_the_event_only_where_they_contradict_each_other(event: str, code: str) -> None:
+def test_the_code_decides_and_the_event_only_where_they_contradict_each_other(
+    event: str, code: str
+) -> None:
     conn = sent("a")
     conn.receive(reply("a", int(code), event=event), 2.0)
     (outcome,) = outcomes(outputs(conn, 2.0))
@@ -297,7 +306,9 @@ def all_engines() -> list[Engine]:
 
 @pytest.mark.parametrize("engine", all_engines(), ids=lambda engine: engine.value)
 @pytest.mark.parametrize("name", CONTENTS)
-def test_each_content_does_what_it_must_to_its_own_cancel_and_nothing_to_another(name: str, engine: Engine) -> None:
+def test_each_content_does_what_it_must_to_its_own_cancel_and_nothing_to_another(
+    name: str, engine: Engine
+) -> None:
     message, expected, why = CONTENTS[name]
     conn = Connection(codec=Codec(engine))
     conn.opened(0.0, login=LOGIN)
@@ -328,7 +339,10 @@ def test_each_content_does_what_it_must_to_its_own_cancel_and_nothing_to_another
     conn.receive(refusal("a"), 3.0)
     conn.handle_timeout(11.0)
     rest = outcomes(outputs(conn, 11.0))
-    assert [(type(outcome), outcome.id) for outcome in rest[:2]] == [(Accepted, "10"), (Rejected, "a")]
+    assert [(type(outcome), outcome.id) for outcome in rest[:2]] == [
+        (Accepted, "10"),
+        (Rejected, "a"),
+    ]
     if expected == NOTHING:
         (last,) = rest[2:]
         assert isinstance(last, Unresolved)
@@ -361,14 +375,20 @@ def check_outcome(outcome: Outcome, expected: str) -> None:
     ],
     ids=["arg", "id", "code", "event"],
 )
-def test_of_a_key_that_comes_twice_the_last_counts_and_one_cancel_at_most_is_settled(text: str) -> None:
+def test_of_a_key_that_comes_twice_the_last_counts_and_one_cancel_at_most_is_settled(
+    text: str,
+) -> None:
     conn = sent("1", "10")
     conn.receive(text, 2.0)
-    assert [(type(outcome), outcome.id) for outcome in outcomes(outputs(conn, 2.0))] == [(Accepted, "10")]
+    assert [(type(outcome), outcome.id) for outcome in outcomes(outputs(conn, 2.0))] == [
+        (Accepted, "10")
+    ]
     assert conn.in_flight == 1
 
 
-@pytest.mark.parametrize("make", [bytes, bytearray, memoryview], ids=["bytes", "bytearray", "memoryview"])
+@pytest.mark.parametrize(
+    "make", [bytes, bytearray, memoryview], ids=["bytes", "bytearray", "memoryview"]
+)
 def test_bytes_in_any_shape_are_read(make: Callable[[bytes], bytes]) -> None:
     conn = sent("a")
     conn.receive(make(reply("a").encode()), 2.0)
@@ -376,7 +396,9 @@ def test_bytes_in_any_shape_are_read(make: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("message", [None, 1, ["x"], {"event": "trade"}, 1.5])
-def test_a_message_that_is_neither_text_nor_bytes_is_refused_and_nothing_has_changed(message: object) -> None:
+def test_a_message_that_is_neither_text_nor_bytes_is_refused_and_nothing_has_changed(
+    message: object,
+) -> None:
     conn = sent("a")
     before = snapshot(conn)
     with pytest.raises(LocalProtocolError, match="message must be str or bytes"):
@@ -388,7 +410,9 @@ def test_the_bounds_of_a_message_are_those_of_the_configuration() -> None:
     text = reply("a")
     conn = sent("a", config=Config(max_message=len(text) - 1))
     conn.receive(text, 2.0)
-    assert outputs(conn, 2.0) == [Unrecognised(text=text, why=WhyUnrecognised.MALFORMED, malformed="too large")]
+    assert outputs(conn, 2.0) == [
+        Unrecognised(text=text, why=WhyUnrecognised.MALFORMED, malformed="too large")
+    ]
     conn = sent("a", config=Config(max_message=len(text), max_depth=3))
     conn.receive(text[:-1].replace("1001", "[]") + "}", 2.0)
     assert conn.in_flight == 1, "not JSON"
@@ -412,14 +436,20 @@ def test_no_limit_of_depth_still_survives_100000_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [code for codes in CODES.values() for code in codes if code not in ("30004", "30007", "30033")] + ["77777"]
+    "code",
+    [code for codes in CODES.values() for code in codes if code not in ("30004", "30007", "30033")]
+    + ["77777"],
 )
-def test_an_error_that_names_no_request_resolves_nothing_not_even_the_only_one_in_flight(code: str) -> None:
+def test_an_error_that_names_no_request_resolves_nothing_not_even_the_only_one_in_flight(
+    code: str,
+) -> None:
     conn = sent("a")
     text = error(int(code), "m")
     conn.receive(text, 2.0)
     code_class = CodeClass.UNREADABLE if code == "0" else CodeClass.of(code)
-    assert outputs(conn, 2.0) == [ExchangeError(code=code, code_class=code_class, message="m", text=text)]
+    assert outputs(conn, 2.0) == [
+        ExchangeError(code=code, code_class=code_class, message="m", text=text)
+    ]
     assert (conn.state, conn.in_flight) == (State.READY, 1)
     conn.receive(reply("a"), 3.0)
     assert len(only(Accepted, outputs(conn, 3.0))) == 1
@@ -430,7 +460,9 @@ def test_an_error_without_id_and_readable_code_is_an_exchange_error(raw: str) ->
     conn = sent("a")
     text = f'{{"event":"error","code":{raw}}}'
     conn.receive(text, 2.0)
-    assert outputs(conn, 2.0) == [ExchangeError(code=None, code_class=CodeClass.UNREADABLE, message="", text=text)]
+    assert outputs(conn, 2.0) == [
+        ExchangeError(code=None, code_class=CodeClass.UNREADABLE, message="", text=text)
+    ]
     assert conn.in_flight == 1
 
 
@@ -449,7 +481,9 @@ def test_the_end_by_such_an_error_leaves_the_cancels_unresolved_and_not_rejected
 @pytest.mark.parametrize(
     ("code", "kind"), [(30004, Rejected), (30006, Rejected), (30007, Rejected), (30033, Unresolved)]
 )
-def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(code: int, kind: type[Outcome]) -> None:
+def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(
+    code: int, kind: type[Outcome]
+) -> None:
     conn = sent("a")
     conn.receive(refusal("a", code), 2.0)
     (outcome,) = outputs(conn, 2.0)
@@ -473,13 +507,17 @@ def test_such_a_code_on_an_unknown_id_is_unrecognised_and_ends_nothing(code: int
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
 @pytest.mark.parametrize("code", [0, 43001])
-def test_a_reply_for_a_cancel_that_was_never_handed_out_is_unrecognised(state: State, code: int) -> None:
+def test_a_reply_for_a_cancel_that_was_never_handed_out_is_unrecognised(
+    state: State, code: int
+) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a")
     text = reply("a", code)
     conn.receive(text, 2.0)
     given = outputs(conn, 2.0, writable=False)
-    assert given == ([] if state is State.NEW else [Unrecognised(text=text, why=WhyUnrecognised.NEVER_SENT)])
+    assert given == (
+        [] if state is State.NEW else [Unrecognised(text=text, why=WhyUnrecognised.NEVER_SENT)]
+    )
     assert conn.in_flight == 1
     conn.lost(3.0)
     (outcome,) = outcomes(outputs(conn, 3.0))
@@ -487,7 +525,9 @@ def test_a_reply_for_a_cancel_that_was_never_handed_out_is_unrecognised(state: S
     assert (outcome.sent, outcome.sent_at) == (False, None)
 
 
-def test_a_reply_for_a_cancel_that_expired_in_the_queue_is_unrecognised_before_and_after_its_timer() -> None:
+def test_a_reply_for_a_cancel_that_expired_in_the_queue_is_unrecognised_before_and_after_its_timer() -> (
+    None
+):
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a", timeout=1.0)
     assert outputs(conn, 2.0) == []
@@ -549,7 +589,9 @@ def test_a_late_reply_comes_out_once_and_is_then_forgotten() -> None:
         ("trade", 43001, CodeClass.NOT_FOUND),
     ],
 )
-def test_a_late_reply_says_accepted_only_when_the_exchange_did(event: str, code: object, code_class: CodeClass) -> None:
+def test_a_late_reply_says_accepted_only_when_the_exchange_did(
+    event: str, code: object, code_class: CodeClass
+) -> None:
     conn = sent("a")
     conn.handle_timeout(11.0)
     outputs(conn, 11.0)
@@ -608,7 +650,9 @@ def test_oldest_means_by_when_it_ended_not_by_when_it_was_taken() -> None:
 
 
 def test_without_a_bound_all_late_ids_are_remembered() -> None:
-    conn = ready(Config(late_ids=None, messages_per_second=None, max_in_flight=None, ping_interval=None))
+    conn = ready(
+        Config(late_ids=None, messages_per_second=None, max_in_flight=None, ping_interval=None)
+    )
     ids = [conn.cancel(ORDER, 1.0) for _ in range(2000)]
     outputs(conn, 1.0)
     conn.handle_timeout(11.0)

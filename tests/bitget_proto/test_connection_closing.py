@@ -85,7 +85,10 @@ def test_what_is_queued_leaves_first_and_the_last_answer_ends_the_connection() -
     conn.close(2.0, queued="send")
     assert (conn.state, conn.capacity, conn.in_flight) == (State.READY, 0, 3)
     came = live(conn, 2.0, 5.0, answering(0.25))
-    assert [(at, output.id) for at, output in came if isinstance(output, Transmit)] == [(3.0, "b"), (4.0, "c")]
+    assert [(at, output.id) for at, output in came if isinstance(output, Transmit)] == [
+        (3.0, "b"),
+        (4.0, "c"),
+    ]
     conn.receive(reply("a"), 5.0)
     given = [output for _, output in came] + outputs(conn, 5.0)
     assert [outcome.id for outcome in only(Accepted, given)] == ["b", "c", "a"]
@@ -106,11 +109,17 @@ def test_no_more_is_taken_while_the_queue_leaves() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")
     before = snapshot(conn)
-    with pytest.raises(LocalProtocolError, match=r"^the connection is closing and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the connection is closing and takes no more cancels"
+    ):
         conn.cancel(ORDER, 2.0)
-    with pytest.raises(LocalProtocolError, match=r"^the connection is closing and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the connection is closing and takes no more cancels"
+    ):
         conn.cancel_many([], 2.0)
-    with pytest.raises(LocalProtocolError, match=r"^the connection is closing and takes no more frames"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the connection is closing and takes no more frames"
+    ):
         conn.send("x", 2.0)
     assert snapshot(conn) == before
 
@@ -168,7 +177,10 @@ def test_when_all_that_waited_has_timed_out_or_was_withdrawn_it_ends() -> None:
 def test_what_has_not_left_within_its_time_is_dropped_and_what_was_sent_is_waited_for(
     within: float | None, until: float
 ) -> None:
-    conn = ready(Config(queue_timeout=150.0, answer_timeout=None, ping_interval=None, silence=None), budget=Budget(0))
+    conn = ready(
+        Config(queue_timeout=150.0, answer_timeout=None, ping_interval=None, silence=None),
+        budget=Budget(0),
+    )
     conn.cancel(ORDER, 2.0, id="a", timeout=inf)
     conn.close(2.0, queued="send", within=within)
     wait = waits(conn, 2.0)
@@ -232,7 +244,9 @@ def test_a_second_call_is_the_end_now(first: str, second: str) -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued=first)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     dropped = outputs(conn, 2.0)
-    assert ended(dropped) == ([("b", False, CLOSED), ("c", False, CLOSED)] if first == "drop" else [])
+    assert ended(dropped) == (
+        [("b", False, CLOSED), ("c", False, CLOSED)] if first == "drop" else []
+    )
     conn.close(2.5, queued=second)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     given = outputs(conn, 2.5)
     waiting = [] if first == "drop" else [("b", False, CLOSED), ("c", False, CLOSED)]
@@ -287,7 +301,9 @@ REFUSED: dict[str, Callable[[Connection], object]] = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_close_that_makes_no_sense_is_refused_and_nothing_has_changed(name: str, state: State) -> None:
+def test_a_close_that_makes_no_sense_is_refused_and_nothing_has_changed(
+    name: str, state: State
+) -> None:
     conn = in_state(state)
     before = snapshot(conn)
     with pytest.raises(ValidationError, match=r"^(queued|within) must be "):
@@ -298,7 +314,9 @@ def test_a_close_that_makes_no_sense_is_refused_and_nothing_has_changed(name: st
 # --- 30004 and 30007: what came in the same read still counts ---
 
 ENDS = pytest.mark.parametrize(
-    ("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)], ids=["30004", "30007"]
+    ("code", "why"),
+    [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)],
+    ids=["30004", "30007"],
 )
 
 
@@ -312,7 +330,9 @@ def sent(*names: str) -> Connection:
 
 @ENDS
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_answers_in_one_read_with_the_end_count_in_any_order(code: int, why: WhyClosed, place: int) -> None:
+def test_answers_in_one_read_with_the_end_count_in_any_order(
+    code: int, why: WhyClosed, place: int
+) -> None:
     conn = sent("a", "b", "c")
     read = [reply("a"), refusal("b"), reply("c")]
     read.insert(place, error(code, "bye"))
@@ -327,7 +347,10 @@ def test_answers_in_one_read_with_the_end_count_in_any_order(code: int, why: Why
     assert len(only(ExchangeError, given)) == 1
     assert wait == Wait(until=3.5, timer=Timer.DRAIN)
     conn.handle_timeout(3.5)
-    assert outputs(conn, 3.5) == [Hangup(code=1000, reason=why.value), Closed(why=why, detail="bye")]
+    assert outputs(conn, 3.5) == [
+        Hangup(code=1000, reason=why.value),
+        Closed(why=why, detail="bye"),
+    ]
 
 
 @ENDS
@@ -369,7 +392,9 @@ def test_the_end_comes_half_a_second_later_and_not_sooner(code: int, why: WhyClo
 
 @ENDS
 @pytest.mark.parametrize("names", [(), ("a",)], ids=["with nothing open", "with one open"])
-def test_it_comes_at_once_with_the_end_of_the_link(code: int, why: WhyClosed, names: tuple[str, ...]) -> None:
+def test_it_comes_at_once_with_the_end_of_the_link(
+    code: int, why: WhyClosed, names: tuple[str, ...]
+) -> None:
     conn = sent(*names)
     conn.receive(error(code, "bye"), 3.0)
     assert len(outputs(conn, 3.0)) == 1
@@ -436,7 +461,9 @@ def test_a_deadline_within_the_half_second_is_kept(code: int, why: WhyClosed) ->
 
 @ENDS
 @pytest.mark.parametrize(("within", "until"), [(60.0, 3.5), (1.25, 3.25)])
-def test_a_closing_connection_has_no_longer_than_that(code: int, why: WhyClosed, within: float, until: float) -> None:
+def test_a_closing_connection_has_no_longer_than_that(
+    code: int, why: WhyClosed, within: float, until: float
+) -> None:
     conn = sent("a")
     conn.close(2.0, within=within)
     conn.receive(error(code, "bye"), 3.0)
@@ -448,7 +475,9 @@ def test_a_closing_connection_has_no_longer_than_that(code: int, why: WhyClosed,
 
 
 @ENDS
-def test_the_last_answer_of_a_closing_connection_does_not_hide_why_it_was_ended(code: int, why: WhyClosed) -> None:
+def test_the_last_answer_of_a_closing_connection_does_not_hide_why_it_was_ended(
+    code: int, why: WhyClosed
+) -> None:
     conn = draining(ids=("a",))
     conn.receive(error(code, "bye"), 2.0)
     conn.receive(reply("a"), 2.0)
@@ -468,7 +497,9 @@ def test_one_that_sends_its_queue_first_drops_it(code: int, why: WhyClosed) -> N
     assert wait == Wait(until=2.75, timer=Timer.DRAIN)
 
 
-def test_nothing_that_is_queued_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> None:
+def test_nothing_that_is_queued_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> (
+    None
+):
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="a")
     conn.send("{}", 0.0)

@@ -66,7 +66,9 @@ def busy() -> tuple[Connection, Budget]:
     for id in ("q1", "q2", "q3"):
         conn.cancel(OTHER_ORDER, 2.0, id=id)
     conn.send("own", 2.0)
-    assert isinstance(conn.poll(2.0), Transmit), "the budget holds the cancels back, and not the frame"
+    assert isinstance(conn.poll(2.0), Transmit), (
+        "the budget holds the cancels back, and not the frame"
+    )
     conn.send("own", 2.0)
     conn.receive("noise", 2.0)
     assert conn.capacity == 0
@@ -80,7 +82,10 @@ REFUSED: dict[str, tuple[Callable[[Connection], object], type[Exception]]] = {
     "no room for many": (lambda conn: conn.cancel_many([ORDER], 2.0), NoRoom),
     "no orders": (lambda conn: conn.cancel_many(None, 2.0), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     "an order and none": (lambda conn: conn.cancel_many([ORDER, None], 2.0), ValidationError),  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
-    "a frame with the id of a cancel": (lambda conn: conn.send('{"op":"trade","id":"q1"}', 2.0), ValidationError),
+    "a frame with the id of a cancel": (
+        lambda conn: conn.send('{"op":"trade","id":"q1"}', 2.0),
+        ValidationError,
+    ),
     "a way to close that there is not": (lambda conn: conn.close(2.0, "later"), ValidationError),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     "no time to close": (lambda conn: conn.close(2.0, "send", 0), ValidationError),
     "opened again": (lambda conn: conn.opened(2.0, login=LOGIN), LocalProtocolError),
@@ -131,7 +136,9 @@ REFUSED_CANCELS: dict[str, tuple[object, object]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED_CANCELS)
-def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothing_has_changed(name: str) -> None:
+def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothing_has_changed(
+    name: str,
+) -> None:
     id, timeout = REFUSED_CANCELS[name]
     budget = Budget(10)
     conn = ready(budget=budget)
@@ -147,7 +154,9 @@ def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothi
 
 
 @pytest.mark.parametrize("state", [State.DRAINING, State.CLOSED])
-def test_when_closing_or_closed_the_state_is_the_reason_whatever_else_is_wrong(state: State) -> None:
+def test_when_closing_or_closed_the_state_is_the_reason_whatever_else_is_wrong(
+    state: State,
+) -> None:
     conn = in_state(state)
     with pytest.raises(LocalProtocolError) as caught:
         conn.cancel(None, 2.0, id="", timeout=-1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -267,7 +276,9 @@ def test_without_a_bound_any_number_of_own_frames_waits() -> None:
 def test_generated_ids_are_a_prefix_and_a_counter() -> None:
     conn = ready(Config(id_prefix="bot 1:"))
     assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["bot 1:1", "bot 1:2", "bot 1:3"]
-    assert [Connection().cancel(ORDER, 0.0) for _ in range(2)] == ["bgproto1", "bgproto1"], "and never random"
+    assert [Connection().cancel(ORDER, 0.0) for _ in range(2)] == ["bgproto1", "bgproto1"], (
+        "and never random"
+    )
 
 
 def test_generated_ids_skip_all_that_the_caller_has_used() -> None:
@@ -379,7 +390,11 @@ def test_the_default_limits_are_those_of_the_contract() -> None:
 
 def stored(conn: Connection) -> dict[str, int]:
     """How many items each private store holds."""
-    sizes = {name: len(getattr(conn, name)) for name in Connection.__slots__ if hasattr(getattr(conn, name), "__len__")}
+    sizes = {
+        name: len(getattr(conn, name))
+        for name in Connection.__slots__
+        if hasattr(getattr(conn, name), "__len__")
+    }
     waiting = len(list(conn._queue))
     assert conn._queue.size == waiting
     return sizes | {"_queue": waiting}
@@ -453,7 +468,11 @@ def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clea
 
 @pytest.mark.parametrize("make", [authenticating, ready, draining])
 def test_a_peers_flood_grows_nothing_but_the_outputs(make: Callable[..., Connection]) -> None:
-    conn = make(Config(late_ids=5, answer_timeout=None, silence=None, drain_timeout=None, login_timeout=None))
+    conn = make(
+        Config(
+            late_ids=5, answer_timeout=None, silence=None, drain_timeout=None, login_timeout=None
+        )
+    )
     before = stored(conn)
     flood: list[str | bytes] = [
         PONG, "x", b"\xff", reply("zzz"), refusal("yyy"), reply(1), error(30006), error(30033), error(429),
@@ -486,7 +505,11 @@ def test_a_flood_of_own_ids_does_not_slow_down_what_is_generated() -> None:
     conn = ready(Config(max_in_flight=None))
     for number in range(1, 2001):
         conn.cancel(ORDER, 1.0, id=f"bgproto{number}")
-    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == ["bgproto2001", "bgproto2002", "bgproto2003"]
+    assert [conn.cancel(ORDER, 1.0) for _ in range(3)] == [
+        "bgproto2001",
+        "bgproto2002",
+        "bgproto2003",
+    ]
 
 
 def test_what_one_connection_does_is_not_seen_by_another() -> None:

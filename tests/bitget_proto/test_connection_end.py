@@ -59,7 +59,9 @@ Act = Callable[[Connection], object]
 
 def with_two_sent_and_two_queued(config: Config | None = None) -> Connection:
     """Ready at 1, with the cancels d and b handed out and c and a still queued."""
-    conn = ready(config or Config(messages_per_second=2, pace_margin=None, ping_interval=None, silence=None))
+    conn = ready(
+        config or Config(messages_per_second=2, pace_margin=None, ping_interval=None, silence=None)
+    )
     for id in "dbca":
         conn.cancel(ORDER, 1.0, id=id)
     assert [frame.id for frame in only(Transmit, outputs(conn, 1.0))] == ["d", "b"]
@@ -79,15 +81,24 @@ def test_the_end_of_a_lost_link_has_one_order() -> None:
     assert (conn.state, conn.in_flight, conn.capacity) == (State.CLOSED, 0, 0)
     given, wait = drain(conn, 2.0)
     lost = WhyUnresolved.LOST
-    assert unresolved(given) == [("d", True, lost), ("b", True, lost), ("c", False, lost), ("a", False, lost)]
+    assert unresolved(given) == [
+        ("d", True, lost),
+        ("b", True, lost),
+        ("c", False, lost),
+        ("a", False, lost),
+    ]
     assert given[4:] == [Closed(why=WhyClosed.LOST, detail="reset by peer")]
     assert wait == Wait(until=None, timer=None)
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), ("30007", WhyClosed.THROWN_OUT)], ids=["30004", "30007"]
+    ("code", "why"),
+    [(30004, WhyClosed.NOT_LOGGED_IN), ("30007", WhyClosed.THROWN_OUT)],
+    ids=["30004", "30007"],
 )
-def test_the_end_that_the_exchange_announces_has_that_order_too(code: object, why: WhyClosed) -> None:
+def test_the_end_that_the_exchange_announces_has_that_order_too(
+    code: object, why: WhyClosed
+) -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(error(code, "no more"), 2.0)
     assert (conn.state, conn.in_flight, conn.capacity) == (State.DRAINING, 2, 0)
@@ -111,7 +122,12 @@ def test_the_end_without_a_pong_has_that_order_too() -> None:
     conn.handle_timeout(1.75)
     given, wait = drain(conn, 1.75)
     lost = WhyUnresolved.LOST
-    assert unresolved(given) == [("d", True, lost), ("b", True, lost), ("c", False, lost), ("a", False, lost)]
+    assert unresolved(given) == [
+        ("d", True, lost),
+        ("b", True, lost),
+        ("c", False, lost),
+        ("a", False, lost),
+    ]
     assert given[4] == Hangup(code=1000, reason="no pong", abort=True)
     assert given[5:] == [Closed(why=WhyClosed.NO_PONG, detail="no pong within 0.25 s of a ping")]
     assert wait == Wait(until=None, timer=None)
@@ -122,7 +138,12 @@ def test_the_end_comes_out_behind_what_was_there_before_it() -> None:
     conn.receive(reply("b"), 1.5)
     conn.receive(error(30033), 1.5)
     conn.lost(2.0)
-    assert [type(output) for output in outputs(conn, 2.0)] == [Accepted, GoingAway, *[Unresolved] * 3, Closed]
+    assert [type(output) for output in outputs(conn, 2.0)] == [
+        Accepted,
+        GoingAway,
+        *[Unresolved] * 3,
+        Closed,
+    ]
 
 
 def test_all_outputs_of_the_end_come_while_a_write_is_under_way() -> None:
@@ -160,7 +181,9 @@ def test_after_the_end_there_is_wait_for_ever_whatever_comes() -> None:
 def test_outcomes_of_the_end_carry_the_time_of_the_end() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(7.5)
-    assert {(end.taken_at, end.resolved_at) for end in only(Unresolved, outputs(conn, 9.0))} == {(1.0, 7.5)}
+    assert {(end.taken_at, end.resolved_at) for end in only(Unresolved, outputs(conn, 9.0))} == {
+        (1.0, 7.5)
+    }
 
 
 # --- lost ---
@@ -189,11 +212,18 @@ UNSENT: dict[str, Callable[[], Iterable[str]]] = {
 
 
 @pytest.mark.parametrize("unsent", UNSENT.values(), ids=UNSENT.keys())
-def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(unsent: Callable[[], Iterable[str]]) -> None:
+def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(
+    unsent: Callable[[], Iterable[str]],
+) -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(2.0, "", unsent=unsent())
     given = only(Unresolved, outputs(conn, 2.0))
-    assert [(end.id, end.sent) for end in given] == [("d", False), ("b", False), ("c", False), ("a", False)]
+    assert [(end.id, end.sent) for end in given] == [
+        ("d", False),
+        ("b", False),
+        ("c", False),
+        ("a", False),
+    ]
 
 
 def test_unsent_as_one_text_is_one_id_and_not_its_letters() -> None:
@@ -219,7 +249,10 @@ def test_unsent_changes_no_outcome_that_was_decided_before() -> None:
 def test_unsent_while_draining_counts_too() -> None:
     conn = draining(ids=("a", "b"))
     conn.lost(2.0, "", unsent=["a"])
-    assert unresolved(outputs(conn, 2.0)) == [("a", False, WhyUnresolved.LOST), ("b", True, WhyUnresolved.LOST)]
+    assert unresolved(outputs(conn, 2.0)) == [
+        ("a", False, WhyUnresolved.LOST),
+        ("b", True, WhyUnresolved.LOST),
+    ]
 
 
 def test_lost_in_new_is_a_failed_dial() -> None:
@@ -246,12 +279,18 @@ def test_close_resolves_what_was_not_handed_out_now_and_leaves_the_others_until_
     conn.close(2.0)
     assert (conn.state, conn.in_flight, conn.capacity) == (State.DRAINING, 2, 0)
     given, wait = drain(conn, 2.0)
-    assert unresolved(given) == [("c", False, WhyUnresolved.CLOSED), ("a", False, WhyUnresolved.CLOSED)]
+    assert unresolved(given) == [
+        ("c", False, WhyUnresolved.CLOSED),
+        ("a", False, WhyUnresolved.CLOSED),
+    ]
     assert len(given) == 2
     assert wait == Wait(until=7.0, timer=Timer.DRAIN)
     conn.handle_timeout(7.0)
     given, wait = drain(conn, 7.0)
-    assert unresolved(given) == [("d", True, WhyUnresolved.CLOSED), ("b", True, WhyUnresolved.CLOSED)]
+    assert unresolved(given) == [
+        ("d", True, WhyUnresolved.CLOSED),
+        ("b", True, WhyUnresolved.CLOSED),
+    ]
     assert given[2] == Hangup(code=1000, reason="asked")
     assert isinstance(given[3], Closed)
     assert given[3].why is WhyClosed.ASKED
@@ -265,7 +304,10 @@ def test_close_with_nothing_handed_out_is_the_end_now() -> None:
     assert outputs(conn, 0.5) == []
     conn.close(0.5)
     given = outputs(conn, 0.5)
-    assert unresolved(given) == [("b", False, WhyUnresolved.CLOSED), ("a", False, WhyUnresolved.CLOSED)]
+    assert unresolved(given) == [
+        ("b", False, WhyUnresolved.CLOSED),
+        ("a", False, WhyUnresolved.CLOSED),
+    ]
     assert given[2:] == [Hangup(code=1000, reason="asked"), Closed(why=WhyClosed.ASKED, detail="")]
 
 
@@ -273,7 +315,10 @@ def test_close_with_nothing_handed_out_is_the_end_now() -> None:
 def test_close_with_nothing_in_flight_is_the_end_now(state: State) -> None:
     conn = in_state(state)
     conn.close(2.0)
-    assert outputs(conn, 2.0) == [Hangup(code=1000, reason="asked"), Closed(why=WhyClosed.ASKED, detail="")]
+    assert outputs(conn, 2.0) == [
+        Hangup(code=1000, reason="asked"),
+        Closed(why=WhyClosed.ASKED, detail=""),
+    ]
     assert conn.state is State.CLOSED
 
 
@@ -284,7 +329,10 @@ def test_close_before_ready_resolves_the_queue_and_is_the_end_now(state: State) 
     conn.cancel(ORDER, 1.0, id="a")
     conn.close(2.0)
     given = outputs(conn, 2.0)
-    assert unresolved(given) == [("b", False, WhyUnresolved.CLOSED), ("a", False, WhyUnresolved.CLOSED)]
+    assert unresolved(given) == [
+        ("b", False, WhyUnresolved.CLOSED),
+        ("a", False, WhyUnresolved.CLOSED),
+    ]
     assert [type(output) for output in given[2:]] == [Hangup, Closed]
 
 
@@ -292,7 +340,10 @@ def test_a_second_close_is_the_end_now() -> None:
     conn = draining(ids=("b", "a"))
     conn.close(2.0)
     given = outputs(conn, 2.0)
-    assert unresolved(given) == [("b", True, WhyUnresolved.CLOSED), ("a", True, WhyUnresolved.CLOSED)]
+    assert unresolved(given) == [
+        ("b", True, WhyUnresolved.CLOSED),
+        ("a", True, WhyUnresolved.CLOSED),
+    ]
     assert given[2:] == [Hangup(code=1000, reason="asked"), Closed(why=WhyClosed.ASKED, detail="")]
     conn.close(3.0)
     assert outputs(conn, 3.0) == []
@@ -319,7 +370,10 @@ def test_draining_ends_with_the_last_outcome_by_its_own_deadline_too() -> None:
     assert conn.state is State.DRAINING
     conn.handle_timeout(4.0)
     given = outputs(conn, 4.0)
-    assert unresolved(given) == [("b", True, WhyUnresolved.TIMEOUT), ("a", True, WhyUnresolved.TIMEOUT)]
+    assert unresolved(given) == [
+        ("b", True, WhyUnresolved.TIMEOUT),
+        ("a", True, WhyUnresolved.TIMEOUT),
+    ]
     assert given[2:] == [Hangup(code=1000, reason="asked"), Closed(why=WhyClosed.ASKED, detail="")]
 
 
@@ -357,7 +411,12 @@ def test_going_away_is_an_event_and_nothing_more() -> None:
 def reach(state: State) -> Connection:
     """A connection in this state to which each cause can still happen."""
     config = Config(
-        ping_interval=2.0, pong_timeout=1.0, login_timeout=60.0, drain_timeout=None, answer_timeout=None, silence=None
+        ping_interval=2.0,
+        pong_timeout=1.0,
+        login_timeout=60.0,
+        drain_timeout=None,
+        answer_timeout=None,
+        silence=None,
     )
     match state:
         case State.NEW:
@@ -423,7 +482,9 @@ CAUSES: dict[Cause, Act] = {
     [(state, cause) for state, row in TRANSITIONS.items() for cause in row],
     ids=lambda value: value.value,
 )
-def test_each_transition_of_the_table_can_be_taken_and_leads_where_it_says(state: State, cause: Cause) -> None:
+def test_each_transition_of_the_table_can_be_taken_and_leads_where_it_says(
+    state: State, cause: Cause
+) -> None:
     conn = reach(state)
     CAUSES[cause](conn)
     assert conn.state is TRANSITIONS[state][cause]
@@ -487,16 +548,24 @@ def test_messages_before_opened_and_after_the_end_are_ignored(state: State, code
     assert conn.state is state
 
 
-@pytest.mark.parametrize(("state", "how"), [(State.DRAINING, "is closing"), (State.CLOSED, "is closed")])
+@pytest.mark.parametrize(
+    ("state", "how"), [(State.DRAINING, "is closing"), (State.CLOSED, "is closed")]
+)
 def test_commands_are_refused_when_closing_and_closed(state: State, how: str) -> None:
     conn = in_state(state)
     assert conn.capacity == 0
     before = snapshot(conn)
-    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"
+    ):
         conn.cancel(ORDER, 2.0)
-    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=rf"^the connection {how} and takes no more cancels"
+    ):
         conn.cancel_many([ORDER], 2.0)
-    with pytest.raises(LocalProtocolError, match=rf"^the connection {how} and takes no more frames"):
+    with pytest.raises(
+        LocalProtocolError, match=rf"^the connection {how} and takes no more frames"
+    ):
         conn.send("x", 2.0)
     assert snapshot(conn) == before
 
@@ -514,9 +583,12 @@ def test_no_other_content_ever_ends_a_connection() -> None:
         for content in contents:
             conn.receive(content, 2.0)
             given = outputs(conn, 2.0)
-            assert [type(output) for output in given] == ([] if content == PONG else [type(given[0])])
+            assert [type(output) for output in given] == (
+                [] if content == PONG else [type(given[0])]
+            )
             assert isinstance(
-                given[0] if given else GoingAway(message="", text=""), Unrecognised | ExchangeError | GoingAway
+                given[0] if given else GoingAway(message="", text=""),
+                Unrecognised | ExchangeError | GoingAway,
             )
             assert conn.state is state
 

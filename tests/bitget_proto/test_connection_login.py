@@ -76,7 +76,9 @@ def test_opened_hands_out_the_login_once_and_marks_it_as_secret() -> None:
     assert isinstance(frame, Transmit)
     assert json.loads(frame.text) == {
         "op": "login",
-        "args": [{"apiKey": "key", "passphrase": "pass", "timestamp": "1700000000", "sign": "c2lnbg=="}],
+        "args": [
+            {"apiKey": "key", "passphrase": "pass", "timestamp": "1700000000", "sign": "c2lnbg=="}
+        ],
     }
     assert (frame.id, frame.secret) == (None, True)
     assert "pass" not in repr(frame)
@@ -153,10 +155,17 @@ def test_an_error_without_id_refuses_the_login(code: str) -> None:
     conn.receive(text, 1.0)
     assert conn.state is State.CLOSED
     given = outputs(conn, 1.0)
-    assert given[0] == LoginRejected(code=code, code_class=CodeClass.of(code), message="no", text=text)
+    assert given[0] == LoginRejected(
+        code=code, code_class=CodeClass.of(code), message="no", text=text
+    )
     for outcome, id in zip(given[1:3], "ba", strict=True):
         assert isinstance(outcome, Unresolved)
-        assert (outcome.id, outcome.sent, outcome.sent_at, outcome.why) == (id, False, None, WhyUnresolved.CLOSED)
+        assert (outcome.id, outcome.sent, outcome.sent_at, outcome.why) == (
+            id,
+            False,
+            None,
+            WhyUnresolved.CLOSED,
+        )
     assert given[3:] == the_end(WhyClosed.LOGIN_REFUSED, "no")
 
 
@@ -169,10 +178,14 @@ def test_an_error_without_id_and_without_a_code_that_says_something_refuses_the_
     conn = authenticating()
     conn.receive(error(code), 1.0)
     first = outputs(conn, 1.0)[0]
-    assert first == LoginRejected(code=shown, code_class=CodeClass.UNREADABLE, message="text", text=error(code))
+    assert first == LoginRejected(
+        code=shown, code_class=CodeClass.UNREADABLE, message="text", text=error(code)
+    )
 
 
-@pytest.mark.parametrize("arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"instType":"SPOT"}]'])
+@pytest.mark.parametrize(
+    "arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"instType":"SPOT"}]']
+)
 def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
     conn = authenticating()
     conn.receive(f'{{"event":"error","arg":{arg},"code":30015,"msg":"Invalid sign"}}', 1.0)
@@ -180,7 +193,13 @@ def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", ['"arg":{"channel":"positions"}', '"arg":[{"channel":"positions"}]', '"op":"subscribe"', '"topic":"order"']
+    "more",
+    [
+        '"arg":{"channel":"positions"}',
+        '"arg":[{"channel":"positions"}]',
+        '"op":"subscribe"',
+        '"topic":"order"',
+    ],
 )
 def test_an_error_that_answers_another_request_does_not_refuse_the_login(more: str) -> None:
     conn = authenticating()
@@ -199,7 +218,9 @@ def test_an_error_that_names_the_login_refuses_it() -> None:
 
 
 @pytest.mark.parametrize("code", PASSED_OVER)
-def test_an_error_that_is_throttled_going_away_or_retry_later_does_not_refuse_the_login(code: str) -> None:
+def test_an_error_that_is_throttled_going_away_or_retry_later_does_not_refuse_the_login(
+    code: str,
+) -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.5, id="a")
     text = error(int(code), "later")
@@ -279,7 +300,9 @@ def test_an_answer_to_the_login_that_is_not_due_is_unrecognised(state: State, co
 
 
 @pytest.mark.parametrize("code", ["null", '"x"', "1.5", "true", "-1", "[]"])
-def test_an_answer_to_the_login_without_a_readable_code_is_unrecognised_and_login_decides(code: str) -> None:
+def test_an_answer_to_the_login_without_a_readable_code_is_unrecognised_and_login_decides(
+    code: str,
+) -> None:
     conn = authenticating()
     text = f'{{"event":"login","code":{code}}}'
     conn.receive(text, 1.0)
@@ -320,11 +343,16 @@ def test_an_error_before_the_login_was_handed_out_cannot_be_its_refusal() -> Non
         (reply("a"), WhyUnrecognised.NEVER_SENT),
         (refusal("unknown", 30015), WhyUnrecognised.UNKNOWN_ID),
         (refusal(7, 30015), WhyUnrecognised.NO_SINGLE_ID),
-        ('{"event":"error","arg":[{"id":"a"},{"id":"b"}],"code":30015}', WhyUnrecognised.NO_SINGLE_ID),
+        (
+            '{"event":"error","arg":[{"id":"a"},{"id":"b"}],"code":30015}',
+            WhyUnrecognised.NO_SINGLE_ID,
+        ),
         ('{"event":"error","arg":[{},{}],"code":30015}', WhyUnrecognised.NO_SINGLE_ID),
     ],
 )
-def test_an_error_that_names_something_is_not_the_logins_refusal(text: str, why: WhyUnrecognised) -> None:
+def test_an_error_that_names_something_is_not_the_logins_refusal(
+    text: str, why: WhyUnrecognised
+) -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.5, id="a")
     conn.receive(text, 1.0)

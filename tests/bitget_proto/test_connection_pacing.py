@@ -64,7 +64,9 @@ def follow(conn: Connection, now: float, end: float) -> list[tuple[float, str]]:
 
 def check_pace(left: list[tuple[float, str]], limit: int) -> None:
     for index in range(len(left) - limit):
-        assert left[index + limit][0] >= left[index][0] + 1.0, f"more than {limit} in a second: {left[index:]}"
+        assert left[index + limit][0] >= left[index][0] + 1.0, (
+            f"more than {limit} in a second: {left[index:]}"
+        )
 
 
 # --- the pace of the connection ---
@@ -117,8 +119,12 @@ def test_pacing_is_no_timer_draining_alone_lets_the_frame_go() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
 @pytest.mark.parametrize("start", [0.0, 0.1, 1234.5678, 1e9 + 0.3])
-def test_no_window_of_a_second_holds_more_than_the_pace_pings_and_own_frames_included(limit: int, start: float) -> None:
-    config = Config(messages_per_second=limit, ping_interval=0.7, pace_margin=None, answer_timeout=None)
+def test_no_window_of_a_second_holds_more_than_the_pace_pings_and_own_frames_included(
+    limit: int, start: float
+) -> None:
+    config = Config(
+        messages_per_second=limit, ping_interval=0.7, pace_margin=None, answer_timeout=None
+    )
     conn = Connection(config)
     for number in range(3 * limit):
         conn.cancel(ORDER, start, id=f"c{number}")
@@ -340,7 +346,10 @@ def test_two_connections_share_a_budget() -> None:
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -> None:
     budget = Budget(limit)
-    sharers = [ready(Config(ping_interval=None, silence=None, answer_timeout=None), budget=budget) for _ in range(3)]
+    sharers = [
+        ready(Config(ping_interval=None, silence=None, answer_timeout=None), budget=budget)
+        for _ in range(3)
+    ]
     left: list[tuple[float, str]] = []
     now = 2.0
     for step in range(80):
@@ -475,7 +484,13 @@ def test_no_announced_deadline_lies_in_the_past_of_a_driver_that_keeps_the_contr
     make: Callable[..., Connection],
 ) -> None:
     conn = make(
-        Config(ping_interval=1.5, pong_timeout=9.0, messages_per_second=2, login_timeout=4.0, drain_timeout=4.0)
+        Config(
+            ping_interval=1.5,
+            pong_timeout=9.0,
+            messages_per_second=2,
+            login_timeout=4.0,
+            drain_timeout=4.0,
+        )
     )
     now = 1.0
     for _ in range(200):

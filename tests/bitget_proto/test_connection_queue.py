@@ -134,7 +134,14 @@ def test_urgent_changes_neither_the_times_nor_the_outcome() -> None:
     outputs(conn, 3.0)
     conn.receive(reply("u"), 3.5)
     assert outputs(conn, 3.5) == [
-        Accepted(id="u", order=ORDER, taken_at=2.5, sent_at=3.0, resolved_at=3.5, exchange_ts=1763958928351)
+        Accepted(
+            id="u",
+            order=ORDER,
+            taken_at=2.5,
+            sent_at=3.0,
+            resolved_at=3.5,
+            exchange_ts=1763958928351,
+        )
     ]
     conn.lost(4.0)
     assert [(end.id, end.sent) for end in only(Unresolved, outputs(conn, 4.0))] == [("n", False)]
@@ -157,11 +164,19 @@ def test_many_are_taken_under_ids_in_the_order_of_the_orders() -> None:
     assert conn.cancel_many(given, 2.0) == ["bgproto1", "bgproto2", "bgproto3"]
     frames = only(Transmit, outputs(conn, 2.0))
     assert [frame.id for frame in frames] == ["bgproto1", "bgproto2", "bgproto3"]
-    assert [json.loads(frame.text)["args"][0]["params"]["orderId"] for frame in frames] == ["0", "1", "2"]
+    assert [json.loads(frame.text)["args"][0]["params"]["orderId"] for frame in frames] == [
+        "0",
+        "1",
+        "2",
+    ]
     assert conn.cancel(ORDER, 2.0) == "bgproto4"
     for number in (3, 1, 2):
         conn.receive(reply(f"bgproto{number}"), 2.5)
-    assert [outcome.order for outcome in only(Accepted, outputs(conn, 2.5))] == [given[2], given[0], given[1]]
+    assert [outcome.order for outcome in only(Accepted, outputs(conn, 2.5))] == [
+        given[2],
+        given[0],
+        given[1],
+    ]
 
 
 def test_their_timeout_bounds_each_of_them() -> None:
@@ -181,7 +196,9 @@ def one_by_one(count: int) -> Iterator[CancelOrder]:
     yield from orders(count)
 
 
-@pytest.mark.parametrize("make", [list, tuple, iter, one_by_one], ids=["list", "tuple", "iterator", "generator"])
+@pytest.mark.parametrize(
+    "make", [list, tuple, iter, one_by_one], ids=["list", "tuple", "iterator", "generator"]
+)
 def test_any_iterable_of_orders_will_do(make: Callable[..., object]) -> None:
     conn = ready()
     given: object = make(3) if make is one_by_one else make(orders(3))
@@ -208,7 +225,8 @@ def test_of_one_too_many_none_is_taken_and_the_error_says_how_many_have_room() -
     conn.cancel(ORDER, 2.0)
     before = snapshot(conn)
     with pytest.raises(
-        NoRoom, match=r"^Config\.max_in_flight is 5, and there is room for 4 of these 5: wait for outcomes"
+        NoRoom,
+        match=r"^Config\.max_in_flight is 5, and there is room for 4 of these 5: wait for outcomes",
     ):
         conn.cancel_many(orders(5), 2.0)
     assert snapshot(conn) == before
@@ -264,7 +282,13 @@ def test_one_that_waits_is_taken_back_and_unresolved_at_once(state: State) -> No
     assert conn.in_flight == 0
     assert outputs(conn, 2.0, writable=False) == [
         Unresolved(
-            id="a", order=ORDER, taken_at=1.0, sent_at=None, resolved_at=1.5, sent=False, why=WhyUnresolved.WITHDRAWN
+            id="a",
+            order=ORDER,
+            taken_at=1.0,
+            sent_at=None,
+            resolved_at=1.5,
+            sent=False,
+            why=WhyUnresolved.WITHDRAWN,
         )
     ]
     conn.handle_timeout(1000.0)
@@ -354,9 +378,15 @@ def test_own_frames_get_one_place_in_ten() -> None:
     for name in ("one", "two", "three"):
         conn.send(name, 2.0)
     came = leaving(conn, 2.0, 30)
-    assert [place for place, frame in enumerate(came, 1) if frame in ("one", "two", "three")] == [10, 20, 30]
+    assert [place for place, frame in enumerate(came, 1) if frame in ("one", "two", "three")] == [
+        10,
+        20,
+        30,
+    ]
     assert [frame for frame in came if frame in ("one", "two", "three")] == ["one", "two", "three"]
-    assert [frame for frame in came if frame not in ("one", "two", "three")] == [f"c{n}" for n in range(27)]
+    assert [frame for frame in came if frame not in ("one", "two", "three")] == [
+        f"c{n}" for n in range(27)
+    ]
 
 
 def test_one_that_comes_behind_many_cancels_takes_the_next_place() -> None:
@@ -370,7 +400,15 @@ def test_one_that_comes_behind_many_cancels_takes_the_next_place() -> None:
 
 
 def test_pings_take_no_place_of_theirs() -> None:
-    conn = ready(Config(messages_per_second=1, pace_margin=None, ping_interval=3.0, pong_timeout=None, silence=None))
+    conn = ready(
+        Config(
+            messages_per_second=1,
+            pace_margin=None,
+            ping_interval=3.0,
+            pong_timeout=None,
+            silence=None,
+        )
+    )
     for number in range(20):
         conn.cancel(ORDER, 2.0, id=f"c{number}")
     conn.send("own", 2.0)
@@ -395,13 +433,22 @@ def test_where_no_cancel_may_leave_own_frames_do() -> None:
 
 def placement(id: str, *more: str) -> str:
     """A frame of the caller's own that places orders."""
-    args = [{"id": one, "instType": "SPOT", "instId": "BTCUSDT", "channel": "place-order"} for one in (id, *more)]
+    args = [
+        {"id": one, "instType": "SPOT", "instId": "BTCUSDT", "channel": "place-order"}
+        for one in (id, *more)
+    ]
     return json.dumps({"op": "trade", "args": args})
 
 
 def placed(id: str, code: int = 0, event: str = "trade") -> str:
     """The exchange's answer to it."""
-    echo = {"id": id, "channel": "place-order", "instType": "SPOT", "instId": "BTCUSDT", "params": {"orderId": "1376"}}
+    echo = {
+        "id": id,
+        "channel": "place-order",
+        "instType": "SPOT",
+        "instId": "BTCUSDT",
+        "params": {"orderId": "1376"},
+    }
     return json.dumps({"event": event, "arg": [echo], "code": code, "msg": "Success"})
 
 
@@ -428,7 +475,9 @@ def test_the_answer_to_a_placement_is_no_late_reply_either() -> None:
     assert [type(output) for output in outputs(conn, 3.0)] == [LateReply]
 
 
-def test_the_answer_to_a_placement_while_the_cancel_of_that_id_waits_is_not_taken_for_its_answer() -> None:
+def test_the_answer_to_a_placement_while_the_cancel_of_that_id_waits_is_not_taken_for_its_answer() -> (
+    None
+):
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="1")
     text = placed("1")
@@ -449,13 +498,17 @@ def test_a_cancel_may_not_have_the_id_of_a_frame_of_ones_own() -> None:
     outputs(conn, 1.0)
     before = snapshot(conn)
     for id in ("a", "b"):
-        with pytest.raises(ValidationError, match=rf"^the id '{id}' was used for a frame of your own"):
+        with pytest.raises(
+            ValidationError, match=rf"^the id '{id}' was used for a frame of your own"
+        ):
             conn.cancel(ORDER, 1.0, id=id)
     assert snapshot(conn) == before
     assert conn.cancel(ORDER, 1.0, id="c") == "c"
 
 
-UNIFIED = '{"op":"trade","id":"%s","category":"spot","topic":"place-order","args":[{"symbol":"BTCUSDT"}]}'
+UNIFIED = (
+    '{"op":"trade","id":"%s","category":"spot","topic":"place-order","args":[{"symbol":"BTCUSDT"}]}'
+)
 
 
 @pytest.mark.parametrize("frame", [placement("a"), placement("b", "a"), UNIFIED % "a"])
@@ -496,7 +549,13 @@ def test_the_last_1024_ids_of_such_frames_are_remembered() -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ['{"op":"subscribe","args":[{"id":"a"}]}', "not JSON", '{"id":"a"}', "ping", '{"op":"trade","args":[{"id":1}]}'],
+    [
+        '{"op":"subscribe","args":[{"id":"a"}]}',
+        "not JSON",
+        '{"id":"a"}',
+        "ping",
+        '{"op":"trade","args":[{"id":1}]}',
+    ],
 )
 def test_a_frame_that_is_no_trade_request_has_no_id(frame: str) -> None:
     conn = ready()

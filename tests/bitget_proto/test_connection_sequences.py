@@ -115,7 +115,14 @@ NOISE: list[str | bytes] = [
 ]  # fmt: skip
 TIMEOUTS: list[float | None] = [None, None, None, 1.0, 2.0, 0.25, inf, 8.0, 6.0, 0.0, 1e-9]
 IDS = [None, None, None, None, "1", "2", "bgproto3", "a", "b", "", "x\n"]
-OWN = ["own", "own", '{"op":"trade","id":"a"}', '{"op":"trade","args":[{"id":"1"},{"id":"bgproto2"}]}', "", "\udc00"]
+OWN = [
+    "own",
+    "own",
+    '{"op":"trade","id":"a"}',
+    '{"op":"trade","args":[{"id":"1"},{"id":"bgproto2"}]}',
+    "",
+    "\udc00",
+]
 OWN_IDS: dict[str, tuple[str, ...]] = {OWN[2]: ("a",), OWN[3]: ("1", "bgproto2")}
 ERRORS: list[object] = [
     30006,
@@ -265,7 +272,9 @@ class Play:
                     case WhyUnresolved.LOST | WhyUnresolved.CLOSED if torn:
                         pass
                     case WhyUnresolved.LOST:
-                        assert [end.why in (WhyClosed.LOST, WhyClosed.NO_PONG) for end in ends] == [True]
+                        assert [end.why in (WhyClosed.LOST, WhyClosed.NO_PONG) for end in ends] == [
+                            True
+                        ]
                         at_the_end.append(output.id)
                     case WhyUnresolved.CLOSED:
                         # At the end of the wait for the queue what waits is dropped. In the same call it may end otherwise.
@@ -288,13 +297,21 @@ class Play:
                 assert self.late.pop(output.id).order is output.order
                 answered = True
             elif isinstance(output, Ready):
-                assert (before, self.conn.state, self.login_sent) == (State.AUTHENTICATING, State.READY, True)
+                assert (before, self.conn.state, self.login_sent) == (
+                    State.AUTHENTICATING,
+                    State.READY,
+                    True,
+                )
             elif isinstance(output, LoginRejected):
                 assert before is State.AUTHENTICATING
                 assert self.login_sent
         if reply is not None and self.open.get(reply[0]) is not None:
-            assert self.open[reply[0]].sent_at is None or answered, "a reply for a cancel in flight settled nothing"
-        assert at_the_end == [id for id in order_taken if id in at_the_end], "not in the order taken"
+            assert self.open[reply[0]].sent_at is None or answered, (
+                "a reply for a cancel in flight settled nothing"
+            )
+        assert at_the_end == [id for id in order_taken if id in at_the_end], (
+            "not in the order taken"
+        )
         self.moved(before, ends)
         if ends:
             assert not self.open
@@ -363,7 +380,9 @@ class Play:
         if frame.id is not None:
             assert state is State.READY
             assert self.may_leave()[:1] == [frame.id], "not the first that may leave"
-            assert not (self.own and self.cancels_in_a_row >= 9), "an own frame waits behind ten cancels"
+            assert not (self.own and self.cancels_in_a_row >= 9), (
+                "an own frame waits behind ten cancels"
+            )
             self.cancels_in_a_row += 1
             (arg,) = json.loads(frame.text)["args"]
             entry = self.open[frame.id]
@@ -471,11 +490,14 @@ class Play:
             if isinstance(output, Closed):
                 self.seen["fired", output.why] += 1
                 if output.why is WhyClosed.ASKED and any(
-                    isinstance(other, Unresolved) and other.why is WhyUnresolved.CLOSED for other in new
+                    isinstance(other, Unresolved) and other.why is WhyUnresolved.CLOSED
+                    for other in new
                 ):
                     self.seen["fired", Timer.DRAIN] += 1
         assert due is self.wait
-        assert all(entry.deadline > self.now for entry in self.open.values()), "a deadline passed and nothing was said"
+        assert all(entry.deadline > self.now for entry in self.open.values()), (
+            "a deadline passed and nothing was said"
+        )
 
     def do_opened(self, how: int, passed: float) -> None:
         before = self.conn.state
@@ -497,7 +519,11 @@ class Play:
         order = CancelOrder("BTCUSDT", order_id=f"o{self.orders}")
         room = self.conn.capacity
         urgent = how % 5 == 0
-        sensible = (timeout is None or timeout > 0) and id not in ("", "x\n") and (id is None or self.is_free(id))
+        sensible = (
+            (timeout is None or timeout > 0)
+            and id not in ("", "x\n")
+            and (id is None or self.is_free(id))
+        )
         try:
             got = self.conn.cancel(order, passed, id=id, timeout=timeout, urgent=urgent)
         except LocalProtocolError:
@@ -518,7 +544,9 @@ class Play:
         state = snapshot(self.conn)
         orders = [CancelOrder("BTCUSDT", order_id=f"m{number}") for number in range(how % 5)]
         room = self.conn.capacity
-        sensible = (timeout is None or timeout > 0) and before is not State.CLOSED and not self.closing
+        sensible = (
+            (timeout is None or timeout > 0) and before is not State.CLOSED and not self.closing
+        )
         try:
             ids = self.conn.cancel_many(orders, passed, timeout)
         except LocalProtocolError:
@@ -534,7 +562,11 @@ class Play:
         self.judge(before)
 
     def is_free(self, id: str) -> bool:
-        waiting = {output.id for output in self.conn._outputs if isinstance(output, Accepted | Rejected | Unresolved)}
+        waiting = {
+            output.id
+            for output in self.conn._outputs
+            if isinstance(output, Accepted | Rejected | Unresolved)
+        }
         return not (id in self.open or id in self.late or id in self.own_ids or id in waiting)
 
     def taken(self, id: str, order: CancelOrder, timeout: float | None, *, urgent: bool) -> None:
@@ -558,8 +590,14 @@ class Play:
         state = snapshot(self.conn)
         text = OWN[how % len(OWN)]
         ids = OWN_IDS.get(text, ())
-        sensible = text not in ("", "\udc00") and not any(id in self.open or id in self.late for id in ids)
-        room = len(self.own) < 2 and before in (State.NEW, State.AUTHENTICATING, State.READY) and not self.closing
+        sensible = text not in ("", "\udc00") and not any(
+            id in self.open or id in self.late for id in ids
+        )
+        room = (
+            len(self.own) < 2
+            and before in (State.NEW, State.AUTHENTICATING, State.READY)
+            and not self.closing
+        )
         try:
             self.conn.send(text, passed)
         except LocalProtocolError:
@@ -575,7 +613,10 @@ class Play:
 
     def do_interrupt(self, how: int, passed: float) -> None:
         before = self.conn.state
-        if interrupted(partial(self.conn.handle_timeout, passed), 1 + how % 60) and not self.conn._inside:
+        if (
+            interrupted(partial(self.conn.handle_timeout, passed), 1 + how % 60)
+            and not self.conn._inside
+        ):
             self.not_counted()
             self.judge(before)
             return
@@ -609,7 +650,10 @@ class Play:
         elif one:
             assert [type(output) for output in new] == [Unrecognised]
             self.seen["a reply that nothing waits for"] += 1
-        assert not (one and self.conn.state is State.CLOSED and before is not State.CLOSED) or self.closing
+        assert (
+            not (one and self.conn.state is State.CLOSED and before is not State.CLOSED)
+            or self.closing
+        )
 
     def do_login(self, how: int, passed: float) -> None:
         before = self.conn.state
@@ -632,8 +676,14 @@ class Play:
         if before in (State.READY, State.DRAINING):
             assert self.conn.state is (State.DRAINING if fatal else before)
             assert isinstance(new[0], ExchangeError | GoingAway)
-            assert len(new) == 1 or (fatal and before is State.READY), "an error without id settled something"
-        if code == 30006 and before not in (State.NEW, State.CLOSED) and self.conn.state is not State.CLOSED:
+            assert len(new) == 1 or (fatal and before is State.READY), (
+                "an error without id settled something"
+            )
+        if (
+            code == 30006
+            and before not in (State.NEW, State.CLOSED)
+            and self.conn.state is not State.CLOSED
+        ):
             self.paused_until = self.now + 1.0
 
     def is_fatal(self, code: object, before: State) -> bool:
@@ -642,7 +692,9 @@ class Play:
         if fatal:
             self.closing = True
             self.own.clear()
-            self.cause = self.cause or (WhyClosed.NOT_LOGGED_IN if code == 30004 else WhyClosed.THROWN_OUT)
+            self.cause = self.cause or (
+                WhyClosed.NOT_LOGGED_IN if code == 30004 else WhyClosed.THROWN_OUT
+            )
         return fatal
 
     def do_noise(self, how: int, passed: float) -> None:
@@ -677,7 +729,9 @@ class Play:
             assert all(entry.sent_at is not None for entry in self.open.values())
         else:
             assert self.conn.state in (before, State.CLOSED)
-            assert (self.conn.state is State.CLOSED) == (before is State.CLOSED or not (self.open or self.own))
+            assert (self.conn.state is State.CLOSED) == (
+                before is State.CLOSED or not (self.open or self.own)
+            )
             self.seen["close, what is queued first"] += self.conn.state is not State.CLOSED
 
     def do_lost(self, how: int, passed: float, *, surely: bool = False) -> None:
@@ -732,10 +786,16 @@ class Play:
         assert self.conn.state is State.CLOSED
         self.drain(writable=True)
         assert self.taken_out == self.judged, "what was decided is not what came out"
-        given = [output for output in self.taken_out if isinstance(output, Accepted | Rejected | Unresolved)]
+        given = [
+            output
+            for output in self.taken_out
+            if isinstance(output, Accepted | Rejected | Unresolved)
+        ]
         counted = Counter(outcome.id for outcome in given)
         assert counted == {id: len(entries) for id, entries in self.entries.items()}
-        assert all(entry.outcome is not None for entries in self.entries.values() for entry in entries)
+        assert all(
+            entry.outcome is not None for entries in self.entries.values() for entry in entries
+        )
         for later in (self.now, self.now + 100.0):
             self.conn.handle_timeout(later)
             assert self.conn.poll(later) == Wait(until=None, timer=None)
@@ -761,9 +821,22 @@ def play(tape: bytes, seen: Counter[object], *, from_ready: bool) -> list[Output
 
 def must_be_seen() -> set[object]:
     """All that a run over any inputs has to have visited."""
-    timers = {Timer.REQUEST, Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.SILENCE, Timer.PACING}
+    timers = {
+        Timer.REQUEST,
+        Timer.LOGIN,
+        Timer.PONG,
+        Timer.DRAIN,
+        Timer.PING,
+        Timer.SILENCE,
+        Timer.PACING,
+    }
     transitions = {(state, cause) for state, row in TRANSITIONS.items() for cause in row}
-    fired = {("fired", WhyClosed.LOGIN_TIMEOUT), ("fired", WhyClosed.NO_PONG), ("fired", Timer.DRAIN), "ping"}
+    fired = {
+        ("fired", WhyClosed.LOGIN_TIMEOUT),
+        ("fired", WhyClosed.NO_PONG),
+        ("fired", Timer.DRAIN),
+        "ping",
+    }
     reasons = set(WhyUnresolved) - {WhyUnresolved.NO_LINK}
     outcomes = {Accepted, Rejected, Unresolved, *reasons}
     flags = {(flag, why) for flag in ("sent", "unsent") for why in reasons}

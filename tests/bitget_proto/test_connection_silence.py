@@ -101,7 +101,9 @@ def test_the_silence_counts_from_the_oldest_cancel_that_is_unanswered() -> None:
     assert waits(conn, 11.0) == Wait(until=12.0, timer=Timer.SILENCE)
     conn.receive(reply("a"), 10.25)
     outputs(conn, 11.0)
-    assert waits(conn, 11.0) == Wait(until=13.0, timer=Timer.SILENCE), "the answer came at 11, the latest time known"
+    assert waits(conn, 11.0) == Wait(until=13.0, timer=Timer.SILENCE), (
+        "the answer came at 11, the latest time known"
+    )
 
 
 def test_an_answer_that_comes_before_a_sending_leaves_the_silence_to_that() -> None:
@@ -116,7 +118,18 @@ def test_an_answer_that_comes_before_a_sending_leaves_the_silence_to_that() -> N
 
 @pytest.mark.parametrize(
     "message",
-    [PONG, "noise", b"\xff", "", reply("another"), refusal("another"), error(43001), error(30033), LOGGED_IN, "[" * 99],
+    [
+        PONG,
+        "noise",
+        b"\xff",
+        "",
+        reply("another"),
+        refusal("another"),
+        error(43001),
+        error(30033),
+        LOGGED_IN,
+        "[" * 99,
+    ],
     ids=range(10),
 )
 @pytest.mark.parametrize("asked", [False, True], ids=["before", "after"])
@@ -133,7 +146,9 @@ def test_any_message_ends_the_silence_whatever_it_says(message: str | bytes, ask
     assert texts(outputs(conn, 15.0)) == ["ping"], "the next silent spell has a question of its own"
 
 
-def test_a_message_that_comes_before_the_question_has_left_ends_the_spell_and_the_ping_still_leaves() -> None:
+def test_a_message_that_comes_before_the_question_has_left_ends_the_spell_and_the_ping_still_leaves() -> (
+    None
+):
     conn = unanswered()
     conn.handle_timeout(12.0)
     assert outputs(conn, 12.0, writable=False) == []
@@ -246,7 +261,9 @@ def test_one_late_call_does_not_fire_a_ping_and_its_pong_together() -> None:
     assert conn.state is State.READY
 
 
-def test_a_ping_that_waits_when_the_heartbeat_is_due_is_not_taken_for_one_that_was_due_long_ago() -> None:
+def test_a_ping_that_waits_when_the_heartbeat_is_due_is_not_taken_for_one_that_was_due_long_ago() -> (
+    None
+):
     conn = ready(Config(answer_timeout=None))
     conn.handle_timeout(30.0)
     outputs(conn, 30.0)

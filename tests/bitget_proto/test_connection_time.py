@@ -66,7 +66,13 @@ def test_the_answer_is_waited_for_from_the_sending_up_to_the_very_moment() -> No
     conn.handle_timeout(5.5)
     assert outputs(conn, 5.5) == [
         Unresolved(
-            id="a", order=ORDER, taken_at=2.0, sent_at=3.0, resolved_at=5.5, sent=True, why=WhyUnresolved.TIMEOUT
+            id="a",
+            order=ORDER,
+            taken_at=2.0,
+            sent_at=3.0,
+            resolved_at=5.5,
+            sent=True,
+            why=WhyUnresolved.TIMEOUT,
         )
     ]
     assert conn.state is State.READY
@@ -83,7 +89,13 @@ def test_a_cancel_waits_to_be_sent_up_to_the_very_moment(state: State) -> None:
     conn.handle_timeout(4.5)
     assert outputs(conn, 4.5) == [
         Unresolved(
-            id="a", order=ORDER, taken_at=2.0, sent_at=None, resolved_at=4.5, sent=False, why=WhyUnresolved.TIMEOUT
+            id="a",
+            order=ORDER,
+            taken_at=2.0,
+            sent_at=None,
+            resolved_at=4.5,
+            sent=False,
+            why=WhyUnresolved.TIMEOUT,
         )
     ]
     assert conn.state is state
@@ -98,7 +110,9 @@ def test_the_time_in_the_queue_takes_nothing_from_the_time_of_the_answer() -> No
     assert waits(conn, 150.0) == Wait(until=160.0, timer=Timer.REQUEST)
 
 
-@pytest.mark.parametrize(("timeout", "until"), [(5.0, 6.0), (12.0, 13.0), (160.0, 151.0), (inf, 151.0), (None, 151.0)])
+@pytest.mark.parametrize(
+    ("timeout", "until"), [(5.0, 6.0), (12.0, 13.0), (160.0, 151.0), (inf, 151.0), (None, 151.0)]
+)
 def test_a_timeout_of_a_call_cuts_the_wait_in_the_queue_and_makes_it_no_longer(
     timeout: float | None, until: float
 ) -> None:
@@ -108,7 +122,8 @@ def test_a_timeout_of_a_call_cuts_the_wait_in_the_queue_and_makes_it_no_longer(
 
 
 @pytest.mark.parametrize(
-    ("timeout", "until"), [(0.5, 1.5), (9.0, 10.0), (12.0, 13.0), (14.0, 14.0), (inf, 14.0), (None, 14.0)]
+    ("timeout", "until"),
+    [(0.5, 1.5), (9.0, 10.0), (12.0, 13.0), (14.0, 14.0), (inf, 14.0), (None, 14.0)],
 )
 def test_a_timeout_of_a_call_cuts_the_wait_for_the_answer_and_makes_it_no_longer(
     timeout: float | None, until: float
@@ -127,7 +142,12 @@ def test_a_timeout_of_a_call_cuts_the_wait_for_the_answer_and_makes_it_no_longer
 def test_the_deadlines_of_the_queue_and_of_the_answers_are_kept_side_by_side() -> None:
     conn = ready(
         Config(
-            messages_per_second=1, pace_margin=None, ping_interval=None, silence=None, queue_timeout=5, answer_timeout=3
+            messages_per_second=1,
+            pace_margin=None,
+            ping_interval=None,
+            silence=None,
+            queue_timeout=5,
+            answer_timeout=3,
         )
     )
     for n in range(8):
@@ -161,7 +181,9 @@ def test_the_time_in_the_queue_counts(state: State) -> None:
     assert conn.state is state
 
 
-def test_poll_never_hands_out_an_expired_cancel_and_hands_out_one_that_has_an_instant_left() -> None:
+def test_poll_never_hands_out_an_expired_cancel_and_hands_out_one_that_has_an_instant_left() -> (
+    None
+):
     conn = ready()
     conn.cancel(ORDER, 1.0, id="gone", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="kept", timeout=1.5)
@@ -193,7 +215,9 @@ def test_of_mixed_timeouts_only_the_living_leave_and_each_gets_its_outcome() -> 
         assert id is not None
         assert moment < 2.0 + timeouts[int(id[1:])]
     was_sent = {id for _, id in handed_out}
-    assert sorted(ended) == sorted((2.0 + timeouts[n], f"c{n}", f"c{n}" in was_sent) for n in range(len(timeouts)))
+    assert sorted(ended) == sorted(
+        (2.0 + timeouts[n], f"c{n}", f"c{n}" in was_sent) for n in range(len(timeouts))
+    )
 
 
 def test_an_expired_cancel_takes_no_place_in_the_pace() -> None:
@@ -228,7 +252,13 @@ def test_requests_fire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
     conn.cancel(ORDER, 2.0, id="a", timeout=2.0)
     outputs(conn, 2.0)
     conn.handle_timeout(6.0)
-    assert [outcome.id for outcome in outcomes(outputs(conn, 6.0))] == ["soon", "c", "b", "a", "late"]
+    assert [outcome.id for outcome in outcomes(outputs(conn, 6.0))] == [
+        "soon",
+        "c",
+        "b",
+        "a",
+        "late",
+    ]
 
 
 def test_equal_deadlines_keep_the_order_taken_even_when_a_later_one_stands_between() -> None:
@@ -461,7 +491,9 @@ def test_pings_are_sent_while_authenticating_after_the_login() -> None:
 
 
 def test_pings_and_pong_go_on_while_draining() -> None:
-    config = Config(ping_interval=3.0, pong_timeout=1.0, drain_timeout=60.0, answer_timeout=60.0, silence=None)
+    config = Config(
+        ping_interval=3.0, pong_timeout=1.0, drain_timeout=60.0, answer_timeout=60.0, silence=None
+    )
     conn = draining(config)
     assert waits(conn, 1.0) == Wait(until=3.0, timer=Timer.PING)
     conn.handle_timeout(3.0)
@@ -522,7 +554,17 @@ def test_pong_clears_its_timer_up_to_and_on_the_very_moment(pong: str | bytes) -
 
 
 @pytest.mark.parametrize(
-    "message", ["PONG", '"pong"', "ping", "pong ", '{"event":"pong"}', '{"op":"pong"}', reply("zzz"), LOGGED_IN]
+    "message",
+    [
+        "PONG",
+        '"pong"',
+        "ping",
+        "pong ",
+        '{"event":"pong"}',
+        '{"op":"pong"}',
+        reply("zzz"),
+        LOGGED_IN,
+    ],
 )
 def test_only_pong_clears_it(message: str) -> None:
     conn = ready()
@@ -586,7 +628,9 @@ def test_after_a_long_gap_there_is_one_ping_and_time_to_answer_it() -> None:
     assert waits(conn, 10_000.0) == Wait(until=10_010.0, timer=Timer.PONG)
 
 
-def test_without_a_ping_interval_there_is_no_heartbeat_and_without_a_pong_timeout_none_is_missed() -> None:
+def test_without_a_ping_interval_there_is_no_heartbeat_and_without_a_pong_timeout_none_is_missed() -> (
+    None
+):
     conn = ready(Config(ping_interval=None))
     conn.handle_timeout(1e6)
     assert drain(conn, 1e6) == ([], Wait(until=None, timer=None))
@@ -668,7 +712,9 @@ def test_a_clock_that_stands_still_neither_spins_nor_fires() -> None:
 
 
 @pytest.mark.parametrize("now", [1e300, 1.7976931348623157e308, 10**300, 2**60 + 1])
-def test_a_clock_so_large_that_it_cannot_tick_ends_every_call_and_every_cancel_has_an_outcome(now: float) -> None:
+def test_a_clock_so_large_that_it_cannot_tick_ends_every_call_and_every_cancel_has_an_outcome(
+    now: float,
+) -> None:
     conn = Connection()
     conn.opened(now, login=LOGIN)
     outputs(conn, now)

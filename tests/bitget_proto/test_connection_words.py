@@ -61,7 +61,10 @@ def with_own_frame() -> Connection:
     return connection
 
 
-REFUSED: dict[str, tuple[Callable[[], Connection], Callable[[Connection], object], type[LocalProtocolError], str]] = {
+REFUSED: dict[
+    str,
+    tuple[Callable[[], Connection], Callable[[Connection], object], type[LocalProtocolError], str],
+] = {
     "opened twice": (
         ready,
         lambda it: it.opened(1.0, login=LOGIN),
@@ -214,7 +217,9 @@ def test_the_end_says_why_in_words() -> None:
     unanswered = ready()
     unanswered.handle_timeout(30.0)
     unanswered.handle_timeout(40.0)
-    assert [event.detail for event in only(Closed, outputs(unanswered, 40.0))] == ["no pong within 10.0 s of a ping"]
+    assert [event.detail for event in only(Closed, outputs(unanswered, 40.0))] == [
+        "no pong within 10.0 s of a ping"
+    ]
     silent = full_of_one(config=Config(answer_timeout=60.0, silence_pong=0.5))
     silent.handle_timeout(3.0)
     assert texts(outputs(silent, 3.0)) == ["ping"]
@@ -224,7 +229,9 @@ def test_the_end_says_why_in_words() -> None:
     ]
     mute = authenticating(Config(login_timeout=4.0))
     mute.handle_timeout(4.0)
-    assert [event.detail for event in only(Closed, outputs(mute, 4.0))] == ["no answer to the login within 4.0 s"]
+    assert [event.detail for event in only(Closed, outputs(mute, 4.0))] == [
+        "no answer to the login within 4.0 s"
+    ]
     closing = draining(Config(drain_timeout=5.0, answer_timeout=60.0, silence=None))
     closing.handle_timeout(6.0)
     details = [event.detail for event in only(Closed, outputs(closing, 6.0))]
@@ -259,7 +266,10 @@ def test_bytes_are_handed_on_as_text() -> None:
     connection = ready()
     connection.receive(b'{"action":"snapshot"}', 0.0)
     connection.receive(b"\xff", 0.0)
-    assert [event.text for event in only(Unrecognised, outputs(connection, 0.0))] == ['{"action":"snapshot"}', "\\xff"]
+    assert [event.text for event in only(Unrecognised, outputs(connection, 0.0))] == [
+        '{"action":"snapshot"}',
+        "\\xff",
+    ]
 
 
 def test_a_pong_that_is_not_due_does_not_hide_a_ping_that_cannot_be_written() -> None:
@@ -315,7 +325,9 @@ def test_a_login_is_the_only_frame_that_is_secret() -> None:
 def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
     calls: dict[str, Callable[[], object]] = {
         "config must be a Config, or None; got a value of type dict": lambda: Connection({}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        "codec must be a Codec, or None; got a value of type Engine": lambda: Connection(codec=Engine.STDLIB),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        "codec must be a Codec, or None; got a value of type Engine": lambda: Connection(
+            codec=Engine.STDLIB
+        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "budget must be a Budget, or None; got the int 10": lambda: Connection(budget=10),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     }
     for words, call in calls.items():
@@ -326,7 +338,9 @@ def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
 
 def test_what_is_no_order_no_message_and_no_key_is_refused_by_the_functions_too() -> None:
     bad: Any = 5
-    with pytest.raises(ValidationError, match=r"order must be a CancelOrder; got the int 5: pass CancelOrder\("):
+    with pytest.raises(
+        ValidationError, match=r"order must be a CancelOrder; got the int 5: pass CancelOrder\("
+    ):
         encode_cancel(bad, "1")
     with pytest.raises(ValidationError, match="message must be str or bytes; got the int 5"):
         decode(bad)

@@ -19,11 +19,22 @@ import cattrs
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import Credentials, LoginRequest, SignedLogin, Transmit, ValidationError, sign_login
+from bitget_proto import (
+    Credentials,
+    LoginRequest,
+    SignedLogin,
+    Transmit,
+    ValidationError,
+    sign_login,
+)
 
 API_KEY, SECRET, PASSPHRASE, SIGN = "bg_apikey", "topsecret", "openseSame", "c2lnbmF0dXJl"
 CREDENTIALS = Credentials(API_KEY, SECRET, PASSPHRASE)
@@ -42,11 +53,15 @@ def hides_everything(text: str) -> bool:
 def test_the_signature_is_the_one_that_openssl_makes() -> None:
     # printf '%s' '1700000000GET/user/verify' | openssl dgst -sha256 -hmac topsecret -binary | base64
     signed = sign_login(CREDENTIALS, NOW)
-    assert signed == SignedLogin(API_KEY, PASSPHRASE, "1700000000", "hizouYpI0/SkJmIm7qRy2lgE5sa07pJGcgOYCX1aqmo=")
+    assert signed == SignedLogin(
+        API_KEY, PASSPHRASE, "1700000000", "hizouYpI0/SkJmIm7qRy2lgE5sa07pJGcgOYCX1aqmo="
+    )
 
 
 AROUND = "\"'`“”‘’\u200b\u200e\u200f\u2060\ufeff"
-SECRETS = st.text(min_size=1).filter(lambda s: s == s.strip().strip(AROUND) and not s.startswith("-----BEGIN "))
+SECRETS = st.text(min_size=1).filter(
+    lambda s: s == s.strip().strip(AROUND) and not s.startswith("-----BEGIN ")
+)
 
 
 @given(SECRETS, st.integers(0, 10**11 - 1))
@@ -66,7 +81,8 @@ def test_the_same_input_signs_alike() -> None:
 @pytest.mark.parametrize("timestamp", [10**11, 1700000000000, 10**30])
 def test_a_stamp_in_milliseconds_is_refused_with_that_hint(timestamp: int) -> None:
     with pytest.raises(
-        ValidationError, match=r"looks like milliseconds: pass int\(time\.time\(\)\), or divide by 1000"
+        ValidationError,
+        match=r"looks like milliseconds: pass int\(time\.time\(\)\), or divide by 1000",
     ):
         sign_login(CREDENTIALS, timestamp)
 
@@ -74,7 +90,8 @@ def test_a_stamp_in_milliseconds_is_refused_with_that_hint(timestamp: int) -> No
 @pytest.mark.parametrize("timestamp", [-1, 1700000000.0, "1700000000", None, True, b"1"])
 def test_a_stamp_that_is_no_whole_number_of_seconds_is_refused(timestamp: object) -> None:
     with pytest.raises(
-        ValidationError, match=r"^timestamp must be a whole number of seconds .* int\(time\.time\(\)\)$"
+        ValidationError,
+        match=r"^timestamp must be a whole number of seconds .* int\(time\.time\(\)\)$",
     ):
         sign_login(CREDENTIALS, timestamp)  # type: ignore[arg-type]  # what an unchecked caller passes
 
@@ -111,7 +128,9 @@ def test_an_rsa_key_signs_the_same_text_with_rsa_sha256(
     assert signed.timestamp == "1700000000"
 
 
-@pytest.mark.parametrize("spoiled", ["cut short", "not ASCII", "line feeds written out", "its first line alone"])
+@pytest.mark.parametrize(
+    "spoiled", ["cut short", "not ASCII", "line feeds written out", "its first line alone"]
+)
 def test_a_private_key_that_cannot_be_read_is_refused_without_being_shown(
     rsa_key: rsa.RSAPrivateKey, spoiled: str
 ) -> None:
@@ -122,7 +141,9 @@ def test_a_private_key_that_cannot_be_read_is_refused_without_being_shown(
         "line feeds written out": whole.replace("\n", "\\n"),
         "its first line alone": "-----BEGIN PRIVATE KEY-----",
     }[spoiled]
-    with pytest.raises(ValidationError, match=r"cannot be read as one: pass the whole text of the file") as refused:
+    with pytest.raises(
+        ValidationError, match=r"cannot be read as one: pass the whole text of the file"
+    ) as refused:
         sign_login(Credentials("k", secret, "p"), NOW)
     written = "".join(traceback.format_exception(refused.value))
     assert not any(line in written for line in whole.splitlines() if len(line) > 40)
@@ -138,7 +159,8 @@ def test_an_encrypted_private_key_is_refused_with_the_command_that_decrypts_it(
 
 def test_a_private_key_of_another_kind_is_refused() -> None:
     with pytest.raises(
-        ValidationError, match=r"^secret is a private key, but not an RSA one: make an API key of .* HMAC or RSA$"
+        ValidationError,
+        match=r"^secret is a private key, but not an RSA one: make an API key of .* HMAC or RSA$",
     ):
         sign_login(Credentials("k", pem(ec.generate_private_key(ec.SECP256R1())), "p"), NOW)
 
@@ -157,12 +179,21 @@ def test_an_rsa_key_without_the_extra_names_the_command_that_installs_it(
 @pytest.mark.parametrize("name", ["api_key", "secret", "passphrase"])
 @pytest.mark.parametrize(
     ("value", "what"),
-    [("", "an empty string"), (None, "a value of type NoneType"), (b"hush-hush", "a value of type bytes")],
+    [
+        ("", "an empty string"),
+        (None, "a value of type NoneType"),
+        (b"hush-hush", "a value of type bytes"),
+    ],
 )
 def test_a_part_that_is_empty_or_no_string_is_refused_by_name_and_never_shown(
     name: str, value: object, what: str
 ) -> None:
-    parts: dict[str, object] = {"api_key": API_KEY, "secret": SECRET, "passphrase": PASSPHRASE, name: value}
+    parts: dict[str, object] = {
+        "api_key": API_KEY,
+        "secret": SECRET,
+        "passphrase": PASSPHRASE,
+        name: value,
+    }
     with pytest.raises(ValidationError) as refused:
         Credentials(**parts)  # type: ignore[arg-type]  # what an unchecked caller passes
     assert str(refused.value) == f"{name} must be a string that is not empty; got {what}"
@@ -199,10 +230,14 @@ def test_a_part_with_what_a_paste_brings_around_it_is_refused_by_name_and_never_
 
 
 @pytest.mark.parametrize("quoted", ["'hush", 'hush"', "'"])
-def test_one_quote_is_refused_for_keys_and_taken_for_a_pass_phrase_that_people_choose(quoted: str) -> None:
+def test_one_quote_is_refused_for_keys_and_taken_for_a_pass_phrase_that_people_choose(
+    quoted: str,
+) -> None:
     assert Credentials(API_KEY, SECRET, quoted).passphrase == quoted
     for parts in ((quoted, SECRET, PASSPHRASE), (API_KEY, quoted, PASSPHRASE)):
-        with pytest.raises(ValidationError, match=r"must be the bare value; got one with a quote around it"):
+        with pytest.raises(
+            ValidationError, match=r"must be the bare value; got one with a quote around it"
+        ):
             Credentials(*parts)
 
 
@@ -246,9 +281,13 @@ HOLDERS = [CREDENTIALS, LOGIN]
 
 @pytest.mark.parametrize("holder", HOLDERS)
 @pytest.mark.parametrize(
-    "write", [repr, str, "{}".format, "{!r}".format, "%s".__mod__, pprint.pformat, ascii], ids=range(7)
+    "write",
+    [repr, str, "{}".format, "{!r}".format, "%s".__mod__, pprint.pformat, ascii],
+    ids=range(7),
 )
-def test_no_way_of_writing_a_key_shows_a_part_of_it(holder: object, write: Callable[[object], str]) -> None:
+def test_no_way_of_writing_a_key_shows_a_part_of_it(
+    holder: object, write: Callable[[object], str]
+) -> None:
     assert hides_everything(write(holder))
     assert hides_everything(write([holder]))
 
@@ -281,7 +320,9 @@ def test_a_key_that_is_logged_is_hidden(holder: object) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_key_cannot_be_pickled_and_the_refusal_hides_it(holder: object, protocol: int) -> None:
     stream = io.BytesIO()
-    with pytest.raises(TypeError, match=r"holds secrets and cannot be pickled: make it anew") as refused:
+    with pytest.raises(
+        TypeError, match=r"holds secrets and cannot be pickled: make it anew"
+    ) as refused:
         pickle.Pickler(stream, protocol).dump(["before", holder])
     assert hides_everything(str(refused.value))
     assert hides_everything(stream.getvalue().decode("latin-1"))

@@ -28,7 +28,9 @@ def test_the_dead_stay_few_when_the_first_are_settled_last() -> None:
         assert len(deadlines) <= 2 * living + 64
 
 
-def test_the_dead_are_dropped_many_at_a_time_also_where_entries_return_to_their_old_deadlines() -> None:
+def test_the_dead_are_dropped_many_at_a_time_also_where_entries_return_to_their_old_deadlines() -> (
+    None
+):
     """As the cancels of a session do that a link has given back."""
     deadlines: Deadlines[_Entry] = Deadlines()
     entries = [_Entry() for _ in range(500)]

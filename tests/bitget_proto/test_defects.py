@@ -63,7 +63,9 @@ def test_a_prefix_of_a_string_subclass_makes_ids_of_its_value() -> None:
 
 
 def test_a_bad_prefix_is_reported_by_its_own_name() -> None:
-    with pytest.raises(ValidationError, match=r"id_prefix must be at most 20 of the characters .* got 'ü'"):
+    with pytest.raises(
+        ValidationError, match=r"id_prefix must be at most 20 of the characters .* got 'ü'"
+    ):
         Config(id_prefix="ü")
     with pytest.raises(ValidationError, match=r"id_prefix must be at most 20 .* got None"):
         Config(id_prefix=None)  # type: ignore[arg-type]
@@ -83,7 +85,9 @@ def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) 
     assert budget.opens(0.0) <= 0.0
 
 
-@pytest.mark.parametrize("message", ['{"op":"login","args":[{"passphrase":"hush"}', b'\xff"hush"', "[" * 40 + "hush"])
+@pytest.mark.parametrize(
+    "message", ['{"op":"login","args":[{"passphrase":"hush"}', b'\xff"hush"', "[" * 40 + "hush"]
+)
 def test_a_broken_login_is_not_shown(message: str | bytes) -> None:
     request = Codec().decode_request(message)
     assert isinstance(request, Malformed)
@@ -98,7 +102,9 @@ def test_a_frame_that_holds_secrets_cannot_be_pickled_and_others_can() -> None:
     assert pickle.loads(pickle.dumps(ping)) == copy.deepcopy(ping) == ping
 
 
-def test_a_login_gives_its_secrets_to_no_copying_protocol_and_does_not_change_when_made_again() -> None:
+def test_a_login_gives_its_secrets_to_no_copying_protocol_and_does_not_change_when_made_again() -> (
+    None
+):
     credentials = Credentials("key", "hush", "passphrase")
     with pytest.raises(TypeError, match="holds secrets"):
         credentials.__getstate__()
@@ -126,7 +132,9 @@ def test_a_private_key_of_an_unsupported_kind_is_refused(monkeypatch: pytest.Mon
     [b"\xff" * 70_000, b"\xff" * 300, "é".encode() * 300, "x" * 300],
     ids=["wild", "wild too", "accents", "text"],
 )
-def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(message: str | bytes) -> None:
+def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(
+    message: str | bytes,
+) -> None:
     frame = decode(message)
     assert isinstance(frame, Malformed)
     assert len(frame.excerpt) == 100
@@ -149,7 +157,9 @@ def test_a_time_that_only_looks_like_a_number_is_refused() -> None:
 
     bad: Any = Decimal(1)
     connection = Connection()
-    with pytest.raises(LocalProtocolError, match=r"now must be a finite number .* got a value of type Decimal"):
+    with pytest.raises(
+        LocalProtocolError, match=r"now must be a finite number .* got a value of type Decimal"
+    ):
         connection.opened(bad, login=LOGIN)
     assert connection._now == Connection()._now
 
@@ -157,7 +167,8 @@ def test_a_time_that_only_looks_like_a_number_is_refused() -> None:
 @pytest.mark.parametrize("engine", ["nonsense", None, []])
 def test_an_engine_is_one_of_the_engines(engine: Any) -> None:
     with pytest.raises(
-        ValidationError, match="engine must be an Engine, or one of the names 'stdlib', 'msgspec', 'orjson'; got"
+        ValidationError,
+        match="engine must be an Engine, or one of the names 'stdlib', 'msgspec', 'orjson'; got",
     ):
         Codec(engine)
 
@@ -168,7 +179,17 @@ def test_an_engine_may_be_chosen_by_its_name() -> None:
 
 
 def test_what_comes_out_and_cannot_be_changed_can_be_hashed() -> None:
-    assert len({Ready(), Ready(), Closed(why=WhyClosed.LOST, detail=""), Closed(why=WhyClosed.LOST, detail="")}) == 2
+    assert (
+        len(
+            {
+                Ready(),
+                Ready(),
+                Closed(why=WhyClosed.LOST, detail=""),
+                Closed(why=WhyClosed.LOST, detail=""),
+            }
+        )
+        == 2
+    )
 
 
 def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
@@ -182,7 +203,9 @@ def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
 
 def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
     codec = Codec()
-    request = codec.decode_request('{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}')
+    request = codec.decode_request(
+        '{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}'
+    )
     assert isinstance(request, BadRequest)
     assert request.message == (
         "not a product line @ $.args[0].instType; missing @ $.args[0].instId; missing @ $.args[0].channel; "
@@ -210,7 +233,9 @@ def test_a_refused_value_is_shown_whatever_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "unsent", [None, 7, ["1", ["2"]], ["1", 3]], ids=["none", "a number", "a list in it", "a number in it"]
+    "unsent",
+    [None, 7, ["1", ["2"]], ["1", 3]],
+    ids=["none", "a number", "a list in it", "a number in it"],
 )
 def test_lost_of_what_are_no_ids_is_refused_and_nothing_has_changed(unsent: Any) -> None:
     connection = ready()

@@ -10,11 +10,16 @@ from bitget_proto.testing import SCENARIOS, Rule
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "conformance.md"
 COMMAND = "python tests/bitget_proto/test_docs_conformance.py"
-PART = re.compile(f"(?<=<!-- scenarios: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of scenarios -->)", re.DOTALL)
+PART = re.compile(
+    f"(?<=<!-- scenarios: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of scenarios -->)", re.DOTALL
+)
 
 
 def table() -> str:
-    lines = ["| Rule | Scenario | What is played and demanded | What it tolerates |", "|---|---|---|---|"]
+    lines = [
+        "| Rule | Scenario | What is played and demanded | What it tolerates |",
+        "|---|---|---|---|",
+    ]
     lines += [
         f"| {rule.value} | {one.name} | {one.tells} | {one.tolerates or '-'} |"
         for rule in Rule
@@ -31,9 +36,20 @@ def test_the_page_says_what_the_kit_does() -> None:
 
 
 def test_the_contract_has_a_name_for_each_of_its_rules() -> None:
-    titles = re.findall(r"^\d+\. \*\*([^.]*)\.\*\*", (DOCS / "driver.md").read_text("utf-8"), re.MULTILINE)
-    named = {Rule.REARM: "Re-arm", Rule.WRITE: "Write whole", Rule.ABANDON: "Abandon the wait, not the request"}
-    named |= {Rule.READ: "Read on", Rule.END: "One end", Rule.CLOCK: "One clock", Rule.CALLER: "One caller"}
+    titles = re.findall(
+        r"^\d+\. \*\*([^.]*)\.\*\*", (DOCS / "driver.md").read_text("utf-8"), re.MULTILINE
+    )
+    named = {
+        Rule.REARM: "Re-arm",
+        Rule.WRITE: "Write whole",
+        Rule.ABANDON: "Abandon the wait, not the request",
+    }
+    named |= {
+        Rule.READ: "Read on",
+        Rule.END: "One end",
+        Rule.CLOCK: "One clock",
+        Rule.CALLER: "One caller",
+    }
     assert {named.get(rule, rule.value.capitalize()) for rule in Rule} == set(titles)
     assert len(titles) == 10
 

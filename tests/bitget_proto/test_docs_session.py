@@ -41,7 +41,9 @@ PARTS = {"diagram": f"```mermaid\n{session_diagram()}```\n", "states": states(),
 
 
 def between_markers(name: str) -> re.Pattern[str]:
-    return re.compile(f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=\n?<!-- end of {name} -->)", re.DOTALL)
+    return re.compile(
+        f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=\n?<!-- end of {name} -->)", re.DOTALL
+    )
 
 
 @pytest.mark.parametrize("name", PARTS)

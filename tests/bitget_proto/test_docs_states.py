@@ -39,14 +39,24 @@ def causes() -> str:
 
 
 def timers() -> str:
-    return table(("Timer", "A driver is asked to wake up…"), [(f"`{timer.name}`", timer.sentence) for timer in Timer])
+    return table(
+        ("Timer", "A driver is asked to wake up…"),
+        [(f"`{timer.name}`", timer.sentence) for timer in Timer],
+    )
 
 
-PARTS = {"diagram": f"```mermaid\n{diagram()}```\n", "states": states(), "causes": causes(), "timers": timers()}
+PARTS = {
+    "diagram": f"```mermaid\n{diagram()}```\n",
+    "states": states(),
+    "causes": causes(),
+    "timers": timers(),
+}
 
 
 def between_markers(name: str) -> re.Pattern[str]:
-    return re.compile(f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
+    return re.compile(
+        f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL
+    )
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -78,7 +78,9 @@ def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
 def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
     assert told(reader(engine).fast("{}")) == told(Frame())
     assert told(
-        reader(engine).fast('{"code":"5","ts":"5","msg":5,"arg":{"id":5,"channel":[]},"topic":0,"op":{}}')
+        reader(engine).fast(
+            '{"code":"5","ts":"5","msg":5,"arg":{"id":5,"channel":[]},"topic":0,"op":{}}'
+        )
     ) == told(Frame(None, Entry(5, []), "5", 5, "5", 0, {}))
     assert told(reader(engine).fast('{"event":null,"arg":null}')) == told(Frame())
 
@@ -87,7 +89,9 @@ def test_plain_data_is_read_as_it_stands() -> None:
     assert plain_loads()('{"a":[1,"1",null,true,1.5]}') == {"a": [1, "1", None, True, 1.5]}
 
 
-def test_the_fastest_is_msgspec_then_orjson_then_the_standard_library(without: pytest.MonkeyPatch) -> None:
+def test_the_fastest_is_msgspec_then_orjson_then_the_standard_library(
+    without: pytest.MonkeyPatch,
+) -> None:
     assert fastest() is Engine.MSGSPEC
     without.setitem(sys.modules, "msgspec", None)
     assert fastest() is Engine.ORJSON
@@ -107,7 +111,9 @@ def test_an_engine_that_is_not_installed_names_the_command_that_installs_it(
     )
 
 
-def test_the_standard_library_is_the_default_and_needs_nothing_else(without: pytest.MonkeyPatch) -> None:
+def test_the_standard_library_is_the_default_and_needs_nothing_else(
+    without: pytest.MonkeyPatch,
+) -> None:
     for engine in (Engine.MSGSPEC, Engine.ORJSON):
         without.setitem(sys.modules, engine.value, None)
     codec = Codec()
@@ -117,7 +123,9 @@ def test_the_standard_library_is_the_default_and_needs_nothing_else(without: pyt
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_the_first_live_frame_imports_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_live_frame_imports_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec = Codec(engine)
 
     def refuse(*_: object, **__: object) -> None:

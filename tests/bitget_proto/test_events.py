@@ -39,7 +39,9 @@ from bitget_proto._told import Told
 from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")
-ACCEPTED = Accepted(id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None)
+ACCEPTED = Accepted(
+    id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, exchange_ts=None
+)
 
 
 def parts(kind: type[Any]) -> list[str]:
@@ -57,7 +59,9 @@ def test_the_unions_hold_one_another_and_nothing_is_outside_them() -> None:
     defined = {
         value
         for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
     }
     assert {value for value in defined if not issubclass(value, Enum)} == outputs
 
@@ -87,11 +91,19 @@ BY_POSITION: dict[type[Any], list[str]] = {
 
 
 @pytest.mark.parametrize("kind", get_args(Output))
-def test_every_output_is_made_by_name_alone_but_what_is_made_for_each_cancel(kind: type[Any]) -> None:
+def test_every_output_is_made_by_name_alone_but_what_is_made_for_each_cancel(
+    kind: type[Any],
+) -> None:
     parameters = inspect.signature(kind).parameters.values()
-    by_position = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    by_position = [
+        one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
     assert by_position == BY_POSITION.get(kind, [])
-    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters if one.name not in by_position)
+    assert all(
+        one.kind is inspect.Parameter.KEYWORD_ONLY
+        for one in parameters
+        if one.name not in by_position
+    )
 
 
 @pytest.mark.parametrize("kind", get_args(Outcome))
@@ -111,7 +123,13 @@ def test_an_outcome_on_one_connection_took_one_attempt() -> None:
 
 def test_an_unresolved_one_has_a_code_only_where_one_came() -> None:
     unresolved = Unresolved(
-        id="7", order=ORDER, taken_at=1.0, sent_at=None, resolved_at=3.0, sent=False, why=WhyUnresolved.TIMEOUT
+        id="7",
+        order=ORDER,
+        taken_at=1.0,
+        sent_at=None,
+        resolved_at=3.0,
+        sent=False,
+        why=WhyUnresolved.TIMEOUT,
     )
     assert (unresolved.code, unresolved.message) == (None, None)
 
@@ -175,11 +193,20 @@ def test_outcomes_are_told_apart_by_a_match() -> None:
         exchange_ts=None,
     )
     unresolved = Unresolved(
-        id="7", order=ORDER, taken_at=1.0, sent_at=2.0, resolved_at=3.0, sent=True, why=WhyUnresolved.LOST
+        id="7",
+        order=ORDER,
+        taken_at=1.0,
+        sent_at=2.0,
+        resolved_at=3.0,
+        sent=True,
+        why=WhyUnresolved.LOST,
     )
     assert in_words(ACCEPTED) == "accepted"
     assert in_words(gone) == "gone"
-    assert in_words(attrs.evolve(gone, code="40019", code_class=CodeClass.BAD_PARAMETERS)) == "rejected"
+    assert (
+        in_words(attrs.evolve(gone, code="40019", code_class=CodeClass.BAD_PARAMETERS))
+        == "rejected"
+    )
     assert in_words(unresolved) == "may have happened"
     assert in_words(attrs.evolve(unresolved, sent=False)) == "cannot have happened"
 
@@ -198,7 +225,8 @@ def test_a_frame_to_write_is_no_secret_unless_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "output", [ACCEPTED, Ready(), Wait(until=None, timer=None), Closed(why=WhyClosed.LOST, detail="")]
+    "output",
+    [ACCEPTED, Ready(), Wait(until=None, timer=None), Closed(why=WhyClosed.LOST, detail="")],
 )
 def test_an_output_takes_no_attribute_that_it_does_not_have(output: object) -> None:
     with pytest.raises(AttributeError):
@@ -216,13 +244,25 @@ SAMPLES: dict[type[Any], Callable[[], Output]] = {
     Rejected: lambda: Rejected("7", ORDER, 1.0, 2.0, 3.0, "43001", CodeClass.NOT_FOUND, "no", 5),
     Unresolved: lambda: Unresolved("7", ORDER, 1.0, None, 3.0, False, WhyUnresolved.TIMEOUT),
     Ready: lambda: Ready(),
-    LoginRejected: lambda: LoginRejected(code="30015", code_class=CodeClass.LOGIN, message="no", text="{}"),
-    LateReply: lambda: LateReply(
-        id="7", order=ORDER, code="0", code_class=CodeClass.ACCEPTED, message="", exchange_ts=None, text="{}"
+    LoginRejected: lambda: LoginRejected(
+        code="30015", code_class=CodeClass.LOGIN, message="no", text="{}"
     ),
-    ExchangeError: lambda: ExchangeError(code="30006", code_class=CodeClass.THROTTLED, message="", text="{}"),
+    LateReply: lambda: LateReply(
+        id="7",
+        order=ORDER,
+        code="0",
+        code_class=CodeClass.ACCEPTED,
+        message="",
+        exchange_ts=None,
+        text="{}",
+    ),
+    ExchangeError: lambda: ExchangeError(
+        code="30006", code_class=CodeClass.THROTTLED, message="", text="{}"
+    ),
     GoingAway: lambda: GoingAway(message="soon", text="{}"),
-    Unrecognised: lambda: Unrecognised(text="x", why=WhyUnrecognised.MALFORMED, malformed="not JSON"),
+    Unrecognised: lambda: Unrecognised(
+        text="x", why=WhyUnrecognised.MALFORMED, malformed="not JSON"
+    ),
     Closed: lambda: Closed(why=WhyClosed.LOST, detail=""),
 }
 
@@ -233,7 +273,9 @@ def test_there_is_a_sample_of_each_output() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in CHANGEABLE])
-def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_put_in(kind: type[Any]) -> None:
+def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_put_in(
+    kind: type[Any],
+) -> None:
     one, other = SAMPLES[kind](), SAMPLES[kind]()
     assert one is not other
     assert (one, hash(one)) == (other, hash(other))

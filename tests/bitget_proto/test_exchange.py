@@ -38,7 +38,9 @@ SUBSCRIBE = '{"op":"subscribe","args":[]}'
 LOGIN = sign_login(Key("key", "secret", "passphrase"), 1_763_958_366)
 
 
-def drain(exchange: ExchangeConnection, now: float = 0.0, *, writable: bool = True) -> list[ExchangeOutput]:
+def drain(
+    exchange: ExchangeConnection, now: float = 0.0, *, writable: bool = True
+) -> list[ExchangeOutput]:
     outputs: list[ExchangeOutput] = []
     while not outputs or not isinstance(outputs[-1], Wait):
         outputs.append(exchange.poll(now, writable))
@@ -46,7 +48,10 @@ def drain(exchange: ExchangeConnection, now: float = 0.0, *, writable: bool = Tr
 
 
 def said(outputs: list[ExchangeOutput]) -> list[Any]:
-    return [output.text if output.text == "pong" else json.loads(output.text) for output in outputs_of(outputs)]
+    return [
+        output.text if output.text == "pong" else json.loads(output.text)
+        for output in outputs_of(outputs)
+    ]
 
 
 def outputs_of(outputs: list[ExchangeOutput]) -> list[Transmit]:
@@ -70,7 +75,11 @@ def ready(config: ExchangeConfig | None = None) -> ExchangeConnection:
 
 
 def whole_state(exchange: ExchangeConnection) -> list[str]:
-    return [repr(getattr(exchange, name)) for name in exchange.__slots__ if name not in ("_codec", "_config", "_pace")]
+    return [
+        repr(getattr(exchange, name))
+        for name in exchange.__slots__
+        if name not in ("_codec", "_config", "_pace")
+    ]
 
 
 def test_a_login_comes_out_as_an_event_and_its_acceptance_as_the_recorded_answer() -> None:
@@ -197,7 +206,9 @@ def test_more_cancels_than_the_limit_are_throttled() -> None:
         ('{"op":"trade","args":{}}', 30016),
     ],
 )
-def test_what_the_page_does_not_allow_is_refused_with_its_code(text: str | bytes, code: int) -> None:
+def test_what_the_page_does_not_allow_is_refused_with_its_code(
+    text: str | bytes, code: int
+) -> None:
     exchange = ready()
     exchange.receive(text, 0.0)
     (answer,) = said(drain(exchange))
@@ -266,7 +277,10 @@ def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
     ("make", "why"),
     [
         (lambda: ExchangeConnection(5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: ExchangeConnection(codec="msgspec"), "codec must be a Codec, or None; got 'msgspec'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (
+            lambda: ExchangeConnection(codec="msgspec"),
+            "codec must be a Codec, or None; got 'msgspec'",
+        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
@@ -330,7 +344,9 @@ def test_a_connection_is_cut_at_its_age() -> None:
     exchange.handle_timeout(86399.0)
     assert exchange.state is State.AUTHENTICATING
     exchange.handle_timeout(86400.0)
-    assert drain(exchange, 86400.0)[-1] == ConnectionDropped(why=WhyDropped.TOO_OLD, detail="86400.0 s old")
+    assert drain(exchange, 86400.0)[-1] == ConnectionDropped(
+        why=WhyDropped.TOO_OLD, detail="86400.0 s old"
+    )
 
 
 def test_without_limits_it_waits_for_input_alone() -> None:
@@ -403,7 +419,10 @@ def test_refused_commands_change_nothing() -> None:
     with pytest.raises(LocalProtocolError, match="no cancel with the id '2'"):
         exchange.forget("2", 1.0)
     for bad in ("0", "00", "x", 43001):
-        with pytest.raises(ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"):
+        with pytest.raises(
+            ValidationError,
+            match="code must be a decimal string other than '0', such as '43001'; got",
+        ):
             exchange.refuse("1", bad, "", 1.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
         exchange.accept("1", float("nan"))

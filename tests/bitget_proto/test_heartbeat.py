@@ -93,7 +93,12 @@ def test_stopped_nothing_is_due_and_nothing_is_asked() -> None:
     heartbeat.beat(30.0)
     heartbeat.ask(2.0)
     heartbeat.stop()
-    assert (alarms[PING], alarms[PONG], heartbeat.ping_due, heartbeat.asked_until) == (inf, inf, False, None)
+    assert (alarms[PING], alarms[PONG], heartbeat.ping_due, heartbeat.asked_until) == (
+        inf,
+        inf,
+        False,
+        None,
+    )
     heartbeat.heard(31.0)
     assert heartbeat.silence_at(31.0) == inf
 
@@ -199,7 +204,9 @@ def test_a_ping_of_the_heartbeat_behind_the_one_that_asked_does_not_put_off_the_
     assert heartbeat.asked_until == 32.0
 
 
-def test_a_ping_that_waits_since_the_silence_gets_its_pong_deadline_when_the_heartbeat_is_due() -> None:
+def test_a_ping_that_waits_since_the_silence_gets_its_pong_deadline_when_the_heartbeat_is_due() -> (
+    None
+):
     heartbeat, alarms = started()
     heartbeat.ask(2.0)
     heartbeat.beat(30.0)

@@ -210,7 +210,10 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "going away": (busy, receives(error(30033))),
     "thrown out": (busy, receives(error(30007))),
     "thrown out while closing": (closing, receives(error(30007))),
-    "the last answers while closing": (closing, lambda world: [receives(reply(f"sent{n}"))(world) for n in (1, 2)]),
+    "the last answers while closing": (
+        closing,
+        lambda world: [receives(reply(f"sent{n}"))(world) for n in (1, 2)],
+    ),
     "the deadline of an answer": (busy, timeout(6.5)),
     "all deadlines": (busy, timeout(25.0)),
     "a silence": (busy, timeout(6.0)),
@@ -223,7 +226,10 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "many cancels": (busy, lambda world: world.cancel_many("bgproto1", "bgproto2", "bgproto3")),
     "a withdrawal": (busy, lambda world: world.conn.withdraw("waits2", 4.0)),
     "a withdrawal of what was sent": (busy, lambda world: world.conn.withdraw("sent1", 4.0)),
-    "a frame of one's own": (busy, lambda world: world.conn.send('{"op":"trade","args":[{"id":"x"}]}', 4.0)),
+    "a frame of one's own": (
+        busy,
+        lambda world: world.conn.send('{"op":"trade","args":[{"id":"x"}]}', 4.0),
+    ),
     "close": (busy, lambda world: world.conn.close(4.0)),
     "close, what is queued first": (busy, lambda world: world.conn.close(4.0, queued="send")),
     "close once more": (closing, lambda world: world.conn.close(4.0)),
@@ -272,7 +278,11 @@ def ends_as_interrupted(world: World, pending: list[Output]) -> None:
     ]
     assert not [output for output in given if isinstance(output, Transmit)]
     left = [output for output in given[len(pending) : -3] if isinstance(output, Unresolved)]
-    assert all(output.resolved_at == world.conn._now for output in left if output.why is WhyUnresolved.INTERRUPTED)
+    assert all(
+        output.resolved_at == world.conn._now
+        for output in left
+        if output.why is WhyUnresolved.INTERRUPTED
+    )
 
 
 def goes_on(world: World) -> None:
@@ -342,7 +352,9 @@ def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(w
             come_back(world, NEXTS[nth % len(NEXTS)])
             ends_as_interrupted(world, pending)
         else:
-            assert set(world.conn._sent) <= world.handed_out, "a frame was lost, and nothing says so"
+            assert set(world.conn._sent) <= world.handed_out, (
+                "a frame was lost, and nothing says so"
+            )
             assert not world.conn._login_sent or world.login_handed_out
             goes_on(world)
         judge(world, unsent(what))
@@ -368,7 +380,9 @@ def test_a_second_interruption_while_it_recovers_changes_nothing(what: str) -> N
             break
         if second % 2:
             interrupted(again, second // 2 + 1, within="_recover")
-        ends_as_interrupted(world, [output for output in pending if not isinstance(output, Hangup | Closed)])
+        ends_as_interrupted(
+            world, [output for output in pending if not isinstance(output, Hangup | Closed)]
+        )
         judge(world, unsent(what))
     assert second > 20
 
@@ -386,7 +400,9 @@ def test_a_connection_that_has_ended_is_ended_once() -> None:
             break
         if world.conn.state is State.CLOSED:
             world.drain()
-            assert [output.why for output in world.came if isinstance(output, Closed)] == [WhyClosed.LOST]
+            assert [output.why for output in world.came if isinstance(output, Closed)] == [
+                WhyClosed.LOST
+            ]
             judge(world)
             return
     raise AssertionError("no line behind the end was found")
@@ -403,7 +419,9 @@ def test_of_what_comes_late_nothing_is_left_to_say() -> None:
     world.conn.receive(reply("sent1"), 4.0)
     world.drain()
     assert not [output for output in world.came if isinstance(output, LateReply)]
-    assert len([output for output in world.came if isinstance(output, Unrecognised)]) == 1, "the noise before"
+    assert len([output for output in world.came if isinstance(output, Unrecognised)]) == 1, (
+        "the noise before"
+    )
 
 
 # --- signals ---
@@ -445,7 +463,9 @@ def life(world: World, random: Random, upto: int) -> None:
                     world.conn.handle_timeout(world.now)
                 case 4 | 5:
                     if world.handed_out:
-                        world.conn.receive(reply(random.choice(sorted(world.handed_out))), world.now)
+                        world.conn.receive(
+                            reply(random.choice(sorted(world.handed_out))), world.now
+                        )
                 case 6:
                     if world.taken:
                         world.conn.withdraw(random.choice(world.taken), world.now)
@@ -455,7 +475,9 @@ def life(world: World, random: Random, upto: int) -> None:
             continue
         except LocalProtocolError:
             # Not by the property: a signal that comes in there would be raised out of here.
-            assert world.conn._state is State.CLOSED, "one that was interrupted ends at the next call"
+            assert world.conn._state is State.CLOSED, (
+                "one that was interrupted ends at the next call"
+            )
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timers")

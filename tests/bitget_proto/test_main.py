@@ -39,7 +39,11 @@ ACCEPTED = (
     '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
     '"params":{"orderId":"1376695893517410304"}}],"code":0,"msg":"Success","ts":1763958928351}'
 )
-REFUSED = ACCEPTED.replace("trade", "error").replace('"code":0', '"code":43001').replace("Success", "It does not exist")
+REFUSED = (
+    ACCEPTED.replace("trade", "error")
+    .replace('"code":0', '"code":43001')
+    .replace("Success", "It does not exist")
+)
 SECRETS = ("the-key", "the-phrase", "1763958928", "c2lnbmF0dXJl")
 LOGIN = json.dumps({
     "op": "login",
@@ -60,8 +64,12 @@ class Console:
 
     def __init__(self, given: bytes = b"", encoding: str = "utf-8") -> None:
         self.stdin: io.TextIOWrapper = io.TextIOWrapper(io.BytesIO(given))
-        self.stdout: io.TextIOWrapper = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
-        self.stderr: io.TextIOWrapper = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+        self.stdout: io.TextIOWrapper = io.TextIOWrapper(
+            io.BytesIO(), encoding=encoding, newline=""
+        )
+        self.stderr: io.TextIOWrapper = io.TextIOWrapper(
+            io.BytesIO(), encoding=encoding, newline=""
+        )
 
     def run(self, *arguments: str) -> int:
         with pytest.MonkeyPatch.context() as patch:
@@ -82,8 +90,13 @@ class Console:
         return str(stream.buffer.getvalue().decode(stream.encoding))
 
 
-def decoded(*frames: str | bytes, options: Iterable[str] = (), encoding: str = "utf-8") -> tuple[int, str]:
-    lines = (frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass") for frame in frames)
+def decoded(
+    *frames: str | bytes, options: Iterable[str] = (), encoding: str = "utf-8"
+) -> tuple[int, str]:
+    lines = (
+        frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
+        for frame in frames
+    )
     console = Console(b"\n".join(lines), encoding)
     code = console.run("decode", *options)
     assert not console.err
@@ -107,7 +120,13 @@ def test_encode_prints_the_frame_that_the_codec_writes() -> None:
 
 def test_encode_takes_every_part_of_the_request() -> None:
     console = Console()
-    arguments = ["--inst-id=ETHUSDT", "--order-id=1", '--client-oid=-"', "--inst-type=USDT-FUTURES", "--id=a b"]
+    arguments = [
+        "--inst-id=ETHUSDT",
+        "--order-id=1",
+        '--client-oid=-"',
+        "--inst-type=USDT-FUTURES",
+        "--id=a b",
+    ]
     assert console.run("encode", *arguments) == 0
     frame = json.loads(console.out)
     assert frame["args"] == [
@@ -126,7 +145,9 @@ def test_a_frame_that_encode_prints_is_one_that_decode_explains() -> None:
     console.run("encode", "--inst-id", "BTCUSDT", "--client-oid", "mine")
     code, out = decoded(console.out)
     assert code == 0
-    assert out.startswith('1: client CancelRequest, id "1", "SPOT BTCUSDT, your own id mine"\n   It asks')
+    assert out.startswith(
+        '1: client CancelRequest, id "1", "SPOT BTCUSDT, your own id mine"\n   It asks'
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +191,12 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
 @pytest.mark.parametrize(
     ("frame", "kind", "outcome", "means"),
     [
-        ('{"event":"error","code":30033,"msg":""}', "ErrorReply", None, "not even the only one in flight."),
+        (
+            '{"event":"error","code":30033,"msg":""}',
+            "ErrorReply",
+            None,
+            "not even the only one in flight.",
+        ),
         ('{"event":"error","code":30015}', "ErrorReply", None, "it refuses the login"),
         ('{"event":"error","code":30006}', "ErrorReply", None, "the paces stand still"),
         (
@@ -179,16 +205,36 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
             None,
             "once logged in, it ends the connection (WhyClosed.THROWN_OUT)",
         ),
-        ('{"event":"error","arg":[{"id":"1"}],"code":40725}', "ErrorReply", "Unresolved", "look the order up"),
-        ('{"event":"error","arg":[{"id":"1"}],"code":0}', "ErrorReply", "Unresolved", "contradicts the event"),
-        ('{"event":"error","arg":[{"id":"1"}],"code":12345}', "ErrorReply", "Unresolved", "does not know"),
+        (
+            '{"event":"error","arg":[{"id":"1"}],"code":40725}',
+            "ErrorReply",
+            "Unresolved",
+            "look the order up",
+        ),
+        (
+            '{"event":"error","arg":[{"id":"1"}],"code":0}',
+            "ErrorReply",
+            "Unresolved",
+            "contradicts the event",
+        ),
+        (
+            '{"event":"error","arg":[{"id":"1"}],"code":12345}',
+            "ErrorReply",
+            "Unresolved",
+            "does not know",
+        ),
         (
             '{"event":"error","arg":[{"id":"1"}],"code":40015}',
             "ErrorReply",
             "Unresolved",
             "nothing about what happened",
         ),
-        ('{"event":"error","arg":[{"id":"1"}],"code":40014}', "ErrorReply", "Rejected", "contact your BD or RM"),
+        (
+            '{"event":"error","arg":[{"id":"1"}],"code":40014}',
+            "ErrorReply",
+            "Rejected",
+            "contact your BD or RM",
+        ),
         (
             '{"event":"trade","arg":[{"id":"1","channel":"place-order"}],"code":0}',
             "TradeReply",
@@ -201,7 +247,12 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
             None,
             "other than a",
         ),
-        ('{"event":"trade","arg":[{"id":"1"},{"id":"2"}],"code":0}', "TradeReply", None, "names no single request"),
+        (
+            '{"event":"trade","arg":[{"id":"1"},{"id":"2"}],"code":0}',
+            "TradeReply",
+            None,
+            "names no single request",
+        ),
         ('{"event":"trade","code":0}', "TradeReply", None, "does not say which request"),
         ('{"event":"login","code":"0","msg":""}', "LoginReply", None, "Logged in"),
         ('{"event":"login","code":30011}', "LoginReply", None, "The login is refused"),
@@ -213,7 +264,9 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         ("<html>", "Malformed", None, "It cannot be read (not JSON)"),
     ],
 )
-def test_decode_says_what_a_frame_means_to_the_cancel(frame: str, kind: str, outcome: str | None, means: str) -> None:
+def test_decode_says_what_a_frame_means_to_the_cancel(
+    frame: str, kind: str, outcome: str | None, means: str
+) -> None:
     data = as_data(frame)
     assert (data["kind"], data["outcome"]) == (kind, outcome)
     assert means in data["means"]
@@ -226,7 +279,9 @@ def test_decode_tells_the_outcome_that_a_connection_gives() -> None:
         connection.poll(0.0)
         connection.receive('{"event":"login","code":0}', 0.0)
         id = connection.cancel(CancelOrder("BTCUSDT", "1"), 0.0)
-        reply = Codec().encode_event("trade" if code == "0" else "error", None, "", arg=[{"id": id}])
+        reply = Codec().encode_event(
+            "trade" if code == "0" else "error", None, "", arg=[{"id": id}]
+        )
         reply = reply[:-1] + f',"code":"{code}"}}'
         outputs: list[object] = []
         for message in (None, reply):
@@ -240,7 +295,9 @@ def test_decode_tells_the_outcome_that_a_connection_gives() -> None:
 
 def test_decode_prints_json_lines_that_read_back_as_what_the_peer_wrote() -> None:
     text = "".join(TROUBLE) + "å好😀"
-    reply = json.dumps({"event": "error", "arg": [{"id": text}], "code": "043001", "msg": "x", "ts": 5})
+    reply = json.dumps(
+        {"event": "error", "arg": [{"id": text}], "code": "043001", "msg": "x", "ts": 5}
+    )
     code, out = decoded("", reply, "\r", "pong", options=["--json"], encoding="ascii")
     assert code == 0
     first, second = map(json.loads, out.splitlines())
@@ -273,7 +330,9 @@ def test_decode_says_the_same_with_every_engine(engine: str) -> None:
     assert decoded(*frames, options=["--engine", engine]) == decoded(*frames)
 
 
-def test_an_engine_that_is_not_installed_is_a_failure_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_a_failure_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "orjson", None)
     console = Console()
     assert console.run("decode", "--engine=orjson") == 2
@@ -345,13 +404,19 @@ def test_an_input_that_breaks_is_a_failure_after_what_was_read() -> None:
 
 def is_harmless(text: str) -> bool:
     return all(
-        char in "\n " or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Cn", "Co"}
+        char in "\n "
+        or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Cn", "Co"}
         for char in text
     ) and not any(char in text for char in TROUBLE if char not in "\n ")
 
 
-anything = st.text(st.one_of(st.characters(), st.sampled_from(TROUBLE), st.characters(categories=["Cs"])), max_size=60)
-keys = st.sampled_from(["event", "op", "code", "msg", "arg", "args", "id", "ts", "channel", "params"])
+anything = st.text(
+    st.one_of(st.characters(), st.sampled_from(TROUBLE), st.characters(categories=["Cs"])),
+    max_size=60,
+)
+keys = st.sampled_from(
+    ["event", "op", "code", "msg", "arg", "args", "id", "ts", "channel", "params"]
+)
 values = st.one_of(anything, st.sampled_from(["trade", "error", "login"]), st.integers(), st.none())
 frames = st.one_of(
     st.dictionaries(
@@ -365,11 +430,16 @@ frames = st.one_of(
 )
 
 
-@given(st.lists(frames, max_size=4), st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252", "utf-16-le"]))
+@given(
+    st.lists(frames, max_size=4),
+    st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252", "utf-16-le"]),
+)
 @example([json.dumps({"event": "error", "msg": "".join(TROUBLE)})], "ascii")
 @example(["".join(TROUBLE)], "latin-1")
 @example([json.dumps({"op": "trade", "args": [{char: char for char in TROUBLE}]})], "ascii")
-def test_nothing_that_a_peer_wrote_reaches_a_terminal_unescaped(texts: list[str], encoding: str) -> None:
+def test_nothing_that_a_peer_wrote_reaches_a_terminal_unescaped(
+    texts: list[str], encoding: str
+) -> None:
     for options in ([], ["--json"]):
         code, out = decoded(*texts, options=options, encoding=encoding)
         assert code in (0, 1)
@@ -412,7 +482,10 @@ def test_an_escape_that_a_peer_wrote_is_told_from_one_that_was_made() -> None:
         LOGIN.replace("login", "LOGIN"),
         LOGIN.replace("sign", "extra"),
         LOGIN.replace("login", "l\\u006fgin"),
-        LOGIN[:-1].replace("login", "l\\u006Fgi").replace("apiKey", "\\u0061piKey").replace("pass", "\\u0070ass"),
+        LOGIN[:-1]
+        .replace("login", "l\\u006Fgi")
+        .replace("apiKey", "\\u0061piKey")
+        .replace("pass", "\\u0070ass"),
         LOGIN.replace('"1763958928"', "1763958928"),
         f"[{LOGIN}]",
         LOGIN.encode("utf-16"),
@@ -454,7 +527,9 @@ def test_explain_without_a_code_prints_the_whole_table_in_ascii() -> None:
     assert console.run("explain") == 0
     assert console.out.isascii()
     for code_class in CodeClass:
-        assert f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}" in console.out
+        assert (
+            f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}" in console.out
+        )
     words = console.out.split()
     for code in (code for codes in CODES.values() for code in codes):
         assert code in words
@@ -466,7 +541,9 @@ def test_explain_without_a_code_prints_the_whole_table_in_ascii() -> None:
 def test_explain_refuses_what_is_no_code(code: str) -> None:
     console = Console()
     assert console.run("explain", "--", code) == 2
-    assert console.err.startswith("python -m bitget_proto: CODE must be 1 to 12 digits, such as 43001; got '")
+    assert console.err.startswith(
+        "python -m bitget_proto: CODE must be 1 to 12 digits, such as 43001; got '"
+    )
     assert console.err.count("\n") == 1
     assert is_harmless(console.err)
 
@@ -480,7 +557,9 @@ def test_diagram_prints_the_diagram() -> None:
 # --- a good Unix command ---
 
 
-@pytest.mark.parametrize("arguments", [(), ("nope",), ("decode", "--engine=nope"), ("diagram", "\x1b[2J")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("nope",), ("decode", "--engine=nope"), ("diagram", "\x1b[2J")]
+)
 def test_a_call_that_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     console = Console()
     assert console.run(*arguments) == 2
@@ -515,7 +594,11 @@ def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.Monke
     console = Console()
     console.run("--help")
     console.run("encode", "--help")
-    tried = [line.split()[3:] for line in console.out.splitlines() if line.startswith("  python -m bitget_proto ")]
+    tried = [
+        line.split()[3:]
+        for line in console.out.splitlines()
+        if line.startswith("  python -m bitget_proto ")
+    ]
     assert len(tried) == 6
     for arguments in tried:
         assert Console().run(*arguments) == 0
@@ -541,10 +624,16 @@ class BrokenOutput(io.TextIOWrapper):
     [
         (BrokenPipeError(), 141, ""),
         (KeyboardInterrupt(), 130, ""),
-        (OSError(28, "No space left on device"), 2, "cannot write the output: No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "cannot write the output: No space left on device\n",
+        ),
     ],
 )
-def test_an_output_that_ends_early_ends_the_command_quietly(error: BaseException, code: int, said: str) -> None:
+def test_an_output_that_ends_early_ends_the_command_quietly(
+    error: BaseException, code: int, said: str
+) -> None:
     console = Console()
     console.stdout = BrokenOutput(error)
     assert console.run("explain") == code
@@ -567,9 +656,14 @@ def test_closed_standard_streams_are_a_failure_and_no_traceback() -> None:
 
 
 def process(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    environment = os.environ | {
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
+    }
     command = [sys.executable, "-m", "bitget_proto", *arguments]
-    return subprocess.run(command, check=False, env=environment, timeout=60, stdout=stdout, stderr=subprocess.PIPE)
+    return subprocess.run(
+        command, check=False, env=environment, timeout=60, stdout=stdout, stderr=subprocess.PIPE
+    )
 
 
 def test_the_module_runs_as_a_command() -> None:

@@ -7,7 +7,18 @@ from typing import get_args
 import attrs
 import pytest
 
-from bitget_proto import CodeClass, ErrorReply, LoginReply, Malformed, Message, Other, Ping, Pong, Request, TradeReply
+from bitget_proto import (
+    CodeClass,
+    ErrorReply,
+    LoginReply,
+    Malformed,
+    Message,
+    Other,
+    Ping,
+    Pong,
+    Request,
+    TradeReply,
+)
 from bitget_proto import _messages as module
 
 
@@ -35,7 +46,9 @@ def test_what_a_client_says_is_one_of_six() -> None:
 
 def test_no_frame_stands_outside_the_unions() -> None:
     defined = {
-        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__
     }
     assert defined == set(get_args(Message)) | set(get_args(Request))
     assert all(attrs.has(member) for member in defined)
@@ -74,7 +87,9 @@ def test_frames_of_two_kinds_are_never_equal() -> None:
         Pong(),
         Ping(),
     ]
-    assert [[one == other for other in kinds] for one in kinds] == [[i == j for j in range(4)] for i in range(4)]
+    assert [[one == other for other in kinds] for one in kinds] == [
+        [i == j for j in range(4)] for i in range(4)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ ID_CHARACTERS = WORD_CHARACTERS + ":#-+ "
 INST_IDS = st.from_regex(r"[0-9A-Z]{0,20}USDT", fullmatch=True) | st.text(
     st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), min_size=1, max_size=40
 )
-ORDER_IDS = st.text("".join(c for c in PRINTABLE if c not in " \"'`,\\."), min_size=1, max_size=64).filter(
+ORDER_IDS = st.text(
+    "".join(c for c in PRINTABLE if c not in " \"'`,\\."), min_size=1, max_size=64
+).filter(
     lambda text: not re.fullmatch(r"\d[eE]\+?\d+|nan|none|null|undefined|<na>", text, re.IGNORECASE)
 )
 
@@ -59,10 +61,16 @@ def test_an_order_is_named_by_the_clients_id_alone() -> None:
 
 def test_both_ids_may_be_given() -> None:
     order = CancelOrder("BTCUSDT", "1", "mine", InstType.USDT_FUTURES)
-    assert (order.order_id, order.client_oid, order.inst_type) == ("1", "mine", InstType.USDT_FUTURES)
+    assert (order.order_id, order.client_oid, order.inst_type) == (
+        "1",
+        "mine",
+        InstType.USDT_FUTURES,
+    )
 
 
-@pytest.mark.parametrize("id", ["0", "00", "1376695893517410304", "-1", "{}", "a" * 64, "1e", "e18", "a.b", "1.2.3"])
+@pytest.mark.parametrize(
+    "id", ["0", "00", "1376695893517410304", "-1", "{}", "a" * 64, "1e", "e18", "a.b", "1.2.3"]
+)
 def test_an_id_the_page_has_no_rule_against_is_taken(id: str) -> None:
     assert CancelOrder("BTCUSDT", order_id=id).order_id == id
     assert CancelOrder("BTCUSDT", client_oid=id).client_oid == id
@@ -87,13 +95,20 @@ def test_an_instrument_that_the_exchange_may_list_is_taken_in_any_script(inst_id
 
 
 @given(INST_IDS, ORDER_IDS, st.text(PRINTABLE, min_size=1, max_size=64), st.sampled_from(InstType))
-def test_whatever_keeps_the_rules_is_taken_as_it_came(inst_id: str, one: str, two: str, inst_type: InstType) -> None:
+def test_whatever_keeps_the_rules_is_taken_as_it_came(
+    inst_id: str, one: str, two: str, inst_type: InstType
+) -> None:
     order = CancelOrder(inst_id, one, two, inst_type)
     assert attrs.astuple(order) == (inst_id, one, two, inst_type)
 
 
 def test_the_product_lines_are_those_of_the_exchange() -> None:
-    assert [member.value for member in InstType] == ["SPOT", "USDT-FUTURES", "COIN-FUTURES", "USDC-FUTURES"]
+    assert [member.value for member in InstType] == [
+        "SPOT",
+        "USDT-FUTURES",
+        "COIN-FUTURES",
+        "USDC-FUTURES",
+    ]
 
 
 # --- orders that are refused ---
@@ -114,13 +129,31 @@ def test_an_instrument_that_cannot_be_written_or_read_back_is_refused(inst_id: o
         CancelOrder(inst_id, order_id="1")  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
-NO_ORDER_ID = ["", "a" * 65, "1\n", "\n", "\t", "a\x7f", "a\x00", "é", "\u0660", "\ud800", 5, 5.0, True, b"1", ["1"]]
+NO_ORDER_ID = [
+    "",
+    "a" * 65,
+    "1\n",
+    "\n",
+    "\t",
+    "a\x7f",
+    "a\x00",
+    "é",
+    "\u0660",
+    "\ud800",
+    5,
+    5.0,
+    True,
+    b"1",
+    ["1"],
+]
 
 
 @pytest.mark.parametrize("field", ["order_id", "client_oid"])
 @pytest.mark.parametrize("id", NO_ORDER_ID)
 def test_an_id_outside_the_rule_is_refused_by_the_name_of_the_field(field: str, id: object) -> None:
-    with pytest.raises(ValidationError, match=rf"^{field} must be 1 to 64 printable ASCII characters.*; got "):
+    with pytest.raises(
+        ValidationError, match=rf"^{field} must be 1 to 64 printable ASCII characters.*; got "
+    ):
         CancelOrder("BTCUSDT", **{field: id})  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
@@ -228,7 +261,9 @@ def test_a_name_of_another_client_is_refused_with_the_instrument_and_the_product
 ) -> None:
     with pytest.raises(ValidationError) as refused:
         CancelOrder(name, order_id="1", inst_type=given_line)
-    instrument = "the name that the exchange lists, like 'BTCUSDT'," if inst_id is None else repr(inst_id)
+    instrument = (
+        "the name that the exchange lists, like 'BTCUSDT'," if inst_id is None else repr(inst_id)
+    )
     if line is None and given_line is not InstType.SPOT:
         line = given_line.name
     product_line = (
@@ -257,7 +292,9 @@ def test_an_instrument_that_a_refusal_proposes_is_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [" BTCUSDT\n", '"BTCUSDT"', "'BTCUSDT", "\ufeffBTCUSDT", "“BTCUSDT”", "BTCUSDT\u200b"]
 )
-def test_what_a_paste_puts_around_an_instrument_is_refused_and_taken_off_in_the_hint(wrong: str) -> None:
+def test_what_a_paste_puts_around_an_instrument_is_refused_and_taken_off_in_the_hint(
+    wrong: str,
+) -> None:
     with pytest.raises(ValidationError) as refused:
         CancelOrder(wrong, order_id="1")
     assert str(refused.value).endswith(f"got {wrong!r}: write 'BTCUSDT'")
@@ -297,7 +334,17 @@ def test_a_refused_order_id_comes_with_the_likely_fix(wrong: object, fix: str) -
 
 @pytest.mark.parametrize(
     "id",
-    ["1.37670E+18", "1.3766958935174103e+18", "1E+18", "1e18", "5.0", "1376.", "1.376.695", "'1.37670E+18", " 1E+18 "],
+    [
+        "1.37670E+18",
+        "1.3766958935174103e+18",
+        "1E+18",
+        "1e18",
+        "5.0",
+        "1376.",
+        "1.376.695",
+        "'1.37670E+18",
+        " 1E+18 ",
+    ],
 )
 def test_an_order_id_that_a_spreadsheet_or_a_float_has_rounded_is_refused(id: str) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -311,7 +358,8 @@ def test_an_order_id_that_a_spreadsheet_or_a_float_has_rounded_is_refused(id: st
 @pytest.mark.parametrize("id", ["nan", "NaN", "None", "null", "undefined", "<NA>", '"null"'])
 def test_an_order_id_that_stands_for_a_missing_value_is_refused(id: str) -> None:
     with pytest.raises(
-        ValidationError, match=r"which stands for a missing value: leave order_id out if there is none$"
+        ValidationError,
+        match=r"which stands for a missing value: leave order_id out if there is none$",
     ):
         CancelOrder("BTCUSDT", order_id=id)
 
@@ -320,13 +368,17 @@ def test_an_order_id_that_stands_for_a_missing_value_is_refused(id: str) -> None
 def test_no_blank_quote_comma_or_backslash_is_part_of_an_order_id(character: str) -> None:
     for id in (character, f"1{character}", f"{character}1", f"1{character}1"):
         with pytest.raises(
-            ValidationError, match=r"^order_id must be 1 to 64 printable ASCII characters without blanks"
+            ValidationError,
+            match=r"^order_id must be 1 to 64 printable ASCII characters without blanks",
         ):
             CancelOrder("BTCUSDT", order_id=id)
 
 
 def test_a_refused_client_oid_is_told_to_be_that_of_the_order() -> None:
-    with pytest.raises(ValidationError, match=r"'ö' is none of them, so pass the id with which the order was placed$"):
+    with pytest.raises(
+        ValidationError,
+        match=r"'ö' is none of them, so pass the id with which the order was placed$",
+    ):
         CancelOrder("BTCUSDT", client_oid="ö")
 
 
@@ -358,7 +410,16 @@ def test_an_order_that_is_evolved_is_checked_again() -> None:
 
 def test_equal_orders_are_equal_and_hash_alike() -> None:
     assert CancelOrder("BTCUSDT", "1") == CancelOrder("BTCUSDT", "1")
-    assert len({CancelOrder("BTCUSDT", "1"), CancelOrder("BTCUSDT", "1"), CancelOrder("BTCUSDT", None, "1")}) == 2
+    assert (
+        len(
+            {
+                CancelOrder("BTCUSDT", "1"),
+                CancelOrder("BTCUSDT", "1"),
+                CancelOrder("BTCUSDT", None, "1"),
+            }
+        )
+        == 2
+    )
 
 
 def test_an_order_survives_copying_and_pickling() -> None:
@@ -370,7 +431,11 @@ def test_an_order_survives_copying_and_pickling() -> None:
 
 def test_a_string_subclass_becomes_the_plain_string_of_its_value() -> None:
     order = CancelOrder(BTC, BTC, BTC)
-    assert [type(value) for value in (order.inst_id, order.order_id, order.client_oid)] == [str, str, str]
+    assert [type(value) for value in (order.inst_id, order.order_id, order.client_oid)] == [
+        str,
+        str,
+        str,
+    ]
     assert f"{order.inst_id} {order.order_id} {order.client_oid}" == "BTCUSDT BTCUSDT BTCUSDT"
 
 
@@ -379,8 +444,12 @@ class Noted(CancelOrder):
     note: str = ""
 
 
-@pytest.mark.parametrize(("inst_id", "order_id"), [("BTC/USDT", "1"), ("BTCUSDT", "1\n"), ("BTCUSDT", None)])
-def test_an_order_of_a_subclass_that_attrs_makes_is_checked_as_well(inst_id: str, order_id: str | None) -> None:
+@pytest.mark.parametrize(
+    ("inst_id", "order_id"), [("BTC/USDT", "1"), ("BTCUSDT", "1\n"), ("BTCUSDT", None)]
+)
+def test_an_order_of_a_subclass_that_attrs_makes_is_checked_as_well(
+    inst_id: str, order_id: str | None
+) -> None:
     with pytest.raises(ValidationError):
         Noted(inst_id, order_id)
     with pytest.raises(ValidationError):
@@ -415,7 +484,9 @@ def test_each_character_of_the_page_makes_an_id(character: str) -> None:
 def test_any_other_request_id_is_refused_with_the_rule(id: object) -> None:
     with pytest.raises(ValidationError) as refused:
         check_request_id(id)
-    assert str(refused.value).startswith("id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got ")
+    assert str(refused.value).startswith(
+        "id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got "
+    )
 
 
 @given(st.characters().filter(lambda c: c not in ID_CHARACTERS))

@@ -23,13 +23,20 @@ def in_the_last_second(left: list[tuple[float, int]], now: float) -> int:
 
 def busiest_second(left: list[tuple[float, int]]) -> int:
     """The most that ever left within one second, whichever second: each begins with a departure."""
-    return max((sum(n for other, n in left if 0 <= Fraction(other) - Fraction(at) < 1) for at, _ in left), default=0)
+    return max(
+        (sum(n for other, n in left if 0 <= Fraction(other) - Fraction(at) < 1) for at, _ in left),
+        default=0,
+    )
 
 
 # --- the pace of a connection ---
 
 
-@given(st.integers(1, 4), st.integers(0, 1000), st.lists(st.tuples(EIGHTHS, st.booleans()), max_size=60))
+@given(
+    st.integers(1, 4),
+    st.integers(0, 1000),
+    st.lists(st.tuples(EIGHTHS, st.booleans()), max_size=60),
+)
 def test_a_pace_is_open_exactly_when_the_last_second_has_room(
     limit: int, start: int, steps: list[tuple[float, bool]]
 ) -> None:
@@ -48,7 +55,9 @@ def test_a_pace_is_open_exactly_when_the_last_second_has_room(
     st.integers(0, 4),
     st.lists(st.tuples(EIGHTHS, st.integers(0, 7)), max_size=40),
 )
-def test_the_announced_moment_is_the_first_that_has_room(limit: int, steps: list[tuple[float, int]]) -> None:
+def test_the_announced_moment_is_the_first_that_has_room(
+    limit: int, steps: list[tuple[float, int]]
+) -> None:
     pace, now, left = Pace(limit), 0.0, list[tuple[float, int]]()
     for step, count in steps:
         now += step
@@ -210,7 +219,9 @@ def test_ten_cancels_a_second_is_the_allowance_of_an_account() -> None:
     assert spend(budget, 1.05) == 10
 
 
-@pytest.mark.parametrize(("margin", "opens"), [(None, 1.0), (0, 1.0), (0.0, 1.0), (0.25, 1.25), (2, 3.0)])
+@pytest.mark.parametrize(
+    ("margin", "opens"), [(None, 1.0), (0, 1.0), (0.0, 1.0), (0.25, 1.25), (2, 3.0)]
+)
 def test_the_margin_is_added_to_the_second(margin: float | None, opens: float) -> None:
     budget = Budget(1, margin)
     assert budget.pace_margin == margin
@@ -220,7 +231,9 @@ def test_the_margin_is_added_to_the_second(margin: float | None, opens: float) -
 
 @pytest.mark.parametrize("margin", [-0.05, inf, -inf, nan, True, "1", b"2", [1]])
 def test_a_margin_that_is_no_number_of_seconds_is_refused(margin: object) -> None:
-    with pytest.raises(ValidationError, match=r"^pace_margin must be a number of seconds from 0 up, or None; got "):
+    with pytest.raises(
+        ValidationError, match=r"^pace_margin must be a number of seconds from 0 up, or None; got "
+    ):
         Budget(1, margin)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
@@ -359,7 +372,8 @@ def test_a_debit_overdraws_by_what_no_grant_covers() -> None:
 def test_a_grant_without_a_readable_end_is_refused_and_nothing_has_changed(until: object) -> None:
     budget = Budget(0)
     with pytest.raises(
-        LocalProtocolError, match=r"^until must be a number of seconds on your clock, or math\.inf; got "
+        LocalProtocolError,
+        match=r"^until must be a number of seconds on your clock, or math\.inf; got ",
     ):
         budget.grant(1, until, 0.0)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert spend(budget, 0.0) == 0
@@ -415,7 +429,9 @@ NO_COUNTS = [-1, 1.5, True, "1", b"2"]
 
 @pytest.mark.parametrize("count", NO_COUNTS)
 def test_a_limit_that_is_no_whole_number_is_refused(count: object) -> None:
-    with pytest.raises(ValidationError, match=r"^per_second must be a whole number from 0 up; got "):
+    with pytest.raises(
+        ValidationError, match=r"^per_second must be a whole number from 0 up; got "
+    ):
         Budget(count)  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
@@ -452,7 +468,11 @@ def test_a_budget_agrees_with_the_accounts_kept_by_hand(
     left: list[tuple[float, int]] = []
 
     def is_open() -> bool:
-        return any(end > now for end in grants) or per_second is None or in_the_last_second(left, now) < per_second
+        return (
+            any(end > now for end in grants)
+            or per_second is None
+            or in_the_last_second(left, now) < per_second
+        )
 
     def claim(n: int) -> None:
         nonlocal overdrawn
@@ -484,7 +504,9 @@ def test_a_budget_agrees_with_the_accounts_kept_by_hand(
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(EIGHTHS, st.integers(0, 5)), max_size=40))
-def test_those_who_share_a_budget_never_exceed_it_together(per_second: int, steps: list[tuple[float, int]]) -> None:
+def test_those_who_share_a_budget_never_exceed_it_together(
+    per_second: int, steps: list[tuple[float, int]]
+) -> None:
     budget, now, left = Budget(per_second, None), 0.0, list[tuple[float, int]]()
     for step, wanted in steps:
         now += step

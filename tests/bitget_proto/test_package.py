@@ -23,7 +23,9 @@ INIT = Path(bitget_proto.__file__)
 
 @cache
 def sources() -> dict[str, ast.Module]:
-    return {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(INIT.parent.glob("*.py"))}
+    return {
+        path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(INIT.parent.glob("*.py"))
+    }
 
 
 def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
@@ -38,7 +40,12 @@ def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
 
 
 def test_a_public_name_has_one_meaning_and_one_home() -> None:
-    modules = ("bitget_proto", "bitget_proto.testing", "bitget_transports", "bitget_transports.exchange")
+    modules = (
+        "bitget_proto",
+        "bitget_proto.testing",
+        "bitget_transports",
+        "bitget_transports.exchange",
+    )
     homes = Counter(name for module in modules for name in import_module(module).__all__)
     assert [name for name, count in homes.items() if count > 1] == []
 
@@ -47,7 +54,8 @@ def test_the_list_of_names_is_a_literal() -> None:
     (value,) = [
         node.value
         for node in ast.parse(INIT.read_text("utf-8")).body
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+        if isinstance(node, ast.Assign)
+        and [ast.unparse(target) for target in node.targets] == ["__all__"]
     ]
     assert ast.literal_eval(value) == bitget_proto.__all__
 
@@ -60,9 +68,13 @@ def test_a_public_name_is_there_and_not_private(name: str) -> None:
 
 def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
     looks = {
-        name for name, value in vars(bitget_proto).items() if not name.startswith("_") and not inspect.ismodule(value)
+        name
+        for name, value in vars(bitget_proto).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert looks - {"TYPE_CHECKING"} == set(bitget_proto.__all__) - {"__version__"} - set(_later.__all__)
+    assert looks - {"TYPE_CHECKING"} == set(bitget_proto.__all__) - {"__version__"} - set(
+        _later.__all__
+    )
     assert set(dir(bitget_proto)) >= set(bitget_proto.__all__)
     with pytest.raises(AttributeError, match="module 'bitget_proto' has no attribute 'Sesion'"):
         bitget_proto.Sesion  # type: ignore[attr-defined]  # noqa: B018 - what an unchecked caller writes
@@ -76,7 +88,9 @@ def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: 
         f"from bitget_proto import {ask}\n"
         "assert 'bitget_proto._later' in sys.modules"
     )
-    found = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
     assert (found.returncode, found.stderr) == (0, "")
 
 
@@ -90,7 +104,11 @@ def documented_by_a_string(name: str) -> bool:
                 targets = [ast.unparse(node.target)]
             else:
                 continue
-            if targets == [name] and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            if (
+                targets == [name]
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
                 return isinstance(after.value.value, str)
     return False
 
@@ -113,7 +131,12 @@ def test_a_public_name_is_documented_where_it_is_made(name: str) -> None:
 
 PUBLIC_METHODS = [
     (kind.__name__, name)
-    for kind in (bitget_proto.Connection, bitget_proto.Session, bitget_proto.Codec, bitget_proto.Budget)
+    for kind in (
+        bitget_proto.Connection,
+        bitget_proto.Session,
+        bitget_proto.Codec,
+        bitget_proto.Budget,
+    )
     for name, value in vars(kind).items()
     if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property))
 ]

@@ -23,7 +23,9 @@ VALUES = st.one_of(
 
 @settings(deadline=None, derandomize=True, database=None)
 @given(VALUES)
-def test_a_value_is_read_from_its_line_as_it_was_to_the_last_bit_and_of_the_same_type(value: object) -> None:
+def test_a_value_is_read_from_its_line_as_it_was_to_the_last_bit_and_of_the_same_type(
+    value: object,
+) -> None:
     written = line({"it": plain(value)})
     assert written.isascii()
     data = loaded(written)

@@ -59,7 +59,10 @@ from bitget_proto.testing._faults import AT_LOGIN
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
-ORDERS = [CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}") for number in range(40)]
+ORDERS = [
+    CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}")
+    for number in range(40)
+]
 UNRELATED = [
     "pong",
     "garbage",
@@ -132,7 +135,9 @@ class Start:
 
 STARTS = st.builds(
     Start,
-    how=st.sampled_from(["ready", "ready", "ready", "ready", "new", "login goes wrong", "wrong key", "frozen"]),
+    how=st.sampled_from(
+        ["ready", "ready", "ready", "ready", "new", "login goes wrong", "wrong key", "frozen"]
+    ),
     fault=st.sampled_from(sorted(AT_LOGIN, key=str)),
     latency=st.sampled_from([0.0, 0.05, 3.0]),
     shared=st.booleans(),
@@ -155,10 +160,18 @@ class Life(RuleBasedStateMachine):
     def begin(self, start: Start) -> None:
         self.deadlines = {}
         exchange = ScriptedExchange(
-            ORDERS[:30], credentials=KEY, refusals={"29": "45056"}, config=ExchangeConfig(lifetime=400.0), grace=20.0
+            ORDERS[:30],
+            credentials=KEY,
+            refusals={"29": "45056"},
+            config=ExchangeConfig(lifetime=400.0),
+            grace=20.0,
         )
         # With the short one, pings and their pongs fall due while a login or a drain is: each timer meets each state.
-        config = Config(ping_interval=4.0, pong_timeout=5.0, drain_timeout=20.0) if start.short else Config()
+        config = (
+            Config(ping_interval=4.0, pong_timeout=5.0, drain_timeout=20.0)
+            if start.short
+            else Config()
+        )
         client = Watched(config, Budget(5) if start.shared else None)
         self.pair = pair = Pair(client, exchange, latency=start.latency)
         if start.how == "new":
@@ -254,7 +267,9 @@ class Life(RuleBasedStateMachine):
             self.pair.send(json.dumps({"op": "trade", "args": [{"id": id, **args}]}))
         except ValidationError:
             outcome = self.pair.outcomes.get(id)
-            assert outcome is None or (isinstance(outcome, Unresolved) and outcome.sent), "the id was free"
+            assert outcome is None or (isinstance(outcome, Unresolved) and outcome.sent), (
+                "the id was free"
+            )
             visited["placement refused"] += 1
         else:
             assert id == "mine" or id in self.pair.outcomes
@@ -300,7 +315,12 @@ class Life(RuleBasedStateMachine):
         self.pair.freeze() if on else self.pair.thaw()
 
     @precondition(alive)
-    @rule(really=RARELY, route_dies=st.booleans(), queued=QUEUED, within=st.sampled_from([None, 0.5, 5.0]))
+    @rule(
+        really=RARELY,
+        route_dies=st.booleans(),
+        queued=QUEUED,
+        within=st.sampled_from([None, 0.5, 5.0]),
+    )
     def close(self, really: bool, route_dies: bool, queued: Queued, within: float | None) -> None:
         if really:
             if route_dies:
@@ -363,9 +383,13 @@ class Life(RuleBasedStateMachine):
                     assert act is None
                     assert id not in written
                     assert outcome.sent_at is None
-        assert all(at < self.deadlines[id] for id, at in handed_out.items()), "a cancel left after its deadline"
+        assert all(at < self.deadlines[id] for id, at in handed_out.items()), (
+            "a cancel left after its deadline"
+        )
         times = [at for at, _ in client.handed_out]
-        assert all(later >= at + 1.05 for at, later in zip(times, times[10:], strict=False)), "the pace was not kept"
+        assert all(later >= at + 1.05 for at, later in zip(times, times[10:], strict=False)), (
+            "the pace was not kept"
+        )
 
 
 PROFILE = settings(
@@ -374,16 +398,30 @@ PROFILE = settings(
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.data_too_large,
+    ],
 )
 
 
 @pytest.mark.slow
-def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_everything_is_visited() -> None:
+def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_everything_is_visited() -> (
+    None
+):
     expected: set[object] = set(State)
     # Interruptions are tested elsewhere, and NO_LINK is a session's.
-    expected |= {(state, why) for state, row in TRANSITIONS.items() for why in row if why is not WhyClosed.INTERRUPTED}
-    expected |= {("fired", timer) for timer in (Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.SILENCE)}
+    expected |= {
+        (state, why)
+        for state, row in TRANSITIONS.items()
+        for why in row
+        if why is not WhyClosed.INTERRUPTED
+    }
+    expected |= {
+        ("fired", timer)
+        for timer in (Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING, Timer.SILENCE)
+    }
     expected |= {
         ("wait", timer)
         for timer in (
@@ -397,12 +435,27 @@ def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_every
             Timer.PACING,
         )
     }
-    expected |= {Accepted, Rejected, Ready, LoginRejected, LateReply, ExchangeError, GoingAway, Closed}
+    expected |= {
+        Accepted,
+        Rejected,
+        Ready,
+        LoginRejected,
+        LateReply,
+        ExchangeError,
+        GoingAway,
+        Closed,
+    }
     reasons = set(WhyUnresolved) - {WhyUnresolved.INTERRUPTED, WhyUnresolved.NO_LINK}
     expected |= {(Unresolved, True, why) for why in reasons - {WhyUnresolved.WITHDRAWN}}
     expected |= {(Unresolved, False, why) for why in reasons - {WhyUnresolved.UNSURE}}
-    expected |= {"placement refused", "placement under the id of a cancel", "close, what is queued first"}
-    expected |= {(Unrecognised, why) for why in WhyUnrecognised if why is not WhyUnrecognised.NEVER_SENT}
+    expected |= {
+        "placement refused",
+        "placement under the id of a cancel",
+        "close, what is queued first",
+    }
+    expected |= {
+        (Unrecognised, why) for why in WhyUnrecognised if why is not WhyUnrecognised.NEVER_SENT
+    }
     visited.clear()
     missing = expected
     for number in range(20):

@@ -134,7 +134,17 @@ def test_what_is_imported_later_is_an_extra(module: str) -> None:
 @modules
 def test_nothing_is_imported_by_a_computed_name_but_an_engine(module: str) -> None:
     names = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)}
-    assert not names & {"__import__", "eval", "exec", "compile", "open", "input", "print", "globals", "breakpoint"}
+    assert not names & {
+        "__import__",
+        "eval",
+        "exec",
+        "compile",
+        "open",
+        "input",
+        "print",
+        "globals",
+        "breakpoint",
+    }
     assert "import_module" not in names or module == "_engines"
 
 
@@ -171,17 +181,25 @@ def test_what_is_private_is_touched_by_its_own_file_alone(module: str) -> None:
     touched = {
         (module, node.attr)
         for node in ast.walk(TREES[module])
-        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.endswith("__")
         if not (isinstance(node.value, ast.Name) and node.value.id in own)
     }
     assert touched == {(user, name) for user, name in OPENED if user == module}
 
 
 def test_imports_run_in_no_circle() -> None:
-    graph = {module: {name for level, name in imports(tree) if level} for module, tree in TREES.items()}
+    graph = {
+        module: {name for level, name in imports(tree) if level} for module, tree in TREES.items()
+    }
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) == set(TREES)
-    assert all(order.index(below) < order.index(module) for module, inside in graph.items() for below in inside)
+    assert all(
+        order.index(below) < order.index(module)
+        for module, inside in graph.items()
+        for below in inside
+    )
 
 
 def test_every_listed_module_exists() -> None:
@@ -221,7 +239,11 @@ def strings(tree: ast.AST) -> Iterator[str]:
     """The strings of a module, but for those that only document."""
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documents
+        ):
             yield node.value
 
 
@@ -238,7 +260,9 @@ MUTABLE = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 
 @modules
 def test_no_module_holds_a_container_that_can_change(module: str) -> None:
-    loaded = importlib.import_module("bitget_proto" if module == "__init__" else f"bitget_proto.{module}")
+    loaded = importlib.import_module(
+        "bitget_proto" if module == "__init__" else f"bitget_proto.{module}"
+    )
     held = {
         name
         for name, value in vars(loaded).items()
@@ -257,8 +281,14 @@ def test_no_function_rebinds_what_belongs_to_a_module(module: str) -> None:
 def test_no_function_remembers_by_a_mutable_default_or_a_cache(module: str) -> None:
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.FunctionDef):
-            defaults = [default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None]
-            assert not any(isinstance(default, ast.List | ast.Dict | ast.Set) for default in defaults)
+            defaults = [
+                default
+                for default in (*node.args.defaults, *node.args.kw_defaults)
+                if default is not None
+            ]
+            assert not any(
+                isinstance(default, ast.List | ast.Dict | ast.Set) for default in defaults
+            )
             assert not any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
@@ -284,10 +314,21 @@ def forbidden(*_: object, **__: object) -> NoReturn:
 TRAPS: list[tuple[object, str]] = [
     *(
         (time, name)
-        for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")
+        for name in (
+            "time",
+            "time_ns",
+            "monotonic",
+            "monotonic_ns",
+            "perf_counter",
+            "perf_counter_ns",
+            "sleep",
+        )
     ),
     *((time, name) for name in ("process_time", "thread_time", "localtime", "gmtime")),
-    *((random, name) for name in ("random", "randint", "randrange", "choice", "uniform", "getrandbits", "Random")),
+    *(
+        (random, name)
+        for name in ("random", "randint", "randrange", "choice", "uniform", "getrandbits", "Random")
+    ),
     *((os, name) for name in ("urandom", "getenv", "getpid")),
     *((socket, name) for name in ("socket", "create_connection", "getaddrinfo")),
     (sys.modules["builtins"], "open"),
@@ -378,7 +419,9 @@ def play_session(engine: Engine) -> list[SessionOutput]:
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_a_whole_session_is_played_without_touching_the_world(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_session_is_played_without_touching_the_world(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     untrapped, untrapped_session = play(engine), play_session(engine)
     with monkeypatch.context() as trapped:
         for owner, name in TRAPS:
@@ -387,9 +430,18 @@ def test_a_whole_session_is_played_without_touching_the_world(engine: Engine, mo
         seen, session_seen = play(engine), play_session(engine)
     assert seen == untrapped
     assert session_seen == untrapped_session
-    assert {Dial, LinkTransmit, LinkHangup, Up, Down, Accepted, Unresolved, LinkClosed, Ended, Wait} <= {
-        type(output) for output in session_seen
-    }
+    assert {
+        Dial,
+        LinkTransmit,
+        LinkHangup,
+        Up,
+        Down,
+        Accepted,
+        Unresolved,
+        LinkClosed,
+        Ended,
+        Wait,
+    } <= {type(output) for output in session_seen}
     kinds = {type(output) for output in seen}
     assert {Transmit, Ready, Accepted, Rejected, Unresolved, Unrecognised, Closed, Wait} <= kinds
 
@@ -410,7 +462,10 @@ def test_the_environments_trap_snaps(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as trapped:
         trapped.setattr(os, "environ", NoEnvironment())
         caught = 0
-        looks: list[Callable[[], object]] = [lambda: os.environ["HOME"], lambda: os.environ.get("HOME")]
+        looks: list[Callable[[], object]] = [
+            lambda: os.environ["HOME"],
+            lambda: os.environ.get("HOME"),
+        ]
         for look in looks:
             try:
                 look()

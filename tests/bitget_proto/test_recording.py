@@ -84,7 +84,11 @@ def test_looking_at_a_recorded_core_is_looking_at_the_core_and_writes_nothing() 
     for core in (Connection(), Session(jitter=lambda: 0.5)):
         lines: list[str] = []
         held = record(core, lines.append)
-        assert (held.state, held.in_flight, held.capacity) == (core.state, core.in_flight, core.capacity)
+        assert (held.state, held.in_flight, held.capacity) == (
+            core.state,
+            core.in_flight,
+            core.capacity,
+        )
         assert held.config is core.config
         assert repr(held) == repr(core)
         assert isinstance(held, type(core))
@@ -99,7 +103,9 @@ def test_without_anything_to_write_to_the_core_is_returned() -> None:
 def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> None:
     with pytest.raises(ValidationError, match="core must be a Connection or a Session; got None"):
         record(None, print)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    with pytest.raises(ValidationError, match="write must be a function that takes a line, or None; got 'a file'"):
+    with pytest.raises(
+        ValidationError, match="write must be a function that takes a line, or None; got 'a file'"
+    ):
         record(Connection(), "a file")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     past = Connection()
     past.poll(0.0)
@@ -189,7 +195,11 @@ def test_what_the_core_refuses_is_raised_and_written_and_replayed() -> None:
     with pytest.raises(ValidationError):
         conn.send("", 0.0)
     said = [step["raised"] for step in steps(lines)[1:]]
-    assert [raised["kind"] for raised in said] == ["NoRoom", "LocalProtocolError", "ValidationError"]
+    assert [raised["kind"] for raised in said] == [
+        "NoRoom",
+        "LocalProtocolError",
+        "ValidationError",
+    ]
     assert all(raised["message"] for raised in said)
     assert replay(lines) is None
     assert replay([line.replace('"NoRoom"', '"ValidationError"') for line in lines]) is not None
@@ -214,7 +224,9 @@ WRONG: list[Callable[[Connection], object]] = [
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_an_argument_of_a_wrong_type_is_written_as_its_type_and_the_call_is_passed_over(number: int) -> None:
+def test_an_argument_of_a_wrong_type_is_written_as_its_type_and_the_call_is_passed_over(
+    number: int,
+) -> None:
     conn, lines = recorded()
     with pytest.raises(LocalProtocolError):
         WRONG[number](conn)
@@ -307,7 +319,9 @@ def test_a_life_is_written_line_by_line_and_each_line_is_whole() -> None:
     assert len(written) == 2
     conn.poll(0.0)
     assert len(written) == 3
-    assert all(line.endswith("}\n") and line.isascii() and line.count("\n") == 1 for line in written)
+    assert all(
+        line.endswith("}\n") and line.isascii() and line.count("\n") == 1 for line in written
+    )
 
 
 # --- what a core learns behind its driver's back ---
@@ -372,7 +386,9 @@ def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: floa
     session.poll(0.0)
     session.lost(1, 0.0)
     session.poll(0.0)
-    assert not any("jitter" in step for step in steps(lines)), "there was an event to give: no dial is thought of"
+    assert not any("jitter" in step for step in steps(lines)), (
+        "there was an event to give: no dial is thought of"
+    )
     if number is None:
         with pytest.raises(TypeError):
             session.poll(0.0)
@@ -395,12 +411,19 @@ ENOUGH = settings(max_examples=150, deadline=None, derandomize=True, database=No
 
 def spellings(secret: str) -> set[str]:
     plain = json.dumps(secret)[1:-1]
-    return {secret, plain, json.dumps(secret, ensure_ascii=False)[1:-1], plain.replace("\\", "\\\\")}
+    return {
+        secret,
+        plain,
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        plain.replace("\\", "\\\\"),
+    }
 
 
 @ENOUGH
 @given(st.lists(SECRETS, min_size=4, max_size=4, unique=True))
-def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_refused(secrets: list[str]) -> None:
+def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_refused(
+    secrets: list[str],
+) -> None:
     key, secret, passphrase, other = secrets
     login = sign_login(Credentials(key, secret, passphrase), 1_763_958_366)
     lines: list[str] = []
@@ -431,7 +454,9 @@ def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_r
     session.send(f"{secret} {other} {passphrase}", 0.0)
     attempt(lambda: session.opened(1, 0.0, login=login))
     attempt(lambda: session.cancel(ORDER, 0.0, id=f"{passphrase}!"))
-    text = json.dumps({"event": "login", "code": 30011, "msg": f"{key}, {passphrase} and {login.sign} are wrong"})
+    text = json.dumps(
+        {"event": "login", "code": 30011, "msg": f"{key}, {passphrase} and {login.sign} are wrong"}
+    )
     session.receive(1, text, 0.0)
     rejected = [output for output in taken_out(0.0) if isinstance(output, LoginRejected)]
     assert passphrase in rejected[0].message or not passphrase.isprintable()
@@ -446,9 +471,16 @@ def test_a_secret_is_hidden_however_json_spells_it() -> None:
     secret = 'a/b"c\\d\u00e9\U0001f600\nxyz'
     conn, lines = recorded()
     conn.opened(0.0, login=SignedLogin("another key", secret, "1700000000", "another sign"))
-    spelled = "".join(f"\\u{ord(char):04X}" if ord(char) < 2**16 else json.dumps(char)[1:-1] for char in secret)
+    spelled = "".join(
+        f"\\u{ord(char):04X}" if ord(char) < 2**16 else json.dumps(char)[1:-1] for char in secret
+    )
     mixed = json.dumps(secret)[1:-1].replace("/", "\\/").replace("b", "\\u0062")
-    for spelling in (spelled, mixed, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+    for spelling in (
+        spelled,
+        mixed,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    ):
         message = f'{{"msg":"<{spelling}>","other":"\\u0061"}}'
         assert json.loads(message)["msg"] == f"<{secret}>"
         conn.receive(message, 0.0)
@@ -461,13 +493,19 @@ def test_a_secret_is_hidden_however_json_spells_it() -> None:
 
 def test_an_id_that_is_a_secret_is_hidden_in_what_comes_back_as_well() -> None:
     conn, lines = recorded()
-    conn.opened(0.0, login=SignedLogin("another key", "my-pass-phrase", "1700000000", "another sign"))
+    conn.opened(
+        0.0, login=SignedLogin("another key", "my-pass-phrase", "1700000000", "another sign")
+    )
     assert conn.cancel(ORDER, 0.0, id="my-pass-phrase") == "my-pass-phrase"
     assert (steps(lines)[-1]["id"], steps(lines)[-1]["gave"]) == ("***", "***")
 
 
 def test_a_login_is_written_as_its_stamp() -> None:
-    for stamp, said in (("1700000000", "1700000000"), ("a stamp of letters", None), ("1" * 21, None)):
+    for stamp, said in (
+        ("1700000000", "1700000000"),
+        ("a stamp of letters", None),
+        ("1" * 21, None),
+    ):
         conn, lines = recorded()
         conn.opened(0.0, login=SignedLogin("key", "pass", stamp, "sign"))
         outputs(conn, 0.0)
@@ -491,7 +529,11 @@ def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
     for number in range(1, 100):
         while not isinstance(session.poll(float(number)), Wait):
             pass
-        session.opened(number, float(number), login=SignedLogin("the-key!", "the-pass", "1", f"signature-{number}-"))
+        session.opened(
+            number,
+            float(number),
+            login=SignedLogin("the-key!", "the-pass", "1", f"signature-{number}-"),
+        )
         session.lost(number, float(number), f"the-key! the-pass signature-{number}- signature-1-")
     assert steps(lines)[-1]["reason"] == "*** *** *** signature-1-"
     assert len(cast("RecordedSession", session).life._secrets._known) == 32
@@ -555,7 +597,11 @@ def test_every_command_of_a_session_is_played_again_with_all_that_it_can_be_told
     assert steps(lines)[-1]["gave"] == ids
     session.cancel(ORDER, 0.0, id="first", urgent=True)
     assert steps(lines)[-1]["urgent"] is True
-    assert [session.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [True, False, False]
+    assert [session.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [
+        True,
+        False,
+        False,
+    ]
     pair.start()
     session.lost(1, 0.5, "429", retry_after=60)
     assert steps(lines)[-1]["retry_after"] == 60
@@ -572,10 +618,16 @@ def test_every_command_of_a_connection_is_played_again_with_all_that_it_can_be_t
     conn, lines = ready()
     ids = conn.cancel_many((ORDER, OTHER_ORDER), 0.0, timeout=inf)
     assert conn.cancel(ORDER, 0.0, urgent=True) == "bgproto3"
-    assert [conn.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [True, False, False]
+    assert [conn.withdraw(id, 0.0) for id in (ids[1], "another", cast("str", None))] == [
+        True,
+        False,
+        False,
+    ]
     conn.close(0.0, queued="send", within=inf)
     outputs(conn, 0.0)
-    assert [step["call"] for step in steps(lines) if step.get("gave") in (True, False)] == ["withdraw"] * 3
+    assert [step["call"] for step in steps(lines) if step.get("gave") in (True, False)] == [
+        "withdraw"
+    ] * 3
     assert replay(lines) is None
 
 
@@ -590,7 +642,9 @@ def test_a_reply_is_read_again_by_any_engine() -> None:
         assert replay(lines, engine.value) is None
 
 
-@pytest.mark.parametrize("message", [bytearray(b"pong"), memoryview(b"pong")], ids=["bytearray", "memoryview"])
+@pytest.mark.parametrize(
+    "message", [bytearray(b"pong"), memoryview(b"pong")], ids=["bytearray", "memoryview"]
+)
 def test_a_message_that_can_be_written_to_is_recorded_as_what_it_said(message: Any) -> None:
     conn, lines = ready()
     conn.receive(message, 1.0)

@@ -36,9 +36,12 @@ def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link
 
 
 @pytest.mark.parametrize(
-    ("jitter", "part"), [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (nan, 1.0), (-1.0, 1.0), (1.1, 1.0), (inf, 1.0)]
+    ("jitter", "part"),
+    [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (nan, 1.0), (-1.0, 1.0), (1.1, 1.0), (inf, 1.0)],
 )
-def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(jitter: float, part: float) -> None:
+def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(
+    jitter: float, part: float
+) -> None:
     made = redial(SessionConfig(backoff_min=8.0), jitter)
     made.back_off(0.0)
     assert made.opens() == 8.0 * part
@@ -74,7 +77,9 @@ def test_a_recorder_stands_before_the_jitter() -> None:
     assert made.opens() == 6.0
 
 
-def test_a_dial_that_is_needed_at_once_waits_for_no_more_than_a_first_backoff_if_the_link_was_steady() -> None:
+def test_a_dial_that_is_needed_at_once_waits_for_no_more_than_a_first_backoff_if_the_link_was_steady() -> (
+    None
+):
     made = redial(SessionConfig(backoff_min=1.0, steady_after=2.0))
     for _ in range(4):
         made.back_off(0.0)
@@ -109,7 +114,8 @@ def test_after_a_time_that_the_exchange_asks_for_the_next_dial_may_go_and_not_be
 
 
 @pytest.mark.parametrize(
-    ("seconds", "granted"), [(0.0, 0.0), (299.0, 299.0), (300.0, 300.0), (301.0, 300.0), (inf, 300.0)]
+    ("seconds", "granted"),
+    [(0.0, 0.0), (299.0, 299.0), (300.0, 300.0), (301.0, 300.0), (inf, 300.0)],
 )
 def test_the_exchange_is_granted_at_most_300_seconds(seconds: float, granted: float) -> None:
     made = redial(SessionConfig())
@@ -153,7 +159,9 @@ def test_without_a_limit_only_the_backoff_holds() -> None:
     assert made.opens() == -inf
 
 
-def test_a_dial_that_is_needed_now_waits_no_longer_than_for_a_first_backoff_after_a_steady_link() -> None:
+def test_a_dial_that_is_needed_now_waits_no_longer_than_for_a_first_backoff_after_a_steady_link() -> (
+    None
+):
     redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
     for _ in range(5):
         redial.back_off(100.0)

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from bitget_proto import Connection, Difference, Engine, Trace, ValidationError, WhyClosed, record, replay
+from bitget_proto import (
+    Connection,
+    Difference,
+    Engine,
+    Trace,
+    ValidationError,
+    WhyClosed,
+    record,
+    replay,
+)
 
 from .driving import LOGGED_IN, LOGIN, ORDER, outputs, reply
 
@@ -38,7 +47,9 @@ def test_a_trace_is_played_from_its_lines_or_as_a_trace_with_its_engine_or_anoth
     assert replay("".join(lines), "orjson") is None
 
 
-def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def missing(name: str) -> object:
         raise ImportError(name)
 
@@ -50,7 +61,11 @@ def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(monkeypatch: pyte
 def test_a_difference_names_the_step_and_shows_both_sides_part_by_part() -> None:
     lines = a_trace()
     at = next(n for n, line in enumerate(lines) if '"Accepted"' in line)
-    lines[at] = lines[at].replace('"resolved_at":1.5', '"resolved_at":1.25').replace('"attempts"', '"tries"')
+    lines[at] = (
+        lines[at]
+        .replace('"resolved_at":1.5', '"resolved_at":1.25')
+        .replace('"attempts"', '"tries"')
+    )
     difference = replay(lines)
     assert difference == Difference(
         step=at,
@@ -68,7 +83,10 @@ def test_a_difference_names_the_step_and_shows_both_sides_part_by_part() -> None
 
 
 def test_what_only_one_side_has_is_shown_as_missing_on_the_other() -> None:
-    recorded, came = '{"n":1,"call":"close","raised":{"kind":"KeyError"}}', '{"n":1,"call":"close","gave":[],"x":{}}'
+    recorded, came = (
+        '{"n":1,"call":"close","raised":{"kind":"KeyError"}}',
+        '{"n":1,"call":"close","gave":[],"x":{}}',
+    )
     shown = str(Difference(step=1, call="close", recorded=recorded, came=came))
     assert shown.split("\n")[3:] == ['- raised.kind: "KeyError"', "+ gave: []", "+ x: {}"]
 
@@ -83,7 +101,9 @@ def test_any_change_to_what_came_out_is_found_at_its_step() -> None:
         gave: dict[str, object] = data["gave"]
         for key in gave:
             told = {**data, "gave": {**gave, key: "something else"}}
-            difference = replay([*lines[:at], json.dumps(told, separators=(",", ":")), *lines[at + 1 :]])
+            difference = replay(
+                [*lines[:at], json.dumps(told, separators=(",", ":")), *lines[at + 1 :]]
+            )
             assert difference is not None
             assert (difference.step, difference.call) == (at, "poll")
             changed += 1
@@ -104,7 +124,12 @@ def test_an_error_may_have_found_better_words_but_not_become_another_one() -> No
             conn.cancel(ORDER, 0.0, id=f"no\n{text}")
     said = [json.loads(line)["raised"]["message"] for line in lines[1:]]
     for n, message in enumerate(said, 1):
-        assert replay([*lines[:n], lines[n].replace(json.dumps(message), '"an id it is not: \\"x\\""')]) is None
+        assert (
+            replay(
+                [*lines[:n], lines[n].replace(json.dumps(message), '"an id it is not: \\"x\\""')]
+            )
+            is None
+        )
         difference = replay([*lines[:n], lines[n].replace('"ValidationError"', '"NoRoom"')])
         assert difference is not None
         assert difference.step == n

@@ -38,7 +38,9 @@ seen: Counter[object] = Counter()
 
 def judge(lines: list[str]) -> None:
     """A life is over: play it again, up to an interruption, which no trace can bring back."""
-    interrupted = next((at for at, line in enumerate(lines) if '"raised":{"kind":"Interrupt"' in line), None)
+    interrupted = next(
+        (at for at, line in enumerate(lines) if '"raised":{"kind":"Interrupt"' in line), None
+    )
     difference = replay(lines[:interrupted], next(ENGINES))
     assert difference is None, str(difference)
     seen["interrupted"] += interrupted is not None
@@ -94,7 +96,9 @@ CALLS = ["opened", "receive", "lost", "handle_timeout", "cancel", "send", "close
 
 
 @pytest.mark.slow
-def test_any_inputs_of_a_connection_in_any_order_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_inputs_of_a_connection_in_any_order_are_played_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recorder = Recorder(Connection)
     monkeypatch.setattr(connection_sequences, "Connection", recorder)
     seen.clear()
@@ -117,7 +121,9 @@ def test_any_inputs_of_a_connection_in_any_order_are_played_again(monkeypatch: p
     assert expected | {"raised", "writable", "unsent", "interrupted"} <= set(seen)
 
 
-def test_any_inputs_of_a_session_in_any_order_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_inputs_of_a_session_in_any_order_are_played_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recorder = Recorder(Session)
     monkeypatch.setattr(session_sequences, "Session", recorder)
     seen.clear()
@@ -125,7 +131,9 @@ def test_any_inputs_of_a_session_in_any_order_are_played_again(monkeypatch: pyte
     @QUICK
     @given(tape=st.binary(min_size=90, max_size=900))
     def runs(tape: bytes) -> None:
-        noisy = bytes(byte ^ noise for byte, noise in zip(tape, session_sequences.NOISY, strict=False))
+        noisy = bytes(
+            byte ^ noise for byte, noise in zip(tape, session_sequences.NOISY, strict=False)
+        )
         play = session_sequences.Play(Counter(), tape)
         for at in range(0, len(noisy) - 2, 3):
             play.step(*noisy[at : at + 3])
@@ -135,8 +143,23 @@ def test_any_inputs_of_a_session_in_any_order_are_played_again(monkeypatch: pyte
     runs()
     expected: set[object] = {(call, None) for call in CALLS if call not in ("cancel", "send")}
     expected |= {("cancel", "id"), ("cancel_many", "ids"), ("withdraw", "whether")}
-    expected |= {("poll", "Dial"), ("poll", "LinkTransmit"), ("poll", "Up"), ("poll", "Down"), ("poll", "Ended")}
-    assert expected | {"raised", "jitter", "busy", "unsent", "policy", "urgent", "queued", "within"} <= set(seen)
+    expected |= {
+        ("poll", "Dial"),
+        ("poll", "LinkTransmit"),
+        ("poll", "Up"),
+        ("poll", "Down"),
+        ("poll", "Ended"),
+    }
+    assert expected | {
+        "raised",
+        "jitter",
+        "busy",
+        "unsent",
+        "policy",
+        "urgent",
+        "queued",
+        "within",
+    } <= set(seen)
 
 
 class ConnectionLife(promise.Life):
@@ -165,7 +188,11 @@ PROFILE = settings(
     deadline=None,
     database=None,
     phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.data_too_large,
+    ],
 )
 
 
@@ -178,9 +205,13 @@ def spent(core: Connection | Session) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConnectionLife, SessionLife])
-def test_any_life_with_an_exchange_is_played_again(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_life_with_an_exchange_is_played_again(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, name, pair = (
-        (promise, "Pair", Pair) if kind is ConnectionLife else (session_promise, "SessionPair", SessionPair)
+        (promise, "Pair", Pair)
+        if kind is ConnectionLife
+        else (session_promise, "SessionPair", SessionPair)
     )
     lives: list[list[str]] = []
 
@@ -196,12 +227,25 @@ def test_any_life_with_an_exchange_is_played_again(kind: type[Any], monkeypatch:
             return lives[-1]
 
     monkeypatch.setattr(module, name, joined)
-    expected: set[object] = {"budget", ("poll", "Accepted"), ("poll", "Rejected"), ("poll", "LateReply")}
+    expected: set[object] = {
+        "budget",
+        ("poll", "Accepted"),
+        ("poll", "Rejected"),
+        ("poll", "LateReply"),
+    }
     if kind is ConnectionLife:
         expected.add("writable")
     else:
         expected.update(
-            ("busy", "jitter", "urgent", "queued", ("poll", "Dial"), ("poll", "Up"), ("withdraw", "whether"))
+            (
+                "busy",
+                "jitter",
+                "urgent",
+                "queued",
+                ("poll", "Dial"),
+                ("poll", "Up"),
+                ("withdraw", "whether"),
+            )
         )
     machine: type[RuleBasedStateMachine] = Life
     seen.clear()

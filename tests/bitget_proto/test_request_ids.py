@@ -41,7 +41,9 @@ def test_ids_are_made_of_the_prefix_and_a_counter() -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["cancel", "own frame"])
-def test_an_id_that_the_caller_has_used_is_not_made_again(used: str, following: str, how: str) -> None:
+def test_an_id_that_the_caller_has_used_is_not_made_again(
+    used: str, following: str, how: str
+) -> None:
     ids = RequestIds("p")
     if how == "cancel":
         assert ids.check(used, free) == used
@@ -74,7 +76,8 @@ def test_without_a_prefix_an_id_is_a_number() -> None:
 def test_an_id_that_a_cancel_has_is_refused_with_the_reason_and_nothing_has_changed() -> None:
     ids = RequestIds("p")
     with pytest.raises(
-        ValidationError, match=r"^the id 'p7' is in flight: pass another one, or none to have one made$"
+        ValidationError,
+        match=r"^the id 'p7' is in flight: pass another one, or none to have one made$",
     ):
         ids.check("p7", has("p7").get)
     assert ids.make() == "p1"
@@ -91,7 +94,10 @@ def test_an_id_of_an_own_frame_is_refused_for_a_cancel() -> None:
     ids = RequestIds("p")
     ids.remember(["a", "b"], free)
     for id in ("a", "b"):
-        with pytest.raises(ValidationError, match=f"^the id '{id}' was used for a frame of your own: pass another one"):
+        with pytest.raises(
+            ValidationError,
+            match=f"^the id '{id}' was used for a frame of your own: pass another one",
+        ):
             ids.check(id, free)
     assert ids.check("c", free) == "c"
 
@@ -104,7 +110,9 @@ def test_an_own_frame_may_have_the_id_of_another() -> None:
         ids.check("a", free)
 
 
-def test_an_own_frame_with_the_id_of_a_cancel_is_refused_and_none_of_its_ids_is_remembered() -> None:
+def test_an_own_frame_with_the_id_of_a_cancel_is_refused_and_none_of_its_ids_is_remembered() -> (
+    None
+):
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,

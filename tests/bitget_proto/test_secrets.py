@@ -15,7 +15,12 @@ CALMLY = settings(deadline=None, derandomize=True, database=None)
 
 @CALMLY
 @given(
-    st.one_of(st.text(), st.dictionaries(st.sampled_from(["op", "key", "timestamp", "x"]), st.text()).map(json.dumps))
+    st.one_of(
+        st.text(),
+        st.dictionaries(st.sampled_from(["op", "key", "timestamp", "x"]), st.text()).map(
+            json.dumps
+        ),
+    )
 )
 def test_a_frame_of_ones_own_that_was_written_is_written_so_again(text: str) -> None:
     once = own_frame(text)
@@ -23,14 +28,20 @@ def test_a_frame_of_ones_own_that_was_written_is_written_so_again(text: str) -> 
 
 
 @CALMLY
-@given(st.text(min_size=8, max_size=40).map(lambda text: f"~{text}"), st.booleans(), st.integers(0, 2**40))
+@given(
+    st.text(min_size=8, max_size=40).map(lambda text: f"~{text}"),
+    st.booleans(),
+    st.integers(0, 2**40),
+)
 def test_a_secret_is_taken_out_of_a_text_with_any_of_its_letters_escaped(
     secret: str, readable: bool, escaped: int
 ) -> None:
     secrets = Secrets()
     secrets.learn(SignedLogin("key", secret, "1700000000", "sign"))
     spelled = "".join(
-        json.dumps(char, ensure_ascii=not readable)[1:-1] if escaped >> at & 1 == 0 else escape(char)
+        json.dumps(char, ensure_ascii=not readable)[1:-1]
+        if escaped >> at & 1 == 0
+        else escape(char)
         for at, char in enumerate(secret)
     )
     assert json.loads(f'"{spelled}"') == secret

@@ -50,7 +50,9 @@ ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(40)]
 IDLE = Wait(until=None, timer=None)
 
 
-def session(config: SessionConfig | None = None, *, jitter: float = 0.0, budget: Budget | None = None) -> Session:
+def session(
+    config: SessionConfig | None = None, *, jitter: float = 0.0, budget: Budget | None = None
+) -> Session:
     return Session(config, budget=budget, jitter=lambda: jitter)
 
 
@@ -85,7 +87,10 @@ def up(config: SessionConfig | None = None, *, budget: Budget | None = None) -> 
 
 
 def pair_up(
-    config: SessionConfig | None = None, *, latency: float = 0.0, exchange: ScriptedExchange | None = None
+    config: SessionConfig | None = None,
+    *,
+    latency: float = 0.0,
+    exchange: ScriptedExchange | None = None,
 ) -> SessionPair:
     made = SessionPair(session(config), exchange or ScriptedExchange(ORDERS), latency=latency)
     made.start()
@@ -100,7 +105,10 @@ def pair_up(
 def test_the_first_thing_it_gives_is_a_dial_and_then_it_waits_for_the_driver() -> None:
     made = session()
     assert state_of(made) is SessionState.DOWN
-    assert drain(made, 5.0) == [Dial(link=1, stamp_refused=False), Wait(until=25.0, timer=Timer.DIALLED)]
+    assert drain(made, 5.0) == [
+        Dial(link=1, stamp_refused=False),
+        Wait(until=25.0, timer=Timer.DIALLED),
+    ]
     assert state_of(made) is SessionState.DIALLING
     assert repr(made) == "<Session dialling, 0 in flight>"
 
@@ -115,7 +123,9 @@ def test_it_is_up_when_the_login_is_accepted_and_says_how_long_that_took() -> No
     assert state_of(made) is SessionState.UP
 
 
-def test_a_dial_that_fails_is_followed_by_another_after_a_backoff_that_doubles_up_to_its_bound() -> None:
+def test_a_dial_that_fails_is_followed_by_another_after_a_backoff_that_doubles_up_to_its_bound() -> (
+    None
+):
     made = session(SessionConfig(backoff_min=1.0, backoff_max=5.0))
     now = 0.0
     for link, backoff in enumerate([1.0, 2.0, 4.0, 5.0, 5.0], start=1):
@@ -137,7 +147,9 @@ def test_a_dial_that_nobody_answers_is_given_up() -> None:
     made.handle_timeout(20.0)
     hangup, closed, wait = drain(made, 20.0)
     assert hangup == LinkHangup(code=1000, reason="no answer to the dial within 20.0 s", link=1)
-    assert closed == LinkClosed(link=1, why=WhyClosed.LOST, detail="no answer to the dial within 20.0 s")
+    assert closed == LinkClosed(
+        link=1, why=WhyClosed.LOST, detail="no answer to the dial within 20.0 s"
+    )
     assert wait == Wait(until=20.5, timer=Timer.DIAL)
     made.opened(1, 20.1, login=LOGIN)
     made.receive(1, LOGGED_IN, 20.1)
@@ -202,7 +214,9 @@ def test_a_jitter_that_raises_raises_once_out_of_poll_and_leaves_nothing_torn(mo
     assert made.in_flight == (0 if moment == "up" else 1)
 
 
-def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that_did_not_does_not() -> None:
+def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that_did_not_does_not() -> (
+    None
+):
     made = session(SessionConfig(backoff_min=1.0, steady_after=60.0))
     drain(made, 0.0)
     made.lost(1, 0.0)
@@ -219,7 +233,9 @@ def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that
 
 
 @pytest.mark.parametrize(("served", "backoff"), [(1.9, 4.0), (2.0, 1.0)])
-def test_a_link_that_is_left_after_it_was_steady_lets_the_backoff_begin_anew(served: float, backoff: float) -> None:
+def test_a_link_that_is_left_after_it_was_steady_lets_the_backoff_begin_anew(
+    served: float, backoff: float
+) -> None:
     made = session(SessionConfig(backoff_min=1.0, lifetime=None))
     now = 0.0
     for link in (1, 2):
@@ -338,7 +354,9 @@ def test_a_link_that_is_lost_is_said_to_be_down_after_what_it_held() -> None:
     assert pair.events[-1] == Up(link=2, down_for=0.5)
 
 
-@pytest.mark.parametrize(("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)])
+@pytest.mark.parametrize(
+    ("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)]
+)
 def test_what_ends_a_connection_only_brings_the_session_down(code: int, why: WhyClosed) -> None:
     made = up()
     made.receive(1, f'{{"event":"error","code":{code},"msg":"so"}}', 3.0)
@@ -365,7 +383,10 @@ def test_what_a_session_has_nothing_to_add_to_is_passed_on() -> None:
 def test_when_the_exchange_is_going_away_the_old_link_serves_until_the_new_one_does() -> None:
     made = up(SessionConfig(link=Config(ping_interval=None)))
     made.receive(1, GOING, 100.0)
-    assert drain(made, 100.0) == [GoingAway(message="going away", text=GOING), Wait(until=100.5, timer=Timer.DIAL)]
+    assert drain(made, 100.0) == [
+        GoingAway(message="going away", text=GOING),
+        Wait(until=100.5, timer=Timer.DIAL),
+    ]
     assert state_of(made) is SessionState.MOVING
     assert drain(made, 100.5) == [Dial(link=2), Wait(until=120.5, timer=Timer.DIALLED)]
     made.cancel(ORDERS[0], 101.0)
@@ -408,7 +429,11 @@ def test_a_link_that_is_going_away_before_it_is_logged_in_is_left_as_soon_as_it_
     assert state_of(made) is SessionState.DIALLING
     made.receive(1, LOGGED_IN, 1.0)
     assert state_of(made) is SessionState.MOVING
-    assert drain(made, 2.0)[1:] == [Up(link=1, down_for=1.0), Dial(link=2), Wait(until=22.0, timer=Timer.DIALLED)]
+    assert drain(made, 2.0)[1:] == [
+        Up(link=1, down_for=1.0),
+        Dial(link=2),
+        Wait(until=22.0, timer=Timer.DIALLED),
+    ]
 
 
 def test_an_exchange_that_is_always_going_away_is_dialled_ever_more_rarely() -> None:
@@ -548,7 +573,11 @@ def test_close_before_anything_was_dialled_is_the_end() -> None:
     made.close(1.0)
     unresolved, ended, wait = drain(made, 1.0)
     assert isinstance(unresolved, Unresolved)
-    assert (unresolved.sent, unresolved.why, unresolved.resolved_at) == (False, WhyUnresolved.CLOSED, 1.0)
+    assert (unresolved.sent, unresolved.why, unresolved.resolved_at) == (
+        False,
+        WhyUnresolved.CLOSED,
+        1.0,
+    )
     assert ended == Ended(why=WhyEnded.ASKED, detail="", code=None)
     assert wait == IDLE
 
@@ -592,7 +621,11 @@ def test_close_waits_for_what_was_sent_and_a_second_one_does_not() -> None:
         assert state_of(pair.session) is SessionState.ENDED
         outcome = pair.outcomes[id]
         assert isinstance(outcome, Unresolved)
-        assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, seconds)
+        assert (outcome.sent, outcome.why, outcome.resolved_at) == (
+            True,
+            WhyUnresolved.CLOSED,
+            seconds,
+        )
 
 
 @pytest.mark.parametrize("queued", ["send", "drop"])
@@ -635,9 +668,13 @@ def test_after_the_end_nothing_comes_and_nothing_is_taken() -> None:
     made.lost(1, 1.0)
     assert drain(made, 1e9) == [IDLE]
     assert made.capacity == 0
-    with pytest.raises(LocalProtocolError, match=r"^the session has ended and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the session has ended and takes no more cancels"
+    ):
         made.cancel(ORDERS[0], 1e9)
-    with pytest.raises(LocalProtocolError, match=r"^the session has ended and takes no more frames"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the session has ended and takes no more frames"
+    ):
         made.send("x", 1e9)
 
 
@@ -680,7 +717,11 @@ def test_the_time_of_any_call_is_the_least_that_the_next_one_has(name: str) -> N
     CALLS[name](made, 5.0)
     made.cancel(ORDERS[1], 1.0, id="next")
     made.close(1.0)
-    (outcome,) = [output for output in drain(made, 1.0) if isinstance(output, Unresolved) and output.id == "next"]
+    (outcome,) = [
+        output
+        for output in drain(made, 1.0)
+        if isinstance(output, Unresolved) and output.id == "next"
+    ]
     assert (outcome.taken_at, outcome.resolved_at) == (5.0, 5.0)
 
 
@@ -693,7 +734,9 @@ def test_what_is_no_number_of_a_link_is_refused(link: int) -> None:
         lambda: made.lost(link, 1.0),
     ]
     for call in calls:
-        with pytest.raises(ValidationError, match=r"^link must be the number of a link, as Dial gave it; got "):
+        with pytest.raises(
+            ValidationError, match=r"^link must be the number of a link, as Dial gave it; got "
+        ):
             call()
 
 
@@ -712,7 +755,10 @@ def test_parts_that_are_none_are_refused_by_name() -> None:
     for name, kind in (("config", "SessionConfig"), ("codec", "Codec"), ("budget", "Budget")):
         with pytest.raises(ValidationError, match=f"^{name} must be a {kind}, or None; got "):
             Session(**{name: "x"}, jitter=lambda: 0.0)  # type: ignore[arg-type]  # this is the mistake
-    with pytest.raises(ValidationError, match=r"^jitter must be a function .* got the float 0\.5: pass random\.random"):
+    with pytest.raises(
+        ValidationError,
+        match=r"^jitter must be a function .* got the float 0\.5: pass random\.random",
+    ):
         Session(jitter=0.5)  # type: ignore[arg-type]  # this is the mistake
 
 
@@ -731,7 +777,11 @@ def test_what_it_was_built_with_is_used_and_can_be_looked_at() -> None:
 
 def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> None:
     config = SessionConfig(lifetime=600.0, rotate_before=60.0)
-    pair = pair_up(config, latency=0.05, exchange=ScriptedExchange(ORDERS, config=ExchangeConfig(lifetime=600.0)))
+    pair = pair_up(
+        config,
+        latency=0.05,
+        exchange=ScriptedExchange(ORDERS, config=ExchangeConfig(lifetime=600.0)),
+    )
     ids: list[str] = []
     for order in ORDERS[:30]:
         ids.append(pair.cancel(order))
@@ -741,7 +791,9 @@ def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> Non
     assert not [event for event in pair.events if isinstance(event, Down | Rejected)]
 
 
-@pytest.mark.parametrize("busy", [None, 1, "1", b"1", object()], ids=lambda busy: type(busy).__name__)
+@pytest.mark.parametrize(
+    "busy", [None, 1, "1", b"1", object()], ids=lambda busy: type(busy).__name__
+)
 def test_what_are_no_links_is_refused_and_nothing_has_changed(busy: object) -> None:
     made = up()
     id = made.cancel(ORDERS[0], 2.0)
@@ -766,5 +818,7 @@ def test_any_container_says_which_links_are_busy_and_what_it_raises_leaves_nothi
     made.cancel(ORDERS[0], 2.0)
     with pytest.raises(ZeroDivisionError):
         made.poll(2.0, Odd())
-    assert drain(made, 2.0, busy=[1])[0] == made.poll(2.0, All()) == Wait(until=30.0, timer=Timer.PING)
+    assert (
+        drain(made, 2.0, busy=[1])[0] == made.poll(2.0, All()) == Wait(until=30.0, timer=Timer.PING)
+    )
     assert isinstance(made.poll(2.0, {2: "another"}), LinkTransmit)

@@ -45,7 +45,9 @@ GOING = '{"event":"error","code":30033,"msg":"going away"}'
 def up(policy: Policy = Policy.REPORT, **config: object) -> SessionPair:
     """A session at its defaults that has been up for most of a minute; its dials take 0.1 s."""
     session = Session(SessionConfig(policy=policy, **config), jitter=lambda: 0.0)  # type: ignore[arg-type]
-    pair = SessionPair(session, ScriptedExchange(ORDERS, credentials=KEY), latency=0.05, dial_time=0.1)
+    pair = SessionPair(
+        session, ScriptedExchange(ORDERS, credentials=KEY), latency=0.05, dial_time=0.1
+    )
     pair.start()
     pair.run(45.0)
     assert state_of(pair) is SessionState.UP
@@ -220,7 +222,9 @@ def test_when_the_link_before_is_lost_too_it_ends_only_if_the_key_is_then_refuse
         assert state_of(pair) is (SessionState.UP if why is None else SessionState.ENDED)
 
 
-def test_a_refusal_of_the_key_ends_it_once_the_link_before_is_gone_and_lets_a_draining_one_be_answered() -> None:
+def test_a_refusal_of_the_key_ends_it_once_the_link_before_is_gone_and_lets_a_draining_one_be_answered() -> (
+    None
+):
     pair = up()
     pair.exchange.late_by = 3.0
     pair.exchange.inject(Fault.LATE)
@@ -279,7 +283,9 @@ def test_retry_after_on_a_successor_leaves_the_link_that_serves_alone() -> None:
 def test_what_is_no_number_of_seconds_is_refused_and_nothing_has_changed(value: float) -> None:
     session = Session(jitter=lambda: 0.0)
     session.poll(0.0)
-    with pytest.raises(ValidationError, match=r"^retry_after must be a number of seconds from 0 up, or None; got "):
+    with pytest.raises(
+        ValidationError, match=r"^retry_after must be a number of seconds from 0 up, or None; got "
+    ):
         session.lost(1, 0.0, retry_after=value)
     assert session.state is SessionState.DIALLING
 
@@ -335,7 +341,11 @@ def test_close_that_sends_what_is_queued_takes_no_more_and_ends_when_all_is_answ
     pair.close(queued="send")
     assert state_of(pair) is SessionState.UP
     assert pair.session.capacity == 0
-    for refused in (lambda: pair.cancel(ORDERS[40]), lambda: pair.cancel_many(ORDERS[40:42]), lambda: pair.send("x")):
+    for refused in (
+        lambda: pair.cancel(ORDERS[40]),
+        lambda: pair.cancel_many(ORDERS[40:42]),
+        lambda: pair.send("x"),
+    ):
         with pytest.raises(LocalProtocolError, match=r"^the session is closing and takes no more "):
             refused()
     pair.run_until_ended()
@@ -359,7 +369,11 @@ def test_close_that_sends_what_is_queued_waits_for_no_longer_than_it_is_told_to(
     assert sent == ids[:20]
     for id in ids[20:]:
         outcome = unresolved(pair, id)
-        assert (outcome.sent, outcome.why, outcome.resolved_at) == (False, WhyUnresolved.CLOSED, 47.0)
+        assert (outcome.sent, outcome.why, outcome.resolved_at) == (
+            False,
+            WhyUnresolved.CLOSED,
+            47.0,
+        )
 
 
 def test_what_was_sent_by_then_has_the_time_to_drain() -> None:
@@ -382,7 +396,9 @@ def test_close_that_sends_what_is_queued_goes_on_dialling_for_it() -> None:
     assert all(isinstance(pair.outcomes[id], Accepted) for id in ids)
 
 
-def test_close_that_sends_what_is_queued_while_down_waits_for_a_link_and_no_longer_than_without_a_close() -> None:
+def test_close_that_sends_what_is_queued_while_down_waits_for_a_link_and_no_longer_than_without_a_close() -> (
+    None
+):
     pair = up()
     pair.refuse_dials = True
     pair.drop()
@@ -393,7 +409,11 @@ def test_close_that_sends_what_is_queued_while_down_waits_for_a_link_and_no_long
     assert len(pair.dials) > 3
     for id in ids:
         outcome = unresolved(pair, id)
-        assert (outcome.sent, outcome.why, outcome.resolved_at) == (False, WhyUnresolved.NO_LINK, 55.0)
+        assert (outcome.sent, outcome.why, outcome.resolved_at) == (
+            False,
+            WhyUnresolved.NO_LINK,
+            55.0,
+        )
 
 
 def test_close_that_sends_what_is_queued_sends_again_what_a_link_lost() -> None:
@@ -455,12 +475,18 @@ def test_an_alarm_is_set_for_the_end_of_such_a_close() -> None:
 
 
 MISTAKES: list[tuple[Callable[[Session], object], str]] = [
-    (lambda session: session.close(0.0, queued="all"), r"^queued must be 'drop' or 'send'; got 'all'"),  # type: ignore[arg-type]
+    (
+        lambda session: session.close(0.0, queued="all"),
+        r"^queued must be 'drop' or 'send'; got 'all'",
+    ),  # type: ignore[arg-type]
     (
         lambda session: session.close(0.0, within=0),
         r"^within must be a number of seconds above 0, or None; got the int 0",
     ),
-    (lambda session: session.close(0.0, within=nan), r"^within must be a number of seconds above 0, or None; got "),
+    (
+        lambda session: session.close(0.0, within=nan),
+        r"^within must be a number of seconds above 0, or None; got ",
+    ),
 ]
 
 

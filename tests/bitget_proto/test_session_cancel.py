@@ -63,14 +63,21 @@ def unresolved(pair: SessionPair, id: str) -> Unresolved:
 # --- waiting for a link ---
 
 
-def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_the_sessions() -> None:
+def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_the_sessions() -> (
+    None
+):
     pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=3.0)
     id = pair.cancel(ORDERS[0])
     assert (pair.session.in_flight, pair.session.capacity) == (1, 999)
     pair.run(5.0)
     outcome = pair.outcomes[id]
     assert isinstance(outcome, Accepted)
-    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at, outcome.attempts) == (0.0, 3.0, 3.0, 1)
+    assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at, outcome.attempts) == (
+        0.0,
+        3.0,
+        3.0,
+        1,
+    )
     assert pair.session.in_flight == 0
 
 
@@ -83,7 +90,12 @@ def test_the_time_without_a_link_counts_from_the_call_and_then_it_never_left() -
     assert not pair.outcomes
     pair.run(0.1)
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.sent_at, outcome.attempts) == (False, WhyUnresolved.NO_LINK, None, 1)
+    assert (outcome.sent, outcome.why, outcome.sent_at, outcome.attempts) == (
+        False,
+        WhyUnresolved.NO_LINK,
+        None,
+        1,
+    )
     assert (outcome.taken_at, outcome.resolved_at) == (0.0, 10.0)
 
 
@@ -149,7 +161,12 @@ def test_under_report_a_cancel_that_was_sent_and_lost_is_unresolved_at_once(faul
     pair = pair_up(fault)
     id = pair.cancel(ORDERS[0])
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (True, WhyUnresolved.LOST, 1, 2.0)
+    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (
+        True,
+        WhyUnresolved.LOST,
+        1,
+        2.0,
+    )
     pair.run(60.0)
     assert len([transmit for _, transmit in pair.sent if transmit.id == id]) == 1
 
@@ -174,7 +191,12 @@ def test_under_resend_it_is_sent_again_and_not_found_proves_no_end() -> None:
     id = pair.cancel(ORDERS[0])
     pair.run(5.0)
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.code, outcome.attempts) == (True, WhyUnresolved.UNSURE, "43001", 2)
+    assert (outcome.sent, outcome.why, outcome.code, outcome.attempts) == (
+        True,
+        WhyUnresolved.UNSURE,
+        "43001",
+        2,
+    )
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (2.0, 3.0, 3.0)
 
 
@@ -199,7 +221,9 @@ def test_under_resend_what_had_not_worked_works_the_second_time() -> None:
         ("429", False),
     ],
 )
-def test_after_a_resend_no_refusal_is_final_but_that_the_order_has_ended(code: str, final: bool) -> None:
+def test_after_a_resend_no_refusal_is_final_but_that_the_order_has_ended(
+    code: str, final: bool
+) -> None:
     exchange = ScriptedExchange(ORDERS, refusals={"0": code})
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, exchange=exchange)
     id = pair.cancel(ORDERS[0])
@@ -220,7 +244,10 @@ def test_a_refusal_of_a_first_attempt_is_final_whatever_the_policy() -> None:
 
 
 def test_a_policy_may_be_given_for_one_cancel() -> None:
-    for default, own, attempts in ((Policy.REPORT, Policy.RESEND, 2), (Policy.RESEND, Policy.REPORT, 1)):
+    for default, own, attempts in (
+        (Policy.REPORT, Policy.RESEND, 2),
+        (Policy.RESEND, Policy.REPORT, 1),
+    ):
         pair = pair_up(Fault.DROP_AFTER, policy=default)
         id = pair.cancel(ORDERS[0], policy=own)
         pair.run(5.0)
@@ -247,7 +274,12 @@ def test_an_attempt_that_may_have_worked_is_not_forgotten_when_a_later_one_never
     pair.run(0.2)
     pair.close()
     outcome = unresolved(pair, id)
-    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (True, WhyUnresolved.CLOSED, 1, 2.0)
+    assert (outcome.sent, outcome.why, outcome.attempts, outcome.sent_at) == (
+        True,
+        WhyUnresolved.CLOSED,
+        1,
+        2.0,
+    )
 
 
 def test_a_resent_cancel_that_finds_no_link_in_time_was_sent() -> None:
@@ -317,7 +349,9 @@ def test_the_same_order_is_sent_again_no_sooner_than_a_second_after_its_last_can
     assert [pair.outcomes[id].attempts for id in ids] == [2, 2]
 
 
-def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_back_what_is_sent_again() -> None:
+def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_back_what_is_sent_again() -> (
+    None
+):
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     first = pair.cancel(ORDERS[0], timeout=60.0)
     pair.run(0.9)
@@ -369,7 +403,9 @@ def test_a_late_reply_is_known_as_one_while_its_link_lives_even_one_that_was_lef
     pair.run(1.0)
     assert pair.session.state is SessionState.UP
     assert [dial.link for _, dial in pair.dials] == [1, 2]
-    with pytest.raises(ValidationError, match=rf"^the id '{id}' was used for a cancel whose answer may still come"):
+    with pytest.raises(
+        ValidationError, match=rf"^the id '{id}' was used for a cancel whose answer may still come"
+    ):
         pair.session.cancel(ORDERS[2], pair.clock.now, id=id)
     pair.run(2.0)
     (late,) = [event for event in pair.events if isinstance(event, LateReply)]
@@ -461,7 +497,9 @@ def taken(session: Session, **kwargs: object) -> str:
 
 def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
     session = Session(jitter=lambda: 0.0)
-    with pytest.raises(ValidationError, match=r"^order must be a CancelOrder; got 'x': pass CancelOrder"):
+    with pytest.raises(
+        ValidationError, match=r"^order must be a CancelOrder; got 'x': pass CancelOrder"
+    ):
         session.cancel("x", 1.0)  # type: ignore[arg-type]  # this is the mistake
     for timeout in (0, -1, "1", Fraction(1), True):
         with pytest.raises(ValidationError, match=r"^timeout must be a number of seconds above 0"):
@@ -470,7 +508,9 @@ def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
         with pytest.raises(ValidationError, match=r"^id must be 1 to 40"):
             taken(session, id=id)
     for policy in ("report", 1, True):
-        with pytest.raises(ValidationError, match=r"^policy must be Policy\.REPORT or Policy\.RESEND; got "):
+        with pytest.raises(
+            ValidationError, match=r"^policy must be Policy\.REPORT or Policy\.RESEND; got "
+        ):
             taken(session, policy=policy)
     assert taken(session, id="a") == "a"
     with pytest.raises(ValidationError, match=r"^the id 'a' is in flight"):
@@ -487,7 +527,9 @@ def test_one_bound_holds_over_links_and_queue() -> None:
     pair.stall()
     pair.cancel(ORDERS[1])
     assert pair.session.capacity == 0
-    with pytest.raises(NoRoom, match=r"^Config\.max_in_flight is 2, and one more has no room: wait for outcomes"):
+    with pytest.raises(
+        NoRoom, match=r"^Config\.max_in_flight is 2, and one more has no room: wait for outcomes"
+    ):
         pair.session.cancel(ORDERS[2], pair.clock.now)
 
 

@@ -50,8 +50,12 @@ def test_none_switches_a_limit_off(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0, -1, inf, nan, True, "10"])
-def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=rf"^{name} must be a finite number of seconds above 0"):
+def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
+    name: str, value: object
+) -> None:
+    with pytest.raises(
+        ValidationError, match=rf"^{name} must be a finite number of seconds above 0"
+    ):
         config(name, value)
 
 
@@ -68,7 +72,11 @@ def test_what_is_no_count_is_refused_by_name(name: str, value: object) -> None:
         ("link", None, r"^link must be a Config; got None"),
         ("policy", "resend", r"^policy must be Policy\.REPORT or Policy\.RESEND; got 'resend'"),
         ("client_oids_unique", 1, r"^client_oids_unique must be True or False; got the int 1"),
-        ("rotate_before", None, r"^rotate_before must be a finite number of seconds above 0; got None"),
+        (
+            "rotate_before",
+            None,
+            r"^rotate_before must be a finite number of seconds above 0; got None",
+        ),
         ("rotate_before", 0, r"^rotate_before must be a finite number of seconds above 0"),
         (
             "rotate_before",
@@ -82,7 +90,9 @@ def test_what_is_no_count_is_refused_by_name(name: str, value: object) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_the_reason(name: str, value: object, words: str) -> None:
+def test_what_makes_no_sense_is_refused_with_the_reason(
+    name: str, value: object, words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
         config(name, value)
 

@@ -71,7 +71,9 @@ def _left_out(path: str) -> frozenset[int]:
         return frozenset()
     source = Path(path).read_text(encoding="utf-8").splitlines()
     numbers = {number for *_, number in code.co_lines() if number is not None}
-    return frozenset(number for number in numbers if source[number - 1].strip() in _BEHIND_THE_REMOVAL)
+    return frozenset(
+        number for number in numbers if source[number - 1].strip() in _BEHIND_THE_REMOVAL
+    )
 
 
 LEFT_OUT = {path: _left_out(path) for path in PARTS}
@@ -108,7 +110,9 @@ class World:
 
     def __init__(self, policy: Policy = Policy.RESEND, **config: Any) -> None:
         self.session = Session(
-            SessionConfig(policy=policy, lifetime=500.0, rotate_before=100.0, backoff_max=0.5, **config),
+            SessionConfig(
+                policy=policy, lifetime=500.0, rotate_before=100.0, backoff_max=0.5, **config
+            ),
             jitter=lambda: 0.0,
         )
         self.now = 0.0
@@ -197,7 +201,9 @@ class World:
     def finish(self) -> None:
         """Let the life go on for as long as anything is due, then close it, and hold it against the ledger."""
         self.drain()
-        for number, seconds in enumerate((0.5, 0.6, 2.0, 5.0, 10.0, 2.5, 11.0, 21.0, 31.0, 150.0, 400.0)):
+        for number, seconds in enumerate(
+            (0.5, 0.6, 2.0, 5.0, 10.0, 2.5, 11.0, 21.0, 31.0, 150.0, 400.0)
+        ):
             self.at(self.now + seconds)
             if self.session.capacity:
                 self.cancel(f"later {number}", 10)
@@ -365,7 +371,13 @@ def take(world: World, call: Callable[[], object], *ids: str) -> None:
 
 def take_many(world: World) -> None:
     # The session makes the ids itself: here they are known.
-    take(world, lambda: world.session.cancel_many(ORDERS[5:8], 0.0), "bgproto1", "bgproto2", "bgproto3")
+    take(
+        world,
+        lambda: world.session.cancel_many(ORDERS[5:8], 0.0),
+        "bgproto1",
+        "bgproto2",
+        "bgproto3",
+    )
 
 
 def withdraw(world: World, id: str) -> None:
@@ -503,9 +515,15 @@ NEXT: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("after", NEXT)
 @pytest.mark.parametrize(
     "name",
-    ["lost after a second attempt", "receive the answer to the successor's login", "close while two links are alive"],
+    [
+        "lost after a second attempt",
+        "receive the answer to the successor's login",
+        "close while two links are alive",
+    ],
 )
-def test_an_interruption_while_it_recovers_from_one_leaves_one_honest_outcome_too(name: str, after: str) -> None:
+def test_an_interruption_while_it_recovers_from_one_leaves_one_honest_outcome_too(
+    name: str, after: str
+) -> None:
     begin, call = CALLS[name]
     noticed, first, came_so_far = 0, 0, True
     while came_so_far:
@@ -520,7 +538,9 @@ def test_an_interruption_while_it_recovers_from_one_leaves_one_honest_outcome_to
             try:
                 noticed += carry_on(world, torn=came_so_far or came_again)
             except Exception as found:
-                raise AssertionError(f"interrupted at line {first}, then at line {second}") from found
+                raise AssertionError(
+                    f"interrupted at line {first}, then at line {second}"
+                ) from found
     assert noticed > 20
 
 
@@ -549,9 +569,16 @@ def test_the_end_after_an_interruption_comes_in_one_order() -> None:
     assert [type(output) for output in outputs] == [
         Accepted, *[Unresolved] * 4, LinkHangup, LinkClosed, LinkHangup, LinkClosed, Ended,
     ]  # fmt: skip
-    assert [output.id for output in outputs if isinstance(output, Unresolved)] == ["b", "c", "d", "e"], "as taken"
+    assert [output.id for output in outputs if isinstance(output, Unresolved)] == [
+        "b",
+        "c",
+        "d",
+        "e",
+    ], "as taken"
     assert [output.abort for output in outputs if isinstance(output, LinkHangup)] == [True, True]
-    assert {output.why for output in outputs if isinstance(output, Unresolved)} == {WhyUnresolved.INTERRUPTED}
+    assert {output.why for output in outputs if isinstance(output, Unresolved)} == {
+        WhyUnresolved.INTERRUPTED
+    }
     assert outputs[-1] == Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
     assert not world.session.in_flight
 

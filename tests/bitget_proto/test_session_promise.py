@@ -70,7 +70,10 @@ from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, Sessio
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
 ORDERS = [
-    *(CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}") for number in range(20)),
+    *(
+        CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}")
+        for number in range(20)
+    ),
     *(CancelOrder("BTCUSDT", client_oid=f"alone-{number}") for number in range(10)),
     *(CancelOrder("BTCUSDT", order_id=f"gone-{number}") for number in range(3)),
 ]
@@ -160,7 +163,11 @@ class Watched(Session):
         return taken
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         room = self.capacity
         ids = super().cancel_many(orders, now, timeout, policy)
@@ -168,7 +175,15 @@ class Watched(Session):
         self.note(ids, now, timeout, policy, urgent=False)
         return ids
 
-    def note(self, ids: list[str], now: float, timeout: float | None, policy: Policy | None, *, urgent: bool) -> None:
+    def note(
+        self,
+        ids: list[str],
+        now: float,
+        timeout: float | None,
+        policy: Policy | None,
+        *,
+        urgent: bool,
+    ) -> None:
         for id in ids:
             assert id not in self.ledger
             self.ledger[id] = Taken(
@@ -182,27 +197,38 @@ class Watched(Session):
         open_before = id in self.ledger and id not in self.answered
         withdrawn = super().withdraw(id, now)
         visited["withdrawn", withdrawn] += 1
-        left = any(transmit.id == id for _, transmit in self.handed_out if id not in self.taken_back)
+        left = any(
+            transmit.id == id for _, transmit in self.handed_out if id not in self.taken_back
+        )
         assert withdrawn == (open_before and not left)
         return withdrawn
 
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None:
         unsent = list(unsent)
-        self.taken_back.update(id for id in unsent if [t.id for _, t in self.handed_out].count(id) == 1)
+        self.taken_back.update(
+            id for id in unsent if [t.id for _, t in self.handed_out].count(id) == 1
+        )
         super().lost(link, now, reason, unsent, retry_after)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         visited[self.state] += 1
-        assert not any(isinstance(before, Ended) for _, before in self.spoke[-1:]) or output == Wait(
-            until=None, timer=None
-        )
+        assert not any(
+            isinstance(before, Ended) for _, before in self.spoke[-1:]
+        ) or output == Wait(until=None, timer=None)
         if isinstance(output, Wait):
             visited["wait", output.timer] += 1
             return output
-        assert not (isinstance(output, LinkTransmit) and output.link in busy), "a frame for a link that cannot write"
+        assert not (isinstance(output, LinkTransmit) and output.link in busy), (
+            "a frame for a link that cannot write"
+        )
         self.spoke.append((now, output))
         self.watch(output, now)
         return output
@@ -260,19 +286,27 @@ class Watched(Session):
             if not outcome.sent:
                 assert outcome.why is not WhyUnresolved.UNSURE
                 ending = self._ending is not None
-                assert outcome.why is not WhyUnresolved.LOST or ending, "what never left goes to the next link"
+                assert outcome.why is not WhyUnresolved.LOST or ending, (
+                    "what never left goes to the next link"
+                )
             if again:
                 visited["again", outcome.why] += 1
             if outcome.why is WhyUnresolved.TIMEOUT:
                 sent_at = -inf if outcome.sent_at is None else outcome.sent_at
-                assert now >= min(taken.until, taken.at + 40.0, sent_at + 10.0 if outcome.sent else inf)
+                assert now >= min(
+                    taken.until, taken.at + 40.0, sent_at + 10.0 if outcome.sent else inf
+                )
             elif outcome.why is WhyUnresolved.NO_LINK:
                 assert self.up is None
-                assert now >= NO_LINK + max(taken.at, taken.at if self.down_since is None else self.down_since)
+                assert now >= NO_LINK + max(
+                    taken.at, taken.at if self.down_since is None else self.down_since
+                )
             elif outcome.why is WhyUnresolved.WITHDRAWN:
                 assert not outcome.sent
             elif again and outcome.why is WhyUnresolved.UNSURE:
-                visited["again", UNSURE_BY, CodeClass.of(outcome.code) is CodeClass.OUTCOME_UNKNOWN] += 1
+                visited[
+                    "again", UNSURE_BY, CodeClass.of(outcome.code) is CodeClass.OUTCOME_UNKNOWN
+                ] += 1
         else:
             visited["again" if again else "once", type(outcome)] += 1
             if isinstance(outcome, Rejected):
@@ -339,13 +373,19 @@ class Life(RuleBasedStateMachine):
     @initialize(start=STARTS)
     def begin(self, start: Start) -> None:
         self.exchange = exchange = Moody(
-            ORDERS[:30], credentials=KEY, refusals=REFUSALS, config=ExchangeConfig(lifetime=200.0), grace=20.0
+            ORDERS[:30],
+            credentials=KEY,
+            refusals=REFUSALS,
+            config=ExchangeConfig(lifetime=200.0),
+            grace=20.0,
         )
         exchange.moods = deque()
         config = attrs.evolve(CONFIG, policy=start.policy, client_oids_unique=start.unique)
         self.budget = 5 if start.shared else 10
         self.session = session = Watched(config, Budget(5) if start.shared else None)
-        self.pair = pair = SessionPair(session, exchange, latency=start.latency, dial_time=start.latency)
+        self.pair = pair = SessionPair(
+            session, exchange, latency=start.latency, dial_time=start.latency
+        )
         match start.how:
             case "new":
                 return
@@ -386,9 +426,14 @@ class Life(RuleBasedStateMachine):
         policy=st.sampled_from([None, None, *Policy]),
         how=st.sampled_from(["one by one", "one by one", "the same", "urgent", "at once"]),
     )
-    def cancel(self, order: CancelOrder, timeout: float | None, many: int, policy: Policy | None, how: str) -> None:
+    def cancel(
+        self, order: CancelOrder, timeout: float | None, many: int, policy: Policy | None, how: str
+    ) -> None:
         first = ORDERS.index(order)
-        orders = [order if how == "the same" else ORDERS[(first + number) % len(ORDERS)] for number in range(many)]
+        orders = [
+            order if how == "the same" else ORDERS[(first + number) % len(ORDERS)]
+            for number in range(many)
+        ]
         if how == "at once":
             with suppress(NoRoom):
                 self.pair.cancel_many(orders, timeout, policy)
@@ -413,7 +458,13 @@ class Life(RuleBasedStateMachine):
         then_close=RARELY,
     )
     def cancel_into_a_drop(
-        self, order: CancelOrder, many: int, fault: Fault, then: Fault | None, spent: bool, then_close: bool
+        self,
+        order: CancelOrder,
+        many: int,
+        fault: Fault,
+        then: Fault | None,
+        spent: bool,
+        then_close: bool,
     ) -> None:
         """The way to a resent cancel that nothing else walks often enough."""
         self.exchange.inject(*[Fault.SILENT] * (many - 1), fault, then)
@@ -591,7 +642,11 @@ class Life(RuleBasedStateMachine):
     @rule()
     def fall_silent(self) -> None:
         """A route dies while a cancel is out: it is found out within seconds."""
-        if self.session.state is not SessionState.UP or not self.session.capacity or self.session.up is None:
+        if (
+            self.session.state is not SessionState.UP
+            or not self.session.capacity
+            or self.session.up is None
+        ):
             return
         serving = self.session.up[0]
         self.pair.resume(serving)
@@ -607,12 +662,14 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "pair"):
             session = self.session
             assert session.answered == self.pair.outcomes
-            ready = [link for link in session._links.values() if link.connection.state is State.READY]
+            ready = [
+                link for link in session._links.values() if link.connection.state is State.READY
+            ]
             assert len(ready) <= 1, "a link that was left still serves"
             assert session.in_flight == len(session.ledger) - len(session.answered)
-            assert (session.state in (SessionState.UP, SessionState.MOVING)) == (session.up is not None) or (
-                session.capacity == 0
-            )
+            assert (session.state in (SessionState.UP, SessionState.MOVING)) == (
+                session.up is not None
+            ) or (session.capacity == 0)
 
     def teardown(self) -> None:
         if hasattr(self, "pair"):
@@ -632,14 +689,18 @@ class Life(RuleBasedStateMachine):
         self.check_frames()
         dials = [at for at, _ in self.pair.dials]
         assert [dial.link for _, dial in self.pair.dials] == list(range(1, len(dials) + 1))
-        assert all(later >= at + 300.0 for at, later in zip(dials, dials[DIALS:], strict=False)), "a dial storm"
+        assert all(later >= at + 300.0 for at, later in zip(dials, dials[DIALS:], strict=False)), (
+            "a dial storm"
+        )
         assert all(later >= at + 0.25 for at, later in pairwise(dials)), "no backoff"
 
     def check_outcomes(self) -> None:
         session, exchange = self.session, self.exchange
         assert set(self.pair.outcomes) == set(session.ledger)
         written = Counter(transmit.id for _, transmit in self.pair.sent if transmit.id is not None)
-        handed_out = Counter(transmit.id for _, transmit in session.handed_out if transmit.id is not None)
+        handed_out = Counter(
+            transmit.id for _, transmit in session.handed_out if transmit.id is not None
+        )
         for id, outcome in self.pair.outcomes.items():
             acts = [act for act in exchange.log if act.id == id]
             cancelled = any(act.cancelled for act in acts)
@@ -668,7 +729,9 @@ class Life(RuleBasedStateMachine):
         session = self.session
         often = Counter(transmit.id for _, transmit in session.handed_out)
         once = [
-            transmit.id for _, transmit in session.handed_out if transmit.id is not None and often[transmit.id] == 1
+            transmit.id
+            for _, transmit in session.handed_out
+            if transmit.id is not None and often[transmit.id] == 1
         ]
         places = {id: place for place, id in enumerate(session.ledger)}
         for urgent in (False, True):
@@ -692,8 +755,12 @@ class Life(RuleBasedStateMachine):
             if id(transmit) in written:
                 seen.add(transmit.id)
         for times in links.values():
-            assert all(later >= at + 1.0 for at, later in zip(times, times[10:], strict=False)), "the pace of a link"
-        assert all(later >= at + 1.0 for at, later in zip(cancels, cancels[self.budget :], strict=False)), "the budget"
+            assert all(later >= at + 1.0 for at, later in zip(times, times[10:], strict=False)), (
+                "the pace of a link"
+            )
+        assert all(
+            later >= at + 1.0 for at, later in zip(cancels, cancels[self.budget :], strict=False)
+        ), "the budget"
 
 
 PROFILE = settings(
@@ -702,7 +769,11 @@ PROFILE = settings(
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.data_too_large,
+    ],
 )
 
 TO_BE_VISITED: set[object] = {
@@ -747,7 +818,9 @@ TO_BE_VISITED: set[object] = {
 
 
 @pytest.mark.slow
-def test_every_cancel_gets_exactly_one_honest_outcome_across_links_and_everything_is_visited() -> None:
+def test_every_cancel_gets_exactly_one_honest_outcome_across_links_and_everything_is_visited() -> (
+    None
+):
     visited.clear()
     missing = TO_BE_VISITED
     for number in range(100):

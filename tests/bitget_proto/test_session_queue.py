@@ -72,7 +72,11 @@ def up(**config: Any) -> Session:
 
 def sent(outputs: list[SessionOutput]) -> list[str]:
     """The ids of the cancels that were handed out."""
-    return [output.id for output in outputs if isinstance(output, LinkTransmit) and output.id is not None]
+    return [
+        output.id
+        for output in outputs
+        if isinstance(output, LinkTransmit) and output.id is not None
+    ]
 
 
 def outcomes(outputs: list[SessionOutput]) -> list[Outcome]:
@@ -81,7 +85,9 @@ def outcomes(outputs: list[SessionOutput]) -> list[Outcome]:
 
 def unresolved(outputs: list[SessionOutput]) -> list[tuple[str, bool, WhyUnresolved, float]]:
     return [
-        (output.id, output.sent, output.why, output.resolved_at) for output in outputs if isinstance(output, Unresolved)
+        (output.id, output.sent, output.why, output.resolved_at)
+        for output in outputs
+        if isinstance(output, Unresolved)
     ]
 
 
@@ -93,7 +99,9 @@ def test_without_a_link_each_waits_ten_seconds_from_its_call() -> None:
     drain(made, 0.0)
     for number in range(3):
         made.cancel(ORDERS[number], float(number), id=str(number))
-        assert drain(made, float(number)) == [Wait(until=10.0, timer=Timer.NO_LINK)], "one alarm for all of them"
+        assert drain(made, float(number)) == [Wait(until=10.0, timer=Timer.NO_LINK)], (
+            "one alarm for all of them"
+        )
     made.handle_timeout(nextafter(10.0, 0.0))
     assert drain(made, nextafter(10.0, 0.0)) == [Wait(until=10.0, timer=Timer.NO_LINK)]
     for number in range(3):
@@ -101,7 +109,9 @@ def test_without_a_link_each_waits_ten_seconds_from_its_call() -> None:
         *events, wait = drain(made, 10.0 + number)
         assert unresolved(events) == [(str(number), False, WhyUnresolved.NO_LINK, 10.0 + number)]
         assert wait == (
-            Wait(until=11.0 + number, timer=Timer.NO_LINK) if number < 2 else Wait(until=20.0, timer=Timer.DIALLED)
+            Wait(until=11.0 + number, timer=Timer.NO_LINK)
+            if number < 2
+            else Wait(until=20.0, timer=Timer.DIALLED)
         )
 
 
@@ -283,7 +293,9 @@ def test_at_the_end_each_has_its_outcome_in_the_order_taken_whatever_its_rank() 
     ]  # fmt: skip
 
 
-def test_cancels_of_two_links_that_are_lost_at_the_end_have_their_outcomes_in_the_order_of_the_links() -> None:
+def test_cancels_of_two_links_that_are_lost_at_the_end_have_their_outcomes_in_the_order_of_the_links() -> (
+    None
+):
     made = up()
     made.cancel(ORDERS[0], 2.0, id="old")
     drain(made, 2.0)
@@ -360,7 +372,8 @@ def test_none_of_many_is_taken_when_there_is_no_room_for_all() -> None:
     made = session(link=Config(max_in_flight=5))
     assert made.cancel_many(ORDERS[:3], 0.0) == ["bgproto1", "bgproto2", "bgproto3"]
     with pytest.raises(
-        NoRoom, match=r"^Config\.max_in_flight is 5, and there is room for 2 of these 3: wait for outcomes"
+        NoRoom,
+        match=r"^Config\.max_in_flight is 5, and there is room for 2 of these 3: wait for outcomes",
     ):
         made.cancel_many(ORDERS[:3], 0.0)
     assert (made.in_flight, made.capacity) == (3, 2)
@@ -390,7 +403,9 @@ def test_none_of_many_is_taken_when_anything_makes_no_sense(number: int) -> None
 def test_after_the_end_none_is_taken() -> None:
     made = session()
     made.close(0.0)
-    with pytest.raises(LocalProtocolError, match=r"^the session has ended and takes no more cancels"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^the session has ended and takes no more cancels"
+    ):
         made.cancel_many(ORDERS[:2], 0.0)
 
 
@@ -495,7 +510,9 @@ def test_sending_again_costs_each_the_same_however_many_there_are() -> None:
 def one_more(waiting: int, what: str) -> int:
     """Lines for one call and its drain while so many wait."""
     made = up(link=Config(max_in_flight=None, queue_timeout=1e6), no_link_timeout=None)
-    made.cancel_many([CancelOrder("BTCUSDT", order_id=str(number)) for number in range(waiting + 10)], 2.0)
+    made.cancel_many(
+        [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(waiting + 10)], 2.0
+    )
     assert len(sent(drain(made, 2.0))) == 10
     if "down" in what:
         made.lost(1, 2.0)
@@ -535,7 +552,9 @@ def test_no_call_costs_more_while_twenty_thousand_wait_than_while_thirty_do(what
 def test_the_end_costs_each_the_same_however_many_wait() -> None:
     def ending(waiting: int) -> float:
         made = session(link=WITHOUT_PACE)
-        made.cancel_many([CancelOrder("BTCUSDT", order_id=str(number)) for number in range(waiting)], 0.0)
+        made.cancel_many(
+            [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(waiting)], 0.0
+        )
         return (lines_run(lambda: made.close(1.0)) + lines_run(lambda: drain(made, 1.0))) / waiting
 
     assert ending(2000) <= 1.05 * ending(200)

@@ -168,7 +168,11 @@ class Play:
                     if entry.link == link:
                         entry.link = None
             case Up(link=link, down_for=down_for):
-                since = self.now if self.serving is not None or self.down_since is None else self.down_since
+                since = (
+                    self.now
+                    if self.serving is not None or self.down_since is None
+                    else self.down_since
+                )
                 assert not self.tidy or down_for == self.now - since
                 self.serving, self.down_since = link, None
             case Down(link=link):
@@ -199,7 +203,9 @@ class Play:
             case Unresolved():
                 assert outcome.sent == bool(entry.sent)
                 if outcome.why is WhyUnresolved.TIMEOUT:
-                    held_until = entry.taken_at + 8.0 if entry.link is None else entry.handed_out_at + 6.0
+                    held_until = (
+                        entry.taken_at + 8.0 if entry.link is None else entry.handed_out_at + 6.0
+                    )
                     assert self.now >= min(entry.until, held_until)
                 elif outcome.why is WhyUnresolved.NO_LINK:
                     if self.tidy:
@@ -211,7 +217,9 @@ class Play:
         self.seen[type(outcome), len(entry.sent) > 1] += 1
 
     def without_link_until(self, entry: Entry) -> float:
-        return 3.0 + max(entry.taken_at, entry.taken_at if self.down_since is None else self.down_since)
+        return 3.0 + max(
+            entry.taken_at, entry.taken_at if self.down_since is None else self.down_since
+        )
 
     def fire(self) -> None:
         """After this and a drain no cancel is open whose time is up."""
@@ -271,7 +279,11 @@ class Play:
             if len(orders) > 1:
                 ids = self.session.cancel_many(orders, self.now, timeout, policy)
             else:
-                ids = [self.session.cancel(orders[0], self.now, None, timeout, policy, urgent=what % 7 == 0)]
+                ids = [
+                    self.session.cancel(
+                        orders[0], self.now, None, timeout, policy, urgent=what % 7 == 0
+                    )
+                ]
         except LocalProtocolError:
             assert room < len(orders)
             assert self.session.capacity == room
@@ -282,7 +294,9 @@ class Play:
             taken = self.config.policy if policy is None else policy
             if order.order_id is None and not self.config.client_oids_unique:
                 taken = Policy.REPORT
-            self.entries[id] = Entry(order, taken, self.now, self.now + (inf if timeout is None else timeout))
+            self.entries[id] = Entry(
+                order, taken, self.now, self.now + (inf if timeout is None else timeout)
+            )
 
     def withdraw(self, what: int) -> None:
         id = [*self.entries, "1"][-1 - what % min(len(self.entries) + 1, 6)]
@@ -308,7 +322,9 @@ class Play:
         if until is None or what % 4 == 0:
             self.now += [0.0, 0.1, 1.0, 2.5, 10.0][what % 5]
         else:
-            self.now = max(self.now, [nextafter(until, 0.0), until, nextafter(until, 1e9)][what % 3])
+            self.now = max(
+                self.now, [nextafter(until, 0.0), until, nextafter(until, 1e9)][what % 3]
+            )
 
     def step(self, op: int, what: int, when: int) -> None:
         if when % 2:
@@ -351,7 +367,9 @@ class Play:
             self.session.close(self.now)
             self.drain(())
         assert self.ended
-        assert all(later >= at + 300.0 for at, later in zip(self.dials, self.dials[40:], strict=False))
+        assert all(
+            later >= at + 300.0 for at, later in zip(self.dials, self.dials[40:], strict=False)
+        )
 
 
 @pytest.mark.slow
@@ -359,7 +377,11 @@ def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> No
     seen: Counter[object] = Counter()
 
     @settings(
-        max_examples=1000, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=1000,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(st.binary(min_size=90, max_size=900))
     def any_tape(tape: bytes) -> None:
@@ -370,9 +392,24 @@ def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> No
         play.end()
 
     any_tape()
-    expected: set[object] = {*SessionState, *WhyEnded, Accepted, Rejected, Unresolved, Dial, LinkTransmit, LinkHangup}
+    expected: set[object] = {
+        *SessionState,
+        *WhyEnded,
+        Accepted,
+        Rejected,
+        Unresolved,
+        Dial,
+        LinkTransmit,
+        LinkHangup,
+    }
     expected -= {WhyEnded.INTERRUPTED}
-    expected |= {(kind, again) for kind in (Accepted, Rejected, Unresolved) for again in (False, True)}
+    expected |= {
+        (kind, again) for kind in (Accepted, Rejected, Unresolved) for again in (False, True)
+    }
     expected |= {("withdrawn", withdrawn) for withdrawn in (False, True)}
-    expected |= {(why, sent) for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK) for sent in (False, True)}
+    expected |= {
+        (why, sent)
+        for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK)
+        for sent in (False, True)
+    }
     assert expected <= set(seen), f"never seen: {expected - set(seen)}"

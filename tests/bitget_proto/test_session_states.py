@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bitget_proto import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded, session_diagram
+from bitget_proto import (
+    SESSION_TRANSITIONS,
+    SessionCause,
+    SessionState,
+    SessionStep,
+    WhyEnded,
+    session_diagram,
+)
 
 
 def test_every_state_has_its_row_and_can_be_reached_from_down() -> None:
@@ -25,12 +32,16 @@ def test_ended_is_the_only_end_and_only_an_end_leads_there() -> None:
             assert (target is SessionState.ENDED) == isinstance(cause, WhyEnded)
 
 
-@pytest.mark.parametrize("state", [state for state in SessionState if state is not SessionState.ENDED])
+@pytest.mark.parametrize(
+    "state", [state for state in SessionState if state is not SessionState.ENDED]
+)
 def test_any_life_can_be_ended_by_the_caller(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.ASKED] is SessionState.ENDED
 
 
-@pytest.mark.parametrize("state", [state for state in SessionState if state is not SessionState.ENDED])
+@pytest.mark.parametrize(
+    "state", [state for state in SessionState if state is not SessionState.ENDED]
+)
 def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.INTERRUPTED] is SessionState.ENDED
 
@@ -43,12 +54,17 @@ def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
         (WhyEnded.STAMP_REFUSED, {SessionState.DIALLING}),
     ],
 )
-def test_a_refused_login_ends_it_only_while_no_link_serves(why: SessionCause, states: set[SessionState]) -> None:
+def test_a_refused_login_ends_it_only_while_no_link_serves(
+    why: SessionCause, states: set[SessionState]
+) -> None:
     assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == states
 
 
 def test_every_cause_happens_somewhere_and_has_a_sentence() -> None:
-    assert {cause for row in SESSION_TRANSITIONS.values() for cause in row} == {*SessionStep, *WhyEnded}
+    assert {cause for row in SESSION_TRANSITIONS.values() for cause in row} == {
+        *SessionStep,
+        *WhyEnded,
+    }
     for member in (*SessionState, *SessionStep, *WhyEnded):
         assert member.sentence[0] in "ABCDEFGHIJKLMNOPQRSTUVWXYZ`"
         assert member.sentence.endswith(".")

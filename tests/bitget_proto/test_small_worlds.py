@@ -361,7 +361,9 @@ def explored(worlds: Iterable[World[Any]]) -> tuple[Counter[Hashable], Explored]
     for world in worlds:
         found = explore(world)
         assert found.states >= 100, f"{world.name} is smaller than it was meant to be"
-        assert set(world.alphabet) <= found.given, f"{world.name}: {set(world.alphabet) - found.given} never happens"
+        assert set(world.alphabet) <= found.given, (
+            f"{world.name}: {set(world.alphabet) - found.given} never happens"
+        )
         visited += found.visited
         whole.states += found.states
         whole.steps += found.steps
@@ -384,7 +386,9 @@ def test_no_sequence_of_inputs_to_a_small_connection_breaks_the_promise() -> Non
     expected |= {(Closed, why) for why in WhyClosed if why is not WhyClosed.INTERRUPTED}
     expected |= {(Hangup, abort) for abort in (True, False)}
     expected |= {(Unrecognised, why) for why in WhyUnrecognised}
-    expected |= {(event, None) for event in (Ready, LoginRejected, LateReply, ExchangeError, GoingAway)}
+    expected |= {
+        (event, None) for event in (Ready, LoginRejected, LateReply, ExchangeError, GoingAway)
+    }
     expected |= {
         (Wait, timer)
         for timer in (
@@ -408,7 +412,16 @@ def test_no_sequence_of_inputs_to_a_small_session_breaks_the_promise() -> None:
     expected |= {(kind, count) for kind in (Accepted, Rejected, Unresolved) for count in (1, 2)}
     expected |= {
         (event, None)
-        for event in (Dial, LinkTransmit, LinkHangup, Up, LoginRejected, LateReply, ExchangeError, GoingAway)
+        for event in (
+            Dial,
+            LinkTransmit,
+            LinkHangup,
+            Up,
+            LoginRejected,
+            LateReply,
+            ExchangeError,
+            GoingAway,
+        )
     }
     expected |= {
         (Wait, timer)
@@ -682,7 +695,9 @@ def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch)
         explore(world)
 
 
-def test_a_violation_is_reported_with_a_shortest_sequence_of_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_violation_is_reported_with_a_shortest_sequence_of_inputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     FAULTS[0].plant(monkeypatch)
     (world,) = [world for world in CONNECTIONS if world.name == FAULTS[0].world]
     with pytest.raises(Violation) as raised:

@@ -119,7 +119,9 @@ def test_the_diagram_shows_every_transition_and_no_other() -> None:
         else:
             drawn |= {(arrow[1], cause, arrow[2]) for cause in arrow[3].split("<br>")}
     assert drawn == {
-        (state.name, cause.value, target.name) for state, row in TRANSITIONS.items() for cause, target in row.items()
+        (state.name, cause.value, target.name)
+        for state, row in TRANSITIONS.items()
+        for cause, target in row.items()
     }
     assert ends == ["[*] --> NEW", "CLOSED --> [*]"]
     assert text.endswith("[*]\n")

@@ -66,7 +66,9 @@ def test_a_time_is_never_before_the_latest_that_came() -> None:
 
 @pytest.mark.parametrize("now", [nan, inf, -inf, None, "1", b"2", [3]])
 def test_what_is_no_finite_number_of_seconds_is_refused(now: object) -> None:
-    with pytest.raises(LocalProtocolError, match=r"^now must be a finite number of seconds on your clock; got "):
+    with pytest.raises(
+        LocalProtocolError, match=r"^now must be a finite number of seconds on your clock; got "
+    ):
         finite_time(now, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
 
 
@@ -166,9 +168,12 @@ def test_an_earlier_one_that_comes_later_is_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("added", "order"), [((5.0, 1.0, 5.0, 1.0, 5.0), [1, 3, 0, 2, 4]), ((1.0, 5.0, 1.0, 5.0, 1.0), [0, 2, 4, 1, 3])]
+    ("added", "order"),
+    [((5.0, 1.0, 5.0, 1.0, 5.0), [1, 3, 0, 2, 4]), ((1.0, 5.0, 1.0, 5.0, 1.0), [0, 2, 4, 1, 3])],
 )
-def test_equal_deadlines_come_in_the_order_they_were_set(added: tuple[float, ...], order: list[int]) -> None:
+def test_equal_deadlines_come_in_the_order_they_were_set(
+    added: tuple[float, ...], order: list[int]
+) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     for n, deadline in enumerate(added):
         deadlines.set(Entry(n), deadline)
@@ -247,7 +252,9 @@ def test_the_dead_never_pile_up_in_front_of_nor_behind_the_living(step: float) -
     assert in_order(deadlines) == [living]
 
 
-def test_one_that_is_dropped_and_set_to_the_same_deadline_again_and_again_is_stored_a_bounded_number_of_times() -> None:
+def test_one_that_is_dropped_and_set_to_the_same_deadline_again_and_again_is_stored_a_bounded_number_of_times() -> (
+    None
+):
     deadlines: Deadlines[Entry] = Deadlines()
     entry = Entry()
     for _ in range(1000):
@@ -276,7 +283,11 @@ def test_where_the_dead_are_dropped_the_earliest_of_those_left_is_first() -> Non
 
 
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "move", "drop", "first"]), st.integers(0, 12), st.integers(0, 12)),
+    st.tuples(
+        st.sampled_from(["add", "add", "move", "drop", "first"]),
+        st.integers(0, 12),
+        st.integers(0, 12),
+    ),
     max_size=300,
 )
 

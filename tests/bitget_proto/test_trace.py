@@ -56,7 +56,8 @@ def test_a_trace_is_read_from_lines_with_or_without_ends_from_a_file_and_from_a_
     lines = a_trace()
     bare = [line.rstrip("\n") for line in lines]
     read = [
-        list(Trace(given)) for given in (lines, bare, "".join(lines), iter(lines), [f"{line}\r\n" for line in bare])
+        list(Trace(given))
+        for given in (lines, bare, "".join(lines), iter(lines), [f"{line}\r\n" for line in bare])
     ]
     assert all(steps == read[0] for steps in read)
     assert [step.call for step in read[0]][:2] == ["opened", "poll"]
@@ -95,7 +96,11 @@ def test_the_arguments_of_a_step_are_those_of_the_call() -> None:
     session.lost(1, 2.0, "why", ["a", "b"])
     read = [step.arguments() for step in Trace(lines) if step.call != "poll"]
     assert read == [
-        {"now": 0.5, "link": 1, "login": SignedLogin("not recorded", "not recorded", "1700000000", "not recorded")},
+        {
+            "now": 0.5,
+            "link": 1,
+            "login": SignedLogin("not recorded", "not recorded", "1700000000", "not recorded"),
+        },
         {"now": 1, "order": order, "id": "id", "timeout": inf, "policy": Policy.RESEND},
         {"now": 1.0, "link": 1, "message": "text"},
         {"now": 1.0, "link": 1, "message": b"bytes"},
@@ -108,8 +113,14 @@ def test_the_arguments_of_a_step_are_those_of_the_call() -> None:
 
 
 @CALMLY
-@given(st.floats(allow_nan=False), st.integers(-(2**70), 2**70), st.one_of(st.text(st.characters()), st.binary()))
-def test_numbers_texts_and_bytes_are_read_to_the_last_bit(number: float, whole: int, message: str | bytes) -> None:
+@given(
+    st.floats(allow_nan=False),
+    st.integers(-(2**70), 2**70),
+    st.one_of(st.text(st.characters()), st.binary()),
+)
+def test_numbers_texts_and_bytes_are_read_to_the_last_bit(
+    number: float, whole: int, message: str | bytes
+) -> None:
     lines: list[str] = []
     conn = record(Connection(), lines.append)
     for now in (number, whole):
@@ -118,7 +129,10 @@ def test_numbers_texts_and_bytes_are_read_to_the_last_bit(number: float, whole: 
         except LocalProtocolError:
             assert abs(now) == inf
     read = [step.arguments() for step in Trace(lines)]
-    assert [(arguments["now"], arguments["message"]) for arguments in read] == [(number, message), (whole, message)]
+    assert [(arguments["now"], arguments["message"]) for arguments in read] == [
+        (number, message),
+        (whole, message),
+    ]
     assert [type(arguments["now"]) for arguments in read] == [float, int]
     assert replay(lines) is None
 
@@ -154,7 +168,9 @@ def test_a_last_line_that_is_torn_is_left_out_and_told() -> None:
 @pytest.mark.parametrize("torn", ['{"n":3,', "[]", "null", "7", '"text"', "[" * 100_000])
 def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -> None:
     lines = a_trace()
-    with pytest.raises(ValidationError, match="line 4 of the trace cannot be read, and only the last may be torn"):
+    with pytest.raises(
+        ValidationError, match="line 4 of the trace cannot be read, and only the last may be torn"
+    ):
         replay([*lines[:3], torn, *lines[3:]])
 
 
@@ -164,8 +180,14 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
 @pytest.mark.parametrize(
     ("first", "words"),
     [
-        ("", 'a trace must begin with a line {"trace":1,…}; got an empty one: pass what record wrote'),
-        ("hello", 'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote'),
+        (
+            "",
+            'a trace must begin with a line {"trace":1,…}; got an empty one: pass what record wrote',
+        ),
+        (
+            "hello",
+            'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote',
+        ),
         ("[]", 'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote'),
         (
             '{"trace":2}',
@@ -229,10 +251,13 @@ def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
         match="line 3 of the trace must be step 2; got the int 3: steps are missing",
     ):
         replay([*lines[:2], *lines[3:]])
-    with pytest.raises(ValidationError, match=f"line {len(lines) + 1} of the trace is no step: 'n' is missing"):
+    with pytest.raises(
+        ValidationError, match=f"line {len(lines) + 1} of the trace is no step: 'n' is missing"
+    ):
         replay([*lines, *lines])
     with pytest.raises(
-        ValidationError, match=r"line 2 of the trace is no step: call must be cancel, .* or withdraw; got 'explode'"
+        ValidationError,
+        match=r"line 2 of the trace is no step: call must be cancel, .* or withdraw; got 'explode'",
     ):
         replay(write(lines, 1, lambda data: data.update(call="explode")))
     with pytest.raises(ValidationError, match="line 2 of the trace is no step: 'call' is missing"):

@@ -47,7 +47,10 @@ from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, 
 
 TRACES = Path(__file__).parents[1] / "traces"
 KEY = Credentials("the-key-itself", "the-secret-itself", "the-passphrase-itself")
-ORDERS = [CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}") for number in range(1, 31)]
+ORDERS = [
+    CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}")
+    for number in range(1, 31)
+]
 MINE = CancelOrder("ETHUSDT", client_oid="mine-alone")
 
 Write = Callable[[str], object]
@@ -64,9 +67,13 @@ def connected(write: Write, config: Config | None = None, budget: Budget | None 
     return pair
 
 
-def in_session(write: Write, *, skew: float = 0.0, lifetime: float = 86400.0, **config: Any) -> SessionPair:
+def in_session(
+    write: Write, *, skew: float = 0.0, lifetime: float = 86400.0, **config: Any
+) -> SessionPair:
     numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
-    session = record(Session(SessionConfig(lifetime=lifetime, **config), jitter=lambda: next(numbers)), write)
+    session = record(
+        Session(SessionConfig(lifetime=lifetime, **config), jitter=lambda: next(numbers)), write
+    )
     pair = SessionPair(session, exchange(lifetime=lifetime), latency=0.05, dial_time=0.1, skew=skew)
     pair.start()
     pair.run(0.3)
@@ -167,7 +174,9 @@ def wrong_key(write: Write) -> None:
     numbers = iter([0.5])
     session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
     pair = SessionPair(
-        session, exchange(), credentials=Credentials("the-key-itself", "another secret", "the-passphrase-itself")
+        session,
+        exchange(),
+        credentials=Credentials("the-key-itself", "another secret", "the-passphrase-itself"),
     )
     pair.cancel(ORDERS[0])
     pair.run_until_ended()
@@ -284,7 +293,9 @@ def unsure(write: Write) -> None:
 
 def noise(write: Write) -> None:
     """Frames that cannot be read, calls that are refused, frames of one's own, a clock that runs backwards."""
-    conn = record(Connection(Config(max_in_flight=1, max_own_frames=1, max_message=300, max_depth=3)), write)
+    conn = record(
+        Connection(Config(max_in_flight=1, max_own_frames=1, max_message=300, max_depth=3)), write
+    )
 
     def drain(now: float, writable: bool = True) -> None:
         while not isinstance(conn.poll(now, writable), Wait):
@@ -332,11 +343,16 @@ def noise(write: Write) -> None:
             conn.cancel(MINE, 1, id, float("inf"))
     drain(1)
     conn.receive(
-        b'{"event":"error","arg":[{"id":"mine"}],"code":"043001","msg":"\\ud83d\\ude00 \\ud800","ts":"17"}', 1.5
+        b'{"event":"error","arg":[{"id":"mine"}],"code":"043001","msg":"\\ud83d\\ude00 \\ud800","ts":"17"}',
+        1.5,
     )
     conn.receive('{"event":"error","code":30007,"msg":"too many"}', 1.5)
     drain(1.5)
-    for call in (lambda: conn.cancel(MINE, 2.0), lambda: conn.send("x", 2.0), lambda: conn.close(2.0)):
+    for call in (
+        lambda: conn.cancel(MINE, 2.0),
+        lambda: conn.send("x", 2.0),
+        lambda: conn.close(2.0),
+    ):
         with suppress(LocalProtocolError):
             call()
     conn.lost(2.0, "twice")
@@ -402,7 +418,9 @@ def test_a_committed_life_takes_the_turns_that_it_took(name: str, engine: Engine
 
 @pytest.mark.parametrize("name", LIVES)
 def test_a_life_lived_anew_is_the_committed_one(name: str) -> None:
-    assert lived(name)[1:] == committed(name)[1:], "tests/traces differs: run python tests/bitget_proto/test_traces.py"
+    assert lived(name)[1:] == committed(name)[1:], (
+        "tests/traces differs: run python tests/bitget_proto/test_traces.py"
+    )
 
 
 def test_the_lives_have_seen_nearly_everything() -> None:
@@ -445,7 +463,9 @@ def test_the_lives_have_seen_nearly_everything() -> None:
 def test_no_secret_is_committed() -> None:
     for name in LIVES:
         text = "".join(committed(name))
-        assert not any(secret in text for secret in (KEY.api_key, KEY.secret, KEY.passphrase, "another secret"))
+        assert not any(
+            secret in text for secret in (KEY.api_key, KEY.secret, KEY.passphrase, "another secret")
+        )
 
 
 # --- a core with a fault does not pass ---
@@ -564,14 +584,18 @@ FAULTS: dict[str, Plant] = {
     "the end is in another order": faulty(Connection, _open=_in_another_order),
     "ids are made otherwise": changed(RequestIds, "make", _another_id),
     "an urgent one waits behind the others": faulty(Connection, _take=_not_urgent),
-    "in a session an urgent one waits behind the others": faulty(Session, _take=_not_urgent_in_a_session),
+    "in a session an urgent one waits behind the others": faulty(
+        Session, _take=_not_urgent_in_a_session
+    ),
     "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),
     "in a session nothing is withdrawn": faulty(Session, withdraw=_withdraws_nothing),
     "Retry-After is not heard": changed(Redial, "retry_after", _does_not_wait),
     "a silent link is not asked": changed(Heartbeat, "silence_at", _is_not_asked),
     "an error without id ends nothing": changed(connection_module, "ENDS", {}),
     "30006 pauses nothing": changed(connection_module, "TOO_MANY_REQUESTS", "0"),
-    "an unknown outcome is a rejection": changed(connection_module, "REFUSALS", frozenset(CodeClass)),
+    "an unknown outcome is a rejection": changed(
+        connection_module, "REFUSALS", frozenset(CodeClass)
+    ),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),
     "the session does not leave": faulty(Session, _leave=_stays),

@@ -20,7 +20,13 @@ from bitget_proto import Event, Message, Outcome, Output, Request
 ROOT = Path(__file__).parents[2]
 # Two runs of mypy that share a cache break each other, so each process of a parallel run has one of its own.
 CACHE = ROOT / ".mypy_cache" / f"typing-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-UNIONS: dict[str, Any] = {"Outcome": Outcome, "Event": Event, "Output": Output, "Message": Message, "Request": Request}
+UNIONS: dict[str, Any] = {
+    "Outcome": Outcome,
+    "Event": Event,
+    "Output": Output,
+    "Message": Message,
+    "Request": Request,
+}
 
 
 class Case(NamedTuple):
@@ -100,7 +106,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         lines += snippet(case)
     lines += OTHERS.splitlines()
     (folder / "made.py").write_text("\n".join(lines) + "\n", "utf-8")
-    (folder / "mypy.ini").write_text("[mypy]\nstrict = true\nenable_error_code = exhaustive-match\n", "utf-8")
+    (folder / "mypy.ini").write_text(
+        "[mypy]\nstrict = true\nenable_error_code = exhaustive-match\n", "utf-8"
+    )
     run = subprocess.run(
         [
             sys.executable,
@@ -120,7 +128,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         timeout=120,
     )
     assert run.returncode == 1, run.stdout + run.stderr
-    functions = [(n, line[4 : line.index("(")]) for n, line in enumerate(lines, 1) if line.startswith("def ")]
+    functions = [
+        (n, line[4 : line.index("(")]) for n, line in enumerate(lines, 1) if line.startswith("def ")
+    ]
     by_function: dict[str, list[str]] = {}
     for line in run.stdout.splitlines()[:-1]:
         found = re.fullmatch(r"made\.py:(\d+): (error|note): (.*)", line)
@@ -131,14 +141,20 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_match_is_refused_exactly_when_it_forgets_a_member(case: Case, said: dict[str, list[str]]) -> None:
+def test_a_match_is_refused_exactly_when_it_forgets_a_member(
+    case: Case, said: dict[str, list[str]]
+) -> None:
     messages = said.get(case.name, [])
     if case.forgotten is None:
         assert messages == []
     elif case.style == "open":
-        assert any(case.forgotten in message and "[exhaustive-match]" in message for message in messages)
+        assert any(
+            case.forgotten in message and "[exhaustive-match]" in message for message in messages
+        )
     else:
-        assert any(case.forgotten in message and '"assert_never"' in message for message in messages)
+        assert any(
+            case.forgotten in message and '"assert_never"' in message for message in messages
+        )
 
 
 def test_a_match_over_the_parts_of_an_outcome_is_complete(said: dict[str, list[str]]) -> None:
@@ -158,5 +174,7 @@ def test_a_mistake_is_refused(function: str, reason: str, said: dict[str, list[s
 
 
 def test_nothing_else_is_complained_about(said: dict[str, list[str]]) -> None:
-    expected = {case.name for case in CASES if case.forgotten} | set(REFUSED) | {"every_output_is_known"}
+    expected = (
+        {case.name for case in CASES if case.forgotten} | set(REFUSED) | {"every_output_is_known"}
+    )
     assert set(said) == expected

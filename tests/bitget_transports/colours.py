@@ -48,9 +48,16 @@ class AnyChannel(Protocol):
     @property
     def capacity(self) -> int: ...
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
     ) -> Awaitable[Outcome]: ...
-    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncIterator[Outcome]: ...
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None
+    ) -> AsyncIterator[Outcome]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
     def close(self, queued: Queued = "drop", within: float | None = None) -> Awaitable[None]: ...
@@ -77,7 +84,10 @@ class AnySession(Protocol):
         urgent: bool = False,
     ) -> Awaitable[Outcome]: ...
     def cancel_many(
-        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> AsyncIterator[Outcome]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
@@ -123,7 +133,9 @@ class Colour(Enum):
                 return uvloop.run(_bounded(scenario, _framed_by_picows(word)))
             case Colour.ANYIO_ASYNCIO | Colour.ANYIO_TRIO:
                 backend = self.value.removeprefix("anyio on ")
-                return anyio.run(_bounded, scenario, getattr(bitget_transports.anyio, word), backend=backend)
+                return anyio.run(
+                    _bounded, scenario, getattr(bitget_transports.anyio, word), backend=backend
+                )
             case Colour.BLOCKING:
                 return _at_once(scenario(blocking))
 
@@ -183,11 +195,18 @@ class BlockingChannel:
         return self.blocking.capacity
 
     async def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
         return self.blocking.cancel(order, id, timeout, urgent=urgent)
 
-    async def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> AsyncGenerator[Outcome]:
+    async def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None
+    ) -> AsyncGenerator[Outcome]:
         for outcome in self.blocking.cancel_many(orders, timeout):
             yield outcome
 
@@ -224,14 +243,19 @@ class BlockingSession(BlockingChannel):
         return self.blocking.cancel(order, id, timeout, policy, urgent=urgent)
 
     async def cancel_many(
-        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> AsyncGenerator[Outcome]:
         for outcome in self.blocking.cancel_many(orders, timeout, policy):
             yield outcome
 
 
 @asynccontextmanager
-async def _blocking_open_session(*arguments: Any, **options: Any) -> AsyncGenerator[BlockingSession]:
+async def _blocking_open_session(
+    *arguments: Any, **options: Any
+) -> AsyncGenerator[BlockingSession]:
     with bitget_transports.blocking.open_session(*arguments, **options) as channel:
         yield BlockingSession(channel)
 

@@ -49,7 +49,9 @@ def _nothing_left() -> Iterator[None]:
 PATIENT = attrs.evolve(FAST, silence=None, answer_timeout=None)
 
 
-def to_the_end(colour: Colour, url: str, config: Config = FAST) -> tuple[Outcome, list[ChannelEvent]]:
+def to_the_end(
+    colour: Colour, url: str, config: Config = FAST
+) -> tuple[Outcome, list[ChannelEvent]]:
     """The outcome of one cancel, and all that came beside it until the connection had ended."""
 
     async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
@@ -127,13 +129,16 @@ GOES_ON = {
     "half a frame, then silence": Case(hostile.half_frame(), ""),
     "a flood of pushes": Case(hostile.flood(), ""),
     "a flood of empty fragments": Case(
-        then_write(frame(TEXT, b"", final=False) + frame(CONTINUATION, b"", final=False) * 10_000), ""
+        then_write(frame(TEXT, b"", final=False) + frame(CONTINUATION, b"", final=False) * 10_000),
+        "",
     ),
 }
 
 
 @pytest.mark.parametrize("case", GOES_ON.values(), ids=GOES_ON)
-def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(colour: Colour, case: Case) -> None:
+def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(
+    colour: Colour, case: Case
+) -> None:
     with HostileServer(case.behaviour) as server:
 
         async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
@@ -180,7 +185,9 @@ def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_
         colour.run(tidy(scenario))
 
 
-@pytest.mark.parametrize("between", [frame(PING, b"x" * 125), frame(PONG, b"x" * 125)], ids=["pings", "pongs"])
+@pytest.mark.parametrize(
+    "between", [frame(PING, b"x" * 125), frame(PONG, b"x" * 125)], ids=["pings", "pongs"]
+)
 def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without_end(
     colour: Colour, between: bytes
 ) -> None:
@@ -223,7 +230,9 @@ def test_a_flood_of_pings_from_one_who_reads_no_pongs_does_not_hold_us(colour: C
 
 
 @pytest.mark.parametrize("left_by", [None, ZeroDivisionError])
-def test_one_who_stops_reading_cannot_hold_us(colour: Colour, left_by: type[Exception] | None) -> None:
+def test_one_who_stops_reading_cannot_hold_us(
+    colour: Colour, left_by: type[Exception] | None
+) -> None:
     with HostileServer(hostile.stop_reading()) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -242,7 +251,9 @@ def test_one_who_stops_reading_cannot_hold_us(colour: Colour, left_by: type[Exce
             colour.run(tidy(scenario))
 
 
-def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(colour: Colour) -> None:
+def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
+    colour: Colour,
+) -> None:
     with HostileServer(hostile.stop_reading()) as server:
 
         async def scenario(connect: Connect) -> tuple[list[Outcome], list[ChannelEvent]]:
@@ -259,7 +270,9 @@ def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(c
     assert isinstance(events[0], Closed)
     assert "took nothing for 0.3 s" in events[0].detail
     assert len(outcomes) == 50
-    assert {(type(outcome), getattr(outcome, "sent", None)) for outcome in outcomes} == {(Unresolved, False)}
+    assert {(type(outcome), getattr(outcome, "sent", None)) for outcome in outcomes} == {
+        (Unresolved, False)
+    }
 
 
 def test_one_who_never_answers_the_close_frame_is_left_in_time(colour: Colour) -> None:

@@ -56,7 +56,9 @@ async def over(name: str, url: str, timeout: float | None) -> Outcome:
 def test_a_carrier_keeps_the_promise_with_a_bad_peer(
     name: str, library: str, behaviour: Behaviour, timeout: float | None, why: WhyUnresolved | None
 ) -> None:
-    pytest.importorskip(library, reason=f"examples/{name}.py needs {library}: install the extra examples")
+    pytest.importorskip(
+        library, reason=f"examples/{name}.py needs {library}: install the extra examples"
+    )
     with HostileServer(behaviour) as server:
         outcome = asyncio.run(asyncio.wait_for(over(name, server.url, timeout), BOUND))
     if why is None:

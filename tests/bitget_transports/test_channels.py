@@ -52,7 +52,9 @@ def test_many_are_cancelled_with_one_outcome_each(colour: Colour) -> None:
 
         async def scenario(connect: Connect) -> Counter[str]:
             async with connect(KEY, url=server.url, config=FAST) as channel:
-                return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))])
+                return Counter(
+                    [type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))]
+                )
 
         assert colour.run(scenario) == {"Accepted": 200, "Rejected": 50}
         assert len(server.exchange.log) == 250

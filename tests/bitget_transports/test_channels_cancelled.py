@@ -48,7 +48,9 @@ class Life:
         self._before = len(server.exchange.log)
 
     async def play(self, connect: Connect, **options: Any) -> None:
-        async with connect(KEY, url=self.url, config=CONFIG, limits=LIMITS, **options) as self.channel:
+        async with connect(
+            KEY, url=self.url, config=CONFIG, limits=LIMITS, **options
+        ) as self.channel:
             await self.work()
             channel = self.channel
             await channel.send("x")
@@ -92,7 +94,11 @@ class Life:
                 self._read(event)
         ids = [outcome.id for outcome in self.known]
         assert len(set(ids)) == len(ids)
-        unsent = {outcome.id for outcome in self.known if isinstance(outcome, Unresolved) and not outcome.sent}
+        unsent = {
+            outcome.id
+            for outcome in self.known
+            if isinstance(outcome, Unresolved) and not outcome.sent
+        }
         received = {act.id for act in self.server.exchange.log[self._before :]}
         assert received <= set(ids) - unsent
         assert len(ids) <= 7
@@ -103,7 +109,9 @@ class Life:
 
 
 @coroutine
-def stepping(inner: Coroutine[Any, Any, None], places: dict[int, Callable[[], object]]) -> Generator[Any, Any, int]:
+def stepping(
+    inner: Coroutine[Any, Any, None], places: dict[int, Callable[[], object]]
+) -> Generator[Any, Any, int]:
     """Run a coroutine, and call what stands for it at its n-th wait; the number of its waits."""
     step, value, error = 0, None, None
     while True:
@@ -138,7 +146,9 @@ async def _by_task(
     async def run() -> int:
         task = asyncio.current_task()
         assert task is not None
-        return await stepping(life, {step: partial(cancel, task) for step, cancel in places.items()})
+        return await stepping(
+            life, {step: partial(cancel, task) for step, cancel in places.items()}
+        )
 
     try:
         return await asyncio.create_task(run())
@@ -180,7 +190,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[ExchangeThread]:
         yield running
 
 
-@pytest.mark.parametrize(("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_a_task_that_is_cancelled_at_any_wait_loses_no_outcome_and_leaves_nothing(
     server: ExchangeThread, colour: Colour, way: Way
 ) -> None:
@@ -196,7 +208,9 @@ def test_a_task_that_is_cancelled_at_any_wait_loses_no_outcome_and_leaves_nothin
         assert colour.run(tidy(until_one_comes_to_its_end(cancelled_at))) > 5
 
 
-@pytest.mark.parametrize(("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_what_was_given_up_at_any_wait_comes_as_an_event_while_the_channel_goes_on(
     server: ExchangeThread, colour: Colour, way: Way
 ) -> None:
@@ -210,7 +224,9 @@ def test_what_was_given_up_at_any_wait_comes_as_an_event_while_the_channel_goes_
         assert colour.run(tidy(until_one_comes_to_its_end(cancelled_at))) > 3
 
 
-def until_one_comes_to_its_end(cancelled_at: Callable[[Connect, int], Coroutine[Any, Any, bool]]) -> Scenario[int]:
+def until_one_comes_to_its_end(
+    cancelled_at: Callable[[Connect, int], Coroutine[Any, Any, bool]],
+) -> Scenario[int]:
     async def scenario(connect: Connect) -> int:
         at = 1
         while await cancelled_at(connect, at):
@@ -234,7 +250,9 @@ class Interrupted(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def test_a_thread_that_is_interrupted_at_any_wait_loses_no_outcome_and_leaves_nothing(server: ExchangeThread) -> None:
+def test_a_thread_that_is_interrupted_at_any_wait_loses_no_outcome_and_leaves_nothing(
+    server: ExchangeThread,
+) -> None:
     def interrupted_at(at: int) -> bool:
         async def scenario(connect: Connect) -> None:
             await life.play(connect, selector=lambda: Interrupted(at))
@@ -269,7 +287,9 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
             assert channel.in_flight == 1
             if colour is not Colour.ANYIO_TRIO:
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(channel.cancel(CancelOrder("BTCUSDT", order_id="2"), id="too"), 0.02)
+                    await asyncio.wait_for(
+                        channel.cancel(CancelOrder("BTCUSDT", order_id="2"), id="too"), 0.02
+                    )
                 assert channel.in_flight == 2
             async for event in channel.events:
                 assert isinstance(event, Accepted)
@@ -282,7 +302,9 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
 
 
 @pytest.mark.parametrize("colour", ASYNCIO)
-def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_it(colour: Colour) -> None:
+def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_it(
+    colour: Colour,
+) -> None:
     async def scenario(connect: Connect) -> None:
         waiting = asyncio.current_task()
 
@@ -300,7 +322,10 @@ def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_i
             loop.call_soon_threadsafe(connected.set)
             victim.hold()
 
-        with HostileServer(behave) as server, pytest.raises(ConnectFailed, match="the dial was cancelled"):
+        with (
+            HostileServer(behave) as server,
+            pytest.raises(ConnectFailed, match="the dial was cancelled"),
+        ):
             async with connect(KEY, url=server.url):
                 raise AssertionError("not reached")
         await cancelling
@@ -308,8 +333,12 @@ def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_i
     colour.run(tidy(scenario))
 
 
-@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks begin at once from Python 3.12 on")
-def test_a_dial_that_fails_before_its_first_wait_is_told_to_a_loop_that_begins_tasks_at_once() -> None:
+@pytest.mark.skipif(
+    not hasattr(asyncio, "eager_task_factory"), reason="tasks begin at once from Python 3.12 on"
+)
+def test_a_dial_that_fails_before_its_first_wait_is_told_to_a_loop_that_begins_tasks_at_once() -> (
+    None
+):
     async def scenario(connect: Connect) -> None:
         asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - which the types of 3.11 lack
         with pytest.raises(ConnectFailed):

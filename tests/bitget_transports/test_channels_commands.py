@@ -52,10 +52,17 @@ def test_a_cancel_that_has_not_left_is_withdrawn_and_one_that_has_is_not(colour:
     with nothing_left(), exchange_in_thread(fast_exchange(2)) as server:
 
         async def scenario(connect: Connect) -> Outcome:
-            async with connect(KEY, url=server.url, config=attrs.evolve(_SLOW, id_prefix="n")) as channel:
+            async with connect(
+                KEY, url=server.url, config=attrs.evolve(_SLOW, id_prefix="n")
+            ) as channel:
                 many = channel.cancel_many(orders(2))
                 assert isinstance(await anext(many), Accepted)
-                assert [await channel.withdraw(id) for id in ("n1", "n2", "n2", "other")] == [False, True, False, False]
+                assert [await channel.withdraw(id) for id in ("n1", "n2", "n2", "other")] == [
+                    False,
+                    True,
+                    False,
+                    False,
+                ]
                 return await anext(many)
 
         outcome = colour.run(tidy(scenario))
@@ -94,7 +101,10 @@ def test_closing_with_a_bound_drops_what_has_not_left_by_then(colour: Colour) ->
                 return [first, *[outcome async for outcome in many]]
 
         outcomes = colour.run(tidy(scenario))
-    assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [False, False]
+    assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [
+        False,
+        False,
+    ]
     assert len(server.exchange.log) == 1
 
 
@@ -105,7 +115,9 @@ def test_without_a_link_a_cancel_ends_in_time_and_was_not_sent(colour: Colour) -
 
         async def scenario(open_session: OpenSession) -> Outcome:
             limits = Limits(close_timeout=0.1)
-            async with open_session(KEY, url=server.url, config=config, limits=limits, jitter=lambda: 0.0) as channel:
+            async with open_session(
+                KEY, url=server.url, config=config, limits=limits, jitter=lambda: 0.0
+            ) as channel:
                 server.drop()
                 async for event in channel.events:
                     if type(event).__name__ == "Down":
@@ -121,7 +133,9 @@ def test_a_thousand_cancels_at_once_are_all_accepted(colour: Colour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(1000)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
-            async with connect(KEY, url=server.url, config=Config(messages_per_second=2000)) as channel:
+            async with connect(
+                KEY, url=server.url, config=Config(messages_per_second=2000)
+            ) as channel:
                 return [outcome async for outcome in channel.cancel_many(orders(1000))]
 
         outcomes = colour.run(tidy(scenario))

@@ -93,7 +93,9 @@ class Watched(StrictConnection):
 def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made: list[Watched] = []
 
-    def make(config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> Watched:
+    def make(
+        config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None
+    ) -> Watched:
         made.append(Watched(config, codec, budget))
         return made[-1]
 
@@ -111,14 +113,28 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_busy_day_keeps_the_contract(colour: Colour) -> None:
     with exchange_in_thread(fast_exchange(60)) as server:
-        server.inject(None, Fault.LATE, Fault.SILENT, Fault.DUPLICATE, Fault.UNSURE, Fault.GARBAGE, Fault.GOING_AWAY)
+        server.inject(
+            None,
+            Fault.LATE,
+            Fault.SILENT,
+            Fault.DUPLICATE,
+            Fault.UNSURE,
+            Fault.GARBAGE,
+            Fault.GOING_AWAY,
+        )
         server.exchange.late_by = 0.2
 
         async def scenario(connect: Connect) -> None:
-            config = Config(messages_per_second=None, ping_interval=0.05, pong_timeout=5.0, max_in_flight=20)
+            config = Config(
+                messages_per_second=None, ping_interval=0.05, pong_timeout=5.0, max_in_flight=20
+            )
             async with connect(KEY, url=server.url, config=config) as channel:
-                outcomes = [outcome async for outcome in channel.cancel_many(orders(60), timeout=0.1)]
-                assert sorted(int(outcome.order.order_id or 0) for outcome in outcomes) == [*range(1, 61)]
+                outcomes = [
+                    outcome async for outcome in channel.cancel_many(orders(60), timeout=0.1)
+                ]
+                assert sorted(int(outcome.order.order_id or 0) for outcome in outcomes) == [
+                    *range(1, 61)
+                ]
                 await channel.send('{"op":"subscribe","args":[]}')
                 await channel.cancel(orders(1)[0], id="mine", timeout=0.5)
                 await channel.close()
@@ -141,7 +157,9 @@ def test_timers_fire_while_messages_flood_in(colour: Colour, burst: int) -> None
 
         async def scenario(connect: Connect) -> tuple[WhyClosed, Outcome]:
             config = Config(messages_per_second=None, ping_interval=0.03, pong_timeout=0.06)
-            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)
+            ) as channel:
                 outcome = await channel.cancel(orders(1)[0])
                 return (await closed(channel))[0], outcome
 
@@ -151,14 +169,18 @@ def test_timers_fire_while_messages_flood_in(colour: Colour, burst: int) -> None
         assert outcome.why is WhyUnresolved.LOST
 
 
-@pytest.mark.parametrize("end", ["drop", "hang up", "thrown out", "left", "left by an error", "closed"])
+@pytest.mark.parametrize(
+    "end", ["drop", "hang up", "thrown out", "left", "left by an error", "closed"]
+)
 def test_every_end_is_told_once_and_leaves_no_cancel_open(colour: Colour, end: str) -> None:
     with exchange_in_thread(fast_exchange(30)) as server:
         server.inject(*[Fault.SILENT] * 5)
 
         async def scenario(connect: Connect) -> None:
             config = Config(drain_timeout=0.1)
-            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)
+            ) as channel:
                 outcome = await channel.cancel(orders(1)[0], timeout=0.01)
                 assert isinstance(outcome, Unresolved)
                 match end:
@@ -242,7 +264,9 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
 
         async def scenario(connect: Connect) -> list[Outcome]:
             config = Config(messages_per_second=2, pace_margin=None)
-            async with connect(KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=Limits(close_timeout=0.2)
+            ) as channel:
                 return [outcome async for outcome in channel.cancel_many(sleepy())]
 
         outcomes = colour.run(scenario)

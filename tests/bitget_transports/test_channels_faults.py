@@ -50,7 +50,9 @@ async def take(channel: AnyChannel, kind: type[Any]) -> Any:
 # --- the connection goes ---
 
 
-def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_one_logs_in(colour: Colour) -> None:
+def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_one_logs_in(
+    colour: Colour,
+) -> None:
     with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
         server.inject_login(Fault.DROP_AFTER)
 
@@ -66,7 +68,9 @@ def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_o
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
-def test_after_a_drop_behind_a_cancel_nobody_claims_to_know_what_became_of_it(colour: Colour, fault: Fault) -> None:
+def test_after_a_drop_behind_a_cancel_nobody_claims_to_know_what_became_of_it(
+    colour: Colour, fault: Fault
+) -> None:
     with exchange_in_thread(fast_exchange(3)) as server:
         server.inject(fault)
 
@@ -141,7 +145,9 @@ def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
 
         async def scenario(connect: Connect) -> None:
             with pytest.raises(LoginRefused) as refused:
-                async with connect(Credentials("key", "s3cr3t-wrong", "passphrase"), url=server.url):
+                async with connect(
+                    Credentials("key", "s3cr3t-wrong", "passphrase"), url=server.url
+                ):
                     raise AssertionError("not reached")
             assert "s3cr3t" not in str(refused.value) + repr(refused.value)
 
@@ -152,8 +158,12 @@ BEYOND = b"Date: Mon, 01 Jan 2024 00:00:00 +9999999999999\r\n"
 A_DATE = b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
 
 
-@pytest.mark.parametrize("dates", [BEYOND, A_DATE + A_DATE, A_DATE + b"Date: now\r\n"], ids=["beyond", "twice", "two"])
-def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(colour: Colour, dates: bytes) -> None:
+@pytest.mark.parametrize(
+    "dates", [BEYOND, A_DATE + A_DATE, A_DATE + b"Date: now\r\n"], ids=["beyond", "twice", "two"]
+)
+def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(
+    colour: Colour, dates: bytes
+) -> None:
     def behave(victim: Victim) -> None:
         victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + dates + b"\r\n")
         victim.read_until('"login"')
@@ -173,7 +183,9 @@ def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(colour: C
 
 
 @pytest.mark.parametrize("succeeds", [True, False], ids=["success", "refusal"])
-def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(colour: Colour, succeeds: bool) -> None:
+def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(
+    colour: Colour, succeeds: bool
+) -> None:
     with exchange_in_thread(fast_exchange(2 if succeeds else 0)) as server:
         server.inject(Fault.LATE)
         server.exchange.late_by = 0.1
@@ -220,10 +232,15 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
             if not hasattr(link, "eager"):
                 write: Any = link.write
 
-                def answered(text: str, id: str | None, number: int = number, write: Any = write) -> None:
+                def answered(
+                    text: str, id: str | None, number: int = number, write: Any = write
+                ) -> None:
                     write(text, id)
                     if id is not None:
-                        self.received(number, f'{{"event":"trade","arg":[{{"id":"{id}"}}],"code":0,"msg":"Success"}}')
+                        self.received(
+                            number,
+                            f'{{"event":"trade","arg":[{{"id":"{id}"}}],"code":0,"msg":"Success"}}',
+                        )
 
                 with contextlib.suppress(AttributeError):
                     link.write = answered  # type: ignore[method-assign]
@@ -239,7 +256,12 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
                 KEY, url=server.url, config=Config(messages_per_second=None, answer_timeout=5.0)
             ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
-                return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(50)[1:])])
+                return Counter(
+                    [
+                        type(outcome).__name__
+                        async for outcome in channel.cancel_many(orders(50)[1:])
+                    ]
+                )
 
         assert colour.run(scenario) == {"Accepted": 49}
 
@@ -254,7 +276,11 @@ def test_a_notice_while_the_login_is_due_is_not_its_answer(colour: Colour, fault
 
         async def scenario(connect: Connect) -> None:
             async with connect(KEY, url=server.url) as channel:
-                kinds = {Fault.GOING_AWAY: GoingAway, Fault.THROTTLE: ExchangeError, Fault.GARBAGE: Unrecognised}
+                kinds = {
+                    Fault.GOING_AWAY: GoingAway,
+                    Fault.THROTTLE: ExchangeError,
+                    Fault.GARBAGE: Unrecognised,
+                }
                 assert isinstance(channel.events.take(), kinds[fault])
                 assert channel.state is State.READY
 
@@ -262,7 +288,9 @@ def test_a_notice_while_the_login_is_due_is_not_its_answer(colour: Colour, fault
 
 
 @pytest.mark.parametrize("code", [30033, 30006, 30016])
-def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(colour: Colour, code: int) -> None:
+def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(
+    colour: Colour, code: int
+) -> None:
     with exchange_in_thread(fast_exchange(5)) as server:
         server.inject(*[Fault.LATE] * 5)
         server.exchange.late_by = 0.08
@@ -281,7 +309,9 @@ def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(colour: Colou
         assert [type(outcome) for outcome in colour.run(scenario)] == [Accepted] * 4
 
 
-@pytest.mark.parametrize("fault", [Fault.NO_ARG, Fault.UNKNOWN_ID, Fault.WRONG_TYPES, Fault.GARBAGE])
+@pytest.mark.parametrize(
+    "fault", [Fault.NO_ARG, Fault.UNKNOWN_ID, Fault.WRONG_TYPES, Fault.GARBAGE]
+)
 def test_an_answer_that_names_no_cancel_is_nobodys_not_even_of_the_only_one_in_flight(
     colour: Colour, fault: Fault
 ) -> None:
@@ -293,7 +323,9 @@ def test_an_answer_that_names_no_cancel_is_nobodys_not_even_of_the_only_one_in_f
                 outcome = await channel.cancel(orders(1)[0], timeout=0.05)
                 assert isinstance(outcome, Unresolved)
                 assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
-                assert isinstance(channel.events.take(), ExchangeError if fault is Fault.NO_ARG else Unrecognised)
+                assert isinstance(
+                    channel.events.take(), ExchangeError if fault is Fault.NO_ARG else Unrecognised
+                )
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
 
         colour.run(scenario)
@@ -311,7 +343,10 @@ def test_the_ids_1_and_10_are_two(colour: Colour) -> None:
             async with connect(KEY, url=server.url, config=Config(id_prefix="1")) as channel:
                 some = [*orders(1), CancelOrder("BTCUSDT", order_id="unknown")]
                 outcomes = {outcome.id: outcome async for outcome in channel.cancel_many(some)}
-                assert {id: type(outcome) for id, outcome in outcomes.items()} == {"11": Accepted, "12": Rejected}
+                assert {id: type(outcome) for id, outcome in outcomes.items()} == {
+                    "11": Accepted,
+                    "12": Rejected,
+                }
             async with connect(KEY, url=server.url) as channel:
                 first = await channel.cancel(some[1], id="1")
                 tenth = await channel.cancel(CancelOrder("BTCUSDT", order_id="10"), id="10")

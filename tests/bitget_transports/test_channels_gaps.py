@@ -32,7 +32,9 @@ def answers_together(count: int, written: threading.Event) -> Behaviour:
         answers: list[str] = []
         while len(answers) < count:
             cancel = json.loads(victim.read_until('"trade"'))
-            answers.append(json.dumps({"event": "trade", "arg": cancel["args"], "code": 0, "msg": "Success"}))
+            answers.append(
+                json.dumps({"event": "trade", "arg": cancel["args"], "code": 0, "msg": "Success"})
+            )
         victim.say(answers[0])
         for answer in answers[1:]:
             victim.say(answer)
@@ -56,7 +58,9 @@ def outcomes_after_a_gap(colour: Colour, count: int, timeout: float, tls: bool) 
             found = Counter[str]()
             config = Config(messages_per_second=None)
             limits = Limits(close_timeout=0.1)
-            async with connect(KEY, url=server.url, config=config, limits=limits, **options) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=limits, **options
+            ) as channel:
                 async for outcome in channel.cancel_many(orders(count), timeout=timeout):
                     if not found:
                         assert written.wait(BOUND)  # the other answers are in the socket's buffer
@@ -67,12 +71,18 @@ def outcomes_after_a_gap(colour: Colour, count: int, timeout: float, tls: bool) 
         return colour.run(scenario)
 
 
-def test_several_hundred_answers_that_have_arrived_when_the_deadlines_pass_count(colour: Colour) -> None:
+def test_several_hundred_answers_that_have_arrived_when_the_deadlines_pass_count(
+    colour: Colour,
+) -> None:
     assert outcomes_after_a_gap(colour, 400, 2.0, tls=False) == {"Accepted": 400}
 
 
 def test_over_tls_they_count_though_each_is_a_record_of_its_own(colour: Colour) -> None:
-    if colour not in (Colour.UVLOOP, Colour.PICOWS_UVLOOP, Colour.ANYIO_ASYNCIO):  # whose like is here
+    if colour not in (
+        Colour.UVLOOP,
+        Colour.PICOWS_UVLOOP,
+        Colour.ANYIO_ASYNCIO,
+    ):  # whose like is here
         assert outcomes_after_a_gap(colour, 20, 1.0, tls=True) == {"Accepted": 20}
 
 

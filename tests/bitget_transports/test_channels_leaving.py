@@ -59,7 +59,9 @@ def test_what_the_body_raises_comes_out_as_itself_and_ends_the_channel_at_once(
 
         async def scenario(connect: Connect) -> None:
             try:
-                async with connect(KEY, url=server.url, config=Config(drain_timeout=60.0)) as channel:
+                async with connect(
+                    KEY, url=server.url, config=Config(drain_timeout=60.0)
+                ) as channel:
                     channels.append(channel)
                     begin(channel, "open")
                     fail(raised)
@@ -137,7 +139,9 @@ def test_what_is_queued_when_the_channel_closes_was_not_sent(colour: Colour) -> 
                 why, events = await closed(channel)
                 assert why is WhyClosed.ASKED
                 # The login was the first of the ten of this second.
-                unsent = [event for event in events if isinstance(event, Unresolved) and not event.sent]
+                unsent = [
+                    event for event in events if isinstance(event, Unresolved) and not event.sent
+                ]
                 assert len(events) == 30
                 assert len(unsent) >= 21
 
@@ -167,7 +171,9 @@ def test_a_timeout_of_the_users_round_the_whole_is_the_users(colour: Colour) -> 
             colour.run(tidy(scenario))
 
 
-def test_a_blocking_socket_is_closed_as_soon_as_the_other_side_has_ended_the_connection(colour: Colour) -> None:
+def test_a_blocking_socket_is_closed_as_soon_as_the_other_side_has_ended_the_connection(
+    colour: Colour,
+) -> None:
     if colour is not Colour.BLOCKING:
         return  # the others close it between two calls
 

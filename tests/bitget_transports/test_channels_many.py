@@ -12,7 +12,16 @@ from unittest.mock import patch
 import anyio
 import pytest
 
-from bitget_proto import Accepted, CancelOrder, Config, LocalProtocolError, NoRoom, Outcome, Unresolved, ValidationError
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Config,
+    LocalProtocolError,
+    NoRoom,
+    Outcome,
+    Unresolved,
+    ValidationError,
+)
 from bitget_proto.testing import Fault
 from bitget_transports._inbox import Waiter
 from bitget_transports.exchange import exchange_in_thread
@@ -50,7 +59,9 @@ def test_orders_that_come_slowly_do_not_hold_up_what_arrives(colour: Colour) -> 
     assert taken[0] < 60
 
 
-def test_a_wait_that_is_cancelled_while_orders_come_slowly_leaves_what_was_taken(colour: Colour) -> None:
+def test_a_wait_that_is_cancelled_while_orders_come_slowly_leaves_what_was_taken(
+    colour: Colour,
+) -> None:
     if colour not in AWAITING:
         return
     seen: list[CancelOrder] = []
@@ -100,7 +111,9 @@ def numbers(outcomes: list[Outcome]) -> list[int]:
     return sorted(int(outcome.order.order_id or 0) for outcome in outcomes)
 
 
-def test_no_more_orders_are_taken_than_there_is_room_for_however_slow_the_reader(colour: Colour) -> None:
+def test_no_more_orders_are_taken_than_there_is_room_for_however_slow_the_reader(
+    colour: Colour,
+) -> None:
     pulled = Pulled(20)
     with exchange_in_thread(fast_exchange(20)) as server:
 
@@ -178,7 +191,9 @@ def test_what_was_never_begun_takes_nothing(colour: Colour) -> None:
     assert (pulled.count, server.exchange.log) == (0, [])
 
 
-def test_orders_that_raise_in_the_middle_raise_to_the_reader_and_lose_no_outcome(colour: Colour) -> None:
+def test_orders_that_raise_in_the_middle_raise_to_the_reader_and_lose_no_outcome(
+    colour: Colour,
+) -> None:
     def some() -> Iterator[CancelOrder]:
         yield from orders(2)
         raise KeyError("no more")
@@ -332,7 +347,9 @@ def test_outcomes_that_nobody_reads_hold_every_place_until_they_are_read(colour:
     assert len(server.exchange.log) == 4
 
 
-def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_read(colour: Colour) -> None:
+def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_read(
+    colour: Colour,
+) -> None:
     if colour is not Colour.BLOCKING:
         return
     with exchange_in_thread(fast_exchange(9)) as server:
@@ -350,7 +367,9 @@ def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_r
         colour.run(scenario)
 
 
-def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an_event(colour: Colour) -> None:
+def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an_event(
+    colour: Colour,
+) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -366,6 +385,9 @@ def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an
                     await channel.cancel(orders(1)[0])
                 assert numbers(await outcomes_in_events(channel, 1)) == [1]
                 # On the blocking colour the step is torn, and the channel has ended.
-                assert (channel.in_flight, channel.capacity) == (0, 0 if colour is Colour.BLOCKING else 3)
+                assert (channel.in_flight, channel.capacity) == (
+                    0,
+                    0 if colour is Colour.BLOCKING else 3,
+                )
 
         colour.run(scenario)

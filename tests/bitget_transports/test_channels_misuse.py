@@ -141,7 +141,9 @@ def test_a_cancel_that_makes_no_sense_is_refused_with_the_same_words_whether_or_
         assert said[name] == str(refused.value)
 
 
-def test_after_the_end_frames_are_refused_events_come_to_an_end_and_a_second_close_is_nothing(colour: Colour) -> None:
+def test_after_the_end_frames_are_refused_events_come_to_an_end_and_a_second_close_is_nothing(
+    colour: Colour,
+) -> None:
     with exchange_in_thread(fast_exchange()) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -177,7 +179,9 @@ def test_pump_takes_a_finite_number_of_seconds(colour: Colour, seconds: Any) -> 
         channel.pump(0.001)
 
 
-def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(colour: Colour) -> None:
+def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
+    colour: Colour,
+) -> None:
     if colour is not Colour.BLOCKING:
         return
     with (
@@ -203,7 +207,9 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
     assert len(server.exchange.log) == 1
 
 
-def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_ends_for_both(colour: Colour) -> None:
+def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_ends_for_both(
+    colour: Colour,
+) -> None:
     if colour is not Colour.BLOCKING:
         return
     outcomes: list[Outcome] = []
@@ -212,8 +218,12 @@ def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_end
     with exchange_in_thread(exchange) as server:
         config = Config(answer_timeout=None, queue_timeout=None)
         stack = ExitStack()
-        channel = stack.enter_context(bitget_transports.blocking.connect(KEY, url=server.url, config=config))
-        other = threading.Thread(target=lambda: outcomes.append(channel.cancel(orders(1)[0])), daemon=True)
+        channel = stack.enter_context(
+            bitget_transports.blocking.connect(KEY, url=server.url, config=config)
+        )
+        other = threading.Thread(
+            target=lambda: outcomes.append(channel.cancel(orders(1)[0])), daemon=True
+        )
         other.start()
         while not channel._driver.held or not server.exchange.log:
             time.sleep(0.001)
@@ -240,7 +250,11 @@ def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_
         def write(self: SocketLink, text: str, id: str | None) -> None:
             nonlocal refused
             wrote(self, text, id)
-            for call in (lambda: channel.cancel(orders(2)[1]), lambda: channel.send("x"), lambda: channel.pump(0)):
+            for call in (
+                lambda: channel.cancel(orders(2)[1]),
+                lambda: channel.send("x"),
+                lambda: channel.pump(0),
+            ):
                 with pytest.raises(LocalProtocolError, match="in use"):
                     call()
                 refused += 1
@@ -254,7 +268,9 @@ def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_
 
 
 @pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
-def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(colour: Colour, *, session: bool) -> None:
+def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(
+    colour: Colour, *, session: bool
+) -> None:
     if colour is not Colour.BLOCKING:
         return
     channels: list[bitget_transports.blocking.Channel] = []
@@ -272,8 +288,13 @@ def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(co
                 channel.send("ping")
             yield order
 
-    opening = bitget_transports.blocking.open_session if session else bitget_transports.blocking.connect
-    with exchange_in_thread(fast_exchange(3)) as server, opening(KEY, url=server.url, trace=trace) as channel:
+    opening = (
+        bitget_transports.blocking.open_session if session else bitget_transports.blocking.connect
+    )
+    with (
+        exchange_in_thread(fast_exchange(3)) as server,
+        opening(KEY, url=server.url, trace=trace) as channel,
+    ):
         channels.append(channel)
         assert [type(outcome) for outcome in channel.cancel_many(taken())] == [Accepted] * 2
         channels.clear()
@@ -288,7 +309,9 @@ def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:
 
     async def scenario(connect: Connect) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(ConnectFailed):
-            async with connect(KEY, url="ws://127.0.0.1:9/", sock=sock, limits=Limits(open_timeout=1.0)):
+            async with connect(
+                KEY, url="ws://127.0.0.1:9/", sock=sock, limits=Limits(open_timeout=1.0)
+            ):
                 raise AssertionError("not reached")
 
     colour.run(scenario)
@@ -298,8 +321,12 @@ def test_limits_of_many_years_are_limits(colour: Colour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
-            config = Config(login_timeout=1e9, ping_interval=None, answer_timeout=1e300, queue_timeout=1e300)
-            async with connect(KEY, url=server.url, config=config, limits=Limits(open_timeout=1e9)) as channel:
+            config = Config(
+                login_timeout=1e9, ping_interval=None, answer_timeout=1e300, queue_timeout=1e300
+            )
+            async with connect(
+                KEY, url=server.url, config=config, limits=Limits(open_timeout=1e9)
+            ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
         colour.run(scenario)

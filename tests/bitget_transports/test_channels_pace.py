@@ -22,7 +22,10 @@ def arrivals(colour: Colour) -> list[float]:
                 outcomes = [outcome async for outcome in channel.cancel_many(orders(29))]
                 assert [type(outcome) for outcome in outcomes] == [Accepted] * 29
                 sent = [outcome.sent_at or 0.0 for outcome in outcomes]
-                assert all(eleventh - first > 0.999 for first, eleventh in zip(sent, sent[10:], strict=False))
+                assert all(
+                    eleventh - first > 0.999
+                    for first, eleventh in zip(sent, sent[10:], strict=False)
+                )
 
         colour.run(scenario)
         return [act.at for act in server.exchange.log]
@@ -32,5 +35,8 @@ def test_of_thirty_messages_at_once_ten_arrive_in_any_second() -> None:
     with ThreadPoolExecutor() as threads:  # all colours at once: each takes two seconds
         for arrived in threads.map(arrivals, Colour):
             assert len(arrived) == 29
-            assert all(eleventh - first > 1.0 - _JITTER for first, eleventh in zip(arrived, arrived[10:], strict=False))
+            assert all(
+                eleventh - first > 1.0 - _JITTER
+                for first, eleventh in zip(arrived, arrived[10:], strict=False)
+            )
             assert arrived[-1] - arrived[0] > 2.0 - _JITTER

@@ -29,10 +29,16 @@ def narrow(colour: Colour, server: ExchangeThread) -> dict[str, Any]:
     """Options of `connect` for a socket that soon stalls."""
     listener = server.server._listener
     assert listener is not None
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)  # those that it accepts have the same
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL
+    )  # those that it accepts have the same
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)]
-        return {"client": httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(socket_options=options), timeout=None)}
+        return {
+            "client": httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(socket_options=options), timeout=None
+            )
+        }
     sock = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)
     return {"sock": sock}
@@ -47,11 +53,17 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
 
         async def scenario(connect: Connect) -> list[Outcome]:
             config = Config(
-                messages_per_second=None, max_in_flight=None, answer_timeout=None, queue_timeout=None, id_prefix=""
+                messages_per_second=None,
+                max_in_flight=None,
+                answer_timeout=None,
+                queue_timeout=None,
+                id_prefix="",
             )
             limits = Limits(write_timeout=0.2, close_timeout=0.4)
             outcomes: list[Outcome] = []
-            async with connect(KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)
+            ) as channel:
                 server.stop_reading()
                 async for outcome in channel.cancel_many(orders(many)):
                     if resumes and not outcomes:
@@ -66,7 +78,9 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
         received = {act.id for act in server.exchange.log}
     assert len(outcomes) == many
     sent = {outcome.id for outcome in outcomes if isinstance(outcome, Unresolved) and outcome.sent}
-    unsent = {outcome.id for outcome in outcomes if isinstance(outcome, Unresolved) and not outcome.sent}
+    unsent = {
+        outcome.id for outcome in outcomes if isinstance(outcome, Unresolved) and not outcome.sent
+    }
     assert 0 < len(sent) < many
     assert len(sent | unsent) == many
     assert received <= sent
@@ -93,7 +107,9 @@ def test_over_tls_no_more_is_stranded_than_over_a_plain_socket(colour: Colour) -
                 config = Config(messages_per_second=None, max_in_flight=None)
                 limits = Limits(write_timeout=0.2, close_timeout=0.1)
                 options: dict[str, Any] = {"tls": ours} if tls else {}
-                async with connect(KEY, url=server.url, config=config, limits=limits, sock=sock, **options) as channel:
+                async with connect(
+                    KEY, url=server.url, config=config, limits=limits, sock=sock, **options
+                ) as channel:
                     return [outcome async for outcome in channel.cancel_many(orders(400))]
 
             outcomes = colour.run(scenario)
@@ -124,7 +140,9 @@ class Narrow(socket.socket):
 
 
 @pytest.mark.parametrize("takes", [0, 10])
-def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(colour: Colour, takes: int) -> None:
+def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(
+    colour: Colour, takes: int
+) -> None:
     if colour not in (Colour.ASYNCIO, Colour.BLOCKING):
         return  # the others have no socket that can be given, or write to its descriptor
     with exchange_in_thread(fast_exchange(3)) as server:
@@ -142,8 +160,14 @@ def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(colo
                 return outcomes
 
         outcomes = colour.run(scenario)
-        assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [takes > 0, False, False]
-    assert {act.id for act in server.exchange.log} <= {outcome.id for outcome in outcomes[:1] if takes}
+        assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [
+            takes > 0,
+            False,
+            False,
+        ]
+    assert {act.id for act in server.exchange.log} <= {
+        outcome.id for outcome in outcomes[:1] if takes
+    }
 
 
 def test_a_ping_that_cannot_be_written_is_noticed(colour: Colour) -> None:
@@ -152,7 +176,9 @@ def test_a_ping_that_cannot_be_written_is_noticed(colour: Colour) -> None:
         async def scenario(connect: Connect) -> WhyClosed:
             config = Config(messages_per_second=None, ping_interval=0.2, pong_timeout=0.2)
             limits = Limits(write_timeout=None, close_timeout=0.1)
-            async with connect(KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)
+            ) as channel:
                 server.stop_reading()
                 for _ in range(10):
                     await channel.send("x" * 1_000_000)

@@ -45,7 +45,9 @@ def test_a_cancel_that_expires_while_the_machine_sleeps_is_not_sent(
             # The login takes the only place, so that the cancel waits.
             config = Config(messages_per_second=1)
             async with connect(KEY, url=server.url, config=config) as channel:
-                return [outcome async for outcome in channel.cancel_many(then_sleep(), timeout=10.0)]
+                return [
+                    outcome async for outcome in channel.cancel_many(then_sleep(), timeout=10.0)
+                ]
 
         (outcome,) = colour.run(tidy(scenario))
     assert isinstance(outcome, Unresolved)

@@ -16,7 +16,9 @@ from bitget_transports.exchange import exchange_in_thread
 
 from .colours import FAST, fast_exchange
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="this system has no TCP_CORK")
+pytestmark = pytest.mark.skipif(
+    not hasattr(socket, "TCP_CORK"), reason="this system has no TCP_CORK"
+)
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
             yield near, far
 
 
-def test_what_is_written_behind_a_cork_comes_in_one_piece(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_what_is_written_behind_a_cork_comes_in_one_piece(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     near, far = pair
     cork(near, corked=True)
     for _ in range(100):
@@ -44,7 +48,9 @@ def test_a_socket_of_uvloops_that_is_closed_is_left_alone() -> None:
     async def scenario() -> None:
         near, far = socket.socketpair()
         with far:
-            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                asyncio.Protocol, sock=near
+            )
             sock = transport.get_extra_info("socket")
             transport.abort()
             await asyncio.sleep(0.01)

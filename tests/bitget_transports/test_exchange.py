@@ -26,7 +26,9 @@ BOUND = 10.0
 
 
 def dial(server: ExchangeThread) -> ClientConnection:
-    return connect(server.url, ping_interval=None, proxy=None, open_timeout=BOUND, close_timeout=BOUND)
+    return connect(
+        server.url, ping_interval=None, proxy=None, open_timeout=BOUND, close_timeout=BOUND
+    )
 
 
 def ask(client: ClientConnection, text: str) -> Any:
@@ -40,7 +42,10 @@ def log_in(client: ClientConnection, credentials: Credentials = KEY) -> Any:
 
 
 def test_a_real_client_logs_in_and_cancels_an_order() -> None:
-    with exchange_in_thread(ScriptedExchange([ORDER], credentials=KEY)) as server, dial(server) as client:
+    with (
+        exchange_in_thread(ScriptedExchange([ORDER], credentials=KEY)) as server,
+        dial(server) as client,
+    ):
         assert log_in(client) == {"event": "login", "code": 0}
         assert ask(client, "ping") == "pong"
         answer = ask(client, encode_cancel(ORDER, "7"))
@@ -141,7 +146,10 @@ def test_leaving_cuts_the_clients_and_leaves_no_thread_behind() -> None:
 def test_a_port_that_is_taken_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=r"(?i)address already in use"), exchange_in_thread(port=port):
+        with (
+            pytest.raises(OSError, match=r"(?i)address already in use"),
+            exchange_in_thread(port=port),
+        ):
             raise AssertionError("it must not start")
 
 
@@ -154,7 +162,9 @@ def test_it_runs_in_an_event_loop_as_well() -> None:
     async def main() -> None:
         async with ExchangeServer(ScriptedExchange([ORDER])) as server:
             assert repr(server) == f"<ExchangeServer {server.url}>"
-            reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", int(server.url.split(":")[2].split("/")[0])
+            )
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 426 ")
             writer.close()
@@ -163,7 +173,9 @@ def test_it_runs_in_an_event_loop_as_well() -> None:
     asyncio.run(main())
 
 
-def test_without_websockets_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_websockets_the_import_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "websockets.server", None)
     monkeypatch.delitem(sys.modules, "bitget_transports.exchange")
     with pytest.raises(ImportError, match=r"pip install 'bitget-proto\[exchange\]'"):

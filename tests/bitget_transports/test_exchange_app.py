@@ -17,7 +17,15 @@ from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect, aconnect_ws
 from httpx_ws.transport import ASGIWebSocketTransport
 
 import bitget_transports.anyio
-from bitget_proto import Accepted, CancelOrder, Codec, Credentials, Unresolved, encode_cancel, sign_login
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Credentials,
+    Unresolved,
+    encode_cancel,
+    sign_login,
+)
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.exchange import ExchangeApp
 
@@ -41,7 +49,9 @@ async def client_of(app: ExchangeApp) -> AsyncGenerator[httpx.AsyncClient]:
 async def connected(client: httpx.AsyncClient) -> AsyncGenerator[AsyncWebSocketSession]:
     with anyio.fail_after(BOUND):
         socket: AsyncWebSocketSession
-        async with aconnect_ws("http://exchange/v2/ws/private", client, keepalive_ping_interval_seconds=None) as socket:
+        async with aconnect_ws(
+            "http://exchange/v2/ws/private", client, keepalive_ping_interval_seconds=None
+        ) as socket:
             yield socket
 
 
@@ -92,7 +102,9 @@ async def test_what_one_client_cancels_is_pushed_to_another() -> None:
     async with client_of(app) as client, connected(client) as one, connected(client) as other:
         for socket in (one, other):
             await log_in(socket)
-        await other.send_text('{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}')
+        await other.send_text(
+            '{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}'
+        )
         assert json.loads(await other.receive_text())["event"] == "subscribe"
         await one.send_text(encode_cancel(ORDER, "1"))
         assert json.loads(await other.receive_text())["data"][0]["status"] == "cancelled"
@@ -184,7 +196,9 @@ class Server:
 CONNECT, PING = {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "ping"}
 
 
-@pytest.mark.parametrize(("status", "retry_after", "headers"), [(429, 60, [(b"retry-after", b"60")]), (503, None, [])])
+@pytest.mark.parametrize(
+    ("status", "retry_after", "headers"), [(429, 60, [(b"retry-after", b"60")]), (503, None, [])]
+)
 async def test_a_refused_handshake_is_answered_with_its_status_and_when_to_come_back(
     status: int, retry_after: int | None, headers: list[tuple[bytes, bytes]]
 ) -> None:
@@ -209,9 +223,13 @@ async def test_a_client_that_leaves_is_the_end_of_it() -> None:
     assert await server.run(ExchangeApp()) == ["websocket.accept", "websocket.send"]
 
 
-@pytest.mark.parametrize("error", [OSError, anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream])
+@pytest.mark.parametrize(
+    "error", [OSError, anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream]
+)
 @pytest.mark.parametrize("pings", [0, 1])
-async def test_a_client_that_has_gone_without_a_word_is_the_end_of_it(error: type[Exception], pings: int) -> None:
+async def test_a_client_that_has_gone_without_a_word_is_the_end_of_it(
+    error: type[Exception], pings: int
+) -> None:
     server = Server(CONNECT, *[PING] * pings)
     server.broken = error
     assert await server.run(ExchangeApp()) == ["websocket.accept"]
@@ -243,7 +261,10 @@ async def test_plain_http_is_told_that_this_is_a_websocket_server() -> None:
 
 async def test_it_takes_part_in_the_life_of_its_server() -> None:
     server = Server({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
-    assert await server.run(ExchangeApp(), "lifespan") == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert await server.run(ExchangeApp(), "lifespan") == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
 
 
 async def test_a_scope_that_is_not_known_is_refused() -> None:

@@ -46,7 +46,9 @@ def nothing_stays_behind() -> Iterator[None]:
 
 
 def dial(server: ExchangeThread) -> ClientConnection:
-    return connect(server.url, ping_interval=None, proxy=None, open_timeout=BOUND, close_timeout=BOUND)
+    return connect(
+        server.url, ping_interval=None, proxy=None, open_timeout=BOUND, close_timeout=BOUND
+    )
 
 
 def plain(server: ExchangeThread | ExchangeServer) -> socket.socket:
@@ -111,10 +113,14 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_it_serves_with_tls_under_the_name_localhost(authority: trustme.CA, tls: ssl.SSLContext) -> None:
+def test_it_serves_with_tls_under_the_name_localhost(
+    authority: trustme.CA, tls: ssl.SSLContext
+) -> None:
     with exchange_in_thread(ScriptedExchange([ORDER]), tls=tls) as server:
         assert server.url.startswith("wss://localhost:")
-        with connect(server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND) as client:
+        with connect(
+            server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND
+        ) as client:
             log_in(client)
             client.send(encode_cancel(ORDER, "1"))
             assert json.loads(client.recv(timeout=BOUND))["code"] == 0
@@ -123,7 +129,9 @@ def test_it_serves_with_tls_under_the_name_localhost(authority: trustme.CA, tls:
 def test_with_tls_it_closes_with_a_code_as_well(authority: trustme.CA, tls: ssl.SSLContext) -> None:
     with (
         exchange_in_thread(tls=tls) as server,
-        connect(server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND) as client,
+        connect(
+            server.url, ssl=trusting(authority), proxy=None, ping_interval=None, open_timeout=BOUND
+        ) as client,
     ):
         server.hang_up(1001, "maintenance")
         with pytest.raises(ConnectionClosed) as caught:
@@ -136,7 +144,10 @@ def test_a_client_that_does_not_trust_the_certificate_or_speaks_no_tls_is_no_fai
     tls: ssl.SSLContext,
 ) -> None:
     with exchange_in_thread(tls=tls) as server:
-        with pytest.raises(ssl.SSLCertVerificationError), connect(server.url, proxy=None, open_timeout=BOUND):
+        with (
+            pytest.raises(ssl.SSLCertVerificationError),
+            connect(server.url, proxy=None, open_timeout=BOUND),
+        ):
             pass
         with plain(server) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -157,7 +168,9 @@ def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLCont
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(403, None), (429, 60)])
-def test_handshakes_are_refused_so_many_times_with_a_status(status: int, retry_after: int | None) -> None:
+def test_handshakes_are_refused_so_many_times_with_a_status(
+    status: int, retry_after: int | None
+) -> None:
     with exchange_in_thread() as server:
         server.refuse_handshakes(2, status, retry_after=retry_after)
         for _ in range(2):
@@ -201,7 +214,9 @@ def test_to_hang_up_without_a_frame_is_to_drop() -> None:
 @pytest.mark.parametrize("code", [0, 999, 1005, 2999, 5000])
 def test_a_code_that_no_close_frame_may_carry_is_refused_and_nothing_has_changed(code: int) -> None:
     with exchange_in_thread() as server, dial(server) as client:
-        with pytest.raises(ValueError, match=rf"^code must be one that a close frame may carry, .*; got {code}$"):
+        with pytest.raises(
+            ValueError, match=rf"^code must be one that a close frame may carry, .*; got {code}$"
+        ):
             server.hang_up(code)
         client.send("ping")
         assert client.recv(timeout=BOUND) == "pong"
@@ -241,7 +256,10 @@ def test_faults_and_orders_are_given_at_run_time() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         server.inject_login(Fault.GARBAGE)
         client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
-        assert [client.recv(timeout=BOUND) for _ in range(2)] == ["<html>", '{"event":"login","code":0}']
+        assert [client.recv(timeout=BOUND) for _ in range(2)] == [
+            "<html>",
+            '{"event":"login","code":0}',
+        ]
         server.place(ORDER, CancelOrder("BTCUSDT", order_id="2"))
         server.inject(Fault.DUPLICATE)
         client.send(encode_cancel(ORDER, "1"))
@@ -283,7 +301,11 @@ def test_no_log_at_any_level_shows_what_a_client_sends(caplog: pytest.LogCapture
 def login_code(server: ExchangeThread, key: str = "key") -> int:
     """The code that a login is answered with on a connection of its own."""
     with dial(server) as client:
-        client.send(Codec().encode_login(sign_login(Credentials(key, "secret", "passphrase"), int(time.time()))))
+        client.send(
+            Codec().encode_login(
+                sign_login(Credentials(key, "secret", "passphrase"), int(time.time()))
+            )
+        )
         code: int = json.loads(client.recv(timeout=BOUND))["code"]
         return code
 
@@ -350,7 +372,10 @@ def test_a_slow_exchange_says_everything_late_and_in_order() -> None:
 
 def test_a_slow_exchange_hangs_up_late_as_well() -> None:
     seen: list[SeenFrame] = []
-    with exchange_in_thread(ScriptedExchange(on_frame=seen.append)) as server, dial(server) as client:
+    with (
+        exchange_in_thread(ScriptedExchange(on_frame=seen.append)) as server,
+        dial(server) as client,
+    ):
         server.slow_down(0.1)
         client.send("ping")
         until(lambda: bool(seen))
@@ -377,7 +402,9 @@ def test_what_is_held_back_comes_in_one_bunch() -> None:
 def test_a_silent_exchange_answers_neither_pings_nor_a_close_frame_and_stays_open() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         server.go_silent()
-        client.sendall(frame("ping") + frame("beat", opcode=Opcode.PING) + b"\x88\x80\x00\x00\x00\x00")
+        client.sendall(
+            frame("ping") + frame("beat", opcode=Opcode.PING) + b"\x88\x80\x00\x00\x00\x00"
+        )
         client.settimeout(1.5)  # longer than a client has to answer a close frame
         with pytest.raises(TimeoutError):
             client.recv(1000)
@@ -420,7 +447,10 @@ def test_orders_are_placed_on_the_trade_channel_and_cancelled_under_the_same_id(
         order_id = answer["arg"][0]["params"]["orderId"]
         client.send(encode_cancel(CancelOrder("BTCUSDT", order_id=order_id), "7"))
         second = json.loads(client.recv(timeout=BOUND))
-        assert [one["arg"][0]["channel"] for one in (answer, second)] == ["place-order", "cancel-order"]
+        assert [one["arg"][0]["channel"] for one in (answer, second)] == [
+            "place-order",
+            "cancel-order",
+        ]
         assert (answer["code"], second["code"]) == (0, 0)
 
 
@@ -465,7 +495,9 @@ def test_what_was_asked_just_before_a_close_is_acted_on_and_not_answered() -> No
     exchange = ScriptedExchange([ORDER])
     with exchange_in_thread(exchange) as server, upgraded(server) as client:
         login = Codec().encode_login(sign_login(KEY, int(time.time())))
-        client.sendall(frame(login) + frame(encode_cancel(ORDER, "1")) + b"\x88\x80\x00\x00\x00\x00")
+        client.sendall(
+            frame(login) + frame(encode_cancel(ORDER, "1")) + b"\x88\x80\x00\x00\x00\x00"
+        )
         assert client.recv(1000) == b"\x88\x00"
         assert ended(client)
         assert [act.cancelled for act in exchange.log] == [True]
@@ -493,7 +525,9 @@ def test_a_client_without_limits_cancels_ten_thousand_orders_quickly() -> None:
     with exchange_in_thread(exchange) as server, upgraded(server) as client:
         client.sendall(frame(Codec().encode_login(sign_login(KEY, int(time.time())))))
         assert b'"login"' in client.recv(1000)
-        data = b"".join(frame(encode_cancel(order, str(number))) for number, order in enumerate(orders))
+        data = b"".join(
+            frame(encode_cancel(order, str(number))) for number, order in enumerate(orders)
+        )
         writer = threading.Thread(target=client.sendall, args=[data])
         writer.start()
         answers = b""
@@ -505,7 +539,10 @@ def test_a_client_without_limits_cancels_ten_thousand_orders_quickly() -> None:
 
 def test_a_client_that_does_not_read_is_cut_and_does_not_fill_the_memory() -> None:
     config = ExchangeConfig(messages_per_second=None)
-    with exchange_in_thread(ScriptedExchange(config=config), write_timeout=0.3) as server, upgraded(server) as client:
+    with (
+        exchange_in_thread(ScriptedExchange(config=config), write_timeout=0.3) as server,
+        upgraded(server) as client,
+    ):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(20):
             server.say("x" * 1_000_000)
@@ -558,7 +595,10 @@ def test_what_fails_twice_is_raised_together_with_the_error_of_the_body_as_conte
         break_it(server)
         break_it(server)
         raise KeyError
-    assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError, ZeroDivisionError]
+    assert [type(error) for error in caught.value.exceptions] == [
+        ZeroDivisionError,
+        ZeroDivisionError,
+    ]
     assert isinstance(caught.value.__context__, KeyError)
 
 

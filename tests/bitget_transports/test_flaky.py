@@ -67,7 +67,9 @@ def echo(accepted: socket.socket) -> None:
         pass
 
 
-@pytest.mark.parametrize("treatment", [Treatment(), Treatment(piece=1), Treatment(piece=100, delay=0.01)])
+@pytest.mark.parametrize(
+    "treatment", [Treatment(), Treatment(piece=1), Treatment(piece=100, delay=0.01)]
+)
 def test_what_is_left_alone_arrives_whole_and_in_order(treatment: Treatment) -> None:
     sent = random.Random(1).randbytes(200_000 if treatment.piece is None else 5_000)
     with listening(echo) as url, FlakyProxy(url, [treatment]) as proxy, dial(proxy) as client:
@@ -82,7 +84,11 @@ def test_what_is_left_alone_arrives_whole_and_in_order(treatment: Treatment) -> 
 
 
 def test_what_arrives_is_held_back() -> None:
-    with listening(echo) as url, FlakyProxy(url, [Treatment(delay=0.1)]) as proxy, dial(proxy) as client:
+    with (
+        listening(echo) as url,
+        FlakyProxy(url, [Treatment(delay=0.1)]) as proxy,
+        dial(proxy) as client,
+    ):
         began = time.monotonic()
         client.sendall(b"x")
         assert client.recv(1) == b"x"
@@ -100,7 +106,10 @@ def test_a_connection_is_closed_after_so_many_bytes_and_not_one_more(way: Way, a
         with suppress(OSError):
             seen.append(all_of(accepted))
 
-    with listening(behave) as url, FlakyProxy(url, [Treatment(flaw=Flaw.CLOSE, way=way, after=after)]) as proxy:
+    with (
+        listening(behave) as url,
+        FlakyProxy(url, [Treatment(flaw=Flaw.CLOSE, way=way, after=after)]) as proxy,
+    ):
         with dial(proxy) as client:
             if way is Way.OUT:
                 client.sendall(b"x" * 1000)
@@ -159,14 +168,20 @@ HANDSHAKE = b"HTTP/1.1 101 Switching Protocols\r\nDate: now\r\n\r\n"
 
 @pytest.mark.parametrize(
     ("piece", "length"),
-    [*((piece, length) for piece in (None, 1, 7) for length in (0, 5, 125, 126)), (None, 70_000), (999, 70_000)],
+    [
+        *((piece, length) for piece in (None, 1, 7) for length in (0, 5, 125, 126)),
+        (None, 70_000),
+        (999, 70_000),
+    ],
 )
 def test_of_what_is_corrupted_only_reserved_bits_of_the_next_frame_s_head_change(
     piece: int | None, length: int
 ) -> None:
     text = bytes(range(256)) * (length // 256 + 1)
     frame = frame_head(1, length) + text[:length]
-    after = len(HANDSHAKE) + len(frame) + 1  # within the second frame's head, so that the third one is hit
+    after = (
+        len(HANDSHAKE) + len(frame) + 1
+    )  # within the second frame's head, so that the third one is hit
     said = HANDSHAKE + frame * 4
 
     def behave(accepted: socket.socket) -> None:
@@ -200,7 +215,9 @@ def test_where_nothing_listens_a_client_is_reset() -> None:
 def test_a_plan_is_the_same_each_time_and_has_every_flaw_each_way() -> None:
     plan = list(random_plan(7, 200, 1000))
     assert plan == list(random_plan(7, 200, 1000)) != list(random_plan(8, 200, 1000))
-    assert {(treatment.flaw, treatment.way) for treatment in plan} == {(flaw, way) for flaw in Flaw for way in Way}
+    assert {(treatment.flaw, treatment.way) for treatment in plan} == {
+        (flaw, way) for flaw in Flaw for way in Way
+    }
     assert max(treatment.after for treatment in plan) < 2000
 
 

@@ -88,7 +88,10 @@ def test_an_upgrade_is_refused_with_a_status(status: int) -> None:
     with HostileServer(hostile.refuse(status, body=b"go away")) as server:
         with pytest.raises(InvalidStatus) as caught, dial(server):
             pass
-        assert (caught.value.response.status_code, caught.value.response.body) == (status, b"go away")
+        assert (caught.value.response.status_code, caught.value.response.body) == (
+            status,
+            b"go away",
+        )
 
 
 def test_a_refusal_may_never_come_to_its_end() -> None:
@@ -101,13 +104,23 @@ def test_a_refusal_may_never_come_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("behaviour", [hostile.wrong_accept, hostile.not_http])
-def test_a_handshake_that_is_wrong_is_refused_by_a_client(behaviour: Callable[..., Behaviour]) -> None:
-    with HostileServer(behaviour()) as server, pytest.raises((InvalidHandshake, InvalidMessage)), dial(server):
+def test_a_handshake_that_is_wrong_is_refused_by_a_client(
+    behaviour: Callable[..., Behaviour],
+) -> None:
+    with (
+        HostileServer(behaviour()) as server,
+        pytest.raises((InvalidHandshake, InvalidMessage)),
+        dial(server),
+    ):
         pass
 
 
 def test_half_a_head_is_all_that_comes() -> None:
-    with HostileServer(hostile.half_head()) as server, pytest.raises(TimeoutError), dial(server, timeout=0.2):
+    with (
+        HostileServer(hostile.half_head()) as server,
+        pytest.raises(TimeoutError),
+        dial(server, timeout=0.2),
+    ):
         pass
 
 
@@ -177,7 +190,10 @@ def test_it_closes_with_a_code() -> None:
 
 
 def test_it_may_linger_behind_its_close_frame() -> None:
-    with HostileServer(hostile.close(4000, after=After.UPGRADE, linger=True)) as server, plain(server) as client:
+    with (
+        HostileServer(hostile.close(4000, after=After.UPGRADE, linger=True)) as server,
+        plain(server) as client,
+    ):
         client.sendall(HEAD)
         client.recv(1000)
         client.sendall(b"\x88\x80\x00\x00\x00\x00")
@@ -246,7 +262,9 @@ def test_it_serves_with_tls() -> None:
     authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
     with HostileServer(hostile.stray_pong(), tls=context) as server:
         assert server.url.startswith("wss://localhost:")
-        with connect(server.url, ssl=trusting, proxy=None, ping_interval=None, open_timeout=BOUND) as client:
+        with connect(
+            server.url, ssl=trusting, proxy=None, ping_interval=None, open_timeout=BOUND
+        ) as client:
             log_in(client)
             client.send("ping")
             assert client.recv(timeout=BOUND) == "pong"
@@ -273,6 +291,10 @@ def test_it_needs_a_behaviour_and_has_no_url_outside_its_context() -> None:
 
 
 def test_every_behaviour_is_documented() -> None:
-    made = [value for name, value in vars(hostile).items() if callable(value) and name.islower() and name[0] != "_"]
+    made = [
+        value
+        for name, value in vars(hostile).items()
+        if callable(value) and name.islower() and name[0] != "_"
+    ]
     assert len(made) > 20
     assert all(value.__doc__ for value in made if value.__module__ == hostile.__name__)

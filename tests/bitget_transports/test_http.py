@@ -27,7 +27,9 @@ _LATER = "Wed, 26 Nov 2025 10:01:30 GMT"
         ("Wed, 26 Nov 99999999999 10:00:00 GMT", None),
     ],
 )
-def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(text: str | None, seconds: float | None) -> None:
+def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(
+    text: str | None, seconds: float | None
+) -> None:
     assert http_date(text) == seconds
 
 
@@ -49,7 +51,9 @@ def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(text: str | None,
         (429, "9" * 5000, None),
     ],
 )
-def test_how_long_to_stay_away_is_seconds_or_a_date(status: int, value: str | None, seconds: float | None) -> None:
+def test_how_long_to_stay_away_is_seconds_or_a_date(
+    status: int, value: str | None, seconds: float | None
+) -> None:
     assert retry_after(status, value, _DATE) == seconds
 
 
@@ -60,8 +64,6 @@ def test_a_date_without_the_servers_own_is_compared_with_this_machines_clock() -
 
 
 def test_a_header_is_found_whatever_its_case_and_blanks() -> None:
-    head = (
-        b"HTTP/1.1 429 Too Many\r\nX: retry-after: 1\r\nRETRY-AFTER: \t7 \r\nRetry-After: 8\r\n\r\nRetry-After: 9\r\n"
-    )
+    head = b"HTTP/1.1 429 Too Many\r\nX: retry-after: 1\r\nRETRY-AFTER: \t7 \r\nRetry-After: 8\r\n\r\nRetry-After: 9\r\n"
     assert header(head, "Retry-After") == "7"
     assert header(head, "Date") is None

@@ -67,7 +67,9 @@ def test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour: Colou
             httpx.AsyncClient(transport=ASGIWebSocketTransport(app)) as client,
             connect(KEY, url=URL, config=FAST, limits=LIMITS, client=client) as channel,
         ):
-            counted = Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))])
+            counted = Counter(
+                [type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))]
+            )
             assert counted == {"Accepted": 200, "Rejected": 50}
             await app_closes(channel)
 
@@ -169,13 +171,17 @@ def ended(colour: Colour, behaviour: hostile.Behaviour) -> tuple[Closed, list[Un
     return found[0]
 
 
-def test_a_frame_that_the_layer_below_refuses_did_not_leave(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_that_the_layer_below_refuses_did_not_leave(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrote = AsyncWebSocketSession.send_text
 
     async def send_text(self: AsyncWebSocketSession, data: str) -> None:
         if '"op":"trade"' in data:
             # As it does once a close frame has come, which `run` is about to tell.
-            raise LocalProtocolError("Event Message(...) cannot be sent in state ConnectionState.REMOTE_CLOSING.")
+            raise LocalProtocolError(
+                "Event Message(...) cannot be sent in state ConnectionState.REMOTE_CLOSING."
+            )
         await wrote(self, data)
 
     monkeypatch.setattr(AsyncWebSocketSession, "send_text", send_text)
@@ -241,7 +247,10 @@ def test_many_messages_are_not_taken_for_a_long_one(colour: Colour) -> None:
 
 def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: Colour) -> None:
     async def scenario() -> None:
-        with HostileServer(hostile.wrong_accept()) as server, pytest.raises(ConnectFailed) as caught:
+        with (
+            HostileServer(hostile.wrong_accept()) as server,
+            pytest.raises(ConnectFailed) as caught,
+        ):
             async with connect(KEY, url=server.url, limits=LIMITS):
                 pass
         assert re.fullmatch(
@@ -271,14 +280,18 @@ def test_it_sends_no_pings_of_its_own(colour: Colour, monkeypatch: pytest.Monkey
     assert [session._keepalive_ping_interval_seconds for session in made] == [None]
 
 
-def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_there(colour: Colour) -> None:
+def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_there(
+    colour: Colour,
+) -> None:
     async def scenario() -> None:
         with HostileServer(hostile.silence()) as other:
 
             def redirect(victim: hostile.Victim) -> None:
                 victim.read_head()
                 where = other.url.replace("ws:", "http:")
-                victim.write(f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+                victim.write(
+                    f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
+                )
                 victim.hold()
 
             with HostileServer(redirect) as server, pytest.raises(UpgradeRefused, match="302"):

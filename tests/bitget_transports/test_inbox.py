@@ -43,11 +43,18 @@ class Play:
     """An inbox that is logged in, and its connection, driven by hand."""
 
     def __init__(
-        self, max_in_flight: int | None = 3, max_events: int | None = 4, max_event_chars: int | None = None
+        self,
+        max_in_flight: int | None = 3,
+        max_events: int | None = 4,
+        max_event_chars: int | None = None,
     ) -> None:
-        config = Config(messages_per_second=None, max_in_flight=max_in_flight, ping_interval=None, id_prefix="")
+        config = Config(
+            messages_per_second=None, max_in_flight=max_in_flight, ping_interval=None, id_prefix=""
+        )
         self.core = Lone(Connection(config))
-        self.inbox = Inbox(self.core, Limits(max_events=max_events, max_event_chars=max_event_chars), "")
+        self.inbox = Inbox(
+            self.core, Limits(max_events=max_events, max_event_chars=max_event_chars), ""
+        )
         self.sent: list[str] = []
         self.woken = 0
         self.drain()
@@ -106,7 +113,10 @@ def test_each_outcome_goes_to_whoever_waits_for_it() -> None:
     play.cancel(one, "a")
     play.cancel(other, "b")
     play.answer("b", "a")
-    assert ([outcome.id for outcome in fetch(play, one)], [outcome.id for outcome in fetch(play, other)]) == (
+    assert (
+        [outcome.id for outcome in fetch(play, one)],
+        [outcome.id for outcome in fetch(play, other)],
+    ) == (
         ["a"],
         ["b"],
     )
@@ -191,7 +201,10 @@ def test_of_events_the_oldest_are_dropped_and_counted_and_outcomes_never_are() -
     events = play.events()
     assert events[0] == Dropped(3)
     assert ids(events) == [f"first {number}" for number in range(5)]
-    assert [event.text for event in events if isinstance(event, Unrecognised)] == ["push 3", "push 4"]
+    assert [event.text for event in events if isinstance(event, Unrecognised)] == [
+        "push 3",
+        "push 4",
+    ]
     # In the order in which they came: a push, then the answer behind it.
     assert [type(event) for event in events[4:]] == [Unrecognised, Accepted, Unrecognised, Accepted]
     play.say("push 5")
@@ -202,7 +215,12 @@ def test_long_events_are_dropped_by_what_they_hold_and_the_newest_stays_however_
     play = Play(max_events=None, max_event_chars=10)
     for text in ("12345", "12345", "1", "2"):
         play.say(text)
-    assert [getattr(event, "text", event) for event in play.events()] == [Dropped(1), "12345", "1", "2"]
+    assert [getattr(event, "text", event) for event in play.events()] == [
+        Dropped(1),
+        "12345",
+        "1",
+        "2",
+    ]
     play.say("x" * 1000)
     play.say('{"event":"error","code":30001,"msg":"123456789"}')
     events = play.events()
@@ -211,7 +229,9 @@ def test_long_events_are_dropped_by_what_they_hold_and_the_newest_stays_however_
     play.say("x" * 1000)
     assert [type(event) for event in play.events()] == [Unrecognised]
     play.say("1234567890")
-    assert [type(event) for event in play.events()] == [Unrecognised]  # what was read counts no longer
+    assert [type(event) for event in play.events()] == [
+        Unrecognised
+    ]  # what was read counts no longer
 
 
 def test_the_end_is_never_among_what_was_dropped() -> None:
@@ -287,7 +307,9 @@ def yields_rubbish() -> Iterator[CancelOrder]:
     yield "rubbish"  # type: ignore[misc]  # pyright: ignore[reportReturnType]
 
 
-@pytest.mark.parametrize(("some", "error"), [(raises, ZeroDivisionError), (yields_rubbish, ValidationError)])
+@pytest.mark.parametrize(
+    ("some", "error"), [(raises, ZeroDivisionError), (yields_rubbish, ValidationError)]
+)
 def test_orders_that_fail_in_the_middle_leave_what_was_taken_before(
     some: Callable[[], Iterator[CancelOrder]], error: type[Exception]
 ) -> None:
@@ -310,7 +332,10 @@ def test_when_only_reading_would_make_room_filling_says_so_and_takes_nothing() -
     play.fill(waiter)  # the answer may make room
     assert waiter.due == 0
     play.answer("a")
-    with pytest.raises(NoRoom, match=r"nobody has read.* The orders gave CancelOrder\(.*'1'.*, and it was not taken"):
+    with pytest.raises(
+        NoRoom,
+        match=r"nobody has read.* The orders gave CancelOrder\(.*'1'.*, and it was not taken",
+    ):
         play.fill(waiter)
     assert play.sent == ["a"]
 
@@ -341,8 +366,12 @@ def test_news_of_any_kind_wakes_those_that_listen_once() -> None:
     assert told == ["news"] * 2
 
 
-@pytest.mark.parametrize(("end", "why"), [("close", WhyUnresolved.CLOSED), ("lost", WhyUnresolved.LOST)])
-def test_a_cancel_behind_the_end_is_answered_as_one_that_was_queued_before_it(end: str, why: WhyUnresolved) -> None:
+@pytest.mark.parametrize(
+    ("end", "why"), [("close", WhyUnresolved.CLOSED), ("lost", WhyUnresolved.LOST)]
+)
+def test_a_cancel_behind_the_end_is_answered_as_one_that_was_queued_before_it(
+    end: str, why: WhyUnresolved
+) -> None:
     play = Play()
     before, after = play.waiter(), play.waiter()
     play.inbox.cancel(before, order(1), 0.0)  # not handed out
@@ -356,7 +385,9 @@ def test_a_cancel_behind_the_end_is_answered_as_one_that_was_queued_before_it(en
     play.inbox.cancel(after, order(1), 0.0, timeout=inf)
     outcomes = [*fetch(play, before), *fetch(play, after)]
     assert all(isinstance(outcome, Unresolved) for outcome in outcomes)
-    assert {(outcome.sent, outcome.why) for outcome in outcomes if isinstance(outcome, Unresolved)} == {(False, why)}
+    assert {
+        (outcome.sent, outcome.why) for outcome in outcomes if isinstance(outcome, Unresolved)
+    } == {(False, why)}
     made = [outcome.id for outcome in outcomes]
     assert made[1] == "mine"
     assert len(set(made)) == 4
@@ -407,5 +438,10 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
         play.answer(f"x{number}")
         play.inbox.fetch(waiter)
     inbox = play.inbox
-    assert (inbox._waiting, len(inbox._outcomes), len(inbox._events), inbox._unread) == ({}, 0, 0, 0)
+    assert (inbox._waiting, len(inbox._outcomes), len(inbox._events), inbox._unread) == (
+        {},
+        0,
+        0,
+        0,
+    )
     assert (inbox._listeners, waiter.due, len(waiter.outcomes)) == (set(), 0, 0)

@@ -70,7 +70,9 @@ _DROPPED, *_LAST = _ORDERS[7:]
 """At the first the peer cuts the connection; the last are for afterwards."""
 
 _CONFIG = Config(messages_per_second=None, max_in_flight=3, answer_timeout=5.0)
-_SESSION = SessionConfig(link=_CONFIG, backoff_min=0.001, backoff_max=0.002, dials_per_5_minutes=None)
+_SESSION = SessionConfig(
+    link=_CONFIG, backoff_min=0.001, backoff_max=0.002, dials_per_5_minutes=None
+)
 _LIMITS = Limits(open_timeout=5.0, close_timeout=1.0, write_timeout=5.0)
 
 
@@ -158,7 +160,12 @@ class Peer:
         self.read.append(order)
         if order == _DROPPED.order_id:
             return None
-        return frame(TEXT, json.dumps({"event": "trade", "arg": asked["args"], "code": 0, "msg": "Success"}).encode())
+        return frame(
+            TEXT,
+            json.dumps(
+                {"event": "trade", "arg": asked["args"], "code": 0, "msg": "Success"}
+            ).encode(),
+        )
 
 
 # --- where it is struck ---
@@ -175,7 +182,17 @@ _WEBSOCKETS = Path(websockets.__file__).parent
 _FILES = frozenset(
     [
         str(_TRANSPORT / f"{name}.py")
-        for name in ("blocking", "_blocking", "_cork", "_driver", "_inbox", "_lone", "_poll", "_socket", "_websocket")
+        for name in (
+            "blocking",
+            "_blocking",
+            "_cork",
+            "_driver",
+            "_inbox",
+            "_lone",
+            "_poll",
+            "_socket",
+            "_websocket",
+        )
     ]
     + [str(_CORE / f"{name}.py") for name in ("_connection", "_session")]
     + [str(_WEBSOCKETS / f"{name}.py") for name in ("client", "frames", "protocol")]
@@ -219,7 +236,10 @@ class Strike:
     """Raises an error in this thread when a life comes to a place for the given time; without a place, notes them."""
 
     def __init__(
-        self, place: Place | None = None, time: int = 1, error: Callable[[], BaseException] = KeyboardInterrupt
+        self,
+        place: Place | None = None,
+        time: int = 1,
+        error: Callable[[], BaseException] = KeyboardInterrupt,
     ) -> None:
         self.seen: Counter[Place] = Counter()
         self.error = error()
@@ -295,7 +315,10 @@ class Ledger:
         # The first may meet with the peer's cut, of which nobody knew yet.
         outcomes = [channel.cancel(order) for order in _LAST]
         self.note(outcomes)
-        assert isinstance(outcomes[-1], Accepted) or channel.state in (State.CLOSED, SessionState.ENDED)
+        assert isinstance(outcomes[-1], Accepted) or channel.state in (
+            State.CLOSED,
+            SessionState.ENDED,
+        )
 
     def check(self, read: list[str]) -> None:
         """Each that was taken has one outcome, each that was read too and it does not say unsent, and none was read twice."""
@@ -304,10 +327,14 @@ class Ledger:
         assert not [order for order, times in told.items() if times > 1]
         assert not (set(self.taken) | set(read)) - set(told)
         unsent = {
-            outcome.order.order_id for outcome in self.told if isinstance(outcome, Unresolved) and not outcome.sent
+            outcome.order.order_id
+            for outcome in self.told
+            if isinstance(outcome, Unresolved) and not outcome.sent
         }
         assert not unsent & set(read)
-        accepted = {outcome.order.order_id for outcome in self.told if isinstance(outcome, Accepted)}
+        accepted = {
+            outcome.order.order_id for outcome in self.told if isinstance(outcome, Accepted)
+        }
         assert not accepted - set(read)
         if self.channel is not None:
             assert len(self.ends) == 1
@@ -417,7 +444,9 @@ def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(kind: Kind, script: Script) -> None:
+def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(
+    kind: Kind, script: Script
+) -> None:
     struck = 0
     with nothing_left(), Peer() as peer:
         strike = Strike()

@@ -11,14 +11,25 @@ from typing import Any, cast
 
 import pytest
 
-from bitget_proto import Accepted, Closed, Ended, SessionConfig, Unresolved, WhyClosed, WhyEnded, WhyUnresolved
+from bitget_proto import (
+    Accepted,
+    Closed,
+    Ended,
+    SessionConfig,
+    Unresolved,
+    WhyClosed,
+    WhyEnded,
+    WhyUnresolved,
+)
 from bitget_transports._inbox import Inbox
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import ASYNCIO, FAST, KEY, Colour, Connect, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", [colour for colour in Colour if colour is not Colour.BLOCKING])
+pytestmark = pytest.mark.parametrize(
+    "colour", [colour for colour in Colour if colour is not Colour.BLOCKING]
+)
 
 
 def strike(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -39,7 +50,9 @@ def innermost(error: BaseException) -> BaseException:
     return error
 
 
-def test_the_channel_ends_and_the_cancel_may_have_been_sent(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_channel_ends_and_the_cancel_may_have_been_sent(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = TimeoutError("alarm")
     strike(monkeypatch, error)
     reported: list[object] = []
@@ -71,7 +84,9 @@ def test_what_is_no_exception_of_a_programs_comes_out_of_the_loop(
     with nothing_left(), exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(open_session: OpenSession) -> None:
-            async with open_session(KEY, url=server.url, config=SessionConfig(link=FAST)) as channel:
+            async with open_session(
+                KEY, url=server.url, config=SessionConfig(link=FAST)
+            ) as channel:
                 try:
                     ends.append(await channel.cancel(orders(1)[0]))
                 finally:

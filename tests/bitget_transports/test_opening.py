@@ -47,11 +47,16 @@ def failure(colour: Colour, url: str, open_timeout: float = 10.0) -> ConnectFail
         (401, "the exchange itself asks for no HTTP credentials"),
         (403, "refuses this address"),
         (404, "check the path of the URL"),
-        (429, "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address"),
+        (
+            429,
+            "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address",
+        ),
         (503, "try again later"),
     ],
 )
-def test_a_refused_upgrade_tells_its_status_and_what_to_do(colour: Colour, status: int, what_to_do: str) -> None:
+def test_a_refused_upgrade_tells_its_status_and_what_to_do(
+    colour: Colour, status: int, what_to_do: str
+) -> None:
     with HostileServer(hostile.refuse(status, body=b"go\naway")) as server:
         error = failure(colour, server.url)
         assert server.connections == 1  # a redirect is not followed
@@ -77,14 +82,24 @@ NO_HTTP = "does not speak HTTP|did not open a WebSocket within 0.2 s"
 
 CASES = {
     "accepts and says nothing": Case(hostile.mute(), "did not open a WebSocket within 0.2 s", MUTE),
-    "half a head, then silence": Case(hostile.half_head(), "did not open a WebSocket within 0.2 s", MUTE),
-    "hangs up at once": Case(hostile.hang_up_at_once(), "no connection to|does not speak HTTP|ended the connection"),
-    "a wrong accept key": Case(hostile.wrong_accept(), r"answered the WebSocket's handshake wrongly \("),
+    "half a head, then silence": Case(
+        hostile.half_head(), "did not open a WebSocket within 0.2 s", MUTE
+    ),
+    "hangs up at once": Case(
+        hostile.hang_up_at_once(), "no connection to|does not speak HTTP|ended the connection"
+    ),
+    "a wrong accept key": Case(
+        hostile.wrong_accept(), r"answered the WebSocket's handshake wrongly \("
+    ),
     "mail server": Case(hostile.not_http(), NO_HTTP, MUTE),
     "ssh server": Case(speaks_first(b"SSH-2.0-OpenSSH_9.6\r\n"), NO_HTTP, MUTE),
-    "tls on a plain port": Case(speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), NO_HTTP, MUTE),
+    "tls on a plain port": Case(
+        speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), NO_HTTP, MUTE
+    ),
     "headers without end": Case(hostile.endless_head(), "does not speak HTTP|no connection to"),
-    "closes at once": Case(upgrade_and(frame(CLOSE, b"\x03\xf0too many")), r"closed with code 1008, saying 'too many'"),
+    "closes at once": Case(
+        upgrade_and(frame(CLOSE, b"\x03\xf0too many")), r"closed with code 1008, saying 'too many'"
+    ),
     "closes at once, without a code": Case(upgrade_and(frame(CLOSE, b"")), "closed without a code"),
     "garbage behind the upgrade": Case(
         upgrade_and(b"\xff\xff"), "ended the connection .* broke the WebSocket protocol"
@@ -107,7 +122,9 @@ def test_a_refusal_whose_body_never_ends_is_an_error_in_time(colour: Colour) -> 
     with HostileServer(hostile.refuse_slowly(429)) as server:
         error = failure(colour, server.url, MUTE)
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
-        assert isinstance(error, UpgradeRefused) or "within 0.2 s" in str(error)  # httpx reads the body to its end
+        assert isinstance(error, UpgradeRefused) or "within 0.2 s" in str(
+            error
+        )  # httpx reads the body to its end
     else:
         assert isinstance(error, UpgradeRefused)
         assert error.status == 429
@@ -121,7 +138,9 @@ BODIES = {
 
 
 @pytest.mark.parametrize("answer", BODIES.values(), ids=BODIES)
-def test_a_refusal_whose_body_cannot_be_read_tells_its_status(colour: Colour, answer: bytes) -> None:
+def test_a_refusal_whose_body_cannot_be_read_tells_its_status(
+    colour: Colour, answer: bytes
+) -> None:
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         return  # httpx tells the body's fault alone
 
@@ -156,12 +175,19 @@ def test_a_host_name_that_cannot_be_resolved(colour: Colour) -> None:
 
 
 def test_what_comes_with_the_upgrade_is_not_lost_and_hurts_nobody(colour: Colour) -> None:
-    with HostileServer(upgrade_and(frame(TEXT, b'{"event":"error","code":30001,"msg":"early"}'))) as server:
+    with HostileServer(
+        upgrade_and(frame(TEXT, b'{"event":"error","code":30001,"msg":"early"}'))
+    ) as server:
 
         async def scenario(connect: Connect) -> None:
             from bitget_proto import Config
 
-            async with connect(KEY, url=server.url, config=Config(login_timeout=0.3), limits=Limits(close_timeout=0.2)):
+            async with connect(
+                KEY,
+                url=server.url,
+                config=Config(login_timeout=0.3),
+                limits=Limits(close_timeout=0.2),
+            ):
                 raise AssertionError("a channel came about")
 
         with pytest.raises(ConnectFailed, match=r"refused the login with code 30001|login"):

@@ -88,10 +88,17 @@ def test_a_package_that_was_called_answers_for_the_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "suppressed"), [(ConnectionResetError(ECONNRESET, "reset"), True), (KeyError(), False)]
+    ("raised", "suppressed"),
+    [(ConnectionResetError(ECONNRESET, "reset"), True), (KeyError(), False)],
 )
-def test_an_error_in_the_librarys_own_code_is_suppressed_by_its_class(raised: Exception, suppressed: bool) -> None:
-    ours = {"__name__": "bitget_transports.somewhere", "suppress": suppress_ours(OSError), "raised": raised}
+def test_an_error_in_the_librarys_own_code_is_suppressed_by_its_class(
+    raised: Exception, suppressed: bool
+) -> None:
+    ours = {
+        "__name__": "bitget_transports.somewhere",
+        "suppress": suppress_ours(OSError),
+        "raised": raised,
+    }
     library = partial(exec, "with suppress:\n    raise raised", ours)
     if suppressed:
         library()
@@ -101,6 +108,10 @@ def test_an_error_in_the_librarys_own_code_is_suppressed_by_its_class(raised: Ex
 
 
 def test_an_error_of_the_callers_is_not_suppressed() -> None:
-    ours = {"__name__": "bitget_transports.somewhere", "suppress": suppress_ours(OSError), "alarm": alarm}
+    ours = {
+        "__name__": "bitget_transports.somewhere",
+        "suppress": suppress_ours(OSError),
+        "alarm": alarm,
+    }
     with pytest.raises(TimeoutError):
         exec("with suppress:\n    alarm()", ours)

@@ -21,11 +21,15 @@ def test_the_list_of_names_is_what_the_package_knows_where_to_find() -> None:
 
 
 def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'bitget_transports' has no attribute 'nothing'"):
+    with pytest.raises(
+        AttributeError, match="module 'bitget_transports' has no attribute 'nothing'"
+    ):
         bitget_transports.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
 
 
 def test_importing_it_imports_nothing_of_the_project() -> None:
     code = "import sys, bitget_transports; print([name for name in sys.modules if name.startswith('bitget')])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout == "['bitget_transports']\n"

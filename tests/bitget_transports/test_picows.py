@@ -27,13 +27,19 @@ CLOSED = b"\x88\x02\x03\xe8"
 
 
 @pytest.mark.parametrize("colour", [Colour.PICOWS, Colour.PICOWS_UVLOOP])
-@pytest.mark.parametrize("behind", [CLOSED, b"\x83\x00"], ids=["another close frame", "an unknown opcode"])
-def test_what_breaks_the_protocol_behind_a_close_frame_is_told_to_nobody(colour: Colour, behind: bytes) -> None:
+@pytest.mark.parametrize(
+    "behind", [CLOSED, b"\x83\x00"], ids=["another close frame", "an unknown opcode"]
+)
+def test_what_breaks_the_protocol_behind_a_close_frame_is_told_to_nobody(
+    colour: Colour, behind: bytes
+) -> None:
     told: list[dict[str, Any]] = []
 
     async def scenario(connect: Connect) -> list[ChannelEvent]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-        async with connect(KEY, url=server.url, config=FAST, limits=Limits(close_timeout=0.2)) as channel:
+        async with connect(
+            KEY, url=server.url, config=FAST, limits=Limits(close_timeout=0.2)
+        ) as channel:
             outcome = await channel.cancel(orders(1)[0])
             assert isinstance(outcome, Unresolved)
             return [event async for event in channel.events]
@@ -69,7 +75,9 @@ def picows_closes(link: Any) -> None:
     link._websocket.is_close_frame_sent = True
 
 
-def test_a_frame_of_which_a_part_has_left_is_not_taken_back_though_picows_wrote_a_close_frame_behind_it() -> None:
+def test_a_frame_of_which_a_part_has_left_is_not_taken_back_though_picows_wrote_a_close_frame_behind_it() -> (
+    None
+):
     link = held(100, left=10)
     assert link.take_back() == ()
     picows_closes(link)

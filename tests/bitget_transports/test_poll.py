@@ -25,7 +25,9 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def seen(selector: selectors.BaseSelector, sock: socket.socket, events: int) -> list[tuple[object, int]]:
+def seen(
+    selector: selectors.BaseSelector, sock: socket.socket, events: int
+) -> list[tuple[object, int]]:
     """What it says of the socket at once."""
     with selector:
         selector.register(sock, events, "data")
@@ -33,7 +35,9 @@ def seen(selector: selectors.BaseSelector, sock: socket.socket, events: int) -> 
 
 
 @pytest.mark.parametrize("events", [READ, WRITE, READ | WRITE])
-@pytest.mark.parametrize("happened", ["nothing", "a message", "an end", "a shutdown", "a full buffer"])
+@pytest.mark.parametrize(
+    "happened", ["nothing", "a message", "an end", "a shutdown", "a full buffer"]
+)
 def test_what_is_ready_is_what_selectors_says(
     pair: tuple[socket.socket, socket.socket], events: int, happened: str
 ) -> None:
@@ -59,7 +63,9 @@ def test_a_socket_is_changed_and_forgotten(pair: tuple[socket.socket, socket.soc
         registered = selector.register(ours, WRITE, 1)
         assert dict(selector.get_map()) == {ours.fileno(): registered}
         selector.modify(ours, READ, 2)
-        assert [(key.fileobj, key.data, said) for key, said in selector.select(None)] == [(ours, 2, READ)]
+        assert [(key.fileobj, key.data, said) for key, said in selector.select(None)] == [
+            (ours, 2, READ)
+        ]
         assert selector.unregister(ours).data == 2
         assert selector.select(0.0) == []
         with pytest.raises(KeyError):
@@ -67,7 +73,9 @@ def test_a_socket_is_changed_and_forgotten(pair: tuple[socket.socket, socket.soc
 
 
 @pytest.mark.parametrize("timeout", [-1.0, 0.0, 1e-9, 0.001])
-def test_a_wait_ends_without_news(pair: tuple[socket.socket, socket.socket], timeout: float) -> None:
+def test_a_wait_ends_without_news(
+    pair: tuple[socket.socket, socket.socket], timeout: float
+) -> None:
     with Poll() as selector:
         selector.register(pair[0], READ)
         assert selector.select(timeout) == []

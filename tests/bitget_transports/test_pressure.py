@@ -57,7 +57,9 @@ class Watched:
 
 
 @pytest.mark.slow
-def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing(colour: Colour) -> None:
+def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing(
+    colour: Colour,
+) -> None:
     watched = Watched(COUNT)
     with exchange_in_thread(fast_exchange(COUNT - 1_000, credentials=KEY)) as server:
 
@@ -76,7 +78,10 @@ def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing
 
         counted = colour.run(tidy(scenario))
         acts = Counter(
-            (str(act.order.order_id), "Accepted" if int(act.order.order_id or 0) <= COUNT - 1_000 else "Rejected")
+            (
+                str(act.order.order_id),
+                "Accepted" if int(act.order.order_id or 0) <= COUNT - 1_000 else "Rejected",
+            )
             for act in server.exchange.log
         )
     assert counted == acts

@@ -112,7 +112,9 @@ async def cancel_three(connect: Connect, url: str, **options: object) -> None:
 
 @pytest.mark.parametrize("colour", ANYIO)
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_the_environments_proxy_is_used(colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_is_used(
+    colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with proxied() as proxy:
         monkeypatch.setenv(variable, f"http://user:password@127.0.0.1:{proxy.port}")
         colour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting())))
@@ -126,12 +128,18 @@ def test_no_proxy_is_obeyed(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
         with pytest.raises(ConnectFailed, match=r"the name nowhere\.invalid cannot be resolved"):
-            colour.run(tidy(lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting())))
+            colour.run(
+                tidy(
+                    lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting())
+                )
+            )
     assert proxy.asked == []
 
 
 @pytest.mark.parametrize("colour", ANYIO)
-@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])
+@pytest.mark.parametrize(
+    "status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"]
+)
 def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
     colour: Colour, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,19 +153,25 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
 
 
 @pytest.mark.parametrize("colour", ANYIO)
-@pytest.mark.parametrize("proxy", ["nonsense", "ftp://user:password@127.0.0.1:1", "socks5://user:password@127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "proxy", ["nonsense", "ftp://user:password@127.0.0.1:1", "socks5://user:password@127.0.0.1:1"]
+)
 def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(
     colour: Colour, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConnectFailed) as caught:
-        colour.run(tidy(lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting())))
+        colour.run(
+            tidy(lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting()))
+        )
     assert "password" not in str(caught.value)
 
 
 @pytest.mark.parametrize("colour", Colour)
 @pytest.mark.parametrize("secure", [False, True])
-def test_loopback_is_never_proxied(colour: Colour, secure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_is_never_proxied(
+    colour: Colour, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     tls = server_context() if secure else None
@@ -167,7 +181,9 @@ def test_loopback_is_never_proxied(colour: Colour, secure: bool, monkeypatch: py
 
 
 @pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
-def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_channel(colour: Colour) -> None:
+def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_channel(
+    colour: Colour,
+) -> None:
     with proxied() as proxy:
         sock = socket.create_connection(("127.0.0.1", proxy.port))
         sock.sendall(f"CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n".encode())
@@ -179,10 +195,14 @@ def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_
 @pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
 @pytest.mark.parametrize("url", [URL, "ws://127.0.0.1/"])
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_socket_that_is_closed_or_not_connected_is_one_clear_error(colour: Colour, url: str, closed: bool) -> None:
+def test_a_socket_that_is_closed_or_not_connected_is_one_clear_error(
+    colour: Colour, url: str, closed: bool
+) -> None:
     sock = socket.socket()
     if closed:
         sock.close()
-    with pytest.raises(ConnectFailed, match=r"no connection to|ended the connection|does not speak"):
+    with pytest.raises(
+        ConnectFailed, match=r"no connection to|ended the connection|does not speak"
+    ):
         colour.run(tidy(lambda connect: cancel_three(connect, url, sock=sock)))
     assert sock.fileno() == -1

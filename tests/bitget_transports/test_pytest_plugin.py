@@ -71,7 +71,13 @@ def pytest_in(folder: Path, code: str, *options: str) -> subprocess.CompletedPro
     # What the outer pytest was told (coverage, say) is not for the inner one.
     environment = os.environ | {"PYTEST_ADDOPTS": ""}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60.0, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
     )
 
 
@@ -109,7 +115,9 @@ def test_nothing_is_imported():
     assert not {"bitget_proto", "websockets", "attrs", "asyncio"} & set(sys.modules)
 """
     # Plugins of others import asyncio and attrs: only ours is loaded.
-    result = pytest_in(tmp_path, code, "--disable-plugin-autoload", "-p", "bitget_transports.pytest_plugin")
+    result = pytest_in(
+        tmp_path, code, "--disable-plugin-autoload", "-p", "bitget_transports.pytest_plugin"
+    )
     assert "1 passed" in result.stdout, result.stdout
 
 

@@ -25,7 +25,12 @@ _LARGE = 200_000
     ("size", "config", "limits", "why"),
     [
         # It has left, as far as is known here.
-        (_LARGE, Config(ping_interval=0.1, pong_timeout=0.2), Limits(write_timeout=None), WhyClosed.NO_PONG),
+        (
+            _LARGE,
+            Config(ping_interval=0.1, pong_timeout=0.2),
+            Limits(write_timeout=None),
+            WhyClosed.NO_PONG,
+        ),
         # It leaves in part.
         (2**24, Config(), Limits(write_timeout=0.2), WhyClosed.LOST),
     ],

@@ -31,7 +31,14 @@ def refuse(status: int, *headers: str) -> Behaviour:
     ("status", "headers", "seconds"),
     [
         (429, ["Retry-After: 60"], 60.0),
-        (503, [f"Retry-After: {formatdate(1e9 + 90, usegmt=True)}", f"Date: {formatdate(1e9, usegmt=True)}"], 90.0),
+        (
+            503,
+            [
+                f"Retry-After: {formatdate(1e9 + 90, usegmt=True)}",
+                f"Date: {formatdate(1e9, usegmt=True)}",
+            ],
+            90.0,
+        ),
         (429, [], None),
         (403, ["Retry-After: 60"], None),
     ],
@@ -49,7 +56,9 @@ def test_connect_says_for_how_long_to_stay_away(
 
         refused = colour.run(tidy(scenario))
     assert (refused.status, refused.retry_after) == (status, seconds)
-    assert (f"asks to be left alone for {seconds or 0:.0f} s" in str(refused)) == (seconds is not None)
+    assert (f"asks to be left alone for {seconds or 0:.0f} s" in str(refused)) == (
+        seconds is not None
+    )
 
 
 def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> None:
@@ -66,7 +75,10 @@ def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> N
         victim.reach(After.LOGIN)
         victim.serve()
 
-    with nothing_left(), HostileServer(noted(refuse(429, "Retry-After: 1")), noted(serve)) as server:
+    with (
+        nothing_left(),
+        HostileServer(noted(refuse(429, "Retry-After: 1")), noted(serve)) as server,
+    ):
 
         async def scenario(open_session: OpenSession) -> None:
             async with open_session(KEY, url=server.url, jitter=lambda: 1.0) as channel:

@@ -35,7 +35,9 @@ SECRETS = re.compile(r"1A2B3C|4D5E6F|7G8H9I|\"sign\"|[A-Za-z0-9+/]{43}=")
 
 @pytest.fixture(autouse=True)
 def _everything_is_told(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Turn on all there is to turn on, and look through what came of it."""
     caplog.set_level(logging.DEBUG)
@@ -58,7 +60,13 @@ def everything_in(error: BaseException) -> Iterator[str]:
         if at is None or at in seen:
             continue
         seen.append(at)
-        yield from (str(at), repr(at), repr(at.args), repr(vars(at)), *traceback.format_exception(at))
+        yield from (
+            str(at),
+            repr(at),
+            repr(at.args),
+            repr(vars(at)),
+            *traceback.format_exception(at),
+        )
         pending += [at.__cause__, at.__context__, *getattr(at, "exceptions", ())]
 
 
@@ -70,7 +78,9 @@ def hostile_server(behaviour: Behaviour) -> Generator[str]:
 
 @contextmanager
 def exchange_that_refuses() -> Generator[str]:
-    with exchange_in_thread(fast_exchange(credentials=Credentials("key", "another", "passphrase"))) as server:
+    with exchange_in_thread(
+        fast_exchange(credentials=Credentials("key", "another", "passphrase"))
+    ) as server:
         yield server.url
 
 
@@ -82,7 +92,9 @@ FAILURES: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "the login is not read": lambda: hostile_server(hostile.stop_reading(After.UPGRADE)),
     "closed before the login": lambda: hostile_server(upgrade_and(frame(CLOSE, b"\x03\xf0"))),
     "garbage before the login": lambda: hostile_server(upgrade_and(b"\xff\xff")),
-    "closed after the upgrade": lambda: hostile_server(then_write(frame(CLOSE, b"\x03\xe8"), After.UPGRADE)),
+    "closed after the upgrade": lambda: hostile_server(
+        then_write(frame(CLOSE, b"\x03\xe8"), After.UPGRADE)
+    ),
     "the upgrade is refused": lambda: hostile_server(hostile.refuse(403, body=b"no")),
     "no WebSocket": lambda: hostile_server(hostile.wrong_accept()),
     "nothing listens": lambda: nullcontext("ws://127.0.0.1:9/"),
@@ -120,7 +132,9 @@ def test_a_working_channel_that_drops_shows_nothing_of_its_login(colour: Colour)
         colour.run(tidy(scenario))
 
 
-def test_this_very_test_would_see_a_secret(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_this_very_test_would_see_a_secret(
+    colour: Colour, caplog: pytest.LogCaptureFixture
+) -> None:
     assert SECRETS.search(sign_login(KEY, int(time.time())).sign)
     error = ConnectFailed("hidden")
     error.__context__ = ValueError(KEY.secret)

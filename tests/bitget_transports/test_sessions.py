@@ -166,7 +166,9 @@ def test_drop_after_drop_leaves_nothing_in_memory(colour: Colour) -> None:
         async def scenario(open_session: OpenSession) -> Counter[str]:
             async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
                 await until(channel, Up)
-                await drops(channel, 1)  # a Counter asks every kind of mapping what it is, the first time
+                await drops(
+                    channel, 1
+                )  # a Counter asks every kind of mapping what it is, the first time
                 before = await drops(channel, 10)
                 return await drops(channel, 30) - before
 
@@ -189,7 +191,11 @@ def test_report_tells_what_was_sent_and_sends_on_only_what_was_not(colour: Colou
         outcomes = {outcome.id: outcome for outcome in colour.run_session(tidy(scenario))}
     for id in ("1", "2"):
         assert isinstance(outcomes[id], Unresolved)
-        assert (outcomes[id].sent, outcomes[id].why, outcomes[id].attempts) == (True, WhyUnresolved.LOST, 1)
+        assert (outcomes[id].sent, outcomes[id].why, outcomes[id].attempts) == (
+            True,
+            WhyUnresolved.LOST,
+            1,
+        )
     assert isinstance(outcomes["3"], Accepted)
     assert outcomes["3"].attempts == 1
     assert [act.id for act in server.exchange.log] == ["1", "2", "3"]
@@ -203,9 +209,16 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
                 server.inject(Fault.DROP_BEFORE)
                 never_arrived = await channel.cancel(orders(3)[0], policy=Policy.RESEND)
                 server.inject(Fault.DROP_AFTER)
-                acted_on = [outcome async for outcome in channel.cancel_many(orders(3)[1:2], policy=Policy.RESEND)]
+                acted_on = [
+                    outcome
+                    async for outcome in channel.cancel_many(orders(3)[1:2], policy=Policy.RESEND)
+                ]
                 server.inject(Fault.DROP_BEFORE)
-                return never_arrived, acted_on[0], await channel.cancel(orders(3)[2], policy=Policy.RESEND)
+                return (
+                    never_arrived,
+                    acted_on[0],
+                    await channel.cancel(orders(3)[2], policy=Policy.RESEND),
+                )
 
         never_arrived, acted_on, refused = colour.run_session(tidy(scenario))
     assert isinstance(never_arrived, Accepted)
@@ -222,7 +235,9 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
 
 def test_when_the_exchange_goes_away_nothing_is_refused_or_lost(colour: Colour) -> None:
     with exchange_in_thread(exchange(300, late_by=0.05, grace=20.0)) as server:
-        server.inject(*[None] * 50, Fault.LATE, Fault.GOING_AWAY, *[None] * 100, Fault.LATE, Fault.GOING_AWAY)
+        server.inject(
+            *[None] * 50, Fault.LATE, Fault.GOING_AWAY, *[None] * 100, Fault.LATE, Fault.GOING_AWAY
+        )
 
         async def scenario(open_session: OpenSession) -> tuple[list[Any], list[Any]]:
             config = attrs.evolve(CONFIG, link=attrs.evolve(CONFIG.link, max_in_flight=5))
@@ -305,7 +320,10 @@ def test_a_refused_login_is_the_end_and_no_dial_follows(colour: Colour) -> None:
         async def scenario(open_session: OpenSession) -> None:
             with pytest.raises(LoginRefused, match="30011") as refused:
                 async with open_session(
-                    Credentials("other", "secret", "passphrase"), url=proxy.url, config=CONFIG, limits=LIMITS
+                    Credentials("other", "secret", "passphrase"),
+                    url=proxy.url,
+                    config=CONFIG,
+                    limits=LIMITS,
                 ):
                     raise AssertionError("not reached")
             assert refused.value.code_class is CodeClass.LOGIN
@@ -315,11 +333,18 @@ def test_a_refused_login_is_the_end_and_no_dial_follows(colour: Colour) -> None:
 
 
 def test_a_wrong_clock_is_set_right_by_the_exchange_s(colour: Colour) -> None:
-    with exchange_in_thread(exchange(2, credentials=KEY)) as server, FlakyProxy(server.url) as proxy:
+    with (
+        exchange_in_thread(exchange(2, credentials=KEY)) as server,
+        FlakyProxy(server.url) as proxy,
+    ):
 
         async def scenario(open_session: OpenSession) -> None:
             async with open_session(
-                KEY, url=proxy.url, config=CONFIG, limits=LIMITS, wall_clock=lambda: time.time() - 100.0
+                KEY,
+                url=proxy.url,
+                config=CONFIG,
+                limits=LIMITS,
+                wall_clock=lambda: time.time() - 100.0,
             ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
                 assert proxy.connections == 2
@@ -332,23 +357,32 @@ def test_a_wrong_clock_is_set_right_by_the_exchange_s(colour: Colour) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(-100.0, "behind"), (100.0, "ahead of")])
-def test_without_a_session_a_wrong_clock_is_told_by_how_much(colour: Colour, ahead: float, words: str) -> None:
+def test_without_a_session_a_wrong_clock_is_told_by_how_much(
+    colour: Colour, ahead: float, words: str
+) -> None:
     with exchange_in_thread(exchange(credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
             with pytest.raises(
-                LoginRefused, match=rf"set this machine's clock right, which is (99|10[01]) s {words} the exchange's$"
+                LoginRefused,
+                match=rf"set this machine's clock right, which is (99|10[01]) s {words} the exchange's$",
             ):
-                async with connect(KEY, url=server.url, limits=LIMITS, wall_clock=lambda: time.time() + ahead):
+                async with connect(
+                    KEY, url=server.url, limits=LIMITS, wall_clock=lambda: time.time() + ahead
+                ):
                     raise AssertionError("not reached")
 
         colour.run(tidy(scenario))
 
 
-@pytest.mark.parametrize("date", ["Fri, 01 Jan 1960 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "yesterday", ""])
+@pytest.mark.parametrize(
+    "date", ["Fri, 01 Jan 1960 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "yesterday", ""]
+)
 def test_a_date_that_is_none_corrects_nothing(colour: Colour, date: str) -> None:
     def behave(victim: Victim) -> None:
-        victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + f"Date: {date}\r\n\r\n".encode())
+        victim.write(
+            upgraded(victim.read_head()).removesuffix(b"\r\n") + f"Date: {date}\r\n\r\n".encode()
+        )
         victim.read_until('"login"')
         victim.say('{"event":"error","code":30014,"msg":"Timestamp expired"}')
         victim.hold()
@@ -370,9 +404,12 @@ def test_when_nothing_listens_it_says_so_in_time(colour: Colour) -> None:
     async def scenario(open_session: OpenSession) -> None:
         url = f"ws://127.0.0.1:{free_port()}/"
         with pytest.raises(
-            ConnectFailed, match=r"no login was accepted within 0\.3 s; the last try: .*nothing listens"
+            ConnectFailed,
+            match=r"no login was accepted within 0\.3 s; the last try: .*nothing listens",
         ):
-            async with open_session(KEY, url=url, config=CONFIG, limits=attrs.evolve(LIMITS, up_timeout=0.3)):
+            async with open_session(
+                KEY, url=url, config=CONFIG, limits=attrs.evolve(LIMITS, up_timeout=0.3)
+            ):
                 raise AssertionError("not reached")
 
     began = time.monotonic()
@@ -385,7 +422,9 @@ def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Co
 
     async def refused(open_session: OpenSession) -> None:
         with pytest.raises(ConnectFailed, match=r"refused the connection: nothing listens there"):
-            async with open_session(KEY, url=f"ws://127.0.0.1:{free_port()}/", config=CONFIG, limits=limits):
+            async with open_session(
+                KEY, url=f"ws://127.0.0.1:{free_port()}/", config=CONFIG, limits=limits
+            ):
                 raise AssertionError("not reached")
 
     colour.run_session(tidy(refused))
@@ -435,7 +474,9 @@ def test_cancels_wait_for_an_exchange_that_died_and_comes_back(colour: Colour) -
                 mortal.die()
                 await until(channel, Down)
                 mortal.live_in(0.3)
-                outcomes = [outcome async for outcome in channel.cancel_many(orders(20), timeout=10.0)]
+                outcomes = [
+                    outcome async for outcome in channel.cancel_many(orders(20), timeout=10.0)
+                ]
                 assert (await until(channel, Up)).down_for >= 0.25
                 return outcomes
 
@@ -456,8 +497,14 @@ def test_a_cancel_expires_unsent_at_its_own_deadline_while_no_link_serves(colour
 
         for outcome in colour.run_session(tidy(scenario)):
             assert isinstance(outcome, Unresolved)
-            assert (outcome.sent, outcome.why, outcome.sent_at) == (False, WhyUnresolved.TIMEOUT, None)
-            assert outcome.taken_at + 0.2 <= outcome.resolved_at < outcome.taken_at + 3.0  # to the last bit
+            assert (outcome.sent, outcome.why, outcome.sent_at) == (
+                False,
+                WhyUnresolved.TIMEOUT,
+                None,
+            )
+            assert (
+                outcome.taken_at + 0.2 <= outcome.resolved_at < outcome.taken_at + 3.0
+            )  # to the last bit
     assert mortal.exchange.log == []
 
 
@@ -487,7 +534,9 @@ def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None
     assert server.exchange.log == []
 
 
-@pytest.mark.parametrize("moment", ["up", "down", "the next link is dialled", "the next link logs in", "all at once"])
+@pytest.mark.parametrize(
+    "moment", ["up", "down", "the next link is dialled", "the next link logs in", "all at once"]
+)
 def test_an_error_in_the_body_ends_it_whatever_its_links_do(colour: Colour, moment: str) -> None:
     silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
     plan = [Treatment(), silence] if moment == "the next link is dialled" else []
@@ -526,9 +575,13 @@ def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour
         async def scenario(open_session: OpenSession) -> None:
             async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
                 wrong: Any = "resend"
-                with pytest.raises(ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"):
+                with pytest.raises(
+                    ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"
+                ):
                     await channel.cancel(orders(1)[0], policy=wrong)
-                with pytest.raises(ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"):
+                with pytest.raises(
+                    ValidationError, match=r"Policy\.REPORT or Policy\.RESEND; got 'resend'"
+                ):
                     _ = [outcome async for outcome in channel.cancel_many(orders(1), policy=wrong)]
                 assert (channel.in_flight, channel.capacity) == (0, 1000)
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
@@ -562,7 +615,9 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:
-                asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+                asyncio.get_running_loop().set_exception_handler(
+                    lambda _, context: raised.append(context["exception"])
+                )
             async with open_session(
                 KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=raising_once(raised)
             ) as channel:
@@ -580,7 +635,9 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
         colour.run_session(tidy(scenario))
 
 
-def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_socket(colour: Colour) -> None:
+def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_socket(
+    colour: Colour,
+) -> None:
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         return  # there it is raised to the task that holds the channel's context
     raised: list[object] = []
@@ -588,7 +645,9 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:
-                asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+                asyncio.get_running_loop().set_exception_handler(
+                    lambda _, context: raised.append(context["exception"])
+                )
             limits = attrs.evolve(LIMITS, write_timeout=0.1)
             async with open_session(
                 KEY, url=server.url, config=CONFIG, limits=limits, jitter=raising_once(raised)

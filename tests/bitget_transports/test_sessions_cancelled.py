@@ -25,7 +25,9 @@ from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
 from .test_sessions import CONFIG, GOING_AWAY, LIMITS, exchange, until
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", [colour for colour in Colour if colour is not Colour.BLOCKING])
+pytestmark = pytest.mark.parametrize(
+    "colour", [colour for colour in Colour if colour is not Colour.BLOCKING]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +98,9 @@ def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> 
                 finally:
                     assert channel.state in (SessionState.DOWN, SessionState.DIALLING)
                     assert channel.in_flight == 1
-            outcomes = [event for event in iter(channel.events.take, None) if isinstance(event, Unresolved)]
+            outcomes = [
+                event for event in iter(channel.events.take, None) if isinstance(event, Unresolved)
+            ]
             assert [outcome.sent for outcome in outcomes] == [False]
 
         began = time.monotonic()
@@ -124,7 +128,9 @@ def test_while_two_links_are_alive(colour: Colour, second: str) -> None:
                 finally:
                     assert channel.state is SessionState.MOVING
                     assert proxy.connections == 2
-            outcomes = [event for event in iter(channel.events.take, None) if isinstance(event, Unresolved)]
+            outcomes = [
+                event for event in iter(channel.events.take, None) if isinstance(event, Unresolved)
+            ]
             assert [outcome.sent for outcome in outcomes] == [True]
 
         began = time.monotonic()
@@ -159,7 +165,9 @@ def test_again_and_again_while_it_ends(colour: Colour, second: str) -> None:
 
         async def scenario(open_session: OpenSession) -> None:
             with anyio.CancelScope() as scope:
-                async with open_session(KEY, url=proxy.url, config=CONFIG, limits=LIMITS) as channel:
+                async with open_session(
+                    KEY, url=proxy.url, config=CONFIG, limits=LIMITS
+                ) as channel:
                     server.say(GOING_AWAY)
                     scope.deadline = anyio.current_time() + 0.3
                     await channel.cancel(orders(1)[0])

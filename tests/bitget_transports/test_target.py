@@ -100,7 +100,10 @@ def test_certificates_are_checked_unless_the_context_of_the_caller_says_otherwis
         ("https://user:password@example.com", "url must hold no user, password"),
         ("wss://user@example.com/", "url must hold no user"),
         ("wss://example.com/#here", "url must hold no user, password or fragment"),
-        ("ws://example.com/", "url is plain ws:// to 'example.com', where everybody on the way reads the login"),
+        (
+            "ws://example.com/",
+            "url is plain ws:// to 'example.com', where everybody on the way reads the login",
+        ),
         ("ws://10.0.0.1/", "plain ws://"),
         ("ws://0.0.0.0/", "plain ws://"),
         ("ws://localhost.example.com/", "plain ws://"),
@@ -122,14 +125,20 @@ def test_plaintext_beyond_loopback_must_be_asked_for_by_name() -> None:
 
 
 def test_tls_settings_that_make_no_sense_are_refused() -> None:
-    assert "tls was given for a ws:// url" in refused("ws://127.0.0.1/", ssl.create_default_context())
+    assert "tls was given for a ws:// url" in refused(
+        "ws://127.0.0.1/", ssl.create_default_context()
+    )
     assert "tls must be an ssl.SSLContext, or None; got True" in refused("wss://127.0.0.1/", True)
 
 
 @given(st.text() | st.text().map("wss://{}".format) | st.text().map("ws://127.0.0.1{}".format))
 def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) -> None:
     try:
-        target = Target.of(url, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if "wss" in url else None, allow_plaintext=True)
+        target = Target.of(
+            url,
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if "wss" in url else None,
+            allow_plaintext=True,
+        )
     except ValidationError:
         return
     request = WebSocket(target, None).start()
@@ -142,13 +151,16 @@ def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) ->
     assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == target.host
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0000", "00.0.0.0", "1.2.3", "256.0.0.1", "1.2.3.4.", "example.1"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0000", "00.0.0.0", "1.2.3", "256.0.0.1", "1.2.3.4.", "example.1"]
+)
 def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
     assert "must hold a host name or an IP address" in refused(f"ws://{host}/")
 
 
 @pytest.mark.parametrize(
-    ("max_message", "limit"), [(None, None), (1, 2**20), (65_536, 2**20), (2**18, 2**20), (10**6, 4 * 10**6)]
+    ("max_message", "limit"),
+    [(None, None), (1, 2**20), (65_536, 2**20), (2**18, 2**20), (10**6, 4 * 10**6)],
 )
 def test_a_message_that_is_too_long_is_told_before_it_ends_the_connection(
     max_message: int | None, limit: int | None

@@ -58,9 +58,13 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-def failure(colour: Colour, url: str, tls: ssl.SSLContext | None, limits: Limits | None = None) -> str:
+def failure(
+    colour: Colour, url: str, tls: ssl.SSLContext | None, limits: Limits | None = None
+) -> str:
     async def scenario(connect: Connect) -> None:
-        async with connect(KEY, url=url, config=FAST, tls=tls, limits=limits or Limits(close_timeout=0.2)):
+        async with connect(
+            KEY, url=url, config=FAST, tls=tls, limits=limits or Limits(close_timeout=0.2)
+        ):
             raise AssertionError("a channel came about")
 
     with pytest.raises(ConnectFailed) as caught:
@@ -73,7 +77,9 @@ def test_many_cancels_over_tls_have_one_outcome_each(colour: Colour) -> None:
 
         async def scenario(connect: Connect) -> Counter[str]:
             async with connect(KEY, url=server.url, config=FAST, tls=trusting()) as channel:
-                counted = Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(1000))])
+                counted = Counter(
+                    [type(outcome).__name__ async for outcome in channel.cancel_many(orders(1000))]
+                )
                 assert channel.in_flight == 0
                 return counted
 
@@ -104,11 +110,15 @@ def test_a_certificate_that_has_expired_is_refused(colour: Colour) -> None:
 
 def test_a_peer_that_says_nothing_in_the_handshake_is_given_up(colour: Colour) -> None:
     with HostileServer(hostile.mute()) as server:
-        text = failure(colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting(), MUTE)
+        text = failure(
+            colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting(), MUTE
+        )
     assert "did not open a WebSocket within 0.3 s" in text
 
 
-@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+)
 def test_a_peer_that_speaks_no_tls_is_one_clear_error(colour: Colour, greeting: bytes) -> None:
     with HostileServer(speaks_first(greeting)) as server:
         text = failure(colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
@@ -161,7 +171,9 @@ def test_a_tls_peer_that_stops_reading_cannot_hold_us(colour: Colour) -> None:
         async def scenario(connect: Connect) -> None:
             limits = Limits(write_timeout=None, close_timeout=0.2)
             config = Config(messages_per_second=None, drain_timeout=0.1)
-            async with connect(KEY, url=server.url, config=config, tls=trusting(), limits=limits) as channel:
+            async with connect(
+                KEY, url=server.url, config=config, tls=trusting(), limits=limits
+            ) as channel:
                 for _ in range(20):
                     await channel.send("x" * 1_000_000)
                 assert isinstance(await channel.cancel(orders(1)[0], timeout=0.1), Unresolved)
@@ -222,7 +234,9 @@ def test_records_that_are_cut_anywhere_change_nothing(colour: Colour) -> None:
             url = f"wss://localhost:{relay.port}/v2/ws/private"
             async with connect(KEY, url=url, config=FAST, tls=trusting()) as channel:
                 await channel.send(json.dumps({"op": "subscribe", "args": [{"x": "y" * 40_000}]}))
-                return Counter([type(outcome).__name__ async for outcome in channel.cancel_many(orders(200))])
+                return Counter(
+                    [type(outcome).__name__ async for outcome in channel.cancel_many(orders(200))]
+                )
 
         assert colour.run(tidy(scenario)) == {"Accepted": 200}
         relay.join()

@@ -27,7 +27,9 @@ async def over_asyncio(url: str, trace: Callable[[str], object], *, session: boo
 
     opening = asyncio.open_session if session else asyncio.connect
     async with opening(KEY, url=url, trace=trace) as channel:
-        assert [isinstance(outcome, Accepted) async for outcome in channel.cancel_many(ORDERS)] == [True] * 3
+        assert [isinstance(outcome, Accepted) async for outcome in channel.cancel_many(ORDERS)] == [
+            True
+        ] * 3
 
 
 async def over_anyio(url: str, trace: Callable[[str], object], *, session: bool) -> None:
@@ -35,7 +37,9 @@ async def over_anyio(url: str, trace: Callable[[str], object], *, session: bool)
 
     opening = anyio.open_session if session else anyio.connect
     async with opening(KEY, url=url, trace=trace) as channel:
-        assert [isinstance(outcome, Accepted) async for outcome in channel.cancel_many(ORDERS)] == [True] * 3
+        assert [isinstance(outcome, Accepted) async for outcome in channel.cancel_many(ORDERS)] == [
+            True
+        ] * 3
 
 
 def run(colour: str, url: str, trace: Callable[[str], object], *, session: bool) -> None:

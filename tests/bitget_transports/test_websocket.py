@@ -34,13 +34,19 @@ class Far:
         assert isinstance(asked, Request)
         response = self._protocol.accept(asked)
         if status is not None:
-            response = Response(status, "Refused", response.headers.__class__({"Content-Length": "2"}), b"no")
+            response = Response(
+                status, "Refused", response.headers.__class__({"Content-Length": "2"}), b"no"
+            )
         self._protocol.send_response(response)
         return b"".join(self._protocol.data_to_send())
 
     def frames(self, data: bytes) -> list[tuple[Opcode, bytes]]:
         self._protocol.receive_data(data)
-        return [(each.opcode, bytes(each.data)) for each in self._protocol.events_received() if isinstance(each, Frame)]
+        return [
+            (each.opcode, bytes(each.data))
+            for each in self._protocol.events_received()
+            if isinstance(each, Frame)
+        ]
 
 
 def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Far]:
@@ -51,7 +57,11 @@ def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Far]:
 
 
 def by_pieces(websocket: WebSocket, data: bytes, size: int = 1) -> list[bytes]:
-    return [message for start in range(0, len(data), size) for message in websocket.receive(data[start : start + size])]
+    return [
+        message
+        for start in range(0, len(data), size)
+        for message in websocket.receive(data[start : start + size])
+    ]
 
 
 STREAM = (
@@ -99,13 +109,18 @@ def test_what_it_writes_is_what_the_other_side_reads() -> None:
 @pytest.mark.parametrize(
     ("data", "over"),
     [
-        (frame(CLOSE, struct.pack("!H", 1001) + b"bye"), "the exchange closed with code 1001, saying 'bye'"),
+        (
+            frame(CLOSE, struct.pack("!H", 1001) + b"bye"),
+            "the exchange closed with code 1001, saying 'bye'",
+        ),
         (frame(CLOSE, b""), "the exchange closed without a code"),
         (masked(TEXT, b"pong"), "the exchange broke the WebSocket protocol: incorrect masking"),
         (b"\xff\x00", "the exchange broke the WebSocket protocol: "),
     ],
 )
-def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(data: bytes, over: str) -> None:
+def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(
+    data: bytes, over: str
+) -> None:
     websocket, far = opened()
     assert websocket.receive(frame(TEXT, b"last") + data + frame(TEXT, b"too late")) == [b"last"]
     assert websocket.over is not None
@@ -122,11 +137,15 @@ def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(data: 
 
 def test_what_arrives_after_our_close_frame_and_before_the_answer_to_it_still_comes() -> None:
     websocket, far = opened()
-    assert far.frames(websocket.hang_up(1000, "done")) == [(Opcode.CLOSE, struct.pack("!H", 1000) + b"done")]
+    assert far.frames(websocket.hang_up(1000, "done")) == [
+        (Opcode.CLOSE, struct.pack("!H", 1000) + b"done")
+    ]
     assert websocket.over == "closed by this side"
     assert websocket.hang_up(1000, "again") == b""
     assert websocket.encode("nobody reads this") == b""
-    assert websocket.receive(frame(TEXT, b"on its way") + frame(CLOSE, struct.pack("!H", 1000))) == [b"on its way"]
+    assert websocket.receive(
+        frame(TEXT, b"on its way") + frame(CLOSE, struct.pack("!H", 1000))
+    ) == [b"on its way"]
     assert websocket.over == "closed by this side"
 
 

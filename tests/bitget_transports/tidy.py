@@ -49,7 +49,11 @@ def _descriptors() -> set[tuple[str, str]]:
             found.add((name, os.readlink(_DESCRIPTORS / name)))
         except OSError:  # the one that is listed with
             continue
-    return {(name, target) for name, target in found if target.startswith(("socket:", "pipe:", "anon_inode:"))}
+    return {
+        (name, target)
+        for name, target in found
+        if target.startswith(("socket:", "pipe:", "anon_inode:"))
+    }
 
 
 def _threads() -> set[threading.Thread]:
@@ -93,7 +97,9 @@ def _nothing_left() -> Generator[None]:
     assert not _descriptors() - descriptors
 
 
-def tidy(scenario: Callable[[_Word], Coroutine[Any, Any, T]]) -> Callable[[_Word], Coroutine[Any, Any, T]]:
+def tidy(
+    scenario: Callable[[_Word], Coroutine[Any, Any, T]],
+) -> Callable[[_Word], Coroutine[Any, Any, T]]:
     """The scenario, and after it not a task more than before."""
 
     async def run(connect: _Word) -> T:

@@ -33,7 +33,10 @@ def test_every_promise_is_kept_through_twenty_cuts(transport: Transport, policy:
 
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--cancels", "50", "--cuts", "2", "--transport", "blocking", "--policy", "resend"]) == 0
+    assert (
+        main(["--cancels", "50", "--cuts", "2", "--transport", "blocking", "--policy", "resend"])
+        == 0
+    )
     head, row, verdict = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["transport", "policy", "cancels"]
     assert row.split()[:3] == ["blocking", "resend", "50"]
@@ -41,7 +44,9 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict == "Every promise was kept."
 
 
-@pytest.mark.parametrize(("command", "name"), [(main, "python -m chaos"), (soak, "python -m chaos.soak")])
+@pytest.mark.parametrize(
+    ("command", "name"), [(main, "python -m chaos"), (soak, "python -m chaos.soak")]
+)
 def test_the_help_shows_examples(
     command: Callable[[list[str]], int], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,7 +57,10 @@ def test_the_help_shows_examples(
 
 
 def test_a_soak_prints_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert soak(["--minutes", "0.01", "--every", "0.1", "--rate", "1000", "--transport", "asyncio"]) == 0
+    assert (
+        soak(["--minutes", "0.01", "--every", "0.1", "--rate", "1000", "--transport", "asyncio"])
+        == 0
+    )
     *lines, verdict = capsys.readouterr().out.splitlines()
     assert len(lines) >= 2
     for line in lines:

@@ -97,7 +97,9 @@ def invent_an_outcome(day: Day) -> None:
 def call_it_unsent(day: Day) -> None:
     place = first(day)
     outcome = day.given[place].event
-    day.given[place] = attrs.evolve(day.given[place], event=unresolved(outcome, WhyUnresolved.TIMEOUT, sent=False))
+    day.given[place] = attrs.evolve(
+        day.given[place], event=unresolved(outcome, WhyUnresolved.TIMEOUT, sent=False)
+    )
 
 
 def receive_it_twice(day: Day) -> None:
@@ -143,13 +145,17 @@ def slow_the_last(day: Day) -> None:
 
 
 def jump_the_queue(day: Day) -> None:
-    urgent = next(cancel for cancel in day.received() if day.taken[cancel.id].at == day.marks["urgent"])
+    urgent = next(
+        cancel for cancel in day.received() if day.taken[cancel.id].at == day.marks["urgent"]
+    )
     arrive(day, next(iter(day.taken)), urgent.at - 1e-3)
 
 
 def crowd_a_second(day: Day) -> None:
     at = day.frames[-1].at + 100.0
-    day.frames.extend(SeenFrame(at=at + n / 11, link=1, direction="received", text="ping") for n in range(11))
+    day.frames.extend(
+        SeenFrame(at=at + n / 11, link=1, direction="received", text="ping") for n in range(11)
+    )
 
 
 def throw_it_out(day: Day) -> None:
@@ -308,7 +314,9 @@ def test_a_lie_that_is_planted_in_a_record_is_found(name: str, judge: str, lie: 
 
 
 def test_each_judge_has_a_lie_to_find() -> None:
-    assert {judge for _, judge, _ in LIES} == {judge_name(judge) for row in ROWS.values() for judge in row.judges}
+    assert {judge for _, judge, _ in LIES} == {
+        judge_name(judge) for row in ROWS.values() for judge in row.judges
+    }
 
 
 # --- faults in the library ---
@@ -460,7 +468,9 @@ def test_the_command_prints_a_row_with_its_right_result(capsys: pytest.CaptureFi
     assert max(map(len, lines)) <= 100
 
 
-def test_the_command_fails_when_a_day_is_missed(capsys: pytest.CaptureFixture[str], monkeypatch: Patch) -> None:
+def test_the_command_fails_when_a_day_is_missed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: Patch
+) -> None:
     no_refusal_is_for_good(monkeypatch)
     assert main(["refused-key"]) == 1
     out = capsys.readouterr().out

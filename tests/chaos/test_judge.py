@@ -23,7 +23,15 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 def accepted(attempts: int = 1, id: str = "a") -> Accepted:
-    return Accepted(id=id, order=ORDER, attempts=attempts, taken_at=0.0, sent_at=0.5, resolved_at=1.0, exchange_ts=None)
+    return Accepted(
+        id=id,
+        order=ORDER,
+        attempts=attempts,
+        taken_at=0.0,
+        sent_at=0.5,
+        resolved_at=1.0,
+        exchange_ts=None,
+    )
 
 
 def rejected(code: str, code_class: CodeClass, attempts: int = 1) -> Rejected:
@@ -52,7 +60,9 @@ def log(*codes: str, lost: int = 0) -> Log:
     return found
 
 
-def verdict(outcomes: list[Outcome], found: Log, policy: Policy = Policy.REPORT, asked: int = 1) -> list[str]:
+def verdict(
+    outcomes: list[Outcome], found: Log, policy: Policy = Policy.REPORT, asked: int = 1
+) -> list[str]:
     return list(broken_promises({"1": asked}, outcomes, found, policy, {"1": 5.0}))
 
 
@@ -80,9 +90,19 @@ def test_what_is_honest_passes(outcome: Outcome, found: Log, policy: Policy) -> 
     [
         (accepted(), log(), Policy.REPORT, "the exchange did not act"),
         (accepted(), log("43001"), Policy.REPORT, "the exchange did not act"),
-        (rejected("43001", CodeClass.NOT_FOUND), log("45129"), Policy.REPORT, "gave no such answer"),
+        (
+            rejected("43001", CodeClass.NOT_FOUND),
+            log("45129"),
+            Policy.REPORT,
+            "gave no such answer",
+        ),
         (rejected("43001", CodeClass.NOT_FOUND), log(), Policy.REPORT, "gave no such answer"),
-        (rejected("0", CodeClass.NOT_FOUND), log("0"), Policy.REPORT, "rejected, and the exchange acted"),
+        (
+            rejected("0", CodeClass.NOT_FOUND),
+            log("0"),
+            Policy.REPORT,
+            "rejected, and the exchange acted",
+        ),
         (unresolved(sent=False), log("43001"), Policy.REPORT, "was received"),
         (unresolved(sent=False), log(lost=1), Policy.REPORT, "was received"),
         (accepted(), log("0", lost=1), Policy.REPORT, "received 2 times under REPORT"),

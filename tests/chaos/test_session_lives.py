@@ -60,7 +60,11 @@ class Through:
         return self.core.cancel(order, now, id, timeout, policy, urgent)
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         return self.core.cancel_many(orders, now, timeout, policy)
 
@@ -80,7 +84,12 @@ class Through:
         self.core.receive(link, message, now)
 
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None:
         self.core.lost(link, now, reason, unsent, retry_after)
 
@@ -159,7 +168,9 @@ class HandsOutAfterTheDeadline(Through):
         policy: Policy | None = None,
         urgent: bool = False,
     ) -> str:
-        return self.core.cancel(order, now, id, None if timeout is None else timeout + 0.5, policy, urgent)
+        return self.core.cancel(
+            order, now, id, None if timeout is None else timeout + 0.5, policy, urgent
+        )
 
 
 class HandsOutWhileBusy(Through):
@@ -169,7 +180,12 @@ class HandsOutWhileBusy(Through):
 
 class ForgetsWhatWasUnsent(Through):
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None:
         forgotten = isinstance(unsent, list) and all(isinstance(id, str) for id in unsent)
         self.core.lost(link, now, reason, () if forgotten else unsent, retry_after)
@@ -255,9 +271,15 @@ PLANTS = (
     (Plant("lies about sent", wrap=LiesAboutSent), {"sent"}),
     (Plant("accepted for rejected", wrap=SaysAcceptedForRejected), {"answer"}),
     (Plant("miscounts attempts", wrap=MiscountsAttempts), {"times"}),
-    (Plant("hands out after the deadline", wrap=HandsOutAfterTheDeadline), {"deadline", "late", "wait"}),
+    (
+        Plant("hands out after the deadline", wrap=HandsOutAfterTheDeadline),
+        {"deadline", "late", "wait"},
+    ),
     (Plant("hands out while busy", wrap=HandsOutWhileBusy), {"busy"}),
-    (Plant("forgets what was unsent", wrap=ForgetsWhatWasUnsent), {"times", "sent", "lost", "resend", "late", "wait"}),
+    (
+        Plant("forgets what was unsent", wrap=ForgetsWhatWasUnsent),
+        {"times", "sent", "lost", "resend", "late", "wait"},
+    ),
     (Plant("says that it withdrew", wrap=SaysThatItWithdrew), {"withdraw"}),
     (Plant("waits for too long", wrap=WaitsForTooLong), {"wait", "late"}),
     (Plant("waits for ever", wrap=WaitsForEver), {"wait", "late"}),
@@ -296,7 +318,10 @@ def test_no_promise_is_broken_and_every_kind_of_thing_happens() -> None:
             f"outcome: unresolved, {why.value}, sent"
             for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.LOST, WhyUnresolved.UNSURE)
         ),
-        *(f"outcome: unresolved, {why.value}, not sent" for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK)),
+        *(
+            f"outcome: unresolved, {why.value}, not sent"
+            for why in (WhyUnresolved.TIMEOUT, WhyUnresolved.NO_LINK)
+        ),
         *(
             f"outcome: rejected, {kind.value}"
             for kind in (CodeClass.NOT_FOUND, CodeClass.BAD_PARAMETERS, CodeClass.THROTTLED)

@@ -12,7 +12,9 @@ from release.contents import faults_of_sdist, faults_of_wheel
 from release.environment import Failed, run
 from release.smoke import ALONE, TRANSPORTS
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
+    "project"
+]
 
 TRACKED = [
     "src/bitget_proto/py.typed", "src/bitget_proto/_orders.py", "src/transports/bitget_transports/py.typed", "conftest.py",
@@ -37,7 +39,9 @@ def test_whatever_a_wheel_lacks_is_named(name: str) -> None:
     assert faults == [f"{name.removeprefix('x.dist-info/')} is missing"]
 
 
-@pytest.mark.parametrize("name", ["tests/some.py", "bitget_proto/left.orig", "transports/bitget_transports/py.typed"])
+@pytest.mark.parametrize(
+    "name", ["tests/some.py", "bitget_proto/left.orig", "transports/bitget_transports/py.typed"]
+)
 def test_a_stray_in_a_wheel_is_named(name: str) -> None:
     (fault,) = faults_of_wheel([*WHEEL, name], TRACKED)
     assert fault.startswith(f"{name} is a stray")
@@ -45,7 +49,9 @@ def test_a_stray_in_a_wheel_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", SDIST)
 def test_whatever_a_source_archive_lacks_is_named(name: str) -> None:
-    assert f"{name} is missing" in list(faults_of_sdist([kept for kept in SDIST if kept != name], TRACKED))
+    assert f"{name} is missing" in list(
+        faults_of_sdist([kept for kept in SDIST if kept != name], TRACKED)
+    )
 
 
 def test_a_stray_in_a_source_archive_is_named() -> None:
@@ -55,18 +61,33 @@ def test_a_stray_in_a_source_archive_is_named() -> None:
 
 def test_every_dependency_has_one_lowest_version_and_becomes_a_constraint() -> None:
     bounds = lowest(requirements(PROJECT))
-    assert {"attrs", "cattrs", "anyio", "httpx-ws", "trio", "websockets", "uvloop", "pytest"} <= set(bounds)
+    assert {
+        "attrs",
+        "cattrs",
+        "anyio",
+        "httpx-ws",
+        "trio",
+        "websockets",
+        "uvloop",
+        "pytest",
+    } <= set(bounds)
     assert "bitget-proto" not in bounds
     assert f"attrs=={bounds['attrs']}\n" in constraints(bounds)
 
 
 def test_an_upper_bound_is_no_lower_one() -> None:
-    assert lowest([Requirement("httpx-ws>=0.9,<0.10"), Requirement("HTTPX_WS>=0.9")]) == {"httpx-ws": "0.9"}
+    assert lowest([Requirement("httpx-ws>=0.9,<0.10"), Requirement("HTTPX_WS>=0.9")]) == {
+        "httpx-ws": "0.9"
+    }
 
 
 @pytest.mark.parametrize(
     ("wanted", "says"),
-    [(["rich"], "needs one lower bound"), (["rich<15"], "has 0"), (["rich>=14", "rich>=15"], "two lower bounds")],
+    [
+        (["rich"], "needs one lower bound"),
+        (["rich<15"], "has 0"),
+        (["rich>=14", "rich>=15"], "two lower bounds"),
+    ],
 )
 def test_a_bound_that_cannot_be_tested_is_refused(wanted: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):

@@ -53,8 +53,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver (below)")
-    parser.add_argument("--scenario", action="append", metavar="NAME", help="play this one only; may be repeated")
+    parser.add_argument(
+        "make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver (below)"
+    )
+    parser.add_argument(
+        "--scenario", action="append", metavar="NAME", help="play this one only; may be repeated"
+    )
     parser.add_argument(
         "--patience",
         type=float,
@@ -63,7 +67,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         help="how late anything may be (default: %(default)s)",
     )
     parser.add_argument(
-        "--steps", action="store_true", help="show what the driver did in each scenario that was broken"
+        "--steps",
+        action="store_true",
+        help="show what the driver did in each scenario that was broken",
     )
     parser.add_argument("--list", action="store_true", help="list the scenarios, and play none")
     given = parser.parse_args(arguments)
@@ -98,7 +104,9 @@ def _found(name: str) -> MakeDriver:
     if not module or not attribute:
         raise _NotFound(f"the driver must be named as in mypackage:make_driver; got {name!r}")
     if "/" in module or "\\" in module:
-        raise _NotFound(f"{name!r} names a file: name the module as Python imports it, as in mypackage.drivers:make")
+        raise _NotFound(
+            f"{name!r} names a file: name the module as Python imports it, as in mypackage.drivers:make"
+        )
     try:
         found: object = import_module(module)
         for part in attribute.split("."):
@@ -109,7 +117,9 @@ def _found(name: str) -> MakeDriver:
         what = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise _NotFound(f"{name!r} cannot be imported: {what}") from None
     if not callable(found):
-        raise _NotFound(f"{name!r} is not callable: it must make a driver for a connection and a URL")
+        raise _NotFound(
+            f"{name!r} is not callable: it must make a driver for a connection and a URL"
+        )
     return cast("MakeDriver", found)
 
 
@@ -130,7 +140,8 @@ def _tell(result: Result) -> None:
     verdict = "kept" if result.kept else "not played" if result.not_played else "BROKEN"
     rule = result.scenario.rule if result.broken is None else result.broken
     print(
-        f"{result.scenario.name:<{width}}  {verdict:<10}  {rule.value:<9}  {result.seconds * 1000:5.0f} ms", flush=True
+        f"{result.scenario.name:<{width}}  {verdict:<10}  {rule.value:<9}  {result.seconds * 1000:5.0f} ms",
+        flush=True,
     )
 
 

@@ -87,7 +87,9 @@ class Outbox:
         """Take what is said at `now`."""
         if not (self.behaviour.silent and isinstance(said, Transmit)):
             last = self._waiting[-1][0] if self._waiting else -inf
-            self._waiting.append((-inf if self._over else max(now + self.behaviour.late_by, last), said))
+            self._waiting.append(
+                (-inf if self._over else max(now + self.behaviour.late_by, last), said)
+            )
 
     def pop(self, now: float, *, writable: bool) -> Said | None:
         """What is due first, and it is gone from here; None when nothing is."""
@@ -107,7 +109,9 @@ class Outbox:
     def end(self) -> None:
         """The transport is gone: of what waits, only the end itself can be known, and that at once."""
         self._over = True
-        self._waiting = deque((-inf, said) for _, said in self._waiting if isinstance(said, ConnectionDropped))
+        self._waiting = deque(
+            (-inf, said) for _, said in self._waiting if isinstance(said, ConnectionDropped)
+        )
 
 
 def check_delay(name: str, value: object) -> float:
@@ -116,5 +120,7 @@ def check_delay(name: str, value: object) -> float:
     Raises: ValidationError for anything else.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX:
-        raise ValidationError(f"{name} must be a finite number of seconds from 0 up; got {shown(value)}")
+        raise ValidationError(
+            f"{name} must be a finite number of seconds from 0 up; got {shown(value)}"
+        )
     return value

@@ -76,7 +76,10 @@ class Book:
             return "429", "Too Many Requests"
         self._allowance.take(now)
         if last is not None and self._interval is not None and soon < last + self._interval:
-            return "45129", "The cancel order frequency of the same orderId cannot exceed 1 time per second"
+            return (
+                "45129",
+                "The cancel order frequency of the same orderId cannot exceed 1 time per second",
+            )
         if key[3] in self._refusals:
             return self._refusals[key[3]], "refused as scripted"
         if key not in self._live:
@@ -88,5 +91,9 @@ def _keys(order: CancelOrder) -> list[Identity]:
     """What an order is found under: each of its ids."""
     keys = [identity(order)]
     if order.order_id is not None and order.client_oid is not None:
-        keys.append(identity(CancelOrder(order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type)))
+        keys.append(
+            identity(
+                CancelOrder(order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type)
+            )
+        )
     return keys

@@ -37,7 +37,9 @@ class VirtualClock:
         Raises: ValidationError for a negative or infinite number, and nothing has changed.
         """
         if not 0 <= seconds < inf:
-            raise ValidationError(f"seconds must be a finite number from 0 up; got {shown(seconds)}")
+            raise ValidationError(
+                f"seconds must be a finite number from 0 up; got {shown(seconds)}"
+            )
         self._now += seconds
 
     def advance_to(self, now: float) -> None:

@@ -45,7 +45,9 @@ class Pair:
         self.client: Connection = StrictConnection() if client is None else client
         if exchange is None:
             exchange = ScriptedExchange()
-        self.link: ScriptedLink = exchange if isinstance(exchange, ScriptedLink) else exchange.link()
+        self.link: ScriptedLink = (
+            exchange if isinstance(exchange, ScriptedLink) else exchange.link()
+        )
         self.exchange: ScriptedExchange = self.link.exchange
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
@@ -84,7 +86,12 @@ class Pair:
         self.settle()
 
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
     ) -> str:
         """`Connection.cancel` now; then what happens at once."""
         taken = self.client.cancel(order, self.clock.now, id, timeout, urgent)
@@ -161,7 +168,13 @@ class Pair:
         """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
         and only then its timers fire. The exchange is awake all the time.
         """
-        let_pass(self.clock.now + seconds, self.clock, self._wire.next_due_there, self._wire.step_there, self)
+        let_pass(
+            self.clock.now + seconds,
+            self.clock,
+            self._wire.next_due_there,
+            self._wire.step_there,
+            self,
+        )
         self.settle()
 
     def run_until_closed(self) -> None:

@@ -92,7 +92,10 @@ class Peer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         for held in (self._listener, self._socket):
             if held is not None:
@@ -131,7 +134,9 @@ class Peer:
         try:
             key = key_of(self.read_request())
         except KeyError:
-            raise Gone("its request was none for a WebSocket: it has no Sec-WebSocket-Key") from None
+            raise Gone(
+                "its request was none for a WebSocket: it has no Sec-WebSocket-Key"
+            ) from None
         self.write(upgraded(key))
         self._opened = True
 
@@ -255,10 +260,15 @@ class Peer:
         self._connected.close()
         self.gone = True
 
-    def say_close(self, code: int | None, reason: str = "", behind: Sequence[str | bytes] = ()) -> None:
+    def say_close(
+        self, code: int | None, reason: str = "", behind: Sequence[str | bytes] = ()
+    ) -> None:
         """Send a close frame, an empty one without a code, in one write with the messages that it comes behind."""
         self._over = True
-        self.write(b"".join(self._frames(behind)) + (frame(CLOSE, b"") if code is None else close_frame(code, reason)))
+        self.write(
+            b"".join(self._frames(behind))
+            + (frame(CLOSE, b"") if code is None else close_frame(code, reason))
+        )
 
     def finish(self) -> None:
         """End the connection in good order, and read it to its end; then `gone` tells whether the driver closed its socket."""

@@ -132,7 +132,8 @@ class Recorder(StrictConnection):
         call, now, skew = self._latest_told
         if skew - self._skew > max(STALE, patience / 4):
             yield DriverError(
-                Rule.CLOCK, f"{call} was told the time {now:.3f}, which lay {skew - self._skew:.2f} s back"
+                Rule.CLOCK,
+                f"{call} was told the time {now:.3f}, which lay {skew - self._skew:.2f} s back",
             )
         now, skew = self._earliest_fired
         if self._skew - skew > AHEAD:
@@ -171,15 +172,22 @@ class Recorder(StrictConnection):
         urgent: bool = False,
     ) -> str:
         taken = self._noted(
-            "cancel", f"{order!r}", now, lambda kind: kind.cancel(self, order, now, id, timeout, urgent)
+            "cancel",
+            f"{order!r}",
+            now,
+            lambda kind: kind.cancel(self, order, now, id, timeout, urgent),
         )
         self._ledger.add(taken)
         return taken
 
-    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
+    ) -> list[str]:
         given = list(orders)
         what = f"{len(given)} orders"
-        taken = self._noted("cancel_many", what, now, lambda kind: kind.cancel_many(self, given, now, timeout))
+        taken = self._noted(
+            "cancel_many", what, now, lambda kind: kind.cancel_many(self, given, now, timeout)
+        )
         self._ledger.update(taken)
         return taken
 
@@ -190,7 +198,9 @@ class Recorder(StrictConnection):
         self._noted("send", text, now, lambda kind: kind.send(self, text, now))
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        what = "" if queued == "drop" and within is None else f"queued={queued!r}, within={within!r}"
+        what = (
+            "" if queued == "drop" and within is None else f"queued={queued!r}, within={within!r}"
+        )
         self._noted("close", what, now, lambda kind: kind.close(self, now, queued, within))
 
     def poll(self, now: float, writable: bool = True) -> Output:
@@ -216,7 +226,13 @@ class Recorder(StrictConnection):
 
     # --- inside ---
 
-    def _noted(self, call: str, what: str | bytes | None, now: float, do: Callable[[type[StrictConnection]], T]) -> T:
+    def _noted(
+        self,
+        call: str,
+        what: str | bytes | None,
+        now: float,
+        do: Callable[[type[StrictConnection]], T],
+    ) -> T:
         self._look_at_thread(call)
         if call in _COMMANDS and self.steps and self.steps[-1].call in _COMMANDS:
             # Both of one call of the kit's, which is drained behind it: how long it takes is not the driver's doing.
@@ -253,7 +269,9 @@ class Recorder(StrictConnection):
             self._thread = thread
         elif self._thread != thread:
             self._thread = thread
-            self.complain(Rule.CALLER, f"{call} was called in another thread than the call before it")
+            self.complain(
+                Rule.CALLER, f"{call} was called in another thread than the call before it"
+            )
 
     def _look_at_clock(self, call: str, now: float) -> None:
         if not isinstance(now, (float, int)) or not isfinite(now):
@@ -268,7 +286,9 @@ class Recorder(StrictConnection):
             self._skew = min(self._skew, skew)
 
     def _step(self, call: str, now: float, what: str) -> None:
-        self.steps.append(DriverStep(at=time.monotonic() - self._began, now=now, call=call, what=what))
+        self.steps.append(
+            DriverStep(at=time.monotonic() - self._began, now=now, call=call, what=what)
+        )
 
 
 _LENIENT: type[StrictConnection] = Connection  # type: ignore[assignment]
@@ -288,7 +308,9 @@ def told(output: Output) -> str:
         return "Transmit: a login" if output.secret else f"Transmit: {_short(output.text)}"
     if isinstance(output, Wait):
         return (
-            "Wait: only for input" if output.timer is None else f"Wait until {output.until:.4f}, {output.timer.value}"
+            "Wait: only for input"
+            if output.timer is None
+            else f"Wait until {output.until:.4f}, {output.timer.value}"
         )
     return _short(repr(output))
 

@@ -78,7 +78,9 @@ class Report:
     @property
     def kept(self) -> bool:
         """Whether no rule was broken, and something was played."""
-        return not any(result.breaks for result in self.results) and any(result.kept for result in self.results)
+        return not any(result.breaks for result in self.results) and any(
+            result.kept for result in self.results
+        )
 
     @property
     def broken(self) -> frozenset[Rule]:
@@ -101,9 +103,13 @@ class Report:
         kept = sum(result.kept for result in self.results)
         broken = sum(bool(result.breaks) for result in self.results)
         rest = len(self.results) - kept - broken
-        summary = f"{kept} scenarios kept, {broken} broken" + (f", {rest} not played" if rest else "")
+        summary = f"{kept} scenarios kept, {broken} broken" + (
+            f", {rest} not played" if rest else ""
+        )
         if broken:
-            summary += "; rules broken: " + ", ".join(rule.value for rule in Rule if rule in self.broken)
+            summary += "; rules broken: " + ", ".join(
+                rule.value for rule in Rule if rule in self.broken
+            )
         return summary
 
     def check(self) -> None:

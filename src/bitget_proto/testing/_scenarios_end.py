@@ -73,7 +73,10 @@ def _deaf(stage: Stage) -> None:
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
     if not stage.returned(DEAF + stage.patience):
-        raise DriverError(Rule.END, "the exchange did not answer the close frame, and run() went on waiting for it")
+        raise DriverError(
+            Rule.END,
+            "the exchange did not answer the close frame, and run() went on waiting for it",
+        )
 
 
 def _more_behind_the_end(stage: Stage) -> None:
@@ -91,7 +94,10 @@ def _close_answered(stage: Stage) -> None:
     stage.peer.say(stage.reply("a"), stage.reply("b"))
     for id in ("a", "b"):
         stage.outcome_is(
-            id, Accepted, Rule.READ, "an answer that came while the connection was closing was not handed over"
+            id,
+            Accepted,
+            Rule.READ,
+            "an answer that came while the connection was closing was not handed over",
         )
     stage.expect_closed(Rule.DRAIN, "the last answer came, and the drain did not go on to Closed")
 
@@ -100,7 +106,12 @@ def _close_twice(stage: Stage) -> None:
     _in_flight(stage)
     for _ in range(2):
         stage.call(lambda connection, now: connection.close(now))
-    stage.outcome_is("a", Unresolved, Rule.DRAIN, "close was called twice, and the drain did not go on to the outcomes")
+    stage.outcome_is(
+        "a",
+        Unresolved,
+        Rule.DRAIN,
+        "close was called twice, and the drain did not go on to the outcomes",
+    )
     stage.expect_closed(Rule.DRAIN, "close was called twice, and the drain did not go on to Closed")
 
 
@@ -123,7 +134,9 @@ def _upgrade_refused(stage: Stage) -> None:
     with stage.demands(Rule.END, "the driver did not ask for a WebSocket"):
         stage.peer.accept()
         stage.peer.read_request()
-        stage.peer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        stage.peer.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
     stage.peer.end_of_stream()
     _dial_failed(stage, "the upgrade was refused")
 
@@ -149,12 +162,17 @@ def _many_threads(stage: Stage) -> None:
         time.sleep(SOON)
     for done in calls:
         if not done.wait(stage.patience):
-            raise stage.blame(Rule.CALLER, "twenty threads called at once, and one call(fn) did not run fn")
+            raise stage.blame(
+                Rule.CALLER, "twenty threads called at once, and one call(fn) did not run fn"
+            )
     stage.hear(*ids)
     stage.peer.say(*(stage.reply(id) for id in ids))
     for id in ids:
         stage.outcome_is(
-            id, Accepted, Rule.CALLER, "of the cancels that twenty threads took at once, one has no answer"
+            id,
+            Accepted,
+            Rule.CALLER,
+            "of the cancels that twenty threads took at once, one has no answer",
         )
 
 
@@ -163,13 +181,27 @@ def _abandoned(stage: Stage) -> None:
     order = stage.order("abandoned")
     id = stage.abandon(order)
     barrier = stage.call_soon(lambda _, __: None)
-    if not barrier.wait(stage.patience) or not stage.running or stage.connection.state is not State.READY:
+    if (
+        not barrier.wait(stage.patience)
+        or not stage.running
+        or stage.connection.state is not State.READY
+    ):
         raise stage.blame(Rule.ABANDON, "a wait was given up, and the connection with it")
     stage.cancel("a")
     stage.hear("a")
     stage.peer.say(DEFAULT.encode_reply(order, id), stage.reply("a"))
-    stage.outcome_is(id, Accepted, Rule.ABANDON, "a wait was given up, and the outcome of its cancel did not come")
-    stage.outcome_is("a", Accepted, Rule.ABANDON, "a wait was given up, and another cancel's outcome did not come")
+    stage.outcome_is(
+        id,
+        Accepted,
+        Rule.ABANDON,
+        "a wait was given up, and the outcome of its cancel did not come",
+    )
+    stage.outcome_is(
+        "a",
+        Accepted,
+        Rule.ABANDON,
+        "a wait was given up, and another cancel's outcome did not come",
+    )
 
 
 END: Final = (

@@ -37,7 +37,9 @@ def _two_in_one(stage: Stage) -> None:
     stage.hear("a", "b")
     stage.peer.say(stage.reply("a"), stage.reply("b"))
     for id in ("a", "b"):
-        stage.outcome_is(id, Accepted, Rule.READ, "of two answers that came in one read, one was not handed over")
+        stage.outcome_is(
+            id, Accepted, Rule.READ, "of two answers that came in one read, one was not handed over"
+        )
 
 
 def _with_the_login(stage: Stage) -> None:
@@ -73,7 +75,11 @@ def _fragments(stage: Stage) -> None:
     stage.peer.say_in_fragments(stage.reply("a"), 1, 20, between=frame(PING, b"are you there?"))
     stage.peer.say("y" * 60_000)
     stage.outcome_is("a", Accepted, Rule.READ, "an answer in several frames was not handed over")
-    stage.expect(lambda: len(stage.connection.handed_over) == 4, Rule.READ, "a long message was not handed over")
+    stage.expect(
+        lambda: len(stage.connection.handed_over) == 4,
+        Rule.READ,
+        "a long message was not handed over",
+    )
 
 
 def _half_a_message(stage: Stage) -> None:
@@ -83,20 +89,28 @@ def _half_a_message(stage: Stage) -> None:
     stage.hear("a", "b")
     whole = frame(TEXT, stage.reply("b").encode())
     stage.peer.write(whole[:30])
-    stage.outcome_is("a", Unresolved, Rule.OVERDUE, "the first half of a message kept the timers from firing")
+    stage.outcome_is(
+        "a", Unresolved, Rule.OVERDUE, "the first half of a message kept the timers from firing"
+    )
     stage.peer.said.append(stage.reply("b").encode())
     stage.peer.write(whole[30:])
-    stage.outcome_is("b", Accepted, Rule.READ, "a message that came in two halves was not handed over")
+    stage.outcome_is(
+        "b", Accepted, Rule.READ, "a message that came in two halves was not handed over"
+    )
 
 
 def _nobody_listens(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("a")
     stage.hear("a")
-    with stage.demands(Rule.READ, "2,000 messages that nobody takes from the driver kept it from reading on"):
+    with stage.demands(
+        Rule.READ, "2,000 messages that nobody takes from the driver kept it from reading on"
+    ):
         stage.peer.write(stage.peer.flood(_PUSH, 2000, lambda: False))
         stage.peer.say(stage.reply("a"))
-    stage.expect_all_read("2,000 messages that nobody takes from the driver kept it from reading on")
+    stage.expect_all_read(
+        "2,000 messages that nobody takes from the driver kept it from reading on"
+    )
     stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
 
 
@@ -108,7 +122,10 @@ def _gap(stage: Stage) -> None:
         stage.peer.say(stage.reply("a"))
         time.sleep(0.2)
     stage.outcome_is(
-        "a", Accepted, Rule.ALTERNATE, "the answer had arrived before the driver looked, and the timer went first"
+        "a",
+        Accepted,
+        Rule.ALTERNATE,
+        "the answer had arrived before the driver looked, and the timer went first",
     )
 
 
@@ -122,7 +139,9 @@ def _flood(stage: Stage) -> None:
         stage.connection.takes = 0.0
         if "a" not in stage.connection.outcomes:
             read = len(stage.connection.handed_over)
-            raise DriverError(Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing")
+            raise DriverError(
+                Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing"
+            )
         stage.peer.write(rest)
     stage.expect_all_read("the rest of a flood was not read")
 
@@ -138,16 +157,28 @@ def _ten_thousand(stage: Stage) -> None:
             rest = stage.peer.flood(push, 10_000, lambda: time.monotonic() > end)
             time.sleep(max(0.0, end - time.monotonic()))
         stage.peer.write(rest)
-        stage.peer.write(stage.peer.flood(push, 10_000 - (len(stage.peer.said) - before), lambda: False))
+        stage.peer.write(
+            stage.peer.flood(push, 10_000 - (len(stage.peer.said) - before), lambda: False)
+        )
     stage.expect_all_read("of 10,000 messages some were not read")
-    stage.outcome_is("a", Unresolved, Rule.ALTERNATE, "a deadline was due, and 10,000 messages kept it from firing")
+    stage.outcome_is(
+        "a",
+        Unresolved,
+        Rule.ALTERNATE,
+        "a deadline was due, and 10,000 messages kept it from firing",
+    )
 
 
 def _before_the_write(stage: Stage) -> None:
     stage.log_in()
     stage.connection.on_transmit = lambda _: stage.peer.say(stage.reply("a"))
     stage.cancel("a")
-    stage.outcome_is("a", Accepted, Rule.READ, "an answer that came before the write had returned was not handed over")
+    stage.outcome_is(
+        "a",
+        Accepted,
+        Rule.READ,
+        "an answer that came before the write had returned was not handed over",
+    )
 
 
 def _answers_then_close(stage: Stage) -> None:
@@ -158,7 +189,10 @@ def _answers_then_close(stage: Stage) -> None:
     stage.shake_hands()
     for id in ("a", "b", "c"):
         stage.outcome_is(
-            id, Accepted, Rule.READ, "an answer that came in one read with the close frame was not handed over"
+            id,
+            Accepted,
+            Rule.READ,
+            "an answer that came in one read with the close frame was not handed over",
         )
     stage.outcome_is("d", Unresolved, Rule.END, "a close frame was not followed by lost")
 
@@ -172,9 +206,14 @@ def _answers_then_end(stage: Stage) -> None:
         stage.peer.end_of_stream()
     for id in ("a", "b"):
         stage.outcome_is(
-            id, Accepted, Rule.READ, "an answer had arrived before the stream ended, and was not handed over"
+            id,
+            Accepted,
+            Rule.READ,
+            "an answer had arrived before the stream ended, and was not handed over",
         )
-    stage.outcome_is("c", Unresolved, Rule.END, "the stream ended without a close frame, and lost was not called")
+    stage.outcome_is(
+        "c", Unresolved, Rule.END, "the stream ended without a close frame, and lost was not called"
+    )
 
 
 READING: Final = (

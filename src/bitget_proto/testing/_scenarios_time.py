@@ -27,7 +27,10 @@ def _on_time(stage: Stage) -> None:
     for id in ("a", "b", "c"):
         stage.cancel(id, timeout=SOON / 2)
         stage.outcome_is(
-            id, Unresolved, Rule.OVERDUE, "the deadline passed, and handle_timeout was not called at or after it"
+            id,
+            Unresolved,
+            Rule.OVERDUE,
+            "the deadline passed, and handle_timeout was not called at or after it",
         )
 
 
@@ -35,7 +38,10 @@ def _already_past(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("a", timeout=0.01, sleep=SOON)
     stage.outcome_is(
-        "a", Unresolved, Rule.OVERDUE, "a Wait named a time that had passed, and handle_timeout was not called"
+        "a",
+        Unresolved,
+        Rule.OVERDUE,
+        "a Wait named a time that had passed, and handle_timeout was not called",
     )
 
 
@@ -44,7 +50,10 @@ def _sooner(stage: Stage) -> None:
     time.sleep(SOON)
     stage.cancel("a", timeout=SOON)
     stage.outcome_is(
-        "a", Unresolved, Rule.REARM, "the timer was armed for the heartbeat, and not moved to the sooner deadline"
+        "a",
+        Unresolved,
+        Rule.REARM,
+        "the timer was armed for the heartbeat, and not moved to the sooner deadline",
     )
 
 
@@ -58,7 +67,12 @@ def _later(stage: Stage) -> None:
     stage.hear("b")
     time.sleep(4 * SOON)
     stage.peer.say(stage.reply("b"))
-    stage.outcome_is("b", Accepted, Rule.REARM, "a timer that had been armed for an earlier Wait ended a later cancel")
+    stage.outcome_is(
+        "b",
+        Accepted,
+        Rule.REARM,
+        "a timer that had been armed for an earlier Wait ended a later cancel",
+    )
 
 
 def _nothing_due(stage: Stage) -> None:
@@ -72,7 +86,9 @@ def _nothing_due(stage: Stage) -> None:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due any more")
     fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
     if fired > _SPINS:
-        raise DriverError(Rule.REARM, f"handle_timeout was called {fired} times although nothing was due")
+        raise DriverError(
+            Rule.REARM, f"handle_timeout was called {fired} times although nothing was due"
+        )
     stage.cancel("b")
     stage.hear("b")
     stage.peer.say(stage.reply("b"))
@@ -86,7 +102,10 @@ def _in_a_row(stage: Stage) -> None:
         stage.cancel(id, timeout=timeout)
     for id in ("a", "b", "c"):
         stage.outcome_is(
-            id, Unresolved, Rule.REARM, "of several deadlines, each sooner than the one before, one was missed"
+            id,
+            Unresolved,
+            Rule.REARM,
+            "of several deadlines, each sooner than the one before, one was missed",
         )
 
 
@@ -95,7 +114,9 @@ def _paced(stage: Stage) -> None:
     stage.cancel("a", "b", "c")
     stage.hear("a", "b")
     time.sleep(1.0)
-    with stage.demands(Rule.OVERDUE, "the pace let the next frame go after a second, and nobody drained"):
+    with stage.demands(
+        Rule.OVERDUE, "the pace let the next frame go after a second, and nobody drained"
+    ):
         while "c" not in stage.heard():
             stage.peer.read()
 
@@ -111,12 +132,17 @@ def _heartbeat(stage: Stage) -> None:
 def _no_pong(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("a")
-    stage.expect_closed(Rule.OVERDUE, "no pong came within its time, and handle_timeout was not called")
+    stage.expect_closed(
+        Rule.OVERDUE, "no pong came within its time, and handle_timeout was not called"
+    )
 
 
 def _login_unanswered(stage: Stage) -> None:
     stage.open()
-    stage.expect_closed(Rule.OVERDUE, "the login was not answered within its time, and handle_timeout was not called")
+    stage.expect_closed(
+        Rule.OVERDUE,
+        "the login was not answered within its time, and handle_timeout was not called",
+    )
 
 
 def _close_unanswered(stage: Stage) -> None:
@@ -124,7 +150,9 @@ def _close_unanswered(stage: Stage) -> None:
     stage.cancel("a")
     stage.hear("a")
     stage.call(lambda connection, now: connection.close(now))
-    stage.expect_closed(Rule.OVERDUE, "the time to drain had passed, and handle_timeout was not called")
+    stage.expect_closed(
+        Rule.OVERDUE, "the time to drain had passed, and handle_timeout was not called"
+    )
 
 
 def _clock(stage: Stage) -> None:

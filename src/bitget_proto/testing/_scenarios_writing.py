@@ -53,7 +53,9 @@ def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
     stage.call_soon(take)
     handed_out = stage.connection.handed_out
     stage.expect(
-        lambda: any(len(one.text) == len(_BIG) for one in handed_out), Rule.DRAIN, "a frame was not handed out"
+        lambda: any(len(one.text) == len(_BIG) for one in handed_out),
+        Rule.DRAIN,
+        "a frame was not handed out",
     )
 
 
@@ -88,25 +90,37 @@ def _reset_in_a_stall(stage: Stage) -> None:
     time.sleep(SOON)
     stage.cancel("b")
     stage.peer.reset()
-    stage.expect_closed(Rule.END, "the connection was reset while a write stalled, and lost was not called")
+    stage.expect_closed(
+        Rule.END, "the connection was reset while a write stalled, and lost was not called"
+    )
 
 
 def _close_in_a_stall(stage: Stage) -> None:
     stage.log_in()
     ids = [f"n{number:04}" for number in range(2500)]
     stage.orders.update((id, _order_of_size(id, number)) for number, id in enumerate(ids))
-    stage.call_soon(lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids])
+    stage.call_soon(
+        lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids]
+    )
     counts = [-1]
     # Until it stalls, or all are out.
-    while not (_stands_still(counts[-2:], stage) or (len(counts) > 5 and _stands_still(counts[-5:]))):
+    while not (
+        _stands_still(counts[-2:], stage) or (len(counts) > 5 and _stands_still(counts[-5:]))
+    ):
         time.sleep(SOON / 2)
         counts.append(len(stage.connection.handed_out))
     stage.peer.say_close(1001, "bye")
-    stage.expect(lambda: stage.connection.lost_calls > 0, Rule.READ, "a write stalled, and a close frame was not read")
+    stage.expect(
+        lambda: stage.connection.lost_calls > 0,
+        Rule.READ,
+        "a write stalled, and a close frame was not read",
+    )
     with suppress(Silence, Gone):
         stage.peer.read_close()
     stage.peer.end_of_stream()
-    stage.expect_closed(Rule.END, "the exchange closed while a write stalled, and lost was not called")
+    stage.expect_closed(
+        Rule.END, "the exchange closed while a write stalled, and lost was not called"
+    )
 
 
 def _hangup_in_a_stall(stage: Stage) -> None:
@@ -117,7 +131,8 @@ def _hangup_in_a_stall(stage: Stage) -> None:
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
     if not stage.returned(DEAF + stage.patience):
         raise DriverError(
-            Rule.END, "a write stalled, the connection was closed, and run() went on waiting for that write"
+            Rule.END,
+            "a write stalled, the connection was closed, and run() went on waiting for that write",
         )
 
 

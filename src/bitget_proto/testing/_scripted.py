@@ -127,7 +127,9 @@ class ScriptedExchange(_Behaves):
         """What became of each cancel that was received, in the order received."""
 
         self.on_frame = on_frame
-        self._book = Book(self.refusals, cancels_per_second, self.config.jitter or 0.0, same_order_interval)
+        self._book = Book(
+            self.refusals, cancels_per_second, self.config.jitter or 0.0, same_order_interval
+        )
         self._faults: deque[Fault | None] = deque()
         self._login_faults: deque[Fault | None] = deque()
         self._logins = Logins()
@@ -192,18 +194,24 @@ class ScriptedExchange(_Behaves):
         """
         self._logins.second = None if code is None else refusal(code).code
 
-    def refuse_handshakes(self, n: int, status: int = 429, *, retry_after: int | None = None) -> None:
+    def refuse_handshakes(
+        self, n: int, status: int = 429, *, retry_after: int | None = None
+    ) -> None:
         """Refuse the next `n` WebSocket handshakes with this HTTP status and, if given, `Retry-After` in seconds.
 
         Raises: ValidationError for a count below 1, a status that is no refusal's or no number of seconds from 0 up, and
         nothing has changed.
         """
         if status not in {known.value for known in HTTPStatus if known >= HTTPStatus.BAD_REQUEST}:
-            raise ValidationError(f"status must be an HTTP status of a refusal, such as 429; got {shown(status)}")
+            raise ValidationError(
+                f"status must be an HTTP status of a refusal, such as 429; got {shown(status)}"
+            )
         if retry_after is not None and (
             isinstance(retry_after, bool) or not isinstance(retry_after, int) or retry_after < 0
         ):
-            raise ValidationError(f"retry_after must be whole seconds from 0 up, or None; got {shown(retry_after)}")
+            raise ValidationError(
+                f"retry_after must be whole seconds from 0 up, or None; got {shown(retry_after)}"
+            )
         self._handshakes.extend([(status, retry_after)] * check_times(n))
 
     def maintenance(
@@ -227,9 +235,13 @@ class ScriptedExchange(_Behaves):
         """
         now = finite_time(now, -inf)
         if seconds is not None and not is_seconds(seconds):
-            raise ValidationError(f"seconds must be a number above 0, or None; got {shown(seconds)}")
+            raise ValidationError(
+                f"seconds must be a number above 0, or None; got {shown(seconds)}"
+            )
         grace = self.grace if grace is None else check_delay("grace", grace)
-        self._logins.begin_maintenance(after(now, seconds), MAINTENANCE_CODES if codes is None else codes, stay=stay)
+        self._logins.begin_maintenance(
+            after(now, seconds), MAINTENANCE_CODES if codes is None else codes, stay=stay
+        )
         for link in self.links:
             link._go_away(now, grace)
             link._news()
@@ -285,7 +297,9 @@ class ScriptedExchange(_Behaves):
         if login.passphrase != credentials.passphrase:
             return "30012", "Invalid ACCESS_PASSPHRASE"
         stamp = login.timestamp
-        seconds: float = int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 15 else inf
+        seconds: float = (
+            int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 15 else inf
+        )
         if seconds >= _MILLISECONDS_FROM and self.config.lenient:
             seconds /= 1000
         if seconds >= _MILLISECONDS_FROM:
@@ -296,10 +310,14 @@ class ScriptedExchange(_Behaves):
             return "30015", "Invalid sign"
         return None
 
-    def _act(self, id: str, order: CancelOrder, now: float, fault: Fault | None) -> tuple[str, str, CancelOrder | None]:
+    def _act(
+        self, id: str, order: CancelOrder, now: float, fault: Fault | None
+    ) -> tuple[str, str, CancelOrder | None]:
         """Do what the cancel asks, as far as the book allows; the code and the words of the true answer, and what it did."""
         code, message, gone = self._book.cancel(order, now)
-        self.log.append(Act(at=now, id=id, order=order, cancelled=gone is not None, code=code, fault=fault))
+        self.log.append(
+            Act(at=now, id=id, order=order, cancelled=gone is not None, code=code, fault=fault)
+        )
         return code, message, gone
 
     def _take_placed(self, arg: dict[str, Any]) -> CancelOrder:
@@ -310,7 +328,9 @@ class ScriptedExchange(_Behaves):
         while True:
             order = placed_order(arg, str(_FIRST_ORDER_ID + self._placed))
             self._placed += 1
-            if not self._book.knows(CancelOrder(order.inst_id, order.order_id, inst_type=order.inst_type)):
+            if not self._book.knows(
+                CancelOrder(order.inst_id, order.order_id, inst_type=order.inst_type)
+            ):
                 return order
 
     def _push(self, order: CancelOrder, status: str, by: ScriptedLink, now: float) -> None:
@@ -407,7 +427,9 @@ class ScriptedLink(_Behaves):
         said = self._outbox.pop(now, writable=writable)
         if said is None:
             return (
-                wait if (until := self._due(wait, writable=writable)) is None else Wait(until=until, timer=Timer.SCRIPT)
+                wait
+                if (until := self._due(wait, writable=writable)) is None
+                else Wait(until=until, timer=Timer.SCRIPT)
             )
         if isinstance(said, Transmit):
             self._seen("sent", said.text, now)
@@ -453,7 +475,9 @@ class ScriptedLink(_Behaves):
             return
         ready = self.state is State.READY
         if request.op == "trade":
-            self._place(placement_of(request.text), now) if ready else self._say_error(*_NOT_LOGGED_IN, now)
+            self._place(placement_of(request.text), now) if ready else self._say_error(
+                *_NOT_LOGGED_IN, now
+            )
             return
         for answer in self._channels.answers(request.op, request.text, ready=ready):
             self.say(answer, now)
@@ -463,10 +487,18 @@ class ScriptedLink(_Behaves):
         try:
             order = self.exchange._take_placed(arg)
         except ValidationError as error:
-            self.say(codec.encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts), now)
+            self.say(
+                codec.encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts),
+                now,
+            )
             return
         if self.exchange._book.knows(order):
-            self.say(codec.encode_event("error", 40786, "Duplicate clientOid", arg=[arg], exchange_ts=exchange_ts), now)
+            self.say(
+                codec.encode_event(
+                    "error", 40786, "Duplicate clientOid", arg=[arg], exchange_ts=exchange_ts
+                ),
+                now,
+            )
             return
         self.exchange.place(order)
         self.say(encode_placed(codec, arg["id"], order, exchange_ts), now)
@@ -487,7 +519,9 @@ class ScriptedLink(_Behaves):
 
     def _seen(self, direction: Direction, message: str | bytes, now: float) -> None:
         if self.exchange.on_frame is not None:
-            self.exchange.on_frame(SeenFrame(at=now, link=self.number, direction=direction, text=redacted(message)))
+            self.exchange.on_frame(
+                SeenFrame(at=now, link=self.number, direction=direction, text=redacted(message))
+            )
 
     def _exchange_ts(self, now: float) -> int:
         return int(self.exchange.wall_clock(now) * 1000)
@@ -530,14 +564,20 @@ class ScriptedLink(_Behaves):
         if gone is not None and fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
             self.exchange._push(gone, "cancelled", self, now)
 
-    def _answer(self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None) -> None:
+    def _answer(
+        self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None
+    ) -> None:
         exchange_ts = self._exchange_ts(now)
         encode = self.exchange.codec.encode_reply
         if fault is Fault.UNSURE:
             code, message = "40010", "Request timed out"
         if fault in KEPT_BACK:
             self.connection.forget(id, now)
-        answer = "" if fault is None else encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
+        answer = (
+            ""
+            if fault is None
+            else encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
+        )
         match fault:
             case Fault.SILENT:
                 pass
@@ -546,9 +586,23 @@ class ScriptedLink(_Behaves):
             case Fault.GARBAGE:
                 self.say("\x00\x1b[2Jnot json", now)
             case Fault.WRONG_TYPES:
-                self.say(answer.replace(f'"id":"{id}"', '"id":7').replace(f'"code":{code}', '"code":true'), now)
+                self.say(
+                    answer.replace(f'"id":"{id}"', '"id":7').replace(
+                        f'"code":{code}', '"code":true'
+                    ),
+                    now,
+                )
             case Fault.UNKNOWN_ID:
-                self.say(encode(order, f"{id[:38]}:x", code=int(code), message=message, exchange_ts=exchange_ts), now)
+                self.say(
+                    encode(
+                        order,
+                        f"{id[:38]}:x",
+                        code=int(code),
+                        message=message,
+                        exchange_ts=exchange_ts,
+                    ),
+                    now,
+                )
             case Fault.NO_ARG:
                 self._say_error("30016", "Param error", now)
             case Fault.DROP_AFTER:

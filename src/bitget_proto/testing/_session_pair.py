@@ -103,7 +103,10 @@ class SessionPair:
         return taken
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> list[str]:
         """`Session.cancel_many` now; then what happens at once."""
         taken = self.session.cancel_many(orders, self.clock.now, timeout, policy)
@@ -198,7 +201,9 @@ class SessionPair:
     def _number(self, link: int | None) -> int:
         number = max(self._wires, default=0) if link is None else link
         if number not in self._wires:
-            raise ValidationError(f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}")
+            raise ValidationError(
+                f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}"
+            )
         return number
 
     def _latencies(self) -> tuple[Latency, Latency]:
@@ -236,7 +241,9 @@ class SessionPair:
         refused = self.exchange.handshake() if answered else None
         if refused is not None:
             status, retry_after = refused
-            self.session.lost(dial.link, self.clock.now, handshake_refused(status), retry_after=retry_after)
+            self.session.lost(
+                dial.link, self.clock.now, handshake_refused(status), retry_after=retry_after
+            )
         elif answered:
             self._open(dial)
         else:
@@ -244,12 +251,18 @@ class SessionPair:
         self._drain_client()
 
     def _open(self, dial: Dial) -> None:
-        wire = self._wires[dial.link] = Wire(self.exchange.link(), self.clock, self._latencies, self.sent)
+        wire = self._wires[dial.link] = Wire(
+            self.exchange.link(), self.clock, self._latencies, self.sent
+        )
         wire.open()
         self.session.opened(dial.link, self.clock.now, login=self._sign(dial))
 
     def _sign(self, dial: Dial) -> SignedLogin:
-        credentials = self.credentials or self.exchange.credentials or Credentials("key", "secret", "passphrase")
+        credentials = (
+            self.credentials
+            or self.exchange.credentials
+            or Credentials("key", "secret", "passphrase")
+        )
         if dial.stamp_refused:
             self.skew = 0.0
         return sign_login(credentials, int(self.exchange.wall_clock(self.clock.now) + self.skew))
@@ -282,7 +295,11 @@ class SessionPair:
                 case Dial():
                     self.dials.append((now, output))
                     if not self.hold_dials:
-                        self._dialling[output.link] = (now + self.dial_time, not self.refuse_dials, output)
+                        self._dialling[output.link] = (
+                            now + self.dial_time,
+                            not self.refuse_dials,
+                            output,
+                        )
                 case _:
                     self.events.append(output)
                     if isinstance(output, Accepted | Rejected | Unresolved):

@@ -66,7 +66,9 @@ MakeDriver: TypeAlias = Callable[[Connection, str], DriverUnderTest]
 class Stage:
     """One scenario's driver, connection and peer."""
 
-    def __init__(self, make_driver: MakeDriver, config: Config, patience: float, *, narrow: bool) -> None:
+    def __init__(
+        self, make_driver: MakeDriver, config: Config, patience: float, *, narrow: bool
+    ) -> None:
         self.connection = Recorder(config)
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
@@ -113,11 +115,11 @@ class Stage:
         def body() -> None:
             try:
                 made = self._make_driver(self.connection, url)
-                lacks = [name for name in ("run", "call") if not callable(getattr(made, name, None))]
+                lacks = [
+                    name for name in ("run", "call") if not callable(getattr(made, name, None))
+                ]
                 if lacks:
-                    self.failed = (
-                        f"make_driver gave {made!r}, which has no {lacks[0]}(): a driver has run() and call(fn)"
-                    )
+                    self.failed = f"make_driver gave {made!r}, which has no {lacks[0]}(): a driver has run() and call(fn)"
                     return
                 self._driver, run = made, cast("Callable[[], object]", made.run)
                 self._made.set()
@@ -146,7 +148,9 @@ class Stage:
         with self.demands(Rule.DRAIN, "opened was not followed by the login"):
             self.peer.read()
         self.peer.say(LOGGED_IN)
-        self.expect(lambda: self.connection.ready, Rule.READ, "the answer to the login was not handed over")
+        self.expect(
+            lambda: self.connection.ready, Rule.READ, "the answer to the login was not handed over"
+        )
 
     def call(self, fn: Callable[[Recorder, float], object]) -> None:
         """Let the driver call this, and wait until it has."""
@@ -176,7 +180,9 @@ class Stage:
                 done.set()
 
         # A thread, because a call may wait for a loop that has stopped.
-        threading.Thread(target=self._call, args=(inside,), name="calls the driver", daemon=True).start()
+        threading.Thread(
+            target=self._call, args=(inside,), name="calls the driver", daemon=True
+        ).start()
         return done
 
     def _call(self, inside: Callable[[Connection, float], None]) -> None:
@@ -214,7 +220,9 @@ class Stage:
 
     def order(self, id: str) -> CancelOrder:
         """The order that is to be cancelled under this id: one of its own for each."""
-        return self.orders.setdefault(id, CancelOrder("BTCUSDT", order_id=str(len(self.orders) + 1)))
+        return self.orders.setdefault(
+            id, CancelOrder("BTCUSDT", order_id=str(len(self.orders) + 1))
+        )
 
     def cancel(self, *ids: str, timeout: float | None = None, sleep: float = 0.0) -> None:
         """Let the driver cancel orders under these ids, in one call, which then takes so long."""
@@ -232,7 +240,9 @@ class Stage:
         left = self.connection.handed_out
         before, driver = len(left), self.driver
         if not isinstance(driver, Abandons):
-            raise NotPlayed("the driver has no abandon(order): none of its users waits for an outcome")
+            raise NotPlayed(
+                "the driver has no abandon(order): none of its users waits for an outcome"
+            )
         driver.abandon(order)
         never = "a wait was given up, and its cancel never left"
         self.expect(lambda: any(one.id for one in left[before:]), Rule.ABANDON, never)
@@ -244,14 +254,18 @@ class Stage:
 
     def hear(self, *ids: str) -> None:
         """Let the peer read until it has these cancels."""
-        with self.demands(Rule.DRAIN, f"the cancel {ids[-1]!r} was taken and never arrived at the exchange"):
+        with self.demands(
+            Rule.DRAIN, f"the cancel {ids[-1]!r} was taken and never arrived at the exchange"
+        ):
             while not set(ids) <= self.heard():
                 self.peer.read()
 
     def heard(self) -> set[str]:
         """The ids of the cancels that have arrived at the peer."""
         texts = set(self.peer.received)
-        return {id for id, order in self.orders.items() if DEFAULT.encode_cancel(order, id) in texts}
+        return {
+            id for id, order in self.orders.items() if DEFAULT.encode_cancel(order, id) in texts
+        }
 
     def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
         """The outcome of a cancel; if none comes in time this rule is broken, in these words."""
@@ -304,13 +318,17 @@ class Stage:
         """What is to be said of a driver that did not run what it was to call."""
         what = f"call(fn) did not run fn within {self.patience} s"
         if self.running and self.connection.is_writing:
-            return DriverError(Rule.READ, f"a write stalled, and meanwhile the driver did nothing else: {what}")
+            return DriverError(
+                Rule.READ, f"a write stalled, and meanwhile the driver did nothing else: {what}"
+            )
         return self.blame(Rule.CALLER, what)
 
     def blame(self, rule: Rule, what: str) -> DriverError:
         """The broken rule; where the last call was not drained it is that one."""
         if self.peer.has_part:
-            return DriverError(Rule.WRITE, f"{what}: the beginning of a frame arrived, and not the rest of it")
+            return DriverError(
+                Rule.WRITE, f"{what}: the beginning of a frame arrived, and not the rest of it"
+            )
         if self.failed:
             what += f"; {self.failed}"
         elif not self.running:

@@ -34,14 +34,26 @@ class Rule(Told):
     """The rules of the driver contract, each with a sentence for the author of a driver."""
 
     DRAIN = "drain", "After every input or command, drain `poll` until it gives a `Wait`."
-    WRITE = "write", "Write each `Transmit` whole and in order, and hold at most one that is not written."
-    REARM = "re-arm", "`Wait.until` may move either way after any call: arm the timer from the latest one."
+    WRITE = (
+        "write",
+        "Write each `Transmit` whole and in order, and hold at most one that is not written.",
+    )
+    REARM = (
+        "re-arm",
+        "`Wait.until` may move either way after any call: arm the timer from the latest one.",
+    )
     OVERDUE = (
         "overdue",
         "If `now >= until` already, call `handle_timeout` before waiting; a timer passes max(now, until).",
     )
-    ALTERNATE = "alternate", "Hand over what has arrived before timers fire, but bounded: under load alternate the two."
-    ABANDON = "abandon", "A cancelled waiter gives up the wait, not the request: its outcome still arrives."
+    ALTERNATE = (
+        "alternate",
+        "Hand over what has arrived before timers fire, but bounded: under load alternate the two.",
+    )
+    ABANDON = (
+        "abandon",
+        "A cancelled waiter gives up the wait, not the request: its outcome still arrives.",
+    )
     READ = (
         "read",
         "The reader never waits for the application; each message is handed over whole, once and in order.",
@@ -51,7 +63,10 @@ class Rule(Told):
         "Nothing is handed over before `opened` or after the end, which is one honest `lost`, once, or a `Hangup` obeyed.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
-    CALLER = "caller", "One thread calls the connection; other threads reach it through a queue that wakes that one."
+    CALLER = (
+        "caller",
+        "One thread calls the connection; other threads reach it through a queue that wakes that one.",
+    )
 
 
 class DriverError(AssertionError):
@@ -75,7 +90,9 @@ class StrictConnection(Connection):
         "_in_drain", "_latest", "_ledger", "_lost", "_overdue", "_settled_at_wait", "_spins", "_told", "_wait_given",
     )  # fmt: skip
 
-    def __init__(self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None
+    ) -> None:
         super().__init__(config, codec, budget)
         self._latest: float | None = None
         self._ledger: set[str] = set()
@@ -98,7 +115,10 @@ class StrictConnection(Connection):
         """As `Connection.opened`; raises DriverError when the connection has ended before."""
         self._input("opened", now)
         if self.state is State.CLOSED:
-            raise DriverError(Rule.END, "opened was called on a connection that has ended: give up the dial instead")
+            raise DriverError(
+                Rule.END,
+                "opened was called on a connection that has ended: give up the dial instead",
+            )
         super().opened(now, login=login)
         self._owe_drain()
 
@@ -111,7 +131,8 @@ class StrictConnection(Connection):
             raise DriverError(Rule.END, "receive was called after the end")
         if self._overdue >= _BACKLOG:
             raise DriverError(
-                Rule.ALTERNATE, f"{_BACKLOG} messages were handed over past a deadline, and no timer fired"
+                Rule.ALTERNATE,
+                f"{_BACKLOG} messages were handed over past a deadline, and no timer fired",
             )
         super().receive(message, now)
         self._owe_drain()
@@ -123,7 +144,10 @@ class StrictConnection(Connection):
             raise DriverError(Rule.END, "lost was called a second time")
         ids = unsent_ids(unsent)
         if len(ids) > 1:
-            raise DriverError(Rule.WRITE, f"lost was told of {len(ids)} frames that never left: one at most is held")
+            raise DriverError(
+                Rule.WRITE,
+                f"lost was told of {len(ids)} frames that never left: one at most is held",
+            )
         super().lost(now, reason, ids)
         self._lost = True
         self._owe_drain()
@@ -135,7 +159,10 @@ class StrictConnection(Connection):
         self._input("handle_timeout", now, keeps_clock=now == self._wait_given.until)
         self._spins = self._spins + 1 if before == now else 0
         if self._spins > _SPIN:
-            raise DriverError(Rule.OVERDUE, f"handle_timeout was told one time, {now}, {self._spins} times in a row")
+            raise DriverError(
+                Rule.OVERDUE,
+                f"handle_timeout was told one time, {now}, {self._spins} times in a row",
+            )
         self._overdue = 0
         super().handle_timeout(now)
         self._owe_drain()
@@ -157,7 +184,9 @@ class StrictConnection(Connection):
         self._owe_drain()
         return taken
 
-    def cancel_many(self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None) -> list[str]:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
+    ) -> list[str]:
         """As `Connection.cancel_many`; raises DriverError when the call before was not drained."""
         self._command("cancel_many", now)
         taken = super().cancel_many(orders, now, timeout)
@@ -198,7 +227,9 @@ class StrictConnection(Connection):
         elif isinstance(output, Transmit):
             assert writable, "a Transmit was given to a driver that cannot write"
         elif isinstance(output, Accepted | Rejected | Unresolved):
-            assert output.id in self._ledger, f"a second outcome, or one for a cancel that was never taken: {output!r}"
+            assert output.id in self._ledger, (
+                f"a second outcome, or one for a cancel that was never taken: {output!r}"
+            )
             self._ledger.remove(output.id)
         elif isinstance(output, Closed):
             assert not self._ledger, f"closed without an outcome for {sorted(self._ledger)}"
@@ -211,7 +242,8 @@ class StrictConnection(Connection):
         self._overdue = self._overdue + 1 if until is not None and now >= until else 0
         if self._overdue > 2 * _BACKLOG:
             raise DriverError(
-                Rule.OVERDUE, f"{self._overdue} drains ended past a deadline, and handle_timeout was not called"
+                Rule.OVERDUE,
+                f"{self._overdue} drains ended past a deadline, and handle_timeout was not called",
             )
 
     def _tick(self, call: str, now: float) -> None:
@@ -234,7 +266,9 @@ class StrictConnection(Connection):
         # Commands may come from within a drain, where an application answers an event: the drain goes on after them.
         self._tick(call, now)
         if not (self._settled_at_wait or self._in_drain):
-            raise DriverError(Rule.DRAIN, f"{call} was called, and the call before it was not drained")
+            raise DriverError(
+                Rule.DRAIN, f"{call} was called, and the call before it was not drained"
+            )
         self._spins = 0
 
     def _owe_drain(self) -> None:

@@ -25,7 +25,11 @@ def unwritten(stage: Stage) -> Iterator[DriverError]:
     peer, connection = stage.peer, stage.connection
 
     def is_missing() -> bool:
-        return peer.listens_on and connection.closed is None and len(peer.received) < len(connection.handed_out)
+        return (
+            peer.listens_on
+            and connection.closed is None
+            and len(peer.received) < len(connection.handed_out)
+        )
 
     with suppress(Silence, Gone):
         while is_missing():
@@ -40,12 +44,21 @@ def misfits(stage: Stage) -> Iterator[DriverError]:
     peer, connection = stage.peer, stage.connection
     for fault in peer.faults[:1]:
         yield DriverError(Rule.WRITE, fault)
-    misfit = _misfit([one.text.encode() for one in connection.handed_out], [text.encode() for text in peer.received])
+    misfit = _misfit(
+        [one.text.encode() for one in connection.handed_out],
+        [text.encode() for text in peer.received],
+    )
     if misfit is not None:
-        yield DriverError(Rule.WRITE, "what arrived at the exchange is not what was handed out: " + misfit)
-    misfit = _misfit(peer.said, [one.encode() if isinstance(one, str) else one for one in connection.handed_over])
+        yield DriverError(
+            Rule.WRITE, "what arrived at the exchange is not what was handed out: " + misfit
+        )
+    misfit = _misfit(
+        peer.said, [one.encode() if isinstance(one, str) else one for one in connection.handed_over]
+    )
     if misfit is not None:
-        yield DriverError(Rule.READ, "what was handed over is not what the exchange said: " + misfit)
+        yield DriverError(
+            Rule.READ, "what was handed over is not what the exchange said: " + misfit
+        )
     yield from connection.about_the_clock(stage.patience)
 
 
@@ -57,10 +70,15 @@ def untruths(stage: Stage) -> Iterator[DriverError]:
     wants_frame = hangup is not None and not hangup.abort and peer.connected and stage.reads_on
     if hangup is not None and wants_frame and peer.closed_with != hangup.code:
         came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
-        yield DriverError(Rule.END, f"Hangup asked for a close frame with code {hangup.code}, and there came {came}")
+        yield DriverError(
+            Rule.END,
+            f"Hangup asked for a close frame with code {hangup.code}, and there came {came}",
+        )
 
 
-def left_behind(stage: Stage, threads: set[threading.Thread], *, returned: bool) -> Iterator[DriverError]:
+def left_behind(
+    stage: Stage, threads: set[threading.Thread], *, returned: bool
+) -> Iterator[DriverError]:
     """When all is over: `run` has returned, and there is nothing left of it."""
     connection, patience = stage.connection, stage.patience
     if stage.failed:
@@ -97,14 +115,21 @@ def _dishonest(stage: Stage) -> Iterator[DriverError]:
         arrived.add(connection.handed_out[len(peer.received)].id or "")
     for id, outcome in connection.outcomes.items():
         if isinstance(outcome, Unresolved) and not outcome.sent and id in arrived:
-            yield DriverError(Rule.END, f"the cancel {id!r} was called unsent, and it, or a part of it, has arrived")
+            yield DriverError(
+                Rule.END,
+                f"the cancel {id!r} was called unsent, and it, or a part of it, has arrived",
+            )
             return
 
 
 def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
     """Whether no thread runs but those."""
     end = time.monotonic() + seconds
-    while left := [thread for thread in set(threading.enumerate()) - threads if thread.name != "calls the driver"]:
+    while left := [
+        thread
+        for thread in set(threading.enumerate()) - threads
+        if thread.name != "calls the driver"
+    ]:
         if time.monotonic() >= end:
             return False
         left[0].join(0.01)

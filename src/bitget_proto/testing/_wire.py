@@ -124,7 +124,9 @@ class Wire(Generic[_T]):
 
     def next_due_there(self) -> float:
         """When a message arrives at the exchange, or its next timer fires."""
-        return min(self.due, inf if self.frozen or not self._to_exchange else self._to_exchange[0][0])
+        return min(
+            self.due, inf if self.frozen or not self._to_exchange else self._to_exchange[0][0]
+        )
 
     def step_there(self) -> None:
         """Hand over to the exchange the first message that has arrived there, or else let it do what is due."""
@@ -182,7 +184,9 @@ class Wire(Generic[_T]):
     def _arrival(self, end: End) -> float:
         """When what is said now arrives at this end: not before what was said before."""
         there, back = self._latencies()
-        latency, queue = (there, self._to_exchange) if end is End.EXCHANGE else (back, self._to_client)
+        latency, queue = (
+            (there, self._to_exchange) if end is End.EXCHANGE else (back, self._to_client)
+        )
         seconds = latency if isinstance(latency, float | int) else latency()
         return max(self._clock.now + seconds, queue[-1][0] if queue else -inf)
 
@@ -199,7 +203,11 @@ class Wire(Generic[_T]):
 
 
 def let_pass(
-    end: float, clock: VirtualClock, next_due: Callable[[], float], step: Callable[[], object], who: object
+    end: float,
+    clock: VirtualClock,
+    next_due: Callable[[], float],
+    step: Callable[[], object],
+    who: object,
 ) -> None:
     """Let time pass until `end`, with a step at each moment at which something is due.
 

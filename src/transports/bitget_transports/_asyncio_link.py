@@ -167,7 +167,10 @@ class AsyncioLink(ABC):
             return (id,)
         # A TLS transport does not tell what has left.
         secret = self._target.tls is not None
-        if secret or (not self._refused and self._transport.get_write_buffer_size() < size + self._given - behind):
+        if secret or (
+            not self._refused
+            and self._transport.get_write_buffer_size() < size + self._given - behind
+        ):
             return ()
         self._stop_sending()
         self.abort()

@@ -31,7 +31,9 @@ try:
         ws_connect,  # pyright: ignore[reportUnknownVariableType] - its keywords have no types
     )
 except ImportError as error:
-    raise ImportError("framing='picows' needs picows: pip install 'bitget-proto[picows]'") from error
+    raise ImportError(
+        "framing='picows' needs picows: pip install 'bitget-proto[picows]'"
+    ) from error
 
 from ._asyncio_link import LONG, AsyncioLink, package_of_loop
 from ._errors import ConnectFailed, UpgradeRefused
@@ -246,7 +248,11 @@ class PicowsLink(AsyncioLink, WSListener):
                 websocket.send(_CLOSE, payload)
                 self._given += _size(len(payload))
                 self._close_given = True
-            code = NO_CODE if frame.get_close_code() == WSCloseCode.NO_INFO else frame.get_close_code().value
+            code = (
+                NO_CODE
+                if frame.get_close_code() == WSCloseCode.NO_INFO
+                else frame.get_close_code().value
+            )
             self._end(closed_by_peer(code, frame.get_close_reason() or ""))
         elif kind in (_TEXT, _BINARY) and frame.fin and self._fragments is None:
             self._driver.received(self._number, frame.get_payload_as_bytes())
@@ -257,11 +263,17 @@ class PicowsLink(AsyncioLink, WSListener):
         """A part of a message."""
         parts = self._fragments
         if (parts is None) == (frame.msg_type == _CONTINUATION):
-            self._break("unexpected continuation frame" if parts is None else "expected a continuation frame")
+            self._break(
+                "unexpected continuation frame"
+                if parts is None
+                else "expected a continuation frame"
+            )
             return
         parts = bytearray() if parts is None else parts
         if len(parts) + frame.payload_size > self._limit:
-            self._break(f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG)
+            self._break(
+                f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG
+            )
             return
         parts += frame.get_payload_as_memoryview()
         self._fragments = None if frame.fin else parts
@@ -277,7 +289,12 @@ class PicowsLink(AsyncioLink, WSListener):
     def _answer(self) -> None:
         """Write the pong that is owed, unless something before it has not left: see `WebSocket.outgoing`."""
         websocket, pong = self._websocket, self._pong
-        if pong is not None and websocket is not None and self.stalled_since == inf and self._over is None:
+        if (
+            pong is not None
+            and websocket is not None
+            and self.stalled_since == inf
+            and self._over is None
+        ):
             self._pong = None
             self._given += _size(len(pong))
             websocket.send_pong(pong)

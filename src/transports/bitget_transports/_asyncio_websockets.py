@@ -92,7 +92,9 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         self._shaken.set()
         self.closed()
         if websocket.opened:
-            self._driver.lost(self._number, f"the connection broke: {exc}" if exc else websocket.over or "")
+            self._driver.lost(
+                self._number, f"the connection broke: {exc}" if exc else websocket.over or ""
+            )
 
     # --- the driver wants something ---
 
@@ -122,7 +124,9 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             plain.abort()
             raise ssl.SSLError(1, "it spoke first, which no TLS server does")
         try:
-            transport = await asyncio.get_running_loop().start_tls(plain, self, tls, server_hostname=host)
+            transport = await asyncio.get_running_loop().start_tls(
+                plain, self, tls, server_hostname=host
+            )
         except BaseException:
             plain.abort()
             raise

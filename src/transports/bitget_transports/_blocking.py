@@ -72,7 +72,9 @@ class BlockingDriver(Driver):
         super().__init__(core, account, limits, config, jitter)
         check_sock(sock)
         if not callable(selector):
-            raise ValidationError(f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}")
+            raise ValidationError(
+                f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}"
+            )
         self._sock = sock
         self._selector = selector()
         self._alive: list[SocketLink] = []
@@ -201,7 +203,9 @@ class BlockingDriver(Driver):
         """An exception passes out of a step, which is torn by it; not by a refusal, which has changed nothing, nor by what the
         caller's jitter raises.
         """
-        if error is self._jitter.raised or (isinstance(error, LocalProtocolError) and not is_callers(error)):
+        if error is self._jitter.raised or (
+            isinstance(error, LocalProtocolError) and not is_callers(error)
+        ):
             self.let_go()
         else:
             self.held = _TORN

@@ -14,7 +14,15 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Protocol, Self
 
-from bitget_proto import CancelOrder, LocalProtocolError, Outcome, Policy, Queued, SessionState, State
+from bitget_proto import (
+    CancelOrder,
+    LocalProtocolError,
+    Outcome,
+    Policy,
+    Queued,
+    SessionState,
+    State,
+)
 
 from ._driver import Driver
 from ._inbox import ChannelEvent, Waiter
@@ -82,7 +90,12 @@ class Channel:
         return self._inbox.room
 
     async def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
         """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
 
@@ -111,7 +124,13 @@ class Channel:
         return Outcomes(self._driver, iter(orders), timeout, None)
 
     async def _cancel(
-        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None, *, urgent: bool
+        self,
+        order: CancelOrder,
+        id: str | None,
+        timeout: float | None,
+        policy: Policy | None,
+        *,
+        urgent: bool,
     ) -> Outcome:
         driver, inbox = self._driver, self._inbox
         flag, now = driver.flag(), driver.now()
@@ -190,7 +209,10 @@ class SessionChannel(Channel):
         return await self._cancel(order, id, timeout, policy, urgent=urgent)
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> Outcomes:
         """As `Channel.cancel_many`, with a policy as `cancel` has."""
         return Outcomes(self._driver, iter(orders), timeout, policy)
@@ -202,7 +224,11 @@ class Outcomes:
     # Nothing may refer to this but who iterates: when the loop is left it must go at once, not when the collector comes.
 
     def __init__(
-        self, driver: AsyncDriver, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
+        self,
+        driver: AsyncDriver,
+        orders: Iterator[CancelOrder],
+        timeout: float | None,
+        policy: Policy | None,
     ) -> None:
         self._driver = driver
         self._timeout = timeout

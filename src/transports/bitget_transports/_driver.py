@@ -118,7 +118,9 @@ class Account:
         Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a clock that is none.
         """
         if not callable(wall_clock):
-            raise ValidationError(f"wall_clock must be callable, such as time.time; got {shown(wall_clock)}")
+            raise ValidationError(
+                f"wall_clock must be callable, such as time.time; got {shown(wall_clock)}"
+            )
         self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
         self.sign()
         return self
@@ -151,7 +153,12 @@ class Driver(ABC):
     """Drives a core over any number of links: the rules are those of docs/driver.md."""
 
     def __init__(
-        self, core: Core, account: Account, limits: Limits | None, config: Config, jitter: Jitter | None = None
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        jitter: Jitter | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {shown(limits)}")
@@ -205,7 +212,9 @@ class Driver(ABC):
             return
         theirs, now = http_date(date), self.now()
         self._skew = None if theirs is None else self.account.wall_clock() - theirs
-        self._core.opened(number, now, login=self.account.sign(theirs if self._distrusted else None))
+        self._core.opened(
+            number, now, login=self.account.sign(theirs if self._distrusted else None)
+        )
         self.drain(now)
 
     def received(self, number: int, message: str | bytes) -> None:
@@ -244,7 +253,11 @@ class Driver(ABC):
         """The dial came to nothing."""
         if number in self._links:
             self.failure = failure
-            self.lost(number, str(failure), failure.retry_after if isinstance(failure, UpgradeRefused) else None)
+            self.lost(
+                number,
+                str(failure),
+                failure.retry_after if isinstance(failure, UpgradeRefused) else None,
+            )
 
     def stalled(self, number: int) -> None:
         """The frame that was written has not left whole: no other until it has."""
@@ -324,7 +337,9 @@ class Driver(ABC):
                 if isinstance(output, Wait):
                     break
                 if isinstance(output, Transmit):
-                    links[output.link if isinstance(output, LinkTransmit) else ONLY].write(output.text, output.id)
+                    links[output.link if isinstance(output, LinkTransmit) else ONLY].write(
+                        output.text, output.id
+                    )
                     now = self.now()  # a link takes its time, and may have news
                 elif isinstance(output, Hangup):
                     number = output.link if isinstance(output, LinkHangup) else ONLY
@@ -344,7 +359,10 @@ class Driver(ABC):
                     self.inbox.sort(output)
             until = inf if output.until is None else output.until
             if busy and self.limits.write_timeout is not None:
-                until = min(until, *(links[number].stalled_since + self.limits.write_timeout for number in busy))
+                until = min(
+                    until,
+                    *(links[number].stalled_since + self.limits.write_timeout for number in busy),
+                )
             self.until = until
             if until < self.armed:
                 self.rearm()
@@ -365,7 +383,9 @@ class Driver(ABC):
             return True
         if inbox.closed is not None and inbox.login_rejected is not None:
             raise LoginRefused(inbox.login_rejected, self._skew)
-        over = inbox.last_dial if tries is not None and inbox.failed_dials >= tries else inbox.closed
+        over = (
+            inbox.last_dial if tries is not None and inbox.failed_dials >= tries else inbox.closed
+        )
         if over is not None:
             raise self.failure or not_logged_in(self.account.target, over)
         return False
@@ -392,7 +412,10 @@ class Driver(ABC):
         for step in (*losses, close, close):
             step()
             while not isinstance(output := core.poll(now, False if self._lone else numbers), Wait):
-                if isinstance(output, Unresolved) and output.why in (WhyUnresolved.LOST, WhyUnresolved.CLOSED):
+                if isinstance(output, Unresolved) and output.why in (
+                    WhyUnresolved.LOST,
+                    WhyUnresolved.CLOSED,
+                ):
                     inbox.sort(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
                 elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
                     inbox.sort(output)

@@ -45,14 +45,18 @@ class UpgradeRefused(ConnectFailed):
     status: int
     retry_after: float | None
 
-    def __init__(self, host: str, status: int, body: bytes = b"", retry_after: float | None = None) -> None:
+    def __init__(
+        self, host: str, status: int, body: bytes = b"", retry_after: float | None = None
+    ) -> None:
         self.status = status
         self.retry_after = retry_after
         excerpt = shown(body.decode("utf-8", "replace").strip()[:80]) if body.strip() else ""
         said = f", saying {excerpt}" if excerpt else ""
         hint = _UPGRADE_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
         wait = "" if retry_after is None else f", and asks to be left alone for {retry_after:.0f} s"
-        super().__init__(f"{host} refused the WebSocket with HTTP status {status}{said}{wait}: {hint}")
+        super().__init__(
+            f"{host} refused the WebSocket with HTTP status {status}{said}{wait}: {hint}"
+        )
 
 
 class LoginRefused(ConnectFailed):
@@ -66,9 +70,15 @@ class LoginRefused(ConnectFailed):
         self.code = rejected.code
         self.code_class = rejected.code_class
         self.message = rejected.message
-        hint = _LOGIN_HINTS.get(rejected.code or "", "check the key, its permissions and its list of IP addresses")
+        hint = _LOGIN_HINTS.get(
+            rejected.code or "", "check the key, its permissions and its list of IP addresses"
+        )
         if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= _NOTICED:
             where = "ahead of" if skew > 0 else "behind"
-            hint = f"set this machine's clock right, which is {abs(skew):.0f} s {where} the exchange's"
+            hint = (
+                f"set this machine's clock right, which is {abs(skew):.0f} s {where} the exchange's"
+            )
         code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"
-        super().__init__(f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}")
+        super().__init__(
+            f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}"
+        )

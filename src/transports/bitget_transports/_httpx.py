@@ -86,7 +86,11 @@ class HttpxWebSocket:
     """A WebSocket that is opened, read and closed by `run`, in one task; `write` and `hang_up` are called from others."""
 
     def __init__(
-        self, target: Target, limits: Limits, max_message: int | None, client: httpx.AsyncClient | None
+        self,
+        target: Target,
+        limits: Limits,
+        max_message: int | None,
+        client: httpx.AsyncClient | None,
     ) -> None:
         self._target = target
         self._limits = limits
@@ -101,7 +105,9 @@ class HttpxWebSocket:
         self._reason = "closed by this side"
         """Why it ended, once it has."""
 
-    async def run(self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]) -> str:
+    async def run(
+        self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]
+    ) -> str:
         """Open the WebSocket and read it to its end; the reason of the end, for people.
 
         Raises: ConnectFailed when it could not be opened.
@@ -122,7 +128,11 @@ class HttpxWebSocket:
                         wrong = self._what_is_wrong(session)
                         if wrong is None:
                             self._session = session
-                            opened(session.response.headers.get("date") if session.response is not None else None)
+                            opened(
+                                session.response.headers.get("date")
+                                if session.response is not None
+                                else None
+                            )
                             self._shorten(session, received)
                             with self._reading:
                                 self._reason = await self._read(session, received)
@@ -205,18 +215,24 @@ class HttpxWebSocket:
         response = session.response
         assert response is not None  # noqa: S101 - aconnect_ws hands it over
         key = response.request.headers["sec-websocket-key"].encode("ascii")
-        if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode("ascii"):
+        if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode(
+            "ascii"
+        ):
             return None
         return answered_wrongly(self._target, "Sec-WebSocket-Accept")
 
-    def _shorten(self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]) -> None:
+    def _shorten(
+        self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
+    ) -> None:
         """Let messages not go through the session's queue, nor through the task that reads it: a fifth of a round trip.
 
         The queue is httpx-ws's own affair. Should it have another one day, `_read` takes what comes there, as it takes the end.
         """
         session._send_event = _Shortcut(session._send_event, self._meter, received)  # type: ignore[assignment]
 
-    async def _read(self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]) -> str:
+    async def _read(
+        self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
+    ) -> str:
         meter = self._meter
         try:
             while True:
@@ -257,7 +273,9 @@ class HttpxWebSocket:
             if isinstance(cause, OSError):
                 return could_not_connect(self._target, cause)
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
-            return ConnectFailed(f"{self._target.host} does not speak HTTP ({error}): check the URL and its port")
+            return ConnectFailed(
+                f"{self._target.host} does not speak HTTP ({error}): check the URL and its port"
+            )
         return could_not_connect(self._target, error)
 
 
@@ -267,7 +285,9 @@ class _Shortcut:
     One read may bring thousands, and the queue had given the other tasks a turn at each.
     """
 
-    def __init__(self, queue: Any, meter: _Meter, received: Callable[[str | bytes], object]) -> None:
+    def __init__(
+        self, queue: Any, meter: _Meter, received: Callable[[str | bytes], object]
+    ) -> None:
         self._queue = queue
         self._meter = meter
         self._received = received

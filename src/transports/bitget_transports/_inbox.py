@@ -89,7 +89,9 @@ class Waiter:
 
     __slots__ = ("abandoned", "due", "orders", "outcomes", "wake")
 
-    def __init__(self, wake: Callable[[], object], orders: Iterator[CancelOrder] | None = None) -> None:
+    def __init__(
+        self, wake: Callable[[], object], orders: Iterator[CancelOrder] | None = None
+    ) -> None:
         self.wake = wake
         self.orders = orders
         """Those that are not taken yet; None when there are no more."""
@@ -186,7 +188,9 @@ class Inbox:
         waiter.outcomes.append(outcome)
         waiter.wake()
 
-    def pull(self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None) -> bool:
+    def pull(
+        self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
+    ) -> bool:
         """Take the next of the waiter's orders, if there is room; whether one was taken.
 
         Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
@@ -299,7 +303,11 @@ class Inbox:
             self.login_rejected = event
         elif isinstance(event, Up):
             self.ready = True
-        elif isinstance(event, LinkClosed) and not self.ready and event.why is not WhyClosed.LOGIN_REFUSED:
+        elif (
+            isinstance(event, LinkClosed)
+            and not self.ready
+            and event.why is not WhyClosed.LOGIN_REFUSED
+        ):
             self.failed_dials += 1
             self.last_dial = event
         self._count += 1
@@ -318,7 +326,10 @@ class Inbox:
         """
         waiters = {waiter for waiter, _, _ in self._waiting.values()}
         kept = [outcome for _, outcome in self._outcomes]
-        told = {(outcome.id, outcome.taken_at) for outcome in chain(kept, *(waiter.outcomes for waiter in waiters))}
+        told = {
+            (outcome.id, outcome.taken_at)
+            for outcome in chain(kept, *(waiter.outcomes for waiter in waiters))
+        }
         for id, (waiter, order, taken_at) in list(self._waiting.items()):
             if (id, taken_at) not in told:
                 self.sort(
@@ -336,7 +347,9 @@ class Inbox:
             waiter.due = 0
             self._waiting.pop(id, None)
         if self.closed is None:
-            self.closed = next((event for _, event in self._events if isinstance(event, (Closed, Ended))), None)
+            self.closed = next(
+                (event for _, event in self._events if isinstance(event, (Closed, Ended))), None
+            )
         if self.closed is None:
             self.sort(closed)
 
@@ -366,17 +379,24 @@ class Inbox:
         for wake in listeners:
             wake()
 
-    def _not_sent(self, order: CancelOrder, now: float, id: str | None, timeout: float | None) -> Outcome:
+    def _not_sent(
+        self, order: CancelOrder, now: float, id: str | None, timeout: float | None
+    ) -> Outcome:
         """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
         if isinstance(id, str) and id in self._waiting:
-            raise ValidationError(f"the id {shown(id)} is in flight: pass another one, or none to have one made")
+            raise ValidationError(
+                f"the id {shown(id)} is in flight: pass another one, or none to have one made"
+            )
         if id is None:
             self._refused += 1
             # Not a digit behind the prefix: no id that the connection makes can be the same.
             id = f"{self._id_prefix}-{self._refused}"
         stillborn = Connection(Config())
         stillborn.cancel(order, now, id, timeout)
-        if isinstance(self.closed, Closed) and self.closed.why in (WhyClosed.LOST, WhyClosed.NO_PONG):
+        if isinstance(self.closed, Closed) and self.closed.why in (
+            WhyClosed.LOST,
+            WhyClosed.NO_PONG,
+        ):
             stillborn.lost(now)
         else:
             stillborn.close(now)

@@ -7,7 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from bitget_proto import Connection, Dial, Output, Queued, SessionOutput, SessionState, SignedLogin, State
+from bitget_proto import (
+    Connection,
+    Dial,
+    Output,
+    Queued,
+    SessionOutput,
+    SessionState,
+    SignedLogin,
+    State,
+)
 
 ONLY = 1
 """The number of the only link."""
@@ -29,7 +38,12 @@ class Core(Protocol):
     def capacity(self) -> int: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
     def send(self, text: str, now: float) -> None: ...
@@ -70,7 +84,12 @@ class Lone:
         self._connection.opened(now, login=login)
 
     def lost(
-        self, link: int, now: float, reason: str = "", unsent: Iterable[str] = (), retry_after: float | None = None
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
     ) -> None:
         self._connection.lost(now, reason, unsent)
 

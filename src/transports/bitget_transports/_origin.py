@@ -60,7 +60,10 @@ class suppress_ours:  # noqa: N801 - as contextlib.suppress, whose place it take
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> bool:
         return isinstance(error, self._classes) and not is_callers(error, *self._called)
 
@@ -69,7 +72,9 @@ def _is_of(frame: FrameType, called: tuple[object, ...]) -> bool:
     """Whether this is a call of a method of one of these objects, or in one of these packages."""
     code, package = frame.f_code, _package(frame)
     myself = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
-    return any(it is not None and (package == it if isinstance(it, str) else myself is it) for it in called)
+    return any(
+        it is not None and (package == it if isinstance(it, str) else myself is it) for it in called
+    )
 
 
 def _package(frame: FrameType) -> str:

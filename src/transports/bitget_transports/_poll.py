@@ -42,13 +42,19 @@ class Poll(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         # Up: what is due at a time is not looked for before it.
-        seen = self._poll.poll(None if timeout is None else ceil(timeout * 1e3) if timeout > 0.0 else 0)
+        seen = self._poll.poll(
+            None if timeout is None else ceil(timeout * 1e3) if timeout > 0.0 else 0
+        )
         keys = self._keys
         return [
             (
                 key := keys[fd],
                 # An error or an end is told to whoever reads and to whoever writes.
-                key.events & ((_READ if said & ~select.POLLOUT else 0) | (_WRITE if said & ~select.POLLIN else 0)),
+                key.events
+                & (
+                    (_READ if said & ~select.POLLOUT else 0)
+                    | (_WRITE if said & ~select.POLLIN else 0)
+                ),
             )
             for fd, said in seen
         ]

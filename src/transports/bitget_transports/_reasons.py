@@ -47,7 +47,9 @@ def _in_words(target: Target, error: BaseException) -> ConnectFailed:
             f"the name {target.host} cannot be resolved ({error.strerror}): check the URL and the network"
         )
     if isinstance(error, ConnectionRefusedError):
-        return ConnectFailed(f"{where} refused the connection: nothing listens there; check the URL and its port")
+        return ConnectFailed(
+            f"{where} refused the connection: nothing listens there; check the URL and its port"
+        )
     return ConnectFailed(
         f"no connection to {where} ({str(error) or type(error).__name__}): check the network and the URL"
     )
@@ -63,7 +65,9 @@ def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
 
 def answered_wrongly(target: Target, error: object) -> ConnectFailed:
     """Say that what answered is no WebSocket, or none of ours."""
-    return ConnectFailed(f"{target.host} answered the WebSocket's handshake wrongly ({error}): check the URL")
+    return ConnectFailed(
+        f"{target.host} answered the WebSocket's handshake wrongly ({error}): check the URL"
+    )
 
 
 def speaks_no_http(target: Target, error: object) -> ConnectFailed:
@@ -81,7 +85,9 @@ def ended_early(target: Target) -> ConnectFailed:
 def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectFailed:
     """Say why the connection ended before the login was answered."""
     if closed.why is WhyClosed.LOGIN_TIMEOUT:
-        return ConnectFailed(f"{target.host} gave {closed.detail}: try again, or raise Config.login_timeout")
+        return ConnectFailed(
+            f"{target.host} gave {closed.detail}: try again, or raise Config.login_timeout"
+        )
     return ConnectFailed(
         f"{target.host} ended the connection before the login was answered ({closed.detail}): try again later"
     )

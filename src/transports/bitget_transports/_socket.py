@@ -79,7 +79,9 @@ class SocketLink:
         """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
         if self._opening is not None:
             return self._opening_wants
-        if not self._closing and (self._websocket.over or self._broken or (self._tls and self._has_pending())):
+        if not self._closing and (
+            self._websocket.over or self._broken or (self._tls and self._has_pending())
+        ):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
@@ -230,7 +232,9 @@ class SocketLink:
 
     def _agree_on_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
         self._driver.unregister(self)
-        self.sock = wrapped = tls.wrap_socket(sock, server_hostname=self._target.host, do_handshake_on_connect=False)
+        self.sock = wrapped = tls.wrap_socket(
+            sock, server_hostname=self._target.host, do_handshake_on_connect=False
+        )
         self._tls = True
         while True:
             try:
@@ -238,7 +242,11 @@ class SocketLink:
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
                 if not is_systems(error, wrapped, tls):
                     raise
-                wants = selectors.EVENT_READ if isinstance(error, ssl.SSLWantReadError) else selectors.EVENT_WRITE
+                wants = (
+                    selectors.EVENT_READ
+                    if isinstance(error, ssl.SSLWantReadError)
+                    else selectors.EVENT_WRITE
+                )
             else:
                 return
             yield wants
@@ -317,4 +325,6 @@ def check_sock(sock: object) -> None:
     Raises: ValidationError.
     """
     if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
-        raise ValidationError(f"sock must be a socket that is connected, or None; got {shown(sock)}")
+        raise ValidationError(
+            f"sock must be a socket that is connected, or None; got {shown(sock)}"
+        )

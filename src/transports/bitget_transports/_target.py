@@ -54,7 +54,9 @@ class Target:
         Raises: ValidationError for what is no WebSocket URL, and for a plain one beyond loopback unless it is allowed.
         """
         if not isinstance(url, str):
-            raise ValidationError(f"url must be a string; got {shown(url)}: pass {LIVE_URL}, or leave it out")
+            raise ValidationError(
+                f"url must be a string; got {shown(url)}: pass {LIVE_URL}, or leave it out"
+            )
         # What may hold a password is not repeated.
         got = "" if "@" in url else f"; got {shown(url)}"
         try:
@@ -62,14 +64,18 @@ class Target:
             port = parts.port
         except ValueError as error:
             why = f" ({error})" if got else ""
-            raise ValidationError(f"url must be one that can be read{got}{why}: the live one is {LIVE_URL}") from None
+            raise ValidationError(
+                f"url must be one that can be read{got}{why}: the live one is {LIVE_URL}"
+            ) from None
         host = parts.hostname
         if "@" in parts.netloc or parts.fragment:
             raise ValidationError(
                 "url must hold no user, password or fragment: leave them out, for the key goes into the login alone"
             )
         if parts.scheme not in ("ws", "wss") or not host:
-            raise ValidationError(f"url must begin with wss:// and a host{got}: the live one is {LIVE_URL}")
+            raise ValidationError(
+                f"url must begin with wss:// and a host{got}: the live one is {LIVE_URL}"
+            )
         if not _VISIBLE.fullmatch(url):
             raise ValidationError(
                 f"url must be in ASCII, without spaces{got}: write xn--… for other letters in a host's name, and %… in a path"
@@ -87,7 +93,9 @@ class Target:
         if secure:
             tls = ssl.create_default_context() if tls is None else tls
         elif tls is not None:
-            raise ValidationError("tls was given for a ws:// url, which is plain: write wss://, or leave tls out")
+            raise ValidationError(
+                "tls was given for a ws:// url, which is plain: write wss://, or leave tls out"
+            )
         elif not (loopback or allow_plaintext):
             raise ValidationError(
                 f"url is plain ws:// to {shown(host)}, where everybody on the way reads the login: write wss://, or pass "
@@ -95,7 +103,9 @@ class Target:
             )
         # The scheme may have come in capitals, which not every layer below understands.
         url = parts.scheme + url[len(parts.scheme) :]
-        return cls(url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback)
+        return cls(
+            url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback
+        )
 
 
 def _is_host(host: str, *, bracketed: bool) -> bool:

@@ -18,7 +18,12 @@ from collections.abc import Iterator
 
 try:
     from websockets.client import ClientProtocol
-    from websockets.exceptions import InvalidHeader, InvalidStatus, InvalidUpgrade, WebSocketException
+    from websockets.exceptions import (
+        InvalidHeader,
+        InvalidStatus,
+        InvalidUpgrade,
+        WebSocketException,
+    )
     from websockets.frames import Close, Frame, Opcode
     from websockets.http11 import Response
     from websockets.protocol import State
@@ -76,7 +81,9 @@ class WebSocket:
     def __init__(self, target: Target, max_message: int | None) -> None:
         self._target = target
         # No extensions: the exchange's messages are small, and what is not compressed cannot explode.
-        self._protocol = ClientProtocol(parse_uri(target.url), max_size=frame_limit(max_message), logger=SILENT)
+        self._protocol = ClientProtocol(
+            parse_uri(target.url), max_size=frame_limit(max_message), logger=SILENT
+        )
         self._fragments = bytearray()
         """The beginning of a message that is not whole."""
         self._head = b""
@@ -221,7 +228,11 @@ class WebSocket:
     def _let_out_what_is_callers(self) -> None:
         protocol = self._protocol
         error: BaseException | None = protocol.handshake_exc or protocol.parser_exc
-        if error is None or self._let_out is not None or (isinstance(error, _FAULTS) and not is_callers(error)):
+        if (
+            error is None
+            or self._let_out is not None
+            or (isinstance(error, _FAULTS) and not is_callers(error))
+        ):
             return
         while error.__cause__ is not None:
             error = error.__cause__
@@ -230,7 +241,9 @@ class WebSocket:
 
     def _look_for_the_end(self) -> None:
         protocol = self._protocol
-        if self.over is not None or (protocol.state is _CONNECTING and protocol.handshake_exc is None):
+        if self.over is not None or (
+            protocol.state is _CONNECTING and protocol.handshake_exc is None
+        ):
             return
         received: Close | None = protocol.close_rcvd
         if protocol.handshake_exc is not None:

@@ -124,7 +124,9 @@ async def open_session(
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     asked = Jitter(jitter)
-    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
+    session = record(
+        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
+    )
     driver = AnyioDriver(session, account, limits, session.config.link, client, asked)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
@@ -136,7 +138,9 @@ def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
     if client is not None and not isinstance(client, httpx.AsyncClient):
         raise ValidationError(f"client must be an httpx.AsyncClient, or None; got {shown(client)}")
     if client is not None and tls is not None:
-        raise ValidationError("tls was given beside a client, which has its own: make the client with verify=tls")
+        raise ValidationError(
+            "tls was given beside a client, which has its own: make the client with verify=tls"
+        )
 
 
 class AnyioDriver(AsyncDriver):
@@ -237,7 +241,9 @@ class _Link:
     def __init__(self, driver: AnyioDriver, number: int) -> None:
         self._driver = driver
         self._number = number
-        self._websocket = HttpxWebSocket(driver.account.target, driver.limits, driver.max_message, driver.client)
+        self._websocket = HttpxWebSocket(
+            driver.account.target, driver.limits, driver.max_message, driver.client
+        )
         self._outgoing: tuple[str, str | None] | None = None
         """The frame that waits to leave, or is leaving, and its cancel's id."""
         self._leaving = False

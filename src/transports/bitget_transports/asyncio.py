@@ -21,7 +21,17 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Literal, TypeAlias
 
-from bitget_proto import Budget, Codec, Config, Connection, Credentials, Session, SessionConfig, ValidationError, record
+from bitget_proto import (
+    Budget,
+    Codec,
+    Config,
+    Connection,
+    Credentials,
+    Session,
+    SessionConfig,
+    ValidationError,
+    record,
+)
 from bitget_proto._errors import shown
 
 from ._asyncio_link import AsyncioLink
@@ -115,8 +125,12 @@ async def open_session(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     asked = Jitter(jitter)
-    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
-    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing, jitter=asked)
+    session = record(
+        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
+    )
+    driver = AsyncioDriver(
+        session, account, limits, session.config.link, framing=framing, jitter=asked
+    )
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel

@@ -54,7 +54,9 @@ from ._target import LIVE_URL
 
 __all__ = ["Channel", "Events", "SessionChannel", "connect", "open_session"]
 
-_SELECTOR: Callable[[], selectors.BaseSelector] = Poll if hasattr(select, "poll") else selectors.DefaultSelector
+_SELECTOR: Callable[[], selectors.BaseSelector] = (
+    Poll if hasattr(select, "poll") else selectors.DefaultSelector
+)
 """What is waited with: for one socket or two, `poll` costs half of what `epoll` does."""
 
 
@@ -133,7 +135,9 @@ def open_session(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     asked = Jitter(jitter)
-    session = record(Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace)
+    session = record(
+        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
+    )
     driver = BlockingDriver(session, account, limits, session.config.link, selector, jitter=asked)
     with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
@@ -171,7 +175,12 @@ class Channel:
         return self._inbox.room
 
     def cancel(
-        self, order: CancelOrder, id: str | None = None, timeout: float | None = None, *, urgent: bool = False
+        self,
+        order: CancelOrder,
+        id: str | None = None,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
     ) -> Outcome:
         """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
 
@@ -183,7 +192,9 @@ class Channel:
         """
         return self._cancel(order, id, timeout, None, urgent=urgent)
 
-    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Generator[Outcome]:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None
+    ) -> Generator[Outcome]:
         """Cancel many orders, as many at a time as there is room for: `for outcome in channel.cancel_many(orders)`.
 
         Outcomes come in the order in which they become known; `outcome.order` says whose each is. Orders are taken from the
@@ -222,7 +233,9 @@ class Channel:
         ping for 2 minutes, and a pong that nobody reads counts as none. 0 handles what is there and does not wait.
         """
         if not isinstance(seconds, (float, int)) or not 0.0 <= seconds < inf:
-            raise ValidationError(f"seconds must be a finite number from 0 up; got {shown(seconds)}")
+            raise ValidationError(
+                f"seconds must be a finite number from 0 up; got {shown(seconds)}"
+            )
         end = self._driver.now() + seconds
         self._driver.turn(end)
         while self._driver.now() < end and self._inbox.closed is None:
@@ -246,7 +259,13 @@ class Channel:
     # --- inside ---
 
     def _cancel(
-        self, order: CancelOrder, id: str | None, timeout: float | None, policy: Policy | None, *, urgent: bool
+        self,
+        order: CancelOrder,
+        id: str | None,
+        timeout: float | None,
+        policy: Policy | None,
+        *,
+        urgent: bool,
     ) -> Outcome:
         driver, inbox = self._driver, self._inbox
         waiter = Waiter(_nobody)
@@ -315,7 +334,10 @@ class SessionChannel(Channel):
         return self._cancel(order, id, timeout, policy, urgent=urgent)
 
     def cancel_many(
-        self, orders: Iterable[CancelOrder], timeout: float | None = None, policy: Policy | None = None
+        self,
+        orders: Iterable[CancelOrder],
+        timeout: float | None = None,
+        policy: Policy | None = None,
     ) -> Generator[Outcome]:
         """As `Channel.cancel_many`, with a policy as `cancel` has."""
         return self._cancel_many(iter(orders), timeout, policy)

@@ -100,7 +100,11 @@ class _OnAsyncio(_OnALoop):
 
     async def _main(self) -> None:
         driver = _on_asyncio.AsyncioDriver(
-            Lone(self.connection), self.account, _LIMITS, self.connection.config, framing=self._framing
+            Lone(self.connection),
+            self.account,
+            _LIMITS,
+            self.connection.config,
+            framing=self._framing,
         )
         await self.until_closed(driver)
 
@@ -128,7 +132,9 @@ class _OnAnyio(_OnALoop):
 
     async def _main(self) -> None:
         self._token = lowlevel.current_token()
-        driver = _on_anyio.AnyioDriver(Lone(self.connection), self.account, _LIMITS, self.connection.config, None)
+        driver = _on_anyio.AnyioDriver(
+            Lone(self.connection), self.account, _LIMITS, self.connection.config, None
+        )
         await self.until_closed(driver)
 
     def call(self, fn: _Call) -> None:
@@ -153,7 +159,12 @@ class _Blocking(_Driven):
         super().__init__(connection, url)
         self._calls: deque[_Call] = deque()
         self._driver = _Pump(
-            Lone(connection), self.account, _LIMITS, connection.config, selectors.DefaultSelector, self._do_calls
+            Lone(connection),
+            self.account,
+            _LIMITS,
+            connection.config,
+            selectors.DefaultSelector,
+            self._do_calls,
         )
 
     def run(self) -> None:

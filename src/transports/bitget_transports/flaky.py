@@ -100,7 +100,12 @@ def random_plan(
     seed: int,
     cuts: int,
     mean: int,
-    flaws: Iterable[tuple[Flaw, int]] = ((Flaw.RESET, 4), (Flaw.CLOSE, 4), (Flaw.CORRUPT, 1), (Flaw.STALL, 1)),
+    flaws: Iterable[tuple[Flaw, int]] = (
+        (Flaw.RESET, 4),
+        (Flaw.CLOSE, 4),
+        (Flaw.CORRUPT, 1),
+        (Flaw.STALL, 1),
+    ),
 ) -> Iterator[Treatment]:
     """Treatments for so many connections, after about `mean` bytes each, one in ten within the handshake.
 
@@ -185,7 +190,10 @@ class FlakyProxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._running, self._ending = False, True
         with suppress(OSError):  # it has failed, as is told below
@@ -262,7 +270,9 @@ class FlakyProxy:
 class _Wire:
     """One client's connection, both ways."""
 
-    def __init__(self, proxy: FlakyProxy, client: socket.socket, server: socket.socket, treatment: Treatment) -> None:
+    def __init__(
+        self, proxy: FlakyProxy, client: socket.socket, server: socket.socket, treatment: Treatment
+    ) -> None:
         self._proxy = proxy
         self._stall = treatment.stall
         for sock in (client, server):
@@ -332,14 +342,18 @@ class _Wire:
     def _watch(self) -> None:
         out, back = self._pipes[Way.OUT], self._pipes[Way.BACK]
         for reading, writing in ((out, back), (back, out)):
-            events = (selectors.EVENT_READ if reading.wants else 0) | (selectors.EVENT_WRITE if writing.full else 0)
+            events = (selectors.EVENT_READ if reading.wants else 0) | (
+                selectors.EVENT_WRITE if writing.full else 0
+            )
             self._proxy.watch(reading.source, events, self)
 
 
 class _Pipe:
     """One way of a connection."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket, treatment: Treatment, way: Way) -> None:
+    def __init__(
+        self, source: socket.socket, sink: socket.socket, treatment: Treatment, way: Way
+    ) -> None:
         self.source = source
         self.flaw = treatment.flaw if treatment.way is way else None
         self.corrupting = self.over = False
@@ -393,7 +407,9 @@ class _Pipe:
         """Pass on what may go; stop at the flaw."""
         now = time.monotonic()
         self.full = False
-        while self._held and self._held[0][0] <= now and self.stalled_until is None and not self.falls:
+        while (
+            self._held and self._held[0][0] <= now and self.stalled_until is None and not self.falls
+        ):
             due, data = self._held.popleft()
             whole = data
             if self.flaw is not None:

@@ -104,7 +104,14 @@ class Victim:
                 self.say("pong")
             elif '"trade"' in message:
                 self.say(
-                    json.dumps({"event": "trade", "arg": json.loads(message)["args"], "code": 0, "msg": "Success"})
+                    json.dumps(
+                        {
+                            "event": "trade",
+                            "arg": json.loads(message)["args"],
+                            "code": 0,
+                            "msg": "Success",
+                        }
+                    )
                 )
 
     def messages(self) -> Iterator[str]:
@@ -207,7 +214,9 @@ def refuse_slowly(status: int, length: int = 1_000_000) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.read_head()
-        victim.write(f"HTTP/1.1 {status} Refused\r\nContent-Length: {length}\r\n\r\nbeginning".encode())
+        victim.write(
+            f"HTTP/1.1 {status} Refused\r\nContent-Length: {length}\r\n\r\nbeginning".encode()
+        )
         victim.hold()
 
     return behave
@@ -327,7 +336,9 @@ def reset(after: After = After.LOGIN) -> Behaviour:
     return behave
 
 
-def close(code: int = 1001, reason: str = "", after: After = After.LOGIN, *, linger: bool = False) -> Behaviour:
+def close(
+    code: int = 1001, reason: str = "", after: After = After.LOGIN, *, linger: bool = False
+) -> Behaviour:
     """Send a close frame with any code, legal or not; with `linger`, never end the TCP connection behind it."""
 
     def behave(victim: Victim) -> None:
@@ -364,7 +375,9 @@ def stray_pong(after: After = After.LOGIN) -> Behaviour:
     return behave
 
 
-def huge_message(size: int = 30_000_000, fragment: int = 65_536, after: After = After.LOGIN) -> Behaviour:
+def huge_message(
+    size: int = 30_000_000, fragment: int = 65_536, after: After = After.LOGIN
+) -> Behaviour:
     """Send one text message of this many bytes in fragments; with `fragment` of 0, in one frame. Then go on honestly."""
 
     def behave(victim: Victim) -> None:
@@ -465,7 +478,10 @@ class HostileServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
         end = time.monotonic() + 10.0

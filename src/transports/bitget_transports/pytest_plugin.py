@@ -28,7 +28,9 @@ def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]
     from bitget_transports.exchange import exchange_in_thread
 
     marker = request.node.get_closest_marker("bitget_exchange")
-    exchange = ScriptedExchange() if marker is None else ScriptedExchange(*marker.args, **marker.kwargs)
+    exchange = (
+        ScriptedExchange() if marker is None else ScriptedExchange(*marker.args, **marker.kwargs)
+    )
     with exchange_in_thread(exchange) as server:
         yield server
 
@@ -36,5 +38,6 @@ def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
-        "markers", "bitget_exchange(orders=(), *, credentials=None, ...): what the fixture's exchange is made with"
+        "markers",
+        "bitget_exchange(orders=(), *, credentials=None, ...): what the fixture's exchange is made with",
     )

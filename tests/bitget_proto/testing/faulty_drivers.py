@@ -13,7 +13,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
-from bitget_proto import CancelOrder, Connection, Hangup, LocalProtocolError, Output, Timer, Transmit, Unresolved, Wait
+from bitget_proto import (
+    CancelOrder,
+    Connection,
+    Hangup,
+    LocalProtocolError,
+    Output,
+    Timer,
+    Transmit,
+    Unresolved,
+    Wait,
+)
 from bitget_proto.testing import Rule
 from bitget_proto.testing._framing import BINARY, CLOSE, CONTINUATION, TEXT, frame, parse
 
@@ -378,7 +388,9 @@ class LosesTheAnswerOfAnAbandonedWait(SelectorDriver):
 
     def received(self, message: str | bytes) -> None:
         if not (
-            self.abandoned and b"made-" in bytes(message, "utf-8") if isinstance(message, str) else b"made-" in message
+            self.abandoned and b"made-" in bytes(message, "utf-8")
+            if isinstance(message, str)
+            else b"made-" in message
         ):
             super().received(message)
 
@@ -424,7 +436,9 @@ class DropsBinaryMessages(SelectorDriver):
 @breaks(Rule.READ, "text and bytes")
 class SpellsBytesAsText(SelectorDriver):
     def received(self, message: str | bytes) -> None:
-        super().received(message if isinstance(message, str) else message.decode("utf-8", "replace"))
+        super().received(
+            message if isinstance(message, str) else message.decode("utf-8", "replace")
+        )
 
 
 @breaks(Rule.READ, "fragments")
@@ -465,7 +479,11 @@ class DropsWhatCameBeforeTheWriteReturned(SelectorDriver):
 class LooksForTheEndFirst(SelectorDriver):
     def hand_over(self) -> bool:
         at = self.read_bytes.find(b"\x88")
-        if at >= 0 and (parsed := parse(self.read_bytes[at:])) is not None and parsed[0].opcode == CLOSE:
+        if (
+            at >= 0
+            and (parsed := parse(self.read_bytes[at:])) is not None
+            and parsed[0].opcode == CLOSE
+        ):
             del self.read_bytes[:at]
         return super().hand_over()
 

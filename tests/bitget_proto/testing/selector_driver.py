@@ -14,8 +14,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from bitget_proto import CancelOrder, Closed, Connection, Credentials, Hangup, Output, Transmit, Wait, sign_login
-from bitget_proto.testing._framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, parse
+from bitget_proto import (
+    CancelOrder,
+    Closed,
+    Connection,
+    Credentials,
+    Hangup,
+    Output,
+    Transmit,
+    Wait,
+    sign_login,
+)
+from bitget_proto.testing._framing import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    frame,
+    parse,
+)
 
 KEY = Credentials("key", "secret", "passphrase")
 CLOSING = 0.3
@@ -74,7 +93,9 @@ class SelectorDriver:
         return time.monotonic()
 
     def dial(self) -> None:
-        self.socket = dialled = socket.create_connection((self.url.hostname, self.url.port or 80), timeout=5.0)
+        self.socket = dialled = socket.create_connection(
+            (self.url.hostname, self.url.port or 80), timeout=5.0
+        )
         request = (
             f"GET {self.url.path} HTTP/1.1\r\nHost: {self.url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -73,7 +73,10 @@ def test_a_slow_exchange_answers_in_order_and_late_pongs_too() -> None:
     pair.run(0.001)
     assert list(pair.outcomes) == [first]
     pair.run(1.0)
-    assert [(id, type(outcome)) for id, outcome in pair.outcomes.items()] == [(first, Accepted), (second, Accepted)]
+    assert [(id, type(outcome)) for id, outcome in pair.outcomes.items()] == [
+        (first, Accepted),
+        (second, Accepted),
+    ]
     assert [act.at for act in pair.exchange.log] == [0.0, 1.0]
     pair.run(300.0)
     assert pair.client.state is State.READY
@@ -120,7 +123,9 @@ def test_links_that_come_later_are_slow_as_well_but_for_what_was_asked_of_them()
         link.receive("ping", 0.0)
         *said, wait = drained(link, 0.0)
         assert said == ([] if until else [Transmit(text="pong")])
-        assert wait == (Wait(until=until, timer=Timer.SCRIPT) if until else Wait(until=120.0, timer=Timer.IDLE))
+        assert wait == (
+            Wait(until=until, timer=Timer.SCRIPT) if until else Wait(until=120.0, timer=Timer.IDLE)
+        )
 
 
 def test_a_slow_hangup_comes_behind_all_that_was_said_and_the_end_behind_it() -> None:
@@ -161,7 +166,12 @@ def test_a_stalled_writer_is_not_woken_for_what_it_cannot_take() -> None:
     assert drained(link, 0.0, writable=False) == [Wait(until=120.0, timer=Timer.IDLE)]
     link.close(0.0)
     assert drained(link, 0.0, writable=False) == [Wait(until=None, timer=None)]
-    assert [type(output) for output in drained(link, 0.0)] == [Transmit, Hangup, ConnectionDropped, Wait]
+    assert [type(output) for output in drained(link, 0.0)] == [
+        Transmit,
+        Hangup,
+        ConnectionDropped,
+        Wait,
+    ]
 
 
 # --- holding back ---
@@ -229,7 +239,11 @@ def test_what_would_have_been_said_in_the_silence_stays_lost() -> None:
     pair.exchange.slow_down(0.0)
     answered = pair.cancel(ORDERS[2])
     pair.run(5.0)
-    assert [type(pair.outcomes[id]) for id in (late, lost, answered)] == [Unresolved, Unresolved, Accepted]
+    assert [type(pair.outcomes[id]) for id in (late, lost, answered)] == [
+        Unresolved,
+        Unresolved,
+        Accepted,
+    ]
 
 
 def test_the_silence_of_the_exchange_is_that_of_every_link_and_of_those_that_come() -> None:
@@ -239,7 +253,9 @@ def test_the_silence_of_the_exchange_is_that_of_every_link_and_of_those_that_com
     late = Pair(exchange=exchange)
     late.open()
     late.run_until_closed()
-    assert late.events == [Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")]
+    assert late.events == [
+        Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")
+    ]
     pair.run_until_closed()
     exchange.speak()
     assert ready(exchange).client.state is State.READY
@@ -299,7 +315,12 @@ def test_the_two_directions_may_take_their_own_times() -> None:
 
 def test_a_network_that_makes_bunches_keeps_the_order() -> None:
     clock = VirtualClock()
-    pair = Pair(exchange=ScriptedExchange(ORDERS), clock=clock, latency=lambda: -clock.now % 0.5, latency_back=0.0)
+    pair = Pair(
+        exchange=ScriptedExchange(ORDERS),
+        clock=clock,
+        latency=lambda: -clock.now % 0.5,
+        latency_back=0.0,
+    )
     pair.open()
     ids: list[str] = []
     for order in ORDERS[:4]:
@@ -310,8 +331,12 @@ def test_a_network_that_makes_bunches_keeps_the_order() -> None:
     assert [act.at for act in pair.exchange.log] == [0.5, 0.5, 1.0, 1.0]
 
 
-def test_frames_that_arrive_closer_together_than_they_were_sent_are_too_many_for_a_strict_exchange() -> None:
-    pair = Pair(Connection(Config(messages_per_second=None)), ScriptedExchange(ORDERS), latency_back=0.0)
+def test_frames_that_arrive_closer_together_than_they_were_sent_are_too_many_for_a_strict_exchange() -> (
+    None
+):
+    pair = Pair(
+        Connection(Config(messages_per_second=None)), ScriptedExchange(ORDERS), latency_back=0.0
+    )
     pair.open()
     pair.run(5.0)
     pair.latency = 0.06

@@ -60,12 +60,16 @@ def asked(link: ScriptedLink, request: object) -> list[Any]:
     return told
 
 
-def link(*, login: bool = True, lenient: bool = False, config: ExchangeConfig | None = None) -> ScriptedLink:
+def link(
+    *, login: bool = True, lenient: bool = False, config: ExchangeConfig | None = None
+) -> ScriptedLink:
     made = ScriptedExchange(lenient=lenient, config=config).link()
     made.opened(0.0)
     if login:
         signed = sign_login(Key("key", "secret", "passphrase"), 1)
-        assert asked(made, json.loads(Codec().encode_login(signed))) == [{"event": "login", "code": 0}]
+        assert asked(made, json.loads(Codec().encode_login(signed))) == [
+            {"event": "login", "code": 0}
+        ]
     return made
 
 
@@ -82,9 +86,15 @@ def error(code: int, message: str, arg: object = None) -> dict[str, object]:
 
 
 def test_every_subscription_has_an_answer_of_its_own_with_its_arg_as_it_came() -> None:
-    args = [ORDERS, {"instType": "SPOT", "channel": "account", "coin": "default"}, {"channel": "fill"}]
+    args = [
+        ORDERS,
+        {"instType": "SPOT", "channel": "account", "coin": "default"},
+        {"channel": "fill"},
+    ]
     assert asked(link(), subscribe(*args)) == [{"event": "subscribe", "arg": arg} for arg in args]
-    assert asked(link(), subscribe(*args, op="unsubscribe")) == [{"event": "unsubscribe", "arg": arg} for arg in args]
+    assert asked(link(), subscribe(*args, op="unsubscribe")) == [
+        {"event": "unsubscribe", "arg": arg} for arg in args
+    ]
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -94,7 +104,10 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (subscribe("orders"), error(30016, "Param error")),
     (subscribe({"topic": "order"}), error(30016, "Param error", {"topic": "order"})),
     (subscribe({"channel": 1}), error(30016, "Param error", {"channel": 1})),
-    (subscribe({"channel": "ticker"}), error(30001, "channel:ticker doesn't exist", {"channel": "ticker"})),
+    (
+        subscribe({"channel": "ticker"}),
+        error(30001, "channel:ticker doesn't exist", {"channel": "ticker"}),
+    ),
     ({"op": "request", "args": [{}]}, error(30003, "op request is not supported")),
 ]
 
@@ -102,7 +115,16 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("request_", "answer"),
     REFUSED,
-    ids=["none", "no args", "an object", "a text", "a topic", "a number", "a public channel", "another op"],
+    ids=[
+        "none",
+        "no args",
+        "an object",
+        "a text",
+        "a topic",
+        "a number",
+        "a public channel",
+        "another op",
+    ],
 )
 def test_what_has_no_channel_is_refused_with_its_code_and_the_connection_stays(
     request_: dict[str, object], answer: dict[str, object]
@@ -125,7 +147,9 @@ def test_the_lenient_acknowledge_any_channel_and_the_public_ones_before_the_logi
         answer,
         error(30004, "User not logged in/User must be logged in"),
     ]
-    assert asked(link(lenient=True), subscribe({"topic": "order"})) == [error(30016, "Param error", {"topic": "order"})]
+    assert asked(link(lenient=True), subscribe({"topic": "order"})) == [
+        error(30016, "Param error", {"topic": "order"})
+    ]
 
 
 def test_subscriptions_are_bounded_and_one_that_stands_may_be_repeated() -> None:
@@ -190,7 +214,9 @@ def test_on_request_the_push_comes_first() -> None:
     assert frames(pair) == [push()]
 
 
-@pytest.mark.parametrize(("fault", "pushed"), [(Fault.NO_PUSH, False), (Fault.SILENT, True), (Fault.LATE, True)])
+@pytest.mark.parametrize(
+    ("fault", "pushed"), [(Fault.NO_PUSH, False), (Fault.SILENT, True), (Fault.LATE, True)]
+)
 def test_a_push_may_be_lost_or_be_all_that_comes(fault: Fault, *, pushed: bool) -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(ORDERS)))

@@ -25,7 +25,9 @@ ORDER = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
 
 
 def sign(stamp: object) -> str:
-    return base64.b64encode(hmac.new(b"secret", f"{stamp}GET/user/verify".encode(), hashlib.sha256).digest()).decode()
+    return base64.b64encode(
+        hmac.new(b"secret", f"{stamp}GET/user/verify".encode(), hashlib.sha256).digest()
+    ).decode()
 
 
 def login(stamp: object, key: str = "apiKey", **more: object) -> dict[str, Any]:
@@ -50,8 +52,14 @@ CLIENTS = [
         "ccxt",
         login(str(EPOCH)),
         [
-            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}]},
-            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "account", "coin": "default"}]},
+            {
+                "op": "subscribe",
+                "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}],
+            },
+            {
+                "op": "subscribe",
+                "args": [{"instType": "SPOT", "channel": "account", "coin": "default"}],
+            },
         ],
         None,
     ),
@@ -76,9 +84,18 @@ CLIENTS = [
         "NexusTrader",
         login(EPOCH * 1000 + 123),
         [
-            {"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}]},
-            {"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "positions", "instId": "default"}]},
-            {"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "account", "coin": "default"}]},
+            {
+                "op": "subscribe",
+                "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}],
+            },
+            {
+                "op": "subscribe",
+                "args": [{"instType": "USDT-FUTURES", "channel": "positions", "instId": "default"}],
+            },
+            {
+                "op": "subscribe",
+                "args": [{"instType": "USDT-FUTURES", "channel": "account", "coin": "default"}],
+            },
         ],
         30016,
     ),
@@ -86,14 +103,25 @@ CLIENTS = [
         # A Go client whose source sends milliseconds as a string.
         "milliseconds as a string",
         login(str(EPOCH * 1000 + 999)),
-        [{"op": "subscribe", "args": [{"instType": "USDT-FUTURES", "channel": "orders", "instId": "BTCUSDT"}]}],
+        [
+            {
+                "op": "subscribe",
+                "args": [{"instType": "USDT-FUTURES", "channel": "orders", "instId": "BTCUSDT"}],
+            }
+        ],
         30013,
     ),
     Client(
         # Seen on the live service: another spelling of the key, and keys that nobody asked for.
         "another spelling",
         login(str(EPOCH), key="api_key", recvWindow=5000) | {"id": 1},
-        [{"op": "subscribe", "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}], "id": 2}],
+        [
+            {
+                "op": "subscribe",
+                "args": [{"instType": "SPOT", "channel": "orders", "instId": "default"}],
+                "id": 2,
+            }
+        ],
         30016,
     ),
 ]
@@ -109,7 +137,13 @@ CANCELS: list[Callable[[], dict[str, Any]]] = [
 
 
 def cancel(params: dict[str, object], **more: object) -> dict[str, Any]:
-    entry = {"id": "a1", "instType": "SPOT", "instId": "BTCUSDT", "channel": "cancel-order", "params": params}
+    entry = {
+        "id": "a1",
+        "instType": "SPOT",
+        "instId": "BTCUSDT",
+        "channel": "cancel-order",
+        "params": params,
+    }
     return {"op": "trade", "args": [entry | more], **more}
 
 
@@ -146,7 +180,9 @@ def test_leniently_every_client_logs_in_and_subscribes(client: Client) -> None:
     link = opened(lenient=True)
     assert answers(link, client.login) == [{"event": "login", "code": 0}]
     for request in client.subscriptions:
-        assert answers(link, request) == [{"event": "subscribe", "arg": arg} for arg in request["args"]]
+        assert answers(link, request) == [
+            {"event": "subscribe", "arg": arg} for arg in request["args"]
+        ]
 
 
 @pytest.mark.parametrize("lenient", [True, False])
@@ -155,10 +191,14 @@ def test_a_client_that_keeps_to_the_page_subscribes_as_well(lenient: bool) -> No
     ccxt = CLIENTS[0]
     answers(link, ccxt.login)
     for request in ccxt.subscriptions:
-        assert answers(link, request) == [{"event": "subscribe", "arg": arg} for arg in request["args"]]
+        assert answers(link, request) == [
+            {"event": "subscribe", "arg": arg} for arg in request["args"]
+        ]
 
 
-def test_leniently_a_cancel_may_have_keys_that_nobody_asked_for_and_is_answered_by_the_page() -> None:
+def test_leniently_a_cancel_may_have_keys_that_nobody_asked_for_and_is_answered_by_the_page() -> (
+    None
+):
     for made in CANCELS:
         link = opened(lenient=True)
         answers(link, CLIENTS[0].login)

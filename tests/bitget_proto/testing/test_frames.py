@@ -88,4 +88,6 @@ def test_the_exchange_shows_every_frame_that_it_receives_and_sends_by_link() -> 
     ]
     assert seen[4].text == encode_cancel(ORDER, "a")
     assert seen[-1].text == "<4 characters that are no JSON object>"
-    assert not [frame for frame in seen if any(secret in repr(frame) for secret in (*SECRETS, LOGIN.sign))]
+    assert not [
+        frame for frame in seen if any(secret in repr(frame) for secret in (*SECRETS, LOGIN.sign))
+    ]

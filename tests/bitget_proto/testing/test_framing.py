@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bitget_proto.testing import _framing
-from bitget_proto.testing._framing import BINARY, CLOSE, TEXT, Frame, close_frame, frame, frame_head, key_of, parse
+from bitget_proto.testing._framing import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    Frame,
+    close_frame,
+    frame,
+    frame_head,
+    key_of,
+    parse,
+)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
@@ -13,14 +23,21 @@ from bitget_proto.testing._framing import BINARY, CLOSE, TEXT, Frame, close_fram
 def test_a_frame_is_read_as_it_was_written(size: int, mask: bytes | None) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     written = frame(TEXT, data[:size], mask=mask)
-    assert parse(written + b"more") == (Frame(TEXT, data[:size], final=True, masked=mask is not None), len(written))
+    assert parse(written + b"more") == (
+        Frame(TEXT, data[:size], final=True, masked=mask is not None),
+        len(written),
+    )
     assert (mask is None or size == 0) == (data[:size] in written)
 
 
 @pytest.mark.parametrize("size", [1, 200, 70_000])
 def test_a_frame_that_is_not_whole_is_none(size: int) -> None:
     written = frame(BINARY, b"x" * size, final=False)
-    assert all(parse(written[:cut]) is None for cut in (0, 1, 2, 3, 9, len(written) - 1) if cut < len(written))
+    assert all(
+        parse(written[:cut]) is None
+        for cut in (0, 1, 2, 3, 9, len(written) - 1)
+        if cut < len(written)
+    )
     parsed = parse(bytearray(written))
     assert parsed is not None
     assert not parsed[0].final
@@ -34,5 +51,9 @@ def test_a_close_frame_holds_its_code_and_reason() -> None:
 
 
 def test_an_upgrade_is_answered_for_its_key() -> None:
-    key = key_of(b"GET / HTTP/1.1\r\nHost: x\r\nsec-websocket-KEY:  dGhlIHNhbXBsZSBub25jZQ== \r\n\r\n")
-    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in _framing.upgraded(key)  # RFC 6455, 1.3
+    key = key_of(
+        b"GET / HTTP/1.1\r\nHost: x\r\nsec-websocket-KEY:  dGhlIHNhbXBsZSBub25jZQ== \r\n\r\n"
+    )
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in _framing.upgraded(
+        key
+    )  # RFC 6455, 1.3

@@ -57,7 +57,8 @@ def test_every_rule_has_a_scenario_and_every_scenario_a_name_of_its_own() -> Non
 
 def test_a_scenario_that_does_not_exist_is_refused_with_the_one_that_is_most_like_it() -> None:
     with pytest.raises(
-        ValidationError, match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$"
+        ValidationError,
+        match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$",
     ):
         check_driver(SelectorDriver, ["nap"])
 
@@ -70,7 +71,9 @@ def test_without_a_login_and_a_cancel_the_others_are_not_played() -> None:
     assert not report.kept
     assert report.broken == {Rule.DRAIN}
     assert all(result.not_played == "«login and a cancel» is broken" for result in told[1:])
-    assert str(report).endswith(f"0 scenarios kept, 1 broken, {len(SCENARIOS) - 1} not played; rules broken: drain")
+    assert str(report).endswith(
+        f"0 scenarios kept, 1 broken, {len(SCENARIOS) - 1} not played; rules broken: drain"
+    )
 
 
 # --- what drivers do that is no driver ---
@@ -168,10 +171,25 @@ class WaitsTooLong(SelectorDriver):
         ),
         (NoUpgrade, "upgrade refused", Rule.END, "the driver did not ask for a WebSocket"),
         (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
-        (ClosesByItself, "deadlines in a row", Rule.END, "took no command any more: the connection is closing"),
+        (
+            ClosesByItself,
+            "deadlines in a row",
+            Rule.END,
+            "took no command any more: the connection is closing",
+        ),
         (EndsWhenItIsReady, "clock", Rule.CALLER, "s; run() had returned"),
-        (LosesTheLastOfManyCalls, "calls from many threads", Rule.CALLER, "one call(fn) did not run fn"),
-        (BlocksInAWrite, "one frame unwritten", Rule.READ, "and meanwhile the driver did nothing else"),
+        (
+            LosesTheLastOfManyCalls,
+            "calls from many threads",
+            Rule.CALLER,
+            "one call(fn) did not run fn",
+        ),
+        (
+            BlocksInAWrite,
+            "one frame unwritten",
+            Rule.READ,
+            "and meanwhile the driver did nothing else",
+        ),
         (TakesOneCall, "gap", Rule.CALLER, "call(fn) did not run fn"),
         (AsksForNoWebSocket, "hangup", Rule.END, "it has no Sec-WebSocket-Key"),
         (SaysMore, "hangup", Rule.WRITE, "a frame came behind the close frame"),
@@ -179,7 +197,9 @@ class WaitsTooLong(SelectorDriver):
         (WaitsTooLong, "login and a cancel", Rule.CLOCK, "was told the time"),
     ],
 )
-def test_what_is_no_driver_is_told_so(driver: type[SelectorDriver], scenario: str, rule: Rule, words: str) -> None:
+def test_what_is_no_driver_is_told_so(
+    driver: type[SelectorDriver], scenario: str, rule: Rule, words: str
+) -> None:
     result = played(driver, scenario, rule, words)
     assert result.broken is rule
     assert words in str(result)
@@ -258,8 +278,12 @@ def test_a_call_before_there_is_a_driver_waits_for_it() -> None:
 
 
 def test_what_is_never_started_is_not_called_kept() -> None:
-    scenario = Scenario(name="nothing", rule=Rule.END, tells="Nothing happens.", play=lambda stage: None)
-    assert "run() returned before the connection was Closed" in str(play(scenario, SelectorDriver, patience=PATIENCE))
+    scenario = Scenario(
+        name="nothing", rule=Rule.END, tells="Nothing happens.", play=lambda stage: None
+    )
+    assert "run() returned before the connection was Closed" in str(
+        play(scenario, SelectorDriver, patience=PATIENCE)
+    )
 
 
 # --- the report ---
@@ -327,9 +351,20 @@ def test_many_steps_alike_are_counted_instead_of_shown() -> None:
 
 
 def test_the_steps_tell_what_the_driver_did_and_when() -> None:
-    result = check_driver(KeepsItsTimer, ["wait moves sooner"], patience=PATIENCE)["wait moves sooner"]
+    result = check_driver(KeepsItsTimer, ["wait moves sooner"], patience=PATIENCE)[
+        "wait moves sooner"
+    ]
     story = result.story()
-    for call in ("opened", "receive", "cancel", "Transmit: a login", "Ready()", "Wait until", "ping", "request"):
+    for call in (
+        "opened",
+        "receive",
+        "cancel",
+        "Transmit: a login",
+        "Ready()",
+        "Wait until",
+        "ping",
+        "request",
+    ):
         assert call in story
     assert [step.at for step in result.steps] == sorted(step.at for step in result.steps)
 
@@ -354,10 +389,13 @@ def test_a_scenario_may_be_left_out_but_only_one_that_exists() -> None:
     (mark,) = test.pytestmark  # type: ignore[attr-defined]
     assert len(mark.args[1]) == len(SCENARIOS) - 2
     with pytest.raises(
-        ValidationError, match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$"
+        ValidationError,
+        match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$",
     ):
         scenarios(SelectorDriver, without=["nap"])
-    with pytest.raises(ValidationError, match=r"^scenario must be one .* --list names; got 'login'$"):
+    with pytest.raises(
+        ValidationError, match=r"^scenario must be one .* --list names; got 'login'$"
+    ):
         scenarios(SelectorDriver, without=["login"])
 
 
@@ -384,11 +422,21 @@ def test_a_test_of_ones_own_is_skipped_when_it_cannot_be_played() -> None:
 def test_sockets_and_threads_come_with_the_kit_alone() -> None:
     def modules_after(statement: str) -> set[str]:
         program = f"{statement}; import sys; print(*sys.modules)"
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        run = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        )
         return set(run.stdout.split())
 
     brought = modules_after("import bitget_proto.testing") - modules_after("import attrs, cattrs")
-    assert not brought & {"socket", "selectors", "threading", "pytest", "argparse", "asyncio", "ssl"}
+    assert not brought & {
+        "socket",
+        "selectors",
+        "threading",
+        "pytest",
+        "argparse",
+        "asyncio",
+        "ssl",
+    }
     assert {"socket", "threading"} <= modules_after("from bitget_proto.testing import check_driver")
 
 

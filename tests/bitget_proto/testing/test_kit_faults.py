@@ -23,7 +23,9 @@ def what_faulty_drivers_leave_behind() -> Iterator[None]:
         LeavesItsSocketOpen.left.pop().close()
 
 
-@pytest.mark.parametrize(("driver", "rule", "scenario"), FAULTS, ids=[driver.__name__ for driver, _, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("driver", "rule", "scenario"), FAULTS, ids=[driver.__name__ for driver, _, _ in FAULTS]
+)
 def test_a_faulty_driver_is_caught_for_the_rule_that_it_breaks(
     driver: type[SelectorDriver], rule: Rule, scenario: str
 ) -> None:

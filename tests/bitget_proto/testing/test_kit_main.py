@@ -20,13 +20,21 @@ FAULTY = f"{faulty_drivers.__name__}:CallsUnsentWhatLeft"
 def test_a_driver_that_keeps_the_contract_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([GOOD, "--scenario", "hangup", "--scenario", "gap"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:3] for line in lines[:2]] == [["hangup", "kept", "end"], ["gap", "kept", "alternate"]]
+    assert [line.split()[:3] for line in lines[:2]] == [
+        ["hangup", "kept", "end"],
+        ["gap", "kept", "alternate"],
+    ]
     assert lines[-1] == "2 scenarios kept, 0 broken"
 
 
 @pytest.mark.parametrize("steps", [True, False])
-def test_a_broken_rule_is_named_and_ends_with_1(steps: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([FAULTY, "--scenario", "reset", "--patience", "0.3", *(["--steps"] if steps else [])]) == 1
+def test_a_broken_rule_is_named_and_ends_with_1(
+    steps: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main([FAULTY, "--scenario", "reset", "--patience", "0.3", *(["--steps"] if steps else [])])
+        == 1
+    )
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["reset", "BROKEN", "end"]
     assert "the cancel 'a' was called unsent" in out
@@ -41,7 +49,9 @@ def test_what_was_not_played_is_not_called_kept(capsys: pytest.CaptureFixture[st
     assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
 
 
-def test_an_output_that_ends_early_ends_the_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_that_ends_early_ends_the_command_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Pipe(io.StringIO):
         def write(self, text: str, /) -> int:
             raise BrokenPipeError
@@ -66,7 +76,10 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
         (["nonsense"], "the driver must be named as in mypackage:make_driver; got 'nonsense'"),
         ([":f"], "the driver must be named as in mypackage:make_driver; got ':f'"),
         (["no_such_module:f"], "cannot be imported: No module named 'no_such_module'"),
-        (["bitget_proto:nonsense"], "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'"),
+        (
+            ["bitget_proto:nonsense"],
+            "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'",
+        ),
         (["bitget_proto:Conection"], "has no attribute 'Conection'; did you mean 'Connection'?"),
         (["mine/drivers.py:f"], "names a file: name the module as Python imports it"),
         (["bitget_proto:__version__"], "is not callable"),
@@ -96,7 +109,11 @@ def test_what_cannot_be_done_ends_with_2_and_one_line(
     ],
 )
 def test_a_module_that_stumbles_ends_with_2_and_one_line(
-    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "stumbles.py").write_text(source, "utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -193,7 +193,9 @@ def test_a_pair_whose_handshake_is_refused_loses_its_dial() -> None:
     pair = Pair()
     pair.exchange.refuse_handshakes(1)
     pair.open()
-    assert pair.events == [Closed(why=WhyClosed.LOST, detail="the exchange refused the handshake with HTTP 429")]
+    assert pair.events == [
+        Closed(why=WhyClosed.LOST, detail="the exchange refused the handshake with HTTP 429")
+    ]
     assert pair.link.state is State.NEW
     other = Pair(exchange=pair.exchange)
     other.open()
@@ -220,7 +222,9 @@ def test_a_session_whose_handshakes_are_refused_is_handed_what_the_exchange_asks
     pair.run(400.0)
     assert session.waits == [60, None]
     details = [event.detail for event in pair.events if isinstance(event, LinkClosed)]
-    assert details == [f"the exchange refused the handshake with HTTP {status}" for status in (429, 503)]
+    assert details == [
+        f"the exchange refused the handshake with HTTP {status}" for status in (429, 503)
+    ]
     assert list(pair.links) == [3]
 
 
@@ -228,32 +232,91 @@ def test_a_session_whose_handshakes_are_refused_is_handed_what_the_exchange_asks
 
 
 NONSENSE: list[tuple[Callable[[Any], object], str]] = [
-    (lambda exchange: exchange.refuse_logins(0), "n must be a whole number from 1 up; got the int 0"),
+    (
+        lambda exchange: exchange.refuse_logins(0),
+        "n must be a whole number from 1 up; got the int 0",
+    ),
     (lambda exchange: exchange.refuse_logins(True), "n must be a whole number from 1 up; got True"),
-    (lambda exchange: exchange.refuse_logins(1.5), "n must be a whole number from 1 up; got the float 1.5"),
-    (lambda exchange: exchange.refuse_logins(1, "0"), "code must be a decimal string other than '0'"),
-    (lambda exchange: exchange.refuse_logins(1, stay=1), "stay must be True or False; got the int 1"),
-    (lambda exchange: exchange.refuse_second_logins("x"), "code must be a decimal string other than '0'"),
-    (lambda exchange: exchange.refuse_handshakes(0), "n must be a whole number from 1 up; got the int 0"),
-    (lambda exchange: exchange.refuse_handshakes(1, 200), "status must be an HTTP status of a refusal, such as 429"),
-    (lambda exchange: exchange.refuse_handshakes(1, 499), "status must be an HTTP status of a refusal, such as 429"),
-    (lambda exchange: exchange.refuse_handshakes(1, retry_after=-1), "retry_after must be whole seconds from 0 up"),
-    (lambda exchange: exchange.refuse_handshakes(1, retry_after=1.5), "retry_after must be whole seconds from 0 up"),
-    (lambda exchange: exchange.refuse_handshakes(1, retry_after=True), "retry_after must be whole seconds from 0 up"),
-    (lambda exchange: exchange.maintenance(0.0, codes=[]), "codes must hold at least one code; got none"),
-    (lambda exchange: exchange.maintenance(0.0, codes=["0"]), "code must be a decimal string other than '0'"),
+    (
+        lambda exchange: exchange.refuse_logins(1.5),
+        "n must be a whole number from 1 up; got the float 1.5",
+    ),
+    (
+        lambda exchange: exchange.refuse_logins(1, "0"),
+        "code must be a decimal string other than '0'",
+    ),
+    (
+        lambda exchange: exchange.refuse_logins(1, stay=1),
+        "stay must be True or False; got the int 1",
+    ),
+    (
+        lambda exchange: exchange.refuse_second_logins("x"),
+        "code must be a decimal string other than '0'",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(0),
+        "n must be a whole number from 1 up; got the int 0",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(1, 200),
+        "status must be an HTTP status of a refusal, such as 429",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(1, 499),
+        "status must be an HTTP status of a refusal, such as 429",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(1, retry_after=-1),
+        "retry_after must be whole seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(1, retry_after=1.5),
+        "retry_after must be whole seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.refuse_handshakes(1, retry_after=True),
+        "retry_after must be whole seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.maintenance(0.0, codes=[]),
+        "codes must hold at least one code; got none",
+    ),
+    (
+        lambda exchange: exchange.maintenance(0.0, codes=["0"]),
+        "code must be a decimal string other than '0'",
+    ),
     (lambda exchange: exchange.maintenance(0.0, stay="no"), "stay must be True or False; got 'no'"),
-    (lambda exchange: exchange.maintenance(0.0, seconds=0), "seconds must be a number above 0, or None"),
-    (lambda exchange: exchange.maintenance(0.0, grace=-1), "grace must be a finite number of seconds from 0 up"),
-    (lambda exchange: exchange.maintenance(0.0, grace=inf), "grace must be a finite number of seconds from 0 up"),
-    (lambda exchange: exchange.slow_down(nan), "seconds must be a finite number of seconds from 0 up"),
-    (lambda exchange: exchange.slow_down(True), "seconds must be a finite number of seconds from 0 up"),
-    (lambda exchange: exchange.slow_down("1"), "seconds must be a finite number of seconds from 0 up"),
+    (
+        lambda exchange: exchange.maintenance(0.0, seconds=0),
+        "seconds must be a number above 0, or None",
+    ),
+    (
+        lambda exchange: exchange.maintenance(0.0, grace=-1),
+        "grace must be a finite number of seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.maintenance(0.0, grace=inf),
+        "grace must be a finite number of seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.slow_down(nan),
+        "seconds must be a finite number of seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.slow_down(True),
+        "seconds must be a finite number of seconds from 0 up",
+    ),
+    (
+        lambda exchange: exchange.slow_down("1"),
+        "seconds must be a finite number of seconds from 0 up",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("ask", "why"), NONSENSE, ids=range(len(NONSENSE)))
-def test_what_makes_no_sense_is_refused_and_nothing_has_changed(ask: Callable[[Any], object], why: str) -> None:
+def test_what_makes_no_sense_is_refused_and_nothing_has_changed(
+    ask: Callable[[Any], object], why: str
+) -> None:
     exchange = ScriptedExchange()
     link = exchange.link()
     assert log_in(link) == "0."

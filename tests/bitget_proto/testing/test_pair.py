@@ -92,7 +92,11 @@ def test_a_stalled_writer_strands_one_cancel_and_the_queue_stays_provably_unsent
     assert len(pair.sent) == 1  # the login
     pair.drop()
     outcomes = [pair.outcomes[id] for id in ids]
-    assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [False, False, False]
+    assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [
+        False,
+        False,
+        False,
+    ]
     assert pair.exchange.log == []
 
 
@@ -162,7 +166,11 @@ def test_close_reaches_the_other_end_behind_what_was_said() -> None:
 
 
 def test_run_until_closed_says_when_that_will_never_be() -> None:
-    pair = Pair(StrictConnection(Config(ping_interval=None)), ScriptedExchange(config=None), clock=VirtualClock(7.0))
+    pair = Pair(
+        StrictConnection(Config(ping_interval=None)),
+        ScriptedExchange(config=None),
+        clock=VirtualClock(7.0),
+    )
     with pytest.raises(
         LocalProtocolError,
         match=r"^nothing is due any more, and the client is new: close it, or let it be ended$",

@@ -71,12 +71,17 @@ def test_silence_is_told_in_time() -> None:
 def test_messages_are_kept_whole_and_in_order_and_what_is_wrong_is_noted() -> None:
     with opened() as (peer, client):
         client.sendall(frame(TEXT, b"a", mask=MASK) + frame(TEXT, b"b", final=False, mask=MASK))
-        client.sendall(frame(PING, b"?", mask=MASK) + frame(PONG, b"!", mask=MASK) + frame(0, b"c", mask=MASK))
+        client.sendall(
+            frame(PING, b"?", mask=MASK) + frame(PONG, b"!", mask=MASK) + frame(0, b"c", mask=MASK)
+        )
         client.sendall(frame(BINARY, b"d", mask=MASK) + frame(TEXT, b"\xff"))
         client.sendall(frame(CLOSE, b"", mask=MASK))
         assert [peer.read() for _ in range(3)] == ["a", "bc", "�"] == peer.received
         assert client.recv(100) == frame(PONG, b"?")
-        assert [fault[:20] for fault in peer.faults] == ["a frame came that is", "a frame was not mask"]
+        assert [fault[:20] for fault in peer.faults] == [
+            "a frame came that is",
+            "a frame was not mask",
+        ]
         assert peer.read_close() == 1005
         with pytest.raises(Gone, match="closed with code 1005"):
             peer.read()
@@ -121,7 +126,9 @@ def test_a_flood_ends_within_a_message_and_says_what_is_missing_of_it() -> None:
         assert peer.said[said:] == [b"y"] * 3
 
 
-def test_where_the_system_cannot_make_segments_small_it_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_system_cannot_make_segments_small_it_goes_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delattr(socket, "TCP_MAXSEG", raising=False)
     with opened(narrow=True) as (peer, client):
         client.sendall(frame(TEXT, b"a", mask=MASK))

@@ -7,11 +7,27 @@ from typing import Any
 
 import pytest
 
-from bitget_proto import Accepted, CancelOrder, Credentials, InstType, Transmit, Wait, encode_cancel, sign_login
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Credentials,
+    InstType,
+    Transmit,
+    Wait,
+    encode_cancel,
+    sign_login,
+)
 from bitget_proto import Codec as Wire
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, ScriptedLink
 
-LIMIT = {"orderType": "limit", "side": "buy", "size": "2", "price": "27000", "force": "gtc", "clientOid": "mine"}
+LIMIT = {
+    "orderType": "limit",
+    "side": "buy",
+    "size": "2",
+    "price": "27000",
+    "force": "gtc",
+    "clientOid": "mine",
+}
 MARKET = {"orderType": "market", "side": "sell", "size": "0.1"}
 FIRST = "1376000000000000001"
 
@@ -25,7 +41,9 @@ def placing(params: object = None, **changes: object) -> str:
         "params": LIMIT if params is None else params,
         **changes,
     }
-    return json.dumps({"op": "trade", "args": [{key: value for key, value in arg.items() if value is not ...}]})
+    return json.dumps(
+        {"op": "trade", "args": [{key: value for key, value in arg.items() if value is not ...}]}
+    )
 
 
 def asked(link: ScriptedLink, text: str) -> list[Any]:
@@ -75,7 +93,9 @@ def test_a_market_order_of_a_futures_line_without_a_client_id_is_taken() -> None
     link = linked()
     (answer,) = asked(link, placing(MARKET, instType="USDT-FUTURES"))
     assert answer["arg"][0]["params"] == {"orderId": FIRST}
-    assert link.exchange.live == (CancelOrder("BTCUSDT", order_id=FIRST, inst_type=InstType.USDT_FUTURES),)
+    assert link.exchange.live == (
+        CancelOrder("BTCUSDT", order_id=FIRST, inst_type=InstType.USDT_FUTURES),
+    )
 
 
 def test_every_order_gets_an_id_of_its_own_that_the_book_does_not_have() -> None:
@@ -120,7 +140,11 @@ def test_a_client_id_that_a_live_order_has_is_refused_with_an_echo() -> None:
     link = linked()
     asked(link, placing())
     (answer,) = asked(link, placing(id="8"))
-    assert (answer["event"], answer["code"], answer["msg"]) == ("error", 40786, "Duplicate clientOid")
+    assert (answer["event"], answer["code"], answer["msg"]) == (
+        "error",
+        40786,
+        "Duplicate clientOid",
+    )
     assert answer["arg"] == json.loads(placing(id="8"))["args"]
     assert len(link.exchange.live) == 1
 
@@ -151,7 +175,9 @@ def test_before_the_login_nothing_is_placed() -> None:
         (placing({**LIMIT, "clientOid": "é"}), "client_oid must be"),
     ],
 )
-def test_a_placement_that_breaks_the_page_is_refused_with_an_echo_and_places_nothing(text: str, why: str) -> None:
+def test_a_placement_that_breaks_the_page_is_refused_with_an_echo_and_places_nothing(
+    text: str, why: str
+) -> None:
     link = linked()
     (answer,) = asked(link, text)
     assert (answer["event"], answer["code"]) == ("error", 30016)
@@ -163,7 +189,9 @@ def test_a_placement_that_breaks_the_page_is_refused_with_an_echo_and_places_not
 def test_those_who_subscribed_to_orders_are_sent_a_placed_order_behind_its_answer() -> None:
     exchange = ScriptedExchange()
     one, other = linked(exchange), linked(exchange)
-    subscribe = '{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}'
+    subscribe = (
+        '{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}'
+    )
     asked(one, subscribe)
     asked(other, subscribe)
     news: list[int] = []
@@ -172,7 +200,13 @@ def test_those_who_subscribed_to_orders_are_sent_a_placed_order_behind_its_answe
     answer, push = asked(one, placing())
     assert answer["event"] == "trade"
     assert push["data"] == [
-        {"instId": "BTCUSDT", "orderId": FIRST, "clientOid": "mine", "status": "live", "uTime": "1763958366000"}
+        {
+            "instId": "BTCUSDT",
+            "orderId": FIRST,
+            "clientOid": "mine",
+            "status": "live",
+            "uTime": "1763958366000",
+        }
     ]
     assert news == [other.number]
     assert asked(other, '{"op":"unsubscribe","args":[]}')[0] == push

@@ -144,7 +144,9 @@ def test_a_time_that_lies_back_and_one_that_is_ahead_are_told_at_the_end() -> No
     assert complaint.rule is Rule.REARM
 
 
-def test_a_call_of_the_kits_may_give_many_commands_and_the_driver_is_not_to_blame_for_how_long_that_takes() -> None:
+def test_a_call_of_the_kits_may_give_many_commands_and_the_driver_is_not_to_blame_for_how_long_that_takes() -> (
+    None
+):
     connection = ready()
     now = time.monotonic()
     connection.cancel(ORDER, now, id="a")

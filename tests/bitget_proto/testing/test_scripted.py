@@ -30,7 +30,15 @@ from bitget_proto import (
     encode_cancel,
     sign_login,
 )
-from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, ScriptedOutput, StrictConnection
+from bitget_proto.testing import (
+    ABORT,
+    Act,
+    Fault,
+    Pair,
+    ScriptedExchange,
+    ScriptedOutput,
+    StrictConnection,
+)
 
 KEY = Credentials("key", "secret", "passphrase")
 BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
@@ -76,9 +84,14 @@ def test_an_answer_carries_the_exchanges_own_time() -> None:
 
 def test_either_id_finds_the_order_and_the_order_id_prevails() -> None:
     pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
-    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", client_oid="mine"))], Accepted)
+    assert isinstance(
+        pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", client_oid="mine"))], Accepted
+    )
     assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="1"))], Rejected)
-    assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="2", client_oid="nobody's"))], Accepted)
+    assert isinstance(
+        pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="2", client_oid="nobody's"))],
+        Accepted,
+    )
     assert isinstance(pair.outcomes[pair.cancel(CancelOrder("ETHUSDT", order_id="2"))], Rejected)
 
 
@@ -182,7 +195,9 @@ def test_an_answer_that_is_a_little_late_is_the_outcome() -> None:
         (Fault.GOING_AWAY, GoingAway, None),
     ],
 )
-def test_a_fault_shows_as_the_event_it_is(fault: Fault, kind: type, why: WhyUnrecognised | None) -> None:
+def test_a_fault_shows_as_the_event_it_is(
+    fault: Fault, kind: type, why: WhyUnrecognised | None
+) -> None:
     pair = ready(ScriptedExchange([BOTH], grace=100.0))
     id = after(pair, fault)
     events = [event for event in pair.events if isinstance(event, kind)]
@@ -195,7 +210,9 @@ def test_a_fault_shows_as_the_event_it_is(fault: Fault, kind: type, why: WhyUnre
     else:
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
-    assert [act.cancelled for act in pair.exchange.log] == ([] if fault is Fault.THROTTLE else [True])
+    assert [act.cancelled for act in pair.exchange.log] == (
+        [] if fault is Fault.THROTTLE else [True]
+    )
 
 
 def test_silence_and_unsureness_leave_a_cancel_unresolved_though_the_exchange_acted() -> None:
@@ -204,14 +221,20 @@ def test_silence_and_unsureness_leave_a_cancel_unresolved_though_the_exchange_ac
     unsure = pair.cancel(CancelOrder("BTCUSDT", order_id="2"))
     outcome = pair.outcomes[unsure]
     assert isinstance(outcome, Unresolved)
-    assert (outcome.why, outcome.code, outcome.message) == (WhyUnresolved.UNSURE, "40010", "Request timed out")
+    assert (outcome.why, outcome.code, outcome.message) == (
+        WhyUnresolved.UNSURE,
+        "40010",
+        "Request timed out",
+    )
     pair.run(10.0)
     assert isinstance(pair.outcomes[silent], Unresolved)
     assert [act.cancelled for act in pair.exchange.log] == [True, True]
 
 
 @pytest.mark.parametrize(("fault", "acts"), [(Fault.DROP_BEFORE, []), (Fault.DROP_AFTER, [True])])
-def test_a_drop_looks_the_same_to_the_client_whether_or_not_the_exchange_acted(fault: Fault, acts: list[bool]) -> None:
+def test_a_drop_looks_the_same_to_the_client_whether_or_not_the_exchange_acted(
+    fault: Fault, acts: list[bool]
+) -> None:
     pair = ready(ScriptedExchange([BOTH]))
     id = after(pair, fault)
     outcome, closed = pair.events
@@ -232,7 +255,11 @@ def test_going_away_ends_in_a_drop_after_the_grace() -> None:
 
 
 def test_faults_befall_one_request_each_in_order() -> None:
-    pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2"), CancelOrder("BTCUSDT", order_id="3")]))
+    pair = ready(
+        ScriptedExchange(
+            [BOTH, CancelOrder("BTCUSDT", order_id="2"), CancelOrder("BTCUSDT", order_id="3")]
+        )
+    )
     pair.exchange.inject(Fault.SILENT)
     pair.exchange.inject(None, Fault.SILENT)
     for number in "123":
@@ -259,14 +286,20 @@ def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
     assert pair.client.state is state
     if fault is Fault.SILENT:
         pair.run(10.0)
-        assert pair.events == [Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")]
+        assert pair.events == [
+            Closed(why=WhyClosed.LOGIN_TIMEOUT, detail="no answer to the login within 10.0 s")
+        ]
 
 
 def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
     exchange = ScriptedExchange()
-    with pytest.raises(ValidationError, match=r"^fault must be None or one of Fault\.LATE, .*; got 'silent'"):
+    with pytest.raises(
+        ValidationError, match=r"^fault must be None or one of Fault\.LATE, .*; got 'silent'"
+    ):
         exchange.inject(Fault.LATE, "silent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"):
+    with pytest.raises(
+        ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"
+    ):
         exchange.inject_login(Fault.DUPLICATE)
     assert exchange._next_fault() is None
     assert exchange._next_fault(login=True) is None
@@ -274,7 +307,9 @@ def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
 
 @pytest.mark.parametrize("code", ["0", "00", "abc", "", 43001])
 def test_what_is_no_refusals_code_is_refused(code: Any) -> None:
-    with pytest.raises(ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"):
+    with pytest.raises(
+        ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"
+    ):
         ScriptedExchange(refusals={"1": code})
 
 
@@ -342,9 +377,18 @@ def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> 
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: ScriptedExchange(config=5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: ScriptedExchange(codec="msgspec"), "codec must be a Codec, or None; got 'msgspec'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: ScriptedExchange(credentials="key"), "credentials must be a Credentials, or None; got 'key'"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (
+            lambda: ScriptedExchange(config=5),
+            "config must be an ExchangeConfig, or None; got the int 5",
+        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (
+            lambda: ScriptedExchange(codec="msgspec"),
+            "codec must be a Codec, or None; got 'msgspec'",
+        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (
+            lambda: ScriptedExchange(credentials="key"),
+            "credentials must be a Credentials, or None; got 'key'",
+        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:

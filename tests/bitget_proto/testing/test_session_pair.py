@@ -52,7 +52,9 @@ def test_it_can_be_built_of_nothing_and_on_a_clock_of_ones_own() -> None:
 
 def test_messages_are_under_way_for_the_latency_and_dials_for_their_time() -> None:
     latencies = iter([0.25] * 4)
-    pair = SessionPair(exchange=ScriptedExchange(ORDERS), latency=lambda: next(latencies), dial_time=1.0)
+    pair = SessionPair(
+        exchange=ScriptedExchange(ORDERS), latency=lambda: next(latencies), dial_time=1.0
+    )
     pair.start()
     pair.run(1.4)
     assert not pair.events
@@ -170,7 +172,9 @@ def test_what_arrives_after_the_client_has_hung_up_is_read_by_nobody() -> None:
 
 def test_both_ends_hanging_up_at_once_is_no_loss() -> None:
     exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
-    pair = SessionPair(exchange=exchange, credentials=Credentials("key", "wrong", "passphrase"), latency=1.0)
+    pair = SessionPair(
+        exchange=exchange, credentials=Credentials("key", "wrong", "passphrase"), latency=1.0
+    )
     pair.start()
     pair.run(10.0)
     assert [type(event) for event in pair.events] == [LoginRejected, LinkClosed, Ended]
@@ -198,7 +202,9 @@ def test_what_another_client_cancels_is_told_at_once() -> None:
     one, other = SessionPair(exchange=exchange), SessionPair(exchange=exchange)
     one.start()
     other.start()
-    other.send('{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}')
+    other.send(
+        '{"op":"subscribe","args":[{"instType":"SPOT","channel":"orders","instId":"default"}]}'
+    )
     before = len(other.events)
     one.cancel(ORDERS[0])
     other.settle()
@@ -209,7 +215,9 @@ def test_what_another_client_cancels_is_told_at_once() -> None:
 
 def test_a_link_that_is_not_open_cannot_be_meant() -> None:
     pair = started()
-    with pytest.raises(ValidationError, match=r"^link must be one that is open, \[1\]; got the int 2"):
+    with pytest.raises(
+        ValidationError, match=r"^link must be one that is open, \[1\]; got the int 2"
+    ):
         pair.drop(2)
     pair.drop()
     with pytest.raises(ValidationError, match=r"^link must be one that is open, \[\]; got None"):

@@ -157,7 +157,9 @@ def test_a_clock_that_runs_backwards_is_reported_by_inputs_commands_and_polls() 
             call(connection)
 
 
-def test_a_timer_that_fires_a_tick_early_may_pass_the_deadline_and_the_clock_goes_on_from_where_it_was() -> None:
+def test_a_timer_that_fires_a_tick_early_may_pass_the_deadline_and_the_clock_goes_on_from_where_it_was() -> (
+    None
+):
     connection = ready()
     connection.cancel(ORDER, 1.0)
     drain(connection, 1.0)
@@ -252,4 +254,7 @@ def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
 def test_every_rule_has_a_sentence() -> None:
     for rule in Rule:
         assert rule.sentence.endswith(".")
-        assert str(DriverError(rule, "What happened")) == f"What happened. Rule «{rule.value}»: {rule.sentence}"
+        assert (
+            str(DriverError(rule, "What happened"))
+            == f"What happened. Rule «{rule.value}»: {rule.sentence}"
+        )

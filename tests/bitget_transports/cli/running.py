@@ -21,7 +21,11 @@ BOUND = 30.0
 
 KEY = Credentials("the-key", "the-secret", "the-passphrase")
 SECRETS = ("the-key", "the-secret", "the-passphrase")
-ENVIRONMENT = {"BITGET_API_KEY": SECRETS[0], "BITGET_SECRET": SECRETS[1], "BITGET_PASSPHRASE": SECRETS[2]}
+ENVIRONMENT = {
+    "BITGET_API_KEY": SECRETS[0],
+    "BITGET_SECRET": SECRETS[1],
+    "BITGET_PASSPHRASE": SECRETS[2],
+}
 CARRIERS = ("anyio", "trio", "asyncio", "blocking")
 
 
@@ -68,7 +72,9 @@ def process(
     *arguments: str, environment: Mapping[str, str] = ENVIRONMENT, given: str | None = None
 ) -> Generator[subprocess.Popen[str]]:
     """The command in a process of its own; it is killed when it is still there in the end."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BITGET", "COV"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BITGET", "COV"))
+    }
     with subprocess.Popen(
         [sys.executable, "-X", "dev", "-m", "bitget_transports", *arguments],
         stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,

@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Outcome,
+    Rejected,
+    Unresolved,
+    WhyUnresolved,
+)
 from bitget_proto.testing import Act
 from bitget_transports.cli import _demo
 from bitget_transports.cli._carriers import Carrier, Job, carry
@@ -24,7 +32,11 @@ def test_it_runs_every_transport_and_the_sum_holds() -> None:
     runs = ran.of("run")
     assert [run["transport"] for run in runs] == list(CARRIERS)
     for run in runs:
-        parts = sum(n for part in ("rejected", "unresolved_sent", "unresolved_not_sent") for n in run[part].values())
+        parts = sum(
+            n
+            for part in ("rejected", "unresolved_sent", "unresolved_not_sent")
+            for n in run[part].values()
+        )
         assert run["accepted"] + parts == run["cancels"] == run["outcomes"] == 60
         assert run["accepted"] > 20
         assert {"not found", "finished"} <= set(run["rejected"])
@@ -47,7 +59,9 @@ def test_without_a_terminal_it_is_plain_text(shell: Shell) -> None:
     assert all(line == line.rstrip() for line in ran.out.splitlines())
 
 
-def test_a_transport_that_is_not_installed_is_skipped_and_says_what_to_install(shell: Shell) -> None:
+def test_a_transport_that_is_not_installed_is_skipped_and_says_what_to_install(
+    shell: Shell,
+) -> None:
     there = {Carrier.BLOCKING}
     shell.patch.setattr(_demo, "installed", there.__contains__)
     ran = shell("demo", "--orders", "1", "--json")
@@ -66,12 +80,20 @@ def test_a_transport_that_is_not_installed_is_skipped_and_says_what_to_install(s
 
 
 def accepted(order: CancelOrder, id: str = "x") -> Accepted:
-    return Accepted(id=id, order=order, taken_at=0.0, sent_at=0.0, resolved_at=0.1, exchange_ts=None)
+    return Accepted(
+        id=id, order=order, taken_at=0.0, sent_at=0.0, resolved_at=0.1, exchange_ts=None
+    )
 
 
 def unresolved(order: CancelOrder, *, sent: bool) -> Unresolved:
     return Unresolved(
-        id="x", order=order, taken_at=0.0, sent_at=None, resolved_at=0.1, sent=sent, why=WhyUnresolved.TIMEOUT
+        id="x",
+        order=order,
+        taken_at=0.0,
+        sent_at=None,
+        resolved_at=0.1,
+        sent=sent,
+        why=WhyUnresolved.TIMEOUT,
     )
 
 
@@ -138,7 +160,13 @@ def act(*, cancelled: bool, code: str = "0", id: str = "x") -> Act:
         ([accepted(ONE)], [act(cancelled=True, id="y")], 1, [], "did not cancel it"),
         ([accepted(ONE)], [act(cancelled=True)], 1, [ONE], "did not cancel it"),
         ([accepted(ONE)], [act(cancelled=True)], 2, [], "arrived 2 times"),
-        ([rejected(ONE, "43001")], [act(cancelled=False, code="429")], 1, [], "verdict was another"),
+        (
+            [rejected(ONE, "43001")],
+            [act(cancelled=False, code="429")],
+            1,
+            [],
+            "verdict was another",
+        ),
         ([rejected(ONE, "0")], [act(cancelled=True)], 1, [], "the exchange cancelled it"),
         ([unresolved(ONE, sent=False)], [], 1, [ONE], "it arrived at the exchange"),
         ([unresolved(ONE, sent=False)], [act(cancelled=True)], 1, [], "it arrived at the exchange"),

@@ -27,10 +27,29 @@ def test_it_says_where_it_listens_serves_and_sums_up(shell: Shell) -> None:
     with process("exchange", *options) as running:
         before = [line_of(running.stdout)]
         listening = json.loads(before[0])
-        assert (listening["orders"], listening["faults"], listening["signature_checked"]) == (5, 3, True)
-        ran = shell("orders", "--json", "--url", listening["url"], *BTC, "1000001", "1000002", "1000003", "7")
+        assert (listening["orders"], listening["faults"], listening["signature_checked"]) == (
+            5,
+            3,
+            True,
+        )
+        ran = shell(
+            "orders",
+            "--json",
+            "--url",
+            listening["url"],
+            *BTC,
+            "1000001",
+            "1000002",
+            "1000003",
+            "7",
+        )
         assert ran.code == 3
-        assert [line["outcome"] for line in ran.of("outcome")] == ["accepted", "accepted", "unresolved", "rejected"]
+        assert [line["outcome"] for line in ran.of("outcome")] == [
+            "accepted",
+            "accepted",
+            "unresolved",
+            "rejected",
+        ]
         shell.patch.setenv("BITGET_SECRET", "wrong")
         assert shell("orders", "--url", listening["url"], *BTC, "1000004").code == 4
         running.send_signal(signal.SIGINT)
@@ -80,7 +99,8 @@ def test_every_fault_has_a_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nothing", "late:", "late:0", "late:-1", "late:x", "late:9999999999", ":3", "late:²"]
+    "text",
+    ["", "nothing", "late:", "late:0", "late:-1", "late:x", "late:9999999999", ":3", "late:²"],
 )
 def test_what_is_no_fault_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(Failure, match="--fault"):

@@ -46,7 +46,9 @@ def test_keys_come_from_a_file_that_only_its_owner_reads(tmp_path: Path) -> None
 
 def test_the_file_prevails_over_the_environment(tmp_path: Path) -> None:
     other = TEXT.replace("the-key", "other")
-    assert keys_from(kept(tmp_path, other), ENVIRONMENT) == Credentials("other", "the-secret", "the-passphrase")
+    assert keys_from(kept(tmp_path, other), ENVIRONMENT) == Credentials(
+        "other", "the-secret", "the-passphrase"
+    )
 
 
 def test_an_rsa_key_stands_between_triple_quotes(tmp_path: Path) -> None:
@@ -72,7 +74,9 @@ def test_a_file_that_others_reach_is_refused(tmp_path: Path, mode: int) -> None:
         ("#" * 70000, "longer than 65536 bytes"),
     ],
 )
-def test_a_file_that_is_wrong_is_told_without_its_content(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_a_file_that_is_wrong_is_told_without_its_content(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
     assert said in refusal(kept(tmp_path, text))
 
 
@@ -106,9 +110,13 @@ def test_a_pipe_works_as_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ['"hush"', " hush", "hush\n", "\ufeffhush"])
-def test_a_variable_with_what_a_paste_brings_around_it_is_refused_by_its_own_name(value: str) -> None:
+def test_a_variable_with_what_a_paste_brings_around_it_is_refused_by_its_own_name(
+    value: str,
+) -> None:
     for name, variable in VARIABLES.items():
-        with pytest.raises(Failure, match=rf"^{variable} must be the bare value; got one with ") as caught:
+        with pytest.raises(
+            Failure, match=rf"^{variable} must be the bare value; got one with "
+        ) as caught:
             keys_from(None, {**ENVIRONMENT, variable: value})
         assert name not in str(caught.value)
         assert "hush" not in str(caught.value)

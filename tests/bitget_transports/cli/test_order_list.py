@@ -14,7 +14,9 @@ DEFAULTS = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=Fals
 BARE = Defaults(inst_id=None, inst_type=InstType.SPOT, client_oids=False)
 
 
-def read(tmp_path: Path, text: str | bytes, defaults: Defaults = DEFAULTS) -> tuple[CancelOrder, ...]:
+def read(
+    tmp_path: Path, text: str | bytes, defaults: Defaults = DEFAULTS
+) -> tuple[CancelOrder, ...]:
     file = tmp_path / "orders"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_orders((), [str(file)], defaults).orders
@@ -82,7 +84,9 @@ def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[Ca
         (b"1\n\xff\n", "/orders:2: no text in UTF-8"),
     ],
 )  # fmt: skip
-def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
     lines = refusal(tmp_path, text)
     assert any(said in line for line in lines), lines
     assert lines[-1] == "nothing was sent"
@@ -119,7 +123,11 @@ def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_pa
     file.write_text("order_id,client_oid\n1,a\n2,\n1,b\n,a\n")
     asked = read_orders(["2"], [str(file)], DEFAULTS)
     # By order id the first and the third are the same: it prevails when both are given.
-    assert [(order.order_id, order.client_oid) for order in asked.orders] == [("2", None), ("1", "a"), (None, "a")]
+    assert [(order.order_id, order.client_oid) for order in asked.orders] == [
+        ("2", None),
+        ("1", "a"),
+        (None, "a"),
+    ]
     assert asked.doubles == (
         f"{file}:3: BTCUSDT 2 came before (argument 1): it is sent once",
         f"{file}:4: BTCUSDT 1 came before ({file}:2): it is sent once",
@@ -128,6 +136,8 @@ def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_pa
 
 def test_plain_ids_may_be_the_clients_own(tmp_path: Path) -> None:
     mine = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=True)
-    assert read(tmp_path, "x\n#5\n", mine) == tuple(CancelOrder("BTCUSDT", client_oid=id) for id in ("x", "#5"))
+    assert read(tmp_path, "x\n#5\n", mine) == tuple(
+        CancelOrder("BTCUSDT", client_oid=id) for id in ("x", "#5")
+    )
     assert read(tmp_path, "id\nx\n", mine) == (CancelOrder("BTCUSDT", client_oid="x"),)
     assert "looks like a comment" in refusal(tmp_path, "# comment\n", mine)[0]

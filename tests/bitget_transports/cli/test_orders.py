@@ -26,7 +26,9 @@ BTC = ("--instrument", "BTCUSDT")
 
 @pytest.fixture
 def server() -> Iterator[ExchangeThread]:
-    exchange = ScriptedExchange(spot("1", "2", "3"), credentials=KEY, refusals={"40": "40014", "41": "429"})
+    exchange = ScriptedExchange(
+        spot("1", "2", "3"), credentials=KEY, refusals={"40": "40014", "41": "429"}
+    )
     with exchange_in_thread(exchange) as running:
         yield running
 
@@ -35,16 +37,32 @@ def server() -> Iterator[ExchangeThread]:
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_every_carrier_tells_what_came_of_each(shell: Shell, server: ExchangeThread, carrier: str) -> None:
+def test_every_carrier_tells_what_came_of_each(
+    shell: Shell, server: ExchangeThread, carrier: str
+) -> None:
     server.inject(None, None, Fault.UNSURE)
-    ran = shell("orders", "--json", "--url", server.url, "--transport", carrier, *BTC, "1", "9", "2")
+    ran = shell(
+        "orders", "--json", "--url", server.url, "--transport", carrier, *BTC, "1", "9", "2"
+    )
     assert ran.code == 3
-    one, nine, two = sorted(ran.of("outcome"), key=lambda line: ["1", "9", "2"].index(line["order_id"]))
-    assert (one["outcome"], one["sent"], one["inst_id"], one["inst_type"]) == ("accepted", True, "BTCUSDT", "SPOT")
+    one, nine, two = sorted(
+        ran.of("outcome"), key=lambda line: ["1", "9", "2"].index(line["order_id"])
+    )
+    assert (one["outcome"], one["sent"], one["inst_id"], one["inst_type"]) == (
+        "accepted",
+        True,
+        "BTCUSDT",
+        "SPOT",
+    )
     assert one["latency_ms"] > 0.0
     assert one["exchange_ts"] > 1e12
     assert (nine["outcome"], nine["code"], nine["code_class"]) == ("rejected", "43001", "not found")
-    assert (two["outcome"], two["sent"], two["why"], two["code"]) == ("unresolved", True, "unsure", "40010")
+    assert (two["outcome"], two["sent"], two["why"], two["code"]) == (
+        "unresolved",
+        True,
+        "unsure",
+        "40010",
+    )
     (summary,) = ran.of("summary")
     assert summary == {
         "type": "summary", "asked": 3, "accepted": 1, "rejected": {"not found": 1}, "unresolved_sent": 1,
@@ -61,12 +79,19 @@ def test_all_accepted_is_exit_code_0(shell: Shell, server: ExchangeThread) -> No
     assert "connected to 127.0.0.1:" in ran.err
 
 
-def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(shell: Shell, server: ExchangeThread) -> None:
+def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(
+    shell: Shell, server: ExchangeThread
+) -> None:
     ran = shell("orders", "--url", server.url, *BTC, "1", "9", "40", "41")
     assert ran.code == 1
     assert 'not found: 43001 "The order does not exist"' in ran.out
-    assert '"Please contact your BD or RM to apply for access permissions" (Cancel Order Channel)' in ran.out
-    assert "which proves no end: check --instrument and --inst-type, and look the order up" in ran.out
+    assert (
+        '"Please contact your BD or RM to apply for access permissions" (Cancel Order Channel)'
+        in ran.out
+    )
+    assert (
+        "which proves no end: check --instrument and --inst-type, and look the order up" in ran.out
+    )
     assert "nothing is left" not in ran.out
     assert "safe to send again, later" in ran.out
 
@@ -79,10 +104,14 @@ def test_when_no_cancel_is_answered_with_a_yes_or_no_it_says_whom_to_ask_for_acc
     server.inject(fault)
     assert access in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "1").out
     server.inject(None, fault)
-    assert access not in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "2", "3").out
+    assert (
+        access not in shell("orders", "--timeout", "0.2", "--url", server.url, *BTC, "2", "3").out
+    )
 
 
-def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(shell: Shell) -> None:
+def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(
+    shell: Shell,
+) -> None:
     ids = [str(n) for n in range(1, 31)]
     exchange = ScriptedExchange(spot(*ids))
     exchange.inject(None, Fault.DROP_AFTER)
@@ -121,18 +150,26 @@ def test_an_answer_that_comes_too_late_is_told_beside_the_outcome(shell: Shell) 
     exchange = ScriptedExchange(spot("1", "2", "3"), late_by=0.3)
     exchange.inject(Fault.LATE, Fault.SILENT, Fault.SILENT)
     with exchange_in_thread(exchange) as server:
-        ran = shell("orders", "--json", "--timeout", "0.2", "--url", server.url, *BTC, "1", "2", "3")
+        ran = shell(
+            "orders", "--json", "--timeout", "0.2", "--url", server.url, *BTC, "1", "2", "3"
+        )
     assert ran.code == 3
     assert [(line["why"], line["sent"]) for line in ran.of("outcome")] == [("timeout", True)] * 3
     assert "late answer for BTCUSDT 1: accepted (0)" in ran.err
 
 
-def test_client_order_ids_and_other_product_lines_are_sent_as_such(shell: Shell, server: ExchangeThread) -> None:
+def test_client_order_ids_and_other_product_lines_are_sent_as_such(
+    shell: Shell, server: ExchangeThread
+) -> None:
     options = ("--instrument", "ETHUSDT", "--inst-type", "USDT-FUTURES", "--client-oid")
     ran = shell("orders", "--url", server.url, *options, "mine-7")
     assert ran.code == 1
     (act,) = server.exchange.log
-    assert (act.order.order_id, act.order.client_oid, act.order.inst_type.value) == (None, "mine-7", "USDT-FUTURES")
+    assert (act.order.order_id, act.order.client_oid, act.order.inst_type.value) == (
+        None,
+        "mine-7",
+        "USDT-FUTURES",
+    )
     assert "client mine-7" in ran.out
 
 
@@ -151,7 +188,9 @@ def test_a_dry_run_prints_the_frames_and_needs_no_keys(shell: Shell) -> None:
     ran = shell("orders", "--dry-run", *BTC, "12", "13")
     assert ran.code == 0
     codec = Codec()
-    assert ran.out.splitlines() == [codec.encode_cancel(order, str(n)) for n, order in enumerate(spot("12", "13"), 1)]
+    assert ran.out.splitlines() == [
+        codec.encode_cancel(order, str(n)) for n, order in enumerate(spot("12", "13"), 1)
+    ]
     assert "2 frames, nothing was sent" in ran.err
 
 
@@ -169,7 +208,9 @@ def test_ids_come_from_standard_input() -> None:
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_wrong_keys_are_one_line_and_exit_code_4(shell: Shell, server: ExchangeThread, carrier: str) -> None:
+def test_wrong_keys_are_one_line_and_exit_code_4(
+    shell: Shell, server: ExchangeThread, carrier: str
+) -> None:
     shell.patch.setenv("BITGET_SECRET", "another")
     ran = shell("orders", "--url", server.url, "--transport", carrier, *BTC, "1")
     assert (ran.code, ran.out) == (4, "")
@@ -217,16 +258,24 @@ def test_a_certificate_is_checked_and_may_be_one_of_ones_own(shell: Shell, tmp_p
     assert "pass --ca-file FILE" in bad.err
 
 
-def test_a_file_of_certificates_that_cannot_be_read_is_one_line(shell: Shell, tmp_path: Path) -> None:
+def test_a_file_of_certificates_that_cannot_be_read_is_one_line(
+    shell: Shell, tmp_path: Path
+) -> None:
     file = tmp_path / "ca.pem"
     ran = shell("orders", "--url", "wss://localhost:1/", "--ca-file", str(file), *BTC, "1")
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     file.write_text("no certificate")
-    assert shell("orders", "--url", "wss://localhost:1/", "--ca-file", str(file), *BTC, "1").code == 2
-    assert shell("orders", "--url", "ws://localhost:1/", "--ca-file", str(file), *BTC, "1").code == 2
+    assert (
+        shell("orders", "--url", "wss://localhost:1/", "--ca-file", str(file), *BTC, "1").code == 2
+    )
+    assert (
+        shell("orders", "--url", "ws://localhost:1/", "--ca-file", str(file), *BTC, "1").code == 2
+    )
 
 
-@pytest.mark.parametrize("url", ["ws://192.0.2.1/", "http://localhost/", "wss://user:pass@localhost/", "x"])
+@pytest.mark.parametrize(
+    "url", ["ws://192.0.2.1/", "http://localhost/", "wss://user:pass@localhost/", "x"]
+)
 def test_a_url_that_must_not_be_dialled_is_refused(shell: Shell, url: str) -> None:
     ran = shell("orders", "--url", url, *BTC, "1")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
@@ -237,10 +286,14 @@ def test_a_url_that_must_not_be_dialled_is_refused(shell: Shell, url: str) -> No
 
 def test_what_the_library_tells_programmers_is_told_in_the_commands_words() -> None:
     sources = "".join(
-        path.read_text("utf-8") for path in Path(hostile.__file__).parent.glob("_*.py") if path.name != "__init__.py"
+        path.read_text("utf-8")
+        for path in Path(hostile.__file__).parent.glob("_*.py")
+        if path.name != "__init__.py"
     )
     for programmer, _ in _IN_THE_COMMANDS_WORDS:
-        assert programmer in sources.replace('"\n                "', "").replace('"\n            "', "")
+        assert programmer in sources.replace('"\n                "', "").replace(
+            '"\n            "', ""
+        )
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -260,7 +313,9 @@ def test_no_keys_at_all_is_one_line(shell: Shell) -> None:
     assert "set BITGET_API_KEY, BITGET_SECRET, BITGET_PASSPHRASE" in ran.err
 
 
-def test_a_bug_is_one_line_and_what_is_known_is_still_shown(shell: Shell, server: ExchangeThread) -> None:
+def test_a_bug_is_one_line_and_what_is_known_is_still_shown(
+    shell: Shell, server: ExchangeThread
+) -> None:
     def carry(_: object, job: Job) -> None:
         next(job.orders)
         raise RuntimeError("\x1b[2J")

@@ -29,11 +29,25 @@ TRACES = Path(__file__).parents[2] / "traces"
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_what_every_carrier_does_is_recorded_and_replayed(shell: Shell, tmp_path: Path, carrier: str) -> None:
+def test_what_every_carrier_does_is_recorded_and_replayed(
+    shell: Shell, tmp_path: Path, carrier: str
+) -> None:
     file = tmp_path / "record.jsonl"
     with exchange_in_thread(ScriptedExchange(spot("1", "2"), credentials=KEY)) as server:
         server.inject(None, None, Fault.DROP_AFTER)
-        ran = shell("orders", "--url", server.url, "--transport", carrier, "--record", str(file), *BTC, "1", "9", "2")
+        ran = shell(
+            "orders",
+            "--url",
+            server.url,
+            "--transport",
+            carrier,
+            "--record",
+            str(file),
+            *BTC,
+            "1",
+            "9",
+            "2",
+        )
     assert ran.code == 3
     assert f'recorded to "{file}": bitget-cancel replay tells what happened' in ran.err
     text = file.read_text("ascii")
@@ -62,8 +76,12 @@ def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) 
     assert file.read_text("ascii") == "the only witness"
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(shell: Shell, tmp_path: Path) -> None:
-    ran = shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(tmp_path / "no" / "where"), *BTC, "1")
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(
+    shell: Shell, tmp_path: Path
+) -> None:
+    ran = shell(
+        "orders", "--url", "ws://127.0.0.1:1", "--record", str(tmp_path / "no" / "where"), *BTC, "1"
+    )
     assert ran.code == 2
     assert "cannot record to" in ran.err
     assert "No such file or directory" in ran.err
@@ -95,7 +113,9 @@ def test_a_disk_that_is_full_ends_the_record_and_is_remembered() -> None:
     assert kept.lost is not None
 
 
-def test_that_a_record_ends_early_is_told_in_the_end(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_that_a_record_ends_early_is_told_in_the_end(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with recording(str(tmp_path / "record"), Screen()) as kept:
         assert kept is not None
         kept.lost = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -127,11 +147,16 @@ def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) 
     outcomes = [
         step
         for step in steps
-        if step.call == "poll" and step.data.get("gave", {}).get("kind") in ("Accepted", "Rejected", "Unresolved")
+        if step.call == "poll"
+        and step.data.get("gave", {}).get("kind") in ("Accepted", "Rejected", "Unresolved")
     ]
-    assert [moment["n"] for moment in moments if moment["what"] == "became"] == [step.n for step in outcomes]
+    assert [moment["n"] for moment in moments if moment["what"] == "became"] == [
+        step.n for step in outcomes
+    ]
     assert all(moment["text"] for moment in moments)
-    for moment, step in zip((one for one in moments if one["what"] == "became"), outcomes, strict=True):
+    for moment, step in zip(
+        (one for one in moments if one["what"] == "became"), outcomes, strict=True
+    ):
         if "why" in step.data["gave"]:
             assert WhyUnresolved(step.data["gave"]["why"]).sentence in moment["text"]
 
@@ -145,13 +170,18 @@ def test_a_record_is_played_by_the_engine_that_is_asked_for(shell: Shell, engine
 
 def changed(name: str, change: Callable[[list[str]], list[str]], tmp_path: Path) -> str:
     file = tmp_path / "changed.jsonl"
-    file.write_text("".join(change((TRACES / f"{name}.jsonl").read_text("ascii").splitlines(keepends=True))), "ascii")
+    file.write_text(
+        "".join(change((TRACES / f"{name}.jsonl").read_text("ascii").splitlines(keepends=True))),
+        "ascii",
+    )
     return str(file)
 
 
 def test_a_replay_that_differs_is_exit_code_1_and_shows_where(shell: Shell, tmp_path: Path) -> None:
     file = changed(
-        "late_reply", lambda lines: [line.replace('"why":"timeout"', '"why":"lost"') for line in lines], tmp_path
+        "late_reply",
+        lambda lines: [line.replace('"why":"timeout"', '"why":"lost"') for line in lines],
+        tmp_path,
     )
     ran = shell("replay", file)
     assert ran.code == 1

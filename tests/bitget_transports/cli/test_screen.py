@@ -50,7 +50,9 @@ def test_what_a_peer_wrote_is_escaped_and_its_markup_is_text(plain: bool) -> Non
             message=NASTY, exchange_ts=None,
         )
     )  # fmt: skip
-    results.note(ExchangeError(code="30016", code_class=CodeClass.PROTOCOL, message=NASTY, text=NASTY))
+    results.note(
+        ExchangeError(code="30016", code_class=CodeClass.PROTOCOL, message=NASTY, text=NASTY)
+    )
     assert results.show() is Exit.REJECTED
     text = written(screen)
     assert "\\x1b[2J" in text
@@ -122,7 +124,9 @@ def test_an_output_that_is_lost_is_told_as_that() -> None:
     screen.aside("nobody reads this")
 
 
-@pytest.mark.parametrize(("share", "value"), [(0.5, 2.0), (0.99, 4.0), (0.0, 1.0), (0.25, 1.0), (0.26, 2.0)])
+@pytest.mark.parametrize(
+    ("share", "value"), [(0.5, 2.0), (0.99, 4.0), (0.0, 1.0), (0.25, 1.0), (0.26, 2.0)]
+)
 def test_a_percentile_is_the_nearest_rank(share: float, value: float) -> None:
     assert percentile([1.0, 2.0, 3.0, 4.0], share) == value
     assert percentile([], share) is None
@@ -168,7 +172,9 @@ def test_wrong_arguments_are_exit_code_2(shell: Shell, arguments: tuple[str, ...
     assert ran.err
 
 
-def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command(shell: Shell) -> None:
+def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command(
+    shell: Shell,
+) -> None:
     assert shell("replay", "--jsn", "record").err.startswith("usage: bitget-cancel replay [-h]")
 
 

@@ -34,7 +34,17 @@ def server() -> Iterator[ExchangeThread]:
 
 
 def arguments(server: ExchangeThread, carrier: str = "asyncio", timeout: str = "60") -> list[str]:
-    options = ["--json", "--url", server.url, "--instrument", "BTCUSDT", "--transport", carrier, "--timeout", timeout]
+    options = [
+        "--json",
+        "--url",
+        server.url,
+        "--instrument",
+        "BTCUSDT",
+        "--transport",
+        carrier,
+        "--timeout",
+        timeout,
+    ]
     return ["orders", *options, *IDS]
 
 
@@ -49,13 +59,19 @@ def check(ran: Ran, server: ExchangeThread) -> None:
     assert unsent.isdisjoint(received)
     assert len(unsent) >= 10
     (summary,) = ran.of("summary")
-    assert (summary["stopped"], summary["exit_code"], summary["unresolved_not_sent"]) == (True, ran.code, len(unsent))
+    assert (summary["stopped"], summary["exit_code"], summary["unresolved_not_sent"]) == (
+        True,
+        ran.code,
+        len(unsent),
+    )
     assert "look " in ran.err
     assert "safe to send again" in ran.err
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(server: ExchangeThread, carrier: str) -> None:
+def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(
+    server: ExchangeThread, carrier: str
+) -> None:
     with process(*arguments(server, carrier, timeout="1.5")) as running:
         before = [line_of(running.stdout), line_of(running.stdout)]
         running.send_signal(signal.SIGINT)
@@ -66,7 +82,9 @@ def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(server: 
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_second_ctrl_c_ends_at_once_and_still_tells_everything(server: ExchangeThread, carrier: str) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_still_tells_everything(
+    server: ExchangeThread, carrier: str
+) -> None:
     with process(*arguments(server, carrier)) as running:
         before = [line_of(running.stdout), line_of(running.stdout)]
         running.send_signal(signal.SIGINT)

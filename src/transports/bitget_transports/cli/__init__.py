@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         else:
-            _complain(f"a bug: {type(error).__name__}: {error}; run it again with --debug, and report what that shows")
+            _complain(
+                f"a bug: {type(error).__name__}: {error}; run it again with --debug, and report what that shows"
+            )
         return Exit.BROKEN
 
 
@@ -97,5 +99,7 @@ def _complain(message: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             for line in message.split("\n"):
-                sys.stderr.write(encodable(f"bitget-cancel: {printable(line)}\n", sys.stderr.encoding))
+                sys.stderr.write(
+                    encodable(f"bitget-cancel: {printable(line)}\n", sys.stderr.encoding)
+                )
             sys.stderr.flush()

@@ -115,7 +115,11 @@ def parser() -> argparse.ArgumentParser:
     """What reads the arguments."""
     plain = argparse.RawDescriptionHelpFormatter
     debug = Parser(add_help=False)
-    debug.add_argument("--json", action="store_true", help="JSON lines on standard output; words go to standard error")
+    debug.add_argument(
+        "--json",
+        action="store_true",
+        help="JSON lines on standard output; words go to standard error",
+    )
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
     top = Parser(
         prog="bitget-cancel",
@@ -131,17 +135,27 @@ def parser() -> argparse.ArgumentParser:
         epilog=_DEMO_EXAMPLES, formatter_class=plain,
     )  # fmt: skip
     demo.add_argument(
-        "--orders", type=_whole(1, 100_000), default=300, metavar="N", help="cancels over each transport (default: 300)"
+        "--orders",
+        type=_whole(1, 100_000),
+        default=300,
+        metavar="N",
+        help="cancels over each transport (default: 300)",
     )
     demo.add_argument(
-        "--transport", action="append", choices=TRANSPORTS, default=[], help="only this one; may be repeated"
+        "--transport",
+        action="append",
+        choices=TRANSPORTS,
+        default=[],
+        help="only this one; may be repeated",
     )
 
     orders = commands.add_parser(
         "orders", parents=[debug], help="cancel orders of yours", description=_ORDERS_HELP,
         epilog=f"{FILES_HELP}\n{KEYS_HELP}\n{EXIT_CODES}\n{_ORDERS_EXAMPLES}", formatter_class=plain,
     )  # fmt: skip
-    orders.add_argument("ids", nargs="*", metavar="ID", help="the exchange's order ids; - reads standard input")
+    orders.add_argument(
+        "ids", nargs="*", metavar="ID", help="the exchange's order ids; - reads standard input"
+    )
     orders.add_argument(
         "--file",
         action="append",
@@ -151,9 +165,13 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_instrument(orders, None)
     where = orders.add_mutually_exclusive_group()
-    where.add_argument("--demo-trading", action="store_true", help="connect to demo trading: it wants a demo key")
+    where.add_argument(
+        "--demo-trading", action="store_true", help="connect to demo trading: it wants a demo key"
+    )
     where.add_argument("--url", help="connect to this URL instead of the exchange's")
-    orders.add_argument("--credentials", metavar="FILE", help="the keys, in TOML (below); default: the environment")
+    orders.add_argument(
+        "--credentials", metavar="FILE", help="the keys, in TOML (below); default: the environment"
+    )
     orders.add_argument(
         "--transport",
         choices=TRANSPORTS,
@@ -168,7 +186,11 @@ def parser() -> argparse.ArgumentParser:
         "--connect-timeout", type=_seconds, default=10.0, metavar="SECONDS",
         help="how long to connect may take, and then to log in (default: 10)",
     )  # fmt: skip
-    orders.add_argument("--ca-file", metavar="FILE", help="certificates in PEM form to trust instead of the system's")
+    orders.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="certificates in PEM form to trust instead of the system's",
+    )
     orders.add_argument(
         "--allow-plaintext", action="store_true",
         help="allow a ws:// URL beyond this machine: everybody on the way reads the login",
@@ -177,7 +199,9 @@ def parser() -> argparse.ArgumentParser:
         "--resend", action="store_true",
         help="send again what was sent on a connection that dropped before the answer; it may act twice on the same order",
     )  # fmt: skip
-    orders.add_argument("--dry-run", action="store_true", help="print the frames; needs no keys and sends nothing")
+    orders.add_argument(
+        "--dry-run", action="store_true", help="print the frames; needs no keys and sends nothing"
+    )
 
     orders.add_argument(
         "--record", metavar="FILE",
@@ -189,7 +213,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=_REPLAY_EXAMPLES, formatter_class=plain,
     )  # fmt: skip
     replay.add_argument(
-        "file", metavar="FILE", help="what `bitget-cancel orders --record` has written; - is standard input"
+        "file",
+        metavar="FILE",
+        help="what `bitget-cancel orders --record` has written; - is standard input",
     )
     replay.add_argument(
         "--engine",
@@ -202,29 +228,50 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{FILES_HELP}\n{_FAULTS_HELP}\n{_EXCHANGE_EXAMPLES}", formatter_class=plain,
     )  # fmt: skip
     exchange.add_argument(
-        "--port", type=_whole(0, 65535), default=0, help="listen on this port of 127.0.0.1 (default: a free one)"
+        "--port",
+        type=_whole(0, 65535),
+        default=0,
+        help="listen on this port of 127.0.0.1 (default: a free one)",
     )
     book = exchange.add_mutually_exclusive_group()
     book.add_argument(
-        "--orders", action="append", default=[], metavar="FILE", help="the live orders (below); may be repeated"
+        "--orders",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="the live orders (below); may be repeated",
     )
     book.add_argument(
-        "--generate", type=_whole(0, 1_000_000), default=100, metavar="N", help="that many live orders (default: 100)"
+        "--generate",
+        type=_whole(0, 1_000_000),
+        default=100,
+        metavar="N",
+        help="that many live orders (default: 100)",
     )
     _add_instrument(exchange, "BTCUSDT")
     exchange.add_argument(
-        "--credentials", metavar="FILE", help="welcome this key only, in TOML, and check its signature"
+        "--credentials",
+        metavar="FILE",
+        help="welcome this key only, in TOML, and check its signature",
     )
-    exchange.add_argument("--any-key", action="store_true", help="welcome any key, whatever the environment holds")
+    exchange.add_argument(
+        "--any-key", action="store_true", help="welcome any key, whatever the environment holds"
+    )
     exchange.add_argument(
         "--fault", action="append", default=[], metavar="NAME[:N]",
         help="let this (below) befall the next N cancels (default: 1); may be repeated",
     )  # fmt: skip
     exchange.add_argument(
-        "--lenient", action="store_true", help="take logins and subscriptions as real clients send them"
+        "--lenient",
+        action="store_true",
+        help="take logins and subscriptions as real clients send them",
     )
-    exchange.add_argument("--no-limits", action="store_true", help="take any number of messages and cancels a second")
-    exchange.add_argument("--log", action="store_true", help="show every frame, without its secrets")
+    exchange.add_argument(
+        "--no-limits", action="store_true", help="take any number of messages and cancels a second"
+    )
+    exchange.add_argument(
+        "--log", action="store_true", help="show every frame, without its secrets"
+    )
     return top
 
 
@@ -232,18 +279,29 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
     default = "" if instrument is None else f" (default: {instrument})"
     lines = [member.value for member in InstType]
     command.add_argument(
-        "--instrument", metavar="INST_ID", default=instrument, help=f"the instrument, for example BTCUSDT{default}"
+        "--instrument",
+        metavar="INST_ID",
+        default=instrument,
+        help=f"the instrument, for example BTCUSDT{default}",
     )
-    command.add_argument("--inst-type", choices=lines, default="SPOT", help="the product line (default: SPOT)")
     command.add_argument(
-        "--client-oid", action="store_true", help="plain ids are your own (clientOid), not the exchange's"
+        "--inst-type", choices=lines, default="SPOT", help="the product line (default: SPOT)"
+    )
+    command.add_argument(
+        "--client-oid",
+        action="store_true",
+        help="plain ids are your own (clientOid), not the exchange's",
     )
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def whole(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}; got {text!r}")
+        if not (
+            text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most
+        ):
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least} to {most}; got {text!r}"
+            )
         return int(text)
 
     return whole

@@ -19,7 +19,16 @@ from typing import Any
 
 import attrs
 
-from bitget_proto import Accepted, CancelOrder, Config, Credentials, Outcome, Rejected, SessionConfig, Unresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Config,
+    Credentials,
+    Outcome,
+    Rejected,
+    SessionConfig,
+    Unresolved,
+)
 
 from .. import ChannelEvent, Limits
 from ._exits import Exit, Failure, missing_extra
@@ -41,7 +50,9 @@ class Carrier(Enum):
     @property
     def words(self) -> str:
         """Its name for people."""
-        return {Carrier.ANYIO: "anyio on asyncio", Carrier.TRIO: "anyio on trio"}.get(self, self.value)
+        return {Carrier.ANYIO: "anyio on asyncio", Carrier.TRIO: "anyio on trio"}.get(
+            self, self.value
+        )
 
     @property
     def extra(self) -> str:
@@ -98,7 +109,11 @@ def carry(carrier: Carrier, job: Job) -> None:
         _CARRY[carrier](job)
     except ImportError as error:
         # RSA keys need a package too, and the message says so.
-        said = str(error) if "bitget-proto[" in str(error) else missing_extra(carrier.words, carrier.extra)
+        said = (
+            str(error)
+            if "bitget-proto[" in str(error)
+            else missing_extra(carrier.words, carrier.extra)
+        )
         raise Failure(said, Exit.USAGE) from error
 
 

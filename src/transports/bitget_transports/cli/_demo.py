@@ -98,7 +98,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         for carrier in carriers:
             if stop.asked:
                 break
-            done = _run(carrier, stage, arguments.orders, progress, stop, drops=carrier is carriers[-1])
+            done = _run(
+                carrier, stage, arguments.orders, progress, stop, drops=carrier is carriers[-1]
+            )
             runs.append(done)
     for done in runs:
         screen.data("run", **_fields(done))
@@ -122,7 +124,9 @@ def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
         else:
             why = missing_extra(carrier.words, carrier.extra)
             screen.say(f"skipped: {why}", "yellow")
-            screen.data("skipped", transport=carrier.value, install=f"bitget-proto[{carrier.extra}]")
+            screen.data(
+                "skipped", transport=carrier.value, install=f"bitget-proto[{carrier.extra}]"
+            )
     if not able:
         raise Failure("no transport can run: pip install 'bitget-proto[cli]' brings all of them")
     return able
@@ -135,7 +139,9 @@ def _told_faults() -> str:
 # --- one run ---
 
 
-def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop: Stop, *, drops: bool) -> _Run:
+def _run(
+    carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop: Stop, *, drops: bool
+) -> _Run:
     asked, refusals = _book(carrier, number, stage.server)
     stage.server.call(lambda: stage.server.exchange.refusals.update(refusals))
     stage.server.inject(*_script(number, drops=drops))
@@ -171,14 +177,20 @@ def _run(carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop:
     try:
         carry(carrier, job)
     except ConnectFailed as failed:
-        raise Failure(f"{carrier.words} did not reach the embedded exchange: {failed}", Exit.NOT_CONNECTED) from failed
+        raise Failure(
+            f"{carrier.words} did not reach the embedded exchange: {failed}", Exit.NOT_CONNECTED
+        ) from failed
     return _Run(carrier, ledger, tuple(_judge(ledger, stage)), time.monotonic() - began)
 
 
-def _book(carrier: Carrier, number: int, server: ExchangeThread) -> tuple[list[CancelOrder], dict[str, str]]:
+def _book(
+    carrier: Carrier, number: int, server: ExchangeThread
+) -> tuple[list[CancelOrder], dict[str, str]]:
     """The orders of this run, most of them live at the exchange; and the refusals that some of them meet."""
     first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
-    orders = [CancelOrder(_INSTRUMENTS[n % len(_INSTRUMENTS)], str(first + n)) for n in range(number)]
+    orders = [
+        CancelOrder(_INSTRUMENTS[n % len(_INSTRUMENTS)], str(first + n)) for n in range(number)
+    ]
     server.place(*(order for n, order in enumerate(orders) if n % 20 != 7))
     ids = [str(order.order_id) for order in orders]
     return orders, dict.fromkeys(ids[13::40], "40769") | dict.fromkeys(ids[31::100], "45056")
@@ -224,7 +236,10 @@ def _row(run: _Run) -> tuple[str, ...]:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return "\n".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "0"
+    return (
+        "\n".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
+        or "0"
+    )
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -252,7 +267,9 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFrame], screen: Screen) -> bool:
+def _verdict(
+    runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFrame], screen: Screen
+) -> bool:
     """Say whether the promise held, and by what one sees it."""
     found = [f"{run.carrier.words}: {what}" for run in runs for what in run.contradictions]
     total = sum(run.ledger.given for run in runs)
@@ -264,7 +281,9 @@ def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFram
     added = accepted + rejected + sent + not_sent
     holds = bool(runs) and not found and added == outcomes == total
     acted = {act.order for act in exchange.log if act.cancelled}
-    unsure = [o.order for run in runs for o in run.ledger.outcomes if isinstance(o, Unresolved) and o.sent]
+    unsure = [
+        o.order for run in runs for o in run.ledger.outcomes if isinstance(o, Unresolved) and o.sent
+    ]
     happened = sum(order in acted for order in unsure)
     screen.say()
     screen.say("Held against the exchange's own log and the frames that it received:")
@@ -284,7 +303,9 @@ def _verdict(runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFram
         screen.say(f"  {what}", "red")
     if len(found) > _SHOWN:
         screen.say(f"  … and {len(found) - _SHOWN} more", "red")
-    verdict = f"{accepted} + {rejected} + {sent} + {not_sent} = {added} outcomes for {total} cancels"
+    verdict = (
+        f"{accepted} + {rejected} + {sent} + {not_sent} = {added} outcomes for {total} cancels"
+    )
     screen.say(
         f"{verdict}: one each, all honest." if holds else f"{verdict}: THE PROMISE DOES NOT HOLD.",
         "bold green" if holds else "bold red",

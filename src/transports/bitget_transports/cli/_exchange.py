@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     exchange = ScriptedExchange(
         orders,
         credentials=credentials,
-        config=ExchangeConfig(messages_per_second=None, max_in_flight=None) if arguments.no_limits else None,
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None)
+        if arguments.no_limits
+        else None,
         cancels_per_second=None if arguments.no_limits else 10,
         lenient=arguments.lenient,
         on_frame=(lambda frame: _show(frame, screen, stop)) if arguments.log else None,
@@ -47,7 +49,11 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     exchange.inject(*faults)
     stopped = threading.Event()
     try:
-        with stop.listening(), stop.waking(stopped.set), exchange_in_thread(exchange, port=arguments.port) as server:
+        with (
+            stop.listening(),
+            stop.waking(stopped.set),
+            exchange_in_thread(exchange, port=arguments.port) as server,
+        ):
             _introduce(server, orders, credentials, len(faults), screen)
             while not stopped.wait(60.0):
                 pass
@@ -68,7 +74,9 @@ def parse_fault(text: str) -> list[Fault | None]:
     if name not in FAULTS:
         raise Failure(f"--fault must be one of {', '.join(FAULTS)}; got {shown(name)}")
     if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
-        raise Failure(f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {shown(number)}")
+        raise Failure(
+            f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {shown(number)}"
+        )
     fault = None if name == "none" else Fault(name.replace("-", " "))
     return [fault] * (int(number) if colon else 1)
 
@@ -79,7 +87,9 @@ def _orders(arguments: argparse.Namespace) -> tuple[CancelOrder, ...]:
             (),
             arguments.orders,
             Defaults(
-                inst_id=arguments.instrument, inst_type=InstType(arguments.inst_type), client_oids=arguments.client_oid
+                inst_id=arguments.instrument,
+                inst_type=InstType(arguments.inst_type),
+                client_oids=arguments.client_oid,
             ),
         ).orders
     inst_type = InstType(arguments.inst_type)
@@ -97,19 +107,31 @@ def _introduce(
     screen: Screen,
 ) -> None:
     screen.data(
-        "listening", url=server.url, orders=len(orders), faults=faults, signature_checked=credentials is not None
+        "listening",
+        url=server.url,
+        orders=len(orders),
+        faults=faults,
+        signature_checked=credentials is not None,
     )
     screen.say(f"listening on {server.url}", "bold")
     if credentials is None:
         screen.say("keys: any key is welcome, and no signature is checked")
     else:
         screen.say("keys: only the given one is welcome; stamp and signature are checked")
-    screen.say(f"book: {len(orders)} live orders{_range(orders)}; {faults} faults wait for the coming cancels")
+    screen.say(
+        f"book: {len(orders)} live orders{_range(orders)}; {faults} faults wait for the coming cancels"
+    )
     if orders:
         first = orders[0]
         id = first.order_id if first.order_id is not None else f"--client-oid {first.client_oid}"
-        keys = "" if credentials is not None else " ".join(f"{name}=any" for name in VARIABLES.values()) + " "
-        screen.say(f"try: {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}")
+        keys = (
+            ""
+            if credentials is not None
+            else " ".join(f"{name}=any" for name in VARIABLES.values()) + " "
+        )
+        screen.say(
+            f"try: {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}"
+        )
         if credentials is not None:
             screen.say("with the same keys: see bitget-cancel orders --help")
     screen.say("Ctrl-C ends it")
@@ -118,7 +140,9 @@ def _introduce(
 def _range(orders: tuple[CancelOrder, ...]) -> str:
     if not orders:
         return ""
-    first, last = (order.order_id or f"client {order.client_oid}" for order in (orders[0], orders[-1]))
+    first, last = (
+        order.order_id or f"client {order.client_oid}" for order in (orders[0], orders[-1])
+    )
     return f", {orders[0].inst_id} {first}" + (f" to {last}" if len(orders) > 1 else "")
 
 
@@ -127,7 +151,13 @@ def _show(frame: SeenFrame, screen: Screen, stop: Stop) -> None:
     way = "<-" if frame.direction == "received" else "->"
     try:
         if screen.json:
-            screen.data("frame", at=round(frame.at, 6), link=frame.link, direction=frame.direction, text=frame.text)
+            screen.data(
+                "frame",
+                at=round(frame.at, 6),
+                link=frame.link,
+                direction=frame.direction,
+                text=frame.text,
+            )
         else:
             screen.say(f"{frame.at:10.3f}  #{frame.link} {way} {printable(frame.text)}")
     except OutputLost:
@@ -148,7 +178,9 @@ def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:
         live=len(exchange.live),
     )
     parts = [f"{cancelled} cancelled", *(f"{n} refused: {name}" for name, n in refused.items())]
-    screen.say(f"acted on {len(log)} cancels: {', '.join(parts)}; {len(exchange.live)} orders are still live")
+    screen.say(
+        f"acted on {len(log)} cancels: {', '.join(parts)}; {len(exchange.live)} orders are still live"
+    )
     if faults:
         screen.say(f"faults: {_list(faults)}")
 

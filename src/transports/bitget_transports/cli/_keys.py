@@ -56,7 +56,9 @@ def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
             if len(missing) == len(VARIABLES)
             else f" ({' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
         )
-        raise Failure(f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE")
+        raise Failure(
+            f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE"
+        )
     try:
         return Credentials(**{name: environment[variable] for name, variable in VARIABLES.items()})
     except ValidationError as error:
@@ -78,10 +80,14 @@ def _from_file(file: str) -> Credentials:
             mode = os.fstat(stream.fileno()).st_mode
             # Windows has no such bits: its files are their owner's by their place.
             if sys.platform != "win32" and stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-                raise Failure(f"{name} holds keys, and others than its owner can reach it: chmod 600 {name}")
+                raise Failure(
+                    f"{name} holds keys, and others than its owner can reach it: chmod 600 {name}"
+                )
             text = stream.read(_LONGEST + 1)
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot read {name}: {getattr(error, 'strerror', None) or 'no such name'}") from None
+        raise Failure(
+            f"cannot read {name}: {getattr(error, 'strerror', None) or 'no such name'}"
+        ) from None
     wanted = f"it must hold the lines {', '.join(f'{key} = …' for key in VARIABLES)}, each value between quotes"
     if len(text) > _LONGEST:
         raise Failure(f"{name} is longer than {_LONGEST} bytes, so it is no file of keys: {wanted}")
@@ -92,7 +98,9 @@ def _from_file(file: str) -> Credentials:
     except tomllib.TOMLDecodeError as error:
         # Neither the message nor its cause is passed on: both may hold parts of a key.
         line = _line_of_error(str(error))
-        raise Failure(f"{name}{f':{line[1]}' if line else ''} cannot be read as TOML: {wanted}") from None
+        raise Failure(
+            f"{name}{f':{line[1]}' if line else ''} cannot be read as TOML: {wanted}"
+        ) from None
     missing = [key for key in VARIABLES if not isinstance(values.get(key), str) or not values[key]]
     if missing:
         raise Failure(f"{name} lacks {' and '.join(missing)}: {wanted}")

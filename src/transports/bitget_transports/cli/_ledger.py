@@ -11,7 +11,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Rejected, Unresolved, WhyUnresolved
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    CodeClass,
+    Outcome,
+    Rejected,
+    Unresolved,
+    WhyUnresolved,
+)
 
 
 class Ledger:
@@ -63,7 +71,9 @@ class Ledger:
     @property
     def latencies(self) -> list[float]:
         """Seconds from leaving to the answer, of all that were answered, in ascending order."""
-        return sorted(latency for outcome in self.outcomes if (latency := latency_of(outcome)) is not None)
+        return sorted(
+            latency for outcome in self.outcomes if (latency := latency_of(outcome)) is not None
+        )
 
 
 def percentile(ascending: list[float], share: float) -> float | None:

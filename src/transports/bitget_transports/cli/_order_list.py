@@ -39,7 +39,12 @@ _LONGEST = 65536
 _TOLD = 10
 """How many bad or double lines are told one by one."""
 
-_NAMES: Final = {"orderid": "order_id", "clientoid": "client_oid", "instid": "inst_id", "insttype": "inst_type"}
+_NAMES: Final = {
+    "orderid": "order_id",
+    "clientoid": "client_oid",
+    "instid": "inst_id",
+    "insttype": "inst_type",
+}
 """Columns and keys, without case and punctuation; the exchange's REST says `symbol` for the instrument."""
 
 _SAME: Final = {"symbol": "instid", "instrument": "instid", "clientorderid": "clientoid"}
@@ -89,7 +94,10 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
         raise Failure("\n".join((*_bounded(bad, "more bad lines"), "nothing was sent")))
     if not first:
         raise Failure("no order to cancel: give order ids, or --file FILE (- is standard input)")
-    return Asked(tuple(order for _, order in first.values()), tuple(_bounded(doubles, "more that came before")))
+    return Asked(
+        tuple(order for _, order in first.values()),
+        tuple(_bounded(doubles, "more that came before")),
+    )
 
 
 def name_of(order: CancelOrder) -> str:
@@ -109,12 +117,16 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
     values = dict(fields)
     inst_id = values.get("inst_id") or defaults.inst_id
     if inst_id is None:
-        raise ValidationError("inst_id is missing: pass --instrument BTCUSDT, or name it in the line")
+        raise ValidationError(
+            "inst_id is missing: pass --instrument BTCUSDT, or name it in the line"
+        )
     inst_type: object = values.get("inst_type") or defaults.inst_type
     if isinstance(inst_type, str):
         names = [member.value for member in InstType]
         if inst_type.upper() not in names:
-            raise ValidationError(f"inst_type must be one of {', '.join(names)}; got {quoted(inst_type)}")
+            raise ValidationError(
+                f"inst_type must be one of {', '.join(names)}; got {quoted(inst_type)}"
+            )
         inst_type = InstType(inst_type.upper())
     order_id, client_oid = (_id(values.get(name)) for name in ("order_id", "client_oid"))
     # Checked when made: what came may be of any type.
@@ -154,7 +166,9 @@ def _opened(file: str) -> BinaryIO:
         raise Failure(f"cannot read {quoted(file)}: there is no such input") from None
 
 
-def _records(name: str, stream: BinaryIO, plain: str, bad: list[str]) -> Iterator[tuple[str, Fields]]:
+def _records(
+    name: str, stream: BinaryIO, plain: str, bad: list[str]
+) -> Iterator[tuple[str, Fields]]:
     """The lines as fields: the first that is not empty tells what kind of file it is."""
     columns: list[str] | None = None
     delimiter = ","
@@ -163,7 +177,9 @@ def _records(name: str, stream: BinaryIO, plain: str, bad: list[str]) -> Iterato
         number += 1
         where = f"{name}:{number}"
         if len(data) > _LONGEST:
-            raise Failure(f"{where}: the line is longer than {_LONGEST} bytes: one order a line is allowed")
+            raise Failure(
+                f"{where}: the line is longer than {_LONGEST} bytes: one order a line is allowed"
+            )
         try:
             line = data.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError:
@@ -185,14 +201,18 @@ def _records(name: str, stream: BinaryIO, plain: str, bad: list[str]) -> Iterato
                     yield where, fields
             continue
         if columns is None:
-            delimiter = next((mark for mark in ("\t", ";") if mark in line and "," not in line), ",")
+            delimiter = next(
+                (mark for mark in ("\t", ";") if mark in line and "," not in line), ","
+            )
             names = _columns(_cells(line, delimiter), plain)
             columns = names if "order_id" in names or "client_oid" in names else [plain]
             if columns is names:
                 continue
         cells = _cells(line, delimiter)
         if len(cells) > len(columns):
-            allowed = "one id" if columns == [plain] else f"{len(columns)} columns, as its header says"
+            allowed = (
+                "one id" if columns == [plain] else f"{len(columns)} columns, as its header says"
+            )
             bad.append(
                 f"{where}: {quoted(line)} has {len(cells)} columns: a line holds {allowed}; a header with the names of the "
                 "columns may come first"
@@ -213,7 +233,9 @@ def _columns(names: Iterable[str], plain: str) -> list[str]:
     bare = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
     fields = [_NAMES.get(_SAME.get(name, name), "") for name in bare]
     if plain not in fields:
-        fields = [plain if name == "id" else field for name, field in zip(bare, fields, strict=True)]
+        fields = [
+            plain if name == "id" else field for name, field in zip(bare, fields, strict=True)
+        ]
     return fields
 
 
@@ -235,7 +257,13 @@ def _json(line: str, plain: str) -> list[Fields] | str:
         elif isinstance(item, dict):
             given = cast("dict[str, object]", item)
             columns = _columns(given, plain)
-            found.append({column: what for column, what in zip(columns, given.values(), strict=True) if column})
+            found.append(
+                {
+                    column: what
+                    for column, what in zip(columns, given.values(), strict=True)
+                    if column
+                }
+            )
         else:
             return f"{quoted(line)} is no object: {allowed}"
     return found

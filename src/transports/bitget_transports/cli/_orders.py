@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from bitget_proto import CancelOrder, Codec, Config, Credentials, InstType, Policy, SessionConfig, ValidationError
+from bitget_proto import (
+    CancelOrder,
+    Codec,
+    Config,
+    Credentials,
+    InstType,
+    Policy,
+    SessionConfig,
+    ValidationError,
+)
 from bitget_proto._explain import quoted
 
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
@@ -56,20 +65,26 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         ids,
         files,
         Defaults(
-            inst_id=arguments.instrument, inst_type=InstType(arguments.inst_type), client_oids=arguments.client_oid
+            inst_id=arguments.instrument,
+            inst_type=InstType(arguments.inst_type),
+            client_oids=arguments.client_oid,
         ),
     )
     for sentence in asked.doubles:
         screen.aside(sentence, "yellow")
     if arguments.dry_run:
         if arguments.record is not None:
-            raise Failure("--record keeps what is sent, and --dry-run sends nothing: leave one of them out")
+            raise Failure(
+                "--record keeps what is sent, and --dry-run sends nothing: leave one of them out"
+            )
         return _show_frames(asked.orders, screen)
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
     with recording(arguments.record, screen) as kept:
-        return _carried(arguments, Where(url, target, credentials), asked.orders, screen, stop, kept)
+        return _carried(
+            arguments, Where(url, target, credentials), asked.orders, screen, stop, kept
+        )
 
 
 @attrs.frozen

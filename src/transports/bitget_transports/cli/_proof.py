@@ -19,7 +19,9 @@ from ._order_list import name_of
 def received(frames: Iterable[SeenFrame]) -> Counter[CancelOrder]:
     """How often the cancel of which order arrived at the exchange."""
     codec = Codec()
-    requests = (codec.decode_request(frame.text) for frame in frames if frame.direction == "received")
+    requests = (
+        codec.decode_request(frame.text) for frame in frames if frame.direction == "received"
+    )
     return Counter(request.order for request in requests if isinstance(request, CancelRequest))
 
 
@@ -46,20 +48,29 @@ def contradictions(
     acts: dict[CancelOrder, list[Act]] = {}
     for act in log:
         acts.setdefault(act.order, []).append(act)
-    found += [f"{name_of(order)} reached the exchange, and nobody asked for it" for order in acts.keys() - set(asked)]
+    found += [
+        f"{name_of(order)} reached the exchange, and nobody asked for it"
+        for order in acts.keys() - set(asked)
+    ]
     still_live = set(live)
     for outcome in outcomes:
         done = acts.get(outcome.order, [])
-        if what := _contradiction(outcome, done, arrived[outcome.order], live=outcome.order in still_live):
+        if what := _contradiction(
+            outcome, done, arrived[outcome.order], live=outcome.order in still_live
+        ):
             found.append(f"{name_of(outcome.order)} {what}")
     return found
 
 
-def _contradiction(outcome: Outcome, done: Sequence[Act], arrived: int, *, live: bool) -> str | None:
+def _contradiction(
+    outcome: Outcome, done: Sequence[Act], arrived: int, *, live: bool
+) -> str | None:
     match outcome:
         case Accepted() if live or not any(act.cancelled and act.id == outcome.id for act in done):
             return "is Accepted, and the exchange did not cancel it by that request"
-        case Rejected(code=code) if not any(act.code == code and act.id == outcome.id for act in done):
+        case Rejected(code=code) if not any(
+            act.code == code and act.id == outcome.id for act in done
+        ):
             return f"is Rejected with {code}, and the exchange's own verdict was another"
         case Rejected() if any(act.cancelled for act in done):
             return "is Rejected, and the exchange cancelled it"

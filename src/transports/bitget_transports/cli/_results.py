@@ -51,13 +51,21 @@ _WHAT_TO_DO = {
 }
 """After refusals of a class."""
 
-_COLUMNS = (Column("instrument"), Column("order"), Column("outcome"), Column("detail"), Column("ms", number=True))
+_COLUMNS = (
+    Column("instrument"),
+    Column("order"),
+    Column("outcome"),
+    Column("detail"),
+    Column("ms", number=True),
+)
 
 
 class Results:
     """Takes outcomes as they come, shows how far it is, and in the end what became of what."""
 
-    def __init__(self, ledger: Ledger, screen: Screen, stop: Stop, where: str, patience: float) -> None:
+    def __init__(
+        self, ledger: Ledger, screen: Screen, stop: Stop, where: str, patience: float
+    ) -> None:
         self.ledger = ledger
         self._screen = screen
         self._stop = stop
@@ -86,7 +94,9 @@ class Results:
             self._progress.update(self._task, description="cancelling")
 
     def stopping(self) -> None:
-        self._screen.aside(f"stopping: what is out has {self._patience:g} s to be answered; Ctrl-C again ends at once")
+        self._screen.aside(
+            f"stopping: what is out has {self._patience:g} s to be answered; Ctrl-C again ends at once"
+        )
 
     def tell(self, outcome: Outcome) -> None:
         ledger = self.ledger
@@ -104,14 +114,20 @@ class Results:
     def note(self, event: ChannelEvent) -> None:
         match event:
             case LateReply(order=order, code_class=code_class, code=code):
-                self._asides.append(f"late answer for {name_of(order)}: {code_class.value} ({code})")
+                self._asides.append(
+                    f"late answer for {name_of(order)}: {code_class.value} ({code})"
+                )
             case ExchangeError(code=code, message=message):
-                self._asides.append(f"the exchange reported {code}, naming no request: {quoted(message)}")
+                self._asides.append(
+                    f"the exchange reported {code}, naming no request: {quoted(message)}"
+                )
             case GoingAway(message=message):
                 self._asides.append(f"the exchange is about to drop connections: {quoted(message)}")
             case Down(detail=detail, up_for=up_for):
                 self._dropped = True
-                self._asides.append(f"the connection dropped after {up_for:.1f} s: {quoted(detail)}")
+                self._asides.append(
+                    f"the connection dropped after {up_for:.1f} s: {quoted(detail)}"
+                )
             case Up(down_for=down_for) if self._dropped:
                 self._asides.append(f"connected again {down_for:.1f} s later")
             case Closed() | Ended():
@@ -140,14 +156,18 @@ class Results:
         for line in self._asides:
             screen.aside(line)
         if self._closed is not None and self._closed.why not in (WhyClosed.ASKED, WhyEnded.ASKED):
-            screen.aside(f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}")
+            screen.aside(
+                f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}"
+            )
         if stop.asked and not self._connected:
             screen.aside("stopped before there was a connection: nothing was sent")
         code = self._code()
         if not screen.json:
             screen.table(_COLUMNS, (_row(outcome) for outcome in self._shown()))
         for order in ledger.missing:
-            screen.aside(f"{name_of(order)} has no outcome: take it for sent, and look it up", "red")
+            screen.aside(
+                f"{name_of(order)} has no outcome: take it for sent, and look it up", "red"
+            )
         self._sum_up()
         screen.data(
             "summary",
@@ -185,16 +205,24 @@ class Results:
         parts.append(f"{ledger.unresolved} unresolved")
         say(f"{count(len(ledger.asked), 'cancel')}: {', '.join(parts)}", "bold")
         if ledger.accepted:
-            say("accepted: the exchange took the request; the order may still fill before the cancel reaches it")
+            say(
+                "accepted: the exchange took the request; the order may still fill before the cancel reaches it"
+            )
         for code_class in ledger.rejected:
             if code_class in _WHAT_TO_DO:
                 say(f"rejected, {code_class.value}: {_WHAT_TO_DO[code_class]}", "yellow")
         if sent := ledger.sent.total():
-            say(f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything", "red")
+            say(
+                f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything",
+                "red",
+            )
             if not ledger.accepted and not ledger.rejected:
                 say(f"if no cancel with this key was ever answered: {ASK_FOR_ACCESS}", "yellow")
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
-            say(f"unresolved, not sent: {not_sent} cannot have happened: safe to send again", "yellow")
+            say(
+                f"unresolved, not sent: {not_sent} cannot have happened: safe to send again",
+                "yellow",
+            )
 
 
 def count(number: int, word: str) -> str:
@@ -218,7 +246,13 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         case Unresolved(sent=sent, why=why, code=code, message=message):
             word = "unresolved, sent" if sent else "unresolved, not sent"
             detail = why.value if code is None else f"{why.value}: {code} {quoted(message or '')}"
-    return order.inst_id, named or "", word, detail, "" if latency is None else f"{latency * 1000:.0f}"
+    return (
+        order.inst_id,
+        named or "",
+        word,
+        detail,
+        "" if latency is None else f"{latency * 1000:.0f}",
+    )
 
 
 def as_fields(outcome: Outcome) -> dict[str, object]:
@@ -243,7 +277,12 @@ def as_fields(outcome: Outcome) -> dict[str, object]:
         case Accepted(exchange_ts=exchange_ts):
             fields["exchange_ts"] = exchange_ts
         case Rejected(code=code, code_class=code_class, message=message, exchange_ts=exchange_ts):
-            fields |= {"code": code, "code_class": code_class.value, "message": message, "exchange_ts": exchange_ts}
+            fields |= {
+                "code": code,
+                "code_class": code_class.value,
+                "message": message,
+                "exchange_ts": exchange_ts,
+            }
         case Unresolved(sent=sent, why=why, code=code, message=message):
             fields |= {"sent": sent, "why": why.value, "code": code, "message": message}
     return fields

@@ -71,10 +71,14 @@ def console(file: IO[str]) -> Console:
 class Screen:
     """Where a command writes. `out` and `err` are consoles on standard output and standard error by default."""
 
-    def __init__(self, *, json: bool = False, out: Console | None = None, err: Console | None = None) -> None:
+    def __init__(
+        self, *, json: bool = False, out: Console | None = None, err: Console | None = None
+    ) -> None:
         self.json = json
         self.out = console(sys.stdout) if out is None else out
-        self.err = console(io.StringIO() if sys.stderr is None else sys.stderr) if err is None else err
+        self.err = (
+            console(io.StringIO() if sys.stderr is None else sys.stderr) if err is None else err
+        )
         self.people = self.err if json else self.out
         """Where results are told to people."""
 
@@ -108,7 +112,10 @@ class Screen:
         people, cells = self.people, [[self._cell(cell) for cell in row] for row in rows]
         table = self._table(columns, cells, drawn=people.is_terminal)
         if people.is_terminal:
-            if Measurement.get(people, people.options.update(width=_ENDLESS), table).maximum > people.width:
+            if (
+                Measurement.get(people, people.options.update(width=_ENDLESS), table).maximum
+                > people.width
+            ):
                 table.box, table.pad_edge, table.padding = None, False, (0, 1, 0, 0)
             with _writing():
                 people.print(table)
@@ -119,7 +126,9 @@ class Screen:
             people.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
             people.file.flush()
 
-    def _table(self, columns: Sequence[Column], rows: Iterable[Sequence[Text]], *, drawn: bool) -> Table:
+    def _table(
+        self, columns: Sequence[Column], rows: Iterable[Sequence[Text]], *, drawn: bool
+    ) -> Table:
         table = Table(box=box.ROUNDED if drawn else None, header_style="bold", pad_edge=drawn)
         for column in columns:
             table.add_column(

@@ -63,5 +63,7 @@ class Stop:
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if self.asked:
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+            signal.signal(
+                number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler
+            )
         self.ask(Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED)

@@ -68,10 +68,14 @@ def timeline(trace: Trace) -> Iterator[Moment]:
         try:
             told = _told(step, gave, codec, sent_at, at)
             link = gave.get("link") if step.call == "poll" and gave else step.data.get("link")
-            over = over or (step.call == "poll" and bool(gave) and gave["kind"] in ("Closed", "Ended"))
+            over = over or (
+                step.call == "poll" and bool(gave) and gave["kind"] in ("Closed", "Ended")
+            )
         except (KeyError, TypeError, AttributeError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ValidationError(f"step {step.n} of the trace is none that a core takes: {why}") from None
+            raise ValidationError(
+                f"step {step.n} of the trace is none that a core takes: {why}"
+            ) from None
         if told is not None and not (over and step.call == "close"):
             what, id, text = told
             yield Moment(n=step.n, at=at, link=link, what=what, id=id, text=text)
@@ -80,11 +84,17 @@ def timeline(trace: Trace) -> Iterator[Moment]:
 _Told = tuple[str, str | None, str]
 
 
-def _told(step: TraceStep, gave: Any, codec: Codec, sent_at: dict[str, float], at: float | None) -> _Told | None:
+def _told(
+    step: TraceStep, gave: Any, codec: Codec, sent_at: dict[str, float], at: float | None
+) -> _Told | None:
     data = step.data
     if "raised" in data:
         raised = data["raised"]
-        return "happened", None, f"{step.call} was refused: {raised['kind']}. {raised.get('message', '')}".rstrip()
+        return (
+            "happened",
+            None,
+            f"{step.call} was refused: {raised['kind']}. {raised.get('message', '')}".rstrip(),
+        )
     match step.call:
         case "cancel":
             order = data["order"]
@@ -135,16 +145,32 @@ def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> 
             said = f"rejected: {gave['code']} {gave['code_class']} {quoted(gave['message'])}"
             return "became", id, f"{said}{_after(id, sent_at, at)}"
         case "Unresolved":
-            sent = "sent: it may have happened" if gave["sent"] else "not sent: it cannot have happened"
+            sent = (
+                "sent: it may have happened"
+                if gave["sent"]
+                else "not sent: it cannot have happened"
+            )
             code = f" ({gave['code']})" if "code" in gave else ""
             return "became", id, f"unresolved{code}, {sent}. {_WHY[gave['why']]}"
         case "LateReply":
-            return "happened", id, f"a late answer: {gave['code']} {gave['code_class']} {quoted(gave['message'])}"
+            return (
+                "happened",
+                id,
+                f"a late answer: {gave['code']} {gave['code_class']} {quoted(gave['message'])}",
+            )
         case "Unrecognised":
             return "happened", None, f"handed on as Unrecognised: {gave['why']}"
         case "LoginRejected" | "ExchangeError":
-            said = "the login was refused" if kind == "LoginRejected" else "the exchange reports an error"
-            return "happened", None, f"{said}: {gave['code']} {gave['code_class']} {quoted(gave['message'])}"
+            said = (
+                "the login was refused"
+                if kind == "LoginRejected"
+                else "the exchange reports an error"
+            )
+            return (
+                "happened",
+                None,
+                f"{said}: {gave['code']} {gave['code_class']} {quoted(gave['message'])}",
+            )
         case _:
             why = f" ({gave['why']})" if "why" in gave else ""
             detail = f": {quoted(gave['detail'])}" if gave.get("detail") else ""
@@ -154,7 +180,13 @@ def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> 
 def _frame(gave: dict[str, Any]) -> str:
     if gave.get("secret"):
         return "login (not shown)"
-    return "cancel" if "id" in gave else "ping" if gave["text"] == "ping" else quoted(str(gave["text"]))
+    return (
+        "cancel"
+        if "id" in gave
+        else "ping"
+        if gave["text"] == "ping"
+        else quoted(str(gave["text"]))
+    )
 
 
 def _after(id: str | None, sent_at: dict[str, float], at: float | None) -> str:

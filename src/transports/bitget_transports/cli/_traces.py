@@ -60,7 +60,9 @@ def recording(path: str | None, screen: Screen) -> Generator[Recording | None]:
             f"{quoted(path)} is there already, and is not written over: name another file to record to"
         ) from None
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot record to {quoted(path)}: {getattr(error, 'strerror', None) or error}") from None
+        raise Failure(
+            f"cannot record to {quoted(path)}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     kept = Recording(file)
     try:
         yield kept
@@ -72,7 +74,10 @@ def recording(path: str | None, screen: Screen) -> Generator[Recording | None]:
         if kept.lost is None:
             screen.aside(f"recorded to {quoted(path)}: bitget-cancel replay tells what happened")
         else:
-            screen.aside(f"the recording in {quoted(path)} ends early: {kept.lost.strerror or kept.lost}", "yellow")
+            screen.aside(
+                f"the recording in {quoted(path)} ends early: {kept.lost.strerror or kept.lost}",
+                "yellow",
+            )
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:  # noqa: ARG001 - nothing waits here
@@ -98,24 +103,43 @@ def _read(path: str) -> list[str]:
         with open(path, encoding="ascii", errors="backslashreplace") as file:
             return file.readlines()
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot read {quoted(path)}: {getattr(error, 'strerror', None) or error}") from None
+        raise Failure(
+            f"cannot read {quoted(path)}: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def _show(trace: Trace, moments: list[Moment], screen: Screen) -> None:
     for moment in moments:
         screen.data(
-            "moment", n=moment.n, at=moment.at, link=moment.link, what=moment.what, id=moment.id, text=moment.text
+            "moment",
+            n=moment.n,
+            at=moment.at,
+            link=moment.link,
+            what=moment.what,
+            id=moment.id,
+            text=moment.text,
         )
     if not screen.json:
         screen.table(_COLUMNS, (_row(moment) for moment in moments))
-    screen.say(f"a {trace.core.lower()}, recorded by bitget-proto {trace.version} with the engine {trace.engine}")
+    screen.say(
+        f"a {trace.core.lower()}, recorded by bitget-proto {trace.version} with the engine {trace.engine}"
+    )
     if trace.torn is not None:
-        screen.say("the last line is torn: whoever wrote it crashed, and what it was about is unknown", "yellow")
+        screen.say(
+            "the last line is torn: whoever wrote it crashed, and what it was about is unknown",
+            "yellow",
+        )
 
 
 def _row(moment: Moment) -> tuple[str, ...]:
     at = "" if moment.at is None else f"{moment.at:.3f}"
-    return at, "" if moment.link is None else str(moment.link), moment.what, moment.id or "", moment.text
+    return (
+        at,
+        "" if moment.link is None else str(moment.link),
+        moment.what,
+        moment.id or "",
+        moment.text,
+    )
 
 
 def _judge(trace: Trace, difference: Difference | None, engine: str, screen: Screen) -> Exit:

@@ -15,7 +15,9 @@ It needs the extra `exchange`. docs/exchange.md shows all of it.
 try:
     import websockets.server  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError as error:
-    raise ImportError("the embedded exchange needs websockets: pip install 'bitget-proto[exchange]'") from error
+    raise ImportError(
+        "the embedded exchange needs websockets: pip install 'bitget-proto[exchange]'"
+    ) from error
 
 from ._app import ExchangeApp
 from ._server import ExchangeServer

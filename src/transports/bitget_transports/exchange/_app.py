@@ -33,7 +33,9 @@ class ExchangeApp(_Words):
     event loop. It needs anyio: the extra `anyio`.
     """
 
-    def __init__(self, exchange: ScriptedExchange | None = None, *, write_timeout: float = 5.0) -> None:
+    def __init__(
+        self, exchange: ScriptedExchange | None = None, *, write_timeout: float = 5.0
+    ) -> None:
         self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
         self.exchange.epoch = time.time()
         self.write_timeout = write_timeout
@@ -74,8 +76,16 @@ class ExchangeApp(_Words):
                 if "websocket.http.response" in scope.get("extensions", {}):
                     status, retry_after = refused
                     headers = [] if retry_after is None else [(b"retry-after", b"%d" % retry_after)]
-                    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-                    await send({"type": "websocket.http.response.body", "body": b"refused as scripted\n"})
+                    await send(
+                        {
+                            "type": "websocket.http.response.start",
+                            "status": status,
+                            "headers": headers,
+                        }
+                    )
+                    await send(
+                        {"type": "websocket.http.response.body", "body": b"refused as scripted\n"}
+                    )
                 else:
                     # Servers without the extension answer with 403.
                     await send({"type": "websocket.close", "code": 1000, "reason": ""})

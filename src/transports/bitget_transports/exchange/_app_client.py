@@ -98,7 +98,9 @@ class AppClient:
                     return
                 case Wait(until=until):
                     self._written.set()
-                    with anyio.move_on_after(None if until is None else max(0.0, until - self._app.now())):
+                    with anyio.move_on_after(
+                        None if until is None else max(0.0, until - self._app.now())
+                    ):
                         await self._woken.wait()
                     self._woken = anyio.Event()
                     if until is not None and self._app.now() >= until:

@@ -60,7 +60,11 @@ class ExchangeServer(_Words):
         self._greetings: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<ExchangeServer {self.url}>" if self._listener is not None else "<ExchangeServer, not running>"
+        return (
+            f"<ExchangeServer {self.url}>"
+            if self._listener is not None
+            else "<ExchangeServer, not running>"
+        )
 
     @property
     def url(self) -> str:
@@ -70,7 +74,9 @@ class ExchangeServer(_Words):
         Raises: RuntimeError outside its context.
         """
         if self._listener is None:
-            raise RuntimeError("the exchange is not running: use it in `async with`, or exchange_in_thread in `with`")
+            raise RuntimeError(
+                "the exchange is not running: use it in `async with`, or exchange_in_thread in `with`"
+            )
         origin = "ws://127.0.0.1" if self._tls is None else "wss://localhost"
         return f"{origin}:{self._listener.getsockname()[1]}/v2/ws/private"
 
@@ -136,7 +142,10 @@ class ExchangeServer(_Words):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         listener, self._listener = self._listener, None
         if listener is None or self._accepting is None:

@@ -43,7 +43,9 @@ def exchange_in_thread(
     started, stop = threading.Event(), asyncio.Event()
 
     async def main() -> None:
-        async with ExchangeServer(exchange, port=port, tls=tls, write_timeout=write_timeout) as server:
+        async with ExchangeServer(
+            exchange, port=port, tls=tls, write_timeout=write_timeout
+        ) as server:
             running.append(ExchangeThread(server, asyncio.get_running_loop()))
             started.set()
             await stop.wait()

@@ -50,7 +50,9 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
 
     # --- who is let in ---
 
-    def refuse_handshakes(self, n: int, status: int = 429, *, retry_after: int | None = None) -> None:
+    def refuse_handshakes(
+        self, n: int, status: int = 429, *, retry_after: int | None = None
+    ) -> None:
         """As `ScriptedExchange.refuse_handshakes`: the next `n` dials get this HTTP status."""
         self.call(lambda: self.exchange.refuse_handshakes(n, status, retry_after=retry_after))
 
@@ -71,7 +73,11 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
         stay: bool = False,
     ) -> None:
         """As `ScriptedExchange.maintenance`, from now on."""
-        self.call(lambda: self.exchange.maintenance(self.now(), seconds=seconds, grace=grace, codes=codes, stay=stay))
+        self.call(
+            lambda: self.exchange.maintenance(
+                self.now(), seconds=seconds, grace=grace, codes=codes, stay=stay
+            )
+        )
 
     def end_maintenance(self) -> None:
         """As `ScriptedExchange.end_maintenance`."""
