@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from itertools import islice
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 _FEW = 10
@@ -81,16 +81,29 @@ class CancelQueue(Generic[_C]):
                         return cancel
         return None
 
-    def heads(self) -> Iterator[_C]:
+    def heads(self) -> list[_C]:
         """The first of each rank, expired or not."""
-        for rank in self._ranks:
-            if rank:
-                yield next(iter(rank.values()))
+        return [next(iter(rank.values())) for rank in self._ranks if rank]
 
-    def few(self, now: float) -> Iterator[_C]:
-        """The first of each rank that have not expired, ten at most: one that must not be sent yet blocks no others."""
+    def first_open(self, now: float, opens: Callable[[_C], float]) -> tuple[_C | None, float]:
+        """The first that has not expired and may be sent, by what `opens` says; else None, and when one may.
+
+        Ten of each rank are looked at: one that must not be sent yet blocks no others.
+        """
+        # No generator here: an error that a signal handler raises while one is closed would be lost.
+        soonest = inf
         for rank in self._ranks:
-            yield from islice((cancel for cancel in rank.values() if now < cancel.deadline), _FEW)
+            left = _FEW
+            for cancel in rank.values():
+                if now < cancel.deadline:
+                    at = opens(cancel)
+                    if at <= now:
+                        return cancel, at
+                    soonest = min(soonest, at)
+                    left -= 1
+                    if not left:
+                        break
+        return None, soonest
 
     def clear(self) -> None:
         """None waits any longer."""

@@ -666,7 +666,7 @@ class Connection:
                 until = cancel.deadline
             break
         if self._queue.size:
-            until = min(until, *(cancel.deadline for cancel in self._queue.heads()))
+            until = min(until, *[cancel.deadline for cancel in self._queue.heads()])
         timer = None if until == inf else Timer.REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer

@@ -727,12 +727,14 @@ class Session:
         first = self._queue.first(now)
         if first is not None and first.sent_at is None:
             return self._hand_out(first, serving)
-        opens = inf
-        for cancel in self._queue.few(now):
-            if cancel.sent_at is None or (free := self._spacing.opens(cancel.order)) <= now:
-                return self._hand_out(cancel, serving)
-            opens = min(opens, free)
+        first, opens = self._queue.first_open(now, self._spaced_until)
+        if first is not None:
+            return self._hand_out(first, serving)
         return opens, None if opens == inf else Timer.SPACING
+
+    def _spaced_until(self, cancel: Cancel) -> float:
+        """From when on a cancel may be sent, as far as the cancels of its order before it are concerned."""
+        return -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
 
     def _hand_out(self, cancel: Cancel, link: _Link) -> LinkTransmit:
         now = cancel.trying_since = self._now
@@ -756,7 +758,10 @@ class Session:
         first = self._deadlines.first()
         if first is not None and first.deadline <= now:
             return first
-        return next((cancel for cancel in self._queue.heads() if cancel.deadline <= now), None)
+        for cancel in self._queue.heads():
+            if cancel.deadline <= now:
+                return cancel
+        return None
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
@@ -769,9 +774,10 @@ class Session:
         """One that has found no link for too long."""
         if self._serving is not None:
             return None
-        return next(
-            (cancel for cancel in self._queue.heads() if self._link_until(cancel) <= now), None
-        )
+        for cancel in self._queue.heads():
+            if self._link_until(cancel) <= now:
+                return cancel
+        return None
 
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
@@ -796,8 +802,10 @@ class Session:
         """Why no other request may have this id, as an error says it; None when one may."""
         if id in self._open:
             return IN_FLIGHT
-        late = any(id in link.connection._late for link in self._links.values())
-        return MAY_BE_ANSWERED if late else None
+        for link in self._links.values():
+            if id in link.connection._late:
+                return MAY_BE_ANSWERED
+        return None
 
     def _why_refused(self, id: str) -> str | None:
         return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)

@@ -100,25 +100,48 @@ def test_what_has_expired_is_passed_over_from_the_very_moment_on() -> None:
     assert waiting.size == 3, "passed over is not discarded"
 
 
+def looked_at(waiting: CancelQueue[Waits], now: float) -> list[str]:
+    """The ids of what would be asked whether it may be sent, when none may."""
+    asked: list[str] = []
+
+    def opens(cancel: Waits) -> float:
+        asked.append(cancel.id)
+        return inf
+
+    assert waiting.first_open(now, opens) == (None, inf)
+    return asked
+
+
 def test_each_rank_has_its_head() -> None:
     urgent, returned = Waits("u", URGENT, 5.0), Waits("r", RETURNED, 4.0)
     behind, normal = Waits("r2", RETURNED, 9.0), Waits("n", deadline=7.0)
     waiting = queue(normal, Waits("n2"), returned, behind, urgent)
     assert list(waiting.heads()) == [urgent, returned, normal]
-    assert [cancel.id for cancel in waiting.few(-inf)] == [urgent.id, returned.id, "r2", "n", "n2"]
-    assert [cancel.id for cancel in waiting.few(4.0)] == [urgent.id, "r2", "n", "n2"]
-    assert [cancel.id for cancel in waiting.few(7.0)] == ["r2", "n2"]
-    assert [cancel.id for cancel in waiting.few(9.0)] == ["n2"]
+    assert looked_at(waiting, -inf) == [urgent.id, returned.id, "r2", "n", "n2"]
+    assert looked_at(waiting, 4.0) == [urgent.id, "r2", "n", "n2"]
+    assert looked_at(waiting, 7.0) == ["r2", "n2"]
+    assert looked_at(waiting, 9.0) == ["n2"]
 
 
 def test_of_each_rank_ten_at_most_are_looked_at() -> None:
     waiting = queue(
         *(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11))
     )
-    assert [cancel.id for cancel in waiting.few(0.0)] == [
-        *(f"r{n}" for n in range(10)),
-        *(f"n{n}" for n in range(10)),
-    ]
+    assert looked_at(waiting, 0.0) == [*(f"r{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
+
+
+def test_the_first_that_is_open_is_given_and_else_when_one_will_be() -> None:
+    opens = {"r": 3.0, "n": 2.0, "n2": 5.0}
+    returned, normal = Waits("r", RETURNED), Waits("n")
+    waiting = queue(Waits("n2"), normal, returned)
+
+    def first(now: float) -> tuple[Waits | None, float]:
+        return waiting.first_open(now, lambda cancel: opens[cancel.id])
+
+    assert first(1.5) == (None, 2.0)
+    assert first(2.0) == (normal, 2.0)
+    assert first(3.0) == (returned, 3.0)
+    assert queue().first_open(0.0, lambda _: 0.0) == (None, inf)
 
 
 def test_a_cleared_queue_is_empty_and_can_be_used_again() -> None:
