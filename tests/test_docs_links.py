@@ -1,6 +1,7 @@
 """Links between the pages lead somewhere where the pages lie, on a disk or in a repository.
 
-That they do so on the site, anchors included, is for the build of the docs to see.
+That they do so on the site, anchors included, is for the build of the docs to see. And the code of
+the pages fits 88 columns.
 """
 
 from __future__ import annotations
@@ -39,3 +40,13 @@ def test_the_pictures_of_the_docs_are_there() -> None:
     for page in PAGES:
         for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / picture).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_code_fits_88_columns(page: Path) -> None:
+    code = re.findall(
+        r"^ *```python\b[^\n]*\n(.*?)^ *```",
+        page.read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert not [line for block in code for line in block.splitlines() if len(line) > 88]
