@@ -326,8 +326,8 @@ def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
     calls: dict[str, Callable[[], object]] = {
         "config must be a Config, or None; got a value of type dict": lambda: Connection({}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "codec must be a Codec, or None; got a value of type Engine": lambda: Connection(
-            codec=Engine.STDLIB
-        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            codec=Engine.STDLIB  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ),
         "budget must be a Budget, or None; got the int 10": lambda: Connection(budget=10),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     }
     for words, call in calls.items():

@@ -476,9 +476,9 @@ def test_an_alarm_is_set_for_the_end_of_such_a_close() -> None:
 
 MISTAKES: list[tuple[Callable[[Session], object], str]] = [
     (
-        lambda session: session.close(0.0, queued="all"),
+        lambda session: session.close(0.0, queued="all"),  # type: ignore[arg-type]
         r"^queued must be 'drop' or 'send'; got 'all'",
-    ),  # type: ignore[arg-type]
+    ),
     (
         lambda session: session.close(0.0, within=0),
         r"^within must be a number of seconds above 0, or None; got the int 0",

@@ -378,17 +378,17 @@ def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> 
     ("make", "why"),
     [
         (
-            lambda: ScriptedExchange(config=5),
+            lambda: ScriptedExchange(config=5),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             "config must be an ExchangeConfig, or None; got the int 5",
-        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ),
         (
-            lambda: ScriptedExchange(codec="msgspec"),
+            lambda: ScriptedExchange(codec="msgspec"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             "codec must be a Codec, or None; got 'msgspec'",
-        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ),
         (
-            lambda: ScriptedExchange(credentials="key"),
+            lambda: ScriptedExchange(credentials="key"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             "credentials must be a Credentials, or None; got 'key'",
-        ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ),
     ],
 )
 def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
