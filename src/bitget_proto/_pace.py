@@ -116,10 +116,8 @@ class Budget:
 
         Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
         """
-        if type(n) is not int or n < 0:
-            _check_count("debit: n", n)
-        if type(now) is not float or not -MAX <= now <= MAX:
-            now = finite_time(now, -inf)
+        _check_count("debit: n", n)
+        now = finite_time(now, -inf)
         if self._grants:
             n = self._spend(n, now)
         if self.per_second != 0:

@@ -821,7 +821,6 @@ class Session:
         """Begin the end: what waits has its outcome now, each link drains, and the last one to close ends the session."""
         self._ending = ended
         self._serving = self._next = None
-        self._own.clear()
         for cancel in sorted(self._queue, key=_in_order):
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
         if not self._links:
@@ -867,7 +866,6 @@ class Session:
             self._links.clear()
             self._open.clear()
             self._queue.clear()
-            self._own.clear()
             self._deadlines.clear()
             self._move(WhyEnded.INTERRUPTED)
         self._inside = False

@@ -73,10 +73,8 @@ def finite_time(now: float, latest: float) -> float:
 
     Raises: LocalProtocolError for what is no finite number, and nothing has changed.
     """
-    if (
-        type(now) is float or (isinstance(now, (float, int)) and not isinstance(now, bool))
-    ) and -MAX <= now <= MAX:
-        return now if now > latest else latest
+    if isinstance(now, (float, int)) and not isinstance(now, bool) and -MAX <= now <= MAX:
+        return max(latest, now)
     raise LocalProtocolError(
         f"now must be a finite number of seconds on your clock; got {shown(now)}"
     )

@@ -32,6 +32,15 @@ def busiest_second(left: list[tuple[float, int]]) -> int:
 # --- the pace of a connection ---
 
 
+def test_a_clock_that_is_behind_another_frees_no_place_before_the_later_moment() -> None:
+    budget = Budget(2, pace_margin=None)
+    budget.debit(1, 5.0)
+    budget.debit(1, 4.875)
+    assert budget.opens(5.875) == 6.0
+    budget.debit(1, 6.0)
+    assert budget.opens(6.0) == 6.0, "the later moment held for both"
+
+
 @given(
     st.integers(1, 4),
     st.integers(0, 1000),

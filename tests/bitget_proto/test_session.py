@@ -538,6 +538,29 @@ def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_se
     assert frame == LinkTransmit(text="three", link=1)
 
 
+def test_a_frame_of_ones_own_that_waited_for_a_link_leaves_on_one_only() -> None:
+    made = session()
+    drain(made, 0.0)
+    made.send("own", 0.0)
+    frames = connect(made, 1, 0.0)
+    made.lost(1, 3.0)
+    assert drain(made, 3.0)[-1] == Wait(until=3.5, timer=Timer.DIAL)
+    drain(made, 3.5)
+    frames += connect(made, 2, 3.5)
+    texts = [frame.text for frame in frames if isinstance(frame, LinkTransmit)]
+    assert texts == ["own"]
+
+
+def test_a_close_hangs_up_behind_the_last_frame_of_ones_own() -> None:
+    made = up()
+    made.send("own", 2.0)
+    made.close(2.0, queued="send")
+    frame, hangup, *_ = drain(made, 2.0)
+    assert isinstance(frame, LinkTransmit)
+    assert frame.text == "own"
+    assert isinstance(hangup, LinkHangup)
+
+
 def test_a_frame_of_ones_own_is_not_lost_on_a_link_that_is_about_to_end() -> None:
     made = up()
     made.receive(1, '{"event":"error","code":30007,"msg":"too many"}', 1.0)

@@ -446,6 +446,49 @@ def test_frames_of_ones_own_leave_before_such_a_close_is_over() -> None:
     assert pair.sent[-1][1].text == "own"
 
 
+def test_such_a_close_ends_when_a_link_that_is_lost_takes_the_last_cancel_with_it() -> None:
+    pair = up()
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.run(0.1)
+    pair.close(queued="send")
+    assert state_of(pair) is SessionState.UP
+    pair.drop()
+    assert unresolved(pair, id).sent
+    assert state_of(pair) is SessionState.ENDED
+
+
+def test_such_a_close_ends_when_the_last_cancel_runs_out_of_time() -> None:
+    pair = up(link=Config(silence=None))
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0], timeout=1.0)
+    pair.run(0.1)
+    pair.close(queued="send")
+    pair.run(0.89)
+    assert id not in pair.outcomes
+    pair.run(0.02)
+    assert unresolved(pair, id).why is WhyUnresolved.TIMEOUT
+    assert state_of(pair) is SessionState.ENDED
+
+
+@pytest.mark.parametrize(("within", "seconds"), [(None, 5.0), (2.0, 2.0)])
+def test_close_ends_a_link_that_was_left_when_its_time_is_over(
+    within: float | None, seconds: float
+) -> None:
+    pair = up(link=Config(silence=None, answer_timeout=None))
+    pair.exchange.inject(Fault.SILENT)
+    id = pair.cancel(ORDERS[0])
+    pair.run(0.1)
+    pair.say(GOING)
+    pair.run(3.0)
+    assert list(pair.links) == [1, 2]
+    pair.close(within=within)
+    pair.run(seconds - 0.01)
+    assert id not in pair.outcomes
+    pair.run(0.02)
+    assert (unresolved(pair, id).sent, unresolved(pair, id).why) == (True, WhyUnresolved.CLOSED)
+
+
 @pytest.mark.parametrize("first", ["drop", "send"])
 @pytest.mark.parametrize("again", ["drop", "send"])
 def test_a_second_close_is_the_end_now(first: str, again: str) -> None:

@@ -41,6 +41,7 @@ from bitget_proto import (
     Unresolved,
     Up,
     Wait,
+    WhyClosed,
     WhyEnded,
     WhyUnresolved,
 )
@@ -575,10 +576,16 @@ def test_the_end_after_an_interruption_comes_in_one_order() -> None:
         "d",
         "e",
     ], "as taken"
-    assert [output.abort for output in outputs if isinstance(output, LinkHangup)] == [True, True]
-    assert {output.why for output in outputs if isinstance(output, Unresolved)} == {
-        WhyUnresolved.INTERRUPTED
-    }
+    assert {
+        (output.why, output.resolved_at) for output in outputs if isinstance(output, Unresolved)
+    } == {(WhyUnresolved.INTERRUPTED, 0.6)}
+    why = WhyClosed.INTERRUPTED
+    assert outputs[5:9] == [
+        LinkHangup(code=1000, reason="interrupted", abort=True, link=1),
+        LinkClosed(link=1, why=why, detail=""),
+        LinkHangup(code=1000, reason="interrupted", abort=True, link=2),
+        LinkClosed(link=2, why=why, detail=""),
+    ]
     assert outputs[-1] == Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
     assert not world.session.in_flight
 

@@ -452,6 +452,34 @@ def test_what_comes_back_from_a_link_that_drains_goes_to_the_one_that_serves() -
     )
 
 
+# --- what goes before it ---
+
+
+def test_a_ping_that_is_due_leaves_before_cancels() -> None:
+    made = up(link=Config(messages_per_second=1, silence=None))
+    for order in ORDERS[:3]:
+        made.cancel(order, 2.0)
+    frames = [output for output in drain(made, 2.0) if isinstance(output, LinkTransmit)]
+    made.handle_timeout(40.0)
+    for now in (40.0, 41.1, 42.2):
+        frames += [output for output in drain(made, now) if isinstance(output, LinkTransmit)]
+    assert [frame.id or frame.text for frame in frames] == [
+        "bgproto1",
+        "ping",
+        "bgproto2",
+        "bgproto3",
+    ]
+
+
+def test_a_frame_of_ones_own_has_one_place_in_ten() -> None:
+    made = up(link=Config(messages_per_second=None))
+    made.cancel_many(ORDERS[:25], 2.0)
+    for text in ("one", "two"):
+        made.send(text, 2.0)
+    frames = [output for output in drain(made, 2.0) if isinstance(output, LinkTransmit)]
+    assert [place for place, frame in enumerate(frames) if frame.id is None] == [9, 19]
+
+
 # --- what it costs ---
 
 
