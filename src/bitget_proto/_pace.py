@@ -17,7 +17,7 @@ from math import inf, isnan
 from typing import Final, TypeGuard
 
 from ._errors import LocalProtocolError, ValidationError, shown
-from ._timers import MAX, finite_time
+from ._timers import finite_time
 
 WINDOW = 1.0
 """Seconds. The exchange counts messages and cancels by the second."""
