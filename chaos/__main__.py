@@ -35,7 +35,7 @@ from bitget_proto import (
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.flaky import FlakyProxy, Flaw, random_plan
+from bitget_transports.faults.flaky import FlakyProxy, Flaw, random_plan
 from chaos.judge import Log, broken_promises
 from chaos.transports import Answer, Batch, Run, Transport
 

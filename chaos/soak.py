@@ -24,7 +24,7 @@ import attrs
 from bitget_proto import CancelOrder, Outcome, Policy, SessionConfig, Unresolved, Up
 from bitget_proto.testing import Act
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.flaky import FlakyProxy, random_plan
+from bitget_transports.faults.flaky import FlakyProxy, random_plan
 from chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, drawn, make_exchange
 from chaos.judge import Log, broken_promises
 from chaos.transports import Answer, Batch, Run, Transport

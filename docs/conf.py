@@ -165,7 +165,7 @@ def _without_signature(
 
 
 def _public_home(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """A reference to `bitget_proto._events.Wait`, as annotations have it, leads to `bitget_proto.Wait`."""
+    """A reference to `bitget_proto._values.events.Wait`, as annotations have it, leads to `bitget_proto.Wait`."""
     if node.get("refdomain") != "py":
         return None
     target = _HOMES_OF_DEFINITIONS.get(str(node["reftarget"])) or _HOMES.get(str(node["reftarget"]))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from bitget_proto import (
+from bitget_proto import (  # fmt: skip
     Accepted,
     CancelOrder,
     Closed,
@@ -26,7 +26,7 @@ from bitget_proto import (
     Unresolved,
     Wait,
     sign_login,
-)  # fmt: skip
+)
 from bitget_proto.testing import ScriptedExchange, StrictConnection
 from bitget_transports.exchange import exchange_in_thread
 

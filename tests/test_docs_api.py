@@ -30,8 +30,8 @@ STABLE = (
 """Modules whose names keep the promise of docs/compatibility.md."""
 
 PROVISIONAL = (
-    "bitget_transports.hostile",
-    "bitget_transports.flaky",
+    "bitget_transports.faults.hostile",
+    "bitget_transports.faults.flaky",
     "bitget_transports.conformance",
 )
 """Modules whose names may change in any minor version: they are new, and serve tests alone."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
-from bitget_proto._explain import _without_id, outcome_of
+from bitget_proto._values.codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
+from bitget_proto._wire.explain import _without_id, outcome_of
 from bitget_proto.testing import ContractBroken, DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
-from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "codes.md"
 COMMAND = "python tests/test_docs_codes.py"

@@ -38,15 +38,15 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.__main__ import main as look
-from bitget_proto._exchange import check_refusal
 from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualClock, check_driver
 from bitget_proto.testing.__main__ import main as kit
+from bitget_proto.testing._exchange.connection import check_refusal
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
-from bitget_transports._driver import Account
-from bitget_transports._errors import _LOGIN_HINTS, _UPGRADE_HINTS
-from bitget_transports._reasons import could_not_connect, not_logged_in, took_too_long
-from bitget_transports._socket import check_sock
-from bitget_transports._target import Target
+from bitget_transports._driver.connect_errors import could_not_connect, not_logged_in, took_too_long
+from bitget_transports._driver.driver import Account
+from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.url import Target
+from bitget_transports.blocking._socket_link import check_sock
 from bitget_transports.cli import main as command
 
 ROOT = Path(__file__).parents[1]

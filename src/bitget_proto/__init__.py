@@ -10,14 +10,13 @@ drives a connection does not wait for the rest.
 
 from typing import TYPE_CHECKING
 
-from ._codec import Codec, decode, encode_cancel
-from ._codes import CodeClass
-from ._config import Config
-from ._connection import Connection, Queued
-from ._credentials import Credentials, SignedLogin, sign_login
-from ._engines import Engine, EngineName, fastest
-from ._errors import LocalProtocolError, NoRoom, ValidationError
-from ._events import (
+from ._machine.config import Config
+from ._machine.connection import Connection, Queued
+from ._machine.rate_limit import Budget
+from ._values.codes import CodeClass
+from ._values.credentials import Credentials, SignedLogin, sign_login
+from ._values.errors import LocalProtocolError, NoRoom, ValidationError
+from ._values.events import (
     Accepted,
     Closed,
     Event,
@@ -37,7 +36,13 @@ from ._events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._messages import (
+from ._values.orders import CancelOrder, InstType
+from ._values.states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
+from ._values.timers import Timer
+from ._version import __version__
+from ._wire.codec import Codec, decode, encode_cancel
+from ._wire.json_engines import Engine, EngineName, fastest
+from ._wire.messages import (
     BadRequest,
     CancelRequest,
     ErrorReply,
@@ -52,11 +57,6 @@ from ._messages import (
     Request,
     TradeReply,
 )
-from ._orders import CancelOrder, InstType
-from ._pace import Budget
-from ._states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
-from ._timers import Timer
-from ._version import __version__
 
 if TYPE_CHECKING:
     from ._later import (

@@ -16,10 +16,12 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from ._codec import Codec, read_code
-from ._engines import Engine, fastest
-from ._errors import ValidationError, shown
-from ._explain import (
+from ._values.errors import ValidationError, shown
+from ._values.orders import CancelOrder, InstType
+from ._values.states import diagram
+from ._version import __version__
+from ._wire.codec import Codec, read_code
+from ._wire.explain import (
     at_a_shell,
     code_table,
     encodable,
@@ -29,10 +31,8 @@ from ._explain import (
     quoted,
     read,
 )
-from ._messages import Malformed
-from ._orders import CancelOrder, InstType
-from ._states import diagram
-from ._version import __version__
+from ._wire.json_engines import Engine, fastest
+from ._wire.messages import Malformed
 
 _MALFORMED, _FAILED, _INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 """Exit codes; the last two are those of a command that SIGINT or SIGPIPE ended."""

@@ -3,11 +3,9 @@
 Sessions and records: together they take almost as long to import as the rest.
 """
 
-from ._recording import record
-from ._replay import Difference, replay
-from ._session import Session
-from ._session_config import Policy, SessionConfig
-from ._session_events import (
+from ._machine.session import Session
+from ._machine.session_config import Policy, SessionConfig
+from ._machine.session_events import (
     Dial,
     Down,
     Ended,
@@ -18,7 +16,7 @@ from ._session_events import (
     SessionOutput,
     Up,
 )
-from ._session_states import (
+from ._machine.session_states import (
     SESSION_TRANSITIONS,
     SessionCause,
     SessionState,
@@ -26,7 +24,9 @@ from ._session_states import (
     WhyEnded,
     session_diagram,
 )
-from ._trace import Trace, TraceStep
+from ._trace.reader import Trace, TraceStep
+from ._trace.recorder import record
+from ._trace.replay import Difference, replay
 
 __all__ = [
     "SESSION_TRANSITIONS",

@@ -32,12 +32,12 @@ from bitget_proto import (
     Unresolved,
     Wait,
 )
-from bitget_proto._cancel_queue import CancelQueue
-from bitget_proto._connection import OpenCancel
-from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._pace import Pace
-from bitget_proto._request_ids import RequestIds
-from bitget_proto._timers import Alarms, Deadlines
+from bitget_proto._machine.cancel_queue import CancelQueue
+from bitget_proto._machine.connection import OpenCancel
+from bitget_proto._machine.deadlines import Alarms, Deadlines
+from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.request_ids import RequestIds
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
 ORDER = CancelOrder("BTCUSDT", order_id="1001")

@@ -13,15 +13,13 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from bitget_proto import (
-    Connection,
-    _cancel_queue,
-    _connection,
-    _heartbeat,
-    _pace,
-    _request_ids,
-    _timers,
-)
+from bitget_proto import Connection
+from bitget_proto._machine import cancel_queue as _cancel_queue
+from bitget_proto._machine import connection as _connection
+from bitget_proto._machine import deadlines as _timers
+from bitget_proto._machine import heartbeat as _heartbeat
+from bitget_proto._machine import rate_limit as _pace
+from bitget_proto._machine import request_ids as _request_ids
 
 PARTS: tuple[ModuleType, ...] = (
     _connection,

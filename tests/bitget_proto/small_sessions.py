@@ -44,9 +44,9 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._codes import REFUSED_FOR_GOOD, STAMP_REFUSED
-from bitget_proto._connection import Queued
-from bitget_proto._pace import PAUSE
+from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.rate_limit import PAUSE
+from bitget_proto._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 
 from .small_connections import (
     BUSY,

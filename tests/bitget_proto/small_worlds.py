@@ -34,12 +34,18 @@ from bitget_proto import (
     SessionConfig,
     SignedLogin,
 )
-from bitget_proto._attempts import Cancel
-from bitget_proto._cancel_queue import CancelQueue
-from bitget_proto._codes import CODES
-from bitget_proto._connection import _CANCELS_PER_OWN_FRAME, OpenCancel
-from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._messages import (
+from bitget_proto._machine.backoff import Redial
+from bitget_proto._machine.cancel_attempts import Cancel
+from bitget_proto._machine.cancel_queue import CancelQueue
+from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME, OpenCancel
+from bitget_proto._machine.deadlines import Alarms, Deadlines
+from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session import _Link
+from bitget_proto._values.codes import CODES
+from bitget_proto._wire.messages import (
     ErrorReply,
     LoginReply,
     Malformed,
@@ -48,12 +54,6 @@ from bitget_proto._messages import (
     Pong,
     TradeReply,
 )
-from bitget_proto._pace import Pace
-from bitget_proto._redial import Redial
-from bitget_proto._request_ids import RequestIds
-from bitget_proto._session import _Link
-from bitget_proto._spacing import Spacing
-from bitget_proto._timers import Alarms, Deadlines
 
 Input: TypeAlias = tuple[str, ...]
 """What happens: a kind, and what it needs to be told."""

@@ -14,8 +14,8 @@ from bitget_proto import (
     Unresolved,
     WhyUnresolved,
 )
-from bitget_proto._attempts import Cancel
-from bitget_proto._cancel_queue import Rank
+from bitget_proto._machine.cancel_attempts import Cancel
+from bitget_proto._machine.cancel_queue import Rank
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 

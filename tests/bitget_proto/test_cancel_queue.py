@@ -7,7 +7,7 @@ from math import inf
 import attrs
 import pytest
 
-from bitget_proto._cancel_queue import CancelQueue, Rank
+from bitget_proto._machine.cancel_queue import CancelQueue, Rank
 
 URGENT, RETURNED, NORMAL = Rank.URGENT, Rank.RETURNED, Rank.NORMAL
 

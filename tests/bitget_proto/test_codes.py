@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import CodeClass
-from bitget_proto._codes import (
+from bitget_proto._values.codes import (
     CODES,
     FINAL_AFTER_RESEND,
     NOT_THE_LOGINS_ANSWER,
@@ -20,7 +20,7 @@ from bitget_proto._codes import (
     REFUSED_FOR_GOOD,
     STAMP_REFUSED,
 )
-from bitget_proto._explain import outcome_of
+from bitget_proto._wire.explain import outcome_of
 
 TABLE = {
     CodeClass.ACCEPTED: "0",

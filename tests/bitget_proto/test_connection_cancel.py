@@ -28,7 +28,7 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._codes import CODES
+from bitget_proto._values.codes import CODES
 
 from .driving import (
     LOGGED_IN,

@@ -6,7 +6,7 @@ from math import inf
 
 import attrs
 
-from bitget_proto._timers import Deadlines
+from bitget_proto._machine.deadlines import Deadlines
 
 
 @attrs.define(eq=False)

@@ -34,7 +34,7 @@ from bitget_proto import (
     decode,
     sign_login,
 )
-from bitget_proto._timers import finite_time
+from bitget_proto._machine.deadlines import finite_time
 
 from .driving import LOGIN, ORDER, only, outputs, ready, reply, texts
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bitget_proto import Codec, Engine, Malformed, TradeReply, fastest
-from bitget_proto._engines import Entry, Frame, WrongShape, WrongType, plain_loads, reader
+from bitget_proto._wire.json_engines import Entry, Frame, WrongShape, WrongType, plain_loads, reader
 
 FRAME = (
     '{"event":"trade","arg":[{"id":"1","channel":"c","more":2}],"code":0,"msg":"Success","ts":5,"topic":"t","op":"o",'

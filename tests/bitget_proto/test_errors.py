@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._errors import shown
+from bitget_proto._values.errors import shown
 
 
 def test_every_error_is_a_local_protocol_error() -> None:

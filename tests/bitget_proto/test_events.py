@@ -34,8 +34,8 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto import _events as module
-from bitget_proto._told import Told
+from bitget_proto._values import events as module
+from bitget_proto._values.enums import Told
 from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")

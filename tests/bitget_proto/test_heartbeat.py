@@ -7,8 +7,8 @@ from math import inf, nextafter
 import pytest
 
 from bitget_proto import Config, Timer
-from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._timers import Alarms
+from bitget_proto._machine.deadlines import Alarms
+from bitget_proto._machine.heartbeat import Heartbeat
 
 PING, PONG = Timer.PING, Timer.PONG
 

@@ -32,8 +32,8 @@ from bitget_proto import (
     diagram,
 )
 from bitget_proto.__main__ import main
-from bitget_proto._codes import CODES, NOTES
-from bitget_proto._explain import outcome_of, printable
+from bitget_proto._values.codes import CODES, NOTES
+from bitget_proto._wire.explain import outcome_of, printable
 
 ACCEPTED = (
     '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'

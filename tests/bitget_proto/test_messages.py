@@ -19,7 +19,7 @@ from bitget_proto import (
     Request,
     TradeReply,
 )
-from bitget_proto import _messages as module
+from bitget_proto._wire import messages as module
 
 
 def test_what_an_exchange_says_is_one_of_six() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import CancelOrder, InstType, LocalProtocolError, ValidationError
-from bitget_proto._orders import check_request_id
+from bitget_proto._values.orders import check_request_id
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
 WORD_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"

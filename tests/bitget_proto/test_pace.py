@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitget_proto import Budget, LocalProtocolError, ValidationError
-from bitget_proto._pace import Pace
+from bitget_proto._machine.rate_limit import Pace
 
 EIGHTHS = st.sampled_from([0.0, 0.0, 0.125, 0.25, 0.5, 0.875, 1.0, 1.125, 2.5])
 """Steps of a clock that are exact in binary, so that a count by hand has no rounding of its own."""

@@ -84,7 +84,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
 def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
     program = (
         "import sys, bitget_proto\n"
-        "assert not {'bitget_proto._later', 'bitget_proto._session'} & set(sys.modules)\n"
+        "assert not {'bitget_proto._later', 'bitget_proto._machine.session'} & set(sys.modules)\n"
         f"from bitget_proto import {ask}\n"
         "assert 'bitget_proto._later' in sys.modules"
     )

@@ -55,7 +55,7 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, StrictConnection
-from bitget_proto.testing._faults import AT_LOGIN
+from bitget_proto.testing._exchange.faults import AT_LOGIN
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")

@@ -39,7 +39,7 @@ from bitget_proto import (
     replay,
     sign_login,
 )
-from bitget_proto._recording import RecordedSession
+from bitget_proto._trace.recorder import RecordedSession
 from bitget_proto.testing import DriverError, Pair, SessionPair, StrictConnection
 
 from .driving import LOGGED_IN, LOGIN, ORDER, OTHER_ORDER, drain, outputs, reply

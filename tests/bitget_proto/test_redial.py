@@ -9,7 +9,7 @@ from math import inf, nan
 import pytest
 
 from bitget_proto import SessionConfig
-from bitget_proto._redial import Redial
+from bitget_proto._machine.backoff import Redial
 
 
 def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:

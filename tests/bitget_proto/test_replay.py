@@ -53,7 +53,7 @@ def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(
     def missing(name: str) -> object:
         raise ImportError(name)
 
-    monkeypatch.setattr("bitget_proto._engines.import_module", missing)
+    monkeypatch.setattr("bitget_proto._wire.json_engines.import_module", missing)
     with pytest.raises(ImportError, match="pip install"):
         replay(a_trace(), Engine.MSGSPEC)
 

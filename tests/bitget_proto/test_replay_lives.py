@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from bitget_proto import Connection, Engine, Session, Trace, record, replay
-from bitget_proto._recording import RecordedConnection, RecordedSession
+from bitget_proto._trace.recorder import RecordedConnection, RecordedSession
 from bitget_proto.testing import Pair, SessionPair
 
 from . import test_connection_sequences as connection_sequences

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitget_proto import ValidationError
-from bitget_proto._request_ids import RequestIds
+from bitget_proto._machine.request_ids import RequestIds
 
 
 def free(_: str) -> None:

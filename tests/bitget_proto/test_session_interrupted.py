@@ -45,7 +45,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_proto import _session as module
+from bitget_proto._machine import session as module
 
 from .driving import LOGGED_IN, LOGIN, error, refusal, reply
 

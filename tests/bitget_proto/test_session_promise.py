@@ -64,7 +64,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_proto._connection import Queued
+from bitget_proto._machine.connection import Queued
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 KEY = Credentials("key", "secret", "passphrase")

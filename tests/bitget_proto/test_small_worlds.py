@@ -52,17 +52,17 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto import _attempts as attempts_module
-from bitget_proto import _connection as connection_module
-from bitget_proto._attempts import Cancel
-from bitget_proto._cancel_queue import CancelQueue, Rank
-from bitget_proto._codes import FINAL_AFTER_RESEND, REFUSALS
-from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._pace import Pace
-from bitget_proto._redial import Redial
-from bitget_proto._request_ids import RequestIds
-from bitget_proto._spacing import Spacing
-from bitget_proto._timers import after
+from bitget_proto._machine import cancel_attempts as attempts_module
+from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine.backoff import Redial
+from bitget_proto._machine.cancel_attempts import Cancel
+from bitget_proto._machine.cancel_queue import CancelQueue, Rank
+from bitget_proto._machine.deadlines import after
+from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
 
 from .small_connections import ConnectionWorld, Life
 from .small_sessions import SessionWorld

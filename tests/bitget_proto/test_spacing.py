@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from bitget_proto import CancelOrder, InstType
-from bitget_proto._spacing import Spacing
+from bitget_proto._machine.order_spacing import Spacing
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, Timer
-from bitget_proto._timers import MAX, Alarms, Deadlines, after, finite_time, is_seconds
+from bitget_proto._machine.deadlines import MAX, Alarms, Deadlines, after, finite_time, is_seconds
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,7 @@ from bitget_proto import (
     record,
     replay,
 )
-from bitget_proto._recording import RecordedConnection
+from bitget_proto._trace.recorder import RecordedConnection
 
 from .driving import LOGIN, ORDER, outputs
 

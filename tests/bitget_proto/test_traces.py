@@ -36,13 +36,13 @@ from bitget_proto import (
     replay,
     sign_login,
 )
-from bitget_proto import _connection as connection_module
-from bitget_proto import _replay as replay_module
-from bitget_proto import _session as session_module
-from bitget_proto._cancel_queue import Rank
-from bitget_proto._heartbeat import Heartbeat
-from bitget_proto._redial import Redial
-from bitget_proto._request_ids import RequestIds
+from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import session as session_module
+from bitget_proto._machine.backoff import Redial
+from bitget_proto._machine.cancel_queue import Rank
+from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._trace import replay as replay_module
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, SessionPair
 
 TRACES = Path(__file__).parents[1] / "traces"

@@ -14,8 +14,9 @@ import attrs
 import pytest
 
 from bitget_proto import Accepted, Closed, Config, Outcome, Unresolved, WhyClosed, WhyUnresolved
-from bitget_transports import ChannelEvent, Dropped, Limits, hostile
-from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports import ChannelEvent, Dropped, Limits
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
 
 from .colours import BOUND, FAST, KEY, Colour, Connect, orders
 from .tidy import (

@@ -15,8 +15,8 @@ import pytest
 
 from bitget_proto import Accepted, CancelOrder, Outcome, Unresolved, WhyUnresolved
 from bitget_proto.testing import StrictConnection
-from bitget_transports import hostile
-from bitget_transports.hostile import After, Behaviour, HostileServer
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, Behaviour, HostileServer
 
 from .colours import FAST
 from .tidy import nothing_left

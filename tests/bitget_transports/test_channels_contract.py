@@ -32,9 +32,10 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto.testing import Fault, StrictConnection
-from bitget_transports import ConnectFailed, Limits, _origin
+from bitget_transports import ConnectFailed, Limits
+from bitget_transports._driver import exception_origin as _origin
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.hostile import After, HostileServer, Victim, frame_head
+from bitget_transports.faults.hostile import After, HostileServer, Victim, frame_head
 
 from .colours import BOUND, KEY, Colour, Connect, T, fast_exchange, orders
 from .endings import closed
@@ -241,7 +242,7 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
-    monkeypatch.setattr("bitget_proto._connection.WINDOW", 0.5)
+    monkeypatch.setattr("bitget_proto._machine.connection.WINDOW", 0.5)
     received: list[str] = []
     written = threading.Event()
 

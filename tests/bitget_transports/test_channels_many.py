@@ -23,7 +23,7 @@ from bitget_proto import (
     ValidationError,
 )
 from bitget_proto.testing import Fault
-from bitget_transports._inbox import Waiter
+from bitget_transports._driver.outcome_router import Waiter
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import ASYNCIO, FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders

@@ -27,7 +27,7 @@ from bitget_proto import (
 )
 from bitget_proto.testing import Fault
 from bitget_transports import ConnectFailed, Limits
-from bitget_transports._socket import SocketLink
+from bitget_transports.blocking._socket_link import SocketLink
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import ASYNCIO, KEY, Colour, Connect, fast_exchange, orders

@@ -10,7 +10,7 @@ import pytest
 
 import bitget_transports
 from bitget_proto import CancelOrder, Config, Outcome, Unresolved, WhyUnresolved
-from bitget_transports._driver import Driver
+from bitget_transports._driver.driver import Driver
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import KEY, Colour, Connect, fast_exchange, orders

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bitget_proto import CancelOrder, Credentials
-from bitget_transports import _socket
-from bitget_transports._cork import cork
+from bitget_transports._driver.cork import cork
+from bitget_transports.blocking import _socket_link as _socket
 from bitget_transports.blocking import connect
 from bitget_transports.exchange import exchange_in_thread
 

@@ -23,8 +23,8 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection, connect
 
 from bitget_proto import CancelOrder, encode_cancel
-from bitget_transports import hostile
-from bitget_transports.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
 
 BOUND = 10.0
 HEAD = (

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from bitget_transports._http import header, http_date, retry_after
+from bitget_transports._driver.http_refusal import header, http_date, retry_after
 
 _DATE = "Wed, 26 Nov 2025 10:00:00 GMT"
 _LATER = "Wed, 26 Nov 2025 10:01:30 GMT"

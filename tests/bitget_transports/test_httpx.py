@@ -21,11 +21,12 @@ from wsproto.events import TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from bitget_proto import Closed, Unresolved
-from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
-from bitget_transports._httpx import HttpxWebSocket, _Meter, _Shortcut
+from bitget_transports import ConnectFailed, Limits, UpgradeRefused
 from bitget_transports.anyio import Channel, connect
+from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _Shortcut
 from bitget_transports.exchange import ExchangeApp
-from bitget_transports.hostile import After, HostileServer
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, HostileServer
 
 from .colours import BOUND, FAST, KEY, Colour, fast_exchange, orders
 from .tidy import TEXT, frame, nothing_left, then_write, tidy

@@ -29,8 +29,8 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_transports import Dropped, Limits
-from bitget_transports._inbox import Inbox, Waiter
-from bitget_transports._lone import ONLY, Lone
+from bitget_transports._driver.outcome_router import Inbox, Waiter
+from bitget_transports._driver.single_link import ONLY, Lone
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
 

@@ -21,7 +21,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_transports._inbox import Inbox
+from bitget_transports._driver.outcome_router import Inbox
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import ASYNCIO, FAST, KEY, Colour, Connect, OpenSession, fast_exchange, orders

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from bitget_transports import ConnectFailed, Limits, UpgradeRefused, hostile
-from bitget_transports.hostile import Behaviour, HostileServer, Victim
+from bitget_transports import ConnectFailed, Limits, UpgradeRefused
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import Behaviour, HostileServer, Victim
 
 from .colours import FAST, KEY, Colour, Connect
 from .tidy import CLOSE, TEXT, frame, nothing_left, speaks_first, tidy, upgrade_and

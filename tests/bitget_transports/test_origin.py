@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from bitget_transports._origin import is_callers, is_systems, suppress_ours
+from bitget_transports._driver.exception_origin import is_callers, is_systems, suppress_ours
 
 _REFUSES = ("127.0.0.1", 1)
 """An address at which nothing listens."""

@@ -13,7 +13,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows has no poll", allow_module_level=True)
 
-from bitget_transports._poll import Poll
+from bitget_transports.blocking._poll import Poll
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 

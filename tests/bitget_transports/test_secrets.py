@@ -17,9 +17,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import pytest
 
 from bitget_proto import Config, Credentials, Unresolved, sign_login
-from bitget_transports import ConnectFailed, Limits, hostile
+from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.hostile import After, Behaviour, HostileServer
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, Behaviour, HostileServer
 
 from .colours import FAST, Colour, Connect, fast_exchange, orders
 from .tidy import CLOSE, frame, nothing_left, then_write, tidy, upgrade_and

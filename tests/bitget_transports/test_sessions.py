@@ -38,10 +38,11 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
-from bitget_transports import ConnectFailed, Limits, LoginRefused, hostile
+from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
-from bitget_transports.hostile import After, HostileServer, Victim
+from bitget_transports.faults import hostile
+from bitget_transports.faults.flaky import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.hostile import After, HostileServer, Victim
 
 from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy, upgraded

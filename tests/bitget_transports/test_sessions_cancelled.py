@@ -16,10 +16,10 @@ import pytest
 
 from bitget_proto import Accepted, Down, SessionState, Unresolved
 from bitget_proto.testing import Fault
-from bitget_transports import hostile
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.flaky import FlakyProxy, Flaw, Treatment, Way
-from bitget_transports.hostile import After, HostileServer
+from bitget_transports.faults import hostile
+from bitget_transports.faults.flaky import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.hostile import After, HostileServer
 
 from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
 from .test_sessions import CONFIG, GOING_AWAY, LIMITS, exchange, until

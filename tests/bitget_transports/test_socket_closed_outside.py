@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from bitget_proto import CancelOrder, Credentials, Unresolved
-from bitget_transports import Limits, blocking, hostile
-from bitget_transports.hostile import HostileServer
+from bitget_transports import Limits, blocking
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import HostileServer
 
 if sys.platform == "win32":
     pytest.skip("Windows has no poll", allow_module_level=True)
 
-from bitget_transports._poll import Poll
+from bitget_transports.blocking._poll import Poll
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 

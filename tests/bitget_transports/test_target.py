@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, ValidationError
 from bitget_transports import DEMO_URL, LIVE_URL, ConnectFailed, Limits, UpgradeRefused
-from bitget_transports._limits import frame_limit
-from bitget_transports._reasons import closed_by_peer
-from bitget_transports._target import Target
-from bitget_transports._websocket import WebSocket
+from bitget_transports._driver.connect_errors import closed_by_peer
+from bitget_transports._driver.limits import frame_limit
+from bitget_transports._driver.url import Target
+from bitget_transports._driver.websocket import WebSocket
 
 
 def of(url: object, tls: object = None, *, allow_plaintext: bool = False) -> Target:

@@ -18,9 +18,10 @@ import pytest
 import trustme
 
 from bitget_proto import Closed, Config, Unresolved, WhyClosed
-from bitget_transports import ConnectFailed, Limits, hostile
+from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.hostile import After, HostileServer, Victim
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, HostileServer, Victim
 
 from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
 from .tidy import nothing_left, speaks_first, tidy

@@ -14,8 +14,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from bitget_transports import UpgradeRefused
-from bitget_transports._target import Target
-from bitget_transports._websocket import WebSocket
+from bitget_transports._driver.url import Target
+from bitget_transports._driver.websocket import WebSocket
 
 from .tidy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, masked
 

@@ -1,4 +1,4 @@
-"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `bitget_transports.hostile`.
+"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `bitget_transports.faults.hostile`.
 
 with nothing_left():
     colour.run(tidy(scenario))
@@ -24,8 +24,8 @@ import trio
 import uvloop
 from websockets.utils import accept_key
 
-from bitget_transports import hostile
-from bitget_transports.hostile import After, Behaviour, Victim, frame_head
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import After, Behaviour, Victim, frame_head
 
 from .colours import BOUND, T
 

@@ -11,7 +11,7 @@ from chaos.soak import main as soak
 from chaos.transports import Transport
 
 from bitget_proto import Accepted, LinkClosed, Policy, Up
-from bitget_transports.flaky import Flaw
+from bitget_transports.faults.flaky import Flaw
 
 
 @pytest.mark.slow

@@ -29,11 +29,11 @@ from bitget_proto import (
     WhyUnresolved,
     encode_cancel,
 )
-from bitget_proto import _connection as connection_module
-from bitget_proto import _session as session_module
-from bitget_proto._redial import Redial
+from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import session as session_module
+from bitget_proto._machine.backoff import Redial
 from bitget_proto.testing import SeenFrame
-from bitget_proto.testing._wire import Wire
+from bitget_proto.testing._virtual.network import Wire
 
 
 @functools.cache

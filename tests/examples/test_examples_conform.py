@@ -18,7 +18,7 @@ import pytest
 from tests.bitget_proto.testing.patience import BUSY
 
 from bitget_proto.testing import SCENARIOS, Rule, check_driver
-from bitget_proto.testing._check import named
+from bitget_proto.testing._kit.runner import named
 from heavy import __main__ as heavy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

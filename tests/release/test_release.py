@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 ]
 
 TRACKED = [
-    "src/bitget_proto/py.typed", "src/bitget_proto/_orders.py", "src/transports/bitget_transports/py.typed", "conftest.py",
+    "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py", "src/transports/bitget_transports/py.typed", "conftest.py",
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore", ".ci/run",
     *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "chaos", "examples", "fuzz", "release")),
 ]  # fmt: skip

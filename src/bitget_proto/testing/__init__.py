@@ -18,7 +18,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .._exchange import (
+from ._exchange.connection import (
     ABORT,
     CancelRequested,
     ConnectionDropped,
@@ -29,21 +29,21 @@ from .._exchange import (
     OtherRequested,
     WhyDropped,
 )
-from ._clock import VirtualClock
-from ._faults import Fault
-from ._frames import Direction, SeenFrame, redacted
-from ._pair import Pair
-from ._scripted import Act, ScriptedExchange, ScriptedLink, ScriptedOutput
-from ._session_pair import SessionPair
-from ._strict import DriverError, Rule, StrictConnection
-from ._wire import Latency
+from ._exchange.faults import Fault
+from ._exchange.frames import Direction, SeenFrame, redacted
+from ._exchange.scripted import Act, ScriptedExchange, ScriptedLink, ScriptedOutput
+from ._kit.strict import DriverError, Rule, StrictConnection
+from ._virtual.clock import VirtualClock
+from ._virtual.network import Latency
+from ._virtual.pair import Pair
+from ._virtual.session_pair import SessionPair
 
 if TYPE_CHECKING:
-    from ._check import SCENARIOS, check_driver
-    from ._recorder import DriverStep
-    from ._report import Break, ContractBroken, Report, Result
-    from ._scenario import Scenario
-    from ._stage import Abandons, DriverUnderTest, MakeDriver
+    from ._kit.harness import Abandons, DriverUnderTest, MakeDriver
+    from ._kit.recording_connection import DriverStep
+    from ._kit.report import Break, ContractBroken, Report, Result
+    from ._kit.runner import SCENARIOS, check_driver
+    from ._kit.scenario import Scenario
 
 __all__ = [
     "ABORT",
@@ -84,17 +84,17 @@ __all__ = [
 ]
 
 _HOMES = MappingProxyType({
-    "Abandons": "._stage",
-    "Break": "._report",
-    "ContractBroken": "._report",
-    "DriverUnderTest": "._stage",
-    "MakeDriver": "._stage",
-    "Report": "._report",
-    "Result": "._report",
-    "SCENARIOS": "._check",
-    "Scenario": "._scenario",
-    "DriverStep": "._recorder",
-    "check_driver": "._check",
+    "Abandons": "._kit.harness",
+    "Break": "._kit.report",
+    "ContractBroken": "._kit.report",
+    "DriverUnderTest": "._kit.harness",
+    "MakeDriver": "._kit.harness",
+    "Report": "._kit.report",
+    "Result": "._kit.report",
+    "SCENARIOS": "._kit.runner",
+    "Scenario": "._kit.scenario",
+    "DriverStep": "._kit.recording_connection",
+    "check_driver": "._kit.runner",
 })  # fmt: skip
 """The modules of the conformance kit's names."""
 

@@ -17,10 +17,10 @@ from importlib import import_module
 from typing import cast
 
 from ..__main__ import PIPE_CLOSED, silence
-from .._errors import ValidationError
-from ._check import PATIENCE, SCENARIOS, check_driver
-from ._report import Result
-from ._stage import MakeDriver, raised_at
+from .._values.errors import ValidationError
+from ._kit.harness import MakeDriver, raised_at
+from ._kit.report import Result
+from ._kit.runner import PATIENCE, SCENARIOS, check_driver
 
 _BROKEN, _FAILED = 1, 2
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from ._check import PATIENCE, SCENARIOS, named, play
-from ._report import Report
-from ._scenario import Scenario
-from ._stage import MakeDriver
+from ._kit.harness import MakeDriver
+from ._kit.report import Report
+from ._kit.runner import PATIENCE, SCENARIOS, named, play
+from ._kit.scenario import Scenario
 
 
 def scenarios(

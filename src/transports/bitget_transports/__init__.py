@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._clock import clock
-    from ._errors import ConnectFailed, LoginRefused, UpgradeRefused
-    from ._inbox import ChannelEvent, Dropped
-    from ._limits import Limits
-    from ._target import DEMO_URL, LIVE_URL
+    from ._driver.clock import clock
+    from ._driver.errors import ConnectFailed, LoginRefused, UpgradeRefused
+    from ._driver.limits import Limits
+    from ._driver.outcome_router import ChannelEvent, Dropped
+    from ._driver.url import DEMO_URL, LIVE_URL
 
 __all__ = [
     "DEMO_URL",
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _HOMES = MappingProxyType({
-    "ChannelEvent": "._inbox",
-    "ConnectFailed": "._errors",
-    "DEMO_URL": "._target",
-    "Dropped": "._inbox",
-    "LIVE_URL": "._target",
-    "Limits": "._limits",
-    "LoginRefused": "._errors",
-    "UpgradeRefused": "._errors",
-    "clock": "._clock",
+    "ChannelEvent": "._driver.outcome_router",
+    "ConnectFailed": "._driver.errors",
+    "DEMO_URL": "._driver.url",
+    "Dropped": "._driver.outcome_router",
+    "LIVE_URL": "._driver.url",
+    "Limits": "._driver.limits",
+    "LoginRefused": "._driver.errors",
+    "UpgradeRefused": "._driver.errors",
+    "clock": "._driver.clock",
 })  # fmt: skip
 
 

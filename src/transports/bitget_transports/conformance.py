@@ -25,14 +25,14 @@ from anyio import from_thread, lowlevel
 
 from bitget_proto import CancelOrder, Config, Connection, Credentials
 
-from . import anyio as _on_anyio
-from . import asyncio as _on_asyncio
-from ._blocking import BlockingDriver
-from ._channel import AsyncDriver, Channel, news
-from ._driver import Account, Driver
-from ._errors import ConnectFailed
-from ._limits import Limits
-from ._lone import Core, Lone
+from ._driver.channel import AsyncDriver, Channel, news
+from ._driver.driver import Account, Driver
+from ._driver.errors import ConnectFailed
+from ._driver.limits import Limits
+from ._driver.single_link import Core, Lone
+from .anyio import _client as _on_anyio
+from .asyncio import _client as _on_asyncio
+from .blocking._driver import BlockingDriver
 
 __all__ = ["anyio", "asyncio", "blocking", "picows", "trio", "uvloop"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from bitget_transports.exchange import ExchangeThread
+    from .exchange import ExchangeThread
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]
     `ScriptedExchange`.
     """
     from bitget_proto.testing import ScriptedExchange
-    from bitget_transports.exchange import exchange_in_thread
+
+    from .exchange import exchange_in_thread
 
     marker = request.node.get_closest_marker("bitget_exchange")
     exchange = (

@@ -30,7 +30,7 @@ from bitget_proto.testing import (
     StrictConnection,
     VirtualClock,
 )
-from bitget_proto.testing._channels import MAX_SUBSCRIPTIONS
+from bitget_proto.testing._exchange.subscriptions import MAX_SUBSCRIPTIONS
 
 ORDER = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
 ORDERS = {"instType": "SPOT", "channel": "orders", "instId": "default"}

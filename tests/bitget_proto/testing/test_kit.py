@@ -28,9 +28,9 @@ from bitget_proto.testing import (
     Scenario,
     check_driver,
 )
-from bitget_proto.testing._check import play
-from bitget_proto.testing._peer import Gone
-from bitget_proto.testing._stage import MakeDriver, Stage
+from bitget_proto.testing._kit.harness import MakeDriver, Stage
+from bitget_proto.testing._kit.runner import play
+from bitget_proto.testing._kit.websocket_peer import Gone
 from bitget_proto.testing.pytest import scenarios
 
 from .faulty_drivers import (

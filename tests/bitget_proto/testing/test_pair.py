@@ -203,7 +203,7 @@ def test_what_arrives_after_the_clients_end_is_dropped() -> None:
 
 
 def test_a_pair_that_never_comes_to_rest_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitget_proto.testing._wire._TOO_LONG", 10)
+    monkeypatch.setattr("bitget_proto.testing._virtual.network._TOO_LONG", 10)
     pair = ready()
     with pytest.raises(AssertionError, match="10 steps and no rest"):
         pair.run(10_000.0)

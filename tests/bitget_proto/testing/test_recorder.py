@@ -20,7 +20,7 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import Rule
-from bitget_proto.testing._recorder import Recorder
+from bitget_proto.testing._kit.recording_connection import Recorder
 
 from .patience import BUSY, PATIENCE
 

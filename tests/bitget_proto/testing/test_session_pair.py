@@ -242,6 +242,6 @@ def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
 
 
 def test_a_run_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitget_proto.testing._wire._TOO_LONG", 3)
+    monkeypatch.setattr("bitget_proto.testing._virtual.network._TOO_LONG", 3)
     with pytest.raises(AssertionError, match=r"^3 steps and no rest: <SessionPair at "):
         started()

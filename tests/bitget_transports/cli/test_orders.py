@@ -13,11 +13,11 @@ import trustme
 
 from bitget_proto import Codec
 from bitget_proto.testing import Fault, ScriptedExchange
-from bitget_transports import hostile
 from bitget_transports.cli._carriers import Carrier, Job
 from bitget_transports.cli._orders import _IN_THE_COMMANDS_WORDS
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.hostile import HostileServer
+from bitget_transports.faults import hostile
+from bitget_transports.faults.hostile import HostileServer
 
 from .running import CARRIERS, KEY, Shell, finished, process, spot
 

@@ -244,7 +244,7 @@ def test_an_engine_that_is_missing_is_told_with_what_mends_it(shell: Shell) -> N
     def missing(name: str) -> object:
         raise ImportError(name)
 
-    shell.patch.setattr("bitget_proto._engines.import_module", missing)
+    shell.patch.setattr("bitget_proto._wire.json_engines.import_module", missing)
     ran = shell("replay", "--engine", "orjson", str(TRACES / "resent.jsonl"))
     assert ran.code == 2
     assert "pip install 'bitget-proto[orjson]'" in ran.err

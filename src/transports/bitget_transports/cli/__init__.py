@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bitget_proto.__main__ import silence
-from bitget_proto._explain import encodable, printable
+from bitget_proto._wire.explain import encodable, printable
 
 from ._arguments import parser
 from ._exits import Exit, Failure, missing_extra

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
-from bitget_proto._errors import shown
-from bitget_proto._explain import printable
+from bitget_proto._values.errors import shown
+from bitget_proto._wire.explain import printable
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from ..exchange import ExchangeThread, exchange_in_thread

@@ -20,8 +20,8 @@ from typing import BinaryIO, Final, TypeAlias, cast
 import attrs
 
 from bitget_proto import CancelOrder, InstType, ValidationError
-from bitget_proto._explain import at_a_shell, quoted
-from bitget_proto._orders import Identity, identity
+from bitget_proto._values.orders import Identity, identity
+from bitget_proto._wire.explain import at_a_shell, quoted
 
 from ._exits import Failure
 

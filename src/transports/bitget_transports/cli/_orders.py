@@ -25,10 +25,10 @@ from bitget_proto import (
     SessionConfig,
     ValidationError,
 )
-from bitget_proto._explain import quoted
+from bitget_proto._wire.explain import quoted
 
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
-from .._target import Target
+from .._driver.url import Target
 from ._carriers import Carrier, Job, carry
 from ._exits import Exit, Failure
 from ._keys import keys_from

@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 from bitget_proto import Hangup, State, Transmit, Wait
 from bitget_proto.testing import ABORT, ScriptedExchange
 
-from .._websocket import SILENT
+from .._driver.websocket import SILENT
 
 _UPGRADE_TIMEOUT = 10.0
 """Seconds that a client has to ask for its WebSocket."""

@@ -1,0 +1,201 @@
+"""API keys, and the signed login that is made from them.
+
+Rules of this file
+- A secret never leaves through the back door: not in `repr` or `str`, not in an exception's message, not in a pickle, and
+  not through `attrs.asdict` or a cattrs converter, which is why these two are no attrs classes.
+- The state machine sees the `SignedLogin` alone. The clock that the stamp comes from is the caller's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any, ClassVar, NoReturn, Self
+
+from .errors import ValidationError, shown
+
+_PEM = "-----BEGIN "
+_QUOTES = frozenset("\"'`“”‘’")
+_INVISIBLE = frozenset("\u200b\u200e\u200f\u2060\ufeff")
+"""Characters without width, the byte-order mark among them."""
+_MILLISECONDS_FROM = 10**11
+"""In seconds this is the year 5138; in milliseconds, March 1973."""
+
+
+class _Undisclosed:
+    """A value whose parts are for the wire alone. Comparing works, looking and copying out does not."""
+
+    __slots__: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **parts: object) -> None:
+        for name, value in parts.items():
+            if hasattr(self, name):
+                raise AttributeError(f"{type(self).__name__} does not change once made")
+            if not isinstance(value, str) or not value:
+                what = (
+                    "an empty string" if value == "" else f"a value of type {type(value).__name__}"
+                )
+                raise ValidationError(f"{name} must be a string that is not empty; got {what}")
+            object.__setattr__(self, name, str.__str__(value))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<{', '.join(self.__slots__)}: not shown>)"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.__slots__)))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} does not change once made")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} does not change once made")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds secrets and cannot be copied out")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} holds secrets and cannot be pickled: make it anew where it is needed"
+        )
+
+
+class Credentials(_Undisclosed):
+    """An API key as the exchange's key page shows it; hand it to `sign_login`.
+
+    `secret` is the secret key (HMAC), or, for a key of the RSA kind, the private key in PEM form, recognised by its
+    first line. None of the three is ever shown by `repr`, and an instance cannot be pickled.
+
+    Raises: ValidationError when one is empty or no string, or has at an end what a paste or a file brings: a blank, a
+    byte-order mark, a quote (of a pass phrase: only quotes at both ends). The message never holds the value.
+    """
+
+    __slots__ = ("api_key", "secret", "passphrase")  # noqa: RUF023 - the order of the constructor
+
+    api_key: str
+    secret: str
+    passphrase: str
+
+    def __init__(self, api_key: str, secret: str, passphrase: str) -> None:
+        super().__init__(api_key=api_key, secret=secret, passphrase=passphrase)
+        for name in self.__slots__:
+            around = _around(name, getattr(self, name))
+            if around is not None:
+                raise ValidationError(
+                    f"{name} must be the bare value; got one with {around} around it, as a paste or a file brings it: take "
+                    "it off"
+                )
+
+
+def _around(name: str, value: str) -> str | None:
+    """Return what stands at an end of a value and does not belong to it; None when nothing does."""
+    ends = {value[0], value[-1]}
+    if ends & _INVISIBLE:
+        return "a byte-order mark or another invisible character"
+    # A private key in PEM form ends in a line break.
+    if any(end.isspace() for end in ends) and not value.lstrip().startswith(_PEM):
+        return "a blank or a line break"
+    # A pass phrase is chosen by people, and may begin or end with a quote.
+    if ends & _QUOTES and (name != "passphrase" or (len(value) > 1 and ends <= _QUOTES)):
+        return "a quote"
+    return None
+
+
+class SignedLogin(_Undisclosed):
+    """A login request, signed; hand it to `Connection.opened`. It expires 30 s after its stamp.
+
+    `timestamp` is the stamp in whole seconds as a decimal string, `sign` the signature in base64.
+    """
+
+    __slots__ = ("api_key", "passphrase", "timestamp", "sign")  # noqa: RUF023 - the order of the wire
+
+    api_key: str
+    passphrase: str
+    timestamp: str
+    sign: str
+
+    def __init__(self, api_key: str, passphrase: str, timestamp: str, sign: str) -> None:
+        super().__init__(api_key=api_key, passphrase=passphrase, timestamp=timestamp, sign=sign)
+
+
+def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
+    """Sign a login for the moment `timestamp`, in whole seconds since 1970: `int(time.time())`.
+
+    The signature is `base64(hmac_sha256(secret, timestamp + "GET" + "/user/verify"))`, or RSA-SHA256 (PKCS #1 v1.5) of
+    the same text for a key of the RSA kind (Websocket API, Login). Pages of the exchange contradict each other about the
+    unit; both are accepted, and seconds as a string is the form with the longest use.
+
+    Raises: ValidationError for a stamp that is no whole number of seconds, or a private key that cannot be read;
+    ImportError, with the command that mends it, when an RSA key meets no `cryptography`.
+    """
+    if not isinstance(credentials, Credentials):
+        raise ValidationError(
+            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: pass Credentials(api_key, "
+            "secret, passphrase)"
+        )
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
+        raise ValidationError(
+            f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}: pass int(time.time())"
+        )
+    if timestamp >= _MILLISECONDS_FROM:
+        raise ValidationError(
+            f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}, which looks like milliseconds: "
+            "pass int(time.time()), or divide by 1000"
+        )
+    return sign_stamp(credentials, str(int(timestamp)))
+
+
+def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
+    """Sign a stamp as it will be written, whatever its unit: what an exchange compares a login with.
+
+    Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key meets no `cryptography`.
+    """
+    text = f"{stamp}GET/user/verify".encode()
+    if credentials.secret.lstrip().startswith(_PEM):
+        signature = _rsa_sha256(credentials.secret, text)
+    else:
+        signature = hmac.new(
+            credentials.secret.encode("utf-8", "surrogatepass"), text, hashlib.sha256
+        ).digest()
+    return SignedLogin(
+        credentials.api_key,
+        credentials.passphrase,
+        stamp,
+        base64.b64encode(signature).decode("ascii"),
+    )
+
+
+def _rsa_sha256(private_key: str, text: bytes) -> bytes:
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    except ImportError:
+        raise ImportError(
+            "the secret is an RSA private key, and signing with one needs the package cryptography: "
+            "pip install 'bitget-proto[rsa]'"
+        ) from None
+    try:
+        key = serialization.load_pem_private_key(private_key.encode("ascii"), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # `from None`: the parser's own message and its frames may hold parts of the key.
+        raise ValidationError(
+            "secret begins like a private key in PEM form but cannot be read as one: pass the whole text of the file, "
+            "unencrypted (openssl rsa -in KEY -out PLAIN takes the pass phrase off)"
+        ) from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValidationError(
+            "secret is a private key, but not an RSA one: make an API key of the kind HMAC or RSA"
+        )
+    return key.sign(text, padding.PKCS1v15(), hashes.SHA256())

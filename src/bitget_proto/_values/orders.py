@@ -1,0 +1,280 @@
+r"""The order to cancel, and the id under which the exchange answers.
+
+Rules of this file
+- A value is checked when it is made and never changes afterwards: every `CancelOrder` can be written to the wire.
+- Refusing to cancel a real order is the worse mistake. So a rule here is no tighter than what is known to be true, and
+  where the exchange's page has no rule, only what could not be written or read back is refused, and what no exchange
+  makes.
+- A pattern matches the whole text, and of digits and letters ASCII alone: `$` admits a line feed at the end, and `\d`
+  admits Unicode.
+
+It does not know JSON: how these values look on the wire is the codec's business.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from .errors import ValidationError, shown
+from .other_names import Meant, meant_instrument, meant_product_line
+
+_INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+"""Characters that have no width, turn the direction of the text, or mark the order of bytes."""
+
+_is_inst_id = re.compile(
+    rf"""[^\s"'`“”‘’\\\x00-\x1f\x7f-\x9f\ud800-\udfff{_INVISIBLE}]{{1,40}}"""
+).fullmatch
+_is_order_id = re.compile(r"[!#-&(-+\--\[\]-_a-~]{1,64}").fullmatch
+_is_client_oid = re.compile(r"[ -~]{1,64}").fullmatch
+_strip = re.compile(rf"""^[\s"'`“”‘’,{_INVISIBLE}]+|[\s"'`“”‘’,{_INVISIBLE}]+$""").sub
+_is_rounded = re.compile(
+    r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*|[0-9]{1,3}(\.[0-9]{3})+"
+).fullmatch
+"""A number as a spreadsheet or a float shows it: 1.37670E+18, 1.3767e+18, 5.0, 1.376.695."""
+_is_missing = re.compile(r"nan|none|null|undefined|<na>", re.IGNORECASE).fullmatch
+"""The text that programs write for a value that is missing."""
+
+_LONGEST = 128
+"""Characters up to which a refused value is looked at for a hint."""
+
+is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
+
+
+class InstType(Enum):
+    """The product line of an instrument; the value is the exchange's word."""
+
+    SPOT = "SPOT"
+    """The only one that the page of the cancel-order channel names."""
+
+    USDT_FUTURES = "USDT-FUTURES"
+    """The futures page documents the identical frame with this word."""
+
+    COIN_FUTURES = "COIN-FUTURES"
+    USDC_FUTURES = "USDC-FUTURES"
+
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
+
+
+@attrs.frozen(init=False)
+class CancelOrder:
+    """One order that is to be cancelled; hand it to `Connection.cancel`.
+
+    `inst_id` is the exchange's own name of the instrument, for example `BTCUSDT`: 1 to 40 characters in any script,
+    without blanks, quotes, backslashes and control characters. Names that are surely another client's are refused
+    (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the instrument and the product line.
+
+    Of `order_id` (the exchange's) and `client_oid` (yours) at least one is needed, each 1 to 64 printable ASCII
+    characters. An `order_id` has no blanks, quotes, commas or backslashes, and is no rounded number. The page gives no
+    rule for either, so this is only what an exchange makes and what survives the way there and back. "If both are
+    present, orderId prevails" (Cancel Order Channel).
+
+    Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the likely fix.
+    """
+
+    inst_id: str
+    order_id: str | None = None
+    client_oid: str | None = None
+    inst_type: InstType = InstType.SPOT
+
+    def __init__(
+        self,
+        inst_id: str,
+        order_id: str | None = None,
+        client_oid: str | None = None,
+        inst_type: InstType = InstType.SPOT,
+    ) -> None:
+        # What is usual is seen here, without a call.
+        if not (
+            type(inst_id) is str
+            and type(order_id) is str
+            and client_oid is None
+            and type(inst_type) is InstType
+            and inst_id.isupper()
+            and inst_id.isalnum()
+            and inst_id.isascii()
+            and len(inst_id) <= 40
+            and order_id.isdigit()
+            and order_id.isascii()
+            and len(order_id) <= 64
+        ):
+            inst_id = _checked_inst_id(inst_id, inst_type)
+            order_id = _checked_order_id(order_id)
+            client_oid = _checked_client_oid(client_oid)
+            _check_there_is_an_id(order_id, client_oid)
+            _check_inst_type(inst_type)
+        _set_inst_id(self, inst_id)
+        _set_order_id(self, order_id)
+        _set_client_oid(self, client_oid)
+        _set_inst_type(self, inst_type)
+
+    def __attrs_post_init__(self) -> None:
+        # For subclasses that attrs makes: it writes an `__init__` for them that calls this, and not the one above.
+        CancelOrder.__init__(self, self.inst_id, self.order_id, self.client_oid, self.inst_type)
+
+
+# Past `__setattr__`, which refuses: in two thirds of the time that attrs' own way takes.
+_set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
+    CancelOrder.__dict__[field.name].__set__ for field in attrs.fields(CancelOrder)
+)
+
+
+Identity: TypeAlias = tuple[InstType, str, bool, str]
+
+
+def identity(order: CancelOrder) -> Identity:
+    """What an order is told apart by: "If both are present, orderId prevails" (Cancel Order Channel)."""
+    by_order_id = order.order_id is not None
+    return order.inst_type, order.inst_id, by_order_id, order.order_id or order.client_oid or ""
+
+
+def _checked_inst_id(value: object, inst_type: object) -> str:
+    """Return the instrument as a plain string, even of a subclass: the f-string of an enum's member is not its value."""
+    hint = ": write it like 'BTCUSDT'"
+    if isinstance(value, str):
+        value = str.__str__(value)
+        bare = _bare(value)
+        meant = meant_instrument(bare)
+        if meant is not None:
+            raise ValidationError(
+                f"inst_id must be the exchange's own name of the instrument; got {shown(value)}, another client's "
+                f"spelling: {_instead(meant, inst_type)}"
+            )
+        if _is_inst_id(value):
+            return value
+        if _is_inst_id(bare):
+            hint = f": write {bare!r}"
+    raise ValidationError(
+        "inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control characters; got "
+        f"{shown(value)}{hint}"
+    )
+
+
+def _bare(value: str) -> str:
+    """Return the text without what a paste puts around it; empty for one that is far too long."""
+    return _strip("", value) if len(value) <= _LONGEST else ""
+
+
+def _instead(meant: Meant, inst_type: object) -> str:
+    """Say what to write instead, with the product line that was meant or, where the name does not say it, was given."""
+    name, line = meant
+    if name is not None and _is_inst_id(name) and meant_instrument(name) is None:
+        what = f"write {name!r}"
+    else:
+        what = "write the name that the exchange lists, like 'BTCUSDT',"
+    if line is None and isinstance(inst_type, InstType) and inst_type is not InstType.SPOT:
+        line = inst_type.name
+    if line is None:
+        return f"{what} and the product line of the order, inst_type=InstType.SPOT for a spot order"
+    return f"{what} and inst_type=InstType.{line}"
+
+
+def _checked_order_id(value: object) -> str | None:
+    """Return the exchange's id of the order, likewise a plain string; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = str.__str__(value)
+        bare = _bare(value)
+        if _is_rounded(bare):
+            raise ValidationError(
+                f"order_id must be the exchange's whole id; got {shown(value)}, which a spreadsheet or a float has "
+                "rounded or respelled: export the column as text, and keep ids as strings"
+            )
+        if _is_missing(bare):
+            raise ValidationError(
+                f"order_id must be the exchange's id; got {shown(value)}, which stands for a missing value: leave "
+                "order_id out if there is none"
+            )
+        if _is_order_id(value):
+            return value
+        hint = _hint_of_id(
+            "order_id", value, bare if _is_order_id(bare) else None, "as the exchange gave it"
+        )
+    else:
+        hint = _hint_of_type("order_id", value)
+    raise ValidationError(
+        "order_id must be 1 to 64 printable ASCII characters without blanks, quotes, commas and backslashes; got "
+        f"{shown(value)}{hint}"
+    )
+
+
+def _checked_client_oid(value: object) -> str | None:
+    """Return the client's id of the order, likewise a plain string; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = str.__str__(value)
+        if _is_client_oid(value):
+            return value
+        bare = value.strip()
+        hint = _hint_of_id(
+            "client_oid",
+            value,
+            bare if _is_client_oid(bare) else None,
+            "with which the order was placed",
+        )
+    else:
+        hint = _hint_of_type("client_oid", value)
+    raise ValidationError(
+        f"client_oid must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}"
+    )
+
+
+def _hint_of_id(field: str, value: str, better: str | None, given: str) -> str:
+    """Say what to do about an id that is refused; `better` is one that is not."""
+    if not value.strip():
+        return f": leave {field} out if there is none"
+    if better is not None:
+        return f": write {better!r}"
+    strange = re.search(r"[^ -~]", value)
+    return f": {f'{strange[0]!r} is none of them, so ' if strange else ''}pass the id {given}"
+
+
+def _hint_of_type(field: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f": ids are strings on the wire, pass str({field})"
+    return ": ids are strings on the wire"
+
+
+def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
+    if order_id is None and client_oid is None:
+        raise ValidationError(
+            "CancelOrder needs an order_id or a client_oid, and got neither: pass order_id=… (the exchange's id) or "
+            "client_oid=… (yours)"
+        )
+
+
+def _check_inst_type(inst_type: object) -> None:
+    if type(inst_type) is not InstType:
+        names = ", ".join(f"InstType.{member.name}" for member in InstType)
+        line = meant_product_line(inst_type) if isinstance(inst_type, str) else None
+        hint = (
+            "the member of the order's product line"
+            if line is None
+            else f"inst_type=InstType.{line}"
+        )
+        raise ValidationError(
+            f"inst_type must be one of {names}; got {shown(inst_type)}: pass {hint}"
+        )
+
+
+def check_request_id(value: object) -> str:
+    r"""The id of a request, checked: 1 to 40 of `0-9A-Za-z_:#-+` and the space.
+
+    The page allows "Length<= 40 (^[0-9A-Za-z_:#\-+\s]*$)", which admits an empty id, line breaks and tabs as well. No
+    reply could be told apart by the first, and the others do not survive every log, so they are refused here.
+
+    Raises: ValidationError, and nothing has changed.
+    """
+    if isinstance(value, str):
+        text = str.__str__(value)
+        if is_request_id(text):
+            return text
+    raise ValidationError(
+        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}"
+    )

@@ -1,0 +1,296 @@
+"""What a frame or a code means, in sentences for people and as plain data for programs.
+
+Rules of this file
+- It explains what `Connection` does and decides nothing: the tests hold both to the same outcome for every code.
+- What a peer wrote reaches no screen as it came. Characters that move the cursor, turn the direction of the text or
+  cannot be seen are shown as escapes, and so is what the output's encoding lacks.
+- A login's secrets are never shown, and nothing of a frame that cannot be read and may hold some.
+
+It does not know files, arguments or exit codes: those are `__main__`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from .._values.codes import (
+    CODES,
+    ENDS,
+    NOT_THE_LOGINS_ANSWER,
+    NOTES,
+    REFUSALS,
+    TOO_MANY_REQUESTS,
+    CodeClass,
+)
+from .._values.orders import InstType
+from .codec import Codec
+from .messages import (
+    BadRequest,
+    CancelRequest,
+    ErrorReply,
+    LoginReply,
+    LoginRequest,
+    Malformed,
+    Message,
+    Other,
+    OtherRequest,
+    Ping,
+    Pong,
+    Request,
+    TradeReply,
+)
+
+_LONGEST = 200
+"""How many characters of one text of a peer are shown."""
+
+_NO_OP = "30003"
+
+_INVISIBLE = frozenset(
+    chr(point)
+    for points in (
+        (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),  # joiners and fillers
+        range(0x180B, 0x1810),  # Mongolian variation selectors
+        range(0xFE00, 0xFE10),  # variation selectors
+        range(0xE0100, 0xE01F0),
+    )
+    for point in points
+)
+"""Characters that cannot be seen although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
+
+_of_a_login = re.compile(r"login|apikey|passphrase|sign|secret", re.IGNORECASE).search
+_escaped_letter = re.compile(r"\\u00([4-7][0-9a-f])", re.IGNORECASE)
+
+_inst_type = re.compile(r"inst_type=InstType\.([A-Z_]+)")
+
+_ONE_OUTCOME = "It asks to cancel an order, which gets exactly one outcome, under this id."
+
+
+@attrs.frozen(kw_only=True)
+class Explained:
+    """One frame, taken apart. The texts are as the peer wrote them: `lines` and `as_json` escape them."""
+
+    side: str | None
+    """Who says so, `exchange` or `client`; None when that cannot be told."""
+
+    kind: str
+    """The name of the message's class."""
+
+    id: str | None = None
+    code: str | None = None
+    code_class: CodeClass | None = None
+    exchange_ts: int | None = None
+    text: str | None = None
+    """What it says beside: the exchange's text for people, an event, an op, the beginning of what cannot be read."""
+
+    outcome: str | None = None
+    """The outcome of the cancel that it answers; None when it settles none."""
+
+    means: str
+    """What it means to the caller's cancel."""
+
+    def lines(self, number: int) -> str:
+        """Two lines for people, the first with the number of the frame."""
+        parts = [self.kind if self.side is None else f"{self.side} {self.kind}"]
+        if self.id is not None:
+            parts.append(f"id {quoted(self.id)}")
+        if self.code is not None:
+            parts.append(f"code {self.code}")
+        if self.code_class is not None:
+            parts.append(self.code_class.value)
+        if self.text:
+            parts.append(quoted(self.text))
+        means = self.means if self.outcome is None else f"{self.outcome}: {self.means}"
+        return f"{number}: {', '.join(parts)}\n   {printable(means)}\n"
+
+    def as_json(self, number: int) -> str:
+        """One line for programs, in ASCII; it reads back as what the peer wrote."""
+        plain = attrs.asdict(self) | {
+            "code_class": None if self.code_class is None else self.code_class.value
+        }
+        # A delete character is no control character to JSON, which leaves it as it is.
+        return json.dumps({"line": number, **plain}).replace("\x7f", "\\u007f") + "\n"
+
+
+def read(codec: Codec, frame: bytes) -> Message | Request:
+    """The frame as what it is: a client's when it is a `ping` or has an `op` and no event, else an exchange's."""
+    message = codec.decode(frame)
+    if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
+        request = codec.decode_request(frame)
+        if not (
+            isinstance(request, Malformed)
+            or (isinstance(request, BadRequest) and request.code == _NO_OP)
+        ):
+            return request
+    return message
+
+
+def explain(message: Message | Request, frame: bytes) -> Explained:
+    """What the message means; `frame` is what it was read from."""
+    kind = type(message).__name__
+    match message:
+        case TradeReply() | ErrorReply():
+            return _reply(message)
+        case LoginReply():
+            return Explained(
+                side="exchange", kind=kind, code=message.code, code_class=message.code_class, text=message.message,
+                means=_login_means(message),
+            )  # fmt: skip
+        case Pong():
+            return Explained(
+                side="exchange", kind=kind, means="It answers a ping: the exchange is there."
+            )
+        case Other(event=event):
+            said = (
+                "An event that is"
+                if event is not None
+                else "No event and no readable op: a push, or something else,"
+            )
+            return Explained(
+                side="exchange",
+                kind=kind,
+                text=event,
+                means=f"{said} handed on whole, as Unrecognised: settles no cancel.",
+            )
+        case CancelRequest(id=id, order=order):
+            ids = (("the order", order.order_id), ("your own id", order.client_oid))
+            named = ", ".join(f"{name} {value}" for name, value in ids if value is not None)
+            text = f"{order.inst_type.value} {order.inst_id}, {named}"
+            return Explained(side="client", kind=kind, id=id, text=text, means=_ONE_OUTCOME)
+        case LoginRequest():
+            return Explained(
+                side="client",
+                kind=kind,
+                means="It asks to log in. What it holds is secret and not shown.",
+            )
+        case Ping():
+            return Explained(side="client", kind=kind, means="The heartbeat: a pong must follow.")
+        case OtherRequest(op=op):
+            return Explained(
+                side="client", kind=kind, text=op, means="It is neither a login nor a cancel."
+            )
+        case BadRequest(code=code, message=why):
+            return Explained(
+                side="client", kind=kind, code=code, code_class=CodeClass.of(code), text=why,
+                means="It breaks the rules of the exchange's page, which refuses it: nothing is cancelled.",
+            )  # fmt: skip
+        case _:
+            hidden = _may_hold_secrets(frame)
+            return Explained(
+                side=None, kind=kind, text=None if hidden else message.excerpt,
+                means=f"It cannot be read ({message.reason}), and settles no cancel."
+                + (" It may be a login, so nothing of it is shown." if hidden else ""),
+            )  # fmt: skip
+
+
+def outcome_of(code_class: CodeClass) -> str:
+    """The outcome of a cancel that is answered with a code of this class."""
+    if code_class is CodeClass.ACCEPTED:
+        return "Accepted"
+    return "Rejected" if code_class in REFUSALS else "Unresolved"
+
+
+def explain_code(code: str) -> str:
+    """Lines about one code, a decimal string without leading zeros."""
+    code_class = CodeClass.of(code)
+    lines = [f"{code}: {code_class.value}", f"   {code_class.sentence}"]
+    if code in NOTES:
+        lines.append(f"   {NOTES[code]}")
+    lines.append(f"   A cancel that is answered with it ends {outcome_of(code_class)}.")
+    if code_class is CodeClass.ACCEPTED:
+        lines.append("   In an error it contradicts itself: the cancel ends Unresolved.")
+    else:
+        lines.append(f"   {_without_id(code, code_class)}")
+    return "\n".join(lines) + "\n"
+
+
+def code_table() -> Iterator[str]:
+    """All classes with their codes, in lines."""
+    for code_class in CodeClass:
+        yield f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}\n"
+        for code in CODES.get(code_class, ()):
+            yield f"   {code:<6} {NOTES.get(code, '')}".rstrip() + "\n"
+
+
+# --- sentences ---
+
+
+def _reply(reply: TradeReply | ErrorReply) -> Explained:
+    code_class, outcome = reply.code_class, None
+    if reply.answers_other:
+        means = "It answers something other than a cancel, and settles none."
+    elif reply.id is not None:
+        outcome, means = outcome_of(code_class), code_class.sentence
+    elif reply.names_request:
+        means = "It names no single request by an id that is a string: handed on as Unrecognised, settles no cancel."
+    elif isinstance(reply, TradeReply):
+        means = "It does not say which request it answers: handed on as Unrecognised, settles no cancel."
+    else:
+        means = f"{code_class.sentence} {_without_id(reply.code, code_class)}"
+    return Explained(
+        side="exchange", kind=type(reply).__name__, id=reply.id, code=reply.code, code_class=code_class,
+        exchange_ts=reply.exchange_ts, text=reply.message, outcome=outcome, means=means,
+    )  # fmt: skip
+
+
+def _without_id(code: str | None, code_class: CodeClass) -> str:
+    """What follows from an error that names no request."""
+    means = "An error without an id settles no cancel, not even the only one in flight"
+    if code_class not in NOT_THE_LOGINS_ANSWER:
+        means += "; while a login is unanswered it refuses the login, and the connection ends"
+    if code == TOO_MANY_REQUESTS:
+        means += "; here the paces stand still for a second"
+    if code in ENDS:
+        means += f"; once logged in, it ends the connection ({ENDS[code]})"
+    return f"{means}."
+
+
+def _login_means(reply: LoginReply) -> str:
+    if reply.code is None:
+        return "It has no readable code, so nothing follows from it."
+    if reply.code_class is CodeClass.ACCEPTED:
+        return "Logged in: cancels go out from now on."
+    return f"{reply.code_class.sentence} The login is refused, and the connection ends."
+
+
+# --- what a peer wrote ---
+
+
+def _may_hold_secrets(frame: bytes) -> bool:
+    """Whether a frame that cannot be read looks like a login, or like a part of one, in whatever encoding."""
+    text = _escaped_letter.sub(
+        lambda match: chr(int(match[1], 16)), frame.replace(b"\0", b"").decode("latin-1")
+    )
+    return _of_a_login(text) is not None
+
+
+def printable(text: str) -> str:
+    """The text with an escape for whatever does not stay in its place on a screen, or cannot be seen there."""
+    return "".join(
+        char
+        if char.isprintable() and char not in _INVISIBLE
+        else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def quoted(text: str) -> str:
+    """The text of a peer between quotes, printable and of bounded length."""
+    start = text[:_LONGEST].replace("\\", "\\\\").replace('"', '\\"')
+    more = f"... ({len(text)} characters)" if len(text) > _LONGEST else ""
+    return f'"{printable(start)}"{more}'
+
+
+def at_a_shell(text: str) -> str:
+    """The text of an error, with the option of the command in place of the argument of `CancelOrder`."""
+    return _inst_type.sub(lambda match: f"--inst-type {InstType[match[1]].value}", text)
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """The text with an escape for whatever this encoding lacks (None: nothing is known of it, so ASCII)."""
+    known: Final = encoding or "ascii"
+    return text.encode(known, "backslashreplace").decode(known)

@@ -1,0 +1,74 @@
+"""Frames fit to be shown: secrets are taken out before anybody sees them.
+
+Rules of this file
+- A login shows nothing of itself but its stamp, whatever it calls its keys and however it is built.
+- A key that names a secret hides its value wherever it stands.
+- What is no JSON object may be a login with a typing error: only its length is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, cast
+
+from .codec import PING, PONG, as_text
+
+HIDDEN: Final = "***"
+
+_SECRET: Final = frozenset({
+    "accesskey", "accesspassphrase", "accesssign", "apikey", "apisecret", "key", "passphrase", "password", "secret",
+    "secretkey", "sign", "signature",
+})  # fmt: skip
+"""Keys whose values are hidden, without regard to case, `-` and `_`."""
+
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def redacted(message: str | bytes) -> str:
+    """What a client or an exchange said, without secrets."""
+    text = as_text(message)
+    if text in (PING, PONG):
+        return text
+    keys: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Of a key that stands twice only the second value is kept below, but the first is in the text as well.
+        keys.extend(key for key, _ in pairs)
+        return dict(pairs)
+
+    try:
+        data: object = json.loads(text, object_pairs_hook=note)
+        if isinstance(data, dict):
+            data = cast("dict[str, object]", data)
+            login = "login" in str(data.get("op")).casefold() or keys.count("op") > 1
+            return (
+                _dumps(_hidden(data, login=login)) if login or any(map(_is_secret, keys)) else text
+            )
+    except (ValueError, RecursionError):
+        pass
+    return f"<{len(text)} characters that are no JSON object>"
+
+
+def _is_secret(key: str) -> bool:
+    return key.casefold().replace("_", "").replace("-", "") in _SECRET
+
+
+def _hidden(data: object, *, login: bool) -> object:
+    """The same with secrets hidden: of a login all values but its op and its stamp."""
+    if isinstance(data, dict):
+        items = cast("dict[str, object]", data).items()
+        return {
+            key: HIDDEN
+            if _is_secret(key)
+            else value
+            if _is_plain(key, value)
+            else _hidden(value, login=login)
+            for key, value in items
+        }
+    if isinstance(data, list):
+        return [_hidden(value, login=login) for value in cast("list[object]", data)]
+    return HIDDEN if login else data
+
+
+def _is_plain(key: str, value: object) -> bool:
+    return (key == "op" and value == "login") or (key == "timestamp" and str(value).isdigit())

@@ -1,0 +1,33 @@
+"""The frames that the scripted exchange saw, fit to be shown.
+
+Rules of this file
+- The text of a `SeenFrame` has been through `redacted`: no frame with its secrets is kept, or handed to `on_frame`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from ..._wire.redaction import redacted
+
+__all__ = ["Direction", "SeenFrame", "redacted"]
+
+Direction: TypeAlias = Literal["received", "sent"]
+"""Which way a frame went, as the exchange sees it."""
+
+
+@attrs.frozen(kw_only=True)
+class SeenFrame:
+    """A text message that was received from a client or sent to it; `ScriptedExchange.on_frame` is given each."""
+
+    at: float
+    """When, on the caller's clock."""
+
+    link: int
+    """Which connection, counted from 1."""
+
+    direction: Direction
+    text: str
+    """What was said, without secrets."""

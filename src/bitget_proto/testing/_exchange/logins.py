@@ -1,0 +1,90 @@
+"""Which logins the scripted exchange refuses whatever they say: in maintenance, so many in a row, a second one.
+
+Rules of this file
+- A refusal is asked for beforehand. Whether key, stamp and signature are right is not looked at here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import cycle
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from ..._machine.config import check_flag
+from ..._values.errors import ValidationError, shown
+from .connection import check_refusal
+
+MAINTENANCE_CODES: Final = MappingProxyType({
+    "45001": "Unknown error",
+    "40010": "Request timed out",
+    "40725": "service return an error",
+    "40015": "System is abnormal, please try again later",
+})  # fmt: skip
+"""The codes that logins were refused with around releases, and their words."""
+
+_WORDS: Final = MappingProxyType({**MAINTENANCE_CODES, "30005": "error"})
+
+
+@attrs.frozen
+class Refusal:
+    """With what a login is refused, and whether its socket stays open."""
+
+    code: str
+    message: str
+    stay: bool = attrs.field(default=False, validator=check_flag)
+
+
+def refusal(code: str, *, stay: bool = False) -> Refusal:
+    """The refusal with this code and its usual words.
+
+    Raises: ValidationError for a code that is no refusal's.
+    """
+    check_refusal(code)
+    return Refusal(code, _WORDS.get(code, "refused as scripted"), stay)
+
+
+class Logins:
+    """The refusals that were asked for."""
+
+    def __init__(self) -> None:
+        self.second: str | None = None
+        """The code for a login of an account that is logged in on another link; None lets it in."""
+        self._coming: deque[Refusal] = deque()
+        self._in_maintenance: Iterator[Refusal] = iter(())
+        self._maintenance_until = -inf
+
+    def refuse(self, n: int, code: str, *, stay: bool) -> None:
+        """Refuse the next `n` logins."""
+        self._coming.extend([refusal(code, stay=stay)] * check_times(n))
+
+    def begin_maintenance(self, until: float, codes: Iterable[str], *, stay: bool) -> None:
+        """Refuse all logins until then, with these codes in turn."""
+        refusals = [refusal(code, stay=stay) for code in codes]
+        if not refusals:
+            raise ValidationError("codes must hold at least one code; got none")
+        self._in_maintenance, self._maintenance_until = cycle(refusals), until
+
+    def end_maintenance(self) -> None:
+        """End that."""
+        self._maintenance_until = -inf
+
+    def refusal(self, now: float) -> Refusal | None:
+        """With what the login that has just arrived is refused."""
+        if now < self._maintenance_until:
+            return next(self._in_maintenance)
+        return self._coming.popleft() if self._coming else None
+
+
+def check_times(n: object) -> int:
+    """How often something is to happen.
+
+    Raises: ValidationError for what is no whole number from 1 up.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValidationError(f"n must be a whole number from 1 up; got {shown(n)}")
+    return n

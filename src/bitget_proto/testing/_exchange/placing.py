@@ -1,0 +1,65 @@
+"""Orders that a client of the scripted exchange places on the trade channel.
+
+Rules of this file
+- Only what names the order is kept: prices and amounts are looked at no further than that the page asks for them.
+- The wire format of the channel `place-order` stands here, beside the codec, because `Connection` neither writes nor reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, cast
+
+from ..._values.errors import ValidationError
+from ..._values.orders import CancelOrder, InstType, check_request_id
+from ..._wire.codec import Codec
+
+_ALLOWED: Final = {"orderType": ("limit", "market"), "side": ("buy", "sell")}
+
+
+def placement_of(text: str) -> dict[str, Any]:
+    """The one object in `args` of a frame that the codec has found to name the channel."""
+    arg: dict[str, Any] = json.loads(text)["args"][0]
+    return arg
+
+
+def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
+    """The order that is asked for, under the exchange's id for it.
+
+    Raises: ValidationError that says what of the request is missing or wrong.
+    """
+    check_request_id(arg.get("id"))
+    inst_type = next((member for member in InstType if member.value == arg.get("instType")), None)
+    if inst_type is None:
+        raise ValidationError("instType must be a product line")
+    params = arg.get("params")
+    if not isinstance(params, dict):
+        raise ValidationError("params must be an object")
+    given = cast("dict[str, Any]", params)
+    for key, allowed in _ALLOWED.items():
+        if given.get(key) not in allowed:
+            raise ValidationError(f"params.{key} must be one of {', '.join(allowed)}")
+    for key in ("size", "price") if given["orderType"] == "limit" else ("size",):
+        _text(given, key)
+    client_oid = None if given.get("clientOid") is None else _text(given, "clientOid")
+    return CancelOrder(_text(arg, "instId"), order_id, client_oid, inst_type)
+
+
+def encode_placed(codec: Codec, id: str, order: CancelOrder, exchange_ts: int) -> str:
+    """The answer to a placement that was taken."""
+    params = {"orderId": order.order_id, "clientOid": order.client_oid}
+    arg = {
+        "id": id,
+        "instType": order.inst_type.value,
+        "channel": "place-order",
+        "instId": order.inst_id,
+        "params": {key: value for key, value in params.items() if value is not None},
+    }
+    return codec.encode_event("trade", 0, "Success", arg=[arg], exchange_ts=exchange_ts)
+
+
+def _text(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if not isinstance(value, str) or not value:
+        raise ValidationError(f"{key} must be a string that is not empty")
+    return value

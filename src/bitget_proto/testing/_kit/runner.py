@@ -1,0 +1,116 @@
+"""The conformance kit: plays its scenarios with somebody's driver, and says which rules of the driver contract it broke.
+
+Rules of this file
+- The cause comes first: what the connection itself saw, then what did not fit between the two ends, then what the scenario
+  missed, then what was left behind.
+- Real time. Nothing is tried again: what is broken once is broken.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from ..._values.errors import ValidationError, shown
+from .checks import left_behind, misfits, untruths, unwritten
+from .harness import MakeDriver, NotPlayed, Stage
+from .report import Break, Report, Result
+from .scenario import Scenario
+from .scenarios_end import END
+from .scenarios_reading import READING
+from .scenarios_time import TIME
+from .scenarios_writing import WRITING
+from .strict import DriverError, Rule
+from .websocket_peer import Gone, Silence
+
+SCENARIOS: Final[tuple[Scenario, ...]] = READING + TIME + WRITING + END
+"""All scenarios, in the order in which they are played."""
+
+PATIENCE: Final = 2.0
+"""Seconds by which anything may be late, unless the caller says otherwise."""
+
+
+def check_driver(
+    make_driver: MakeDriver,
+    scenarios: Iterable[str] | None = None,
+    *,
+    patience: float = PATIENCE,
+    tell: Callable[[Result], object] | None = None,
+) -> Report:
+    """Play scenarios with a driver, and report which rules of the driver contract it broke.
+
+    `make_driver(connection, url)` makes a driver: an object with `run()`, which dials the URL and blocks until the connection
+    is `Closed`, and a thread-safe `call(fn)`, which runs `fn(connection, now)` in the thread of `run` and then drains. Both
+    `make_driver` and `run` are called in one new thread for each scenario. The driver signs the login with any credentials:
+    every login is accepted. A driver whose users wait for outcomes may have `abandon(order)` as well: start such a wait, and
+    give it up. `scenarios` are names (`SCENARIOS` holds them all; all by default). `patience` is how many seconds anything may
+    be late; a driver that keeps the contract never waits for it. `tell` is given each result as it is there.
+
+    If the first scenario is broken the others are not played: without a login and a cancel there is nothing to see.
+
+    Raises: ValidationError for a name that no scenario has.
+    """
+    chosen = tuple(named(name) for name in scenarios) if scenarios is not None else SCENARIOS
+    results: list[Result] = []
+    for scenario in chosen:
+        if results and results[0].scenario is SCENARIOS[0] and results[0].breaks:
+            results.append(Result(scenario=scenario, not_played=f"«{SCENARIOS[0].name}» is broken"))
+        else:
+            results.append(play(scenario, make_driver, patience=patience))
+        if tell is not None:
+            tell(results[-1])
+    return Report(results)
+
+
+def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIENCE) -> Result:
+    """Play one scenario with a driver."""
+    begun, threads = time.monotonic(), set(threading.enumerate())
+    stage = Stage(make_driver, scenario.config, patience, narrow=scenario.narrow)
+    seen: list[DriverError] = []
+    with stage.peer:
+        missed: DriverError | None = None
+        not_played = ""
+        try:
+            scenario.play(stage)
+        except (Gone, Silence) as error:
+            missed = stage.blame(Rule.END, f"the connection did not last ({error})")
+        except DriverError as error:
+            missed = error
+        except NotPlayed as why:
+            not_played = str(why)
+        noticed = len(stage.connection.complaints)
+        seen += stage.connection.complaints
+        seen += unwritten(stage) if missed is None else ()
+        stage.peer.finish()
+        returned = stage.returned(patience)
+        seen += misfits(stage)
+        seen += [] if missed is None else [missed]
+        seen += untruths(stage)
+        seen += stage.connection.complaints[noticed:]
+        seen += left_behind(stage, threads, returned=returned)
+    breaks = dict.fromkeys(Break(error.rule, error.what) for error in seen)
+    return Result(
+        scenario=scenario,
+        breaks=tuple(breaks),
+        steps=tuple(stage.connection.steps),
+        seconds=time.monotonic() - begun,
+        not_played=not_played,
+    )
+
+
+def named(name: str) -> Scenario:
+    """The scenario of this name.
+
+    Raises: ValidationError when there is none.
+    """
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    like = get_close_matches(name, [scenario.name for scenario in SCENARIOS], n=1)
+    hint = f": did you mean {like[0]!r}?" if like else ""
+    raise ValidationError(
+        f"scenario must be one that python -m bitget_proto.testing --list names; got {shown(name)}{hint}"
+    )

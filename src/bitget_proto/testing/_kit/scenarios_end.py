@@ -1,0 +1,296 @@
+"""Scenarios of the conformance kit: every way in which it can end, and who may call.
+
+Rules of this file
+- Behind every scenario it is looked whether `run` has returned, and left no thread and no open socket.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ..._values.events import Accepted, Unresolved
+from ..._values.states import State, WhyClosed
+from ..._wire.codec import DEFAULT
+from .framing import TEXT, frame
+from .harness import Stage
+from .recording_connection import Recorder
+from .scenario import DEAF, QUIET, SOON, Scenario
+from .strict import DriverError, Rule
+
+
+def _in_flight(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b")
+    stage.hear("a", "b")
+
+
+def _lost(stage: Stage, how: str) -> None:
+    stage.outcome_is("a", Unresolved, Rule.END, f"{how}, and lost was not called")
+    stage.expect_closed(Rule.END, f"{how}, and lost was not called")
+
+
+def _end_of_stream(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.peer.end_of_stream()
+    _lost(stage, "the stream ended without a close frame")
+
+
+def _end_in_a_message(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.peer.write(frame(TEXT, stage.reply("a").encode())[:-5])
+    stage.peer.end_of_stream()
+    _lost(stage, "the stream ended in the middle of a message")
+
+
+def _close_frame(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.peer.say_close(1001, "going away")
+    stage.shake_hands()
+    _lost(stage, "a close frame came")
+
+
+def _bare_close_frame(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.peer.say_close(None)
+    stage.shake_hands()
+    _lost(stage, "a close frame without a code came")
+
+
+def _hangup(stage: Stage) -> None:
+    stage.log_in()
+    stage.call(lambda connection, now: connection.close(now))
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
+    with stage.demands(Rule.END, "Hangup was handed out, and no close frame came"):
+        stage.peer.read_close()
+
+
+def _deaf(stage: Stage) -> None:
+    stage.log_in()
+    stage.call(lambda connection, now: connection.close(now))
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
+    if not stage.returned(DEAF + stage.patience):
+        raise DriverError(
+            Rule.END,
+            "the exchange did not answer the close frame, and run() went on waiting for it",
+        )
+
+
+def _more_behind_the_end(stage: Stage) -> None:
+    stage.open()
+    with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
+        stage.peer.read()
+    refusal = DEFAULT.encode_event("error", 30005, "login failed")
+    stage.peer.say(refusal, DEFAULT.encode_event("login", 0, ""), "pong")
+    stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
+
+
+def _close_answered(stage: Stage) -> None:
+    _in_flight(stage)
+    stage.call(lambda connection, now: connection.close(now))
+    stage.peer.say(stage.reply("a"), stage.reply("b"))
+    for id in ("a", "b"):
+        stage.outcome_is(
+            id,
+            Accepted,
+            Rule.READ,
+            "an answer that came while the connection was closing was not handed over",
+        )
+    stage.expect_closed(Rule.DRAIN, "the last answer came, and the drain did not go on to Closed")
+
+
+def _close_twice(stage: Stage) -> None:
+    _in_flight(stage)
+    for _ in range(2):
+        stage.call(lambda connection, now: connection.close(now))
+    stage.outcome_is(
+        "a",
+        Unresolved,
+        Rule.DRAIN,
+        "close was called twice, and the drain did not go on to the outcomes",
+    )
+    stage.expect_closed(Rule.DRAIN, "close was called twice, and the drain did not go on to Closed")
+
+
+def _login_refused(stage: Stage) -> None:
+    stage.open()
+    with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
+        stage.peer.read()
+    stage.peer.say(DEFAULT.encode_event("error", 30005, "login failed"))
+    stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
+
+
+def _nobody_there(stage: Stage) -> None:
+    stage.peer.stop_listening()
+    stage.start()
+    _dial_failed(stage, "nobody listens there")
+
+
+def _upgrade_refused(stage: Stage) -> None:
+    stage.start()
+    with stage.demands(Rule.END, "the driver did not ask for a WebSocket"):
+        stage.peer.accept()
+        stage.peer.read_request()
+        stage.peer.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    stage.peer.end_of_stream()
+    _dial_failed(stage, "the upgrade was refused")
+
+
+def _dial_failed(stage: Stage, how: str) -> None:
+    closed = stage.expect_closed(Rule.END, f"{how}, and lost was not called")
+    if any(step.call == "opened" for step in stage.connection.steps):
+        raise DriverError(Rule.END, f"{how}, and opened was called")
+    if closed.why is not WhyClosed.LOST:
+        raise DriverError(Rule.END, f"{how}, and the connection did not end as lost")
+
+
+def _many_threads(stage: Stage) -> None:
+    stage.log_in()
+    ids = [f"n{number}" for number in range(20)]
+
+    def one(id: str) -> Callable[[Recorder, float], object]:
+        order = stage.order(id)
+        return lambda connection, now: connection.cancel(order, now, id)
+
+    with stage.held_up():
+        calls = [stage.call_soon(one(id)) for id in ids]
+        time.sleep(SOON)
+    for done in calls:
+        if not done.wait(stage.patience):
+            raise stage.blame(
+                Rule.CALLER, "twenty threads called at once, and one call(fn) did not run fn"
+            )
+    stage.hear(*ids)
+    stage.peer.say(*(stage.reply(id) for id in ids))
+    for id in ids:
+        stage.outcome_is(
+            id,
+            Accepted,
+            Rule.CALLER,
+            "of the cancels that twenty threads took at once, one has no answer",
+        )
+
+
+def _abandoned(stage: Stage) -> None:
+    stage.log_in()
+    order = stage.order("abandoned")
+    id = stage.abandon(order)
+    barrier = stage.call_soon(lambda _, __: None)
+    if (
+        not barrier.wait(stage.patience)
+        or not stage.running
+        or stage.connection.state is not State.READY
+    ):
+        raise stage.blame(Rule.ABANDON, "a wait was given up, and the connection with it")
+    stage.cancel("a")
+    stage.hear("a")
+    stage.peer.say(DEFAULT.encode_reply(order, id), stage.reply("a"))
+    stage.outcome_is(
+        id,
+        Accepted,
+        Rule.ABANDON,
+        "a wait was given up, and the outcome of its cancel did not come",
+    )
+    stage.outcome_is(
+        "a",
+        Accepted,
+        Rule.ABANDON,
+        "a wait was given up, and another cancel's outcome did not come",
+    )
+
+
+END: Final = (
+    Scenario(
+        name="end of stream",
+        rule=Rule.END,
+        tells="The stream ends without a close frame while cancels are in flight: one lost, and each cancel has its outcome.",
+        play=_end_of_stream,
+    ),
+    Scenario(
+        name="end in the middle of a message",
+        rule=Rule.END,
+        tells="The stream ends with half a message: one lost, and the half is not handed over.",
+        play=_end_in_a_message,
+    ),
+    Scenario(
+        name="close frame",
+        rule=Rule.END,
+        tells="The exchange closes with code 1001 while cancels are in flight: its close frame is answered, and one lost.",
+        play=_close_frame,
+    ),
+    Scenario(
+        name="close frame without a code",
+        rule=Rule.END,
+        tells="The exchange's close frame is empty, as RFC 6455 allows: it is answered, and one lost.",
+        play=_bare_close_frame,
+    ),
+    Scenario(
+        name="hangup",
+        rule=Rule.END,
+        tells="The connection is closed with nothing in flight: a close frame with the code of Hangup arrives.",
+        play=_hangup,
+    ),
+    Scenario(
+        name="hangup at a deaf exchange",
+        rule=Rule.END,
+        tells="The close frame is not answered, nor the socket closed: run() returns all the same.",
+        play=_deaf,
+        tolerates=f"{DEAF:g} s of waiting for an answer",
+    ),
+    Scenario(
+        name="nothing after the end",
+        rule=Rule.END,
+        tells="The refusal of the login arrives with more messages behind it: those are not handed over.",
+        play=_more_behind_the_end,
+        tolerates="one lost after Closed",
+    ),
+    Scenario(
+        name="close while cancels are in flight",
+        rule=Rule.DRAIN,
+        tells="The connection is closed, and the answers come before the time to drain is over: each counts, then the end.",
+        play=_close_answered,
+    ),
+    Scenario(
+        name="close twice",
+        rule=Rule.DRAIN,
+        tells="The connection is closed twice while cancels are in flight: the end, at once.",
+        play=_close_twice,
+    ),
+    Scenario(
+        name="login refused",
+        rule=Rule.READ,
+        tells="The exchange refuses the login: the connection ends, and hangs up.",
+        play=_login_refused,
+    ),
+    Scenario(
+        name="nobody there",
+        rule=Rule.END,
+        tells="Nobody listens where the driver dials: one lost, and run() returns.",
+        play=_nobody_there,
+    ),
+    Scenario(
+        name="upgrade refused",
+        rule=Rule.END,
+        tells="The upgrade is refused with 503: one lost, and run() returns.",
+        play=_upgrade_refused,
+    ),
+    Scenario(
+        name="calls from many threads",
+        rule=Rule.CALLER,
+        tells="Twenty threads call while the driver is held up: the connection is called in one, and every cancel is answered.",
+        play=_many_threads,
+    ),
+    Scenario(
+        name="abandoned wait",
+        rule=Rule.ABANDON,
+        tells="A wait for an outcome is given up as soon as it has begun: the outcome comes all the same.",
+        play=_abandoned,
+        config=attrs.evolve(QUIET, id_prefix="made-"),
+        tolerates="a driver without abandon(order), whose users wait for nothing: it is not played",
+    ),
+)

@@ -1,0 +1,258 @@
+"""Scenarios of the conformance kit: timers and the clock.
+
+Rules of this file
+- Deadlines are 10 to 100 ms; what should come and does not is waited for as long as the run's `patience`, and no longer.
+- No scenario breaks for lateness alone: a machine may be busy with something else.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import attrs
+
+from ..._values.events import Accepted, Unresolved
+from .harness import Stage
+from .recording_connection import Recorder
+from .scenario import QUIET, SOON, Scenario
+from .strict import DriverError, Rule
+
+_SPINS = 200
+"""How often a driver may ask although nothing is due: some do once a frame, none need do it all the time."""
+
+
+def _on_time(stage: Stage) -> None:
+    stage.log_in()
+    for id in ("a", "b", "c"):
+        stage.cancel(id, timeout=SOON / 2)
+        stage.outcome_is(
+            id,
+            Unresolved,
+            Rule.OVERDUE,
+            "the deadline passed, and handle_timeout was not called at or after it",
+        )
+
+
+def _already_past(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=0.01, sleep=SOON)
+    stage.outcome_is(
+        "a",
+        Unresolved,
+        Rule.OVERDUE,
+        "a Wait named a time that had passed, and handle_timeout was not called",
+    )
+
+
+def _sooner(stage: Stage) -> None:
+    stage.log_in()
+    time.sleep(SOON)
+    stage.cancel("a", timeout=SOON)
+    stage.outcome_is(
+        "a",
+        Unresolved,
+        Rule.REARM,
+        "the timer was armed for the heartbeat, and not moved to the sooner deadline",
+    )
+
+
+def _later(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=2 * SOON)
+    stage.hear("a")
+    stage.peer.say(stage.reply("a"))
+    stage.outcome("a", Rule.READ, "an answer was not handed over")
+    stage.cancel("b", timeout=stage.patience + 5)
+    stage.hear("b")
+    time.sleep(4 * SOON)
+    stage.peer.say(stage.reply("b"))
+    stage.outcome_is(
+        "b",
+        Accepted,
+        Rule.REARM,
+        "a timer that had been armed for an earlier Wait ended a later cancel",
+    )
+
+
+def _nothing_due(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", timeout=2 * SOON)
+    stage.hear("a")
+    stage.peer.say(stage.reply("a"))
+    stage.outcome("a", Rule.READ, "an answer was not handed over")
+    time.sleep(4 * SOON)
+    if stage.connection.closed is not None or not stage.running:
+        raise stage.blame(Rule.REARM, "the timer fired although nothing was due any more")
+    fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
+    if fired > _SPINS:
+        raise DriverError(
+            Rule.REARM, f"handle_timeout was called {fired} times although nothing was due"
+        )
+    stage.cancel("b")
+    stage.hear("b")
+    stage.peer.say(stage.reply("b"))
+    stage.outcome_is("b", Accepted, Rule.REARM, "after Wait(until=None) the driver did not go on")
+
+
+def _in_a_row(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("d", timeout=stage.patience + 30)
+    for id, timeout in (("c", 3 * SOON), ("b", 2 * SOON), ("a", SOON)):
+        stage.cancel(id, timeout=timeout)
+    for id in ("a", "b", "c"):
+        stage.outcome_is(
+            id,
+            Unresolved,
+            Rule.REARM,
+            "of several deadlines, each sooner than the one before, one was missed",
+        )
+
+
+def _paced(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a", "b", "c")
+    stage.hear("a", "b")
+    time.sleep(1.0)
+    with stage.demands(
+        Rule.OVERDUE, "the pace let the next frame go after a second, and nobody drained"
+    ):
+        while "c" not in stage.heard():
+            stage.peer.read()
+
+
+def _heartbeat(stage: Stage) -> None:
+    stage.log_in()
+    with stage.demands(Rule.OVERDUE, "a ping was due again and again, and did not arrive"):
+        for _ in range(4):
+            stage.peer.read()
+            stage.peer.say("pong")
+
+
+def _no_pong(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a")
+    stage.expect_closed(
+        Rule.OVERDUE, "no pong came within its time, and handle_timeout was not called"
+    )
+
+
+def _login_unanswered(stage: Stage) -> None:
+    stage.open()
+    stage.expect_closed(
+        Rule.OVERDUE,
+        "the login was not answered within its time, and handle_timeout was not called",
+    )
+
+
+def _close_unanswered(stage: Stage) -> None:
+    stage.log_in()
+    stage.cancel("a")
+    stage.hear("a")
+    stage.call(lambda connection, now: connection.close(now))
+    stage.expect_closed(
+        Rule.OVERDUE, "the time to drain had passed, and handle_timeout was not called"
+    )
+
+
+def _clock(stage: Stage) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def look(_: Recorder, now: float) -> None:
+        seen.append((now, time.monotonic()))
+
+    stage.log_in()
+    stage.call(look)
+    time.sleep(_WATCHED)
+    stage.call(look)
+    theirs, ours = (late - early for early, late in zip(*seen, strict=True))
+    if abs(theirs - ours) > _WATCHED / 2:
+        raise DriverError(Rule.CLOCK, f"in {ours:.2f} s the driver's clock went on by {theirs:.3g}")
+
+
+_WATCHED: Final = 0.3
+"""Seconds for which the driver's clock is watched."""
+
+TIME: Final = (
+    Scenario(
+        name="deadline",
+        rule=Rule.OVERDUE,
+        tells="Three cancels, one after the other, are not answered: each deadline fires, even if the loop wakes a tick early.",
+        play=_on_time,
+    ),
+    Scenario(
+        name="deadline already past",
+        rule=Rule.OVERDUE,
+        tells="A call takes so long that the deadline has passed when it is drained: it fires all the same.",
+        play=_already_past,
+        tolerates="that the drain is told the time of before the call, and the frame leaves",
+    ),
+    Scenario(
+        name="wait moves sooner",
+        rule=Rule.REARM,
+        tells="The heartbeat is half a minute away when a cancel with a short deadline is taken: the short one fires.",
+        play=_sooner,
+        config=attrs.evolve(QUIET, ping_interval=30.0),
+    ),
+    Scenario(
+        name="wait moves later",
+        rule=Rule.REARM,
+        tells="A cancel is answered before its deadline, and the next has a long one: the old timer ends nothing.",
+        play=_later,
+    ),
+    Scenario(
+        name="nothing is due",
+        rule=Rule.REARM,
+        tells="The only cancel is answered, and Wait.until is None: the driver waits on, and takes the next.",
+        play=_nothing_due,
+        tolerates=f"{_SPINS} calls of handle_timeout in 160 ms",
+    ),
+    Scenario(
+        name="deadlines in a row",
+        rule=Rule.REARM,
+        tells="Four deadlines, a far one and three each sooner than the one before: the three fire.",
+        play=_in_a_row,
+    ),
+    Scenario(
+        name="pace",
+        rule=Rule.OVERDUE,
+        tells="More frames than the pace allows: the rest leave when it opens, a second later.",
+        play=_paced,
+        config=attrs.evolve(QUIET, messages_per_second=3),
+    ),
+    Scenario(
+        name="heartbeat",
+        rule=Rule.OVERDUE,
+        tells="A ping every 30 ms: they keep coming.",
+        play=_heartbeat,
+        config=attrs.evolve(QUIET, ping_interval=0.03),
+    ),
+    Scenario(
+        name="no pong",
+        rule=Rule.OVERDUE,
+        tells="A ping is not answered: the connection ends, and hangs up.",
+        play=_no_pong,
+        config=attrs.evolve(QUIET, ping_interval=SOON, pong_timeout=SOON),
+    ),
+    Scenario(
+        name="login unanswered",
+        rule=Rule.OVERDUE,
+        tells="The login is not answered: the connection ends, and hangs up.",
+        play=_login_unanswered,
+        config=attrs.evolve(QUIET, login_timeout=SOON),
+    ),
+    Scenario(
+        name="close unanswered",
+        rule=Rule.OVERDUE,
+        tells="The connection is closed while a cancel is in flight that is never answered: the time to drain ends it.",
+        play=_close_unanswered,
+        config=attrs.evolve(QUIET, drain_timeout=SOON),
+    ),
+    Scenario(
+        name="clock",
+        rule=Rule.CLOCK,
+        tells="The driver's clock goes on by a second a second.",
+        play=_clock,
+        tolerates="half of the 300 ms that it watches",
+    ),
+)

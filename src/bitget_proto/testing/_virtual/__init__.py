@@ -1,0 +1,1 @@
+"""Virtual time: a clock, a network, and a client with its exchange."""

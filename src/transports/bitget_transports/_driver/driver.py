@@ -1,0 +1,434 @@
+"""What every driver does, whatever its colour: it joins a core to its links and to the clock.
+
+Rules of this file
+- The driver contract is kept here: drain after every input and command, one `lost` for each link, nothing after the end.
+- A link is a colour's: it writes what it is given, tells what happened, and says when it cannot take more. At most one frame is
+  with it unwritten.
+- A core raises what the caller's jitter raises: everything else is taken out before that is.
+- What passes out of a step otherwise came from outside, and how far the step came is not known: `interrupted`.
+- Nothing here waits, and no state of the protocol is looked at.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from math import inf, isfinite
+from typing import Protocol, Self
+
+import attrs
+
+from bitget_proto import (
+    Closed,
+    Config,
+    Credentials,
+    Dial,
+    Ended,
+    Hangup,
+    LinkHangup,
+    LinkTransmit,
+    Policy,
+    SignedLogin,
+    Transmit,
+    Unresolved,
+    ValidationError,
+    Wait,
+    WhyClosed,
+    WhyEnded,
+    WhyUnresolved,
+    sign_login,
+)
+from bitget_proto._values.errors import shown
+
+from .clock import clock
+from .connect_errors import not_logged_in
+from .errors import ConnectFailed, LoginRefused, UpgradeRefused
+from .http_refusal import http_date
+from .limits import Limits
+from .outcome_router import Inbox, Waiter
+from .single_link import ONLY, Core, Lone
+from .url import Target
+
+_BACKLOG = 900
+"""Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
+
+_AT_A_TIME = 1e-2
+"""Seconds for which orders are taken before what has arrived has its turn."""
+
+_TOGETHER = 1e-3
+"""Seconds for which frames are held back below to leave in one packet."""
+
+
+class Link(Protocol):
+    """One WebSocket of a colour's, dialled or open."""
+
+    @property
+    def stalled_since(self) -> float:
+        """Since when a frame cannot leave; infinity while all have."""
+        ...
+
+    def write(self, text: str, id: str | None) -> None: ...
+    def cork(self, *, corked: bool) -> None:
+        """While it is corked, what is written may wait below, so that many frames leave in one packet: but not long, and none
+        waits here.
+        """
+        ...
+
+    def take_back(self) -> tuple[str, ...]:
+        """The link has ended: the cancel whose frame it still holds, when provably not one byte of it has left. From then on
+        none ever will, though the other side reads again.
+        """
+        ...
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Close in good order, bounded by `Limits.close_timeout`; or give up the dial."""
+        ...
+
+    def reset(self) -> None:
+        """Abort the socket now, without a close frame: nothing that has not been delivered is delivered afterwards, not even
+        what the system holds.
+        """
+        ...
+
+
+@attrs.frozen
+class Account:
+    """Who logs in where, and by which wall clock."""
+
+    credentials: Credentials
+    target: Target
+    wall_clock: Callable[[], float]
+    """Seconds since 1970."""
+
+    @classmethod
+    def of(
+        cls,
+        credentials: Credentials,
+        url: str,
+        tls: ssl.SSLContext | None,
+        wall_clock: Callable[[], float],
+        *,
+        allow_plaintext: bool,
+    ) -> Self:
+        """Check everything before anything is dialled.
+
+        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a clock that is none.
+        """
+        if not callable(wall_clock):
+            raise ValidationError(
+                f"wall_clock must be callable, such as time.time; got {shown(wall_clock)}"
+            )
+        self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
+        self.sign()
+        return self
+
+    def sign(self, corrected: float | None = None) -> SignedLogin:
+        """A login for this moment; `corrected` is the time to use instead of the wall clock's."""
+        time = self.wall_clock() if corrected is None else corrected
+        if not isinstance(time, (float, int)) or not isfinite(time):
+            raise ValidationError(f"wall_clock must give seconds since 1970; it gave {shown(time)}")
+        return sign_login(self.credentials, int(time))
+
+
+class Jitter:
+    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self.raised: BaseException | None = None
+        """What it raised last."""
+
+    def __call__(self) -> float:
+        try:
+            return self._jitter()
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
+class Driver(ABC):
+    """Drives a core over any number of links: the rules are those of docs/driver.md."""
+
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        jitter: Jitter | None = None,
+    ) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise ValidationError(f"limits must be a Limits, or None; got {shown(limits)}")
+        self.limits = Limits() if limits is None else limits
+        self.inbox = Inbox(core, self.limits, config.id_prefix)
+        self.account = account
+        self.max_message = config.max_message
+        self.failure: ConnectFailed | None = None
+        """Why the last dial came to nothing."""
+        self.until = inf
+        """When something is due: not after this, call `fire`."""
+        self.armed = inf
+        """For when the colour has set its timer: not after `until`. It may be earlier."""
+
+        self._core = core
+        self._jitter = Jitter() if jitter is None else jitter
+        self._lone = isinstance(core, Lone)
+        self._links: dict[int, Link] = {}
+        """Those that are dialled or open."""
+        self._busy: set[int] = set()
+        """Those with a frame that has not left."""
+        self._overdue = 0
+        """How many messages were handed over past a deadline."""
+        self._distrusted = False
+        """Whether the exchange has refused a stamp of the wall clock's: from then on its own time is used."""
+        self._skew: float | None = None
+        """Seconds by which the wall clock is ahead of the exchange's, as of the last answer to a handshake."""
+
+    # --- for a colour ---
+
+    @abstractmethod
+    def dial(self, number: int) -> Link:
+        """Begin to open a WebSocket; then tell `opened`, or `lost`."""
+
+    @abstractmethod
+    def interrupted(self) -> None:
+        """An exception from outside, such as a signal handler's, is passing out of a step of this."""
+
+    @abstractmethod
+    def rearm(self) -> None:
+        """`until` is earlier than `armed`: see to it that `fire` is called then."""
+
+    now = staticmethod(clock)
+    """The one clock."""
+
+    # --- a link happened ---
+
+    def opened(self, number: int, date: str | None) -> None:
+        """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
+        if number not in self._links:
+            return
+        theirs, now = http_date(date), self.now()
+        self._skew = None if theirs is None else self.account.wall_clock() - theirs
+        self._core.opened(
+            number, now, login=self.account.sign(theirs if self._distrusted else None)
+        )
+        self.drain(now)
+
+    def received(self, number: int, message: str | bytes) -> None:
+        """The WebSocket brought a message."""
+        if number in self._links:
+            now = self.now()
+            try:
+                if self._lone:
+                    self._core.receive(message, now)
+                else:
+                    self._core.receive(number, message, now)
+            finally:
+                self.drain(now)
+            # One read may bring thousands.
+            if now < self.until:
+                self._overdue = 0
+                return
+            self._overdue += 1
+            if self._overdue >= _BACKLOG:
+                self.fire(self.now())
+
+    def lost(self, number: int, reason: str, retry_after: float | None = None) -> None:
+        """The WebSocket has ended, or could not be opened. More than once: harmless."""
+        link = self._links.pop(number, None)
+        if link is not None:
+            try:
+                self._busy.discard(number)
+                now = self.now()
+                self._core.lost(number, now, reason, link.take_back(), retry_after)
+            except BaseException:
+                self.interrupted()
+                raise
+            self.drain(now)
+
+    def failed(self, number: int, failure: ConnectFailed) -> None:
+        """The dial came to nothing."""
+        if number in self._links:
+            self.failure = failure
+            self.lost(
+                number,
+                str(failure),
+                failure.retry_after if isinstance(failure, UpgradeRefused) else None,
+            )
+
+    def stalled(self, number: int) -> None:
+        """The frame that was written has not left whole: no other until it has."""
+        if number in self._links:
+            self._busy.add(number)
+
+    def flowing(self, number: int) -> None:
+        """Everything has left."""
+        if number in self._busy:
+            self._busy.discard(number)
+            self.drain(self.now())
+
+    # --- time ---
+
+    def fire(self, now: float) -> None:
+        """Time has passed: give up what cannot be written, and let the core do what is due."""
+        self._overdue = 0
+        patience = self.limits.write_timeout
+        if patience is not None:
+            for number in list(self._busy):
+                link = self._links.get(number)
+                if link is not None and now >= link.stalled_since + patience:
+                    try:
+                        self.lost(number, f"the exchange took nothing for {patience} s")
+                    finally:
+                        link.reset()
+        try:
+            if self.inbox.closed is None:
+                self._core.handle_timeout(now)
+        finally:
+            self.drain(self.now())  # `now` may be ahead by a tick of the loop
+
+    # --- many at once ---
+
+    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        """Take of the waiter's orders what there is room for, and drain after each. The first leaves at once, those behind it
+        together: a packet for each costs more than all the rest.
+
+        Whether there may be more: however many there are, and however slowly they come, what arrives has its turn between.
+
+        Raises: as `Inbox.pull`.
+        """
+        if not self._pulled(waiter, timeout, policy):
+            return False
+        stop = self.now() + _AT_A_TIME
+        links = list(self._links.values())
+        more = True
+        while more and self.now() < stop:
+            self._cork(links, corked=True)
+            try:
+                # The orders may take their time: what has been taken is not to wait for them.
+                end = self.now() + _TOGETHER
+                while (more := self._pulled(waiter, timeout, policy)) and self.now() < end:
+                    pass
+            finally:
+                self._cork(links, corked=False)
+        return more
+
+    def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        pulled = self.inbox.pull(waiter, self.now(), timeout, policy)
+        if pulled:
+            self.drain(self.now())  # the orders may have taken their time
+        return pulled
+
+    def _cork(self, links: list[Link], *, corked: bool) -> None:
+        for link in links:
+            link.cork(corked=corked)
+
+    # --- the way out ---
+
+    def drain(self, now: float) -> None:
+        """Take everything out. To be called after every command, with its time."""
+        core, lone, links, busy = self._core, self._lone, self._links, self._busy
+        try:
+            while True:
+                output = core.poll(now, not busy if lone else busy)
+                if isinstance(output, Wait):
+                    break
+                if isinstance(output, Transmit):
+                    links[output.link if isinstance(output, LinkTransmit) else ONLY].write(
+                        output.text, output.id
+                    )
+                    now = self.now()  # a link takes its time, and may have news
+                elif isinstance(output, Hangup):
+                    number = output.link if isinstance(output, LinkHangup) else ONLY
+                    link = links.pop(number, None)
+                    if link is not None:
+                        busy.discard(number)
+                        if output.abort:
+                            link.reset()
+                        else:
+                            link.hang_up(output.code, output.reason)
+                    now = self.now()
+                elif isinstance(output, Dial):
+                    self._distrusted = self._distrusted or output.stamp_refused
+                    links[output.link] = self.dial(output.link)
+                    now = self.now()
+                else:
+                    self.inbox.sort(output)
+            until = inf if output.until is None else output.until
+            if busy and self.limits.write_timeout is not None:
+                until = min(
+                    until,
+                    *(links[number].stalled_since + self.limits.write_timeout for number in busy),
+                )
+            self.until = until
+            if until < self.armed:
+                self.rearm()
+        except BaseException as error:
+            if error is self._jitter.raised:
+                self.drain(now)  # it is asked once for each backoff
+            else:
+                self.interrupted()
+            raise
+
+    def is_up(self) -> bool:
+        """Whether a login was accepted.
+
+        Raises: ConnectFailed when none ever will be.
+        """
+        inbox, tries = self.inbox, self.limits.first_dials
+        if inbox.ready:
+            return True
+        if inbox.closed is not None and inbox.login_rejected is not None:
+            raise LoginRefused(inbox.login_rejected, self._skew)
+        over = (
+            inbox.last_dial if tries is not None and inbox.failed_dials >= tries else inbox.closed
+        )
+        if over is not None:
+            raise self.failure or not_logged_in(self.account.target, over)
+        return False
+
+    def not_up_in_time(self) -> ConnectFailed:
+        """Why `Limits.up_timeout` was not enough."""
+        why = "" if self.failure is None else f"; the last try: {self.failure}"
+        return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
+
+    def break_off(self, why: str) -> None:
+        """An exception has passed through a step, and how far it came is not known: this is the end. Nothing is written any
+        more. The core ends, with an outcome for each cancel that it knows; the inbox gives one for each that was on its way
+        between the two. Again, when this was interrupted: harmless.
+        """
+        core, now, inbox = self._core, self.now(), self.inbox
+        numbers = {ONLY, *self._links}
+        for link in self._links.values():
+            link.reset()
+        self._links.clear()
+        self._busy.clear()
+        self.until = inf
+        losses = [partial(core.lost, number, now, why) for number in numbers]
+        close = partial(core.close, now)
+        for step in (*losses, close, close):
+            step()
+            while not isinstance(output := core.poll(now, False if self._lone else numbers), Wait):
+                if isinstance(output, Unresolved) and output.why in (
+                    WhyUnresolved.LOST,
+                    WhyUnresolved.CLOSED,
+                ):
+                    inbox.sort(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
+                elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
+                    inbox.sort(output)
+        inbox.break_off(
+            now,
+            Closed(why=WhyClosed.INTERRUPTED, detail=why)
+            if self._lone
+            else Ended(why=WhyEnded.INTERRUPTED, detail=why, code=None),
+        )
+
+    def end(self) -> None:
+        """Whatever is still open ends now. The links close by themselves, bounded."""
+        for _ in ("what was sent is waited for", "what was sent is not waited for"):
+            now = self.now()
+            self._core.close(now)
+            self.drain(now)

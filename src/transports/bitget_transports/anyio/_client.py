@@ -1,0 +1,315 @@
+"""Open connections and sessions over anyio.
+
+Rules of this file
+- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
+- All tasks are of the channel's context, and none raises: one keeps the time, and for each link one reads and one writes.
+- A frame is written by the writer's task alone: a wait that is cancelled cannot cut a frame short.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from math import inf
+
+try:
+    import anyio
+    import anyio.lowlevel
+except ImportError as error:
+    raise ImportError("this transport needs anyio: pip install 'bitget-proto[anyio]'") from error
+import httpx
+
+from bitget_proto import (
+    Budget,
+    Codec,
+    Config,
+    Connection,
+    Credentials,
+    Session,
+    SessionConfig,
+    ValidationError,
+    record,
+)
+from bitget_proto._values.errors import shown
+
+from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
+from .._driver.driver import Account, Jitter
+from .._driver.errors import ConnectFailed
+from .._driver.limits import Limits
+from .._driver.single_link import Core, Lone
+from .._driver.url import LIVE_URL
+from ._httpx_link import Broken, HttpxWebSocket, Refused
+
+_QUIET, _AT_MOST = 12, 3000
+"""Steps of the event loop without a message after which everything is taken to have arrived, and the most that are given.
+
+A message takes two or three of them: so many are room for an answer to each of the 1000 cancels that may be in flight.
+"""
+
+
+@asynccontextmanager
+async def connect(
+    credentials: Credentials,
+    *,
+    url: str = LIVE_URL,
+    config: Config | None = None,
+    codec: Codec | None = None,
+    budget: Budget | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    limits: Limits | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
+    client: httpx.AsyncClient | None = None,
+) -> AsyncGenerator[Channel]:
+    """Connect, log in, and give a `Channel`; leaving closes it.
+
+    `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
+    since 1970 for the stamp of the login. `client` is an httpx client of your own, for proxies of your own or an app in
+    process (`httpx_ws.transport.ASGIWebSocketTransport`); without it one is made, which takes its proxies from the
+    environment (HTTPS_PROXY, NO_PROXY) except to loopback. All times inside are of `bitget_transports.clock`,
+    which those who share a `budget` use as well.
+
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
+    Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
+
+    Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
+    and then nothing was dialled.
+    """
+    _check_client(client, tls)
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    connection = record(Connection(config, codec, budget), trace)
+    driver = AnyioDriver(Lone(connection), account, limits, connection.config, client)
+    async with driver.running():
+        channel = Channel(driver)
+        yield channel
+        await channel.close()
+
+
+@asynccontextmanager
+async def open_session(
+    credentials: Credentials,
+    *,
+    url: str = LIVE_URL,
+    config: SessionConfig | None = None,
+    codec: Codec | None = None,
+    budget: Budget | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    limits: Limits | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    trace: Callable[[str], object] | None = None,
+    jitter: Callable[[], float] = random.random,
+    client: httpx.AsyncClient | None = None,
+) -> AsyncGenerator[SessionChannel]:
+    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+
+    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one.
+    `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
+    next one is stamped with the exchange's own time, from its answer to the handshake.
+
+    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    """
+    _check_client(client, tls)
+    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+    asked = Jitter(jitter)
+    session = record(
+        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
+    )
+    driver = AnyioDriver(session, account, limits, session.config.link, client, asked)
+    async with driver.running(driver.limits.up_timeout):
+        channel = SessionChannel(driver)
+        yield channel
+        await channel.close()
+
+
+def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
+    if client is not None and not isinstance(client, httpx.AsyncClient):
+        raise ValidationError(f"client must be an httpx.AsyncClient, or None; got {shown(client)}")
+    if client is not None and tls is not None:
+        raise ValidationError(
+            "tls was given beside a client, which has its own: make the client with verify=tls"
+        )
+
+
+class AnyioDriver(AsyncDriver):
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        client: httpx.AsyncClient | None,
+        jitter: Jitter | None = None,
+    ) -> None:
+        super().__init__(core, account, limits, config, jitter)
+        self.client = client
+        self.arrived = 0
+        """How many messages have."""
+        self._tasks = anyio.create_task_group()
+        self._alive: set[_Link] = set()
+        """The links whose sockets are not closed."""
+        self._sooner = anyio.Event()
+        self._event = type(self._sooner)
+        """The kind of event that anyio has for this loop: made so, it need not look each time which loop this is."""
+
+    def flag(self) -> anyio.Event:
+        """A new one, of anyio's kind."""
+        return self._event()
+
+    def pause(self) -> Awaitable[None]:
+        return anyio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
+        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        raised: BaseException | None = None
+        async with self._tasks:
+            try:
+                self.drain(self.now())
+                self._tasks.start_soon(self._keep_time)
+                await self._up_within(up_timeout)
+                yield
+            except BaseException as error:  # noqa: BLE001 - raised below, where no group is made of it
+                raised = error
+            self.end()
+            with anyio.CancelScope(shield=True):
+                for link in list(self._alive):
+                    await link.gone.wait()
+            self._tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
+
+    async def _up_within(self, seconds: float | None) -> None:
+        with anyio.move_on_after(seconds) as waiting:
+            await is_up(self)
+        if waiting.cancelled_caught:
+            raise self.not_up_in_time()
+
+    def dial(self, number: int) -> _Link:
+        link = _Link(self, number)
+        self._alive.add(link)
+        self._tasks.start_soon(link.read)
+        self._tasks.start_soon(link.keep_writing)
+        return link
+
+    def gone(self, link: _Link) -> None:
+        """The socket of this link is closed."""
+        self._alive.discard(link)
+
+    # --- time ---
+
+    def rearm(self) -> None:
+        self._sooner.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self.armed = self.until
+            self._sooner = anyio.Event()
+            with anyio.move_on_after(None if self.armed == inf else self.armed - self.now()):
+                await self._sooner.wait()
+            if self.now() >= self.until:
+                await self._let_arrive()
+                if self.now() >= self.until:
+                    self.fire(self.now())
+
+    async def _let_arrive(self) -> None:
+        """What has arrived goes first, but not without end: a message takes some steps from the socket to here."""
+        quiet, arrived = 0, self.arrived
+        for _ in range(_AT_MOST):
+            await anyio.lowlevel.checkpoint()
+            quiet = quiet + 1 if self.arrived == arrived else 0
+            arrived = self.arrived
+            if quiet == _QUIET:
+                return
+
+
+class _Link:
+    """One WebSocket, and the two tasks that read and write it."""
+
+    def __init__(self, driver: AnyioDriver, number: int) -> None:
+        self._driver = driver
+        self._number = number
+        self._websocket = HttpxWebSocket(
+            driver.account.target, driver.limits, driver.max_message, driver.client
+        )
+        self._outgoing: tuple[str, str | None] | None = None
+        """The frame that waits to leave, or is leaving, and its cancel's id."""
+        self._leaving = False
+        self._to_write = anyio.Event()
+        self._over = False
+
+        self.stalled_since = inf
+        self.gone = anyio.Event()
+        """Set when the socket is closed."""
+
+    # --- its tasks ---
+
+    async def read(self) -> None:
+        driver, number = self._driver, self._number
+        try:
+            driver.lost(number, await self._websocket.run(self._opened, self._received))
+        except ConnectFailed as failure:
+            driver.failed(number, failure)
+        finally:
+            driver.lost(number, "cancelled")
+            self._over = True
+            self._to_write.set()
+            self.gone.set()
+            driver.gone(self)
+
+    async def keep_writing(self) -> None:
+        while not self._over:
+            await self._to_write.wait()
+            self._to_write = self._driver.flag()
+            while self._outgoing is not None and not self._over:
+                self._leaving = True
+                try:
+                    await self._websocket.write(self._outgoing[0])
+                except Refused:
+                    self._leaving = False
+                    return
+                except Broken as error:
+                    self._driver.lost(self._number, str(error))
+                    self._websocket.hang_up(1001, "")
+                    return
+                self._leaving, self._outgoing, self.stalled_since = False, None, inf
+                self._driver.flowing(self._number)
+
+    # --- the WebSocket happened ---
+
+    def _opened(self, date: str | None) -> None:
+        self._driver.opened(self._number, date)
+
+    def _received(self, message: str | bytes) -> None:
+        self._driver.arrived += 1
+        self._driver.received(self._number, message)
+
+    # --- the driver wants something ---
+
+    def write(self, text: str, id: str | None) -> None:
+        self._outgoing = (text, id)
+        self.stalled_since = self._driver.now()
+        self._driver.stalled(self._number)
+        self._to_write.set()
+
+    def cork(self, *, corked: bool) -> None:
+        """Nothing to do: a frame leaves before the next one is handed out."""
+
+    def take_back(self) -> tuple[str, ...]:
+        if self._outgoing is None or self._leaving:
+            return ()
+        (_, id), self._outgoing = self._outgoing, None
+        return () if id is None else (id,)
+
+    def hang_up(self, code: int, reason: str) -> None:
+        self._websocket.hang_up(code, reason)
+
+    def reset(self) -> None:
+        self._websocket.reset()

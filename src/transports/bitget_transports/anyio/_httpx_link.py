@@ -1,0 +1,390 @@
+"""One WebSocket over httpx-ws: everything that touches httpx-ws stands here, so that another can be slipped in.
+
+Rules of this file
+- However it ends, it ends once: `run` returns with the reason, or raises ConnectFailed when there never was a WebSocket.
+- `run` returns in bounded time, whatever the other side does: httpx-ws alone may not (below).
+- Nothing here knows the protocol.
+
+What httpx-ws 0.9.0 does, and what is done about it
+- Leaving its context writes a close frame, shielded and without a limit, which hangs when the other side has stopped reading.
+  Here the session is closed first, within `Limits.close_timeout`; then it has nothing left to write.
+- A WebSocket pong that nobody asked for is a KeyError in a task of its own, which cancels whoever stands in its context. Here
+  pongs are nobody's business; and only `run` stands in that context, in a task of its own, so that whatever else fails there is
+  the reason why the connection ended.
+- `max_message_size_bytes` is how much it reads at a time; a message in fragments has no limit. Here the bytes since the last
+  message, pings and pongs aside, are counted on the stream below it, and the stream ends when they are too many.
+- It does not check `Sec-WebSocket-Accept`. Here it is.
+- wsproto below it repeats in its errors what could not be sent, the login included. Here none of them is repeated or chained.
+- wsproto tells a broken frame as if the other side had closed. Here the two are told apart.
+- A message goes through a queue and a task of its own. Here it is taken before the queue.
+- httpcore below it forgets a socket whose TLS handshake is cancelled. Here it is remembered, and closed.
+- It sends WebSocket pings, which the exchange does not count. Here they are off.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+
+try:
+    import httpcore
+    import httpx
+    from httpx_ws import (
+        AsyncWebSocketSession,
+        HTTPXWSException,
+        WebSocketDisconnect,
+        WebSocketUpgradeError,
+        aconnect_ws,
+    )
+    from wsproto.connection import ConnectionState
+    from wsproto.events import BytesMessage, TextMessage
+    from wsproto.utilities import LocalProtocolError as WriteRefused
+    from wsproto.utilities import generate_accept_token
+except ImportError as error:
+    raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
+
+from .._driver.connect_errors import (
+    NO_CLOSE_FRAME,
+    answered_wrongly,
+    closed_by_peer,
+    could_not_connect,
+    protocol_broken,
+    took_too_long,
+)
+from .._driver.errors import ConnectFailed, UpgradeRefused
+from .._driver.http_refusal import retry_after
+from .._driver.limits import Limits, frame_limit
+from .._driver.tcp_reset import reset_when_closed
+from .._driver.url import Target
+
+_READ = 2**16
+
+_IN_A_ROW = 16
+"""Messages after which the other tasks have a turn: the writer is one of them."""
+
+_PONG = b"\x8a"
+"""The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
+
+_HEAD, _MASK = 2, 4
+"""Bytes of a control frame's head from a server, and of the mask that a client's has besides."""
+
+
+class Broken(Exception):
+    """A text could not be written whole."""
+
+
+class Refused(Exception):
+    """A text was not written, nor a part of it: the other side has closed, as `run` is about to tell."""
+
+
+class HttpxWebSocket:
+    """A WebSocket that is opened, read and closed by `run`, in one task; `write` and `hang_up` are called from others."""
+
+    def __init__(
+        self,
+        target: Target,
+        limits: Limits,
+        max_message: int | None,
+        client: httpx.AsyncClient | None,
+    ) -> None:
+        self._target = target
+        self._limits = limits
+        self._client = client
+        self._meter = _Meter(frame_limit(max_message))
+        self._whole = anyio.CancelScope()
+        self._reading = anyio.CancelScope()
+        self._dialled: list[httpcore.AsyncNetworkStream] = []
+        """Sockets that are connected."""
+        self._session: AsyncWebSocketSession | None = None
+        self._goodbye = (1000, "")
+        self._reason = "closed by this side"
+        """Why it ended, once it has."""
+
+    async def run(
+        self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]
+    ) -> str:
+        """Open the WebSocket and read it to its end; the reason of the end, for people.
+
+        Raises: ConnectFailed when it could not be opened.
+        """
+        timeout = self._limits.open_timeout
+        if timeout is not None:
+            self._whole.deadline = anyio.current_time() + timeout
+        wrong: ConnectFailed | None = None
+        try:
+            with self._whole:
+                async with AsyncExitStack() as stack:
+                    client = self._client
+                    if client is None:
+                        client = await stack.enter_async_context(_make_client(self._target))
+                    session = await stack.enter_async_context(self._connect(client))
+                    try:
+                        self._whole.deadline = float("inf")
+                        wrong = self._what_is_wrong(session)
+                        if wrong is None:
+                            self._session = session
+                            opened(
+                                session.response.headers.get("date")
+                                if session.response is not None
+                                else None
+                            )
+                            self._shorten(session, received)
+                            with self._reading:
+                                self._reason = await self._read(session, received)
+                    finally:
+                        await self._close(session)
+        except Exception as error:
+            if wrong is None and self._session is None:
+                raise self._why_not(error) from error
+            self._reason = f"the connection broke: {_first(error)!r}"
+        finally:
+            if self._session is None:
+                await self._forget_dialled()
+        if wrong is not None:
+            # Raised out here, where no group is made of it.
+            raise wrong
+        if self._session is None:
+            raise took_too_long(self._target, self._limits)
+        return self._reason
+
+    async def write(self, text: str) -> None:
+        """Write a text message, whole.
+
+        Raises: Broken when it could not be, and Refused when not one byte of it was; the connection is over then.
+        """
+        assert self._session is not None  # noqa: S101 - only after `opened`
+        try:
+            await self._session.send_text(text)
+        except WriteRefused:
+            # Not chained: it repeats what could not be sent.
+            raise Refused from None
+        except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            raise Broken(f"the connection broke: {_first(error)!r}") from error
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Close in good order, bounded; or give up opening. `run` ends."""
+        self._goodbye = (code, reason)
+        (self._whole if self._session is None else self._reading).cancel()
+
+    def reset(self) -> None:
+        """Abort the socket, without a close frame; or give up opening. `run` ends."""
+        self._meter.cut = True
+        sock = None if self._session is None else self._session.stream.get_extra_info("socket")
+        if sock is not None:
+            reset_when_closed(sock)
+        self.hang_up(1001, "")
+
+    # --- inside ---
+
+    def _connect(self, client: httpx.AsyncClient) -> Any:
+        meter = self._meter
+
+        class Session(AsyncWebSocketSession):
+            def __init__(self, stream: httpcore.AsyncNetworkStream, **options: Any) -> None:
+                super().__init__(meter.on(stream), **options)
+                self._ping_manager.ack = meter.pong  # type: ignore[method-assign, assignment]
+
+        # As https, so that the environment's HTTPS_PROXY counts for it.
+        return aconnect_ws(
+            "http" + self._target.url.removeprefix("ws"),
+            client,
+            max_message_size_bytes=_READ,
+            keepalive_ping_interval_seconds=None,
+            keepalive_ping_timeout_seconds=None,
+            session_class=Session,
+            # Whatever the client is set to: the login goes to the URL that was given, and to no other.
+            follow_redirects=False,
+            extensions={"trace": self._traced},
+        )
+
+    async def _traced(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._dialled.append(info["return_value"])
+
+    async def _forget_dialled(self) -> None:
+        with anyio.move_on_after(self._limits.close_timeout, shield=True):
+            for stream in self._dialled:
+                await stream.aclose()
+
+    def _what_is_wrong(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
+        response = session.response
+        assert response is not None  # noqa: S101 - aconnect_ws hands it over
+        key = response.request.headers["sec-websocket-key"].encode("ascii")
+        if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode(
+            "ascii"
+        ):
+            return None
+        return answered_wrongly(self._target, "Sec-WebSocket-Accept")
+
+    def _shorten(
+        self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
+    ) -> None:
+        """Let messages not go through the session's queue, nor through the task that reads it: a fifth of a round trip.
+
+        The queue is httpx-ws's own affair. Should it have another one day, `_read` takes what comes there, as it takes the end.
+        """
+        session._send_event = _Shortcut(session._send_event, self._meter, received)  # type: ignore[assignment]
+
+    async def _read(
+        self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
+    ) -> str:
+        meter = self._meter
+        try:
+            while True:
+                event = await session.receive()
+                meter.count = 0
+                if isinstance(event, (TextMessage, BytesMessage)):
+                    received(_message(event))
+        except WebSocketDisconnect as error:
+            if session.connection.state is ConnectionState.OPEN:
+                return protocol_broken(error.reason)
+            return closed_by_peer(error.code, error.reason)
+        except HTTPXWSException:
+            if meter.exceeded:
+                return f"a message was longer than {meter.limit} bytes"
+            return NO_CLOSE_FRAME
+
+    async def _close(self, session: AsyncWebSocketSession) -> None:
+        """Write the close frame in time, or never: what leaving the session's context would do without a limit."""
+        timeout = self._limits.close_timeout
+        with anyio.move_on_after(timeout, shield=True):
+            if self._meter.cut:
+                # First, since a write may be under way that waits for the other side.
+                await session.stream.aclose()
+            await session.close(*self._goodbye)
+
+    def _why_not(self, error: Exception) -> ConnectFailed:
+        error = _first(error)
+        if isinstance(error, WebSocketUpgradeError):
+            status, headers = error.response.status_code, error.response.headers
+            wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
+            return UpgradeRefused(self._target.host, status, retry_after=wait)
+        if isinstance(error, httpx.ProxyError):
+            return ConnectFailed(
+                f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): check HTTPS_PROXY, the "
+                "credentials in it, and NO_PROXY"
+            )
+        for cause in _causes(error):
+            if isinstance(cause, OSError):
+                return could_not_connect(self._target, cause)
+        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
+            return ConnectFailed(
+                f"{self._target.host} does not speak HTTP ({error}): check the URL and its port"
+            )
+        return could_not_connect(self._target, error)
+
+
+class _Shortcut:
+    """Stands before a session's queue: what is a message goes straight to the driver, everything else into the queue.
+
+    One read may bring thousands, and the queue had given the other tasks a turn at each.
+    """
+
+    def __init__(
+        self, queue: Any, meter: _Meter, received: Callable[[str | bytes], object]
+    ) -> None:
+        self._queue = queue
+        self._meter = meter
+        self._received = received
+        self._in_a_row = 0
+
+    async def send(self, event: object) -> None:
+        if isinstance(event, (TextMessage, BytesMessage)):
+            self._meter.count = 0
+            self._received(_message(event))
+            self._in_a_row += 1
+            if self._in_a_row >= _IN_A_ROW:
+                self._in_a_row = 0
+                await anyio.lowlevel.checkpoint()
+        else:
+            await self._queue.send(event)
+
+
+class _Meter:
+    """Counts the bytes since the last message, and ends the stream when they are more than any message may have."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.count = 0
+        self.exceeded = False
+        self.cut = False
+        """Whether nothing may be written any more, not even a close frame."""
+
+    def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+        return _Metered(stream, self)
+
+    def pong(self, payload: bytes | bytearray) -> None:
+        """A pong came, which is no part of a message."""
+        self.count -= _HEAD + len(payload)
+
+
+class _Metered(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: httpcore.AsyncNetworkStream, meter: _Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._stream.read(max_bytes, timeout)
+        meter = self._meter
+        meter.count += len(data)
+        if meter.limit is not None and meter.count > meter.limit + _READ:
+            meter.exceeded = True
+            raise httpcore.ReadError("a message is too long")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._meter.cut:
+            raise httpcore.WriteError("the connection is aborted")
+        if buffer[:1] == _PONG:
+            # It answers a ping of the same length, but for its mask, which was no part of a message.
+            self._meter.count -= len(buffer) - _MASK
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _message(event: TextMessage | BytesMessage) -> str | bytes:
+    return event.data if isinstance(event, TextMessage) else bytes(event.data)
+
+
+def _make_client(target: Target) -> httpx.AsyncClient:
+    # A plain target speaks no TLS: without authorities nothing would pass, and reading the system's takes its time.
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
+    # Proxies of the environment, but not to this very machine. Times are bounded outside.
+    return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
+
+
+def _first(error: BaseException) -> Exception:
+    """The error itself, out of the groups round it."""
+    while (inside := _inside(error)) is not None:
+        error = inside
+    assert isinstance(error, Exception)  # noqa: S101 - a group of exceptions holds no others
+    return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the deepest first; of a group its first."""
+    found: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in found:
+        found.append(at)
+        at = _inside(at) or at.__cause__ or at.__context__
+    return reversed(found)
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    """What stands in a group; None for what is no group."""
+    return (
+        cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        if isinstance(error, BaseExceptionGroup)
+        else None
+    )

@@ -1,0 +1,10 @@
+"""Cancel orders from asyncio (or uvloop): callbacks all the way, no task and no queue between the socket and your `await`.
+
+async with bitget_transports.asyncio.connect(credentials) as channel:
+    outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+"""
+
+from .._driver.channel import Channel, Events, Outcomes, SessionChannel
+from ._client import Framing, connect, open_session
+
+__all__ = ["Channel", "Events", "Framing", "Outcomes", "SessionChannel", "connect", "open_session"]

@@ -1,0 +1,366 @@
+"""The asyncio transport's way with picows' framing: a callback for each frame, and no Python between it and the socket.
+
+Rules of this file
+- picows answers nothing of its own accord but what breaks the protocol: pings and close frames are answered here.
+- It drops what is written behind a close frame, and does not say so: whoever writes looks first.
+- What a callback raises is lost: so none does, see `failed`.
+- Memory is bounded, whatever the other side does: a frame and a message by their limit, pongs to one.
+
+Over TLS the transport is picows' own to make, and holds up to 64 KiB that it does not show: a stall is seen only behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from math import inf
+from typing import TYPE_CHECKING
+
+try:
+    from picows import (
+        WSCloseCode,
+        WSFrame,
+        WSHandshakeError,
+        WSInvalidHeaderError,
+        WSInvalidStatusError,
+        WSListener,
+        WSMsgType,
+        WSTransport,
+        ws_connect,  # pyright: ignore[reportUnknownVariableType] - its keywords have no types
+    )
+except ImportError as error:
+    raise ImportError(
+        "framing='picows' needs picows: pip install 'bitget-proto[picows]'"
+    ) from error
+
+from .._driver.connect_errors import (
+    NO_CLOSE_FRAME,
+    NO_CODE,
+    answered_wrongly,
+    closed_by_peer,
+    ended_early,
+    protocol_broken,
+    speaks_no_http,
+)
+from .._driver.errors import ConnectFailed, UpgradeRefused
+from .._driver.exception_origin import is_callers, suppress_ours
+from .._driver.http_refusal import retry_after
+from .._driver.limits import frame_limit
+from .._driver.url import Target
+from .._driver.websocket import SILENT
+from ._link import LONG, AsyncioLink, package_of_loop
+
+if TYPE_CHECKING:
+    from ._client import AsyncioDriver
+
+_TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
+_PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
+
+_TURNS = 100
+"""Turns of the loop that the transport of a dial has to close when its socket is shut down."""
+
+
+class PicowsLink(AsyncioLink, WSListener):
+    """One WebSocket, framed by picows."""
+
+    def __init__(self, driver: AsyncioDriver, number: int) -> None:
+        super().__init__(driver, number)
+        limit = frame_limit(driver.max_message)
+        self._limit = sys.maxsize if limit is None else limit
+        """Bytes that a message may have."""
+        self._websocket: WSTransport | None = None
+        self._fragments: bytearray | None = None
+        """The beginning of a message that is not whole."""
+        self._pong: bytes | None = None
+        """The answer to the last ping, if it is not written."""
+        self._over: str | None = None
+        """Why no more messages will come; None while they may."""
+        self._hearing: asyncio.Task[None] | None = None
+        """The task of `_hear`, which nobody else holds."""
+        self._many_since: float | None = None
+        """When the first of many frames that came in one read was taken; None for one that came alone."""
+        self._close_given = False
+        """Whether a close frame was counted among the bytes given."""
+
+    # --- the dial ---
+
+    async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
+        target = self._target
+        if sock is None:
+            sock = await self._dial()
+        else:
+            sock.getpeername()  # raises for one that is not connected
+            if sock.family not in (socket.AF_INET, socket.AF_INET6):
+                raise OSError("picows takes TCP sockets only: framing='websockets' takes any")
+        try:
+            await ws_connect(
+                self._listening,
+                target.url,
+                ssl_context=target.tls,
+                socket_factory=lambda _: sock,
+                websocket_handshake_timeout=None,
+                enable_auto_pong=False,
+                max_frame_size=self._limit,
+                max_redirects=0,
+                use_aiofastnet=False,
+                logger_name=SILENT,
+            )
+        except WSHandshakeError as error:
+            return _refusal(target, error)
+        finally:
+            if self._websocket is None:
+                await _let_go(sock)
+        return ended_early(target) if self._websocket is None else None
+
+    def _listening(self, *_: object) -> PicowsLink:
+        """The listener, as picows asks for one."""
+        return self
+
+    def refused(self) -> ConnectFailed | None:
+        return None  # picows tells a refusal as soon as its head is there
+
+    async def _dial(self) -> socket.socket:
+        """A socket that is connected: what picows dials itself stays open when it is given up before the handshake is done."""
+        loop = asyncio.get_running_loop()
+        error = OSError("the name has no address")
+        for family, kind, protocol, _, address in await loop.getaddrinfo(
+            self._target.host, self._target.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(0.0)
+                await loop.sock_connect(sock, address)
+            except OSError as failure:
+                sock.close()
+                error = failure
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise error
+
+    # --- the WebSocket happened ---
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._websocket, self._transport = transport, transport.underlying_transport
+        # A TLS transport asks «at least», a plain one «more than».
+        self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
+        try:
+            self._driver.opened(self._number, transport.response.headers.get("Date"))
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        try:
+            # On the way of every answer: what is usual is seen here, without a call.
+            if (
+                frame.last_in_buffer
+                and self._many_since is None
+                and self._pong is None
+                and self._fragments is None
+                and self._over is None
+                and frame.msg_type == _TEXT
+                and frame.fin
+                and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+            ):
+                self._driver.received(self._number, frame.get_payload_as_bytes())
+            else:
+                self._take_in(transport, frame)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if transport.is_close_frame_sent:
+            # What breaks the protocol may have come behind the end as well.
+            self._over = self._over or self._found_by_picows(transport)
+            self._hearing = asyncio.Task(self._hear(transport), loop=asyncio.get_running_loop())
+        else:
+            self.closed()
+        try:
+            self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._answer()
+
+    # --- the driver wants something ---
+
+    def write(self, text: str, id: str | None) -> None:
+        websocket, transport = self._websocket, self._transport
+        assert websocket is not None and transport is not None  # noqa: S101, PT018 - it is open
+        data = text.encode()
+        # picows may have seen the other side's close frame, and not have handed it over.
+        if websocket.close_handshake is not None or transport.is_closing():
+            self.wrote(id, 0)
+        else:
+            # When it breaks here, a part may have left past the transport.
+            websocket.send(_TEXT, data)
+            self._given += (size := _size(len(data)))
+            self._last = (id, size, self._given)
+
+    def take_back(self) -> tuple[str, ...]:
+        # What picows writes of its own accord is not counted: behind it nobody can tell how much of a frame has left.
+        if (
+            self._last[1]
+            and self._websocket is not None
+            and self._websocket.is_close_frame_sent
+            and not self._close_given
+        ):
+            return ()
+        return super().take_back()
+
+    def hang_up(self, code: int, reason: str) -> None:
+        if self._websocket is None:
+            self.abort()
+        else:
+            self._over = self._over or "closed by this side"
+            self._send_close(code, reason)
+            self.bound()
+
+    # --- inside ---
+
+    def _take_in(self, websocket: WSTransport, frame: WSFrame) -> None:
+        last = frame.last_in_buffer
+        if not last and self._many_since is None:
+            self._many_since = self._driver.now()
+        if self._over is None:
+            self._read(websocket, frame)
+        elif frame.msg_type == _CLOSE:
+            self.close()
+        if last:
+            self._end_of_read()
+
+    def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._break("reserved bits must be 0")
+        elif kind == _PING:
+            self._pong = frame.get_payload_as_bytes()
+        elif kind == _CLOSE:
+            # Its own words: a frame without a code must be answered by one without.
+            payload = frame.get_payload_as_bytes()
+            if not websocket.is_close_frame_sent:
+                websocket.send(_CLOSE, payload)
+                self._given += _size(len(payload))
+                self._close_given = True
+            code = (
+                NO_CODE
+                if frame.get_close_code() == WSCloseCode.NO_INFO
+                else frame.get_close_code().value
+            )
+            self._end(closed_by_peer(code, frame.get_close_reason() or ""))
+        elif kind in (_TEXT, _BINARY) and frame.fin and self._fragments is None:
+            self._driver.received(self._number, frame.get_payload_as_bytes())
+        elif kind in (_TEXT, _BINARY, _CONTINUATION):
+            self._join(frame)
+
+    def _join(self, frame: WSFrame) -> None:
+        """A part of a message."""
+        parts = self._fragments
+        if (parts is None) == (frame.msg_type == _CONTINUATION):
+            self._break(
+                "unexpected continuation frame"
+                if parts is None
+                else "expected a continuation frame"
+            )
+            return
+        parts = bytearray() if parts is None else parts
+        if len(parts) + frame.payload_size > self._limit:
+            self._break(
+                f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG
+            )
+            return
+        parts += frame.get_payload_as_memoryview()
+        self._fragments = None if frame.fin else parts
+        if frame.fin:
+            self._driver.received(self._number, bytes(parts))
+
+    def _end_of_read(self) -> None:
+        self._answer()
+        since, self._many_since = self._many_since, None
+        if since is not None and self._driver.now() - since >= LONG:
+            self.breathe()
+
+    def _answer(self) -> None:
+        """Write the pong that is owed, unless something before it has not left: see `WebSocket.outgoing`."""
+        websocket, pong = self._websocket, self._pong
+        if (
+            pong is not None
+            and websocket is not None
+            and self.stalled_since == inf
+            and self._over is None
+        ):
+            self._pong = None
+            self._given += _size(len(pong))
+            websocket.send_pong(pong)
+
+    def _found_by_picows(self, websocket: WSTransport) -> str:
+        """How the other side broke the protocol."""
+        sent = websocket.close_handshake.sent
+        if sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG:
+            return protocol_broken(f"a message was longer than {self._limit} bytes")
+        return protocol_broken("a frame that cannot be read" if sent is None else sent.reason)
+
+    async def _hear(self, websocket: WSTransport) -> None:
+        """Take out what picows raises for one who waits: asyncio logs an exception that is not taken out."""
+        try:
+            await websocket.wait_disconnected()
+        except Exception as error:  # noqa: BLE001 - the end is known already
+            if is_callers(error, "picows", "uvloop", package_of_loop()):
+                self.report(error)
+        finally:
+            self.closed()
+
+    def _break(self, how: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
+        """The other side broke the protocol, in a way that picows lets pass."""
+        self._send_close(code.value, "")
+        self._end(protocol_broken(how))
+
+    def _end(self, why: str) -> None:
+        self._over = why
+        self._driver.lost(self._number, why)
+        self.close()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        if self._websocket is not None and not self._websocket.is_close_frame_sent:
+            words = reason.encode()
+            self._given += _size(2 + len(words))
+            self._close_given = True
+            self._websocket.send_close(WSCloseCode(code), words)
+
+
+def _size(payload: int) -> int:
+    """The bytes of a frame of ours (RFC 6455, 5.2): two, the rest of the length, the mask, what it carries."""
+    if payload < 126:
+        return 2 + 4 + payload
+    return (4 if payload < 2**16 else 10) + 4 + payload
+
+
+async def _let_go(sock: socket.socket) -> None:
+    """Have a transport that nobody can reach close itself, by the end of its stream."""
+    with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
+    for _ in range(_TURNS):
+        if sock.fileno() < 0:
+            return
+        await asyncio.sleep(0)
+    sock.close()
+
+
+def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
+    """Why the handshake failed."""
+    if isinstance(error, WSInvalidStatusError) and error.response is not None:
+        status, headers = error.response.status, error.response.headers
+        wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
+        failure: ConnectFailed = UpgradeRefused(target.host, status, error.raw_body or b"", wait)
+    elif isinstance(error, WSInvalidHeaderError):
+        failure = answered_wrongly(target, error)
+    else:
+        failure = speaks_no_http(target, error)
+    failure.__cause__ = error
+    return failure

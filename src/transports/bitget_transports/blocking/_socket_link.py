@@ -1,0 +1,330 @@
+"""One WebSocket on a socket that never blocks: the blocking transport's way of doing I/O.
+
+Rules of this file
+- It never waits: `interest` says what it waits for, and its driver asks the selector. Then `step` goes on from there.
+- Opening is told once, as a generator, from the name to the handshake; each `yield` gives what to wait for.
+- How it ended is told to the driver, once. Nothing raises but what the caller's own code raised: see `_origin`.
+
+What cannot be done without waiting is the look-up of a host's name: the system takes its own time for it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+from collections.abc import Generator
+from errno import EINPROGRESS, EWOULDBLOCK
+from math import inf
+from typing import TYPE_CHECKING
+
+from bitget_proto import ValidationError
+from bitget_proto._values.errors import shown
+
+from .._driver.connect_errors import could_not_connect, took_too_long
+from .._driver.cork import cork
+from .._driver.errors import ConnectFailed
+from .._driver.exception_origin import is_callers, is_systems
+from .._driver.tcp_reset import reset_when_closed
+from .._driver.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ._driver import BlockingDriver
+
+_READ = 2**16
+"""Bytes that are read at a time."""
+
+_AT_MOST = 2**18
+"""Bytes that are read before the timers have their turn: room for an answer to each of the cancels that may be in flight."""
+
+_WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class SocketLink:
+    """One WebSocket, from its dial to its end."""
+
+    def __init__(self, driver: BlockingDriver, number: int, sock: socket.socket | None) -> None:
+        self.stalled_since = inf
+        self.deadline = inf
+        """When to step although nothing came: the limit to open, then the limit to close."""
+        self.sock: socket.socket | None = None
+        self.watched = 0
+        """What the driver's selector waits for on the socket; 0 while it does not know it."""
+
+        self._driver = driver
+        self._number = number
+        self._target = driver.account.target
+        self._websocket = WebSocket(self._target, driver.max_message)
+        self._opening: Generator[int] | None = self._open(sock)
+        self._opening_wants = 0
+        self._early: list[bytes] = []
+        """Messages that came with the handshake's answer."""
+        self._out = b""
+        self._given = 0
+        """How many bytes were to be written so far."""
+        self._last: tuple[str | None, int, int] = (None, 0, 0)
+        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
+        self._tls = False
+        self._broken: str | None = None
+        """How the socket broke."""
+        self._ended = False
+        """Whether nothing more can be read."""
+        self._closing = False
+        if driver.limits.open_timeout is not None:
+            self.deadline = driver.now() + driver.limits.open_timeout
+
+    @property
+    def interest(self) -> int:
+        """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
+        if self._opening is not None:
+            return self._opening_wants
+        if not self._closing and (
+            self._websocket.over or self._broken or (self._tls and self._has_pending())
+        ):
+            return 0
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+
+    def step(self) -> None:
+        """Go on: read what has arrived, write what can leave, tell the driver."""
+        if self._opening is not None:
+            self._step_opening(self._opening)
+            return
+        messages = self._read()
+        if self._out:
+            self._flush()
+        if self._closing:
+            if self._ended or self._driver.now() >= self.deadline:
+                self.close()
+            return
+        for message in messages:
+            self._driver.received(self._number, message)
+        over = self._websocket.over or self._broken
+        if over is not None:
+            self._driver.lost(self._number, over)
+            self._begin_to_close()
+            if not self._out:
+                self.close()  # the other side's close frame is answered, and nothing more is owed
+
+    # --- the driver wants something ---
+
+    def write(self, text: str, id: str | None) -> None:
+        data = self._websocket.encode(text)
+        self._out += data
+        self._given += len(data)
+        self._last = (id, len(data), self._given)
+        self._flush()
+        if not data:
+            # The other side has closed: the driver is about to be told.
+            self.stalled_since = self._driver.now()
+            self._driver.stalled(self._number)
+
+    def cork(self, *, corked: bool) -> None:
+        if self.sock is not None:
+            cork(self.sock, corked=corked)
+
+    def take_back(self) -> tuple[str, ...]:
+        id, size, behind = self._last
+        if id is None:
+            return ()
+        if not size:
+            return (id,)
+        # TLS may have written a part of what it does not call written.
+        if self._tls or len(self._out) < size + self._given - behind:
+            return ()
+        self._out = b""
+        self._broken = self._broken or "a frame was taken back"
+        return (id,)
+
+    def hang_up(self, code: int, reason: str) -> None:
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+            self.close()
+        elif self.sock is not None:
+            self._put(self._websocket.hang_up(code, reason))
+            self._flush()
+            self._begin_to_close()
+
+    def reset(self) -> None:
+        if self._opening is not None:
+            self._opening.close()
+            self._opening = None
+        if self.sock is not None:
+            reset_when_closed(self.sock)
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket now."""
+        self._driver.unregister(self)
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+        self._driver.forget(self)
+
+    # --- opening ---
+
+    def _step_opening(self, opening: Generator[int]) -> None:
+        driver, target = self._driver, self._target
+        try:
+            if driver.now() >= self.deadline:
+                raise self._websocket.refused() or took_too_long(target, driver.limits)
+            wants = next(opening, None)
+        except OSError as error:
+            if isinstance(error, ConnectFailed) and not is_callers(error):
+                failure = error
+            elif is_systems(error, self.sock, target.tls, _looks_up()):
+                failure = could_not_connect(target, error)
+            else:
+                raise
+            self._opening = None
+            self.close()
+            driver.failed(self._number, failure)
+            return
+        if wants is not None:
+            self._opening_wants = wants
+            return
+        self._opening, self.deadline = None, inf
+        driver.opened(self._number, self._websocket.date)
+        for message in self._early:
+            driver.received(self._number, message)
+
+    def _open(self, sock: socket.socket | None) -> Generator[int]:
+        target = self._target
+        self.sock = sock
+        if sock is None:
+            yield from self._connect()
+        else:
+            sock.settimeout(0.0)
+        assert self.sock is not None  # noqa: S101 - connected
+        if self.sock.family in (socket.AF_INET, socket.AF_INET6):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if target.tls is not None:
+            yield from self._agree_on_tls(target.tls, self.sock)
+        self._out = self._websocket.start()
+        while True:
+            self._flush()
+            yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+            self._early = self._read()
+            if self._websocket.opened:
+                return
+            if self._websocket.over or self._broken:
+                raise self._websocket.refusal()
+
+    def _connect(self) -> Generator[int]:
+        """Try the addresses of the host one after the other."""
+        error: OSError = could_not_connect(self._target, OSError("the name has no address"))
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._target.host, self._target.port, type=socket.SOCK_STREAM
+        ):
+            self.sock = sock = socket.socket(family, kind, protocol)
+            sock.settimeout(0.0)
+            code = sock.connect_ex(address)
+            if code in (EINPROGRESS, EWOULDBLOCK):
+                yield selectors.EVENT_WRITE
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code == 0:
+                return
+            error = OSError(code, os.strerror(code))
+            self._driver.unregister(self)
+            sock.close()
+        raise error
+
+    def _agree_on_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
+        self._driver.unregister(self)
+        self.sock = wrapped = tls.wrap_socket(
+            sock, server_hostname=self._target.host, do_handshake_on_connect=False
+        )
+        self._tls = True
+        while True:
+            try:
+                wrapped.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                if not is_systems(error, wrapped, tls):
+                    raise
+                wants = (
+                    selectors.EVENT_READ
+                    if isinstance(error, ssl.SSLWantReadError)
+                    else selectors.EVENT_WRITE
+                )
+            else:
+                return
+            yield wants
+
+    # --- bytes ---
+
+    def _has_pending(self) -> bool:
+        """Whether something has arrived that the selector does not know of."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def _read(self) -> list[bytes]:
+        """The messages that have arrived, out of a bounded number of bytes."""
+        messages: list[bytes] = []
+        left = _AT_MOST
+        while left > 0 and self.sock is not None and not self._ended:
+            try:
+                data = self.sock.recv(_READ)
+            except OSError as error:
+                if not is_systems(error, self.sock):
+                    raise
+                if isinstance(error, _WAITS):
+                    break
+                self._ended, self._broken = True, f"the connection broke: {error}"
+                break
+            if data:
+                messages += self._websocket.receive(data)
+                if self._websocket.owes:
+                    self._put(self._websocket.outgoing(stalled=bool(self._out)))
+            else:
+                self._ended = True
+                self._websocket.end_of_stream()
+            if len(data) < _READ and not self._tls:
+                break  # that was all; over TLS it was one record, and there may be more
+            left -= len(data)
+        return messages
+
+    def _put(self, data: bytes) -> None:
+        self._out += data
+        self._given += len(data)
+
+    def _flush(self) -> None:
+        """Write as much as leaves at once, and keep the rest."""
+        if self._out and self.sock is not None and self._broken is None:
+            try:
+                self._out = self._out[self.sock.send(self._out) :]
+            except OSError as error:
+                if not is_systems(error, self.sock):
+                    raise
+                if not isinstance(error, _WAITS):
+                    self._broken = f"the connection broke: {error}"
+        if not self._out:
+            if self.stalled_since != inf:
+                self.stalled_since = inf
+                self._driver.flowing(self._number)
+        elif self.stalled_since == inf:
+            self.stalled_since = self._driver.now()
+            self._driver.stalled(self._number)
+
+    def _begin_to_close(self) -> None:
+        """Wait for the other side to close the socket, bounded."""
+        self._closing = True
+        timeout = self._driver.limits.close_timeout
+        self.deadline = inf if timeout is None else self._driver.now() + timeout
+        if self._ended or self._broken is not None:
+            self.close()
+
+
+def _looks_up() -> str:
+    """The package that looks names up: the system's, unless another world has put itself in its place."""
+    return socket.getaddrinfo.__module__.partition(".")[0]
+
+
+def check_sock(sock: object) -> None:
+    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
+
+    Raises: ValidationError.
+    """
+    if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
+        raise ValidationError(
+            f"sock must be a socket that is connected, or None; got {shown(sock)}"
+        )

@@ -1,0 +1,1 @@
+"""Hostile servers and a proxy that cuts connections, for tests of transports."""
