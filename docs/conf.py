@@ -112,7 +112,11 @@ def _of_alias(name: str) -> str:
     analyzer: Any = import_module("sphinx.pycode").ModuleAnalyzer
     place, _, short = name.rpartition(".")
     file = Path(import_module(place).__file__ or "")
-    inside = [f"{place}.{path.stem}" for path in sorted(file.parent.glob("_*.py"))]
+    inside = [
+        ".".join((place, *path.relative_to(file.parent).with_suffix("").parts))
+        for path in sorted(file.parent.rglob("*.py"))
+        if path.stem not in {"__main__", "pytest"}
+    ]
     for module in inside if file.stem == "__init__" else [place]:
         found: dict[tuple[str, str], list[str]] = analyzer.for_module(module).find_attr_docs()
         if ("", short) in found:

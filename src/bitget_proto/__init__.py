@@ -4,10 +4,12 @@ Begin with `Connection`: feed it what happened (`opened`, `receive`, `lost`, `ha
 (`cancel`, `close`), and drain `poll` after each call until it gives a `Wait`. Every cancel that it took gets exactly one
 outcome, `Accepted`, `Rejected` or `Unresolved`, and the outcome is honest.
 
-What a single `Connection` has no use for stands in `_later`, and is imported when it is first asked for: a program that
-drives a connection does not wait for the rest.
+What a single `Connection` has no use for is imported when it is first asked for: a program that drives a connection does
+not wait for the rest.
 """
 
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ._machine.config import Config
@@ -59,40 +61,30 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from ._later import (
-        SESSION_TRANSITIONS,
+    from ._machine.session import Session
+    from ._machine.session_config import Policy, SessionConfig
+    from ._machine.session_events import (
         Dial,
-        Difference,
         Down,
         Ended,
         LinkClosed,
         LinkHangup,
         LinkTransmit,
-        Policy,
-        Session,
-        SessionCause,
-        SessionConfig,
         SessionEvent,
         SessionOutput,
+        Up,
+    )
+    from ._machine.session_states import (
+        SESSION_TRANSITIONS,
+        SessionCause,
         SessionState,
         SessionStep,
-        Trace,
-        TraceStep,
-        Up,
         WhyEnded,
-        record,
-        replay,
         session_diagram,
     )
-else:
-
-    def __getattr__(name: str) -> object:
-        if name in __all__:
-            from . import _later
-
-            return getattr(_later, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+    from ._trace.reader import Trace, TraceStep
+    from ._trace.recorder import record
+    from ._trace.replay import Difference, replay
 
 __all__ = [
     "SESSION_TRANSITIONS",
@@ -177,6 +169,41 @@ __all__ = [
     "session_diagram",
     "sign_login",
 ]
+
+_LATER = MappingProxyType({
+    "Dial": "._machine.session_events",
+    "Difference": "._trace.replay",
+    "Down": "._machine.session_events",
+    "Ended": "._machine.session_events",
+    "LinkClosed": "._machine.session_events",
+    "LinkHangup": "._machine.session_events",
+    "LinkTransmit": "._machine.session_events",
+    "Policy": "._machine.session_config",
+    "SESSION_TRANSITIONS": "._machine.session_states",
+    "Session": "._machine.session",
+    "SessionCause": "._machine.session_states",
+    "SessionConfig": "._machine.session_config",
+    "SessionEvent": "._machine.session_events",
+    "SessionOutput": "._machine.session_events",
+    "SessionState": "._machine.session_states",
+    "SessionStep": "._machine.session_states",
+    "Trace": "._trace.reader",
+    "TraceStep": "._trace.reader",
+    "Up": "._machine.session_events",
+    "WhyEnded": "._machine.session_states",
+    "record": "._trace.recorder",
+    "replay": "._trace.replay",
+    "session_diagram": "._machine.session_states",
+})  # fmt: skip
+"""The modules of what a single `Connection` has no use for: each is imported when its name is first asked for."""
+
+
+if not TYPE_CHECKING:  # or else every name would be one
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_LATER[name], __name__), name)
 
 
 def __dir__() -> list[str]:

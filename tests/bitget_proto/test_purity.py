@@ -20,6 +20,7 @@ from typing import NoReturn
 import pytest
 
 import bitget_proto
+import bitget_transports
 from bitget_proto import (
     Accepted,
     Budget,
@@ -50,10 +51,56 @@ from bitget_proto import (
     Wait,
 )
 
-ROOT = Path(bitget_proto.__file__).parent
-FILES = {path.stem: path for path in sorted(ROOT.glob("*.py")) if path.stem != "__main__"}
+SRC = {
+    "bitget_proto": Path(bitget_proto.__file__).parent,
+    "bitget_transports": Path(bitget_transports.__file__).parent,
+}
+
+
+def dotted(package: str, path: Path) -> str:
+    return ".".join((package, *path.relative_to(SRC[package]).with_suffix("").parts))
+
+
+FILES = {
+    dotted(package, path): path
+    for package, root in SRC.items()
+    for path in sorted(root.rglob("*.py"))
+}
+"""Every file of `src`, by its dotted name; a package's own file ends in `.__init__`."""
+
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
-modules = pytest.mark.parametrize("module", TREES)
+
+FLOORS = [
+    {"bitget_proto._values", "bitget_proto._version"},
+    {"bitget_proto._wire"},
+    {"bitget_proto._machine"},
+    {"bitget_proto._trace"},
+    {"bitget_proto.__init__", "bitget_proto.__main__"},
+    {"bitget_proto.testing._exchange"},
+    {"bitget_proto.testing._kit"},
+    {"bitget_proto.testing._virtual"},
+    {"bitget_proto.testing.__init__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest"},
+    {"bitget_transports._driver"},
+    {"bitget_transports.__init__"},
+    {
+        "bitget_transports.anyio", "bitget_transports.asyncio", "bitget_transports.blocking",
+        "bitget_transports.exchange", "bitget_transports.faults",
+    },
+    {
+        "bitget_transports.__main__", "bitget_transports.cli", "bitget_transports.conformance",
+        "bitget_transports.pytest_plugin",
+    },
+]  # fmt: skip
+"""The rooms, ground floor first: a folder, or a file that stands alone. A room imports from floors below its own."""
+
+CORE = [
+    name
+    for name in FILES
+    if name.startswith("bitget_proto.")
+    and not name.startswith("bitget_proto.testing.")
+    and name != "bitget_proto.__main__"
+]
+modules = pytest.mark.parametrize("module", CORE)
 
 ALLOWED = {
     "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "contextlib", "enum",
@@ -63,41 +110,48 @@ ALLOWED = {
 compute and nothing else."""
 
 LATER = {
-    ("_credentials", "cryptography.exceptions"),
-    ("_credentials", "cryptography.hazmat.primitives"),
-    ("_credentials", "cryptography.hazmat.primitives.asymmetric"),
+    ("bitget_proto._values.credentials", "cryptography.exceptions"),
+    ("bitget_proto._values.credentials", "cryptography.hazmat.primitives"),
+    ("bitget_proto._values.credentials", "cryptography.hazmat.primitives.asymmetric"),
 }
 """What may be imported when it is needed: an extra."""
 
-LAYERS: list[set[str]] = [
-    {
-        "_attempts", "_cancel_queue", "_codes", "_config", "_credentials", "_errors", "_events", "_heartbeat", "_messages",
-        "_orders", "_other_names", "_pace", "_redial", "_request_ids", "_session_config", "_session_events",
-        "_session_states", "_spacing", "_states", "_timers", "_told", "_version",
-    },
-    {"_engines", "_codec", "_redacted"},
-    {"_connection", "_exchange"},
-    {"_session"},
-    {"_plain"},
-    {"_secrets"},
-    {"_calls"},
-    {"_trace"},
-    {"_recording"},
-    {"_replay"},
-]  # fmt: skip
-"""The layers, ground floor first. What is not listed stands on top: it may import all of these and none of them it."""
+
+def room(module: str) -> str:
+    """The room a file is in: the longest name on any floor that is its own or that of a folder around it."""
+    rooms = [
+        name
+        for floor in FLOORS
+        for name in floor
+        if module == name or module.startswith(f"{name}.")
+    ]
+    assert rooms, f"{module} is on no floor"
+    return max(rooms, key=len)
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Every import below, as the level of its dots and the name of the module."""
+def floor(module: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
+
+
+def imports(module: str, tree: ast.AST) -> Iterator[str]:
+    """The full name of every module that is imported below, `TYPE_CHECKING` included."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.module is None:
-                yield from ((node.level, alias.name) for alias in node.names)
-            else:
-                yield node.level, node.module
+            around = module.split(".")[: -node.level] if node.level else []
+            source = ".".join([*around, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inside = f"{source}.{alias.name}"
+                yield inside if inside in FILES or f"{inside}.__init__" in FILES else source
+
+
+def inside(module: str) -> set[str]:
+    """The files of `src` that it imports."""
+    named = (
+        name if name in FILES else f"{name}.__init__" for name in imports(module, TREES[module])
+    )
+    return {name for name in named if name in FILES}
 
 
 def at_import(tree: ast.Module) -> ast.Module:
@@ -118,58 +172,53 @@ def at_import(tree: ast.Module) -> ast.Module:
 # --- imports ---
 
 
+def outside(module: str, tree: ast.AST) -> set[str]:
+    return {name for name in imports(module, tree) if name.partition(".")[0] not in SRC}
+
+
 @modules
 def test_a_module_imports_attrs_cattrs_and_what_only_computes(module: str) -> None:
-    outside = {name for level, name in imports(at_import(TREES[module])) if level == 0}
-    assert outside <= ALLOWED
+    assert outside(module, at_import(TREES[module])) <= ALLOWED
 
 
 @modules
 def test_what_is_imported_later_is_an_extra(module: str) -> None:
-    early = set(imports(at_import(TREES[module])))
-    late = {(module, name) for level, name in imports(TREES[module]) if (level, name) not in early}
-    assert late <= LATER
+    late = outside(module, TREES[module]) - outside(module, at_import(TREES[module]))
+    assert {(module, name) for name in late} <= LATER
 
 
 @modules
 def test_nothing_is_imported_by_a_computed_name_but_an_engine(module: str) -> None:
     names = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)}
     assert not names & {
-        "__import__",
-        "eval",
-        "exec",
-        "compile",
-        "open",
-        "input",
-        "print",
-        "globals",
-        "breakpoint",
+        "__import__", "eval", "exec", "compile", "open", "input", "print", "globals", "breakpoint",
+    }  # fmt: skip
+    assert "import_module" not in names or module == "bitget_proto._wire.json_engines"
+
+
+def test_every_file_is_on_a_floor_and_every_room_has_files() -> None:
+    assert len(FILES) > 100
+    assert {room(module) for module in FILES} == {name for rooms in FLOORS for name in rooms}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_down_the_floors(module: str) -> None:
+    up = {
+        name
+        for name in inside(module)
+        if room(name) != room(module) and floor(name) >= floor(module)
     }
-    assert "import_module" not in names or module == "_engines"
-
-
-def rank(module: str) -> int:
-    return next((n for n, layer in enumerate(LAYERS) if module in layer), len(LAYERS))
-
-
-@modules
-def test_imports_run_one_way_down_the_layers(module: str) -> None:
-    if module == "__init__":
-        return
-    inside = {name for level, name in imports(TREES[module]) if level}
-    assert all(level <= 1 for level, _ in imports(TREES[module])), "nothing above the package"
-    assert inside <= set(TREES), "neither the testing kit nor the command line is known down here"
-    assert {name for name in inside if rank(name) > rank(module)} == set()
+    assert not up
 
 
 OF_A_LINK = ("_check_opens", "_drain_within", "_late", "_opens", "_outputs", "_own", "_send")
 """What a session asks of the connections of its links, and no other module."""
 
 OPENED = {
-    ("_codec", "_value_"),
-    ("_told", "_value_"),
-    ("_recording", "_overheard"),
-    *(("_session", name) for name in OF_A_LINK),
+    ("bitget_proto._wire.codec", "_value_"),
+    ("bitget_proto._values.enums", "_value_"),
+    ("bitget_proto._trace.recorder", "_overheard"),
+    *(("bitget_proto._machine.session", name) for name in OF_A_LINK),
 }
 """What is private elsewhere and used all the same: an enum's own value, the parts of a link that a session works with, and
 the door for a recorder."""
@@ -190,20 +239,8 @@ def test_what_is_private_is_touched_by_its_own_file_alone(module: str) -> None:
 
 
 def test_imports_run_in_no_circle() -> None:
-    graph = {
-        module: {name for level, name in imports(tree) if level} for module, tree in TREES.items()
-    }
-    order = list(TopologicalSorter(graph).static_order())
-    assert set(order) == set(TREES)
-    assert all(
-        order.index(below) < order.index(module)
-        for module, inside in graph.items()
-        for below in inside
-    )
-
-
-def test_every_listed_module_exists() -> None:
-    assert all(layer <= set(TREES) for layer in LAYERS)
+    order = list(TopologicalSorter({module: inside(module) for module in FILES}).static_order())
+    assert set(order) == set(FILES)
 
 
 def modules_after(statement: str) -> set[str]:
@@ -247,10 +284,19 @@ def strings(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-@pytest.mark.parametrize("module", sorted(name for layer in LAYERS for name in layer))
+@pytest.mark.parametrize(
+    "module",
+    [
+        module
+        for module in CORE
+        if module.startswith(
+            ("bitget_proto._values", "bitget_proto._wire", "bitget_proto._machine")
+        )
+    ],
+)
 def test_the_exchanges_spelling_lives_in_the_codec_alone(module: str) -> None:
     spelled = [text for text in strings(TREES[module]) if CAMEL.search(text)]
-    assert bool(spelled) == (module == "_codec")
+    assert bool(spelled) == (module == "bitget_proto._wire.codec")
 
 
 # --- state ---
@@ -260,9 +306,7 @@ MUTABLE = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 
 @modules
 def test_no_module_holds_a_container_that_can_change(module: str) -> None:
-    loaded = importlib.import_module(
-        "bitget_proto" if module == "__init__" else f"bitget_proto.{module}"
-    )
+    loaded = importlib.import_module(module.removesuffix(".__init__"))
     held = {
         name
         for name, value in vars(loaded).items()

@@ -52,8 +52,8 @@ from .driving import LOGGED_IN, LOGIN, error, refusal, reply
 PARTS = frozenset(
     str(Path(module.__file__).with_name(f"{name}.py"))
     for name in (
-        "_session", "_attempts", "_cancel_queue", "_redial", "_spacing", "_timers", "_connection", "_heartbeat", "_pace",
-        "_request_ids",
+        "session", "cancel_attempts", "cancel_queue", "backoff", "order_spacing", "deadlines", "connection", "heartbeat",
+        "rate_limit", "request_ids",
     )
 )  # fmt: skip
 _BEHIND_THE_REMOVAL = frozenset({"return given", "if output is not None:", "return output"})

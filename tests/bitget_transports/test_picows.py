@@ -58,7 +58,7 @@ def held(frame: int, left: int) -> Any:
     driver = Mock(max_message=1000)
     driver.account.target.tls = None
     driver.limits.close_timeout = None
-    link: Any = PicowsLink(driver, 0)
+    link: Any = PicowsLink(driver, 0, Mock())
     link._websocket = Mock(is_close_frame_sent=False)
     link._transport = Mock()
     link._transport.is_closing.return_value = False

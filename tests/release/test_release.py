@@ -17,12 +17,13 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 ]
 
 TRACKED = [
-    "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py", "src/transports/bitget_transports/py.typed", "conftest.py",
+    "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py",
+    "src/transports/bitget_transports/py.typed", "conftest.py",
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore", ".ci/run",
     *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "chaos", "examples", "fuzz", "release")),
 ]  # fmt: skip
 WHEEL = [
-    "bitget_proto/py.typed", "bitget_proto/_orders.py", "bitget_transports/py.typed",
+    "bitget_proto/py.typed", "bitget_proto/_values/orders.py", "bitget_transports/py.typed",
     *(f"x.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")),
 ]  # fmt: skip
 SDIST = [*(name for name in TRACKED if name != ".ci/run"), "PKG-INFO"]

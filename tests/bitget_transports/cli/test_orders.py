@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+import bitget_transports
 from bitget_proto import Codec
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._carriers import Carrier, Job
@@ -287,7 +288,7 @@ def test_a_url_that_must_not_be_dialled_is_refused(shell: Shell, url: str) -> No
 def test_what_the_library_tells_programmers_is_told_in_the_commands_words() -> None:
     sources = "".join(
         path.read_text("utf-8")
-        for path in Path(hostile.__file__).parent.glob("_*.py")
+        for path in Path(bitget_transports.__file__).parent.rglob("*.py")
         if path.name != "__init__.py"
     )
     for programmer, _ in _IN_THE_COMMANDS_WORDS:

@@ -35,8 +35,8 @@ from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
 from .._driver.single_link import Core, Lone
+from .._driver.sockets import check_sock
 from .._driver.url import LIVE_URL
-from ..blocking._socket_link import check_sock
 from ._link import AsyncioLink
 from ._websockets_link import WebsocketsLink
 
@@ -200,17 +200,13 @@ class AsyncioDriver(AsyncDriver):
                     self._timer.cancel()
 
     def dial(self, number: int) -> AsyncioLink:
-        link = self._framed(self, number)
+        link = self._framed(self, number, self._alive.discard)
         self._alive.add(link)
         sock, self._sock = self._sock, None
         # Not `create_task`: a factory that begins tasks at once would have the end told before the driver knows the link.
         link.opening = asyncio.Task(link.open(sock), loop=self._loop)
         link.opening.add_done_callback(link.dialled)
         return link
-
-    def gone(self, link: AsyncioLink) -> None:
-        """The socket of this link is closed."""
-        self._alive.discard(link)
 
     # --- time ---
 

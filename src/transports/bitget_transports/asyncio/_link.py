@@ -14,17 +14,15 @@ import asyncio
 import os
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.cork import cork
+from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
-
-if TYPE_CHECKING:
-    from ._client import AsyncioDriver
 
 LONG = 0.01
 """Seconds after which what was read at a time took long."""
@@ -33,8 +31,10 @@ LONG = 0.01
 class AsyncioLink(ABC):
     """One WebSocket, from its dial to its end."""
 
-    def __init__(self, driver: AsyncioDriver, number: int) -> None:
+    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
         self._driver = driver
+        self._on_gone = on_gone
+        """Called when the socket is closed, and the dial's task has ended."""
         self._number = number
         self._target = driver.account.target
         self._transport: asyncio.Transport | None = None
@@ -226,7 +226,7 @@ class AsyncioLink(ABC):
         if self._cut is not None:
             self._cut.cancel()
         self.gone.set()
-        self._driver.gone(self)
+        self._on_gone(self)
 
 
 def _raise(error: BaseException) -> None:

@@ -15,8 +15,8 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 try:
     from picows import (
@@ -44,6 +44,7 @@ from .._driver.connect_errors import (
     protocol_broken,
     speaks_no_http,
 )
+from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed, UpgradeRefused
 from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.http_refusal import retry_after
@@ -51,9 +52,6 @@ from .._driver.limits import frame_limit
 from .._driver.url import Target
 from .._driver.websocket import SILENT
 from ._link import LONG, AsyncioLink, package_of_loop
-
-if TYPE_CHECKING:
-    from ._client import AsyncioDriver
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
@@ -65,8 +63,8 @@ _TURNS = 100
 class PicowsLink(AsyncioLink, WSListener):
     """One WebSocket, framed by picows."""
 
-    def __init__(self, driver: AsyncioDriver, number: int) -> None:
-        super().__init__(driver, number)
+    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
+        super().__init__(driver, number, on_gone)
         limit = frame_limit(driver.max_message)
         self._limit = sys.maxsize if limit is None else limit
         """Bytes that a message may have."""

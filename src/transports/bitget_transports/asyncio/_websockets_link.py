@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.websocket import WebSocket
 from ._link import LONG, AsyncioLink
-
-if TYPE_CHECKING:
-    from ._client import AsyncioDriver
 
 _READ = 2**16
 """Bytes that are read at a time."""
@@ -27,8 +26,8 @@ _READ = 2**16
 class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     """One WebSocket, framed by websockets."""
 
-    def __init__(self, driver: AsyncioDriver, number: int) -> None:
-        super().__init__(driver, number)
+    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
+        super().__init__(driver, number, on_gone)
         self._websocket = WebSocket(self._target, driver.max_message)
         # asyncio's own buffer for each read has 256 KiB, which the system makes and takes back each time: 13 µs a message.
         # A view, because asyncio's TLS writes into slices of it.

@@ -25,7 +25,8 @@ from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.single_link import Core
-from ._socket_link import SocketLink, check_sock
+from .._driver.sockets import check_sock
+from ._socket_link import SocketLink
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ class BlockingDriver(Driver):
             self.held = ""
 
     def dial(self, number: int) -> SocketLink:
-        link = SocketLink(self, number, self._sock)
+        link = SocketLink(self, number, self._sock, unwatch=self._unwatch, on_gone=self._forget)
         self._alive.append(link)
         return link
 
@@ -230,13 +231,13 @@ class BlockingDriver(Driver):
 
     # --- for the links ---
 
-    def unregister(self, link: SocketLink) -> None:
+    def _unwatch(self, link: SocketLink) -> None:
         """The link's socket is about to change, or to be closed."""
         if link.watched and link.sock is not None:
             self._selector.unregister(link.sock)
             link.watched = 0
 
-    def forget(self, link: SocketLink) -> None:
+    def _forget(self, link: SocketLink) -> None:
         """The link is over, and its socket closed."""
         if link in self._alive:
             self._alive.remove(link)

@@ -14,23 +14,17 @@ import os
 import selectors
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
-from typing import TYPE_CHECKING
-
-from bitget_proto import ValidationError
-from bitget_proto._values.errors import shown
 
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.cork import cork
+from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_callers, is_systems
 from .._driver.tcp_reset import reset_when_closed
 from .._driver.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from ._driver import BlockingDriver
 
 _READ = 2**16
 """Bytes that are read at a time."""
@@ -44,7 +38,15 @@ _WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class SocketLink:
     """One WebSocket, from its dial to its end."""
 
-    def __init__(self, driver: BlockingDriver, number: int, sock: socket.socket | None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        number: int,
+        sock: socket.socket | None,
+        *,
+        unwatch: Callable[[SocketLink], None],
+        on_gone: Callable[[SocketLink], None],
+    ) -> None:
         self.stalled_since = inf
         self.deadline = inf
         """When to step although nothing came: the limit to open, then the limit to close."""
@@ -54,6 +56,10 @@ class SocketLink:
 
         self._driver = driver
         self._number = number
+        self._unwatch = unwatch
+        """Called when the socket is about to change, or to be closed."""
+        self._on_gone = on_gone
+        """Called when the link is over, and its socket closed."""
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
         self._opening: Generator[int] | None = self._open(sock)
@@ -156,11 +162,11 @@ class SocketLink:
 
     def close(self) -> None:
         """Close the socket now."""
-        self._driver.unregister(self)
+        self._unwatch(self)
         if self.sock is not None:
             self.sock.close()
             self.sock = None
-        self._driver.forget(self)
+        self._on_gone(self)
 
     # --- opening ---
 
@@ -226,12 +232,12 @@ class SocketLink:
             if code == 0:
                 return
             error = OSError(code, os.strerror(code))
-            self._driver.unregister(self)
+            self._unwatch(self)
             sock.close()
         raise error
 
     def _agree_on_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
-        self._driver.unregister(self)
+        self._unwatch(self)
         self.sock = wrapped = tls.wrap_socket(
             sock, server_hostname=self._target.host, do_handshake_on_connect=False
         )
@@ -317,14 +323,3 @@ class SocketLink:
 def _looks_up() -> str:
     """The package that looks names up: the system's, unless another world has put itself in its place."""
     return socket.getaddrinfo.__module__.partition(".")[0]
-
-
-def check_sock(sock: object) -> None:
-    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
-
-    Raises: ValidationError.
-    """
-    if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
-        raise ValidationError(
-            f"sock must be a socket that is connected, or None; got {shown(sock)}"
-        )

@@ -8,19 +8,16 @@ Rules of this file
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitget_proto.testing import ScriptedExchange
 
+from ._asgi import Receive, Send
 from ._words import _Words
 
 if TYPE_CHECKING:
     from ._app_client import AppClient
-
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _T = TypeVar("_T")
 
@@ -96,7 +93,14 @@ class ExchangeApp(_Words):
                     raise ImportError(
                         "the exchange as an app needs anyio: pip install 'bitget-proto[anyio]'"
                     ) from error
-                await AppClient(self, receive, send).serve()
+                await AppClient(
+                    self.exchange.link(),
+                    receive,
+                    send,
+                    now=self.now,
+                    write_timeout=self.write_timeout,
+                    clients=self.clients,
+                ).serve()
             case "lifespan":
                 while (message := await receive())["type"] != "lifespan.shutdown":
                     await send({"type": f"{message['type']}.complete"})

@@ -8,15 +8,14 @@ Rules of this file
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import anyio
 
 from bitget_proto import Hangup, State, Transmit, Wait
-from bitget_proto.testing import ABORT, ConnectionDropped
+from bitget_proto.testing import ABORT, ConnectionDropped, ScriptedLink
 
-if TYPE_CHECKING:
-    from ._app import ExchangeApp, Receive, Send
+from ._asgi import Receive, Send
 
 _CUT = 1011
 """The code that stands for a connection that drops: 1006 never goes over a wire, and an app has no wire to cut."""
@@ -29,9 +28,21 @@ that takes too long is a TimeoutError, and so an OSError as well."""
 class AppClient:
     """Serves one WebSocket until either side ends it."""
 
-    def __init__(self, app: ExchangeApp, receive: Receive, send: Send) -> None:
-        self._app = app
-        self._link = app.exchange.link()
+    def __init__(
+        self,
+        link: ScriptedLink,
+        receive: Receive,
+        send: Send,
+        *,
+        now: Callable[[], float],
+        write_timeout: float,
+        clients: set[AppClient],
+    ) -> None:
+        self._link = link
+        self._now = now
+        self._write_timeout = write_timeout
+        self._clients = clients
+        """Those that have a WebSocket now."""
         self._receive = receive
         self._send = send
         self._woken = anyio.Event()
@@ -43,29 +54,29 @@ class AppClient:
     def say(self, text: str) -> None:
         """Say anything, unless it is over."""
         if self._link.state is not State.CLOSED:
-            self._link.say(text, self._app.now())
+            self._link.say(text, self._now())
             self._wake()
 
     def hang_up(self, code: int, reason: str) -> None:
         """End the connection."""
-        self._link.close(self._app.now(), code, reason)
+        self._link.close(self._now(), code, reason)
         self._wake()
 
     async def serve(self) -> None:
         """Answer until it is over."""
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
-        self._link.opened(self._app.now())
+        self._link.opened(self._now())
         self._link.on_news = self._wake
-        self._app.clients.add(self)
+        self._clients.add(self)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read)
                 await self._write()
                 tasks.cancel_scope.cancel()
         finally:
-            self._app.clients.discard(self)
-            self._link.lost(self._app.now())
+            self._clients.discard(self)
+            self._link.lost(self._now())
 
     # --- its tasks ---
 
@@ -80,14 +91,14 @@ class AppClient:
                 self._lost(f"closed with the code {message.get('code', 1005)}")
                 return
             text: str | None = message.get("text")
-            self._link.receive(message["bytes"] if text is None else text, self._app.now())
+            self._link.receive(message["bytes"] if text is None else text, self._now())
             self._written = anyio.Event()
             self._wake()
             await self._written.wait()
 
     async def _write(self) -> None:
         while True:
-            output = self._link.poll(self._app.now())
+            output = self._link.poll(self._now())
             match output:
                 case Transmit(text=text):
                     await self._tell({"type": "websocket.send", "text": text})
@@ -99,22 +110,22 @@ class AppClient:
                 case Wait(until=until):
                     self._written.set()
                     with anyio.move_on_after(
-                        None if until is None else max(0.0, until - self._app.now())
+                        None if until is None else max(0.0, until - self._now())
                     ):
                         await self._woken.wait()
                     self._woken = anyio.Event()
-                    if until is not None and self._app.now() >= until:
-                        self._link.handle_timeout(self._app.now())
+                    if until is not None and self._now() >= until:
+                        self._link.handle_timeout(self._now())
 
     async def _tell(self, message: dict[str, object]) -> None:
         try:
-            with anyio.fail_after(self._app.write_timeout):
+            with anyio.fail_after(self._write_timeout):
                 await self._send(message)
         except _GONE as error:
             self._lost(str(error))
 
     def _lost(self, reason: str) -> None:
-        self._link.lost(self._app.now(), reason)
+        self._link.lost(self._now(), reason)
         self._wake()
 
     def _wake(self) -> None:
