@@ -1292,6 +1292,8 @@ class Ledger:
             raise Broken("down", f"link {self.serving.number} is over, and no Down came")
         # With "send" frames of the caller's leave first as well.
         settled = not self.open and not (self.closing_send and self.own_waiting)
+        # After 30004 or 30007 a link ends half a second later, whatever is open.
+        settled = settled and all(link.condemned_at is None for link in self.living.values())
         if self.closing_at is not None and (self.closed_again or settled):
             raise Broken(
                 "second close" if self.open else "close",

@@ -165,6 +165,15 @@ def test_without_a_pace_everything_leaves_at_once() -> None:
     assert len(texts(outputs(conn, 1.0))) == 3000
 
 
+def test_a_cancel_leaves_at_the_very_moment_at_which_the_budget_opens() -> None:
+    conn = ready(Config(messages_per_second=None), budget=Budget(1, pace_margin=None))
+    conn.cancel(ORDER, 2.0, id="a")
+    conn.cancel(ORDER, 2.0, id="b")
+    assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["a"]
+    assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.PACING)
+    assert [frame.id for frame in only(Transmit, outputs(conn, 3.0))] == ["b"]
+
+
 def test_pings_leave_before_cancels_and_cancels_before_own_frames() -> None:
     conn = ready(Config(messages_per_second=3, pace_margin=None))
     conn.send("own 1", 29.0)

@@ -32,6 +32,16 @@ def busiest_second(left: list[tuple[float, int]]) -> int:
 # --- the pace of a connection ---
 
 
+def test_what_is_overdrawn_without_an_allowance_adds_up() -> None:
+    budget = Budget(0)
+    budget.debit(1, 0.0)
+    budget.debit(2, 0.0)
+    budget.grant(3, inf, 0.0)
+    assert budget.opens(0.0) == inf
+    budget.grant(1, inf, 0.0)
+    assert budget.opens(0.0) <= 0.0
+
+
 def test_a_clock_that_is_behind_another_frees_no_place_before_the_later_moment() -> None:
     budget = Budget(2, pace_margin=None)
     budget.debit(1, 5.0)

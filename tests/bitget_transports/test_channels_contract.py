@@ -14,9 +14,6 @@ from typing import Any
 
 import pytest
 
-import bitget_transports.anyio
-import bitget_transports.asyncio
-import bitget_transports.blocking
 from bitget_proto import (
     Accepted,
     Budget,
@@ -34,6 +31,9 @@ from bitget_proto import (
 from bitget_proto.testing import Fault, StrictConnection
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports._driver import exception_origin as _origin
+from bitget_transports.anyio import _client as anyio_client
+from bitget_transports.asyncio import _client as asyncio_client
+from bitget_transports.blocking import _client as blocking_client
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.hostile import After, HostileServer, Victim, frame_head
 
@@ -43,7 +43,7 @@ from .tidy import TEXT, frame, upgraded
 
 pytestmark = pytest.mark.parametrize("colour", Colour)
 
-_COLOURS = (bitget_transports.anyio, bitget_transports.asyncio, bitget_transports.blocking)
+_CLIENTS = (anyio_client, asyncio_client, blocking_client)
 
 
 class Watched(StrictConnection):
@@ -100,7 +100,7 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         made.append(Watched(config, codec, budget))
         return made[-1]
 
-    for module in _COLOURS:
+    for module in _CLIENTS:
         monkeypatch.setattr(module, "Connection", make)
     # What a watched connection raises is the library's, although it passes through this file.
     monkeypatch.setattr(_origin, "_KNOWN", _origin._KNOWN | {__name__.partition(".")[0]})

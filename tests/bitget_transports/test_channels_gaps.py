@@ -91,5 +91,5 @@ def test_they_count_though_a_read_takes_so_long_that_others_have_their_turn(
 ) -> None:
     if colour in ASYNCIO:  # which read all that is there, by and by
         framing = "picows" if colour in (Colour.PICOWS, Colour.PICOWS_UVLOOP) else "websockets"
-        monkeypatch.setattr(f"bitget_transports._asyncio_{framing}.LONG", 0.0)
+        monkeypatch.setattr(f"bitget_transports.asyncio._{framing}_link.LONG", 0.0)
         assert outcomes_after_a_gap(colour, 800, 3.0, tls=False) == {"Accepted": 800}

@@ -179,24 +179,20 @@ _LOOKS = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
 _TRANSPORT = Path(bitget_transports.__file__).parent
 _CORE = Path(bitget_proto.__file__).parent
 _WEBSOCKETS = Path(websockets.__file__).parent
-_FILES = frozenset(
-    [
-        str(_TRANSPORT / f"{name}.py")
-        for name in (
-            "blocking",
-            "_blocking",
-            "_cork",
-            "_driver",
-            "_inbox",
-            "_lone",
-            "_poll",
-            "_socket",
-            "_websocket",
-        )
-    ]
-    + [str(_CORE / f"{name}.py") for name in ("_connection", "_session")]
-    + [str(_WEBSOCKETS / f"{name}.py") for name in ("client", "frames", "protocol")]
-)
+_PATHS = [
+    *(
+        _TRANSPORT / "blocking" / f"{name}.py"
+        for name in ("_client", "_driver", "_poll", "_socket_link")
+    ),
+    *(
+        _TRANSPORT / "_driver" / f"{name}.py"
+        for name in ("cork", "driver", "outcome_router", "single_link", "websocket")
+    ),
+    *(_CORE / "_machine" / f"{name}.py" for name in ("connection", "session")),
+    *(_WEBSOCKETS / f"{name}.py" for name in ("client", "frames", "protocol")),
+]
+assert all(path.is_file() for path in _PATHS)
+_FILES = frozenset(map(str, _PATHS))
 
 
 _CANCELS = (Connection.cancel.__code__, Session.cancel.__code__)
