@@ -4,7 +4,7 @@ Rules of this file
 - It reads, explains and prints. It opens no connection, and there is no credential to give it.
 - It ends as a Unix command does: 0 when all went well, 1 when some frames were malformed, 2 when it could not do what
   was asked, with one line on standard error that says why and never a traceback.
-- What a peer wrote goes to the screen through `_explain`, which escapes it.
+- What a peer wrote goes to the screen through `explain`, which escapes it.
 """
 
 from __future__ import annotations

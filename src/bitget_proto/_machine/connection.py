@@ -7,7 +7,7 @@ Rules of this file
   changes nothing.
 - An input says what happened and never raises for what the peer did. A command asks for something: when it is refused it
   raises `LocalProtocolError`, and nothing has changed.
-- The state changes in `_move`, by the table of `_states`. The connection ends in `_end`, in one order.
+- The state changes in `_move`, by the table of `states`. The connection ends in `_end`, in one order.
 - A cancel leaves `_queue` and `_sent` in `_settle` and nowhere else; there it gets its one outcome.
 - What a timer does happens in `handle_timeout` alone. `poll` compares the paces with `now` and fires nothing.
 - Nothing here is random, and nothing depends on how often or how late it is called, beyond the times that it is given.

@@ -4,15 +4,15 @@ The promise is that of `Connection`, kept across drops: every cancel that `cance
 outcome is honest about all of its attempts.
 
 Rules of this file
-- It is a router. What a frame means, `Connection` decides; what an attempt's outcome means for a cancel, `_attempts` does;
-  when to dial, `_redial`. Here is decided which link a cancel is on, and which link serves.
+- It is a router. What a frame means, `Connection` decides; what an attempt's outcome means for a cancel, `cancel_attempts` does;
+  when to dial, `backoff`. Here is decided which link a cancel is on, and which link serves.
 - `poll` is the only way out. Inputs say what happened on which link and never raise for what the world did; those for a link
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
-- The state changes in `_move`, by the table of `_session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
+- The state changes in `_move`, by the table of `session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
 - What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
 - The session holds the queue. A link is given a cancel when it sends it, and gives it back only when the link is over. So a
   link that can still speak has never sent a cancel that another one holds: there is no second answer to be judged.
-- Interruptions are dealt with as in `_connection`. The jitter is the caller's: it is asked while no call is marked as under
+- Interruptions are dealt with as in `connection`. The jitter is the caller's: it is asked while no call is marked as under
   way, so that what it raises leaves nothing half done.
 
 It does not know sockets, any clock, nor how a frame is spelled.

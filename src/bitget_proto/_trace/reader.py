@@ -5,8 +5,8 @@ Rules of this file
 - Lines are ASCII. Only the last one may be torn, by a crash: `Trace` leaves it out, and tells.
 - What no recorder writes is an error that names its place.
 
-How a value is spelled stands in `_plain`, how a call is in `_calls`. It does not know files, nor what a line means to a core:
-the one that writes is `_recording`, the one that plays `_replay`.
+How a value is spelled stands in `values`, how a call is in `schema`. It does not know files, nor what a line means to a core:
+the one that writes is `recorder`, the one that plays `replay`.
 
 The first line says what was recorded:
     {"trace":1,"version":"0.1.0","core":"Connection","engine":"stdlib","config":{…},"budget":null}

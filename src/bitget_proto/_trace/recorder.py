@@ -10,7 +10,7 @@ Rules of this file
 A recorded core is a `Connection` or a `Session` by its type alone, so that it goes wherever one goes. It is never initialised
 as one and has no state of its own: it holds a core, and each of its methods passes on to that.
 
-How a call is spelled stands in `_calls`.
+How a call is spelled stands in `schema`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The calls of both cores, as a table: what each is told and what it gives, and how that stands on a line of a trace.
 
 Rules of this file
-- How something is spelled stands here once: `_recording` writes by this table, `_trace` reads by it.
+- How something is spelled stands here once: `recorder` writes by this table, `reader` reads by it.
 - An argument that has its default is not written.
 - An argument of a wrong type is written as its type alone: the call was refused, and what was passed may be anything.
 - A login is written as its stamp and nothing more, and its frame not at all.
 
-It does not know what a call does, nor a secret when it sees one: `_secrets` takes those out of what is spelled here.
+It does not know what a call does, nor a secret when it sees one: `secrets` takes those out of what is spelled here.
 """
 
 from __future__ import annotations

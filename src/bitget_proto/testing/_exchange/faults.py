@@ -2,7 +2,7 @@
 
 Rules of this file
 - A fault is asked for by name and applies to one request. Nothing is random.
-- What concerns a whole link (slow, holding back, silent) is `_behaviour`'s; which logins are refused, `_logins`'s. What only a
+- What concerns a whole link (slow, holding back, silent) is `behaviour`'s; which logins are refused, `logins`'s. What only a
   socket can do wrong (half a frame) is not here.
 """
 

@@ -3,7 +3,7 @@
 Rules of this file
 - It is a driver that keeps the contract to the letter, so that what a test finds is not the driver's fault.
 
-How time passes, and what arrives when, is `_wire`'s.
+How time passes, and what arrives when, is `network`'s.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Rules of this file
 - It is a driver that keeps the contract to the letter, so that what a test finds is not the driver's fault.
 - Links do not wait for each other. At one moment dials are answered first.
 
-How time passes, and what arrives on a link when, is `_wire`'s.
+How time passes, and what arrives on a link when, is `network`'s.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules of this file
 - Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
 - One timer handle. A task is for the time of a dial. Every wait is bounded: to open, to write, to close.
-- A link is one WebSocket, see `_asyncio_link`. Who frames its messages, the caller chooses.
+- A link is one WebSocket, see `_link`. Who frames its messages, the caller chooses.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Rules of this file
 - What is taken back never left: not one byte of it, and none ever will.
 - How it ended is told to the driver; its socket is closed when `gone` is set.
 
-It does not know how a frame looks: `_asyncio_websockets` and `_asyncio_picows` do.
+It does not know how a frame looks: `_websockets_link` and `_picows_link` do.
 """
 
 from __future__ import annotations

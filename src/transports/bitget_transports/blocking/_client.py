@@ -4,7 +4,7 @@ Rules of this file
 - Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
 - Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
   answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
-- Waiting, and what becomes of a call that is interrupted, is the driver's: see `_blocking`.
+- Waiting, and what becomes of a call that is interrupted, is the driver's: see `_driver`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules of this file
 - It never waits: `interest` says what it waits for, and its driver asks the selector. Then `step` goes on from there.
 - Opening is told once, as a generator, from the name to the handshake; each `yield` gives what to wait for.
-- How it ended is told to the driver, once. Nothing raises but what the caller's own code raised: see `_origin`.
+- How it ended is told to the driver, once. Nothing raises but what the caller's own code raised: see `exception_origin`.
 
 What cannot be done without waiting is the look-up of a host's name: the system takes its own time for it.
 """
