@@ -4,8 +4,8 @@ The promise is that of `Connection`, kept across drops: every cancel that `cance
 outcome is honest about all of its attempts.
 
 Rules of this file
-- It is a router. What a frame means, `Connection` decides; what an attempt's outcome means for a cancel, `cancel_attempts` does;
-  when to dial, `backoff`. Here is decided which link a cancel is on, and which link serves.
+- It is a router. What a frame means, `Connection` decides; what an attempt's outcome means for a cancel,
+  `cancel_attempts` does; when to dial, `backoff`. Here is decided which link a cancel is on, and which link serves.
 - `poll` is the only way out. Inputs say what happened on which link and never raise for what the world did; those for a link
   that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
 - The state changes in `_move`, by the table of `session_states`. A cancel leaves `_open` in `_settle` and nowhere else.

@@ -4,7 +4,8 @@ Rules of this file
 - Nothing here reads or writes a socket, or waits. What is to be written comes back as bytes.
 - It ends once: then `over` says why, for people, and nothing more comes out.
 - The layer's own log is silent: it would show the login.
-- The layer takes whatever is raised within it for the other side's fault. What is the caller's comes out: see `exception_origin`.
+- The layer takes whatever is raised within it for the other side's fault. What is the caller's comes out: see
+  `exception_origin`.
 - Memory is bounded, whatever the other side does: a message by the layer's limit, fragments by what they hold, pongs to one.
 
 The asyncio and the blocking transport share it.
