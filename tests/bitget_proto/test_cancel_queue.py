@@ -7,6 +7,7 @@ from math import inf
 import attrs
 import pytest
 
+from bitget_proto import CancelOrder
 from bitget_proto._machine.cancel_queue import CancelQueue, Rank
 
 URGENT, RETURNED, NORMAL = Rank.URGENT, Rank.RETURNED, Rank.NORMAL
@@ -17,6 +18,12 @@ class Waits:
     id: str
     rank: Rank = NORMAL
     deadline: float = inf
+    of: str | None = None
+    """The id of its order, which is its own when it is left out."""
+
+    @property
+    def order(self) -> CancelOrder:
+        return CancelOrder("BTCUSDT", client_oid=self.of or self.id)
 
 
 def queue(*cancels: Waits) -> CancelQueue[Waits]:
@@ -123,7 +130,13 @@ def test_each_rank_has_its_head() -> None:
     assert looked_at(waiting, 9.0) == ["n2"]
 
 
-def test_of_each_rank_ten_at_most_are_looked_at() -> None:
+def test_many_cancels_of_an_order_that_has_to_wait_block_no_other() -> None:
+    waiting = queue(*(Waits(f"n{n}", of="7") for n in range(30)), other := Waits("other", of="8"))
+    first, _ = waiting.first_open(0.0, lambda cancel: inf if cancel.of == "7" else 0.0)
+    assert first is other
+
+
+def test_of_each_rank_ten_orders_at_most_are_looked_at() -> None:
     waiting = queue(
         *(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11))
     )

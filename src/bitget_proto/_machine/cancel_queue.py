@@ -8,8 +8,10 @@ from enum import IntEnum
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
+from .._values.orders import CancelOrder
+
 _FEW = 10
-"""How many of a rank are looked at when the first must not be sent yet."""
+"""How many orders of a rank are looked at whose cancels must not be sent yet."""
 
 
 class Rank(IntEnum):
@@ -32,6 +34,8 @@ class Waiting(Protocol):
 
     @property
     def id(self) -> str: ...
+    @property
+    def order(self) -> CancelOrder: ...
     @property
     def deadline(self) -> float: ...
 
@@ -88,20 +92,20 @@ class CancelQueue(Generic[_C]):
     def first_open(self, now: float, opens: Callable[[_C], float]) -> tuple[_C | None, float]:
         """The first that has not expired and may be sent, by what `opens` says; else None, and when one may.
 
-        Ten of each rank are looked at: one that must not be sent yet blocks no others.
+        Ten orders of each rank are looked at that have to wait: one does not block the others.
         """
         # No generator here: an error that a signal handler raises while one is closed would be lost.
         soonest = inf
         for rank in self._ranks:
-            left = _FEW
+            waiting: set[CancelOrder] = set()
             for cancel in rank.values():
                 if now < cancel.deadline:
                     at = opens(cancel)
                     if at <= now:
                         return cancel, at
                     soonest = min(soonest, at)
-                    left -= 1
-                    if not left:
+                    waiting.add(cancel.order)
+                    if len(waiting) == _FEW:
                         break
         return None, soonest
 
