@@ -229,6 +229,8 @@ class Link:
     """When a write was last under way on it."""
     asked: bool = False
     """A PING has fallen due in this silent spell."""
+    question_waits: bool = False
+    """That PING has not been handed out, whether or not the spell is over."""
     silence_ping: float | None = None
     """The PING of this silent spell."""
     regular_ping: float | None = None
@@ -382,6 +384,7 @@ class Ledger:
                 and self.now >= spell + SILENCE
                 and link.condemned_at is None
             ):
+                link.question_waits = not link.asked or link.question_waits
                 link.asked = True
 
     def note(self) -> None:
@@ -704,9 +707,11 @@ class Ledger:
                 else link.next_heartbeat
             )
             idle = self.now >= due - self.slack - EPS
-            if link.regular_ping is None and idle:
+            # One that was due for a silence may be handed out late, when the heartbeat's was not due yet.
+            if link.regular_ping is None and idle and not link.question_waits:
                 link.regular_ping = self.now
             self.visits["ping of the heartbeat"] += 1
+        link.question_waits = False
 
     def _cancel_sent(self, link: Link, id: str, frame: Any) -> None:
         now = self.now

@@ -30,6 +30,8 @@ STABLE = (
 """Modules whose names keep the promise of docs/compatibility.md."""
 
 PROVISIONAL = (
+    "bitget_proto.explain",
+    "bitget_proto.testing.framing",
     "bitget_transports.faults.hostile",
     "bitget_transports.faults.flaky",
     "bitget_transports.conformance",

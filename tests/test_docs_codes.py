@@ -10,7 +10,7 @@ import pytest
 
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
 from bitget_proto._values.codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
-from bitget_proto._wire.explain import _without_id, outcome_of
+from bitget_proto.explain import _without_id, outcome_of
 from bitget_proto.testing import ContractBroken, DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS

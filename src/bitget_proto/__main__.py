@@ -21,7 +21,9 @@ from ._values.orders import CancelOrder, InstType
 from ._values.states import diagram
 from ._version import __version__
 from ._wire.codec import Codec, read_code
-from ._wire.explain import (
+from ._wire.json_engines import Engine, fastest
+from ._wire.messages import Malformed
+from .explain import (
     at_a_shell,
     code_table,
     encodable,
@@ -31,8 +33,6 @@ from ._wire.explain import (
     quoted,
     read,
 )
-from ._wire.json_engines import Engine, fastest
-from ._wire.messages import Malformed
 
 _MALFORMED, _FAILED, _INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 """Exit codes; the last two are those of a command that SIGINT or SIGPIPE ended."""
@@ -82,7 +82,7 @@ class _Failure(Exception):
     """What was asked cannot be done; the message is the one line that says why."""
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
     """A parser whose errors show the usage of the subcommand that they are about, and nothing that a screen obeys."""
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
@@ -107,19 +107,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _Failure as failure:
         return _fail(str(failure))
     except BrokenPipeError:  # whoever read our output has seen enough
-        silence()
+        _silence()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
-        silence()
+        _silence()
         return _fail(f"cannot write the output: {error.strerror}")
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
     plain = argparse.RawDescriptionHelpFormatter
-    parser = Parser(
+    parser = _Parser(
         prog="python -m bitget_proto",
         description="Makes and explains the frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
         epilog=_EXAMPLES,
@@ -308,7 +308,7 @@ def _fail(why: str) -> int:
     return _FAILED
 
 
-def silence() -> None:
+def _silence() -> None:
     """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
     with suppress(
         OSError, ValueError

@@ -20,7 +20,7 @@ from bitget_proto._values.codes import (
     REFUSED_FOR_GOOD,
     STAMP_REFUSED,
 )
-from bitget_proto._wire.explain import outcome_of
+from bitget_proto.explain import outcome_of
 
 TABLE = {
     CodeClass.ACCEPTED: "0",

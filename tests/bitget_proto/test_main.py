@@ -33,7 +33,7 @@ from bitget_proto import (
 )
 from bitget_proto.__main__ import main
 from bitget_proto._values.codes import CODES, NOTES
-from bitget_proto._wire.explain import outcome_of, printable
+from bitget_proto.explain import outcome_of, printable
 
 ACCEPTED = (
     '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'

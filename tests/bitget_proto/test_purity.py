@@ -75,8 +75,9 @@ FLOORS = [
     {"bitget_proto._wire"},
     {"bitget_proto._machine"},
     {"bitget_proto._trace"},
-    {"bitget_proto.__init__", "bitget_proto.__main__"},
-    {"bitget_proto.testing._exchange"},
+    {"bitget_proto.__init__", "bitget_proto.explain"},
+    {"bitget_proto.__main__"},
+    {"bitget_proto.testing._exchange", "bitget_proto.testing.framing"},
     {"bitget_proto.testing._kit"},
     {"bitget_proto.testing._virtual"},
     {"bitget_proto.testing.__init__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest"},
@@ -238,6 +239,18 @@ def test_what_is_private_is_touched_by_its_own_file_alone(module: str) -> None:
         if not (isinstance(node.value, ast.Name) and node.value.id in own)
     }
     assert touched == {(user, name) for user, name in OPENED if user == module}
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in FILES if name.startswith("bitget_transports.")]
+)
+def test_a_transport_imports_no_private_module_of_the_core(module: str) -> None:
+    private = {
+        name
+        for name in imports(module, TREES[module])
+        if name.startswith("bitget_proto.") and "._" in name
+    }
+    assert not private
 
 
 def test_imports_run_in_no_circle() -> None:

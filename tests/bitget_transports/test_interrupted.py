@@ -52,7 +52,7 @@ from bitget_proto import (
     Unrecognised,
     Unresolved,
 )
-from bitget_proto.testing._kit.framing import CLOSE, TEXT, frame, key_of, parse, upgraded
+from bitget_proto.testing.framing import CLOSE, TEXT, frame, key_of, parse, upgraded
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.blocking import Channel, connect, open_session
 

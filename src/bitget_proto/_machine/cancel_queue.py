@@ -97,14 +97,14 @@ class CancelQueue(Generic[_C]):
         # No generator here: an error that a signal handler raises while one is closed would be lost.
         soonest = inf
         for rank in self._ranks:
-            waiting: set[CancelOrder] = set()
+            waiting: set[object] = set()
             for cancel in rank.values():
                 if now < cancel.deadline:
                     at = opens(cancel)
                     if at <= now:
                         return cancel, at
                     soonest = min(soonest, at)
-                    waiting.add(cancel.order)
+                    waiting.add(cancel.order.identity)
                     if len(waiting) == _FEW:
                         break
         return None, soonest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import inf
 
-from .._values.orders import CancelOrder, Identity, identity
+from .._values.orders import CancelOrder
 
 
 class Spacing:
@@ -19,12 +19,12 @@ class Spacing:
 
     def __init__(self, interval: float | None) -> None:
         self._interval = interval
-        self._free: OrderedDict[Identity, float] = OrderedDict()
+        self._free: OrderedDict[object, float] = OrderedDict()
         """When an order may be cancelled once more, the earliest first."""
 
     def opens(self, order: CancelOrder) -> float:
         """When the order may be cancelled once more; minus infinity when nothing is known against it."""
-        return self._free.get(identity(order), -inf)
+        return self._free.get(order.identity, -inf)
 
     def handed_out(self, order: CancelOrder, now: float) -> None:
         """A cancel of the order was handed out."""
@@ -33,6 +33,6 @@ class Spacing:
         free = self._free
         while free and next(iter(free.values())) <= now:
             free.popitem(last=False)
-        key = identity(order)
+        key = order.identity
         free.pop(key, None)
         free[key] = now + self._interval

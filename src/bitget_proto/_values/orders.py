@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -112,6 +112,12 @@ class CancelOrder:
         _set_client_oid(self, client_oid)
         _set_inst_type(self, inst_type)
 
+    @property
+    def identity(self) -> tuple[InstType, str, bool, str]:
+        """Equal for two that name one order in the same way: "If both are present, orderId prevails" (Cancel Order Channel)."""
+        by_order_id = self.order_id is not None
+        return self.inst_type, self.inst_id, by_order_id, self.order_id or self.client_oid or ""
+
     def __attrs_post_init__(self) -> None:
         # For subclasses that attrs makes: it writes an `__init__` for them that calls this, and not the one above.
         CancelOrder.__init__(self, self.inst_id, self.order_id, self.client_oid, self.inst_type)
@@ -121,15 +127,6 @@ class CancelOrder:
 _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
     CancelOrder.__dict__[field.name].__set__ for field in attrs.fields(CancelOrder)
 )
-
-
-Identity: TypeAlias = tuple[InstType, str, bool, str]
-
-
-def identity(order: CancelOrder) -> Identity:
-    """What an order is told apart by: "If both are present, orderId prevails" (Cancel Order Channel)."""
-    by_order_id = order.order_id is not None
-    return order.inst_type, order.inst_id, by_order_id, order.order_id or order.client_oid or ""
 
 
 def _checked_inst_id(value: object, inst_type: object) -> str:

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
-from ..__main__ import PIPE_CLOSED, silence
+from ..__main__ import PIPE_CLOSED, _silence
 from .._values.errors import ValidationError
 from ._kit.harness import MakeDriver, raised_at
 from ._kit.report import Result
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except BrokenPipeError:  # whoever read our output has seen enough
-        silence()
+        _silence()
         return PIPE_CLOSED
 
 

@@ -25,7 +25,7 @@ from bitget_proto import (
     Wait,
 )
 from bitget_proto.testing import Rule
-from bitget_proto.testing._kit.framing import BINARY, CLOSE, CONTINUATION, TEXT, frame, parse
+from bitget_proto.testing.framing import BINARY, CLOSE, CONTINUATION, TEXT, frame, parse
 
 from .selector_driver import Call, SelectorDriver
 

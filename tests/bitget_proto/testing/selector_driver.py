@@ -25,7 +25,7 @@ from bitget_proto import (
     Wait,
     sign_login,
 )
-from bitget_proto.testing._kit.framing import (
+from bitget_proto.testing.framing import (
     BINARY,
     CLOSE,
     CONTINUATION,

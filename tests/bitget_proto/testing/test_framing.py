@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bitget_proto.testing._kit import framing as _framing
-from bitget_proto.testing._kit.framing import (
+from bitget_proto.testing import framing as _framing
+from bitget_proto.testing.framing import (
     BINARY,
     CLOSE,
     TEXT,

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitget_proto.testing._kit.framing import BINARY, CLOSE, PING, PONG, TEXT, frame
 from bitget_proto.testing._kit.websocket_peer import Gone, Peer, Silence
+from bitget_proto.testing.framing import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 MASK = b"\x01\x02\x03\x04"
 HEAD = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

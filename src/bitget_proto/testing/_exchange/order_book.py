@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from ..._machine.rate_limit import Pace
-from ..._values.orders import CancelOrder, Identity, identity
+from ..._values.orders import CancelOrder, InstType
 
 SAME_ORDER_INTERVAL = 1.0
 """Seconds between two cancels of the same order: "The same order may be cancelled once a second" is what 45129 says."""
@@ -37,8 +37,8 @@ class Book:
         self._refusals = refusals
         self._jitter = jitter
         self._interval = same_order_interval
-        self._live: dict[Identity, CancelOrder] = {}
-        self._last_cancel: OrderedDict[Identity, float] = OrderedDict()
+        self._live: dict[object, CancelOrder] = {}
+        self._last_cancel: OrderedDict[object, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
 
     @property
@@ -57,7 +57,7 @@ class Book:
 
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
         """Do what a cancel asks, as far as it goes: the code, the words, and the order that was live and is no more."""
-        key = identity(order)
+        key = order.identity
         refusal = self._refusal(key, now)
         if refusal is not None:
             return (*refusal, None)
@@ -66,7 +66,7 @@ class Book:
             self._live.pop(other, None)
         return "0", "Success", gone
 
-    def _refusal(self, key: Identity, now: float) -> tuple[str, str] | None:
+    def _refusal(self, key: tuple[InstType, str, bool, str], now: float) -> tuple[str, str] | None:
         last = self._last_cancel.pop(key, None)
         self._last_cancel[key] = now
         if len(self._last_cancel) > _REMEMBERED:
@@ -87,13 +87,12 @@ class Book:
         return None
 
 
-def _keys(order: CancelOrder) -> list[Identity]:
+def _keys(order: CancelOrder) -> list[object]:
     """What an order is found under: each of its ids."""
-    keys = [identity(order)]
+    keys: list[object] = [order.identity]
     if order.order_id is not None and order.client_oid is not None:
-        keys.append(
-            identity(
-                CancelOrder(order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type)
-            )
+        by_client_oid = CancelOrder(
+            order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type
         )
+        keys.append(by_client_oid.identity)
     return keys

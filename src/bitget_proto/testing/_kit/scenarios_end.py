@@ -15,7 +15,7 @@ import attrs
 from ..._values.events import Accepted, Unresolved
 from ..._values.states import State, WhyClosed
 from ..._wire.codec import DEFAULT
-from .framing import TEXT, frame
+from ..framing import TEXT, frame
 from .harness import Stage
 from .recording_connection import Recorder
 from .scenario import DEAF, QUIET, SOON, Scenario

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from ..._values.events import Accepted, Unresolved
-from .framing import PING, TEXT, frame
+from ..framing import PING, TEXT, frame
 from .harness import LOGGED_IN, Stage
 from .scenario import SOON, Scenario
 from .strict import DriverError, Rule

@@ -19,7 +19,7 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from .framing import (
+from ..framing import (
     BINARY,
     CLOSE,
     CONTINUATION,

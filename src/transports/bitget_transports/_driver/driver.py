@@ -41,8 +41,8 @@ from bitget_proto import (
     WhyUnresolved,
     sign_login,
 )
-from bitget_proto._values.errors import shown
 
+from .checks import shown
 from .clock import clock
 from .connect_errors import not_logged_in
 from .errors import ConnectFailed, LoginRefused, UpgradeRefused

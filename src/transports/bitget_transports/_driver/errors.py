@@ -8,7 +8,8 @@ Rules of this file
 from __future__ import annotations
 
 from bitget_proto import CodeClass, LoginRejected
-from bitget_proto._values.errors import shown
+
+from .checks import shown
 
 _UPGRADE_HINTS = {
     401: "check the URL and any proxy, since the exchange itself asks for no HTTP credentials",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from bitget_proto._machine.config import check_count, check_seconds
+from .checks import check_count, check_seconds
 
 
 @attrs.frozen(kw_only=True)

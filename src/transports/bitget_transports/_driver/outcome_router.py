@@ -51,8 +51,8 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
-from bitget_proto._values.errors import shown
 
+from .checks import shown
 from .exception_origin import is_callers
 from .limits import Limits
 from .single_link import Core

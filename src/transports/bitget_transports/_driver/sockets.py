@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bitget_proto import ValidationError
-from bitget_proto._values.errors import shown
+
+from .checks import shown
 
 
 def check_sock(sock: object) -> None:

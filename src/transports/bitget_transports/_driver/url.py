@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from bitget_proto import ValidationError
-from bitget_proto._values.errors import shown
+
+from .checks import shown
 
 LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
 """The private WebSocket of live trading (Websocket API, Connect)."""

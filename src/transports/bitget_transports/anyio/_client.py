@@ -33,9 +33,9 @@ from bitget_proto import (
     ValidationError,
     record,
 )
-from bitget_proto._values.errors import shown
 
 from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
+from .._driver.checks import shown
 from .._driver.driver import Account, Jitter
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits

@@ -39,8 +39,8 @@ from bitget_proto import (
     ValidationError,
     record,
 )
-from bitget_proto._values.errors import shown
 
+from .._driver.checks import shown
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
 from .._driver.outcome_router import ChannelEvent, Waiter

@@ -18,8 +18,8 @@ from math import inf
 from typing import Self, TypeVar
 
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
-from bitget_proto._values.errors import shown
 
+from .._driver.checks import shown
 from .._driver.driver import Account, Driver, Jitter
 from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.limits import Limits

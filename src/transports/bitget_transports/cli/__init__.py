@@ -11,14 +11,14 @@ It needs the extra `cli`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bitget_proto.__main__ import silence
-from bitget_proto._wire.explain import encodable, printable
+from bitget_proto.explain import encodable, printable
 
 from ._arguments import parser
 from ._exits import Exit, Failure, missing_extra
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> Exit:
     try:
         code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
-        silence()
+        _silence()
         if not lost.by_reader:  # who went away knows it
             _complain(f"cannot write the output: {lost}")
         return Exit.PIPE_CLOSED
@@ -93,6 +93,12 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
     except ImportError as error:
         raise Failure(missing_extra(f"bitget-cancel {name}", "cli")) from error
     return run
+
+
+def _silence() -> None:
+    """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
+    with suppress(OSError, ValueError):  # an output without a descriptor keeps its buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from bitget_proto import Engine, InstType, __version__
-from bitget_proto.__main__ import Parser
+from bitget_proto.explain import printable
 from bitget_proto.testing import Fault
 
 from ._carriers import Carrier
@@ -109,6 +109,19 @@ examples:
 exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file cannot be read as a record,
 141 when the output could not be written
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors show the usage of the subcommand that they are about, and nothing that a screen obeys."""
+
+    def parse_known_args(self, *args: Any, **named: Any) -> Any:
+        known, unknown = super().parse_known_args(*args, **named)
+        if unknown:  # else it is the whole that refuses what a command does not know, and shows its own usage
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
-from bitget_proto._values.errors import shown
-from bitget_proto._wire.explain import printable
+from bitget_proto.explain import printable
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
+from .._driver.checks import shown
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._arguments import FAULTS
 from ._exits import Exit, Failure

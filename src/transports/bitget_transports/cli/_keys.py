@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bitget_proto import Credentials, ValidationError
-from bitget_proto._wire.explain import quoted
+from bitget_proto.explain import quoted
 
 from ._exits import Failure
 

@@ -20,8 +20,7 @@ from typing import BinaryIO, Final, TypeAlias, cast
 import attrs
 
 from bitget_proto import CancelOrder, InstType, ValidationError
-from bitget_proto._values.orders import Identity, identity
-from bitget_proto._wire.explain import at_a_shell, quoted
+from bitget_proto.explain import at_a_shell, quoted
 
 from ._exits import Failure
 
@@ -76,7 +75,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
 
     Raises: Failure when a line is bad, a file cannot be read, or there is none.
     """
-    first: dict[Identity, tuple[str, CancelOrder]] = {}
+    first: dict[object, tuple[str, CancelOrder]] = {}
     doubles: list[str] = []
     bad: list[str] = []
     count = 0
@@ -87,7 +86,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
             bad.append(f"{where}: {at_a_shell(str(error))}")
             continue
         count += 1
-        before = first.setdefault(identity(order), (where, order))
+        before = first.setdefault(order.identity, (where, order))
         if before[1] is not order:
             doubles.append(f"{where}: {name_of(order)} came before ({before[0]}): it is sent once")
     if bad:

@@ -25,7 +25,7 @@ from bitget_proto import (
     SessionConfig,
     ValidationError,
 )
-from bitget_proto._wire.explain import quoted
+from bitget_proto.explain import quoted
 
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
 from .._driver.url import Target

@@ -27,8 +27,7 @@ from bitget_proto import (
     WhyClosed,
     WhyEnded,
 )
-from bitget_proto._values.codes import ASK_FOR_ACCESS
-from bitget_proto._wire.explain import quoted
+from bitget_proto.explain import ASK_FOR_ACCESS, quoted
 
 from .. import ChannelEvent
 from ._exits import Exit

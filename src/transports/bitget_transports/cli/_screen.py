@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from bitget_proto._wire.explain import encodable, printable
+from bitget_proto.explain import encodable, printable
 
 _ENDLESS = 10_000
 """Columns of an output that is no terminal, and so has no edge."""

@@ -3,7 +3,7 @@
 Rules of this file
 - One line for each thing that happened; drains that end in a wait, timers that do nothing, and closing what is over tell no
   story.
-- It tells what stands in the trace and decides nothing: sentences about frames are those of `bitget_proto._wire.explain`.
+- It tells what stands in the trace and decides nothing: sentences about frames are those of `bitget_proto.explain`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from bitget_proto import Codec, Trace, TraceStep, ValidationError, WhyUnresolved
-from bitget_proto._wire.explain import explain, quoted, read
+from bitget_proto.explain import explain, quoted, read
 
 _WHY: Final[Mapping[str, str]] = {why.value: why.sentence for why in WhyUnresolved}
 _WORDS: Final[Mapping[str, str]] = {

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from bitget_proto import Difference, Engine, Trace, ValidationError, replay
-from bitget_proto._wire.explain import quoted
+from bitget_proto.explain import quoted
 
 from ._exits import Exit, Failure
 from ._screen import Column, Screen

@@ -28,13 +28,13 @@ from enum import Enum
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from bitget_proto.testing._kit.framing import BINARY as _BINARY
-from bitget_proto.testing._kit.framing import CLOSE as _CLOSE
-from bitget_proto.testing._kit.framing import PING as _PING
-from bitget_proto.testing._kit.framing import PONG as _PONG
-from bitget_proto.testing._kit.framing import TEXT as _TEXT
-from bitget_proto.testing._kit.framing import frame_head as frame_head  # noqa: PLC0414 - a word of this module's too
-from bitget_proto.testing._kit.framing import key_of, parse, upgraded
+from bitget_proto.testing.framing import BINARY as _BINARY
+from bitget_proto.testing.framing import CLOSE as _CLOSE
+from bitget_proto.testing.framing import PING as _PING
+from bitget_proto.testing.framing import PONG as _PONG
+from bitget_proto.testing.framing import TEXT as _TEXT
+from bitget_proto.testing.framing import frame_head as frame_head  # noqa: PLC0414 - a word of this module's too
+from bitget_proto.testing.framing import key_of, parse, upgraded
 
 _TICK = 0.05
 """Seconds after which a blocked call looks whether the server has ended."""

@@ -18,7 +18,8 @@ from typing import Final
 
 import attrs
 
-from .._values.codes import (
+from ._values.codes import (
+    ASK_FOR_ACCESS,
     CODES,
     ENDS,
     NOT_THE_LOGINS_ANSWER,
@@ -27,9 +28,9 @@ from .._values.codes import (
     TOO_MANY_REQUESTS,
     CodeClass,
 )
-from .._values.orders import InstType
-from .codec import Codec
-from .messages import (
+from ._values.orders import InstType
+from ._wire.codec import Codec
+from ._wire.messages import (
     BadRequest,
     CancelRequest,
     ErrorReply,
@@ -44,6 +45,20 @@ from .messages import (
     Request,
     TradeReply,
 )
+
+__all__ = [
+    "ASK_FOR_ACCESS",
+    "Explained",
+    "at_a_shell",
+    "code_table",
+    "encodable",
+    "explain",
+    "explain_code",
+    "outcome_of",
+    "printable",
+    "quoted",
+    "read",
+]
 
 _LONGEST = 200
 """How many characters of one text of a peer are shown."""

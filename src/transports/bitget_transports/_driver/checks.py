@@ -1,0 +1,47 @@
+"""Checks of what a caller gives, and how a refused value is shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import attrs
+
+from bitget_proto import ValidationError
+
+_SHOWN = 48
+"""How many characters of a refused value an error message repeats."""
+
+
+def shown(value: object) -> str:
+    """The value as an error message may repeat it: short, on one line, and never raising."""
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}… ({len(text)} characters)"
+    if value is None or type(value) is bool:
+        return repr(value)
+    if type(value) is float or (type(value) is int and -(10**20) < value < 10**20):
+        return f"the {type(value).__name__} {value!r}"
+    return f"a value of type {type(value).__name__}"
+
+
+def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator: a limit in seconds, or None."""
+    if value is None:
+        return
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (float, int))
+        or not 0 < value <= sys.float_info.max
+    ):
+        raise ValidationError(
+            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {shown(value)}"
+        )
+
+
+def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator: a limit that is a count, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValidationError(
+            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {shown(value)}"
+        )
