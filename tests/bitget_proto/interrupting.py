@@ -7,8 +7,10 @@ Rules of this file
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -32,6 +34,16 @@ PARTS: tuple[ModuleType, ...] = (
 """A connection and what it is made of."""
 
 _RETURNS = ("return output", "return frame")
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """The garbage collector rests: what a handler raises in a callback of its, such as Hypothesis has, has no caller."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Interrupt(BaseException):

@@ -40,7 +40,7 @@ from bitget_proto import (
 )
 
 from .driving import LOGGED_IN, LOGIN, ORDER, PONG, drain, error, outputs, refusal, reply
-from .interrupting import PARTS, Interrupt, interrupted, lines
+from .interrupting import PARTS, Interrupt, interrupted, lines, uncollected
 
 CONFIG = Config(messages_per_second=4, pace_margin=None, answer_timeout=3.0, queue_timeout=20.0)
 
@@ -442,7 +442,8 @@ def storm(random: Random, hits: list[int]) -> Generator[None]:
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3), 3e-4)
     try:
-        yield
+        with uncollected():
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

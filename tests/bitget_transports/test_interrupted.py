@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
 import itertools
 import json
 import random
@@ -481,11 +482,13 @@ class Alarm:
     def __enter__(self) -> Self:
         self._handler = signal.signal(signal.SIGALRM, self._ring)
         self._timer, _ = signal.setitimer(signal.ITIMER_REAL, 0.0)
+        gc.disable()  # what the handler raises in a callback of the collector's has no caller
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGALRM, self._handler)
         signal.setitimer(signal.ITIMER_REAL, self._timer)
+        gc.enable()
 
     def set(self) -> None:
         self._began = time.perf_counter()
