@@ -27,7 +27,7 @@ def release() -> str:
 class _Transport(asyncio.Transport):
     """A socket with a WebSocket exchange at its other end; what it says comes with the loop's next turn."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.BufferedProtocol) -> None:
         super().__init__()
         self._protocol = protocol
         self._call_soon = asyncio.get_running_loop().call_soon
@@ -47,7 +47,16 @@ class _Transport(asyncio.Transport):
             self._say(_framed(bitget(_text(bytes(data))).encode()))
 
     def _say(self, data: bytes) -> None:
-        self._call_soon(self._protocol.data_received, data)
+        self._call_soon(self._read, data)
+
+    def _read(self, data: bytes) -> None:
+        """Give it to the protocol as a loop does: by the protocol's own buffer."""
+        while data:
+            buffer = memoryview(self._protocol.get_buffer(len(data)))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            self._protocol.buffer_updated(count)
+            data = data[count:]
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
@@ -87,7 +96,7 @@ async def driven() -> AsyncGenerator[Prepare]:
     from bitget_transports.asyncio import connect
 
     async def create_connection(
-        make: Callable[[], asyncio.Protocol], *_: object, **__: object
+        make: Callable[[], asyncio.BufferedProtocol], *_: object, **__: object
     ) -> object:
         protocol = make()
         transport = _Transport(protocol)

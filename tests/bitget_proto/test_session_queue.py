@@ -452,6 +452,30 @@ def test_what_comes_back_from_a_link_that_drains_goes_to_the_one_that_serves() -
     )
 
 
+def test_one_that_came_back_twice_still_ends_with_its_own_time() -> None:
+    made = up(
+        policy=Policy.RESEND,
+        no_link_timeout=None,
+        lifetime=None,
+        link=Config(messages_per_second=1, silence=None, answer_timeout=None),
+    )
+    older = made.cancel(ORDERS[0], 2.0)
+    assert sent(drain(made, 2.0)) == [older]
+    younger = made.cancel(ORDERS[1], 7.0)
+    assert sent(drain(made, 7.0)) == [younger]
+    made.lost(1, 8.0)
+    drain(made, 9.0)
+    connect(made, 2, 9.0)
+    assert sent(drain(made, 11.0)) == [older]
+    made.lost(2, 11.5)
+    drain(made, 11.5)
+    for deadline, id in ((152.0, older), (157.0, younger)):
+        made.handle_timeout(nextafter(deadline, 0.0))
+        assert not unresolved(drain(made, nextafter(deadline, 0.0)))
+        made.handle_timeout(deadline)
+        assert unresolved(drain(made, deadline)) == [(id, True, WhyUnresolved.TIMEOUT, deadline)]
+
+
 # --- what goes before it ---
 
 
