@@ -17,7 +17,7 @@ PACKAGES = {
 _WHEEL = ("bitget_proto/py.typed", "bitget_transports/py.typed")
 _ABOUT = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
 
-_SDIST_FOLDERS = ("src", "tests", "docs", "benchmarks", "chaos", "examples", "fuzz", "release")
+_SDIST_FOLDERS = ("src", "tests", "docs", "benchmarks", "examples", "release")
 _SDIST_FILES = (
     "conftest.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore",
 )  # fmt: skip

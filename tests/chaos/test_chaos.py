@@ -1,4 +1,4 @@
-"""Chaos runs, on every transport, and keeps every promise. A small run: `python -m chaos` is the long one."""
+"""Chaos runs, on every transport, and keeps every promise. A small run: `python -m tests.chaos` is the long one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from chaos.__main__ import chaos, main
-from chaos.soak import main as soak
-from chaos.transports import Transport
+from tests.chaos.__main__ import chaos, main
+from tests.chaos.soak import main as soak
+from tests.chaos.transports import Transport
 
 from bitget_proto import Accepted, LinkClosed, Policy, Up
 from bitget_transports.faults.flaky import Flaw
@@ -45,7 +45,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [(main, "python -m chaos"), (soak, "python -m chaos.soak")]
+    ("command", "name"), [(main, "python -m tests.chaos"), (soak, "python -m tests.chaos.soak")]
 )
 def test_the_help_shows_examples(
     command: Callable[[list[str]], int], name: str, capsys: pytest.CaptureFixture[str]

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from chaos.days.__main__ import ROWS, SEED, main
-from chaos.days.day import Day, Given, judge_name
+from tests.chaos.days.__main__ import ROWS, SEED, main
+from tests.chaos.days.day import Day, Given, judge_name
 
 from bitget_proto import (
     Accepted,

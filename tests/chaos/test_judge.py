@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from chaos.judge import Log, broken_promises
+from tests.chaos.judge import Log, broken_promises
 
 from bitget_proto import (
     Accepted,

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 import pytest
-from chaos.lives_dice import Dice, shrink
-from chaos.lives_world import Core, Life, Plant
-from chaos.session_lives import counterexample, lives, main
+from tests.chaos.lives_dice import Dice, shrink
+from tests.chaos.lives_world import Core, Life, Plant
+from tests.chaos.session_lives import counterexample, lives, main
 
 from bitget_proto import (
     Accepted,

@@ -20,7 +20,7 @@ TRACKED = [
     "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py",
     "src/transports/bitget_transports/py.typed", "conftest.py",
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore", ".ci/run",
-    *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "chaos", "examples", "fuzz", "release")),
+    *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "examples", "release")),
 ]  # fmt: skip
 WHEEL = [
     "bitget_proto/py.typed", "bitget_proto/_values/orders.py", "bitget_transports/py.typed",

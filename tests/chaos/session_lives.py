@@ -1,4 +1,4 @@
-"""`python -m chaos.session_lives`: random lives of a `Session`, held against a ledger of everything that was said and done."""
+"""`python -m tests.chaos.session_lives`: random lives of a `Session`, held against a ledger of all that was said and done."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 
 import attrs
-
-from chaos.lives_dice import Dice, Tape, shrink
-from chaos.lives_ledger import Broken
-from chaos.lives_world import Life, Plant
+from tests.chaos.lives_dice import Dice, Tape, shrink
+from tests.chaos.lives_ledger import Broken
+from tests.chaos.lives_world import Life, Plant
 
 
 @attrs.frozen
@@ -86,7 +85,9 @@ def counterexample(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.session_lives", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.session_lives", description=__doc__
+    )
     parser.add_argument("--lives", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--core", choices=("session", "connection"), default="session")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from functools import partial
 
+from tests.chaos.days import judges
+from tests.chaos.days.day import LATENCY, Day, Row, connected, some_orders, started
+from tests.chaos.judge import name_of
+
 from bitget_proto import Budget, CancelOrder, WhyEnded
 from bitget_proto.testing import Fault, Pair, ScriptedExchange, SessionPair
-from chaos.days import judges
-from chaos.days.day import LATENCY, Day, Row, connected, some_orders, started
-from chaos.judge import name_of
 
 _THOUSAND = 1000
 _FASTEST = 1.08

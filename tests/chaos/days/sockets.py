@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from tests.chaos.days import judges
+from tests.chaos.days.day import Day, Given, Row, some_orders
+
 import bitget_transports.asyncio
 from bitget_proto import CancelOrder, Credentials
 from bitget_proto.testing import ScriptedExchange
 from bitget_transports.exchange import ExchangeServer
-from chaos.days import judges
-from chaos.days.day import Day, Given, Row, some_orders
 
 _KEY = Credentials("key", "secret", "passphrase")
 _RETRY_AFTER = 2

@@ -1,4 +1,4 @@
-"""`python -m chaos.days`: bad days at the default settings, one row each, held against the exchange's own log.
+"""`python -m tests.chaos.days`: bad days at the default settings, one row each, held against the exchange's own log.
 
 Each row says what is right, what became of every cancel, and whether the right result was kept. The exit status is 1 when one
 was missed.
@@ -12,9 +12,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
+from tests.chaos.days import answers, limits, links, signals, sockets
+from tests.chaos.days.day import Day, Row
+
 from bitget_proto import Accepted, Rejected, Unresolved
-from chaos.days import answers, limits, links, signals, sockets
-from chaos.days.day import Day, Row
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -28,9 +29,9 @@ _COLUMNS = ("day", "cancels", "accepted", "rejected", "sent", "not sent", "secon
 _FORM = "{:<21}{:>8}{:>10}{:>10}{:>8}{:>10}{:>15}  {:<6}"
 _EXAMPLES = """\
 examples:
-  python -m chaos.days
-  python -m chaos.days jitter maintenance
-  python -m chaos.days --seed 7 --list
+  python -m tests.chaos.days
+  python -m tests.chaos.days jitter maintenance
+  python -m tests.chaos.days --seed 7 --list
 
 exit codes: 0 when every right result was kept, 1 when one was missed, 2 for a name that is no row's
 """
@@ -72,7 +73,7 @@ def _wrapped(text: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Live the days, print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m chaos.days",
+        prog="python -m tests.chaos.days",
         description="Bad days at the default settings, each held against the exchange's own log.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -20,14 +20,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar, cast
 
+from tests.chaos.days import judges
+from tests.chaos.days.day import Day, Given, Row, dice, in_connection, in_session, some_orders
+
 import bitget_proto
 import bitget_transports
 from bitget_proto import CancelOrder, Connection, Credentials, LocalProtocolError, Policy, Session
 from bitget_proto.testing import Pair, ScriptedExchange, SessionPair
 from bitget_transports.blocking import Channel, connect, open_session
 from bitget_transports.exchange import exchange_in_thread
-from chaos.days import judges
-from chaos.days.day import Day, Given, Row, dice, in_connection, in_session, some_orders
 
 _LIVES = 150
 _REAL_LIVES = 80

@@ -6,10 +6,11 @@ import json
 import random
 from contextlib import suppress
 
+from tests.chaos.days import judges
+from tests.chaos.days.day import Day, Row, connected, started
+
 from bitget_proto import CancelOrder, LocalProtocolError
 from bitget_proto.testing import Fault, Pair, ScriptedExchange, SessionPair
-from chaos.days import judges
-from chaos.days.day import Day, Row, connected, started
 
 _REMEMBERED = 1024
 """How many ids of own trade frames the client remembers."""

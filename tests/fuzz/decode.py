@@ -1,9 +1,9 @@
 """Fuzz `decode`: whatever a peer says, nothing is raised, the engines agree, and no other cancel is touched.
 
-    python fuzz/decode.py fuzz/corpus/decode -max_total_time=600 -max_len=2048 -len_control=0
+    python tests/fuzz/decode.py tests/fuzz/corpus/decode -max_total_time=600 -max_len=2048 -len_control=0
 
 The corpus is kept: what once led somewhere new is tried first the next time. A finding is written to a file `crash-…`;
-`python fuzz/decode.py crash-…` shows it again.
+`python tests/fuzz/decode.py crash-…` shows it again.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`python -m chaos.soak`: one session for a long time through a network that fails, and what it holds meanwhile.
+"""`python -m tests.chaos.soak`: one session for a long time through a network that fails, and what it holds meanwhile.
 
 Every few seconds a line: memory (RSS), open files, threads, tasks, outcomes, links. What is lost is lost in the first minute or
 slowly: compare the lines. Each batch of outcomes is held against the exchange's log; a broken promise makes the exit status 1.
@@ -20,14 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
+from tests.chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, drawn, make_exchange
+from tests.chaos.judge import Log, broken_promises
+from tests.chaos.transports import Answer, Batch, Run, Transport
 
 from bitget_proto import CancelOrder, Outcome, Policy, SessionConfig, Unresolved, Up
 from bitget_proto.testing import Act
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.faults.flaky import FlakyProxy, random_plan
-from chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, drawn, make_exchange
-from chaos.judge import Log, broken_promises
-from chaos.transports import Answer, Batch, Run, Transport
 
 _BATCH, _TIMEOUT = 100, 5.0
 _CUT_EVERY = 40_000
@@ -41,8 +41,8 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 _EXAMPLES = """\
 examples:
-  python -m chaos.soak --minutes 60
-  python -m chaos.soak --minutes 5 --every 10 --rate 1000 --transport trio --policy report
+  python -m tests.chaos.soak --minutes 60
+  python -m tests.chaos.soak --minutes 5 --every 10 --rate 1000 --transport trio --policy report
 
 exit codes: 0 when every promise was kept, 1 when one was broken
 """
@@ -58,7 +58,7 @@ class Soak:
         self._transport, self._policy, self._every = transport, policy, every
         self._end = time.monotonic() + seconds
         self._began = self._told = time.monotonic()
-        self._chance = random.Random(seed)  # noqa: S311 - a plan is no secret
+        self._chance = random.Random(seed)
         self._log = Log()
         self._exchange = make_exchange((), self._log)
         self._orders = [
@@ -148,7 +148,7 @@ def _resident() -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Soak, and say what was broken."""
     parser = argparse.ArgumentParser(
-        prog="python -m chaos.soak",
+        prog="python -m tests.chaos.soak",
         description="Keeps one session for a long time in a network that fails, and prints what it holds meanwhile.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,6 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from tests.chaos.days.day import Day
+from tests.chaos.judge import Log, broken_promises, name_of
+
 from bitget_proto import (
     Accepted,
     Closed,
@@ -25,8 +28,6 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from chaos.days.day import Day
-from chaos.judge import Log, broken_promises, name_of
 
 _LIMIT = 10
 """Messages of a link, and cancels of an account, in any second."""

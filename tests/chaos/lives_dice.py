@@ -21,7 +21,7 @@ class Dice:
 
     def __init__(self, seed: int | None = None, tape: Tape | None = None) -> None:
         self._given = tape
-        self._random = random.Random(seed).random  # noqa: S311
+        self._random = random.Random(seed).random
         self._part: list[int] = []
         self._parts: list[list[int]] = [self._part]
         self._ending = False

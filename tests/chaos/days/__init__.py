@@ -1,4 +1,4 @@
-"""Bad days at the default settings, each held against the exchange's own log: `python -m chaos.days`.
+"""Bad days at the default settings, each held against the exchange's own log: `python -m tests.chaos.days`.
 
 Rules of this package
 - No `Config` is passed, unless the row is about one: what is shown is what a new user gets.

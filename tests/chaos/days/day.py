@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
+from tests.chaos.judge import name_of
 
 from bitget_proto import (
     Accepted,
@@ -26,7 +27,6 @@ from bitget_proto import (
     Unresolved,
 )
 from bitget_proto.testing import Act, Latency, Pair, ScriptedExchange, SeenFrame, SessionPair
-from chaos.judge import name_of
 
 LATENCY = 0.03
 """Seconds that a frame is under way in virtual time, unless a row says otherwise."""
@@ -222,7 +222,7 @@ def started(
 
 def dice(seed: int) -> random.Random:
     """What is random on a day."""
-    return random.Random(seed)  # noqa: S311 - a plan is no secret
+    return random.Random(seed)
 
 
 def some_orders(count: int, first: int = 1) -> list[CancelOrder]:

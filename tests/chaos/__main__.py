@@ -1,4 +1,4 @@
-"""`python -m chaos`: cancels through a network that fails, held against the exchange's own log.
+"""`python -m tests.chaos`: cancels through a network that fails, held against the exchange's own log.
 
 Each transport cancels orders at the embedded exchange, under each policy, through a proxy that delays, splits, cuts in
 mid-frame, resets, stalls and corrupts; the exchange itself goes away, answers late or twice, and drops. Then each outcome is
@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
+from tests.chaos.judge import Log, broken_promises
+from tests.chaos.transports import Answer, Batch, Run, Transport
 
 from bitget_proto import (
     Accepted,
@@ -36,8 +38,6 @@ from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.flaky import FlakyProxy, Flaw, random_plan
-from chaos.judge import Log, broken_promises
-from chaos.transports import Answer, Batch, Run, Transport
 
 CONFIG = SessionConfig(
     link=Config(
@@ -68,9 +68,9 @@ FAULTS = (
 )  # fmt: skip
 _EXAMPLES = """\
 examples:
-  python -m chaos
-  python -m chaos --cancels 1000 --cuts 40 --transport asyncio --policy resend
-  python -m chaos --seed 7
+  python -m tests.chaos
+  python -m tests.chaos --cancels 1000 --cuts 40 --transport asyncio --policy resend
+  python -m tests.chaos --seed 7
 
 exit codes: 0 when every promise was kept, 1 when one was broken
 """
@@ -116,7 +116,7 @@ _COLUMNS = (
 def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: int) -> Result:
     """One run."""
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, cancels + 1)]
-    chance = random.Random(seed)  # noqa: S311 - a plan is no secret
+    chance = random.Random(seed)
     log = Log()
     # One order in ten is not there to be cancelled.
     exchange = make_exchange([order for order in orders if chance.random() > 0.1], log)
@@ -171,7 +171,7 @@ def drawn(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print the table, say what was broken."""
     parser = argparse.ArgumentParser(
-        prog="python -m chaos",
+        prog="python -m tests.chaos",
         description="Cancels through a network that fails, and holds each outcome against the exchange's own log.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -85,7 +85,7 @@ def _lie(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> st
         return None if acted else "accepted, and the exchange did not act"
     if isinstance(outcome, Unresolved):
         return None if outcome.sent or not received else "said not to be sent, and was received"
-    assert isinstance(outcome, Rejected)  # noqa: S101 - there are three
+    assert isinstance(outcome, Rejected)
     if outcome.code not in {act.code for act in acts}:
         return "the exchange gave no such answer"
     if outcome.attempts > 1:

@@ -1,6 +1,6 @@
 """Fuzz `Connection`: any inputs and commands in any order, at any time; every cancel that was taken has one outcome.
 
-    python fuzz/connection.py fuzz/corpus/connection -max_total_time=600 -max_len=512 -len_control=0
+    python tests/fuzz/connection.py tests/fuzz/corpus/connection -max_total_time=600 -max_len=512 -len_control=0
 
 Each byte chooses what happens next. The oracle is a ledger of its own, kept from the outside.
 """

@@ -15,6 +15,8 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
+from tests.chaos.lives_dice import Dice
+from tests.chaos.lives_ledger import CODES, Broken, Frame, Ledger, Says
 
 from bitget_proto import (
     Accepted,
@@ -46,8 +48,6 @@ from bitget_proto import (
     WhyEnded,
     sign_login,
 )
-from chaos.lives_dice import Dice
-from chaos.lives_ledger import CODES, Broken, Frame, Ledger, Says
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class OneConnection:
         now: float,
         id: str | None = None,
         timeout: float | None = None,
-        policy: Policy | None = None,  # noqa: ARG002
+        policy: Policy | None = None,
         urgent: bool = False,
     ) -> str:
         return self._core.cancel(order, now, id, timeout, urgent)
@@ -128,7 +128,7 @@ class OneConnection:
         orders: Iterable[CancelOrder],
         now: float,
         timeout: float | None = None,
-        policy: Policy | None = None,  # noqa: ARG002
+        policy: Policy | None = None,
     ) -> list[str]:
         return self._core.cancel_many(orders, now, timeout)
 
@@ -155,7 +155,7 @@ class OneConnection:
         now: float,
         reason: str = "",
         unsent: Iterable[str] = (),
-        retry_after: float | None = None,  # noqa: ARG002
+        retry_after: float | None = None,
     ) -> None:
         if link == 1:
             self._core.lost(now, reason, unsent)
@@ -381,7 +381,7 @@ class Life:
             jitter=rate(),
         )
 
-    def _make_config(self, weather: Weather) -> tuple[SessionConfig, Budget | None, int | None]:  # noqa: ARG002
+    def _make_config(self, weather: Weather) -> tuple[SessionConfig, Budget | None, int | None]:
         dice = self._dice
         link = Config(max_in_flight=dice.pick((1000, 1000, 1000, 3, 12)))
         config = SessionConfig(
@@ -439,7 +439,7 @@ class Life:
             first = self._dice.chance(self._weather.timers_first)
         if first:
             self._now = max(self._now, timer)
-            assert self._until is not None  # noqa: S101
+            assert self._until is not None
             self._fire(max(self._reading(), self._until))
         else:
             self._now = max(self._now, world)

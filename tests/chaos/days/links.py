@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from tests.chaos.days import judges
+from tests.chaos.days.day import LATENCY, Day, Judge, Row, in_session, some_orders, started
+
 from bitget_proto import Credentials, LocalProtocolError, Policy, Session, WhyEnded
 from bitget_proto.testing import ScriptedExchange, SessionPair
-from chaos.days import judges
-from chaos.days.day import LATENCY, Day, Judge, Row, in_session, some_orders, started
 
 _DETECTED = 2.0 + 3.0 + 1.05
 """Seconds from the sending of a cancel on a dead link until it is found out: `silence`, `silence_pong` and a pace."""
