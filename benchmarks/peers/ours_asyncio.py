@@ -44,7 +44,8 @@ class _Transport(asyncio.Transport):
         elif data[0] & 0x0F == 8:
             self._say(b"\x88\x00")
         else:
-            self._say(_framed(bitget(_text(bytes(data))).encode()))
+            text = _text(bytes(data))
+            self._say(_framed(b"pong" if text == "ping" else bitget(text).encode()))
 
     def _say(self, data: bytes) -> None:
         self._call_soon(self._read, data)
