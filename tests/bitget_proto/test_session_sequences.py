@@ -16,7 +16,7 @@ from random import Random
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from bitget_proto import (
@@ -376,10 +376,11 @@ class Play:
 def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> None:
     seen: Counter[object] = Counter()
 
+    # Not derandomized: that draws anew when the text of this test changes.
+    @seed(1)
     @settings(
-        max_examples=1000,
+        max_examples=3000,
         deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
