@@ -1,7 +1,7 @@
 """Cancel orders from anyio, on asyncio or on trio, over httpx-ws: over the network, or in process against an ASGI app.
 
-async with bitget_transports.anyio.connect(credentials) as channel:
-    outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+    async with bitget_transports.anyio.connect(credentials) as channel:
+        outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 """
 
 from .._driver.channel import Channel, Events, Outcomes, SessionChannel

@@ -1,7 +1,7 @@
 """Cancel orders from asyncio (or uvloop): callbacks all the way, no task and no queue between the socket and your `await`.
 
-async with bitget_transports.asyncio.connect(credentials) as channel:
-    outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+    async with bitget_transports.asyncio.connect(credentials) as channel:
+        outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 """
 
 from .._driver.channel import Channel, Events, Outcomes, SessionChannel

@@ -1,7 +1,7 @@
 """Cancel orders from a plain thread: a socket, and nothing that runs while you do something else.
 
-with bitget_transports.blocking.connect(credentials) as channel:
-    outcome = channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+    with bitget_transports.blocking.connect(credentials) as channel:
+        outcome = channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
 """
 
 from ._client import Channel, Events, SessionChannel, connect, open_session
