@@ -2,6 +2,8 @@
 
     async with bitget_transports.anyio.connect(credentials) as channel:
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+
+It needs the extra `anyio`.
 """
 
 from .._driver.channel import Channel, Events, Outcomes, SessionChannel

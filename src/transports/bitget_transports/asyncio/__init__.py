@@ -2,6 +2,8 @@
 
     async with bitget_transports.asyncio.connect(credentials) as channel:
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+
+It needs the extra `asyncio`.
 """
 
 from .._driver.channel import Channel, Events, Outcomes, SessionChannel

@@ -2,6 +2,8 @@
 
     with bitget_transports.blocking.connect(credentials) as channel:
         outcome = channel.cancel(CancelOrder("BTCUSDT", order_id="…"))
+
+It needs the extra `blocking`.
 """
 
 from ._client import Channel, Events, SessionChannel, connect, open_session
