@@ -1001,6 +1001,11 @@ class Life:
             horizon += max(0.0, ledger.closing_by - ledger.now)
         while ledger.ended is None and self._now < horizon and self._step(horizon):
             pass
+        if ledger.ended is None and not ledger.session and ledger.closing_by == math.inf:
+            # It was asked to wait without an end, for a dial that is the driver's. A second close ends it.
+            self._close()
+            while ledger.ended is None and self._step(horizon + 400.0):
+                pass
         if ledger.ended is None:
             raise Broken("end", f"close was called, and no Ended came by {self._now}")
         self._after_the_end()
