@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from bitget_proto import CancelOrder, Codec
+from bitget_proto.testing import encode_event, encode_reply
 
 ORDER_ID = "1376695893517410304"
 CLIENT_OID = "xxxxx-xxx-xxx-xxxx-xxxxxx"
@@ -28,12 +29,10 @@ LOGIN_REQUEST = {
 }
 
 _codec = Codec()
-ACCEPTED = _codec.encode_reply(ORDER, ID, exchange_ts=TS)
-ACCEPTED_BOTH = _codec.encode_reply(BOTH, ID, exchange_ts=TS)
-REFUSED = _codec.encode_reply(
-    ORDER, ID, code=43001, message="The order does not exist", exchange_ts=TS
-)
-LOGGED_IN = _codec.encode_event("login", 0, None)
+ACCEPTED = encode_reply(ORDER, ID, exchange_ts=TS)
+ACCEPTED_BOTH = encode_reply(BOTH, ID, exchange_ts=TS)
+REFUSED = encode_reply(ORDER, ID, code=43001, message="The order does not exist", exchange_ts=TS)
+LOGGED_IN = encode_event("login", 0, None)
 
 HEAD, TAIL = ACCEPTED.split(ID, 1)
 """An accepting reply around its id."""
@@ -63,7 +62,7 @@ _Make: TypeAlias = Callable[[random.Random, str], str]
 
 
 def _accepted(chance: random.Random, id: str) -> str:
-    return _codec.encode_reply(_some_order(chance), id, exchange_ts=TS + int(id))
+    return encode_reply(_some_order(chance), id, exchange_ts=TS + int(id))
 
 
 def _accepted_in_strings(chance: random.Random, id: str) -> str:
@@ -77,7 +76,7 @@ def _accepted_in_strings(chance: random.Random, id: str) -> str:
 
 def _refused(code: int, message: str) -> _Make:
     def make(chance: random.Random, id: str) -> str:
-        return _codec.encode_reply(
+        return encode_reply(
             _some_order(chance), id, code=code, message=message, exchange_ts=TS + int(id)
         )
 
@@ -85,7 +84,7 @@ def _refused(code: int, message: str) -> _Make:
 
 
 def _said(event: str, code: int, message: str | None) -> _Make:
-    return lambda _, __: _codec.encode_event(event, code, message)
+    return lambda _, __: encode_event(event, code, message)
 
 
 def _pong(_: random.Random, __: str) -> str:

@@ -30,20 +30,23 @@ from ._values.codes import (
 )
 from ._values.orders import InstType
 from ._wire.codec import Codec
+from ._wire.exchange_codec import decode_request
 from ._wire.messages import (
-    BadRequest,
-    CancelRequest,
     ErrorReply,
     LoginReply,
-    LoginRequest,
     Malformed,
     Message,
     Other,
+    Pong,
+    TradeReply,
+)
+from ._wire.requests import (
+    BadRequest,
+    CancelRequest,
+    LoginRequest,
     OtherRequest,
     Ping,
-    Pong,
     Request,
-    TradeReply,
 )
 
 __all__ = [
@@ -135,7 +138,7 @@ def read(codec: Codec, frame: bytes) -> Message | Request:
     """The frame as what it is: a client's when it is a `ping` or has an `op` and no event, else an exchange's."""
     message = codec.decode(frame)
     if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
-        request = codec.decode_request(frame)
+        request = decode_request(frame)
         if not (
             isinstance(request, Malformed)
             or (isinstance(request, BadRequest) and request.code == _NO_OP)

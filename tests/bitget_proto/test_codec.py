@@ -11,29 +11,33 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitget_proto import (
-    BadRequest,
     CancelOrder,
-    CancelRequest,
     Codec,
     CodeClass,
     Engine,
     ErrorReply,
     InstType,
     LoginReply,
-    LoginRequest,
     Malformed,
     Message,
     Other,
-    OtherRequest,
-    Ping,
     Pong,
-    Request,
     SignedLogin,
     TradeReply,
     ValidationError,
     decode,
     encode_cancel,
 )
+from bitget_proto._wire.exchange_codec import decode_request
+from bitget_proto._wire.requests import (
+    BadRequest,
+    CancelRequest,
+    LoginRequest,
+    OtherRequest,
+    Ping,
+    Request,
+)
+from bitget_proto.testing import encode_event, encode_reply
 
 CODECS = {engine: Codec(engine) for engine in Engine}
 every_engine = pytest.mark.parametrize(
@@ -140,9 +144,7 @@ def test_the_request_of_the_page_is_written_byte_for_byte(codec: Codec) -> None:
 
 @every_engine
 def test_the_request_of_the_page_is_read(codec: Codec) -> None:
-    assert codec.decode_request(VECTORS["page-request"]["text"]) == CancelRequest(
-        PAGE_ID, PAGE_ORDER
-    )
+    assert decode_request(VECTORS["page-request"]["text"]) == CancelRequest(PAGE_ID, PAGE_ORDER)
 
 
 # --- writing ---
@@ -193,8 +195,8 @@ def test_an_instrument_in_any_script_is_written_as_ascii_and_read_back(
     text = encode_cancel(order, "1")
     assert f'"instType":"SPOT","instId":{written},"channel":"cancel-order"' in text
     assert text.isascii()
-    assert Codec().decode_request(text) == CancelRequest("1", order)
-    assert Codec().decode_request(
+    assert decode_request(text) == CancelRequest("1", order)
+    assert decode_request(
         text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
     ) == (CancelRequest("1", order))
 
@@ -238,7 +240,7 @@ def test_whatever_is_written_is_the_compact_json_of_the_pages_fields_in_the_page
 @given(ORDERS, REQUEST_IDS)
 def test_a_cancel_that_is_written_is_read_back_as_the_same(order: CancelOrder, id: str) -> None:
     for codec in CODECS.values():
-        assert codec.decode_request(codec.encode_cancel(order, id)) == CancelRequest(id, order)
+        assert decode_request(codec.encode_cancel(order, id)) == CancelRequest(id, order)
 
 
 @given(ORDERS, REQUEST_IDS, st.integers(1, 99999), st.text(), st.none() | st.integers(0, 2**53 - 1))
@@ -246,10 +248,10 @@ def test_an_answer_that_is_written_is_read_back_as_the_same(
     order: CancelOrder, id: str, code: int, message: str, ts: int | None
 ) -> None:
     for codec in CODECS.values():
-        assert codec.decode(codec.encode_reply(order, id, exchange_ts=ts)) == TradeReply(
+        assert codec.decode(encode_reply(order, id, exchange_ts=ts)) == TradeReply(
             id, True, "0", "Success", ts
         )
-        refusal = codec.encode_reply(order, id, code=code, message=message, exchange_ts=ts)
+        refusal = encode_reply(order, id, code=code, message=message, exchange_ts=ts)
         assert codec.decode(refusal) == ErrorReply(id, True, str(code), message, ts)
 
 
@@ -268,10 +270,8 @@ def test_an_id_of_the_pages_characters_is_written_as_it_is(id: str) -> None:
 
 def test_an_answer_is_written_as_it_was_recorded() -> None:
     order = CancelOrder("BTCUSDT", "1376695893517410304")
-    assert (
-        Codec().encode_reply(order, "1", exchange_ts=1763958928351) == VECTORS["accepted"]["text"]
-    )
-    refused = Codec().encode_reply(
+    assert encode_reply(order, "1", exchange_ts=1763958928351) == VECTORS["accepted"]["text"]
+    refused = encode_reply(
         CancelOrder("BTCUSDT", "12345"),
         "1",
         code=43001,
@@ -282,10 +282,9 @@ def test_an_answer_is_written_as_it_was_recorded() -> None:
 
 
 def test_an_event_is_written_without_the_parts_that_are_none() -> None:
-    codec = Codec()
-    assert codec.encode_event("login", 0, None) == VECTORS["login-ok-seen"]["text"]
-    assert codec.encode_event("error", 30015, "Invalid sign") == VECTORS["login-bad-sign"]["text"]
-    assert codec.encode_event("x", None, "", arg={"a": 1}) == '{"event":"x","arg":{"a":1},"msg":""}'
+    assert encode_event("login", 0, None) == VECTORS["login-ok-seen"]["text"]
+    assert encode_event("error", 30015, "Invalid sign") == VECTORS["login-bad-sign"]["text"]
+    assert encode_event("x", None, "", arg={"a": 1}) == '{"event":"x","arg":{"a":1},"msg":""}'
 
 
 def test_a_login_is_written_as_the_page_says_and_read_back() -> None:
@@ -295,7 +294,7 @@ def test_a_login_is_written_as_the_page_says_and_read_back() -> None:
         '{"op":"login","args":[{"apiKey":"key","passphrase":"pass\\"phrase\\\\\\u00e9","timestamp":"1700000000",'
         '"sign":"c2ln"}]}'
     )
-    assert Codec().decode_request(text) == LoginRequest(login)
+    assert decode_request(text) == LoginRequest(login)
 
 
 def test_the_free_functions_are_those_of_the_standard_librarys_codec() -> None:
@@ -645,10 +644,10 @@ def test_pong_is_the_bare_text_and_nothing_else(codec: Codec) -> None:
 
 
 def test_ping_is_the_bare_text_and_nothing_else() -> None:
-    assert Codec().decode_request("ping") == Ping()
-    assert Codec().decode_request(b"ping") == Ping()
-    assert isinstance(Codec().decode_request("pong"), Malformed)
-    assert isinstance(Codec().decode_request("ping "), Malformed)
+    assert decode_request("ping") == Ping()
+    assert decode_request(b"ping") == Ping()
+    assert isinstance(decode_request("pong"), Malformed)
+    assert isinstance(decode_request("ping "), Malformed)
 
 
 # --- what cannot be read ---
@@ -710,7 +709,7 @@ BROKEN = [
 def test_what_is_not_json_is_malformed(codec: Codec, text: str) -> None:
     assert codec.decode(text) == Malformed("not JSON", text)
     assert codec.decode(text.encode()) == Malformed("not JSON", text)
-    assert codec.decode_request(text) == Malformed("not JSON", "")
+    assert decode_request(text) == Malformed("not JSON", "")
 
 
 @every_engine
@@ -719,7 +718,7 @@ def test_what_is_not_json_is_malformed(codec: Codec, text: str) -> None:
 )
 def test_json_that_is_no_object_is_malformed(codec: Codec, text: str) -> None:
     assert codec.decode(text) == Malformed("not an object", text)
-    assert codec.decode_request(text) == Malformed("not an object", "")
+    assert decode_request(text) == Malformed("not an object", "")
 
 
 @every_engine
@@ -753,7 +752,7 @@ def test_bytes_that_are_no_utf8_are_malformed_even_in_a_string_that_nobody_reads
     assert isinstance(read, Malformed)
     assert read.reason == "not UTF-8"
     assert read.excerpt == message.decode("utf-8", "backslashreplace")
-    assert codec.decode_request(message) == Malformed("not UTF-8", "")
+    assert decode_request(message) == Malformed("not UTF-8", "")
 
 
 @every_engine
@@ -788,7 +787,7 @@ def test_the_usual_bound_is_65536(codec: Codec) -> None:
     assert len(text) == 65536
     assert codec.decode(text) == LoginReply(None, "")
     assert codec.decode(text + " ") == Malformed("too large", text[:100])
-    assert codec.decode_request(text + " ") == Malformed("too large", "")
+    assert decode_request(text + " ") == Malformed("too large", "")
 
 
 @pytest.mark.parametrize(
@@ -894,7 +893,7 @@ def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
         assert codec.decode(text, max_message=None, max_depth=max_depth) == Malformed(
             "too deep", text[:100]
         )
-        assert codec.decode_request(text, max_message=None, max_depth=max_depth) == Malformed(
+        assert decode_request(text, max_message=None, max_depth=max_depth) == Malformed(
             "too deep", ""
         )
 
@@ -1052,7 +1051,7 @@ def test_no_content_makes_decode_raise(message: str | bytes) -> None:
     agree_but_for_what_is_malformed(message)
     for codec in CODECS.values():
         assert isinstance(codec.decode(message, max_message=None, max_depth=None), MESSAGES)
-        assert isinstance(codec.decode_request(message), REQUESTS)
+        assert isinstance(decode_request(message), REQUESTS)
 
 
 SPLINTERS = st.sampled_from(
@@ -1101,8 +1100,7 @@ def test_a_mutilated_frame_is_read_alike_or_malformed(
 ) -> None:
     text = mutilated(VECTORS[name]["text"], mutilations)
     agree_but_for_what_is_malformed(text)
-    for codec in CODECS.values():
-        assert isinstance(codec.decode_request(text), REQUESTS)
+    assert isinstance(decode_request(text), REQUESTS)
 
 
 @given(VALUES, VALUES, VALUES)
@@ -1110,7 +1108,6 @@ def test_a_mutilated_frame_is_read_alike_or_malformed(
 def test_no_request_however_odd_makes_decode_request_raise(
     one: object, two: object, three: object
 ) -> None:
-    codec = Codec()
     cancel = {
         "id": one,
         "instType": "SPOT",
@@ -1142,7 +1139,7 @@ def test_no_request_however_odd_makes_decode_request_raise(
             "args": [{"apiKey": one, "passphrase": two, "timestamp": three, "sign": one}],
         },
     ):
-        assert isinstance(codec.decode_request(json.dumps(data)), REQUESTS)
+        assert isinstance(decode_request(json.dumps(data)), REQUESTS)
 
 
 # --- reading what a client says ---
@@ -1168,7 +1165,7 @@ def test_the_order_of_the_fields_does_not_matter_to_the_reader() -> None:
         '{"args":[{"params":{"clientOid":"c","orderId":"1"},"channel":"cancel-order","instId":"X","instType":"SPOT",'
         '"id":"7"}],"op":"trade"}'
     )
-    assert Codec().decode_request(text) == CancelRequest("7", CancelOrder("X", "1", "c"))
+    assert decode_request(text) == CancelRequest("7", CancelOrder("X", "1", "c"))
 
 
 @pytest.mark.parametrize(
@@ -1208,7 +1205,7 @@ def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo
     changes: dict[str, object],
 ) -> None:
     text = cancel_text(**changes)
-    request = Codec().decode_request(text)
+    request = decode_request(text)
     assert isinstance(request, BadRequest)
     assert request.code == "30016"
     assert request.message
@@ -1216,7 +1213,7 @@ def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo
 
 
 def test_a_channel_that_does_not_exist_is_said_to() -> None:
-    request = Codec().decode_request(cancel_text(channel="modify-order"))
+    request = decode_request(cancel_text(channel="modify-order"))
     assert isinstance(request, BadRequest)
     assert request.code == "30001"
     assert "modify-order" in request.message
@@ -1226,16 +1223,16 @@ def test_a_channel_that_does_not_exist_is_said_to() -> None:
 @pytest.mark.parametrize("lenient", [False, True])
 def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: bool) -> None:
     text = cancel_text(channel="place-order", params={"side": "buy"}, more=1)
-    assert Codec().decode_request(text, lenient=lenient) == OtherRequest("trade")
+    assert decode_request(text, lenient=lenient) == OtherRequest("trade")
     two = json.loads(text)
     two["args"] *= 2
-    assert isinstance(Codec().decode_request(json.dumps(two), lenient=lenient), BadRequest)
+    assert isinstance(decode_request(json.dumps(two), lenient=lenient), BadRequest)
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])
 def test_exactly_one_cancel_is_taken_at_a_time(count: int) -> None:
     args = json.loads(cancel_text())["args"] * count
-    request = Codec().decode_request(json.dumps({"op": "trade", "args": args}))
+    request = decode_request(json.dumps({"op": "trade", "args": args}))
     assert request == BadRequest(
         "30016", f"args must hold exactly one object; got {count}", args or None
     )
@@ -1245,20 +1242,20 @@ def test_exactly_one_cancel_is_taken_at_a_time(count: int) -> None:
     "args", [None, 5, "x", "", {}, {"id": "1"}, [1], [None], [[]], ["a"]], ids=repr
 )
 def test_args_that_are_no_list_of_objects_leave_nothing_to_echo(args: object) -> None:
-    request = Codec().decode_request(json.dumps({"op": "trade", "args": args}))
+    request = decode_request(json.dumps({"op": "trade", "args": args}))
     assert isinstance(request, BadRequest)
     assert (request.code, request.arg) == ("30016", None)
 
 
 def test_a_request_without_args_is_a_bad_parameter() -> None:
     for op in ("trade", "login"):
-        request = Codec().decode_request(json.dumps({"op": op}))
+        request = decode_request(json.dumps({"op": op}))
         assert isinstance(request, BadRequest)
         assert (request.code, request.arg) == ("30016", None)
 
 
 def test_a_key_beside_op_and_args_is_a_bad_parameter() -> None:
-    request = Codec().decode_request(json.dumps({**json.loads(cancel_text()), "more": 1}))
+    request = decode_request(json.dumps({**json.loads(cancel_text()), "more": 1}))
     assert isinstance(request, BadRequest)
     assert request.code == "30016"
 
@@ -1266,14 +1263,14 @@ def test_a_key_beside_op_and_args_is_a_bad_parameter() -> None:
 @pytest.mark.parametrize("op", [..., None, 5, True, ["trade"], {}])
 def test_a_request_without_a_readable_op_is_a_bad_op(op: object) -> None:
     data = {} if op is ... else {"op": op}
-    request = Codec().decode_request(json.dumps(data))
+    request = decode_request(json.dumps(data))
     assert isinstance(request, BadRequest)
     assert (request.code, request.arg) == ("30003", None)
 
 
 @pytest.mark.parametrize("op", ["subscribe", "unsubscribe", "", "Trade", "tomorrow"])
 def test_any_other_op_is_handed_on(op: str) -> None:
-    assert Codec().decode_request(json.dumps({"op": op, "args": 5})) == OtherRequest(op)
+    assert decode_request(json.dumps({"op": op, "args": 5})) == OtherRequest(op)
 
 
 LOGIN_ARG = {
@@ -1285,7 +1282,7 @@ LOGIN_ARG = {
 
 
 def test_a_login_of_the_page_is_read() -> None:
-    request = Codec().decode_request(json.dumps({"op": "login", "args": [LOGIN_ARG]}))
+    request = decode_request(json.dumps({"op": "login", "args": [LOGIN_ARG]}))
     assert request == LoginRequest(SignedLogin("hush-key", "hush-pass", "1700000000", "hush-sign"))
 
 
@@ -1305,7 +1302,7 @@ def test_a_login_of_the_page_is_read() -> None:
     ids=range(9),
 )
 def test_a_login_that_breaks_the_page_is_refused_without_showing_what_it_held(args: object) -> None:
-    request = Codec().decode_request(json.dumps({"op": "login", "args": args}))
+    request = decode_request(json.dumps({"op": "login", "args": args}))
     assert isinstance(request, BadRequest)
     assert (request.code, request.arg) == ("30016", None)
     assert "hush" not in repr(request)

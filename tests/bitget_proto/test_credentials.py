@@ -27,14 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import (
-    Credentials,
-    LoginRequest,
-    SignedLogin,
-    Transmit,
-    ValidationError,
-    sign_login,
-)
+from bitget_proto import Credentials, SignedLogin, Transmit, ValidationError, sign_login
+from bitget_proto._wire.requests import LoginRequest
 
 API_KEY, SECRET, PASSPHRASE, SIGN = "bg_apikey", "topsecret", "openseSame", "c2lnbmF0dXJl"
 CREDENTIALS = Credentials(API_KEY, SECRET, PASSPHRASE)

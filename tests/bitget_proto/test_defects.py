@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bitget_proto import (
-    BadRequest,
     Budget,
     CancelOrder,
     Closed,
@@ -35,6 +34,8 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto._machine.deadlines import finite_time
+from bitget_proto._wire.exchange_codec import decode_request
+from bitget_proto._wire.requests import BadRequest
 
 from .driving import LOGIN, ORDER, only, outputs, ready, reply, texts
 
@@ -89,7 +90,7 @@ def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) 
     "message", ['{"op":"login","args":[{"passphrase":"hush"}', b'\xff"hush"', "[" * 40 + "hush"]
 )
 def test_a_broken_login_is_not_shown(message: str | bytes) -> None:
-    request = Codec().decode_request(message)
+    request = decode_request(message)
     assert isinstance(request, Malformed)
     assert request.excerpt == ""
     assert "hush" not in repr(request)
@@ -202,8 +203,7 @@ def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
 
 
 def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
-    codec = Codec()
-    request = codec.decode_request(
+    request = decode_request(
         '{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}'
     )
     assert isinstance(request, BadRequest)
@@ -212,10 +212,10 @@ def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
         "unknown: more @ $.args[0]"
     )
     for args in ("null", "1", '{"id":"1"}'):
-        request = codec.decode_request(f'{{"op":"trade","args":{args}}}')
+        request = decode_request(f'{{"op":"trade","args":{args}}}')
         assert isinstance(request, BadRequest)
         assert request.message == "args must hold exactly one object; got 0"
-    login = codec.decode_request('{"op":"login","args":[{"apiKey":"k","hush":1}]}')
+    login = decode_request('{"op":"login","args":[{"apiKey":"k","hush":1}]}')
     assert isinstance(login, BadRequest)
     assert "_Login" not in login.message
 
@@ -297,6 +297,6 @@ def test_lists_that_are_opened_and_never_closed_are_too_deep_as_well() -> None:
 
 
 def test_all_unknown_keys_of_a_request_are_named() -> None:
-    request = Codec().decode_request('{"op":"login","args":[{"x":1,"a":2}]}')
+    request = decode_request('{"op":"login","args":[{"x":1,"a":2}]}')
     assert isinstance(request, BadRequest)
     assert request.message.endswith("unknown: a, x @ $.args[0]")

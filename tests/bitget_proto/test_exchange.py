@@ -277,10 +277,6 @@ def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
     ("make", "why"),
     [
         (lambda: ExchangeConnection(5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (
-            lambda: ExchangeConnection(codec="msgspec"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-            "codec must be a Codec, or None; got 'msgspec'",
-        ),
     ],
 )
 def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:

@@ -34,6 +34,7 @@ from bitget_proto import (
 from bitget_proto.__main__ import main
 from bitget_proto._values.codes import CODES, NOTES
 from bitget_proto.explain import outcome_of, printable
+from bitget_proto.testing import encode_event
 
 ACCEPTED = (
     '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
@@ -279,9 +280,7 @@ def test_decode_tells_the_outcome_that_a_connection_gives() -> None:
         connection.poll(0.0)
         connection.receive('{"event":"login","code":0}', 0.0)
         id = connection.cancel(CancelOrder("BTCUSDT", "1"), 0.0)
-        reply = Codec().encode_event(
-            "trade" if code == "0" else "error", None, "", arg=[{"id": id}]
-        )
+        reply = encode_event("trade" if code == "0" else "error", None, "", arg=[{"id": id}])
         reply = reply[:-1] + f',"code":"{code}"}}'
         outputs: list[object] = []
         for message in (None, reply):

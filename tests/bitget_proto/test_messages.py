@@ -14,12 +14,11 @@ from bitget_proto import (
     Malformed,
     Message,
     Other,
-    Ping,
     Pong,
-    Request,
     TradeReply,
 )
-from bitget_proto._wire import messages as module
+from bitget_proto._wire import messages, requests
+from bitget_proto._wire.requests import Ping, Request
 
 
 def test_what_an_exchange_says_is_one_of_six() -> None:
@@ -47,6 +46,7 @@ def test_what_a_client_says_is_one_of_six() -> None:
 def test_no_frame_stands_outside_the_unions() -> None:
     defined = {
         value
+        for module in (messages, requests)
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     }

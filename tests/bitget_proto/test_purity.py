@@ -50,6 +50,7 @@ from bitget_proto import (
     Up,
     Wait,
 )
+from bitget_proto.testing import encode_reply
 
 SRC = {
     "bitget_proto": Path(bitget_proto.__file__).parent,
@@ -309,9 +310,11 @@ def strings(tree: ast.AST) -> Iterator[str]:
         )
     ],
 )
-def test_the_exchanges_spelling_lives_in_the_codec_alone(module: str) -> None:
+def test_the_exchanges_spelling_lives_in_the_codecs_alone(module: str) -> None:
     spelled = [text for text in strings(TREES[module]) if CAMEL.search(text)]
-    assert bool(spelled) == (module == "bitget_proto._wire.codec")
+    assert bool(spelled) == (
+        module in ("bitget_proto._wire.codec", "bitget_proto._wire.exchange_codec")
+    )
 
 
 # --- state ---
@@ -413,17 +416,17 @@ def play(engine: Engine) -> list[Output]:
     seen += drained(connection, 0.0)
     connection.receive('{"event":"login","code":0}', 0.5)
     seen += drained(connection, 0.5)
-    connection.receive(codec.encode_reply(order, "p-1"), 1.0)
+    connection.receive(encode_reply(order, "p-1"), 1.0)
     ids = [connection.cancel(order, 1.0, timeout=5.0) for _ in range(4)]
     seen += drained(connection, 1.0)
-    connection.receive(codec.encode_reply(order, ids[0], code=43001, message="gone"), 1.5)
+    connection.receive(encode_reply(order, ids[0], code=43001, message="gone"), 1.5)
     connection.receive(b'{"action":"snapshot"}', 1.5)
     connection.receive(b"\xff", 1.5)
     connection.send('{"op":"subscribe","args":[]}', 1.5)
     budget.debit(3, 1.5)
     seen += drained(connection, 1.5)
     connection.handle_timeout(6.0)
-    connection.receive(codec.encode_reply(order, ids[1]), 6.5)
+    connection.receive(encode_reply(order, ids[1]), 6.5)
     connection.receive('{"event":"error","code":30006,"msg":"request too many"}', 6.5)
     seen += drained(connection, 6.5)
     connection.handle_timeout(30.0)
@@ -459,13 +462,13 @@ def play_session(engine: Engine) -> list[SessionOutput]:
     ids = [session.cancel(orders[0], 0.0)]
     drain(0.0)
     connect(1, 0.5)
-    session.receive(1, codec.encode_reply(orders[0], ids[0]), 1.0)
+    session.receive(1, encode_reply(orders[0], ids[0]), 1.0)
     ids.append(session.cancel(orders[1], 1.0))
     drain(1.0)
     session.lost(1, 1.5, "reset")
     drain(2.5)
     connect(2, 2.5)
-    session.receive(2, codec.encode_reply(orders[1], ids[1]), 3.0)
+    session.receive(2, encode_reply(orders[1], ids[1]), 3.0)
     session.receive(2, '{"event":"error","code":30033,"msg":"going away"}', 3.0)
     drain(5.0)
     connect(3, 5.0)

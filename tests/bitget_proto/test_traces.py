@@ -20,7 +20,6 @@ import pytest
 from bitget_proto import (
     Budget,
     CancelOrder,
-    Codec,
     CodeClass,
     Config,
     Connection,
@@ -43,7 +42,15 @@ from bitget_proto._machine.cancel_queue import Rank
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._trace import replay as replay_module
-from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, SessionPair
+from bitget_proto.testing import (
+    ExchangeConfig,
+    Fault,
+    Pair,
+    ScriptedExchange,
+    SessionPair,
+    encode_event,
+    encode_reply,
+)
 
 TRACES = Path(__file__).parents[1] / "traces"
 KEY = Credentials("the-key-itself", "the-secret-itself", "the-passphrase-itself")
@@ -97,7 +104,7 @@ def late_reply(write: Write) -> None:
     pair = connected(write)
     id = pair.cancel(ORDERS[0], timeout=0.01)
     pair.run(1.0)
-    pair.say(Codec().encode_reply(ORDERS[0], id))
+    pair.say(encode_reply(ORDERS[0], id))
     pair.run(1.0)
     pair.close()
 
@@ -279,14 +286,14 @@ def unsure(write: Write) -> None:
     pair = connected(write)
     pair.exchange.inject(*[Fault.SILENT] * 4)
     ids = [pair.cancel(order) for order in ORDERS[:4]]
-    pair.say(Codec().encode_reply(ORDERS[0], ids[0], code=40010, message="Request timed out"))
-    pair.say(Codec().encode_event("error", 0, "Success", arg=[{"id": ids[1]}]))
-    pair.say(Codec().encode_event("trade", None, None, arg={"id": ids[2]}))
-    pair.say(Codec().encode_event("error", 43001, "no order", arg=[{"id": ids[2]}, {"id": ids[3]}]))
-    pair.say(Codec().encode_reply(ORDERS[3], ids[3], code=45056, message="already filled"))
-    pair.say(Codec().encode_reply(ORDERS[3], ids[3]))
-    pair.say(Codec().encode_reply(ORDERS[0], ids[0]))
-    pair.say(Codec().encode_event("error", 43001, "names nobody"))
+    pair.say(encode_reply(ORDERS[0], ids[0], code=40010, message="Request timed out"))
+    pair.say(encode_event("error", 0, "Success", arg=[{"id": ids[1]}]))
+    pair.say(encode_event("trade", None, None, arg={"id": ids[2]}))
+    pair.say(encode_event("error", 43001, "no order", arg=[{"id": ids[2]}, {"id": ids[3]}]))
+    pair.say(encode_reply(ORDERS[3], ids[3], code=45056, message="already filled"))
+    pair.say(encode_reply(ORDERS[3], ids[3]))
+    pair.say(encode_reply(ORDERS[0], ids[0]))
+    pair.say(encode_event("error", 43001, "names nobody"))
     pair.run(11.0)
     pair.close()
 
@@ -508,9 +515,10 @@ def _sent_is_taken_back(self: Any, now: float, reason: str = "", unsent: Any = (
     Connection.lost(self, now, reason, list(self._sent))
 
 
-def _a_tick_longer(self: Any, cancel: Any, deadline: float) -> None:
-    cancel.until += 2**-40
-    Connection._set_deadline(self, cancel, deadline + 2**-40)
+def _a_tick_longer(self: Any, cancel: Any, now: float) -> str:
+    text = Connection._hand_out(self, cancel, now)
+    cancel.deadline += 2**-40
+    return text
 
 
 def _outcome_again(self: Any, cancel: Any, outcome: Any) -> None:
@@ -578,7 +586,7 @@ FAULTS: dict[str, Plant] = {
     "late replies are forgotten": faulty(Connection, _unresolved=_late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),
     "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
-    "a deadline is 2**-40 s late": faulty(Connection, _set_deadline=_a_tick_longer),
+    "a deadline is 2**-40 s late": faulty(Connection, _hand_out=_a_tick_longer),
     "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
     "an outcome is lost": faulty(Connection, _settle=_no_outcome),
     "the end is in another order": faulty(Connection, _open=_in_another_order),

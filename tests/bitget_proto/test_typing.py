@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from bitget_proto import Event, Message, Outcome, Output, Request
+from bitget_proto import Event, Message, Outcome, Output
 
 ROOT = Path(__file__).parents[2]
 # Two runs of mypy that share a cache break each other, so each process of a parallel run has one of its own.
@@ -25,7 +25,6 @@ UNIONS: dict[str, Any] = {
     "Event": Event,
     "Output": Output,
     "Message": Message,
-    "Request": Request,
 }
 
 

@@ -11,6 +11,8 @@ import sys
 
 import atheris
 
+from bitget_proto._wire.exchange_codec import decode_request
+
 with atheris.instrument_imports(include=["bitget_proto"]):
     from bitget_proto import (
         CancelOrder,
@@ -74,7 +76,7 @@ def one_input(data: bytes) -> None:
     assert [codec.decode(text) for codec in CODECS] == read
     if is_i_json(text):
         assert all(message == read[0] for message in read), read
-    CODECS[0].decode_request(data)
+    decode_request(data)
 
     connection = Connection(Config(messages_per_second=None))
     connection.opened(0.0, login=LOGIN)

@@ -82,7 +82,9 @@ Queued: TypeAlias = Literal["drop", "send"]
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
+_REQUEST, _SILENCE, _PACING = Timer.REQUEST, Timer.SILENCE, Timer.PACING
 _ACCEPTED = CodeClass.ACCEPTED
+_URGENT, _NORMAL = Rank.URGENT, Rank.NORMAL
 
 
 @attrs.define(eq=False)
@@ -235,7 +237,7 @@ class Connection:
             now = finite_time(now, self._now)
         if self._inside:
             self._recover()
-        if type(message) is not str:
+        if type(message) is not str and type(message) is not bytes:
             message = as_message(message)
         self._inside, self._now = True, now
         config = self._config
@@ -331,7 +333,7 @@ class Connection:
         until = inf if timeout is None else now + check_timeout(timeout)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._inside, self._now = True, now
-        self._take(id, order, now, until, Rank.URGENT if urgent else Rank.NORMAL)
+        self._take(id, order, now, until, _URGENT if urgent else _NORMAL)
         self._inside = False
         return id
 
@@ -349,7 +351,7 @@ class Connection:
         self._inside, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, until, Rank.NORMAL)
+            self._take(id, order, now, until, _NORMAL)
         self._inside = False
         return ids
 
@@ -450,7 +452,7 @@ class Connection:
             paced = frame
         until, timer = self._next_timer()
         if paced < until:
-            return Wait(paced, Timer.PACING)
+            return Wait(paced, _PACING)
         return Wait(None if timer is None else until, timer)
 
     # --- a recorder, before the first call ---
@@ -534,7 +536,11 @@ class Connection:
         self._sent[cancel.id] = cancel
         self._queue.discard(cancel)
         timeout = self._config.answer_timeout
-        self._set_deadline(cancel, inf if timeout is None else now + timeout)
+        deadline = inf if timeout is None else now + timeout
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
         return self._codec.encode_cancel(cancel.order, cancel.id)
 
     # --- messages in ---
@@ -659,22 +665,23 @@ class Connection:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first, and when."""
-        until, alarms, heartbeat = self._deadlines.until, self._alarms, self._heartbeat
-        oldest = inf
-        for cancel in self._sent.values():
-            oldest = cancel.sent_at
-            if cancel.deadline < until:
-                until = cancel.deadline
+        until, heartbeat, alarms = self._deadlines.until, self._heartbeat, self._alarms
+        silent = inf
+        for oldest in self._sent.values():
+            if oldest.deadline < until:
+                until = oldest.deadline
+            silent = heartbeat.silence_at(oldest.sent_at)
             break
+        else:
+            if heartbeat.asked_until is not None:
+                silent = heartbeat.asked_until
         if self._queue.size:
             until = min(until, *[cancel.deadline for cancel in self._queue.heads()])
-        timer = None if until == inf else Timer.REQUEST
+        timer = None if until == inf else _REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
-        if oldest != inf or heartbeat.asked_until is not None:
-            silent = heartbeat.silence_at(oldest)
-            if silent < until:
-                return silent, Timer.SILENCE
+        if silent < until:
+            return silent, _SILENCE
         return until, timer
 
     def _first_due(self) -> OpenCancel:
@@ -685,7 +692,7 @@ class Connection:
 
     def _fire(self, timer: Timer) -> None:
         config = self._config
-        if timer is Timer.REQUEST:
+        if timer is _REQUEST:
             self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
             self._end_if_done()
         elif timer is _LOGIN:
@@ -696,7 +703,7 @@ class Connection:
             self._end(WhyClosed.NO_PONG, f"no pong within {config.pong_timeout} s of a ping")
         elif timer is _PING:
             self._heartbeat.beat(self._now)
-        elif timer is Timer.SILENCE:
+        elif timer is _SILENCE:
             if self._heartbeat.ask(max(self._now, self._pace.opens())):
                 self._end(
                     WhyClosed.NO_PONG,
@@ -716,18 +723,12 @@ class Connection:
     def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
         """Let a cancel wait to be sent; `until` is the end of all its time."""
         self._taken += 1
-        cancel = OpenCancel(id, order, now, until, self._taken, rank)
-        self._set_deadline(cancel, after(now, self._config.queue_timeout))
+        timeout = self._config.queue_timeout
+        deadline = inf if timeout is None else now + timeout
+        cancel = OpenCancel(id, order, now, until, self._taken, rank, deadline)
+        if until != inf:
+            self._deadlines.set(cancel, min(deadline, until))
         self._queue.add(cancel)
-
-    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
-        """Those of one timeout come in the order of `_queue` or `_sent`, so that the first there is the first to end. Only what
-        is cut by a timeout of its own needs a place among `_deadlines`.
-        """
-        if cancel.until == inf:
-            cancel.deadline = deadline
-        else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
 
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""

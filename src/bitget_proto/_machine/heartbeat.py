@@ -89,7 +89,8 @@ class Heartbeat:
         """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
         if self.asked_until is not None:
             return self.asked_until
-        return max(sent_at, self.heard_at) + self._silence
+        heard_at = self.heard_at
+        return (sent_at if sent_at > heard_at else heard_at) + self._silence
 
     def ask(self, opens: float) -> bool:
         """SILENCE is due, and a ping can be sent from `opens` on. Whether the link has been asked already: then it is dead."""

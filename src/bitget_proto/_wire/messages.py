@@ -1,4 +1,4 @@
-"""What the two sides say, as typed values: the closed unions `Message` and `Request`.
+"""What the exchange says, as typed values: the closed union `Message`.
 
 Rules of this file
 - These are frames, not outcomes: nothing here knows which request was sent, or whether one was.
@@ -14,8 +14,6 @@ from typing import Literal, TypeAlias
 import attrs
 
 from .._values.codes import CLASSES, CodeClass
-from .._values.credentials import SignedLogin
-from .._values.orders import CancelOrder
 
 
 @attrs.define
@@ -111,48 +109,3 @@ class Malformed:
 
 Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malformed
 """What an exchange says. A `match` over it is checked for exhaustiveness by mypy and pyright."""
-
-
-@attrs.define
-class LoginRequest:
-    """A frame, from `Codec.decode_request`: a client asks to log in."""
-
-    login: SignedLogin
-
-
-@attrs.define
-class CancelRequest:
-    """A frame, from `Codec.decode_request`: a client asks to cancel an order."""
-
-    id: str
-    order: CancelOrder
-
-
-@attrs.define
-class Ping:
-    """The bare text `ping`."""
-
-
-@attrs.define
-class OtherRequest:
-    """A frame, from `Codec.decode_request`: a client asks for something that is neither: `subscribe`, `unsubscribe`, an op
-    of tomorrow, or, with the op `trade`, to place an order (channel `place-order`).
-    """
-
-    op: str
-
-
-@attrs.define
-class BadRequest:
-    """A client says what the page does not allow."""
-
-    code: str
-    """The code that an exchange refuses it with."""
-
-    message: str
-    arg: object
-    """What to echo, as plain data; None when there was nothing to name it by."""
-
-
-Request: TypeAlias = LoginRequest | CancelRequest | Ping | OtherRequest | BadRequest | Malformed
-"""What a client says."""

@@ -18,6 +18,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from .._wire.exchange_codec import encode_event, encode_reply
 from ._exchange.connection import (
     ABORT,
     CancelRequested,
@@ -80,6 +81,8 @@ __all__ = [
     "VirtualClock",
     "WhyDropped",
     "check_driver",
+    "encode_event",
+    "encode_reply",
     "redacted",
 ]
 

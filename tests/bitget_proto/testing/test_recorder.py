@@ -19,7 +19,7 @@ from bitget_proto import (
     Wait,
     sign_login,
 )
-from bitget_proto.testing import Rule
+from bitget_proto.testing import Rule, encode_reply
 from bitget_proto.testing._kit.recording_connection import Recorder
 
 from .patience import BUSY, PATIENCE
@@ -53,7 +53,7 @@ def test_a_life_is_noted_without_the_login() -> None:
     id = connection.cancel(ORDER, time.monotonic())
     connection.send("x" * 1000, time.monotonic())  # of one call of the kit's
     drain(connection)
-    connection.receive(connection._codec.encode_reply(ORDER, id), time.monotonic())
+    connection.receive(encode_reply(ORDER, id), time.monotonic())
     drain(connection)
     connection.close(time.monotonic())
     drain(connection)

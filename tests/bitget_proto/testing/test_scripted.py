@@ -382,10 +382,6 @@ def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> 
             "config must be an ExchangeConfig, or None; got the int 5",
         ),
         (
-            lambda: ScriptedExchange(codec="msgspec"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-            "codec must be a Codec, or None; got 'msgspec'",
-        ),
-        (
             lambda: ScriptedExchange(credentials="key"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             "credentials must be a Credentials, or None; got 'key'",
         ),

@@ -28,8 +28,9 @@ from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.states import State
 from ..._values.timers import Timer
-from ..._wire.codec import DEFAULT, PONG, Codec, as_text
-from ..._wire.messages import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
+from ..._wire.codec import PONG, as_text
+from ..._wire.exchange_codec import decode_request, encode_event, encode_reply
+from ..._wire.requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 
 ABORT = 1006
 """The `Hangup.code` that asks for the transport to end without a close frame: 1006 is what RFC 6455 (7.4.1) reserves for a
@@ -142,15 +143,13 @@ class ExchangeConnection:
     """
 
     __slots__ = (
-        "_codec", "_config", "_idle_at", "_in_flight", "_lifetime_at", "_login_due", "_now", "_outputs", "_pace",
+        "_config", "_idle_at", "_in_flight", "_lifetime_at", "_login_due", "_now", "_outputs", "_pace",
         "_state", "_unwritten",
     )  # fmt: skip
 
-    def __init__(self, config: ExchangeConfig | None = None, codec: Codec | None = None) -> None:
+    def __init__(self, config: ExchangeConfig | None = None) -> None:
         check_part("config", config, ExchangeConfig)
-        check_part("codec", codec, Codec)
         self._config = ExchangeConfig() if config is None else config
-        self._codec = DEFAULT if codec is None else codec
         self._state = State.NEW
         self._now: float = -inf
         self._pace = Pace(self._config.messages_per_second)
@@ -209,7 +208,7 @@ class ExchangeConnection:
             return
         self._pace.take(now)
         config = self._config
-        request = self._codec.decode_request(
+        request = decode_request(
             message,
             max_message=config.max_message,
             max_depth=config.max_depth,
@@ -262,7 +261,7 @@ class ExchangeConnection:
         self._now = now
         self._login_due = False
         self._state = State.READY
-        self._transmit(self._codec.encode_event("login", 0, None))
+        self._transmit(encode_event("login", 0, None))
 
     def refuse_login(self, code: str, message: str, now: float, *, stay: bool = False) -> None:
         """Answer the login: it is refused, with an `event: "error"` as recorded. The exchange then hangs up, as the page
@@ -351,9 +350,7 @@ class ExchangeConnection:
         limit = self._config.max_in_flight
         if request.id in self._in_flight:
             self._transmit(
-                self._codec.encode_reply(
-                    request.order, request.id, code=30016, message="the id is in flight"
-                ),
+                encode_reply(request.order, request.id, code=30016, message="the id is in flight"),
                 request.id,
             )
         elif limit is not None and len(self._in_flight) >= limit:
@@ -371,9 +368,7 @@ class ExchangeConnection:
         self._now = now
         order = self._in_flight.pop(id)
         self._transmit(
-            self._codec.encode_reply(
-                order, id, code=int(code), message=message, exchange_ts=exchange_ts
-            ),
+            encode_reply(order, id, code=int(code), message=message, exchange_ts=exchange_ts),
             id,
         )
 
@@ -403,7 +398,7 @@ class ExchangeConnection:
         self._say_error("30004", "User not logged in/User must be logged in")
 
     def _say_error(self, code: str, message: str, arg: object = None) -> None:
-        self._transmit(self._codec.encode_event("error", int(code), message, arg=arg))
+        self._transmit(encode_event("error", int(code), message, arg=arg))
 
     def _transmit(self, text: str, id: str | None = None) -> None:
         self._unwritten.append(Transmit(text=text, id=id))

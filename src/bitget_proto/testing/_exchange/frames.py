@@ -10,7 +10,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from ..._values.orders import CancelOrder
+from ..._wire.exchange_codec import decode_request
 from ..._wire.redaction import redacted
+from ..._wire.requests import CancelRequest
 
 __all__ = ["Direction", "SeenFrame", "redacted"]
 
@@ -31,3 +34,9 @@ class SeenFrame:
     direction: Direction
     text: str
     """What was said, without secrets."""
+
+    @property
+    def cancels(self) -> CancelOrder | None:
+        """The order that a received frame asks to cancel; None for any other frame."""
+        request = decode_request(self.text) if self.direction == "received" else None
+        return request.order if isinstance(request, CancelRequest) else None

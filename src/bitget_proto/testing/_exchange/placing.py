@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType, check_request_id
-from ..._wire.codec import Codec
+from ..._wire.exchange_codec import encode_event
 
 _ALLOWED: Final = {"orderType": ("limit", "market"), "side": ("buy", "sell")}
 
@@ -45,7 +45,7 @@ def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
     return CancelOrder(_text(arg, "instId"), order_id, client_oid, inst_type)
 
 
-def encode_placed(codec: Codec, id: str, order: CancelOrder, exchange_ts: int) -> str:
+def encode_placed(id: str, order: CancelOrder, exchange_ts: int) -> str:
     """The answer to a placement that was taken."""
     params = {"orderId": order.order_id, "clientOid": order.client_oid}
     arg = {
@@ -55,7 +55,7 @@ def encode_placed(codec: Codec, id: str, order: CancelOrder, exchange_ts: int) -
         "instId": order.inst_id,
         "params": {key: value for key, value in params.items() if value is not None},
     }
-    return codec.encode_event("trade", 0, "Success", arg=[arg], exchange_ts=exchange_ts)
+    return encode_event("trade", 0, "Success", arg=[arg], exchange_ts=exchange_ts)
 
 
 def _text(holder: dict[str, Any], key: str) -> str:

@@ -29,7 +29,7 @@ from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.states import State
 from ..._values.timers import Timer
-from ..._wire.codec import DEFAULT, Codec
+from ..._wire.exchange_codec import encode_event, encode_reply
 from .behaviour import Behaviour, Outbox, _Behaves, check_delay
 from .connection import (
     ABORT,
@@ -104,7 +104,6 @@ class ScriptedExchange(_Behaves):
         credentials: Credentials | None = None,
         epoch: float = 1_763_958_366.0,
         config: ExchangeConfig | None = None,
-        codec: Codec | None = None,
         refusals: Mapping[str, str] | None = None,
         cancels_per_second: int | None = 10,
         same_order_interval: float | None = SAME_ORDER_INTERVAL,
@@ -115,10 +114,8 @@ class ScriptedExchange(_Behaves):
     ) -> None:
         check_part("credentials", credentials, Credentials)
         check_part("config", config, ExchangeConfig)
-        check_part("codec", codec, Codec)
         config = ExchangeConfig() if config is None else config
         self.config: ExchangeConfig = attrs.evolve(config, lenient=True) if lenient else config
-        self.codec: Codec = DEFAULT if codec is None else codec
         self.credentials = credentials
         self.epoch = epoch
         self.refusals: dict[str, str] = dict(refusals or {})
@@ -356,8 +353,8 @@ class ScriptedLink(_Behaves):
         """The key that was logged in with."""
 
         self.on_news: Callable[[], object] | None = None
-        self.connection: ExchangeConnection = ExchangeConnection(exchange.config, exchange.codec)
-        self._channels = Channels(exchange.codec, lenient=exchange.config.lenient)
+        self.connection: ExchangeConnection = ExchangeConnection(exchange.config)
+        self._channels = Channels(lenient=exchange.config.lenient)
         self._outbox = Outbox(exchange._behaviour)
         self._asked: dict[str, Any] = {}
         """Which behaviour was asked of this link."""
@@ -484,25 +481,25 @@ class ScriptedLink(_Behaves):
             self.say(answer, now)
 
     def _place(self, arg: dict[str, Any], now: float) -> None:
-        codec, exchange_ts = self.exchange.codec, self._exchange_ts(now)
+        exchange_ts = self._exchange_ts(now)
         try:
             order = self.exchange._take_placed(arg)
         except ValidationError as error:
             self.say(
-                codec.encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts),
+                encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts),
                 now,
             )
             return
         if self.exchange._book.knows(order):
             self.say(
-                codec.encode_event(
+                encode_event(
                     "error", 40786, "Duplicate clientOid", arg=[arg], exchange_ts=exchange_ts
                 ),
                 now,
             )
             return
         self.exchange.place(order)
-        self.say(encode_placed(codec, arg["id"], order, exchange_ts), now)
+        self.say(encode_placed(arg["id"], order, exchange_ts), now)
         self.exchange._push(order, "live", self, now)
 
     def _push(self, order: CancelOrder, status: str, now: float) -> bool:
@@ -569,7 +566,7 @@ class ScriptedLink(_Behaves):
         self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None
     ) -> None:
         exchange_ts = self._exchange_ts(now)
-        encode = self.exchange.codec.encode_reply
+        encode = encode_reply
         if fault is Fault.UNSURE:
             code, message = "40010", "Request timed out"
         if fault in KEPT_BACK:
@@ -625,7 +622,7 @@ class ScriptedLink(_Behaves):
         self._put_off(now + grace, Hangup(code=ABORT, reason=Fault.GOING_AWAY.value))
 
     def _say_error(self, code: str, message: str, now: float) -> None:
-        self.say(self.exchange.codec.encode_event("error", int(code), message), now)
+        self.say(encode_event("error", int(code), message), now)
 
     def _put_off(self, at: float, what: str | Hangup) -> None:
         self._count += 1

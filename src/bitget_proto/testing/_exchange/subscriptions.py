@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from ..._values.orders import CancelOrder
-from ..._wire.codec import Codec
+from ..._wire.exchange_codec import encode_event
 
 PRIVATE: Final = frozenset({
     "account", "account-crossed", "account-isolated", "adl-noti", "equity", "fill", "orders", "orders-algo", "orders-crossed",
@@ -32,8 +32,7 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 class Channels:
     """The subscriptions of one connection. With `lenient`, channels that are not private are acknowledged as well."""
 
-    def __init__(self, codec: Codec, *, lenient: bool) -> None:
-        self._codec = codec
+    def __init__(self, *, lenient: bool) -> None:
         self._lenient = lenient
         self._subscribed: dict[str, dict[str, Any]] = {}
         """What was subscribed to, by its text."""
@@ -88,7 +87,7 @@ class Channels:
             return self._error("30006", "request too many", arg)
         else:
             self._subscribed[key] = arg
-        return self._codec.encode_event(op, None, None, arg=arg)
+        return encode_event(op, None, None, arg=arg)
 
     def _error(self, code: str, message: str, arg: object) -> str:
-        return self._codec.encode_event("error", int(code), message, arg=arg)
+        return encode_event("error", int(code), message, arg=arg)

@@ -22,6 +22,7 @@ from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
 from ..._wire.codec import DEFAULT
+from ..._wire.exchange_codec import encode_event, encode_reply
 from .recording_connection import Recorder
 from .strict import DriverError, Rule
 from .websocket_peer import Gone, Peer, Silence
@@ -29,7 +30,7 @@ from .websocket_peer import Gone, Peer, Silence
 _SLICE = 0.05
 """Seconds after which a wait looks whether the driver still runs."""
 
-LOGGED_IN = DEFAULT.encode_event("login", 0, "")
+LOGGED_IN = encode_event("login", 0, "")
 
 
 class NotPlayed(Exception):
@@ -250,7 +251,7 @@ class Stage:
 
     def reply(self, id: str) -> str:
         """What the exchange says when it has accepted this cancel."""
-        return DEFAULT.encode_reply(self.orders[id], id)
+        return encode_reply(self.orders[id], id)
 
     def hear(self, *ids: str) -> None:
         """Let the peer read until it has these cancels."""

@@ -14,7 +14,7 @@ import attrs
 
 from ..._values.events import Accepted, Unresolved
 from ..._values.states import State, WhyClosed
-from ..._wire.codec import DEFAULT
+from ..._wire.exchange_codec import encode_event, encode_reply
 from ..framing import TEXT, frame
 from .harness import Stage
 from .recording_connection import Recorder
@@ -83,8 +83,8 @@ def _more_behind_the_end(stage: Stage) -> None:
     stage.open()
     with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
         stage.peer.read()
-    refusal = DEFAULT.encode_event("error", 30005, "login failed")
-    stage.peer.say(refusal, DEFAULT.encode_event("login", 0, ""), "pong")
+    refusal = encode_event("error", 30005, "login failed")
+    stage.peer.say(refusal, encode_event("login", 0, ""), "pong")
     stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
 
 
@@ -119,7 +119,7 @@ def _login_refused(stage: Stage) -> None:
     stage.open()
     with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
         stage.peer.read()
-    stage.peer.say(DEFAULT.encode_event("error", 30005, "login failed"))
+    stage.peer.say(encode_event("error", 30005, "login failed"))
     stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
 
 
@@ -189,7 +189,7 @@ def _abandoned(stage: Stage) -> None:
         raise stage.blame(Rule.ABANDON, "a wait was given up, and the connection with it")
     stage.cancel("a")
     stage.hear("a")
-    stage.peer.say(DEFAULT.encode_reply(order, id), stage.reply("a"))
+    stage.peer.say(encode_reply(order, id), stage.reply("a"))
     stage.outcome_is(
         id,
         Accepted,

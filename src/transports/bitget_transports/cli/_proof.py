@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from bitget_proto import Accepted, CancelOrder, CancelRequest, Codec, Outcome, Rejected, Unresolved
+from bitget_proto import Accepted, CancelOrder, Outcome, Rejected, Unresolved
 from bitget_proto.testing import Act, SeenFrame
 
 from ._order_list import name_of
@@ -18,11 +18,8 @@ from ._order_list import name_of
 
 def received(frames: Iterable[SeenFrame]) -> Counter[CancelOrder]:
     """How often the cancel of which order arrived at the exchange."""
-    codec = Codec()
-    requests = (
-        codec.decode_request(frame.text) for frame in frames if frame.direction == "received"
-    )
-    return Counter(request.order for request in requests if isinstance(request, CancelRequest))
+    orders = (frame.cancels for frame in frames)
+    return Counter(order for order in orders if order is not None)
 
 
 def contradictions(

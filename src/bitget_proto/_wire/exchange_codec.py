@@ -1,0 +1,285 @@
+"""The exchange's side of the wire: reads requests and writes answers.
+
+Rules of this file
+- Requests are read strictly, by the rules of the page, unless the caller asks for `lenient`.
+- Nothing is compared or remembered from frame to frame.
+
+Only fake exchanges and explanations of frames need it: a client never imports it.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+import attrs
+from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
+from cattrs.gen import make_dict_structure_fn, override
+
+from .._values.credentials import SignedLogin
+from .._values.errors import ValidationError
+from .._values.orders import CancelOrder, InstType, check_request_id
+from .codec import MAX_DEPTH, MAX_MESSAGE, PING, read_text
+from .json_engines import for_type, plain_loads
+from .messages import Malformed
+from .requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping, Request
+
+_PING = Ping()
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_loads = plain_loads()
+
+
+def encode_reply(
+    order: CancelOrder,
+    id: str,
+    *,
+    code: int = 0,
+    message: str = "Success",
+    exchange_ts: int | None = None,
+) -> str:
+    """The answer to a cancel, as recorded: `event` is `trade` for code 0 and `error` for a refusal."""
+    arg = [_echo(order, id)]
+    return encode_event(
+        "error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts
+    )
+
+
+def encode_event(
+    event: str,
+    code: int | None,
+    message: str | None,
+    *,
+    arg: object = None,
+    exchange_ts: int | None = None,
+) -> str:
+    """Any event of the exchange; a part that is None is left out."""
+    parts = {"event": event, "arg": arg, "code": code, "msg": message, "ts": exchange_ts}
+    return _dumps({key: value for key, value in parts.items() if value is not None})
+
+
+def decode_request(
+    message: str | bytes,
+    *,
+    max_message: int | None = MAX_MESSAGE,
+    max_depth: int | None = MAX_DEPTH,
+    lenient: bool = False,
+) -> Request:
+    """What a client says, by the rules of the page: `BadRequest` when they are broken, with the code to refuse it.
+
+    With `lenient`, it is read as clients in the wild send it: a login's stamp may be a number, its key `api_key`, and
+    keys that the page lacks are passed over. The bounds are those of `decode`. Never raises for content.
+    """
+    text = read_text(message, max_message, max_depth)
+    if isinstance(text, Malformed):
+        return Malformed(text.reason, "")
+    if text == PING:
+        return _PING
+    try:
+        data = _loads(text)
+    except RecursionError:
+        return Malformed("too deep", "")
+    except ValueError:
+        return Malformed("not JSON", "")
+    if type(data) is not dict:
+        return Malformed("not an object", "")
+    request = cast("dict[str, Any]", data)
+    return _request(_as_the_page_has_it(request) if lenient else request)
+
+
+# --- reading what a client says ---
+
+
+def _request(data: dict[str, Any]) -> Request:
+    op = data.get("op")
+    if type(op) is not str:
+        return BadRequest("30003", "op is missing, or no string", None)
+    if op not in ("login", "trade"):
+        return OtherRequest(op)
+    args = data.get("args")
+    if op == "trade" and _channel(args) == "place-order":
+        return OtherRequest(op)
+    arg = _echoable(args) if op == "trade" else None
+    count = len(cast("list[object]", args)) if isinstance(args, list) else 0
+    if count != 1:
+        # "So far websocket trading doesn't support canceling batch orders" (Cancel Order Channel).
+        return BadRequest("30016", f"args must hold exactly one object; got {count}", arg)
+    try:
+        if op == "login":
+            return LoginRequest(_structure(data, _Login).args[0].signed())
+        cancel = _structure(data, _Trade).args[0]
+        if cancel.channel != "cancel-order":
+            return BadRequest("30001", f"the channel {cancel.channel} does not exist", arg)
+        return CancelRequest(check_request_id(cancel.id), cancel.order())
+    except BaseValidationError as error:
+        return BadRequest("30016", _all_reasons(error), arg)
+    except ValidationError as error:
+        return BadRequest("30016", str(error), arg)
+
+
+def _echo(order: CancelOrder, id: str) -> dict[str, object]:
+    params = {"orderId": order.order_id, "clientOid": order.client_oid}
+    return {
+        "id": id,
+        "instType": order.inst_type.value,
+        "channel": "cancel-order",
+        "instId": order.inst_id,
+        "params": {key: value for key, value in params.items() if value is not None},
+    }
+
+
+def _echoable(args: object) -> list[object] | None:
+    """What a refusal echoes, so that its request can be found by the id; None when it is not even a list of objects."""
+    if not isinstance(args, list) or not args:
+        return None
+    items = cast("list[object]", args)
+    return items if all(isinstance(item, dict) for item in items) else None
+
+
+def _channel(args: object) -> object:
+    """The channel that a trade request names; None when it holds no single object."""
+    if (
+        not isinstance(args, list)
+        or len(items := cast("list[object]", args)) != 1
+        or not isinstance(items[0], dict)
+    ):
+        return None
+    return cast("dict[str, object]", items[0]).get("channel")
+
+
+_OF_THE_PAGE = MappingProxyType({
+    "login": frozenset({"apiKey", "passphrase", "timestamp", "sign"}),
+    "trade": frozenset({"id", "instType", "instId", "channel", "params"}),
+})  # fmt: skip
+"""The keys that the one object in `args` may have."""
+
+
+def _as_the_page_has_it(request: dict[str, Any]) -> dict[str, Any]:
+    """A login or a cancel without what the page lacks, spelled as it is there. What is wrong otherwise stays so."""
+    op, args = request.get("op"), request.get("args")
+    if type(op) is not str or op not in _OF_THE_PAGE or not isinstance(args, list):
+        return request
+    return {
+        "op": op,
+        "args": [_entry_of_the_page(op, entry) for entry in cast("list[object]", args)],
+    }
+
+
+def _entry_of_the_page(op: str, entry: object) -> object:
+    if not isinstance(entry, dict):
+        return entry
+    given = cast("dict[str, Any]", entry)
+    kept = {key: value for key, value in given.items() if key in _OF_THE_PAGE[op]}
+    if op == "login":
+        if "api_key" in given:
+            kept.setdefault("apiKey", given["api_key"])
+        if type(kept.get("timestamp")) is int:
+            kept["timestamp"] = str(kept["timestamp"])
+    elif isinstance(kept.get("params"), dict):
+        kept["params"] = {
+            key: value for key, value in kept["params"].items() if key in ("orderId", "clientOid")
+        }
+    return kept
+
+
+@attrs.frozen
+class _Params:
+    order_id: str | None = None
+    client_oid: str | None = None
+
+
+@attrs.frozen
+class _Cancel:
+    id: str
+    inst_type: InstType
+    inst_id: str
+    channel: str
+    params: _Params
+
+    def order(self) -> CancelOrder:
+        return CancelOrder(
+            self.inst_id, self.params.order_id, self.params.client_oid, self.inst_type
+        )
+
+
+@attrs.frozen
+class _Trade:
+    op: str
+    args: list[_Cancel]
+
+
+@attrs.frozen
+class _LoginArg:
+    api_key: str
+    passphrase: str
+    timestamp: str
+    sign: str
+
+    def signed(self) -> SignedLogin:
+        return SignedLogin(self.api_key, self.passphrase, self.timestamp, self.sign)
+
+
+@attrs.frozen
+class _Login:
+    op: str
+    args: list[_LoginArg]
+
+
+_SPELLED = MappingProxyType({
+    "order_id": "orderId",
+    "client_oid": "clientOid",
+    "inst_type": "instType",
+    "inst_id": "instId",
+    "api_key": "apiKey",
+})  # fmt: skip
+
+
+def _request_converter() -> Any:
+    """cattrs from plain data to the requests above: the exchange's spelling, no coercion, no key that the page lacks."""
+    converter: Any = Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(str, _strictly_text)
+    converter.register_structure_hook_func(for_type(str | None), _strictly_optional_text)
+    converter.register_structure_hook(InstType, _inst_type)
+    for made in (_Params, _Cancel, _LoginArg, _Trade, _Login):
+        names = (field.name for field in attrs.fields(made))
+        renamed: Any = {name: override(rename=_SPELLED[name]) for name in names if name in _SPELLED}
+        converter.register_structure_hook(
+            made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True, **renamed)
+        )
+    return converter
+
+
+def _strictly_text(value: object, _: object) -> str:
+    if type(value) is not str:
+        raise TypeError("not a string")
+    return value
+
+
+def _strictly_optional_text(value: object, _: object) -> str | None:
+    return None if value is None else _strictly_text(value, None)
+
+
+def _inst_type(value: object, _: object) -> InstType:
+    for member in InstType:
+        if member.value == value:
+            return member
+    raise ValueError("not a product line")
+
+
+def _why_refused(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"unknown: {', '.join(sorted(error.extra_fields))}"
+    return str(error)
+
+
+def _all_reasons(error: BaseValidationError) -> str:
+    """What is wrong and where, in the wire's own spelling."""
+    told = "; ".join(transform_error(error, format_exception=_why_refused))
+    for name, key in _SPELLED.items():
+        told = told.replace(f".{name}", f".{key}")
+    return told
+
+
+_structure: Final = _request_converter().structure
