@@ -536,11 +536,7 @@ class Connection:
         self._sent[cancel.id] = cancel
         self._queue.discard(cancel)
         timeout = self._config.answer_timeout
-        deadline = inf if timeout is None else now + timeout
-        if cancel.until == inf:
-            cancel.deadline = deadline
-        else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
+        self._set_deadline(cancel, inf if timeout is None else now + timeout)
         return self._codec.encode_cancel(cancel.order, cancel.id)
 
     # --- messages in ---
@@ -666,15 +662,12 @@ class Connection:
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first, and when."""
         until, heartbeat, alarms = self._deadlines.until, self._heartbeat, self._alarms
-        silent = inf
+        silent = inf if heartbeat.asked_until is None else heartbeat.asked_until
         for oldest in self._sent.values():
             if oldest.deadline < until:
                 until = oldest.deadline
             silent = heartbeat.silence_at(oldest.sent_at)
             break
-        else:
-            if heartbeat.asked_until is not None:
-                silent = heartbeat.asked_until
         if self._queue.size:
             until = min(until, *[cancel.deadline for cancel in self._queue.heads()])
         timer = None if until == inf else _REQUEST
@@ -723,12 +716,20 @@ class Connection:
     def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
         """Let a cancel wait to be sent; `until` is the end of all its time."""
         self._taken += 1
-        timeout = self._config.queue_timeout
-        deadline = inf if timeout is None else now + timeout
-        cancel = OpenCancel(id, order, now, until, self._taken, rank, deadline)
-        if until != inf:
-            self._deadlines.set(cancel, min(deadline, until))
+        cancel = OpenCancel(id, order, now, until, self._taken, rank)
+        self._set_deadline(cancel, after(now, self._config.queue_timeout))
         self._queue.add(cancel)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Give a cancel its deadline, or the end of all its time if that comes first.
+
+        Cancels with the same timeout are due in the order of `_queue` or `_sent`, so the first there is the first due. Only
+        a cancel with a timeout of its own needs a place in `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
 
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""

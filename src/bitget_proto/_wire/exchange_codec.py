@@ -53,7 +53,7 @@ def encode_event(
     arg: object = None,
     exchange_ts: int | None = None,
 ) -> str:
-    """Any event of the exchange; a part that is None is left out."""
+    """An event of the exchange. Parts that are None are left out."""
     parts = {"event": event, "arg": arg, "code": code, "msg": message, "ts": exchange_ts}
     return _dumps({key: value for key, value in parts.items() if value is not None})
 
@@ -276,10 +276,10 @@ def _why_refused(error: BaseException, _: type | None) -> str:
 
 def _all_reasons(error: BaseValidationError) -> str:
     """What is wrong and where, in the wire's own spelling."""
-    told = "; ".join(transform_error(error, format_exception=_why_refused))
+    reasons = "; ".join(transform_error(error, format_exception=_why_refused))
     for name, key in _SPELLED.items():
-        told = told.replace(f".{name}", f".{key}")
-    return told
+        reasons = reasons.replace(f".{name}", f".{key}")
+    return reasons
 
 
 _structure: Final = _request_converter().structure

@@ -6,7 +6,7 @@ import pytest
 
 from bitget_proto import CancelOrder, Codec, encode_cancel, sign_login
 from bitget_proto import Credentials as Key
-from bitget_proto.testing import Pair, ScriptedExchange, SeenFrame, redacted
+from bitget_proto.testing import Direction, Pair, ScriptedExchange, SeenFrame, redacted
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 SECRETS = ("my-key", "my-secret", "my-passphrase")
@@ -91,3 +91,21 @@ def test_the_exchange_shows_every_frame_that_it_receives_and_sends_by_link() -> 
     assert not [
         frame for frame in seen if any(secret in repr(frame) for secret in (*SECRETS, LOGIN.sign))
     ]
+
+
+@pytest.mark.parametrize(
+    ("direction", "text", "order"),
+    [
+        ("received", encode_cancel(ORDER, "1"), ORDER),
+        ("received", encode_cancel(ORDER, "1").replace('"id"', '"more":1,"id"'), ORDER),
+        ("received", encode_cancel(ORDER, "1").replace("cancel-order", "place-order"), None),
+        ("received", "ping", None),
+        ("received", "{", None),
+        ("sent", encode_cancel(ORDER, "1"), None),
+    ],
+    ids=["page", "lenient", "place-order", "ping", "not JSON", "sent"],
+)
+def test_a_received_cancel_says_which_order_it_asks_to_cancel(
+    direction: Direction, text: str, order: CancelOrder | None
+) -> None:
+    assert SeenFrame(at=0.0, link=1, direction=direction, text=text).cancels == order

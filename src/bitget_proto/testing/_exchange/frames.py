@@ -37,6 +37,8 @@ class SeenFrame:
 
     @property
     def cancels(self) -> CancelOrder | None:
-        """The order that a received frame asks to cancel; None for any other frame."""
-        request = decode_request(self.text) if self.direction == "received" else None
+        """The order that a received frame asks to cancel, read as leniently as the exchange can; None for any other frame."""
+        if self.direction != "received":
+            return None
+        request = decode_request(self.text, lenient=True)
         return request.order if isinstance(request, CancelRequest) else None
