@@ -464,13 +464,15 @@ class Session:
         self, now: float, busy: Container[int], dial_at: float
     ) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
-        until, timer = self._next_timer()
+        opens, sends = inf, None
         if self._queue.size:
             frame = self._next_cancel(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
-            if frame[0] < until:
-                until, timer = frame
+            opens, sends = frame
+        until, timer = self._next_timer()
+        if opens < until:
+            until, timer = opens, sends
         wait = None
         for link in self._links.values():
             output = link.connection.poll(now, link.number not in busy)

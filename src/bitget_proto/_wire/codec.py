@@ -295,10 +295,11 @@ def _message(frame: Frame) -> Message:
         id, names_request = _addressee(arg)
         if arg:
             channel = (arg[0] if isinstance(arg, list) else arg).channel
-    answers_other = (
-        (channel is not None and channel != _CHANNEL)
-        or ((topic := frame.topic) is not None and topic != _CHANNEL)
-        or ((op := frame.op) is not None and op not in ("trade", "login"))
+    topic, op = frame.topic, frame.op
+    answers_other = not (
+        (channel == _CHANNEL or channel is None)
+        and (topic is None or topic == _CHANNEL)
+        and (op is None or op in ("trade", "login"))
     )
     code = frame.code
     code = "0" if code == 0 and type(code) is int else read_code(code)

@@ -21,7 +21,7 @@ from ..._machine.connection import Connection
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
-from ..._wire.codec import DEFAULT
+from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
 from .recording_connection import Recorder
 from .strict import DriverError, Rule
@@ -265,7 +265,7 @@ class Stage:
         """The ids of the cancels that have arrived at the peer."""
         texts = set(self.peer.received)
         return {
-            id for id, order in self.orders.items() if DEFAULT.encode_cancel(order, id) in texts
+            id for id, order in self.orders.items() if encode_cancel(order, id) in texts
         }
 
     def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:

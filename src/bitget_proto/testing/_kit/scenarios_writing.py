@@ -14,7 +14,7 @@ from typing import Final
 
 from ..._values.events import Accepted, Unresolved
 from ..._values.orders import CancelOrder
-from ..._wire.codec import DEFAULT
+from ..._wire.codec import encode_cancel
 from .harness import Stage
 from .recording_connection import Recorder
 from .scenario import DEAF, SOON, Scenario
@@ -144,7 +144,7 @@ def _stands_still(counts: Sequence[int], stage: Stage | None = None) -> bool:
 
 def _order_of_size(id: str, number: int) -> CancelOrder:
     """An order whose cancel has `_FRAME` characters under this id."""
-    digits = 1 + _FRAME - len(DEFAULT.encode_cancel(CancelOrder("BTC", order_id="1"), id))
+    digits = 1 + _FRAME - len(encode_cancel(CancelOrder("BTC", order_id="1"), id))
     return CancelOrder("BTC", order_id=f"{number:0{digits}}")
 
 
