@@ -18,7 +18,7 @@ from benchmarks.sides import Job
 from bitget_proto import Codec, Config, Credentials, SessionConfig, fastest
 
 if TYPE_CHECKING:
-    from bitget_transports.asyncio import Framing
+    from bitget_transports.asyncio._client import Framing
 
 KEY = Credentials("key", "secret", "passphrase")
 UNPACED = Config(messages_per_second=None)

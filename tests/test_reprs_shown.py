@@ -24,7 +24,6 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import (
-    SCENARIOS,
     ExchangeConnection,
     Fault,
     Pair,
@@ -34,6 +33,7 @@ from bitget_proto.testing import (
     StrictConnection,
     VirtualClock,
 )
+from bitget_proto.testing._kit.runner import SCENARIOS
 
 PAGE = Path(__file__).with_name("reprs.txt")
 COMMAND = "python tests/test_reprs_shown.py"

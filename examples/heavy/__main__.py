@@ -15,7 +15,7 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
-from bitget_proto.testing import SCENARIOS, Report, Result, check_driver
+from bitget_proto.testing import Report, Result, check_driver
 
 DRIVERS = {
     "on_tornado": ("tornado",),
@@ -59,7 +59,7 @@ def played(name: str) -> Report:
     def tell(result: Result) -> None:
         if sys.stderr.isatty():
             print(
-                f"\r{name}: {next(number)} of {len(SCENARIOS)}, {result.scenario.name}\x1b[K",
+                f"\r{name}: scenario {next(number)}, {result.scenario.name}\x1b[K",
                 end="",
                 file=sys.stderr,
             )

@@ -39,11 +39,11 @@ from ._values.events import (
     WhyUnresolved,
 )
 from ._values.orders import CancelOrder, InstType
-from ._values.states import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
+from ._values.states import State, WhyClosed
 from ._values.timers import Timer
 from ._version import __version__
 from ._wire.codec import Codec, decode, encode_cancel
-from ._wire.json_engines import Engine, EngineName, fastest
+from ._wire.json_engines import Engine, fastest
 from ._wire.messages import (
     ErrorReply,
     LoginReply,
@@ -69,24 +69,17 @@ if TYPE_CHECKING:
         Up,
     )
     from ._machine.session_states import (
-        SESSION_TRANSITIONS,
-        SessionCause,
         SessionState,
-        SessionStep,
         WhyEnded,
-        session_diagram,
     )
     from ._trace.reader import Trace, TraceStep
     from ._trace.recorder import record
     from ._trace.replay import Difference, replay
 
 __all__ = [
-    "SESSION_TRANSITIONS",
-    "TRANSITIONS",
     "Accepted",
     "Budget",
     "CancelOrder",
-    "Cause",
     "Closed",
     "CodeClass",
     "Codec",
@@ -98,7 +91,6 @@ __all__ = [
     "Down",
     "Ended",
     "Engine",
-    "EngineName",
     "ErrorReply",
     "Event",
     "ExchangeError",
@@ -124,15 +116,12 @@ __all__ = [
     "Ready",
     "Rejected",
     "Session",
-    "SessionCause",
     "SessionConfig",
     "SessionEvent",
     "SessionOutput",
     "SessionState",
-    "SessionStep",
     "SignedLogin",
     "State",
-    "Step",
     "Timer",
     "Trace",
     "TraceStep",
@@ -149,12 +138,10 @@ __all__ = [
     "WhyUnresolved",
     "__version__",
     "decode",
-    "diagram",
     "encode_cancel",
     "fastest",
     "record",
     "replay",
-    "session_diagram",
     "sign_login",
 ]
 
@@ -167,21 +154,17 @@ _LATER = MappingProxyType({
     "LinkHangup": "._machine.session_events",
     "LinkTransmit": "._machine.session_events",
     "Policy": "._machine.session_config",
-    "SESSION_TRANSITIONS": "._machine.session_states",
     "Session": "._machine.session",
-    "SessionCause": "._machine.session_states",
     "SessionConfig": "._machine.session_config",
     "SessionEvent": "._machine.session_events",
     "SessionOutput": "._machine.session_events",
     "SessionState": "._machine.session_states",
-    "SessionStep": "._machine.session_states",
     "Trace": "._trace.reader",
     "TraceStep": "._trace.reader",
     "Up": "._machine.session_events",
     "WhyEnded": "._machine.session_states",
     "record": "._trace.recorder",
     "replay": "._trace.replay",
-    "session_diagram": "._machine.session_states",
 })  # fmt: skip
 """The modules of what a single `Connection` has no use for: each is imported when its name is first asked for."""
 

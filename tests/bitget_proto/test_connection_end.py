@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from bitget_proto import (
-    TRANSITIONS,
     Accepted,
-    Cause,
     Closed,
     CodeClass,
     Config,
@@ -22,7 +20,6 @@ from bitget_proto import (
     Output,
     Rejected,
     State,
-    Step,
     Timer,
     Transmit,
     Unrecognised,
@@ -31,6 +28,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
+from bitget_proto._values.states import TRANSITIONS, Cause, Step
 
 from .driving import (
     LOGGED_IN,

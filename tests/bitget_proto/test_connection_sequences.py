@@ -24,7 +24,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitget_proto import (
-    TRANSITIONS,
     Accepted,
     Budget,
     CancelOrder,
@@ -43,7 +42,6 @@ from bitget_proto import (
     Ready,
     Rejected,
     State,
-    Step,
     Timer,
     Transmit,
     Unrecognised,
@@ -52,6 +50,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
+from bitget_proto._values.states import TRANSITIONS, Step
 
 from .driving import LOGIN, PONG, error, snapshot
 from .interrupting import interrupted

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bitget_proto.testing import SCENARIOS, Rule
+from bitget_proto.testing import Rule
+from bitget_proto.testing._kit.runner import SCENARIOS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "conformance.md"

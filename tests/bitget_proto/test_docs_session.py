@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bitget_proto import SESSION_TRANSITIONS, SessionState, SessionStep, WhyEnded, session_diagram
+from bitget_proto import SessionState, WhyEnded
+from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionStep, session_diagram
 
 PAGE = Path(__file__).parents[2] / "docs" / "session.md"
 COMMAND = "python tests/bitget_proto/test_docs_session.py"

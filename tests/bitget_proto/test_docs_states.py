@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bitget_proto import TRANSITIONS, State, Step, Timer, WhyClosed, diagram
+from bitget_proto import State, Timer, WhyClosed
+from bitget_proto._values.states import TRANSITIONS, Step, diagram
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 COMMAND = "python tests/bitget_proto/test_docs_states.py"

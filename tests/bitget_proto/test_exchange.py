@@ -27,11 +27,11 @@ from bitget_proto.testing import (
     ConnectionDropped,
     ExchangeConfig,
     ExchangeConnection,
-    ExchangeOutput,
     LoginRequested,
     OtherRequested,
     WhyDropped,
 )
+from bitget_proto.testing._exchange.connection import ExchangeOutput
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 SUBSCRIBE = '{"op":"subscribe","args":[]}'

@@ -29,10 +29,10 @@ from bitget_proto import (
     SignedLogin,
     Wait,
     __version__,
-    diagram,
 )
 from bitget_proto.__main__ import main
 from bitget_proto._values.codes import CODES, NOTES
+from bitget_proto._values.states import diagram
 from bitget_proto.explain import outcome_of, printable
 from bitget_proto.testing import encode_event
 

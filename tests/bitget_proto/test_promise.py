@@ -26,11 +26,9 @@ from hypothesis.stateful import (
 )
 
 from bitget_proto import (
-    TRANSITIONS,
     Accepted,
     Budget,
     CancelOrder,
-    Cause,
     Closed,
     Config,
     Credentials,
@@ -54,6 +52,7 @@ from bitget_proto import (
     WhyUnresolved,
     sign_login,
 )
+from bitget_proto._values.states import TRANSITIONS, Cause
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange, StrictConnection
 from bitget_proto.testing._exchange.faults import AT_LOGIN
 

@@ -27,7 +27,6 @@ from hypothesis.stateful import (
 )
 
 from bitget_proto import (
-    SESSION_TRANSITIONS,
     Accepted,
     Budget,
     CancelOrder,
@@ -49,7 +48,6 @@ from bitget_proto import (
     Policy,
     Rejected,
     Session,
-    SessionCause,
     SessionConfig,
     SessionOutput,
     SessionState,
@@ -65,6 +63,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 KEY = Credentials("key", "secret", "passphrase")

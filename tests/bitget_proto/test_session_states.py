@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bitget_proto import (
+from bitget_proto import SessionState, WhyEnded
+from bitget_proto._machine.session_states import (
     SESSION_TRANSITIONS,
     SessionCause,
-    SessionState,
     SessionStep,
-    WhyEnded,
     session_diagram,
 )
 

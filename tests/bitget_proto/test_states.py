@@ -9,7 +9,8 @@ from enum import Enum
 
 import pytest
 
-from bitget_proto import TRANSITIONS, Cause, State, Step, WhyClosed, diagram
+from bitget_proto import State, WhyClosed
+from bitget_proto._values.states import TRANSITIONS, Cause, Step, diagram
 
 
 def test_every_state_has_its_row() -> None:

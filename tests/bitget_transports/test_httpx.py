@@ -21,8 +21,8 @@ from wsproto.events import TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from bitget_proto import Closed, Unresolved
-from bitget_transports import ConnectFailed, Limits, UpgradeRefused
-from bitget_transports.anyio import Channel, connect
+from bitget_transports import Channel, ConnectFailed, Limits, UpgradeRefused
+from bitget_transports.anyio import connect
 from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _Shortcut
 from bitget_transports.exchange import ExchangeApp
 from bitget_transports.faults import hostile

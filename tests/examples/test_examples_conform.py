@@ -17,8 +17,8 @@ from types import ModuleType
 import pytest
 from tests.bitget_proto.testing.patience import BUSY
 
-from bitget_proto.testing import SCENARIOS, Rule, check_driver
-from bitget_proto.testing._kit.runner import named
+from bitget_proto.testing import Rule, check_driver
+from bitget_proto.testing._kit.runner import SCENARIOS, named
 from heavy import __main__ as heavy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,6 +14,7 @@ import attrs
 
 from .._values.errors import ValidationError, shown
 from .._values.orders import is_request_id
+from .._values.set_module import set_module
 from .deadlines import is_seconds
 from .rate_limit import MARGIN
 
@@ -57,6 +58,7 @@ def _plain(value: str) -> str:
     return str.__str__(value) if isinstance(value, str) else value
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Config:
     """The limits of a `Connection`. Seconds, characters or bytes, and counts; None switches a limit off.

@@ -55,6 +55,7 @@ from .._values.events import (
     WhyUnresolved,
 )
 from .._values.orders import CancelOrder
+from .._values.set_module import set_module
 from .._values.states import TRANSITIONS, Cause, State, Step, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, PING, Codec, as_text
@@ -111,6 +112,7 @@ class OpenCancel:
     """When it was handed out; infinity while it was not, or when its bytes provably never left."""
 
 
+@set_module("bitget_proto")
 class Connection:
     """The client's side of one WebSocket: build one for each socket, drive it, and throw it away when it is `Closed`.
 

@@ -17,6 +17,7 @@ from math import inf, isnan
 from typing import Final, TypeGuard
 
 from .._values.errors import LocalProtocolError, ValidationError, shown
+from .._values.set_module import set_module
 from .deadlines import finite_time
 
 WINDOW = 1.0
@@ -69,6 +70,7 @@ class Pace:
         self.resumes = max(self.resumes, now + PAUSE)
 
 
+@set_module("bitget_proto")
 class Budget:
     """The cancels that an account may send, shared by its connections and by your own REST client.
 

@@ -51,6 +51,7 @@ from .._values.events import (
     WhyUnresolved,
 )
 from .._values.orders import CancelOrder
+from .._values.set_module import set_module
 from .._values.states import State, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, Codec
@@ -113,6 +114,7 @@ class _Link:
     refusal: LoginRejected | None = None
 
 
+@set_module("bitget_proto")
 class Session:
     """The client's side for as long as you like: it asks for WebSockets when it needs them, and keeps cancels across them.
 

@@ -5,17 +5,17 @@ Rules of this file
 - Checked when made: a session never meets a limit that makes no sense.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import attrs
 
 from .._values.enums import Told
 from .._values.errors import ValidationError, shown
+from .._values.set_module import set_module
 from .config import Config, check_count, check_flag, check_seconds
 
 
+@set_module("bitget_proto")
 class Policy(Told):
     """What becomes of a cancel that was sent on a link which ended before the answer."""
 
@@ -36,16 +36,16 @@ def check_policy(value: object) -> Policy:
     raise ValidationError(f"policy must be Policy.REPORT or Policy.RESEND; got {shown(value)}")
 
 
-def _policy(_: object, __: attrs.Attribute[Any], value: object) -> None:
+def _policy(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
     check_policy(value)
 
 
-def _link(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _link(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, Config):
         raise ValidationError(f"{attribute.name} must be a Config; got {shown(value)}")
 
 
-def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is None:
         raise ValidationError(
             f"{attribute.name} must be a finite number of seconds above 0; got None"
@@ -53,6 +53,7 @@ def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_seconds(_, attribute, value)
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class SessionConfig:
     """The limits of a `Session`. Seconds, and counts; None switches a limit off.

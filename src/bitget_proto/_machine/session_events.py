@@ -7,8 +7,6 @@ Rules of this file
 - The unions at the end are closed: a `match` that forgets a member is an error for mypy and pyright.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import attrs
@@ -24,12 +22,14 @@ from .._values.events import (
     Unrecognised,
     Wait,
 )
+from .._values.set_module import set_module
 from .._values.states import WhyClosed
 from .session_states import WhyEnded
 
 # --- for the driver ---
 
 
+@set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class Dial:
     """Open a WebSocket; then call `Session.opened` with this link and a login that was signed just now, or `lost`."""
@@ -41,6 +41,7 @@ class Dial:
     session ends."""
 
 
+@set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class LinkTransmit(Transmit):
     """Write this text on this link as one WebSocket text message, whole and in order."""
@@ -52,6 +53,7 @@ class LinkTransmit(Transmit):
         return f"Link{super().__repr__()[:-1]}, link={self.link})"
 
 
+@set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class LinkHangup(Hangup):
     """Close the WebSocket of this link, or give up its dial; what it still says is of no interest."""
@@ -62,6 +64,7 @@ class LinkHangup(Hangup):
 # --- what has become true ---
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Up:
     """A link serves from now on: cancels go out on it.
@@ -75,6 +78,7 @@ class Up:
     """Seconds since `Down`, or since the first dial; 0 when one link has taken over from another."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Down:
     """No link serves any more: cancels wait, for at most `SessionConfig.no_link_timeout`, while the session dials."""
@@ -88,6 +92,7 @@ class Down:
     """Seconds since the `Up` of that link."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class LinkClosed:
     """A link is over, whether or not it ever served; nothing more comes for it."""
@@ -100,6 +105,7 @@ class LinkClosed:
     """A few words for people: the driver's reason for `lost`, the exchange's message."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Ended:
     """The session is over, and every cancel has its outcome. Nothing comes after this."""

@@ -13,9 +13,11 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from .._values.enums import Told
+from .._values.set_module import set_module
 from .._values.states import drawn
 
 
+@set_module("bitget_proto")
 class SessionState(Told):
     """Where a session is in its life."""
 
@@ -62,6 +64,7 @@ class SessionStep(Told):
     )
 
 
+@set_module("bitget_proto")
 class WhyEnded(Told):
     """What ended the session."""
 

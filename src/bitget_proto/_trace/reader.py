@@ -15,8 +15,6 @@ Each other one is a call, and names no argument that has its default:
     {"n":5,"call":"poll","now":0.5,"gave":{"kind":"Wait","until":30.0,"timer":"ping"}}
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -28,6 +26,7 @@ from .._machine.config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session_config import SessionConfig
 from .._values.errors import ValidationError, shown
+from .._values.set_module import set_module
 from .._version import __version__
 from .schema import ARGUMENTS, CALLS, is_whole
 from .values import STRICT, WHOLE, line, loaded, restored
@@ -38,6 +37,7 @@ BESIDE_ARGUMENTS: Final = frozenset({"n", "call", "budget", "jitter", "gave", "r
 """What else stands on the line of a call."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class TraceStep:
     """One call."""
@@ -98,6 +98,7 @@ def header(core: str, engine: str, config: Config | SessionConfig, budget: Budge
     )
 
 
+@set_module("bitget_proto")
 class Trace:
     """A recorded life, read from its lines: a list, a file that is open for reading, or one string.
 

@@ -23,6 +23,7 @@ from .._machine.rate_limit import Budget
 from .._machine.session import Session
 from .._machine.session_config import SessionConfig
 from .._values.errors import ValidationError
+from .._values.set_module import set_module
 from .._wire.codec import Codec
 from .._wire.json_engines import Engine, EngineName
 from .reader import Trace, TraceStep
@@ -31,6 +32,7 @@ from .recorder import RecordedConnection, RecordedSession
 _drop_words = re.compile(r'("raised":\{"kind":"\w+"),"message":"[^"\\]*(?:\\.[^"\\]*)*"').sub
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Difference:
     """Where a replay took another turn; as a string, the two lines side by side, part by part."""

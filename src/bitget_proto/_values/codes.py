@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .enums import Told
+from .set_module import set_module
 from .states import WhyClosed
 
 ASK_FOR_ACCESS = (
@@ -23,6 +24,7 @@ ASK_FOR_ACCESS = (
 """What to do when a key has no access. The code for that is not documented."""
 
 
+@set_module("bitget_proto")
 class CodeClass(Told):
     """What a code says about the cancel that it answers. Each has a `sentence` for people.
 

@@ -6,12 +6,11 @@ Rules of this file
 - The state machine sees the `SignedLogin` alone. The clock that the stamp comes from is the caller's.
 """
 
-from __future__ import annotations
-
 import base64
 from typing import Any, ClassVar, NoReturn, Self
 
 from .errors import ValidationError, shown
+from .set_module import set_module
 
 _PEM = "-----BEGIN "
 _QUOTES = frozenset("\"'`“”‘’")
@@ -69,6 +68,7 @@ class _Undisclosed:
         )
 
 
+@set_module("bitget_proto")
 class Credentials(_Undisclosed):
     """An API key as the exchange's key page shows it; hand it to `sign_login`.
 
@@ -110,6 +110,7 @@ def _around(name: str, value: str) -> str | None:
     return None
 
 
+@set_module("bitget_proto")
 class SignedLogin(_Undisclosed):
     """A login request, signed; hand it to `Connection.opened`. It expires 30 s after its stamp.
 

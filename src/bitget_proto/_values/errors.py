@@ -8,10 +8,13 @@ Rules of this file
 
 from __future__ import annotations
 
+from .set_module import set_module
+
 _SHOWN = 48
 """How many characters of a refused value an error message repeats."""
 
 
+@set_module("bitget_proto")
 class LocalProtocolError(Exception):
     """The call broke a rule of this library, and nothing has changed.
 
@@ -19,10 +22,12 @@ class LocalProtocolError(Exception):
     """
 
 
+@set_module("bitget_proto")
 class ValidationError(LocalProtocolError, ValueError):
     """A value is not one that the exchange, or this library, takes; the message names the field and the likely fix."""
 
 
+@set_module("bitget_proto")
 class NoRoom(LocalProtocolError):
     """A bounded store is full: wait for an outcome (or for a frame of your own to leave) and ask again."""
 

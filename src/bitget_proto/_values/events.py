@@ -15,10 +15,12 @@ import attrs
 from .codes import CodeClass
 from .enums import Told
 from .orders import CancelOrder
+from .set_module import set_module
 from .states import WhyClosed
 from .timers import Timer
 
 
+@set_module("bitget_proto")
 class WhyUnresolved(Told):
     """Why a cancel ended without an answer that settles it."""
 
@@ -40,6 +42,7 @@ class WhyUnresolved(Told):
     )
 
 
+@set_module("bitget_proto")
 class WhyUnrecognised(Told):
     """Why a message was handed on instead of being acted on."""
 
@@ -71,6 +74,7 @@ class WhyUnrecognised(Told):
 # --- for the driver: made for each call, and without a hash, since these can be changed ---
 
 
+@set_module("bitget_proto")
 @attrs.define
 class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
@@ -92,6 +96,7 @@ class Transmit:
         return super().__reduce_ex__(protocol)
 
 
+@set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class Hangup:
     """Close the WebSocket with this code and reason, or give up the dial; `Closed` follows."""
@@ -103,6 +108,7 @@ class Hangup:
     be delivered after the same cancel was sent on another link."""
 
 
+@set_module("bitget_proto")
 @attrs.define
 class Wait:
     """There is nothing more to take out for now: the end of every drain."""
@@ -136,6 +142,7 @@ class _Settled:
     """When this outcome was decided."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen
 class Accepted(_Settled):
     """The exchange took the request. **The order may still fill**: the `orders` channel has the last word."""
@@ -144,6 +151,7 @@ class Accepted(_Settled):
     """The exchange's own time of it, in milliseconds since 1970, when it said one."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen
 class Rejected(_Settled):
     """The exchange refused the request, with a code that says so. Where an earlier attempt may have worked, or the code is not
@@ -160,6 +168,7 @@ class Rejected(_Settled):
     exchange_ts: int | None
 
 
+@set_module("bitget_proto")
 @attrs.frozen
 class Unresolved(_Settled):
     """What became of the cancel is not known, or it never left.
@@ -179,11 +188,13 @@ class Unresolved(_Settled):
 # --- everything else that has become true ---
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Ready:
     """The exchange accepted the login: cancels go out from now on."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class LoginRejected:
     """The exchange refused the login; the connection ends."""
@@ -195,6 +206,7 @@ class LoginRejected:
     """The whole frame."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class LateReply:
     """The answer to a cancel that had ended `Unresolved(sent=True)`. Its outcome stands; this is what you now know."""
@@ -211,6 +223,7 @@ class LateReply:
     """The whole frame."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class ExchangeError:
     """An event, never raised: the exchange reports an error that names no request. It resolves no cancel, not even the
@@ -224,6 +237,7 @@ class ExchangeError:
     """The whole frame: where it refuses a subscription, it says which."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class GoingAway:
     """The exchange is about to drop the connection (30033), "within 60 s": move to another one."""
@@ -233,6 +247,7 @@ class GoingAway:
     """The whole frame."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Unrecognised:
     """A message that is not this library's to act on, whole."""
@@ -243,6 +258,7 @@ class Unrecognised:
     """What is wrong with a malformed one, in a few words."""
 
 
+@set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Closed:
     """The connection is over, and every cancel has its outcome. Nothing comes after this."""

@@ -21,6 +21,7 @@ import attrs
 
 from .errors import ValidationError, shown
 from .other_names import Meant, meant_instrument, meant_product_line
+from .set_module import set_module
 
 _INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 """Characters that have no width, turn the direction of the text, or mark the order of bytes."""
@@ -44,6 +45,7 @@ _LONGEST = 128
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
+@set_module("bitget_proto")
 class InstType(Enum):
     """The product line of an instrument; the value is the exchange's word."""
 
@@ -60,6 +62,7 @@ class InstType(Enum):
         __hash__ = object.__hash__
 
 
+@set_module("bitget_proto")
 @attrs.frozen(init=False)
 class CancelOrder:
     """One order that is to be cancelled; hand it to `Connection.cancel`.

@@ -13,8 +13,10 @@ from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 from .enums import Told
+from .set_module import set_module
 
 
+@set_module("bitget_proto")
 class State(Told):
     """Where a connection is in its life."""
 
@@ -42,6 +44,7 @@ class Step(Told):
     )
 
 
+@set_module("bitget_proto")
 class WhyClosed(Told):
     """What ended the connection."""
 

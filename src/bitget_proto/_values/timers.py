@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .enums import Told
+from .set_module import set_module
 
 
+@set_module("bitget_proto")
 class Timer(Told):
     """Why a driver is asked to wake up. Each has a `sentence` that begins with "When"."""
 

@@ -27,6 +27,7 @@ from typing import Final, cast
 from .._values.credentials import SignedLogin
 from .._values.errors import ValidationError, shown
 from .._values.orders import CancelOrder, check_request_id
+from .._values.set_module import set_module
 from .json_engines import (
     Engine,
     EngineName,
@@ -75,6 +76,7 @@ _drop_all_but_brackets = re.compile(r"[^][}{]++").sub
 _ONE_KIND = MappingProxyType(str.maketrans("{}", "[]"))
 
 
+@set_module("bitget_proto")
 class Codec:
     """The wire format, with the JSON engine of your choice; share one between connections or give each its own.
 

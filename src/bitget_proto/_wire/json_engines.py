@@ -21,7 +21,10 @@ from typing import Any, Literal, NoReturn, TypeAlias, cast
 import attrs
 from cattrs import Converter
 
+from .._values.set_module import set_module
 
+
+@set_module("bitget_proto")
 class Engine(Enum):
     """Which library reads the JSON. The value is the name of the extra that installs it."""
 

@@ -7,15 +7,15 @@ Rules of this file
 It does not know JSON, nor the exchange's spelling of a key: that is the codec's.
 """
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias
 
 import attrs
 
 from .._values.codes import CLASSES, CodeClass
+from .._values.set_module import set_module
 
 
+@set_module("bitget_proto")
 @attrs.define
 class TradeReply:
     """The exchange answers a trade request (`event: "trade"`)."""
@@ -45,6 +45,7 @@ class TradeReply:
         return CLASSES[self.code]
 
 
+@set_module("bitget_proto")
 @attrs.define
 class ErrorReply:
     """The exchange reports an error (`event: "error"`): the refusal of a request, of the login, or of nothing it names.
@@ -66,6 +67,7 @@ class ErrorReply:
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
 
+@set_module("bitget_proto")
 @attrs.define
 class LoginReply:
     """The exchange answers the login (`event: "login"`). A refusal usually comes as an `ErrorReply` instead."""
@@ -79,11 +81,13 @@ class LoginReply:
         return CLASSES[self.code]
 
 
+@set_module("bitget_proto")
 @attrs.define
 class Pong:
     """The bare text `pong`, the answer to `ping`."""
 
 
+@set_module("bitget_proto")
 @attrs.define
 class Other:
     """Anything else that is a JSON object: a push, the answer to a subscription, an event of tomorrow."""
@@ -96,6 +100,7 @@ MalformedReason: TypeAlias = Literal[
 ]
 
 
+@set_module("bitget_proto")
 @attrs.define
 class Malformed:
     """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came.

@@ -25,14 +25,13 @@ from ._exchange.connection import (
     ConnectionDropped,
     ExchangeConfig,
     ExchangeConnection,
-    ExchangeOutput,
     LoginRequested,
     OtherRequested,
     WhyDropped,
 )
 from ._exchange.faults import Fault
-from ._exchange.frames import Direction, SeenFrame, redacted
-from ._exchange.scripted import Act, ScriptedExchange, ScriptedLink, ScriptedOutput
+from ._exchange.frames import SeenFrame
+from ._exchange.scripted import Act, ScriptedExchange, ScriptedLink
 from ._kit.strict import DriverError, Rule, StrictConnection
 from ._virtual.clock import VirtualClock
 from ._virtual.network import Latency
@@ -40,41 +39,30 @@ from ._virtual.pair import Pair
 from ._virtual.session_pair import SessionPair
 
 if TYPE_CHECKING:
-    from ._kit.harness import Abandons, DriverUnderTest, MakeDriver
-    from ._kit.recording_connection import DriverStep
-    from ._kit.report import Break, ContractBroken, Report, Result
-    from ._kit.runner import SCENARIOS, check_driver
-    from ._kit.scenario import Scenario
+    from ._kit.harness import DriverUnderTest
+    from ._kit.report import ContractBroken, Report, Result
+    from ._kit.runner import check_driver
 
 __all__ = [
     "ABORT",
-    "SCENARIOS",
-    "Abandons",
     "Act",
-    "Break",
     "CancelRequested",
     "ConnectionDropped",
     "ContractBroken",
-    "Direction",
     "DriverError",
-    "DriverStep",
     "DriverUnderTest",
     "ExchangeConfig",
     "ExchangeConnection",
-    "ExchangeOutput",
     "Fault",
     "Latency",
     "LoginRequested",
-    "MakeDriver",
     "OtherRequested",
     "Pair",
     "Report",
     "Result",
     "Rule",
-    "Scenario",
     "ScriptedExchange",
     "ScriptedLink",
-    "ScriptedOutput",
     "SeenFrame",
     "SessionPair",
     "StrictConnection",
@@ -83,20 +71,13 @@ __all__ = [
     "check_driver",
     "encode_event",
     "encode_reply",
-    "redacted",
 ]
 
 _HOMES = MappingProxyType({
-    "Abandons": "._kit.harness",
-    "Break": "._kit.report",
     "ContractBroken": "._kit.report",
     "DriverUnderTest": "._kit.harness",
-    "MakeDriver": "._kit.harness",
     "Report": "._kit.report",
     "Result": "._kit.report",
-    "SCENARIOS": "._kit.runner",
-    "Scenario": "._kit.scenario",
-    "DriverStep": "._kit.recording_connection",
     "check_driver": "._kit.runner",
 })  # fmt: skip
 """The modules of the conformance kit's names."""

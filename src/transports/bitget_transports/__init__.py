@@ -1,10 +1,9 @@
 """Transports that bind `bitget_proto` to one way of doing I/O each. Nothing about the protocol is decided here.
 
-The three say the same words: `connect` in `bitget_transports.anyio`, `.asyncio` and `.blocking` gives a `Channel`. Each needs
-the extra of its name.
+`connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` give a `Channel` and a `SessionChannel`; those in
+`.blocking` give channels of its own with the same methods. Each needs the extra of its name.
 
-Of `bitget_proto`'s private modules it uses words for messages, checks of limits, and frames for hostile servers: the two are
-one distribution, released together. Nothing of a `Connection` or a `Session` is touched but what is public.
+It imports nothing private of `bitget_proto`.
 
 The names below are imported when they are first asked for: pytest imports this package, for its plugin, in every run of
 whoever has it installed.
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._driver.channel import Channel, SessionChannel
     from ._driver.clock import clock
     from ._driver.errors import ConnectFailed, LoginRefused, UpgradeRefused
     from ._driver.limits import Limits
@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 __all__ = [
     "DEMO_URL",
     "LIVE_URL",
+    "Channel",
     "ChannelEvent",
     "ConnectFailed",
     "Dropped",
     "Limits",
     "LoginRefused",
+    "SessionChannel",
     "UpgradeRefused",
     "clock",
 ]
 
 _HOMES = MappingProxyType({
+    "Channel": "._driver.channel",
     "ChannelEvent": "._driver.outcome_router",
     "ConnectFailed": "._driver.errors",
     "DEMO_URL": "._driver.url",
@@ -41,6 +44,7 @@ _HOMES = MappingProxyType({
     "LIVE_URL": "._driver.url",
     "Limits": "._driver.limits",
     "LoginRefused": "._driver.errors",
+    "SessionChannel": "._driver.channel",
     "UpgradeRefused": "._driver.errors",
     "clock": "._driver.clock",
 })  # fmt: skip

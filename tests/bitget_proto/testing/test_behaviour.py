@@ -33,13 +33,13 @@ from bitget_proto.testing import (
     Pair,
     ScriptedExchange,
     ScriptedLink,
-    ScriptedOutput,
     SeenFrame,
     SessionPair,
     StrictConnection,
     VirtualClock,
     WhyDropped,
 )
+from bitget_proto.testing._exchange.scripted import ScriptedOutput
 
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(30)]
 LOGIN = Wire().encode_login(sign_login(Credentials("key", "secret", "passphrase"), 1))

@@ -16,20 +16,12 @@ import pytest
 
 import bitget_proto.testing
 from bitget_proto import Connection, Transmit, ValidationError
-from bitget_proto.testing import (
-    SCENARIOS,
-    Break,
-    ContractBroken,
-    DriverError,
-    DriverStep,
-    Report,
-    Result,
-    Rule,
-    Scenario,
-    check_driver,
-)
+from bitget_proto.testing import ContractBroken, DriverError, Report, Result, Rule, check_driver
 from bitget_proto.testing._kit.harness import MakeDriver, Stage
-from bitget_proto.testing._kit.runner import play
+from bitget_proto.testing._kit.recording_connection import DriverStep
+from bitget_proto.testing._kit.report import Break
+from bitget_proto.testing._kit.runner import SCENARIOS, play
+from bitget_proto.testing._kit.scenario import Scenario
 from bitget_proto.testing._kit.websocket_peer import Gone
 from bitget_proto.testing.pytest import scenarios
 

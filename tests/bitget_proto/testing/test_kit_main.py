@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bitget_proto.testing import SCENARIOS
 from bitget_proto.testing.__main__ import main
+from bitget_proto.testing._kit.runner import SCENARIOS
 
 from . import faulty_drivers, selector_driver
 

@@ -34,10 +34,10 @@ from bitget_proto.testing import (
     Pair,
     ScriptedExchange,
     ScriptedLink,
-    ScriptedOutput,
     SessionPair,
     VirtualClock,
 )
+from bitget_proto.testing._exchange.scripted import ScriptedOutput
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 

@@ -30,15 +30,8 @@ from bitget_proto import (
     encode_cancel,
     sign_login,
 )
-from bitget_proto.testing import (
-    ABORT,
-    Act,
-    Fault,
-    Pair,
-    ScriptedExchange,
-    ScriptedOutput,
-    StrictConnection,
-)
+from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, StrictConnection
+from bitget_proto.testing._exchange.scripted import ScriptedOutput
 
 KEY = Credentials("key", "secret", "passphrase")
 BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")

@@ -10,8 +10,6 @@ Rules of this file
 It does not know orders, keys, other connections, sockets or any clock.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from math import inf
 from typing import TypeAlias
@@ -26,6 +24,7 @@ from ..._values.enums import Told
 from ..._values.errors import LocalProtocolError, ValidationError, check_part, shown
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.codec import PONG, as_text
@@ -37,6 +36,7 @@ ABORT = 1006
 connection that ended so."""
 
 
+@set_module("bitget_proto.testing")
 class WhyDropped(Told):
     """What ended a connection, as the exchange sees it."""
 
@@ -57,6 +57,7 @@ class WhyDropped(Told):
     )
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class LoginRequested:
     """An event, from `poll`: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
@@ -64,6 +65,7 @@ class LoginRequested:
     login: SignedLogin
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class CancelRequested:
     """An event, from `poll`: a client that is logged in asks to cancel an order. Answer with `accept` or `refuse`."""
@@ -72,6 +74,7 @@ class CancelRequested:
     order: CancelOrder
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class OtherRequested:
     """An event, from `poll`: a client asks for something else: `subscribe`, … or, with the op `trade`, to place an order.
@@ -83,6 +86,7 @@ class OtherRequested:
     text: str
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class ConnectionDropped:
     """The connection is over. Nothing comes after this."""
@@ -97,6 +101,7 @@ ExchangeOutput: TypeAlias = (
 """What `ExchangeConnection.poll` gives."""
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class ExchangeConfig:
     """The limits that an exchange sets. Seconds, characters or bytes, and counts; None switches a limit off.
@@ -132,6 +137,7 @@ class ExchangeConfig:
     that the page lacks."""
 
 
+@set_module("bitget_proto.testing")
 class ExchangeConnection:
     """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`.
 

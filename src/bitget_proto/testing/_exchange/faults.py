@@ -13,8 +13,10 @@ from enum import Enum
 from typing import Final
 
 from ..._values.errors import ValidationError, shown
+from ..._values.set_module import set_module
 
 
+@set_module("bitget_proto.testing")
 class Fault(Enum):
     """What goes wrong with one request. Unless it says otherwise the exchange acts on the request all the same."""
 

@@ -4,13 +4,12 @@ Rules of this file
 - The text of a `SeenFrame` has been through `redacted`: no frame with its secrets is kept, or handed to `on_frame`.
 """
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias
 
 import attrs
 
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._wire.exchange_codec import decode_request
 from ..._wire.redaction import redacted
 from ..._wire.requests import CancelRequest
@@ -21,6 +20,7 @@ Direction: TypeAlias = Literal["received", "sent"]
 """Which way a frame went, as the exchange sees it."""
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class SeenFrame:
     """A text message that was received from a client or sent to it; `ScriptedExchange.on_frame` is given each."""

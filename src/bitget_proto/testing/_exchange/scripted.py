@@ -11,8 +11,6 @@ It does not know sockets or any clock; the wall clock is `epoch` plus the `now` 
 It is a little long because the exchange and the link that carries out its faults are read together.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +25,7 @@ from ..._values.credentials import Credentials, SignedLogin, sign_stamp
 from ..._values.errors import ValidationError, check_part, shown
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.exchange_codec import encode_event, encode_reply
@@ -62,6 +61,7 @@ _FIRST_ORDER_ID = 1_376_000_000_000_000_001
 _GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please reconnect."
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class Act:
     """An entry of `ScriptedExchange.log`: what the exchange did with one cancel that it received."""
@@ -82,6 +82,7 @@ ScriptedOutput: TypeAlias = Transmit | Hangup | ConnectionDropped | Wait
 """What `ScriptedLink.poll` gives."""
 
 
+@set_module("bitget_proto.testing")
 class ScriptedExchange(_Behaves):
     """An exchange for tests: a book of live orders, and faults on request. `link` gives the far end of one WebSocket.
 
@@ -152,7 +153,7 @@ class ScriptedExchange(_Behaves):
         return self._book.live
 
     @property
-    def links(self) -> tuple[ScriptedLink, ...]:
+    def links(self) -> tuple["ScriptedLink", ...]:
         """The links that are open, the eldest first."""
         return tuple(self._open)
 
@@ -248,7 +249,7 @@ class ScriptedExchange(_Behaves):
         """Let logins in again. Links that were sent the notice are dropped all the same."""
         self._logins.end_maintenance()
 
-    def link(self) -> ScriptedLink:
+    def link(self) -> "ScriptedLink":
         """The exchange's end of a new WebSocket."""
         self._numbers += 1
         return ScriptedLink(self, self._numbers)
@@ -331,13 +332,14 @@ class ScriptedExchange(_Behaves):
             ):
                 return order
 
-    def _push(self, order: CancelOrder, status: str, by: ScriptedLink, now: float) -> None:
+    def _push(self, order: CancelOrder, status: str, by: "ScriptedLink", now: float) -> None:
         """Send the order's new status to all who have subscribed to it."""
         for link in self.links:
             if link._push(order, status, now) and link is not by:
                 link._news()
 
 
+@set_module("bitget_proto.testing")
 class ScriptedLink(_Behaves):
     """The far end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 

@@ -21,6 +21,7 @@ from ..._machine.connection import Connection
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
 from .recording_connection import Recorder
@@ -37,6 +38,7 @@ class NotPlayed(Exception):
     """The scenario is not for this driver."""
 
 
+@set_module("bitget_proto.testing")
 class DriverUnderTest(Protocol):
     """A driver, as the kit needs it."""
 
@@ -264,9 +266,7 @@ class Stage:
     def heard(self) -> set[str]:
         """The ids of the cancels that have arrived at the peer."""
         texts = set(self.peer.received)
-        return {
-            id for id, order in self.orders.items() if encode_cancel(order, id) in texts
-        }
+        return {id for id, order in self.orders.items() if encode_cancel(order, id) in texts}
 
     def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
         """The outcome of a cancel; if none comes in time this rule is broken, in these words."""

@@ -5,12 +5,11 @@ Rules of this file
 - What was not played is not called kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import attrs
 
+from ..._values.set_module import set_module
 from .recording_connection import DriverStep
 from .scenario import Scenario
 from .strict import Rule
@@ -30,6 +29,7 @@ class Break:
         return f"{self.what}.\n    Rule «{self.rule.value}»: {self.rule.sentence}"
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class Result:
     """What one scenario showed."""
@@ -69,6 +69,7 @@ class Result:
         return "\n".join(_folded(self.steps))
 
 
+@set_module("bitget_proto.testing")
 @attrs.frozen
 class Report:
     """What all scenarios showed; `print(report)`, or look at `kept`."""
@@ -122,6 +123,7 @@ class Report:
                 raise ContractBroken(result)
 
 
+@set_module("bitget_proto.testing")
 class ContractBroken(AssertionError):
     """A driver broke a rule of the driver contract; `result` says how."""
 

@@ -20,6 +20,7 @@ from ..._values.credentials import SignedLogin
 from ..._values.enums import Told
 from ..._values.events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, Wait
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._wire.codec import Codec
 
@@ -30,6 +31,7 @@ _BACKLOG = 1000
 """How many messages a driver may hand over, or how often it may drain, past a deadline before it must fire timers."""
 
 
+@set_module("bitget_proto.testing")
 class Rule(Told):
     """The rules of the driver contract, each with a sentence for the author of a driver."""
 
@@ -69,6 +71,7 @@ class Rule(Told):
     )
 
 
+@set_module("bitget_proto.testing")
 class DriverError(AssertionError):
     """A driver broke a rule of the driver contract; `rule` is which."""
 
@@ -78,6 +81,7 @@ class DriverError(AssertionError):
         self.what = what
 
 
+@set_module("bitget_proto.testing")
 class StrictConnection(Connection):
     """A `Connection` that raises `DriverError` at the call with which its driver breaks a rule that can be seen from inside.
 

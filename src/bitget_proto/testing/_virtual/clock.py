@@ -9,8 +9,10 @@ from __future__ import annotations
 from math import inf
 
 from ..._values.errors import ValidationError, shown
+from ..._values.set_module import set_module
 
 
+@set_module("bitget_proto.testing")
 class VirtualClock:
     """A clock for tests: `now` is in seconds, and moves only by `advance` and `advance_to`."""
 

@@ -16,6 +16,7 @@ from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Accepted, Event, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from ..._values.states import State
 from .._exchange.scripted import ScriptedExchange, ScriptedLink
 from .._kit.strict import StrictConnection
@@ -23,6 +24,7 @@ from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
 
 
+@set_module("bitget_proto.testing")
 class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 

@@ -21,11 +21,13 @@ from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError, ValidationError, shown
 from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
 from .._exchange.scripted import ScriptedExchange, ScriptedLink
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
 
 
+@set_module("bitget_proto.testing")
 class SessionPair:
     """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
 

@@ -26,6 +26,7 @@ from bitget_proto import (
 
 from .driver import Driver
 from .outcome_router import ChannelEvent, Waiter
+from .set_module import set_module
 
 
 class Flag(Protocol):
@@ -60,6 +61,7 @@ class AsyncDriver(Driver):
         """One turn of the loop for the others."""
 
 
+@set_module("bitget_transports")
 class Channel:
     """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
 
@@ -185,6 +187,7 @@ class Channel:
             await news(driver)
 
 
+@set_module("bitget_transports")
 class SessionChannel(Channel):
     """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
 

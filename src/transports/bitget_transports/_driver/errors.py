@@ -5,11 +5,10 @@ Rules of this file
 - Nothing was sent but, at most, a login: no cancel was taken, so none needs an outcome.
 """
 
-from __future__ import annotations
-
 from bitget_proto import CodeClass, LoginRejected
 
 from .checks import shown
+from .set_module import set_module
 
 _UPGRADE_HINTS = {
     401: "check the URL and any proxy, since the exchange itself asks for no HTTP credentials",
@@ -32,10 +31,12 @@ _NOTICED = 5.0
 """Seconds from which on a clock is told to be wrong: a login is valid for 30, and the exchange tells whole ones."""
 
 
+@set_module("bitget_transports")
 class ConnectFailed(ConnectionError):
     """No connection came about. Its text says why and what to do; `__cause__` is what the layer below raised."""
 
 
+@set_module("bitget_transports")
 class UpgradeRefused(ConnectFailed):
     """The server answered, but not with a WebSocket.
 
@@ -60,6 +61,7 @@ class UpgradeRefused(ConnectFailed):
         )
 
 
+@set_module("bitget_transports")
 class LoginRefused(ConnectFailed):
     """The exchange refused the login. Trying again with the same keys will not help, and may get the address blocked."""
 

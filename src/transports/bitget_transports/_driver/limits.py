@@ -10,8 +10,10 @@ from __future__ import annotations
 import attrs
 
 from .checks import check_count, check_seconds
+from .set_module import set_module
 
 
+@set_module("bitget_transports")
 @attrs.frozen(kw_only=True)
 class Limits:
     """How long a channel's socket may take, and how much it keeps. Seconds and counts; None switches a limit off.

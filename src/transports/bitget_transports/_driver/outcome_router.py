@@ -55,9 +55,11 @@ from bitget_proto import (
 from .checks import shown
 from .exception_origin import is_callers
 from .limits import Limits
+from .set_module import set_module
 from .single_link import Core
 
 
+@set_module("bitget_transports")
 @attrs.frozen
 class Dropped:
     """So many events are missing here: nobody read `channel.events`, and there were more than `Limits.max_events`, or than

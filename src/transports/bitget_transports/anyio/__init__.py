@@ -6,7 +6,6 @@
 It needs the extra `anyio`.
 """
 
-from .._driver.channel import Channel, Events, Outcomes, SessionChannel
 from ._client import connect, open_session
 
-__all__ = ["Channel", "Events", "Outcomes", "SessionChannel", "connect", "open_session"]
+__all__ = ["connect", "open_session"]

@@ -44,6 +44,7 @@ from .._driver.checks import shown
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
 from .._driver.outcome_router import ChannelEvent, Waiter
+from .._driver.set_module import set_module
 from .._driver.single_link import Lone
 from .._driver.url import LIVE_URL
 from ._driver import BlockingDriver, Orders
@@ -140,6 +141,7 @@ def open_session(
         channel.close()
 
 
+@set_module("bitget_transports.blocking")
 class Channel:
     """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
 
@@ -305,6 +307,7 @@ class Channel:
                 raise
 
 
+@set_module("bitget_transports.blocking")
 class SessionChannel(Channel):
     """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
 

@@ -141,7 +141,8 @@ def _over_asyncio(job: Job) -> None:
 
 
 async def _in_asyncio(job: Job) -> None:
-    from ..asyncio import Channel, connect, open_session
+    from .. import Channel
+    from ..asyncio import connect, open_session
 
     opened = open_session if isinstance(job.config, SessionConfig) else connect
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -200,7 +201,8 @@ def _soon_in_trio() -> Callable[[Callable[[], None]], object]:
 async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], object]]) -> None:
     import anyio
 
-    from ..anyio import Channel, connect, open_session
+    from .. import Channel
+    from ..anyio import connect, open_session
 
     opened = open_session if isinstance(job.config, SessionConfig) else connect
     channel: Channel | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitget_proto.testing import ScriptedExchange
 
+from .._driver.set_module import set_module
 from ._asgi import Receive, Send
 from ._words import _Words
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
+@set_module("bitget_transports.exchange")
 class ExchangeApp(_Words):
     """A `ScriptedExchange` as an ASGI app: `httpx_ws.transport.ASGIWebSocketTransport(ExchangeApp(exchange))`.
 

@@ -23,6 +23,7 @@ from websockets.frames import EXTERNAL_CLOSE_CODES
 
 from bitget_proto.testing import ABORT, ScriptedExchange
 
+from .._driver.set_module import set_module
 from ._client import Client, Floor
 from ._words import _Words
 
@@ -35,6 +36,7 @@ _LEAVE_TIMEOUT = 10.0
 _T = TypeVar("_T")
 
 
+@set_module("bitget_transports.exchange")
 class ExchangeServer(_Words):
     """A `ScriptedExchange` that real clients can connect to: `async with ExchangeServer(exchange) as server: server.url`.
 

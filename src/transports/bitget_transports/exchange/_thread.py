@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from bitget_proto.testing import ScriptedExchange
 
+from .._driver.set_module import set_module
 from ._server import ExchangeServer
 from ._words import _Words
 
@@ -73,6 +74,7 @@ def exchange_in_thread(
             raise failed[0]
 
 
+@set_module("bitget_transports.exchange")
 class ExchangeThread(_Words):
     """The handle of an exchange that runs in another thread: the words of `ExchangeServer`, callable from anywhere."""
 
