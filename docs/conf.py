@@ -9,6 +9,7 @@ Rules of this file
 from __future__ import annotations
 
 import re
+import sys
 from enum import Enum, EnumType
 from importlib import import_module
 from inspect import cleandoc
@@ -70,6 +71,23 @@ _PUBLIC = (
 """Where the names of the reference live, the first home first."""
 
 
+def _to_definitions() -> None:
+    """Let each public class name the file that defines it: autodoc reads the strings below its fields there."""
+    analyzer: Any = import_module("sphinx.pycode").ModuleAnalyzer
+    for name in _PUBLIC:
+        for public in import_module(name).__all__:
+            getattr(import_module(name), public)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bitget_"):
+            for made in vars(module).values():
+                if (
+                    isinstance(made, type)
+                    and made.__module__ in _PUBLIC
+                    and made.__name__ in analyzer.for_module(name).find_tags()
+                ):
+                    made.__module__ = name
+
+
 def _homes() -> tuple[dict[str, str], dict[str, str]]:
     """The public place of each name, by the name alone, and by where it is defined."""
     by_name: dict[str, str] = {}
@@ -85,6 +103,7 @@ def _homes() -> tuple[dict[str, str], dict[str, str]]:
     return by_name, by_definition
 
 
+_to_definitions()
 _HOMES, _HOMES_OF_DEFINITIONS = _homes()
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _NAME = re.compile(r"([A-Za-z_]\w*)(\.\w+)?(\(\))?")

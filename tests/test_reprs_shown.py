@@ -69,8 +69,8 @@ MADE: dict[str, object] = {
 }  # fmt: skip
 """What is no plain value, or shows itself in its own way."""
 
-WITHOUT = {"Abandons", "DriverUnderTest"}
-"""Protocols."""
+WITHOUT = {"Channel", "DriverUnderTest", "SessionChannel"}
+"""A protocol, and what only a running transport makes."""
 
 
 def public() -> Iterator[tuple[str, type[Any]]]:

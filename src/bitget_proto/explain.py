@@ -1,12 +1,9 @@
-"""What a frame or a code means, in sentences for people and as plain data for programs.
+"""Explain a frame or a code, in sentences for people and as plain data for programs.
 
-Rules of this file
-- It explains what `Connection` does and decides nothing: the tests hold both to the same outcome for every code.
-- What a peer wrote reaches no screen as it came. Characters that move the cursor, turn the direction of the text or
-  cannot be seen are shown as escapes, and so is what the output's encoding lacks.
-- A login's secrets are never shown, and nothing of a frame that cannot be read and may hold some.
-
-It does not know files, arguments or exit codes: those are `__main__`'s.
+The explanation describes what `Connection` does and decides nothing itself; tests check that both give the same outcome for
+every code. Control characters, marks that change the direction of text and invisible characters from a peer are escaped, and so
+is what the output's encoding lacks. The secrets of a login are never shown, nor any part of an unreadable frame that may hold
+some.
 """
 
 from __future__ import annotations

@@ -284,6 +284,13 @@ def test_importing_the_package_imports_no_event_loop_and_no_engine() -> None:
     assert "bitget_proto.testing" not in brought
 
 
+@pytest.mark.parametrize("name", ["Session", "record", "replay", "Trace"])
+def test_a_program_loads_nothing_of_testing(name: str) -> None:
+    brought = modules_after(f"import bitget_proto; bitget_proto.{name}")
+    assert "bitget_proto" in brought
+    assert not {module for module in brought if module.startswith("bitget_proto.testing")}
+
+
 # --- spelling ---
 
 CAMEL = re.compile(r"\b(apiKey|instType|instId|orderId|clientOid|cancel-order|connId)\b")

@@ -1,12 +1,10 @@
-"""Our own transports, as the conformance kit drives them:
-`python -m bitget_proto.testing bitget_transports.conformance:asyncio`.
+"""Our own transports for the conformance kit: `python -m bitget_proto.testing bitget_transports.conformance:asyncio`.
 
-Rules of this file
-- What is driven is the driver of the transport itself; only the connection is the kit's, and nobody reads the events.
-- Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio, framed by picows), `anyio` (on
-  asyncio), `trio` (anyio on trio), and `blocking`.
+Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio, framed by picows), `anyio` (on
+asyncio), `trio` (anyio on trio), and `blocking`. What runs is the transport's own driver, with the kit's connection in place of
+its own; the events are not read.
 
-Read it as an example: `run` blocks until the end, `call` reaches into the loop from another thread, and drains.
+Read it as an example: `run` blocks until the end; `call` reaches into the loop from another thread, and drains.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
-"""A TCP proxy on loopback that does to connections what networks do to them: what a session must survive.
-
-Rules of this file
-- What befalls a connection is said beforehand, as a `Treatment`: the first connection has the first of the plan, and those
-  beyond the plan are left alone. `random_plan` makes one from a seed, so that a run can be repeated.
-- Bytes are counted each way by itself, the handshake included: most counts lie within a frame.
-- What is corrupted can always be noticed: a reserved bit of a frame's head, a NUL in the handshake. A flipped bit inside a
-  JSON text may leave another text that is just as valid, and no client could tell; TLS rules that out, and so does this.
-- One thread, bounded memory, and everything ends with the context.
+"""A TCP proxy on loopback that breaks connections the way networks do. A session must survive it.
 
     with FlakyProxy(server.url, [Treatment(flaw=Flaw.RESET, after=1000)]) as proxy:
         ...  # connect any client to proxy.url
 
-It is a little long because the plan, the two ways of a connection and the thread that serves them are read together.
+The plan is a list of `Treatment`, one for each connection in order; later connections are left alone. `random_plan` makes a
+plan from a seed, so a run can be repeated. Bytes are counted separately in each direction, from the first byte of the handshake.
+
+Corruption can always be detected: it sets a reserved bit in a frame header, or puts a NUL into the handshake. A flipped bit
+inside a JSON text could leave valid JSON, which no client could detect; TLS prevents that, and this proxy does not do it.
+
+One thread, bounded memory, and everything ends with the context.
 """
 
 from __future__ import annotations

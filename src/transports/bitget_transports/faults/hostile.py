@@ -1,17 +1,13 @@
-"""Servers that do what no exchange should: what a transport must survive, at the level of the socket.
-
-Rules of this file
-- Each behaviour is a function of one connection, made by a function that takes its numbers: `refuse(403)`, `flood()`.
-- Everything is on loopback, on a free port, and bounded in time: a server ends with its context, whatever its clients do.
-- No event loop: threads and blocking sockets, so that it serves clients of any colour.
-- What fails here, beyond a client that has gone, is raised where the context is left.
+"""Servers that misbehave at the level of the socket, in ways no exchange should. A transport must survive them.
 
     with HostileServer(half_frame(after=After.LOGIN)) as server:
         ...  # connect any client to server.url
 
-Faults of single requests (a late answer, none, garbage) are not here but in `bitget_proto.testing.Fault`.
+A behaviour is a function of one connection, made by a function that takes its parameters: `refuse(403)`, `flood()`. Servers
+listen on a free port of loopback, use threads and blocking sockets, and end with their context, whatever their clients do. An
+error in a server is raised when the context exits, unless it only says that the client has gone.
 
-It is long because it is a list: some twenty behaviours of a few lines each, over the one `Victim` that they play with.
+Faults of single requests, such as a late answer, none, or garbage, are `bitget_proto.testing.Fault`.
 """
 
 from __future__ import annotations

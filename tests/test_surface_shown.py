@@ -1,4 +1,4 @@
-"""The page on the public surface says what the code says. Run as a script, this writes it anew."""
+"""Every public name with its signature, as `tests/surface.txt` has it. Run as a script, this writes it anew."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from types import ModuleType
 from typing import Any, Protocol, get_args, get_origin
 
 import attrs
-import pytest
 
 import bitget_proto
 import bitget_transports
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
-COMMAND = "python tests/test_docs_api.py"
+PAGE = Path(__file__).with_name("surface.txt")
+COMMAND = "python tests/test_surface_shown.py"
 
 STABLE = (
     "bitget_proto", "bitget_proto.testing", "bitget_transports", "bitget_transports.asyncio", "bitget_transports.anyio",
@@ -179,7 +178,7 @@ def of_function(name: str, value: Any, indent: str = "") -> list[str]:
         for told in decorators
         if told not in ("property", "overload", "abstractmethod")
     ]
-    returns = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
+    returns = "" if node.returns is None else f" -> {of_annotation(ast.unparse(node.returns))}"
     word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     return [*kept, f"{indent}{word}{name}({of_arguments(node.args)}){returns}"]
 
@@ -219,8 +218,8 @@ def of_class(name: str, value: type[Any]) -> list[str]:
         if isinstance(inside, str):
             lines.append(f"    {member}{inside}")
         elif isinstance(inside, property):
-            returns = inspect.get_annotations(inside.fget).get("return", "") if inside.fget else ""
-            lines.append(f"    {member}: {returns}")
+            returns = inspect.get_annotations(inside.fget)["return"] if inside.fget else ""
+            lines.append(f"    {member}: {of_annotation(returns)}")
         elif inspect.isfunction(made := getattr(inside, "__func__", inside)):
             lines += of_function(member, made, "    ")
     return lines
@@ -257,7 +256,7 @@ def made_of(value: type[Any]) -> Iterator[str]:
             yield of_arguments(source_of(own).args)
         return
     annotations = {
-        name: told
+        name: of_annotation(told)
         for kind in reversed(value.__mro__)
         for name, told in inspect.get_annotations(kind).items()
     }
@@ -270,6 +269,12 @@ def made_of(value: type[Any]) -> Iterator[str]:
             yield f"{field.name}: {annotations[field.name]}{of_default(field.default)}"
 
 
+def of_annotation(value: Any) -> str:
+    """A type as the source has it, whether the class keeps its name or itself."""
+    told = value if isinstance(value, str) else inspect.formatannotation(value)
+    return re.sub(r"\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", told)
+
+
 def of_default(value: object) -> str:
     if value is attrs.NOTHING:
         return ""
@@ -277,41 +282,26 @@ def of_default(value: object) -> str:
     return f" = {told}" if len(told) < _LONGEST and "Factory(" not in told else " = …"
 
 
-# --- the page ---
+# --- the list ---
 
 
-def parts() -> dict[str, str]:
-    return {
-        name: f"```text\n{written(import_module(name))}```\n" for name in (*STABLE, *PROVISIONAL)
-    }
+def text() -> str:
+    parts = [f"The public surface. Made by {COMMAND}. A change here goes into CHANGELOG.md.\n"]
+    for names, promise in ((STABLE, "stable"), (PROVISIONAL, "may change in a minor version")):
+        parts += [f"{name} ({promise})\n\n{written(import_module(name))}" for name in names]
+    return "\n".join(parts)
 
 
-def between_markers(name: str) -> re.Pattern[str]:
-    return re.compile(
-        f"(?<=<!-- {re.escape(name)}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {re.escape(name)} -->)",
-        re.DOTALL,
-    )
-
-
-def test_every_public_module_is_on_the_page_or_is_run() -> None:
+def test_every_public_module_is_listed_or_is_run() -> None:
     assert modules() - {"bitget_transports.faults"} == {*STABLE, *PROVISIONAL, *RUN}
 
 
-@pytest.mark.parametrize("name", [*STABLE, *PROVISIONAL])
-def test_the_page_says_what_the_code_says(name: str) -> None:
-    found = between_markers(name).findall(PAGE.read_text(encoding="utf-8"))
-    assert found == [parts()[name]], (
-        f"docs/api.md differs from the code: run {COMMAND}, and say it in CHANGELOG.md"
-    )
-
-
-@pytest.mark.parametrize("name", RUN)
-def test_what_is_run_is_named_on_the_page(name: str) -> None:
-    assert f"`{name.removesuffix('.__main__')}`" in PAGE.read_text(encoding="utf-8")
+def test_the_surface_is_as_listed() -> None:
+    assert text() == PAGE.read_text("utf-8"), f"tests/surface.txt is out of date: run {COMMAND}"
 
 
 def test_signatures_hold_what_a_caller_has_to_know() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text("utf-8")
     for line in (
         "class Dial(*, link: int, stamp_refused: bool = False)",
         "    withdraw(id: str, now: float) -> bool",
@@ -326,12 +316,5 @@ def test_signatures_hold_what_a_caller_has_to_know() -> None:
     assert " at 0x" not in page
 
 
-def write() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    for name, part in parts().items():
-        text = between_markers(name).sub(part.replace("\\", r"\\"), text)
-    PAGE.write_text(text, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    write()
+    PAGE.write_text(text(), "utf-8")
