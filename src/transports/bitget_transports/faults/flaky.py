@@ -4,7 +4,8 @@
         ...  # connect any client to proxy.url
 
 The plan is a list of `Treatment`, one for each connection in order; later connections are left alone. `random_plan` makes a
-plan from a seed, so a run can be repeated. Bytes are counted separately in each direction, from the first byte of the handshake.
+plan from a seed, so a run can be repeated. Bytes are counted separately in each direction, from the first byte of the
+handshake.
 
 Corruption can always be detected: it sets a reserved bit in a frame header, or puts a NUL into the handshake. A flipped bit
 inside a JSON text could leave valid JSON, which no client could detect; TLS prevents that, and this proxy does not do it.
