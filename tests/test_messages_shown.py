@@ -40,7 +40,7 @@ from bitget_proto import (
 from bitget_proto.__main__ import main as look
 from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualClock, check_driver
 from bitget_proto.testing.__main__ import main as kit
-from bitget_proto.testing._exchange.connection import check_refusal
+from bitget_proto.testing._exchange.exchange_connection import check_refusal
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver.connect_errors import could_not_connect, not_logged_in, took_too_long
 from bitget_transports._driver.driver import Account

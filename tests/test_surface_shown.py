@@ -31,8 +31,8 @@ STABLE = (
 PROVISIONAL = (
     "bitget_proto.explain",
     "bitget_proto.testing.framing",
-    "bitget_transports.faults.hostile",
-    "bitget_transports.faults.flaky",
+    "bitget_transports.faults.hostile_server",
+    "bitget_transports.faults.flaky_proxy",
     "bitget_transports.conformance",
 )
 """Modules whose names may change in any minor version: they are new, and serve tests alone."""

@@ -12,8 +12,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ._machine.config import Config
 from ._machine.connection import Connection, Queued
+from ._machine.connection_config import Config
 from ._machine.rate_limit import Budget
 from ._values.codes import CodeClass
 from ._values.credentials import Credentials, SignedLogin, sign_login

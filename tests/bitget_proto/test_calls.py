@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bitget_proto import CancelOrder, Connection, InstType, Policy, Session, SignedLogin
+from bitget_proto._trace.json_values import line, loaded, plain
 from bitget_proto._trace.reader import BESIDE_ARGUMENTS
 from bitget_proto._trace.schema import ARGUMENTS, CALLS, REQUIRED
-from bitget_proto._trace.values import line, loaded, plain
 
 CORES = (Connection, Session)
 ORDER = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURES)

@@ -31,7 +31,7 @@ from bitget_proto.testing import (
     OtherRequested,
     WhyDropped,
 )
-from bitget_proto.testing._exchange.connection import ExchangeOutput
+from bitget_proto.testing._exchange.exchange_connection import ExchangeOutput
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 SUBSCRIBE = '{"op":"subscribe","args":[]}'

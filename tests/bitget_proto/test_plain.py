@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitget_proto._trace.values import line, loaded, plain, restored
+from bitget_proto._trace.json_values import line, loaded, plain, restored
 
 VALUES = st.one_of(
     st.none(),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitget_proto import SignedLogin
-from bitget_proto._trace.secrets import Secrets, own_frame
+from bitget_proto._trace.trace_redaction import Secrets, own_frame
 
 CALMLY = settings(deadline=None, derandomize=True, database=None)
 

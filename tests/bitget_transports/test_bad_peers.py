@@ -15,8 +15,8 @@ import pytest
 
 from bitget_proto import Accepted, Closed, Config, Outcome, Unresolved, WhyClosed, WhyUnresolved
 from bitget_transports import ChannelEvent, Dropped, Limits
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
 from .colours import BOUND, FAST, KEY, Colour, Connect, orders
 from .tidy import (
@@ -79,32 +79,32 @@ CLOSED_OR_BROKE = "the connection (ended without a close frame|broke: )"
 BROKE_PROTOCOL = "the exchange broke the WebSocket protocol: "
 
 ENDS = {
-    "end of stream": Case(hostile.end_of_stream(), CLOSED_OR_BROKE),
-    "end of stream, the cancel taken": Case(hostile.end_of_stream(After.CANCEL), CLOSED_OR_BROKE),
-    "reset": Case(hostile.reset(), CLOSED_OR_BROKE),
-    "reset, the cancel taken": Case(hostile.reset(After.CANCEL), CLOSED_OR_BROKE),
-    "half a frame, then the end": Case(hostile.half_frame_then_end(), CLOSED_OR_BROKE),
-    "closes": Case(hostile.close(1001, "maintenance"), "the exchange closed with code 1001, saying 'maintenance'"),
-    "closes with a code of its own": Case(hostile.close(4000), "the exchange closed with code 4000$"),
-    "closes, the cancel taken": Case(hostile.close(1008, "a\nb", After.CANCEL), r"code 1008, saying 'a\\nb'$"),
-    "closes and stays": Case(hostile.close(1001, linger=True), "the exchange closed with code 1001$"),
+    "end of stream": Case(hostile_server.end_of_stream(), CLOSED_OR_BROKE),
+    "end of stream, the cancel taken": Case(hostile_server.end_of_stream(After.CANCEL), CLOSED_OR_BROKE),
+    "reset": Case(hostile_server.reset(), CLOSED_OR_BROKE),
+    "reset, the cancel taken": Case(hostile_server.reset(After.CANCEL), CLOSED_OR_BROKE),
+    "half a frame, then the end": Case(hostile_server.half_frame_then_end(), CLOSED_OR_BROKE),
+    "closes": Case(hostile_server.close(1001, "maintenance"), "the exchange closed with code 1001, saying 'maintenance'"),
+    "closes with a code of its own": Case(hostile_server.close(4000), "the exchange closed with code 4000$"),
+    "closes, the cancel taken": Case(hostile_server.close(1008, "a\nb", After.CANCEL), r"code 1008, saying 'a\\nb'$"),
+    "closes and stays": Case(hostile_server.close(1001, linger=True), "the exchange closed with code 1001$"),
     "closes without a code": Case(then_write(frame(CLOSE, b"")), "the exchange closed without a code"),
     "closes with half a code": Case(then_write(frame(CLOSE, b"\x03")), BROKE_PROTOCOL),
-    "closes with no legal code": Case(hostile.close(999), BROKE_PROTOCOL),
+    "closes with no legal code": Case(hostile_server.close(999), BROKE_PROTOCOL),
     "closes with no legal reason": Case(then_write(frame(CLOSE, b"\x03\xe8\xff")), BROKE_PROTOCOL),
     "closes within a message": Case(
         then_write(frame(TEXT, b"half", final=False) + frame(CLOSE, struct.pack("!H", 1001))),
         f"{BROKE_PROTOCOL}|the exchange closed with code 1001",
     ),
-    "reserved bits": Case(hostile.bad_frame(), BROKE_PROTOCOL),
+    "reserved bits": Case(hostile_server.bad_frame(), BROKE_PROTOCOL),
     "a masked frame": Case(then_write(masked(TEXT, b"pong")), BROKE_PROTOCOL),
     "a continuation of nothing": Case(then_write(frame(CONTINUATION, b"more")), BROKE_PROTOCOL),
     "a message within a message": Case(then_write(frame(TEXT, b"{", final=False) + frame(TEXT, b"{}")), BROKE_PROTOCOL),
     "a ping in fragments": Case(then_write(frame(PING, b"", final=False)), BROKE_PROTOCOL),
     "a ping that is too long": Case(then_write(frame(PING, b"x" * 126)), BROKE_PROTOCOL),
-    "30 MB in fragments": Case(hostile.huge_message(), "longer than|too big|exceeds"),
-    "30 MB in one frame": Case(hostile.huge_message(fragment=0), "longer than|too big|exceeds"),
-    "a message without end": Case(hostile.endless_message(), "longer than|too big|exceeds"),
+    "30 MB in fragments": Case(hostile_server.huge_message(), "longer than|too big|exceeds"),
+    "30 MB in one frame": Case(hostile_server.huge_message(fragment=0), "longer than|too big|exceeds"),
+    "a message without end": Case(hostile_server.endless_message(), "longer than|too big|exceeds"),
     "a message without end, in tiny fragments": Case(
         then_write_without_end(frame(CONTINUATION, b"xy", final=False)), f"{BROKE_PROTOCOL}|longer than|too big|exceeds"
     ),
@@ -126,9 +126,9 @@ def test_a_bad_peer_is_one_clear_end(colour: Colour, case: Case) -> None:
 
 
 GOES_ON = {
-    "silence": Case(hostile.silence(After.LOGIN), ""),
-    "half a frame, then silence": Case(hostile.half_frame(), ""),
-    "a flood of pushes": Case(hostile.flood(), ""),
+    "silence": Case(hostile_server.silence(After.LOGIN), ""),
+    "half a frame, then silence": Case(hostile_server.half_frame(), ""),
+    "a flood of pushes": Case(hostile_server.flood(), ""),
     "a flood of empty fragments": Case(
         then_write(frame(TEXT, b"", final=False) + frame(CONTINUATION, b"", final=False) * 10_000),
         "",
@@ -207,7 +207,7 @@ def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without
 
 
 def test_text_that_is_no_utf8_is_nothing_or_one_end(colour: Colour) -> None:
-    with HostileServer(hostile.no_utf8()) as server:
+    with HostileServer(hostile_server.no_utf8()) as server:
 
         async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
             async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
@@ -234,7 +234,7 @@ def test_a_flood_of_pings_from_one_who_reads_no_pongs_does_not_hold_us(colour: C
 def test_one_who_stops_reading_cannot_hold_us(
     colour: Colour, left_by: type[Exception] | None
 ) -> None:
-    with HostileServer(hostile.stop_reading()) as server:
+    with HostileServer(hostile_server.stop_reading()) as server:
 
         async def scenario(connect: Connect) -> None:
             # Without a write timeout: only leaving ends it.
@@ -255,7 +255,7 @@ def test_one_who_stops_reading_cannot_hold_us(
 def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
     colour: Colour,
 ) -> None:
-    with HostileServer(hostile.stop_reading()) as server:
+    with HostileServer(hostile_server.stop_reading()) as server:
 
         async def scenario(connect: Connect) -> tuple[list[Outcome], list[ChannelEvent]]:
             async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
@@ -277,7 +277,7 @@ def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
 
 
 def test_one_who_never_answers_the_close_frame_is_left_in_time(colour: Colour) -> None:
-    with HostileServer(hostile.silence(After.LOGIN)) as server:
+    with HostileServer(hostile_server.silence(After.LOGIN)) as server:
 
         async def scenario(connect: Connect) -> list[ChannelEvent]:
             async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:

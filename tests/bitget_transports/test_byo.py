@@ -15,8 +15,8 @@ import pytest
 
 from bitget_proto import Accepted, CancelOrder, Outcome, Unresolved, WhyUnresolved
 from bitget_proto.testing import StrictConnection
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer
 
 from .colours import FAST
 from .tidy import nothing_left
@@ -45,11 +45,11 @@ async def over(name: str, url: str, timeout: float | None) -> Outcome:
 @pytest.mark.parametrize(
     ("behaviour", "timeout", "why"),
     [
-        (hostile.end_of_stream(After.CANCEL), None, WhyUnresolved.LOST),
-        (hostile.reset(After.CANCEL), None, WhyUnresolved.LOST),
-        (hostile.close(1001, "maintenance", After.CANCEL), None, WhyUnresolved.LOST),
-        (hostile.silence(After.CANCEL), 0.2, WhyUnresolved.TIMEOUT),
-        (hostile.stray_pong(), None, None),
+        (hostile_server.end_of_stream(After.CANCEL), None, WhyUnresolved.LOST),
+        (hostile_server.reset(After.CANCEL), None, WhyUnresolved.LOST),
+        (hostile_server.close(1001, "maintenance", After.CANCEL), None, WhyUnresolved.LOST),
+        (hostile_server.silence(After.CANCEL), 0.2, WhyUnresolved.TIMEOUT),
+        (hostile_server.stray_pong(), None, None),
     ],
     ids=["end", "reset", "close", "silence", "stray pong"],
 )

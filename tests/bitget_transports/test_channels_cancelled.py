@@ -23,7 +23,7 @@ from bitget_proto import Accepted, CancelOrder, Config, Outcome, Rejected, State
 from bitget_proto.testing import Fault
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults.hostile import HostileServer, Victim
+from bitget_transports.faults.hostile_server import HostileServer, Victim
 
 from .colours import ASYNCIO, KEY, AnyChannel, Colour, Connect, Scenario, fast_exchange, orders
 from .tidy import nothing_left, tidy

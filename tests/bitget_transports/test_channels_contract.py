@@ -35,7 +35,7 @@ from bitget_transports.anyio import _client as anyio_client
 from bitget_transports.asyncio import _client as asyncio_client
 from bitget_transports.blocking import _client as blocking_client
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.hostile import After, HostileServer, Victim, frame_head
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim, frame_head
 
 from .colours import BOUND, KEY, Colour, Connect, T, fast_exchange, orders
 from .endings import closed

@@ -29,7 +29,7 @@ from bitget_proto.testing import Fault
 from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports._driver import driver as _driver
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.hostile import HostileServer, Victim
+from bitget_transports.faults.hostile_server import HostileServer, Victim
 
 from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
 from .endings import closed

@@ -17,7 +17,7 @@ import trustme
 
 from bitget_proto import Config
 from bitget_transports import Limits
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
 from .colours import ASYNCIO, BOUND, KEY, Colour, Connect, orders
 

@@ -14,7 +14,7 @@ from bitget_proto import Accepted, Config, State, Unresolved, WhyClosed, WhyUnre
 from bitget_proto.testing import Fault
 from bitget_transports._driver.outcome_router import Waiter
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.hostile import After, HostileServer, Victim
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
 from .endings import closed

@@ -14,7 +14,7 @@ import trustme
 from bitget_proto import Config, Outcome, Unresolved, WhyClosed
 from bitget_transports import Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults.hostile import HostileServer, stop_reading
+from bitget_transports.faults.hostile_server import HostileServer, stop_reading
 
 from .colours import KEY, Colour, Connect, fast_exchange, orders
 from .endings import closed

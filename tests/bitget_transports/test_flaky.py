@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitget_transports.faults.flaky import FlakyProxy, Flaw, Treatment, Way, random_plan
-from bitget_transports.faults.hostile import frame_head
+from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way, random_plan
+from bitget_transports.faults.hostile_server import frame_head
 
 from .tidy import nothing_left
 

@@ -23,8 +23,8 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection, connect
 
 from bitget_proto import CancelOrder, encode_cancel
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
 BOUND = 10.0
 HEAD = (
@@ -75,7 +75,7 @@ def log_in(client: ClientConnection) -> None:
 
 
 def test_a_mute_server_accepts_and_says_nothing() -> None:
-    with HostileServer(hostile.mute()) as server, plain(server) as client:
+    with HostileServer(hostile_server.mute()) as server, plain(server) as client:
         client.sendall(HEAD)
         client.settimeout(0.1)
         with pytest.raises(TimeoutError):
@@ -85,7 +85,7 @@ def test_a_mute_server_accepts_and_says_nothing() -> None:
 
 @pytest.mark.parametrize("status", [403, 429, 503])
 def test_an_upgrade_is_refused_with_a_status(status: int) -> None:
-    with HostileServer(hostile.refuse(status, body=b"go away")) as server:
+    with HostileServer(hostile_server.refuse(status, body=b"go away")) as server:
         with pytest.raises(InvalidStatus) as caught, dial(server):
             pass
         assert (caught.value.response.status_code, caught.value.response.body) == (
@@ -95,7 +95,7 @@ def test_an_upgrade_is_refused_with_a_status(status: int) -> None:
 
 
 def test_a_refusal_may_never_come_to_its_end() -> None:
-    with HostileServer(hostile.refuse_slowly(429)) as server, plain(server) as client:
+    with HostileServer(hostile_server.refuse_slowly(429)) as server, plain(server) as client:
         client.sendall(HEAD)
         assert client.recv(1000).startswith(b"HTTP/1.1 429 ")
         client.settimeout(0.1)
@@ -103,7 +103,7 @@ def test_a_refusal_may_never_come_to_its_end() -> None:
             exactly(client, 1_000_000)
 
 
-@pytest.mark.parametrize("behaviour", [hostile.wrong_accept, hostile.not_http])
+@pytest.mark.parametrize("behaviour", [hostile_server.wrong_accept, hostile_server.not_http])
 def test_a_handshake_that_is_wrong_is_refused_by_a_client(
     behaviour: Callable[..., Behaviour],
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_handshake_that_is_wrong_is_refused_by_a_client(
 
 def test_half_a_head_is_all_that_comes() -> None:
     with (
-        HostileServer(hostile.half_head()) as server,
+        HostileServer(hostile_server.half_head()) as server,
         pytest.raises(TimeoutError),
         dial(server, timeout=0.2),
     ):
@@ -125,19 +125,19 @@ def test_half_a_head_is_all_that_comes() -> None:
 
 
 def test_headers_may_never_end() -> None:
-    with HostileServer(hostile.endless_head()) as server, plain(server) as client:
+    with HostileServer(hostile_server.endless_head()) as server, plain(server) as client:
         client.sendall(HEAD)
         assert b"\r\n\r\n" not in exactly(client, 1_000_000)
 
 
 def test_it_hangs_up_at_once() -> None:
-    with HostileServer(hostile.hang_up_at_once()) as server, plain(server) as client:
+    with HostileServer(hostile_server.hang_up_at_once()) as server, plain(server) as client:
         assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize("after", After)
 def test_it_is_honest_up_to_the_moment_asked_for(after: After) -> None:
-    with HostileServer(hostile.end_of_stream(after)) as server, dial(server) as client:
+    with HostileServer(hostile_server.end_of_stream(after)) as server, dial(server) as client:
         if after is not After.UPGRADE:
             client.send("ping")
             assert client.recv(timeout=BOUND) == "pong"
@@ -149,7 +149,7 @@ def test_it_is_honest_up_to_the_moment_asked_for(after: After) -> None:
             client.recv(timeout=BOUND)
 
 
-@pytest.mark.parametrize("behaviour", [hostile.silence, hostile.half_frame])
+@pytest.mark.parametrize("behaviour", [hostile_server.silence, hostile_server.half_frame])
 def test_silence_keeps_the_socket_open(behaviour: Callable[..., Behaviour]) -> None:
     with HostileServer(behaviour(After.UPGRADE)) as server, dial(server) as client:
         client.send("ping")
@@ -158,7 +158,10 @@ def test_silence_keeps_the_socket_open(behaviour: Callable[..., Behaviour]) -> N
 
 
 def test_one_that_does_not_read_stalls_the_writes_of_its_client() -> None:
-    with HostileServer(hostile.stop_reading(After.UPGRADE)) as server, plain(server) as client:
+    with (
+        HostileServer(hostile_server.stop_reading(After.UPGRADE)) as server,
+        plain(server) as client,
+    ):
         client.sendall(HEAD)
         client.recv(1000)
         client.settimeout(0.2)
@@ -166,7 +169,9 @@ def test_one_that_does_not_read_stalls_the_writes_of_its_client() -> None:
             client.sendall(b"x" * 100_000_000)
 
 
-@pytest.mark.parametrize("behaviour", [hostile.half_frame_then_end, hostile.reset, hostile.no_utf8])
+@pytest.mark.parametrize(
+    "behaviour", [hostile_server.half_frame_then_end, hostile_server.reset, hostile_server.no_utf8]
+)
 def test_a_connection_ends_badly(behaviour: Callable[..., Behaviour]) -> None:
     with HostileServer(behaviour()) as server, dial(server) as client:
         log_in(client)
@@ -175,13 +180,13 @@ def test_a_connection_ends_badly(behaviour: Callable[..., Behaviour]) -> None:
 
 
 def test_a_frame_may_be_none_that_exists() -> None:
-    with HostileServer(hostile.bad_frame(After.UPGRADE)) as server, plain(server) as client:
+    with HostileServer(hostile_server.bad_frame(After.UPGRADE)) as server, plain(server) as client:
         client.sendall(HEAD)
         assert exactly(client, len(UPGRADED) + 2) == UPGRADED + b"\xff\x00"
 
 
 def test_it_closes_with_a_code() -> None:
-    with HostileServer(hostile.close(1001, "maintenance")) as server, dial(server) as client:
+    with HostileServer(hostile_server.close(1001, "maintenance")) as server, dial(server) as client:
         log_in(client)
         with pytest.raises(ConnectionClosedOK) as caught:
             client.recv(timeout=BOUND)
@@ -191,7 +196,7 @@ def test_it_closes_with_a_code() -> None:
 
 def test_it_may_linger_behind_its_close_frame() -> None:
     with (
-        HostileServer(hostile.close(4000, after=After.UPGRADE, linger=True)) as server,
+        HostileServer(hostile_server.close(4000, after=After.UPGRADE, linger=True)) as server,
         plain(server) as client,
     ):
         client.sendall(HEAD)
@@ -203,12 +208,12 @@ def test_it_may_linger_behind_its_close_frame() -> None:
 
 
 def test_a_flood_has_no_end() -> None:
-    with HostileServer(hostile.flood("drop")) as server, dial(server) as client:
+    with HostileServer(hostile_server.flood("drop")) as server, dial(server) as client:
         log_in(client)
         assert {client.recv(timeout=BOUND) for _ in range(1000)} == {"drop"}
 
 
-@pytest.mark.parametrize("behaviour", [hostile.stray_pong, hostile.binary])
+@pytest.mark.parametrize("behaviour", [hostile_server.stray_pong, hostile_server.binary])
 def test_after_what_is_only_odd_it_goes_on_honestly(behaviour: Callable[..., Behaviour]) -> None:
     with HostileServer(behaviour()) as server, dial(server) as client:
         log_in(client)
@@ -224,13 +229,16 @@ def test_after_what_is_only_odd_it_goes_on_honestly(behaviour: Callable[..., Beh
 
 @pytest.mark.parametrize("fragment", [0, 65_536])
 def test_a_huge_message_comes_whole(fragment: int) -> None:
-    with HostileServer(hostile.huge_message(3_000_000, fragment)) as server, dial(server) as client:
+    with (
+        HostileServer(hostile_server.huge_message(3_000_000, fragment)) as server,
+        dial(server) as client,
+    ):
         log_in(client)
         assert client.recv(timeout=BOUND) == "x" * 3_000_000
 
 
 def test_an_endless_message_never_comes() -> None:
-    with HostileServer(hostile.endless_message()) as server, plain(server) as client:
+    with HostileServer(hostile_server.endless_message()) as server, plain(server) as client:
         client.sendall(HEAD)
         client.recv(1000)
         mask = b"\x00" * 4
@@ -242,7 +250,7 @@ def test_an_endless_message_never_comes() -> None:
 
 
 def test_connections_are_treated_in_turn_and_the_last_way_stays() -> None:
-    with HostileServer(hostile.refuse(429), hostile.silence()) as server:
+    with HostileServer(hostile_server.refuse(429), hostile_server.silence()) as server:
         with pytest.raises(InvalidStatus), dial(server):
             pass
         for _ in range(2):
@@ -260,7 +268,7 @@ def test_it_serves_with_tls() -> None:
     authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
-    with HostileServer(hostile.stray_pong(), tls=context) as server:
+    with HostileServer(hostile_server.stray_pong(), tls=context) as server:
         assert server.url.startswith("wss://localhost:")
         with connect(
             server.url, ssl=trusting, proxy=None, ping_interval=None, open_timeout=BOUND
@@ -287,14 +295,14 @@ def test_it_needs_a_behaviour_and_has_no_url_outside_its_context() -> None:
     with pytest.raises(TypeError, match="needs a behaviour"):
         HostileServer()
     with pytest.raises(RuntimeError, match="not running"):
-        HostileServer(hostile.mute()).url  # noqa: B018 - looking is what is refused
+        HostileServer(hostile_server.mute()).url  # noqa: B018 - looking is what is refused
 
 
 def test_every_behaviour_is_documented() -> None:
     made = [
         value
-        for name, value in vars(hostile).items()
+        for name, value in vars(hostile_server).items()
         if callable(value) and name.islower() and name[0] != "_"
     ]
     assert len(made) > 20
-    assert all(value.__doc__ for value in made if value.__module__ == hostile.__name__)
+    assert all(value.__doc__ for value in made if value.__module__ == hostile_server.__name__)

@@ -25,8 +25,8 @@ from bitget_transports import Channel, ConnectFailed, Limits, UpgradeRefused
 from bitget_transports.anyio import connect
 from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _Shortcut
 from bitget_transports.exchange import ExchangeApp
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, HostileServer
 
 from .colours import BOUND, FAST, KEY, Colour, fast_exchange, orders
 from .tidy import TEXT, frame, nothing_left, then_write, tidy
@@ -154,7 +154,7 @@ def test_an_app_that_sends_what_no_app_may_is_one_end(colour: Colour) -> None:
 # --- known faults, each on a socket ---
 
 
-def ended(colour: Colour, behaviour: hostile.Behaviour) -> tuple[Closed, list[Unresolved]]:
+def ended(colour: Colour, behaviour: hostile_server.Behaviour) -> tuple[Closed, list[Unresolved]]:
     """How the connection ends, and what becomes of one cancel."""
     found: list[tuple[Closed, list[Unresolved]]] = []
 
@@ -186,7 +186,7 @@ def test_a_frame_that_the_layer_below_refuses_did_not_leave(
         await wrote(self, data)
 
     monkeypatch.setattr(AsyncWebSocketSession, "send_text", send_text)
-    _, (outcome,) = ended(colour, hostile.silence(After.LOGIN))
+    _, (outcome,) = ended(colour, hostile_server.silence(After.LOGIN))
     assert not outcome.sent
 
 
@@ -226,7 +226,7 @@ def test_in_a_flood_the_other_tasks_have_their_turns(colour: Colour) -> None:
 
 
 def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:
-    closed, _ = ended(colour, hostile.endless_message(after=After.CANCEL))
+    closed, _ = ended(colour, hostile_server.endless_message(after=After.CANCEL))
     assert closed.detail == f"a message was longer than {2**20} bytes"
 
 
@@ -249,7 +249,7 @@ def test_many_messages_are_not_taken_for_a_long_one(colour: Colour) -> None:
 def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: Colour) -> None:
     async def scenario() -> None:
         with (
-            HostileServer(hostile.wrong_accept()) as server,
+            HostileServer(hostile_server.wrong_accept()) as server,
             pytest.raises(ConnectFailed) as caught,
         ):
             async with connect(KEY, url=server.url, limits=LIMITS):
@@ -273,7 +273,7 @@ def test_it_sends_no_pings_of_its_own(colour: Colour, monkeypatch: pytest.Monkey
     monkeypatch.setattr(AsyncWebSocketSession, "__init__", watched)
 
     async def scenario() -> None:
-        with HostileServer(hostile.silence(After.LOGIN)) as server:
+        with HostileServer(hostile_server.silence(After.LOGIN)) as server:
             async with connect(KEY, url=server.url, limits=LIMITS):
                 pass
 
@@ -285,9 +285,9 @@ def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_the
     colour: Colour,
 ) -> None:
     async def scenario() -> None:
-        with HostileServer(hostile.silence()) as other:
+        with HostileServer(hostile_server.silence()) as other:
 
-            def redirect(victim: hostile.Victim) -> None:
+            def redirect(victim: hostile_server.Victim) -> None:
                 victim.read_head()
                 where = other.url.replace("ws:", "http:")
                 victim.write(
@@ -308,7 +308,7 @@ def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_the
 
 def test_a_clients_own_timeouts_do_not_end_a_quiet_connection(colour: Colour) -> None:
     async def scenario() -> None:
-        with HostileServer(hostile.silence(After.LOGIN)) as server:
+        with HostileServer(hostile_server.silence(After.LOGIN)) as server:
             async with (
                 httpx.AsyncClient(timeout=0.2) as client,
                 connect(KEY, url=server.url, limits=LIMITS, client=client) as channel,

@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from bitget_transports import ConnectFailed, Limits, UpgradeRefused
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import Behaviour, HostileServer, Victim
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import Behaviour, HostileServer, Victim
 
 from .colours import FAST, KEY, Colour, Connect
 from .tidy import CLOSE, TEXT, frame, nothing_left, speaks_first, tidy, upgrade_and
@@ -58,7 +58,7 @@ def failure(colour: Colour, url: str, open_timeout: float = 10.0) -> ConnectFail
 def test_a_refused_upgrade_tells_its_status_and_what_to_do(
     colour: Colour, status: int, what_to_do: str
 ) -> None:
-    with HostileServer(hostile.refuse(status, body=b"go\naway")) as server:
+    with HostileServer(hostile_server.refuse(status, body=b"go\naway")) as server:
         error = failure(colour, server.url)
         assert server.connections == 1  # a redirect is not followed
     assert isinstance(error, UpgradeRefused)
@@ -82,22 +82,27 @@ NO_HTTP = "does not speak HTTP|did not open a WebSocket within 0.2 s"
 """h11, below anyio, and picows wait for the end of the head, or of a line, before they look at it."""
 
 CASES = {
-    "accepts and says nothing": Case(hostile.mute(), "did not open a WebSocket within 0.2 s", MUTE),
+    "accepts and says nothing": Case(
+        hostile_server.mute(), "did not open a WebSocket within 0.2 s", MUTE
+    ),
     "half a head, then silence": Case(
-        hostile.half_head(), "did not open a WebSocket within 0.2 s", MUTE
+        hostile_server.half_head(), "did not open a WebSocket within 0.2 s", MUTE
     ),
     "hangs up at once": Case(
-        hostile.hang_up_at_once(), "no connection to|does not speak HTTP|ended the connection"
+        hostile_server.hang_up_at_once(),
+        "no connection to|does not speak HTTP|ended the connection",
     ),
     "a wrong accept key": Case(
-        hostile.wrong_accept(), r"answered the WebSocket's handshake wrongly \("
+        hostile_server.wrong_accept(), r"answered the WebSocket's handshake wrongly \("
     ),
-    "mail server": Case(hostile.not_http(), NO_HTTP, MUTE),
+    "mail server": Case(hostile_server.not_http(), NO_HTTP, MUTE),
     "ssh server": Case(speaks_first(b"SSH-2.0-OpenSSH_9.6\r\n"), NO_HTTP, MUTE),
     "tls on a plain port": Case(
         speaks_first(b"\x15\x03\x01\x00\x02\x02\x46" * 3 + b"\n"), NO_HTTP, MUTE
     ),
-    "headers without end": Case(hostile.endless_head(), "does not speak HTTP|no connection to"),
+    "headers without end": Case(
+        hostile_server.endless_head(), "does not speak HTTP|no connection to"
+    ),
     "closes at once": Case(
         upgrade_and(frame(CLOSE, b"\x03\xf0too many")), r"closed with code 1008, saying 'too many'"
     ),
@@ -120,7 +125,7 @@ def test_a_bad_server_is_one_clear_error(colour: Colour, case: Case) -> None:
 
 
 def test_a_refusal_whose_body_never_ends_is_an_error_in_time(colour: Colour) -> None:
-    with HostileServer(hostile.refuse_slowly(429)) as server:
+    with HostileServer(hostile_server.refuse_slowly(429)) as server:
         error = failure(colour, server.url, MUTE)
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         assert isinstance(error, UpgradeRefused) or "within 0.2 s" in str(

@@ -18,7 +18,7 @@ from picows import WSCloseCode, WSMsgType
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.asyncio._picows_link import PicowsLink
-from bitget_transports.faults.hostile import After, HostileServer
+from bitget_transports.faults.hostile_server import After, HostileServer
 
 from .colours import FAST, KEY, Colour, Connect, orders
 from .tidy import then_write

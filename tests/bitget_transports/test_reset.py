@@ -10,7 +10,7 @@ import pytest
 
 from bitget_proto import Config, WhyClosed
 from bitget_transports import Limits
-from bitget_transports.faults.hostile import After, HostileServer, Victim
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import BOUND, KEY, Colour, Connect
 from .endings import closed

@@ -9,7 +9,7 @@ import pytest
 
 from bitget_proto import Accepted, LinkClosed
 from bitget_transports import UpgradeRefused
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer, Victim
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
 from .colours import KEY, Colour, Connect, OpenSession, orders
 from .tidy import nothing_left, tidy

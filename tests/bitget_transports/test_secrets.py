@@ -19,8 +19,8 @@ import pytest
 from bitget_proto import Config, Credentials, Unresolved, sign_login
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, Behaviour, HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer
 
 from .colours import FAST, Colour, Connect, fast_exchange, orders
 from .tidy import CLOSE, frame, nothing_left, then_write, tidy, upgrade_and
@@ -72,7 +72,7 @@ def everything_in(error: BaseException) -> Iterator[str]:
 
 
 @contextmanager
-def hostile_server(behaviour: Behaviour) -> Generator[str]:
+def a_hostile_server(behaviour: Behaviour) -> Generator[str]:
     with HostileServer(behaviour) as server:
         yield server.url
 
@@ -87,17 +87,23 @@ def exchange_that_refuses() -> Generator[str]:
 
 FAILURES: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "the login is refused": exchange_that_refuses,
-    "the login is answered by an end": lambda: hostile_server(hostile.end_of_stream(After.UPGRADE)),
-    "the login is answered by a reset": lambda: hostile_server(hostile.reset(After.UPGRADE)),
-    "the login is answered by silence": lambda: hostile_server(hostile.silence(After.UPGRADE)),
-    "the login is not read": lambda: hostile_server(hostile.stop_reading(After.UPGRADE)),
-    "closed before the login": lambda: hostile_server(upgrade_and(frame(CLOSE, b"\x03\xf0"))),
-    "garbage before the login": lambda: hostile_server(upgrade_and(b"\xff\xff")),
-    "closed after the upgrade": lambda: hostile_server(
+    "the login is answered by an end": lambda: a_hostile_server(
+        hostile_server.end_of_stream(After.UPGRADE)
+    ),
+    "the login is answered by a reset": lambda: a_hostile_server(
+        hostile_server.reset(After.UPGRADE)
+    ),
+    "the login is answered by silence": lambda: a_hostile_server(
+        hostile_server.silence(After.UPGRADE)
+    ),
+    "the login is not read": lambda: a_hostile_server(hostile_server.stop_reading(After.UPGRADE)),
+    "closed before the login": lambda: a_hostile_server(upgrade_and(frame(CLOSE, b"\x03\xf0"))),
+    "garbage before the login": lambda: a_hostile_server(upgrade_and(b"\xff\xff")),
+    "closed after the upgrade": lambda: a_hostile_server(
         then_write(frame(CLOSE, b"\x03\xe8"), After.UPGRADE)
     ),
-    "the upgrade is refused": lambda: hostile_server(hostile.refuse(403, body=b"no")),
-    "no WebSocket": lambda: hostile_server(hostile.wrong_accept()),
+    "the upgrade is refused": lambda: a_hostile_server(hostile_server.refuse(403, body=b"no")),
+    "no WebSocket": lambda: a_hostile_server(hostile_server.wrong_accept()),
     "nothing listens": lambda: nullcontext("ws://127.0.0.1:9/"),
 }
 

@@ -40,9 +40,9 @@ from bitget_proto import (
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults import hostile
-from bitget_transports.faults.flaky import FlakyProxy, Flaw, Treatment, Way
-from bitget_transports.faults.hostile import After, HostileServer, Victim
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy, upgraded
@@ -612,7 +612,7 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         return  # there it is raised to the task that holds the channel's context
     raised: list[object] = []
-    with HostileServer(hostile.end_of_stream(After.CANCEL), serve) as server:
+    with HostileServer(hostile_server.end_of_stream(After.CANCEL), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:
@@ -642,7 +642,7 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
     if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
         return  # there it is raised to the task that holds the channel's context
     raised: list[object] = []
-    with HostileServer(hostile.stop_reading(), serve) as server:
+    with HostileServer(hostile_server.stop_reading(), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
             if colour is not Colour.BLOCKING:

@@ -17,9 +17,9 @@ import pytest
 from bitget_proto import Accepted, Down, SessionState, Unresolved
 from bitget_proto.testing import Fault
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults import hostile
-from bitget_transports.faults.flaky import FlakyProxy, Flaw, Treatment, Way
-from bitget_transports.faults.hostile import After, HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.hostile_server import After, HostileServer
 
 from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
 from .test_sessions import CONFIG, GOING_AWAY, LIMITS, exchange, until
@@ -56,10 +56,10 @@ async def enter(session: AbstractAsyncContextManager[AnySession]) -> None:
 
 
 BEHAVIOURS = {
-    "nothing is said": hostile.mute(),
-    "half of the handshake is said": hostile.half_head(),
-    "the login is not answered": hostile.silence(After.UPGRADE),
-    "each dial is hung up on": hostile.hang_up_at_once(),
+    "nothing is said": hostile_server.mute(),
+    "half of the handshake is said": hostile_server.half_head(),
+    "the login is not answered": hostile_server.silence(After.UPGRADE),
+    "each dial is hung up on": hostile_server.hang_up_at_once(),
 }
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from bitget_proto import CancelOrder, Credentials, Unresolved
 from bitget_transports import Limits, blocking
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import HostileServer
 
 if sys.platform == "win32":
     pytest.skip("Windows has no poll", allow_module_level=True)
@@ -26,7 +26,7 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 @contextmanager
 def closed_outside() -> Generator[blocking.Channel]:
-    with HostileServer(hostile.stray_pong()) as server:
+    with HostileServer(hostile_server.stray_pong()) as server:
         url = urlsplit(server.url)
         sock = socket.create_connection((url.hostname, url.port))
         with blocking.connect(

@@ -20,8 +20,8 @@ import trustme
 from bitget_proto import Closed, Config, Unresolved, WhyClosed
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, HostileServer, Victim
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
 from .tidy import nothing_left, speaks_first, tidy
@@ -110,7 +110,7 @@ def test_a_certificate_that_has_expired_is_refused(colour: Colour) -> None:
 
 
 def test_a_peer_that_says_nothing_in_the_handshake_is_given_up(colour: Colour) -> None:
-    with HostileServer(hostile.mute()) as server:
+    with HostileServer(hostile_server.mute()) as server:
         text = failure(
             colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting(), MUTE
         )
@@ -128,7 +128,7 @@ def test_a_peer_that_speaks_no_tls_is_one_clear_error(colour: Colour, greeting: 
 
 
 def test_a_peer_that_hangs_up_in_the_handshake_is_one_clear_error(colour: Colour) -> None:
-    with HostileServer(hostile.hang_up_at_once()) as server:
+    with HostileServer(hostile_server.hang_up_at_once()) as server:
         text = failure(colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
     assert "does not speak TLS as expected" in text or "no connection to" in text
 
@@ -143,12 +143,12 @@ def test_plain_on_a_tls_port_is_one_clear_error(colour: Colour) -> None:
 
 
 def test_an_end_without_close_notify_is_one_end(colour: Colour) -> None:
-    with HostileServer(hostile.end_of_stream(After.CANCEL), tls=server_context()) as server:
+    with HostileServer(hostile_server.end_of_stream(After.CANCEL), tls=server_context()) as server:
         check_lost(colour, server.url)
 
 
 def test_a_reset_is_one_end(colour: Colour) -> None:
-    with HostileServer(hostile.reset(After.CANCEL), tls=server_context()) as server:
+    with HostileServer(hostile_server.reset(After.CANCEL), tls=server_context()) as server:
         check_lost(colour, server.url)
 
 
@@ -167,7 +167,7 @@ def check_lost(colour: Colour, url: str) -> None:
 
 
 def test_a_tls_peer_that_stops_reading_cannot_hold_us(colour: Colour) -> None:
-    with HostileServer(hostile.stop_reading(), tls=server_context()) as server:
+    with HostileServer(hostile_server.stop_reading(), tls=server_context()) as server:
 
         async def scenario(connect: Connect) -> None:
             limits = Limits(write_timeout=None, close_timeout=0.2)
@@ -183,7 +183,7 @@ def test_a_tls_peer_that_stops_reading_cannot_hold_us(colour: Colour) -> None:
 
 
 def test_a_tls_peer_that_never_answers_the_close_frame_is_left_in_time(colour: Colour) -> None:
-    with HostileServer(hostile.silence(After.LOGIN), tls=server_context()) as server:
+    with HostileServer(hostile_server.silence(After.LOGIN), tls=server_context()) as server:
 
         async def scenario(connect: Connect) -> None:
             async with connect(KEY, url=server.url, config=FAST, tls=trusting(), limits=LIMITS):

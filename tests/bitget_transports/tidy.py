@@ -1,4 +1,4 @@
-"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `bitget_transports.faults.hostile`.
+"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `hostile_server`.
 
 with nothing_left():
     colour.run(tidy(scenario))
@@ -24,8 +24,8 @@ import trio
 import uvloop
 from websockets.utils import accept_key
 
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import After, Behaviour, Victim, frame_head
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, Victim, frame_head
 
 from .colours import BOUND, T
 
@@ -85,7 +85,7 @@ def _nothing_left() -> Generator[None]:
     gc.freeze()  # what was there before is not looked at again: it takes its time
     threads, descriptors = _threads(), _descriptors()
     try:
-        with patch.object(hostile, "_TICK", 0.005):  # so that servers end at once
+        with patch.object(hostile_server, "_TICK", 0.005):  # so that servers end at once
             yield
         gc.collect()
     finally:

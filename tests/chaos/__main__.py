@@ -37,7 +37,7 @@ from bitget_proto import (
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.flaky import FlakyProxy, Flaw, random_plan
+from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, random_plan
 
 CONFIG = SessionConfig(
     link=Config(

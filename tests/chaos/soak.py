@@ -27,7 +27,7 @@ from tests.chaos.transports import Answer, Batch, Run, Transport
 from bitget_proto import CancelOrder, Outcome, Policy, SessionConfig, Unresolved, Up
 from bitget_proto.testing import Act
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults.flaky import FlakyProxy, random_plan
+from bitget_transports.faults.flaky_proxy import FlakyProxy, random_plan
 
 _BATCH, _TIMEOUT = 100, 5.0
 _CUT_EVERY = 40_000

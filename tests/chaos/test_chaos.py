@@ -11,7 +11,7 @@ from tests.chaos.soak import main as soak
 from tests.chaos.transports import Transport
 
 from bitget_proto import Accepted, LinkClosed, Policy, Up
-from bitget_transports.faults.flaky import Flaw
+from bitget_transports.faults.flaky_proxy import Flaw
 
 
 @pytest.mark.slow

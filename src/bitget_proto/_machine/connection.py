@@ -61,7 +61,7 @@ from .._values.timers import Timer
 from .._wire.codec import DEFAULT, PING, Codec, as_text
 from .._wire.messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
 from .cancel_queue import CancelQueue, Rank
-from .config import Config
+from .connection_config import Config
 from .deadlines import MAX, Alarms, Deadlines, after, finite_time, is_seconds
 from .heartbeat import Heartbeat
 from .rate_limit import WINDOW, Budget, Pace

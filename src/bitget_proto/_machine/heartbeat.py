@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import inf, nextafter
 
 from .._values.timers import Timer
-from .config import Config
+from .connection_config import Config
 from .deadlines import Alarms, after
 
 

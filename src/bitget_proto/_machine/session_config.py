@@ -12,7 +12,7 @@ import attrs
 from .._values.enums import Told
 from .._values.errors import ValidationError, shown
 from .._values.set_module import set_module
-from .config import Config, check_count, check_flag, check_seconds
+from .connection_config import Config, check_count, check_flag, check_seconds
 
 
 @set_module("bitget_proto")

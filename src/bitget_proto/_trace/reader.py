@@ -22,14 +22,14 @@ from typing import Any, Final
 import attrs
 from cattrs import BaseValidationError, ForbiddenExtraKeysError, transform_error
 
-from .._machine.config import Config
+from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session_config import SessionConfig
 from .._values.errors import ValidationError, shown
 from .._values.set_module import set_module
 from .._version import __version__
+from .json_values import STRICT, WHOLE, line, loaded, restored
 from .schema import ARGUMENTS, CALLS, is_whole
-from .values import STRICT, WHOLE, line, loaded, restored
 
 FORMAT: Final = 1
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import ParamSpec, TypeVar, overload
 
-from .._machine.config import Config
 from .._machine.connection import Connection, Queued
+from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session import Session
 from .._machine.session_config import Policy, SessionConfig
@@ -31,10 +31,10 @@ from .._values.events import Output
 from .._values.orders import CancelOrder
 from .._values.states import State
 from .._wire.codec import Codec
+from .json_values import Plain, line, plain
 from .reader import header
 from .schema import CALLS, is_whole, unrecorded
-from .secrets import Secrets
-from .values import Plain, line, plain
+from .trace_redaction import Secrets
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -23,8 +23,8 @@ from .._values.credentials import SignedLogin
 from .._values.errors import shown
 from .._values.events import Output, Transmit
 from .._values.orders import CancelOrder
-from .secrets import own_frame
-from .values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
+from .json_values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
+from .trace_redaction import own_frame
 
 REQUIRED: Final = object()
 """In the place of a default: there is none."""

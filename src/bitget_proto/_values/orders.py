@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .errors import ValidationError, shown
-from .other_names import Meant, meant_instrument, meant_product_line
+from .foreign_symbols import Meant, meant_instrument, meant_product_line
 from .set_module import set_module
 
 _INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .._wire.exchange_codec import encode_event, encode_reply
-from ._exchange.connection import (
+from ._exchange.exchange_connection import (
     ABORT,
     CancelRequested,
     ConnectionDropped,
@@ -30,12 +30,12 @@ from ._exchange.connection import (
     WhyDropped,
 )
 from ._exchange.faults import Fault
-from ._exchange.frames import SeenFrame
-from ._exchange.scripted import Act, ScriptedExchange, ScriptedLink
-from ._kit.strict import DriverError, Rule, StrictConnection
+from ._exchange.scripted_exchange import Act, ScriptedExchange, ScriptedLink
+from ._exchange.seen_frames import SeenFrame
+from ._kit.strict_connection import DriverError, Rule, StrictConnection
 from ._virtual.clock import VirtualClock
+from ._virtual.connection_pair import Pair
 from ._virtual.network import Latency
-from ._virtual.pair import Pair
 from ._virtual.session_pair import SessionPair
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from bitget_proto import CancelOrder, Codec, encode_cancel, sign_login
 from bitget_proto import Credentials as Key
 from bitget_proto.testing import Pair, ScriptedExchange, SeenFrame
-from bitget_proto.testing._exchange.frames import Direction, redacted
+from bitget_proto.testing._exchange.seen_frames import Direction, redacted
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 SECRETS = ("my-key", "my-secret", "my-passphrase")

@@ -443,7 +443,7 @@ def test_each_file_uses_of_the_world_what_it_is_there_for() -> None:
                 uses.setdefault(name, set()).add(path.stem)
     assert uses == {
         "socket": {"websocket_peer"},
-        "threading": {"runner", "recording_connection", "harness", "checks"},
+        "threading": {"runner", "recording_connection", "harness", "invariants"},
         "pytest": {"pytest"},
         "argparse": {"__main__"},
     }

@@ -31,7 +31,7 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, StrictConnection
-from bitget_proto.testing._exchange.scripted import ScriptedOutput
+from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
 
 KEY = Credentials("key", "secret", "passphrase")
 BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")

@@ -13,7 +13,7 @@ import pytest
 from bitget_proto.testing import Fault
 from bitget_transports.cli._arguments import FAULTS
 from bitget_transports.cli._exchange import parse_fault
-from bitget_transports.cli._exits import Failure
+from bitget_transports.cli._exit_codes import Failure
 
 from .running import SECRETS, Shell, finished, line_of, process
 

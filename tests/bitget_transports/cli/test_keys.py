@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import Credentials
-from bitget_transports.cli._exits import Failure
+from bitget_transports.cli._exit_codes import Failure
 from bitget_transports.cli._keys import VARIABLES, keys_from, keys_if_any
 
 from .running import ENVIRONMENT, KEY, SECRETS

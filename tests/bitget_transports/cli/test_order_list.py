@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import CancelOrder, InstType
-from bitget_transports.cli._exits import Failure
+from bitget_transports.cli._exit_codes import Failure
 from bitget_transports.cli._order_list import Defaults, read_orders
 
 DEFAULTS = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=False)

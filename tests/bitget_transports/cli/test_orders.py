@@ -17,8 +17,8 @@ from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._carriers import Carrier, Job
 from bitget_transports.cli._orders import _IN_THE_COMMANDS_WORDS
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults import hostile
-from bitget_transports.faults.hostile import HostileServer
+from bitget_transports.faults import hostile_server
+from bitget_transports.faults.hostile_server import HostileServer
 
 from .running import CARRIERS, KEY, Shell, finished, process, spot
 
@@ -239,7 +239,7 @@ def test_a_refused_connection_is_one_line(shell: Shell, carrier: str) -> None:
 
 
 def test_a_refused_upgrade_tells_its_status_without_escapes(shell: Shell) -> None:
-    with HostileServer(hostile.refuse(403, body=b"\x1b[2Jno")) as refusing:
+    with HostileServer(hostile_server.refuse(403, body=b"\x1b[2Jno")) as refusing:
         ran = shell("orders", "--url", refusing.url, *BTC, "1")
     assert ran.code == 4
     assert "HTTP status 403" in ran.err

@@ -9,7 +9,7 @@ import pytest
 
 from bitget_proto import CancelOrder, CodeClass, ExchangeError, Rejected
 from bitget_transports.cli import main
-from bitget_transports.cli._exits import EXIT_CODES, Exit
+from bitget_transports.cli._exit_codes import EXIT_CODES, Exit
 from bitget_transports.cli._ledger import Ledger, percentile
 from bitget_transports.cli._results import Results
 from bitget_transports.cli._screen import Column, OutputLost, Screen, _Console, console

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitget_proto.testing import Fault, ScriptedExchange
-from bitget_transports.cli._exits import Exit
+from bitget_transports.cli._exit_codes import Exit
 from bitget_transports.cli._stop import Stop
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 

@@ -18,7 +18,7 @@ import attrs
 from ..._machine.deadlines import MAX
 from ..._values.errors import ValidationError, shown
 from ..._values.events import Hangup, Transmit
-from .connection import ConnectionDropped
+from .exchange_connection import ConnectionDropped
 
 Said: TypeAlias = Transmit | Hangup | ConnectionDropped
 

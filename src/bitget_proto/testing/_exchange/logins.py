@@ -15,9 +15,9 @@ from typing import Final
 
 import attrs
 
-from ..._machine.config import check_flag
+from ..._machine.connection_config import check_flag
 from ..._values.errors import ValidationError, shown
-from .connection import check_refusal
+from .exchange_connection import check_refusal
 
 MAINTENANCE_CODES: Final = MappingProxyType({
     "45001": "Unknown error",

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
-from ..._machine.config import Config
 from ..._machine.connection import Connection
+from ..._machine.connection_config import Config
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
@@ -25,7 +25,7 @@ from ..._values.set_module import set_module
 from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
 from .recording_connection import Recorder
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Peer, Silence
 
 _SLICE = 0.05

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import attrs
 
-from ..._machine.config import Config
 from ..._machine.connection import Connection, Queued
+from ..._machine.connection_config import Config
 from ..._values.credentials import SignedLogin
 from ..._values.errors import LocalProtocolError
 from ..._values.events import (
@@ -37,7 +37,7 @@ from ..._values.events import (
     Wait,
 )
 from ..._values.orders import CancelOrder
-from .strict import DriverError, Rule, StrictConnection
+from .strict_connection import DriverError, Rule, StrictConnection
 
 T = TypeVar("T")
 

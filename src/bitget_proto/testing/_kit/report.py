@@ -12,7 +12,7 @@ import attrs
 from ..._values.set_module import set_module
 from .recording_connection import DriverStep
 from .scenario import Scenario
-from .strict import Rule
+from .strict_connection import Rule
 
 _FOLD = 3
 """How many steps make a pattern; of one that goes on for long the rest is counted instead of shown."""

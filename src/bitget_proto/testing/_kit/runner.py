@@ -15,15 +15,15 @@ from difflib import get_close_matches
 from typing import Final
 
 from ..._values.errors import ValidationError, shown
-from .checks import left_behind, misfits, untruths, unwritten
 from .harness import MakeDriver, NotPlayed, Stage
+from .invariants import left_behind, misfits, untruths, unwritten
 from .report import Break, Report, Result
 from .scenario import Scenario
 from .scenarios_end import END
 from .scenarios_reading import READING
 from .scenarios_time import TIME
 from .scenarios_writing import WRITING
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 SCENARIOS: Final[tuple[Scenario, ...]] = READING + TIME + WRITING + END

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import attrs
 
-from ..._machine.config import Config
+from ..._machine.connection_config import Config
 from .harness import Stage
-from .strict import Rule
+from .strict_connection import Rule
 
 QUIET = Config(
     login_timeout=None,

@@ -19,7 +19,7 @@ from ..framing import TEXT, frame
 from .harness import Stage
 from .recording_connection import Recorder
 from .scenario import DEAF, QUIET, SOON, Scenario
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 
 
 def _in_flight(stage: Stage) -> None:

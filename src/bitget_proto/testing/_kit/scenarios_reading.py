@@ -14,7 +14,7 @@ from ..._values.events import Accepted, Unresolved
 from ..framing import PING, TEXT, frame
 from .harness import LOGGED_IN, Stage
 from .scenario import SOON, Scenario
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 
 _ENDLESS = 10**9
 

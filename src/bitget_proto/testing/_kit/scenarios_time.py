@@ -16,7 +16,7 @@ from ..._values.events import Accepted, Unresolved
 from .harness import Stage
 from .recording_connection import Recorder
 from .scenario import QUIET, SOON, Scenario
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 
 _SPINS = 200
 """How often a driver may ask although nothing is due: some do once a frame, none need do it all the time."""

@@ -18,7 +18,7 @@ from ..._wire.codec import encode_cancel
 from .harness import Stage
 from .recording_connection import Recorder
 from .scenario import DEAF, SOON, Scenario
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 _FRAME = 125

@@ -18,8 +18,8 @@ from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from ..._values.events import Hangup, Transmit, Wait
-from .._exchange.connection import ConnectionDropped
-from .._exchange.scripted import ScriptedLink
+from .._exchange.exchange_connection import ConnectionDropped
+from .._exchange.scripted_exchange import ScriptedLink
 from .clock import VirtualClock
 
 Latency: TypeAlias = float | Callable[[], float]

@@ -22,7 +22,7 @@ from ..._values.errors import LocalProtocolError, ValidationError, shown
 from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
-from .._exchange.scripted import ScriptedExchange, ScriptedLink
+from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
 

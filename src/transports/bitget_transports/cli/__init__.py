@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from bitget_proto.explain import encodable, printable
 
 from ._arguments import parser
-from ._exits import Exit, Failure, missing_extra
+from ._exit_codes import Exit, Failure, missing_extra
 
 if TYPE_CHECKING:
     from ._screen import Screen

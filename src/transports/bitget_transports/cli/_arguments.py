@@ -17,7 +17,7 @@ from bitget_proto.explain import printable
 from bitget_proto.testing import Fault
 
 from ._carriers import Carrier
-from ._exits import EXIT_CODES
+from ._exit_codes import EXIT_CODES
 from ._keys import KEYS_HELP
 from ._order_list import FILES_HELP
 

@@ -31,7 +31,7 @@ from bitget_proto import (
 )
 
 from .. import ChannelEvent, Limits
-from ._exits import Exit, Failure, missing_extra
+from ._exit_codes import Exit, Failure, missing_extra
 from ._stop import Stop
 
 

@@ -20,7 +20,7 @@ from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFr
 from .. import ConnectFailed
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._carriers import Carrier, Job, carry, installed
-from ._exits import Exit, Failure, missing_extra
+from ._exit_codes import Exit, Failure, missing_extra
 from ._ledger import Ledger, percentile
 from ._proof import contradictions, received
 from ._screen import Column, Screen

@@ -20,7 +20,7 @@ from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFr
 from .._driver.checks import shown
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._arguments import FAULTS
-from ._exits import Exit, Failure
+from ._exit_codes import Exit, Failure
 from ._keys import VARIABLES, keys_if_any
 from ._order_list import Defaults, read_orders
 from ._screen import OutputLost, Screen

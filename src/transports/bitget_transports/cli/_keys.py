@@ -18,7 +18,7 @@ from typing import Final
 from bitget_proto import Credentials, ValidationError
 from bitget_proto.explain import quoted
 
-from ._exits import Failure
+from ._exit_codes import Failure
 
 VARIABLES: Final = {
     "api_key": "BITGET_API_KEY",

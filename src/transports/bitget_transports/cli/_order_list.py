@@ -22,7 +22,7 @@ import attrs
 from bitget_proto import CancelOrder, InstType, ValidationError
 from bitget_proto.explain import at_a_shell, quoted
 
-from ._exits import Failure
+from ._exit_codes import Failure
 
 FILES_HELP: Final = """\
 files:

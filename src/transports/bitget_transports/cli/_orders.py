@@ -30,7 +30,7 @@ from bitget_proto.explain import quoted
 from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
 from .._driver.url import Target
 from ._carriers import Carrier, Job, carry
-from ._exits import Exit, Failure
+from ._exit_codes import Exit, Failure
 from ._keys import keys_from
 from ._ledger import Ledger
 from ._order_list import Defaults, read_orders

@@ -30,7 +30,7 @@ from bitget_proto import (
 from bitget_proto.explain import ASK_FOR_ACCESS, quoted
 
 from .. import ChannelEvent
-from ._exits import Exit
+from ._exit_codes import Exit
 from ._ledger import Ledger, latency_of, percentile
 from ._order_list import name_of
 from ._screen import Column, OutputLost, Screen

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from ._exits import Exit
+from ._exit_codes import Exit
 
 
 class Stop:

@@ -17,7 +17,7 @@ from typing import TextIO
 from bitget_proto import Difference, Engine, Trace, ValidationError, replay
 from bitget_proto.explain import quoted
 
-from ._exits import Exit, Failure
+from ._exit_codes import Exit, Failure
 from ._screen import Column, Screen
 from ._stop import Stop
 from ._timeline import Moment, timeline

@@ -15,7 +15,7 @@ from bitget_proto.testing import ScriptedExchange
 
 from .._driver.set_module import set_module
 from ._asgi import Receive, Send
-from ._words import _Words
+from ._controls import _Words
 
 if TYPE_CHECKING:
     from ._app_client import AppClient

@@ -25,7 +25,7 @@ from bitget_proto.testing import ABORT, ScriptedExchange
 
 from .._driver.set_module import set_module
 from ._client import Client, Floor
-from ._words import _Words
+from ._controls import _Words
 
 _TLS_TIMEOUT = 10.0
 """Seconds that a client has for its TLS handshake."""

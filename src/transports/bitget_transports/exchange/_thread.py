@@ -18,8 +18,8 @@ from typing import TypeVar
 from bitget_proto.testing import ScriptedExchange
 
 from .._driver.set_module import set_module
+from ._controls import _Words
 from ._server import ExchangeServer
-from ._words import _Words
 
 _CALL_TIMEOUT = 10.0
 """Seconds that a word may take to be heard in the server's thread."""

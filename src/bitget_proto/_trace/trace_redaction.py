@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Final
 
 from .._values.credentials import SignedLogin
-from .._wire.redaction import HIDDEN, redacted
-from .values import dumps
+from .._wire.frame_redaction import HIDDEN, redacted
+from .json_values import dumps
 
 _SECRET_FROM = 8
 """How long a part of a login is that is looked for elsewhere. What is shorter may be part of any word, and hides nothing: the

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ..._machine.config import check_count, check_flag, check_seconds
+from ..._machine.connection_config import check_count, check_flag, check_seconds
 from ..._machine.deadlines import after, finite_time
 from ..._machine.rate_limit import Pace
 from ..._values.credentials import SignedLogin

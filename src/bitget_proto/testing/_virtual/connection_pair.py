@@ -18,8 +18,8 @@ from ..._values.events import Accepted, Event, Hangup, Outcome, Rejected, Transm
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._values.states import State
-from .._exchange.scripted import ScriptedExchange, ScriptedLink
-from .._kit.strict import StrictConnection
+from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
+from .._kit.strict_connection import StrictConnection
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
 

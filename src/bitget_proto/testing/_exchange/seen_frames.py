@@ -11,7 +11,7 @@ import attrs
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._wire.exchange_codec import decode_request
-from ..._wire.redaction import redacted
+from ..._wire.frame_redaction import redacted
 from ..._wire.requests import CancelRequest
 
 __all__ = ["Direction", "SeenFrame", "redacted"]

@@ -30,7 +30,7 @@ from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.exchange_codec import encode_event, encode_reply
 from .behaviour import Behaviour, Outbox, _Behaves, check_delay
-from .connection import (
+from .exchange_connection import (
     ABORT,
     CancelRequested,
     ConnectionDropped,
@@ -41,10 +41,10 @@ from .connection import (
     check_refusal,
 )
 from .faults import AT_LOGIN, KEPT_BACK, Fault, check_faults
-from .frames import Direction, SeenFrame, redacted
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, refusal
 from .order_book import SAME_ORDER_INTERVAL, Book
-from .placing import encode_placed, placed_order, placement_of
+from .placed_orders import encode_placed, placed_order, placement_of
+from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
 
 _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"

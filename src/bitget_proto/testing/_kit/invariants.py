@@ -16,7 +16,7 @@ from contextlib import suppress
 from ..._values.events import Unresolved
 from .harness import Stage
 from .recording_connection import told
-from .strict import DriverError, Rule
+from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 
