@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reports = {name: played(name) for name in given.driver or DRIVERS}
     except ImportError as error:
         print(
-            f"error: {error}: python -m pip install -e '.[heavy]' brings what is needed",
+            f"error: {error}: python -m pip install -e . --group heavy brings what is needed",
             file=sys.stderr,
         )
         return 2

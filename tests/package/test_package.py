@@ -1,4 +1,4 @@
-"""What `python -m release` concludes from what it reads; that it installs and runs things is for the command itself."""
+"""What `nox -s package` concludes from file names and bounds; what it installs and runs is tried by the session itself."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from release.bounds import constraints, extras, lowest, requirements
-from release.contents import faults_of_sdist, faults_of_wheel
-from release.environment import Failed, run
-from release.smoke import ALONE, TRANSPORTS
+from tests.package.bounds import constraints, extras, lowest, requirements
+from tests.package.contents import faults_of_sdist, faults_of_wheel
+from tests.package.smoke import ALONE, TRANSPORTS
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
     "project"
@@ -18,9 +17,9 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 
 TRACKED = [
     "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py",
-    "src/transports/bitget_transports/py.typed", "conftest.py",
+    "src/transports/bitget_transports/py.typed", "conftest.py", "noxfile.py",
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore", ".ci/run",
-    *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "examples", "release")),
+    *(f"{folder}/some.py" for folder in ("tests", "docs", "benchmarks", "examples")),
 ]  # fmt: skip
 WHEEL = [
     "bitget_proto/py.typed", "bitget_proto/_values/orders.py", "bitget_transports/py.typed",
@@ -102,8 +101,3 @@ def test_every_extra_of_users_is_tried() -> None:
 @pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa"])
 def test_a_smoke_that_needs_nobody_passes_here(name: str) -> None:
     ALONE[name]()
-
-
-def test_a_command_that_fails_tells_what_it_printed(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match=r"(?s)ended with 3:.*so it goes"):
-        run("sh", "-c", "echo so it goes; exit 3", at=tmp_path)

@@ -1,8 +1,6 @@
 """What each extra is for, tried in an environment that has no other: `python -I smoke.py EXTRA [URL ORDER_ID]`.
 
-Rules of this file
-- It is run by another Python than the one of `release`, as a file, and imports nothing of its folder.
-- An extra is imported where it is tried. A failure is an exception.
+It runs as a file, in an environment of its own, and imports nothing of its folder. A failure is an exception.
 """
 
 from __future__ import annotations

@@ -1,26 +1,22 @@
-"""The lowest version of each dependency, as `pyproject.toml` names it.
+"""The lowest version of each dependency in `pyproject.toml`: `python -m tests.package.bounds` prints them as constraints.
 
-Rules of this file
-- What has no lower bound, or two different ones, is an error: there would be nothing to test.
+A dependency without a lower bound, or with two different ones, is an error: there would be nothing to test.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-DEVELOPERS = frozenset(
-    {"test", "lint", "docs", "fuzz", "bench", "examples", "heavy", "mutation", "peers"}
-)
-"""The extras that no user installs."""
-
 
 def extras(project: Mapping[str, Any]) -> list[str]:
-    """The users' extras of a `[project]` table, in its order."""
-    return [extra for extra in project["optional-dependencies"] if extra not in DEVELOPERS]
+    """The extras for users in a `[project]` table, in its order: all but `test`."""
+    return [extra for extra in project["optional-dependencies"] if extra != "test"]
 
 
 def requirements(project: Mapping[str, Any]) -> Iterator[Requirement]:
@@ -51,3 +47,8 @@ def lowest(wanted: Iterable[Requirement]) -> dict[str, str]:
 def constraints(bounds: Mapping[str, str]) -> str:
     """The same as a constraints file of pip's."""
     return "".join(f"{name}=={version}\n" for name, version in bounds.items())
+
+
+if __name__ == "__main__":
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    print(constraints(lowest(requirements(tomllib.loads(text)["project"]))), end="")

@@ -1,12 +1,12 @@
-"""What a wheel and a source archive hold, against what the repository does.
-
-Rules of this file
-- It is told names and gives sentences: it opens no archive, and knows no repository.
-"""
+"""Compare the files in a wheel and a source archive with those in git: `python -m tests.package.contents dist/*`."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tarfile
 from collections.abc import Iterable, Iterator
+from zipfile import ZipFile
 
 PACKAGES = {
     "src/bitget_proto/": "bitget_proto/",
@@ -17,9 +17,9 @@ PACKAGES = {
 _WHEEL = ("bitget_proto/py.typed", "bitget_transports/py.typed")
 _ABOUT = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
 
-_SDIST_FOLDERS = ("src", "tests", "docs", "benchmarks", "examples", "release")
+_SDIST_FOLDERS = ("src", "tests", "docs", "benchmarks", "examples")
 _SDIST_FILES = (
-    "conftest.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore",
+    "conftest.py", "noxfile.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore",
 )  # fmt: skip
 
 
@@ -57,3 +57,25 @@ def _differences(held: set[str], wanted: set[str]) -> Iterator[str]:
         yield f"{name} is missing"
     for name in sorted(held - wanted):
         yield f"{name} is a stray: the repository does not keep it there"
+
+
+def main(archives: Iterable[str]) -> int:
+    """Print what is wrong with these archives; the exit status."""
+    tracked = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    faults: list[str] = []
+    for path in archives:
+        if path.endswith(".whl"):
+            found = faults_of_wheel(ZipFile(path).namelist(), tracked)
+        else:
+            with tarfile.open(path) as archive:
+                files = [member.name for member in archive.getmembers() if member.isfile()]
+            found = faults_of_sdist([file.partition("/")[2] for file in files], tracked)
+        faults += [f"{path}: {fault}" for fault in found]
+    print("\n".join(faults) or "Both archives hold what they should.")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""The checks beyond the tests, each in an environment of its own: `nox` runs all, `nox -s types` one of them.
+
+An environment is kept for the next run; `nox --no-reuse-existing-virtualenvs` makes it anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import rmtree
+
+import nox
+
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install as pip does, with a pip that knows dependency groups."""
+    session.install("pip>=25.1")
+    session.install(*what)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    install(session, "--group", "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy and pyright, both strict, and whether every public name has a type."""
+    install(session, "-e", ".", "--group", "types")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "bitget_proto")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The docs as a site, in `docs/_build`. A warning, or a link that leads nowhere, is an error."""
+    install(session, "-e", ".", "--group", "docs")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-n", "docs", "docs/_build")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build both archives, compare them with git, and use the wheel alone and with each extra.
+
+    `nox -s package -- lowest` runs the tests with the lowest version of each dependency instead.
+    """
+    install(session, "--group", "package")
+    if session.posargs == ["lowest"]:
+        constraints = Path(session.create_tmp(), "lowest.txt")
+        listed = session.run("python", "-m", "tests.package.bounds", silent=True)
+        constraints.write_text(str(listed), "utf-8")
+        session.install("-e", ".[test]", "--constraint", str(constraints))
+        session.run("pytest", "-n", "4", "-q", "tests/bitget_proto", "tests/bitget_transports")
+        return
+    dist = Path(session.create_tmp(), "dist")
+    rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    archives = [str(path) for path in sorted(dist.iterdir())]
+    session.run("python", "-m", "tests.package.contents", *archives)
+    (wheel,) = dist.glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
+    session.run("python", "-m", "tests.package.extras", str(wheel))
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """What the quick tests leave out: slow tests, the libraries of others, bad days, and the examples."""
+    install(session, "-e", ".[test]", "--group", "bench", "--group", "examples")
+    others = ("tests/examples", "tests/bitget_transports/test_byo.py", "tests/test_benchmarks.py")
+    session.run("pytest", "-n", "4", "-q", *others)
+    session.run("pytest", "-n", "4", "-q", "-m", "slow")
+    session.run("python", "-W", "error", "-m", "tests.chaos.days")
+    for example in sorted(Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", str(example), silent=True)
