@@ -24,7 +24,8 @@ HERE = Path(__file__).parent
 FOLDER = HERE / ".venv"
 """Where the peers are installed, those for Node as well."""
 
-INSTALL = "python3 -m venv benchmarks/peers/.venv && benchmarks/peers/.venv/bin/python -m pip install -U pip && benchmarks/peers/.venv/bin/python -m pip install -e . --group peers"
+_PIP = "benchmarks/peers/.venv/bin/python -m pip install"
+INSTALL = f"python3 -m venv benchmarks/peers/.venv && {_PIP} -U pip && {_PIP} -e . --group peers"
 INSTALL_NODE = "npm install --prefix benchmarks/peers/.venv bitget-api"
 
 _AHEAD = Target(1.0, 1.0, at_least=True)

@@ -19,7 +19,8 @@ _ABOUT = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
 
 _SDIST_FOLDERS = ("src", "tests", "docs", "benchmarks", "examples")
 _SDIST_FILES = (
-    "conftest.py", "noxfile.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml", ".gitignore",
+    "conftest.py", "noxfile.py", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml",
+    ".gitignore",
 )  # fmt: skip
 
 

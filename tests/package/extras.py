@@ -1,7 +1,7 @@
 """Install a wheel alone and with each extra, and use it: `python -m tests.package.extras dist/*.whl`.
 
-Each gets a virtual environment of its own. The transports cancel orders at an exchange that runs in the environment of the extra
-`exchange`, and the log of that exchange must hold every cancel.
+Each gets a virtual environment of its own. The transports cancel orders at an exchange that runs in the environment of the
+extra `exchange`, and the log of that exchange must hold every cancel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _environment(place: Path, wheel: Path, extra: str) -> list[str]:
 def main(wheel: Path) -> None:
     """Try every extra that users can install.
 
-    Raises: CalledProcessError for an extra that cannot be installed, or fails; AssertionError for a cancel that is not in the log.
+    Raises: CalledProcessError for an extra that cannot be installed, or fails; AssertionError for a cancel that the log lacks.
     """
     offered = extras(tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"])
     used: dict[str, list[str]] = {"": ["core"], "all": [*ALONE, *TRANSPORTS]}
