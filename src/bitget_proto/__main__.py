@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from ._values.errors import ValidationError, shown
+from ._values.errors import ValidationError, safe_repr
 from ._values.orders import CancelOrder, InstType
 from ._values.states import diagram
 from ._version import __version__
@@ -244,7 +244,7 @@ def _checked(code: str) -> str:
     """A code as it stands in the table; REST writes "00000" for 0."""
     known = read_code(code)
     if known is None:
-        raise _Failure(f"CODE must be 1 to 12 digits, such as 43001; got {shown(code)}")
+        raise _Failure(f"CODE must be 1 to 12 digits, such as 43001; got {safe_repr(code)}")
     return known
 
 

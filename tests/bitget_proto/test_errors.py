@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitget_proto import LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._values.errors import shown
+from bitget_proto._values.errors import safe_repr
 
 
 def test_every_error_is_a_local_protocol_error() -> None:
@@ -42,12 +42,12 @@ def test_no_room_is_no_value_error_since_waiting_mends_it() -> None:
     ],
 )
 def test_a_value_is_shown_short(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert safe_repr(value) == text
 
 
 @given(st.text())
 def test_a_text_is_shown_short_on_one_line_and_can_be_written(text: str) -> None:
-    line = shown(text)
+    line = safe_repr(text)
     assert len(line.splitlines()) == 1
     assert len(line) <= 48 * len("\\U0010ffff") + 40
     assert line.encode()
@@ -58,7 +58,7 @@ def test_a_value_is_shown_though_its_own_representation_raises() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert shown(Awkward()) == "a value of type Awkward"
+    assert safe_repr(Awkward()) == "a value of type Awkward"
 
 
 def test_a_string_subclass_is_shown_by_its_value() -> None:
@@ -71,9 +71,9 @@ def test_a_string_subclass_is_shown_by_its_value() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert shown(Loud("a")) == "'a'"
-    assert shown(Loud("a" * 60)).endswith("'… (60 characters)")
+    assert safe_repr(Loud("a")) == "'a'"
+    assert safe_repr(Loud("a" * 60)).endswith("'… (60 characters)")
 
 
 def test_a_number_too_long_to_be_written_is_shown_by_its_type() -> None:
-    assert shown(10**5000) == "a value of type int"
+    assert safe_repr(10**5000) == "a value of type int"

@@ -36,7 +36,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._values import events as module
-from bitget_proto._values.enums import Told
+from bitget_proto._values.enums import DescribedEnum
 from bitget_proto.testing import WhyDropped
 
 ORDER = CancelOrder("BTCUSDT", "1")
@@ -152,7 +152,7 @@ def test_a_reason_is_found_by_its_word_and_can_be_a_key(member: Enum) -> None:
 
 
 @pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised, *WhyDropped])
-def test_a_reason_says_what_it_means_in_a_sentence(member: Told) -> None:
+def test_a_reason_says_what_it_means_in_a_sentence(member: DescribedEnum) -> None:
     assert member.sentence[0].isupper() or member.sentence[0] == "`"
     assert member.sentence.endswith(".")
     assert len({other.sentence for other in type(member)}) == len(type(member))

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way, random_plan
+from bitget_transports.faults.flaky_proxy import (
+    FlakyProxy,
+    NetworkFault,
+    Treatment,
+    Way,
+    random_plan,
+)
 from bitget_transports.faults.hostile_server import frame_head
 
 from .tidy import nothing_left
@@ -108,7 +114,7 @@ def test_a_connection_is_closed_after_so_many_bytes_and_not_one_more(way: Way, a
 
     with (
         listening(behave) as url,
-        FlakyProxy(url, [Treatment(flaw=Flaw.CLOSE, way=way, after=after)]) as proxy,
+        FlakyProxy(url, [Treatment(fault=NetworkFault.CLOSE, way=way, after=after)]) as proxy,
     ):
         with dial(proxy) as client:
             if way is Way.OUT:
@@ -122,7 +128,7 @@ def test_a_connection_is_closed_after_so_many_bytes_and_not_one_more(way: Way, a
         end = time.monotonic() + 5.0
         while proxy.alive and time.monotonic() < end:
             time.sleep(0.01)
-        assert (proxy.befallen[Flaw.CLOSE], proxy.alive, proxy.connections) == (1, 0, 1)
+        assert (proxy.befallen[NetworkFault.CLOSE], proxy.alive, proxy.connections) == (1, 0, 1)
     if way is Way.OUT:
         assert seen == [b"x" * after]
 
@@ -140,7 +146,7 @@ def test_a_reset_is_seen_on_both_sides() -> None:
         client.sendall(b"x")
         while not proxy.alive:
             time.sleep(0.001)
-        proxy.befall(Flaw.RESET)
+        proxy.apply(NetworkFault.RESET)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     assert [type(error) for error in seen] == [ConnectionResetError]
@@ -149,7 +155,9 @@ def test_a_reset_is_seen_on_both_sides() -> None:
 def test_one_way_stalls_and_the_other_goes_on_until_the_route_is_dead() -> None:
     with (
         listening(echo) as url,
-        FlakyProxy(url, [Treatment(flaw=Flaw.STALL, way=Way.BACK, after=3, stall=0.3)]) as proxy,
+        FlakyProxy(
+            url, [Treatment(fault=NetworkFault.STALL, way=Way.BACK, after=3, stall=0.3)]
+        ) as proxy,
         dial(proxy) as client,
     ):
         client.sendall(b"abcdef")
@@ -187,7 +195,7 @@ def test_of_what_is_corrupted_only_reserved_bits_of_the_next_frame_s_head_change
     def behave(accepted: socket.socket) -> None:
         accepted.sendall(said)
 
-    treatment = Treatment(piece=piece, flaw=Flaw.CORRUPT, way=Way.BACK, after=after)
+    treatment = Treatment(piece=piece, fault=NetworkFault.CORRUPT, way=Way.BACK, after=after)
     with listening(behave) as url, FlakyProxy(url, [treatment]) as proxy, dial(proxy) as client:
         client.shutdown(socket.SHUT_WR)
         got = all_of(client)
@@ -199,7 +207,7 @@ def test_a_corrupted_handshake_has_a_nul_where_none_may_be() -> None:
     def behave(accepted: socket.socket) -> None:
         accepted.sendall(HANDSHAKE)
 
-    treatment = Treatment(flaw=Flaw.CORRUPT, way=Way.BACK, after=9)
+    treatment = Treatment(fault=NetworkFault.CORRUPT, way=Way.BACK, after=9)
     with listening(behave) as url, FlakyProxy(url, [treatment]) as proxy, dial(proxy) as client:
         client.shutdown(socket.SHUT_WR)
         assert all_of(client) == HANDSHAKE[:9] + b"\0" + HANDSHAKE[10:]
@@ -215,8 +223,8 @@ def test_where_nothing_listens_a_client_is_reset() -> None:
 def test_a_plan_is_the_same_each_time_and_has_every_flaw_each_way() -> None:
     plan = list(random_plan(7, 200, 1000))
     assert plan == list(random_plan(7, 200, 1000)) != list(random_plan(8, 200, 1000))
-    assert {(treatment.flaw, treatment.way) for treatment in plan} == {
-        (flaw, way) for flaw in Flaw for way in Way
+    assert {(treatment.fault, treatment.way) for treatment in plan} == {
+        (flaw, way) for flaw in NetworkFault for way in Way
     }
     assert max(treatment.after for treatment in plan) < 2000
 
@@ -228,10 +236,10 @@ def test_outside_its_context_it_has_no_url_and_nothing_befalls() -> None:
         with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
             proxy.url  # noqa: B018 - looking is what is refused
         with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
-            proxy.befall(Flaw.RESET)
+            proxy.apply(NetworkFault.RESET)
 
     nothing_goes()
     with proxy:
         assert urlsplit(proxy.url).path == "/path"
-        proxy.befall(Flaw.RESET)
+        proxy.apply(NetworkFault.RESET)
     nothing_goes()

@@ -30,7 +30,7 @@ from bitget_proto import (
 )
 from bitget_transports import Dropped, Limits
 from bitget_transports._driver.outcome_router import Inbox, Waiter
-from bitget_transports._driver.single_link import ONLY, Lone
+from bitget_transports._driver.single_link import ONLY, SingleLink
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
 
@@ -51,7 +51,7 @@ class Play:
         config = Config(
             messages_per_second=None, max_in_flight=max_in_flight, ping_interval=None, id_prefix=""
         )
-        self.core = Lone(Connection(config))
+        self.core = SingleLink(Connection(config))
         self.inbox = Inbox(
             self.core, Limits(max_events=max_events, max_event_chars=max_event_chars), ""
         )
@@ -68,7 +68,7 @@ class Play:
             if isinstance(output, Transmit):
                 self.sent += [] if output.id is None else [output.id]
             elif not isinstance(output, (Dial, Hangup)):
-                self.inbox.sort(output)
+                self.inbox.dispatch(output)
 
     def say(self, text: str) -> None:
         self.core.receive(text, 0.0)
@@ -89,12 +89,12 @@ class Play:
         self.drain()
 
     def fill(self, waiter: Waiter) -> None:
-        while self.inbox.pull(waiter, 0.0, None):
+        while self.inbox.take_next_order(waiter, 0.0, None):
             self.drain()
 
     def events(self) -> list[object]:
         found: list[object] = []
-        while (event := self.inbox.take()) is not None:
+        while (event := self.inbox.pop_event()) is not None:
             found.append(event)
         return found
 
@@ -104,7 +104,7 @@ def ids(events: list[object]) -> list[str]:
 
 
 def fetch(play: Play, waiter: Waiter) -> list[Outcome]:
-    return [play.inbox.fetch(waiter) for _ in range(len(waiter.outcomes))]
+    return [play.inbox.pop_outcome(waiter) for _ in range(len(waiter.outcomes))]
 
 
 def test_each_outcome_goes_to_whoever_waits_for_it() -> None:
@@ -159,7 +159,7 @@ def test_what_had_arrived_before_the_inbox_was_torn_is_not_told_again() -> None:
     entry = play.inbox._waiting["a"]
     play.answer("a")
     closed = Closed(why=WhyClosed.ASKED, detail="")
-    play.inbox.sort(closed)
+    play.inbox.dispatch(closed)
     # As if it had been interrupted behind each arrival.
     play.inbox._waiting["a"] = entry
     play.inbox.closed = None
@@ -174,7 +174,7 @@ def test_a_wait_that_is_given_up_before_the_answer_leaves_it_to_the_events() -> 
     waiter = play.waiter()
     play.cancel(waiter, "a")
     play.inbox.abandon(waiter)
-    assert play.inbox.take() is None
+    assert play.inbox.pop_event() is None
     play.answer("a")
     assert (ids(play.events()), play.woken) == (["a"], 0)
 
@@ -260,10 +260,10 @@ def test_what_nobody_has_read_holds_a_place_wherever_it_lies() -> None:
         play.cancel(waiting, "d")
     assert ids(play.events()) == ["b"]
     assert play.inbox.room == 1
-    play.inbox.fetch(waiting)
+    play.inbox.pop_outcome(waiting)
     assert play.inbox.room == 2
     play.answer("c")
-    play.inbox.fetch(waiting)
+    play.inbox.pop_outcome(waiting)
     assert play.inbox.room == 3
 
 
@@ -292,7 +292,7 @@ def test_orders_are_taken_as_there_is_room_and_each_leaves_before_the_next_is_ma
     play.answer("1")
     play.fill(waiter)
     assert len(seen) == 2  # the place is free when the outcome is read
-    play.inbox.fetch(waiter)
+    play.inbox.pop_outcome(waiter)
     play.fill(waiter)
     assert (seen, waiter.due) == ([0, 1, 2], 2)
 
@@ -356,7 +356,7 @@ def test_news_of_any_kind_wakes_those_that_listen_once() -> None:
     play.cancel(waiter, "a")
     play.answer("a")
     play.inbox.listen(listener)
-    play.inbox.fetch(waiter)  # room was made
+    play.inbox.pop_outcome(waiter)  # room was made
     assert told == ["news"] * 2
     play.inbox.listen(listener)
     play.inbox.unlisten(listener)
@@ -403,10 +403,10 @@ def test_while_it_closes_an_id_that_is_in_flight_is_refused_and_another_is_answe
     with pytest.raises(ValidationError, match="in flight"):
         play.inbox.cancel(waiter, order(1), 0.0, "open")
     play.inbox.cancel(waiter, order(1), 0.0, "other")
-    assert isinstance(outcome := play.inbox.fetch(waiter), Unresolved)
+    assert isinstance(outcome := play.inbox.pop_outcome(waiter), Unresolved)
     assert not outcome.sent
     play.answer("open")
-    assert isinstance(play.inbox.fetch(waiter), Accepted)
+    assert isinstance(play.inbox.pop_outcome(waiter), Accepted)
 
 
 def test_behind_the_end_orders_are_taken_one_at_a_time() -> None:
@@ -425,7 +425,7 @@ def test_behind_the_end_orders_are_taken_one_at_a_time() -> None:
         play.fill(waiter)
         play.fill(waiter)
         assert (len(taken), len(waiter.outcomes)) == (count, 1)
-        play.inbox.fetch(waiter)
+        play.inbox.pop_outcome(waiter)
     play.fill(waiter)
     assert waiter.orders is None
 
@@ -436,7 +436,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
     for number in range(10_000):
         play.cancel(waiter, f"x{number}")
         play.answer(f"x{number}")
-        play.inbox.fetch(waiter)
+        play.inbox.pop_outcome(waiter)
     inbox = play.inbox
     assert (inbox._waiting, len(inbox._outcomes), len(inbox._events), inbox._unread) == (
         {},

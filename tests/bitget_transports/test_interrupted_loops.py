@@ -34,7 +34,7 @@ pytestmark = pytest.mark.parametrize(
 
 def strike(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Raise this, once, when an answer is on its way from the core to who waits for it."""
-    sort, left = Inbox.sort, [error]
+    sort, left = Inbox.dispatch, [error]
 
     def struck(self: Inbox, event: Any) -> None:
         if isinstance(event, Accepted) and left:

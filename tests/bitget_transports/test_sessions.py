@@ -41,7 +41,7 @@ from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.faults import hostile_server
-from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, Treatment, Way
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
@@ -86,7 +86,7 @@ def rest(channel: AnySession) -> list[Any]:
 
 async def stall(channel: AnySession, proxy: FlakyProxy) -> None:
     """Let the exchange's side take nothing more, and write what no buffers on the way can hold."""
-    proxy.befall(Flaw.STALL, Way.OUT)
+    proxy.apply(NetworkFault.STALL, Way.OUT)
     await channel.send("x" * 20_000_000)
     # The frame gets under way: nothing can overtake it.
     await channel.cancel(orders(9)[8], timeout=0.1)
@@ -451,7 +451,7 @@ def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Co
 
 
 def test_a_dial_that_nobody_answers_is_given_up_and_the_next_one_succeeds(colour: Colour) -> None:
-    silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
+    silence = Treatment(fault=NetworkFault.STALL, way=Way.OUT)
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, [silence] * 2) as proxy:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -539,7 +539,7 @@ def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None
     "moment", ["up", "down", "the next link is dialled", "the next link logs in", "all at once"]
 )
 def test_an_error_in_the_body_ends_it_whatever_its_links_do(colour: Colour, moment: str) -> None:
-    silence = Treatment(flaw=Flaw.STALL, way=Way.OUT)
+    silence = Treatment(fault=NetworkFault.STALL, way=Way.OUT)
     plan = [Treatment(), silence] if moment == "the next link is dialled" else []
     with exchange_in_thread(exchange(2)) as server, FlakyProxy(server.url, plan) as proxy:
         server.inject_login(None, Fault.SILENT)

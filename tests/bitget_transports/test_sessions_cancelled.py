@@ -18,7 +18,7 @@ from bitget_proto import Accepted, Down, SessionState, Unresolved
 from bitget_proto.testing import Fault
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults import hostile_server
-from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, Treatment, Way
+from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, Treatment, Way
 from bitget_transports.faults.hostile_server import After, HostileServer
 
 from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
@@ -90,7 +90,7 @@ def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> 
                 open_session(KEY, url=url, config=config, limits=LIMITS) as channel,
             ):
                 server.refuse_handshakes(1000, 503)
-                proxy.befall(Flaw.RESET)
+                proxy.apply(NetworkFault.RESET)
                 await until(channel, Down)
                 start(0.2)
                 try:
@@ -111,7 +111,11 @@ def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> 
 
 @pytest.mark.parametrize("second", ["is dialled", "logs in"])
 def test_while_two_links_are_alive(colour: Colour, second: str) -> None:
-    plan = [Treatment(), Treatment(flaw=Flaw.STALL, way=Way.OUT)] if second == "is dialled" else []
+    plan = (
+        [Treatment(), Treatment(fault=NetworkFault.STALL, way=Way.OUT)]
+        if second == "is dialled"
+        else []
+    )
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, plan) as proxy:
         server.inject_login(None, Fault.SILENT)
         server.inject(Fault.SILENT)
@@ -158,7 +162,11 @@ def test_a_wait_that_is_given_up_leaves_the_cancel_to_the_next_link(colour: Colo
 @pytest.mark.parametrize("second", ["is dialled", "logs in"])
 def test_again_and_again_while_it_ends(colour: Colour, second: str) -> None:
     """anyio's cancellation comes back at each wait: all is cut then, and gone some steps of the event loop later."""
-    plan = [Treatment(), Treatment(flaw=Flaw.STALL, way=Way.OUT)] if second == "is dialled" else []
+    plan = (
+        [Treatment(), Treatment(fault=NetworkFault.STALL, way=Way.OUT)]
+        if second == "is dialled"
+        else []
+    )
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, plan) as proxy:
         server.inject_login(None, Fault.SILENT)
         server.inject(Fault.SILENT)

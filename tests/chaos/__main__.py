@@ -37,7 +37,7 @@ from bitget_proto import (
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.flaky_proxy import FlakyProxy, Flaw, random_plan
+from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, random_plan
 
 CONFIG = SessionConfig(
     link=Config(
@@ -89,7 +89,7 @@ class Result:
     outcomes: list[Outcome]
     events: list[ChannelEvent]
     links: int
-    flaws: Counter[Flaw]
+    faults: Counter[NetworkFault]
     broken: list[str]
 
     def row(self) -> tuple[object, ...]:
@@ -102,7 +102,7 @@ class Result:
         ups = sum(isinstance(event, Up) for event in self.events)
         return (
             self.transport.value, self.policy.value, len(self.outcomes), kinds[Accepted, False], kinds[Rejected, False],
-            kinds[Unresolved, True], kinds[Unresolved, False], resent, self.flaws.total(), self.links, ups,
+            kinds[Unresolved, True], kinds[Unresolved, False], resent, self.faults.total(), self.links, ups,
             f"{self.seconds:.1f}", len(self.broken),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from tests.chaos.soak import main as soak
 from tests.chaos.transports import Transport
 
 from bitget_proto import Accepted, LinkClosed, Policy, Up
-from bitget_transports.faults.flaky_proxy import Flaw
+from bitget_transports.faults.flaky_proxy import NetworkFault
 
 
 @pytest.mark.slow
@@ -24,8 +24,8 @@ def test_every_promise_is_kept_through_twenty_cuts(transport: Transport, policy:
     assert sum(kinds.values()) == 500
     # It came somewhere.
     assert kinds[Accepted] > 100
-    assert result.flaws.total() >= 10
-    assert set(result.flaws) == set(Flaw)
+    assert result.faults.total() >= 10
+    assert set(result.faults) == set(NetworkFault)
     assert sum(isinstance(event, Up) for event in result.events) >= 10
     assert sum(isinstance(event, LinkClosed) for event in result.events) >= 10
     resent = sum(outcome.attempts > 1 for outcome in result.outcomes)

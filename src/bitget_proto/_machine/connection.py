@@ -34,7 +34,7 @@ import attrs
 
 from .._values.codes import ENDS, NOT_THE_LOGINS_ANSWER, REFUSALS, TOO_MANY_REQUESTS, CodeClass
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
+from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
     Accepted,
     Closed,
@@ -753,7 +753,7 @@ class Connection:
             )
         if not isinstance(login, SignedLogin):
             raise ValidationError(
-                f"login must be a SignedLogin; got {shown(login)}: pass sign_login(credentials, int(time.time()))"
+                f"login must be a SignedLogin; got {safe_repr(login)}: pass sign_login(credentials, int(time.time()))"
             )
 
     def _check_takes(self, count: int) -> None:
@@ -935,7 +935,7 @@ def as_message(message: Any) -> str | bytes:
         return message
     if type(message) is bytearray or type(message) is memoryview:
         return bytes(message)
-    raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+    raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
 
 
 def check_order(order: object) -> None:
@@ -945,7 +945,7 @@ def check_order(order: object) -> None:
     """
     if not isinstance(order, CancelOrder):
         raise ValidationError(
-            f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+            f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
         )
 
 
@@ -955,7 +955,7 @@ def check_orders(orders: object) -> list[CancelOrder]:
     Raises: ValidationError.
     """
     if not isinstance(orders, Iterable):
-        raise ValidationError(f"orders must be an iterable of CancelOrder; got {shown(orders)}")
+        raise ValidationError(f"orders must be an iterable of CancelOrder; got {safe_repr(orders)}")
     given = list(cast("Iterable[CancelOrder]", orders))
     for order in given:
         check_order(order)
@@ -969,7 +969,7 @@ def check_timeout(timeout: object) -> float:
     """
     if not is_seconds(timeout):
         raise ValidationError(
-            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {shown(timeout)}"
+            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
         )
     return timeout
 
@@ -980,10 +980,10 @@ def check_closing(queued: object, within: object) -> None:
     Raises: ValidationError.
     """
     if queued not in ("drop", "send"):
-        raise ValidationError(f"queued must be 'drop' or 'send'; got {shown(queued)}")
+        raise ValidationError(f"queued must be 'drop' or 'send'; got {safe_repr(queued)}")
     if within is not None and not is_seconds(within):
         raise ValidationError(
-            f"within must be a number of seconds above 0, or None; got {shown(within)}"
+            f"within must be a number of seconds above 0, or None; got {safe_repr(within)}"
         )
 
 
@@ -1004,7 +1004,7 @@ def check_frame(text: object) -> None:
     Raises: ValidationError, and nothing has changed.
     """
     if not isinstance(text, str) or not text:
-        raise ValidationError(f"text must be a string that is not empty; got {shown(text)}")
+        raise ValidationError(f"text must be a string that is not empty; got {safe_repr(text)}")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -1025,5 +1025,5 @@ def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
         if all(isinstance(id, str) for id in ids):
             return ids
     raise ValidationError(
-        f"unsent must be ids of cancels; got {shown(unsent)}: leave it out when in doubt"
+        f"unsent must be ids of cancels; got {safe_repr(unsent)}: leave it out when in doubt"
     )

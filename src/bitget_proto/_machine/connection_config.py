@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from .._values.errors import ValidationError, shown
+from .._values.errors import ValidationError, safe_repr
 from .._values.orders import is_request_id
 from .._values.set_module import set_module
 from .deadlines import is_seconds
@@ -25,7 +25,7 @@ def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> 
         return
     if not is_seconds(value) or value == inf:
         raise ValidationError(
-            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {shown(value)}"
+            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {safe_repr(value)}"
         )
 
 
@@ -35,21 +35,21 @@ def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValidationError(
-            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {shown(value)}"
+            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {safe_repr(value)}"
         )
 
 
 def check_flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """A validator: a choice between yes and no."""
     if not isinstance(value, bool):
-        raise ValidationError(f"{attribute.name} must be True or False; got {shown(value)}")
+        raise ValidationError(f"{attribute.name} must be True or False; got {safe_repr(value)}")
 
 
 def _prefix(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or len(value) > 20 or (value and not is_request_id(value)):
         raise ValidationError(
             f"{attribute.name} must be at most 20 of the characters 0-9 A-Z a-z _ : # - + and space, so that a counter has "
-            f"room in the 40 of an id; got {shown(value)}"
+            f"room in the 40 of an id; got {safe_repr(value)}"
         )
 
 

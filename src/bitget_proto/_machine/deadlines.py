@@ -12,7 +12,7 @@ from collections import deque
 from math import inf
 from typing import Generic, Protocol, TypeGuard, TypeVar
 
-from .._values.errors import LocalProtocolError, shown
+from .._values.errors import LocalProtocolError, safe_repr
 from .._values.timers import Timer
 
 MAX = sys.float_info.max
@@ -27,7 +27,7 @@ def finite_time(now: float, latest: float) -> float:
     if isinstance(now, (float, int)) and not isinstance(now, bool) and -MAX <= now <= MAX:
         return max(latest, now)
     raise LocalProtocolError(
-        f"now must be a finite number of seconds on your clock; got {shown(now)}"
+        f"now must be a finite number of seconds on your clock; got {safe_repr(now)}"
     )
 
 

@@ -16,7 +16,7 @@ from collections import deque
 from math import inf, isnan
 from typing import Final, TypeGuard
 
-from .._values.errors import LocalProtocolError, ValidationError, shown
+from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.set_module import set_module
 from .deadlines import finite_time
 
@@ -93,7 +93,7 @@ class Budget:
             _check_count("per_second", per_second)
         if pace_margin is not None and not (_is_number(pace_margin) and 0 <= pace_margin < inf):
             raise ValidationError(
-                f"pace_margin must be a number of seconds from 0 up, or None; got {shown(pace_margin)}"
+                f"pace_margin must be a number of seconds from 0 up, or None; got {safe_repr(pace_margin)}"
             )
         self.per_second: Final = per_second
         self.pace_margin: Final = pace_margin
@@ -150,7 +150,7 @@ class Budget:
         _check_count("grant: n", n)
         if not _is_number(until) or isnan(until):
             raise LocalProtocolError(
-                f"until must be a number of seconds on your clock, or math.inf; got {shown(until)}"
+                f"until must be a number of seconds on your clock, or math.inf; got {safe_repr(until)}"
             )
         now = finite_time(now, -inf)
         if until <= now:
@@ -173,4 +173,4 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValidationError(f"{name} must be a whole number from 0 up; got {shown(value)}")
+        raise ValidationError(f"{name} must be a whole number from 0 up; got {safe_repr(value)}")

@@ -34,7 +34,7 @@ import attrs
 
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, shown
+from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
     Accepted,
     Closed,
@@ -155,7 +155,7 @@ class Session:
         check_part("budget", budget, Budget)
         if not callable(jitter):
             raise ValidationError(
-                f"jitter must be a function that gives numbers from 0 to 1; got {shown(jitter)}: pass random.random"
+                f"jitter must be a function that gives numbers from 0 to 1; got {safe_repr(jitter)}: pass random.random"
             )
         self._config = SessionConfig() if config is None else config
         link = self._config.link
@@ -536,7 +536,7 @@ class Session:
     def _find(self, link: int) -> _Link | None:
         if type(link) is not int:
             raise ValidationError(
-                f"link must be the number of a link, as Dial gave it; got {shown(link)}"
+                f"link must be the number of a link, as Dial gave it; got {safe_repr(link)}"
             )
         return self._links.get(link)
 
@@ -546,7 +546,9 @@ class Session:
         Raises: ValidationError for what is no container of numbers.
         """
         if isinstance(busy, (str, bytes)) or not isinstance(busy, Container):
-            raise ValidationError(f"busy must be a set of the numbers of links; got {shown(busy)}")
+            raise ValidationError(
+                f"busy must be a set of the numbers of links; got {safe_repr(busy)}"
+            )
         return [number for number in self._links if number in busy]
 
     def _how_it_ends(self) -> str:
@@ -899,6 +901,6 @@ def _in_order(cancel: Cancel) -> int:
 def _checked_retry_after(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
         raise ValidationError(
-            f"retry_after must be a number of seconds from 0 up, or None; got {shown(value)}"
+            f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"
         )
     return value

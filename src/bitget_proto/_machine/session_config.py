@@ -9,14 +9,14 @@ from typing import Any
 
 import attrs
 
-from .._values.enums import Told
-from .._values.errors import ValidationError, shown
+from .._values.enums import DescribedEnum
+from .._values.errors import ValidationError, safe_repr
 from .._values.set_module import set_module
 from .connection_config import Config, check_count, check_flag, check_seconds
 
 
 @set_module("bitget_proto")
-class Policy(Told):
+class Policy(DescribedEnum):
     """What becomes of a cancel that was sent on a link which ended before the answer."""
 
     REPORT = (
@@ -33,7 +33,7 @@ def check_policy(value: object) -> Policy:
     """
     if isinstance(value, Policy):
         return value
-    raise ValidationError(f"policy must be Policy.REPORT or Policy.RESEND; got {shown(value)}")
+    raise ValidationError(f"policy must be Policy.REPORT or Policy.RESEND; got {safe_repr(value)}")
 
 
 def _policy(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
@@ -42,7 +42,7 @@ def _policy(_: object, __: "attrs.Attribute[Any]", value: object) -> None:
 
 def _link(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, Config):
-        raise ValidationError(f"{attribute.name} must be a Config; got {shown(value)}")
+        raise ValidationError(f"{attribute.name} must be a Config; got {safe_repr(value)}")
 
 
 def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from .._values.enums import Told
+from .._values.enums import DescribedEnum
 from .._values.set_module import set_module
 from .._values.states import drawn
 
 
 @set_module("bitget_proto")
-class SessionState(Told):
+class SessionState(DescribedEnum):
     """Where a session is in its life."""
 
     DOWN = (
@@ -41,7 +41,7 @@ class SessionState(Told):
     ENDED = "ended", "Over. Every cancel has its outcome."
 
 
-class SessionStep(Told):
+class SessionStep(DescribedEnum):
     """A cause that does not end the session."""
 
     DIALLED = "dialled", "The dial of a link was handed out."
@@ -65,7 +65,7 @@ class SessionStep(Told):
 
 
 @set_module("bitget_proto")
-class WhyEnded(Told):
+class WhyEnded(DescribedEnum):
     """What ended the session."""
 
     ASKED = "asked", "`close` was called."

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from cattrs import Converter
 
-from .._values.errors import shown
+from .._values.errors import safe_repr
 
 Plain: TypeAlias = dict[str, Any]
 """An object of JSON."""
@@ -126,7 +126,7 @@ def _strictly(*allowed: type) -> Callable[[object, object], object]:
     def strictly(value: object, _: object) -> object:
         if type(value) not in allowed:
             raise TypeError(
-                f"must be {' or '.join(kind.__name__ for kind in allowed)}; got {shown(value)}"
+                f"must be {' or '.join(kind.__name__ for kind in allowed)}; got {safe_repr(value)}"
             )
         return value
 

@@ -25,7 +25,7 @@ from cattrs import BaseValidationError, ForbiddenExtraKeysError, transform_error
 from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session_config import SessionConfig
-from .._values.errors import ValidationError, shown
+from .._values.errors import ValidationError, safe_repr
 from .._values.set_module import set_module
 from .._version import __version__
 from .json_values import STRICT, WHOLE, line, loaded, restored
@@ -115,8 +115,8 @@ class Trace:
         if said.get("trace") != FORMAT:
             if "trace" in said:
                 raise ValidationError(
-                    f"a trace must be of format {FORMAT}; got {shown(said['trace'])}: read it with the version of bitget-proto "
-                    "that wrote it"
+                    f"a trace must be of format {FORMAT}; got {safe_repr(said['trace'])}: read it with the "
+                    "version of bitget-proto that wrote it"
                 )
             found = "another" if first.strip() else "an empty one"
             raise ValidationError(
@@ -146,9 +146,7 @@ class Trace:
         """The last line, where it was not written whole; known when all steps were read."""
 
     def __repr__(self) -> str:
-        return (
-            f"<Trace of a {self.core}, engine {shown(self.engine)}, version {shown(self.version)}>"
-        )
+        return f"<Trace of a {self.core}, engine {safe_repr(self.engine)}, version {safe_repr(self.version)}>"
 
     def __iter__(self) -> Iterator[TraceStep]:
         for expected, (number, text) in enumerate(self._lines, 1):
@@ -164,8 +162,8 @@ class Trace:
                 ) from None
             if n != expected:
                 raise ValidationError(
-                    f"line {number} of the trace must be step {expected}; got {shown(n)}: steps are missing, or are in another "
-                    "order"
+                    f"line {number} of the trace must be step {expected}; got {safe_repr(n)}: steps are missing, or "
+                    "are in another order"
                 )
             yield TraceStep(n=n, call=call, data=data, text=text.rstrip("\r\n"))
 
@@ -188,7 +186,7 @@ def _one_of(name: str, value: object, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     *others, last = sorted(choices)
-    raise ValueError(f"{name} must be {', '.join(others)} or {last}; got {shown(value)}")
+    raise ValueError(f"{name} must be {', '.join(others)} or {last}; got {safe_repr(value)}")
 
 
 def _why(error: Exception) -> str:

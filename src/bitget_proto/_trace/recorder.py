@@ -26,7 +26,7 @@ from .._machine.session_config import Policy, SessionConfig
 from .._machine.session_events import SessionOutput
 from .._machine.session_states import SessionState
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, ValidationError, shown
+from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import Output
 from .._values.orders import CancelOrder
 from .._values.states import State
@@ -58,12 +58,12 @@ def record(
     Raises: ValidationError when the core has been told something already, or is recorded already; and for what is no function.
     """
     if not isinstance(core, (Connection, Session)):
-        raise ValidationError(f"core must be a Connection or a Session; got {shown(core)}")
+        raise ValidationError(f"core must be a Connection or a Session; got {safe_repr(core)}")
     if write is None:
         return core
     if not callable(write):
         raise ValidationError(
-            f"write must be a function that takes a line, or None; got {shown(write)}: pass file.write"
+            f"write must be a function that takes a line, or None; got {safe_repr(write)}: pass file.write"
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
         raise ValidationError("core is recorded already: let one write do both")
@@ -74,7 +74,7 @@ def record(
     )
 
 
-class Life:
+class TraceWriter:
     """What is written of one life."""
 
     __slots__ = ("_n", "_numbers", "_secrets", "_shared", "_write", "answers", "inside")
@@ -178,7 +178,7 @@ class _WatchedBudget(Budget):
 
     __slots__ = ("_life", "_shared")
 
-    def __init__(self, shared: Budget, life: Life) -> None:
+    def __init__(self, shared: Budget, life: TraceWriter) -> None:
         super().__init__(shared.per_second, shared.pace_margin)
         self._shared = shared
         self._life = life
@@ -215,7 +215,7 @@ class RecordedConnection(Connection):
 
     def __init__(self, core: Connection, write: Callable[[str], object]) -> None:
         self.core = core
-        self.life = Life(write)
+        self.life = TraceWriter(write)
         codec = core._overheard(self.life.watched)
         self.life.begin(Connection, codec, core.config)
 
@@ -309,7 +309,7 @@ class RecordedSession(Session):
 
     def __init__(self, core: Session, write: Callable[[str], object]) -> None:
         self.core = core
-        self.life = Life(write)
+        self.life = TraceWriter(write)
         codec, self.links = core._overheard(self.life.watched, self.life.heard)
         self.life.begin(Session, codec, core.config)
 

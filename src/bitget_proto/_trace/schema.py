@@ -20,7 +20,7 @@ import attrs
 from .._machine.session_config import Policy
 from .._machine.session_events import SessionOutput
 from .._values.credentials import SignedLogin
-from .._values.errors import shown
+from .._values.errors import safe_repr
 from .._values.events import Output, Transmit
 from .._values.orders import CancelOrder
 from .json_values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
@@ -136,7 +136,7 @@ def _brief_order(order: CancelOrder) -> Plain:
 
 def _order(data: object) -> CancelOrder:
     if not isinstance(data, dict):
-        raise TypeError(f"order must be an object; got {shown(data)}")
+        raise TypeError(f"order must be an object; got {safe_repr(data)}")
     return cast("CancelOrder", STRICT.structure(data, CancelOrder))
 
 

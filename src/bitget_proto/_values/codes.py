@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .enums import Told
+from .enums import DescribedEnum
 from .set_module import set_module
 from .states import WhyClosed
 
@@ -25,7 +25,7 @@ ASK_FOR_ACCESS = (
 
 
 @set_module("bitget_proto")
-class CodeClass(Told):
+class CodeClass(DescribedEnum):
     """What a code says about the cancel that it answers. Each has a `sentence` for people.
 
     A cancel ends `Rejected` only with a class that says the exchange did not act. With OUTCOME_UNKNOWN, RETRY_LATER,

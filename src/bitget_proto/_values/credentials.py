@@ -9,7 +9,7 @@ Rules of this file
 import base64
 from typing import Any, ClassVar, NoReturn, Self
 
-from .errors import ValidationError, shown
+from .errors import ValidationError, safe_repr
 from .set_module import set_module
 
 _PEM = "-----BEGIN "
@@ -145,12 +145,12 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
         )
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
         raise ValidationError(
-            f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}: pass int(time.time())"
+            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}: pass int(time.time())"
         )
     if timestamp >= _MILLISECONDS_FROM:
         raise ValidationError(
-            f"timestamp must be a whole number of seconds since 1970; got {shown(timestamp)}, which looks like milliseconds: "
-            "pass int(time.time()), or divide by 1000"
+            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}, which looks like "
+            "milliseconds: pass int(time.time()), or divide by 1000"
         )
     return sign_stamp(credentials, str(int(timestamp)))
 

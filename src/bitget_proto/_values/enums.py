@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Self
 
 
-class Told(Enum):
+class DescribedEnum(Enum):
     """An enum whose members each carry a `sentence` for people beside their value."""
 
     sentence: str

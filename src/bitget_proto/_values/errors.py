@@ -40,11 +40,11 @@ def check_part(name: str, part: object, kind: type) -> None:
     if part is not None and not isinstance(part, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ValidationError(
-            f"{name} must be {article} {kind.__name__}, or None; got {shown(part)}"
+            f"{name} must be {article} {kind.__name__}, or None; got {safe_repr(part)}"
         )
 
 
-def shown(value: object) -> str:
+def safe_repr(value: object) -> str:
     """The value as an error message may repeat it: short, on one line, and never raising."""
     if isinstance(value, str):
         text = str.__str__(value)

@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex, TypeAlias
 import attrs
 
 from .codes import CodeClass
-from .enums import Told
+from .enums import DescribedEnum
 from .orders import CancelOrder
 from .set_module import set_module
 from .states import WhyClosed
@@ -21,7 +21,7 @@ from .timers import Timer
 
 
 @set_module("bitget_proto")
-class WhyUnresolved(Told):
+class WhyUnresolved(DescribedEnum):
     """Why a cancel ended without an answer that settles it."""
 
     TIMEOUT = "timeout", "It was not sent, or not answered, by its deadline."
@@ -43,7 +43,7 @@ class WhyUnresolved(Told):
 
 
 @set_module("bitget_proto")
-class WhyUnrecognised(Told):
+class WhyUnrecognised(DescribedEnum):
     """Why a message was handed on instead of being acted on."""
 
     MALFORMED = "malformed", "It could not be read: `Unrecognised.malformed` says why."

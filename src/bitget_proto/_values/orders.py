@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .errors import ValidationError, shown
+from .errors import ValidationError, safe_repr
 from .foreign_symbols import Meant, meant_instrument, meant_product_line
 from .set_module import set_module
 
@@ -141,7 +141,7 @@ def _checked_inst_id(value: object, inst_type: object) -> str:
         meant = meant_instrument(bare)
         if meant is not None:
             raise ValidationError(
-                f"inst_id must be the exchange's own name of the instrument; got {shown(value)}, another client's "
+                f"inst_id must be the exchange's own name of the instrument; got {safe_repr(value)}, another client's "
                 f"spelling: {_instead(meant, inst_type)}"
             )
         if _is_inst_id(value):
@@ -150,7 +150,7 @@ def _checked_inst_id(value: object, inst_type: object) -> str:
             hint = f": write {bare!r}"
     raise ValidationError(
         "inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control characters; got "
-        f"{shown(value)}{hint}"
+        f"{safe_repr(value)}{hint}"
     )
 
 
@@ -182,12 +182,12 @@ def _checked_order_id(value: object) -> str | None:
         bare = _bare(value)
         if _is_rounded(bare):
             raise ValidationError(
-                f"order_id must be the exchange's whole id; got {shown(value)}, which a spreadsheet or a float has "
+                f"order_id must be the exchange's whole id; got {safe_repr(value)}, which a spreadsheet or a float has "
                 "rounded or respelled: export the column as text, and keep ids as strings"
             )
         if _is_missing(bare):
             raise ValidationError(
-                f"order_id must be the exchange's id; got {shown(value)}, which stands for a missing value: leave "
+                f"order_id must be the exchange's id; got {safe_repr(value)}, which stands for a missing value: leave "
                 "order_id out if there is none"
             )
         if _is_order_id(value):
@@ -199,7 +199,7 @@ def _checked_order_id(value: object) -> str | None:
         hint = _hint_of_type("order_id", value)
     raise ValidationError(
         "order_id must be 1 to 64 printable ASCII characters without blanks, quotes, commas and backslashes; got "
-        f"{shown(value)}{hint}"
+        f"{safe_repr(value)}{hint}"
     )
 
 
@@ -221,7 +221,7 @@ def _checked_client_oid(value: object) -> str | None:
     else:
         hint = _hint_of_type("client_oid", value)
     raise ValidationError(
-        f"client_oid must be 1 to 64 printable ASCII characters; got {shown(value)}{hint}"
+        f"client_oid must be 1 to 64 printable ASCII characters; got {safe_repr(value)}{hint}"
     )
 
 
@@ -259,7 +259,7 @@ def _check_inst_type(inst_type: object) -> None:
             else f"inst_type=InstType.{line}"
         )
         raise ValidationError(
-            f"inst_type must be one of {names}; got {shown(inst_type)}: pass {hint}"
+            f"inst_type must be one of {names}; got {safe_repr(inst_type)}: pass {hint}"
         )
 
 
@@ -276,5 +276,5 @@ def check_request_id(value: object) -> str:
         if is_request_id(text):
             return text
     raise ValidationError(
-        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {shown(value)}"
+        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {safe_repr(value)}"
     )

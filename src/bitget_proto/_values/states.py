@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from .enums import Told
+from .enums import DescribedEnum
 from .set_module import set_module
 
 
 @set_module("bitget_proto")
-class State(Told):
+class State(DescribedEnum):
     """Where a connection is in its life."""
 
     NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
@@ -33,7 +33,7 @@ class State(Told):
     CLOSED = "closed", "Over. Every cancel has its outcome."
 
 
-class Step(Told):
+class Step(DescribedEnum):
     """A cause that does not end the connection."""
 
     OPENED = "opened", "The socket is open."
@@ -45,7 +45,7 @@ class Step(Told):
 
 
 @set_module("bitget_proto")
-class WhyClosed(Told):
+class WhyClosed(DescribedEnum):
     """What ended the connection."""
 
     ASKED = (
@@ -111,8 +111,8 @@ def diagram() -> str:
     return drawn(TRANSITIONS, State.NEW, State.CLOSED)
 
 
-_S = TypeVar("_S", bound=Told)
-_C = TypeVar("_C", bound=Told)
+_S = TypeVar("_S", bound=DescribedEnum)
+_C = TypeVar("_C", bound=DescribedEnum)
 
 
 def drawn(table: Mapping[_S, Mapping[_C, _S]], first: _S, last: _S) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .enums import Told
+from .enums import DescribedEnum
 from .set_module import set_module
 
 
 @set_module("bitget_proto")
-class Timer(Told):
+class Timer(DescribedEnum):
     """Why a driver is asked to wake up. Each has a `sentence` that begins with "When"."""
 
     REQUEST = (

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from .._values.credentials import SignedLogin
-from .._values.errors import ValidationError, shown
+from .._values.errors import ValidationError, safe_repr
 from .._values.orders import CancelOrder, check_request_id
 from .._values.set_module import set_module
 from .json_engines import (
@@ -94,7 +94,7 @@ class Codec:
         except ValueError:
             names = ", ".join(repr(member.value) for member in Engine)
             raise ValidationError(
-                f"engine must be an Engine, or one of the names {names}; got {shown(engine)}"
+                f"engine must be an Engine, or one of the names {names}; got {safe_repr(engine)}"
             ) from None
         read = reader(self.engine)
         self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
@@ -116,7 +116,7 @@ class Codec:
             id = check_request_id(id)
         if not isinstance(order, CancelOrder):
             raise ValidationError(
-                f"order must be a CancelOrder; got {shown(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+                f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
             )
         order_id, client_oid, inst_id = order.order_id, order.client_oid, order.inst_id
         if client_oid is None and inst_id.isascii():
@@ -233,7 +233,7 @@ def read_text(
 ) -> str | Malformed:
     """The message as text within its bounds, or why it is not."""
     if not isinstance(message, (str, bytes)):
-        raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+        raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
     if max_message is not None and len(message) > max_message:
         return _malformed("too large", message)
     if isinstance(message, str):

@@ -27,7 +27,7 @@ from ._driver.channel import AsyncDriver, Channel, news
 from ._driver.driver import Account, Driver
 from ._driver.errors import ConnectFailed
 from ._driver.limits import Limits
-from ._driver.single_link import Core, Lone
+from ._driver.single_link import Core, SingleLink
 from .anyio import _client as _on_anyio
 from .asyncio import _client as _on_asyncio
 from .blocking._driver import BlockingDriver
@@ -98,7 +98,7 @@ class _OnAsyncio(_OnALoop):
 
     async def _main(self) -> None:
         driver = _on_asyncio.AsyncioDriver(
-            Lone(self.connection),
+            SingleLink(self.connection),
             self.account,
             _LIMITS,
             self.connection.config,
@@ -131,7 +131,7 @@ class _OnAnyio(_OnALoop):
     async def _main(self) -> None:
         self._token = lowlevel.current_token()
         driver = _on_anyio.AnyioDriver(
-            Lone(self.connection), self.account, _LIMITS, self.connection.config, None
+            SingleLink(self.connection), self.account, _LIMITS, self.connection.config, None
         )
         await self.until_closed(driver)
 
@@ -157,7 +157,7 @@ class _Blocking(_Driven):
         super().__init__(connection, url)
         self._calls: deque[_Call] = deque()
         self._driver = _Pump(
-            Lone(connection),
+            SingleLink(connection),
             self.account,
             _LIMITS,
             connection.config,

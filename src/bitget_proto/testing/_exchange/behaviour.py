@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ..._machine.deadlines import MAX
-from ..._values.errors import ValidationError, shown
+from ..._values.errors import ValidationError, safe_repr
 from ..._values.events import Hangup, Transmit
 from .exchange_connection import ConnectionDropped
 
@@ -121,6 +121,6 @@ def check_delay(name: str, value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX:
         raise ValidationError(
-            f"{name} must be a finite number of seconds from 0 up; got {shown(value)}"
+            f"{name} must be a finite number of seconds from 0 up; got {safe_repr(value)}"
         )
     return value

@@ -20,8 +20,8 @@ from ..._machine.connection_config import check_count, check_flag, check_seconds
 from ..._machine.deadlines import after, finite_time
 from ..._machine.rate_limit import Pace
 from ..._values.credentials import SignedLogin
-from ..._values.enums import Told
-from ..._values.errors import LocalProtocolError, ValidationError, check_part, shown
+from ..._values.enums import DescribedEnum
+from ..._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
@@ -37,7 +37,7 @@ connection that ended so."""
 
 
 @set_module("bitget_proto.testing")
-class WhyDropped(Told):
+class WhyDropped(DescribedEnum):
     """What ended a connection, as the exchange sees it."""
 
     ASKED = "asked", "`ExchangeConnection.close` was called."
@@ -203,7 +203,7 @@ class ExchangeConnection:
         """
         now = finite_time(now, self._now)
         if not isinstance(message, (str, bytes)):
-            raise ValidationError(f"message must be str or bytes; got {shown(message)}")
+            raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
         self._now = now
         if self._state is State.NEW or self._state is State.CLOSED:
             return
@@ -388,7 +388,7 @@ class ExchangeConnection:
     def _check_waits(self, id: str) -> None:
         if id not in self._in_flight:
             raise LocalProtocolError(
-                f"no cancel with the id {shown(id)} waits for an answer: answer each CancelRequested once"
+                f"no cancel with the id {safe_repr(id)} waits for an answer: answer each CancelRequested once"
             )
 
     def _check_login_due(self, now: float) -> float:
@@ -428,5 +428,5 @@ def check_refusal(code: object) -> None:
     """
     if not (isinstance(code, str) and code.isascii() and code.isdigit() and int(code)):
         raise ValidationError(
-            f"code must be a decimal string other than '0', such as '43001'; got {shown(code)}"
+            f"code must be a decimal string other than '0', such as '43001'; got {safe_repr(code)}"
         )

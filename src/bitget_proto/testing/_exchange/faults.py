@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from ..._values.errors import ValidationError, shown
+from ..._values.errors import ValidationError, safe_repr
 from ..._values.set_module import set_module
 
 
@@ -82,4 +82,4 @@ def check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
     for fault in faults:
         if fault is not None and fault not in allowed:
             names = ", ".join(str(member) for member in Fault if member in allowed)
-            raise ValidationError(f"fault must be None or one of {names}; got {shown(fault)}")
+            raise ValidationError(f"fault must be None or one of {names}; got {safe_repr(fault)}")

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from ..._machine.connection_config import check_flag
-from ..._values.errors import ValidationError, shown
+from ..._values.errors import ValidationError, safe_repr
 from .exchange_connection import check_refusal
 
 MAINTENANCE_CODES: Final = MappingProxyType({
@@ -86,5 +86,5 @@ def check_times(n: object) -> int:
     Raises: ValidationError for what is no whole number from 1 up.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValidationError(f"n must be a whole number from 1 up; got {shown(n)}")
+        raise ValidationError(f"n must be a whole number from 1 up; got {safe_repr(n)}")
     return n

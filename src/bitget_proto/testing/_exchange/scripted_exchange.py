@@ -22,7 +22,7 @@ import attrs
 
 from ..._machine.deadlines import after, finite_time, is_seconds
 from ..._values.credentials import Credentials, SignedLogin, sign_stamp
-from ..._values.errors import ValidationError, check_part, shown
+from ..._values.errors import ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
@@ -203,13 +203,13 @@ class ScriptedExchange(_Behaves):
         """
         if status not in {known.value for known in HTTPStatus if known >= HTTPStatus.BAD_REQUEST}:
             raise ValidationError(
-                f"status must be an HTTP status of a refusal, such as 429; got {shown(status)}"
+                f"status must be an HTTP status of a refusal, such as 429; got {safe_repr(status)}"
             )
         if retry_after is not None and (
             isinstance(retry_after, bool) or not isinstance(retry_after, int) or retry_after < 0
         ):
             raise ValidationError(
-                f"retry_after must be whole seconds from 0 up, or None; got {shown(retry_after)}"
+                f"retry_after must be whole seconds from 0 up, or None; got {safe_repr(retry_after)}"
             )
         self._handshakes.extend([(status, retry_after)] * check_times(n))
 
@@ -235,7 +235,7 @@ class ScriptedExchange(_Behaves):
         now = finite_time(now, -inf)
         if seconds is not None and not is_seconds(seconds):
             raise ValidationError(
-                f"seconds must be a number above 0, or None; got {shown(seconds)}"
+                f"seconds must be a number above 0, or None; got {safe_repr(seconds)}"
             )
         grace = self.grace if grace is None else check_delay("grace", grace)
         self._logins.begin_maintenance(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Final
 
-from ..._values.errors import ValidationError, shown
+from ..._values.errors import ValidationError, safe_repr
 from .harness import MakeDriver, NotPlayed, Stage
 from .invariants import left_behind, misfits, untruths, unwritten
 from .report import Break, Report, Result
@@ -112,5 +112,5 @@ def named(name: str) -> Scenario:
     like = get_close_matches(name, [scenario.name for scenario in SCENARIOS], n=1)
     hint = f": did you mean {like[0]!r}?" if like else ""
     raise ValidationError(
-        f"scenario must be one that python -m bitget_proto.testing --list names; got {shown(name)}{hint}"
+        f"scenario must be one that python -m bitget_proto.testing --list names; got {safe_repr(name)}{hint}"
     )

@@ -17,7 +17,7 @@ from ..._machine.connection import Connection, Queued, unsent_ids
 from ..._machine.connection_config import Config
 from ..._machine.rate_limit import Budget
 from ..._values.credentials import SignedLogin
-from ..._values.enums import Told
+from ..._values.enums import DescribedEnum
 from ..._values.events import Accepted, Closed, Output, Rejected, Transmit, Unresolved, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
@@ -32,7 +32,7 @@ _BACKLOG = 1000
 
 
 @set_module("bitget_proto.testing")
-class Rule(Told):
+class Rule(DescribedEnum):
     """The rules of the driver contract, each with a sentence for the author of a driver."""
 
     DRAIN = "drain", "After every input or command, drain `poll` until it gives a `Wait`."

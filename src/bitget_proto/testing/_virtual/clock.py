@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from ..._values.errors import ValidationError, shown
+from ..._values.errors import ValidationError, safe_repr
 from ..._values.set_module import set_module
 
 
@@ -40,7 +40,7 @@ class VirtualClock:
         """
         if not 0 <= seconds < inf:
             raise ValidationError(
-                f"seconds must be a finite number from 0 up; got {shown(seconds)}"
+                f"seconds must be a finite number from 0 up; got {safe_repr(seconds)}"
             )
         self._now += seconds
 
@@ -50,5 +50,5 @@ class VirtualClock:
         Raises: ValidationError for a time that is never reached, and nothing has changed.
         """
         if not -inf < now < inf:
-            raise ValidationError(f"now must be a finite number of seconds; got {shown(now)}")
+            raise ValidationError(f"now must be a finite number of seconds; got {safe_repr(now)}")
         self._now = max(self._now, now)

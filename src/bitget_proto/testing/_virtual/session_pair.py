@@ -18,7 +18,7 @@ from ..._machine.session_config import Policy
 from ..._machine.session_events import Dial, LinkHangup, LinkTransmit, SessionEvent
 from ..._machine.session_states import SessionState
 from ..._values.credentials import Credentials, SignedLogin, sign_login
-from ..._values.errors import LocalProtocolError, ValidationError, shown
+from ..._values.errors import LocalProtocolError, ValidationError, safe_repr
 from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
@@ -204,7 +204,7 @@ class SessionPair:
         number = max(self._wires, default=0) if link is None else link
         if number not in self._wires:
             raise ValidationError(
-                f"link must be one that is open, {sorted(self._wires)}; got {shown(link)}"
+                f"link must be one that is open, {sorted(self._wires)}; got {safe_repr(link)}"
             )
         return number
 

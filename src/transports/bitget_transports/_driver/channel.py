@@ -141,7 +141,7 @@ class Channel:
             inbox.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             driver.drain(now)
             await flag.wait()
-            return inbox.fetch(waiter)
+            return inbox.pop_outcome(waiter)
         except BaseException:
             inbox.abandon(waiter)
             raise
@@ -256,7 +256,7 @@ class Outcomes:
                 if more:
                     await driver.pause()
                 if waiter.outcomes:
-                    return inbox.fetch(waiter)
+                    return inbox.pop_outcome(waiter)
                 if more:
                     continue
                 if waiter.orders is None and not waiter.due:
@@ -296,11 +296,11 @@ class Events:
 
     def take(self) -> ChannelEvent | None:
         """The oldest event that nobody has read; None when there is none. It never waits."""
-        return self._driver.inbox.take()
+        return self._driver.inbox.pop_event()
 
     async def __anext__(self) -> ChannelEvent:
         inbox = self._driver.inbox
-        while (event := inbox.take()) is None:
+        while (event := inbox.pop_event()) is None:
             if inbox.closed is not None:
                 raise StopAsyncIteration
             await news(self._driver)

@@ -13,7 +13,7 @@ _SHOWN = 48
 """How many characters of a refused value an error message repeats."""
 
 
-def shown(value: object) -> str:
+def safe_repr(value: object) -> str:
     """The value as an error message may repeat it: short, on one line, and never raising."""
     if isinstance(value, str):
         text = str.__str__(value)
@@ -35,7 +35,7 @@ def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> 
         or not 0 < value <= sys.float_info.max
     ):
         raise ValidationError(
-            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {shown(value)}"
+            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {safe_repr(value)}"
         )
 
 
@@ -43,5 +43,5 @@ def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> No
     """A validator: a limit that is a count, or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValidationError(
-            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {shown(value)}"
+            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {safe_repr(value)}"
         )

@@ -42,14 +42,14 @@ from bitget_proto import (
     sign_login,
 )
 
-from .checks import shown
+from .checks import safe_repr
 from .clock import clock
 from .connect_errors import not_logged_in
 from .errors import ConnectFailed, LoginRefused, UpgradeRefused
 from .http_refusal import http_date
 from .limits import Limits
 from .outcome_router import Inbox, Waiter
-from .single_link import ONLY, Core, Lone
+from .single_link import ONLY, Core, SingleLink
 from .url import Target
 
 _BACKLOG = 900
@@ -119,7 +119,7 @@ class Account:
         """
         if not callable(wall_clock):
             raise ValidationError(
-                f"wall_clock must be callable, such as time.time; got {shown(wall_clock)}"
+                f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
             )
         self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
         self.sign()
@@ -129,7 +129,9 @@ class Account:
         """A login for this moment; `corrected` is the time to use instead of the wall clock's."""
         time = self.wall_clock() if corrected is None else corrected
         if not isinstance(time, (float, int)) or not isfinite(time):
-            raise ValidationError(f"wall_clock must give seconds since 1970; it gave {shown(time)}")
+            raise ValidationError(
+                f"wall_clock must give seconds since 1970; it gave {safe_repr(time)}"
+            )
         return sign_login(self.credentials, int(time))
 
 
@@ -161,7 +163,7 @@ class Driver(ABC):
         jitter: Jitter | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
-            raise ValidationError(f"limits must be a Limits, or None; got {shown(limits)}")
+            raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
         self.inbox = Inbox(core, self.limits, config.id_prefix)
         self.account = account
@@ -175,7 +177,7 @@ class Driver(ABC):
 
         self._core = core
         self._jitter = Jitter() if jitter is None else jitter
-        self._lone = isinstance(core, Lone)
+        self._single = isinstance(core, SingleLink)
         self._links: dict[int, Link] = {}
         """Those that are dialled or open."""
         self._busy: set[int] = set()
@@ -222,7 +224,7 @@ class Driver(ABC):
         if number in self._links:
             now = self.now()
             try:
-                if self._lone:
+                if self._single:
                     self._core.receive(message, now)
                 else:
                     self._core.receive(number, message, now)
@@ -317,7 +319,7 @@ class Driver(ABC):
         return more
 
     def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
-        pulled = self.inbox.pull(waiter, self.now(), timeout, policy)
+        pulled = self.inbox.take_next_order(waiter, self.now(), timeout, policy)
         if pulled:
             self.drain(self.now())  # the orders may have taken their time
         return pulled
@@ -330,7 +332,7 @@ class Driver(ABC):
 
     def drain(self, now: float) -> None:
         """Take everything out. To be called after every command, with its time."""
-        core, lone, links, busy = self._core, self._lone, self._links, self._busy
+        core, lone, links, busy = self._core, self._single, self._links, self._busy
         try:
             while True:
                 output = core.poll(now, not busy if lone else busy)
@@ -356,7 +358,7 @@ class Driver(ABC):
                     links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
-                    self.inbox.sort(output)
+                    self.inbox.dispatch(output)
             until = inf if output.until is None else output.until
             if busy and self.limits.write_timeout is not None:
                 until = min(
@@ -411,18 +413,20 @@ class Driver(ABC):
         close = partial(core.close, now)
         for step in (*losses, close, close):
             step()
-            while not isinstance(output := core.poll(now, False if self._lone else numbers), Wait):
+            while not isinstance(
+                output := core.poll(now, False if self._single else numbers), Wait
+            ):
                 if isinstance(output, Unresolved) and output.why in (
                     WhyUnresolved.LOST,
                     WhyUnresolved.CLOSED,
                 ):
-                    inbox.sort(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
+                    inbox.dispatch(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
                 elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
-                    inbox.sort(output)
+                    inbox.dispatch(output)
         inbox.break_off(
             now,
             Closed(why=WhyClosed.INTERRUPTED, detail=why)
-            if self._lone
+            if self._single
             else Ended(why=WhyEnded.INTERRUPTED, detail=why, code=None),
         )
 

@@ -7,7 +7,7 @@ Rules of this file
 
 from bitget_proto import CodeClass, LoginRejected
 
-from .checks import shown
+from .checks import safe_repr
 from .set_module import set_module
 
 _UPGRADE_HINTS = {
@@ -52,7 +52,7 @@ class UpgradeRefused(ConnectFailed):
     ) -> None:
         self.status = status
         self.retry_after = retry_after
-        excerpt = shown(body.decode("utf-8", "replace").strip()[:80]) if body.strip() else ""
+        excerpt = safe_repr(body.decode("utf-8", "replace").strip()[:80]) if body.strip() else ""
         said = f", saying {excerpt}" if excerpt else ""
         hint = _UPGRADE_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
         wait = "" if retry_after is None else f", and asks to be left alone for {retry_after:.0f} s"
@@ -83,5 +83,5 @@ class LoginRefused(ConnectFailed):
             )
         code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"
         super().__init__(
-            f"the exchange refused the login {code}, saying {shown(rejected.message)}: {hint}"
+            f"the exchange refused the login {code}, saying {safe_repr(rejected.message)}: {hint}"
         )

@@ -52,7 +52,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 
-from .checks import shown
+from .checks import safe_repr
 from .exception_origin import is_callers
 from .limits import Limits
 from .set_module import set_module
@@ -190,7 +190,7 @@ class Inbox:
         waiter.outcomes.append(outcome)
         waiter.wake()
 
-    def pull(
+    def take_next_order(
         self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
     ) -> bool:
         """Take the next of the waiter's orders, if there is room; whether one was taken.
@@ -220,11 +220,11 @@ class Inbox:
         except NoRoom as error:
             if is_callers(error):
                 raise
-            what = repr(order) if isinstance(order, CancelOrder) else shown(order)
+            what = repr(order) if isinstance(order, CancelOrder) else safe_repr(order)
             raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
         return True
 
-    def fetch(self, waiter: Waiter) -> Outcome:
+    def pop_outcome(self, waiter: Waiter) -> Outcome:
         """The next outcome that has come for this waiter; its place in the capacity is free again."""
         if self._listeners:
             self._tell()
@@ -255,7 +255,7 @@ class Inbox:
 
     # --- events ---
 
-    def take(self) -> ChannelEvent | None:
+    def pop_event(self) -> ChannelEvent | None:
         """The oldest event that nobody has read; None when there is none."""
         if self._dropped:
             dropped, self._dropped = Dropped(self._dropped), 0
@@ -278,7 +278,7 @@ class Inbox:
         """Call it no more."""
         self._listeners.discard(wake)
 
-    def sort(self, event: Event | SessionEvent) -> None:
+    def dispatch(self, event: Event | SessionEvent) -> None:
         """Take in what the core gave that is not the driver's to do."""
         # The usual one first: it is compared sooner than found among several.
         if type(event) is Accepted or isinstance(event, (Accepted, Rejected, Unresolved)):
@@ -334,7 +334,7 @@ class Inbox:
         }
         for id, (waiter, order, taken_at) in list(self._waiting.items()):
             if (id, taken_at) not in told:
-                self.sort(
+                self.dispatch(
                     Unresolved(
                         id=id,
                         order=order,
@@ -353,7 +353,7 @@ class Inbox:
                 (event for _, event in self._events if isinstance(event, (Closed, Ended))), None
             )
         if self.closed is None:
-            self.sort(closed)
+            self.dispatch(closed)
 
     # --- inside ---
 
@@ -387,7 +387,7 @@ class Inbox:
         """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
         if isinstance(id, str) and id in self._waiting:
             raise ValidationError(
-                f"the id {shown(id)} is in flight: pass another one, or none to have one made"
+                f"the id {safe_repr(id)} is in flight: pass another one, or none to have one made"
             )
         if id is None:
             self._refused += 1

@@ -23,7 +23,7 @@ ONLY = 1
 
 
 class Core(Protocol):
-    """What a driver drives: a `Session`, or a `Lone` connection.
+    """What a driver drives: a `Session`, or a `SingleLink` connection.
 
     Three calls are on the way of every cancel, and are those of the driven thing itself, so that nothing stands between it and
     its driver. `cancel` takes a policy only if that is a session; `receive` takes the link's number first if it is one; `poll`
@@ -57,7 +57,7 @@ class Core(Protocol):
     def poll(self) -> Callable[..., Output | SessionOutput]: ...
 
 
-class Lone:
+class SingleLink:
     """A `Connection` that is dialled once, and whose end is the end."""
 
     __slots__ = ("_connection", "cancel", "poll", "receive")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitget_proto import ValidationError
 
-from .checks import shown
+from .checks import safe_repr
 
 
 def check_sock(sock: object) -> None:
@@ -14,5 +14,5 @@ def check_sock(sock: object) -> None:
     """
     if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
         raise ValidationError(
-            f"sock must be a socket that is connected, or None; got {shown(sock)}"
+            f"sock must be a socket that is connected, or None; got {safe_repr(sock)}"
         )

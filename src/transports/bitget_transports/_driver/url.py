@@ -20,7 +20,7 @@ import attrs
 
 from bitget_proto import ValidationError
 
-from .checks import shown
+from .checks import safe_repr
 
 LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
 """The private WebSocket of live trading (Websocket API, Connect)."""
@@ -56,10 +56,10 @@ class Target:
         """
         if not isinstance(url, str):
             raise ValidationError(
-                f"url must be a string; got {shown(url)}: pass {LIVE_URL}, or leave it out"
+                f"url must be a string; got {safe_repr(url)}: pass {LIVE_URL}, or leave it out"
             )
         # What may hold a password is not repeated.
-        got = "" if "@" in url else f"; got {shown(url)}"
+        got = "" if "@" in url else f"; got {safe_repr(url)}"
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -83,12 +83,12 @@ class Target:
             )
         if not _is_host(host, bracketed=parts.netloc.startswith("[")):
             raise ValidationError(
-                f"url must hold a host name or an IP address; got {shown(host)}: the live one is {LIVE_URL}"
+                f"url must hold a host name or an IP address; got {safe_repr(host)}: the live one is {LIVE_URL}"
             )
         if port == 0:
             raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):
-            raise ValidationError(f"tls must be an ssl.SSLContext, or None; got {shown(tls)}")
+            raise ValidationError(f"tls must be an ssl.SSLContext, or None; got {safe_repr(tls)}")
         loopback = _is_loopback(host)
         secure = parts.scheme == "wss"
         if secure:
@@ -99,7 +99,7 @@ class Target:
             )
         elif not (loopback or allow_plaintext):
             raise ValidationError(
-                f"url is plain ws:// to {shown(host)}, where everybody on the way reads the login: write wss://, or pass "
+                f"url is plain ws:// to {safe_repr(host)}, where everybody on the way reads the login: write wss://, or pass "
                 "allow_plaintext=True if that is meant"
             )
         # The scheme may have come in capitals, which not every layer below understands.

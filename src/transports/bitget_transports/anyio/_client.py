@@ -35,11 +35,11 @@ from bitget_proto import (
 )
 
 from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
-from .._driver.checks import shown
+from .._driver.checks import safe_repr
 from .._driver.driver import Account, Jitter
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
-from .._driver.single_link import Core, Lone
+from .._driver.single_link import Core, SingleLink
 from .._driver.url import LIVE_URL
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
@@ -83,7 +83,7 @@ async def connect(
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = AnyioDriver(Lone(connection), account, limits, connection.config, client)
+    driver = AnyioDriver(SingleLink(connection), account, limits, connection.config, client)
     async with driver.running():
         channel = Channel(driver)
         yield channel
@@ -131,7 +131,9 @@ async def open_session(
 
 def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
     if client is not None and not isinstance(client, httpx.AsyncClient):
-        raise ValidationError(f"client must be an httpx.AsyncClient, or None; got {shown(client)}")
+        raise ValidationError(
+            f"client must be an httpx.AsyncClient, or None; got {safe_repr(client)}"
+        )
     if client is not None and tls is not None:
         raise ValidationError(
             "tls was given beside a client, which has its own: make the client with verify=tls"

@@ -31,10 +31,10 @@ from bitget_proto import (
 )
 
 from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
-from .._driver.checks import shown
+from .._driver.checks import safe_repr
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
-from .._driver.single_link import Core, Lone
+from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import LIVE_URL
 from ._link import AsyncioLink
@@ -84,7 +84,9 @@ async def connect(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = AsyncioDriver(Lone(connection), account, limits, connection.config, sock, framing)
+    driver = AsyncioDriver(
+        SingleLink(connection), account, limits, connection.config, sock, framing
+    )
     async with driver.running():
         channel = Channel(driver)
         yield channel
@@ -242,4 +244,4 @@ def _link(framing: str) -> type[AsyncioLink]:
         from ._picows_link import PicowsLink
 
         return PicowsLink
-    raise ValidationError(f"framing must be 'websockets' or 'picows'; got {shown(framing)}")
+    raise ValidationError(f"framing must be 'websockets' or 'picows'; got {safe_repr(framing)}")

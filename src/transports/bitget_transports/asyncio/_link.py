@@ -202,7 +202,7 @@ class AsyncioLink(ABC):
         if self._cut is None and timeout is not None:
             self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
 
-    def breathe(self) -> None:
+    def yield_to_loop(self) -> None:
         """What was read took long. Under load others have their turn between two reads: uvloop alone would read 32 times."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()

@@ -282,7 +282,7 @@ class PicowsLink(AsyncioLink, WSListener):
         self._answer()
         since, self._many_since = self._many_since, None
         if since is not None and self._driver.now() - since >= LONG:
-            self.breathe()
+            self.yield_to_loop()
 
     def _answer(self) -> None:
         """Write the pong that is owed, unless something before it has not left: see `WebSocket.outgoing`."""

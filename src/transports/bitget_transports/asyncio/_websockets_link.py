@@ -75,7 +75,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             began = self._driver.now()
             self._take_in(data)
             if self._driver.now() - began >= LONG:
-                self.breathe()
+                self.yield_to_loop()
         except BaseException as error:  # noqa: BLE001 - given to the loop
             self.failed(error)
 

@@ -40,12 +40,12 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.checks import shown
+from .._driver.checks import safe_repr
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
 from .._driver.outcome_router import ChannelEvent, Waiter
 from .._driver.set_module import set_module
-from .._driver.single_link import Lone
+from .._driver.single_link import SingleLink
 from .._driver.url import LIVE_URL
 from ._driver import BlockingDriver, Orders
 from ._poll import Poll
@@ -95,7 +95,9 @@ def connect(
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
-    driver = BlockingDriver(Lone(connection), account, limits, connection.config, selector, sock)
+    driver = BlockingDriver(
+        SingleLink(connection), account, limits, connection.config, selector, sock
+    )
     with driver.running():
         channel = Channel(driver)
         yield channel
@@ -231,7 +233,7 @@ class Channel:
         """
         if not isinstance(seconds, (float, int)) or not 0.0 <= seconds < inf:
             raise ValidationError(
-                f"seconds must be a finite number from 0 up; got {shown(seconds)}"
+                f"seconds must be a finite number from 0 up; got {safe_repr(seconds)}"
             )
         end = self._driver.now() + seconds
         self._driver.turn(end)
@@ -270,7 +272,7 @@ class Channel:
             driver.cancel(waiter, order, id, timeout, policy, urgent=urgent)
             while not waiter.outcomes:
                 driver.turn(inf)
-            return inbox.fetch(waiter)
+            return inbox.pop_outcome(waiter)
         except BaseException:
             inbox.abandon(waiter)
             raise
@@ -286,7 +288,7 @@ class Channel:
                 if more:
                     self._driver.turn(self._driver.now())
                 if waiter.outcomes:
-                    yield inbox.fetch(waiter)
+                    yield inbox.pop_outcome(waiter)
                 elif more:
                     continue
                 elif waiter.orders is None and not waiter.due:
@@ -355,8 +357,8 @@ class Events:
 
     def take(self) -> ChannelEvent | None:
         """The oldest event that nobody has read; None when there is none. It never waits, and serves nothing: see `pump`."""
-        self._driver.mend()
-        return self._driver.inbox.take()
+        self._driver.recover()
+        return self._driver.inbox.pop_event()
 
     def __next__(self) -> ChannelEvent:
         inbox = self._driver.inbox

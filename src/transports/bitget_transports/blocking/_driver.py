@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
 
-from .._driver.checks import shown
+from .._driver.checks import safe_repr
 from .._driver.driver import Account, Driver, Jitter
 from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.limits import Limits
@@ -49,7 +49,7 @@ class Orders:
 
     def __next__(self) -> CancelOrder:
         driver = self._driver
-        driver.let_go()
+        driver.release()
         order = next(self._orders)
         if driver.held:
             driver.check_free()
@@ -74,7 +74,7 @@ class BlockingDriver(Driver):
         check_sock(sock)
         if not callable(selector):
             raise ValidationError(
-                f"selector must make a selector, as selectors.DefaultSelector; got {shown(selector)}"
+                f"selector must make a selector, as selectors.DefaultSelector; got {safe_repr(selector)}"
             )
         self._sock = sock
         self._selector = selector()
@@ -134,9 +134,9 @@ class BlockingDriver(Driver):
         try:
             given = command()
             self.drain(self.now())
-            self.let_go()
+            self.release()
         except BaseException as error:
-            self.tear(error)
+            self.mark_interrupted(error)
             raise
         return given
 
@@ -165,7 +165,7 @@ class BlockingDriver(Driver):
             if self.held is _IN_USE:
                 self.held = ""
         except BaseException as error:
-            self.tear(error)
+            self.mark_interrupted(error)
             raise
 
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
@@ -173,13 +173,13 @@ class BlockingDriver(Driver):
         self.held = _IN_USE
         try:
             more = super().fill(waiter, timeout, policy)
-            self.let_go()
+            self.release()
         except BaseException as error:
             # The orders are asked before anything is begun: what they raise changes nothing.
             if waiter.abandoned:
-                self.let_go()
+                self.release()
             else:
-                self.tear(error)
+                self.mark_interrupted(error)
             raise
         return more
 
@@ -189,29 +189,29 @@ class BlockingDriver(Driver):
         Raises: LocalProtocolError.
         """
         if self.held:
-            self.mend()
+            self.recover()
             if self.held:
                 raise LocalProtocolError(
                     "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
                 )
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The step is done. If another thread has left the context meanwhile, the driver is torn and stays so."""
         if self.held is _IN_USE:
             self.held = ""
 
-    def tear(self, error: BaseException) -> None:
+    def mark_interrupted(self, error: BaseException) -> None:
         """An exception passes out of a step, which is torn by it; not by a refusal, which has changed nothing, nor by what the
         caller's jitter raises.
         """
         if error is self._jitter.raised or (
             isinstance(error, LocalProtocolError) and not is_callers(error)
         ):
-            self.let_go()
+            self.release()
         else:
             self.held = _TORN
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
         if self.held is _TORN:
             self._drop()
@@ -264,7 +264,7 @@ class BlockingDriver(Driver):
         try:
             selected = self._selector.select(timeout)
         except BaseException:
-            self.let_go()  # the wait alone is interrupted
+            self.release()  # the wait alone is interrupted
             raise
         for key, _ in selected:
             if key.data not in ready:

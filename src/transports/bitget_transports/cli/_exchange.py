@@ -17,7 +17,7 @@ from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
 from bitget_proto.explain import printable
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
-from .._driver.checks import shown
+from .._driver.checks import safe_repr
 from ..exchange import ExchangeThread, exchange_in_thread
 from ._arguments import FAULTS
 from ._exit_codes import Exit, Failure
@@ -72,10 +72,10 @@ def parse_fault(text: str) -> list[Fault | None]:
     """
     name, colon, number = text.partition(":")
     if name not in FAULTS:
-        raise Failure(f"--fault must be one of {', '.join(FAULTS)}; got {shown(name)}")
+        raise Failure(f"--fault must be one of {', '.join(FAULTS)}; got {safe_repr(name)}")
     if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
         raise Failure(
-            f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {shown(number)}"
+            f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {safe_repr(number)}"
         )
     fault = None if name == "none" else Fault(name.replace("-", " "))
     return [fault] * (int(number) if colon else 1)

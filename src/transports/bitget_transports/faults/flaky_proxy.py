@@ -1,6 +1,6 @@
 """A TCP proxy on loopback that breaks connections the way networks do. A session must survive it.
 
-    with FlakyProxy(server.url, [Treatment(flaw=Flaw.RESET, after=1000)]) as proxy:
+    with FlakyProxy(server.url, [Treatment(fault=NetworkFault.RESET, after=1000)]) as proxy:
         ...  # connect any client to proxy.url
 
 The plan is a list of `Treatment`, one for each connection in order; later connections are left alone. `random_plan` makes a
@@ -55,7 +55,7 @@ class Way(Enum):
     """From the exchange to the client."""
 
 
-class Flaw(Enum):
+class NetworkFault(Enum):
     """What befalls a connection, once."""
 
     CLOSE = "close"
@@ -81,12 +81,12 @@ class Treatment:
     delay: float = 0.0
     """Seconds that what arrives is held back."""
 
-    flaw: Flaw | None = None
+    fault: NetworkFault | None = None
     way: Way = Way.BACK
-    """Whose bytes are counted for the flaw, and which way stalls."""
+    """Whose bytes are counted for the fault, and which way stalls."""
 
     after: int = 0
-    """How many bytes go that way before the flaw."""
+    """How many bytes go that way before the fault."""
 
     stall: float = 10.0
     """Seconds after which a stalled connection is reset, as a route that is dead for long enough is."""
@@ -99,24 +99,24 @@ def random_plan(
     seed: int,
     cuts: int,
     mean: int,
-    flaws: Iterable[tuple[Flaw, int]] = (
-        (Flaw.RESET, 4),
-        (Flaw.CLOSE, 4),
-        (Flaw.CORRUPT, 1),
-        (Flaw.STALL, 1),
+    faults: Iterable[tuple[NetworkFault, int]] = (
+        (NetworkFault.RESET, 4),
+        (NetworkFault.CLOSE, 4),
+        (NetworkFault.CORRUPT, 1),
+        (NetworkFault.STALL, 1),
     ),
 ) -> Iterator[Treatment]:
     """Treatments for so many connections, after about `mean` bytes each, one in ten within the handshake.
 
-    `flaws` are those that may befall them, and how often in proportion to the others.
+    `faults` are those that may befall them, and how often in proportion to the others.
     """
     chance = random.Random(seed)  # noqa: S311 - a plan is no secret
-    names, weights = zip(*flaws, strict=True)
+    names, weights = zip(*faults, strict=True)
     for _ in range(cuts):
         yield Treatment(
             piece=chance.choice((None, None, None, 1, 7, 50, 200)),
             delay=chance.choice((0.0, 0.0, 0.0, 0.0001, 0.001)),
-            flaw=chance.choices(names, weights)[0],
+            fault=chance.choices(names, weights)[0],
             way=chance.choice(tuple(Way)),
             after=chance.randrange(2 * mean) if chance.random() > 0.1 else chance.randrange(300),
         )
@@ -137,8 +137,8 @@ class FlakyProxy:
         self._running = False
         self.connections = 0
         """How many were accepted."""
-        self.befallen: Counter[Flaw] = Counter()
-        """How many flaws have come to pass."""
+        self.befallen: Counter[NetworkFault] = Counter()
+        """How many faults have come to pass."""
 
     @property
     def url(self) -> str:
@@ -154,7 +154,7 @@ class FlakyProxy:
         """How many connections are open."""
         return len(self._wired)
 
-    def befall(self, flaw: Flaw, way: Way = Way.BACK) -> None:
+    def apply(self, fault: NetworkFault, way: Way = Way.BACK) -> None:
         """Let this befall every open connection now.
 
         Raises: RuntimeError outside its context.
@@ -164,7 +164,7 @@ class FlakyProxy:
 
         def all_of_them() -> None:
             for wire in tuple(self._wired):
-                wire.befall(flaw, way)
+                wire.apply(fault, way)
             done.set()
 
         self._calls.append(all_of_them)
@@ -298,8 +298,8 @@ class _Wire:
                 pipe.read()
                 pipe.write()
                 if pipe.falls:
-                    assert pipe.flaw is not None  # noqa: S101 - it falls
-                    self.befall(pipe.flaw, way)
+                    assert pipe.fault is not None  # noqa: S101 - it falls
+                    self.apply(pipe.fault, way)
                     if not self._pipes:
                         return
         except OSError:
@@ -310,17 +310,17 @@ class _Wire:
         else:
             self._watch()
 
-    def befall(self, flaw: Flaw, way: Way) -> None:
+    def apply(self, fault: NetworkFault, way: Way) -> None:
         """Let this happen now."""
-        self._proxy.befallen[flaw] += 1
+        self._proxy.befallen[fault] += 1
         pipe = self._pipes[way]
-        pipe.flaw = None
-        if flaw is Flaw.STALL:
+        pipe.fault = None
+        if fault is NetworkFault.STALL:
             pipe.stalled_until = time.monotonic() + self._stall
-        elif flaw is Flaw.CORRUPT:
+        elif fault is NetworkFault.CORRUPT:
             pipe.corrupting = True
         else:
-            self.close(reset=flaw is Flaw.RESET)
+            self.close(reset=fault is NetworkFault.RESET)
             return
         self._watch()
 
@@ -354,7 +354,7 @@ class _Pipe:
         self, source: socket.socket, sink: socket.socket, treatment: Treatment, way: Way
     ) -> None:
         self.source = source
-        self.flaw = treatment.flaw if treatment.way is way else None
+        self.fault = treatment.fault if treatment.way is way else None
         self.corrupting = self.over = False
         self.stalled_until: float | None = None
         self.full = False
@@ -366,7 +366,7 @@ class _Pipe:
         """What was read and has not been passed on, and when it may be."""
         self._size = 0
         self._left = treatment.after
-        """Bytes until the flaw."""
+        """Bytes until the fault."""
         self._ended = False
         self._frames = _Frames()
 
@@ -384,8 +384,8 @@ class _Pipe:
 
     @property
     def falls(self) -> bool:
-        """Whether the flaw is to come now."""
-        return self.flaw is not None and self._left <= 0
+        """Whether the fault is to come now."""
+        return self.fault is not None and self._left <= 0
 
     def read(self) -> None:
         """Take what has arrived."""
@@ -403,7 +403,7 @@ class _Pipe:
         self._held.extend((due, data[at : at + piece]) for at in range(0, len(data), piece))
 
     def write(self) -> None:
-        """Pass on what may go; stop at the flaw."""
+        """Pass on what may go; stop at the fault."""
         now = time.monotonic()
         self.full = False
         while (
@@ -411,7 +411,7 @@ class _Pipe:
         ):
             due, data = self._held.popleft()
             whole = data
-            if self.flaw is not None:
+            if self.fault is not None:
                 data = data[: self._left]
             if self.corrupting:
                 data = self._corrupted(data)
