@@ -34,14 +34,14 @@ pytestmark = pytest.mark.parametrize(
 
 def strike(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Raise this, once, when an answer is on its way from the core to who waits for it."""
-    sort, left = Inbox.dispatch, [error]
+    dispatch, left = Inbox.dispatch, [error]
 
     def struck(self: Inbox, event: Any) -> None:
         if isinstance(event, Accepted) and left:
             raise left.pop()
-        sort(self, event)
+        dispatch(self, event)
 
-    monkeypatch.setattr(Inbox, "sort", struck)
+    monkeypatch.setattr(Inbox, "dispatch", struck)
 
 
 def innermost(error: BaseException) -> BaseException:
