@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import sys
 from collections.abc import Generator
@@ -19,7 +18,6 @@ from bitget_transports.faults.hostile_server import HostileServer
 if sys.platform == "win32":
     pytest.skip("Windows has no poll", allow_module_level=True)
 
-from bitget_transports.blocking._poll import Poll
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 
@@ -51,13 +49,3 @@ def test_a_cancel_after_it_has_its_outcome() -> None:
 def test_leaving_raises_nothing() -> None:
     with closed_outside():
         pass
-
-
-def test_a_poll_changes_and_forgets_a_socket_that_is_closed_already() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, Poll() as poll:
-        poll.register(ours, selectors.EVENT_READ)
-        ours.close()
-        poll.modify(ours, selectors.EVENT_WRITE)
-        poll.unregister(ours)
-        assert not poll.get_map()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from typing import Any
 
 import attrs
@@ -36,6 +37,21 @@ def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> 
     ):
         raise ValidationError(
             f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {safe_repr(value)}"
+        )
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what `Connection.cancel` refuses as a timeout.
+
+    Raises: ValidationError.
+    """
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, (float, int))
+        or not (0 < timeout <= sys.float_info.max or timeout == inf)
+    ):
+        raise ValidationError(
+            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
         )
 
 

@@ -58,9 +58,6 @@ _BACKLOG = 900
 _AT_A_TIME = 1e-2
 """Seconds for which orders are taken before what has arrived has its turn."""
 
-_TOGETHER = 1e-3
-"""Seconds for which frames are held back below to leave in one packet."""
-
 
 class Link(Protocol):
     """One WebSocket of a colour's, dialled or open."""
@@ -71,12 +68,6 @@ class Link(Protocol):
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
-    def cork(self, *, corked: bool) -> None:
-        """While it is corked, what is written may wait below, so that many frames leave in one packet: but not long, and none
-        waits here.
-        """
-        ...
-
     def take_back(self) -> tuple[str, ...]:
         """The link has ended: the cancel whose frame it still holds, when provably not one byte of it has left. From then on
         none ever will, though the other side reads again.
@@ -295,38 +286,18 @@ class Driver(ABC):
     # --- many at once ---
 
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
-        """Take of the waiter's orders what there is room for, and drain after each. The first leaves at once, those behind it
-        together: a packet for each costs more than all the rest.
+        """Take as many of the waiter's orders as there is room for, and drain after each.
 
-        Whether there may be more: however many there are, and however slowly they come, what arrives has its turn between.
+        Return whether there may be more: it stops after 10 ms, so that what arrives has its turn.
 
-        Raises: as `Inbox.pull`.
+        Raises: as `Inbox.take_next_order`.
         """
-        if not self._pulled(waiter, timeout, policy):
-            return False
         stop = self.now() + _AT_A_TIME
-        links = list(self._links.values())
-        more = True
-        while more and self.now() < stop:
-            self._cork(links, corked=True)
-            try:
-                # The orders may take their time: what has been taken is not to wait for them.
-                end = self.now() + _TOGETHER
-                while (more := self._pulled(waiter, timeout, policy)) and self.now() < end:
-                    pass
-            finally:
-                self._cork(links, corked=False)
-        return more
-
-    def _pulled(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
-        pulled = self.inbox.take_next_order(waiter, self.now(), timeout, policy)
-        if pulled:
-            self.drain(self.now())  # the orders may have taken their time
-        return pulled
-
-    def _cork(self, links: list[Link], *, corked: bool) -> None:
-        for link in links:
-            link.cork(corked=corked)
+        while self.inbox.take_next_order(waiter, self.now(), timeout, policy):
+            self.drain(self.now())  # the iterable may have taken its time
+            if self.now() >= stop:
+                return True
+        return False
 
     # --- the way out ---
 

@@ -25,8 +25,6 @@ from bitget_proto import (
     Accepted,
     CancelOrder,
     Closed,
-    Config,
-    Connection,
     Ended,
     Event,
     ExchangeError,
@@ -50,9 +48,10 @@ from bitget_proto import (
     ValidationError,
     WhyClosed,
     WhyUnresolved,
+    encode_cancel,
 )
 
-from .checks import safe_repr
+from .checks import check_timeout, safe_repr
 from .exception_origin import is_callers
 from .limits import Limits
 from .set_module import set_module
@@ -393,15 +392,19 @@ class Inbox:
             self._refused += 1
             # Not a digit behind the prefix: no id that the connection makes can be the same.
             id = f"{self._id_prefix}-{self._refused}"
-        stillborn = Connection(Config())
-        stillborn.cancel(order, now, id, timeout)
-        if isinstance(self.closed, Closed) and self.closed.why in (
+        encode_cancel(order, id)  # checks both
+        if timeout is not None:
+            check_timeout(timeout)
+        lost = isinstance(self.closed, Closed) and self.closed.why in (
             WhyClosed.LOST,
             WhyClosed.NO_PONG,
-        ):
-            stillborn.lost(now)
-        else:
-            stillborn.close(now)
-        outcome = stillborn.poll(now)
-        assert isinstance(outcome, Unresolved)  # noqa: S101 - the end gives the outcomes first
-        return outcome
+        )
+        return Unresolved(
+            id,
+            order,
+            taken_at=now,
+            sent_at=None,
+            resolved_at=now,
+            sent=False,
+            why=WhyUnresolved.LOST if lost else WhyUnresolved.CLOSED,
+        )

@@ -9,12 +9,18 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from typing import Protocol
 
-from .cork import HasOptions
 from .exception_origin import suppress_ours
 
 _AT_ONCE = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 """struct linger: on, for 0 seconds."""
+
+
+class HasOptions(Protocol):
+    """A socket, or uvloop's stand-in for one."""
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> object: ...
 
 
 def reset_when_closed(sock: HasOptions) -> None:

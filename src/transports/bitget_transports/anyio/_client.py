@@ -301,9 +301,6 @@ class _Link:
         self._driver.stalled(self._number)
         self._to_write.set()
 
-    def cork(self, *, corked: bool) -> None:
-        """Nothing to do: a frame leaves before the next one is handed out."""
-
     def take_back(self) -> tuple[str, ...]:
         if self._outgoing is None or self._leaving:
             return ()

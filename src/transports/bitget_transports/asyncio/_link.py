@@ -18,7 +18,6 @@ from collections.abc import Callable
 from math import inf
 
 from .._driver.connect_errors import could_not_connect, took_too_long
-from .._driver.cork import cork
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_callers, suppress_ours
@@ -153,11 +152,6 @@ class AsyncioLink(ABC):
         self._driver.flowing(self._number)
 
     # --- the driver wants something ---
-
-    def cork(self, *, corked: bool) -> None:
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        if sock is not None:
-            cork(sock, corked=corked)
 
     def take_back(self) -> tuple[str, ...]:
         id, size, behind = self._last

@@ -10,7 +10,6 @@ Rules of this file
 from __future__ import annotations
 
 import random
-import select
 import selectors
 import socket
 import ssl
@@ -48,12 +47,6 @@ from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import LIVE_URL
 from ._driver import BlockingDriver, Orders
-from ._poll import Poll
-
-_SELECTOR: Callable[[], selectors.BaseSelector] = (
-    Poll if hasattr(select, "poll") else selectors.DefaultSelector
-)
-"""What is waited with: for one socket or two, `poll` costs half of what `epoll` does."""
 
 
 @contextmanager
@@ -70,7 +63,7 @@ def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
-    selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
+    selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[Channel]:
     """Connect, log in, and give a `Channel`; leaving closes it.
 
@@ -118,7 +111,7 @@ def open_session(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
-    selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
+    selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
 

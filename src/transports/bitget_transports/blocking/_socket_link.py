@@ -19,7 +19,6 @@ from errno import EINPROGRESS, EWOULDBLOCK
 from math import inf
 
 from .._driver.connect_errors import could_not_connect, took_too_long
-from .._driver.cork import cork
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_callers, is_systems
@@ -124,10 +123,6 @@ class SocketLink:
             # The other side has closed: the driver is about to be told.
             self.stalled_since = self._driver.now()
             self._driver.stalled(self._number)
-
-    def cork(self, *, corked: bool) -> None:
-        if self.sock is not None:
-            cork(self.sock, corked=corked)
 
     def take_back(self) -> tuple[str, ...]:
         id, size, behind = self._last
