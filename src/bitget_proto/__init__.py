@@ -12,7 +12,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ._machine.connection import Connection, Queued
+from ._machine.arguments import Queued
+from ._machine.connection import Connection
 from ._machine.connection_config import Config
 from ._machine.rate_limit import Budget
 from ._values.codes import CodeClass

@@ -44,7 +44,7 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.arguments import Queued
 from bitget_proto._machine.rate_limit import PAUSE
 from bitget_proto._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 

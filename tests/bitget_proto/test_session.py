@@ -40,7 +40,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.arguments import Queued
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")

@@ -62,7 +62,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.arguments import Queued
 from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
 

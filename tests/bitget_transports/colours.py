@@ -19,7 +19,7 @@ import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
 from bitget_proto import CancelOrder, Config, Credentials, Outcome, Policy, SessionState, State
-from bitget_proto._machine.connection import Queued
+from bitget_proto._machine.arguments import Queued
 from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import ChannelEvent
 

@@ -24,15 +24,11 @@ as sent. An answer, a deadline or the end settles it.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
 from math import inf
-from typing import Any, Literal, TypeAlias, cast
 
-import attrs
-
-from .._values.codes import ENDS, NOT_THE_LOGINS_ANSWER, REFUSALS, TOO_MANY_REQUESTS, CodeClass
+from .._values.codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
@@ -58,26 +54,34 @@ from .._values.orders import CancelOrder
 from .._values.set_module import set_module
 from .._values.states import TRANSITIONS, Cause, State, Step, WhyClosed
 from .._values.timers import Timer
-from .._wire.codec import DEFAULT, PING, Codec, as_text
+from .._wire.codec import DEFAULT, Codec, as_text
 from .._wire.messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
-from .cancel_queue import CancelQueue, Rank
+from .arguments import (
+    Queued,
+    as_message,
+    check_closing,
+    check_frame,
+    check_new,
+    check_order,
+    check_orders,
+    check_timeout,
+    no_room,
+    unsent_ids,
+)
+from .cancel_queue import Rank
 from .connection_config import Config
-from .deadlines import MAX, Alarms, Deadlines, after, finite_time, is_seconds
+from .deadlines import MAX, Alarms, after, finite_time
+from .frame_queue import FrameQueue
 from .heartbeat import Heartbeat
-from .rate_limit import WINDOW, Budget, Pace
-from .request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
+from .in_flight import InFlight, OpenCancel
+from .rate_limit import Budget
+from .request_ids import IN_FLIGHT, RequestIds
 
 NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
 
 _SAME_READ = 0.5
 """Seconds after 30004 or 30007 for which what comes still counts: answers may have arrived in the same read."""
-
-_CANCELS_PER_OWN_FRAME = 9
-"""How many cancels leave before a frame of the caller's own that waits: it gets one place in ten."""
-
-Queued: TypeAlias = Literal["drop", "send"]
-"""What `close` does with cancels that were not sent: `drop` or `send`."""
 
 # In Python 3.11 looking a member up on its enum takes 0.1 µs, and the way of a cancel has a dozen look-ups: a seventh of it.
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
@@ -86,30 +90,6 @@ _LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
 _REQUEST, _SILENCE, _PACING = Timer.REQUEST, Timer.SILENCE, Timer.PACING
 _ACCEPTED = CodeClass.ACCEPTED
 _URGENT, _NORMAL = Rank.URGENT, Rank.NORMAL
-
-
-@attrs.define(eq=False)
-class OpenCancel:
-    """A cancel that has no outcome yet."""
-
-    id: str
-    order: CancelOrder
-    taken_at: float
-    until: float
-    """The end of all its time; infinity for none."""
-
-    number: int
-    """Its place in the order taken."""
-
-    rank: Rank
-    deadline: float = inf
-    """Until when it must be sent; once it was, until when it must be answered."""
-
-    turn: int = 0
-    """Set by `Deadlines`."""
-
-    sent_at: float = inf
-    """When it was handed out; infinity while it was not, or when its bytes provably never left."""
 
 
 @set_module("bitget_proto")
@@ -132,9 +112,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_alarms", "_budget", "_cancels_in_a_row", "_cause", "_closing", "_codec", "_config", "_deadlines", "_detail",
-        "_heartbeat", "_ids", "_inside", "_late", "_login", "_login_sent", "_now", "_opened", "_outputs", "_own", "_pace",
-        "_queue", "_sent", "_state", "_taken",
+        "_alarms", "_cause", "_closing", "_codec", "_config", "_detail", "_frames", "_heartbeat", "_ids", "_in_flight",
+        "_inside", "_now", "_opened", "_outputs", "_state",
     )  # fmt: skip
 
     def __init__(
@@ -145,7 +124,6 @@ class Connection:
         check_part("budget", budget, Budget)
         self._config = Config() if config is None else config
         self._codec = DEFAULT if codec is None else codec
-        self._budget = budget
         self._state = _NEW
         self._opened = False
         self._now: float = -MAX
@@ -153,31 +131,19 @@ class Connection:
         """Whether a call is under way, or an exception has passed through one."""
         self._outputs: deque[Output] = deque()
 
-        self._queue: CancelQueue[OpenCancel] = CancelQueue()
-        self._sent: OrderedDict[str, OpenCancel] = OrderedDict()
-        """Those that were handed out, the oldest first."""
-        self._taken = 0
-        self._late: OrderedDict[str, CancelOrder] = OrderedDict()
-        """Those that ended `Unresolved` after they were sent."""
+        self._in_flight = InFlight(self._config)
         self._ids = RequestIds(self._config.id_prefix)
-        self._own: deque[str] = deque()
-        self._cancels_in_a_row = 0
-        self._pace = Pace(
-            self._config.messages_per_second, WINDOW + (self._config.pace_margin or 0.0)
+        self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
+        self._heartbeat = Heartbeat(self._config, self._alarms)
+        self._frames = FrameQueue(
+            self._config, self._codec, budget, self._heartbeat, self._in_flight
         )
 
-        self._login: SignedLogin | None = None
-        """The login that waits to be handed out."""
-        self._login_sent = False
         self._closing = False
         """Whether `close` was called: no more is taken, and with nothing left to answer the connection ends."""
         self._cause = WhyClosed.ASKED
         self._detail = ""
         """Why DRAINING ends, and what there is to say about it."""
-
-        self._deadlines: Deadlines[OpenCancel] = Deadlines()
-        self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
-        self._heartbeat = Heartbeat(self._config, self._alarms)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.value}, {self.in_flight} in flight>"
@@ -192,7 +158,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many cancels were taken and have no outcome yet, the queued ones included."""
-        return self._queue.size + len(self._sent)
+        return len(self._in_flight)
 
     @property
     def capacity(self) -> int:
@@ -222,7 +188,7 @@ class Connection:
         if self._state is _NEW:
             self._opened = True
             self._move(Step.OPENED)
-            self._login = login
+            self._frames.login = login
             self._alarms[_LOGIN] = after(now, self._config.login_timeout)
             self._heartbeat.start(now)
         self._inside = False
@@ -281,9 +247,7 @@ class Connection:
         ids = unsent_ids(unsent)
         self._inside, self._now = True, now
         if self._state is not _CLOSED:
-            for id in ids:
-                if id in self._sent:
-                    self._sent[id].sent_at = inf
+            self._in_flight.never_left(ids)
             if self._cause is WhyClosed.ASKED:
                 self._cause, self._detail = WhyClosed.LOST, reason
             self._end(self._cause, self._detail, gone=True)
@@ -363,7 +327,7 @@ class Connection:
         False, and nothing has changed, when it has left, or when no cancel of this id is open.
         """
         now = self._begin(now)
-        waiting = self._queue.get(id) if isinstance(id, str) else None
+        waiting = self._in_flight.queue.get(id) if isinstance(id, str) else None
         self._inside, self._now = True, now
         if waiting is not None:
             self._unresolved(waiting, WhyUnresolved.WITHDRAWN)
@@ -389,13 +353,13 @@ class Connection:
             )
         check_frame(text)
         limit = self._config.max_own_frames
-        if limit is not None and len(self._own) >= limit:
+        if limit is not None and len(self._frames.own) >= limit:
             raise NoRoom(
                 f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
             )
-        self._ids.remember(self._codec.trade_ids(text), self._why_taken)
+        self._ids.remember(self._codec.trade_ids(text), self._in_flight.why_taken)
         self._now = now
-        self._own.append(text)
+        self._frames.own.append(text)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """End the connection in good order; no more is taken. Then drain `poll`.
@@ -441,13 +405,20 @@ class Connection:
             output = outputs[0]
             del outputs[0]
             return output
-        paced = inf
+        paced, frames = inf, self._frames
         if writable and (
-            self._queue.size or self._own or self._heartbeat.ping_due or self._login is not None
+            self._in_flight.queue.size
+            or frames.own
+            or self._heartbeat.ping_due
+            or frames.login is not None
         ):
             self._inside = True
-            frame = self._next_frame(now)
+            # Cancels that wait when the time that `close` gave them is over are for `handle_timeout`.
+            over = self._closing and self._alarms[_DRAIN] <= now
+            frame = frames.next(now, ready=self._state is _READY, cancels=not over)
             if isinstance(frame, Transmit):
+                if self._closing:
+                    self._end_if_done()
                 self._inside = False
                 return frame
             self._inside = False
@@ -465,144 +436,46 @@ class Connection:
         Raises: ValidationError when something was called before, and nothing has changed.
         """
         check_new(self._now)
-        if self._budget is not None:
-            self._budget = budget(self._budget)
+        if self._frames.budget is not None:
+            self._frames.budget = budget(self._frames.budget)
         return self._codec
 
     # --- a session, which holds the queue itself ---
 
     def _opens(self, now: float) -> float:
         """When a cancel can leave by `_send`; infinity when none can, or when other frames go first."""
-        if self._state is not _READY or self._heartbeat.ping_due:
-            return inf
-        if self._own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME:
-            return inf
-        opens, budget = self._pace.opens(), self._budget
-        return opens if budget is None else max(opens, budget.opens(now))
+        return self._frames.opens(now) if self._state is _READY else inf
 
     def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
         """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
         self._now = now
-        self._taken += 1
-        return self._hand_out(OpenCancel(id, order, taken_at, until, self._taken, Rank.NORMAL), now)
+        cancel = self._in_flight.make(id, order, taken_at, until, _NORMAL)
+        return self._frames.hand_out(cancel, now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
         """A connection that is DRAINING has no longer than this."""
         self._alarms[_DRAIN] = min(self._alarms[_DRAIN], after(now, seconds))
 
-    # --- frames out ---
-
-    def _next_frame(self, now: float) -> Transmit | float:
-        """The next frame that may leave, or when one may; infinity when none waits, or none that waiting would help.
-
-        Login first, then pings, then cancels, then the caller's own frames; of ten places one is theirs.
-        """
-        heartbeat = self._heartbeat
-        if self._state is not _READY and not heartbeat.ping_due and self._login is None:
-            return inf
-        opens = self._pace.opens()
-        if opens > now:
-            return opens
-        if self._login is not None:
-            text = self._codec.encode_login(self._login)
-            self._login, self._login_sent = None, True
-            self._pace.take(now)
-            return Transmit(text, secret=True)
-        if heartbeat.ping_due:
-            heartbeat.sent(now)
-            self._pace.take(now)
-            return Transmit(PING)
-        if self._closing and self._alarms[_DRAIN] <= now:
-            # The time that `close` gave to what is queued is over, and `handle_timeout` drops it.
-            return inf
-        budget, own = self._budget, self._own
-        opens = -inf if budget is None else budget.opens(now)
-        cancel = None if opens > now else self._queue.first(now)
-        if cancel is not None and not (own and self._cancels_in_a_row >= _CANCELS_PER_OWN_FRAME):
-            return Transmit(self._hand_out(cancel, now), cancel.id)
-        if own:
-            self._cancels_in_a_row = 0
-            self._pace.take(now)
-            frame = Transmit(own.popleft())
-            self._end_if_done()
-            return frame
-        # One that has expired is no longer to be sent, and `handle_timeout` settles it.
-        return opens if opens > now else inf
-
-    def _hand_out(self, cancel: OpenCancel, now: float) -> str:
-        self._cancels_in_a_row += 1
-        self._pace.take(now)
-        if self._budget is not None:
-            self._budget.debit(1, now)
-        cancel.sent_at = now
-        self._sent[cancel.id] = cancel
-        self._queue.discard(cancel)
-        timeout = self._config.answer_timeout
-        self._set_deadline(cancel, inf if timeout is None else now + timeout)
-        return self._codec.encode_cancel(cancel.order, cancel.id)
-
     # --- messages in ---
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
-        cancel = self._sent.get(id)
+        cancel = self._in_flight.sent.get(id)
         if reply.answers_other:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
-            code, code_class = reply.code, reply.code_class
-            if code_class is _ACCEPTED:
-                # By position: by name it takes twice as long.
-                self._settle(
-                    cancel,
-                    Accepted(
-                        id,
-                        cancel.order,
-                        cancel.taken_at,
-                        cancel.sent_at,
-                        self._now,
-                        reply.exchange_ts,
-                    ),
-                )
-            elif code is not None and code_class in REFUSALS:
-                self._settle(
-                    cancel,
-                    Rejected(
-                        id=id,
-                        order=cancel.order,
-                        taken_at=cancel.taken_at,
-                        sent_at=cancel.sent_at,
-                        resolved_at=self._now,
-                        code=code,
-                        code_class=code_class,
-                        message=reply.message,
-                        exchange_ts=reply.exchange_ts,
-                    ),
-                )
-            else:
-                self._unresolved(cancel, WhyUnresolved.UNSURE, code, reply.message)
-        elif self._queue.get(id) is not None:
-            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
-        elif id in self._late:
-            self._outputs.append(
-                LateReply(
-                    id=id,
-                    order=self._late[id],
-                    code=reply.code,
-                    code_class=reply.code_class,
-                    message=reply.message,
-                    exchange_ts=reply.exchange_ts,
-                    text=as_text(message),
-                )
-            )
-            del self._late[id]
+            self._settle(cancel, cancel.answered(reply, self._now))
         else:
-            self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
+            event = self._in_flight.unmatched(id, reply, message)
+            self._outputs.append(event)
+            if isinstance(event, LateReply):
+                del self._in_flight.late[id]
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """An error that names no request."""
         code, code_class = error.code, error.code_class
         if (
             self._state is _AUTHENTICATING
-            and self._login_sent
+            and self._frames.login_sent
             and not error.answers_other
             and code_class not in NOT_THE_LOGINS_ANSWER
         ):
@@ -613,9 +486,7 @@ class Connection:
             self._outputs.append(GoingAway(message=error.message, text=text))
             return
         if code == TOO_MANY_REQUESTS:
-            self._pace.pause(self._now)
-            if self._budget is not None:
-                self._budget.pause(self._now)
+            self._frames.pause(self._now)
         self._outputs.append(
             ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
         )
@@ -632,7 +503,7 @@ class Connection:
     def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
         if self._state is not _AUTHENTICATING:
             self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
-        elif not self._login_sent:
+        elif not self._frames.login_sent:
             self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
         elif reply.code is None:
             self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
@@ -663,15 +534,11 @@ class Connection:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first, and when."""
-        until, heartbeat, alarms = self._deadlines.until, self._heartbeat, self._alarms
+        until, heartbeat, alarms = self._in_flight.due(), self._heartbeat, self._alarms
         silent = inf if heartbeat.asked_until is None else heartbeat.asked_until
-        for oldest in self._sent.values():
-            if oldest.deadline < until:
-                until = oldest.deadline
+        for oldest in self._in_flight.sent.values():
             silent = heartbeat.silence_at(oldest.sent_at)
             break
-        if self._queue.size:
-            until = min(until, *[cancel.deadline for cancel in self._queue.heads()])
         timer = None if until == inf else _REQUEST
         if alarms.until < until:
             until, timer = alarms.until, alarms.timer
@@ -679,16 +546,10 @@ class Connection:
             return silent, _SILENCE
         return until, timer
 
-    def _first_due(self) -> OpenCancel:
-        """The cancel whose deadline comes first; of equal ones the one that was taken first."""
-        firsts = [*self._queue.heads(), *islice(self._sent.values(), 1)]
-        first = self._deadlines.first()
-        return min(firsts if first is None else [*firsts, first], key=_by_deadline)
-
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is _REQUEST:
-            self._unresolved(self._first_due(), WhyUnresolved.TIMEOUT)
+            self._unresolved(self._in_flight.first_due(), WhyUnresolved.TIMEOUT)
             self._end_if_done()
         elif timer is _LOGIN:
             self._end(
@@ -699,7 +560,7 @@ class Connection:
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.ask(max(self._now, self._pace.opens())):
+            if self._heartbeat.ask(self._frames.question_opens(self._now)):
                 self._end(
                     WhyClosed.NO_PONG,
                     f"answers were due, and nothing came within {config.silence_pong} s of being asked",
@@ -717,30 +578,10 @@ class Connection:
 
     def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
         """Let a cancel wait to be sent; `until` is the end of all its time."""
-        self._taken += 1
-        cancel = OpenCancel(id, order, now, until, self._taken, rank)
-        self._set_deadline(cancel, after(now, self._config.queue_timeout))
-        self._queue.add(cancel)
-
-    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
-        """Give a cancel its deadline, or the end of all its time if that comes first.
-
-        Cancels with the same timeout are due in the order of `_queue` or `_sent`, so the first there is the first due. Only
-        a cancel with a timeout of its own needs a place in `_deadlines`.
-        """
-        if cancel.until == inf:
-            cancel.deadline = deadline
-        else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
-
-    def _why_taken(self, id: str) -> str | None:
-        """Why no other request may have this id, as an error says it; None when one may."""
-        if id in self._sent or self._queue.get(id) is not None:
-            return IN_FLIGHT
-        return MAY_BE_ANSWERED if id in self._late else None
+        self._in_flight.wait(self._in_flight.make(id, order, now, until, rank), now)
 
     def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+        return IN_FLIGHT if id in settled(self._outputs) else self._in_flight.why_taken(id)
 
     def _check_opens(self, login: object) -> None:
         """Let `opened` pass once, and with a login.
@@ -767,74 +608,35 @@ class Connection:
                 f"the connection {self._how_it_ends()} and takes no more cancels: use another one"
             )
         limit = self._config.max_in_flight
-        if limit is not None and self._queue.size + len(self._sent) + count > limit:
+        if limit is not None and len(self._in_flight) + count > limit:
             raise no_room(limit, self.in_flight, count)
 
     def _how_it_ends(self) -> str:
         return "is closed" if self._state is _CLOSED else "is closing"
 
-    def _open(self) -> list[OpenCancel]:
-        """All that have no outcome, in the order taken."""
-        both = {cancel.id: cancel for cancel in self._queue} | self._sent
-        return sorted(both.values(), key=_in_order)
-
-    def _unresolved(
-        self,
-        cancel: OpenCancel,
-        why: WhyUnresolved,
-        code: str | None = None,
-        message: str | None = None,
-    ) -> None:
-        if cancel.sent_at != inf:
-            self._late[cancel.id] = cancel.order
-            limit = self._config.late_ids
-            if limit is not None and len(self._late) > limit:
-                self._late.popitem(last=False)
-        self._settle(cancel, self._made_unresolved(cancel, why, code, message))
-
-    def _made_unresolved(
-        self,
-        cancel: OpenCancel,
-        why: WhyUnresolved,
-        code: str | None = None,
-        message: str | None = None,
-    ) -> Unresolved:
-        sent = cancel.sent_at != inf
-        return Unresolved(
-            id=cancel.id,
-            order=cancel.order,
-            taken_at=cancel.taken_at,
-            sent_at=cancel.sent_at if sent else None,
-            resolved_at=self._now,
-            sent=sent,
-            why=why,
-            code=code,
-            message=message,
-        )
+    def _unresolved(self, cancel: OpenCancel, why: WhyUnresolved) -> None:
+        self._settle(cancel, cancel.unresolved(why, self._now))
 
     def _settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
-        if self._sent.pop(cancel.id, None) is None:
-            self._queue.discard(cancel)
-        if cancel.until != inf:
-            self._deadlines.set(cancel, inf)
+        self._in_flight.settle(cancel, outcome)
 
     def _drop_queue(self, seconds: float | None) -> None:
         """Send nothing more. What was sent has so many seconds to be answered; with nothing to wait for this is the end."""
         if self._state is not _READY:
             self._end(WhyClosed.ASKED, "")
             return
-        for cancel in [cancel for cancel in self._open() if cancel.sent_at == inf]:
+        for cancel in [cancel for cancel in self._in_flight.in_order() if cancel.sent_at == inf]:
             self._unresolved(cancel, WhyUnresolved.CLOSED)
-        self._own.clear()
+        self._frames.own.clear()
         self._move(Step.CLOSING)
         self._alarms[_DRAIN] = after(self._now, seconds)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
         """The end, when `close` was called and nothing is left to send or to be answered."""
-        left = self._sent or self._queue.size or self._own
+        left = len(self._in_flight) or self._frames.own
         if (
             self._closing
             and not left
@@ -849,7 +651,7 @@ class Connection:
         """
         dead = why is WhyClosed.NO_PONG
         unresolved = WhyUnresolved.LOST if dead or why is WhyClosed.LOST else WhyUnresolved.CLOSED
-        for cancel in self._open():
+        for cancel in self._in_flight.in_order():
             self._unresolved(cancel, unresolved)
         self._finish(
             why, detail, [] if gone else [Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=dead)]
@@ -857,12 +659,8 @@ class Connection:
 
     def _finish(self, why: WhyClosed, detail: str, hangup: list[Output]) -> None:
         self._outputs.extend([*hangup, Closed(why=why, detail=detail)])
-        self._login = None
-        self._own.clear()
-        self._queue.clear()
-        self._sent.clear()
-        self._late.clear()
-        self._deadlines.clear()
+        self._frames.clear()
+        self._in_flight.clear()
         self._alarms.clear()
         self._heartbeat.stop()
         # Last: an end that is interrupted has not been.
@@ -876,8 +674,8 @@ class Connection:
             kept = [output for output in self._outputs if not isinstance(output, (Hangup, Closed))]
             done = settled(kept)
             kept.extend(
-                self._made_unresolved(cancel, WhyUnresolved.INTERRUPTED)
-                for cancel in self._open()
+                cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
+                for cancel in self._in_flight.in_order()
                 if cancel.id not in done
             )
             self._outputs = deque(kept)
@@ -903,127 +701,6 @@ class Connection:
         return now
 
 
-def _in_order(cancel: OpenCancel) -> int:
-    return cancel.number
-
-
-def _by_deadline(cancel: OpenCancel) -> tuple[float, int]:
-    return cancel.deadline, cancel.number
-
-
 def settled(outputs: Iterable[object]) -> set[str]:
     """The ids of the cancels whose outcomes are among these."""
     return {output.id for output in outputs if isinstance(output, Accepted | Rejected | Unresolved)}
-
-
-def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
-    """The error for so many cancels too many."""
-    what = (
-        "one more has no room"
-        if count == 1
-        else f"there is room for {limit - in_flight} of these {count}"
-    )
-    return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
-
-
-def as_message(message: Any) -> str | bytes:
-    """A message, checked; of a `bytearray` or `memoryview`, which the caller may write to again, a copy.
-
-    Raises: ValidationError for anything else.
-    """
-    if isinstance(message, (str, bytes)):
-        return message
-    if type(message) is bytearray or type(message) is memoryview:
-        return bytes(message)
-    raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
-
-
-def check_order(order: object) -> None:
-    """Let nothing pass that is no order.
-
-    Raises: ValidationError.
-    """
-    if not isinstance(order, CancelOrder):
-        raise ValidationError(
-            f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
-        )
-
-
-def check_orders(orders: object) -> list[CancelOrder]:
-    """The orders, all of them checked.
-
-    Raises: ValidationError.
-    """
-    if not isinstance(orders, Iterable):
-        raise ValidationError(f"orders must be an iterable of CancelOrder; got {safe_repr(orders)}")
-    given = list(cast("Iterable[CancelOrder]", orders))
-    for order in given:
-        check_order(order)
-    return given
-
-
-def check_timeout(timeout: object) -> float:
-    """A `timeout`, checked.
-
-    Raises: ValidationError.
-    """
-    if not is_seconds(timeout):
-        raise ValidationError(
-            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
-        )
-    return timeout
-
-
-def check_closing(queued: object, within: object) -> None:
-    """Let nothing pass that `close` does not know.
-
-    Raises: ValidationError.
-    """
-    if queued not in ("drop", "send"):
-        raise ValidationError(f"queued must be 'drop' or 'send'; got {safe_repr(queued)}")
-    if within is not None and not is_seconds(within):
-        raise ValidationError(
-            f"within must be a number of seconds above 0, or None; got {safe_repr(within)}"
-        )
-
-
-def check_new(latest: float) -> None:
-    """Let nothing be recorded from its middle: `latest` is the latest time that a core was given.
-
-    Raises: ValidationError, and nothing has changed.
-    """
-    if latest > -MAX:
-        raise ValidationError(
-            "core has a past that would be missing: record it before anything else is called"
-        )
-
-
-def check_frame(text: object) -> None:
-    """Let nothing pass that cannot be a text message of the user's own.
-
-    Raises: ValidationError, and nothing has changed.
-    """
-    if not isinstance(text, str) or not text:
-        raise ValidationError(f"text must be a string that is not empty; got {safe_repr(text)}")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValidationError(
-            "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out"
-        ) from None
-
-
-def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
-    """What never left, as ids; a lone string is one id.
-
-    Raises: ValidationError for anything else.
-    """
-    if isinstance(unsent, str):
-        return (unsent,)
-    if isinstance(unsent, Iterable):
-        ids = tuple(unsent)
-        if all(isinstance(id, str) for id in ids):
-            return ids
-    raise ValidationError(
-        f"unsent must be ids of cancels; got {safe_repr(unsent)}: leave it out when in doubt"
-    )

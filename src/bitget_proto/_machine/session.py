@@ -55,12 +55,7 @@ from .._values.set_module import set_module
 from .._values.states import State, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, Codec
-from .backoff import Redial
-from .cancel_attempts import Cancel
-from .cancel_queue import CancelQueue, Rank
-from .connection import (
-    NORMAL_CLOSURE,
-    Connection,
+from .arguments import (
     Queued,
     as_message,
     check_closing,
@@ -70,9 +65,12 @@ from .connection import (
     check_orders,
     check_timeout,
     no_room,
-    settled,
     unsent_ids,
 )
+from .backoff import Redial
+from .cancel_attempts import Cancel
+from .cancel_queue import CancelQueue, Rank
+from .connection import NORMAL_CLOSURE, Connection, settled
 from .deadlines import MAX, Deadlines, after, finite_time
 from .order_spacing import Spacing
 from .rate_limit import Budget
@@ -398,7 +396,7 @@ class Session:
         check_frame(text)
         serving, limit = self._serving, self._config.link.max_own_frames
         usable = serving is not None and serving.connection.state is State.READY
-        own = serving.connection._own if serving is not None and usable else self._own
+        own = serving.connection._frames.own if serving is not None and usable else self._own
         if limit is not None and len(own) >= limit:
             raise NoRoom(
                 f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
@@ -622,7 +620,7 @@ class Session:
         if before is not None and before.connection.state is State.READY:
             before.connection.close(now, within=inf)
             self._collect(before)
-        link.connection._own.extend(self._own)
+        link.connection._frames.own.extend(self._own)
         self._own.clear()
         if link.leaving:
             self._leave(link)
@@ -810,7 +808,7 @@ class Session:
         if id in self._open:
             return IN_FLIGHT
         for link in self._links.values():
-            if id in link.connection._late:
+            if id in link.connection._in_flight.late:
                 return MAY_BE_ANSWERED
         return None
 

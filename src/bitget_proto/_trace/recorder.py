@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import ParamSpec, TypeVar, overload
 
-from .._machine.connection import Connection, Queued
+from .._machine.arguments import Queued
+from .._machine.connection import Connection
 from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session import Session

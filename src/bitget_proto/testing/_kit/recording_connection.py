@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import attrs
 
-from ..._machine.connection import Connection, Queued
+from ..._machine.arguments import Queued
+from ..._machine.connection import Connection
 from ..._machine.connection_config import Config
 from ..._values.credentials import SignedLogin
 from ..._values.errors import LocalProtocolError

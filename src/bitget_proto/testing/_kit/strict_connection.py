@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from ..._machine.connection import Connection, Queued, unsent_ids
+from ..._machine.arguments import Queued, unsent_ids
+from ..._machine.connection import Connection
 from ..._machine.connection_config import Config
 from ..._machine.rate_limit import Budget
 from ..._values.credentials import SignedLogin

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from ..._machine.connection import Connection, Queued
+from ..._machine.arguments import Queued
+from ..._machine.connection import Connection
 from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Accepted, Event, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from ..._machine.connection import Queued
+from ..._machine.arguments import Queued
 from ..._machine.session import Session
 from ..._machine.session_config import Policy
 from ..._machine.session_events import Dial, LinkHangup, LinkTransmit, SessionEvent

@@ -1,0 +1,114 @@
+"""Checks of what a caller passes to a `Connection` or a `Session`. Each raises before anything has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias, cast
+
+from .._values.errors import NoRoom, ValidationError, safe_repr
+from .._values.orders import CancelOrder
+from .deadlines import MAX, is_seconds
+
+Queued: TypeAlias = Literal["drop", "send"]
+"""What `close` does with cancels that were not sent: `drop` or `send`."""
+
+
+def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
+    """The error for `count` cancels when `in_flight` of `limit` places are in use."""
+    what = (
+        "one more has no room"
+        if count == 1
+        else f"there is room for {limit - in_flight} of these {count}"
+    )
+    return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
+
+
+def as_message(message: Any) -> str | bytes:
+    """Return a message as `str` or `bytes`: a `bytearray` or `memoryview` is copied, since the caller may change it.
+
+    Raises: ValidationError for anything else.
+    """
+    if isinstance(message, (str, bytes)):
+        return message
+    if type(message) is bytearray or type(message) is memoryview:
+        return bytes(message)
+    raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
+
+
+def check_order(order: object) -> None:
+    """Raise ValidationError for anything but a `CancelOrder`."""
+    if not isinstance(order, CancelOrder):
+        raise ValidationError(
+            f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+        )
+
+
+def check_orders(orders: object) -> list[CancelOrder]:
+    """Return the orders as a list.
+
+    Raises: ValidationError for anything but an iterable of `CancelOrder`.
+    """
+    if not isinstance(orders, Iterable):
+        raise ValidationError(f"orders must be an iterable of CancelOrder; got {safe_repr(orders)}")
+    given = list(cast("Iterable[CancelOrder]", orders))
+    for order in given:
+        check_order(order)
+    return given
+
+
+def check_timeout(timeout: object) -> float:
+    """Return a timeout in seconds.
+
+    Raises: ValidationError for anything but a number above 0.
+    """
+    if not is_seconds(timeout):
+        raise ValidationError(
+            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
+        )
+    return timeout
+
+
+def check_closing(queued: object, within: object) -> None:
+    """Raise ValidationError for arguments that `close` does not accept."""
+    if queued not in ("drop", "send"):
+        raise ValidationError(f"queued must be 'drop' or 'send'; got {safe_repr(queued)}")
+    if within is not None and not is_seconds(within):
+        raise ValidationError(
+            f"within must be a number of seconds above 0, or None; got {safe_repr(within)}"
+        )
+
+
+def check_new(latest: float) -> None:
+    """Raise ValidationError when a core was used before it is recorded: `latest` is the last time it was given."""
+    if latest > -MAX:
+        raise ValidationError(
+            "core has a past that would be missing: record it before anything else is called"
+        )
+
+
+def check_frame(text: object) -> None:
+    """Raise ValidationError for anything that cannot be sent as a text message."""
+    if not isinstance(text, str) or not text:
+        raise ValidationError(f"text must be a string that is not empty; got {safe_repr(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValidationError(
+            "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out"
+        ) from None
+
+
+def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of frames that never left; a string is one id.
+
+    Raises: ValidationError for anything but strings.
+    """
+    if isinstance(unsent, str):
+        return (unsent,)
+    if isinstance(unsent, Iterable):
+        ids = tuple(unsent)
+        if all(isinstance(id, str) for id in ids):
+            return ids
+    raise ValidationError(
+        f"unsent must be ids of cancels; got {safe_repr(unsent)}: leave it out when in doubt"
+    )

@@ -1,0 +1,123 @@
+"""The frames of one connection that wait to be sent: which leaves next, and when.
+
+The order is: the login, pings, cancels, frames of the caller's own. While cancels wait too, own frames
+get one place in ten. No frame leaves faster than the rate limits allow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from .._values.credentials import SignedLogin
+from .._values.events import Transmit
+from .._wire.codec import PING, Codec
+from .connection_config import Config
+from .heartbeat import Heartbeat
+from .in_flight import InFlight, OpenCancel
+from .rate_limit import WINDOW, Budget, Pace
+
+CANCELS_PER_OWN_FRAME = 9
+"""How many cancels leave before a frame of the caller's own that waits."""
+
+
+class FrameQueue:
+    """What waits to be sent on one connection."""
+
+    __slots__ = (
+        "_cancels_in_a_row",
+        "_codec",
+        "_heartbeat",
+        "_in_flight",
+        "_pace",
+        "budget",
+        "login",
+        "login_sent",
+        "own",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        codec: Codec,
+        budget: Budget | None,
+        heartbeat: Heartbeat,
+        in_flight: InFlight,
+    ) -> None:
+        self._codec = codec
+        self._heartbeat = heartbeat
+        self._in_flight = in_flight
+        self._pace = Pace(config.messages_per_second, WINDOW + (config.pace_margin or 0.0))
+        self._cancels_in_a_row = 0
+        self.budget = budget
+        self.login: SignedLogin | None = None
+        """The login that waits to be sent."""
+        self.login_sent = False
+        self.own: deque[str] = deque()
+        """Frames of the caller's own."""
+
+    def next(self, now: float, *, ready: bool, cancels: bool) -> Transmit | float:
+        """Return the frame that leaves now, or when one may; infinity when waiting does not help.
+
+        `ready` says whether anything but the login and pings may leave, `cancels` whether cancels may.
+        """
+        heartbeat, own = self._heartbeat, self.own
+        if not ready and not heartbeat.ping_due and self.login is None:
+            return inf
+        opens = self._pace.opens()
+        if opens > now:
+            return opens
+        if self.login is not None:
+            text = self._codec.encode_login(self.login)
+            self.login, self.login_sent = None, True
+            self._pace.take(now)
+            return Transmit(text, secret=True)
+        if heartbeat.ping_due:
+            heartbeat.sent(now)
+            self._pace.take(now)
+            return Transmit(PING)
+        if not cancels:
+            return inf
+        opens = -inf if self.budget is None else self.budget.opens(now)
+        cancel = None if opens > now else self._in_flight.queue.first(now)
+        if cancel is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
+            return Transmit(self.hand_out(cancel, now), cancel.id)
+        if own:
+            self._cancels_in_a_row = 0
+            self._pace.take(now)
+            return Transmit(own.popleft())
+        # A cancel that has expired must not be sent: `handle_timeout` settles it.
+        return opens if opens > now else inf
+
+    def hand_out(self, cancel: OpenCancel, now: float) -> str:
+        """Return the frame of a cancel, which counts as sent from now on."""
+        self._cancels_in_a_row += 1
+        self._pace.take(now)
+        if self.budget is not None:
+            self.budget.debit(1, now)
+        self._in_flight.hand_out(cancel, now)
+        return self._codec.encode_cancel(cancel.order, cancel.id)
+
+    def opens(self, now: float) -> float:
+        """Return when a cancel may leave; infinity while other frames go first."""
+        if self._heartbeat.ping_due or (
+            self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
+        ):
+            return inf
+        opens = self._pace.opens()
+        return opens if self.budget is None else max(opens, self.budget.opens(now))
+
+    def question_opens(self, now: float) -> float:
+        """Return when a ping may leave."""
+        return max(now, self._pace.opens())
+
+    def pause(self, now: float) -> None:
+        """Let nothing leave for a second: the exchange has refused a request as one too many (30006)."""
+        self._pace.pause(now)
+        if self.budget is not None:
+            self.budget.pause(now)
+
+    def clear(self) -> None:
+        """Drop the login and the caller's own frames."""
+        self.login = None
+        self.own.clear()

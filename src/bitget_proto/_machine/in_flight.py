@@ -1,0 +1,244 @@
+"""The cancels of one connection that have no outcome yet, and what a reply means for its cancel.
+
+A cancel waits in `queue` until its frame is handed out; from then on it counts as sent and is in
+`sent` until a reply, a deadline or the end of the connection settles it. One that was sent and ended
+`Unresolved` is remembered in `late`, because its reply may still come.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import islice
+from math import inf
+
+import attrs
+
+from .._values.codes import REFUSALS, CodeClass
+from .._values.events import (
+    Accepted,
+    LateReply,
+    Outcome,
+    Rejected,
+    Unrecognised,
+    Unresolved,
+    WhyUnrecognised,
+    WhyUnresolved,
+)
+from .._values.orders import CancelOrder
+from .._wire.codec import as_text
+from .._wire.messages import ErrorReply, TradeReply
+from .cancel_queue import CancelQueue, Rank
+from .connection_config import Config
+from .deadlines import Deadlines, after
+from .request_ids import IN_FLIGHT, MAY_BE_ANSWERED
+
+_ACCEPTED = CodeClass.ACCEPTED
+
+
+@attrs.define(eq=False)
+class OpenCancel:
+    """A cancel that has no outcome yet."""
+
+    id: str
+    order: CancelOrder
+    taken_at: float
+    until: float
+    """When its own timeout ends; infinity for none."""
+
+    number: int
+    """Its place in the order taken."""
+
+    rank: Rank
+    deadline: float = inf
+    """When it must be sent; after that, when it must be answered."""
+
+    turn: int = 0
+    """Set by `Deadlines`."""
+
+    sent_at: float = inf
+    """When it was handed out; infinity before that, or when its bytes provably never left."""
+
+    def answered(self, reply: TradeReply | ErrorReply, now: float) -> Outcome:
+        """Return the outcome that the reply to this cancel means."""
+        code, code_class = reply.code, reply.code_class
+        if code_class is _ACCEPTED:
+            # By position: by name it takes twice as long.
+            return Accepted(
+                self.id, self.order, self.taken_at, self.sent_at, now, reply.exchange_ts
+            )
+        if code is not None and code_class in REFUSALS:
+            return Rejected(
+                id=self.id,
+                order=self.order,
+                taken_at=self.taken_at,
+                sent_at=self.sent_at,
+                resolved_at=now,
+                code=code,
+                code_class=code_class,
+                message=reply.message,
+                exchange_ts=reply.exchange_ts,
+            )
+        return self.unresolved(WhyUnresolved.UNSURE, now, code, reply.message)
+
+    def unresolved(
+        self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
+    ) -> Unresolved:
+        """Return the outcome of a cancel that no reply settles."""
+        sent = self.sent_at != inf
+        return Unresolved(
+            id=self.id,
+            order=self.order,
+            taken_at=self.taken_at,
+            sent_at=self.sent_at if sent else None,
+            resolved_at=now,
+            sent=sent,
+            why=why,
+            code=code,
+            message=message,
+        )
+
+
+class InFlight:
+    """The cancels of one connection."""
+
+    __slots__ = (
+        "_answer_timeout",
+        "_deadlines",
+        "_late_ids",
+        "_queue_timeout",
+        "_taken",
+        "late",
+        "queue",
+        "sent",
+    )
+
+    def __init__(self, config: Config) -> None:
+        self._queue_timeout, self._answer_timeout = config.queue_timeout, config.answer_timeout
+        self._late_ids = config.late_ids
+        self._taken = 0
+        self._deadlines: Deadlines[OpenCancel] = Deadlines()
+        self.queue: CancelQueue[OpenCancel] = CancelQueue()
+        """Those that were not sent."""
+        self.sent: OrderedDict[str, OpenCancel] = OrderedDict()
+        """Those that were sent, the oldest first."""
+        self.late: OrderedDict[str, CancelOrder] = OrderedDict()
+        """Those that ended `Unresolved` after they were sent."""
+
+    def __len__(self) -> int:
+        return self.queue.size + len(self.sent)
+
+    def in_order(self) -> list[OpenCancel]:
+        """Return all of them, in the order taken."""
+        both = {cancel.id: cancel for cancel in self.queue} | self.sent
+        return sorted(both.values(), key=_in_order)
+
+    def why_taken(self, id: str) -> str | None:
+        """Return why no other request may have this id, as an error says it; None when one may."""
+        if id in self.sent or self.queue.get(id) is not None:
+            return IN_FLIGHT
+        return MAY_BE_ANSWERED if id in self.late else None
+
+    # --- taken, sent, settled ---
+
+    def make(
+        self, id: str, order: CancelOrder, taken_at: float, until: float, rank: Rank
+    ) -> OpenCancel:
+        """Return a new cancel, which waits nowhere yet; `until` ends all its time."""
+        self._taken += 1
+        return OpenCancel(id, order, taken_at, until, self._taken, rank)
+
+    def wait(self, cancel: OpenCancel, now: float) -> None:
+        """Put a new cancel into the queue."""
+        self._set_deadline(cancel, after(now, self._queue_timeout))
+        self.queue.add(cancel)
+
+    def hand_out(self, cancel: OpenCancel, now: float) -> None:
+        """The frame of a cancel leaves now."""
+        cancel.sent_at = now
+        self.sent[cancel.id] = cancel
+        self.queue.discard(cancel)
+        timeout = self._answer_timeout
+        self._set_deadline(cancel, inf if timeout is None else now + timeout)
+
+    def never_left(self, ids: Iterable[str]) -> None:
+        """Not one byte of the frames of these cancels was sent."""
+        for id in ids:
+            if id in self.sent:
+                self.sent[id].sent_at = inf
+
+    def settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
+        """Remove a cancel whose outcome is among the outputs."""
+        if type(outcome) is Unresolved and outcome.sent:
+            self.late[cancel.id] = cancel.order
+            if self._late_ids is not None and len(self.late) > self._late_ids:
+                self.late.popitem(last=False)
+        if self.sent.pop(cancel.id, None) is None:
+            self.queue.discard(cancel)
+        if cancel.until != inf:
+            self._deadlines.set(cancel, inf)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self.queue.clear()
+        self.sent.clear()
+        self.late.clear()
+        self._deadlines.clear()
+
+    # --- replies ---
+
+    def unmatched(
+        self, id: str, reply: TradeReply | ErrorReply, message: str | bytes
+    ) -> LateReply | Unrecognised:
+        """Return the event for a reply to a request that is not in `sent`."""
+        order = self.late.get(id)
+        if order is not None and self.queue.get(id) is None:
+            return LateReply(
+                id=id,
+                order=order,
+                code=reply.code,
+                code_class=reply.code_class,
+                message=reply.message,
+                exchange_ts=reply.exchange_ts,
+                text=as_text(message),
+            )
+        waits = self.queue.get(id) is not None
+        why = WhyUnrecognised.NEVER_SENT if waits else WhyUnrecognised.UNKNOWN_ID
+        return Unrecognised(text=as_text(message), why=why)
+
+    # --- time ---
+
+    def due(self) -> float:
+        """Return when the first deadline is due; infinity for none."""
+        until = self._deadlines.until
+        for oldest in self.sent.values():
+            until = min(until, oldest.deadline)
+            break
+        if self.queue.size:
+            until = min(until, *[cancel.deadline for cancel in self.queue.heads()])
+        return until
+
+    def first_due(self) -> OpenCancel:
+        """Return the cancel whose deadline comes first; of equal ones the one that was taken first."""
+        firsts = [*self.queue.heads(), *islice(self.sent.values(), 1)]
+        first = self._deadlines.first()
+        return min(firsts if first is None else [*firsts, first], key=_by_deadline)
+
+    def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
+        """Set a deadline, or the end of the cancel's own timeout if that comes first.
+
+        Cancels without a timeout of their own are due in the order of `queue` or `sent`, so the first
+        there is the first due. Only the others need a place in `_deadlines`.
+        """
+        if cancel.until == inf:
+            cancel.deadline = deadline
+        else:
+            self._deadlines.set(cancel, min(deadline, cancel.until))
+
+
+def _in_order(cancel: OpenCancel) -> int:
+    return cancel.number
+
+
+def _by_deadline(cancel: OpenCancel) -> tuple[float, int]:
+    return cancel.deadline, cancel.number
