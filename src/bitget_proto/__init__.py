@@ -1,11 +1,12 @@
-"""Cancel orders over Bitget's private WebSocket, as a pure state machine that you drive from any event loop.
+"""Cancel orders over Bitget's private WebSocket with a sans-IO state machine for any event loop.
 
-Begin with `Connection`: feed it what happened (`opened`, `receive`, `lost`, `handle_timeout`), ask it for what you want
-(`cancel`, `close`), and drain `poll` after each call until it gives a `Wait`. Every cancel that it took gets exactly one
-outcome, `Accepted`, `Rejected` or `Unresolved`, and the outcome is honest.
+Start with `Connection`: report what happened (`opened`, `receive`, `lost`, `handle_timeout`),
+request what you want (`cancel`, `close`), and after each call drain `poll` until it returns a
+`Wait`. Every cancel that was taken gets exactly one outcome: `Accepted`, `Rejected` or
+`Unresolved`. An outcome never claims more than is known.
 
-What a single `Connection` has no use for is imported when it is first asked for: a program that drives a connection does
-not wait for the rest.
+Names that a single `Connection` does not need are imported on first access, which keeps the import
+fast.
 """
 
 from importlib import import_module
@@ -146,7 +147,7 @@ __all__ = [
     "sign_login",
 ]
 
-_LATER = MappingProxyType({
+_LAZY = MappingProxyType({
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
@@ -167,15 +168,15 @@ _LATER = MappingProxyType({
     "record": "._trace.recorder",
     "replay": "._trace.replay",
 })  # fmt: skip
-"""The modules of what a single `Connection` has no use for: each is imported when its name is first asked for."""
+"""Names that are imported on first access, with their modules."""
 
 
-if not TYPE_CHECKING:  # or else every name would be one
+if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute name
 
     def __getattr__(name: str) -> object:
-        if name not in _LATER:
+        if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_LATER[name], __name__), name)
+        return getattr(import_module(_LAZY[name], __name__), name)
 
 
 def __dir__() -> list[str]:

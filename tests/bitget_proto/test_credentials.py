@@ -154,7 +154,7 @@ def test_an_encrypted_private_key_is_refused_with_the_command_that_decrypts_it(
 def test_a_private_key_of_another_kind_is_refused() -> None:
     with pytest.raises(
         ValidationError,
-        match=r"^secret is a private key, but not an RSA one: make an API key of .* HMAC or RSA$",
+        match=r"^secret is a private key, but not an RSA key: create an API key of .* HMAC or RSA$",
     ):
         sign_login(Credentials("k", pem(ec.generate_private_key(ec.SECP256R1())), "p"), NOW)
 
@@ -219,7 +219,7 @@ def test_a_part_with_what_a_paste_brings_around_it_is_refused_by_name_and_never_
     with pytest.raises(ValidationError) as refused:
         Credentials(**parts)
     assert str(refused.value) == (
-        f"{name} must be the bare value; got one with {around} around it, as a paste or a file brings it: take it off"
+        f"{name} must be the bare value; got one with {around} around it, as from a paste or a file: remove it"
     )
 
 
@@ -315,7 +315,7 @@ def test_a_key_that_is_logged_is_hidden(holder: object) -> None:
 def test_a_key_cannot_be_pickled_and_the_refusal_hides_it(holder: object, protocol: int) -> None:
     stream = io.BytesIO()
     with pytest.raises(
-        TypeError, match=r"holds secrets and cannot be pickled: make it anew"
+        TypeError, match=r"holds secrets and cannot be pickled: create it where"
     ) as refused:
         pickle.Pickler(stream, protocol).dump(["before", holder])
     assert hides_everything(str(refused.value))

@@ -314,10 +314,10 @@ def test_an_instrument_without_a_likely_fix_comes_with_an_example() -> None:
         ("1\n", r"got '1\\n': write '1'$"),
         ("", r"got '': leave order_id out if there is none$"),
         ("\t", r"got '\\t': leave order_id out if there is none$"),
-        ("a\nb", r"got 'a\\nb': '\\n' is none of them, so pass the id as the exchange gave it$"),
-        ("ö", r"got 'ö': 'ö' is none of them, so pass the id as the exchange gave it$"),
+        ("a\nb", r"got 'a\\nb': '\\n' is not allowed, so pass the id as the exchange gave it$"),
+        ("ö", r"got 'ö': 'ö' is not allowed, so pass the id as the exchange gave it$"),
         ("x" * 65, r"… \(65 characters\): pass the id as the exchange gave it$"),
-        ("1é ", r"got '1é ': 'é' is none of them, so pass the id as the exchange gave it$"),
+        ("1é ", r"got '1é ': 'é' is not allowed, so pass the id as the exchange gave it$"),
         ("'1376695893517410305", r": write '1376695893517410305'$"),
         ('"1"', r": write '1'$"),
         ("1,", r": write '1'$"),
@@ -350,7 +350,7 @@ def test_an_order_id_that_a_spreadsheet_or_a_float_has_rounded_is_refused(id: st
     with pytest.raises(ValidationError) as refused:
         CancelOrder("BTCUSDT", order_id=id)
     assert str(refused.value) == (
-        f"order_id must be the exchange's whole id; got {id!r}, which a spreadsheet or a float has rounded or respelled: "
+        f"order_id must be the exchange's whole id; got {id!r}, which a spreadsheet or a float has rounded or reformatted: "
         "export the column as text, and keep ids as strings"
     )
 
@@ -377,7 +377,7 @@ def test_no_blank_quote_comma_or_backslash_is_part_of_an_order_id(character: str
 def test_a_refused_client_oid_is_told_to_be_that_of_the_order() -> None:
     with pytest.raises(
         ValidationError,
-        match=r"'ö' is none of them, so pass the id with which the order was placed$",
+        match=r"'ö' is not allowed, so pass the id with which the order was placed$",
     ):
         CancelOrder("BTCUSDT", client_oid="ö")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import bitget_proto
-from bitget_proto import _LATER
+from bitget_proto import _LAZY
 
 INIT = Path(bitget_proto.__file__)
 
@@ -75,7 +75,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
     }
     assert looks - {"TYPE_CHECKING", "MappingProxyType", "import_module"} == set(
         bitget_proto.__all__
-    ) - {"__version__"} - set(_LATER)
+    ) - {"__version__"} - set(_LAZY)
     assert set(dir(bitget_proto)) >= set(bitget_proto.__all__)
     with pytest.raises(AttributeError, match="module 'bitget_proto' has no attribute 'Sesion'"):
         bitget_proto.Sesion  # type: ignore[attr-defined]  # noqa: B018 - what an unchecked caller writes
@@ -83,7 +83,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
 
 @pytest.mark.parametrize("ask", ["Session", "SessionConfig", "replay"])
 def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
-    home = f"bitget_proto{_LATER[ask]}"
+    home = f"bitget_proto{_LAZY[ask]}"
     program = (
         "import sys, bitget_proto\n"
         "assert 'bitget_proto._machine.session' not in sys.modules\n"

@@ -1,1 +1,1 @@
-"""What is talked about: orders, credentials, outcomes and other outputs, states, codes, timers, errors."""
+"""Value types: orders, credentials, outcomes, events, states, error codes, timers, exceptions."""

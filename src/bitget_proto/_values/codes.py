@@ -1,11 +1,13 @@
-"""What the exchange's codes mean: to a cancel, to a login, to the connection.
+"""The meaning of the exchange's error codes for a cancel, a login and the connection.
 
-Rules of this file
-- The table is data, from the exchange's error-code pages and from frames recorded on the live service. Codes were
-  renumbered once (October 2025): what a code that is not here did is not known, and it is carried through as it came.
-- A class is a refusal only when its codes say that the exchange did not act. "Try later" and "system busy" say nothing
-  about what happened.
-- The text that comes beside a code is for people and may be localised. Nothing is ever decided on it.
+The codes come from the exchange's error-code pages and from frames recorded on the live service.
+They were renumbered once (October 2025).
+
+Rules for changes
+- A class is a refusal only if its codes say that the exchange did not act. "Try later" and "system
+  busy" do not say what happened.
+- An unlisted code has an unknown effect, and is passed on unchanged.
+- The text next to a code is for people and may be localised: no decision depends on it.
 """
 
 from __future__ import annotations
@@ -18,18 +20,18 @@ from .set_module import set_module
 from .states import WhyClosed
 
 ASK_FOR_ACCESS = (
-    'access to trading over WebSocket is granted on request: "Please contact your BD or RM to apply for access '
-    'permissions" (Cancel Order Channel)'
+    'access to trading over WebSocket is granted on request: "Please contact your BD or RM to '
+    'apply for access permissions" (Cancel Order Channel)'
 )
-"""What to do when a key has no access. The code for that is not documented."""
+"""Advice for a key without access. The error code for that is not documented."""
 
 
 @set_module("bitget_proto")
 class CodeClass(DescribedEnum):
-    """What a code says about the cancel that it answers. Each has a `sentence` for people.
+    """The meaning of a code for the cancel that it answers. Each member has a `sentence`.
 
-    A cancel ends `Rejected` only with a class that says the exchange did not act. With OUTCOME_UNKNOWN, RETRY_LATER,
-    GOING_AWAY, UNLISTED and UNREADABLE it ends `Unresolved`.
+    A cancel ends `Rejected` only with a class whose codes say that the exchange did not act. With
+    OUTCOME_UNKNOWN, RETRY_LATER, GOING_AWAY, UNLISTED and UNREADABLE it ends `Unresolved`.
     """
 
     ACCEPTED = (
@@ -38,10 +40,13 @@ class CodeClass(DescribedEnum):
     )
     NOT_FOUND = (
         "not found",
-        "The exchange found no order under this id, product line and kind. That is no proof of an end: look the order up.",
+        (
+            "The exchange found no order with this id, product line and kind. This is no proof of "
+            "an end: look the order up."
+        ),
     )
-    FINISHED = "finished", "The order is filled or cancelled already."
-    NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled as it stands."
+    FINISHED = "finished", "The order is already filled or cancelled."
+    NOT_CANCELLABLE = "not cancellable", "The order cannot be cancelled in its current state."
     THROTTLED = "throttled", "Too many requests: slow down."
     OUTCOME_UNKNOWN = (
         "outcome unknown",
@@ -51,37 +56,39 @@ class CodeClass(DescribedEnum):
         "retry later",
         "The exchange says to try again later, and nothing about what happened: look the order up.",
     )
-    BAD_PARAMETERS = "bad parameters", "The exchange does not take a parameter of the request."
+    BAD_PARAMETERS = "bad parameters", "The exchange does not accept a parameter of the request."
     PERMISSION = (
         "permission or account",
-        f"The key or the account may not do this; {ASK_FOR_ACCESS}.",
+        f"The key or the account has no permission for this; {ASK_FOR_ACCESS}.",
     )
-    PROTOCOL = "protocol", "The request is not one that the exchange knows: a bug of the sender."
+    PROTOCOL = "protocol", "The exchange does not know this request: a bug in the sender."
     LOGIN = "login", "The connection is not logged in, or the login was refused."
-    GOING_AWAY = "going away", "The exchange resets the connection within a minute: connect anew."
+    GOING_AWAY = "going away", "The exchange resets the connection within a minute: reconnect."
     UNLISTED = (
         "unlisted",
-        "A code that this library does not know. What the exchange did is not known either: look the order up.",
+        "This library does not know the code; the effect is unknown: look the order up.",
     )
     UNREADABLE = (
         "unreadable",
-        "The code is missing, is no code, or contradicts the event: nothing follows from it.",
+        "The code is missing, unreadable, or contradicts the event: nothing follows from it.",
     )
 
     @classmethod
     def of(cls, code: str | None) -> CodeClass:
-        """The class of a code as `decode` gives it: a decimal string, or None when it could not be read."""
+        """Return the class of a code; None stands for a code that could not be read."""
         return CLASSES[code]
 
 
 CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
     CodeClass.ACCEPTED: ("0",),
     CodeClass.NOT_FOUND: (
-        "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011", "25204", "24056", "43020", "43025",
-        "43033",
+        "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011", "25204",
+        "24056", "43020", "43025", "43033",
     ),
     CodeClass.FINISHED: ("40769", "45031", "45055", "45134", "50062"),
-    CodeClass.NOT_CANCELLABLE: ("45056", "45125", "45126", "45024", "43002", "43003", "25102", "25106"),
+    CodeClass.NOT_CANCELLABLE: (
+        "45056", "45125", "45126", "45024", "43002", "43003", "25102", "25106",
+    ),
     CodeClass.THROTTLED: ("429", "45129", "25004", "70228", "30006", "30007"),
     CodeClass.OUTCOME_UNKNOWN: (
         "40010", "40725", "45001", "40910", "25000", "25001", "40200", "40604", "500", "50008",
@@ -91,14 +98,14 @@ CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
         "40017", "40019", "40020", "40034", "40402", "41101", "400172", "40304", "40305",
     ),
     CodeClass.PERMISSION: (
-        "40014", "40018", "40022", "40023", "40025", "40026", "40038", "40084", "40085", "40301", "25006", "25007", "25008",
-        "25012", "25013", "25245", "25620",
+        "40014", "40018", "40022", "40023", "40025", "40026", "40038", "40084", "40085", "40301",
+        "25006", "25007", "25008", "25012", "25013", "25245", "25620",
     ),
     CodeClass.PROTOCOL: ("30001", "30002", "30003", "30016", "25002"),
     CodeClass.LOGIN: ("30004", "30005", "30011", "30012", "30013", "30014", "30015"),
     CodeClass.GOING_AWAY: ("30033",),
 })  # fmt: skip
-"""The codes of each class, the usual one first."""
+"""The codes of each class, the most common one first."""
 
 
 class _Classes(dict[str | None, CodeClass]):
@@ -112,50 +119,52 @@ CLASSES: Mapping[str | None, CodeClass] = MappingProxyType(
         | {code: code_class for code_class, codes in CODES.items() for code in codes}
     )
 )
-"""The class of each code, as `CodeClass.of` gives it."""
+"""The class of each code, as returned by `CodeClass.of`."""
 
 REFUSALS = frozenset({
-    CodeClass.NOT_FOUND, CodeClass.FINISHED, CodeClass.NOT_CANCELLABLE, CodeClass.THROTTLED, CodeClass.BAD_PARAMETERS,
-    CodeClass.PERMISSION, CodeClass.PROTOCOL, CodeClass.LOGIN,
+    CodeClass.NOT_FOUND, CodeClass.FINISHED, CodeClass.NOT_CANCELLABLE, CodeClass.THROTTLED,
+    CodeClass.BAD_PARAMETERS, CodeClass.PERMISSION, CodeClass.PROTOCOL, CodeClass.LOGIN,
 })  # fmt: skip
-"""The classes with which a cancel ends `Rejected`. With any other but ACCEPTED it ends `Unresolved`."""
+"""The classes with which a cancel ends `Rejected`. With all others but ACCEPTED: `Unresolved`."""
 
 FINAL_AFTER_RESEND = frozenset({CodeClass.FINISHED})
-"""The refusals that settle a cancel that was sent more than once: the order has ended, by whichever attempt. Any other
-says nothing about the attempt before."""
+"""The refusals that settle a cancel that was sent more than once: the order has ended, whichever
+attempt did it. Other refusals say nothing about the previous attempt."""
 
 TOO_MANY_REQUESTS = "30006"
-"""Names no request; the paces stand still after it."""
+"""An error that names no request. The rate limits pause after it."""
 
 ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
     "30004": WhyClosed.NOT_LOGGED_IN,
     "30007": WhyClosed.THROWN_OUT,
 })  # fmt: skip
-"""The errors without id after which the exchange serves, or keeps, the connection no longer."""
+"""Errors without an id after which the exchange no longer serves or keeps the connection."""
 
 NOT_THE_LOGINS_ANSWER = frozenset(
     {CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER}
 )
-"""An error with such a code can come while a login is due without being its answer: a 30033 was seen to."""
+"""Classes of errors that may come while a login is pending without being its answer. A 30033 was
+seen to do so."""
 
 STAMP_REFUSED = frozenset({"30013", "30014"})
-"""The stamp of a login is not valid, or older than 30 s: the usual reason is a skewed clock."""
+"""The timestamp of a login is invalid, or older than 30 s; usually because of a skewed clock."""
 
 REFUSED_FOR_GOOD: frozenset[str] = frozenset(
     {"30011", "30012", "30015", *CODES[CodeClass.PERMISSION]}
 )
-"""A login that was refused with such a code need not be tried again: the key, the pass phrase, the signature or the
-account is wrong. 30005 is no proof of that: what it says is not documented."""
+"""Codes after which a login is not retried: the key, the passphrase, the signature or the account
+is wrong. 30005 is not among them, because its meaning is not documented."""
 
 NOTES: Mapping[str, str] = MappingProxyType({
-    "43001": "The order does not exist: the usual answer for an order that has ended, and seen for live orders of another "
-    "kind or product line, and right after placing.",
-    "40109": "The order cannot be found: seen for live orders of another kind, and right after placing.",
-    "24056": "Not found, in the items of a list (unified accounts).",
+    "43001": "The order does not exist: the usual answer for an order that has ended. Also seen "
+    "for live orders of another kind or product line, and right after placing.",
+    "40109": "The order cannot be found. Seen for live orders of another kind, and right after "
+    "placing.",
+    "24056": "An item of a list was not found (unified accounts).",
     "25204": "The order does not exist (unified accounts).",
-    "43020": "A stop order, which is another kind of order, is not found.",
-    "43025": "A plan order, which is another kind of order, is not found.",
-    "43033": "A trailing order, which is another kind of order, is not found.",
+    "43020": "A stop order (another kind of order) was not found.",
+    "43025": "A plan order (another kind of order) was not found.",
+    "43033": "A trailing order (another kind of order) was not found.",
     "25102": "The symbol is closed (unified accounts).",
     "25106": "The symbol is closed (unified accounts).",
     "500": "System busy.",
@@ -167,23 +176,24 @@ NOTES: Mapping[str, str] = MappingProxyType({
     "25003": "Concurrent requests (unified accounts).",
     "25653": "The order has changed, try again (unified accounts).",
     "25002": "Not supported (unified accounts).",
-    "25013": "No trading by API (unified accounts).",
+    "25013": "Trading through the API is not allowed (unified accounts).",
     "25245": "The account is not in unified mode.",
-    "40084": "A classic account asked on the way of unified accounts.",
-    "40085": "A unified account asked on the way of classic accounts.",
-    "45129": "The same order may be cancelled once a second.",
+    "40084": "A classic account used the API of unified accounts.",
+    "40085": "A unified account used the API of classic accounts.",
+    "45129": "The same order may be cancelled only once a second.",
     "30001": "No such channel.",
     "30002": "Illegal request.",
     "30003": "Bad op.",
     "30016": "Bad parameter.",
-    "30004": "Not logged in: a private operation came before the answer to the login.",
-    "30006": "Too many requests. Names no request.",
-    "30007": "Too many requests, and the connection is closed. Names no request.",
-    "30011": "The API key is not valid.",
-    "30012": "The passphrase is not valid.",
-    "30013": "The stamp of the login is not valid: the usual reason is a skewed clock.",
-    "30014": "The login has expired, 30 s after its stamp: the usual reason is a skewed clock.",
-    "30015": "The signature is not valid.",
-    "30033": "Service upgrade in progress: sent up to 60 s before the exchange drops the connection.",
+    "30004": "Not logged in: a private operation was sent before the login was answered.",
+    "30006": "Too many requests. The error names no request.",
+    "30007": "Too many requests: the connection is closed. The error names no request.",
+    "30011": "The API key is invalid.",
+    "30012": "The passphrase is invalid.",
+    "30013": "The timestamp of the login is invalid, usually because of a skewed clock.",
+    "30014": "The login is older than 30 s by its timestamp, usually because of a skewed clock.",
+    "30015": "The signature is invalid.",
+    "30033": "Service upgrade in progress: sent up to 60 s before the exchange drops the "
+    "connection.",
 })  # fmt: skip
-"""What is known of single codes beyond their class."""
+"""Notes on single codes, in addition to their class."""

@@ -1,9 +1,8 @@
-"""API keys, and the signed login that is made from them.
+"""API keys, and the signed login made from them.
 
-Rules of this file
-- A secret never leaves through the back door: not in `repr` or `str`, not in an exception's message, not in a pickle, and
-  not through `attrs.asdict` or a cattrs converter, which is why these two are no attrs classes.
-- The state machine sees the `SignedLogin` alone. The clock that the stamp comes from is the caller's.
+Secrets must not leak through `repr`, `str`, exception messages, pickles, `attrs.asdict` or a cattrs
+converter: that is why these are not attrs classes. The state machine only gets the `SignedLogin`;
+the caller's clock provides the timestamp.
 """
 
 import base64
@@ -15,13 +14,13 @@ from .set_module import set_module
 _PEM = "-----BEGIN "
 _QUOTES = frozenset("\"'`“”‘’")
 _INVISIBLE = frozenset("\u200b\u200e\u200f\u2060\ufeff")
-"""Characters without width, the byte-order mark among them."""
+"""Zero-width characters, including the byte-order mark."""
 _MILLISECONDS_FROM = 10**11
-"""In seconds this is the year 5138; in milliseconds, March 1973."""
+"""The year 5138 in seconds, March 1973 in milliseconds."""
 
 
-class _Undisclosed:
-    """A value whose parts are for the wire alone. Comparing works, looking and copying out does not."""
+class _Secret:
+    """An immutable value with secret parts. It can be compared, but not shown or pickled."""
 
     __slots__: ClassVar[tuple[str, ...]] = ()
 
@@ -64,19 +63,21 @@ class _Undisclosed:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__} holds secrets and cannot be pickled: make it anew where it is needed"
+            f"{type(self).__name__} holds secrets and cannot be pickled: create it where it is "
+            "needed"
         )
 
 
 @set_module("bitget_proto")
-class Credentials(_Undisclosed):
-    """An API key as the exchange's key page shows it; hand it to `sign_login`.
+class Credentials(_Secret):
+    """An API key as shown on the exchange's key page; pass it to `sign_login`.
 
-    `secret` is the secret key (HMAC), or, for a key of the RSA kind, the private key in PEM form, recognised by its
-    first line. None of the three is ever shown by `repr`, and an instance cannot be pickled.
+    `secret` is the secret key (HMAC) or, for an RSA key, the private key in PEM format, which is
+    recognised by its first line. `repr` shows none of the three, and an instance cannot be pickled.
 
-    Raises: ValidationError when one is empty or no string, or has at an end what a paste or a file brings: a blank, a
-    byte-order mark, a quote (of a pass phrase: only quotes at both ends). The message never holds the value.
+    Raises: ValidationError when a value is empty or not a string, or begins or ends with a blank, a
+    byte-order mark or a quote, as pasted text may (a passphrase: only with quotes at both ends).
+    The message never contains the value.
     """
 
     __slots__ = ("api_key", "secret", "passphrase")  # noqa: RUF023 - the order of the constructor
@@ -91,30 +92,30 @@ class Credentials(_Undisclosed):
             around = _around(name, getattr(self, name))
             if around is not None:
                 raise ValidationError(
-                    f"{name} must be the bare value; got one with {around} around it, as a paste or a file brings it: take "
-                    "it off"
+                    f"{name} must be the bare value; got one with {around} around it, as from a "
+                    "paste or a file: remove it"
                 )
 
 
 def _around(name: str, value: str) -> str | None:
-    """Return what stands at an end of a value and does not belong to it; None when nothing does."""
+    """Describe an extra character at the beginning or end of a value; None if there is none."""
     ends = {value[0], value[-1]}
     if ends & _INVISIBLE:
         return "a byte-order mark or another invisible character"
-    # A private key in PEM form ends in a line break.
+    # A private key in PEM format ends with a line break.
     if any(end.isspace() for end in ends) and not value.lstrip().startswith(_PEM):
         return "a blank or a line break"
-    # A pass phrase is chosen by people, and may begin or end with a quote.
+    # A passphrase is chosen by the user and may begin or end with a quote.
     if ends & _QUOTES and (name != "passphrase" or (len(value) > 1 and ends <= _QUOTES)):
         return "a quote"
     return None
 
 
 @set_module("bitget_proto")
-class SignedLogin(_Undisclosed):
-    """A login request, signed; hand it to `Connection.opened`. It expires 30 s after its stamp.
+class SignedLogin(_Secret):
+    """A signed login request; pass it to `Connection.opened`. It expires 30 s after its timestamp.
 
-    `timestamp` is the stamp in whole seconds as a decimal string, `sign` the signature in base64.
+    `timestamp` is in whole seconds, as a decimal string; `sign` is the signature in base64.
     """
 
     __slots__ = ("api_key", "passphrase", "timestamp", "sign")  # noqa: RUF023 - the order of the wire
@@ -129,42 +130,48 @@ class SignedLogin(_Undisclosed):
 
 
 def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
-    """Sign a login for the moment `timestamp`, in whole seconds since 1970: `int(time.time())`.
+    """Return a login signed for `timestamp`, in whole seconds since 1970: `int(time.time())`.
 
-    The signature is `base64(hmac_sha256(secret, timestamp + "GET" + "/user/verify"))`, or RSA-SHA256 (PKCS #1 v1.5) of
-    the same text for a key of the RSA kind (Websocket API, Login). Pages of the exchange contradict each other about the
-    unit; both are accepted, and seconds as a string is the form with the longest use.
+    The signature is `base64(hmac_sha256(secret, timestamp + "GET" + "/user/verify"))` or, for an
+    RSA key, RSA-SHA256 (PKCS #1 v1.5) of the same text (Websocket API, Login). Pages of the
+    exchange disagree whether the unit is seconds or milliseconds; both are accepted, and seconds as
+    a string has been in use longest.
 
-    Raises: ValidationError for a stamp that is no whole number of seconds, or a private key that cannot be read;
-    ImportError, with the command that mends it, when an RSA key meets no `cryptography`.
+    Raises: ValidationError for a timestamp that is not a whole number of seconds, or for a private
+    key that cannot be read; ImportError, with the command to install it, when an RSA key is used
+    without the package `cryptography`.
     """
     if not isinstance(credentials, Credentials):
         raise ValidationError(
-            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: pass Credentials(api_key, "
-            "secret, passphrase)"
+            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: "
+            "pass Credentials(api_key, secret, passphrase)"
         )
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
         raise ValidationError(
-            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}: pass int(time.time())"
+            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}: "
+            "pass int(time.time())"
         )
     if timestamp >= _MILLISECONDS_FROM:
         raise ValidationError(
-            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}, which looks like "
-            "milliseconds: pass int(time.time()), or divide by 1000"
+            f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}, "
+            "which looks like milliseconds: pass int(time.time()), or divide by 1000"
         )
     return sign_stamp(credentials, str(int(timestamp)))
 
 
 def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
-    """Sign a stamp as it will be written, whatever its unit: what an exchange compares a login with.
+    """Return a login signed for a timestamp of any unit, as it is written to the wire.
 
-    Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key meets no `cryptography`.
+    An exchange compares logins with this one.
+
+    Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key is
+    used without the package `cryptography`.
     """
     text = f"{stamp}GET/user/verify".encode()
     if credentials.secret.lstrip().startswith(_PEM):
         signature = _rsa_sha256(credentials.secret, text)
     else:
-        import hmac  # loads OpenSSL: a tenth of the time to import this package
+        import hmac  # loads OpenSSL: a tenth of the import time of this package
 
         secret = credentials.secret.encode("utf-8", "surrogatepass")
         signature = hmac.digest(secret, text, "sha256")
@@ -183,19 +190,20 @@ def _rsa_sha256(private_key: str, text: bytes) -> bytes:
         from cryptography.hazmat.primitives.asymmetric import padding, rsa
     except ImportError:
         raise ImportError(
-            "the secret is an RSA private key, and signing with one needs the package cryptography: "
-            "pip install 'bitget-proto[rsa]'"
+            "the secret is an RSA private key, and signing with it requires the package "
+            "cryptography: pip install 'bitget-proto[rsa]'"
         ) from None
     try:
         key = serialization.load_pem_private_key(private_key.encode("ascii"), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # `from None`: the parser's own message and its frames may hold parts of the key.
+        # `from None`: the parser's exception and its frames may contain parts of the key.
         raise ValidationError(
-            "secret begins like a private key in PEM form but cannot be read as one: pass the whole text of the file, "
-            "unencrypted (openssl rsa -in KEY -out PLAIN takes the pass phrase off)"
+            "secret begins like a private key in PEM format but cannot be read as one: pass the "
+            "whole text of the file, unencrypted (openssl rsa -in KEY -out PLAIN removes the "
+            "passphrase)"
         ) from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValidationError(
-            "secret is a private key, but not an RSA one: make an API key of the kind HMAC or RSA"
+            "secret is a private key, but not an RSA key: create an API key of type HMAC or RSA"
         )
     return key.sign(text, padding.PKCS1v15(), hashes.SHA256())

@@ -1,8 +1,6 @@
-"""Enums that can be told to people: each member is a value and a sentence about it.
+"""Enums whose members carry a sentence for documentation, commands and error messages.
 
-Rules of this file
-- The sentence stands with the member, so that docs, commands and errors say the same.
-- Members are compared and looked up by identity, which costs half of what hashing their name does.
+Members hash by identity, which takes half the time of hashing their names.
 """
 
 from __future__ import annotations
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 
 
 class DescribedEnum(Enum):
-    """An enum whose members each carry a `sentence` for people beside their value."""
+    """An enum whose members have a `sentence` for people in addition to their value."""
 
     sentence: str
 
-    # The default is for type checkers: to them a look-up by value, such as WhyClosed("lost"), is a call of this.
+    # The default is for type checkers: they treat a look-up such as WhyClosed("lost") as this call.
     def __new__(cls, value: str, sentence: str = "") -> Self:
         member = object.__new__(cls)
         member._value_ = value

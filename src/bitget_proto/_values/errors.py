@@ -1,9 +1,8 @@
-"""What a caller is told when it asks for something that cannot be.
+"""Exceptions for misuse of the API.
 
-Rules of this file
-- An error here means that the caller's own call was wrong: what the exchange says is never an exception, it is an event.
-- Whoever raises one of these has changed nothing yet, so that the caller can mend the call and go on.
-- A message says what came, what is allowed and what to do. It never holds a secret.
+They are raised only for wrong calls; errors that the exchange reports are events. An exception is
+raised before anything has changed, so the caller can correct the call and continue. A message says
+what came, what is allowed and what to do, and never contains a secret.
 """
 
 from __future__ import annotations
@@ -11,31 +10,37 @@ from __future__ import annotations
 from .set_module import set_module
 
 _SHOWN = 48
-"""How many characters of a refused value an error message repeats."""
+"""The maximum number of characters of a refused value in an error message."""
 
 
 @set_module("bitget_proto")
 class LocalProtocolError(Exception):
     """The call broke a rule of this library, and nothing has changed.
 
-    h11 and h2 use the same name for the same thing: «local» is the side that you are responsible for.
+    The name is that of h11 and h2, where "local" is the side that the caller is responsible for.
     """
 
 
 @set_module("bitget_proto")
 class ValidationError(LocalProtocolError, ValueError):
-    """A value is not one that the exchange, or this library, takes; the message names the field and the likely fix."""
+    """A value is not allowed, by the exchange or by this library.
+
+    The message names the field and the likely fix.
+    """
 
 
 @set_module("bitget_proto")
 class NoRoom(LocalProtocolError):
-    """A bounded store is full: wait for an outcome (or for a frame of your own to leave) and ask again."""
+    """A bounded store is full.
+
+    Try again after an outcome, or after one of your own frames has been sent.
+    """
 
 
 def check_part(name: str, part: object, kind: type) -> None:
-    """Let nothing pass that is neither of this kind nor None.
+    """Check that `part` is an instance of `kind`, or None.
 
-    Raises: ValidationError.
+    Raises: ValidationError otherwise.
     """
     if part is not None and not isinstance(part, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
@@ -45,7 +50,7 @@ def check_part(name: str, part: object, kind: type) -> None:
 
 
 def safe_repr(value: object) -> str:
-    """The value as an error message may repeat it: short, on one line, and never raising."""
+    """Return the value as shown in error messages: short and on one line. Never raises."""
     if isinstance(value, str):
         text = str.__str__(value)
         return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}… ({len(text)} characters)"

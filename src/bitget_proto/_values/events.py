@@ -1,9 +1,9 @@
-"""What comes out of a connection: frames to write, outcomes, events, and how long to wait.
+"""Outputs of a connection: frames to write, outcomes, events, and how long to wait.
 
-Rules of this file
-- An outcome says what is known and never more. `Accepted` is not "cancelled", `Unresolved` is not "failed".
-- Times are on the caller's clock, in seconds, as they were passed in; `exchange_ts` alone is the exchange's.
-- The unions at the end are closed: a `match` that forgets a member is an error for mypy and pyright.
+An outcome states only what is known: `Accepted` does not mean "cancelled", and `Unresolved` does
+not mean "failed". Times are seconds on the caller's clock, as they were passed in; only
+`exchange_ts` is on the exchange's clock. The unions at the end are closed: mypy and pyright report
+a `match` that misses a member.
 """
 
 from __future__ import annotations
@@ -22,56 +22,60 @@ from .timers import Timer
 
 @set_module("bitget_proto")
 class WhyUnresolved(DescribedEnum):
-    """Why a cancel ended without an answer that settles it."""
+    """Why a cancel ended `Unresolved`."""
 
-    TIMEOUT = "timeout", "It was not sent, or not answered, by its deadline."
-    LOST = "lost", "The transport ended, or the exchange no longer answered pings."
+    TIMEOUT = "timeout", "It was not sent, or not answered, before its deadline."
+    LOST = "lost", "The transport ended, or the exchange stopped answering pings."
     CLOSED = (
         "closed",
-        "The connection ended for any other reason, which `Closed.why` says: `close`, the login, 30004, 30007.",
+        "The connection ended for another reason (`Closed.why`): `close`, the login, 30004, 30007.",
     )
     UNSURE = (
         "unsure",
-        "The exchange answered with a code that settles nothing, or with none that is readable.",
+        "The exchange's answer has no readable code, or its code does not prove what happened.",
     )
-    NO_LINK = "no link", "No link served for `SessionConfig.no_link_timeout`."
+    NO_LINK = "no link", "No link was up for `SessionConfig.no_link_timeout` seconds."
     WITHDRAWN = "withdrawn", "`withdraw` was called before it was sent."
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
     )
 
 
 @set_module("bitget_proto")
 class WhyUnrecognised(DescribedEnum):
-    """Why a message was handed on instead of being acted on."""
+    """Why a message was passed to the caller instead of being handled."""
 
-    MALFORMED = "malformed", "It could not be read: `Unrecognised.malformed` says why."
+    MALFORMED = "malformed", "It could not be decoded; `Unrecognised.malformed` gives the reason."
     UNKNOWN_ID = (
         "unknown id",
-        "It answers a request that is not in flight: one of your own frames, or one that was answered before.",
+        "It answers a request that is not in flight: your own, or one that was already answered.",
     )
     OTHER_REQUEST = (
         "other request",
-        "It says that it answers something other than a cancel: one of your own frames.",
+        "Its channel, topic or op is not that of a cancel: it answers one of your own frames.",
     )
     NEVER_SENT = (
         "never sent",
-        "It answers a cancel, or a login, that was never handed out, so that it cannot be the answer.",
+        "It answers a cancel or a login that has not been sent, so it cannot be a real answer.",
     )
     NO_SINGLE_ID = (
         "no single id",
-        "It names a request, but not by one id that is a string: several answers in one, or an id of another type.",
+        "It names no single request by a string id: it has several answers, or an id of another "
+        "type.",
     )
-    NO_ID = "no id", "It is the answer to a trade request and does not say to which."
-    UNEXPECTED = "unexpected", "It answers a login when none is due, or without a readable code."
+    NO_ID = "no id", "It answers a trade request but does not say which one."
+    UNEXPECTED = "unexpected", "It answers a login when none is pending, or has no readable code."
     OTHER = (
         "other",
-        "It is none of this library's business: pushes and answers of channels that you subscribed to arrive here.",
+        (
+            "It does not concern this library: pushes and answers of channels that you subscribed "
+            "to arrive here."
+        ),
     )
 
 
-# --- for the driver: made for each call, and without a hash, since these can be changed ---
+# --- for the driver: created for each call; mutable, and therefore not hashable ---
 
 
 @set_module("bitget_proto")
@@ -84,7 +88,7 @@ class Transmit:
     """The id of the cancel that it carries; None for logins, pings and frames of your own."""
 
     secret: bool = False
-    """Whether the text holds secrets (a login does): never log it."""
+    """Whether the text contains secrets, as a login does: never log it."""
 
     def __repr__(self) -> str:
         text = f"<not shown, {len(self.text)} characters>" if self.secret else repr(self.text)
@@ -99,29 +103,30 @@ class Transmit:
 @set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class Hangup:
-    """Close the WebSocket with this code and reason, or give up the dial; `Closed` follows."""
+    """Close the WebSocket with this code and reason, or abort the dial. `Closed` follows."""
 
     code: int
     reason: str
     abort: bool = False
-    """Whether to abort the socket instead, without a close frame: the link is dead, and what the kernel still holds must not
-    be delivered after the same cancel was sent on another link."""
+    """Whether to abort the socket without a close frame. The link is dead, and data still in the
+    kernel's buffers must not be delivered after the same cancel was sent on another link."""
 
 
 @set_module("bitget_proto")
 @attrs.define
 class Wait:
-    """There is nothing more to take out for now: the end of every drain."""
+    """The end of a drain: `poll` has no more output for now."""
 
     until: float | None
-    """Call `handle_timeout` and drain again at this time on your clock; None when only input can bring news. The latest
-    `Wait` counts: any call may move this either way."""
+    """The time on your clock at which to call `handle_timeout` and drain again; None when there is
+    no timer, and only input can produce more output. Only the latest `Wait` counts: any call may
+    move this time in either direction."""
 
     timer: Timer | None
-    """What is due at `until`; None with `until=None`."""
+    """The timer that expires at `until`; None with `until=None`."""
 
 
-# --- outcomes: exactly one for each cancel that was taken ---
+# --- outcomes: exactly one for each cancel taken ---
 
 
 @attrs.frozen
@@ -130,32 +135,36 @@ class _Settled:
     order: CancelOrder
 
     attempts: int = attrs.field(default=1, kw_only=True)
-    """How often it was tried: 1 on a single connection."""
+    """How many times the cancel was tried; always 1 on a single connection."""
 
     taken_at: float
     """When `cancel` took it, in seconds on the caller's clock."""
 
     sent_at: float | None
-    """When it was handed out; None when it provably never left."""
+    """When its frame was returned by `poll`; None when it was provably never sent."""
 
     resolved_at: float
-    """When this outcome was decided."""
+    """When this outcome was determined."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen
 class Accepted(_Settled):
-    """The exchange took the request. **The order may still fill**: the `orders` channel has the last word."""
+    """The exchange accepted the request. **The order may still fill**: the `orders` channel is
+    authoritative.
+    """
 
     exchange_ts: int | None
-    """The exchange's own time of it, in milliseconds since 1970, when it said one."""
+    """The exchange's timestamp, in milliseconds since 1970; None when the answer has none."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen
 class Rejected(_Settled):
-    """The exchange refused the request, with a code that says so. Where an earlier attempt may have worked, or the code is not
-    known to be a refusal, the outcome is `Unresolved`.
+    """The exchange refused the request, with a code that is known to be a refusal.
+
+    If the code is not known to be one, or an earlier attempt may have succeeded, the outcome is
+    `Unresolved`.
     """
 
     code: str
@@ -163,7 +172,7 @@ class Rejected(_Settled):
 
     code_class: CodeClass
     message: str
-    """The exchange's text, for people: it may be localised, never decide on it."""
+    """The exchange's text for people. It may be localised: do not base decisions on it."""
 
     exchange_ts: int | None
 
@@ -171,27 +180,28 @@ class Rejected(_Settled):
 @set_module("bitget_proto")
 @attrs.frozen
 class Unresolved(_Settled):
-    """What became of the cancel is not known, or it never left.
+    """The result of the cancel is unknown, or the cancel was never sent.
 
-    With `sent` it may have happened: look the order up. Without, it cannot have happened: sending it again is safe.
+    If `sent` is true, the cancel may have taken effect: look the order up. If it is false, the
+    cancel had no effect, and sending it again is safe.
     """
 
     sent: bool
     why: WhyUnresolved
     code: str | None = None
-    """The exchange's code, with UNSURE; None otherwise, and when it could not be read."""
+    """The exchange's code with UNSURE; None otherwise, or when the code could not be read."""
 
     message: str | None = None
-    """The exchange's text, with UNSURE; None otherwise."""
+    """The exchange's text with UNSURE; None otherwise."""
 
 
-# --- everything else that has become true ---
+# --- other events ---
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Ready:
-    """The exchange accepted the login: cancels go out from now on."""
+    """The exchange accepted the login: cancels are sent from now on."""
 
 
 @set_module("bitget_proto")
@@ -209,13 +219,16 @@ class LoginRejected:
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class LateReply:
-    """The answer to a cancel that had ended `Unresolved(sent=True)`. Its outcome stands; this is what you now know."""
+    """The answer to a cancel that had already ended `Unresolved(sent=True)`.
+
+    The outcome does not change; this event adds what is known now.
+    """
 
     id: str
     order: CancelOrder
     code: str | None
     code_class: CodeClass
-    """ACCEPTED only when the exchange really said so."""
+    """ACCEPTED only if the exchange accepted the request."""
 
     message: str
     exchange_ts: int | None
@@ -226,21 +239,22 @@ class LateReply:
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class ExchangeError:
-    """An event, never raised: the exchange reports an error that names no request. It resolves no cancel, not even the
-    only one in flight.
+    """The exchange reported an error that names no request. This is an event and never raised.
+
+    It resolves no cancel, not even the only one in flight.
     """
 
     code: str | None
     code_class: CodeClass
     message: str
     text: str
-    """The whole frame: where it refuses a subscription, it says which."""
+    """The whole frame. If it refuses a subscription, it says which one."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class GoingAway:
-    """The exchange is about to drop the connection (30033), "within 60 s": move to another one."""
+    """The exchange will drop the connection "within 60 s" (30033): move to another connection."""
 
     message: str
     text: str
@@ -250,31 +264,31 @@ class GoingAway:
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Unrecognised:
-    """A message that is not this library's to act on, whole."""
+    """A message that this library does not handle, with its whole text."""
 
     text: str
     why: WhyUnrecognised
     malformed: str | None = None
-    """What is wrong with a malformed one, in a few words."""
+    """Why the message is malformed, in a few words; None when it is not."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Closed:
-    """The connection is over, and every cancel has its outcome. Nothing comes after this."""
+    """The connection has ended and every cancel has its outcome. This is the last event."""
 
     why: WhyClosed
     detail: str
-    """A few words for people: the driver's reason for `lost`, the exchange's message."""
+    """Text for people: the reason that the driver passed to `lost`, or the exchange's message."""
 
 
 Outcome: TypeAlias = Accepted | Rejected | Unresolved
-"""What became of a cancel."""
+"""The result of a cancel."""
 
 Event: TypeAlias = (
     Outcome | Ready | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised | Closed
 )  # fmt: skip
-"""What has become true."""
+"""Everything that a connection reports."""
 
 Output: TypeAlias = Transmit | Hangup | Event | Wait
-"""What `Connection.poll` gives."""
+"""What `Connection.poll` returns."""

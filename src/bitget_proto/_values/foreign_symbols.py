@@ -1,12 +1,12 @@
-"""Names that other clients give to instruments and product lines, and what each means at this exchange.
+"""Recognises instrument and product-line names of other clients, for hints in error messages.
 
-Rules of this file
-- Only what is surely another client's spelling is recognised: a name that the exchange might list is left alone.
-- A meaning that is not certain is not given. The caller then says so, and shows an example.
+Only spellings that are certainly another client's are recognised; a name that the exchange might
+list is left alone. A part whose meaning is not certain is None.
 
-Sources: the unified symbols of ccxt (BTC/USDT:USDT); the exchange's V1 API (BTCUSDT_SPBL, BTCUSDT_UMCBL, BTCUSD_DMCBL,
-BTCPERP_CMCBL, with an S for demo trading: SBTCSUSDT_SUMCBL); the symbols of OKX, KuCoin and Hummingbot (BTC-USDT,
-BTC-USDT-SWAP), of Gate and MEXC (BTC_USDT), of Nautilus (BTCUSDT-PERP.BITGET) and of TradingView (BITGET:BTCUSDT.P).
+Sources: the unified symbols of ccxt (BTC/USDT:USDT); the exchange's V1 API (BTCUSDT_SPBL,
+BTCUSDT_UMCBL, BTCUSD_DMCBL, BTCPERP_CMCBL, with an S for demo trading: SBTCSUSDT_SUMCBL); the
+symbols of OKX, KuCoin and Hummingbot (BTC-USDT, BTC-USDT-SWAP), of Gate and MEXC (BTC_USDT), of
+Nautilus (BTCUSDT-PERP.BITGET) and of TradingView (BITGET:BTCUSDT.P).
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ _LINES: Mapping[str, str] = MappingProxyType({
 
 
 class Meant(NamedTuple):
-    """What a name of another client means; each part is None when the name does not say it."""
+    """The meaning of another client's name; a part that the name does not contain is None."""
 
     inst_id: str | None
-    """The exchange's own name of the instrument."""
+    """The exchange's name of the instrument."""
 
     inst_type: str | None
-    """The name of the member of `InstType`."""
+    """The name of the `InstType` member."""
 
 
 def meant_instrument(text: str) -> Meant | None:
-    """Return what an instrument means that is spelled as another client does; None when it is no such spelling."""
+    """Return the meaning of an instrument spelled as by another client; None for other names."""
     name = text
     if re.search("[a-z]", name) and not re.search("[A-Z]", name):
         name = _upper(name)
@@ -85,23 +85,23 @@ def meant_instrument(text: str) -> Meant | None:
 
 
 def meant_product_line(text: str) -> str | None:
-    """Return the name of the member of `InstType` that a product line means; None when that is not certain."""
+    """Return the name of the `InstType` member for a product line; None if that is not certain."""
     return _LINES.get(re.sub("[^A-Z]", "", _upper(text)))
 
 
 def _upper(text: str) -> str:
-    """Return the text with the letters of ASCII in upper case, and all others as they are."""
+    """Return the text with its ASCII letters in upper case."""
     return re.sub("[a-z]+", lambda match: match[0].upper(), text)
 
 
 def _meant(base: str, quote: str, settle: str | None, *, dated: bool) -> Meant:
-    """Return what a pair means by the coin that it is settled in; a pair without one may be of any product line."""
+    """Return the meaning of a pair, whose settlement coin decides the product line."""
     if settle is None:
         return Meant(base + quote, None)
     if settle == "USDT":
         name, line = base + quote, "USDT_FUTURES"
     elif settle == "USDC":
-        # The perpetual contract that is settled in USDC is BTCPERP.
+        # The name of the perpetual contract settled in USDC is BTCPERP.
         name, line = base + "PERP", "USDC_FUTURES"
     elif quote == "USD":
         name, line = base + quote, "COIN_FUTURES"

@@ -1,14 +1,13 @@
-r"""The order to cancel, and the id under which the exchange answers.
+r"""The order to cancel, and the check of request ids.
 
-Rules of this file
-- A value is checked when it is made and never changes afterwards: every `CancelOrder` can be written to the wire.
-- Refusing to cancel a real order is the worse mistake. So a rule here is no tighter than what is known to be true, and
-  where the exchange's page has no rule, only what could not be written or read back is refused, and what no exchange
-  makes.
-- A pattern matches the whole text, and of digits and letters ASCII alone: `$` admits a line feed at the end, and `\d`
-  admits Unicode.
-
-It does not know JSON: how these values look on the wire is the codec's business.
+Rules for changes
+- A value is checked when it is created and never changes: every `CancelOrder` can be written to the
+  wire.
+- Refusing to cancel a real order is the worse mistake. A check must not be stricter than what is
+  known to be true. Where the exchange's page has no rule, refuse only values that could not be
+  written or read back, and values that no exchange creates.
+- Patterns use `fullmatch` and ASCII classes: `$` also matches before a final line feed, and `\d`
+  matches Unicode digits.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .foreign_symbols import Meant, meant_instrument, meant_product_line
 from .set_module import set_module
 
 _INVISIBLE = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-"""Characters that have no width, turn the direction of the text, or mark the order of bytes."""
+"""Zero-width characters, direction marks and the byte-order mark."""
 
 _is_inst_id = re.compile(
     rf"""[^\s"'`“”‘’\\\x00-\x1f\x7f-\x9f\ud800-\udfff{_INVISIBLE}]{{1,40}}"""
@@ -35,25 +34,25 @@ _strip = re.compile(rf"""^[\s"'`“”‘’,{_INVISIBLE}]+|[\s"'`“”‘’,{
 _is_rounded = re.compile(
     r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+|[0-9]+\.[0-9]*|[0-9]{1,3}(\.[0-9]{3})+"
 ).fullmatch
-"""A number as a spreadsheet or a float shows it: 1.37670E+18, 1.3767e+18, 5.0, 1.376.695."""
+"""A number as formatted by a spreadsheet or a float: 1.37670E+18, 1.3767e+18, 5.0, 1.376.695."""
 _is_missing = re.compile(r"nan|none|null|undefined|<na>", re.IGNORECASE).fullmatch
-"""The text that programs write for a value that is missing."""
+"""Texts that programs write for a missing value."""
 
 _LONGEST = 128
-"""Characters up to which a refused value is looked at for a hint."""
+"""The maximum length of a refused value for which a hint is searched."""
 
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
 
 @set_module("bitget_proto")
 class InstType(Enum):
-    """The product line of an instrument; the value is the exchange's word."""
+    """The product line of an instrument; the value is the exchange's name for it."""
 
     SPOT = "SPOT"
-    """The only one that the page of the cancel-order channel names."""
+    """The only one named on the page of the cancel-order channel."""
 
     USDT_FUTURES = "USDT-FUTURES"
-    """The futures page documents the identical frame with this word."""
+    """The futures page documents the identical frame with this value."""
 
     COIN_FUTURES = "COIN-FUTURES"
     USDC_FUTURES = "USDC-FUTURES"
@@ -65,18 +64,21 @@ class InstType(Enum):
 @set_module("bitget_proto")
 @attrs.frozen(init=False)
 class CancelOrder:
-    """One order that is to be cancelled; hand it to `Connection.cancel`.
+    """An order to cancel; pass it to `Connection.cancel`.
 
-    `inst_id` is the exchange's own name of the instrument, for example `BTCUSDT`: 1 to 40 characters in any script,
-    without blanks, quotes, backslashes and control characters. Names that are surely another client's are refused
-    (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the instrument and the product line.
+    `inst_id` is the exchange's name of the instrument, for example `BTCUSDT`: 1 to 40 characters in
+    any script, without blanks, quotes, backslashes and control characters. Names that are certainly
+    another client's are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the
+    instrument and the product line to use instead.
 
-    Of `order_id` (the exchange's) and `client_oid` (yours) at least one is needed, each 1 to 64 printable ASCII
-    characters. An `order_id` has no blanks, quotes, commas or backslashes, and is no rounded number. The page gives no
-    rule for either, so this is only what an exchange makes and what survives the way there and back. "If both are
-    present, orderId prevails" (Cancel Order Channel).
+    At least one of `order_id` (the exchange's) and `client_oid` (yours) is required, each 1 to 64
+    printable ASCII characters. An `order_id` has no blanks, quotes, commas or backslashes, and is
+    not a rounded number. The exchange's page has no rule for either; these limits only exclude what
+    no exchange creates and what does not survive the round trip. "If both are present, orderId
+    prevails" (Cancel Order Channel).
 
-    Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the likely fix.
+    Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the
+    likely fix.
     """
 
     inst_id: str
@@ -91,7 +93,7 @@ class CancelOrder:
         client_oid: str | None = None,
         inst_type: InstType = InstType.SPOT,
     ) -> None:
-        # What is usual is seen here, without a call.
+        # Fast path: the common case needs no further call.
         if not (
             type(inst_id) is str
             and type(order_id) is str
@@ -117,23 +119,29 @@ class CancelOrder:
 
     @property
     def identity(self) -> tuple[InstType, str, bool, str]:
-        """Equal for two that name one order in the same way: "If both are present, orderId prevails" (Cancel Order Channel)."""
+        """A key that is equal for two that name the same order in the same way.
+
+        "If both are present, orderId prevails" (Cancel Order Channel).
+        """
         by_order_id = self.order_id is not None
         return self.inst_type, self.inst_id, by_order_id, self.order_id or self.client_oid or ""
 
     def __attrs_post_init__(self) -> None:
-        # For subclasses that attrs makes: it writes an `__init__` for them that calls this, and not the one above.
+        # attrs generates an `__init__` for subclasses that calls this, not the `__init__` above.
         CancelOrder.__init__(self, self.inst_id, self.order_id, self.client_oid, self.inst_type)
 
 
-# Past `__setattr__`, which refuses: in two thirds of the time that attrs' own way takes.
+# Bypass the `__setattr__` of a frozen class, in two thirds of the time that attrs' own way takes.
 _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
     CancelOrder.__dict__[field.name].__set__ for field in attrs.fields(CancelOrder)
 )
 
 
 def _checked_inst_id(value: object, inst_type: object) -> str:
-    """Return the instrument as a plain string, even of a subclass: the f-string of an enum's member is not its value."""
+    """Return the instrument as a plain `str`.
+
+    A `str` subclass may format differently: the f-string of an enum member is not its value.
+    """
     hint = ": write it like 'BTCUSDT'"
     if isinstance(value, str):
         value = str.__str__(value)
@@ -141,26 +149,29 @@ def _checked_inst_id(value: object, inst_type: object) -> str:
         meant = meant_instrument(bare)
         if meant is not None:
             raise ValidationError(
-                f"inst_id must be the exchange's own name of the instrument; got {safe_repr(value)}, another client's "
-                f"spelling: {_instead(meant, inst_type)}"
+                "inst_id must be the exchange's own name of the instrument; got "
+                f"{safe_repr(value)}, another client's spelling: {_instead(meant, inst_type)}"
             )
         if _is_inst_id(value):
             return value
         if _is_inst_id(bare):
             hint = f": write {bare!r}"
     raise ValidationError(
-        "inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control characters; got "
-        f"{safe_repr(value)}{hint}"
+        "inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control "
+        f"characters; got {safe_repr(value)}{hint}"
     )
 
 
 def _bare(value: str) -> str:
-    """Return the text without what a paste puts around it; empty for one that is far too long."""
+    """Return the text without surrounding blanks, quotes and commas; empty if too long."""
     return _strip("", value) if len(value) <= _LONGEST else ""
 
 
 def _instead(meant: Meant, inst_type: object) -> str:
-    """Say what to write instead, with the product line that was meant or, where the name does not say it, was given."""
+    """Return advice on what to write instead.
+
+    The product line is the one in the name or, if the name has none, the one that was passed.
+    """
     name, line = meant
     if name is not None and _is_inst_id(name) and meant_instrument(name) is None:
         what = f"write {name!r}"
@@ -174,7 +185,7 @@ def _instead(meant: Meant, inst_type: object) -> str:
 
 
 def _checked_order_id(value: object) -> str | None:
-    """Return the exchange's id of the order, likewise a plain string; None for none."""
+    """Return the exchange's id of the order as a plain `str`, or None."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -182,13 +193,14 @@ def _checked_order_id(value: object) -> str | None:
         bare = _bare(value)
         if _is_rounded(bare):
             raise ValidationError(
-                f"order_id must be the exchange's whole id; got {safe_repr(value)}, which a spreadsheet or a float has "
-                "rounded or respelled: export the column as text, and keep ids as strings"
+                f"order_id must be the exchange's whole id; got {safe_repr(value)}, which a "
+                "spreadsheet or a float has rounded or reformatted: export the column as text, and "
+                "keep ids as strings"
             )
         if _is_missing(bare):
             raise ValidationError(
-                f"order_id must be the exchange's id; got {safe_repr(value)}, which stands for a missing value: leave "
-                "order_id out if there is none"
+                f"order_id must be the exchange's id; got {safe_repr(value)}, which stands for a "
+                "missing value: leave order_id out if there is none"
             )
         if _is_order_id(value):
             return value
@@ -198,13 +210,13 @@ def _checked_order_id(value: object) -> str | None:
     else:
         hint = _hint_of_type("order_id", value)
     raise ValidationError(
-        "order_id must be 1 to 64 printable ASCII characters without blanks, quotes, commas and backslashes; got "
-        f"{safe_repr(value)}{hint}"
+        "order_id must be 1 to 64 printable ASCII characters without blanks, quotes, commas and "
+        f"backslashes; got {safe_repr(value)}{hint}"
     )
 
 
 def _checked_client_oid(value: object) -> str | None:
-    """Return the client's id of the order, likewise a plain string; None for none."""
+    """Return the client's id of the order as a plain `str`, or None."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -226,13 +238,13 @@ def _checked_client_oid(value: object) -> str | None:
 
 
 def _hint_of_id(field: str, value: str, better: str | None, given: str) -> str:
-    """Say what to do about an id that is refused; `better` is one that is not."""
+    """Return advice for a refused id; `better` is a corrected id, if there is one."""
     if not value.strip():
         return f": leave {field} out if there is none"
     if better is not None:
         return f": write {better!r}"
     strange = re.search(r"[^ -~]", value)
-    return f": {f'{strange[0]!r} is none of them, so ' if strange else ''}pass the id {given}"
+    return f": {f'{strange[0]!r} is not allowed, so ' if strange else ''}pass the id {given}"
 
 
 def _hint_of_type(field: str, value: object) -> str:
@@ -244,8 +256,8 @@ def _hint_of_type(field: str, value: object) -> str:
 def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
     if order_id is None and client_oid is None:
         raise ValidationError(
-            "CancelOrder needs an order_id or a client_oid, and got neither: pass order_id=… (the exchange's id) or "
-            "client_oid=… (yours)"
+            "CancelOrder requires an order_id or a client_oid; got neither: pass order_id=… (the "
+            "exchange's id) or client_oid=… (yours)"
         )
 
 
@@ -264,17 +276,19 @@ def _check_inst_type(inst_type: object) -> None:
 
 
 def check_request_id(value: object) -> str:
-    r"""The id of a request, checked: 1 to 40 of `0-9A-Za-z_:#-+` and the space.
+    r"""Return a valid request id as a plain `str`: 1 to 40 of `0-9A-Za-z_:#-+` and the space.
 
-    The page allows "Length<= 40 (^[0-9A-Za-z_:#\-+\s]*$)", which admits an empty id, line breaks and tabs as well. No
-    reply could be told apart by the first, and the others do not survive every log, so they are refused here.
+    The page allows "Length<= 40 (^[0-9A-Za-z_:#\-+\s]*$)", which also admits an empty id, line
+    breaks and tabs. They are refused here: an empty id identifies no reply, and line breaks and
+    tabs do not survive every log.
 
-    Raises: ValidationError, and nothing has changed.
+    Raises: ValidationError for any other value.
     """
     if isinstance(value, str):
         text = str.__str__(value)
         if is_request_id(text):
             return text
     raise ValidationError(
-        f"id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got {safe_repr(value)}"
+        "id must be 1 to 40 of the characters 0-9 A-Z a-z _ : # - + and space; got "
+        f"{safe_repr(value)}"
     )

@@ -1,4 +1,7 @@
-"""Where a public class is imported from, as `__module__`: pickles and messages name that place, and files may move."""
+"""Sets `__module__` of a public class to the package that exports it.
+
+Pickles and error messages contain that name, so the files can be moved.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def set_module(name: str) -> Callable[[_Class], _Class]:
-    """Mark a class as public in the module `name`.
+    """Return a decorator that sets the `__module__` of a class to `name`.
 
-    Annotations that are strings would be looked up there: the file of an attrs class evaluates its annotations.
+    `typing.get_type_hints` then looks string annotations of the class up in that module.
     """
 
     def mark(cls: _Class) -> _Class:

@@ -1,9 +1,7 @@
-"""The states of a connection, and the table of all its transitions.
+"""The states of a connection and the table of its transitions.
 
-Rules of this file
-- The table is the machine: `Connection` changes its state in one function, and only by looking here. What is not in the
-  table cannot happen.
-- It says where a cause leads, not what makes the cause happen: that is `Connection`'s.
+`Connection` changes its state in one function, which looks the new state up in this table: a
+transition that is not in the table cannot happen.
 """
 
 from __future__ import annotations
@@ -18,19 +16,19 @@ from .set_module import set_module
 
 @set_module("bitget_proto")
 class State(DescribedEnum):
-    """Where a connection is in its life."""
+    """The state of a connection."""
 
-    NEW = "new", "Nothing is known of a socket yet. Cancels are taken and wait."
+    NEW = "new", "The socket is not open yet. Cancels are taken and wait."
     AUTHENTICATING = (
         "authenticating",
-        "The socket is open and the exchange has not answered the login. Cancels wait.",
+        "The socket is open, and the exchange has not answered the login. Cancels wait.",
     )
-    READY = "ready", "Logged in: cancels are handed out as the paces allow."
+    READY = "ready", "Logged in: cancels are sent as the rate limits allow."
     DRAINING = (
         "draining",
-        "Closing: nothing more is taken or sent, what was sent may still be answered.",
+        "Closing: no more cancels are taken or sent; those already sent may still be answered.",
     )
-    CLOSED = "closed", "Over. Every cancel has its outcome."
+    CLOSED = "closed", "Ended. Every cancel has its outcome."
 
 
 class Step(DescribedEnum):
@@ -40,35 +38,41 @@ class Step(DescribedEnum):
     LOGGED_IN = "logged in", "The exchange has accepted the login."
     CLOSING = (
         "closing",
-        "What was sent may still be answered: `close` was called, or the exchange ends the connection (30004, 30007).",
+        (
+            "`close` was called, or the exchange ends the connection (30004, 30007); cancels "
+            "already sent may still be answered."
+        ),
     )
 
 
 @set_module("bitget_proto")
 class WhyClosed(DescribedEnum):
-    """What ended the connection."""
+    """Why a connection ended."""
 
     ASKED = (
         "asked",
-        "`close` was called, and what was sent was answered, waited for or, at a second `close`, given up.",
+        (
+            "`close` was called; cancels already sent were answered, timed out or, at a second "
+            "`close`, given up."
+        ),
     )
-    LOST = "lost", "The transport ended, or was never there."
+    LOST = "lost", "The transport ended, or was never open."
     LOGIN_REFUSED = "login refused", "The exchange refused the login."
     LOGIN_TIMEOUT = "login timeout", "The exchange did not answer the login in time."
-    NO_PONG = "no pong", "A ping went unanswered."
+    NO_PONG = "no pong", "A ping was not answered in time."
     NOT_LOGGED_IN = (
         "not logged in",
-        "The exchange says that the connection is not logged in (30004).",
+        "The exchange reported that the connection is not logged in (30004).",
     )
-    THROWN_OUT = "thrown out", "The exchange closes the connection for too many requests (30007)."
+    THROWN_OUT = "thrown out", "The exchange closes the connection after too many requests (30007)."
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
     )
 
 
 Cause: TypeAlias = Step | WhyClosed
-"""What leads from one state to another."""
+"""The cause of a transition."""
 
 TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
     State.NEW: MappingProxyType({
@@ -103,11 +107,11 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = MappingProxyType({
     }),
     State.CLOSED: MappingProxyType({}),
 })  # fmt: skip
-"""Every transition there is: from a state, by a cause, to a state."""
+"""All transitions: from a state, by a cause, to a state."""
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram, as the docs show it; `python -m bitget_proto diagram` prints it."""
+    """Return the states of a connection as a Mermaid state diagram, as shown in the docs."""
     return drawn(TRANSITIONS, State.NEW, State.CLOSED)
 
 
@@ -116,7 +120,7 @@ _C = TypeVar("_C", bound=DescribedEnum)
 
 
 def drawn(table: Mapping[_S, Mapping[_C, _S]], first: _S, last: _S) -> str:
-    """A table of transitions as a Mermaid state diagram, from its first state to its last."""
+    """Return a table of transitions as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", f"    [*] --> {first.name}"]
     for state, row in table.items():
         for target in dict.fromkeys(row.values()):

@@ -1,4 +1,4 @@
-"""Why a driver is asked to wake up."""
+"""The timers of a connection, a session and the fake exchange."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from .set_module import set_module
 
 @set_module("bitget_proto")
 class Timer(DescribedEnum):
-    """Why a driver is asked to wake up. Each has a `sentence` that begins with "When"."""
+    """The reason for a `Wait`. Each member has a `sentence` that begins with "When"."""
 
     REQUEST = (
         "request",
-        "When a cancel has not been sent or answered by its deadline, and becomes Unresolved.",
+        "When a cancel was not sent or answered before its deadline, and ends Unresolved.",
     )
-    LOGIN = "login", "When the exchange has not answered the login, and the connection is given up."
-    PONG = "pong", "When a ping has gone unanswered, and the connection must be taken for dead."
+    LOGIN = "login", "When the login was not answered in time, and the connection is closed."
+    PONG = "pong", "When a ping was not answered in time, and the connection is considered dead."
     DRAIN = (
         "drain",
-        "When a closing connection has waited long enough for the answers that are still out.",
+        "When a closing connection stops waiting for outstanding answers.",
     )
-    PING = "ping", "When the heartbeat is due, and a ping is to be sent."
+    PING = "ping", "When the heartbeat is due, and a ping must be sent."
     SILENCE = (
         "silence",
-        "When an answer is due and the link has been silent: a ping is to be sent or, after that, the link is taken for dead.",
+        (
+            "When an answer is due and the link is silent: a ping is sent or, if that went "
+            "unanswered, the link is considered dead."
+        ),
     )
     PACING = (
         "pacing",
-        "When the paces let the next frame go. Nothing is due then: draining is enough.",
+        "When the rate limits allow the next frame. No deadline expires: draining is enough.",
     )
-    # Below: those of a session.
+    # Timers of a session.
     DIAL = (
         "dial",
-        "When the backoff and the exchange's limit let the next dial go. Nothing is due then: draining is enough.",
+        "When backoff and dial limit allow the next dial. No deadline expires: draining is enough.",
     )
-    DIALLED = "dialled", "When the driver has not answered a dial, and it is given up."
-    NO_LINK = "no link", "When a cancel has found no link for so long that it becomes Unresolved."
+    DIALLED = "dialled", "When the driver did not answer a dial in time, and it is given up."
+    NO_LINK = "no link", "When a cancel has waited too long for a link, and ends Unresolved."
     SPACING = (
         "spacing",
-        "When an order may be cancelled once more. Nothing is due then: draining is enough.",
+        "When an order may be cancelled again. No deadline expires: draining is enough.",
     )
     ROTATION = (
         "rotation",
-        "When a link nears the age at which the exchange cuts it, and its successor is to be dialled.",
+        "When a link approaches the age at which the exchange cuts it, and a successor is dialled.",
     )
-    # Below: the exchange's side, and the scripted one in `testing`.
+    # Timers of the fake exchange in `testing`.
     IDLE = (
         "idle",
-        "When the client has sent no ping for so long that the exchange drops the connection.",
+        "When the client has sent no ping for too long, and the exchange drops the connection.",
     )
     LIFETIME = (
         "lifetime",
-        "When the connection has reached the age at which the exchange cuts every connection.",
+        "When the connection reaches the age at which the exchange cuts every connection.",
     )
-    SCRIPT = "script", "When the scripted exchange is to do what it was told to do late."
+    SCRIPT = "script", "When the scripted exchange performs a delayed action."
