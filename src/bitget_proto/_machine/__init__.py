@@ -1,1 +1,1 @@
-"""The pure state machines: a connection, a session, and what they are made of."""
+"""The sans-IO state machines: a connection, a session, and their components."""

@@ -1,10 +1,9 @@
-"""What comes out of a session: dials, frames and hangups that name their link, outcomes, and what has become of the links.
+"""Outputs of a session: dials, frames and hangups for a link, outcomes, and events about links.
 
-Rules of this file
-- A link is a whole number, counted from 1 in the order dialled. No number is used twice.
-- What a connection says and a session has nothing to add to is the connection's own class: outcomes, `LateReply`,
-  `LoginRejected`, `ExchangeError`, `GoingAway`, `Unrecognised`, `Wait`.
-- The unions at the end are closed: a `match` that forgets a member is an error for mypy and pyright.
+A link is identified by a whole number, counted from 1 in the order of dialling; no number is used
+twice. Outcomes, `LateReply`, `LoginRejected`, `ExchangeError`, `GoingAway`, `Unrecognised` and
+`Wait` are the classes of a connection. The unions at the end are closed: mypy and pyright report a
+`match` that misses a member.
 """
 
 from typing import TypeAlias
@@ -32,13 +31,16 @@ from .session_states import WhyEnded
 @set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class Dial:
-    """Open a WebSocket; then call `Session.opened` with this link and a login that was signed just now, or `lost`."""
+    """Open a WebSocket.
+
+    Then call `Session.opened` with this link and a freshly signed login, or `lost`.
+    """
 
     link: int
     stamp_refused: bool = False
-    """Whether the exchange has refused the stamp of the last login (30013, 30014): ask it for its time (REST, `GET
-    /api/v2/public/time`) and sign with that. When the corrected stamp is refused too, and no login was ever accepted, the
-    session ends."""
+    """Whether the exchange has refused the timestamp of the last login (30013, 30014): get its time
+    (REST, `GET /api/v2/public/time`) and sign with that. If the corrected timestamp is refused too,
+    and no login was ever accepted, the session ends."""
 
 
 @set_module("bitget_proto")
@@ -49,42 +51,45 @@ class LinkTransmit(Transmit):
     link: int
 
     def __repr__(self) -> str:
-        # Not attrs' own: a login's text is not to be shown.
+        # Not the `__repr__` of attrs: the text of a login must not be shown.
         return f"Link{super().__repr__()[:-1]}, link={self.link})"
 
 
 @set_module("bitget_proto")
 @attrs.define(kw_only=True)
 class LinkHangup(Hangup):
-    """Close the WebSocket of this link, or give up its dial; what it still says is of no interest."""
+    """Close the WebSocket of this link, or abort its dial. Further messages from it are ignored."""
 
     link: int
 
 
-# --- what has become true ---
+# --- events ---
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Up:
-    """A link serves from now on: cancels go out on it.
+    """A link is up: cancels are sent on it from now on.
 
-    What you had subscribed to has ended with the link before: ask again with `Session.send`. Without a `Down` before it, one
-    link has taken over from another and nothing was interrupted.
+    Your subscriptions ended with the previous link: subscribe again with `Session.send`. Without a
+    preceding `Down`, this link has taken over from another without an interruption.
     """
 
     link: int
     down_for: float
-    """Seconds since `Down`, or since the first dial; 0 when one link has taken over from another."""
+    """Seconds since `Down`, or since the first dial; 0 when the link took over from another."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Down:
-    """No link serves any more: cancels wait, for at most `SessionConfig.no_link_timeout`, while the session dials."""
+    """No link is up: the session dials, and cancels wait.
+
+    They wait for at most `SessionConfig.no_link_timeout` seconds.
+    """
 
     link: int
-    """The link that served."""
+    """The link that was up."""
 
     why: WhyClosed
     detail: str
@@ -95,33 +100,35 @@ class Down:
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class LinkClosed:
-    """A link is over, whether or not it ever served; nothing more comes for it."""
+    """A link has ended, whether or not it was ever up. This is its last event."""
 
     link: int
     why: WhyClosed
-    """LOST for a dial that failed or was given up, too."""
+    """Also LOST for a dial that failed or was given up."""
 
     detail: str
-    """A few words for people: the driver's reason for `lost`, the exchange's message."""
+    """Text for people: the reason that the driver passed to `lost`, or the exchange's message."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Ended:
-    """The session is over, and every cancel has its outcome. Nothing comes after this."""
+    """The session has ended and every cancel has its outcome. This is the last event."""
 
     why: WhyEnded
     detail: str
-    """The exchange's message, for people; with ASKED a driver's own words, or nothing."""
+    """The exchange's message for people; with ASKED, the text of the driver, or an empty string."""
 
     code: str | None
-    """The exchange's code with which the last login was refused; None when no login was, or when it could not be read."""
+    """The exchange's code for the refusal of the last login; None if no login was refused, or if
+    the code could not be read."""
 
 
 SessionEvent: TypeAlias = (
-    Outcome | Up | Down | LinkClosed | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised | Ended
+    Outcome | Up | Down | LinkClosed | LoginRejected | LateReply | ExchangeError | GoingAway
+    | Unrecognised | Ended
 )  # fmt: skip
-"""What has become true for a session."""
+"""Everything that a session reports."""
 
 SessionOutput: TypeAlias = Dial | LinkTransmit | LinkHangup | SessionEvent | Wait
-"""What `Session.poll` gives."""
+"""What `Session.poll` returns."""

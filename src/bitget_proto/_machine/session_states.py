@@ -1,9 +1,7 @@
-"""The states of a session, and the table of all its transitions.
+"""The states of a session and the table of its transitions.
 
-Rules of this file
-- The table is the machine: `Session` changes its state in one function, and only by looking here. What is not in the table
-  cannot happen.
-- It says where a cause leads, not what makes the cause happen: that is `Session`'s.
+`Session` changes its state in one function, which looks the new state up in this table: a
+transition that is not in the table cannot happen.
 """
 
 from __future__ import annotations
@@ -19,72 +17,75 @@ from .._values.states import drawn
 
 @set_module("bitget_proto")
 class SessionState(DescribedEnum):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     DOWN = (
         "down",
-        "No link serves, and none is on its way: the next dial waits for its time. Cancels are taken and wait.",
+        "No link is up or being dialled; the next dial is pending. Cancels are taken and wait.",
     )
     DIALLING = (
         "dialling",
-        "No link serves; one was dialled and has not been logged in yet. Cancels are taken and wait.",
+        "No link is up; one was dialled and is not logged in yet. Cancels are taken and wait.",
     )
-    UP = "up", "A link serves: cancels are handed out on it."
+    UP = "up", "A link is up: cancels are sent on it."
     MOVING = (
         "moving",
-        "A link serves, and is to be left: its successor is being dialled, or waits to be.",
+        "A link is up and about to be replaced: its successor is being dialled, or soon will be.",
     )
     CLOSING = (
         "closing",
-        "Nothing more is taken, dialled or handed out; what was sent may still be answered.",
+        "Nothing more is taken, dialled or sent; cancels already sent may still be answered.",
     )
-    ENDED = "ended", "Over. Every cancel has its outcome."
+    ENDED = "ended", "Ended. Every cancel has its outcome."
 
 
 class SessionStep(DescribedEnum):
     """A cause that does not end the session."""
 
-    DIALLED = "dialled", "The dial of a link was handed out."
+    DIALLED = "dialled", "A link was dialled."
     READY = (
         "ready",
-        "The exchange has accepted the login of the link that was dialled: it serves from now on.",
+        "The exchange has accepted the login of the dialled link: the link is up.",
     )
     LOST = (
         "lost",
-        "The link that served, or the one that was dialled, has ended, and no other is on its way.",
+        "The link that was up, or being dialled, has ended, and no other is being dialled.",
     )
-    OVERTAKEN = "overtaken", "The link that served has ended while its successor was on its way."
+    OVERTAKEN = "overtaken", "The link that was up has ended while its successor was being dialled."
     LEAVING = (
         "leaving",
-        "The exchange is going away, or the link nears the age at which the exchange cuts it.",
+        "The exchange is going away, or the link approaches the age at which it is cut.",
     )
     CLOSING = (
         "closing",
-        "The session ends, and links are still waited for: what was sent on them may be answered.",
+        "The session is ending; cancels already sent on its links may still be answered.",
     )
 
 
 @set_module("bitget_proto")
 class WhyEnded(DescribedEnum):
-    """What ended the session."""
+    """Why a session ended."""
 
     ASKED = "asked", "`close` was called."
     REFUSED = (
         "refused",
-        "The exchange refused the key, its signature or its permissions: the same login would be refused again.",
+        "The exchange refused the key, its signature or its permissions: a retry would be refused.",
     )
     STAMP_REFUSED = (
         "stamp refused",
-        "The exchange refused the stamp of the first login, and the corrected one too (30013, 30014): the clock is wrong.",
+        (
+            "The exchange refused the timestamp of the first login and the corrected one "
+            "(30013, 30014): the clock is wrong."
+        ),
     )
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, passed through a call, so that what it did is not known.",
+        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
     )
 
 
 SessionCause: TypeAlias = SessionStep | WhyEnded
-"""What leads a session from one state to another."""
+"""The cause of a transition of a session."""
 
 SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] = MappingProxyType({
     SessionState.DOWN: MappingProxyType({
@@ -124,9 +125,9 @@ SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] 
     }),
     SessionState.ENDED: MappingProxyType({}),
 })  # fmt: skip
-"""Every transition of a session: from a state, by a cause, to a state."""
+"""All transitions of a session: from a state, by a cause, to a state."""
 
 
 def session_diagram() -> str:
-    """The table of a session's states as a Mermaid state diagram, as the docs show it."""
+    """Return the states of a session as a Mermaid state diagram, as shown in the docs."""
     return drawn(SESSION_TRANSITIONS, SessionState.DOWN, SessionState.ENDED)

@@ -61,8 +61,7 @@ class WhyUnrecognised(DescribedEnum):
     )
     NO_SINGLE_ID = (
         "no single id",
-        "It names no single request by a string id: it has several answers, or an id of another "
-        "type.",
+        "It names no single request by a string id: several answers, or an id of another type.",
     )
     NO_ID = "no id", "It answers a trade request but does not say which one."
     UNEXPECTED = "unexpected", "It answers a login when none is pending, or has no readable code."
