@@ -417,7 +417,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     CancelQueue: (_of_queue, {"_ranks": LEFT_OUT, "size": _as_it_is}),
     Deadlines: (
         _of_deadlines,
-        {"_count": LEFT_OUT, "_heap": LEFT_OUT, "_living": LEFT_OUT, "_queue": LEFT_OUT, "until": off},
+        {"_count": LEFT_OUT, "_heap": LEFT_OUT, "_current": LEFT_OUT, "_queue": LEFT_OUT, "until": off},
     ),
     Alarms: (
         None,
@@ -427,7 +427,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         None,
         {
             "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_due_pong_at": off,
-            "_question_waits": _as_it_is, "_silence": _as_it_is, "asked_until": _off_if_any, "heard_at": LEFT_OUT,
+            "_probe_waits": _as_it_is, "_silence": _as_it_is, "asked_until": _off_if_any, "heard_at": LEFT_OUT,
             "ping_due": _as_it_is,
         },
     ),

@@ -338,5 +338,5 @@ def test_an_entry_of_another_keeper_that_is_dropped_drops_no_other() -> None:
         entry = Entry(deadline=0.0)
         deadlines.set(entry, inf)
         assert entry.deadline == inf
-    assert (deadlines._living, deadlines._queue is stored) == (40, True)
+    assert (deadlines._current, deadlines._queue is stored) == (40, True)
     assert in_order(deadlines) == kept

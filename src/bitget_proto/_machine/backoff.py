@@ -1,10 +1,11 @@
-"""When the next link may be dialled: the backoff, and the exchange's limit.
+"""The backoff between dials and the exchange's limit on dials.
 
-Rules of this file
-- The backoff doubles with each link that ends before it was steady, up to its bound; half of it is the jitter's to take
-  away, so that a fleet that was dropped at one moment does not come back at one moment.
-- Whatever the backoff says, no more dials go out in 5 minutes than the limit allows.
-- The jitter is the caller's number, and may raise: it is asked in `opens` alone, when nothing else is under way.
+The backoff doubles, up to its maximum, with each link that ends before it was steady. The jitter
+takes off up to half of it, so that clients that were dropped at the same time do not all come back
+at the same time. Independently of the backoff, the limit on dials in 5 minutes is never exceeded.
+
+The jitter function is the caller's and may raise. Call it only in `opens`, where no other change is
+in progress.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from .rate_limit import Pace
 from .session_config import SessionConfig
 
 FIVE_MINUTES = 300.0
-"""Seconds. The exchange counts connection requests by it."""
+"""Seconds: the window in which the exchange counts connection requests."""
 
 _DOUBLINGS = 60
-"""More than any bound needs, and few enough for a float."""
+"""The maximum number of doublings: enough for any maximum, and no overflow of a float."""
 
 
 class Redial:
-    """The moment of the next dial."""
+    """Computes the time of the next dial."""
 
     __slots__ = ("_at", "_backoff", "_config", "_failures", "_jitter", "_not_before", "_pace")
 
@@ -32,19 +33,21 @@ class Redial:
         self._jitter = jitter
         self._pace = Pace(config.dials_per_5_minutes, FIVE_MINUTES)
         self._failures = 0
-        """How many dials in a row have led to no steady link."""
+        """The number of consecutive dials that led to no steady link."""
         self._at = -inf
         self._backoff = 0.0
-        """The backoff of which the jitter has not taken its part."""
+        """The backoff to which the jitter has not been applied yet."""
         self._not_before = -inf
 
     def overheard(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
-        """Let a recorder stand before the jitter."""
+        """Wrap the jitter function, for a recorder."""
         self._jitter = by(self._jitter)
 
     def opens(self) -> float:
-        """When the next dial may go. Asks for the jitter after a `back_off`: what that raises comes out of here, and then the
-        whole backoff holds.
+        """Return when the next dial is allowed.
+
+        After `back_off`, this calls the jitter function. If that raises, the exception propagates
+        and the backoff stays without jitter.
         """
         backoff, self._backoff = self._backoff, 0.0
         if backoff:
@@ -54,21 +57,21 @@ class Redial:
         return max(self._at, self._not_before, self._pace.opens())
 
     def dialled(self, now: float) -> None:
-        """A dial was handed out."""
+        """Count a dial."""
         self._pace.take(now)
 
     def served(self, seconds: float) -> None:
-        """The link has served for so long: when that was steady, the backoff begins anew."""
+        """Reset the backoff if a link that was up for `seconds` was steady."""
         steady = self._config.steady_after
         if steady is None or seconds >= steady:
             self._failures = 0
 
     def retry_after(self, now: float, seconds: float) -> None:
-        """The exchange asks for no dial within so many seconds: up to 300 are granted."""
+        """Allow no dial for `seconds`, as the exchange asked, but for at most 300 s."""
         self._not_before = max(self._not_before, now + min(seconds, FIVE_MINUTES))
 
     def back_off(self, now: float) -> None:
-        """Another dial will be needed: choose its moment."""
+        """Schedule the next dial after a backoff."""
         shortest, longest = self._config.backoff_min, self._config.backoff_max
         if shortest is None:
             self._at = now
@@ -80,7 +83,7 @@ class Redial:
         self._at = now + self._backoff
 
     def hasten(self, now: float) -> None:
-        """The dial is needed now: after a link that was steady, let it wait no longer than for a first backoff."""
+        """Shorten the wait to a first backoff, if the last link was steady."""
         shortest = self._config.backoff_min
         if shortest is not None and not self._failures and now + shortest < self._at:
             self.back_off(now)

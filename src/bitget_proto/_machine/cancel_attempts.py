@@ -1,14 +1,12 @@
-"""One cancel of a session: what was tried for it, and what the outcome of an attempt says about the whole.
+"""A cancel of a session, and how the outcomes of its attempts combine.
 
-Rules of this file
-- What is known of a cancel is what is known of all its attempts. One that may have worked is never forgotten: whatever comes
-  later, `sent` stays true.
-- An attempt counts when its frame was handed out and not provably kept back. A link says so itself: the outcome of such an
-  attempt has a `sent_at`.
-- An answer to the only attempt is final. After an earlier one, which may have worked, only two answers are: the exchange took
-  the request, or the order is filled or cancelled already.
-
-It does not know links, queues or when anything is sent again.
+Rules for changes
+- An attempt that may have succeeded is never forgotten: once `sent` is true, it stays true.
+- An attempt counts if its frame was passed to the driver and was not provably held back: its
+  outcome then has a `sent_at`.
+- The answer to the only attempt is final. After an earlier attempt, which may have succeeded, only
+  two answers are final: the exchange accepted the request, or the order is already filled or
+  cancelled.
 """
 
 from __future__ import annotations
@@ -25,47 +23,49 @@ from .cancel_queue import Rank
 
 @attrs.define(eq=False)
 class Cancel:
-    """A cancel that a session took."""
+    """A cancel that was taken by a session."""
 
     id: str
     order: CancelOrder
     taken_at: float
     queue_until: float
-    """Until when it must be sent; infinity for no limit."""
+    """The time by which it must be sent; infinity for no limit."""
 
     until: float
-    """The end of all its time; infinity for none."""
+    """The time by which it must have its outcome; infinity for no limit."""
 
     number: int
-    """Its place in the order taken."""
+    """Its position in the order in which cancels were taken."""
 
     rank: Rank
     resend: bool
-    """Whether it may be sent again when a link ends before the answer."""
+    """Whether it may be sent again if a link ends before the answer."""
 
     deadline: float = inf
-    """Until when it must be sent."""
+    """The time by which it must be sent. Set by `Deadlines`."""
 
     returned: bool = False
-    """Whether a link has given it back."""
+    """Whether it came back from a link that ended."""
 
     turn: int = 0
     """Set by `Deadlines`."""
 
     attempts: int = 0
-    """How many have ended that may have reached the exchange, …"""
+    """The number of ended attempts that may have reached the exchange."""
     sent_at: float | None = None
-    """… and when the last of them was handed out."""
+    """When the last of these attempts was sent."""
 
     trying_since: float | None = None
-    """When the attempt under way was handed out."""
+    """When the current attempt was sent; None if there is none."""
 
     def outcome_of(self, attempt: Outcome, *, ending: bool) -> Outcome | None:
-        """Count an attempt by its outcome. The cancel's own outcome, or None when it is to be tried on the next link: not
-        when the session is `ending`.
+        """Count an attempt by its outcome and return the outcome of the cancel.
+
+        Return None if the cancel must be tried again on the next link. This does not happen when
+        the session is `ending`.
         """
         if attempt.sent_at is not None:
-            # In one: an interruption in between would forget that it was sent.
+            # One assignment: an interruption in between would lose the fact that it was sent.
             self.attempts, self.sent_at, self.trying_since = (
                 self.attempts + 1,
                 attempt.sent_at,
@@ -89,7 +89,7 @@ class Cancel:
     def unresolved(
         self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
     ) -> Unresolved:
-        """The cancel's own outcome when what became of it is not known, or when it never left."""
+        """Return an `Unresolved` outcome for the cancel, over all its attempts."""
         sent_at = self.sent_at if self.trying_since is None else self.trying_since
         return Unresolved(
             id=self.id,

@@ -1,4 +1,4 @@
-"""Cancels that wait to be sent."""
+"""Queue of cancels that wait to be sent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Generic, Protocol, TypeVar
 from .._values.orders import CancelOrder
 
 _FEW = 10
-"""How many orders of a rank are looked at whose cancels must not be sent yet."""
+"""The number of orders per rank that `first_open` examines before it gives up."""
 
 
 class Rank(IntEnum):
-    """Which cancels go first."""
+    """The priority of a cancel; lower values are sent first."""
 
     RETURNED_URGENT = 0
     URGENT = 1
@@ -23,12 +23,12 @@ class Rank(IntEnum):
     NORMAL = 3
 
     def returned(self) -> Rank:
-        """The rank of one that a link has given back: it was taken before others that are as urgent."""
+        """Return the rank after the cancel came back from a link: ahead of equally urgent ones."""
         return Rank.RETURNED_URGENT if self <= Rank.URGENT else Rank.RETURNED
 
 
 class Waiting(Protocol):
-    """A cancel that waits."""
+    """A cancel in the queue."""
 
     rank: Rank
 
@@ -44,9 +44,9 @@ _C = TypeVar("_C", bound=Waiting)
 
 
 class CancelQueue(Generic[_C]):
-    """Cancels by rank; within a rank in the order added. All that it does takes the same time however many wait.
+    """Cancels by rank, and within a rank in the order in which they were added.
 
-    `size` says how many wait.
+    The time of each operation does not depend on the number of waiting cancels, which is `size`.
     """
 
     __slots__ = ("_ranks", "size")
@@ -60,24 +60,24 @@ class CancelQueue(Generic[_C]):
             yield from rank.values()
 
     def get(self, id: str) -> _C | None:
-        """The cancel of this id, if it waits."""
+        """Return the cancel with this id, or None if it is not in the queue."""
         for rank in self._ranks:
             if id in rank:
                 return rank[id]
         return None
 
     def add(self, cancel: _C) -> None:
-        """Let it wait behind the others of its rank."""
+        """Add a cancel behind the others of its rank."""
         self._ranks[cancel.rank][cancel.id] = cancel
         self.size += 1
 
     def discard(self, cancel: _C) -> None:
-        """It waits no longer, if it did."""
+        """Remove a cancel if it is in the queue."""
         if self._ranks[cancel.rank].pop(cancel.id, None) is not None:
             self.size -= 1
 
     def first(self, now: float) -> _C | None:
-        """The one to send next: the first that has not expired."""
+        """Return the cancel to send next: the first one that has not expired."""
         for rank in self._ranks:
             if rank:
                 for cancel in rank.values():
@@ -86,15 +86,16 @@ class CancelQueue(Generic[_C]):
         return None
 
     def heads(self) -> list[_C]:
-        """The first of each rank, expired or not."""
+        """Return the first cancel of each rank, expired or not."""
         return [next(iter(rank.values())) for rank in self._ranks if rank]
 
     def first_open(self, now: float, opens: Callable[[_C], float]) -> tuple[_C | None, float]:
-        """The first that has not expired and may be sent, by what `opens` says; else None, and when one may.
+        """Return the first cancel that has not expired and may be sent now, and its `opens` time.
 
-        Ten orders of each rank are looked at that have to wait: one does not block the others.
+        If there is none, return None and the earliest time found. An order that has to wait does
+        not block the others: up to ten waiting orders of each rank are examined.
         """
-        # No generator here: an error that a signal handler raises while one is closed would be lost.
+        # Not a generator: an exception from a signal handler while it is closed would be lost.
         soonest = inf
         for rank in self._ranks:
             waiting: set[object] = set()
@@ -110,7 +111,7 @@ class CancelQueue(Generic[_C]):
         return None, soonest
 
     def clear(self) -> None:
-        """None waits any longer."""
+        """Remove all cancels."""
         for rank in self._ranks:
             rank.clear()
         self.size = 0

@@ -1,7 +1,7 @@
-"""The deadlines of one connection.
+"""Timers and deadlines of a connection.
 
-A deadline is a number on the caller's clock, and it is reached when `now >= deadline`. Nothing here reads a clock, and nothing
-here acts: it says what is due next and why, and `Connection` decides what that means.
+A deadline is a time on the caller's clock; it expires when `now >= deadline`. Nothing here reads a
+clock or acts on a deadline: this module only finds the next one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .._values.errors import LocalProtocolError, safe_repr
 from .._values.timers import Timer
 
 MAX = sys.float_info.max
-"""The largest time there is."""
+"""The latest possible time."""
 
 
 def finite_time(now: float, latest: float) -> float:
-    """`now`, but never before the latest: a clock that runs backwards counts as standing still.
+    """Return the later of `now` and `latest`, so that time never runs backwards.
 
-    Raises: LocalProtocolError for what is no finite number, and nothing has changed.
+    Raises: LocalProtocolError if `now` is not a finite number.
     """
     if isinstance(now, (float, int)) and not isinstance(now, bool) and -MAX <= now <= MAX:
         return max(latest, now)
@@ -32,7 +32,7 @@ def finite_time(now: float, latest: float) -> float:
 
 
 def is_seconds(value: object) -> TypeGuard[float]:
-    """Whether the value is a number of seconds above 0, infinity included. An integer beyond every float is none."""
+    """Return whether the value is a number of seconds above 0 that fits a float, or infinity."""
     return (
         isinstance(value, (float, int))
         and not isinstance(value, bool)
@@ -42,14 +42,15 @@ def is_seconds(value: object) -> TypeGuard[float]:
 
 
 def after(now: float, seconds: float | None) -> float:
-    """The deadline that many seconds on; infinity when there is no limit."""
+    """Return the deadline `seconds` after `now`; infinity if `seconds` is None."""
     return inf if seconds is None else now + seconds
 
 
 class Alarms:
-    """Timers of which there is one each. Setting one that is set moves it; infinity clears it.
+    """A fixed set of timers. Setting a timer again moves it; infinity clears it.
 
-    `until` says when the first is due, and `timer` which: of two at once the one that was named first.
+    `until` is the time of the next timer, and `timer` that timer: of two at the same time the one
+    that was passed first to the constructor.
     """
 
     __slots__ = ("_at", "timer", "until")
@@ -60,20 +61,20 @@ class Alarms:
         self.timer: Timer | None = None
 
     def __getitem__(self, timer: Timer) -> float:
-        """When it is due."""
+        """Return when the timer expires; infinity if it is not set."""
         return self._at[timer]
 
     def __setitem__(self, timer: Timer, at: float) -> None:
-        """Let it be due then."""
+        """Set the timer."""
         self._at[timer] = at
-        self._look()
+        self._refresh()
 
     def clear(self) -> None:
-        """None of them is due any more."""
+        """Clear all timers."""
         self._at = dict.fromkeys(self._at, inf)
-        self._look()
+        self._refresh()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         self.until, self.timer = inf, None
         for timer, at in self._at.items():
             if at < self.until:
@@ -81,46 +82,47 @@ class Alarms:
 
 
 class Expiring(Protocol):
-    """What `Deadlines` keeps."""
+    """An entry of `Deadlines`."""
 
     deadline: float
-    """Infinity for none."""
+    """Infinity if there is none."""
 
     turn: int
-    """Which item holds its deadline; 0 while it is not kept here. Set by `Deadlines` alone."""
+    """The number of the item with its current deadline; 0 if there is none. Set by `Deadlines`."""
 
 
 _E = TypeVar("_E", bound=Expiring)
 
 
 class Deadlines(Generic[_E]):
-    """Many deadlines, the earliest first; equal ones in the order they were set.
+    """A priority queue of deadlines; equal ones are in the order in which they were set.
 
-    Most of them are set in order, since requests have the same timeouts: those stand in a queue. One that is earlier than the
-    last of the queue goes to a heap, so that setting and dropping stay cheap whatever comes. An item is dead when its entry was
-    given another deadline since: dead items are dropped when they come to the front, or when they outnumber the living.
+    Most deadlines are set in order, because requests have the same timeouts: these go to a queue. A
+    deadline before the last one of the queue goes to a heap, so setting and removing are always
+    cheap. An item is stale once its entry has another deadline. Stale items are removed when they
+    come to the front, or when there are too many of them.
 
-    `until` says when the first is due: infinity when there is none.
+    `until` is the time of the first deadline; infinity if there is none.
     """
 
-    __slots__ = ("_count", "_heap", "_living", "_queue", "until")
+    __slots__ = ("_count", "_current", "_heap", "_queue", "until")
 
     def __init__(self) -> None:
         self.until = inf
         self._queue: deque[tuple[float, int, _E]] = deque()
         self._heap: list[tuple[float, int, _E]] = []
         self._count = 0
-        self._living = 0
+        self._current = 0
 
     def set(self, entry: _E, deadline: float) -> None:
-        """Give the entry this deadline instead of the one it has; infinity for none any more."""
+        """Replace the deadline of the entry; infinity removes it."""
         before, kept = entry.deadline, entry.turn != 0
         if kept and before == deadline:
             return
         entry.deadline, entry.turn = deadline, 0
         if deadline != inf:
             self._count += 1
-            self._living += 1
+            self._current += 1
             entry.turn = self._count
             item = (deadline, self._count, entry)
             if not self._queue or self._queue[-1][0] <= deadline:
@@ -130,20 +132,20 @@ class Deadlines(Generic[_E]):
             if deadline < self.until:
                 self.until = deadline
         if kept:
-            self._living -= 1
+            self._current -= 1
             if before <= self.until:
                 self.first()
-            if len(self) > 2 * self._living + 64:
-                self._queue = deque(filter(_lives, self._queue))
-                self._heap = list(filter(_lives, self._heap))
+            if len(self) > 2 * self._current + 64:
+                self._queue = deque(filter(_is_current, self._queue))
+                self._heap = list(filter(_is_current, self._heap))
                 heapq.heapify(self._heap)
 
     def first(self) -> _E | None:
-        """The entry whose deadline comes first; it stays."""
+        """Return the entry with the first deadline, without removing it."""
         queue, heap = self._queue, self._heap
-        while queue and not _lives(queue[0]):
+        while queue and not _is_current(queue[0]):
             queue.popleft()
-        while heap and not _lives(heap[0]):
+        while heap and not _is_current(heap[0]):
             heapq.heappop(heap)
         if heap and not (queue and queue[0] < heap[0]):
             first = heap[0]
@@ -156,16 +158,16 @@ class Deadlines(Generic[_E]):
         return first[2]
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all deadlines."""
         self._queue.clear()
         self._heap.clear()
-        self._living = 0
+        self._current = 0
         self.until = inf
 
     def __len__(self) -> int:
-        """How many items are stored, the dead included: at most twice the living, and 64."""
+        """Return the number of items, stale included: at most twice the current ones plus 64."""
         return len(self._queue) + len(self._heap)
 
 
-def _lives(item: tuple[float, int, Expiring]) -> bool:
+def _is_current(item: tuple[float, int, Expiring]) -> bool:
     return item[2].turn == item[1]

@@ -1,13 +1,12 @@
-"""Pings: the heartbeat, and the question that a silent link is asked.
+"""Pings: the heartbeat, and the probe of a silent link.
 
-Rules of this file
-- The heartbeat's ping falls due every 30 s. It must be answered within 10 s of falling due, written or not: a stalled writer
-  must be noticed. Only `pong` answers it.
-- A link is silent while an answer is due and no message of any kind comes. It is asked once in each silent spell, by a ping
-  that counts from its sending; one that cannot be written counts from when it could have been sent. Any message ends the spell.
+- The heartbeat's ping is due every 30 s. It must be answered within 10 s of its due time, whether
+  it was written or not, so that a stalled writer is noticed. Only `pong` answers it.
+- A link is silent while an answer is due and no message of any kind arrives. It is probed once in
+  each silent period. The time for the answer starts when the ping is sent or, if it cannot be
+  written, when it could have been sent. Any message ends the period.
 
-It does not know cancels, frames or any clock. PING and PONG are alarms of the connection's; when the silence is due can be
-computed from what is known, so no alarm is kept for it.
+PING and PONG are alarms of the connection. The SILENCE time can be computed, so it has no alarm.
 """
 
 from __future__ import annotations
@@ -20,44 +19,45 @@ from .deadlines import Alarms, after
 
 
 class Heartbeat:
-    """The pings of one connection. It sets its alarms among those of the connection."""
+    """The pings of one connection; sets PING and PONG among the connection's alarms."""
 
     __slots__ = (
-        "_alarms", "_config", "_due_pong_at", "_question_waits", "_silence", "asked_until", "heard_at", "ping_due",
+        "_alarms", "_config", "_due_pong_at", "_probe_waits", "_silence", "asked_until", "heard_at",
+        "ping_due",
     )  # fmt: skip
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
         self._config = config
         self._alarms = alarms
         self.heard_at = -inf
-        """When the last message came."""
+        """When the last message arrived."""
         self.ping_due = False
-        """Whether a ping waits to be sent."""
+        """Whether a ping is waiting to be sent."""
         self._due_pong_at = inf
-        """Until when the ping that waits must be answered, when it is the heartbeat's; else infinity."""
+        """The deadline for the answer to a waiting heartbeat ping; infinity if there is none."""
         self.asked_until: float | None = None
-        """In a silent spell in which the link has been asked: until when a message must come. Else None."""
-        self._question_waits = False
-        """Whether the ping that asks waits to be sent."""
+        """The deadline for a message after a probe; None if this silent period has no probe."""
+        self._probe_waits = False
+        """Whether the probing ping is waiting to be sent."""
         self._silence = inf if config.silence is None else config.silence
-        """Seconds of silence until the link is asked; infinity for never."""
+        """Seconds of silence before the link is probed; infinity for never."""
 
     def start(self, now: float) -> None:
-        """The socket is open."""
+        """Start the heartbeat: the socket is open."""
         self.heard_at = now
         self._alarms[Timer.PING] = after(now, self._config.ping_interval)
 
     def stop(self) -> None:
-        """No ping is sent any more."""
+        """Stop all pings."""
         self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
         self.ping_due = False
         self.asked_until = None
         self._silence = inf
 
     def beat(self, now: float) -> None:
-        """PING is due."""
+        """Handle PING: a heartbeat ping is due."""
         alarms, config = self._alarms, self._config
-        # A clock so large that adding seconds does not move it must make neither due at once.
+        # At very large times, adding seconds may not change the float: neither may be due at once.
         later = nextafter(now, inf)
         alarms[Timer.PING] = max(after(now, config.ping_interval), later)
         if self._due_pong_at == inf:
@@ -66,36 +66,39 @@ class Heartbeat:
         alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
 
     def sent(self, now: float) -> None:
-        """The ping that waited is sent now."""
+        """Note that the waiting ping is sent."""
         self.ping_due = False
         self._due_pong_at = inf
-        if self._question_waits and self.asked_until is not None:
-            # A ping of the heartbeat, should it follow, gives the exchange no more time.
+        if self._probe_waits and self.asked_until is not None:
+            # A following heartbeat ping does not extend this deadline.
             self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
-        self._question_waits = False
+        self._probe_waits = False
 
     def pong(self) -> None:
-        """A pong has come. It answers what was sent; a ping that waits to be sent must still be noticed."""
+        """Handle a pong. It answers the pings sent; a waiting ping keeps its deadline."""
         self._alarms[Timer.PONG] = self._due_pong_at
 
-    # --- the silence ---
+    # --- silence ---
 
     def heard(self, now: float) -> None:
-        """A message has come, whatever it says."""
+        """Note that a message of any kind arrived."""
         self.heard_at = now
         self.asked_until = None
 
     def silence_at(self, sent_at: float) -> float:
-        """When SILENCE is due, where the oldest cancel that is unanswered was sent at this time; infinity for none."""
+        """Return when SILENCE is due, if the oldest unanswered cancel was sent at `sent_at`."""
         if self.asked_until is not None:
             return self.asked_until
         heard_at = self.heard_at
         return (sent_at if sent_at > heard_at else heard_at) + self._silence
 
     def ask(self, opens: float) -> bool:
-        """SILENCE is due, and a ping can be sent from `opens` on. Whether the link has been asked already: then it is dead."""
+        """Handle SILENCE: request a ping, which can be sent from `opens` on.
+
+        Return True if the link was already probed, and is therefore dead.
+        """
         if self.asked_until is not None:
             return True
-        self.ping_due = self._question_waits = True
+        self.ping_due = self._probe_waits = True
         self.asked_until = max(after(opens, self._config.silence_pong), nextafter(opens, inf))
         return False

@@ -1,7 +1,8 @@
-"""When the same order may be cancelled once more: "The same order may be cancelled once a second" (45129).
+"""The minimum interval between two cancels of the same order.
 
-It is counted from the last cancel of the order under `Policy.RESEND` that was handed out, whichever cancel that was. The moment
-is computed once, and that very number is both announced and compared. Only what the interval still needs is remembered.
+"The same order may be cancelled once a second" (45129). The interval starts when any cancel of the
+order under `Policy.RESEND` is sent. Its end is computed once, and the same float is announced and
+compared. Expired intervals are discarded.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from .._values.orders import CancelOrder
 
 
 class Spacing:
-    """The moments from which orders may be cancelled once more; `interval` is in seconds, None for no limit."""
+    """When orders may be cancelled again; `interval` is in seconds, None for no limit."""
 
     __slots__ = ("_free", "_interval")
 
     def __init__(self, interval: float | None) -> None:
         self._interval = interval
         self._free: OrderedDict[object, float] = OrderedDict()
-        """When an order may be cancelled once more, the earliest first."""
+        """When each order may be cancelled again, the earliest first."""
 
     def opens(self, order: CancelOrder) -> float:
-        """When the order may be cancelled once more; minus infinity when nothing is known against it."""
+        """Return when the order may be cancelled again; minus infinity if there is no limit."""
         return self._free.get(order.identity, -inf)
 
     def handed_out(self, order: CancelOrder, now: float) -> None:
-        """A cancel of the order was handed out."""
+        """Start the interval: a cancel of the order was sent."""
         if self._interval is None:
             return
         free = self._free

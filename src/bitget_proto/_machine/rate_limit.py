@@ -1,13 +1,14 @@
-"""Rate limits: the pace of one connection, and the allowance of one account.
+"""Rate limits of a connection and of an account.
 
-Rules of this file
-- At most N in any window. (A bucket of N that is refilled at N a second lets 2 N - 1 through in a second.) The window is one
-  second and a margin: frames that leave a second apart may arrive closer together.
-- The moment at which a place is free again is computed once. That very number is both announced and compared: a sum computed
-  anew may differ in its last bit, and then a clock that stands on the announced deadline spins.
-- Each change is one assignment or one call into C, so that an interruption leaves nothing half done: a `Budget` outlives the
-  connection that was interrupted.
-- Nothing here sends, queues or waits.
+Rules for changes
+- At most N in any window. (A token bucket of N, refilled at N a second, lets 2 N - 1 through in one
+  second.) The window is one second plus a margin, because frames that are sent a second apart may
+  arrive closer together.
+- The time at which a place is free again is computed once, and the same float is announced and
+  compared. A sum that is computed again may differ in its last bit, and a driver that wakes up
+  exactly at the announced time would then spin.
+- Each change is one assignment or one call into C, so that an interruption leaves no half-done
+  change: a `Budget` outlives the interrupted connection.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from .._values.set_module import set_module
 from .deadlines import finite_time
 
 WINDOW = 1.0
-"""Seconds. The exchange counts messages and cancels by the second."""
+"""Seconds. The exchange counts messages and cancels per second."""
 
 MARGIN = 0.05
-"""Seconds added to the window by default. Frames that leave 1.05 s apart arrive at least 1 s apart unless the network delays
-them by amounts that differ by more than 50 ms. Ours: a thousand cancels take 1.05 times as long."""
+"""Seconds added to the window by default. Frames that are sent 1.05 s apart arrive at least 1 s
+apart, unless their network delays differ by more than 50 ms. Our choice: a thousand cancels take
+1.05 times as long."""
 
 PAUSE = 1.0
-"""Seconds that the paces stand still after "request too many" (30006). The exchange names no time: ours is its window."""
+"""Seconds for which the rate limits pause after "request too many" (30006). The exchange gives no
+time: our choice is its window."""
 
 
 class Pace:
-    """At most `limit` in any window of so many seconds; None for no limit."""
+    """At most `limit` in any window of `window` seconds; None for no limit."""
 
     __slots__ = ("_limit", "_places", "_window", "resumes")
 
@@ -45,19 +48,19 @@ class Pace:
         """When the pause ends."""
 
     def opens(self) -> float:
-        """When the next one may leave; infinity if waiting does not help."""
+        """Return when the next one may be sent; infinity if waiting does not help."""
         limit, places = self._limit, self._places
         if limit is None or len(places) < limit:
             return self.resumes
         return max(places[0], self.resumes) if places else inf
 
     def take(self, now: float, count: int = 1) -> None:
-        """Count what leaves at `now`, whether or not there is room for it."""
+        """Count `count` sent at `now`, whether or not the limit allows them."""
         limit, places = self._limit, self._places
         if limit is None:
             return
         free = now + self._window
-        # A sharer's clock may be a little behind: the later moment holds for both.
+        # The clock of another user may be slightly behind: use the later time.
         if places and places[-1] > free:
             free = places[-1]
         if count == 1:
@@ -66,24 +69,26 @@ class Pace:
             places.extend([free] * min(count, limit))
 
     def pause(self, now: float) -> None:
-        """Let nothing leave for a second."""
+        """Allow nothing for one second."""
         self.resumes = max(self.resumes, now + PAUSE)
 
 
 @set_module("bitget_proto")
 class Budget:
-    """The cancels that an account may send, shared by its connections and by your own REST client.
+    """The number of cancels that an account may send, shared by its connections and REST client.
 
-    "Rate limit will be shared with Rest API" (Cancel Order Channel): by default 10 a second for a UID, more for VIP
-    tiers. Hand the same `Budget` to every `Connection` of the account, and `debit` it for each cancel you send by REST.
-    With `per_second=0` only what is granted may be spent; None is no limit. `pace_margin` is the number of seconds added to
-    the second in which they are counted, None for none: 50 ms keep the limit although the network varies by that much. A
-    cancel claims its place when it is handed out, and never gives it back.
+    "Rate limit will be shared with Rest API" (Cancel Order Channel): by default 10 a second for a
+    UID, more for VIP tiers. Pass the same `Budget` to every `Connection` of the account, and call
+    `debit` for each cancel that you send by REST. With `per_second=0` only grants may be spent;
+    None means no limit. `pace_margin` is the number of seconds added to the one-second window, None
+    for none: 50 ms keep the limit if network delays vary by up to that much. A cancel takes its
+    place when its frame is returned by `poll`, and never gives it back.
 
-    All sharers pass times of one clock. A `Budget` is not thread-safe: share it within a thread, and let a shared store
-    `grant` to the `Budget` of each thread or process.
+    All users of a `Budget` must pass times of the same clock. A `Budget` is not thread-safe: share
+    it within one thread, and `grant` to the `Budget` of each thread or process from a shared store.
 
-    Raises: ValidationError for a limit that is no whole number from 0 up, or a margin that is no number of seconds.
+    Raises: ValidationError for a limit that is not a whole number from 0 up, or a margin that is
+    not a number of seconds.
     """
 
     __slots__ = ("_grants", "_overdrawn", "_pace", "pace_margin", "per_second")
@@ -93,30 +98,38 @@ class Budget:
             _check_count("per_second", per_second)
         if pace_margin is not None and not (_is_number(pace_margin) and 0 <= pace_margin < inf):
             raise ValidationError(
-                f"pace_margin must be a number of seconds from 0 up, or None; got {safe_repr(pace_margin)}"
+                "pace_margin must be a number of seconds from 0 up, or None; got "
+                f"{safe_repr(pace_margin)}"
             )
         self.per_second: Final = per_second
         self.pace_margin: Final = pace_margin
         self._pace = Pace(per_second, WINDOW + (pace_margin or 0.0))
         self._grants: tuple[tuple[float, int], ...] = ()
-        """Until when a grant lasts and how much of it is left, the first to end first."""
+        """The end of each grant and what is left of it, the first to end first."""
         self._overdrawn = 0
-        """With `per_second=0`: what was spent beyond the grants."""
+        """The number spent beyond the grants, with `per_second=0`."""
 
     def __repr__(self) -> str:
-        return f"Budget(per_second={self.per_second}, granted={sum(n for _, n in self._grants) - self._overdrawn})"
+        granted = sum(n for _, n in self._grants) - self._overdrawn
+        return f"Budget(per_second={self.per_second}, granted={granted})"
 
     def opens(self, now: float) -> float:
-        """When the next cancel may leave: not after `now` if it may already, infinity if only a grant helps."""
+        """Return when the next cancel may be sent; infinity if only a grant helps.
+
+        A time up to `now` means that it may be sent at once.
+        """
         if self._grants and self._grants[-1][0] > now:
             return self._pace.resumes
         return self._pace.opens()
 
     def debit(self, n: int, now: float) -> None:
-        """Count `n` cancels that were sent elsewhere. Never refused: it may overdraw, and then nothing leaves until the
-        window has passed or, with `per_second=0`, until grants have made up for it.
+        """Count `n` cancels that were sent elsewhere.
 
-        Raises: LocalProtocolError for a count below 0 or a time that is no finite number, and nothing has changed.
+        This always succeeds and may overdraw the budget. Then no cancel is sent until the window
+        has passed or, with `per_second=0`, until grants have made up for it.
+
+        Raises: LocalProtocolError for a count below 0, or a time that is not a finite number;
+        nothing has changed.
         """
         _check_count("debit: n", n)
         now = finite_time(now, -inf)
@@ -128,7 +141,7 @@ class Budget:
             self._overdrawn += n
 
     def _spend(self, n: int, now: float) -> int:
-        """Spend what is granted, the first to end first; how many are left to spend."""
+        """Spend grants, the first to end first, and return how many of `n` are left to count."""
         left: list[tuple[float, int]] = []
         for until, granted in self._grants:
             if until > now:
@@ -140,17 +153,20 @@ class Budget:
         return n
 
     def grant(self, n: int, until: float, now: float) -> None:
-        """Add `n` cancels that a shared store has leased to this process until then; they are spent before the allowance of
-        the second. What is not spent at `until` is gone; infinity for a grant without an end. Then drain `poll` of every
+        """Add `n` cancels that a shared store has leased to this process until `until`.
+
+        Grants are spent before the allowance per second. The rest of a grant is lost at `until`;
+        infinity means that the grant does not end. After this call, drain `poll` of every
         connection that shares this budget: one of them may be waiting for it.
 
-        Raises: LocalProtocolError for a count below 0, an `until` that is no number or a time that is no finite number, and
-        nothing has changed.
+        Raises: LocalProtocolError for a count below 0, an `until` that is not a number, or a time
+        that is not a finite number; nothing has changed.
         """
         _check_count("grant: n", n)
         if not _is_number(until) or isnan(until):
             raise LocalProtocolError(
-                f"until must be a number of seconds on your clock, or math.inf; got {safe_repr(until)}"
+                "until must be a number of seconds on your clock, or math.inf; got "
+                f"{safe_repr(until)}"
             )
         now = finite_time(now, -inf)
         if until <= now:
@@ -163,7 +179,10 @@ class Budget:
         self._grants = tuple(sorted(kept))
 
     def pause(self, now: float) -> None:
-        """Let nothing leave for a second, grants or not. `Connection` calls it at 30006; call it when REST answers 429."""
+        """Allow no cancel for one second, whatever is granted.
+
+        `Connection` calls this after 30006; call it when REST answers 429.
+        """
         self._pace.pause(finite_time(now, -inf))
 
 

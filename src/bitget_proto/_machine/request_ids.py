@@ -1,7 +1,7 @@
-"""The ids of requests: makes them, and refuses those under which two answers could be confused.
+"""Creates request ids and refuses ids that would make answers ambiguous.
 
-An answer is matched by its id alone. So no two requests that can still be answered may share one: cancels that are open or
-remembered, and frames of the caller's own on the same socket.
+Answers are matched by id alone. Two requests that can still be answered must not share an id: open
+or remembered cancels, and the caller's own frames on the same socket.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from .._values.errors import ValidationError
 from .._values.orders import check_request_id
 
 _COUNTED = 15
-"""The most digits that the counter of generated ids can have."""
+"""The maximum number of digits of the counter in generated ids."""
 
 _OWN_IDS = 1024
-"""How many ids of the caller's own frames are remembered."""
+"""The number of ids of the caller's own frames that are remembered."""
 
 
 IN_FLIGHT = "is in flight"
 MAY_BE_ANSWERED = "was used for a cancel whose answer may still come"
 
 Taken: TypeAlias = Callable[[str], str | None]
-"""Says why a request must not have this id, since a cancel has it, or gives None."""
+"""Returns why a cancel has this id, or None if no cancel has it."""
 
 
 class RequestIds:
-    """The ids of one connection, or of all connections of a session. `prefix` is what generated ids begin with.
+    """The ids of one connection, or of all connections of a session.
 
-    Which ids cancels have is their core's to say, by the function `taken`.
+    `prefix` is the prefix of generated ids. The function `taken` of the state machine says which
+    ids its cancels have.
     """
 
     __slots__ = ("_counter", "_own", "_prefix")
@@ -41,14 +42,14 @@ class RequestIds:
         """The ids of the caller's own frames, the oldest first."""
 
     def make(self) -> str:
-        """An id that no request has, nor ever had."""
+        """Return a new id that was never used."""
         self._counter = counter = self._counter + 1
         return f"{self._prefix}{counter}"
 
     def check(self, value: object, taken: Taken) -> str:
-        """An id of the caller's for a cancel, checked.
+        """Return the caller's id for a cancel, if it may be used.
 
-        Raises: ValidationError, and nothing has changed.
+        Raises: ValidationError otherwise; nothing has changed.
         """
         id = check_request_id(value)
         why = "was used for a frame of your own" if id in self._own else taken(id)
@@ -60,15 +61,16 @@ class RequestIds:
         return id
 
     def remember(self, ids: Iterable[str], taken: Taken) -> None:
-        """The caller sends a frame of its own that will be answered under these.
+        """Remember the ids under which a frame of the caller's own will be answered.
 
-        Raises: ValidationError when a cancel has one of them, and nothing has changed.
+        Raises: ValidationError if a cancel has one of them; nothing has changed.
         """
         for id in ids:
             why = taken(id)
             if why is not None:
                 raise ValidationError(
-                    f"the id {id!r} in this frame {why}, so that its answer could be taken for the cancel's: use another id"
+                    f"the id {id!r} in this frame {why}, so that its answer could be taken for the "
+                    "cancel's: use another id"
                 )
         for id in ids:
             self._skip(id)
@@ -78,7 +80,7 @@ class RequestIds:
                 del self._own[next(iter(self._own))]
 
     def _skip(self, id: str) -> None:
-        """Never make this id: the caller has used it."""
+        """Never generate this id: the caller has used it."""
         digits = id[len(self._prefix) :]
         if (
             id.startswith(self._prefix)
