@@ -1,10 +1,8 @@
-"""`python -m bitget_proto`: look at frames and codes from a shell, with nothing but the standard library.
+"""`python -m bitget_proto`: encode, decode and explain frames and codes on the command line.
 
-Rules of this file
-- It reads, explains and prints. It opens no connection, and there is no credential to give it.
-- It ends as a Unix command does: 0 when all went well, 1 when some frames were malformed, 2 when it could not do what
-  was asked, with one line on standard error that says why and never a traceback.
-- What a peer wrote goes to the screen through `explain`, which escapes it.
+It opens no connection and takes no credentials. The exit code is 0 on success, 1 when some frames
+were malformed, and 2 on failure, with a one-line message on standard error and never a traceback.
+Text from a peer must be printed through `explain`, which escapes it.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ from .explain import (
 )
 
 _MALFORMED, _FAILED, _INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
-"""Exit codes; the last two are those of a command that SIGINT or SIGPIPE ended."""
+"""Exit codes; the last two are those of a command that was ended by SIGINT or SIGPIPE."""
 
 _LINE = 65536
-"""Bytes of a frame that are read, as by `Config.max_message`."""
+"""The maximum length of a frame in bytes, as in `Config.max_message`."""
 
 _EXAMPLES = """\
 examples:
@@ -51,9 +49,9 @@ examples:
 _ENCODE_EXAMPLES = """\
 examples:
   python -m bitget_proto encode --inst-id BTCUSDT --order-id 1376695893517410304
-  python -m bitget_proto encode --inst-id ETHUSDT --client-oid mine-7 --inst-type USDT-FUTURES --id 42
+  python -m bitget_proto encode --inst-id ETHUSDT --client-oid a7 --inst-type USDT-FUTURES --id 42
 
-A value that begins with a dash is written behind an equals sign: --client-oid=-7
+Use an equals sign for a value that begins with a dash: --client-oid=-7
 """
 
 _DECODE_EXAMPLES = """\
@@ -62,7 +60,8 @@ examples:
   python -m bitget_proto decode --json < frames.txt
   echo '{"event":"error","code":30004,"msg":""}' | python -m bitget_proto decode
 
-exit codes: 0 when all frames were readable, 1 when some were malformed, 2 when the file or the engine could not be used
+exit codes: 0 if all frames were readable, 1 if some were malformed, 2 if the file could not be
+read or the engine is not installed
 """
 
 _DIAGRAM_EXAMPLES = """\
@@ -79,15 +78,18 @@ examples:
 
 
 class _Failure(Exception):
-    """What was asked cannot be done; the message is the one line that says why."""
+    """The command failed; the message is the line for standard error."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors show the usage of the subcommand that they are about, and nothing that a screen obeys."""
+    """A parser whose errors show the usage of their subcommand.
+
+    Control characters in the message are escaped.
+    """
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
         known, unknown = super().parse_known_args(*args, **named)
-        if unknown:  # else it is the whole that refuses what a command does not know, and shows its own usage
+        if unknown:  # otherwise the main parser reports them, with its own usage
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
 
@@ -96,17 +98,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, with the arguments of the process by default; returns its exit code."""
+    """Run a command and return its exit code. The default is `sys.argv`."""
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed the help, or what is wrong
+    except SystemExit as stop:  # argparse has printed the help or the error
         return stop.code if isinstance(stop.code, int) else _FAILED
     try:
         code = _run(arguments)
         _out().flush()
     except _Failure as failure:
         return _fail(str(failure))
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         _silence()
         return PIPE_CLOSED
     except KeyboardInterrupt:
@@ -121,7 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     plain = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="python -m bitget_proto",
-        description="Makes and explains the frames and codes of Bitget's private WebSocket. Nothing is sent anywhere.",
+        description=(
+            "Encodes and explains the frames and codes of Bitget's private WebSocket. Nothing is "
+            "sent."
+        ),
         epilog=_EXAMPLES,
         formatter_class=plain,
     )
@@ -131,16 +136,16 @@ def _parser() -> argparse.ArgumentParser:
     encode = commands.add_parser(
         "encode",
         help="print the frame that cancels an order",
-        description="Prints the frame that cancels an order, as the exchange takes it after the login.",
+        description="Prints the frame that cancels an order. It must be sent after the login.",
         epilog=_ENCODE_EXAMPLES,
         formatter_class=plain,
     )
     encode.add_argument("--inst-id", required=True, help="the instrument, for example BTCUSDT")
     encode.add_argument(
-        "--order-id", help="the exchange's id of the order; it prevails when both ids are given"
+        "--order-id", help="the exchange's id of the order; it prevails if both ids are given"
     )
     encode.add_argument(
-        "--client-oid", help="your own id of the order; at least one of the two is needed"
+        "--client-oid", help="your own id of the order; at least one of the two ids is required"
     )
     product_lines = [member.value for member in InstType]
     encode.add_argument(
@@ -150,13 +155,16 @@ def _parser() -> argparse.ArgumentParser:
         help="the product line (default: SPOT)",
     )
     encode.add_argument(
-        "--id", default="1", help="the id under which the exchange answers (default: 1)"
+        "--id", default="1", help="the request id, which the answer repeats (default: 1)"
     )
 
     decode = commands.add_parser(
         "decode",
-        help="explain frames, one a line",
-        description="Reads frames of either side, one a line, and explains each. The secrets of a login are never shown.",
+        help="explain frames, one per line",
+        description=(
+            "Reads frames of either side, one per line, and explains each one. The secrets of a "
+            "login are never shown."
+        ),
         epilog=_DECODE_EXAMPLES,
         formatter_class=plain,
     )
@@ -165,18 +173,18 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         default="-",
         metavar="FILE",
-        help="the file to read; without one, or with -, standard input",
+        help="the file to read; standard input if omitted or -",
     )
     engines = [*(member.value for member in Engine), "fastest"]
     decode.add_argument(
-        "--engine", choices=engines, default="stdlib", help="what reads the JSON (default: stdlib)"
+        "--engine", choices=engines, default="stdlib", help="the JSON library (default: stdlib)"
     )
-    decode.add_argument("--json", action="store_true", help="print JSON lines for programs")
+    decode.add_argument("--json", action="store_true", help="print JSON lines")
 
     codes = commands.add_parser(
         "explain",
-        help="say what codes mean to a cancel",
-        description="Says what codes of the exchange mean to a cancel, and what becomes of it.",
+        help="explain what error codes mean for a cancel",
+        description="Explains what codes of the exchange mean for a cancel, and its outcome.",
         epilog=_EXPLAIN_EXAMPLES,
         formatter_class=plain,
     )
@@ -187,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "diagram",
         help="print the states of a connection as a Mermaid diagram",
-        description="Prints the states of a connection, and what leads from one to the next, as a Mermaid diagram.",
+        description="Prints the states of a connection and their transitions as a Mermaid diagram.",
         epilog=_DIAGRAM_EXAMPLES,
         formatter_class=plain,
     )
@@ -241,7 +249,7 @@ def _decode(file: str, engine: str, *, as_json: bool) -> int:
 
 
 def _checked(code: str) -> str:
-    """A code as it stands in the table; REST writes "00000" for 0."""
+    """Return a code without leading zeros; REST writes "00000" for 0."""
     known = read_code(code)
     if known is None:
         raise _Failure(f"CODE must be 1 to 12 digits, such as 43001; got {safe_repr(code)}")
@@ -259,7 +267,7 @@ def _reading(file: str) -> Generator[BinaryIO, None, None]:
         yield sys.stdin.buffer
         return
     try:
-        stream = open(file, "rb")  # noqa: SIM115 - only what opening raises is the file's fault
+        stream = open(file, "rb")  # noqa: SIM115 - only errors of `open` itself are caught
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from None
     with stream:
@@ -267,7 +275,7 @@ def _reading(file: str) -> Generator[BinaryIO, None, None]:
 
 
 def _frames(file: str, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers. Of one that is too long only so much is kept as shows that."""
+    """Yield non-empty lines and their numbers; a line over the limit is cut just beyond it."""
     number = 0
     try:
         while line := stream.readline(_LINE + 3):
@@ -309,10 +317,9 @@ def _fail(why: str) -> int:
 
 
 def _silence() -> None:
-    """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
-    with suppress(
-        OSError, ValueError
-    ):  # an output without a descriptor, as in a test, keeps its buffer to itself
+    """Redirect standard output to the null device, so that Python's flush at exit cannot fail."""
+    # An output without a file descriptor, as in a test, is not flushed at exit.
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

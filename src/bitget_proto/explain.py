@@ -1,9 +1,9 @@
-"""Explain a frame or a code, in sentences for people and as plain data for programs.
+"""Explains frames and codes, as text for people and as data for programs.
 
-The explanation describes what `Connection` does and decides nothing itself; tests check that both give the same outcome for
-every code. Control characters, marks that change the direction of text and invisible characters from a peer are escaped, and so
-is what the output's encoding lacks. The secrets of a login are never shown, nor any part of an unreadable frame that may hold
-some.
+An explanation describes what `Connection` does; tests check that both agree on the outcome for
+every code. Control characters, direction marks and invisible characters from a peer are escaped, as
+are characters that the output encoding lacks. Secrets of a login are never shown, nor any part of
+an unreadable frame that may contain some.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 _LONGEST = 200
-"""How many characters of one text of a peer are shown."""
+"""The maximum number of characters shown of a text from a peer."""
 
 _NO_OP = "30003"
 
@@ -75,41 +75,41 @@ _INVISIBLE = frozenset(
     )
     for point in points
 )
-"""Characters that cannot be seen although `str.isprintable` lets them pass: Unicode's Default_Ignorable_Code_Point."""
+"""Invisible characters that `str.isprintable` accepts (Unicode: Default_Ignorable_Code_Point)."""
 
 _of_a_login = re.compile(r"login|apikey|passphrase|sign|secret", re.IGNORECASE).search
 _escaped_letter = re.compile(r"\\u00([4-7][0-9a-f])", re.IGNORECASE)
 
 _inst_type = re.compile(r"inst_type=InstType\.([A-Z_]+)")
 
-_ONE_OUTCOME = "It asks to cancel an order, which gets exactly one outcome, under this id."
+_ONE_OUTCOME = "A request to cancel an order. It gets exactly one outcome, under this id."
 
 
 @attrs.frozen(kw_only=True)
 class Explained:
-    """One frame, taken apart. The texts are as the peer wrote them: `lines` and `as_json` escape them."""
+    """The explanation of one frame. Texts are unescaped; `lines` and `as_json` escape them."""
 
     side: str | None
-    """Who says so, `exchange` or `client`; None when that cannot be told."""
+    """The sender, `exchange` or `client`; None if it cannot be determined."""
 
     kind: str
-    """The name of the message's class."""
+    """The name of the message class."""
 
     id: str | None = None
     code: str | None = None
     code_class: CodeClass | None = None
     exchange_ts: int | None = None
     text: str | None = None
-    """What it says beside: the exchange's text for people, an event, an op, the beginning of what cannot be read."""
+    """The exchange's text for people, an event, an op, or the beginning of an unreadable frame."""
 
     outcome: str | None = None
-    """The outcome of the cancel that it answers; None when it settles none."""
+    """The outcome of the cancel that it answers; None if it settles none."""
 
     means: str
-    """What it means to the caller's cancel."""
+    """What the frame means for a cancel."""
 
     def lines(self, number: int) -> str:
-        """Two lines for people, the first with the number of the frame."""
+        """Return two lines for people, the first with the number of the frame."""
         parts = [self.kind if self.side is None else f"{self.side} {self.kind}"]
         if self.id is not None:
             parts.append(f"id {quoted(self.id)}")
@@ -123,16 +123,19 @@ class Explained:
         return f"{number}: {', '.join(parts)}\n   {printable(means)}\n"
 
     def as_json(self, number: int) -> str:
-        """One line for programs, in ASCII; it reads back as what the peer wrote."""
+        """Return one line of ASCII JSON; decoding it gives the peer's texts unchanged."""
         plain = attrs.asdict(self) | {
             "code_class": None if self.code_class is None else self.code_class.value
         }
-        # A delete character is no control character to JSON, which leaves it as it is.
+        # JSON does not escape the delete character.
         return json.dumps({"line": number, **plain}).replace("\x7f", "\\u007f") + "\n"
 
 
 def read(codec: Codec, frame: bytes) -> Message | Request:
-    """The frame as what it is: a client's when it is a `ping` or has an `op` and no event, else an exchange's."""
+    """Decode a frame of either side.
+
+    It is a client's if it is a `ping` or has an `op` and no event, otherwise the exchange's.
+    """
     message = codec.decode(frame)
     if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
         request = decode_request(frame)
@@ -145,31 +148,31 @@ def read(codec: Codec, frame: bytes) -> Message | Request:
 
 
 def explain(message: Message | Request, frame: bytes) -> Explained:
-    """What the message means; `frame` is what it was read from."""
+    """Explain a message that was decoded from `frame`."""
     kind = type(message).__name__
     match message:
         case TradeReply() | ErrorReply():
             return _reply(message)
         case LoginReply():
             return Explained(
-                side="exchange", kind=kind, code=message.code, code_class=message.code_class, text=message.message,
-                means=_login_means(message),
+                side="exchange", kind=kind, code=message.code, code_class=message.code_class,
+                text=message.message, means=_login_means(message),
             )  # fmt: skip
         case Pong():
             return Explained(
-                side="exchange", kind=kind, means="It answers a ping: the exchange is there."
+                side="exchange", kind=kind, means="The answer to a ping: the exchange is alive."
             )
         case Other(event=event):
-            said = (
-                "An event that is"
+            what = (
+                "An event for the caller"
                 if event is not None
-                else "No event and no readable op: a push, or something else,"
+                else "No event and no readable op: a push or something else for the caller"
             )
             return Explained(
                 side="exchange",
                 kind=kind,
                 text=event,
-                means=f"{said} handed on whole, as Unrecognised: settles no cancel.",
+                means=f"{what}, emitted as Unrecognised. It settles no cancel.",
             )
         case CancelRequest(id=id, order=order):
             ids = (("the order", order.order_id), ("your own id", order.client_oid))
@@ -180,51 +183,51 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
             return Explained(
                 side="client",
                 kind=kind,
-                means="It asks to log in. What it holds is secret and not shown.",
+                means="A request to log in. Its content is secret and not shown.",
             )
         case Ping():
             return Explained(side="client", kind=kind, means="The heartbeat: a pong must follow.")
         case OtherRequest(op=op):
             return Explained(
-                side="client", kind=kind, text=op, means="It is neither a login nor a cancel."
+                side="client", kind=kind, text=op, means="Neither a login nor a cancel."
             )
         case BadRequest(code=code, message=why):
             return Explained(
                 side="client", kind=kind, code=code, code_class=CodeClass.of(code), text=why,
-                means="It breaks the rules of the exchange's page, which refuses it: nothing is cancelled.",
+                means="It breaks the rules of the page and is refused: nothing is cancelled.",
             )  # fmt: skip
         case _:
             hidden = _may_hold_secrets(frame)
             return Explained(
                 side=None, kind=kind, text=None if hidden else message.excerpt,
                 means=f"It cannot be read ({message.reason}), and settles no cancel."
-                + (" It may be a login, so nothing of it is shown." if hidden else ""),
+                + (" It may be a login, so no part of it is shown." if hidden else ""),
             )  # fmt: skip
 
 
 def outcome_of(code_class: CodeClass) -> str:
-    """The outcome of a cancel that is answered with a code of this class."""
+    """Return the outcome of a cancel that is answered with a code of this class."""
     if code_class is CodeClass.ACCEPTED:
         return "Accepted"
     return "Rejected" if code_class in REFUSALS else "Unresolved"
 
 
 def explain_code(code: str) -> str:
-    """Lines about one code, a decimal string without leading zeros."""
+    """Return lines about a code, given as a decimal string without leading zeros."""
     code_class = CodeClass.of(code)
     lines = [f"{code}: {code_class.value}", f"   {code_class.sentence}"]
     if code in NOTES:
         lines.append(f"   {NOTES[code]}")
     lines.append(f"   A cancel that is answered with it ends {outcome_of(code_class)}.")
     if code_class is CodeClass.ACCEPTED:
-        lines.append("   In an error it contradicts itself: the cancel ends Unresolved.")
+        lines.append("   An error with this code contradicts itself: the cancel ends Unresolved.")
     else:
         lines.append(f"   {_without_id(code, code_class)}")
     return "\n".join(lines) + "\n"
 
 
 def code_table() -> Iterator[str]:
-    """All classes with their codes, in lines."""
+    """Yield lines about all classes and their codes."""
     for code_class in CodeClass:
         yield f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}\n"
         for code in CODES.get(code_class, ()):
@@ -241,24 +244,31 @@ def _reply(reply: TradeReply | ErrorReply) -> Explained:
     elif reply.id is not None:
         outcome, means = outcome_of(code_class), code_class.sentence
     elif reply.names_request:
-        means = "It names no single request by an id that is a string: handed on as Unrecognised, settles no cancel."
+        means = (
+            "It names no single request by a string id. It is emitted as Unrecognised and settles "
+            "no cancel."
+        )
     elif isinstance(reply, TradeReply):
-        means = "It does not say which request it answers: handed on as Unrecognised, settles no cancel."
+        means = (
+            "It does not say which request it answers. It is emitted as Unrecognised and settles "
+            "no cancel."
+        )
     else:
         means = f"{code_class.sentence} {_without_id(reply.code, code_class)}"
     return Explained(
-        side="exchange", kind=type(reply).__name__, id=reply.id, code=reply.code, code_class=code_class,
-        exchange_ts=reply.exchange_ts, text=reply.message, outcome=outcome, means=means,
+        side="exchange", kind=type(reply).__name__, id=reply.id, code=reply.code,
+        code_class=code_class, exchange_ts=reply.exchange_ts, text=reply.message, outcome=outcome,
+        means=means,
     )  # fmt: skip
 
 
 def _without_id(code: str | None, code_class: CodeClass) -> str:
-    """What follows from an error that names no request."""
+    """Return the effect of an error that names no request."""
     means = "An error without an id settles no cancel, not even the only one in flight"
     if code_class not in NOT_THE_LOGINS_ANSWER:
-        means += "; while a login is unanswered it refuses the login, and the connection ends"
+        means += "; while a login is pending it refuses the login, and the connection ends"
     if code == TOO_MANY_REQUESTS:
-        means += "; here the paces stand still for a second"
+        means += "; the rate limits pause for a second"
     if code in ENDS:
         means += f"; once logged in, it ends the connection ({ENDS[code]})"
     return f"{means}."
@@ -268,15 +278,15 @@ def _login_means(reply: LoginReply) -> str:
     if reply.code is None:
         return "It has no readable code, so nothing follows from it."
     if reply.code_class is CodeClass.ACCEPTED:
-        return "Logged in: cancels go out from now on."
+        return "Logged in: cancels are sent from now on."
     return f"{reply.code_class.sentence} The login is refused, and the connection ends."
 
 
-# --- what a peer wrote ---
+# --- text from a peer ---
 
 
 def _may_hold_secrets(frame: bytes) -> bool:
-    """Whether a frame that cannot be read looks like a login, or like a part of one, in whatever encoding."""
+    """Return whether an unreadable frame looks like a login or a part of one, in any encoding."""
     text = _escaped_letter.sub(
         lambda match: chr(int(match[1], 16)), frame.replace(b"\0", b"").decode("latin-1")
     )
@@ -284,7 +294,7 @@ def _may_hold_secrets(frame: bytes) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text with an escape for whatever does not stay in its place on a screen, or cannot be seen there."""
+    """Return the text with control, direction and invisible characters escaped."""
     return "".join(
         char
         if char.isprintable() and char not in _INVISIBLE
@@ -294,18 +304,18 @@ def printable(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text of a peer between quotes, printable and of bounded length."""
+    """Return a peer's text in quotes, printable and of limited length."""
     start = text[:_LONGEST].replace("\\", "\\\\").replace('"', '\\"')
     more = f"... ({len(text)} characters)" if len(text) > _LONGEST else ""
     return f'"{printable(start)}"{more}'
 
 
 def at_a_shell(text: str) -> str:
-    """The text of an error, with the option of the command in place of the argument of `CancelOrder`."""
+    """Replace arguments of `CancelOrder` in an error message with the command-line options."""
     return _inst_type.sub(lambda match: f"--inst-type {InstType[match[1]].value}", text)
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """The text with an escape for whatever this encoding lacks (None: nothing is known of it, so ASCII)."""
+    """Return the text with characters that the encoding lacks escaped; None stands for ASCII."""
     known: Final = encoding or "ascii"
     return text.encode(known, "backslashreplace").decode(known)

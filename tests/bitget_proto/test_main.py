@@ -147,7 +147,7 @@ def test_a_frame_that_encode_prints_is_one_that_decode_explains() -> None:
     code, out = decoded(console.out)
     assert code == 0
     assert out.startswith(
-        '1: client CancelRequest, id "1", "SPOT BTCUSDT, your own id mine"\n   It asks'
+        '1: client CancelRequest, id "1", "SPOT BTCUSDT, your own id mine"\n   A request'
     )
 
 
@@ -183,9 +183,9 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         "3: client Ping",
         "   The heartbeat: a pong must follow.",
         "4: exchange Pong",
-        "   It answers a ping: the exchange is there.",
+        "   The answer to a ping: the exchange is alive.",
         '5: client OtherRequest, "subscribe"',
-        "   It is neither a login nor a cancel.",
+        "   Neither a login nor a cancel.",
     ]
 
 
@@ -199,7 +199,7 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
             "not even the only one in flight.",
         ),
         ('{"event":"error","code":30015}', "ErrorReply", None, "it refuses the login"),
-        ('{"event":"error","code":30006}', "ErrorReply", None, "the paces stand still"),
+        ('{"event":"error","code":30006}', "ErrorReply", None, "the rate limits pause"),
         (
             '{"event":"error","code":30007}',
             "ErrorReply",
@@ -258,7 +258,7 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         ('{"event":"login","code":"0","msg":""}', "LoginReply", None, "Logged in"),
         ('{"event":"login","code":30011}', "LoginReply", None, "The login is refused"),
         ('{"event":"login"}', "LoginReply", None, "no readable code"),
-        ('{"event":"subscribe","arg":{}}', "Other", None, "An event that is handed on"),
+        ('{"event":"subscribe","arg":{}}', "Other", None, "An event for the caller"),
         ('{"action":"snapshot","data":[]}', "Other", None, "No event and no readable op"),
         ('{"op":5}', "Other", None, "No event and no readable op"),
         ('{"op":"trade","args":[]}', "BadRequest", None, "nothing is cancelled"),

@@ -1,1 +1,1 @@
-"""Text to messages and back: the codec and its JSON engines, redaction, explanation of codes."""
+"""The wire format: the codec, its JSON engines, message types and redaction."""

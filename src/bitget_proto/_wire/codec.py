@@ -1,20 +1,20 @@
-"""Text to typed messages and back: the one file that knows how the exchange spells things.
+"""The codec of a client: encodes requests and decodes messages of the exchange.
 
-Rules of this file
-- Strict in what it writes: the page's request, byte for byte, in the page's order of fields.
-- Tolerant in what it reads. `decode` never raises for what a frame says: at worst a frame is `Malformed`.
-- Nothing is compared or remembered from frame to frame.
+The codec of the exchange's side is in `exchange_codec`.
 
-It does not know which requests are in flight, what time it is, or what a code means.
+Rules for changes
+- Encoding is strict: requests match the page byte for byte, with its order of fields.
+- Decoding is tolerant: `decode` never raises for the content of a frame, but returns `Malformed`.
+- The codec keeps no state between frames.
 
-What the exchange's side reads and writes is in `exchange_codec`.
-
-The page is «Cancel Order Channel» of the exchange's V2 Websocket API. Where a recorded frame and the page disagree, both
-are read:
-- «code | String»; recorded on this channel as a number. The newer V3 channel has a string again.
-- «arg | Object» in the table, but a list of one object in the page's example and in every recorded trade reply.
+"The page" is "Cancel Order Channel" of the exchange's V2 Websocket API. Where recorded frames
+differ from the page, both forms are accepted:
+- "code | String"; recorded on this channel as a number. The newer V3 channel has a string again.
+- "arg | Object" in the table, but a list of one object in the page's example and in every recorded
+  trade reply.
 - `ts` and, elsewhere, `connId` are in no table. Any key may appear at any time.
-- the page's example of a failure has `event: "trade"` and code 0; recorded refusals have `event: "error"`.
+- The page's example of a failure has `event: "trade"` and code 0; recorded refusals have
+  `event: "error"`.
 """
 
 from __future__ import annotations
@@ -50,23 +50,25 @@ from .messages import (
 )
 
 PING: Final = "ping"
-"""The heartbeat: a bare text, not JSON, and not a WebSocket ping frame, which does not count."""
+"""The heartbeat: bare text, not JSON. A WebSocket ping frame does not count."""
 
 PONG: Final = "pong"
 
 _MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader reads alike (RFC 7493)."""
+"""The largest integer that all JSON decoders agree on (RFC 7493)."""
 
 _EXCERPT = 100
 MAX_MESSAGE: Final = 65536
 MAX_DEPTH: Final = 32
 _SHORT = 16
-"""Up to so many characters for each level that is allowed, brackets are not counted: it takes longer than reading a reply, …"""
+"""Nesting is not checked in messages of up to this many characters per allowed level, because the
+check takes longer than decoding a reply."""
 _SHORT_AT_MOST = 512
-"""… nor ever beyond these: 8000 levels end the interpreter where a thread's stack is small, however many were allowed."""
+"""Nesting is always checked in messages longer than this, whatever the limit: 8000 levels crash the
+interpreter in a thread with a small stack."""
 
 _CHANNEL = "cancel-order"
-"""The `channel` of a request to cancel and of its answer; `topic` for unified accounts."""
+"""The `channel` of a cancel request and of its answer; `topic` for unified accounts."""
 
 _PONG = Pong()
 
@@ -78,12 +80,14 @@ _ONE_KIND = MappingProxyType(str.maketrans("{}", "[]"))
 
 @set_module("bitget_proto")
 class Codec:
-    """The wire format, with the JSON engine of your choice; share one between connections or give each its own.
+    """Encodes and decodes frames, with a JSON engine of your choice. Connections may share a codec.
 
-    `Codec()` reads with the standard library, `Codec(Engine.MSGSPEC)` or `Codec("msgspec")` with that engine,
-    `Codec(fastest())` with the fastest that is installed. Whatever the engine, a frame means the same.
+    `Codec()` decodes with the standard library, `Codec(Engine.MSGSPEC)` or `Codec("msgspec")` with
+    that engine, `Codec(fastest())` with the fastest installed one. The result does not depend on
+    the engine.
 
-    Raises: ImportError, with the command that mends it, when the engine is not installed; ValidationError for what is none.
+    Raises: ImportError, with the command to install it, if the engine is not installed;
+    ValidationError if `engine` is not an engine.
     """
 
     __slots__ = ("_fast", "_loads", "_plain", "_refusals", "engine")
@@ -103,38 +107,41 @@ class Codec:
     def __repr__(self) -> str:
         return f"Codec({self.engine})"
 
-    # --- what a client writes and reads ---
+    # --- encoding and decoding ---
 
     def encode_cancel(self, order: CancelOrder, id: str) -> str:
-        """The request that cancels `order`, to be answered under `id` (1 to 40 of `0-9A-Za-z_:#-+` and the space).
+        """Return the request to cancel `order`, to be answered under `id`.
 
-        The text is ASCII: an instrument in another script is written with the escapes of JSON.
+        An id has 1 to 40 of the characters `0-9A-Za-z_:#-+` and space. The text is ASCII: other
+        characters in the instrument are written as JSON escapes.
 
-        Raises: ValidationError for an id that the exchange would not take.
+        Raises: ValidationError for an id that the exchange would not accept.
         """
         if not (type(id) is str and id.isalnum() and id.isascii() and len(id) <= 40):
             id = check_request_id(id)
         if not isinstance(order, CancelOrder):
             raise ValidationError(
-                f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+                f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', "
+                "order_id=…)"
             )
         order_id, client_oid, inst_id = order.order_id, order.client_oid, order.inst_id
         if client_oid is None and inst_id.isascii():
-            # The usual order, in one piece: a fifth faster than in two.
+            # Fast path for the common case: a single f-string is a fifth faster than two.
             return (
-                f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}","instId":"{inst_id}",'
-                f'"channel":"cancel-order","params":{{"orderId":"{order_id}"}}}}]}}'
+                f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}",'
+                f'"instId":"{inst_id}","channel":"cancel-order",'
+                f'"params":{{"orderId":"{order_id}"}}}}]}}'
             )
         params = "" if order_id is None else f'"orderId":"{order_id}"'
         if client_oid is not None:
             params += f'{"," if params else ""}"clientOid":{_quoted(client_oid)}'
         return (
-            f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}","instId":{_quoted(inst_id)},'
-            f'"channel":"cancel-order","params":{{{params}}}}}]}}'
+            f'{{"op":"trade","args":[{{"id":"{id}","instType":"{order.inst_type._value_}",'
+            f'"instId":{_quoted(inst_id)},"channel":"cancel-order","params":{{{params}}}}}]}}'
         )
 
     def encode_login(self, login: SignedLogin) -> str:
-        """The login request. It holds secrets: the text is for the wire alone."""
+        """Return the login request. The text contains secrets: never log it."""
         return _dumps({
             "op": "login",
             "args": [
@@ -154,13 +161,16 @@ class Codec:
         max_message: int | None = MAX_MESSAGE,
         max_depth: int | None = MAX_DEPTH,
     ) -> Message:
-        """What an exchange says in one WebSocket message.
+        """Decode one WebSocket message of the exchange.
 
-        `max_message` bounds its length (characters of a `str`, bytes of `bytes`), `max_depth` the nesting of its objects
-        and lists, in messages of more than 16 characters for each level, or more than 512: shorter ones cannot nest so deep
-        that it would harm. None switches a bound off. Never raises for content: what cannot be read is `Malformed`.
+        `max_message` limits its length (characters of a `str`, bytes of `bytes`). `max_depth`
+        limits the nesting of objects and lists; it is only checked in messages of more than 16
+        characters per allowed level or more than 512 characters, because shorter ones cannot nest
+        deep enough to do harm. None switches a limit off.
+
+        Never raises for the content: a message that cannot be decoded is `Malformed`.
         """
-        # On the way of every answer: what is usual is seen here, without a call.
+        # Fast path of every answer: the common case needs no further call.
         if (
             (type(message) is str or type(message) is bytes)
             and (size := len(message)) <= _SHORT_AT_MOST
@@ -194,11 +204,12 @@ class Codec:
         return _message(frame)
 
     def trade_ids(self, text: str) -> tuple[str, ...]:
-        """The ids under which the exchange answers a client's own frame, when that is a trade request; else none.
+        """Return the ids under which the exchange answers a trade request in a frame of your own.
 
-        Of a frame whose `op` is `trade` these are the `id` of the frame (unified accounts) and the `id` of each object
-        in `args` (classic accounts), as far as they are strings. Never raises for what `text` holds: what cannot be read,
-        or nests deeper than 32 levels, has none.
+        If the `op` of the frame is `trade`, these are the `id` of the frame (unified accounts) and
+        the `id` of each object in `args` (classic accounts), if they are strings. Never raises for
+        the content: any other frame, one that cannot be decoded, or one that nests deeper than 32
+        levels has no ids.
         """
         read = read_text(text, None, MAX_DEPTH)
         if isinstance(read, Malformed):
@@ -225,13 +236,13 @@ class Codec:
         return tuple(id for id in ids if isinstance(id, str))
 
 
-# --- reading what an exchange says ---
+# --- decoding ---
 
 
 def read_text(
     message: str | bytes, max_message: int | None, max_depth: int | None
 ) -> str | Malformed:
-    """The message as text within its bounds, or why it is not."""
+    """Return the message as text, or `Malformed` if it exceeds a limit or is not UTF-8."""
     if not isinstance(message, (str, bytes)):
         raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
     if max_message is not None and len(message) > max_message:
@@ -253,10 +264,10 @@ def read_text(
 
 
 def _is_deeper(text: str, limit: int) -> bool:
-    """Whether objects and lists nest deeper than `limit`.
+    """Return whether objects and lists nest deeper than `limit`.
 
-    Of the text only the brackets outside strings are kept, and pair by pair the innermost taken away: so often as it
-    nests. Each step runs through the text once, so that nothing a peer may send takes long.
+    Only the brackets outside strings are kept. Each step then removes all innermost pairs, so the
+    number of steps is the nesting depth. A step scans the text once, so no input takes long.
     """
     if text.count("{") + text.count("[") <= limit:
         return False
@@ -269,12 +280,12 @@ def _is_deeper(text: str, limit: int) -> bool:
 
 
 def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:
-    # A character is four bytes at most, so that the last one that is kept is whole.
+    # A character has at most four bytes, so the last one kept is complete.
     return Malformed(reason, as_text(message[: 4 * _EXCERPT])[:_EXCERPT])
 
 
 def as_text(message: str | bytes) -> str:
-    """A message as text, whatever its bytes are: an escape for each that is no UTF-8."""
+    """Return a message as text; bytes that are not UTF-8 are escaped."""
     return message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
 
 
@@ -285,16 +296,16 @@ def _message(frame: Frame) -> Message:
     elif event == "error":
         made = ErrorReply
     elif event == "login":
-        return LoginReply(read_code(frame.code), _words(frame.msg))
+        return LoginReply(read_code(frame.code), _readable_text(frame.msg))
     else:
         return Other(event)
-    # On the way of every answer: what is usual is seen here, without a call.
+    # Fast path of every answer: the common case needs no further call.
     arg = frame.arg
     channel = None
     if type(arg) is list and len(arg) == 1 and type(id := (entry := arg[0]).id) is str:
         names_request, channel = True, entry.channel
     else:
-        id, names_request = _addressee(arg)
+        id, names_request = _named_request(arg)
         if arg:
             channel = (arg[0] if isinstance(arg, list) else arg).channel
     topic, op = frame.topic, frame.op
@@ -307,18 +318,18 @@ def _message(frame: Frame) -> Message:
     code = "0" if code == 0 and type(code) is int else read_code(code)
     words = frame.msg
     if type(words) is not str or not words.isascii():
-        words = _words(words)
+        words = _readable_text(words)
     ts = frame.ts
     if type(ts) is not int or not 0 <= ts <= _MAX_SAFE_INTEGER:
         ts = _milliseconds(ts)
     return made(id, names_request, code, words, ts, answers_other)
 
 
-def _addressee(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
-    """The id of the one request that is named, and whether any is.
+def _named_request(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
+    """Return the id of the single request that is named, and whether any request is named.
 
-    An id that is no string is never equal to ours, though it names something; an empty list names nothing. Several
-    entries cannot be told apart from several answers, so they resolve nothing.
+    An id that is not a string names something, but never equals one of ours. An empty list names
+    nothing. Several entries may be several answers, so they resolve nothing.
     """
     if arg is None:
         return None, False
@@ -333,7 +344,11 @@ def _addressee(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
 
 
 def read_code(value: object) -> str | None:
-    """A JSON integer from 0 to 2**53-1, or a string of up to 12 ASCII digits ("00000" in REST), without leading zeros."""
+    """Return a code as a decimal string without leading zeros; None if it is not a code.
+
+    A code is a JSON integer from 0 to 2**53-1, or a string of up to 12 ASCII digits ("00000" in
+    REST).
+    """
     if type(value) is int:
         return str(value) if 0 <= value <= _MAX_SAFE_INTEGER else None
     if type(value) is str and len(value) <= 12 and value.isascii() and value.isdigit():
@@ -341,25 +356,28 @@ def read_code(value: object) -> str | None:
     return None
 
 
-def _words(value: object) -> str:
-    """Text for people; an escaped half of a surrogate pair, which no terminal or log file takes, is shown as its escape."""
+def _readable_text(value: object) -> str:
+    """Return text for people, with unpaired surrogates escaped.
+
+    Terminals and log files cannot encode unpaired surrogates.
+    """
     if type(value) is not str:
         return ""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def _milliseconds(value: object) -> int | None:
-    """Milliseconds since 1970: a number on this channel, a string on V3."""
+    """Return milliseconds since 1970: a number on this channel, a string on V3."""
     if type(value) is str and len(value) <= 16 and value.isascii() and value.isdigit():
         value = int(value)
     return value if type(value) is int and 0 <= value <= _MAX_SAFE_INTEGER else None
 
 
-# --- writing ---
+# --- encoding ---
 
 
 def _quoted(value: str) -> str:
-    """A JSON string, in ASCII. The values of an order hold no control characters."""
+    """Return an ASCII JSON string. The values of an order contain no control characters."""
     return (
         f'"{value}"'
         if value.isascii() and '"' not in value and "\\" not in value
@@ -368,11 +386,11 @@ def _quoted(value: str) -> str:
 
 
 DEFAULT: Final = Codec()
-"""The standard-library codec: a codec holds no state, so that one serves all who ask for no other."""
+"""The default codec, with the standard library. A codec has no state, so it can be shared."""
 
 
 def encode_cancel(order: CancelOrder, id: str) -> str:
-    """`Codec.encode_cancel` of the standard-library codec."""
+    """Call `Codec.encode_cancel` of the standard-library codec."""
     return DEFAULT.encode_cancel(order, id)
 
 
@@ -382,5 +400,5 @@ def decode(
     max_message: int | None = MAX_MESSAGE,
     max_depth: int | None = MAX_DEPTH,
 ) -> Message:
-    """`Codec.decode` of the standard-library codec."""
+    """Call `Codec.decode` of the standard-library codec."""
     return DEFAULT.decode(message, max_message=max_message, max_depth=max_depth)

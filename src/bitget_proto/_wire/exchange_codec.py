@@ -1,10 +1,8 @@
-"""The exchange's side of the wire: reads requests and writes answers.
+"""The codec of the exchange's side: decodes requests and encodes answers.
 
-Rules of this file
-- Requests are read strictly, by the rules of the page, unless the caller asks for `lenient`.
-- Nothing is compared or remembered from frame to frame.
-
-Only fake exchanges and explanations of frames need it: a client never imports it.
+Requests are decoded strictly by the rules of the exchange's page, unless `lenient` is set. The
+codec keeps no state between frames. Only fake exchanges and `explain` use it; clients do not import
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ def encode_reply(
     message: str = "Success",
     exchange_ts: int | None = None,
 ) -> str:
-    """The answer to a cancel, as recorded: `event` is `trade` for code 0 and `error` for a refusal."""
+    """Return the answer to a cancel, as recorded: `event` is `trade` for code 0, else `error`."""
     arg = [_echo(order, id)]
     return encode_event(
         "error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts
@@ -53,7 +51,7 @@ def encode_event(
     arg: object = None,
     exchange_ts: int | None = None,
 ) -> str:
-    """An event of the exchange. Parts that are None are left out."""
+    """Return an event of the exchange. Parts that are None are omitted."""
     parts = {"event": event, "arg": arg, "code": code, "msg": message, "ts": exchange_ts}
     return _dumps({key: value for key, value in parts.items() if value is not None})
 
@@ -65,10 +63,12 @@ def decode_request(
     max_depth: int | None = MAX_DEPTH,
     lenient: bool = False,
 ) -> Request:
-    """What a client says, by the rules of the page: `BadRequest` when they are broken, with the code to refuse it.
+    """Decode a request of a client by the rules of the exchange's page.
 
-    With `lenient`, it is read as clients in the wild send it: a login's stamp may be a number, its key `api_key`, and
-    keys that the page lacks are passed over. The bounds are those of `decode`. Never raises for content.
+    A request that breaks them is a `BadRequest`, with the code to refuse it with. With `lenient`,
+    deviations of existing clients are accepted: the timestamp of a login may be a number, its key
+    `api_key`, and unknown keys are ignored. The limits are those of `decode`. Never raises for the
+    content.
     """
     text = read_text(message, max_message, max_depth)
     if isinstance(text, Malformed):
@@ -84,16 +84,16 @@ def decode_request(
     if type(data) is not dict:
         return Malformed("not an object", "")
     request = cast("dict[str, Any]", data)
-    return _request(_as_the_page_has_it(request) if lenient else request)
+    return _request(_normalised(request) if lenient else request)
 
 
-# --- reading what a client says ---
+# --- decoding ---
 
 
 def _request(data: dict[str, Any]) -> Request:
     op = data.get("op")
     if type(op) is not str:
-        return BadRequest("30003", "op is missing, or no string", None)
+        return BadRequest("30003", "op is missing or not a string", None)
     if op not in ("login", "trade"):
         return OtherRequest(op)
     args = data.get("args")
@@ -129,7 +129,7 @@ def _echo(order: CancelOrder, id: str) -> dict[str, object]:
 
 
 def _echoable(args: object) -> list[object] | None:
-    """What a refusal echoes, so that its request can be found by the id; None when it is not even a list of objects."""
+    """Return what a refusal echoes to identify its request; None if it is not a list of objects."""
     if not isinstance(args, list) or not args:
         return None
     items = cast("list[object]", args)
@@ -137,7 +137,7 @@ def _echoable(args: object) -> list[object] | None:
 
 
 def _channel(args: object) -> object:
-    """The channel that a trade request names; None when it holds no single object."""
+    """Return the channel of a trade request; None if `args` is not a list of one object."""
     if (
         not isinstance(args, list)
         or len(items := cast("list[object]", args)) != 1
@@ -147,29 +147,32 @@ def _channel(args: object) -> object:
     return cast("dict[str, object]", items[0]).get("channel")
 
 
-_OF_THE_PAGE = MappingProxyType({
+_KNOWN_KEYS = MappingProxyType({
     "login": frozenset({"apiKey", "passphrase", "timestamp", "sign"}),
     "trade": frozenset({"id", "instType", "instId", "channel", "params"}),
 })  # fmt: skip
-"""The keys that the one object in `args` may have."""
+"""The keys that the object in `args` may have."""
 
 
-def _as_the_page_has_it(request: dict[str, Any]) -> dict[str, Any]:
-    """A login or a cancel without what the page lacks, spelled as it is there. What is wrong otherwise stays so."""
+def _normalised(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a login or cancel without unknown keys and with the page's spelling.
+
+    Other errors are left as they are.
+    """
     op, args = request.get("op"), request.get("args")
-    if type(op) is not str or op not in _OF_THE_PAGE or not isinstance(args, list):
+    if type(op) is not str or op not in _KNOWN_KEYS or not isinstance(args, list):
         return request
     return {
         "op": op,
-        "args": [_entry_of_the_page(op, entry) for entry in cast("list[object]", args)],
+        "args": [_normalised_entry(op, entry) for entry in cast("list[object]", args)],
     }
 
 
-def _entry_of_the_page(op: str, entry: object) -> object:
+def _normalised_entry(op: str, entry: object) -> object:
     if not isinstance(entry, dict):
         return entry
     given = cast("dict[str, Any]", entry)
-    kept = {key: value for key, value in given.items() if key in _OF_THE_PAGE[op]}
+    kept = {key: value for key, value in given.items() if key in _KNOWN_KEYS[op]}
     if op == "login":
         if "api_key" in given:
             kept.setdefault("apiKey", given["api_key"])
@@ -235,7 +238,7 @@ _SPELLED = MappingProxyType({
 
 
 def _request_converter() -> Any:
-    """cattrs from plain data to the requests above: the exchange's spelling, no coercion, no key that the page lacks."""
+    """Return a cattrs converter to the requests above: strict types, and no unknown keys."""
     converter: Any = Converter(forbid_extra_keys=True)
     converter.register_structure_hook(str, _strictly_text)
     converter.register_structure_hook_func(for_type(str | None), _strictly_optional_text)
@@ -275,7 +278,7 @@ def _why_refused(error: BaseException, _: type | None) -> str:
 
 
 def _all_reasons(error: BaseValidationError) -> str:
-    """What is wrong and where, in the wire's own spelling."""
+    """Return what is wrong and where, with the keys of the wire format."""
     reasons = "; ".join(transform_error(error, format_exception=_why_refused))
     for name, key in _SPELLED.items():
         reasons = reasons.replace(f".{name}", f".{key}")

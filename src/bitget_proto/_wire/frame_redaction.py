@@ -1,9 +1,9 @@
-"""Frames fit to be shown: secrets are taken out before anybody sees them.
+"""Removes secrets from frames before they are shown.
 
-Rules of this file
-- A login shows nothing of itself but its stamp, whatever it calls its keys and however it is built.
-- A key that names a secret hides its value wherever it stands.
-- What is no JSON object may be a login with a typing error: only its length is shown.
+Rules for changes
+- Of a login, only the op and the timestamp are shown, whatever its keys and structure are.
+- The value of a key that names a secret is hidden at any depth.
+- Text that is not a JSON object may be a malformed login: only its length is shown.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from .codec import PING, PONG, as_text
 HIDDEN: Final = "***"
 
 _SECRET: Final = frozenset({
-    "accesskey", "accesspassphrase", "accesssign", "apikey", "apisecret", "key", "passphrase", "password", "secret",
-    "secretkey", "sign", "signature",
+    "accesskey", "accesspassphrase", "accesssign", "apikey", "apisecret", "key", "passphrase",
+    "password", "secret", "secretkey", "sign", "signature",
 })  # fmt: skip
-"""Keys whose values are hidden, without regard to case, `-` and `_`."""
+"""Keys whose values are hidden; case, `-` and `_` are ignored."""
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def redacted(message: str | bytes) -> str:
-    """What a client or an exchange said, without secrets."""
+    """Return a frame of either side without secrets."""
     text = as_text(message)
     if text in (PING, PONG):
         return text
     keys: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Of a key that stands twice only the second value is kept below, but the first is in the text as well.
+        # A dict keeps only the last value of a duplicate key, but the text contains all of them.
         keys.extend(key for key, _ in pairs)
         return dict(pairs)
 
@@ -54,7 +54,7 @@ def _is_secret(key: str) -> bool:
 
 
 def _hidden(data: object, *, login: bool) -> object:
-    """The same with secrets hidden: of a login all values but its op and its stamp."""
+    """Return the data with secrets hidden; of a login, all values but its op and timestamp."""
     if isinstance(data, dict):
         items = cast("dict[str, object]", data).items()
         return {

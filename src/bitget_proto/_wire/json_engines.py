@@ -1,13 +1,12 @@
-"""The JSON engines: text in, a `Frame` out.
+"""The JSON engines, which decode text into a `Frame`.
 
-Rules of this file
-- The engines agree. What the fast ones refuse is read once more by the standard library, whose word is final, so that
-  a frame means the same whichever engine is at work. (Where JSON itself leaves the meaning open, outside RFC 7493, the
-  tests list what is in dispute.)
-- No engine coerces: a value of a type that the wire never has is a `ValueError`, not a guess.
-- Converters are built when a reader is made, and primed at once: the first live cancel must not pay for them.
-
-It does not know what a frame means, nor how large or deep one may be.
+Rules for changes
+- All engines give the same result. Text that a fast engine refuses is decoded again by the standard
+  library, whose result is final. (Where JSON itself is ambiguous, outside RFC 7493, the tests list
+  the differences.)
+- No engine coerces: a value of an unexpected type is a `ValueError`.
+- Converters are built and warmed up when a reader is created, so that the first real cancel is not
+  slow.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from .._values.set_module import set_module
 
 @set_module("bitget_proto")
 class Engine(Enum):
-    """Which library reads the JSON. The value is the name of the extra that installs it."""
+    """The library that decodes JSON. The value is the name of the extra that installs it."""
 
     STDLIB = "stdlib"
-    """Python's own, always there."""
+    """The `json` module, always available."""
 
     MSGSPEC = "msgspec"
-    """The fastest: decodes straight onto classes."""
+    """The fastest: decodes directly into classes."""
 
     ORJSON = "orjson"
 
@@ -43,7 +42,7 @@ EngineName: TypeAlias = Literal["stdlib", "msgspec", "orjson"]
 
 @attrs.define
 class Entry:
-    """One entry of `arg`: what is used of the echo."""
+    """One entry of `arg`: the parts of the echo that are used."""
 
     id: Any = None
     channel: Any = None
@@ -51,7 +50,7 @@ class Entry:
 
 @attrs.define
 class Frame:
-    """The keys that matter in what an exchange says, as they came. Other keys may appear at any time."""
+    """The keys of a message that are used, undecoded. Other keys may appear at any time."""
 
     event: str | None = None
     arg: list[Entry] | Entry | None = None
@@ -67,14 +66,15 @@ class WrongShape(ValueError):
 
 
 class WrongType(ValueError):
-    """A key holds a value of a type that it never has."""
+    """A key has a value of an unexpected type."""
 
 
 @attrs.frozen
 class Reader:
-    """How a codec reads: `fast` first, and `plain` for what `fast` refuses with one of `refusals`.
+    """The functions of a codec that decode JSON.
 
-    `plain` raises `ValueError` (`WrongShape` and `WrongType` among them) or `RecursionError` for what cannot be read.
+    `fast` is tried first; `plain` decodes text for which `fast` raises one of `refusals`. `plain`
+    raises `ValueError` (including `WrongShape` and `WrongType`) or `RecursionError`.
     """
 
     fast: Callable[[str], Frame]
@@ -83,9 +83,9 @@ class Reader:
 
 
 def reader(engine: Engine) -> Reader:
-    """The reader of an engine.
+    """Return the reader of an engine.
 
-    Raises: ImportError, with the command that mends it, when the engine is not installed.
+    Raises: ImportError, with the command to install it, if the engine is not installed.
     """
     loads, structure = plain_loads(), _structure()
 
@@ -103,12 +103,12 @@ def reader(engine: Engine) -> Reader:
 
 
 def plain_loads() -> Callable[[str], object]:
-    """The standard library's reader, without the constants that are no JSON (NaN, Infinity)."""
+    """Return a standard-library decoder that refuses NaN and Infinity, which are not JSON."""
     return json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def fastest() -> Engine:
-    """The fastest engine that is installed: msgspec, then orjson, then the standard library."""
+    """Return the fastest installed engine: msgspec, then orjson, then the standard library."""
     for engine in (Engine.MSGSPEC, Engine.ORJSON):
         try:
             _import(engine)
@@ -123,14 +123,14 @@ def _import(engine: Engine) -> Any:
         return import_module(engine.value)
     except ImportError:
         raise ImportError(
-            f"the engine {engine.value} is not installed: pip install 'bitget-proto[{engine.value}]', or choose "
-            "Engine.STDLIB"
+            f"the engine {engine.value} is not installed: pip install "
+            f"'bitget-proto[{engine.value}]', or choose Engine.STDLIB"
         ) from None
 
 
 def _of_structs(msgspec: Any) -> Any:
-    """`Frame` as msgspec's own kind of class, which it fills in two thirds of the time that ours takes."""
-    # Plain data holds no cycles: the garbage collector need not know them.
+    """Return `Frame` as a msgspec struct, which decodes in two thirds of the time of our class."""
+    # Plain data has no cycles, so the garbage collector does not have to track these.
     entry: Any = msgspec.defstruct("Entry", [("id", Any, None), ("channel", Any, None)], gc=False)
     types = {"event": str | None, "arg": list[entry] | entry | None}
     types |= dict.fromkeys(("code", "msg", "ts", "topic", "op"), Any)
@@ -140,8 +140,8 @@ def _of_structs(msgspec: Any) -> Any:
 
 
 def _structure() -> Callable[[object], Frame]:
-    """cattrs' generated function from plain data to `Frame`, with hooks that refuse instead of coercing."""
-    # Any: cattrs' annotations leave the types of its hooks open.
+    """Return a cattrs function from plain data to `Frame`, whose hooks refuse to coerce."""
+    # Any: the annotations of cattrs do not specify the types of its hooks.
     converter: Any = Converter(detailed_validation=False)
     converter.register_structure_hook_func(for_type(str | None), _optional_text)
     entry: Callable[[object, type[Entry]], Entry] = converter.get_structure_hook(Entry)
@@ -172,7 +172,7 @@ def _structure() -> Callable[[object], Frame]:
 
 
 def for_type(wanted: object) -> Callable[[object], bool]:
-    """Whether a hook is for this type: cattrs asks hooks for unions so."""
+    """Return a predicate that matches one type; cattrs needs it for hooks of unions."""
     return lambda asked: asked == wanted
 
 

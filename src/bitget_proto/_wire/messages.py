@@ -1,10 +1,7 @@
-"""What the exchange says, as typed values: the closed union `Message`.
+"""Messages of the exchange: the closed union `Message`.
 
-Rules of this file
-- These are frames, not outcomes: nothing here knows which request was sent, or whether one was.
-- A value says what was readable in the frame and no more. What was missing is None; what contradicts itself says so.
-
-It does not know JSON, nor the exchange's spelling of a key: that is the codec's.
+A value holds what was readable in a frame, and None for missing parts. It does not say whether the
+request that it names was ever sent.
 """
 
 from typing import Literal, TypeAlias
@@ -18,37 +15,38 @@ from .._values.set_module import set_module
 @set_module("bitget_proto")
 @attrs.define
 class TradeReply:
-    """The exchange answers a trade request (`event: "trade"`)."""
+    """An answer to a trade request (`event: "trade"`)."""
 
     id: str | None
-    """The id of the one request that it answers; None when it names none, several, or one that is no string."""
+    """The id of the request that it answers; None if it has none, several, or a non-string id."""
 
     names_request: bool
-    """Whether it names a request at all, readable or not. An answer with several entries does."""
+    """Whether it names any request, readable or not. An answer with several entries does."""
 
     code: str | None
-    """A decimal string without leading zeros; None when the frame has no readable code."""
+    """A decimal string without leading zeros; None if the frame has no readable code."""
 
     message: str
-    """Text for people, may be localised, may be empty."""
+    """Text for people. It may be localised or empty."""
 
     exchange_ts: int | None
-    """The exchange's own time, in milliseconds since 1970. Undocumented, and may be missing."""
+    """The exchange's timestamp, in milliseconds since 1970. Undocumented, and may be missing."""
 
     answers_other: bool = False
-    """Whether the frame says that it answers something other than a cancel: its echo names another channel than
-    `cancel-order`, or the frame another `topic`, or another `op` than `trade`. Where it names none, it may be either."""
+    """Whether the frame answers something other than a cancel: its echo has another channel than
+    `cancel-order`, or the frame has another `topic`, or another `op` than `trade`. A frame without
+    any of these may answer either."""
 
     @property
     def code_class(self) -> CodeClass:
-        """What the code means here."""
+        """The class of the code."""
         return CLASSES[self.code]
 
 
 @set_module("bitget_proto")
 @attrs.define
 class ErrorReply:
-    """The exchange reports an error (`event: "error"`): the refusal of a request, of the login, or of nothing it names.
+    """An error (`event: "error"`): it refuses a request or the login, or names no request.
 
     The fields are those of `TradeReply`.
     """
@@ -62,7 +60,7 @@ class ErrorReply:
 
     @property
     def code_class(self) -> CodeClass:
-        """What the code means here: an error whose code says "accepted" contradicts itself."""
+        """The class of the code; UNREADABLE for an error with code 0, which contradicts itself."""
         code_class = CLASSES[self.code]
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
@@ -70,14 +68,14 @@ class ErrorReply:
 @set_module("bitget_proto")
 @attrs.define
 class LoginReply:
-    """The exchange answers the login (`event: "login"`). A refusal usually comes as an `ErrorReply` instead."""
+    """An answer to the login (`event: "login"`). A refusal is usually an `ErrorReply` instead."""
 
     code: str | None
     message: str
 
     @property
     def code_class(self) -> CodeClass:
-        """What the code means here."""
+        """The class of the code."""
         return CLASSES[self.code]
 
 
@@ -90,7 +88,7 @@ class Pong:
 @set_module("bitget_proto")
 @attrs.define
 class Other:
-    """Anything else that is a JSON object: a push, the answer to a subscription, an event of tomorrow."""
+    """Any other JSON object: a push, the answer to a subscription, or an unknown event."""
 
     event: str | None
 
@@ -103,9 +101,9 @@ MalformedReason: TypeAlias = Literal[
 @set_module("bitget_proto")
 @attrs.define
 class Malformed:
-    """A frame that cannot be read; `excerpt` is how it begins, at most 100 characters as they came.
+    """A frame that cannot be decoded; `excerpt` is its beginning, up to 100 unmodified characters.
 
-    Of what a client says the excerpt is empty: it may be a login.
+    The excerpt of a client's frame is empty, because the frame may be a login.
     """
 
     reason: MalformedReason
@@ -113,4 +111,4 @@ class Malformed:
 
 
 Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malformed
-"""What an exchange says. A `match` over it is checked for exhaustiveness by mypy and pyright."""
+"""A message of the exchange. mypy and pyright check that a `match` over it is exhaustive."""

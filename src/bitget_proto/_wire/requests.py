@@ -1,4 +1,4 @@
-"""What a client says, as typed values: the closed union `Request`."""
+"""Requests of a client: the closed union `Request`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .messages import Malformed
 
 @attrs.define
 class LoginRequest:
-    """A client asks to log in."""
+    """A request to log in."""
 
     login: SignedLogin
 
 
 @attrs.define
 class CancelRequest:
-    """A client asks to cancel an order."""
+    """A request to cancel an order."""
 
     id: str
     order: CancelOrder
@@ -33,8 +33,9 @@ class Ping:
 
 @attrs.define
 class OtherRequest:
-    """A client asks for something that is neither: `subscribe`, `unsubscribe`, an op
-    of tomorrow, or, with the op `trade`, to place an order (channel `place-order`).
+    """Any other request: `subscribe`, `unsubscribe`, an unknown op, or a request to place an order.
+
+    The latter has the op `trade` and the channel `place-order`.
     """
 
     op: str
@@ -42,15 +43,15 @@ class OtherRequest:
 
 @attrs.define
 class BadRequest:
-    """A client says what the page does not allow."""
+    """A request that the exchange's page does not allow."""
 
     code: str
-    """The code that an exchange refuses it with."""
+    """The code with which an exchange refuses it."""
 
     message: str
     arg: object
-    """What to echo, as plain data; None when there was nothing to name it by."""
+    """The part to echo, as plain data; None if there is nothing to identify the request by."""
 
 
 Request: TypeAlias = LoginRequest | CancelRequest | Ping | OtherRequest | BadRequest | Malformed
-"""What a client says."""
+"""A request of a client."""
