@@ -55,7 +55,7 @@ class Pace:
         return max(places[0], self.resumes) if places else inf
 
     def take(self, now: float, count: int = 1) -> None:
-        """Count `count` sent at `now`, whether or not the limit allows them."""
+        """Count what is sent at `now`, even if the limit does not allow it."""
         limit, places = self._limit, self._places
         if limit is None:
             return
@@ -75,7 +75,7 @@ class Pace:
 
 @set_module("bitget_proto")
 class Budget:
-    """The number of cancels that an account may send, shared by its connections and REST client.
+    """The number of cancels that an account may send, shared by connections and your REST client.
 
     "Rate limit will be shared with Rest API" (Cancel Order Channel): by default 10 a second for a
     UID, more for VIP tiers. Pass the same `Budget` to every `Connection` of the account, and call

@@ -256,7 +256,7 @@ def _hint_of_type(field: str, value: object) -> str:
 def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
     if order_id is None and client_oid is None:
         raise ValidationError(
-            "CancelOrder requires an order_id or a client_oid; got neither: pass order_id=… (the "
+            "CancelOrder needs an order_id or a client_oid; got neither: pass order_id=… (the "
             "exchange's id) or client_oid=… (yours)"
         )
 
