@@ -1,17 +1,17 @@
-"""What it takes to test code that cancels orders: virtual time, a scripted exchange, and a connection that watches its driver.
+"""Tools for testing code that cancels orders: virtual time, a scripted exchange, and more.
 
-Nothing here but `testing.pytest` needs a test framework, and nothing but the conformance kit a socket or a clock. Begin with
-`Pair`:
+Only `testing.pytest` needs a test framework, and only the conformance kit needs sockets and a
+clock. Begin with `Pair`:
 
     pair = Pair(exchange=ScriptedExchange([CancelOrder("BTCUSDT", order_id="1")]))
     pair.open()
     id = pair.cancel(CancelOrder("BTCUSDT", order_id="1"))
     pair.outcomes[id]
 
-If you have written a driver, `check_driver` tells whether it keeps the driver contract (docs/conformance.md).
+`check_driver` checks whether a driver of your own keeps the driver contract (docs/conformance.md).
 
-The exchange's side of one WebSocket (`ExchangeConnection` and what it gives) is here too: tests are where it is met.
-The names of the conformance kit are imported when they are first asked for: it uses sockets and threads.
+`ExchangeConnection`, the exchange's side of one WebSocket, is also here, together with its events.
+The names of the conformance kit are imported on first use, because it uses sockets and threads.
 """
 
 from importlib import import_module
@@ -80,10 +80,10 @@ _HOMES = MappingProxyType({
     "Result": "._kit.report",
     "check_driver": "._kit.runner",
 })  # fmt: skip
-"""The modules of the conformance kit's names."""
+"""The module that defines each name of the conformance kit."""
 
 
-if not TYPE_CHECKING:  # or else every name would be one
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

@@ -1,8 +1,8 @@
-"""`python -m bitget_proto.testing mypackage:make_driver`: does somebody's driver keep the driver contract?
+"""Checks a driver: `python -m bitget_proto.testing mypackage:make_driver`.
 
-Rules of this file
-- It prints one line for each scenario as it is played, then what was broken; nothing but the standard library is needed.
-- It ends as a test runner does: 0 when every rule was kept, 1 when one was broken, 2 when it could not do what was asked.
+Plays the conformance kit. Prints one line per scenario as it is played, then the rules that were
+broken. Needs only the standard library. Exits with 0 when every rule was kept, 1 when one was
+broken, and 2 when the driver could not be imported or an argument was invalid.
 """
 
 # ruff: noqa: T201 - a command prints
@@ -30,18 +30,20 @@ examples:
   python -m bitget_proto.testing mypackage.drivers:make --scenario gap --scenario flood --steps
   python -m bitget_proto.testing --list
 
-make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the connection is Closed, and
-call(fn), which runs fn(connection, now) in the thread of run() and then drains. Any login is accepted.
+make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the
+connection is Closed, and call(fn), which runs fn(connection, now) in the thread of run() and then
+drains. Any login is accepted.
 
-exit codes: 0 when every rule was kept, 1 when one was broken, 2 when what makes the driver could not be found
+exit codes: 0 when every rule was kept, 1 when one was broken, 2 when make_driver could not be
+imported or an argument was invalid
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
+    """Run the command and return its exit code."""
     try:
         return _run(arguments)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         _silence()
         return PIPE_CLOSED
 
@@ -49,40 +51,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bitget_proto.testing",
-        description="Plays the conformance kit's scenarios with a driver, and names the rules of the driver contract it broke.",
+        description="Play the conformance kit's scenarios with a driver and report the rules it breaks.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "make_driver", nargs="?", metavar="MODULE:MAKE_DRIVER", help="what makes the driver (below)"
+        "make_driver",
+        nargs="?",
+        metavar="MODULE:MAKE_DRIVER",
+        help="the function that makes the driver (see below)",
     )
     parser.add_argument(
-        "--scenario", action="append", metavar="NAME", help="play this one only; may be repeated"
+        "--scenario",
+        action="append",
+        metavar="NAME",
+        help="play only this scenario; may be repeated",
     )
     parser.add_argument(
         "--patience",
         type=float,
         default=PATIENCE,
         metavar="SECONDS",
-        help="how late anything may be (default: %(default)s)",
+        help="how late the driver may act (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
         action="store_true",
-        help="show what the driver did in each scenario that was broken",
+        help="show what the driver did in each broken scenario",
     )
-    parser.add_argument("--list", action="store_true", help="list the scenarios, and play none")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     given = parser.parse_args(arguments)
     if given.list:
-        print("\n".join(_listed()))
+        print("\n".join(_scenario_table()))
         return 0
     if given.make_driver is None:
-        parser.error("name the driver, as MODULE:MAKE_DRIVER")
+        parser.error("MODULE:MAKE_DRIVER is required")
     if not 0 < given.patience < float("inf"):
         parser.error(f"--patience must be a number of seconds above 0; got {given.patience}")
     try:
-        make_driver = _found(given.make_driver)
-        report = check_driver(make_driver, given.scenario, patience=given.patience, tell=_tell)
+        make_driver = _load(given.make_driver)
+        report = check_driver(
+            make_driver, given.scenario, patience=given.patience, tell=_print_result
+        )
     except (_NotFound, ValidationError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _FAILED
@@ -96,46 +106,46 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 class _NotFound(Exception):
-    """What was named is not there."""
+    """The named function cannot be imported."""
 
 
-def _found(name: str) -> MakeDriver:
+def _load(name: str) -> MakeDriver:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise _NotFound(f"the driver must be named as in mypackage:make_driver; got {name!r}")
+        raise _NotFound(f"the driver must be named as MODULE:MAKE_DRIVER; got {name!r}")
     if "/" in module or "\\" in module:
         raise _NotFound(
-            f"{name!r} names a file: name the module as Python imports it, as in mypackage.drivers:make"
+            f"{name!r} is a file path: use the module's name, as in mypackage.drivers:make"
         )
     try:
         found: object = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise _NotFound(f"{name!r} cannot be imported: {error}{_like(error)}") from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module of somebody else's does
+        raise _NotFound(f"{name!r} cannot be imported: {error}{_suggestion(error)}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing may raise anything
         what = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise _NotFound(f"{name!r} cannot be imported: {what}") from None
     if not callable(found):
         raise _NotFound(
-            f"{name!r} is not callable: it must make a driver for a connection and a URL"
+            f"{name!r} is not callable: it must take a connection and a URL and return a driver"
         )
     return cast("MakeDriver", found)
 
 
-def _like(error: ImportError | AttributeError) -> str:
+def _suggestion(error: ImportError | AttributeError) -> str:
     known = dir(error.obj) if isinstance(error, AttributeError) else ()
     like = get_close_matches(error.name or "", known, n=1)
     return f"; did you mean {like[0]!r}?" if like else ""
 
 
-def _listed() -> list[str]:
+def _scenario_table() -> list[str]:
     width = max(len(scenario.name) for scenario in SCENARIOS)
     rules = max(len(scenario.rule.value) for scenario in SCENARIOS)
     return [f"{one.name:<{width}}  {one.rule.value:<{rules}}  {one.tells}" for one in SCENARIOS]
 
 
-def _tell(result: Result) -> None:
+def _print_result(result: Result) -> None:
     width = max(len(scenario.name) for scenario in SCENARIOS)
     verdict = "kept" if result.kept else "not played" if result.not_played else "BROKEN"
     rule = result.scenario.rule if result.broken is None else result.broken

@@ -1,10 +1,7 @@
-"""How a WebSocket's bytes are built and read (RFC 6455), for peers that tests play: no more than they need.
+"""Builds and parses WebSocket frames (RFC 6455) for the peers in tests.
 
-Rules of this file
-- Bytes in, bytes out: nothing here reads, writes or waits.
-- What is read may break the RFC's rules, and what is written may be made to: peers are there to be wrong on purpose.
-
-It does not know what the messages say.
+Bytes in, bytes out: nothing here does I/O. Frames that break the RFC can be parsed and built,
+because some tests need a faulty peer.
 """
 
 from __future__ import annotations
@@ -24,12 +21,12 @@ PING: Final = 9
 PONG: Final = 10
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What the accept key is computed with (RFC 6455, 1.3)."""
+"""The GUID from which the accept key is computed (RFC 6455, 1.3)."""
 
 
 @attrs.frozen
 class Frame:
-    """A frame as it was read, its data unmasked."""
+    """A parsed frame; its data is unmasked."""
 
     opcode: int
     data: bytes
@@ -38,13 +35,16 @@ class Frame:
 
 
 def key_of(head: bytes) -> bytes:
-    """The `Sec-WebSocket-Key` that a request for an upgrade names; KeyError when it names none."""
+    """Return the `Sec-WebSocket-Key` of an upgrade request.
+
+    Raises: KeyError when the request has none.
+    """
     lines = (line.split(b":", 1) for line in head.split(b"\r\n") if b":" in line)
     return {name.strip().lower(): value.strip() for name, value in lines}[b"sec-websocket-key"]
 
 
 def upgraded(key: bytes) -> bytes:
-    """The answer that opens the WebSocket for who asked with this key."""
+    """Return the response that accepts an upgrade request with this key."""
     accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -53,24 +53,24 @@ def upgraded(key: bytes) -> bytes:
 
 
 def frame_head(opcode: int, length: int, *, final: bool = True) -> bytes:
-    """The head of a frame that a server sends (RFC 6455, 5.2)."""
+    """Return the header of a frame sent by a server (RFC 6455, 5.2)."""
     return _head(opcode, length, 0, final=final)
 
 
 def frame(opcode: int, data: bytes, *, final: bool = True, mask: bytes | None = None) -> bytes:
-    """A frame: a server's, or with a `mask` of four bytes a client's."""
+    """Return a server's frame or, with a `mask` of four bytes, a client's."""
     if mask is None:
         return _head(opcode, len(data), 0, final=final) + data
     return _head(opcode, len(data), 0x80, final=final) + mask + unmasked(data, mask)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame as a server sends it, with any code, legal or not."""
+    """Return a server's close frame, with any code, legal or not."""
     return frame(CLOSE, struct.pack("!H", code) + reason.encode())
 
 
 def parse(data: bytes | bytearray) -> tuple[Frame, int] | None:
-    """The first frame of these bytes, and how many of them it took; None while it is not whole."""
+    """Return the first frame and its length in bytes, or None while the frame is incomplete."""
     if len(data) < 2:
         return None
     length, at = data[1] & 0x7F, 2
@@ -91,7 +91,7 @@ def parse(data: bytes | bytearray) -> tuple[Frame, int] | None:
 
 
 def unmasked(data: bytes, mask: bytes) -> bytes:
-    """The data without its mask; or, since it is the same, with it."""
+    """Return the data unmasked; masking is the same operation."""
     whole = (mask * (len(data) // 4 + 1))[: len(data)]
     return (int.from_bytes(data, "big") ^ int.from_bytes(whole, "big")).to_bytes(len(data), "big")
 

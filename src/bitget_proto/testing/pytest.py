@@ -1,13 +1,11 @@
-"""The conformance kit as tests of your own: one for each scenario, in three lines.
+"""Runs the conformance kit under pytest, one test per scenario.
 
     from bitget_proto.testing.pytest import scenarios
     from mypackage import make_driver
 
     test_the_driver_contract = scenarios(make_driver)
 
-Rules of this file
-- pytest is imported here and nowhere else in the package.
-- It is no plugin: nothing happens until a test file asks for it.
+This is the only module of the package that imports pytest. It is not a pytest plugin.
 """
 
 from __future__ import annotations
@@ -29,12 +27,13 @@ def scenarios(
     without: Collection[str] = (),
     known: Collection[str] = (),
 ) -> Callable[[Scenario], None]:
-    """A test for each scenario of the conformance kit: assign it to a name that begins with `test_`.
+    """Return a parametrized test with one case per scenario.
 
-    `make_driver` and `patience` are those of `check_driver`. `without` are names of scenarios that are left out, `known` of
-    those that the driver is known to break: they are expected to fail, and it is a failure when they do not.
+    Assign it to a name that begins with `test_`. `make_driver` and `patience` are those of
+    `check_driver`. `without` names scenarios to leave out. `known` names scenarios that the driver
+    is known to break: they are expected to fail, and the test fails when they pass.
 
-    Raises: ValidationError for a name that no scenario has.
+    Raises: ValidationError for an unknown scenario name.
     """
     left_out, broken = set(map(named, without)), set(map(named, known))
     expected = pytest.mark.xfail(reason="known to be broken", strict=True)

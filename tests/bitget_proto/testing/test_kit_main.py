@@ -73,15 +73,15 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "the driver must be named as in mypackage:make_driver; got 'nonsense'"),
-        ([":f"], "the driver must be named as in mypackage:make_driver; got ':f'"),
+        (["nonsense"], "the driver must be named as MODULE:MAKE_DRIVER; got 'nonsense'"),
+        ([":f"], "the driver must be named as MODULE:MAKE_DRIVER; got ':f'"),
         (["no_such_module:f"], "cannot be imported: No module named 'no_such_module'"),
         (
             ["bitget_proto:nonsense"],
             "cannot be imported: module 'bitget_proto' has no attribute 'nonsense'",
         ),
         (["bitget_proto:Conection"], "has no attribute 'Conection'; did you mean 'Connection'?"),
-        (["mine/drivers.py:f"], "names a file: name the module as Python imports it"),
+        (["mine/drivers.py:f"], "is a file path: use the module's name"),
         (["bitget_proto:__version__"], "is not callable"),
         (
             [GOOD, "--scenario", "nap"],

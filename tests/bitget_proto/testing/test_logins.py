@@ -259,23 +259,23 @@ NONSENSE: list[tuple[Callable[[Any], object], str]] = [
     ),
     (
         lambda exchange: exchange.refuse_handshakes(1, 200),
-        "status must be an HTTP status of a refusal, such as 429",
+        "status must be an HTTP error status, such as 429",
     ),
     (
         lambda exchange: exchange.refuse_handshakes(1, 499),
-        "status must be an HTTP status of a refusal, such as 429",
+        "status must be an HTTP error status, such as 429",
     ),
     (
         lambda exchange: exchange.refuse_handshakes(1, retry_after=-1),
-        "retry_after must be whole seconds from 0 up",
+        "retry_after must be a whole number of seconds from 0 up",
     ),
     (
         lambda exchange: exchange.refuse_handshakes(1, retry_after=1.5),
-        "retry_after must be whole seconds from 0 up",
+        "retry_after must be a whole number of seconds from 0 up",
     ),
     (
         lambda exchange: exchange.refuse_handshakes(1, retry_after=True),
-        "retry_after must be whole seconds from 0 up",
+        "retry_after must be a whole number of seconds from 0 up",
     ),
     (
         lambda exchange: exchange.maintenance(0.0, codes=[]),

@@ -1,13 +1,11 @@
-"""The exchange's side of one WebSocket: what a faultless exchange that keeps to its page would check and answer.
+"""The exchange's side of one WebSocket, as the exchange's documentation describes it.
 
-Rules of this file
-- Strict by the page: what a client says is checked, and refused with the code that the exchange documents for it.
-- No decision about orders or keys is made here. A login or a cancel that is well formed comes out as an event, and its
-  driver answers with a command.
-- Faults are not its business: they are said with `say`, or by hanging up.
-- Like the client's side it reads no clock and has one way out, `poll`.
-
-It does not know orders, keys, other connections, sockets or any clock.
+- Messages are checked strictly against the documentation, and refused with the codes documented
+  there.
+- No decision about orders or keys is made here. A well-formed login or cancel is emitted as an
+  event, and the caller answers it with a command.
+- A faulty exchange is simulated from outside, with `say` or `close`.
+- Like the client's side it reads no clock, and all output is returned by `poll`.
 """
 
 from collections import deque
@@ -32,19 +30,20 @@ from ..._wire.exchange_codec import decode_request, encode_event, encode_reply
 from ..._wire.requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 
 ABORT = 1006
-"""The `Hangup.code` that asks for the transport to end without a close frame: 1006 is what RFC 6455 (7.4.1) reserves for a
-connection that ended so."""
+"""The `Hangup.code` for ending the transport without a close frame.
+
+RFC 6455 (7.4.1) reserves 1006 for connections that ended this way."""
 
 
 @set_module("bitget_proto.testing")
 class WhyDropped(DescribedEnum):
-    """What ended a connection, as the exchange sees it."""
+    """The reason why a connection ended, from the exchange's point of view."""
 
     ASKED = "asked", "`ExchangeConnection.close` was called."
     CLIENT_LEFT = "client left", "The transport ended."
     TOO_MANY_MESSAGES = (
         "too many messages",
-        "The client said more than the page allows in a second.",
+        "The client sent more messages per second than the documentation allows.",
     )
     NO_PING = "no ping", "The client sent no ping for two minutes."
     TOO_OLD = (
@@ -53,14 +52,14 @@ class WhyDropped(DescribedEnum):
     )
     LOGIN_REFUSED = (
         "login refused",
-        "The login was refused; the page says that the exchange disconnects then.",
+        "The login was refused; the documentation says that the exchange then disconnects.",
     )
 
 
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class LoginRequested:
-    """An event, from `poll`: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
+    """An event: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
 
     login: SignedLogin
 
@@ -68,7 +67,7 @@ class LoginRequested:
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class CancelRequested:
-    """An event, from `poll`: a client that is logged in asks to cancel an order. Answer with `accept` or `refuse`."""
+    """An event: a logged-in client asks to cancel an order. Answer with `accept` or `refuse`."""
 
     id: str
     order: CancelOrder
@@ -77,9 +76,10 @@ class CancelRequested:
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class OtherRequested:
-    """An event, from `poll`: a client asks for something else: `subscribe`, … or, with the op `trade`, to place an order.
+    """An event: a client makes any other request.
 
-    It may not be logged in: look at `state`. Answer with `say`, or not at all.
+    `op` is `subscribe`, `unsubscribe`, …, or `trade` for placing an order. The client may not be
+    logged in: check `state`. Answer with `say`, or not at all.
     """
 
     op: str
@@ -89,7 +89,7 @@ class OtherRequested:
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class ConnectionDropped:
-    """The connection is over. Nothing comes after this."""
+    """The last event: the connection has ended."""
 
     why: WhyDropped
     detail: str
@@ -98,54 +98,58 @@ class ConnectionDropped:
 ExchangeOutput: TypeAlias = (
     Transmit | Hangup | LoginRequested | CancelRequested | OtherRequested | ConnectionDropped | Wait
 )
-"""What `ExchangeConnection.poll` gives."""
+"""What `ExchangeConnection.poll` returns."""
 
 
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class ExchangeConfig:
-    """The limits that an exchange sets. Seconds, characters or bytes, and counts; None switches a limit off.
+    """The limits of an exchange. None switches a limit off.
 
-    Raises: ValidationError that names the limit, what came and what is allowed.
+    Raises: ValidationError for an invalid limit.
     """
 
     messages_per_second: int | None = attrs.field(default=10, validator=check_count)
-    """Messages that a client may send in any second, login and pings included."""
+    """Messages that a client may send per second, login and pings included."""
 
     jitter: float | None = attrs.field(default=None, validator=check_seconds)
-    """Seconds by which messages may arrive closer together than the pace allows. None is strict: no second, from any
-    moment on, may hold more than `messages_per_second`."""
+    """Seconds by which messages may arrive closer together than the rate limit allows.
+
+    None is strict: no window of one second may hold more than `messages_per_second`."""
 
     ping_timeout: float | None = attrs.field(default=120.0, validator=check_seconds)
     """Seconds without a ping after which the client is dropped."""
 
     lifetime: float | None = attrs.field(default=86400.0, validator=check_seconds)
-    """Seconds after which every connection is cut: 24 hours, announced in 2024 and still seen."""
+    """Seconds after which every connection is cut: 24 hours, announced in 2024, still observed."""
 
     max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
-    """Cancels that a client may have unanswered. Ours."""
+    """Unanswered cancels that a client may have. Not from the documentation."""
 
     max_message: int | None = attrs.field(default=65536, validator=check_count)
-    """Length of a message that is read: characters of a `str`, bytes of `bytes`."""
+    """Maximum length of a message: characters of a `str`, bytes of `bytes`."""
 
     max_depth: int | None = attrs.field(default=32, validator=check_count)
-    """Nesting of objects and lists in a message that is read; not looked at in one of up to 16 characters for each level, 512
-    at most."""
+    """Maximum nesting of objects and lists in a message.
+
+    Not checked in messages of up to 16 characters per level, but at most 512 characters."""
 
     lenient: bool = attrs.field(default=False, validator=check_flag)
-    """Whether requests are read as clients in the wild send them: a login's stamp as a number, `api_key`, and keys
-    that the page lacks."""
+    """Whether to accept requests as existing clients send them.
+
+    That is: the timestamp of a login as a number, `api_key`, and undocumented keys."""
 
 
 @set_module("bitget_proto.testing")
 class ExchangeConnection:
-    """The exchange's side of one WebSocket. Drive it like a `Connection`: drain `poll` after every call until `Wait`.
+    """The exchange's side of one WebSocket.
 
-    `now` is a number of seconds on any clock that does not run backwards; a `now` that does counts as standing still. Every
-    call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed. It has no lock: call it
-    from one thread.
+    Drive it like a `Connection`: after every call, call `poll` until it returns a `Wait`. `now` is
+    in seconds on any monotonic clock; a `now` before an earlier one counts as the earlier one.
+    Every call raises LocalProtocolError for a `now` that is not a finite number; nothing changes
+    then. Not thread-safe.
 
-    Raises: ValidationError for a part that is none.
+    Raises: ValidationError for a `config` that is not an ExchangeConfig.
     """
 
     __slots__ = (
@@ -170,20 +174,20 @@ class ExchangeConnection:
 
     @property
     def state(self) -> State:
-        """Where the connection is in its life: AUTHENTICATING until a login is accepted; never DRAINING."""
+        """The connection's state: AUTHENTICATING until a login is accepted; never DRAINING."""
         return self._state
 
     @property
     def in_flight(self) -> int:
-        """How many cancels were asked for and are not answered."""
+        """The number of unanswered cancels."""
         return len(self._in_flight)
 
-    # --- the world happened ---
+    # --- events from the transport ---
 
     def opened(self, now: float) -> None:
-        """A client has connected. Ignored after the end.
+        """Handle a connection from a client. Ignored after the end.
 
-        Raises: LocalProtocolError when it was called before, and nothing has changed.
+        Raises: LocalProtocolError when it was called before; nothing changes then.
         """
         now = finite_time(now, self._now)
         if self._state not in (State.NEW, State.CLOSED):
@@ -197,9 +201,11 @@ class ExchangeConnection:
             self._lifetime_at = after(now, self._config.lifetime)
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """The client said this, text or bytes, whole. Never raises for what it says; ignored before `opened` and after the end.
+        """Handle a complete message from the client.
 
-        Raises: ValidationError when it is neither text nor bytes, and nothing has changed.
+        Never raises for the content of a message. Ignored before `opened` and after the end.
+
+        Raises: ValidationError when `message` is neither text nor bytes; nothing changes then.
         """
         now = finite_time(now, self._now)
         if not isinstance(message, (str, bytes)):
@@ -243,25 +249,25 @@ class ExchangeConnection:
             self._say_error("30002", f"illegal request: {request.reason}")
 
     def lost(self, now: float, reason: str = "") -> None:
-        """The transport has ended. Ignored after the end."""
+        """Handle the loss of the transport. Ignored after the end."""
         self._now = finite_time(now, self._now)
         if self._state is not State.CLOSED:
             self._end(WhyDropped.CLIENT_LEFT, reason)
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed. Early, late or repeated: harmless."""
+        """End the connection if a timer has expired. Early, late or repeated calls are harmless."""
         self._now = now = finite_time(now, self._now)
         if now >= self._idle_at and self._idle_at <= self._lifetime_at:
             self._end(WhyDropped.NO_PING, f"no ping for {self._config.ping_timeout} s")
         elif now >= self._lifetime_at:
             self._end(WhyDropped.TOO_OLD, f"{self._config.lifetime} s old")
 
-    # --- you want something ---
+    # --- commands ---
 
     def accept_login(self, now: float) -> None:
-        """Answer the login: it is accepted.
+        """Accept the login.
 
-        Raises: LocalProtocolError when no login waits for an answer, and nothing has changed.
+        Raises: LocalProtocolError when no login waits for an answer; nothing changes then.
         """
         now = self._check_login_due(now)
         self._now = now
@@ -270,10 +276,13 @@ class ExchangeConnection:
         self._transmit(encode_event("login", 0, None))
 
     def refuse_login(self, code: str, message: str, now: float, *, stay: bool = False) -> None:
-        """Answer the login: it is refused, with an `event: "error"` as recorded. The exchange then hangs up, as the page
-        says; with `stay` it keeps the socket open, as was seen.
+        """Refuse the login with an `event: "error"`.
 
-        Raises: LocalProtocolError when no login waits for an answer, and nothing has changed.
+        The connection then ends, as documented. With `stay` the socket stays open, as has been
+        observed.
+
+        Raises: LocalProtocolError when no login waits for an answer; ValidationError for a code
+        that is not a refusal's. Nothing changes then.
         """
         now = self._check_login_due(now)
         check_refusal(code)
@@ -284,27 +293,29 @@ class ExchangeConnection:
             self._end(WhyDropped.LOGIN_REFUSED, message)
 
     def accept(self, id: str, now: float, *, exchange_ts: int | None = None) -> None:
-        """Answer a cancel: it is accepted.
+        """Accept a cancel.
 
-        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        Raises: LocalProtocolError when no cancel with this id waits for an answer; nothing changes
+        then.
         """
         self._answer(id, now, "0", "Success", exchange_ts)
 
     def refuse(
         self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None
     ) -> None:
-        """Answer a cancel: it is refused with this code (a decimal string other than "0").
+        """Refuse a cancel with this code (a decimal string other than "0").
 
-        Raises: LocalProtocolError when no cancel of this id waits for an answer, or for a code that is no refusal's, and
-        nothing has changed.
+        Raises: LocalProtocolError when no cancel with this id waits for an answer; ValidationError
+        for a code that is not a refusal's. Nothing changes then.
         """
         check_refusal(code)
         self._answer(id, now, code, message, exchange_ts)
 
     def forget(self, id: str, now: float) -> None:
-        """Never answer this cancel, as a faulty exchange would.
+        """Leave a cancel unanswered, as a faulty exchange would.
 
-        Raises: LocalProtocolError when no cancel of this id waits for an answer, and nothing has changed.
+        Raises: LocalProtocolError when no cancel with this id waits for an answer; nothing changes
+        then.
         """
         now = finite_time(now, self._now)
         self._check_waits(id)
@@ -312,9 +323,9 @@ class ExchangeConnection:
         del self._in_flight[id]
 
     def say(self, text: str, now: float) -> None:
-        """Say anything else: a push, a notice, garbage. It answers nothing.
+        """Send any other text: a push, a notice, garbage. It does not count as an answer.
 
-        Raises: LocalProtocolError when the connection is not open, and nothing has changed.
+        Raises: LocalProtocolError when the connection is not open; nothing changes then.
         """
         now = finite_time(now, self._now)
         self._check_open()
@@ -322,20 +333,21 @@ class ExchangeConnection:
         self._transmit(text)
 
     def close(self, now: float, code: int = 1000, reason: str = "") -> None:
-        """End the connection: what was said before still goes out, then the hangup. Code 1006 asks for no close frame.
-        After the end: harmless.
+        """End the connection. Messages sent before are still written, followed by the hangup.
+
+        Code 1006 ends the transport without a close frame. Ignored after the end.
         """
         self._now = finite_time(now, self._now)
         if self._state is not State.CLOSED:
             self._end(WhyDropped.ASKED, reason, code)
 
-    # --- the way out ---
+    # --- output ---
 
     def poll(self, now: float, writable: bool = True) -> ExchangeOutput:
-        """The next thing to do or to know: call it until it gives a `Wait`, after every call.
+        """Return the next output. Call it after every other call, until it returns a `Wait`.
 
-        With `writable=False`, while a write is under way, it gives everything but a `Transmit`; `Hangup` and
-        `ConnectionDropped` come after all that was said.
+        With `writable=False`, while a write is in progress, it returns no `Transmit`. `Hangup` and
+        `ConnectionDropped` are returned after all messages.
         """
         self._now = finite_time(now, self._now)
         if self._unwritten and writable:
@@ -382,7 +394,7 @@ class ExchangeConnection:
         if self._state is State.NEW or self._state is State.CLOSED:
             what = "call opened first" if self._state is State.NEW else "use another one"
             raise LocalProtocolError(
-                f"the connection is {self._state.value}, and nothing can be said on it: {what}"
+                f"the connection is {self._state.value}, so nothing can be sent on it: {what}"
             )
 
     def _check_waits(self, id: str) -> None:
@@ -422,9 +434,9 @@ class ExchangeConnection:
 
 
 def check_refusal(code: object) -> None:
-    """Let nothing pass that is no refusal's code.
+    """Check that `code` can be the code of a refusal.
 
-    Raises: ValidationError, and nothing has changed.
+    Raises: ValidationError when it is not a decimal string other than "0".
     """
     if not (isinstance(code, str) and code.isascii() and code.isdigit() and int(code)):
         raise ValidationError(

@@ -1,9 +1,7 @@
-"""What can go wrong with one request to the scripted exchange.
+"""Faults of the scripted exchange. Each applies to one request; nothing is random.
 
-Rules of this file
-- A fault is asked for by name and applies to one request. Nothing is random.
-- What concerns a whole link (slow, holding back, silent) is `behaviour`'s; which logins are refused, `logins`'s. What only a
-  socket can do wrong (half a frame) is not here.
+Behaviours of a whole link (slow, holding back, silent) are in `behaviour`, refused logins in
+`logins`. Faults of sockets, such as half a frame, are not here.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from ..._values.set_module import set_module
 
 @set_module("bitget_proto.testing")
 class Fault(Enum):
-    """What goes wrong with one request. Unless it says otherwise the exchange acts on the request all the same."""
+    """A fault of one request. Unless stated otherwise, the exchange acts on the request."""
 
     LATE = "late"
     """The answer comes `ScriptedExchange.late_by` seconds late."""
@@ -30,34 +28,36 @@ class Fault(Enum):
     """No answer ever comes."""
 
     GARBAGE = "garbage"
-    """Something that is no JSON comes instead of the answer."""
+    """Text that is not JSON comes instead of the answer."""
 
     WRONG_TYPES = "wrong types"
     """The answer comes with a number for its id and `true` for its code."""
 
     UNKNOWN_ID = "unknown id"
-    """The answer comes under an id that no request had."""
+    """The answer has an id that no request had."""
 
     NO_ARG = "no arg"
-    """An error that names no request (30016) comes instead of the answer."""
+    """An error without a request id (30016) comes instead of the answer."""
 
     UNSURE = "unsure"
-    """The answer is a code (40010) which says that the outcome is unknown."""
+    """The answer has a code (40010) that leaves the outcome unknown."""
 
     DROP_BEFORE = "drop before"
-    """The connection drops before the exchange acts: it never does."""
+    """The connection drops, and the exchange does not act on the request."""
 
     DROP_AFTER = "drop after"
-    """The connection drops after the exchange has acted, before it answers."""
+    """The connection drops after the exchange has acted on the request and before it answers."""
 
     GOING_AWAY = "going away"
-    """The notice 30033 comes first, then the answer; `ScriptedExchange.grace` seconds later the connection drops."""
+    """The notice 30033 comes before the answer.
+
+    The connection drops `ScriptedExchange.grace` seconds after the notice."""
 
     THROTTLE = "throttle"
-    """The exchange does not act: 30006 comes, which names no request."""
+    """The exchange does not act on the request; 30006 comes, without a request id."""
 
     PUSH_FIRST = "push first"
-    """The push of the `orders` channel comes before the answer, for those who have subscribed to it."""
+    """The push of the `orders` channel comes before the answer, to all subscribers."""
 
     NO_PUSH = "no push"
     """The push of the `orders` channel is lost."""
@@ -66,18 +66,18 @@ class Fault(Enum):
 KEPT_BACK: Final = frozenset({
     Fault.LATE, Fault.SILENT, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.UNKNOWN_ID, Fault.NO_ARG,
 })  # fmt: skip
-"""The faults with which the proper answer is not given, or not in time."""
+"""The faults with which the true answer is not given, or not in time."""
 
 AT_LOGIN: Final = frozenset({
     Fault.SILENT, Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE,
 })  # fmt: skip
-"""The faults that a login can have."""
+"""The faults that apply to logins."""
 
 
 def check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
-    """Let nothing pass that is no fault, or none of those.
+    """Check that each of `faults` is None or one of `allowed`.
 
-    Raises: ValidationError, and nothing has changed.
+    Raises: ValidationError when one is not.
     """
     for fault in faults:
         if fault is not None and fault not in allowed:

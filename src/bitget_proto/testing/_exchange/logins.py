@@ -1,7 +1,6 @@
-"""Which logins the scripted exchange refuses whatever they say: in maintenance, so many in a row, a second one.
+"""Scripted refusals of logins: during maintenance, the next n, or a second login of an account.
 
-Rules of this file
-- A refusal is asked for beforehand. Whether key, stamp and signature are right is not looked at here.
+They apply whatever the login contains. Key, timestamp and signature are not checked here.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ MAINTENANCE_CODES: Final = MappingProxyType({
     "40725": "service return an error",
     "40015": "System is abnormal, please try again later",
 })  # fmt: skip
-"""The codes that logins were refused with around releases, and their words."""
+"""The codes with which logins were refused around releases, and their messages."""
 
 _WORDS: Final = MappingProxyType({**MAINTENANCE_CODES, "30005": "error"})
 
 
 @attrs.frozen
 class Refusal:
-    """With what a login is refused, and whether its socket stays open."""
+    """The code and message of a refused login, and whether its socket stays open."""
 
     code: str
     message: str
@@ -40,20 +39,20 @@ class Refusal:
 
 
 def refusal(code: str, *, stay: bool = False) -> Refusal:
-    """The refusal with this code and its usual words.
+    """Return the refusal with this code and its usual message.
 
-    Raises: ValidationError for a code that is no refusal's.
+    Raises: ValidationError for a code that is not a refusal's.
     """
     check_refusal(code)
     return Refusal(code, _WORDS.get(code, "refused as scripted"), stay)
 
 
 class Logins:
-    """The refusals that were asked for."""
+    """The scripted refusals."""
 
     def __init__(self) -> None:
         self.second: str | None = None
-        """The code for a login of an account that is logged in on another link; None lets it in."""
+        """The code that refuses a login with a key in use on another link; None accepts it."""
         self._coming: deque[Refusal] = deque()
         self._in_maintenance: Iterator[Refusal] = iter(())
         self._maintenance_until = -inf
@@ -63,27 +62,27 @@ class Logins:
         self._coming.extend([refusal(code, stay=stay)] * check_times(n))
 
     def begin_maintenance(self, until: float, codes: Iterable[str], *, stay: bool) -> None:
-        """Refuse all logins until then, with these codes in turn."""
+        """Refuse all logins before `until`, with these codes in turn."""
         refusals = [refusal(code, stay=stay) for code in codes]
         if not refusals:
             raise ValidationError("codes must hold at least one code; got none")
         self._in_maintenance, self._maintenance_until = cycle(refusals), until
 
     def end_maintenance(self) -> None:
-        """End that."""
+        """Accept logins again."""
         self._maintenance_until = -inf
 
     def refusal(self, now: float) -> Refusal | None:
-        """With what the login that has just arrived is refused."""
+        """Return the refusal for the login that has just arrived, or None."""
         if now < self._maintenance_until:
             return next(self._in_maintenance)
         return self._coming.popleft() if self._coming else None
 
 
 def check_times(n: object) -> int:
-    """How often something is to happen.
+    """Check and return a whole number from 1 up.
 
-    Raises: ValidationError for what is no whole number from 1 up.
+    Raises: ValidationError for anything else.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValidationError(f"n must be a whole number from 1 up; got {safe_repr(n)}")

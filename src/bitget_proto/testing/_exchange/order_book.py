@@ -1,9 +1,9 @@
-"""The orders that are live at the scripted exchange, and how often they may be cancelled.
+"""The live orders of the scripted exchange, and the rate limits on cancelling them.
 
-Rules of this file
-- An order is found under each of its ids, and looked up by the one that prevails.
-- A verdict is what the exchange's documentation would say, in its own codes and words.
-- What is remembered is bounded.
+- An order is stored under each of its ids. A cancel with both ids is looked up by the one that
+  prevails.
+- Refusals use the codes and messages of the exchange's documentation.
+- Memory is bounded.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from ..._machine.rate_limit import Pace
 from ..._values.orders import CancelOrder, InstType
 
 SAME_ORDER_INTERVAL = 1.0
-"""Seconds between two cancels of the same order: "The same order may be cancelled once a second" is what 45129 says."""
+"""Minimum seconds between two cancels of the same order.
+
+Code 45129: "The same order may be cancelled once a second"."""
 
 _REMEMBERED = 10_000
-"""How many orders' last cancels are remembered."""
+"""The number of orders whose last cancel is remembered."""
 
 
 class Book:
-    """Live orders, what is to be refused, and the allowance of the account.
+    """The live orders, the scripted refusals, and the rate limit of the account.
 
-    `refusals` are order ids and the codes with which their cancels are refused; `same_order_interval` is how many seconds must
-    lie between two cancels of an order; `jitter` is how many seconds cancels may arrive closer together than the limits allow.
+    `refusals` maps order ids to the codes with which their cancels are refused.
+    `same_order_interval` is the minimum number of seconds between two cancels of an order. `jitter`
+    is how many seconds closer together than the limits allow cancels may arrive.
     """
 
     def __init__(
@@ -43,20 +46,20 @@ class Book:
 
     @property
     def live(self) -> tuple[CancelOrder, ...]:
-        """The orders that are live, in the order they were placed."""
+        """The live orders, in the order they were placed."""
         return tuple({id(order): order for order in self._live.values()}.values())
 
     def place(self, order: CancelOrder) -> None:
-        """Put a live order into the book, under each of its ids."""
+        """Add a live order, under each of its ids."""
         for key in _keys(order):
             self._live[key] = order
 
     def knows(self, order: CancelOrder) -> bool:
-        """Whether a live order has one of these ids."""
+        """Return whether a live order has one of the ids of `order`."""
         return any(key in self._live for key in _keys(order))
 
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
-        """Do what a cancel asks, as far as it goes: the code, the words, and the order that was live and is no more."""
+        """Cancel an order, or refuse to; return the code, the message, and the cancelled order."""
         key = order.identity
         refusal = self._refusal(key, now)
         if refusal is not None:
@@ -88,7 +91,7 @@ class Book:
 
 
 def _keys(order: CancelOrder) -> list[object]:
-    """What an order is found under: each of its ids."""
+    """Return the keys of an order, one for each of its ids."""
     keys: list[object] = [order.identity]
     if order.order_id is not None and order.client_oid is not None:
         by_client_oid = CancelOrder(

@@ -1,8 +1,8 @@
 """Orders that a client of the scripted exchange places on the trade channel.
 
-Rules of this file
-- Only what names the order is kept: prices and amounts are looked at no further than that the page asks for them.
-- The wire format of the channel `place-order` stands here, beside the codec, because `Connection` neither writes nor reads it.
+Only the names of an order are kept. Prices and amounts are only checked for being present. The wire
+format of the channel `place-order` is defined here and not in the codec, because `Connection` does
+not use it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _ALLOWED: Final = {"orderType": ("limit", "market"), "side": ("buy", "sell")}
 
 
 def placement_of(text: str) -> dict[str, Any]:
-    """The one object in `args` of a frame that the codec has found to name the channel."""
+    """Return the one object in `args` of a frame that the codec has recognized as a placement."""
     arg: dict[str, Any] = json.loads(text)["args"][0]
     return arg
 
 
 def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
-    """The order that is asked for, under the exchange's id for it.
+    """Return the order that is placed, with this id of the exchange's.
 
-    Raises: ValidationError that says what of the request is missing or wrong.
+    Raises: ValidationError for a part of the request that is missing or invalid.
     """
     check_request_id(arg.get("id"))
     inst_type = next((member for member in InstType if member.value == arg.get("instType")), None)
@@ -46,7 +46,7 @@ def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
 
 
 def encode_placed(id: str, order: CancelOrder, exchange_ts: int) -> str:
-    """The answer to a placement that was taken."""
+    """Return the answer that accepts a placement."""
     params = {"orderId": order.order_id, "clientOid": order.client_oid}
     arg = {
         "id": id,

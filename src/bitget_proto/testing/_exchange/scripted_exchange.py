@@ -1,14 +1,11 @@
-"""An exchange with a book of orders that does what a test asks for, faults included. It stands on `ExchangeConnection`.
+"""A scripted exchange for tests: a book of orders, with faults on request.
 
-Rules of this file
-- Without a fault it is the exchange of the page: it acts once, answers once, and says what is true of its book.
-- What is asked of the exchange concerns all of its links, those that come later included; of a link, that link alone.
-- A fault is asked for by name and applies to one request. Nothing is random.
-- Everything that it did to the book stands in `log`, so that a test can hold outcomes against what really happened.
-
-It does not know sockets or any clock; the wall clock is `epoch` plus the `now` of its caller.
-
-It is a little long because the exchange and the link that carries out its faults are read together.
+- Without a fault it behaves as the exchange's documentation says: it acts on a cancel once, answers
+  once, and the answer is true of its book.
+- A setting of the exchange applies to all of its links, later ones included; a setting of a link
+  applies to that link alone.
+- A fault is requested by name and applies to one request. Nothing is random.
+- `log` records what each cancel did to the book, so that a test can compare outcomes with it.
 """
 
 import heapq
@@ -29,7 +26,7 @@ from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.exchange_codec import encode_event, encode_reply
-from .behaviour import Behaviour, Outbox, _Behaves, check_delay
+from .behaviour import Behaviour, Outbox, _BehaviourCommands, check_delay
 from .exchange_connection import (
     ABORT,
     CancelRequested,
@@ -50,10 +47,10 @@ from .subscriptions import Channels
 _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
 
 STAMP_VALID = 30.0
-"""Seconds for which a login is valid after its stamp, and by which a stamp may be ahead."""
+"""Seconds by which the timestamp of a login may be behind or ahead of the exchange's clock."""
 
 _MILLISECONDS_FROM = 10**11
-"""A stamp from here on is in milliseconds: in seconds it would be the year 5138."""
+"""Timestamps from here on are in milliseconds: in seconds this would be the year 5138."""
 
 _FIRST_ORDER_ID = 1_376_000_000_000_000_001
 """The id of the first order that a client places."""
@@ -64,38 +61,47 @@ _GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please re
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class Act:
-    """An entry of `ScriptedExchange.log`: what the exchange did with one cancel that it received."""
+    """An entry of `ScriptedExchange.log`: what the exchange did with one cancel request."""
 
     at: float
     id: str
     order: CancelOrder
     cancelled: bool
-    """Whether the order was live and is now cancelled, by this very request."""
+    """Whether this request cancelled the order, that is, the order was live before."""
 
     code: str
-    """What the true answer was, whether or not a fault kept it back."""
+    """The code of the true answer, even when a fault withheld or replaced it."""
 
     fault: Fault | None = None
 
 
 ScriptedOutput: TypeAlias = Transmit | Hangup | ConnectionDropped | Wait
-"""What `ScriptedLink.poll` gives."""
+"""What `ScriptedLink.poll` returns."""
 
 
 @set_module("bitget_proto.testing")
-class ScriptedExchange(_Behaves):
-    """An exchange for tests: a book of live orders, and faults on request. `link` gives the far end of one WebSocket.
+class ScriptedExchange(_BehaviourCommands):
+    """An exchange for tests: a book of live orders, with faults on request.
 
-    `orders` are live at the start. With `credentials` a login is checked (key, passphrase, stamp, signature); without,
-    any key is welcome. `epoch` is the wall clock, in seconds since 1970, at the moment that the caller calls 0.
-    `refusals` are order ids and the codes (decimal strings other than "0") with which their cancels are refused. `late_by`
-    is how many seconds late the fault LATE is, `grace` how many pass between the notice of GOING_AWAY and the drop.
-    `cancels_per_second` is the allowance of the account over all links ("Rate limit will be shared with Rest API"),
-    `same_order_interval` the seconds from one cancel of an order to the next (45129); None switches each off. `lenient` takes
-    logins as clients in the wild send them: stamps as numbers or in milliseconds, `api_key`, keys that the page lacks; and it
-    acknowledges subscriptions to any channel. `on_frame` is given every message that is received or sent, without its secrets.
+    `link` returns the exchange's end of one WebSocket. `orders` are live at the start.
 
-    Raises: ValidationError for a part that is none, and for a code in `refusals` that is no refusal's.
+    - `credentials`: logins are checked against them (key, passphrase, timestamp, signature).
+      Without credentials every login is accepted.
+    - `epoch`: the wall clock at `now` 0, in seconds since 1970.
+    - `refusals`: maps order ids to the codes (decimal strings other than "0") with which their
+      cancels are refused.
+    - `cancels_per_second`: the account's rate limit over all links ("Rate limit will be shared with
+      Rest API"); None switches it off.
+    - `same_order_interval`: the minimum seconds between two cancels of the same order (45129); None
+      switches it off.
+    - `late_by`: how many seconds late the answer is with the fault LATE.
+    - `grace`: the seconds between the notice of the fault GOING_AWAY and the drop.
+    - `lenient`: accept logins as existing clients send them (timestamps as numbers or in
+      milliseconds, `api_key`, undocumented keys), and acknowledge subscriptions to any channel.
+    - `on_frame`: called with every message that is received or sent, with secrets removed.
+
+    Raises: ValidationError for `credentials` or a `config` of the wrong type, and for a code in
+    `refusals` that is not a refusal's.
     """
 
     def __init__(
@@ -123,7 +129,7 @@ class ScriptedExchange(_Behaves):
         self.late_by = late_by
         self.grace = grace
         self.log: list[Act] = []
-        """What became of each cancel that was received, in the order received."""
+        """One entry per cancel that the exchange acted on or refused, in the order received."""
 
         self.on_frame = on_frame
         self._book = Book(
@@ -137,7 +143,7 @@ class ScriptedExchange(_Behaves):
         self._numbers = 0
         self._placed = 0
         self._open: dict[ScriptedLink, None] = {}
-        """The links that are open, in the order they were opened."""
+        """The open links, in the order they were opened."""
         for code in self.refusals.values():
             check_refusal(code)
         for order in orders:
@@ -149,67 +155,74 @@ class ScriptedExchange(_Behaves):
 
     @property
     def live(self) -> tuple[CancelOrder, ...]:
-        """The orders that are live, in the order they were placed."""
+        """The live orders, in the order they were placed."""
         return self._book.live
 
     @property
     def links(self) -> tuple["ScriptedLink", ...]:
-        """The links that are open, the eldest first."""
+        """The open links, oldest first."""
         return tuple(self._open)
 
     def place(self, order: CancelOrder) -> None:
-        """Put a live order into the book, under each of its ids."""
+        """Add a live order to the book, under each of its ids."""
         self._book.place(order)
 
     def inject(self, *faults: Fault | None) -> None:
-        """Apply these to the coming cancels, one each, in the order they arrive; None leaves one alone.
+        """Apply these faults to the next cancels, one each, in order of arrival; None is no fault.
 
-        Raises: ValidationError for what is no `Fault`, and nothing has changed.
+        Raises: ValidationError for a value that is not a `Fault`; nothing changes then.
         """
         check_faults(faults, frozenset(Fault))
         self._faults.extend(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
-        """Apply these to the coming logins, one each; None leaves one alone. With GOING_AWAY, THROTTLE and GARBAGE the
-        notice, the error or the garbage comes first, and then the answer.
+        """Apply these faults to the next logins, one each; None is no fault.
 
-        Raises: ValidationError for a fault that a login cannot have, and nothing has changed.
+        With GOING_AWAY, THROTTLE and GARBAGE, the notice, the error or the garbage comes before the
+        answer.
+
+        Raises: ValidationError for a fault that does not apply to logins; nothing changes then.
         """
         check_faults(faults, AT_LOGIN)
         self._login_faults.extend(faults)
 
     def refuse_logins(self, n: int, code: str = "40015", *, stay: bool = False) -> None:
-        """Refuse the next `n` logins with this code, whatever they say. Each is hung up on; with `stay` its socket is
-        kept open.
+        """Refuse the next `n` logins with this code, whatever they contain.
 
-        Raises: ValidationError for a count below 1 or a code that is no refusal's, and nothing has changed.
+        The exchange closes the connection after each refusal, unless `stay` is true.
+
+        Raises: ValidationError for a count below 1 or a code that is not a refusal's; nothing
+        changes then.
         """
         self._logins.refuse(n, code, stay=stay)
 
     def refuse_second_logins(self, code: str | None = "30005") -> None:
-        """Refuse every login of an account that is logged in on another link, by its key; None lets them in again.
+        """Refuse logins with an API key that is logged in on another link; None accepts them again.
 
-        Raises: ValidationError for a code that is no refusal's, and nothing has changed.
+        Raises: ValidationError for a code that is not a refusal's; nothing changes then.
         """
         self._logins.second = None if code is None else refusal(code).code
 
     def refuse_handshakes(
         self, n: int, status: int = 429, *, retry_after: int | None = None
     ) -> None:
-        """Refuse the next `n` WebSocket handshakes with this HTTP status and, if given, `Retry-After` in seconds.
+        """Refuse the next `n` WebSocket handshakes with this HTTP status.
 
-        Raises: ValidationError for a count below 1, a status that is no refusal's or no number of seconds from 0 up, and
-        nothing has changed.
+        `retry_after`, in seconds, is sent as `Retry-After`.
+
+        Raises: ValidationError for a count below 1, a `status` that is not an HTTP error, or a
+        `retry_after` that is not a whole number from 0 up; nothing changes then.
         """
         if status not in {known.value for known in HTTPStatus if known >= HTTPStatus.BAD_REQUEST}:
             raise ValidationError(
-                f"status must be an HTTP status of a refusal, such as 429; got {safe_repr(status)}"
+                f"status must be an HTTP error status, such as 429; got {safe_repr(status)}"
             )
         if retry_after is not None and (
             isinstance(retry_after, bool) or not isinstance(retry_after, int) or retry_after < 0
         ):
             raise ValidationError(
-                f"retry_after must be whole seconds from 0 up, or None; got {safe_repr(retry_after)}"
+                "retry_after must be a whole number of seconds from 0 up, or None; "
+                f"got {safe_repr(retry_after)}"
             )
         self._handshakes.extend([(status, retry_after)] * check_times(n))
 
@@ -222,15 +235,15 @@ class ScriptedExchange(_Behaves):
         codes: Iterable[str] | None = None,
         stay: bool = False,
     ) -> None:
-        """Begin a maintenance window: every link is sent the notice 30033 now and dropped after `grace` seconds (those of
-        the exchange by default), and logins are refused with these codes in turn: by default 45001, 40010,
-        40725 and 40015, as seen around releases.
+        """Begin a maintenance window of `seconds`, or until `end_maintenance` is called.
 
-        It lasts for that many `seconds`, or until `end_maintenance`. Refused logins are hung up on; with `stay` their sockets
-        are kept open. A cancel on a link that is not dropped yet is served.
+        Every open link gets the notice 30033 now and is dropped after `grace` seconds (by default
+        the exchange's own `grace`). Until then it is served as usual. Logins are refused with
+        `codes` in turn: by default 45001, 40010, 40725 and 40015, as observed around releases. The
+        exchange closes the connection after a refused login, unless `stay` is true.
 
-        Raises: ValidationError for what is no number of seconds or no code of a refusal, LocalProtocolError for a `now`
-        that is no finite number, and nothing has changed.
+        Raises: ValidationError for an invalid number of seconds or a code that is not a refusal's;
+        LocalProtocolError for a `now` that is not a finite number. Nothing changes then.
         """
         now = finite_time(now, -inf)
         if seconds is not None and not is_seconds(seconds):
@@ -246,16 +259,19 @@ class ScriptedExchange(_Behaves):
             link._news()
 
     def end_maintenance(self) -> None:
-        """Let logins in again. Links that were sent the notice are dropped all the same."""
+        """Accept logins again. Links that got the notice are still dropped."""
         self._logins.end_maintenance()
 
     def link(self) -> "ScriptedLink":
-        """The exchange's end of a new WebSocket."""
+        """Return the exchange's end of a new WebSocket."""
         self._numbers += 1
         return ScriptedLink(self, self._numbers)
 
     def handshake(self) -> tuple[int, int | None] | None:
-        """For a server: with which HTTP status and `Retry-After` the handshake that has just arrived is refused, if it is."""
+        """Return the HTTP status and `Retry-After` for refusing a handshake, or None to accept it.
+
+        A server calls this once for each handshake that arrives.
+        """
         return self._handshakes.popleft() if self._handshakes else None
 
     # --- for the links ---
@@ -266,16 +282,16 @@ class ScriptedExchange(_Behaves):
             link._behave(**changes)
 
     def _next_fault(self, *, login: bool = False) -> Fault | None:
-        """The fault of the request that has just arrived."""
+        """Return the fault for the request that has just arrived."""
         faults = self._login_faults if login else self._faults
         return faults.popleft() if faults else None
 
     def wall_clock(self, now: float) -> float:
-        """Seconds since 1970."""
+        """Return the wall clock at `now`, in seconds since 1970."""
         return self.epoch + now
 
     def _refusal(self, login: SignedLogin, now: float) -> Refusal | None:
-        """With what a login is refused; None when it is accepted."""
+        """Return the refusal of a login, or None when it is accepted."""
         if (asked := self._logins.refusal(now)) is not None:
             return asked
         if (wrong := self._why_not(login, now)) is not None:
@@ -287,7 +303,7 @@ class ScriptedExchange(_Behaves):
         return None
 
     def _why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
-        """The code and the words with which a login is refused; None when it is right."""
+        """Check the login; return the code and message of the refusal, or None when it is valid."""
         credentials = self.credentials
         if credentials is None:
             return None
@@ -312,7 +328,7 @@ class ScriptedExchange(_Behaves):
     def _act(
         self, id: str, order: CancelOrder, now: float, fault: Fault | None
     ) -> tuple[str, str, CancelOrder | None]:
-        """Do what the cancel asks, as far as the book allows; the code and the words of the true answer, and what it did."""
+        """Carry out a cancel; return the true code and message, and the cancelled order."""
         code, message, gone = self._book.cancel(order, now)
         self.log.append(
             Act(at=now, id=id, order=order, cancelled=gone is not None, code=code, fault=fault)
@@ -320,9 +336,9 @@ class ScriptedExchange(_Behaves):
         return code, message, gone
 
     def _take_placed(self, arg: dict[str, Any]) -> CancelOrder:
-        """The order that a placement asks for, with an id of its own; `place` puts it into the book.
+        """Return the order that a placement asks for, with a new id; `place` adds it to the book.
 
-        Raises: ValidationError for a request that breaks the page, and nothing has changed.
+        Raises: ValidationError for a request that breaks the documentation; nothing changes then.
         """
         while True:
             order = placed_order(arg, str(_FIRST_ORDER_ID + self._placed))
@@ -333,35 +349,36 @@ class ScriptedExchange(_Behaves):
                 return order
 
     def _push(self, order: CancelOrder, status: str, by: "ScriptedLink", now: float) -> None:
-        """Send the order's new status to all who have subscribed to it."""
+        """Send the order's new status to all links that have subscribed to it."""
         for link in self.links:
             if link._push(order, status, now) and link is not by:
                 link._news()
 
 
 @set_module("bitget_proto.testing")
-class ScriptedLink(_Behaves):
-    """The far end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
+class ScriptedLink(_BehaviourCommands):
+    """The exchange's end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
-    What a client does on one link may be news on another, which has subscribed to it: set `on_news` to what drains this one.
+    A request on one link may cause a push on another. Set `on_news` to a function that drains this
+    link; it is called whenever the link has output for such a reason.
     """
 
     def __init__(self, exchange: ScriptedExchange, number: int = 0) -> None:
         self.exchange = exchange
         self.number = number
-        """Which link of its exchange it is, counted from 1."""
+        """The number of this link, counted from 1."""
 
         self.account: str | None = None
-        """The key that was logged in with."""
+        """The API key that was used to log in."""
 
         self.on_news: Callable[[], object] | None = None
         self.connection: ExchangeConnection = ExchangeConnection(exchange.config)
         self._channels = Channels(lenient=exchange.config.lenient)
         self._outbox = Outbox(exchange._behaviour)
         self._asked: dict[str, Any] = {}
-        """Which behaviour was asked of this link."""
+        """The behaviour that was set for this link."""
         self._later: list[tuple[float, int, str | Hangup]] = []
-        """What is said, or whether it is hung up, at a later time."""
+        """Messages to send and hangups to perform at a later time."""
         self._count = 0
         self._now: float = 0.0
 
@@ -370,44 +387,44 @@ class ScriptedLink(_Behaves):
 
     @property
     def state(self) -> State:
-        """Where this end of the connection is in its life."""
+        """The state of this end of the connection."""
         return self.connection.state
 
     @property
     def silent(self) -> bool:
-        """Whether it says nothing at present, as `go_silent` asks for."""
+        """Whether the link is silent, after `go_silent`."""
         return self._outbox.behaviour.silent
 
     def opened(self, now: float) -> None:
-        """The client has connected."""
+        """Handle a connection from the client."""
         self.connection.opened(now)
         if self.state is State.AUTHENTICATING:
             self.exchange._open[self] = None
             self._outbox.behaviour = attrs.evolve(self.exchange._behaviour, **self._asked)
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """The client said this."""
+        """Handle a message from the client."""
         if not self._outbox.behaviour.deaf:
             self._seen("received", message, now)
             self.connection.receive(message, now)
 
     def lost(self, now: float, reason: str = "") -> None:
-        """The transport has ended."""
+        """Handle the end of the transport."""
         self._leave()
         self.connection.lost(now, reason)
         self._outbox.end()
 
     def close(self, now: float, code: int = 1000, reason: str = "") -> None:
-        """Hang up; code 1006 drops the transport without a close frame."""
+        """Close the connection. Code 1006 drops the transport without a close frame."""
         self._leave()
         self.connection.close(now, code, reason)
 
     def say(self, text: str, now: float) -> None:
-        """Say anything: a push, a notice, garbage."""
+        """Send any text: a push, a notice, garbage."""
         self.connection.say(text, now)
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed: what was put off until now happens."""
+        """Fire the timers that are due, and do what was put off until now."""
         if self.silent:
             return
         self.connection.handle_timeout(now)
@@ -421,7 +438,7 @@ class ScriptedLink(_Behaves):
                 self.connection.say(what, now)
 
     def poll(self, now: float, writable: bool = True) -> ScriptedOutput:
-        """The next thing to do: call it until it gives a `Wait`, after every call."""
+        """Return the next output. Call it after every other call, until it returns a `Wait`."""
         self._now = now = finite_time(now, self._now)
         wait = self._collect(now)
         said = self._outbox.pop(now, writable=writable)
@@ -435,10 +452,10 @@ class ScriptedLink(_Behaves):
             self._seen("sent", said.text, now)
         return said
 
-    # --- what it does ---
+    # --- requests and answers ---
 
     def _collect(self, now: float) -> Wait:
-        """Answer what was asked, and put into the outbox what is said to it; until when there is nothing else to do."""
+        """Handle all requests, move output to the outbox, and return the connection's own wait."""
         while not isinstance(output := self.connection.poll(now), Wait):
             if isinstance(output, LoginRequested):
                 self._login(output.login, now)
@@ -453,7 +470,7 @@ class ScriptedLink(_Behaves):
         return Wait(until=None, timer=None) if self.silent else output
 
     def _due(self, wait: Wait, *, writable: bool) -> float | None:
-        """When the script goes on, if that is before the connection's own timers; else None."""
+        """Return when the script is due, or None when the connection's own timer is due first."""
         due = self._outbox.due(writable=writable)
         if self._later and not self.silent:
             due = min(due, self._later[0][0])
@@ -505,7 +522,7 @@ class ScriptedLink(_Behaves):
         self.exchange._push(order, "live", self, now)
 
     def _push(self, order: CancelOrder, status: str, now: float) -> bool:
-        """Say the pushes that this client has subscribed to; whether there were any."""
+        """Send the pushes that this client has subscribed to; return whether there were any."""
         if self.state is not State.READY:
             return False
         pushes = tuple(self._channels.pushes(order, status, self._exchange_ts(now)))

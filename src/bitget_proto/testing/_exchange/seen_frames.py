@@ -1,7 +1,7 @@
-"""The frames that the scripted exchange saw, fit to be shown.
+"""Frames seen by the scripted exchange, with secrets removed.
 
-Rules of this file
-- The text of a `SeenFrame` has been through `redacted`: no frame with its secrets is kept, or handed to `on_frame`.
+The text of a `SeenFrame` must be passed through `redacted`, so that no frame with secrets is kept
+or passed to `on_frame`.
 """
 
 from typing import Literal, TypeAlias
@@ -17,27 +17,30 @@ from ..._wire.requests import CancelRequest
 __all__ = ["Direction", "SeenFrame", "redacted"]
 
 Direction: TypeAlias = Literal["received", "sent"]
-"""Which way a frame went, as the exchange sees it."""
+"""The direction of a frame, from the exchange's point of view."""
 
 
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class SeenFrame:
-    """A text message that was received from a client or sent to it; `ScriptedExchange.on_frame` is given each."""
+    """A message received from a client or sent to it; see `ScriptedExchange.on_frame`."""
 
     at: float
-    """When, on the caller's clock."""
+    """The time, on the caller's clock."""
 
     link: int
-    """Which connection, counted from 1."""
+    """The number of the connection, counted from 1."""
 
     direction: Direction
     text: str
-    """What was said, without secrets."""
+    """The text, with secrets removed."""
 
     @property
     def cancels(self) -> CancelOrder | None:
-        """The order that a received frame asks to cancel, read as leniently as the exchange can; None for any other frame."""
+        """The order that a received frame asks to cancel; None for any other frame.
+
+        The frame is read leniently (see `ExchangeConfig.lenient`).
+        """
         if self.direction != "received":
             return None
         request = decode_request(self.text, lenient=True)

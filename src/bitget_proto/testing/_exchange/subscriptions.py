@@ -1,11 +1,8 @@
-"""What a client of the scripted exchange has subscribed to, and the pushes that it gets for that.
+"""Subscriptions of the scripted exchange's clients, and the pushes for them.
 
-Rules of this file
-- Every subscription has an answer of its own, an acknowledgement or an error, so that other people's clients stay connected.
-- Only the `orders` channel is ever pushed: orders that are placed or cancelled. The others are acknowledged, and silent.
-- The channels' wire format stands here, beside the codec, because `Connection` neither writes nor reads it.
-
-It does not know the book, nor which connection it is for.
+Every subscription gets its own answer, an acknowledgement or an error, so that other clients stay
+connected. Only the `orders` channel has pushes: for orders that are placed or cancelled. The wire
+format of the channels is defined here and not in the codec, because `Connection` does not use it.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ PRIVATE: Final = frozenset({
     "account", "account-crossed", "account-isolated", "adl-noti", "equity", "fill", "orders", "orders-algo", "orders-crossed",
     "orders-isolated", "positions", "positions-history",
 })  # fmt: skip
-"""The private channels of the V2 Websocket API, of spot, margin and futures."""
+"""The private channels of the V2 Websocket API: spot, margin and futures."""
 
 MAX_SUBSCRIPTIONS: Final = 1000
 """"Max 1000 channel subscription/connection" (Websocket API, Connect)."""
@@ -30,18 +27,21 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Channels:
-    """The subscriptions of one connection. With `lenient`, channels that are not private are acknowledged as well."""
+    """The subscriptions of one connection. With `lenient`, any channel is acknowledged."""
 
     def __init__(self, *, lenient: bool) -> None:
         self._lenient = lenient
         self._subscribed: dict[str, dict[str, Any]] = {}
-        """What was subscribed to, by its text."""
+        """The argument of each subscription, by its JSON text."""
 
     def __len__(self) -> int:
         return len(self._subscribed)
 
     def answers(self, op: str, text: str, *, ready: bool) -> Iterator[str]:
-        """What is said to a request that is neither a login nor a cancel, `ready` telling whether the client is logged in."""
+        """Yield the answers to a request that is not a login, a cancel or a placement.
+
+        `ready` is whether the client is logged in.
+        """
         args: object = json.loads(text).get("args")
         if op not in ("subscribe", "unsubscribe"):
             yield self._error("30003", f"op {op} is not supported", None)
@@ -52,7 +52,7 @@ class Channels:
                 yield self._answer(op, arg, ready=ready)
 
     def pushes(self, order: CancelOrder, status: str, exchange_ts: int) -> Iterator[str]:
-        """What is pushed when this order has a new status: one push for each subscription that it falls under."""
+        """Yield the pushes for an order with a new status, one for each matching subscription."""
         for arg in self._subscribed.values():
             if (
                 arg["channel"] == "orders"

@@ -1,8 +1,4 @@
-"""Time that passes when the test says so.
-
-Rules of this file
-- It never runs backwards, and never by itself.
-"""
+"""A virtual clock. It never runs backwards, and never by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from ..._values.set_module import set_module
 
 @set_module("bitget_proto.testing")
 class VirtualClock:
-    """A clock for tests: `now` is in seconds, and moves only by `advance` and `advance_to`."""
+    """A clock for tests. Its time changes only by `advance` and `advance_to`."""
 
     __slots__ = ("_now",)
 
@@ -26,17 +22,17 @@ class VirtualClock:
 
     @property
     def now(self) -> float:
-        """The time, in seconds since the clock's own beginning."""
+        """The current time, in seconds."""
         return self._now
 
     def __call__(self) -> float:
-        """The time, for code that takes a clock as a function, like `time.monotonic`."""
+        """Return the current time, for code that takes a function such as `time.monotonic`."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let that many seconds pass.
+        """Advance the time by `seconds`.
 
-        Raises: ValidationError for a negative or infinite number, and nothing has changed.
+        Raises: ValidationError for a negative or infinite number; nothing changes then.
         """
         if not 0 <= seconds < inf:
             raise ValidationError(
@@ -45,9 +41,9 @@ class VirtualClock:
         self._now += seconds
 
     def advance_to(self, now: float) -> None:
-        """Let time pass until `now`, exactly; a moment that has passed already changes nothing.
+        """Set the time to exactly `now`. A time in the past changes nothing.
 
-        Raises: ValidationError for a time that is never reached, and nothing has changed.
+        Raises: ValidationError for a time that is not finite; nothing changes then.
         """
         if not -inf < now < inf:
             raise ValidationError(f"now must be a finite number of seconds; got {safe_repr(now)}")

@@ -1,9 +1,6 @@
-"""A client and an exchange, joined by a wire, in virtual time.
+"""A client and an exchange on a simulated network, in virtual time.
 
-Rules of this file
-- It is a driver that keeps the contract to the letter, so that what a test finds is not the driver's fault.
-
-How time passes, and what arrives when, is `network`'s.
+`Pair` must keep the driver contract exactly, so that a failing test is never the driver's fault.
 """
 
 from __future__ import annotations
@@ -29,10 +26,14 @@ from .network import End, Latency, Wire, handshake_refused, let_pass
 class Pair:
     """A `Connection` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `open` connects them, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes
-    among them by id in `outcomes`. `drop` cuts the network, `freeze` lets it deliver nothing any more, `stall` keeps
-    the client from writing; `sleep` lets the clock jump for it. `latency` holds for both directions, unless `latency_back` is
-    another for what the exchange says.
+    `open` connects them, `cancel` requests a cancel, `run` lets time pass. `events` holds
+    everything that the client reports, `outcomes` the outcomes by id.
+
+    `drop` cuts the network, `freeze` stops all delivery, `stall` blocks the client's writes, and
+    `sleep` suspends the client. `latency` applies to both directions, unless `latency_back` is
+    given for messages from the exchange.
+
+    Most methods settle: they also process everything that is due at the current time.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class Pair:
         self.latency_back = latency_back
         self.login = login
         self.events: list[Event] = []
-        """What the client reported, in order."""
+        """The events and outcomes of the client, in order."""
         self.outcomes: dict[str, Outcome] = {}
-        """What became of each cancel."""
+        """The outcome of each cancel, by its id."""
         self.sent: list[tuple[float, Transmit]] = []
-        """What the client wrote, and when."""
+        """The frames that the client wrote, with their times."""
 
         self._wire = Wire(self.link, self.clock, self._latencies, self.sent)
         self._client_wait: float | None = None
@@ -69,11 +70,12 @@ class Pair:
     def __repr__(self) -> str:
         return f"<Pair at {self.clock.now}: {self.client!r}, {self.link!r}>"
 
-    # --- what a test does ---
+    # --- for tests ---
 
     def open(self) -> None:
-        """Connect the two and let happen what happens at once: without latency, the client is then logged in. When the
-        exchange refuses the handshake, the client loses its dial.
+        """Connect the client and settle. Without latency the client is then logged in.
+
+        When the exchange refuses the handshake, the client's `lost` is called instead.
         """
         now = self.clock.now
         if (refused := self.exchange.handshake()) is not None:
@@ -96,80 +98,81 @@ class Pair:
         *,
         urgent: bool = False,
     ) -> str:
-        """`Connection.cancel` now; then what happens at once."""
+        """Call `Connection.cancel` now, and settle."""
         taken = self.client.cancel(order, self.clock.now, id, timeout, urgent)
         self._drain_client()
         self.settle()
         return taken
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> list[str]:
-        """`Connection.cancel_many` now; then what happens at once."""
+        """Call `Connection.cancel_many` now, and settle."""
         taken = self.client.cancel_many(orders, self.clock.now, timeout)
         self._drain_client()
         self.settle()
         return taken
 
     def withdraw(self, id: str) -> bool:
-        """`Connection.withdraw` now; then what happens at once."""
+        """Call `Connection.withdraw` now, and settle."""
         withdrawn = self.client.withdraw(id, self.clock.now)
         self._drain_client()
         self.settle()
         return withdrawn
 
     def send(self, text: str) -> None:
-        """`Connection.send` now; then what happens at once."""
+        """Call `Connection.send` now, and settle."""
         self.client.send(text, self.clock.now)
         self._drain_client()
         self.settle()
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """`Connection.close` now; then what happens at once."""
+        """Call `Connection.close` now, and settle."""
         self.client.close(self.clock.now, queued, within)
         self._drain_client()
         self.settle()
 
     def say(self, text: str) -> None:
-        """Let the exchange say anything; then what happens at once."""
+        """Send any text from the exchange, and settle."""
         self.link.say(text, self.clock.now)
         self._wire.drain()
         self.settle()
 
     def drop(self, reason: str = "connection reset") -> None:
-        """Cut the network now: what is under way is lost in both directions, and both ends notice at once."""
+        """Cut the network. Messages in transit are lost, and both ends notice at once."""
         if self._wire.connected:
             self._client_lost(reason)
             self._wire.cut(reason)
 
     def stall(self) -> None:
-        """From now on the client's writes do not end: one frame at most is taken from it, and not sent."""
+        """Block the client's writes. At most one frame is taken from it, and not sent."""
         self._wire.stalled = True
 
     def resume(self) -> None:
-        """The write under way ends, and the client may write again."""
+        """End the stall: finish the pending write, and settle."""
         self._wire.resume()
         self._drain_client()
         self.settle()
 
     def freeze(self) -> None:
-        """From now on nothing arrives, in either direction, and neither end notices: a route that has died."""
+        """Stop delivery in both directions, as on a dead route. Neither end notices."""
         self._wire.frozen = True
 
     def thaw(self) -> None:
-        """What was held up arrives, and what is said from now on; then what happens at once."""
+        """Resume delivery, starting with the messages that were held up, and settle."""
         self._wire.frozen = False
         self.settle()
 
     def settle(self) -> None:
-        """Let everything happen that is due now, without letting time pass."""
+        """Process everything that is due now. The time does not change."""
         self._run_to(self.clock.now)
 
     def run(self, seconds: float) -> None:
-        """Let that many seconds pass, stopping at each moment at which something is due."""
+        """Advance the time by `seconds`, from one due time to the next."""
         self._run_to(self.clock.now + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
-        and only then its timers fire. The exchange is awake all the time.
+        """Suspend the client's machine for `seconds`, while the exchange keeps running.
+
+        On waking, the client first receives everything that has arrived, and then its timers fire.
         """
         let_pass(
             self.clock.now + seconds,
@@ -181,20 +184,21 @@ class Pair:
         self.settle()
 
     def run_until_closed(self) -> None:
-        """Let time pass until the client's end is over.
+        """Let time pass until the client's connection is closed.
 
-        Raises: LocalProtocolError when nothing is due any more and it is not.
+        Raises: LocalProtocolError when nothing is scheduled and the connection is not closed.
         """
         while self.client.state is not State.CLOSED:
             due = self.next_due()
             if due == inf:
                 raise LocalProtocolError(
-                    f"nothing is due any more, and the client is {self.client.state.value}: close it, or let it be ended"
+                    f"nothing is scheduled, and the client is {self.client.state.value}: "
+                    "close it or drop the network"
                 )
             self._run_to(max(due, self.clock.now))
 
     def next_due(self) -> float:
-        """When something happens next, as far as is known now; infinity when nothing does by itself."""
+        """Return when the next arrival or timer is due; infinity when nothing is scheduled."""
         return min(inf if self._client_wait is None else self._client_wait, self._wire.next_due())
 
     # --- the driver ---
@@ -206,7 +210,7 @@ class Pair:
         let_pass(end, self.clock, self.next_due, self._step, self)
 
     def _step(self) -> None:
-        """Hand over what has arrived by now, or else fire what is due."""
+        """Deliver one arrival if there is one, or else fire the timers that are due."""
         now, wire = self.clock.now, self._wire
         if wire.next_arrival() <= now:
             arrived = wire.arrive()

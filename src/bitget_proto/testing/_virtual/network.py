@@ -1,12 +1,9 @@
-"""The network between a client and the exchange: a few queues, in virtual time.
+"""A simulated network between a client and the exchange, in virtual time.
 
-Rules of this file
-- The order of messages in one direction is kept, whatever their latencies: it is one TCP connection. A close travels behind
-  all that its end has said.
-- At one moment, what has arrived is handed over before timers fire, and what has arrived at the exchange first.
-- Time moves from deadline to deadline, and lands on each exactly.
-
-It does not know what the client is: a connection, or one link of a session.
+- Messages in one direction stay in order, whatever their latencies, as on one TCP connection. A
+  close arrives after all messages of the end that closes.
+- At equal times, arrivals are delivered before timers fire, those at the exchange first.
+- Time advances from one due time to the next, and reaches each exactly.
 """
 
 from __future__ import annotations
@@ -23,25 +20,29 @@ from .._exchange.scripted_exchange import ScriptedLink
 from .clock import VirtualClock
 
 Latency: TypeAlias = float | Callable[[], float]
-"""Seconds that a message is under way in one direction: a number, or a function that gives one for each message. One that
-looks at the clock makes bunches: `lambda: -pair.clock.now % 0.5` delivers every half second what was sent before it."""
+"""The latency of a message in seconds: a number, or a function that is called for each message.
+
+A function that depends on the time can deliver in batches: with `lambda: -pair.clock.now % 0.5`,
+messages are delivered every half second."""
 
 _TOO_LONG = 1_000_000
-"""Steps after which a run that should come to rest is taken for one that never will."""
+"""The number of steps after which a run is considered endless."""
 
 _T = TypeVar("_T", bound=Transmit)
 
 
 class End(Enum):
-    """One of the two ends of a wire."""
+    """An end of a wire."""
 
     CLIENT = "client"
     EXCHANGE = "exchange"
 
 
 class Wire(Generic[_T]):
-    """One WebSocket, and the exchange's end of it. `latencies` gives those to the exchange and to the client; `sent` is where
-    it notes what the client wrote, and when.
+    """One WebSocket, including the exchange's end.
+
+    `latencies` returns the latency to the exchange and the latency to the client. The client's
+    frames are appended to `sent`, with their times.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class Wire(Generic[_T]):
         self.due = inf
         """When the exchange's next timer fires."""
         self.unwritten: _T | None = None
-        """The frame that was taken from the client and does not leave."""
+        """The frame that was taken from the client while the wire is stalled."""
         self.stalled = False
         self.frozen = False
         self.connected = False
         self.hung_up = False
-        """Whether the client has."""
+        """Whether the client has hung up."""
 
         self._clock = clock
         self._latencies = latencies
@@ -68,20 +69,20 @@ class Wire(Generic[_T]):
         self._to_client: deque[tuple[float, str]] = deque()
         self._to_exchange: deque[tuple[float, str]] = deque()
         self._closes: dict[End, float] = {}
-        """When the close of one end reaches the other."""
+        """By end: when its close reaches the other end."""
 
         link.on_news = self.drain
 
     # --- the client's side ---
 
     def open(self) -> None:
-        """Let the exchange know that a client has connected."""
+        """Connect the client to the exchange."""
         self.connected = True
         self.link.opened(self._clock.now)
         self.drain()
 
     def write(self, transmit: _T) -> None:
-        """Take a frame of the client's: it leaves now, or when the wire is stalled no longer."""
+        """Write a frame from the client, now or when the stall ends."""
         if self.stalled:
             self.unwritten = transmit
         else:
@@ -89,15 +90,17 @@ class Wire(Generic[_T]):
             self._to_exchange.append((self._arrival(End.EXCHANGE), transmit.text))
 
     def resume(self) -> None:
-        """The write under way ends."""
+        """End the stall, and finish the pending write."""
         self.stalled = False
         held, self.unwritten = self.unwritten, None
         if held is not None:
             self.write(held)
 
     def hang_up(self, *, abort: bool) -> None:
-        """The client closes; a frame of its that has not left never will. With `abort` neither will what a dead route holds
-        up, as its kernel forgets it.
+        """Close the client's end; a frame that is not written yet is lost.
+
+        With `abort`, the frames that a frozen wire holds up are lost too, as the kernel discards
+        them.
         """
         self.unwritten, self.hung_up = None, True
         if abort and self.frozen:
@@ -106,38 +109,40 @@ class Wire(Generic[_T]):
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        """The id of the cancel whose frame has not left, as `lost` takes it."""
+        """The ids of cancels that were not written, for the argument `unsent` of `lost`."""
         return () if self.unwritten is None or self.unwritten.id is None else (self.unwritten.id,)
 
     # --- the network ---
 
     def next_arrival(self) -> float:
-        """When something arrives at either end; infinity when nothing is under way, or the route has died."""
+        """Return when something next arrives at either end; infinity when nothing will."""
         if self.frozen:
             return inf
         arrivals = (queue[0][0] for queue in (self._to_client, self._to_exchange) if queue)
         return min(min(arrivals, default=inf), min(self._closes.values(), default=inf))
 
     def next_due(self) -> float:
-        """When something arrives, or the exchange's next timer fires."""
+        """Return when something next arrives or the exchange's next timer fires."""
         return min(self.due, self.next_arrival())
 
     def next_due_there(self) -> float:
-        """When a message arrives at the exchange, or its next timer fires."""
+        """Return when a message next arrives at the exchange or its next timer fires."""
         return min(
             self.due, inf if self.frozen or not self._to_exchange else self._to_exchange[0][0]
         )
 
     def step_there(self) -> None:
-        """Hand over to the exchange the first message that has arrived there, or else let it do what is due."""
+        """Deliver one message to the exchange if one has arrived, or else fire its timers."""
         if not self.frozen and self._to_exchange and self._to_exchange[0][0] <= self._clock.now:
             self._hear()
         else:
             self.fire()
 
     def arrive(self) -> str | End | None:
-        """Hand over the first that has arrived. A text for the client; or the end whose close has reached the other, and then
-        the wire is cut; None when the exchange has got it.
+        """Deliver the first arrival.
+
+        Return a text for the client, None for a message that was delivered to the exchange, or the
+        end whose close has arrived; the wire is then cut.
         """
         now = self._clock.now
         if self._to_exchange and self._to_exchange[0][0] <= now:
@@ -152,19 +157,19 @@ class Wire(Generic[_T]):
         return End.EXCHANGE
 
     def fire(self) -> None:
-        """Let the exchange do what is due."""
+        """Fire the exchange's timers that are due."""
         if self.due <= self._clock.now:
             self.link.handle_timeout(self._clock.now)
             self.drain()
 
     def cut(self, reason: str) -> None:
-        """What is under way is lost in both directions, and the exchange notices."""
+        """Cut the wire: messages in transit are lost, and the exchange notices."""
         self._cut()
         self.link.lost(self._clock.now, reason)
         self.drain()
 
     def drain(self) -> None:
-        """Take out what the exchange has to say."""
+        """Take the output of the exchange."""
         now = self._clock.now
         while not isinstance(output := self.link.poll(now), Wait):
             if isinstance(output, Transmit):
@@ -182,7 +187,7 @@ class Wire(Generic[_T]):
         self.drain()
 
     def _arrival(self, end: End) -> float:
-        """When what is said now arrives at this end: not before what was said before."""
+        """Return when a message sent now arrives at `end`: not before earlier messages."""
         there, back = self._latencies()
         latency, queue = (
             (there, self._to_exchange) if end is End.EXCHANGE else (back, self._to_client)
@@ -191,7 +196,7 @@ class Wire(Generic[_T]):
         return max(self._clock.now + seconds, queue[-1][0] if queue else -inf)
 
     def _close(self, end: End) -> None:
-        """Let the close of this end travel to the other."""
+        """Send the close of `end` to the other end."""
         if self.connected:
             self._closes[end] = self._arrival(End.EXCHANGE if end is End.CLIENT else End.CLIENT)
 
@@ -209,9 +214,9 @@ def let_pass(
     step: Callable[[], object],
     who: object,
 ) -> None:
-    """Let time pass until `end`, with a step at each moment at which something is due.
+    """Advance the clock until `end`, calling `step` whenever something is due.
 
-    Raises: AssertionError that shows `who` when that comes to no rest.
+    Raises: AssertionError, with `who` in its message, when the steps never come to an end.
     """
     for _ in range(_TOO_LONG):
         due = next_due()
@@ -220,9 +225,9 @@ def let_pass(
             return
         clock.advance_to(due)
         step()
-    raise AssertionError(f"{_TOO_LONG} steps and no rest: {who!r}")
+    raise AssertionError(f"still busy after {_TOO_LONG} steps: {who!r}")
 
 
 def handshake_refused(status: int) -> str:
-    """How a client says that its WebSocket handshake was refused."""
+    """Return the reason for `lost` when the WebSocket handshake was refused."""
     return f"the exchange refused the handshake with HTTP {status}"

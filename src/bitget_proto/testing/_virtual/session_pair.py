@@ -1,10 +1,9 @@
-"""A session and an exchange, joined by as many links as the session dials, in virtual time.
+"""A session and an exchange on a simulated network, in virtual time.
 
-Rules of this file
-- It is a driver that keeps the contract to the letter, so that what a test finds is not the driver's fault.
-- Links do not wait for each other. At one moment dials are answered first.
-
-How time passes, and what arrives on a link when, is `network`'s.
+- `SessionPair` must keep the driver contract exactly, so that a failing test is never the driver's
+  fault.
+- Links do not wait for each other. Dials that are due at the same time as arrivals are answered
+  first.
 """
 
 from __future__ import annotations
@@ -31,12 +30,18 @@ from .network import End, Latency, Wire, handshake_refused, let_pass
 class SessionPair:
     """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
 
-    `start` lets it dial, `cancel` asks, `run` lets time pass. What the client reports stands in `events`, the outcomes among
-    them by id in `outcomes`; `dials` and `sent` say what it did, and when. A dial takes `dial_time` seconds; with
-    `refuse_dials` it fails then, with `hold_dials` it is never answered: both may be changed at any time. `latency` holds for
-    both directions, unless `latency_back` is another for what the exchange says. `skew` is by how many seconds the stamps of
-    logins are off, until a `Dial` asks for a corrected one. `drop`, `stall`, `freeze` and `say` concern one link: the
-    youngest, unless another is named. `sleep` lets the clock jump for the client.
+    `start` makes it dial, `cancel` requests a cancel, `run` lets time pass. `events` holds
+    everything that the session reports, `outcomes` the outcomes by id; `dials` and `sent` hold its
+    dials and frames, with their times.
+
+    A dial takes `dial_time` seconds. With `refuse_dials` it then fails, with `hold_dials` it is
+    never answered; both may be changed at any time. `latency` applies to both directions, unless
+    `latency_back` is given for messages from the exchange. `skew` is the error of the login
+    timestamps in seconds, until a `Dial` asks for a corrected one.
+
+    `drop`, `stall`, `resume`, `freeze`, `thaw` and `say` apply to one link, by default the newest.
+    `sleep` suspends the client. Most methods settle: they also process everything that is due at
+    the current time.
     """
 
     def __init__(
@@ -62,17 +67,17 @@ class SessionPair:
         self.refuse_dials = False
         self.hold_dials = False
         self.events: list[SessionEvent] = []
-        """What the client reported, in order."""
+        """The events and outcomes of the client, in order."""
         self.outcomes: dict[str, Outcome] = {}
-        """What became of each cancel."""
+        """The outcome of each cancel, by its id."""
         self.sent: list[tuple[float, LinkTransmit]] = []
-        """What the client wrote, and when."""
+        """The frames that the client wrote, with their times."""
         self.dials: list[tuple[float, Dial]] = []
-        """What it dialled, and when."""
+        """The dials of the client, with their times."""
 
         self._wires: dict[int, Wire[LinkTransmit]] = {}
         self._dialling: dict[int, tuple[float, bool, Dial]] = {}
-        """When a dial is answered, and whether by `opened`."""
+        """By link: when a dial is answered, whether it succeeds, and the dial."""
         self._client_wait: float | None = None
 
     def __repr__(self) -> str:
@@ -80,13 +85,13 @@ class SessionPair:
 
     @property
     def links(self) -> dict[int, ScriptedLink]:
-        """The exchange's ends of the links that are open, by their numbers."""
+        """The exchange's ends of the open links, by number."""
         return {number: wire.link for number, wire in self._wires.items()}
 
-    # --- what a test does ---
+    # --- for tests ---
 
     def start(self) -> None:
-        """Let the session dial, and what happens at once: without latency it is then up."""
+        """Let the session dial, and settle. Without latency it is then up."""
         self._drain_client()
         self.settle()
 
@@ -99,7 +104,7 @@ class SessionPair:
         *,
         urgent: bool = False,
     ) -> str:
-        """`Session.cancel` now; then what happens at once."""
+        """Call `Session.cancel` now, and settle."""
         taken = self.session.cancel(order, self.clock.now, id, timeout, policy, urgent)
         self.start()
         return taken
@@ -110,36 +115,36 @@ class SessionPair:
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> list[str]:
-        """`Session.cancel_many` now; then what happens at once."""
+        """Call `Session.cancel_many` now, and settle."""
         taken = self.session.cancel_many(orders, self.clock.now, timeout, policy)
         self.start()
         return taken
 
     def withdraw(self, id: str) -> bool:
-        """`Session.withdraw` now; then what happens at once."""
+        """Call `Session.withdraw` now, and settle."""
         withdrawn = self.session.withdraw(id, self.clock.now)
         self.start()
         return withdrawn
 
     def send(self, text: str) -> None:
-        """`Session.send` now; then what happens at once."""
+        """Call `Session.send` now, and settle."""
         self.session.send(text, self.clock.now)
         self.start()
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """`Session.close` now; then what happens at once."""
+        """Call `Session.close` now, and settle."""
         self.session.close(self.clock.now, queued, within)
         self.start()
 
     def say(self, text: str, link: int | None = None) -> None:
-        """Let the exchange say anything on a link; then what happens at once."""
+        """Send any text from the exchange on a link, and settle."""
         wire = self._wires[self._number(link)]
         wire.link.say(text, self.clock.now)
         wire.drain()
         self.settle()
 
     def drop(self, link: int | None = None, reason: str = "connection reset") -> None:
-        """Cut the network of a link now: what is under way is lost, and both ends notice at once."""
+        """Cut a link. Messages in transit are lost, and both ends notice at once."""
         number = self._number(link)
         wire = self._wires[number]
         self._client_lost(number, reason)
@@ -147,53 +152,54 @@ class SessionPair:
         self.settle()
 
     def stall(self, link: int | None = None) -> None:
-        """From now on the client's writes on a link do not end: one frame at most is taken from it, and not sent."""
+        """Block the client's writes on a link. At most one frame is taken from it, and not sent."""
         self._wires[self._number(link)].stalled = True
 
     def resume(self, link: int | None = None) -> None:
-        """The write under way on a link ends, and the client may write there again."""
+        """End the stall of a link: finish the pending write, and settle."""
         self._wires[self._number(link)].resume()
         self.start()
 
     def freeze(self, link: int | None = None) -> None:
-        """From now on nothing arrives on a link, in either direction, and neither end notices: a route that has died."""
+        """Stop delivery on a link in both directions, as on a dead route. Neither end notices."""
         self._wires[self._number(link)].frozen = True
 
     def thaw(self, link: int | None = None) -> None:
-        """What was held up on a link arrives, and what is said from now on; then what happens at once."""
+        """Resume delivery on a link, starting with held-up messages, and settle."""
         self._wires[self._number(link)].frozen = False
         self.settle()
 
     def settle(self) -> None:
-        """Let everything happen that is due now, without letting time pass."""
+        """Process everything that is due now. The time does not change."""
         self._run_to(self.clock.now)
 
     def run(self, seconds: float) -> None:
-        """Let that many seconds pass, stopping at each moment at which something is due."""
+        """Advance the time by `seconds`, from one due time to the next."""
         self._run_to(self.clock.now + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Let the client's machine sleep: so many seconds pass and it does nothing. Then it gets what has arrived meanwhile,
-        and only then its timers fire. The exchange is awake all the time.
+        """Suspend the client's machine for `seconds`, while the exchange keeps running.
+
+        On waking, the client first receives everything that has arrived, and then its timers fire.
         """
         let_pass(self.clock.now + seconds, self.clock, self._next_due_there, self._step_there, self)
         self.settle()
 
     def run_until_ended(self) -> None:
-        """Let time pass until the session's end is over.
+        """Let time pass until the session has ended.
 
-        Raises: LocalProtocolError when nothing is due any more and it is not.
+        Raises: LocalProtocolError when nothing is scheduled and the session has not ended.
         """
         while self.session.state is not SessionState.ENDED:
             due = self.next_due()
             if due == inf:
                 raise LocalProtocolError(
-                    f"nothing is due any more, and the session is {self.session.state.value}: close it, or let it be ended"
+                    f"nothing is scheduled, and the session is {self.session.state.value}: close it"
                 )
             self._run_to(max(due, self.clock.now))
 
     def next_due(self) -> float:
-        """When something happens next, as far as is known now; infinity when nothing does by itself."""
+        """Return when the next arrival or timer is due; infinity when nothing is scheduled."""
         dials = (at for at, _, _ in self._dialling.values())
         wires = (wire.next_due() for wire in self._wires.values())
         return min((inf if self._client_wait is None else self._client_wait, *dials, *wires))
@@ -204,7 +210,7 @@ class SessionPair:
         number = max(self._wires, default=0) if link is None else link
         if number not in self._wires:
             raise ValidationError(
-                f"link must be one that is open, {sorted(self._wires)}; got {safe_repr(link)}"
+                f"link must be an open link, one of {sorted(self._wires)}; got {safe_repr(link)}"
             )
         return number
 
@@ -221,7 +227,7 @@ class SessionPair:
         let_pass(end, self.clock, self.next_due, self._step, self)
 
     def _step(self) -> None:
-        """Hand over what has arrived by now, or else fire what is due."""
+        """Deliver one arrival if there is one, or else fire the timers that are due."""
         now = self.clock.now
         for number, (at, answered, dial) in self._dialling.items():
             if at <= now:
@@ -239,7 +245,7 @@ class SessionPair:
             self._drain_client()
 
     def _answer(self, dial: Dial, *, answered: bool) -> None:
-        """Open the link that was dialled, or let the dial fail."""
+        """Open the dialled link, or let the dial fail."""
         refused = self.exchange.handshake() if answered else None
         if refused is not None:
             status, retry_after = refused
@@ -290,7 +296,7 @@ class SessionPair:
                 case LinkTransmit():
                     self._wires[output.link].write(output)
                 case LinkHangup():
-                    # A dial that was not answered is given up.
+                    # A dial without an answer is abandoned.
                     self._dialling.pop(output.link, None)
                     if output.link in self._wires:
                         self._wires[output.link].hang_up(abort=output.abort)
@@ -308,7 +314,7 @@ class SessionPair:
                         self.outcomes[output.id] = output
 
     def _client_lost(self, number: int, reason: str) -> None:
-        """The client notices that a link has ended, unless it has hung up by itself before."""
+        """Report the loss of a link to the client, unless it has hung up itself."""
         wire = self._wires.pop(number)
         if not wire.hung_up:
             self.session.lost(number, self.clock.now, reason, wire.unsent)
