@@ -67,17 +67,17 @@ def test_what_has_one_name_is_spelled_one_way_and_nothing_else_on_a_line_has_it(
 def test_a_default_is_not_written(name: str) -> None:
     for argument in CALLS[name].arguments:
         if argument.default is not REQUIRED:
-            assert CALLS[name].told({argument.name: argument.default}) == {}
+            assert CALLS[name].written({argument.name: argument.default}) == {}
 
 
 def test_the_id_that_withdraw_must_have_is_written_whatever_it_is() -> None:
-    assert CALLS["withdraw"].told({"id": None}) == {"id": None}
-    assert CALLS["withdraw"].told({"id": 1}) == {"id": {"unrecorded": "int"}}
+    assert CALLS["withdraw"].written({"id": None}) == {"id": None}
+    assert CALLS["withdraw"].written({"id": 1}) == {"id": {"unrecorded": "int"}}
 
 
 @pytest.mark.parametrize("orders", [None, "abc", (ORDER,), [ORDER, "1"]])
 def test_of_what_is_no_list_of_orders_the_type_is_written(orders: object) -> None:
-    assert CALLS["cancel_many"].told({"orders": orders}) == {
+    assert CALLS["cancel_many"].written({"orders": orders}) == {
         "orders": {"unrecorded": type(orders).__name__}
     }
 
@@ -108,12 +108,14 @@ EXAMPLES: dict[str, list[Any]] = {
 def test_what_is_written_of_an_argument_is_read_as_what_was_passed(name: str) -> None:
     call = next(call for call in CALLS.values() if ARGUMENTS[name] in call.arguments)
     for value in EXAMPLES[name]:
-        told = loaded(line({name: plain(said) for name, said in call.told({name: value}).items()}))
-        assert told is not None
-        assert ARGUMENTS[name].read(told[name]) == value
+        data = loaded(
+            line({name: plain(each) for name, each in call.written({name: value}).items()})
+        )
+        assert data is not None
+        assert ARGUMENTS[name].read(data[name]) == value
 
 
 def test_what_is_passed_as_another_type_and_means_the_default_is_not_written_either() -> None:
-    assert CALLS["poll"].told({"now": 0.0, "writable": 1, "busy": []}) == {"now": 0.0}
-    assert CALLS["lost"].told({"unsent": []}) == {}
-    assert CALLS["poll"].told({"writable": 0}) == {"writable": False}
+    assert CALLS["poll"].written({"now": 0.0, "writable": 1, "busy": []}) == {"now": 0.0}
+    assert CALLS["lost"].written({"unsent": []}) == {}
+    assert CALLS["poll"].written({"writable": 0}) == {"writable": False}

@@ -536,7 +536,7 @@ def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
         )
         session.lost(number, float(number), f"the-key! the-pass signature-{number}- signature-1-")
     assert steps(lines)[-1]["reason"] == "*** *** *** signature-1-"
-    assert len(cast("RecordedSession", session).life._secrets._known) == 32
+    assert len(cast("RecordedSession", session).writer._secrets._known) == 32
     assert replay(lines) is None
 
 

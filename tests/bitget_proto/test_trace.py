@@ -169,7 +169,8 @@ def test_a_last_line_that_is_torn_is_left_out_and_told() -> None:
 def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -> None:
     lines = a_trace()
     with pytest.raises(
-        ValidationError, match="line 4 of the trace cannot be read, and only the last may be torn"
+        ValidationError,
+        match="line 4 of the trace cannot be read, and only the last line may be torn",
     ):
         replay([*lines[:3], torn, *lines[3:]])
 
@@ -182,13 +183,16 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
     [
         (
             "",
-            'a trace must begin with a line {"trace":1,…}; got an empty one: pass what record wrote',
+            'a trace must begin with a line {"trace":1,…}; got an empty line: pass what record wrote',
         ),
         (
             "hello",
-            'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote',
+            'a trace must begin with a line {"trace":1,…}; got another line: pass what record wrote',
         ),
-        ("[]", 'a trace must begin with a line {"trace":1,…}; got another: pass what record wrote'),
+        (
+            "[]",
+            'a trace must begin with a line {"trace":1,…}; got another line: pass what record wrote',
+        ),
         (
             '{"trace":2}',
             "a trace must be of format 1; got the int 2: read it with the version of bitget-proto that wrote it",
@@ -213,7 +217,7 @@ def test_a_file_that_is_no_trace_is_told_from_one(first: str, words: str) -> Non
         with pytest.raises(ValidationError) as caught:
             Trace(lines)
         assert words in str(caught.value)
-    with pytest.raises(ValidationError, match="got an empty one"):
+    with pytest.raises(ValidationError, match="got an empty line"):
         Trace([])
 
 
@@ -252,15 +256,17 @@ def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
     ):
         replay([*lines[:2], *lines[3:]])
     with pytest.raises(
-        ValidationError, match=f"line {len(lines) + 1} of the trace is no step: 'n' is missing"
+        ValidationError, match=f"line {len(lines) + 1} of the trace is not a step: 'n' is missing"
     ):
         replay([*lines, *lines])
     with pytest.raises(
         ValidationError,
-        match=r"line 2 of the trace is no step: call must be cancel, .* or withdraw; got 'explode'",
+        match=r"line 2 of the trace is not a step: call must be cancel, .* or withdraw; got 'explode'",
     ):
         replay(write(lines, 1, lambda data: data.update(call="explode")))
-    with pytest.raises(ValidationError, match="line 2 of the trace is no step: 'call' is missing"):
+    with pytest.raises(
+        ValidationError, match="line 2 of the trace is not a step: 'call' is missing"
+    ):
         replay(write(lines, 1, lambda data: data.pop("call")))
 
 
@@ -294,7 +300,7 @@ def test_an_argument_that_no_recorder_writes_is_an_error_that_names_the_step(
 def test_arguments_that_the_call_does_not_take_are_an_error_too() -> None:
     with pytest.raises(
         ValidationError,
-        match="step 1 of the trace holds arguments that opened does not take: another version",
+        match="step 1 of the trace has arguments that opened does not take: another version",
     ):
         replay(write(a_trace(), 1, lambda data: data.update(link=1)))
 

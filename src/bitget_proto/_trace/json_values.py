@@ -1,9 +1,8 @@
-"""Values as a line of JSON can hold them, and back.
+"""Encodes values as JSON, and decodes them.
 
-Rules of this file
-- Exact: what is read back is what was written. A number stays what it was, to the last bit; text and bytes are told apart.
-- Nothing fails to be written: of what JSON has no way to hold, the type is.
-- Reading is strict: no coercion, and no field that is not known here.
+- Encoding is exact: numbers keep every bit, and text and bytes are distinguished.
+- Encoding never fails: a value that cannot be encoded is written as its type.
+- Decoding is strict: no coercion, and no unknown fields.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from cattrs import Converter
 from .._values.errors import safe_repr
 
 Plain: TypeAlias = dict[str, Any]
-"""An object of JSON."""
+"""A JSON object."""
 
 _TOO_LONG: Final[int] = 10**300
-"""The first integer that is not written. No time and no number of a link comes near it."""
+"""Integers from here on are not written. Times and link numbers are far smaller."""
 
 dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def line(data: Plain) -> str:
-    """One line, with its end."""
+    """Return `data` as one line, with its line ending."""
     return dumps(data) + "\n"
 
 
 def loaded(text: str) -> Plain | None:
-    """A line as plain data; None for what is no object of JSON."""
+    """Return a line as plain data, or None when it is not a JSON object."""
     try:
         data: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -43,7 +42,7 @@ def loaded(text: str) -> Plain | None:
 
 
 def same(value: Any) -> Any:
-    """The value itself."""
+    """Return the value unchanged."""
     return value
 
 
@@ -51,7 +50,7 @@ def same(value: Any) -> Any:
 
 
 def plain(value: object, hide: Callable[[str], str] = same) -> object:
-    """Any value as JSON can hold it, and every text in it as `hide` leaves it."""
+    """Return any value as JSON data, with `hide` applied to every text in it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -79,9 +78,10 @@ def plain(value: object, hide: Callable[[str], str] = same) -> object:
 
 
 def restored(data: object) -> Any:
-    """What `plain` has written, as it was.
+    """Return the value that `plain` has encoded.
 
-    Raises: ValueError, TypeError, KeyError or AttributeError for what it has not.
+    Raises: ValueError, TypeError, KeyError or AttributeError for data that `plain` does not
+    produce.
     """
     if not isinstance(data, dict):
         return data
@@ -106,7 +106,7 @@ _KINDS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType({
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold this text."""
+    """Return whether the text can be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -115,7 +115,7 @@ def is_unicode(text: str) -> bool:
 
 
 def fits(value: int) -> bool:
-    """Whether an integer is short enough to be written."""
+    """Return whether an integer is small enough to be written."""
     return -_TOO_LONG < value < _TOO_LONG
 
 
@@ -140,10 +140,10 @@ def _strict() -> Any:
     return converter
 
 
-# Any: cattrs' annotations leave the types of its hooks open.
+# Any: cattrs does not annotate the types of its hooks.
 STRICT: Final[Any] = _strict()
-"""From plain data to values."""
+"""Decodes plain data."""
 BRIEF: Final[Any] = Converter(omit_if_default=True)
-"""From values to plain data, and no default."""
+"""Encodes values as plain data, without defaults."""
 WHOLE: Final[Any] = Converter()
-"""From values to plain data, defaults and all."""
+"""Encodes values as plain data, including defaults."""

@@ -1,16 +1,15 @@
-"""A life written down: one line of JSON for each call, with what it was told and what came out. Here it is read.
+"""Trace format and reader: JSON lines, one for each call of a core.
 
-Rules of this file
-- A step is read when it is asked for, so that a trace may be larger than the memory.
-- Lines are ASCII. Only the last one may be torn, by a crash: `Trace` leaves it out, and tells.
-- What no recorder writes is an error that names its place.
+- Steps are read lazily, so a trace may be larger than memory.
+- Lines are ASCII. Only the last line may be torn, by a crash; `Trace` leaves it out and sets
+  `torn`.
+- Anything that the recorder does not write is an error that names its place.
 
-How a value is spelled stands in `values`, how a call is in `schema`. It does not know files, nor what a line means to a core:
-the one that writes is `recorder`, the one that plays `replay`.
+The encoding of values is in `json_values`, the encoding of calls in `schema`.
 
-The first line says what was recorded:
+The first line describes the recording:
     {"trace":1,"version":"0.1.0","core":"Connection","engine":"stdlib","config":{…},"budget":null}
-Each other one is a call, and names no argument that has its default:
+Every other line is a call. Arguments that equal their default are left out:
     {"n":4,"call":"receive","now":0.5,"message":"pong"}
     {"n":5,"call":"poll","now":0.5,"gave":{"kind":"Wait","until":30.0,"timer":"ping"}}
 """
@@ -34,13 +33,13 @@ from .schema import ARGUMENTS, CALLS, is_whole
 FORMAT: Final = 1
 
 BESIDE_ARGUMENTS: Final = frozenset({"n", "call", "budget", "jitter", "gave", "raised"})
-"""What else stands on the line of a call."""
+"""The keys in the line of a call that are not arguments."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class TraceStep:
-    """One call."""
+    """One recorded call."""
 
     n: int
     """Its number, counted from 1."""
@@ -49,29 +48,39 @@ class TraceStep:
     """The name of the method."""
 
     data: Mapping[str, Any]
-    """The line as plain data: the arguments by their names, then `gave` or `raised`."""
+    """The line as plain data: the arguments by name, then `gave` or `raised`."""
 
     text: str
-    """The line as it stands, without its end."""
+    """The line as read, without its line ending."""
 
     @property
     def replayable(self) -> bool:
-        """Whether every argument was recorded. When not, the call was refused, and changed nothing."""
+        """Whether every argument was recorded.
+
+        If not, the call was refused and changed nothing.
+        """
         return is_whole(self.data)
 
     def arguments(self) -> dict[str, Any]:
-        """What the method was called with, as it takes it. A login is a stand-in with the stamp of the true one.
+        """Return the arguments of the call, as the method takes them.
 
-        Raises: ValidationError for what no recorder writes.
+        A login is a stand-in with the timestamp of the real one.
+
+        Raises: ValidationError for an argument that no recorder writes.
         """
-        told = [(name, value) for name, value in self.data.items() if name not in BESIDE_ARGUMENTS]
+        recorded = [
+            (name, value) for name, value in self.data.items() if name not in BESIDE_ARGUMENTS
+        ]
         return {
             name: self._read(ARGUMENTS[name].read if name in ARGUMENTS else restored, value)
-            for name, value in told
+            for name, value in recorded
         }
 
     def drawn(self, name: str) -> list[Any]:
-        """What the core learnt behind its driver's back, in order: the answers of its `budget`, the numbers of its `jitter`."""
+        """Return the inputs that the core got other than from its driver, in order.
+
+        `name` is `budget` for the answers of its budget or `jitter` for the numbers of its jitter.
+        """
         return [self._read(restored, value) for value in self._read(list, self.data.get(name, []))]
 
     def _read(self, read: Callable[[Any], Any], value: object) -> Any:
@@ -90,60 +99,62 @@ class _Allowance:
 
 
 def header(core: str, engine: str, config: Config | SessionConfig, budget: Budget | None) -> str:
-    """The first line. Limits stand there one and all: a later version may have other defaults."""
+    """Return the first line. It holds all limits, as a later version may have other defaults."""
     allowance = None if budget is None else _Allowance(budget.per_second, budget.pace_margin)
-    said = {"trace": FORMAT, "version": __version__, "core": core, "engine": engine}
+    fields = {"trace": FORMAT, "version": __version__, "core": core, "engine": engine}
     return line(
-        said | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)}
+        fields | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)}
     )
 
 
 @set_module("bitget_proto")
 class Trace:
-    """A recorded life, read from its lines: a list, a file that is open for reading, or one string.
+    """A recorded trace, read from its lines: a list, an open file, or one string.
 
-    Iterate over it, once, for its steps; they are read as they are asked for, so that a trace may be larger than the memory.
+    Iterate over it, once, for its steps. They are read lazily, so a trace may be larger than
+    memory.
 
-    Raises: ValidationError when the first line is not that of a trace, or of one that a later version has written. So does
-    iterating, for a line that cannot be read and is not the last, and where lines are missing.
+    Raises: ValidationError when the first line is not that of a trace, or was written by a later
+    version. Iterating raises it for a line that cannot be read and is not the last, and for missing
+    lines.
     """
 
     def __init__(self, lines: str | Iterable[str]) -> None:
         self._lines = enumerate(lines.splitlines() if isinstance(lines, str) else lines, 1)
         _, first = next(self._lines, (1, ""))
-        said = loaded(first) or {}
-        if said.get("trace") != FORMAT:
-            if "trace" in said:
+        fields = loaded(first) or {}
+        if fields.get("trace") != FORMAT:
+            if "trace" in fields:
                 raise ValidationError(
-                    f"a trace must be of format {FORMAT}; got {safe_repr(said['trace'])}: read it with the "
+                    f"a trace must be of format {FORMAT}; got {safe_repr(fields['trace'])}: read it with the "
                     "version of bitget-proto that wrote it"
                 )
-            found = "another" if first.strip() else "an empty one"
+            found = "another line" if first.strip() else "an empty line"
             raise ValidationError(
                 f'a trace must begin with a line {{"trace":{FORMAT},…}}; got {found}: pass what record wrote'
             )
         try:
-            self.core: Final = _one_of("core", said["core"], _CONFIGS)
-            """What was recorded: `Connection` or `Session`."""
-            self.engine: Final = str(said["engine"])
-            """The JSON engine that was at work."""
-            self.version: Final = str(said["version"])
-            """The version of this library that wrote it."""
+            self.core: Final = _one_of("core", fields["core"], _CONFIGS)
+            """The kind of core that was recorded: `Connection` or `Session`."""
+            self.engine: Final = str(fields["engine"])
+            """The JSON engine that the core used."""
+            self.version: Final = str(fields["version"])
+            """The version of this library that wrote the trace."""
             self.config: Final[Config | SessionConfig] = STRICT.structure(
-                said["config"], _CONFIGS[self.core]
+                fields["config"], _CONFIGS[self.core]
             )
             """The limits of the core."""
-            budget: _Allowance | None = STRICT.structure(said["budget"], _Allowance | None)
+            budget: _Allowance | None = STRICT.structure(fields["budget"], _Allowance | None)
             self.has_budget: Final = budget is not None
-            """Whether the core had a budget, …"""
+            """Whether the core had a budget."""
             self.per_second: Final = None if budget is None else budget.per_second
-            """… how many cancels a second it allowed, None for any number, …"""
+            """The cancels per second that the budget allowed; None for no limit or no budget."""
             self.pace_margin: Final = None if budget is None else budget.pace_margin
-            """… and the seconds that it added to the second."""
+            """The seconds that the budget added to each second; None without a budget."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None
-        """The last line, where it was not written whole; known when all steps were read."""
+        """The last line if it is incomplete; set once all steps have been read."""
 
     def __repr__(self) -> str:
         return f"<Trace of a {self.core}, engine {safe_repr(self.engine)}, version {safe_repr(self.version)}>"
@@ -152,26 +163,26 @@ class Trace:
         for expected, (number, text) in enumerate(self._lines, 1):
             data = loaded(text)
             if data is None:
-                self._tear(number, text)
+                self._end_torn(number, text)
                 return
             try:
                 n, call = data["n"], _one_of("call", data["call"], CALLS)
             except (KeyError, ValueError) as error:
                 raise ValidationError(
-                    f"line {number} of the trace is no step: {_why(error)}"
+                    f"line {number} of the trace is not a step: {_why(error)}"
                 ) from None
             if n != expected:
                 raise ValidationError(
-                    f"line {number} of the trace must be step {expected}; got {safe_repr(n)}: steps are missing, or "
-                    "are in another order"
+                    f"line {number} of the trace must be step {expected}; got {safe_repr(n)}: steps are missing "
+                    "or out of order"
                 )
             yield TraceStep(n=n, call=call, data=data, text=text.rstrip("\r\n"))
 
-    def _tear(self, number: int, text: str) -> None:
-        """A line cannot be read: whoever wrote it crashed, if nothing comes after it."""
+    def _end_torn(self, number: int, text: str) -> None:
+        """Handle a line that cannot be read: it was torn by a crash if no other line follows."""
         if any(more.strip() for _, more in self._lines):
             raise ValidationError(
-                f"line {number} of the trace cannot be read, and only the last may be torn: the file was damaged"
+                f"line {number} of the trace cannot be read, and only the last line may be torn: the file is damaged"
             )
         self.torn = text.rstrip("\r\n") or None
 
@@ -191,7 +202,7 @@ def _one_of(name: str, value: object, choices: Collection[str]) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(error, BaseValidationError):
-        return "; ".join(map(_named_first, transform_error(error, format_exception=_why_refused)))
+        return "; ".join(map(_field_first, transform_error(error, format_exception=_why_refused)))
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -203,7 +214,10 @@ def _why_refused(error: BaseException, _: type | None) -> str:
     return str(error)
 
 
-def _named_first(told: str) -> str:
-    """What cattrs tells of a field, with the field at the beginning: it says «… @ $.field», and «… @ $» of the whole."""
-    what, _, place = told.rpartition(" @ $")
+def _field_first(message: str) -> str:
+    """Return a message of cattrs with the field first.
+
+    cattrs writes "… @ $.field", and "… @ $" for the whole object.
+    """
+    what, _, place = message.rpartition(" @ $")
     return f"{place.removeprefix('.')} {what}" if place else what

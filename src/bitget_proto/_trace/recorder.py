@@ -1,16 +1,17 @@
-"""Records a life: a core that behaves as the one it holds does, and writes a line for each call.
+"""Records a trace: wraps a core and writes a line for each call.
 
-Rules of this file
-- Nothing changes for whoever drives it: what the core gives and raises is given and raised.
-- What the core learns behind its driver's back is written as well: the numbers of its jitter, and what it hears of a budget
-  that others spend from.
-- A cancel's outcome is worth more than its record: a `write` that raises is not called again, and is no reason to stop.
-- A core is entered by one door, `_overheard`, once and before its first call. What else is used of it is public.
+- A recorded core behaves like the core it wraps: it returns and raises the same.
+- Inputs that do not come from the driver are recorded as well: the numbers of the jitter, and the
+  answers of a budget that others spend from.
+- Outcomes matter more than the trace: when `write` raises, it is not called again, and the core
+  continues.
+- The only private method of a core that is used is `_overheard`, once, before its first call.
 
-A recorded core is a `Connection` or a `Session` by its type alone, so that it goes wherever one goes. It is never initialised
-as one and has no state of its own: it holds a core, and each of its methods passes on to that.
+A recorded core is a subclass of `Connection` or `Session` so that it is accepted in place of one.
+It is never initialised as one and has no such state: each method calls the same method of the core
+it wraps.
 
-How a call is spelled stands in `schema`.
+The encoding of calls is in `schema`.
 """
 
 from __future__ import annotations
@@ -48,15 +49,20 @@ def record(core: Session, write: Callable[[str], object] | None) -> Session: ...
 def record(
     core: Connection | Session, write: Callable[[str], object] | None
 ) -> Connection | Session:
-    """Record a connection or a session from its beginning: drive what this returns in the place of what it was given.
+    """Record a connection or a session from its beginning.
 
-    `write` is called with each line, its end included: the `write` of a file that is open for text, or the `append` of a list.
-    A line is whole when it is written, so that a file that is buffered by lines survives a crash up to the last one. Should
-    `write` raise, it is not called again. With None nothing is recorded, and the core itself is returned.
+    Drive the returned core instead of `core`.
 
-    Neither key nor pass phrase nor signature of a login is written; `Trace` says what else is hidden. `replay` plays it again.
+    `write` is called with each line, including its line ending: pass the `write` method of a text
+    file or the `append` method of a list. Each call gets a complete line, so a line-buffered file
+    survives a crash up to its last line. If `write` raises, it is not called again. If `write` is
+    None, nothing is recorded, and `core` itself is returned.
 
-    Raises: ValidationError when the core has been told something already, or is recorded already; and for what is no function.
+    The key, passphrase and signature of a login are never written; docs/traces.md lists what else
+    is hidden. `replay` replays the trace.
+
+    Raises: ValidationError when a method of the core was called before, when the core is recorded
+    already, or when an argument has the wrong type.
     """
     if not isinstance(core, (Connection, Session)):
         raise ValidationError(f"core must be a Connection or a Session; got {safe_repr(core)}")
@@ -67,7 +73,7 @@ def record(
             f"write must be a function that takes a line, or None; got {safe_repr(write)}: pass file.write"
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
-        raise ValidationError("core is recorded already: let one write do both")
+        raise ValidationError("core is recorded already: pass a write function that does both")
     return (
         RecordedConnection(core, write)
         if isinstance(core, Connection)
@@ -76,56 +82,58 @@ def record(
 
 
 class TraceWriter:
-    """What is written of one life."""
+    """Writes the trace of one core."""
 
-    __slots__ = ("_n", "_numbers", "_secrets", "_shared", "_write", "answers", "inside")
+    __slots__ = ("_n", "_numbers", "_secrets", "_shared", "_write", "answers", "in_call")
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write: Callable[[str], object] | None = write
         self._secrets = Secrets()
         self._n = 0
-        self.inside = False
-        """Whether a call is going on: what happens to a budget meanwhile is the core's doing."""
+        self.in_call = False
+        """Whether a call is in progress: changes of the budget during it come from the core."""
         self._shared: Budget | None = None
         self.answers: list[float | None] = []
-        """What the budget told the core during this call, where others had spent or granted; None where they had not."""
+        """The answers of the budget during this call.
+
+        None stands for an answer that others, by spending or granting, did not change."""
         self._numbers: list[float] = []
-        """Those of the jitter during this call."""
+        """The numbers of the jitter during this call."""
 
     def begin(self, kind: type, codec: Codec, config: Config | SessionConfig) -> None:
         """Write the first line."""
         self._put(header(kind.__name__, codec.engine.value, config, self._shared))
 
     def skip_to(self, n: int) -> None:
-        """Leave out what was to be written up to the call of this number, that one included."""
+        """Count calls up to and including this number as written."""
         self._n = n
 
     def call(self, name: str, do: Callable[_P, _T], /, *none: _P.args, **passed: _P.kwargs) -> _T:
-        """Do what was asked, and write what came of it."""
+        """Call a method of the core, and write the call with its result."""
         call = CALLS[name]
         if isinstance(login := passed.get("login"), SignedLogin):
             self._secrets.learn(login)
-        bare = call.told(passed)
-        told: Plain = {name: self._plain(value) for name, value in bare.items()}
+        bare = call.written(passed)
+        written: Plain = {name: self._plain(value) for name, value in bare.items()}
         self._n += 1
-        data: Plain = {"n": self._n, "call": name, **told}
-        self.inside = True
+        data: Plain = {"n": self._n, "call": name, **written}
+        self.in_call = True
         try:
             gave = do(*none, **passed)
         except BaseException as error:
             if isinstance(error, LocalProtocolError):
-                data |= _withheld(bare, told)
-            self._drawn(data)
+                data |= _withheld(bare, written)
+            self._add_inputs(data)
             data["raised"] = self._raised(error, data)
             self._put(line(data))
             raise
-        self._drawn(data)
-        said = call.gives(gave)
-        self._put(line(data if said is None else data | {"gave": self._plain(said)}))
+        self._add_inputs(data)
+        result = call.gives(gave)
+        self._put(line(data if result is None else data | {"gave": self._plain(result)}))
         return gave
 
-    def _drawn(self, data: Plain) -> None:
-        self.inside = False
+    def _add_inputs(self, data: Plain) -> None:
+        self.in_call = False
         if any(answer is not None for answer in self.answers):
             data["budget"] = self._plain(self.answers)
         if self._numbers:
@@ -133,7 +141,10 @@ class TraceWriter:
         self.answers, self._numbers = [], []
 
     def _raised(self, error: BaseException, data: Plain) -> object:
-        """The words of an error may repeat what was passed: where that is not recorded, they are not either."""
+        """Return an error as data.
+
+        Its message may quote the arguments, so it is left out when an argument is not recorded.
+        """
         kind = type(error).__name__
         return (
             {"kind": kind, "message": self._plain(str(error))} if is_whole(data) else {"kind": kind}
@@ -146,58 +157,64 @@ class TraceWriter:
         if self._write is not None:
             try:
                 self._write(text)
-            except Exception:  # noqa: BLE001 - whatever it is, the cancels are not to suffer for it
+            except Exception:  # noqa: BLE001 - a failing trace must not affect the cancels
                 self._write = None
 
-    # --- what a core learns behind its driver's back ---
+    # --- inputs that do not come from the driver ---
 
-    def watched(self, budget: Budget) -> Budget:
-        """The same budget, and what it tells the core is noted."""
+    def watch_budget(self, budget: Budget) -> Budget:
+        """Return the same budget, with its answers to the core recorded."""
         self._shared = budget
         return _WatchedBudget(budget, self)
 
-    def heard(self, jitter: Callable[[], float]) -> Callable[[], float]:
-        """The same jitter, and its numbers are noted."""
+    def watch_jitter(self, jitter: Callable[[], float]) -> Callable[[], float]:
+        """Return the same jitter, with its numbers recorded."""
 
-        def heard() -> float:
+        def watched() -> float:
             number = jitter()
             self._numbers.append(number)
             return number
 
-        return heard
+        return watched
 
 
-def _withheld(bare: Plain, told: Plain) -> Plain:
-    """Of a call that was refused, the arguments that are not written as they were because they hold a secret: without it the
-    call might be refused for another reason.
+def _withheld(bare: Plain, written: Plain) -> Plain:
+    """Return the arguments of a refused call that hold a secret, as unrecorded.
+
+    With the secret replaced, a replay might be refused for another reason.
     """
-    return {name: unrecorded(value) for name, value in bare.items() if plain(value) != told[name]}
+    return {
+        name: unrecorded(value) for name, value in bare.items() if plain(value) != written[name]
+    }
 
 
 class _WatchedBudget(Budget):
-    """A budget, and beside it what it would be if nobody else spent from it: where the two differ, the answer is an input."""
+    """A shared budget, compared with the same budget as if only this core spent from it.
 
-    __slots__ = ("_life", "_shared")
+    Where the answers of the two differ, the answer is an input and is recorded.
+    """
 
-    def __init__(self, shared: Budget, life: TraceWriter) -> None:
+    __slots__ = ("_shared", "_writer")
+
+    def __init__(self, shared: Budget, writer: TraceWriter) -> None:
         super().__init__(shared.per_second, shared.pace_margin)
         self._shared = shared
-        self._life = life
+        self._writer = writer
 
     def opens(self, now: float) -> float:
         opens, alone = self._shared.opens(now), super().opens(now)
-        if self._life.inside:
-            self._life.answers.append(None if opens == alone else opens)
+        if self._writer.in_call:
+            self._writer.answers.append(None if opens == alone else opens)
         return opens
 
     def debit(self, n: int, now: float) -> None:
         self._shared.debit(n, now)
-        if self._life.inside:
+        if self._writer.in_call:
             super().debit(n, now)
 
     def pause(self, now: float) -> None:
         self._shared.pause(now)
-        if self._life.inside:
+        if self._writer.in_call:
             super().pause(now)
 
     def grant(self, n: int, until: float, now: float) -> None:
@@ -205,20 +222,20 @@ class _WatchedBudget(Budget):
 
 
 def _listed(given: Iterable[_T]) -> Iterable[_T]:
-    """What can be iterated over once perhaps, for the core and for the record."""
+    """Return a list, since both the core and the trace iterate over it."""
     return list(given) if isinstance(given, Iterable) else given
 
 
 class RecordedConnection(Connection):
-    """A `Connection` that holds another one: what is public is passed on to it, and the calls are written."""
+    """A `Connection` that wraps another one and records its calls."""
 
-    __slots__ = ("core", "life")
+    __slots__ = ("core", "writer")
 
     def __init__(self, core: Connection, write: Callable[[str], object]) -> None:
         self.core = core
-        self.life = TraceWriter(write)
-        codec = core._overheard(self.life.watched)
-        self.life.begin(Connection, codec, core.config)
+        self.writer = TraceWriter(write)
+        codec = core._overheard(self.writer.watch_budget)
+        self.writer.begin(Connection, codec, core.config)
 
     def __repr__(self) -> str:
         return repr(self.core)
@@ -245,15 +262,15 @@ class RecordedConnection(Connection):
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
         """As `Connection.opened`."""
-        self.life.call("opened", self.core.opened, now=now, login=login)
+        self.writer.call("opened", self.core.opened, now=now, login=login)
 
     def receive(self, message: str | bytes, now: float) -> None:
         """As `Connection.receive`."""
-        self.life.call("receive", self.core.receive, message=message, now=now)
+        self.writer.call("receive", self.core.receive, message=message, now=now)
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """As `Connection.lost`."""
-        self.life.call(
+        self.writer.call(
             "lost",
             self.core.lost,
             now=now,
@@ -263,7 +280,7 @@ class RecordedConnection(Connection):
 
     def handle_timeout(self, now: float) -> None:
         """As `Connection.handle_timeout`."""
-        self.life.call("handle_timeout", self.core.handle_timeout, now=now)
+        self.writer.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(
         self,
@@ -274,7 +291,7 @@ class RecordedConnection(Connection):
         urgent: bool = False,
     ) -> str:
         """As `Connection.cancel`."""
-        return self.life.call(
+        return self.writer.call(
             "cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, urgent=urgent
         )
 
@@ -282,37 +299,37 @@ class RecordedConnection(Connection):
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
         """As `Connection.cancel_many`."""
-        return self.life.call(
+        return self.writer.call(
             "cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout
         )
 
     def withdraw(self, id: str, now: float) -> bool:
         """As `Connection.withdraw`."""
-        return self.life.call("withdraw", self.core.withdraw, id=id, now=now)
+        return self.writer.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
         """As `Connection.send`."""
-        self.life.call("send", self.core.send, text=text, now=now)
+        self.writer.call("send", self.core.send, text=text, now=now)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Connection.close`."""
-        self.life.call("close", self.core.close, now=now, queued=queued, within=within)
+        self.writer.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, writable: bool = True) -> Output:
         """As `Connection.poll`."""
-        return self.life.call("poll", self.core.poll, now=now, writable=writable)
+        return self.writer.call("poll", self.core.poll, now=now, writable=writable)
 
 
 class RecordedSession(Session):
-    """A `Session` that holds another one: what is public is passed on to it, and the calls are written."""
+    """A `Session` that wraps another one and records its calls."""
 
-    __slots__ = ("core", "life", "links")
+    __slots__ = ("core", "links", "writer")
 
     def __init__(self, core: Session, write: Callable[[str], object]) -> None:
         self.core = core
-        self.life = TraceWriter(write)
-        codec, self.links = core._overheard(self.life.watched, self.life.heard)
-        self.life.begin(Session, codec, core.config)
+        self.writer = TraceWriter(write)
+        codec, self.links = core._overheard(self.writer.watch_budget, self.writer.watch_jitter)
+        self.writer.begin(Session, codec, core.config)
 
     def __repr__(self) -> str:
         return repr(self.core)
@@ -339,11 +356,11 @@ class RecordedSession(Session):
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         """As `Session.opened`."""
-        self.life.call("opened", self.core.opened, link=link, now=now, login=login)
+        self.writer.call("opened", self.core.opened, link=link, now=now, login=login)
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
         """As `Session.receive`."""
-        self.life.call("receive", self.core.receive, link=link, message=message, now=now)
+        self.writer.call("receive", self.core.receive, link=link, message=message, now=now)
 
     def lost(
         self,
@@ -354,7 +371,7 @@ class RecordedSession(Session):
         retry_after: float | None = None,
     ) -> None:
         """As `Session.lost`."""
-        self.life.call(
+        self.writer.call(
             "lost",
             self.core.lost,
             link=link,
@@ -366,7 +383,7 @@ class RecordedSession(Session):
 
     def handle_timeout(self, now: float) -> None:
         """As `Session.handle_timeout`."""
-        self.life.call("handle_timeout", self.core.handle_timeout, now=now)
+        self.writer.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(
         self,
@@ -378,7 +395,7 @@ class RecordedSession(Session):
         urgent: bool = False,
     ) -> str:
         """As `Session.cancel`."""
-        return self.life.call(
+        return self.writer.call(
             "cancel",
             self.core.cancel,
             order=order,
@@ -397,7 +414,7 @@ class RecordedSession(Session):
         policy: Policy | None = None,
     ) -> list[str]:
         """As `Session.cancel_many`."""
-        return self.life.call(
+        return self.writer.call(
             "cancel_many",
             self.core.cancel_many,
             orders=_listed(orders),
@@ -408,18 +425,18 @@ class RecordedSession(Session):
 
     def withdraw(self, id: str, now: float) -> bool:
         """As `Session.withdraw`."""
-        return self.life.call("withdraw", self.core.withdraw, id=id, now=now)
+        return self.writer.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
         """As `Session.send`."""
-        self.life.call("send", self.core.send, text=text, now=now)
+        self.writer.call("send", self.core.send, text=text, now=now)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Session.close`."""
-        self.life.call("close", self.core.close, now=now, queued=queued, within=within)
+        self.writer.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""
-        return self.life.call(
+        return self.writer.call(
             "poll", self.core.poll, now=now, busy=[link for link in self.links if link in busy]
         )

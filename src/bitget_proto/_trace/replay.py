@@ -1,10 +1,10 @@
-"""Plays a recorded life again, and says where it takes another turn.
+"""Replays a trace and reports the first difference.
 
-Rules of this file
-- The recorder is the judge: the core that is played is recorded as well, and its lines must be the recorded ones, byte for
-  byte. The words of an error alone may differ: any version may find better ones.
-- What the core learnt behind its driver's back it is told again: the numbers of its jitter, the answers of a shared budget.
-- The first difference is the last thing that is said: what follows from it is no news.
+- The replayed core is recorded as well, and its lines must equal those of the trace, byte for byte.
+  Only the messages of errors may differ, as they change between versions.
+- Inputs that did not come from the driver are replayed as well: the numbers of the jitter and the
+  answers of a shared budget.
+- Only the first difference is reported, as later ones follow from it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _drop_words = re.compile(r'("raised":\{"kind":"\w+"),"message":"[^"\\]*(?:\\.[^"
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Difference:
-    """Where a replay took another turn; as a string, the two lines side by side, part by part."""
+    """The first difference of a replay. `str` shows the two lines, field by field."""
 
     step: int
     """The number of the call, counted from 1."""
@@ -67,12 +67,14 @@ class Difference:
 def replay(
     trace: Trace | str | Iterable[str], engine: Engine | EngineName | None = None
 ) -> Difference | None:
-    """Play a trace again, and compare what comes out with what was recorded: None when it is the same, byte for byte. Only the
-    words of an error are not compared: they may change with any version.
+    """Replay a trace and return the first difference, or None when there is none.
 
-    `trace` is a `Trace`, or what one is read from. It is played with the JSON engine of the recording, or with `engine`.
+    The replay must equal the trace byte for byte, except for the messages of errors, which may
+    change with any version. `trace` is a `Trace`, or the lines of one. `engine` is the JSON engine
+    to use, by default that of the recording.
 
-    Raises: ValidationError when the trace cannot be read, as by `Trace`; ImportError when the engine is not installed.
+    Raises: ValidationError when the trace cannot be read, as with `Trace`; ImportError when the
+    engine is not installed.
     """
     if not isinstance(trace, Trace):
         trace = Trace(trace)
@@ -83,14 +85,14 @@ def replay(
 
 
 class _Player:
-    """A core that lives a recorded life."""
+    """A core that replays a trace."""
 
     def __init__(self, trace: Trace, codec: Codec) -> None:
         self._answers: deque[float | None] = deque()
         self._numbers: deque[float] = deque()
         self._lines: list[str] = []
         config = trace.config
-        budget = _ToldBudget(trace, self._answers) if trace.has_budget else None
+        budget = _ReplayedBudget(trace, self._answers) if trace.has_budget else None
         self._core: RecordedConnection | RecordedSession
         if isinstance(config, SessionConfig):
             self._core = RecordedSession(
@@ -100,27 +102,27 @@ class _Player:
             self._core = RecordedConnection(Connection(config, codec, budget), self._lines.append)
 
     def play(self, step: TraceStep) -> Difference | None:
-        """One call more."""
+        """Replay one call, and return the difference if there is one."""
         if not step.replayable:
-            self._core.life.skip_to(step.n)
+            self._core.writer.skip_to(step.n)
             return None
         arguments = step.arguments()
-        self._tell(step)
+        self._prepare(step)
         self._lines.clear()
-        with suppress(Exception):  # it is recorded
+        with suppress(Exception):  # the recorder has written it
             getattr(self._core, step.call)(**arguments)
         if not self._lines:
             raise ValidationError(
-                f"step {step.n} of the trace holds arguments that {step.call} does not take: another version wrote it, or it "
-                "was changed"
+                f"step {step.n} of the trace has arguments that {step.call} does not take: another version "
+                "wrote it, or it was changed"
             )
         came = self._lines[0].rstrip("\n")
         if came == step.text or _drop_words(r"\1", came) == _drop_words(r"\1", step.text):
             return None
         return Difference(step=step.n, call=step.call, recorded=step.text, came=came)
 
-    def _tell(self, step: TraceStep) -> None:
-        """Lay ready what the core is to hear during this call."""
+    def _prepare(self, step: TraceStep) -> None:
+        """Set the answers of the budget and the numbers of the jitter for this call."""
         self._answers.clear()
         self._answers.extend(step.drawn("budget"))
         self._numbers.clear()
@@ -130,8 +132,8 @@ class _Player:
         return self._numbers.popleft() if self._numbers else 0.0
 
 
-class _ToldBudget(Budget):
-    """A budget that answers as the recorded one did, where others had spent from that or granted to it."""
+class _ReplayedBudget(Budget):
+    """A budget that gives the recorded answers where others changed them."""
 
     __slots__ = ("_answers",)
 
@@ -141,12 +143,12 @@ class _ToldBudget(Budget):
 
     def opens(self, now: float) -> float:
         opens = super().opens(now)
-        told = self._answers.popleft() if self._answers else None
-        return opens if told is None else told
+        recorded = self._answers.popleft() if self._answers else None
+        return opens if recorded is None else recorded
 
 
 def _parts(line: str) -> dict[str, str]:
-    """A line as the names of its parts and what they hold."""
+    """Return the fields of a line, flattened, each with its value as JSON."""
     return dict(_flat("", json.loads(line)))
 
 

@@ -1,12 +1,12 @@
-"""The calls of both cores, as a table: what each is told and what it gives, and how that stands on a line of a trace.
+"""The methods of both cores, and how their arguments and results are encoded in a trace.
 
-Rules of this file
-- How something is spelled stands here once: `recorder` writes by this table, `reader` reads by it.
-- An argument that has its default is not written.
-- An argument of a wrong type is written as its type alone: the call was refused, and what was passed may be anything.
-- A login is written as its stamp and nothing more, and its frame not at all.
+- `recorder` writes by this table, and `reader` reads by it.
+- An argument that equals its default is not written.
+- An argument of a wrong type is written as its type only: the call was refused, and the argument
+  may be anything.
+- Of a login only the timestamp is written, and its frame not at all.
 
-It does not know what a call does, nor a secret when it sees one: `secrets` takes those out of what is spelled here.
+Other secrets are removed later, by `trace_redaction`.
 """
 
 from __future__ import annotations
@@ -27,58 +27,61 @@ from .json_values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
 from .trace_redaction import own_frame
 
 REQUIRED: Final = object()
-"""In the place of a default: there is none."""
+"""Marks an argument without a default."""
 
 _NOT_RECORDED = "not recorded"
 
 
 @attrs.frozen
 class Argument:
-    """What a call is told under one name."""
+    """An argument of a call."""
 
     name: str
     write: Callable[[Any], object]
-    """From what was passed to what is written of it."""
+    """Encodes the argument."""
 
     read: Callable[[Any], object] = restored
-    """From what stands on the line to what the call takes."""
+    """Decodes the argument."""
 
     default: object = REQUIRED
-    """As in the signatures of the cores, and as `write` writes it; or REQUIRED."""
+    """The default in the signatures of the cores, as `write` encodes it; or REQUIRED."""
 
 
 @attrs.frozen
 class Call:
-    """A method of a core. Where the two differ it has the arguments of both, and a core takes those that it knows."""
+    """A method of a core.
+
+    Where the two cores differ it has the arguments of both; each core takes those that it knows.
+    """
 
     arguments: tuple[Argument, ...]
-    """In the order of the line, which is not that of the signature: the time comes first."""
+    """In the order of the line, which differs from the signature: the time comes first."""
 
     gives: Callable[[Any], object] = lambda _: None
-    """From what it gave to what is written of it; None for nothing."""
+    """Encodes the result; None when there is nothing to write."""
 
-    def told(self, passed: Mapping[str, object]) -> Plain:
-        """The arguments that were passed, as they are written."""
-        told: Plain = {}
+    def written(self, passed: Mapping[str, object]) -> Plain:
+        """Return the encoded arguments, without those that equal their default."""
+        arguments: Plain = {}
         for argument in self.arguments:
             if argument.name in passed:
-                written = argument.write(passed[argument.name])
-                if written != argument.default:
-                    told[argument.name] = written
-        return told
+                value = argument.write(passed[argument.name])
+                if value != argument.default:
+                    arguments[argument.name] = value
+        return arguments
 
 
 def unrecorded(value: object) -> Plain:
-    """Instead of an argument that is not written."""
+    """Return the placeholder for an argument that is not written."""
     return {"unrecorded": type(value).__name__}
 
 
 def is_whole(data: Mapping[str, Any]) -> bool:
-    """Whether every argument of a call is written."""
+    """Return whether every argument of a call was written."""
     return not any("unrecorded" in value for value in data.values() if isinstance(value, dict))
 
 
-# --- each kind of argument, written and read ---
+# --- encoding and decoding of arguments ---
 
 
 def _kind(kind: type, write: Callable[[Any], object] = same) -> Callable[[object], object]:
@@ -90,7 +93,7 @@ def _or_none(write: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def _number(value: object) -> object:
-    """A time, a number of seconds, or that of a link."""
+    """Encode a time, a number of seconds, or the number of a link."""
     return (
         value
         if isinstance(value, float) or (isinstance(value, int) and fits(value))
@@ -99,8 +102,8 @@ def _number(value: object) -> object:
 
 
 def _stamp(login: SignedLogin) -> Plain:
-    said = login.timestamp
-    return {"stamp": said if len(said) <= 20 and said.isascii() and said.isdigit() else None}
+    stamp = login.timestamp
+    return {"stamp": stamp if len(stamp) <= 20 and stamp.isascii() and stamp.isdigit() else None}
 
 
 def _login(data: Plain) -> SignedLogin:
@@ -211,4 +214,4 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
 ARGUMENTS: Final[Mapping[str, Argument]] = MappingProxyType({
     argument.name: argument for call in CALLS.values() for argument in call.arguments
 })  # fmt: skip
-"""By their names: what has one name is spelled one way, whichever call it belongs to."""
+"""All arguments by name: arguments of the same name are encoded alike in every call."""

@@ -1,9 +1,9 @@
-"""What of a life is not written down: the parts of its logins, wherever they turn up.
+"""Redacts credentials from traces.
 
-Rules of this file
-- Each login tells its own secrets, and from then on no text that passes here holds one of them, however JSON spells it.
-- Frames of the user's own hide what looks like a secret, known or not.
-- What is hidden once looks the same when it is hidden again.
+- The secrets of every login are remembered, and replaced in all later text, however JSON escapes
+  them.
+- In the user's own frames, everything that looks like a secret is replaced, known or not.
+- Redaction is idempotent.
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ from .._wire.frame_redaction import HIDDEN, redacted
 from .json_values import dumps
 
 _SECRET_FROM = 8
-"""How long a part of a login is that is looked for elsewhere. What is shorter may be part of any word, and hides nothing: the
-exchange's keys have 35 characters, its pass phrases 8 and more."""
+"""Minimum length of a secret that is replaced in other text.
+
+Shorter text may be part of any word. The exchange's keys have 35 characters, its passphrases 8 or
+more."""
 
 _SECRETS_KEPT = 32
-"""Parts of logins that are remembered: a signature is valid for 30 s."""
+"""The number of secrets that are remembered. A signature is valid for 30 s."""
 
 _is_hidden_frame = re.compile(r"<[0-9]+ characters that are no JSON object>").fullmatch
 
 
 class Secrets:
-    """The secrets that are known so far."""
+    """The known secrets."""
 
     __slots__ = ("_forms", "_known")
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, re.Pattern[str] | None] = OrderedDict()
-        """Each with the pattern of all its spellings, once it was needed."""
+        """Each secret with the pattern of all its JSON spellings, compiled when first needed."""
         self._forms: tuple[str, ...] = ()
-        """As they are, and as JSON may spell them; the longest first."""
+        """The secrets as they are and in their usual JSON spellings, longest first."""
 
     def learn(self, login: SignedLogin) -> None:
-        """Hide the parts of this login from now on."""
+        """Remember the secrets of this login."""
         known = self._known
         for secret in (login.api_key, login.passphrase, login.sign):
             if len(secret) >= _SECRET_FROM:
@@ -55,11 +57,11 @@ class Secrets:
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def out_of(self, text: str) -> str:
-        """The text without the secrets."""
+        """Return the text with the secrets replaced."""
         for form in self._forms:
             text = text.replace(form, HIDDEN)
         if self._known and "\\u" in text:
-            # Rare: JSON may spell any letter of a secret by its number.
+            # Rare: JSON may escape any character of a secret.
             for secret, pattern in self._known.items():
                 known = self._known[secret] = _any_spelling(secret) if pattern is None else pattern
                 text = known.sub(HIDDEN, text)
@@ -67,15 +69,15 @@ class Secrets:
 
 
 def own_frame(text: str) -> str:
-    """A frame of the user's own, as it is written. What was written once is written so again."""
+    """Return a frame of the user with secrets replaced. Idempotent."""
     return text if not text or _is_hidden_frame(text) else redacted(text)
 
 
-# --- however JSON spells it ---
+# --- JSON spellings ---
 
 
 def _any_spelling(secret: str) -> re.Pattern[str]:
-    """The secret, each of its letters as it is or as JSON may escape it."""
+    """Return a pattern for the secret, with each character as it is or escaped."""
     return re.compile("".join(f"(?:{'|'.join(_spellings(char))})" for char in secret))
 
 
@@ -90,4 +92,4 @@ def _spellings(char: str) -> Iterator[str]:
 _SHORT: Final[Mapping[str, str]] = MappingProxyType({
     '"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t",
 })  # fmt: skip
-"""Characters with an escape of their own."""
+"""Characters that have a short escape in JSON."""
