@@ -29,7 +29,7 @@ from .._wire.json_engines import Engine, EngineName
 from .reader import Trace, TraceStep
 from .recorder import RecordedConnection, RecordedSession
 
-_drop_words = re.compile(r'("raised":\{"kind":"\w+"),"message":"[^"\\]*(?:\\.[^"\\]*)*"').sub
+_drop_message = re.compile(r'("raised":\{"kind":"\w+"),"message":"[^"\\]*(?:\\.[^"\\]*)*"').sub
 
 
 @set_module("bitget_proto")
@@ -117,7 +117,7 @@ class _Player:
                 "wrote it, or it was changed"
             )
         came = self._lines[0].rstrip("\n")
-        if came == step.text or _drop_words(r"\1", came) == _drop_words(r"\1", step.text):
+        if came == step.text or _drop_message(r"\1", came) == _drop_message(r"\1", step.text):
             return None
         return Difference(step=step.n, call=step.call, recorded=step.text, came=came)
 

@@ -292,8 +292,8 @@ class ScriptedExchange(_BehaviourCommands):
 
     def _refusal(self, login: SignedLogin, now: float) -> Refusal | None:
         """Return the refusal of a login, or None when it is accepted."""
-        if (asked := self._logins.refusal(now)) is not None:
-            return asked
+        if (scripted := self._logins.refusal(now)) is not None:
+            return scripted
         if (wrong := self._why_not(login, now)) is not None:
             return Refusal(*wrong)
         if self._logins.second is not None and any(
@@ -375,7 +375,7 @@ class ScriptedLink(_BehaviourCommands):
         self.connection: ExchangeConnection = ExchangeConnection(exchange.config)
         self._channels = Channels(lenient=exchange.config.lenient)
         self._outbox = Outbox(exchange._behaviour)
-        self._asked: dict[str, Any] = {}
+        self._behaviour_changes: dict[str, Any] = {}
         """The behaviour that was set for this link."""
         self._later: list[tuple[float, int, str | Hangup]] = []
         """Messages to send and hangups to perform at a later time."""
@@ -400,7 +400,9 @@ class ScriptedLink(_BehaviourCommands):
         self.connection.opened(now)
         if self.state is State.AUTHENTICATING:
             self.exchange._open[self] = None
-            self._outbox.behaviour = attrs.evolve(self.exchange._behaviour, **self._asked)
+            self._outbox.behaviour = attrs.evolve(
+                self.exchange._behaviour, **self._behaviour_changes
+            )
 
     def receive(self, message: str | bytes, now: float) -> None:
         """Handle a message from the client."""
@@ -441,16 +443,16 @@ class ScriptedLink(_BehaviourCommands):
         """Return the next output. Call it after every other call, until it returns a `Wait`."""
         self._now = now = finite_time(now, self._now)
         wait = self._collect(now)
-        said = self._outbox.pop(now, writable=writable)
-        if said is None:
+        output = self._outbox.pop(now, writable=writable)
+        if output is None:
             return (
                 wait
                 if (until := self._due(wait, writable=writable)) is None
                 else Wait(until=until, timer=Timer.SCRIPT)
             )
-        if isinstance(said, Transmit):
-            self._seen("sent", said.text, now)
-        return said
+        if isinstance(output, Transmit):
+            self._seen("sent", output.text, now)
+        return output
 
     # --- requests and answers ---
 
@@ -477,7 +479,7 @@ class ScriptedLink(_BehaviourCommands):
         return due if due < (inf if wait.until is None else wait.until) else None
 
     def _behave(self, **changes: Any) -> None:
-        self._asked |= changes
+        self._behaviour_changes |= changes
         self._outbox.behaviour = attrs.evolve(self._outbox.behaviour, **changes)
         if self.silent:
             self._outbox.forget()

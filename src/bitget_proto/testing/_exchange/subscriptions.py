@@ -68,10 +68,10 @@ class Channels:
                 }
                 yield _dumps({"action": "snapshot", "arg": arg, "data": [data], "ts": exchange_ts})
 
-    def _answer(self, op: str, asked: object, *, ready: bool) -> str:
-        if not isinstance(asked, dict):
+    def _answer(self, op: str, subscription: object, *, ready: bool) -> str:
+        if not isinstance(subscription, dict):
             return self._error("30016", "Param error", None)
-        arg = cast("dict[str, Any]", asked)
+        arg = cast("dict[str, Any]", subscription)
         channel = arg.get("channel")
         private = channel in PRIVATE if isinstance(channel, str) else False
         if not ready and not (self._lenient and not private):

@@ -134,7 +134,7 @@ class Wire(Generic[_T]):
     def step_there(self) -> None:
         """Deliver one message to the exchange if one has arrived, or else fire its timers."""
         if not self.frozen and self._to_exchange and self._to_exchange[0][0] <= self._clock.now:
-            self._hear()
+            self._deliver()
         else:
             self.fire()
 
@@ -146,7 +146,7 @@ class Wire(Generic[_T]):
         """
         now = self._clock.now
         if self._to_exchange and self._to_exchange[0][0] <= now:
-            self._hear()
+            self._deliver()
             return None
         if self._to_client and self._to_client[0][0] <= now:
             return self._to_client.popleft()[1]
@@ -182,7 +182,7 @@ class Wire(Generic[_T]):
 
     # --- inside ---
 
-    def _hear(self) -> None:
+    def _deliver(self) -> None:
         self.link.receive(self._to_exchange.popleft()[1], self._clock.now)
         self.drain()
 
@@ -212,11 +212,11 @@ def let_pass(
     clock: VirtualClock,
     next_due: Callable[[], float],
     step: Callable[[], object],
-    who: object,
+    pair: object,
 ) -> None:
     """Advance the clock until `end`, calling `step` whenever something is due.
 
-    Raises: AssertionError, with `who` in its message, when the steps never come to an end.
+    Raises: AssertionError, with `pair` in its message, when the steps never come to an end.
     """
     for _ in range(_TOO_LONG):
         due = next_due()
@@ -225,7 +225,7 @@ def let_pass(
             return
         clock.advance_to(due)
         step()
-    raise AssertionError(f"still busy after {_TOO_LONG} steps: {who!r}")
+    raise AssertionError(f"still busy after {_TOO_LONG} steps: {pair!r}")
 
 
 def handshake_refused(status: int) -> str:
