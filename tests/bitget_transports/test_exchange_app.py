@@ -268,7 +268,7 @@ async def test_it_takes_part_in_the_life_of_its_server() -> None:
 
 
 async def test_a_scope_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ValueError, match="of the type gopher"):
+    with pytest.raises(ValueError, match="must be websocket, http or lifespan; got gopher"):
         await Server().run(ExchangeApp(), "gopher")
 
 

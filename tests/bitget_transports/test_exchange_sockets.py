@@ -224,7 +224,7 @@ def test_a_code_that_no_close_frame_may_carry_is_refused_and_nothing_has_changed
 
 def test_to_hang_up_cuts_those_who_have_no_websocket_yet() -> None:
     with exchange_in_thread() as server, plain(server) as client:
-        until(lambda: bool(server.server._floor.clients))
+        until(lambda: bool(server.server._state.clients))
         assert server.connections == 0
         server.hang_up()
         assert ended(client)
@@ -238,7 +238,7 @@ def test_a_client_that_does_not_answer_the_close_frame_is_cut() -> None:
         assert client.recv(1000) == b"\x88\x07" + struct.pack("!H", 1001) + b"asked"
         began = time.monotonic()
         assert ended(client)
-        until(lambda: not server.server._floor.clients)
+        until(lambda: not server.server._state.clients)
         assert time.monotonic() - began < 3.0
 
 
@@ -508,7 +508,7 @@ def test_a_client_that_half_closes_is_taken_for_gone() -> None:
         until(lambda: server.connections == 1)
         client.shutdown(socket.SHUT_WR)
         assert ended(client)
-        until(lambda: not server.server._floor.clients)
+        until(lambda: not server.server._state.clients)
 
 
 def test_what_is_no_http_is_hung_up_on() -> None:

@@ -49,7 +49,7 @@ def test_a_mark_that_makes_no_sense_is_an_error(bitget_exchange):
 
 
 def test_what_fails_in_it_fails_the_test(bitget_exchange):
-    bitget_exchange.call(lambda: bitget_exchange.server._floor.failures.append(ZeroDivisionError()))
+    bitget_exchange.call(lambda: bitget_exchange.server._state.failures.append(ZeroDivisionError()))
 """
 
 

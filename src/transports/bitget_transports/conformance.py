@@ -1,10 +1,13 @@
-"""Our own transports for the conformance kit: `python -m bitget_proto.testing bitget_transports.conformance:asyncio`.
+"""Adapters that run this package's transports under the conformance kit.
 
-Each name makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio, framed by picows), `anyio` (on
-asyncio), `trio` (anyio on trio), and `blocking`. What runs is the transport's own driver, with the kit's connection in place of
-its own; the events are not read.
+    python -m bitget_proto.testing bitget_transports.conformance:asyncio
 
-Read it as an example: `run` blocks until the end; `call` reaches into the loop from another thread, and drains.
+Each function makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio,
+framed by picows), `anyio` (on asyncio), `trio` (anyio on trio), and `blocking`. The transport's own
+driver runs, with the kit's connection in place of its own; its events are not read.
+
+It also serves as an example for other drivers: `run` blocks until the connection is closed; `call`
+runs a function in the driver's thread, from another thread, and drains.
 """
 
 from __future__ import annotations
@@ -40,8 +43,8 @@ _KEY = Credentials("key", "secret", "passphrase")
 _Call = Callable[[Connection, float], object]
 
 
-class _Driven(ABC):
-    """A driver of ours, as the kit wants it."""
+class _Adapter(ABC):
+    """Base of the adapters: a driver with the `run` and `call` that the kit needs."""
 
     def __init__(self, connection: Connection, url: str) -> None:
         self.connection = connection
@@ -53,34 +56,34 @@ class _Driven(ABC):
 
     @abstractmethod
     def call(self, fn: _Call) -> None:
-        """Run this in the driver's thread, then drain."""
+        """Run `fn` in the driver's thread, then drain; callable from any thread."""
 
     def do(self, driver: Driver, fn: _Call) -> None:
-        """In the driver's thread: run it, then drain."""
+        """Run `fn` and drain. Called in the driver's thread."""
         now = driver.now()
         fn(self.connection, now)
         driver.drain(now)
 
 
-class _OnALoop(_Driven):
-    """A driver on an event loop."""
+class _LoopAdapter(_Adapter):
+    """Base of the adapters for drivers on an event loop."""
 
     driver: AsyncDriver
 
     async def until_closed(self, driver: _on_asyncio.AsyncioDriver | _on_anyio.AnyioDriver) -> None:
-        """Drive it to its end, as `connect` does."""
+        """Run the driver until its connection is closed, as `connect` does."""
         self.driver = driver
-        with suppress(ConnectFailed):  # the connection knows it already
+        with suppress(ConnectFailed):  # the connection has had its `lost` already
             async with driver.running():
                 while driver.inbox.closed is None:
                     await news(driver)
 
-    async def give_up(self, order: CancelOrder) -> None:
-        """Wait for an outcome, until the wait is cancelled."""
+    async def cancel_order(self, order: CancelOrder) -> None:
+        """Cancel an order and wait for its outcome, until the wait is cancelled."""
         await Channel(self.driver).cancel(order)
 
 
-class _OnAsyncio(_OnALoop):
+class _AsyncioAdapter(_LoopAdapter):
     def __init__(
         self,
         connection: Connection,
@@ -110,16 +113,16 @@ class _OnAsyncio(_OnALoop):
         self._runner.get_loop().call_soon_threadsafe(self.do, self.driver, fn)
 
     def abandon(self, order: CancelOrder) -> None:
-        """Wait for an outcome in a task, and cancel the task when it has begun to wait."""
+        """Wait for an outcome in a task, and cancel the task once it is waiting."""
         self._runner.get_loop().call_soon_threadsafe(self._begin_and_cancel, order)
 
     def _begin_and_cancel(self, order: CancelOrder) -> None:
         loop = self._runner.get_loop()
-        self._task = loop.create_task(self.give_up(order))
+        self._task = loop.create_task(self.cancel_order(order))
         loop.call_soon(lambda: loop.call_soon(self._task.cancel))
 
 
-class _OnAnyio(_OnALoop):
+class _AnyioAdapter(_LoopAdapter):
     def __init__(self, connection: Connection, url: str, backend: str) -> None:
         super().__init__(connection, url)
         self._backend = backend
@@ -139,19 +142,19 @@ class _OnAnyio(_OnALoop):
         from_thread.run_sync(self.do, self.driver, fn, token=self._token)
 
     def abandon(self, order: CancelOrder) -> None:
-        """Wait for an outcome in a scope, and cancel the scope when it has begun to wait."""
+        """Wait for an outcome in a task group, and cancel its scope once it is waiting."""
 
         async def begin_and_cancel() -> None:
             async with _anyio.create_task_group() as tasks:
-                tasks.start_soon(self.give_up, order)
+                tasks.start_soon(self.cancel_order, order)
                 await lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
 
         from_thread.run(begin_and_cancel, token=self._token)
 
 
-class _Blocking(_Driven):
-    """A thread that pumps, and looks for calls each time: what a thread with a queue does."""
+class _BlockingAdapter(_Adapter):
+    """A thread that turns the blocking driver and runs queued calls between two turns."""
 
     def __init__(self, connection: Connection, url: str) -> None:
         super().__init__(connection, url)
@@ -180,7 +183,7 @@ class _Blocking(_Driven):
 
 
 class _Pump(BlockingDriver):
-    """Does something else between one wait and the next, and waits for no longer than `_TICK`."""
+    """A `BlockingDriver` that calls `between` before each turn and waits at most `_TICK`."""
 
     _TICK = 0.005
 
@@ -201,33 +204,33 @@ class _Pump(BlockingDriver):
         super().turn(min(deadline, self.now() + self._TICK))
 
 
-def asyncio(connection: Connection, url: str) -> _OnAsyncio:
-    """A driver of `bitget_transports.asyncio`, on asyncio's own loop."""
-    return _OnAsyncio(connection, url)
+def asyncio(connection: Connection, url: str) -> _AsyncioAdapter:
+    """Make a driver of `bitget_transports.asyncio`, on asyncio's own loop."""
+    return _AsyncioAdapter(connection, url)
 
 
-def uvloop(connection: Connection, url: str) -> _OnAsyncio:
-    """A driver of `bitget_transports.asyncio`, on uvloop."""
+def uvloop(connection: Connection, url: str) -> _AsyncioAdapter:
+    """Make a driver of `bitget_transports.asyncio`, on uvloop."""
     from uvloop import new_event_loop
 
-    return _OnAsyncio(connection, url, new_event_loop)
+    return _AsyncioAdapter(connection, url, new_event_loop)
 
 
-def picows(connection: Connection, url: str) -> _OnAsyncio:
-    """A driver of `bitget_transports.asyncio`, on asyncio's own loop, framed by picows."""
-    return _OnAsyncio(connection, url, framing="picows")
+def picows(connection: Connection, url: str) -> _AsyncioAdapter:
+    """Make a driver of `bitget_transports.asyncio`, on asyncio's own loop, framed by picows."""
+    return _AsyncioAdapter(connection, url, framing="picows")
 
 
-def anyio(connection: Connection, url: str) -> _OnAnyio:
-    """A driver of `bitget_transports.anyio`, on asyncio."""
-    return _OnAnyio(connection, url, "asyncio")
+def anyio(connection: Connection, url: str) -> _AnyioAdapter:
+    """Make a driver of `bitget_transports.anyio`, on asyncio."""
+    return _AnyioAdapter(connection, url, "asyncio")
 
 
-def trio(connection: Connection, url: str) -> _OnAnyio:
-    """A driver of `bitget_transports.anyio`, on trio."""
-    return _OnAnyio(connection, url, "trio")
+def trio(connection: Connection, url: str) -> _AnyioAdapter:
+    """Make a driver of `bitget_transports.anyio`, on trio."""
+    return _AnyioAdapter(connection, url, "trio")
 
 
-def blocking(connection: Connection, url: str) -> _Blocking:
-    """A driver of `bitget_transports.blocking`."""
-    return _Blocking(connection, url)
+def blocking(connection: Connection, url: str) -> _BlockingAdapter:
+    """Make a driver of `bitget_transports.blocking`."""
+    return _BlockingAdapter(connection, url)

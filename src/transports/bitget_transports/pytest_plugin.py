@@ -1,8 +1,8 @@
-"""The pytest fixture `bitget_exchange`: an embedded exchange that runs while a test does.
+"""The pytest fixture `bitget_exchange`: an embedded exchange that runs during a test.
 
-Rules of this file
-- pytest loads it in every run where the package is installed: it imports nothing but pytest until the fixture is used.
-- One exchange for each test, on a port of its own, stopped behind the test; what failed in it fails the test.
+pytest loads this plugin in every run where the package is installed, so it must import nothing but
+pytest until the fixture is used. Each test gets its own exchange on its own port. It is stopped
+after the test, and an error in it fails the test.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]:
-    """A running exchange: an `ExchangeThread`. Connect any client to `bitget_exchange.url`, with any key.
+    """A running exchange: an `ExchangeThread`. Connect any client to its `url`, with any key.
 
-    Put orders into its book with `bitget_exchange.place(order)`. To start with a book, a secret or limits of your own, mark the
-    test `@pytest.mark.bitget_exchange(orders=[...], credentials=..., config=...)`: the arguments are those of
-    `ScriptedExchange`.
+    Put orders into its book with `bitget_exchange.place(order)`. To start with a book, credentials
+    or limits of your own, mark the test
+    `@pytest.mark.bitget_exchange(orders=[...], credentials=..., config=...)`: the arguments are
+    those of `ScriptedExchange`.
     """
     from bitget_proto.testing import ScriptedExchange
 
@@ -37,8 +38,8 @@ def bitget_exchange(request: pytest.FixtureRequest) -> Generator[ExchangeThread]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "bitget_exchange(orders=(), *, credentials=None, ...): what the fixture's exchange is made with",
+        "bitget_exchange(orders=(), *, credentials=None, ...): arguments of the fixture's ScriptedExchange",
     )

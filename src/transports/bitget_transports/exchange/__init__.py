@@ -1,15 +1,14 @@
-"""The scripted exchange behind a real WebSocket server on loopback, to test bots against.
-
-Rules of this package
-- Nothing about the protocol is decided here: `ScriptedExchange` says what is answered, this carries it.
-- It listens on loopback and nowhere else, stops when its context is left, and leaves no task, thread or socket behind.
-- A connection ends as the exchange asks: with a close frame, or (code 1006) with none at all.
-- What fails in here is raised where the context is left; a connection in which something failed is cut at once.
+"""A `ScriptedExchange` behind a real WebSocket server on loopback, for testing bots.
 
     with exchange_in_thread(ScriptedExchange(orders)) as server:
         ...  # connect any client to server.url
 
-It needs the extra `exchange`. docs/exchange.md shows all of it.
+`ScriptedExchange` decides every answer; this package only transports it. The server listens on
+loopback only, stops when its context exits, and leaves no task, thread or socket behind. A
+connection ends as the exchange asks: with a close frame, or without one (code 1006). An error in
+the server cuts the connection it happened in, and is raised when the context exits.
+
+Requires the extra `exchange`. See docs/exchange.md.
 """
 
 try:

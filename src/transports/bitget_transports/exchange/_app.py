@@ -1,8 +1,8 @@
 """The embedded exchange as an ASGI app, to run in process or under any ASGI server.
 
-Rules of this file
-- It runs on asyncio and on trio alike; anyio is imported when a first client comes.
-- An app has no socket: what drops a connection without a close frame elsewhere, closes it here with the code 1011.
+It runs on asyncio and on trio; anyio is imported when the first client connects. An ASGI app has no
+socket: where the other servers drop a connection without a close frame, this one closes it with
+code 1011.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bitget_proto.testing import ScriptedExchange
 
 from .._driver.set_module import set_module
 from ._asgi import Receive, Send
-from ._controls import _Words
+from ._controls import _Controls
 
 if TYPE_CHECKING:
     from ._app_client import AppClient
@@ -24,12 +24,13 @@ _T = TypeVar("_T")
 
 
 @set_module("bitget_transports.exchange")
-class ExchangeApp(_Words):
-    """A `ScriptedExchange` as an ASGI app: `httpx_ws.transport.ASGIWebSocketTransport(ExchangeApp(exchange))`.
+class ExchangeApp(_Controls):
+    """A `ScriptedExchange` as an ASGI app.
 
-    Any path is served. `write_timeout` is how many seconds a write may take before its client is taken for gone. The
-    exchange's wall clock is set to the real one, so that the stamps of logins are valid. Call the words of the app from its own
-    event loop. It needs anyio: the extra `anyio`.
+    Use it as in `httpx_ws.transport.ASGIWebSocketTransport(ExchangeApp(exchange))`. Any path is
+    served. `write_timeout` is how many seconds a write may take before the client counts as gone.
+    The exchange's wall clock is set to the real time, so that login timestamps are valid. Call the
+    methods of the app from its own event loop. Requires anyio: the extra `anyio`.
     """
 
     def __init__(
@@ -46,19 +47,19 @@ class ExchangeApp(_Words):
 
     @property
     def connections(self) -> int:
-        """How many clients have a WebSocket here."""
+        """How many clients have an open WebSocket."""
         return len(self.clients)
 
     def now(self) -> float:
-        """Seconds since the app was made: the `now` of its exchange."""
+        """Seconds since the app was created: the `now` of its exchange."""
         return time.monotonic() - self._started
 
     def call(self, function: Callable[[], _T]) -> _T:
-        """Run a function between two steps of the exchange, which is now."""
+        """Call a function, between two steps of the exchange, and return its result."""
         return function()
 
     def say(self, text: str) -> None:
-        """Say anything to every client that is connected: a push, a notice, garbage."""
+        """Send any text to every connected client: a push, a notice, garbage."""
         for client in self.clients:
             client.say(text)
 
@@ -68,7 +69,7 @@ class ExchangeApp(_Words):
             client.hang_up(code, reason)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one connection, as the ASGI specification has it."""
+        """Serve one connection, as the ASGI specification describes."""
         match scope["type"]:
             case "websocket" if (refused := self.exchange.handshake()) is not None:
                 await receive()  # websocket.connect
@@ -112,4 +113,4 @@ class ExchangeApp(_Words):
                 await send({"type": "http.response.start", "status": 426, "headers": headers})
                 await send({"type": "http.response.body", "body": b"This is a WebSocket server.\n"})
             case kind:
-                raise ValueError(f"an ASGI scope of the type {kind} is not known here")
+                raise ValueError(f"ASGI scope type must be websocket, http or lifespan; got {kind}")

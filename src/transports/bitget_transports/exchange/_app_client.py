@@ -1,9 +1,7 @@
-"""One client of the exchange as an ASGI app: messages on one side, a `ScriptedLink` on the other.
+"""One client of the ASGI app: passes messages between an ASGI WebSocket and a `ScriptedLink`.
 
-Rules of this file
-- Two tasks: one reads, the other writes and keeps the time. Nothing is read while there is something to be written, so that
-  memory is bounded.
-- The link hears of the end once, whichever side it comes from.
+There are two tasks: one reads; the other writes and handles timers. Nothing is read while output is
+waiting to be written, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -18,15 +16,15 @@ from bitget_proto.testing import ABORT, ConnectionDropped, ScriptedLink
 from ._asgi import Receive, Send
 
 _CUT = 1011
-"""The code that stands for a connection that drops: 1006 never goes over a wire, and an app has no wire to cut."""
+"""The close code for a dropped connection: 1006 is never sent, and an app has no socket to cut."""
 
 _GONE = (OSError, anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
-"""What servers raise where the client has gone: OSError by the specification, the others by an in-process transport. A write
-that takes too long is a TimeoutError, and so an OSError as well."""
+"""Raised by servers when the client has gone: OSError by the ASGI specification, the others by
+in-process transports. A write that takes too long raises TimeoutError, which is an OSError too."""
 
 
 class AppClient:
-    """Serves one WebSocket until either side ends it."""
+    """Serves one WebSocket until either side closes it."""
 
     def __init__(
         self,
@@ -42,17 +40,17 @@ class AppClient:
         self._now = now
         self._write_timeout = write_timeout
         self._clients = clients
-        """Those that have a WebSocket now."""
+        """The clients that have an open WebSocket, shared with the app."""
         self._receive = receive
         self._send = send
         self._woken = anyio.Event()
         self._written = anyio.Event()
-        """Set whenever there is nothing left to be written."""
+        """Set when there is nothing left to write."""
 
-    # --- what the app asks ---
+    # --- called by the app ---
 
     def say(self, text: str) -> None:
-        """Say anything, unless it is over."""
+        """Send any text, unless the connection has ended."""
         if self._link.state is not State.CLOSED:
             self._link.say(text, self._now())
             self._wake()
@@ -63,7 +61,7 @@ class AppClient:
         self._wake()
 
     async def serve(self) -> None:
-        """Answer until it is over."""
+        """Serve the client until the connection ends."""
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
         self._link.opened(self._now())
@@ -78,7 +76,7 @@ class AppClient:
             self._clients.discard(self)
             self._link.lost(self._now())
 
-    # --- its tasks ---
+    # --- tasks ---
 
     async def _read(self) -> None:
         while True:
@@ -101,10 +99,12 @@ class AppClient:
             output = self._link.poll(self._now())
             match output:
                 case Transmit(text=text):
-                    await self._tell({"type": "websocket.send", "text": text})
+                    await self._send_message({"type": "websocket.send", "text": text})
                 case Hangup(code=code, reason=reason):
                     code = _CUT if code == ABORT else code
-                    await self._tell({"type": "websocket.close", "code": code, "reason": reason})
+                    await self._send_message(
+                        {"type": "websocket.close", "code": code, "reason": reason}
+                    )
                 case ConnectionDropped():
                     return
                 case Wait(until=until):
@@ -117,7 +117,7 @@ class AppClient:
                     if until is not None and self._now() >= until:
                         self._link.handle_timeout(self._now())
 
-    async def _tell(self, message: dict[str, object]) -> None:
+    async def _send_message(self, message: dict[str, object]) -> None:
         try:
             with anyio.fail_after(self._write_timeout):
                 await self._send(message)

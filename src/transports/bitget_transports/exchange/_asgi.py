@@ -1,4 +1,4 @@
-"""The types of the ASGI specification."""
+"""Types of the ASGI specification."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""One client of the embedded exchange: bytes on one side, a `ScriptedLink` on the other.
+"""One client of the embedded exchange: passes messages between a socket and a `ScriptedLink`.
 
-Rules of this file
-- No task and no queue on the data path: what arrives is read, answered and written in one callback, in one write.
-- Memory is bounded. While a client does not read what was said to it, nothing is read from it, and when that lasts too long
-  its connection is cut.
+- No task and no queue is on the data path: data is read, answered and written in one callback,
+  with one write.
+- Memory is bounded. While a client does not read what was sent to it, nothing is read from it;
+  after `write_timeout` seconds its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
-- An error in here ends this connection, and is raised where the server's context is left.
+- An error in here ends this connection, and is raised when the server's context exits.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from bitget_proto.testing import ABORT, ScriptedExchange
 from .._driver.websocket import SILENT
 
 _UPGRADE_TIMEOUT = 10.0
-"""Seconds that a client has to ask for its WebSocket."""
+"""Seconds that a client has to request the upgrade."""
 
 _CLOSE_TIMEOUT = 1.0
 """Seconds that a client has to answer a close frame before its connection is cut."""
 
 _MAX_SIZE = 2**22
-"""Bytes of a message, all of its fragments together, beyond which a connection is failed with the code 1009."""
+"""Largest message in bytes, over all fragments; a larger one fails the connection (code 1009)."""
 
 _REFUSED = "refused as scripted\n"
 
 _MAX_REASON = 123
-"""Bytes of a reason that a close frame has room for (RFC 6455, 5.5)."""
+"""Largest reason of a close frame, in bytes (RFC 6455, 5.5)."""
 
 _DATA = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
 
@@ -49,13 +49,13 @@ _Given = TypeVarTuple("_Given")
 
 
 @attrs.define
-class Floor:
-    """What the clients of one server share."""
+class ServerState:
+    """The state that the clients of one server share."""
 
     exchange: ScriptedExchange
     write_timeout: float
     clients: set[Client] = attrs.field(factory=set["Client"])
-    """All whose TCP connection is open, whether or not they have a WebSocket yet."""
+    """Clients whose TCP connection is open, with or without a WebSocket."""
     failures: list[BaseException] = attrs.field(factory=list[BaseException])
     reading: bool = True
     started: float = attrs.field(factory=time.monotonic)
@@ -66,17 +66,17 @@ class Floor:
 
 
 class Client(asyncio.Protocol):
-    """Reads when something is there, writes what the link gives, and wakes when the link has asked to be woken."""
+    """The protocol of one connection: feeds the link, writes its output, and runs its timer."""
 
-    def __init__(self, floor: Floor) -> None:
-        self.link = floor.exchange.link()
+    def __init__(self, server: ServerState) -> None:
+        self.link = server.exchange.link()
         self.left = asyncio.Event()
-        """Set when the TCP connection is gone."""
-        self._floor = floor
+        """Set when the TCP connection has ended."""
+        self._server = server
         self._framing = ServerProtocol(max_size=_MAX_SIZE, logger=SILENT)
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
-        """The fragments of a message that is not complete."""
+        """The fragments of an incomplete message."""
         self._writable = True
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
@@ -87,21 +87,21 @@ class Client(asyncio.Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether it has a WebSocket."""
+        """Whether the client has an open WebSocket."""
         return self.link.state not in (State.NEW, State.CLOSED)
 
-    # --- what the server asks ---
+    # --- called by the server ---
 
     def say(self, text: str) -> None:
-        """Say anything, now."""
+        """Send any text now, if connected."""
         if self.connected:
-            self.link.say(text, self._floor.now())
+            self.link.say(text, self._server.now())
             self._settle()
 
     def hang_up(self, code: int, reason: str) -> None:
-        """End the connection with a close frame, or with none (1006)."""
+        """End the connection with a close frame, or without one (1006)."""
         if self.connected:
-            self.link.close(self._floor.now(), code, reason)
+            self.link.close(self._server.now(), code, reason)
             self._settle()
         elif self.link.state is State.NEW:
             self.abort()
@@ -110,40 +110,40 @@ class Client(asyncio.Protocol):
         """Cut the connection now."""
         self._transport.abort()
 
-    def arrange_reading(self) -> None:
-        """Read from the client, or stop, as the server and the client's own reading ask for."""
+    def update_reading(self) -> None:
+        """Resume or pause reading, depending on the server and on whether the client reads."""
         if self._transport.is_closing():
             return
-        if self._writable and (self._floor.reading or not self.connected):
+        if self._writable and (self._server.reading or not self.connected):
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
 
-    # --- what the event loop calls ---
+    # --- called by the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._floor.clients.add(self)
+        self._server.clients.add(self)
         self._cut_in(_UPGRADE_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
-        self._safely(self._received, data)
+        self._guarded(self._received, data)
 
     def eof_received(self) -> None:
-        self._safely(self._ended)
+        self._guarded(self._ended)
 
     def pause_writing(self) -> None:
         self._writable = False
-        self._cut_in(self._floor.write_timeout)
-        self.arrange_reading()
+        self._cut_in(self._server.write_timeout)
+        self.update_reading()
 
     def resume_writing(self) -> None:
         self._writable = True
-        self._safely(self._written)
+        self._guarded(self._written)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._floor.clients.discard(self)
-        self._safely(self._lost, "" if exc is None else str(exc))
+        self._server.clients.discard(self)
+        self._guarded(self._lost, "" if exc is None else str(exc))
         for timer in (self._timer, self._cut):
             if timer is not None:
                 timer.cancel()
@@ -151,11 +151,11 @@ class Client(asyncio.Protocol):
 
     # --- inside ---
 
-    def _safely(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
+    def _guarded(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
         try:
             step(*given)
-        except Exception as error:  # noqa: BLE001 - raised where the context is left
-            self._floor.failures.append(error)
+        except Exception as error:  # noqa: BLE001 - raised when the context exits
+            self._server.failures.append(error)
             self.abort()
 
     def _received(self, data: bytes) -> None:
@@ -171,7 +171,7 @@ class Client(asyncio.Protocol):
         self._settle()
 
     def _upgrade(self, request: Request) -> None:
-        framing, refused = self._framing, self._floor.exchange.handshake()
+        framing, refused = self._framing, self._server.exchange.handshake()
         if refused is None:
             response = framing.accept(request)
         else:
@@ -180,16 +180,16 @@ class Client(asyncio.Protocol):
             if retry_after is not None:
                 response.headers["Retry-After"] = str(retry_after)
         framing.send_response(response)
-        self._write(framing.data_to_send())  # a silent exchange still opens
+        self._write(framing.data_to_send())  # a silent exchange still completes the upgrade
         if framing.state is Framing.OPEN:
-            self._stay()
-            self.link.on_news = lambda: self._loop.call_soon(self._safely, self._settle)
-            self.link.opened(self._floor.now())
-            self.arrange_reading()
+            self._cancel_cut()
+            self.link.on_news = lambda: self._loop.call_soon(self._guarded, self._settle)
+            self.link.opened(self._server.now())
+            self.update_reading()
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode not in _DATA:
-            return  # pings are answered by the layer below, and the end is seen by its state
+            return  # websockets answers pings; a close shows in its state
         message = bytes(frame.data)
         if not frame.fin or frame.opcode is Opcode.CONT:
             if message:
@@ -197,17 +197,17 @@ class Client(asyncio.Protocol):
             if not frame.fin:
                 return
             message, self._parts = b"".join(self._parts), []
-        # Text or binary: what is no UTF-8 is refused like any text that cannot be read.
-        self.link.receive(message, self._floor.now())
+        # Text or binary: invalid UTF-8 is refused like any unreadable text.
+        self.link.receive(message, self._server.now())
         self._drain()
 
     def _drain(self) -> None:
-        """Take out what the link gives; arm the timer for what it waits for."""
-        link, now, framing = self.link, self._floor.now(), self._framing
+        """Poll the link until it waits; frame its output and arm the timer."""
+        link, now, framing = self.link, self._server.now(), self._framing
         while True:
             output = link.poll(now, self._writable)
             if isinstance(output, Transmit):
-                # A client that has closed is sent nothing more, though it may have asked before.
+                # Nothing is sent after the client has closed, even if an answer was due.
                 if framing.state is Framing.OPEN:
                     framing.send_text(output.text.encode("utf-8", "surrogatepass"))
             elif isinstance(output, Hangup):
@@ -225,7 +225,7 @@ class Client(asyncio.Protocol):
             self._framing.send_close(hangup.code, reason)
 
     def _settle(self) -> None:
-        """Take out what there is, write it, and see to the end."""
+        """Poll the link, write its output, and start the close timeout if a close is due."""
         self._drain()
         self._flush()
         if self._framing.close_expected() and not self.link.silent:
@@ -233,7 +233,7 @@ class Client(asyncio.Protocol):
 
     def _flush(self) -> None:
         chunks = self._framing.data_to_send()
-        if not self.link.silent:  # or else neither a close frame nor a WebSocket ping is answered
+        if not self.link.silent:  # a silent exchange answers no close frame and no WebSocket ping
             self._write(chunks)
 
     def _write(self, chunks: list[bytes]) -> None:
@@ -241,15 +241,15 @@ class Client(asyncio.Protocol):
             self._transport.write(b"".join(chunks))
             if chunks[-1] == SEND_EOF:
                 if self._transport.can_write_eof():
-                    with suppress(OSError):  # the client has gone before
+                    with suppress(OSError):  # the client has gone already
                         self._transport.write_eof()
                 else:
                     self._transport.close()
 
     def _written(self) -> None:
-        self._stay()
+        self._cancel_cut()
         self._settle()
-        self.arrange_reading()
+        self.update_reading()
 
     def _ended(self) -> None:
         self._framing.receive_eof()
@@ -257,30 +257,30 @@ class Client(asyncio.Protocol):
         self._settle()
 
     def _lost(self, reason: str) -> None:
-        self.link.lost(self._floor.now(), reason)
+        self.link.lost(self._server.now(), reason)
         self._drain()
 
     # --- timers ---
 
     def _arm(self, until: float | None, now: float) -> None:
-        """Wake at `until`; a timer that fires earlier than needed is left, since firing early is harmless."""
+        """Wake at `until`. An earlier timer is kept, since waking early is harmless."""
         if until is None or (self._due is not None and self._due <= until):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._due = until
-        self._timer = self._loop.call_later(max(0.0, until - now), self._safely, self._wake)
+        self._timer = self._loop.call_later(max(0.0, until - now), self._guarded, self._wake)
 
     def _wake(self) -> None:
         self._due = self._timer = None
-        self.link.handle_timeout(self._floor.now())
+        self.link.handle_timeout(self._server.now())
         self._settle()
 
     def _cut_in(self, seconds: float) -> None:
         if self._cut is None:
             self._cut = self._loop.call_later(seconds, self.abort)
 
-    def _stay(self) -> None:
+    def _cancel_cut(self) -> None:
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None

@@ -1,7 +1,7 @@
-"""What can be asked of the embedded exchange while it runs, however it is reached.
+"""The methods that control an embedded exchange while it runs.
 
-Rules of this file
-- Each word is one of `ScriptedExchange`, and takes effect between two of its steps. It never waits.
+Each calls the method of `ScriptedExchange` with the same name, between two steps of the exchange.
+None of them waits for clients.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bitget_proto.testing import Fault, ScriptedExchange
 _T = TypeVar("_T")
 
 
-class _Words(ABC):  # pyright: ignore[reportUnusedClass]
-    """The words themselves; where they are heard is for the class to say."""
+class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
+    """Base of the embedded exchanges; `call` defines where the methods run."""
 
     exchange: ScriptedExchange
 
@@ -27,7 +27,7 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
 
     @abstractmethod
     def call(self, function: Callable[[], _T]) -> _T:
-        """Run a function where the exchange runs, between two of its steps; return what it returns."""
+        """Call a function where the exchange runs, between two steps, and return its result."""
 
     # --- requests and the book ---
 
@@ -48,7 +48,7 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
         """As `ScriptedExchange.inject_login`: these faults apply to the coming logins, one each."""
         self.call(lambda: self.exchange.inject_login(*faults))
 
-    # --- who is let in ---
+    # --- handshakes and logins ---
 
     def refuse_handshakes(
         self, n: int, status: int = 429, *, retry_after: int | None = None
@@ -61,7 +61,7 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
         self.call(lambda: self.exchange.refuse_logins(n, code, stay=stay))
 
     def refuse_second_logins(self, code: str | None = "30005") -> None:
-        """As `ScriptedExchange.refuse_second_logins`: one link for each account, until None."""
+        """As `ScriptedExchange.refuse_second_logins`: one link per account; None lifts it."""
         self.call(lambda: self.exchange.refuse_second_logins(code))
 
     def maintenance(
@@ -72,7 +72,7 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
         codes: Iterable[str] | None = None,
         stay: bool = False,
     ) -> None:
-        """As `ScriptedExchange.maintenance`, from now on."""
+        """As `ScriptedExchange.maintenance`, starting now."""
         self.call(
             lambda: self.exchange.maintenance(
                 self.now(), seconds=seconds, grace=grace, codes=codes, stay=stay
@@ -86,21 +86,21 @@ class _Words(ABC):  # pyright: ignore[reportUnusedClass]
     # --- how all links behave ---
 
     def slow_down(self, seconds: float) -> None:
-        """As `ScriptedExchange.slow_down`: everything is said so many seconds late, in order; 0 ends it."""
+        """As `ScriptedExchange.slow_down`: delay all output by `seconds`, in order; 0 ends it."""
         self.call(lambda: self.exchange.slow_down(seconds))
 
     def hold(self) -> None:
-        """As `ScriptedExchange.hold`: what is to be said is held back."""
+        """As `ScriptedExchange.hold`: hold back all output."""
         self.call(self.exchange.hold)
 
     def release(self) -> None:
-        """As `ScriptedExchange.release`: what was held back is said in one bunch."""
+        """As `ScriptedExchange.release`: send the held output at once."""
         self.call(self.exchange.release)
 
     def go_silent(self, *, acts: bool = False) -> None:
-        """As `ScriptedExchange.go_silent`: nothing is said, and sockets stay open."""
+        """As `ScriptedExchange.go_silent`: send nothing, and keep the sockets open."""
         self.call(lambda: self.exchange.go_silent(acts=acts))
 
     def speak(self) -> None:
-        """As `ScriptedExchange.speak`: the silence ends."""
+        """As `ScriptedExchange.speak`: end the silence."""
         self.call(self.exchange.speak)

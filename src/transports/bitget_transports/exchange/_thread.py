@@ -1,8 +1,8 @@
-"""The embedded exchange in a thread of its own, for code that has no event loop or another one.
+"""The embedded exchange in a thread of its own, for code without an event loop or with another one.
 
-Rules of this file
-- The handle says what the server says, from any thread: each word runs in the server's own, between two of its steps.
-- The thread ends with the context; what failed in it is raised there.
+The methods of the handle are those of the server, callable from any thread; each runs in the
+server's thread, between two of its steps. The thread ends when the context exits, and an error in
+it is raised there.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import TypeVar
 from bitget_proto.testing import ScriptedExchange
 
 from .._driver.set_module import set_module
-from ._controls import _Words
+from ._controls import _Controls
 from ._server import ExchangeServer
 
 _CALL_TIMEOUT = 10.0
-"""Seconds that a word may take to be heard in the server's thread."""
+"""Seconds within which the server's thread must have run a call."""
 
 _T = TypeVar("_T")
 
@@ -35,9 +35,9 @@ def exchange_in_thread(
     tls: ssl.SSLContext | None = None,
     write_timeout: float = 5.0,
 ) -> Generator[ExchangeThread]:
-    """Run an `ExchangeServer` in a thread of its own, for code that has no event loop or another one.
+    """Run an `ExchangeServer` in its own thread; a context manager that gives an `ExchangeThread`.
 
-    Raises: OSError when the port is taken; what failed in the thread, when the context is left.
+    Raises: OSError when the port is taken; any error of the thread when the context exits.
     """
     running: list[ExchangeThread] = []
     failed: list[BaseException] = []
@@ -54,7 +54,7 @@ def exchange_in_thread(
     def body() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001 - raised where the context is left
+        except BaseException as error:  # noqa: BLE001 - raised when the context exits
             failed.append(error)
         finally:
             started.set()
@@ -70,13 +70,13 @@ def exchange_in_thread(
             running[0].loop.call_soon_threadsafe(stop.set)
         thread.join()
         if failed:
-            # When the body has failed as well, that stays the context of this.
+            # If the body has failed too, its error remains the __context__ of this one.
             raise failed[0]
 
 
 @set_module("bitget_transports.exchange")
-class ExchangeThread(_Words):
-    """The handle of an exchange that runs in another thread: the words of `ExchangeServer`, callable from anywhere."""
+class ExchangeThread(_Controls):
+    """The handle of an exchange in another thread: the methods of `ExchangeServer`, thread-safe."""
 
     def __init__(self, server: ExchangeServer, loop: asyncio.AbstractEventLoop) -> None:
         self.server: ExchangeServer = server
@@ -89,7 +89,7 @@ class ExchangeThread(_Words):
 
     @property
     def connections(self) -> int:
-        """How many clients have a WebSocket here."""
+        """How many clients have an open WebSocket."""
         return self.call(lambda: self.server.connections)
 
     def now(self) -> float:
@@ -117,16 +117,16 @@ class ExchangeThread(_Words):
         self.call(self.server.resume_reading)
 
     def call(self, function: Callable[[], _T]) -> _T:
-        """Run a function in the server's thread, between two of its steps, and give what it gives.
+        """Call a function in the server's thread, between two of its steps, and return its result.
 
-        Raises: what the function raises; RuntimeError after the end.
+        Raises: what the function raises; RuntimeError when the server has stopped.
         """
         done: Future[_T] = Future()
 
         def run() -> None:
             try:
                 done.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - handed to the caller
+            except BaseException as error:  # noqa: BLE001 - raised in the caller
                 done.set_exception(error)
 
         try:
