@@ -159,7 +159,7 @@ def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLCont
     with exchange_in_thread(tls=tls) as server:
         client = plain(server)
         client.sendall(b"\x16\x03\x01")
-        until(lambda: bool(server.call(lambda: len(server.server._greetings))))
+        until(lambda: bool(server.call(lambda: len(server.server._handshakes))))
     with client:
         assert ended(client)
 

@@ -62,7 +62,7 @@ def test_without_a_login_and_a_cancel_the_others_are_not_played() -> None:
     assert [result.scenario for result in told] == list(SCENARIOS)
     assert not report.kept
     assert report.broken == {Rule.DRAIN}
-    assert all(result.not_played == "«login and a cancel» is broken" for result in told[1:])
+    assert all(result.not_played == '"login and a cancel" is broken' for result in told[1:])
     assert str(report).endswith(
         f"0 scenarios kept, 1 broken, {len(SCENARIOS) - 1} not played; rules broken: drain"
     )
@@ -154,20 +154,25 @@ class WaitsTooLong(SelectorDriver):
     ("driver", "scenario", "rule", "words"),
     [
         (NoCall, "login and a cancel", Rule.CALLER, "call(fn) raised NotImplementedError()"),
-        (OtherConnection, "login and a cancel", Rule.CALLER, "call(fn) gave fn another connection"),
+        (
+            OtherConnection,
+            "login and a cancel",
+            Rule.CALLER,
+            "call(fn) passed another connection to fn",
+        ),
         (
             NoUpgrade,
             "login and a cancel",
             Rule.END,
-            "the driver did not open a WebSocket (nobody connected); run() had",
+            "the driver did not open a WebSocket (no connection came in time); run() had",
         ),
-        (NoUpgrade, "upgrade refused", Rule.END, "the driver did not ask for a WebSocket"),
+        (NoUpgrade, "upgrade refused", Rule.END, "the driver did not request a WebSocket"),
         (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
         (
             ClosesByItself,
             "deadlines in a row",
             Rule.END,
-            "took no command any more: the connection is closing",
+            "the connection refused a command: the connection is closing",
         ),
         (EndsWhenItIsReady, "clock", Rule.CALLER, "s; run() had returned"),
         (
@@ -180,13 +185,13 @@ class WaitsTooLong(SelectorDriver):
             BlocksInAWrite,
             "one frame unwritten",
             Rule.READ,
-            "and meanwhile the driver did nothing else",
+            "the driver did nothing else while a write stalled",
         ),
         (TakesOneCall, "gap", Rule.CALLER, "call(fn) did not run fn"),
         (AsksForNoWebSocket, "hangup", Rule.END, "it has no Sec-WebSocket-Key"),
-        (SaysMore, "hangup", Rule.WRITE, "a frame came behind the close frame"),
-        (ClosesWithoutACode, "hangup", Rule.END, "there came one with code 1005"),
-        (WaitsTooLong, "login and a cancel", Rule.CLOCK, "was told the time"),
+        (SaysMore, "hangup", Rule.WRITE, "a frame came after the close frame"),
+        (ClosesWithoutACode, "hangup", Rule.END, "got one with code 1005"),
+        (WaitsTooLong, "login and a cancel", Rule.CLOCK, "got the time"),
     ],
 )
 def test_what_is_no_driver_is_told_so(
@@ -201,7 +206,7 @@ def test_a_driver_that_cannot_be_made_is_told_so() -> None:
     def make_driver(connection: Connection, url: str) -> SelectorDriver:
         raise LookupError(url)
 
-    words = "nobody connected); make_driver raised LookupError('ws://127.0.0.1:"
+    words = "no connection came in time); make_driver raised LookupError('ws://127.0.0.1:"
     result = played(make_driver, "login and a cancel", Rule.END, words)
     assert words in str(result)
     assert "') (test_kit.py, line " in str(result)
@@ -224,7 +229,7 @@ def test_what_makes_no_driver_is_told_so() -> None:
             """It has nothing to do."""
 
     for made, words in (
-        (None, "make_driver gave None, which has no run(): a driver has run() and call(fn)"),
+        (None, "make_driver returned None, which has no run(): a driver has run() and call(fn)"),
         (WithoutCall(), "which has no call(): a driver has run() and call(fn)"),
         (Coroutine(), "run() is a coroutine function: it must block"),
     ):
@@ -241,7 +246,7 @@ def test_a_make_driver_that_hangs_is_told_so() -> None:
 
     (result,) = check_driver(make_driver, ["login and a cancel"], patience=PATIENCE).results
     rests.set()
-    assert "nobody connected); make_driver had not returned" in str(result)
+    assert "no connection came in time); make_driver had not returned" in str(result)
 
 
 def test_a_connection_that_does_not_last_is_told_with_the_reason() -> None:
@@ -304,8 +309,8 @@ def test_a_report_of_what_was_broken_names_the_rule_in_its_words_and_shows_the_s
     assert caught.value.result is report["reset"]
     words = str(caught.value)
     assert "BROKEN      reset: The connection is reset while a cancel is in flight" in words
-    assert "the cancel 'a' was called unsent, and it, or a part of it, has arrived." in words
-    assert f"Rule «end»: {Rule.END.sentence}" in words
+    assert "the cancel 'a' was reported as unsent, and it has arrived, at least in part." in words
+    assert f'Rule "end": {Rule.END.sentence}' in words
     assert "unsent=('a',)" in words
     assert "a login" in words
     assert "passphrase" not in words
@@ -393,7 +398,7 @@ def test_a_scenario_may_be_left_out_but_only_one_that_exists() -> None:
 
 def test_a_test_of_ones_own_fails_with_the_rule_and_the_steps() -> None:
     by_name: dict[str, Scenario] = {scenario.name: scenario for scenario in SCENARIOS}
-    with pytest.raises(ContractBroken, match="Rule «re-arm»"):
+    with pytest.raises(ContractBroken, match='Rule "re-arm"'):
         scenarios(KeepsItsTimer, patience=PATIENCE)(by_name["wait moves sooner"])
 
 

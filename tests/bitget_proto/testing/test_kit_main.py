@@ -37,7 +37,7 @@ def test_a_broken_rule_is_named_and_ends_with_1(
     )
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["reset", "BROKEN", "end"]
-    assert "the cancel 'a' was called unsent" in out
+    assert "the cancel 'a' was reported as unsent" in out
     assert ("The steps:" in out) == steps
     assert out.endswith("0 scenarios kept, 1 broken; rules broken: end\n")
 

@@ -67,7 +67,7 @@ def test_a_life_is_noted_without_the_login() -> None:
     assert connection.handed_over[0] == LOGGED_IN
     story = "\n".join(map(str, connection.steps))
     assert "key-of-mine" not in story
-    assert f"{'x' * 150}… (1000 in all)" in story
+    assert f"{'x' * 150}… (1000 characters)" in story
     assert connection.lost_calls == 1
     assert list(connection.about_the_clock(PATIENCE)) == []
 

@@ -256,5 +256,5 @@ def test_every_rule_has_a_sentence() -> None:
         assert rule.sentence.endswith(".")
         assert (
             str(DriverError(rule, "What happened"))
-            == f"What happened. Rule «{rule.value}»: {rule.sentence}"
+            == f'What happened. Rule "{rule.value}": {rule.sentence}'
         )

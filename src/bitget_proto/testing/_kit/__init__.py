@@ -1,1 +1,1 @@
-"""The conformance kit for drivers."""
+"""Conformance kit for drivers."""

@@ -1,8 +1,8 @@
-"""What must hold behind every scenario of the conformance kit, whatever it was about.
+"""Checks after every scenario of the conformance kit.
 
-Rules of this file
-- What the peer received is the beginning of what was handed out; what was handed over is the beginning of what the peer said.
-- A cancel that is called unsent never arrived, not even a part of it.
+- The messages that the peer received are the first of the frames that were handed out, and the
+  messages that were handed over are the first of those that the peer sent.
+- A cancel that is reported as unsent never arrived, not even in part.
 - A driver that has returned leaves no open socket and no thread.
 """
 
@@ -15,13 +15,13 @@ from contextlib import suppress
 
 from ..._values.events import Unresolved
 from .harness import Stage
-from .recording_connection import told
+from .recording_connection import describe_output
 from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 
 def unwritten(stage: Stage) -> Iterator[DriverError]:
-    """While the connection lasts: all that was handed out arrives."""
+    """Check, while the connection is open, that all frames that were handed out arrive."""
     peer, connection = stage.peer, stage.connection
 
     def is_missing() -> bool:
@@ -36,50 +36,52 @@ def unwritten(stage: Stage) -> Iterator[DriverError]:
             peer.read()
     if is_missing():
         missing = connection.handed_out[len(peer.received)]
-        yield stage.blame(Rule.WRITE, f"{told(missing)} was handed out and never arrived")
+        yield stage.blame(
+            Rule.WRITE, f"{describe_output(missing)} was handed out and never arrived"
+        )
 
 
-def misfits(stage: Stage) -> Iterator[DriverError]:
-    """When all is over: both ends tell the same story."""
+def differences(stage: Stage) -> Iterator[DriverError]:
+    """Check at the end that both ends sent and received the same messages."""
     peer, connection = stage.peer, stage.connection
     for fault in peer.faults[:1]:
         yield DriverError(Rule.WRITE, fault)
-    misfit = _misfit(
+    difference = _difference(
         [one.text.encode() for one in connection.handed_out],
         [text.encode() for text in peer.received],
     )
-    if misfit is not None:
+    if difference is not None:
         yield DriverError(
-            Rule.WRITE, "what arrived at the exchange is not what was handed out: " + misfit
+            Rule.WRITE, "the exchange did not receive what was handed out: " + difference
         )
-    misfit = _misfit(
+    difference = _difference(
         peer.said, [one.encode() if isinstance(one, str) else one for one in connection.handed_over]
     )
-    if misfit is not None:
+    if difference is not None:
         yield DriverError(
-            Rule.READ, "what was handed over is not what the exchange said: " + misfit
+            Rule.READ, "the driver did not hand over what the exchange sent: " + difference
         )
     yield from connection.about_the_clock(stage.patience)
 
 
-def untruths(stage: Stage) -> Iterator[DriverError]:
-    """When all is over: what was called unsent is, and `Hangup` was obeyed."""
+def false_reports(stage: Stage) -> Iterator[DriverError]:
+    """Check at the end that unsent cancels did not arrive, and that `Hangup` was obeyed."""
     peer, connection = stage.peer, stage.connection
-    yield from _dishonest(stage)
+    yield from _false_unsent(stage)
     hangup = connection.hangup
     wants_frame = hangup is not None and not hangup.abort and peer.connected and stage.reads_on
     if hangup is not None and wants_frame and peer.closed_with != hangup.code:
         came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
         yield DriverError(
             Rule.END,
-            f"Hangup asked for a close frame with code {hangup.code}, and there came {came}",
+            f"Hangup asked for a close frame with code {hangup.code}; got {came}",
         )
 
 
 def left_behind(
     stage: Stage, threads: set[threading.Thread], *, returned: bool
 ) -> Iterator[DriverError]:
-    """When all is over: `run` has returned, and there is nothing left of it."""
+    """Check at the end that `run` has returned, and left no socket or thread."""
     connection, patience = stage.connection, stage.patience
     if stage.failed:
         yield DriverError(Rule.END, stage.failed)
@@ -94,13 +96,13 @@ def left_behind(
         yield DriverError(Rule.END, "run() has returned, and a thread that it started still runs")
 
 
-def _misfit(expected: Sequence[bytes], got: Sequence[bytes]) -> str | None:
-    """Where the second is no beginning of the first, in words."""
+def _difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str | None:
+    """Describe where `got` is not the beginning of `expected`; None when it is."""
     for number, one in enumerate(got):
         if number >= len(expected):
-            return f"there is one more, {one[:60]!r}"
+            return f"there is an extra message, {one[:60]!r}"
         if one != expected[number]:
-            return f"number {number + 1} is {one[:60]!r}, and should be {_shown(expected[number])}"
+            return f"message {number + 1} is {one[:60]!r}; expected {_shown(expected[number])}"
     return None
 
 
@@ -108,7 +110,7 @@ def _shown(message: bytes) -> str:
     return "a login" if b'"login"' in message else repr(message[:60])
 
 
-def _dishonest(stage: Stage) -> Iterator[DriverError]:
+def _false_unsent(stage: Stage) -> Iterator[DriverError]:
     peer, connection = stage.peer, stage.connection
     arrived = stage.heard()
     if peer.has_part and len(peer.received) < len(connection.handed_out):
@@ -117,13 +119,13 @@ def _dishonest(stage: Stage) -> Iterator[DriverError]:
         if isinstance(outcome, Unresolved) and not outcome.sent and id in arrived:
             yield DriverError(
                 Rule.END,
-                f"the cancel {id!r} was called unsent, and it, or a part of it, has arrived",
+                f"the cancel {id!r} was reported as unsent, and it has arrived, at least in part",
             )
             return
 
 
 def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
-    """Whether no thread runs but those."""
+    """Wait up to `seconds` until no thread runs except `threads`; return whether that is so."""
     end = time.monotonic() + seconds
     while left := [
         thread

@@ -1,10 +1,8 @@
-"""A connection that keeps a record of its driver, for the conformance kit.
+"""A connection that records its driver, for the conformance kit.
 
-Rules of this file
-- It behaves as a `Connection` does. A broken rule is noted and not raised, so that an event loop need not log it and the
-  scenario can be played to its end.
-- What a login says is never kept.
-- The driver's thread writes; others read, and wait by `wait_for`.
+It behaves as a `Connection`. A broken rule is recorded and not raised, so that no event loop logs
+it and the scenario runs to its end. The contents of logins are never recorded. The driver's thread
+writes the record; other threads read it, and wait with `wait_for`.
 """
 
 from __future__ import annotations
@@ -45,124 +43,126 @@ T = TypeVar("T")
 _EXCERPT = 150
 
 STALE = 0.5
-"""Seconds by which a driver's `now` may lie behind when it is told, for a machine that is busy with something else; with more
-patience than usual, a quarter of that."""
+"""Seconds by which a driver's `now` may lie in the past, for a machine that is busy.
+
+With a patience of more than four times this, a quarter of the patience.
+"""
 
 AHEAD = 0.05
-"""Seconds by which `handle_timeout` may be told a time that is still to come: a loop's tick, and the noise of two clocks."""
+"""Seconds by which the `now` of `handle_timeout` may lie ahead: a loop's tick and clock noise."""
 
 
 @attrs.frozen(kw_only=True)
 class DriverStep:
-    """One call of the driver's, and what it gave."""
+    """One call of the driver, or one output of `poll`."""
 
     at: float
-    """Seconds since the connection was made, by the kit's clock."""
+    """Seconds since the connection was created, on the kit's clock."""
 
     now: float
-    """The time that the driver told."""
+    """The `now` that the driver passed."""
 
     call: str
     what: str
-    """What was handed over, or what came out, shortened."""
+    """The argument or the output, shortened."""
 
     def __str__(self) -> str:
         return f"{self.at * 1000:9.1f} ms  now={self.now:.4f}  {self.call:<18} {self.what}"
 
 
 class Recorder(StrictConnection):
-    """A strict connection that notes what its driver does and what rules it breaks."""
+    """A strict connection that records the calls of its driver and the rules it breaks."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.steps: list[DriverStep] = []
         self.complaints: list[DriverError] = []
-        """The rules that were broken in sight of the connection, in that order."""
+        """The broken rules that the connection detected, in order."""
         self.handed_out: list[Transmit] = []
         self.handed_over: list[str | bytes] = []
-        """The messages that the driver handed over, in that order."""
+        """The messages that the driver handed over, in order."""
         self.outcomes: dict[str, Outcome] = {}
         self.events: list[Event] = []
-        """All that is no outcome."""
+        """All events except outcomes."""
         self.ready = False
         self.login_rejected = False
         self.hangup: Hangup | None = None
         self.closed: Closed | None = None
         self.lost_calls = 0
         self.takes: float = 0.0
-        """Seconds that a message takes at least: the application is busy."""
+        """Seconds that `receive` takes at least, as in a busy application."""
         self.on_transmit: Callable[[Transmit], object] | None = None
-        """Called in the driver's thread before a `Transmit` is handed out."""
+        """Called in the driver's thread before `poll` returns a `Transmit`."""
 
         self._began = time.monotonic()
         self._changed = threading.Condition()
         self._thread: int | None = None
         self._skew = inf
-        """The least that the kit's clock has been ahead of the driver's: the difference of the two, without any delay."""
-        self._latest_told = ("", 0.0, -inf)
-        """The call that was told its time the latest: its name, that time, and how far the kit's clock was ahead of it."""
-        self._earliest_fired = (0.0, inf)
-        """Of all calls of `handle_timeout` the one that was told its time the earliest, in the same way."""
+        """The smallest lead of the kit's clock over the driver's: their offset without any delay."""
+        self._stalest = ("", 0.0, -inf)
+        """The call whose `now` was most outdated: its name, `now`, and the lead of the kit's clock."""
+        self._most_ahead = (0.0, inf)
+        """The `handle_timeout` whose `now` was furthest ahead: `now`, and the lead of the kit's clock."""
 
     @property
     def undrained(self) -> bool:
-        """Whether the last call is not drained to its `Wait`, while nothing that was handed out is being written."""
+        """Whether the last call was not drained to its `Wait`, and no frame is being written."""
         return not self._settled_at_wait and not self.is_writing
 
     @property
     def is_writing(self) -> bool:
-        """Whether a frame was handed out last: the driver is writing it, if it does anything."""
+        """Whether the last output was a `Transmit`, which the driver is presumably writing."""
         return bool(self.steps) and self.steps[-1].what.startswith("Transmit")
 
     def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something holds, at most so long; whether it does."""
+        """Wait up to `seconds` until `holds` returns true; return whether it does."""
         with self._changed:
             return self._changed.wait_for(holds, seconds)
 
     def changed(self) -> None:
-        """Let those who wait look again."""
+        """Wake the threads in `wait_for`, to check again."""
         with self._changed:
             self._changed.notify_all()
 
     def complain(self, rule: Rule, what: str) -> None:
-        """Note a broken rule."""
+        """Record a broken rule."""
         self.complaints.append(DriverError(rule, what))
 
     def about_the_clock(self, patience: float) -> Iterator[DriverError]:
-        """What is to be said of the driver's clock, once all is over."""
-        call, now, skew = self._latest_told
+        """Yield the errors of the driver's clock; called at the end."""
+        call, now, skew = self._stalest
         if skew - self._skew > max(STALE, patience / 4):
             yield DriverError(
                 Rule.CLOCK,
-                f"{call} was told the time {now:.3f}, which lay {skew - self._skew:.2f} s back",
+                f"{call} got the time {now:.3f}, which was {skew - self._skew:.2f} s in the past",
             )
-        now, skew = self._earliest_fired
+        now, skew = self._most_ahead
         if self._skew - skew > AHEAD:
             yield DriverError(
                 Rule.REARM,
-                f"handle_timeout was told the time {now:.3f}, which was still {self._skew - skew:.3f} s ahead: a timer fired "
-                "that had been armed for an earlier Wait",
+                f"handle_timeout got the time {now:.3f}, which was {self._skew - skew:.3f} s in the future: "
+                "a timer fired that was armed for an earlier Wait",
             )
 
-    # --- as a Connection, and noted ---
+    # --- the calls of a Connection, recorded ---
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
-        self._noted("opened", "a login", now, lambda kind: kind.opened(self, now, login=login))
+        self._recorded("opened", "a login", now, lambda kind: kind.opened(self, now, login=login))
 
     def receive(self, message: str | bytes, now: float) -> None:
         self.handed_over.append(message if isinstance(message, (str, bytes)) else repr(message))
         if self.takes:
             time.sleep(self.takes)
-        self._noted("receive", message, now, lambda kind: kind.receive(self, message, now))
+        self._recorded("receive", message, now, lambda kind: kind.receive(self, message, now))
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         self.lost_calls += 1
         unsent = (unsent,) if isinstance(unsent, str) else tuple(unsent)
         what = f"{reason!r}" + (f", unsent={unsent!r}" if unsent else "")
-        self._noted("lost", what, now, lambda kind: kind.lost(self, now, reason, unsent))
+        self._recorded("lost", what, now, lambda kind: kind.lost(self, now, reason, unsent))
 
     def handle_timeout(self, now: float) -> None:
-        self._noted("handle_timeout", "", now, lambda kind: kind.handle_timeout(self, now))
+        self._recorded("handle_timeout", "", now, lambda kind: kind.handle_timeout(self, now))
 
     def cancel(
         self,
@@ -172,7 +172,7 @@ class Recorder(StrictConnection):
         timeout: float | None = None,
         urgent: bool = False,
     ) -> str:
-        taken = self._noted(
+        taken = self._recorded(
             "cancel",
             f"{order!r}",
             now,
@@ -186,26 +186,26 @@ class Recorder(StrictConnection):
     ) -> list[str]:
         given = list(orders)
         what = f"{len(given)} orders"
-        taken = self._noted(
+        taken = self._recorded(
             "cancel_many", what, now, lambda kind: kind.cancel_many(self, given, now, timeout)
         )
         self._ledger.update(taken)
         return taken
 
     def withdraw(self, id: str, now: float) -> bool:
-        return self._noted("withdraw", f"{id!r}", now, lambda kind: kind.withdraw(self, id, now))
+        return self._recorded("withdraw", f"{id!r}", now, lambda kind: kind.withdraw(self, id, now))
 
     def send(self, text: str, now: float) -> None:
-        self._noted("send", text, now, lambda kind: kind.send(self, text, now))
+        self._recorded("send", text, now, lambda kind: kind.send(self, text, now))
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         what = (
             "" if queued == "drop" and within is None else f"queued={queued!r}, within={within!r}"
         )
-        self._noted("close", what, now, lambda kind: kind.close(self, now, queued, within))
+        self._recorded("close", what, now, lambda kind: kind.close(self, now, queued, within))
 
     def poll(self, now: float, writable: bool = True) -> Output:
-        output = self._noted("poll", None, now, lambda kind: kind.poll(self, now, writable))
+        output = self._recorded("poll", None, now, lambda kind: kind.poll(self, now, writable))
         if isinstance(output, Transmit):
             self.handed_out.append(output)
             if self.on_transmit is not None:
@@ -221,25 +221,26 @@ class Recorder(StrictConnection):
             self.login_rejected = self.login_rejected or isinstance(output, LoginRejected)
             if isinstance(output, Closed):
                 self.closed = output
-        self._step("poll" if writable else "poll, not writable", now, told(output))
+        self._step("poll" if writable else "poll, not writable", now, describe_output(output))
         self.changed()
         return output
 
     # --- inside ---
 
-    def _noted(
+    def _recorded(
         self,
         call: str,
         what: str | bytes | None,
         now: float,
         do: Callable[[type[StrictConnection]], T],
     ) -> T:
-        self._look_at_thread(call)
+        self._check_thread(call)
         if call in _COMMANDS and self.steps and self.steps[-1].call in _COMMANDS:
-            # Both of one call of the kit's, which is drained behind it: how long it takes is not the driver's doing.
+            # Both commands belong to one call of the kit, which is drained afterwards. The driver
+            # is not responsible for how long it takes.
             self._settled_at_wait = True
         else:
-            self._look_at_clock(call, now)
+            self._check_clock(call, now)
         if what is not None:
             self._step(call, now, _short(what))
         try:
@@ -249,40 +250,40 @@ class Recorder(StrictConnection):
         except LocalProtocolError as error:
             if call in _INPUTS:
                 rule = Rule.CLOCK if str(error).startswith("now ") else _INPUTS[call]
-                self.complain(rule, f"{call} was called wrongly: {error}")
+                self.complain(rule, f"{call} was refused: {error}")
             raise
         finally:
             self.changed()
-        return self._forgiven(call, do)
+        return self._repeat_leniently(call, do)
 
-    def _forgiven(self, call: str, do: Callable[[type[StrictConnection]], T]) -> T:
-        """Do it all the same, and begin to look anew."""
-        self._latest = self._told = None
+    def _repeat_leniently(self, call: str, do: Callable[[type[StrictConnection]], T]) -> T:
+        """Make the call without checks, and reset the state of the checks."""
+        self._latest = self._timeout_at = None
         self._spins = self._overdue = 0
         result = do(_LENIENT)
         self._settled_at_wait = isinstance(result, Wait)
         self._in_drain = call == "poll" and not self._settled_at_wait
         return result
 
-    def _look_at_thread(self, call: str) -> None:
+    def _check_thread(self, call: str) -> None:
         thread = threading.get_ident()
         if self._thread is None:
             self._thread = thread
         elif self._thread != thread:
             self._thread = thread
             self.complain(
-                Rule.CALLER, f"{call} was called in another thread than the call before it"
+                Rule.CALLER, f"{call} was called in another thread than the previous call"
             )
 
-    def _look_at_clock(self, call: str, now: float) -> None:
+    def _check_clock(self, call: str, now: float) -> None:
         if not isinstance(now, (float, int)) or not isfinite(now):
-            return  # refused below
+            return  # `Connection` refuses it
         skew = time.monotonic() - now
-        if skew > self._latest_told[2]:
-            self._latest_told = (call, now, skew)
+        if skew > self._stalest[2]:
+            self._stalest = (call, now, skew)
         if call == "handle_timeout":
-            if skew < self._earliest_fired[1]:
-                self._earliest_fired = (now, skew)
+            if skew < self._most_ahead[1]:
+                self._most_ahead = (now, skew)
         elif call != "poll":
             self._skew = min(self._skew, skew)
 
@@ -293,18 +294,18 @@ class Recorder(StrictConnection):
 
 
 _LENIENT: type[StrictConnection] = Connection  # type: ignore[assignment]
-"""What a strict connection is without looking at its driver."""
+"""The base class of `StrictConnection`, which does not check its driver."""
 
 _COMMANDS = frozenset({"cancel", "cancel_many", "withdraw", "send", "close"})
 
 _INPUTS = MappingProxyType({
     "opened": Rule.END, "receive": Rule.READ, "lost": Rule.END, "handle_timeout": Rule.CLOCK, "poll": Rule.CLOCK,
 })  # fmt: skip
-"""The calls that are the driver's own, and the rule that is broken when one is refused."""
+"""The calls of the driver itself, and the rule that is broken when one is refused."""
 
 
-def told(output: Output) -> str:
-    """An output, as it may be shown: short, and a login not at all."""
+def describe_output(output: Output) -> str:
+    """Return an output as short text, without the contents of a login."""
     if isinstance(output, Transmit):
         return "Transmit: a login" if output.secret else f"Transmit: {_short(output.text)}"
     if isinstance(output, Wait):
@@ -318,4 +319,4 @@ def told(output: Output) -> str:
 
 def _short(what: object) -> str:
     text = what if isinstance(what, str) else repr(what)
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}… ({len(text)} in all)"
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}… ({len(text)} characters)"

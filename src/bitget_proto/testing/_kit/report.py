@@ -1,8 +1,7 @@
-"""What the conformance kit has to say of a driver.
+"""Reports of the conformance kit.
 
-Rules of this file
-- A broken rule is named by the contract's name for it, with a sentence on what was seen. Nothing is a score.
-- What was not played is not called kept.
+A broken rule is reported under its name in the driver contract, with what was observed. A scenario
+that was not played does not count as kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,48 +14,48 @@ from .scenario import Scenario
 from .strict_connection import Rule
 
 _FOLD = 3
-"""How many steps make a pattern; of one that goes on for long the rest is counted instead of shown."""
+"""Length of a repeating pattern of steps; a long repetition is counted instead of shown."""
 
 
 @attrs.frozen
 class Break:
-    """A rule that was broken, and what was seen of it."""
+    """A broken rule, and what was observed."""
 
     rule: Rule
     what: str
 
     def __str__(self) -> str:
-        return f"{self.what}.\n    Rule «{self.rule.value}»: {self.rule.sentence}"
+        return f'{self.what}.\n    Rule "{self.rule.value}": {self.rule.sentence}'
 
 
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
 class Result:
-    """What one scenario showed."""
+    """The result of one scenario."""
 
     scenario: Scenario
     breaks: Sequence[Break] = ()
-    """The first is the cause, as far as can be seen; those behind it may be its consequences."""
+    """The first is the probable cause; the others may be its consequences."""
 
     steps: Sequence[DriverStep] = attrs.field(default=(), repr=False)
-    """All that the driver did with its connection."""
+    """All calls of the driver on its connection."""
 
     seconds: float = 0.0
     not_played: str = ""
-    """Why it was not played; empty when it was."""
+    """Why the scenario was not played; empty when it was."""
 
     @property
     def kept(self) -> bool:
-        """Whether it was played, and no rule was broken."""
+        """Whether the scenario was played and no rule was broken."""
         return not self.breaks and not self.not_played
 
     @property
     def broken(self) -> Rule | None:
-        """The rule that was broken first, if any."""
+        """The first broken rule, or None."""
         return self.breaks[0].rule if self.breaks else None
 
     def __str__(self) -> str:
-        """One line if all is well; else what was broken."""
+        """One line if no rule was broken; otherwise a line for the scenario and the breaks."""
         if self.not_played:
             return f"not played  {self.scenario.name}: {self.not_played}"
         if not self.breaks:
@@ -65,31 +64,34 @@ class Result:
         return f"BROKEN      {self.scenario.name}: {self.scenario.tells}\n  {breaks}"
 
     def story(self) -> str:
-        """The steps, one a line; many alike in a row are counted."""
+        """Return the steps, one per line; long repetitions are counted instead of shown."""
         return "\n".join(_folded(self.steps))
 
 
 @set_module("bitget_proto.testing")
 @attrs.frozen
 class Report:
-    """What all scenarios showed; `print(report)`, or look at `kept`."""
+    """The results of all scenarios. Print it, or look at `kept`."""
 
     results: Sequence[Result]
 
     @property
     def kept(self) -> bool:
-        """Whether no rule was broken, and something was played."""
+        """Whether no rule was broken and at least one scenario was played."""
         return not any(result.breaks for result in self.results) and any(
             result.kept for result in self.results
         )
 
     @property
     def broken(self) -> frozenset[Rule]:
-        """The rules that were broken, each by what was the cause in some scenario."""
+        """The rules that were broken: the first break of each scenario."""
         return frozenset(result.broken for result in self.results if result.broken is not None)
 
     def __getitem__(self, scenario: str) -> Result:
-        """The result of the scenario of this name."""
+        """Return the result of the scenario with this name.
+
+        Raises: KeyError when it is not in the report.
+        """
         for result in self.results:
             if result.scenario.name == scenario:
                 return result
@@ -100,7 +102,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """All of it in one line."""
+        """A summary in one line."""
         kept = sum(result.kept for result in self.results)
         broken = sum(bool(result.breaks) for result in self.results)
         rest = len(self.results) - kept - broken
@@ -114,9 +116,9 @@ class Report:
         return summary
 
     def check(self) -> None:
-        """See that every rule was kept.
+        """Check that no rule was broken.
 
-        Raises: ContractBroken, which is an AssertionError, with what was broken and the steps.
+        Raises: ContractBroken, an AssertionError, with the broken rules and the steps.
         """
         for result in self.results:
             if result.breaks:
@@ -125,7 +127,7 @@ class Report:
 
 @set_module("bitget_proto.testing")
 class ContractBroken(AssertionError):
-    """A driver broke a rule of the driver contract; `result` says how."""
+    """A driver broke a rule of the driver contract; `result` has the details."""
 
     def __init__(self, result: Result) -> None:
         super().__init__(f"{result}\nThe steps:\n{result.story()}")

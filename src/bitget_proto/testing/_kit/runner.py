@@ -1,9 +1,8 @@
-"""The conformance kit: plays its scenarios with somebody's driver, and says which rules of the driver contract it broke.
+"""Plays the scenarios of the conformance kit with a driver and reports the broken rules.
 
-Rules of this file
-- The cause comes first: what the connection itself saw, then what did not fit between the two ends, then what the scenario
-  missed, then what was left behind.
-- Real time. Nothing is tried again: what is broken once is broken.
+Breaks are reported with the probable cause first: what the connection observed, then differences
+between what one end sent and the other received, then what the scenario missed, then what was left
+behind. Scenarios run in real time and are not retried.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final
 
 from ..._values.errors import ValidationError, safe_repr
 from .harness import MakeDriver, NotPlayed, Stage
-from .invariants import left_behind, misfits, untruths, unwritten
+from .invariants import differences, false_reports, left_behind, unwritten
 from .report import Break, Report, Result
 from .scenario import Scenario
 from .scenarios_end import END
@@ -30,7 +29,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = READING + TIME + WRITING + END
 """All scenarios, in the order in which they are played."""
 
 PATIENCE: Final = 2.0
-"""Seconds by which anything may be late, unless the caller says otherwise."""
+"""Default number of seconds by which anything may be late."""
 
 
 def check_driver(
@@ -42,22 +41,26 @@ def check_driver(
 ) -> Report:
     """Play scenarios with a driver, and report which rules of the driver contract it broke.
 
-    `make_driver(connection, url)` makes a driver: an object with `run()`, which dials the URL and blocks until the connection
-    is `Closed`, and a thread-safe `call(fn)`, which runs `fn(connection, now)` in the thread of `run` and then drains. Both
-    `make_driver` and `run` are called in one new thread for each scenario. The driver signs the login with any credentials:
-    every login is accepted. A driver whose users wait for outcomes may have `abandon(order)` as well: start such a wait, and
-    give it up. `scenarios` are names (`SCENARIOS` holds them all; all by default). `patience` is how many seconds anything may
-    be late; a driver that keeps the contract never waits for it. `tell` is given each result as it is there.
+    `make_driver(connection, url)` returns a driver: an object with `run()`, which dials the URL and
+    blocks until the connection is `Closed`, and a thread-safe `call(fn)`, which runs
+    `fn(connection, now)` in the thread of `run` and then drains. Both `make_driver` and `run` are
+    called in a new thread for each scenario. The driver may sign the login with any credentials:
+    every login is accepted. A driver whose users wait for outcomes may also have `abandon(order)`,
+    which starts such a wait and cancels it.
 
-    If the first scenario is broken the others are not played: without a login and a cancel there is nothing to see.
+    `scenarios` are the names of the scenarios to play; by default all of them. `patience` is how
+    many seconds anything may be late; a driver that keeps the contract never waits that long.
+    `tell` is called with each result as soon as it is available.
 
-    Raises: ValidationError for a name that no scenario has.
+    If the first scenario is broken, the others are not played: they need a login and a cancel.
+
+    Raises: ValidationError for an unknown scenario name.
     """
     chosen = tuple(named(name) for name in scenarios) if scenarios is not None else SCENARIOS
     results: list[Result] = []
     for scenario in chosen:
         if results and results[0].scenario is SCENARIOS[0] and results[0].breaks:
-            results.append(Result(scenario=scenario, not_played=f"«{SCENARIOS[0].name}» is broken"))
+            results.append(Result(scenario=scenario, not_played=f'"{SCENARIOS[0].name}" is broken'))
         else:
             results.append(play(scenario, make_driver, patience=patience))
         if tell is not None:
@@ -66,7 +69,7 @@ def check_driver(
 
 
 def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIENCE) -> Result:
-    """Play one scenario with a driver."""
+    """Play one scenario with a driver and return its result."""
     begun, threads = time.monotonic(), set(threading.enumerate())
     stage = Stage(make_driver, scenario.config, patience, narrow=scenario.narrow)
     seen: list[DriverError] = []
@@ -86,9 +89,9 @@ def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIE
         seen += unwritten(stage) if missed is None else ()
         stage.peer.finish()
         returned = stage.returned(patience)
-        seen += misfits(stage)
+        seen += differences(stage)
         seen += [] if missed is None else [missed]
-        seen += untruths(stage)
+        seen += false_reports(stage)
         seen += stage.connection.complaints[noticed:]
         seen += left_behind(stage, threads, returned=returned)
     breaks = dict.fromkeys(Break(error.rule, error.what) for error in seen)
@@ -102,7 +105,7 @@ def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIE
 
 
 def named(name: str) -> Scenario:
-    """The scenario of this name.
+    """Return the scenario with this name.
 
     Raises: ValidationError when there is none.
     """

@@ -1,9 +1,7 @@
-"""What a scenario of the conformance kit is.
+"""The data of a conformance scenario.
 
-Rules of this file
-- A scenario is data: its name, the rule that it is there for, a sentence that says what is played and demanded, and the
-  function that plays it. Tables, commands and docs are drawn from these.
-- It says what it tolerates, and everything tolerates that what is due comes late, by the `patience` of the run.
+The report, `--list` and the table in docs/conformance.md are made from it. Every scenario tolerates
+lateness up to the `patience` of the run, besides what its `tolerates` names.
 """
 
 from __future__ import annotations
@@ -24,32 +22,32 @@ QUIET = Config(
     max_in_flight=None,
     max_own_frames=None,
 )
-"""A connection in which nothing happens by itself but the deadlines of cancels."""
+"""A configuration without timers, except the deadlines of cancels."""
 
 SOON = 0.04
-"""Seconds: for a loop on loopback long enough to have done what it has to, for whoever looks on soon over."""
+"""Seconds: long enough for a loop on loopback to finish its work, and short for a test."""
 
-DEAF = 3.0
-"""Seconds in which a hangup that is not answered must come to its end, beside the run's `patience`."""
+HANGUP_LIMIT = 3.0
+"""Seconds within which an unanswered hangup must end, in addition to the run's `patience`."""
 
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """A short life of a driver, played against a peer, and what is demanded of it."""
+    """A short run of a driver against a peer, with its requirements."""
 
     name: str
     rule: Rule
-    """The rule that it is there for. Others may be found broken as well."""
+    """The rule that the scenario tests. It may find other rules broken as well."""
 
     tells: str
-    """What is played and demanded, in a sentence."""
+    """What is played and required, in a sentence."""
 
     play: Callable[[Stage], None] = attrs.field(repr=False)
-    """Plays it; raises DriverError for what is broken."""
+    """Plays the scenario; raises DriverError for a broken rule."""
 
     config: Config = attrs.field(default=QUIET, repr=False)
     narrow: bool = False
-    """Whether little fits between the driver and the peer."""
+    """Whether socket buffers between the driver and the peer are small."""
 
     tolerates: str = ""
-    """What it does not hold against a driver, beside lateness."""
+    """What the scenario accepts, besides lateness."""

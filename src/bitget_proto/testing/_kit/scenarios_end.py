@@ -1,8 +1,4 @@
-"""Scenarios of the conformance kit: every way in which it can end, and who may call.
-
-Rules of this file
-- Behind every scenario it is looked whether `run` has returned, and left no thread and no open socket.
-"""
+"""Scenarios of the conformance kit: the ways a connection ends, and calls from other threads."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from ..._wire.exchange_codec import encode_event, encode_reply
 from ..framing import TEXT, frame
 from .harness import Stage
 from .recording_connection import Recorder
-from .scenario import DEAF, QUIET, SOON, Scenario
+from .scenario import HANGUP_LIMIT, QUIET, SOON, Scenario
 from .strict_connection import DriverError, Rule
 
 
@@ -63,23 +59,23 @@ def _bare_close_frame(stage: Stage) -> None:
 def _hangup(stage: Stage) -> None:
     stage.log_in()
     stage.call(lambda connection, now: connection.close(now))
-    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not reach Closed")
     with stage.demands(Rule.END, "Hangup was handed out, and no close frame came"):
         stage.peer.read_close()
 
 
-def _deaf(stage: Stage) -> None:
+def _unanswered_hangup(stage: Stage) -> None:
     stage.log_in()
     stage.call(lambda connection, now: connection.close(now))
-    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
-    if not stage.returned(DEAF + stage.patience):
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not reach Closed")
+    if not stage.returned(HANGUP_LIMIT + stage.patience):
         raise DriverError(
             Rule.END,
-            "the exchange did not answer the close frame, and run() went on waiting for it",
+            "the exchange did not answer the close frame, and run() went on waiting for the answer",
         )
 
 
-def _more_behind_the_end(stage: Stage) -> None:
+def _messages_after_the_end(stage: Stage) -> None:
     stage.open()
     with stage.demands(Rule.DRAIN, "opened was not followed by the login"):
         stage.peer.read()
@@ -99,7 +95,7 @@ def _close_answered(stage: Stage) -> None:
             Rule.READ,
             "an answer that came while the connection was closing was not handed over",
         )
-    stage.expect_closed(Rule.DRAIN, "the last answer came, and the drain did not go on to Closed")
+    stage.expect_closed(Rule.DRAIN, "the last answer came, and the drain did not reach Closed")
 
 
 def _close_twice(stage: Stage) -> None:
@@ -110,9 +106,9 @@ def _close_twice(stage: Stage) -> None:
         "a",
         Unresolved,
         Rule.DRAIN,
-        "close was called twice, and the drain did not go on to the outcomes",
+        "close was called twice, and the drain did not return the outcomes",
     )
-    stage.expect_closed(Rule.DRAIN, "close was called twice, and the drain did not go on to Closed")
+    stage.expect_closed(Rule.DRAIN, "close was called twice, and the drain did not reach Closed")
 
 
 def _login_refused(stage: Stage) -> None:
@@ -123,15 +119,15 @@ def _login_refused(stage: Stage) -> None:
     stage.expect_closed(Rule.READ, "the refusal of the login was not handed over")
 
 
-def _nobody_there(stage: Stage) -> None:
+def _connection_refused(stage: Stage) -> None:
     stage.peer.stop_listening()
     stage.start()
-    _dial_failed(stage, "nobody listens there")
+    _dial_failed(stage, "the TCP connection was refused")
 
 
 def _upgrade_refused(stage: Stage) -> None:
     stage.start()
-    with stage.demands(Rule.END, "the driver did not ask for a WebSocket"):
+    with stage.demands(Rule.END, "the driver did not request a WebSocket"):
         stage.peer.accept()
         stage.peer.read_request()
         stage.peer.write(
@@ -172,7 +168,7 @@ def _many_threads(stage: Stage) -> None:
             id,
             Accepted,
             Rule.CALLER,
-            "of the cancels that twenty threads took at once, one has no answer",
+            "one of the cancels from twenty threads at once has no answer",
         )
 
 
@@ -186,7 +182,7 @@ def _abandoned(stage: Stage) -> None:
         or not stage.running
         or stage.connection.state is not State.READY
     ):
-        raise stage.blame(Rule.ABANDON, "a wait was given up, and the connection with it")
+        raise stage.blame(Rule.ABANDON, "a wait was cancelled, and the connection ended with it")
     stage.cancel("a")
     stage.hear("a")
     stage.peer.say(encode_reply(order, id), stage.reply("a"))
@@ -194,13 +190,13 @@ def _abandoned(stage: Stage) -> None:
         id,
         Accepted,
         Rule.ABANDON,
-        "a wait was given up, and the outcome of its cancel did not come",
+        "a wait was cancelled, and its cancel has no outcome",
     )
     stage.outcome_is(
         "a",
         Accepted,
         Rule.ABANDON,
-        "a wait was given up, and another cancel's outcome did not come",
+        "a wait was cancelled, and another cancel has no outcome",
     )
 
 
@@ -208,25 +204,25 @@ END: Final = (
     Scenario(
         name="end of stream",
         rule=Rule.END,
-        tells="The stream ends without a close frame while cancels are in flight: one lost, and each cancel has its outcome.",
+        tells="The stream ends without a close frame, with cancels in flight: one call of lost, and an outcome for each.",
         play=_end_of_stream,
     ),
     Scenario(
         name="end in the middle of a message",
         rule=Rule.END,
-        tells="The stream ends with half a message: one lost, and the half is not handed over.",
+        tells="The stream ends in the middle of a message: lost is called once, and the incomplete message is not handed over.",
         play=_end_in_a_message,
     ),
     Scenario(
         name="close frame",
         rule=Rule.END,
-        tells="The exchange closes with code 1001 while cancels are in flight: its close frame is answered, and one lost.",
+        tells="The exchange closes with code 1001, with cancels in flight: its frame is answered, and lost called once.",
         play=_close_frame,
     ),
     Scenario(
         name="close frame without a code",
         rule=Rule.END,
-        tells="The exchange's close frame is empty, as RFC 6455 allows: it is answered, and one lost.",
+        tells="The exchange's close frame is empty, as RFC 6455 allows: it is answered, and lost is called once.",
         play=_bare_close_frame,
     ),
     Scenario(
@@ -238,59 +234,59 @@ END: Final = (
     Scenario(
         name="hangup at a deaf exchange",
         rule=Rule.END,
-        tells="The close frame is not answered, nor the socket closed: run() returns all the same.",
-        play=_deaf,
-        tolerates=f"{DEAF:g} s of waiting for an answer",
+        tells="The exchange neither answers the close frame nor closes the socket: run() returns anyway.",
+        play=_unanswered_hangup,
+        tolerates=f"waiting {HANGUP_LIMIT:g} s for an answer",
     ),
     Scenario(
         name="nothing after the end",
         rule=Rule.END,
-        tells="The refusal of the login arrives with more messages behind it: those are not handed over.",
-        play=_more_behind_the_end,
-        tolerates="one lost after Closed",
+        tells="The refusal of the login arrives with more messages after it: those are not handed over.",
+        play=_messages_after_the_end,
+        tolerates="one call of lost after Closed",
     ),
     Scenario(
         name="close while cancels are in flight",
         rule=Rule.DRAIN,
-        tells="The connection is closed, and the answers come before the time to drain is over: each counts, then the end.",
+        tells="The connection is closed, and the answers come within drain_timeout: each counts, then the connection ends.",
         play=_close_answered,
     ),
     Scenario(
         name="close twice",
         rule=Rule.DRAIN,
-        tells="The connection is closed twice while cancels are in flight: the end, at once.",
+        tells="The connection is closed twice while cancels are in flight: it ends at once.",
         play=_close_twice,
     ),
     Scenario(
         name="login refused",
         rule=Rule.READ,
-        tells="The exchange refuses the login: the connection ends, and hangs up.",
+        tells="The exchange refuses the login: the connection ends and hangs up.",
         play=_login_refused,
     ),
     Scenario(
         name="nobody there",
         rule=Rule.END,
-        tells="Nobody listens where the driver dials: one lost, and run() returns.",
-        play=_nobody_there,
+        tells="The TCP connection is refused: lost is called once, and run() returns.",
+        play=_connection_refused,
     ),
     Scenario(
         name="upgrade refused",
         rule=Rule.END,
-        tells="The upgrade is refused with 503: one lost, and run() returns.",
+        tells="The upgrade is refused with status 503: lost is called once, and run() returns.",
         play=_upgrade_refused,
     ),
     Scenario(
         name="calls from many threads",
         rule=Rule.CALLER,
-        tells="Twenty threads call while the driver is held up: the connection is called in one, and every cancel is answered.",
+        tells="Twenty threads call while the driver is blocked: one thread calls the connection, and every cancel is answered.",
         play=_many_threads,
     ),
     Scenario(
         name="abandoned wait",
         rule=Rule.ABANDON,
-        tells="A wait for an outcome is given up as soon as it has begun: the outcome comes all the same.",
+        tells="A wait for an outcome is cancelled as soon as it has begun: the outcome still arrives.",
         play=_abandoned,
         config=attrs.evolve(QUIET, id_prefix="made-"),
-        tolerates="a driver without abandon(order), whose users wait for nothing: it is not played",
+        tolerates="a driver without abandon(order): the scenario is not played",
     ),
 )

@@ -1,8 +1,8 @@
-"""Scenarios of the conformance kit: what arrives, and in which order with the timers.
+"""Scenarios of the conformance kit: reading, and the order of messages and timers.
 
-Rules of this file
-- All that the peer said must be handed over, whole, once and in order: that is compared behind every scenario, not in each.
-- What has arrived before the driver could look counts, however late it looks.
+That all messages of the peer are handed over, whole, once and in order, is checked after every
+scenario (see `invariants`), not in each. A message counts if it has arrived before its deadline is
+handled, however late the driver reads it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .strict_connection import DriverError, Rule
 _ENDLESS = 10**9
 
 _SLOW = 0.0002
-"""Seconds that the connection takes for a message in a flood, so that no driver is faster than the flood."""
+"""Seconds per message of a flood, so that no driver reads faster than the flood arrives."""
 _PUSH = '{"action":"snapshot","arg":{"channel":"orders"},"data":["' + "x" * 200 + '"]}'
 
 
@@ -38,7 +38,7 @@ def _two_in_one(stage: Stage) -> None:
     stage.peer.say(stage.reply("a"), stage.reply("b"))
     for id in ("a", "b"):
         stage.outcome_is(
-            id, Accepted, Rule.READ, "of two answers that came in one read, one was not handed over"
+            id, Accepted, Rule.READ, "one of two answers that came in one read was not handed over"
         )
 
 
@@ -63,7 +63,7 @@ def _text_and_bytes(stage: Stage) -> None:
             id,
             Accepted,
             Rule.READ,
-            "an answer in a binary message, or one behind an empty message, was not handed over",
+            "an answer in a binary message, or after an empty message, was not handed over",
         )
 
 
@@ -90,26 +90,26 @@ def _half_a_message(stage: Stage) -> None:
     whole = frame(TEXT, stage.reply("b").encode())
     stage.peer.write(whole[:30])
     stage.outcome_is(
-        "a", Unresolved, Rule.OVERDUE, "the first half of a message kept the timers from firing"
+        "a", Unresolved, Rule.OVERDUE, "the first part of a message kept the timers from firing"
     )
     stage.peer.said.append(stage.reply("b").encode())
     stage.peer.write(whole[30:])
     stage.outcome_is(
-        "b", Accepted, Rule.READ, "a message that came in two halves was not handed over"
+        "b", Accepted, Rule.READ, "a message that came in two parts was not handed over"
     )
 
 
-def _nobody_listens(stage: Stage) -> None:
+def _unread_messages(stage: Stage) -> None:
     stage.log_in()
     stage.cancel("a")
     stage.hear("a")
     with stage.demands(
-        Rule.READ, "2,000 messages that nobody takes from the driver kept it from reading on"
+        Rule.READ, "the driver stopped reading after 2,000 messages that its user did not take"
     ):
         stage.peer.write(stage.peer.flood(_PUSH, 2000, lambda: False))
         stage.peer.say(stage.reply("a"))
     stage.expect_all_read(
-        "2,000 messages that nobody takes from the driver kept it from reading on"
+        "the driver stopped reading after 2,000 messages that its user did not take"
     )
     stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
 
@@ -125,7 +125,7 @@ def _gap(stage: Stage) -> None:
         "a",
         Accepted,
         Rule.ALTERNATE,
-        "the answer had arrived before the driver looked, and the timer went first",
+        "the answer had arrived before the driver read, and the timer fired first",
     )
 
 
@@ -134,7 +134,7 @@ def _flood(stage: Stage) -> None:
     stage.cancel("a", timeout=SOON)
     stage.hear("a")
     stage.connection.takes = _SLOW
-    with stage.demands(Rule.READ, "the driver stopped to read"):
+    with stage.demands(Rule.READ, "the driver stopped reading"):
         rest = stage.peer.flood(_PUSH, _ENDLESS, lambda: "a" in stage.connection.outcomes)
         stage.connection.takes = 0.0
         if "a" not in stage.connection.outcomes:
@@ -151,7 +151,7 @@ def _ten_thousand(stage: Stage) -> None:
     stage.cancel("a", timeout=SOON)
     stage.hear("a")
     before, push = len(stage.peer.said), '{"n":1}'
-    with stage.demands(Rule.READ, "the driver stopped to read"):
+    with stage.demands(Rule.READ, "the driver stopped reading"):
         with stage.held_up():
             end = time.monotonic() + 2 * SOON
             rest = stage.peer.flood(push, 10_000, lambda: time.monotonic() > end)
@@ -160,12 +160,12 @@ def _ten_thousand(stage: Stage) -> None:
         stage.peer.write(
             stage.peer.flood(push, 10_000 - (len(stage.peer.said) - before), lambda: False)
         )
-    stage.expect_all_read("of 10,000 messages some were not read")
+    stage.expect_all_read("some of 10,000 messages were not read")
     stage.outcome_is(
         "a",
         Unresolved,
         Rule.ALTERNATE,
-        "a deadline was due, and 10,000 messages kept it from firing",
+        "10,000 messages kept a due deadline from firing",
     )
 
 
@@ -209,7 +209,7 @@ def _answers_then_end(stage: Stage) -> None:
             id,
             Accepted,
             Rule.READ,
-            "an answer had arrived before the stream ended, and was not handed over",
+            "an answer that had arrived before the stream ended was not handed over",
         )
     stage.outcome_is(
         "c", Unresolved, Rule.END, "the stream ended without a close frame, and lost was not called"
@@ -220,7 +220,7 @@ READING: Final = (
     Scenario(
         name="login and a cancel",
         rule=Rule.DRAIN,
-        tells="The login is sent and answered, a cancel is sent and answered. Without this no other scenario is played.",
+        tells="A login and a cancel are sent and answered. If this fails, no other scenario is played.",
         play=_login,
     ),
     Scenario(
@@ -232,67 +232,67 @@ READING: Final = (
     Scenario(
         name="a cancel before the login",
         rule=Rule.DRAIN,
-        tells="A cancel is taken before the login is answered, and the answer comes between two pushes: it leaves then.",
+        tells="A cancel is taken before the login is answered; the answer comes between two pushes: the cancel is sent then.",
         play=_with_the_login,
     ),
     Scenario(
         name="text and bytes",
         rule=Rule.READ,
-        tells="Answers in text and in binary messages, and what is no JSON, two empty messages among it: all are handed over.",
+        tells="Answers come as text and as binary, among messages that are empty or not JSON: all are handed over.",
         play=_text_and_bytes,
     ),
     Scenario(
         name="fragments",
         rule=Rule.READ,
-        tells="A message in fragments with a WebSocket ping between them, one cut inside a character, a long one: whole.",
+        tells="Messages in fragments, with a ping between them or cut inside a character, and a long one: handed over whole.",
         play=_fragments,
     ),
     Scenario(
         name="half a message",
         rule=Rule.OVERDUE,
-        tells="The first half of a message arrives, then nothing: deadlines fire; then the rest, and it is handed over.",
+        tells="The first part of a message arrives: deadlines fire. Then the rest arrives: the message is handed over.",
         play=_half_a_message,
     ),
     Scenario(
         name="nobody listens",
         rule=Rule.READ,
-        tells="2,000 pushes that nobody takes from the driver, then an answer: it is read.",
-        play=_nobody_listens,
+        tells="2,000 pushes that the user does not take from the driver arrive, then an answer: the answer is handed over.",
+        play=_unread_messages,
     ),
     Scenario(
         name="gap",
         rule=Rule.ALTERNATE,
-        tells="The driver's thread is held up past a deadline while the answer arrives: the answer counts.",
+        tells="The driver's thread is blocked past a deadline while the answer arrives: the answer counts.",
         play=_gap,
     ),
     Scenario(
         name="flood",
         rule=Rule.ALTERNATE,
-        tells="Messages arrive as fast as they are read, without end: a deadline fires among them.",
+        tells="Messages arrive without end, as fast as they are read: a deadline fires among them.",
         play=_flood,
     ),
     Scenario(
         name="10,000 messages with a deadline due",
         rule=Rule.ALTERNATE,
-        tells="The driver's thread is held up past a deadline while messages pile up: it fires after at most 1,000 of them.",
+        tells="The driver's thread is blocked past a deadline while messages pile up: it fires after at most 1,000 of them.",
         play=_ten_thousand,
     ),
     Scenario(
         name="answer before the write returns",
         rule=Rule.READ,
-        tells="The answer is there before the frame is written: it counts.",
+        tells="The answer arrives before the write of its cancel has returned: it counts.",
         play=_before_the_write,
     ),
     Scenario(
         name="answer and end in one read",
         rule=Rule.READ,
-        tells="Three answers and a close frame arrive in one segment: the answers are handed over, then the end.",
+        tells="Three answers and a close frame arrive in one segment: the answers are handed over before lost.",
         play=_answers_then_close,
     ),
     Scenario(
         name="answers and end of stream",
         rule=Rule.READ,
-        tells="The driver's thread is held up while answers arrive and the stream ends: the answers are handed over first.",
+        tells="The driver's thread is blocked while answers arrive and the stream ends: the answers are handed over first.",
         play=_answers_then_end,
     ),
 )

@@ -1,8 +1,8 @@
-"""Scenarios of the conformance kit: what leaves, and writes that stall.
+"""Scenarios of the conformance kit: writing, and writes that stall.
 
-Rules of this file
-- What was handed out must arrive, whole, once and in order: that is compared behind every scenario, not in each.
-- A write stalls because the peer does not read, and because little fits between the two.
+That all frames arrive, whole, once and in order, is checked after every scenario (see
+`invariants`), not in each. A write stalls because the peer does not read and the socket buffers
+between the two are small.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ..._values.orders import CancelOrder
 from ..._wire.codec import encode_cancel
 from .harness import Stage
 from .recording_connection import Recorder
-from .scenario import DEAF, SOON, Scenario
+from .scenario import HANGUP_LIMIT, SOON, Scenario
 from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 _FRAME = 125
-"""Characters of a cancel. With the frame's head and its mask they are 131 bytes, four of which fill a segment of the narrow
-connection: so a write mostly stalls between two frames, and the next is held whole."""
+"""Characters of a cancel. With frame header and mask it has 131 bytes, and four of them fill a
+segment of the narrow connection, so a write mostly stalls between two frames."""
 
 _BIG = "x" * 1_000_000
-"""More than fits between the two ends, wherever the system lets it be made small."""
+"""More than fits into the socket buffers, if the system allows small ones."""
 
 
 def _in_order(stage: Stage) -> None:
@@ -42,7 +42,7 @@ def _in_order(stage: Stage) -> None:
 
 
 def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
-    """Log in, and let a frame be written that does not fit; cancels are taken before it."""
+    """Log in, take the cancels `first`, and have a frame written that does not fit."""
     stage.log_in()
 
     def take(connection: Recorder, now: float) -> None:
@@ -68,21 +68,21 @@ def _one_unwritten(stage: Stage) -> None:
     if early:
         raise DriverError(
             Rule.WRITE,
-            f"a frame was not written yet, and with poll(writable=True) the driver asked for {len(early)} more: if the "
-            "connection ends now, nobody can say whether they left",
+            f"a write had not finished, and the driver polled {len(early)} more with writable=True: if the "
+            "connection ends now, it is unknown whether they were sent",
         )
     stage.hear("a", "b", "c")
 
 
 def _deadline_in_a_stall(stage: Stage) -> None:
     _stall(stage, "a", timeout=2 * SOON)
-    stage.outcome_is("a", Unresolved, Rule.OVERDUE, "a write stalled, and meanwhile no timer fired")
+    stage.outcome_is("a", Unresolved, Rule.OVERDUE, "no timer fired while a write stalled")
 
 
 def _reading_in_a_stall(stage: Stage) -> None:
     _stall(stage, "a")
     stage.peer.say(stage.reply("a"))
-    stage.outcome_is("a", Accepted, Rule.READ, "a write stalled, and meanwhile nothing was read")
+    stage.outcome_is("a", Accepted, Rule.READ, "nothing was read while a write stalled")
 
 
 def _reset_in_a_stall(stage: Stage) -> None:
@@ -103,7 +103,7 @@ def _close_in_a_stall(stage: Stage) -> None:
         lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids]
     )
     counts = [-1]
-    # Until it stalls, or all are out.
+    # Until the write stalls, or all are handed out.
     while not (
         _stands_still(counts[-2:], stage) or (len(counts) > 5 and _stands_still(counts[-5:]))
     ):
@@ -113,7 +113,7 @@ def _close_in_a_stall(stage: Stage) -> None:
     stage.expect(
         lambda: stage.connection.lost_calls > 0,
         Rule.READ,
-        "a write stalled, and a close frame was not read",
+        "a close frame was not read while a write stalled",
     )
     with suppress(Silence, Gone):
         stage.peer.read_close()
@@ -128,22 +128,22 @@ def _hangup_in_a_stall(stage: Stage) -> None:
     _stall(stage)
     time.sleep(SOON)
     stage.call(lambda connection, now: connection.close(now))
-    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not go on to Closed")
-    if not stage.returned(DEAF + stage.patience):
+    stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not reach Closed")
+    if not stage.returned(HANGUP_LIMIT + stage.patience):
         raise DriverError(
             Rule.END,
-            "a write stalled, the connection was closed, and run() went on waiting for that write",
+            "the connection was closed while a write stalled, and run() went on waiting for the write",
         )
 
 
 def _stands_still(counts: Sequence[int], stage: Stage | None = None) -> bool:
-    """Whether nothing more was handed out; with a stage, and the driver has said that it cannot write."""
-    told = stage is None or stage.connection.steps[-1].call == "poll, not writable"
-    return told and len(set(counts)) == 1 and len(counts) > 1
+    """Whether the counts do not grow and, with a stage, the last poll was not writable."""
+    stalled = stage is None or stage.connection.steps[-1].call == "poll, not writable"
+    return stalled and len(set(counts)) == 1 and len(counts) > 1
 
 
 def _order_of_size(id: str, number: int) -> CancelOrder:
-    """An order whose cancel has `_FRAME` characters under this id."""
+    """Return an order whose cancel under this id has `_FRAME` characters."""
     digits = 1 + _FRAME - len(encode_cancel(CancelOrder("BTC", order_id="1"), id))
     return CancelOrder("BTC", order_id=f"{number:0{digits}}")
 
@@ -160,13 +160,13 @@ WRITING: Final = (
     Scenario(
         name="frames in order",
         rule=Rule.WRITE,
-        tells="Thirty cancels in one call, then frames of the user's own, a long one among them: whole and in order.",
+        tells="Thirty cancels in one call, then frames of the user, one of them long: all arrive whole and in order.",
         play=_in_order,
     ),
     Scenario(
         name="one frame unwritten",
         rule=Rule.WRITE,
-        tells="The peer does not read, a write stalls, and cancels are taken: none is handed out before that write has ended.",
+        tells="The peer does not read, a write stalls, and cancels are taken: none is handed out until the write ends.",
         play=_one_unwritten,
         narrow=True,
     ),
@@ -180,36 +180,36 @@ WRITING: Final = (
     Scenario(
         name="answer while a write stalls",
         rule=Rule.READ,
-        tells="The peer does not read, and a write stalls: what arrives is handed over.",
+        tells="The peer does not read, and a write stalls: messages that arrive are handed over.",
         play=_reading_in_a_stall,
         narrow=True,
     ),
     Scenario(
         name="reset while a write stalls",
         rule=Rule.END,
-        tells="A write stalls, and the connection is reset: one lost, and no frame that left is called unsent.",
+        tells="A write stalls, and the connection is reset: lost is called once, and reports no sent frame as unsent.",
         play=_reset_in_a_stall,
         narrow=True,
     ),
     Scenario(
         name="close frame while a write stalls",
         rule=Rule.END,
-        tells="The writing of 2,500 cancels stalls, and the exchange closes: no cancel that arrived is called unsent.",
+        tells="The writing of 2,500 cancels stalls, and the exchange closes: no cancel that arrived is reported as unsent.",
         play=_close_in_a_stall,
         narrow=True,
     ),
     Scenario(
         name="hangup while a write stalls",
         rule=Rule.END,
-        tells="The peer does not read, a write stalls, and the connection is closed: run() returns all the same.",
+        tells="The peer does not read, a write stalls, and the connection is closed: run() returns anyway.",
         play=_hangup_in_a_stall,
         narrow=True,
-        tolerates=f"{DEAF:g} s of waiting for the write, and that the close frame is given up with it",
+        tolerates=f"waiting {HANGUP_LIMIT:g} s for the write, and dropping the close frame with it",
     ),
     Scenario(
         name="reset",
         rule=Rule.END,
-        tells="The connection is reset while a cancel is in flight: one lost, and the cancel is not called unsent.",
+        tells="The connection is reset while a cancel is in flight: lost is called once, and does not report it as unsent.",
         play=_sent_then_reset,
     ),
 )

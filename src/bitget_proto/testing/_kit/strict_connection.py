@@ -1,11 +1,11 @@
-"""A `Connection` that watches its driver.
+"""`StrictConnection`, a `Connection` that checks its driver.
 
-Rules of this file
-- It behaves as a `Connection` does, to the byte; it only ever adds `DriverError`.
-- It reports what it can see from inside: drain, end and clock at once, and the coarse breaks of write, overdue and alternate.
-  What a driver does with the socket and its timers (writing whole and in order, arming, reading while the application is
-  busy) is for a peer to see.
-- It holds the library to its own promise as well: a second outcome, or none by the end, is an AssertionError.
+It behaves exactly as a `Connection`, and adds only `DriverError`. It reports what is visible from
+inside: breaks of drain, end and clock at once, and gross breaks of write, overdue and alternate.
+What a driver does with its socket and timers (writing whole and in order, arming, reading while the
+application is busy) is visible only to a peer.
+
+It also checks the library: a second outcome, or none by the end, is an AssertionError.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ from ..._values.states import State
 from ..._wire.codec import Codec
 
 _SPIN = 100
-"""How often in a row `handle_timeout` may be told one and the same time before the driver counts as spinning."""
+"""How often in a row `handle_timeout` may get the same time before the driver counts as spinning."""
 
 _BACKLOG = 1000
-"""How many messages a driver may hand over, or how often it may drain, past a deadline before it must fire timers."""
+"""How many messages a driver may hand over past a deadline before it must fire timers.
+
+It may drain twice as often.
+"""
 
 
 @set_module("bitget_proto.testing")
 class Rule(DescribedEnum):
     """The rules of the driver contract, each with a sentence for the author of a driver."""
 
-    DRAIN = "drain", "After every input or command, drain `poll` until it gives a `Wait`."
+    DRAIN = "drain", "After every input or command, call `poll` until it returns a `Wait`."
     WRITE = (
         "write",
         "Write each `Transmit` whole and in order, and hold at most one that is not written.",
     )
     REARM = (
         "re-arm",
-        "`Wait.until` may move either way after any call: arm the timer from the latest one.",
+        "`Wait.until` may become earlier or later after any call: arm the timer from the latest one.",
     )
     OVERDUE = (
         "overdue",
-        "If `now >= until` already, call `handle_timeout` before waiting; a timer passes max(now, until).",
+        "If `now >= until` already, call `handle_timeout` before waiting; pass it max(now, until).",
     )
     ALTERNATE = (
         "alternate",
-        "Hand over what has arrived before timers fire, but bounded: under load alternate the two.",
+        "Hand over what has arrived before firing timers, but not without limit: alternate under load.",
     )
     ABANDON = (
         "abandon",
-        "A cancelled waiter gives up the wait, not the request: its outcome still arrives.",
+        "Cancelling the wait for an outcome does not cancel the request: its outcome still arrives.",
     )
     READ = (
         "read",
@@ -63,36 +66,36 @@ class Rule(DescribedEnum):
     )
     END = (
         "end",
-        "Nothing is handed over before `opened` or after the end, which is one honest `lost`, once, or a `Hangup` obeyed.",
+        "Hand over nothing before `opened` or after the end, which is one truthful `lost` or an obeyed `Hangup`.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
     CALLER = (
         "caller",
-        "One thread calls the connection; other threads reach it through a queue that wakes that one.",
+        "One thread calls the connection; other threads reach it through a queue that wakes that thread.",
     )
 
 
 @set_module("bitget_proto.testing")
 class DriverError(AssertionError):
-    """A driver broke a rule of the driver contract; `rule` is which."""
+    """A driver broke a rule of the driver contract: `rule`."""
 
     def __init__(self, rule: Rule, what: str) -> None:
-        super().__init__(f"{what}. Rule «{rule.value}»: {rule.sentence}")
+        super().__init__(f'{what}. Rule "{rule.value}": {rule.sentence}')
         self.rule = rule
         self.what = what
 
 
 @set_module("bitget_proto.testing")
 class StrictConnection(Connection):
-    """A `Connection` that raises `DriverError` at the call with which its driver breaks a rule that can be seen from inside.
+    """A `Connection` that raises `DriverError` from the call with which its driver breaks a rule.
 
-    Those are drain, end and clock; write, where `lost` names more than one frame; overdue, where a timer fires early over
-    and over or never; alternate, where messages are handed over past a deadline without end. Drive it in tests wherever a
-    `Connection` goes.
+    It detects breaks of drain, end and clock; of write, when `lost` names more than one frame; of
+    overdue, when a timer fires early again and again, or never; and of alternate, when messages are
+    handed over past a deadline without end. Use it in tests wherever a `Connection` is expected.
     """
 
     __slots__ = (
-        "_in_drain", "_latest", "_ledger", "_lost", "_overdue", "_settled_at_wait", "_spins", "_told", "_wait_given",
+        "_in_drain", "_latest", "_ledger", "_lost", "_overdue", "_settled_at_wait", "_spins", "_timeout_at", "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -101,34 +104,36 @@ class StrictConnection(Connection):
         super().__init__(config, codec, budget)
         self._latest: float | None = None
         self._ledger: set[str] = set()
-        """The cancels that were taken and whose outcome has not come out."""
+        """The cancels that were taken and have no outcome yet."""
         self._settled_at_wait = True
-        """Whether the last drain ended in a `Wait` and nothing has happened since."""
+        """Whether the last drain ended in a `Wait` and there was no input or command since."""
         self._in_drain = False
         """Whether a drain has begun and not ended."""
         self._lost = False
-        self._wait_given = Wait(until=None, timer=None)
+        self._wait = Wait(until=None, timer=None)
         self._spins = 0
-        self._told: float | None = None
-        """The time that `handle_timeout` was told last."""
+        self._timeout_at: float | None = None
+        """The last time that `handle_timeout` got."""
         self._overdue = 0
-        """How many drains have ended past a deadline since `handle_timeout` was last called."""
+        """How many drains have ended past a deadline since the last `handle_timeout`."""
 
-    # --- the world happened ---
+    # --- inputs ---
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
-        """As `Connection.opened`; raises DriverError when the connection has ended before."""
+        """As `Connection.opened`; raises DriverError when the connection has ended."""
         self._input("opened", now)
         if self.state is State.CLOSED:
             raise DriverError(
                 Rule.END,
-                "opened was called on a connection that has ended: give up the dial instead",
+                "opened was called after the end: close the socket instead",
             )
         super().opened(now, login=login)
         self._owe_drain()
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """As `Connection.receive`; raises DriverError before `opened`, after the end, and when timers starve."""
+        """As `Connection.receive`; raises DriverError before `opened`, after the end, and for
+        starved timers.
+        """
         self._input("receive", now)
         if self.state is State.NEW:
             raise DriverError(Rule.END, "receive was called before opened")
@@ -143,7 +148,7 @@ class StrictConnection(Connection):
         self._owe_drain()
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
-        """As `Connection.lost`; raises DriverError the second time, and for more than one unwritten frame."""
+        """As `Connection.lost`; raises DriverError for a second call, and for several unsent frames."""
         self._input("lost", now)
         if self._lost:
             raise DriverError(Rule.END, "lost was called a second time")
@@ -151,28 +156,29 @@ class StrictConnection(Connection):
         if len(ids) > 1:
             raise DriverError(
                 Rule.WRITE,
-                f"lost was told of {len(ids)} frames that never left: one at most is held",
+                f"lost got {len(ids)} unsent frames: a driver may hold at most one",
             )
         super().lost(now, reason, ids)
         self._lost = True
         self._owe_drain()
 
     def handle_timeout(self, now: float) -> None:
-        """As `Connection.handle_timeout`; raises DriverError when it is told one time over and over."""
-        before, self._told = self._told, now
-        # What was announced may be a tick ahead of the driver's clock (rule «overdue»): its clock goes on from where it was.
-        self._input("handle_timeout", now, keeps_clock=now == self._wait_given.until)
+        """As `Connection.handle_timeout`; raises DriverError for the same time again and again."""
+        before, self._timeout_at = self._timeout_at, now
+        # `until` may be a tick ahead of the driver's clock (rule "overdue"), so that later calls
+        # may have an earlier time.
+        self._input("handle_timeout", now, keeps_clock=now == self._wait.until)
         self._spins = self._spins + 1 if before == now else 0
         if self._spins > _SPIN:
             raise DriverError(
                 Rule.OVERDUE,
-                f"handle_timeout was told one time, {now}, {self._spins} times in a row",
+                f"handle_timeout got the time {now} {self._spins} times in a row",
             )
         self._overdue = 0
         super().handle_timeout(now)
         self._owe_drain()
 
-    # --- you want something ---
+    # --- commands ---
 
     def cancel(
         self,
@@ -182,7 +188,7 @@ class StrictConnection(Connection):
         timeout: float | None = None,
         urgent: bool = False,
     ) -> str:
-        """As `Connection.cancel`; raises DriverError when the call before was not drained."""
+        """As `Connection.cancel`; raises DriverError when the previous call was not drained."""
         self._command("cancel", now)
         taken = super().cancel(order, now, id, timeout, urgent)
         self._ledger.add(taken)
@@ -192,7 +198,7 @@ class StrictConnection(Connection):
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
-        """As `Connection.cancel_many`; raises DriverError when the call before was not drained."""
+        """As `Connection.cancel_many`; raises DriverError when the previous call was not drained."""
         self._command("cancel_many", now)
         taken = super().cancel_many(orders, now, timeout)
         self._ledger.update(taken)
@@ -200,25 +206,25 @@ class StrictConnection(Connection):
         return taken
 
     def withdraw(self, id: str, now: float) -> bool:
-        """As `Connection.withdraw`; raises DriverError when the call before was not drained."""
+        """As `Connection.withdraw`; raises DriverError when the previous call was not drained."""
         self._command("withdraw", now)
         withdrawn = super().withdraw(id, now)
         self._owe_drain()
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
-        """As `Connection.send`; raises DriverError when the call before was not drained."""
+        """As `Connection.send`; raises DriverError when the previous call was not drained."""
         self._command("send", now)
         super().send(text, now)
         self._owe_drain()
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """As `Connection.close`; raises DriverError when the call before was not drained."""
+        """As `Connection.close`; raises DriverError when the previous call was not drained."""
         self._command("close", now)
         super().close(now, queued, within)
         self._owe_drain()
 
-    # --- the way out ---
+    # --- outputs ---
 
     def poll(self, now: float, writable: bool = True) -> Output:
         """As `Connection.poll`; raises DriverError for a clock that runs backwards."""
@@ -227,7 +233,7 @@ class StrictConnection(Connection):
         self._in_drain = not isinstance(output, Wait)
         if isinstance(output, Wait):
             self._settled_at_wait = True
-            self._wait_given = output
+            self._wait = output
             self._note_overdue(now)
         elif isinstance(output, Transmit):
             assert writable, "a Transmit was given to a driver that cannot write"
@@ -240,10 +246,10 @@ class StrictConnection(Connection):
             assert not self._ledger, f"closed without an outcome for {sorted(self._ledger)}"
         return output
 
-    # --- the rules ---
+    # --- checks ---
 
     def _note_overdue(self, now: float) -> None:
-        until = self._wait_given.until
+        until = self._wait.until
         self._overdue = self._overdue + 1 if until is not None and now >= until else 0
         if self._overdue > 2 * _BACKLOG:
             raise DriverError(
@@ -253,9 +259,9 @@ class StrictConnection(Connection):
 
     def _tick(self, call: str, now: float) -> None:
         if not isinstance(now, (float, int)) or not -inf < now < inf:
-            return  # `Connection` refuses it
+            return  # refused by `Connection`
         if self._latest is not None and now < self._latest:
-            raise DriverError(Rule.CLOCK, f"{call} was told the time {now} after {self._latest}")
+            raise DriverError(Rule.CLOCK, f"{call} got the time {now} after {self._latest}")
         self._latest = now
 
     def _input(self, call: str, now: float, *, keeps_clock: bool = False) -> None:
@@ -268,11 +274,11 @@ class StrictConnection(Connection):
             self._spins = 0
 
     def _command(self, call: str, now: float) -> None:
-        # Commands may come from within a drain, where an application answers an event: the drain goes on after them.
+        # An application may answer an event with a command in the middle of a drain.
         self._tick(call, now)
         if not (self._settled_at_wait or self._in_drain):
             raise DriverError(
-                Rule.DRAIN, f"{call} was called, and the call before it was not drained"
+                Rule.DRAIN, f"{call} was called, and the previous call was not drained"
             )
         self._spins = 0
 

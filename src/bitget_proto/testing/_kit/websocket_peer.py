@@ -1,11 +1,8 @@
-"""The exchange's end of the driver's WebSocket, in the hands of a scenario: a plain socket that does what it is told.
+"""The exchange's end of the driver's WebSocket: a plain socket that a scenario controls.
 
-Rules of this file
-- Everything is on loopback, on a free port, and every call ends within `patience` seconds.
-- What was said and what was received is kept, whole and in order, so that both can be compared with what the driver did.
-- No thread: what a scenario does not ask for does not happen, reading included.
-
-It does not know the connection, nor what the messages mean.
+It listens on a free port of loopback, and every call ends within `patience` seconds. All messages
+that were sent and received are kept, in order, to be compared with what the driver did. There is no
+thread: the peer does nothing, not even read, unless a scenario calls for it.
 """
 
 from __future__ import annotations
@@ -37,11 +34,11 @@ from ..framing import (
 _READ = 2**16
 
 _BACKLOG = 2**16
-"""Bytes that wait at this end to be read by the driver: few, so that a flood is soon read once it has ended."""
+"""Send buffer in bytes: small, so that the rest of a flood is read quickly once it has ended."""
 
 
 class Silence(Exception):
-    """The driver did not say or take anything in time."""
+    """The driver did not send or read anything in time."""
 
 
 class Gone(Exception):
@@ -49,22 +46,25 @@ class Gone(Exception):
 
 
 class Peer:
-    """A listener on loopback and the one connection that it takes. With `narrow`, little fits between the two ends."""
+    """A listener on loopback and the one connection that it accepts.
+
+    With `narrow`, the socket buffers between the two ends are small.
+    """
 
     def __init__(self, patience: float, *, narrow: bool = False) -> None:
         self.patience = patience
         self.url = ""
-        """Where it listens."""
+        """The URL that it listens on."""
         self.received: list[str] = []
-        """The text messages that came, whole and in order."""
+        """The text messages that were received, in order."""
         self.said: list[bytes] = []
-        """The messages that were said, whole and in order."""
+        """The messages that were sent, in order."""
         self.faults: list[str] = []
-        """What was wrong with the frames that came."""
+        """The errors in the frames that were received."""
         self.closed_with: int | None = None
-        """The code of the driver's close frame; 1005 when it had none."""
+        """The code of the driver's close frame; 1005 when the frame had none."""
         self.gone = False
-        """Whether the driver's end is closed."""
+        """Whether the driver's socket is closed."""
 
         self._narrow = narrow
         self._listener: socket.socket | None = None
@@ -73,16 +73,15 @@ class Peer:
         self._fragments: list[bytes] = []
         self._opened = False
         self._over = False
-        """Whether this end has said that nothing more comes."""
+        """Whether this end has ended its direction of the stream."""
 
     # --- listening ---
 
     def __enter__(self) -> Self:
         listener = self._listener = socket.socket()
         if self._narrow:
-            with suppress(
-                OSError, AttributeError
-            ):  # where the system has it: the other end's buffer is made small by it
+            # Where the system has it, this makes the buffer of the other end small.
+            with suppress(OSError, AttributeError):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
@@ -102,23 +101,23 @@ class Peer:
                 held.close()
 
     def stop_listening(self) -> None:
-        """From now on nobody is there."""
+        """Close the listener."""
         self._listening.close()
 
     def accept(self) -> None:
-        """Take the driver's connection.
+        """Accept the driver's connection.
 
-        Raises: Silence when none comes.
+        Raises: Silence when none comes in time.
         """
         try:
             self._socket, _ = self._listening.accept()
         except TimeoutError:
-            raise Silence("nobody connected") from None
+            raise Silence("no connection came in time") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BACKLOG)
 
     def read_request(self) -> bytes:
-        """The driver's request for an upgrade."""
+        """Read the driver's upgrade request and return its head."""
         end = time.monotonic() + self.patience
         while b"\r\n\r\n" not in self._in:
             self._fill(end)
@@ -127,27 +126,29 @@ class Peer:
         return bytes(head)
 
     def upgrade(self) -> None:
-        """Open the WebSocket.
+        """Answer the driver's upgrade request.
 
-        Raises: Silence when nothing is asked in time, Gone when it is none that is asked for.
+        Raises: Silence when none comes in time, Gone when it is not a WebSocket request.
         """
         try:
             key = key_of(self.read_request())
         except KeyError:
             raise Gone(
-                "its request was none for a WebSocket: it has no Sec-WebSocket-Key"
+                "its request is not a WebSocket upgrade: it has no Sec-WebSocket-Key"
             ) from None
         self.write(upgraded(key))
         self._opened = True
 
-    # --- saying ---
+    # --- sending ---
 
     def say(self, *messages: str | bytes) -> None:
-        """Say these messages, text or bytes, in one write."""
+        """Send these messages, text or bytes, in one write."""
         self.write(b"".join(self._frames(messages)))
 
     def say_in_fragments(self, message: str, *cuts: int, between: bytes = b"") -> None:
-        """Say a text message in several frames, cut at these bytes, with other frames between them."""
+        """Send a text message in several frames, cut at these offsets, with `between` after each
+        but the last.
+        """
         data = message.encode()
         self.said.append(data)
         cuts = (0, *cuts, len(data))
@@ -156,10 +157,12 @@ class Peer:
             self.write(part if end == len(data) else part + between)
 
     def flood(self, message: str, at_most: int, enough: Callable[[], bool]) -> bytes:
-        """Say a text message again and again, as fast as the driver takes it, so many times or until it is enough, and for no
-        longer than `patience`; what is missing of the last one is to be written.
+        """Send a text message repeatedly, as fast as the driver reads.
 
-        Raises: Gone when the driver has ended.
+        It ends after `at_most` messages, when `enough()` is true, or after `patience` seconds.
+        Return the missing rest of the last frame, which the caller must write.
+
+        Raises: Gone when the driver has ended the connection.
         """
         data = message.encode()
         one = frame(TEXT, data)
@@ -172,9 +175,9 @@ class Peer:
         return one[written % len(one) :] if written % len(one) else b""
 
     def write(self, data: bytes) -> None:
-        """Send bytes, as they are.
+        """Send raw bytes.
 
-        Raises: Silence when the driver does not take them, Gone when it has ended.
+        Raises: Silence when the driver does not read them, Gone when it has ended the connection.
         """
         connected = self._connected
         connected.settimeout(self.patience)
@@ -186,7 +189,10 @@ class Peer:
             raise Gone(str(error)) from None
 
     def write_some(self, data: bytes) -> int:
-        """Send as much as the driver takes within a moment; how much it was."""
+        """Send what fits within 10 ms; return the number of bytes.
+
+        Raises: Gone when the driver has ended the connection.
+        """
         connected = self._connected
         connected.settimeout(0.01)
         try:
@@ -196,10 +202,10 @@ class Peer:
         except OSError as error:
             raise Gone(str(error)) from None
 
-    # --- hearing ---
+    # --- receiving ---
 
     def read(self) -> str:
-        """The next text message.
+        """Read and return the next text message.
 
         Raises: Silence when none comes in time, Gone when the driver has closed.
         """
@@ -212,7 +218,7 @@ class Peer:
         return self.received[count]
 
     def read_for(self, seconds: float) -> None:
-        """Read whatever comes for so long."""
+        """Read all that arrives within this time."""
         end = time.monotonic() + seconds
         with suppress(Silence, Gone):
             while True:
@@ -220,7 +226,7 @@ class Peer:
                     self._fill(end)
 
     def read_close(self) -> int:
-        """Read up to the driver's close frame; its code.
+        """Read up to the driver's close frame; return its code.
 
         Raises: Silence when none comes in time, Gone when the driver ends without one.
         """
@@ -232,29 +238,29 @@ class Peer:
 
     @property
     def connected(self) -> bool:
-        """Whether the driver's connection was taken."""
+        """Whether the driver's connection was accepted."""
         return self._socket is not None
 
     @property
     def listens_on(self) -> bool:
-        """Whether there is a WebSocket that this end has not ended."""
+        """Whether the WebSocket is open at this end."""
         return self._opened and not self._over and not self.gone
 
     @property
     def has_part(self) -> bool:
-        """Whether the beginning of a frame has come, and not the rest of it."""
+        """Whether an incomplete frame has arrived."""
         return bool(self._in)
 
     # --- ending ---
 
     def end_of_stream(self) -> None:
-        """Say that nothing more comes, without a close frame, as a process does that has ended."""
+        """End the stream without a close frame, as a terminated process does."""
         self._over = True
         with suppress(OSError):
             self._connected.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Cut the connection with a TCP reset."""
+        """Reset the TCP connection."""
         self._over = True
         self._connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connected.close()
@@ -263,7 +269,10 @@ class Peer:
     def say_close(
         self, code: int | None, reason: str = "", behind: Sequence[str | bytes] = ()
     ) -> None:
-        """Send a close frame, an empty one without a code, in one write with the messages that it comes behind."""
+        """Send the messages `behind` and then a close frame, in one write.
+
+        Without a code the close frame is empty.
+        """
         self._over = True
         self.write(
             b"".join(self._frames(behind))
@@ -271,7 +280,10 @@ class Peer:
         )
 
     def finish(self) -> None:
-        """End the connection in good order, and read it to its end; then `gone` tells whether the driver closed its socket."""
+        """Close the connection in order and read it to its end.
+
+        Then `gone` is whether the driver has closed its socket.
+        """
         if self._socket is None or self.gone:
             return
         with suppress(Silence, Gone):
@@ -286,12 +298,12 @@ class Peer:
 
     @property
     def _listening(self) -> socket.socket:
-        assert self._listener is not None, "only in its context"
+        assert self._listener is not None, "only inside the context"
         return self._listener
 
     @property
     def _connected(self) -> socket.socket:
-        assert self._socket is not None, "accept comes first"
+        assert self._socket is not None, "accept must be called first"
         return self._socket
 
     def _frames(self, messages: Sequence[str | bytes]) -> Iterator[bytes]:
@@ -304,12 +316,12 @@ class Peer:
         connected = self._connected
         left = end - time.monotonic()
         if left <= 0:
-            raise Silence("the driver said nothing")
+            raise Silence("the driver sent nothing")
         connected.settimeout(left)
         try:
             data = connected.recv(_READ)
         except TimeoutError:
-            raise Silence("the driver said nothing") from None
+            raise Silence("the driver sent nothing") from None
         except OSError as error:
             self.gone = True
             raise Gone(str(error)) from None
@@ -319,7 +331,7 @@ class Peer:
         self._in += data
 
     def _take_frame(self) -> bool:
-        """Take a frame out of what was read; False when there is none."""
+        """Handle one frame of the received data; return False when there is no whole frame."""
         parsed = parse(self._in)
         if parsed is None:
             return False
@@ -328,7 +340,7 @@ class Peer:
         if not got.masked:
             self.faults.append("a frame was not masked, as a client's must be (RFC 6455, 5.1)")
         if self.closed_with is not None:
-            self.faults.append("a frame came behind the close frame")
+            self.faults.append("a frame came after the close frame")
         elif got.opcode == CLOSE:
             self.closed_with = int.from_bytes(got.data[:2], "big") if len(got.data) >= 2 else 1005
         elif got.opcode == PING:
@@ -336,7 +348,7 @@ class Peer:
         elif got.opcode in (TEXT, CONTINUATION):
             self._take_text(got)
         elif got.opcode != PONG:
-            self.faults.append(f"a frame came that is no text (opcode {got.opcode})")
+            self.faults.append(f"a frame came that is not text (opcode {got.opcode})")
         return True
 
     def _take_text(self, got: Frame) -> None:
