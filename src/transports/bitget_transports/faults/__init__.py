@@ -1,1 +1,1 @@
-"""Hostile servers and a proxy that cuts connections, for tests of transports."""
+"""Hostile servers, and a proxy that breaks connections, for tests of transports."""

@@ -1,16 +1,17 @@
-"""A TCP proxy on loopback that breaks connections the way networks do. A session must survive it.
+"""A TCP proxy on loopback that breaks connections as networks do.
 
     with FlakyProxy(server.url, [Treatment(fault=NetworkFault.RESET, after=1000)]) as proxy:
         ...  # connect any client to proxy.url
 
-The plan is a list of `Treatment`, one for each connection in order; later connections are left alone. `random_plan` makes a
-plan from a seed, so a run can be repeated. Bytes are counted separately in each direction, from the first byte of the
-handshake.
+The plan is a list of `Treatment`, one for each connection in order; later connections are passed on
+unchanged. `random_plan` makes a plan from a seed, so that a run can be repeated. Bytes are counted
+separately in each direction, from the first byte of the handshake.
 
-Corruption can always be detected: it sets a reserved bit in a frame header, or puts a NUL into the handshake. A flipped bit
-inside a JSON text could leave valid JSON, which no client could detect; TLS prevents that, and this proxy does not do it.
+Corruption is always detectable: it sets reserved bits in a frame header, or puts a NUL into the
+handshake. A flipped bit inside a JSON text could leave valid JSON, which no client could detect;
+TLS prevents that, and this proxy does not do it.
 
-One thread, bounded memory, and everything ends with the context.
+The proxy uses one thread and bounded memory, and closes everything when its context exits.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ import attrs
 
 _READ = 2**14
 _HELD = 2**16
-"""Bytes that are kept of a way; beyond them nothing more is read."""
+"""Bytes that are buffered per direction; beyond them nothing is read."""
 
 _CONNECT_TIMEOUT = 2.0
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: closing resets."""
+"""SO_LINGER with a timeout of 0: closing resets the connection."""
 
 _RESERVED = 0x70
-"""The bits of a frame's first byte that nobody has given a meaning here (RFC 6455, 5.2)."""
+"""The reserved bits of a frame's first byte (RFC 6455, 5.2)."""
 
 
 class Way(Enum):
-    """Which bytes."""
+    """A direction of a connection."""
 
     OUT = "out"
     """From the client to the exchange."""
@@ -56,40 +57,40 @@ class Way(Enum):
 
 
 class NetworkFault(Enum):
-    """What befalls a connection, once."""
+    """A fault of a connection, applied once."""
 
     CLOSE = "close"
-    """Both sides see the end of the stream, wherever in a frame it stood."""
+    """Both sides see the end of the stream, possibly in the middle of a frame."""
 
     RESET = "reset"
     """Both sides see a reset."""
 
     STALL = "stall"
-    """Nothing more goes this way, while the other way goes on."""
+    """No more bytes are passed on in this direction; the other direction continues."""
 
     CORRUPT = "corrupt"
-    """The next frame's head has reserved bits set, or the handshake has a NUL."""
+    """The next frame header has reserved bits set, or the handshake has a NUL."""
 
 
 @attrs.frozen(kw_only=True)
 class Treatment:
-    """What is done to one connection."""
+    """What the proxy does to one connection."""
 
     piece: int | None = None
-    """Bytes that are passed on at a time; None for as they come."""
+    """Bytes that are passed on at a time; None passes them on as they come."""
 
     delay: float = 0.0
-    """Seconds that what arrives is held back."""
+    """Seconds by which all data is delayed."""
 
     fault: NetworkFault | None = None
     way: Way = Way.BACK
-    """Whose bytes are counted for the fault, and which way stalls."""
+    """The direction whose bytes are counted for the fault, and which stalls."""
 
     after: int = 0
-    """How many bytes go that way before the fault."""
+    """How many bytes are passed on in that direction before the fault."""
 
     stall: float = 10.0
-    """Seconds after which a stalled connection is reset, as a route that is dead for long enough is."""
+    """Seconds after which a stalled connection is reset, as on a route that stays dead."""
 
 
 _LEFT_ALONE = Treatment()
@@ -106,11 +107,13 @@ def random_plan(
         (NetworkFault.STALL, 1),
     ),
 ) -> Iterator[Treatment]:
-    """Treatments for so many connections, after about `mean` bytes each, one in ten within the handshake.
+    """Yield `cuts` treatments with a fault each, after `mean` bytes on average.
 
-    `faults` are those that may befall them, and how often in proportion to the others.
+    One in ten comes after fewer than 300 bytes, so in the handshake or shortly after it.
+
+    `faults` are the faults to choose from, with their relative weights.
     """
-    chance = random.Random(seed)  # noqa: S311 - a plan is no secret
+    chance = random.Random(seed)  # noqa: S311 - a plan is not a secret
     names, weights = zip(*faults, strict=True)
     for _ in range(cuts):
         yield Treatment(
@@ -123,7 +126,10 @@ def random_plan(
 
 
 class FlakyProxy:
-    """Passes on what goes between its clients and the server at `url`: `with FlakyProxy(url, plan) as proxy: proxy.url`."""
+    """A proxy between its clients and the server at `url`.
+
+    Use it as in `with FlakyProxy(url, plan) as proxy: proxy.url`.
+    """
 
     def __init__(self, url: str, plan: Iterable[Treatment] = ()) -> None:
         parts = urlsplit(url)
@@ -136,15 +142,15 @@ class FlakyProxy:
         self._failure: BaseException | None = None
         self._running = False
         self.connections = 0
-        """How many were accepted."""
+        """How many connections were accepted."""
         self.befallen: Counter[NetworkFault] = Counter()
-        """How many faults have come to pass."""
+        """How many faults were applied, by kind."""
 
     @property
     def url(self) -> str:
         """The server's URL with this proxy's port.
 
-        Raises: RuntimeError outside its context.
+        Raises: RuntimeError outside the context.
         """
         self._check_running()
         return self._url._replace(netloc=f"127.0.0.1:{self._listener.getsockname()[1]}").geturl()
@@ -155,33 +161,33 @@ class FlakyProxy:
         return len(self._wired)
 
     def apply(self, fault: NetworkFault, way: Way = Way.BACK) -> None:
-        """Let this befall every open connection now.
+        """Apply a fault to every open connection now.
 
-        Raises: RuntimeError outside its context.
+        Raises: RuntimeError outside the context.
         """
         self._check_running()
         done = threading.Event()
 
-        def all_of_them() -> None:
+        def apply_to_all() -> None:
             for wire in tuple(self._wired):
                 wire.apply(fault, way)
             done.set()
 
-        self._calls.append(all_of_them)
-        self._bell.send(b"!")
+        self._calls.append(apply_to_all)
+        self._wakeup_writer.send(b"!")
         done.wait(10.0)
 
     def _check_running(self) -> None:
         if not self._running:
             raise RuntimeError("the proxy is not running: use it in `with`")
 
-    # --- its life ---
+    # --- context ---
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.settimeout(0.0)
-        self._ear, self._bell = socket.socketpair()
-        self._ear.settimeout(0.0)
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+        self._wakeup_reader.settimeout(0.0)
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="flaky proxy", daemon=True)
         self._thread.start()
@@ -195,44 +201,44 @@ class FlakyProxy:
         traceback: TracebackType | None,
     ) -> None:
         self._running, self._ending = False, True
-        with suppress(OSError):  # it has failed, as is told below
-            self._bell.send(b"!")
+        with suppress(OSError):  # the thread has failed; its error is raised below
+            self._wakeup_writer.send(b"!")
         self._thread.join(10.0)
-        self._bell.close()
+        self._wakeup_writer.close()
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
         selector = self._selector
         selector.register(self._listener, selectors.EVENT_READ)
-        selector.register(self._ear, selectors.EVENT_READ)
+        selector.register(self._wakeup_reader, selectors.EVENT_READ)
         try:
             while not self._ending:
                 self._turn()
-        except BaseException as error:  # noqa: BLE001 - raised where the context is left
+        except BaseException as error:  # noqa: BLE001 - raised when the context exits
             self._failure = error
         finally:
             for wire in tuple(self._wired):
                 wire.close()
             self._listener.close()
-            self._ear.close()
+            self._wakeup_reader.close()
             selector.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
         due = min((wire.due for wire in self._wired), default=inf)
         ready = self._selector.select(None if due == inf else max(0.0, due - now))
-        stirred = {wire for wire in self._wired if wire.due <= time.monotonic()}
+        active = {wire for wire in self._wired if wire.due <= time.monotonic()}
         for key, _ in ready:
             if key.fileobj is self._listener:
                 self._accept()
-            elif key.fileobj is self._ear:
-                self._ear.recv(_READ)
+            elif key.fileobj is self._wakeup_reader:
+                self._wakeup_reader.recv(_READ)
                 while self._calls:
                     self._calls.popleft()()
             else:
-                stirred.add(key.data)
-        for wire in stirred:
+                active.add(key.data)
+        for wire in active:
             wire.step()
 
     def _accept(self) -> None:
@@ -248,10 +254,10 @@ class FlakyProxy:
                 return
             self._wired.add(_Wire(self, client, server, treatment))
 
-    # --- for the wires ---
+    # --- called by connections ---
 
     def watch(self, sock: socket.socket, events: int, wire: _Wire) -> None:
-        """Wait for these events of a socket; 0 for none."""
+        """Select on these events of a socket; 0 for none."""
         known = self._selector.get_map().get(sock)
         if known is None:
             if events:
@@ -262,12 +268,12 @@ class FlakyProxy:
             self._selector.modify(sock, events, wire)
 
     def closed(self, wire: _Wire) -> None:
-        """It is over."""
+        """Forget a connection that has closed."""
         self._wired.discard(wire)
 
 
 class _Wire:
-    """One client's connection, both ways."""
+    """One client's connection, in both directions."""
 
     def __init__(
         self, proxy: FlakyProxy, client: socket.socket, server: socket.socket, treatment: Treatment
@@ -285,11 +291,11 @@ class _Wire:
 
     @property
     def due(self) -> float:
-        """When the next piece may go."""
+        """When the next data may be passed on."""
         return min(pipe.due for pipe in self._pipes.values())
 
     def step(self) -> None:
-        """Pass on what can go."""
+        """Pass on the data that is due, and apply a fault that is due."""
         try:
             for way, pipe in self._pipes.items():
                 if pipe.stalled_until is not None and pipe.stalled_until <= time.monotonic():
@@ -297,8 +303,8 @@ class _Wire:
                     return
                 pipe.read()
                 pipe.write()
-                if pipe.falls:
-                    assert pipe.fault is not None  # noqa: S101 - it falls
+                if pipe.fault_due:
+                    assert pipe.fault is not None  # noqa: S101 - `fault_due` implies it
                     self.apply(pipe.fault, way)
                     if not self._pipes:
                         return
@@ -311,7 +317,7 @@ class _Wire:
             self._watch()
 
     def apply(self, fault: NetworkFault, way: Way) -> None:
-        """Let this happen now."""
+        """Apply a fault now."""
         self._proxy.befallen[fault] += 1
         pipe = self._pipes[way]
         pipe.fault = None
@@ -325,7 +331,7 @@ class _Wire:
         self._watch()
 
     def close(self, *, reset: bool = True) -> None:
-        """Close both sockets."""
+        """Close both sockets, by default with a reset."""
         self._proxy.closed(self)
         for pipe in self._pipes.values():
             self._proxy.watch(pipe.source, 0, self)
@@ -348,7 +354,7 @@ class _Wire:
 
 
 class _Pipe:
-    """One way of a connection."""
+    """One direction of a connection."""
 
     def __init__(
         self, source: socket.socket, sink: socket.socket, treatment: Treatment, way: Way
@@ -358,37 +364,37 @@ class _Pipe:
         self.corrupting = self.over = False
         self.stalled_until: float | None = None
         self.full = False
-        """Whether the other side takes nothing at the moment."""
+        """Whether the receiving socket's buffer is full."""
 
         self._sink = sink
         self._treatment = treatment
         self._held: deque[tuple[float, bytes]] = deque()
-        """What was read and has not been passed on, and when it may be."""
+        """Data that was read and not passed on yet, and when it is due."""
         self._size = 0
         self._left = treatment.after
-        """Bytes until the fault."""
+        """Bytes left until the fault."""
         self._ended = False
         self._frames = _Frames()
 
     @property
     def wants(self) -> bool:
-        """Whether more is to be read."""
+        """Whether to read more."""
         return not self._ended and self.stalled_until is None and self._size < _HELD
 
     @property
     def due(self) -> float:
-        """When the next piece may go, or when the connection has been stalled for too long."""
+        """When the next data may be passed on, or when a stall ends in a reset."""
         if self.stalled_until is not None:
             return self.stalled_until
         return inf if self.full or not self._held else self._held[0][0]
 
     @property
-    def falls(self) -> bool:
-        """Whether the fault is to come now."""
+    def fault_due(self) -> bool:
+        """Whether the fault is to be applied now."""
         return self.fault is not None and self._left <= 0
 
     def read(self) -> None:
-        """Take what has arrived."""
+        """Read the data that has arrived."""
         if not self.wants:
             return
         try:
@@ -398,16 +404,19 @@ class _Pipe:
         self._ended = not data
         self._size += len(data)
         piece = self._treatment.piece or len(data) or 1
-        # Pieces of what arrived together go together: to hold each of them back would take minutes.
+        # Pieces of one read are due together: to delay each of them in turn would take minutes.
         due = time.monotonic() + self._treatment.delay
         self._held.extend((due, data[at : at + piece]) for at in range(0, len(data), piece))
 
     def write(self) -> None:
-        """Pass on what may go; stop at the fault."""
+        """Pass on the data that is due, up to the fault."""
         now = time.monotonic()
         self.full = False
         while (
-            self._held and self._held[0][0] <= now and self.stalled_until is None and not self.falls
+            self._held
+            and self._held[0][0] <= now
+            and self.stalled_until is None
+            and not self.fault_due
         ):
             due, data = self._held.popleft()
             whole = data
@@ -419,7 +428,7 @@ class _Pipe:
                 count = self._sink.send(data)
             except BlockingIOError:
                 count, self.full = 0, True
-            self._frames.passed(data[:count])
+            self._frames.advance(data[:count])
             self._left -= count
             self._size -= count
             if count < len(whole):
@@ -437,38 +446,38 @@ class _Pipe:
         if at is None:
             return data
         self.corrupting = False
-        bad = 0 if self._frames.shaking else data[at] | _RESERVED
+        bad = 0 if self._frames.in_handshake else data[at] | _RESERVED
         return data[:at] + bytes((bad,)) + data[at + 1 :]
 
 
 class _Frames:
-    """Where the next frame begins, in bytes that are seen in any pieces."""
+    """Finds where frames begin in a stream that arrives in pieces."""
 
     def __init__(self) -> None:
-        self.shaking = True
-        """Whether the handshake is not over."""
+        self.in_handshake = True
+        """Whether the handshake has not ended yet."""
         self._tail = b""
         self._head = b""
         self._body = 0
 
     def next_head(self, data: bytes) -> int | None:
-        """Where among the next bytes a frame begins, or the handshake goes on; None when nowhere."""
+        """Return where in the next bytes a frame begins or the handshake goes on, or None."""
         ahead = copy(self)
         for at in range(len(data)):
-            if ahead.shaking or not (ahead._head or ahead._body):
+            if ahead.in_handshake or not (ahead._head or ahead._body):
                 return at
-            ahead.passed(data[at : at + 1])
+            ahead.advance(data[at : at + 1])
         return None
 
-    def passed(self, data: bytes) -> None:
-        """These have been passed on."""
-        if self.shaking:
+    def advance(self, data: bytes) -> None:
+        """Advance over bytes that have been passed on."""
+        if self.in_handshake:
             seen = self._tail + data
             end = seen.find(b"\r\n\r\n")
             if end < 0:
                 self._tail = seen[-3:]
                 return
-            self.shaking = False
+            self.in_handshake = False
             data = seen[end + 4 :]
         while data:
             if self._body:

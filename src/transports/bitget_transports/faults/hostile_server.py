@@ -1,13 +1,15 @@
-"""Servers that misbehave at the level of the socket, in ways no exchange should. A transport must survive them.
+"""Servers that misbehave on the socket, to test that transports survive them.
 
     with HostileServer(half_frame(after=After.LOGIN)) as server:
         ...  # connect any client to server.url
 
-A behaviour is a function of one connection, made by a function that takes its parameters: `refuse(403)`, `flood()`. Servers
-listen on a free port of loopback, use threads and blocking sockets, and end with their context, whatever their clients do. An
-error in a server is raised when the context exits, unless it only says that the client has gone.
+A behaviour is a function of one connection, made by a function that takes its parameters, such as
+`refuse(403)` or `flood()`. Servers listen on a free port of loopback, use threads and blocking
+sockets, and end with their context, whatever their clients do. An error in a server is raised when
+the context exits, unless it only means that the client has gone.
 
-Faults of single requests, such as a late answer, none, or garbage, are `bitget_proto.testing.Fault`.
+For faults of single requests, such as a late, missing or garbled answer, see
+`bitget_proto.testing.Fault`.
 """
 
 from __future__ import annotations
@@ -29,34 +31,37 @@ from bitget_proto.testing.framing import CLOSE as _CLOSE
 from bitget_proto.testing.framing import PING as _PING
 from bitget_proto.testing.framing import PONG as _PONG
 from bitget_proto.testing.framing import TEXT as _TEXT
-from bitget_proto.testing.framing import frame_head as frame_head  # noqa: PLC0414 - a word of this module's too
+from bitget_proto.testing.framing import frame_head as frame_head  # noqa: PLC0414 - re-exported
 from bitget_proto.testing.framing import key_of, parse, upgraded
 
 _TICK = 0.05
-"""Seconds after which a blocked call looks whether the server has ended."""
+"""Seconds between two checks of a blocked call whether the server has ended."""
 
 _LOGGED_IN = '{"event":"login","code":0}'
 
 
 class After(Enum):
-    """How far a connection comes before it turns hostile."""
+    """How far a connection gets before it turns hostile."""
 
     UPGRADE = "upgrade"
-    """When the WebSocket is open."""
+    """The WebSocket is open."""
 
     LOGIN = "login"
-    """When a login has been answered: it is accepted, whatever it says."""
+    """The login has been answered; any login is accepted."""
 
     CANCEL = "cancel"
-    """When a first cancel has arrived, which is not answered."""
+    """The first cancel has arrived; it is not answered."""
 
 
 class _Ended(Exception):
-    """The server ends, so that whatever a connection does ends as well."""
+    """The server or the client has ended, so the behaviour ends as well."""
 
 
 class Victim:
-    """A connection that a behaviour has in hand. Each call ends early when the server ends or the client has gone."""
+    """A connection, as passed to a behaviour.
+
+    Each call ends early when the server ends or the client has gone.
+    """
 
     def __init__(self, accepted: socket.socket, ended: threading.Event) -> None:
         accepted.settimeout(_TICK)
@@ -64,15 +69,17 @@ class Victim:
         self._ended = ended
         self._read = b""
 
-    # --- as an honest server would ---
+    # --- correct behaviour ---
 
     def upgrade(self, key: bytes | None = None) -> None:
-        """Read the request and open the WebSocket; with `key`, answer that one instead of what was asked."""
+        """Read the request and open the WebSocket; with `key`, accept that key instead of the
+        requested one.
+        """
         head = self.read_head()
         self.write(upgraded(key_of(head) if key is None else key))
 
     def reach(self, after: After) -> None:
-        """Be honest up to there."""
+        """Behave correctly up to this point."""
         self.upgrade()
         if after is not After.UPGRADE:
             self.read_until('"login"')
@@ -85,7 +92,7 @@ class Victim:
         self.frame(_TEXT, text.encode())
 
     def read_until(self, part: str) -> str:
-        """Read messages until one holds this, and give it; a `ping` on the way is answered."""
+        """Read messages until one contains `part`, and return it; answer each `ping` before it."""
         for message in self.messages():
             if part in message:
                 return message
@@ -94,7 +101,7 @@ class Victim:
         raise _Ended
 
     def serve(self) -> None:
-        """Go on honestly: each `ping` has its `pong`, and every cancel is accepted."""
+        """Behave correctly: answer each `ping` with `pong`, and accept every cancel."""
         for message in self.messages():
             if message == "ping":
                 self.say("pong")
@@ -111,7 +118,7 @@ class Victim:
                 )
 
     def messages(self) -> Iterator[str]:
-        """What the client says until it closes. Fragments are not put together: no client here needs them."""
+        """Yield the client's messages until it closes. Fragments are not reassembled."""
         while True:
             while (parsed := parse(self._read)) is None:
                 self._receive()
@@ -124,7 +131,7 @@ class Victim:
             elif frame.opcode == _TEXT:
                 yield frame.data.decode()
 
-    # --- as none should ---
+    # --- primitives ---
 
     def read_head(self) -> bytes:
         """Read the HTTP request up to its empty line."""
@@ -134,11 +141,11 @@ class Victim:
         return head
 
     def frame(self, opcode: int, data: bytes, *, final: bool = True) -> None:
-        """Send one frame, as it is."""
+        """Send one frame with any opcode and data."""
         self.write(frame_head(opcode, len(data), final=final) + data)
 
     def write(self, data: bytes) -> None:
-        """Send bytes, as they are."""
+        """Send raw bytes."""
         view = memoryview(data)
         while view:
             with suppress(TimeoutError):
@@ -146,7 +153,7 @@ class Victim:
             self._check()
 
     def hold(self) -> None:
-        """Read and forget whatever comes, until the client has gone or the server ends."""
+        """Read and discard everything, until the client has gone or the server ends."""
         while True:
             self._read = b""
             self._receive()
@@ -156,12 +163,12 @@ class Victim:
         self._ended.wait()
 
     def end(self) -> None:
-        """Say that nothing more comes, as a process does that has ended, and read on."""
+        """End the stream without a close frame, as a terminated process does, and go on reading."""
         self._socket.shutdown(socket.SHUT_WR)
         self.hold()
 
     def reset(self) -> None:
-        """Cut the connection with a TCP reset."""
+        """Reset the TCP connection."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
@@ -183,14 +190,14 @@ class Victim:
 
 
 Behaviour: TypeAlias = Callable[[Victim], None]
-"""What is done with one connection. It is closed when the function returns."""
+"""Handles one connection, which is closed when the function returns."""
 
 
-# --- before there is a WebSocket ---
+# --- before the WebSocket is open ---
 
 
 def mute() -> Behaviour:
-    """Accept TCP and say nothing. Dialled with `wss://`, its TLS handshake never ends."""
+    """Accept TCP and send nothing. With a `wss://` URL the TLS handshake never ends."""
     return Victim.hold
 
 
@@ -206,7 +213,7 @@ def refuse(status: int, reason: str = "Refused", body: bytes = b"") -> Behaviour
 
 
 def refuse_slowly(status: int, length: int = 1_000_000) -> Behaviour:
-    """Refuse the upgrade with a body that never comes to its end."""
+    """Refuse the upgrade with a body that never ends."""
 
     def behave(victim: Victim) -> None:
         victim.read_head()
@@ -229,7 +236,7 @@ def wrong_accept() -> Behaviour:
 
 
 def not_http() -> Behaviour:
-    """Answer the upgrade with what is no HTTP."""
+    """Answer the upgrade with something other than HTTP."""
 
     def behave(victim: Victim) -> None:
         victim.read_head()
@@ -240,7 +247,7 @@ def not_http() -> Behaviour:
 
 
 def half_head() -> Behaviour:
-    """Answer the upgrade with the beginning of a head, then with silence."""
+    """Answer the upgrade with the beginning of a response head, then send nothing."""
 
     def behave(victim: Victim) -> None:
         victim.read_head()
@@ -263,15 +270,15 @@ def endless_head() -> Behaviour:
 
 
 def hang_up_at_once() -> Behaviour:
-    """Accept TCP and hang up."""
+    """Accept TCP and close the connection."""
     return lambda victim: None  # noqa: ARG005 - the connection is closed when this returns
 
 
-# --- when there is one ---
+# --- once the WebSocket is open ---
 
 
 def silence(after: After = After.UPGRADE) -> Behaviour:
-    """Read everything, and never say anything again: no answer, no `pong`, no close frame."""
+    """Read everything and send nothing more: no answer, no `pong`, no close frame."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -281,7 +288,7 @@ def silence(after: After = After.UPGRADE) -> Behaviour:
 
 
 def stop_reading(after: After = After.LOGIN) -> Behaviour:
-    """Read nothing any more, so that the client's writes stall, while the socket stays open."""
+    """Stop reading, so that the client's writes stall; the socket stays open."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -291,7 +298,7 @@ def stop_reading(after: After = After.LOGIN) -> Behaviour:
 
 
 def half_frame(after: After = After.LOGIN) -> Behaviour:
-    """Send the beginning of a frame, then silence."""
+    """Send the beginning of a frame, then nothing."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -302,7 +309,7 @@ def half_frame(after: After = After.LOGIN) -> Behaviour:
 
 
 def half_frame_then_end(after: After = After.LOGIN) -> Behaviour:
-    """Send the beginning of a frame, then the end of the stream."""
+    """Send the beginning of a frame, then end the stream."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -323,7 +330,7 @@ def end_of_stream(after: After = After.LOGIN) -> Behaviour:
 
 
 def reset(after: After = After.LOGIN) -> Behaviour:
-    """Cut the connection with a TCP reset."""
+    """Reset the TCP connection."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -335,7 +342,7 @@ def reset(after: After = After.LOGIN) -> Behaviour:
 def close(
     code: int = 1001, reason: str = "", after: After = After.LOGIN, *, linger: bool = False
 ) -> Behaviour:
-    """Send a close frame with any code, legal or not; with `linger`, never end the TCP connection behind it."""
+    """Send a close frame with any code, legal or not; with `linger`, keep the TCP connection."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -349,7 +356,7 @@ def close(
 
 
 def flood(text: str = '{"event":"push"}', after: After = After.LOGIN) -> Behaviour:
-    """Say the same without end, as fast as the client reads."""
+    """Send the same message without end, as fast as the client reads."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -361,11 +368,11 @@ def flood(text: str = '{"event":"push"}', after: After = After.LOGIN) -> Behavio
 
 
 def stray_pong(after: After = After.LOGIN) -> Behaviour:
-    """Send a WebSocket pong that nobody asked for; then go on honestly."""
+    """Send an unsolicited WebSocket pong; then behave correctly."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_PONG, b"nobody asked")
+        victim.frame(_PONG, b"unsolicited")
         victim.serve()
 
     return behave
@@ -374,7 +381,10 @@ def stray_pong(after: After = After.LOGIN) -> Behaviour:
 def huge_message(
     size: int = 30_000_000, fragment: int = 65_536, after: After = After.LOGIN
 ) -> Behaviour:
-    """Send one text message of this many bytes in fragments; with `fragment` of 0, in one frame. Then go on honestly."""
+    """Send one text message of `size` bytes in fragments; then behave correctly.
+
+    With a `fragment` of 0 it is one frame.
+    """
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -405,7 +415,7 @@ def endless_message(fragment: int = 65_536, after: After = After.LOGIN) -> Behav
 
 
 def binary(data: bytes = b"\xff\x00", after: After = After.LOGIN) -> Behaviour:
-    """Send a binary message; then go on honestly."""
+    """Send a binary message; then behave correctly."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -416,7 +426,7 @@ def binary(data: bytes = b"\xff\x00", after: After = After.LOGIN) -> Behaviour:
 
 
 def no_utf8(after: After = After.LOGIN) -> Behaviour:
-    """Send a text message that is no UTF-8."""
+    """Send a text message that is not valid UTF-8."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -427,7 +437,7 @@ def no_utf8(after: After = After.LOGIN) -> Behaviour:
 
 
 def bad_frame(after: After = After.LOGIN) -> Behaviour:
-    """Send a frame with reserved bits and an opcode that does not exist."""
+    """Send a frame with reserved bits and an undefined opcode."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -438,10 +448,11 @@ def bad_frame(after: After = After.LOGIN) -> Behaviour:
 
 
 class HostileServer:
-    """A server on loopback that treats its connections so: `with HostileServer(refuse(403)) as server: server.url`.
+    """A server on loopback whose connections have these behaviours.
 
-    Given several behaviours, the first connection gets the first one, and so on; all later ones get the last. `tls` is the
-    context of a server with its certificate; its name is `localhost` then.
+    Use it as in `with HostileServer(refuse(403)) as server: server.url`. The first connection gets
+    the first behaviour, and so on; all later ones get the last. With `tls`, an `ssl.SSLContext` for
+    a server with its certificate, the server serves `wss://localhost`.
     """
 
     def __init__(self, *behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> None:
@@ -458,9 +469,9 @@ class HostileServer:
 
     @property
     def url(self) -> str:
-        """Where it listens.
+        """The URL to connect to.
 
-        Raises: RuntimeError outside its context.
+        Raises: RuntimeError outside the context.
         """
         if self._listener is None:
             raise RuntimeError("the server is not running: use it in `with`")
@@ -481,7 +492,7 @@ class HostileServer:
     ) -> None:
         self._ended.set()
         end = time.monotonic() + 10.0
-        # The thread that accepts starts the others, and has ended when the first join has.
+        # The accepting thread is the first and starts the others: no new ones after its join.
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         listener, self._listener = self._listener, None
@@ -514,7 +525,7 @@ class HostileServer:
         def body() -> None:
             try:
                 run(*given)
-            except BaseException as error:  # noqa: BLE001 - raised where the context is left
+            except BaseException as error:  # noqa: BLE001 - raised when the context exits
                 self._failures.append(error)
 
         thread = threading.Thread(target=body, name="hostile server")
