@@ -28,7 +28,7 @@ from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Peer, Silence
 
 _SLICE = 0.05
-"""Seconds between two checks of a wait whether the driver still runs."""
+"""Seconds after which a wait checks again whether the driver still runs."""
 
 LOGGED_IN = encode_event("login", 0, "")
 
@@ -82,7 +82,7 @@ class Stage:
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
         self.failed = ""
-        """What `make_driver` or `run` raised and where, or why it made no driver; otherwise empty."""
+        """What `make_driver` or `run` raised and where, or why there is no driver; else empty."""
         self.orders: dict[str, CancelOrder] = {}
         """The orders to cancel, by request id."""
 
@@ -205,7 +205,7 @@ class Stage:
 
     @contextmanager
     def held_up(self) -> Generator[None]:
-        """Block the driver's thread meanwhile, as a suspended laptop or a long GC pause does."""
+        """Block the driver's thread during the body, like a suspended laptop or a GC pause."""
         held, go_on = threading.Event(), threading.Event()
 
         def hold(_: Recorder, __: float) -> None:
@@ -236,7 +236,7 @@ class Stage:
         )
 
     def cancel(self, *ids: str, timeout: float | None = None, sleep: float = 0.0) -> None:
-        """Have the driver cancel orders under these ids in one call, which then sleeps."""
+        """Have the driver cancel orders under these ids in one call, which sleeps at the end."""
         orders = [(id, self.order(id)) for id in ids]
 
         def take(connection: Recorder, now: float) -> None:
@@ -345,7 +345,7 @@ class Stage:
         return self.blame(Rule.CALLER, what)
 
     def blame(self, rule: Rule, what: str) -> DriverError:
-        """Return the error for a broken rule, or for an undrained call or a cut frame if there is one."""
+        """Return the error for a broken rule; an undrained call or a cut frame takes precedence."""
         if self.peer.has_part:
             return DriverError(Rule.WRITE, f"{what}: only the beginning of a frame arrived")
         if self.failed:

@@ -98,11 +98,11 @@ class Recorder(StrictConnection):
         self._changed = threading.Condition()
         self._thread: int | None = None
         self._skew = inf
-        """The smallest lead of the kit's clock over the driver's: their offset without any delay."""
+        """The smallest lead of the kit's clock over the driver's: their offset without delay."""
         self._stalest = ("", 0.0, -inf)
-        """The call whose `now` was most outdated: its name, `now`, and the lead of the kit's clock."""
+        """The call with the most outdated `now`: its name, `now`, the lead of the kit's clock."""
         self._most_ahead = (0.0, inf)
-        """The `handle_timeout` whose `now` was furthest ahead: `now`, and the lead of the kit's clock."""
+        """The `handle_timeout` furthest ahead: its `now`, and the lead of the kit's clock."""
 
     @property
     def undrained(self) -> bool:

@@ -26,7 +26,7 @@ from ..._values.states import State
 from ..._wire.codec import Codec
 
 _SPIN = 100
-"""How often in a row `handle_timeout` may get the same time before the driver counts as spinning."""
+"""How often in a row `handle_timeout` may get the same time; beyond that the driver spins."""
 
 _BACKLOG = 1000
 """How many messages a driver may hand over past a deadline before it must fire timers.
@@ -148,7 +148,7 @@ class StrictConnection(Connection):
         self._owe_drain()
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
-        """As `Connection.lost`; raises DriverError for a second call, and for several unsent frames."""
+        """As `Connection.lost`; raises DriverError for a second call or several unsent frames."""
         self._input("lost", now)
         if self._lost:
             raise DriverError(Rule.END, "lost was called a second time")
@@ -198,7 +198,7 @@ class StrictConnection(Connection):
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
-        """As `Connection.cancel_many`; raises DriverError when the previous call was not drained."""
+        """As `Connection.cancel_many`; raises DriverError when the last call was not drained."""
         self._command("cancel_many", now)
         taken = super().cancel_many(orders, now, timeout)
         self._ledger.update(taken)

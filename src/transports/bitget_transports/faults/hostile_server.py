@@ -35,7 +35,7 @@ from bitget_proto.testing.framing import frame_head as frame_head  # noqa: PLC04
 from bitget_proto.testing.framing import key_of, parse, upgraded
 
 _TICK = 0.05
-"""Seconds between two checks of a blocked call whether the server has ended."""
+"""Seconds after which a blocked call checks again whether the server has ended."""
 
 _LOGGED_IN = '{"event":"login","code":0}'
 
