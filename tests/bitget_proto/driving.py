@@ -33,9 +33,9 @@ from bitget_proto import (
     Wait,
 )
 from bitget_proto._machine.cancel_queue import CancelQueue
-from bitget_proto._machine.in_flight import OpenCancel
 from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.in_flight import OpenCancel
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 

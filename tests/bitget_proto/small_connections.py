@@ -41,8 +41,8 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME, _SAME_READ
 from bitget_proto._machine.arguments import Queued
+from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME, _SAME_READ
 from bitget_proto._machine.rate_limit import PAUSE
 
 from .small_worlds import CODE, Input, Words, ahead, key_of, lately, on_the_clock, places, require

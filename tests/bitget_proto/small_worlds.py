@@ -38,9 +38,9 @@ from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_attempts import Cancel
 from bitget_proto._machine.cancel_queue import CancelQueue
 from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME
-from bitget_proto._machine.in_flight import OpenCancel
 from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.in_flight import OpenCancel
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
