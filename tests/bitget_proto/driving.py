@@ -34,8 +34,9 @@ from bitget_proto import (
 )
 from bitget_proto._machine.cancel_queue import CancelQueue
 from bitget_proto._machine.deadlines import Alarms, Deadlines
+from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
-from bitget_proto._machine.in_flight import OpenCancel
+from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 
@@ -246,5 +247,5 @@ def snapshot(value: Any) -> Any:
 
 
 _LOOKED_INTO: tuple[Any, ...] = (
-    Connection, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
+    Connection, InFlight, FrameQueue, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
 )  # fmt: skip

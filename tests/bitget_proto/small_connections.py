@@ -42,7 +42,8 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine.arguments import Queued
-from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME, _SAME_READ
+from bitget_proto._machine.connection import _SAME_READ
+from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME
 from bitget_proto._machine.rate_limit import PAUSE
 
 from .small_worlds import CODE, Input, Words, ahead, key_of, lately, on_the_clock, places, require
@@ -247,7 +248,7 @@ class ConnectionWorld:
             (
                 ahead(ledger.resumes, now),
                 ahead(ledger.granted_until, now),
-                min(ledger.in_a_row, _CANCELS_PER_OWN_FRAME),
+                min(ledger.in_a_row, CANCELS_PER_OWN_FRAME),
             ),
             (
                 ledger.ping_at - now,
@@ -487,13 +488,13 @@ class ConnectionWorld:
 
     def _debit(self, life: Life) -> None:
         """The account's owner cancels by REST."""
-        budget, ledger = life.core._budget, life.ledger
+        budget, ledger = life.core._frames.budget, life.ledger
         assert budget is not None
         budget.debit(1, ledger.now)
         self._spend(ledger)
 
     def _grant(self, life: Life) -> None:
-        budget, ledger = life.core._budget, life.ledger
+        budget, ledger = life.core._frames.budget, life.ledger
         assert budget is not None
         if ledger.granted_until <= ledger.now:
             budget.grant(1, ledger.now + 1, ledger.now)
@@ -621,7 +622,7 @@ class ConnectionWorld:
         require(not ledger.ping_waits, "pings leave first", frame)
         head = next(iter(ledger.queue()), None)
         blocked = self._budget_opens(ledger) > now
-        own_turn = ledger.in_a_row >= _CANCELS_PER_OWN_FRAME
+        own_turn = ledger.in_a_row >= CANCELS_PER_OWN_FRAME
         if frame.id is None:
             require(
                 ledger.own and frame.text == ledger.own[0],

@@ -37,10 +37,10 @@ from bitget_proto import (
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_attempts import Cancel
 from bitget_proto._machine.cancel_queue import CancelQueue
-from bitget_proto._machine.connection import _CANCELS_PER_OWN_FRAME
 from bitget_proto._machine.deadlines import Alarms, Deadlines
+from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME, FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
-from bitget_proto._machine.in_flight import OpenCancel
+from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
@@ -303,10 +303,10 @@ def _of_connection(conn: Any, now: float) -> Hashable:
     """What stands in more than one slot."""
     silence = conn._config.silence
     return (
-        min(conn._cancels_in_a_row, _CANCELS_PER_OWN_FRAME),
+        min(conn._frames._cancels_in_a_row, CANCELS_PER_OWN_FRAME),
         tuple(
             (id, lately(cancel.sent_at, now, silence), cancel.deadline - now)
-            for id, cancel in conn._sent.items()
+            for id, cancel in conn._in_flight.sent.items()
         ),
         lately(conn._heartbeat.heard_at, now, silence),
     )
@@ -393,11 +393,23 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Connection: (
         _of_connection,
         {
-            "_alarms": key_of, "_budget": key_of, "_cancels_in_a_row": LEFT_OUT, "_cause": _as_it_is, "_closing": _as_it_is,
-            "_codec": LEFT_OUT, "_config": LEFT_OUT, "_deadlines": key_of, "_detail": LEFT_OUT, "_heartbeat": key_of,
-            "_ids": key_of, "_inside": _as_it_is, "_late": _order, "_login": _is_there, "_login_sent": _as_it_is,
-            "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_own": _order, "_pace": key_of,
-            "_queue": key_of, "_sent": LEFT_OUT, "_state": _as_it_is, "_taken": LEFT_OUT,
+            "_alarms": key_of, "_cause": _as_it_is, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
+            "_detail": LEFT_OUT, "_frames": key_of, "_heartbeat": key_of, "_ids": key_of, "_in_flight": key_of,
+            "_inside": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
+        },
+    ),
+    InFlight: (
+        None,
+        {
+            "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_queue_timeout": LEFT_OUT,
+            "_taken": LEFT_OUT, "late": _order, "queue": key_of, "sent": LEFT_OUT,
+        },
+    ),
+    FrameQueue: (
+        None,
+        {
+            "_cancels_in_a_row": LEFT_OUT, "_codec": LEFT_OUT, "_heartbeat": LEFT_OUT, "_in_flight": LEFT_OUT,
+            "_pace": key_of, "budget": key_of, "login": _is_there, "login_sent": _as_it_is, "own": _order,
         },
     ),
     Session: (

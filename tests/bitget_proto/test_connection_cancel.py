@@ -627,13 +627,13 @@ def test_the_oldest_late_id_is_dropped_beyond_the_bound() -> None:
     conn = sent("a", "b", "c", config=Config(late_ids=2))
     conn.handle_timeout(11.0)
     outputs(conn, 11.0)
-    assert len(conn._late) == 2
+    assert len(conn._in_flight.late) == 2
     for id in "abc":
         conn.receive(reply(id), 12.0)
     given = outputs(conn, 12.0)
     assert [type(output) for output in given] == [Unrecognised, LateReply, LateReply]
     assert [late.id for late in only(LateReply, given)] == ["b", "c"]
-    assert len(conn._late) == 0
+    assert len(conn._in_flight.late) == 0
 
 
 def test_oldest_means_by_when_it_ended_not_by_when_it_was_taken() -> None:

@@ -267,7 +267,7 @@ def test_without_a_bound_any_number_of_own_frames_waits() -> None:
     conn = Connection(Config(max_own_frames=None))
     for number in range(1000):
         conn.send(str(number), 0.0)
-    assert len(conn._own) == 1000
+    assert len(conn._frames.own) == 1000
 
 
 # --- ids ---
@@ -391,13 +391,14 @@ def test_the_default_limits_are_those_of_the_contract() -> None:
 def stored(conn: Connection) -> dict[str, int]:
     """How many items each private store holds."""
     sizes = {
-        name: len(getattr(conn, name))
-        for name in Connection.__slots__
-        if hasattr(getattr(conn, name), "__len__")
+        name: len(getattr(part, name))
+        for part in (conn, conn._in_flight, conn._frames)
+        for name in part.__slots__
+        if name != "_in_flight" and hasattr(getattr(part, name), "__len__")
     }
-    waiting = len(list(conn._queue))
-    assert conn._queue.size == waiting
-    return sizes | {"_queue": waiting}
+    waiting = len(list(conn._in_flight.queue))
+    assert conn._in_flight.queue.size == waiting
+    return sizes | {"queue": waiting}
 
 
 def test_ten_thousand_cancels_leave_nothing_behind() -> None:
@@ -414,7 +415,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
             conn.receive(reply(id), now)
         else:
             conn.handle_timeout(now + 2.0)
-            if id in conn._sent:
+            if id in conn._in_flight.sent:
                 conn.receive(refusal(id, 40010), now)
             conn.receive(reply(id), now)
             now += 2.0
@@ -448,7 +449,7 @@ def test_paces_remember_as_many_as_may_leave_in_a_window_and_no_more() -> None:
         outputs(conn, 2.0 + number / 64)
         conn.handle_timeout(2.0 + number / 64)
         outputs(conn, 2.0 + number / 64)
-        assert len(conn._pace._places) <= 100
+        assert len(conn._frames._pace._places) <= 100
         assert len(budget._pace._places) <= 50
 
 
@@ -459,7 +460,7 @@ def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clea
         outputs(conn, 2.0 + number)
         conn.handle_timeout(2.5 + number)
         outputs(conn, 2.5 + number)
-    assert stored(conn)["_late"] == 10
+    assert stored(conn)["late"] == 10
     assert sum(stored(conn).values()) <= 10 + 64
     conn.lost(1e6)
     drain(conn, 1e6)

@@ -353,7 +353,7 @@ def test_close_drops_the_users_own_frames() -> None:
     conn.send("mine", 1.0)
     outputs(conn, 1.0)
     conn.close(1.0)
-    assert len(conn._own) == 0
+    assert len(conn._frames.own) == 0
     assert texts(outputs(conn, 3.0)) == []
     assert conn.state is State.DRAINING
 

@@ -401,13 +401,13 @@ def test_opened_after_a_dial_that_was_given_up_is_ignored(how: str) -> None:
 
 
 def test_no_signed_login_stays_behind_once_it_was_handed_out_or_the_end_came() -> None:
-    assert authenticating()._login is None
+    assert authenticating()._frames.login is None
     unwritten = Connection()
     unwritten.opened(0.0, login=LOGIN)
-    assert unwritten._login is LOGIN
+    assert unwritten._frames.login is LOGIN
     unwritten.lost(0.0)
-    assert unwritten._login is None
-    assert closed()._login is None
+    assert unwritten._frames.login is None
+    assert closed()._frames.login is None
 
 
 def test_an_accepted_login_does_not_settle_a_cancel() -> None:

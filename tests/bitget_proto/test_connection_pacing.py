@@ -366,7 +366,7 @@ def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -
         sharers[step % 3].cancel(ORDER, now)
         for conn in sharers[step % 2 :] + sharers[: step % 2]:
             left += [(now, frame.id or "?") for frame in only(Transmit, outputs(conn, now))]
-    while any(conn._queue.size for conn in sharers):
+    while any(conn._in_flight.queue.size for conn in sharers):
         untils = [until for conn in sharers if (until := waits(conn, now).until) is not None]
         assert untils, "cancels wait, and nothing is announced"
         assert min(untils) > now

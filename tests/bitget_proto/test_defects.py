@@ -243,7 +243,7 @@ def test_lost_of_what_are_no_ids_is_refused_and_nothing_has_changed(unsent: Any)
     outputs(connection, 1.0)
     with pytest.raises(ValidationError, match="unsent must be ids of cancels"):
         connection.lost(2.0, "", unsent)
-    assert connection._sent["1"].sent_at == 1.0
+    assert connection._in_flight.sent["1"].sent_at == 1.0
     assert connection.state is State.READY
     connection.lost(2.0)
     (outcome,) = only(Unresolved, outputs(connection, 2.0))

@@ -352,10 +352,10 @@ def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(w
             come_back(world, NEXTS[nth % len(NEXTS)])
             ends_as_interrupted(world, pending)
         else:
-            assert set(world.conn._sent) <= world.handed_out, (
+            assert set(world.conn._in_flight.sent) <= world.handed_out, (
                 "a frame was lost, and nothing says so"
             )
-            assert not world.conn._login_sent or world.login_handed_out
+            assert not world.conn._frames.login_sent or world.login_handed_out
             goes_on(world)
         judge(world, unsent(what))
         if not came_so_far:

@@ -216,7 +216,15 @@ def test_imports_run_down_the_floors(module: str) -> None:
     assert not up
 
 
-OF_A_LINK = ("_check_opens", "_drain_within", "_late", "_opens", "_outputs", "_own", "_send")
+OF_A_LINK = (
+    "_check_opens",
+    "_drain_within",
+    "_frames",
+    "_in_flight",
+    "_opens",
+    "_outputs",
+    "_send",
+)
 """What a session asks of the connections of its links, and no other module."""
 
 OPENED = {

@@ -369,7 +369,7 @@ def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> 
     budget = Budget(2)
     core = Connection(budget=budget)
     recorded(core)
-    watched = core._budget
+    watched = core._frames.budget
     assert watched is not None
     watched.debit(1, 0.0)
     watched.grant(1, inf, 0.0)

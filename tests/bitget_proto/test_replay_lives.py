@@ -198,7 +198,7 @@ PROFILE = settings(
 
 def spent(core: Connection | Session) -> None:
     """Somebody else has spent from the same budget."""
-    budget = core._budget
+    budget = core._frames.budget if isinstance(core, Connection) else core._budget
     if budget is not None:
         budget.debit(2, 0.0)
 

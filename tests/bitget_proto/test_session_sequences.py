@@ -266,7 +266,7 @@ class Play:
         unsent = sorted(self.held.get(link, ()))[: what % 3]
         known = self.session._links.get(link)
         for id in unsent:
-            if known is not None and id in known.connection._sent:
+            if known is not None and id in known.connection._in_flight.sent:
                 self.entries[id].sent.pop()
         self.session.lost(link, self.now, "lost", unsent)
 

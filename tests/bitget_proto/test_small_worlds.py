@@ -53,12 +53,14 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine import cancel_attempts as attempts_module
-from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import frame_queue as frame_queue_module
+from bitget_proto._machine import in_flight as in_flight_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_attempts import Cancel
 from bitget_proto._machine.cancel_queue import CancelQueue, Rank
 from bitget_proto._machine.deadlines import after
 from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.in_flight import InFlight
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
@@ -465,8 +467,8 @@ def expired_is_sent(right: Any, queue: Any, now: float) -> Any:
 
 
 def waiting_is_settled(right: Any, conn: Any, id: str, *reply: Any) -> None:
-    if (waiting := conn._queue.get(id)) is not None:
-        conn._sent[id] = waiting
+    if (waiting := conn._in_flight.queue.get(id)) is not None:
+        conn._in_flight.sent[id] = waiting
         waiting.sent_at = conn._now
     right(conn, id, *reply)
 
@@ -483,8 +485,8 @@ def nothing(right: Any, *args: Any) -> None:
     """It is not done at all."""
 
 
-def sent_is_forgotten(right: Any, conn: Any) -> list[Any]:
-    return [cancel for cancel in right(conn) if cancel.id not in conn._sent]
+def sent_is_forgotten(right: Any, in_flight: Any) -> list[Any]:
+    return [cancel for cancel in right(in_flight) if cancel.id not in in_flight.sent]
 
 
 def asks_once_more(right: Any, heartbeat: Any, opens: float) -> bool:
@@ -500,9 +502,10 @@ def pong_answers_all(right: Any, heartbeat: Any) -> None:
 
 
 def late_for_ever(right: Any, conn: Any, *reply: Any) -> None:
-    late = conn._late.copy()
+    in_flight = conn._in_flight
+    late = in_flight.late.copy()
     right(conn, *reply)
-    conn._late = late | conn._late
+    in_flight.late = late | in_flight.late
 
 
 def fires_too_late(right: Any, conn: Any, now: float) -> None:
@@ -567,7 +570,7 @@ FAULTS = [
         "an unknown outcome is called a refusal",
         "answers",
         "what the exchange is said to have answered, it has",
-        connection_module, "REFUSALS", REFUSALS | {CodeClass.OUTCOME_UNKNOWN},
+        in_flight_module, "REFUSALS", REFUSALS | {CodeClass.OUTCOME_UNKNOWN},
     ),
     Fault(
         "urgent cancels wait like others",
@@ -585,13 +588,13 @@ FAULTS = [
         "an own frame gets one place in eleven",
         "own frames, one place in ten",
         "one place in so many is for own frames",
-        connection_module, "_CANCELS_PER_OWN_FRAME", 10,
+        frame_queue_module, "CANCELS_PER_OWN_FRAME", 10,
     ),
     Fault(
         "the end forgets what was sent",
         "closing",
         "at the end each cancel has its outcome",
-        Connection, "_open", sent_is_forgotten,
+        InFlight, "in_order", sent_is_forgotten,
     ),
     Fault(
         "a silent link is asked for ever",

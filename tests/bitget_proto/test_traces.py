@@ -36,10 +36,13 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import in_flight as in_flight_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_queue import Rank
+from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
+from bitget_proto._machine.in_flight import InFlight
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._trace import replay as replay_module
 from bitget_proto.testing import (
@@ -497,6 +500,9 @@ def changed(module: object, name: str, value: object) -> Plant:
     return lambda patch: patch.setattr(module, name, value)
 
 
+_hand_out, _in_order = FrameQueue.hand_out, InFlight.in_order
+
+
 def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
     if message not in ("pong", b"pong"):
         Connection.receive(self, message, now)
@@ -504,7 +510,7 @@ def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
 
 def _late_replies_are_forgotten(self: Any, cancel: Any, *args: Any) -> None:
     Connection._unresolved(self, cancel, *args)
-    self._late.pop(cancel.id, None)
+    self._in_flight.late.pop(cancel.id, None)
 
 
 def _never_sent(self: Any, now: float, reason: str = "", unsent: Any = ()) -> None:
@@ -512,11 +518,11 @@ def _never_sent(self: Any, now: float, reason: str = "", unsent: Any = ()) -> No
 
 
 def _sent_is_taken_back(self: Any, now: float, reason: str = "", unsent: Any = ()) -> None:
-    Connection.lost(self, now, reason, list(self._sent))
+    Connection.lost(self, now, reason, list(self._in_flight.sent))
 
 
 def _a_tick_longer(self: Any, cancel: Any, now: float) -> str:
-    text = Connection._hand_out(self, cancel, now)
+    text = _hand_out(self, cancel, now)
     cancel.deadline += 2**-40
     return text
 
@@ -532,7 +538,7 @@ def _no_outcome(self: Any, cancel: Any, outcome: Any) -> None:
 
 
 def _in_another_order(self: Any) -> Any:
-    return list(reversed(Connection._open(self)))
+    return list(reversed(_in_order(self)))
 
 
 def _not_urgent(self: Any, id: str, order: Any, now: float, until: float, rank: Any) -> None:
@@ -586,10 +592,10 @@ FAULTS: dict[str, Plant] = {
     "late replies are forgotten": faulty(Connection, _unresolved=_late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),
     "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
-    "a deadline is 2**-40 s late": faulty(Connection, _hand_out=_a_tick_longer),
+    "a deadline is 2**-40 s late": changed(FrameQueue, "hand_out", _a_tick_longer),
     "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
     "an outcome is lost": faulty(Connection, _settle=_no_outcome),
-    "the end is in another order": faulty(Connection, _open=_in_another_order),
+    "the end is in another order": changed(InFlight, "in_order", _in_another_order),
     "ids are made otherwise": changed(RequestIds, "make", _another_id),
     "an urgent one waits behind the others": faulty(Connection, _take=_not_urgent),
     "in a session an urgent one waits behind the others": faulty(
@@ -602,7 +608,7 @@ FAULTS: dict[str, Plant] = {
     "an error without id ends nothing": changed(connection_module, "ENDS", {}),
     "30006 pauses nothing": changed(connection_module, "TOO_MANY_REQUESTS", "0"),
     "an unknown outcome is a rejection": changed(
-        connection_module, "REFUSALS", frozenset(CodeClass)
+        in_flight_module, "REFUSALS", frozenset(CodeClass)
     ),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),

@@ -245,7 +245,7 @@ def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     drain(connection)
-    connection._sent.clear()
+    connection._in_flight.sent.clear()
     connection.close(1.0)
     with pytest.raises(AssertionError, match="closed without an outcome for"):
         drain(connection, 1.0)
