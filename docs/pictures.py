@@ -115,7 +115,7 @@ def tutorial_framework() -> Terminal:
     page["exchange"] = exchange = ScriptedExchange(page["orders"])
     exchange.inject(None, Fault.SILENT, Fault.DROP_AFTER)
     page["StrictConnection"] = lambda: record(Connection(), lines.append)
-    page["a_day"](2, page["orders"][:4])
+    page["run_framework"](2, page["orders"][:4])
     terminal = Terminal(
         "tutorial-framework.md: one answer comes, one never, and then the connection drops"
     )
