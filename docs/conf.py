@@ -1,9 +1,7 @@
-"""How Sphinx turns these pages into a site: `python -m sphinx -W -n -b html docs docs/_build`.
+"""Sphinx configuration; build with `python -m sphinx -W -n -b html docs docs/_build`.
 
-Rules of this file
-- The pages are Markdown that reads well where it lies. Nothing is fetched while they are built.
-- Docstrings stay as they are written, with `names` between single backticks: here these become links where they name
-  something of the reference, and plain code elsewhere.
+The pages are Markdown that can be read in the repository. The build needs no network.
+In docstrings, `names` in single backticks become links if the reference has them, and code if not.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ nitpicky = True
 _REPOSITORY = "https://github.com/bitget-proto/bitget-proto/blob/main"
 
 myst_enable_extensions = ["attrs_inline"]
-myst_fence_as_directive = ["mermaid"]  # GitHub's way to write a diagram
+myst_fence_as_directive = ["mermaid"]  # GitHub's syntax for a diagram
 myst_heading_anchors = 3
 mermaid_version = "11.12.1"
 mermaid_fullscreen = False
@@ -51,8 +49,8 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 maximum_signature_line_length = 100
 
-# This library's public names must lead somewhere. Those of others would have to be looked up on the network, and private
-# ones, which signatures mention now and then, have no place in the reference.
+# References to this library's public names must resolve. Names of other libraries are ignored,
+# because resolving them needs the network; so are private names, which have no entry.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!bitget_).*"),
     (r"py:.*", r".*\._.*"),
@@ -68,11 +66,14 @@ _PUBLIC = (
     "bitget_transports.blocking",
     "bitget_transports.exchange",
 )  # fmt: skip
-"""Where the names of the reference live, the first home first."""
+"""The modules that export the names of the reference. The first that has a name documents it."""
 
 
-def _to_definitions() -> None:
-    """Let each public class name the file that defines it: autodoc reads the strings below its fields there."""
+def _set_defining_modules() -> None:
+    """Set `__module__` of each public class to the module that defines it.
+
+    autodoc reads the attribute docstrings from that module.
+    """
     analyzer: Any = import_module("sphinx.pycode").ModuleAnalyzer
     for name in _PUBLIC:
         for public in import_module(name).__all__:
@@ -89,7 +90,7 @@ def _to_definitions() -> None:
 
 
 def _homes() -> tuple[dict[str, str], dict[str, str]]:
-    """The public place of each name, by the name alone, and by where it is defined."""
+    """Return the public path of each name, keyed by the name and by the path of its definition."""
     by_name: dict[str, str] = {}
     by_definition: dict[str, str] = {}
     for place in _PUBLIC:
@@ -103,31 +104,31 @@ def _homes() -> tuple[dict[str, str], dict[str, str]]:
     return by_name, by_definition
 
 
-_to_definitions()
+_set_defining_modules()
 _HOMES, _HOMES_OF_DEFINITIONS = _homes()
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _NAME = re.compile(r"([A-Za-z_]\w*)(\.\w+)?(\(\))?")
 
 
 def _linked(code: re.Match[str]) -> str:
-    """What stands between single backticks, as a link when it is a name of the reference, else as code."""
+    """Convert code in single backticks to a link if the reference has the name, else to code."""
     name = _NAME.fullmatch(code[1])
     home = None if name is None else _HOMES.get(name[1])
-    if name is None or home is None or not _is_there(home, (name[2] or "")[1:]):
+    if name is None or home is None or not _has_member(home, (name[2] or "")[1:]):
         return f"``{code[1]}``"
     return f":py:obj:`{code[1]} <{home}{name[2] or ''}>`"
 
 
-def _is_there(home: str, member: str) -> bool:
-    """Whether the reference has this member of what lives there."""
+def _has_member(home: str, member: str) -> bool:
+    """Return whether the object at the path `home` has the member; true for an empty `member`."""
     place, _, name = home.rpartition(".")
     found: object = getattr(import_module(place), name)
     fields: tuple[Any, ...] = getattr(found, "__attrs_attrs__", ())
     return not member or hasattr(found, member) or member in {field.name for field in fields}
 
 
-def _of_alias(name: str) -> str:
-    """What stands below the definition of a constant or a type alias, which has no docstring of its own."""
+def _alias_doc(name: str) -> str:
+    """Return the string below the definition of a constant or type alias, or an empty string."""
     analyzer: Any = import_module("sphinx.pycode").ModuleAnalyzer
     place, _, short = name.rpartition(".")
     file = Path(import_module(place).__file__ or "")
@@ -146,10 +147,10 @@ def _of_alias(name: str) -> str:
 def _to_rest(
     _app: Any, what: str, name: str, obj: object, _options: object, lines: list[str]
 ) -> None:
-    """The house's docstrings in Sphinx's own markup: backticks, and what is indented is code."""
+    """Convert a docstring to reStructuredText: single backticks, and indented blocks as code."""
     text = cleandoc("\n".join(lines))
     if what == "data":
-        text = _of_alias(name)
+        text = _alias_doc(name)
         if members := [f"`{part.__name__}`" for part in get_args(obj) if isinstance(part, type)]:
             text += f"\n\nOne of {', '.join(members)}."
     blocks: list[str] = []
@@ -158,37 +159,41 @@ def _to_rest(
             blocks.append(f".. code-block:: python\n\n{block}")
         else:
             blocks.append(_CODE.sub(_linked, block))
-    blocks += map(_with_sentence, _told(obj))
+    blocks += map(_member_entry, _documented_members(obj))
     lines[:] = [*"\n\n".join(blocks).split("\n"), ""]
 
 
-def _told(found: object) -> list[Any]:
-    """The members of an enum that carry a sentence each."""
+def _documented_members(found: object) -> list[Any]:
+    """Return the members of an enum that have a `sentence`."""
     members: list[Any] = list(found) if isinstance(found, EnumType) else []
     return [member for member in members if hasattr(member, "sentence")]
 
 
-def _with_sentence(member: Any) -> str:
+def _member_entry(member: Any) -> str:
+    """Return the entry of an enum member, with its `sentence`."""
     value = f"   :value: {member.value!r}"
     return f".. py:attribute:: {member.name}\n{value}\n\n   {_CODE.sub(_linked, member.sentence)}"
 
 
-def _told_already(
+def _skip_member(
     _app: Any, _what: str, name: str, obj: object, skip: bool, _options: object
 ) -> bool:
-    """Whether a member was written down with its sentence, beside its class."""
+    """Skip enum members that `_to_rest` has documented with their class."""
     return skip or (isinstance(obj, Enum) and hasattr(obj, "sentence")) or name == "sentence"
 
 
 def _without_signature(
     _app: Any, _what: str, _name: str, obj: object, *_: object
 ) -> tuple[str, str] | None:
-    """An enum is looked up, never made."""
+    """Hide the signature of enums: users look members up and do not create them."""
     return ("", "") if isinstance(obj, EnumType) else None
 
 
 def _public_home(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """A reference to `bitget_proto._values.events.Wait`, as annotations have it, leads to `bitget_proto.Wait`."""
+    """Resolve a reference to a definition to its public name.
+
+    Annotations have `bitget_proto._values.events.Wait`; the reference has `bitget_proto.Wait`.
+    """
     if node.get("refdomain") != "py":
         return None
     target = _HOMES_OF_DEFINITIONS.get(str(node["reftarget"])) or _HOMES.get(str(node["reftarget"]))
@@ -202,21 +207,21 @@ def _public_home(app: Any, env: Any, node: Any, contnode: Any) -> Any:
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 
 
-def _to_repository(app: Any, _page: str, source: list[str]) -> None:
-    """A link to a file beside the docs works where the page lies; on the site it leads to the repository."""
+def _to_repository(app: Any, page: str, source: list[str]) -> None:
+    """Point links to files outside `docs` to the repository: the site does not have them."""
 
     def absolute(link: re.Match[str]) -> str:
         if not (Path(app.confdir).parent / link[1]).exists():
-            raise FileNotFoundError(f"there is no {link[1]}, to which a page links")
+            raise FileNotFoundError(f"{page}.md links to {link[1]}, which does not exist")
         return f"]({_REPOSITORY}/{link[1]}"
 
     source[0] = _OUTSIDE.sub(absolute, source[0])
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx."""
+    """Connect the handlers; called by Sphinx."""
     app.connect("source-read", _to_repository)
     app.connect("autodoc-process-docstring", _to_rest)
-    app.connect("autodoc-skip-member", _told_already)
+    app.connect("autodoc-skip-member", _skip_member)
     app.connect("autodoc-process-signature", _without_signature)
     app.connect("missing-reference", _public_home)

@@ -1,10 +1,9 @@
 """Makes the pictures of README and the tutorials from real runs: python docs/pictures.py [NAME ...]
 
-Rules of this file
-- What a picture shows was printed by what it names: a command, or the code of the page that it stands on.
-- A picture loads nothing from anywhere: the fonts that rich would have a browser fetch are left out.
-- Those in `SAME_EACH_TIME` run in virtual time, and a test holds them against what is printed now. The others show times that
-  a clock measured.
+- A picture shows the real output of the command that it names, or of the code on its page.
+- A picture loads nothing from the network. rich would add web fonts; they are removed.
+- The pictures in `SAME_EACH_TIME` run in virtual time, and a test compares them with the current
+  output. The others show measured times.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ WIDTH = 98
 
 
 class Terminal:
-    """What a terminal shows, kept so that it can be drawn."""
+    """Records the output of a terminal, to draw it as SVG."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -51,15 +50,16 @@ class Terminal:
         self.screen = Screen(out=self.out, err=console(cast("IO[str]", _Into(self.out))))
 
     def typed(self, *lines: str) -> None:
-        """What somebody typed."""
+        """Show lines as typed at a prompt."""
         for number, line in enumerate(lines):
             self.out.print(Text(f"{' ' if number else '$'} {line}", style="bold"))
 
     def ran(self, run: Callable[..., int], *arguments: str) -> None:
-        """Run a command as `bitget-cancel` does."""
+        """Run a command as `bitget-cancel` does, and record its output."""
         run(parser().parse_args(arguments), self.screen, Stop())
 
     def svg(self, name: str) -> str:
+        """Return the recorded output as SVG, without web fonts; `name` is the prefix of its ids."""
         svg = self.out.export_svg(title=self._title, theme=MONOKAI, unique_id=name)
         svg = svg.replace("Fira Code", "Menlo, Consolas, 'DejaVu Sans Mono'")
         svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
@@ -67,7 +67,7 @@ class Terminal:
 
 
 class _Into(io.TextIOBase):
-    """Standard error, which on a terminal comes between the lines of standard output."""
+    """A standard error stream that writes to the console of standard output."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -81,7 +81,7 @@ class _Into(io.TextIOBase):
 
 
 def demo() -> Terminal:
-    """README: the whole demonstration."""
+    """Draw the demonstration of README."""
     terminal = Terminal("bitget-cancel demo")
     terminal.typed("bitget-cancel demo")
     terminal.ran(_demo.run, "demo")
@@ -89,7 +89,7 @@ def demo() -> Terminal:
 
 
 def tutorial_transport() -> Terminal:
-    """Three of the four answers, and a session that goes on behind a drop."""
+    """Draw three of the four kinds of answers, and a session that continues after a drop."""
     ids = ("1001", "9999", "1002", "1003")
     book = [CancelOrder("BTCUSDT", order_id=id) for id in ids if id != "9999"]
     os.environ.update(zip(VARIABLES.values(), ("key", "secret", "passphrase"), strict=True))
@@ -106,11 +106,11 @@ def tutorial_transport() -> Terminal:
 
 
 def tutorial_framework() -> Terminal:
-    """The bad day of the page's own component, as the core lived it, on the page's own loop."""
+    """Draw a trace of the page's component and loop, with faults at the exchange."""
     page: dict[str, Any] = {}
     with redirect_stdout(io.StringIO()):
         for code in code_of("tutorial-framework.md")[:3]:
-            exec(code, page)  # noqa: S102 - the page's own code
+            exec(code, page)  # noqa: S102 - code of the page
     lines: list[str] = []
     page["exchange"] = exchange = ScriptedExchange(page["orders"])
     exchange.inject(None, Fault.SILENT, Fault.DROP_AFTER)
@@ -119,15 +119,15 @@ def tutorial_framework() -> Terminal:
     terminal = Terminal(
         "tutorial-framework.md: one answer comes, one never, and then the connection drops"
     )
-    _told(terminal, lines)
+    _print_timeline(terminal, lines)
     return terminal
 
 
 def tutorial_write_a_transport() -> Terminal:
-    """The kit and the page's hasty driver."""
+    """Draw the output of the kit for the page's driver `Hasty`."""
     page: dict[str, Any] = {}
     blocks = code_of("tutorial-write-a-transport.md")
-    exec(blocks[0], page)  # noqa: S102 - the page's own code
+    exec(blocks[0], page)  # noqa: S102 - code of the page
     exec(blocks[3].partition("\n\n\nreport")[0], page)  # noqa: S102
     module = ModuleType("mydriver")
     module.__dict__.update(page)
@@ -139,15 +139,15 @@ def tutorial_write_a_transport() -> Terminal:
         'python -m bitget_proto.testing mydriver:Hasty --scenario "login and a cancel" \\',
         "  --scenario fragments --scenario gap --scenario deadline --scenario reset --scenario hangup",
     )
-    with redirect_stdout(io.StringIO()) as said:
+    with redirect_stdout(io.StringIO()) as output:
         conformance(arguments)
-    for line in said.getvalue().splitlines():
+    for line in output.getvalue().splitlines():
         terminal.out.print(Text(line, style="red" if "BROKEN" in line or "broken" in line else ""))
     return terminal
 
 
 def tutorial_bot() -> Terminal:
-    """What each fault does to an order, and to what its owner is told."""
+    """Draw a table of each fault: what happens to the order, and the outcome."""
     terminal = Terminal("what the exchange did, and what the bot was told")
     order = CancelOrder("BTCUSDT", order_id="1")
     rows: list[tuple[str, ...]] = []
@@ -159,7 +159,9 @@ def tutorial_bot() -> Terminal:
         id = pair.cancel(order)
         pair.run(60.0)
         happened = "cancelled" if any(act.cancelled for act in exchange.log) else "still live"
-        rows.append(("none" if fault is None else fault.value, happened, _word(pair.outcomes[id])))
+        rows.append(
+            ("none" if fault is None else fault.value, happened, _summary(pair.outcomes[id]))
+        )
     terminal.screen.table(
         (
             Column("fault", "bold"),
@@ -182,23 +184,24 @@ PICTURES: dict[str, Callable[[], Terminal]] = {
 SAME_EACH_TIME = ("tutorial-framework", "tutorial-bot")
 
 
-# --- what they share ---
+# --- helpers ---
 
 
 def code_of(page: str) -> list[str]:
-    """The Python of a page."""
+    """Return the Python code blocks of a page."""
     return re.findall(
         r"^```python\n(.*?)^```", (DOCS / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
 
 
-def _told(terminal: Terminal, lines: Iterable[str]) -> None:
-    """A record, as `bitget-cancel replay` tells it."""
+def _print_timeline(terminal: Terminal, lines: Iterable[str]) -> None:
+    """Print a trace as `bitget-cancel replay` does."""
     moments = list(timeline(Trace(lines)))
     terminal.screen.table(_traces._COLUMNS, (_traces._row(moment) for moment in moments))
 
 
-def _word(outcome: Any) -> str:
+def _summary(outcome: Any) -> str:
+    """Return an outcome as its class and main fields."""
     fields = {name: getattr(outcome, name, None) for name in ("sent", "why", "code_class")}
     shown = [
         f"{name}={value.name if hasattr(value, 'name') else value}"
@@ -209,17 +212,19 @@ def _word(outcome: Any) -> str:
 
 
 def main() -> None:
-    """Draw the named pictures, or all."""
+    """Draw the named pictures, or all of them."""
     arguments = argparse.ArgumentParser(
-        description="Make the pictures of README and the tutorials from real runs.",
+        description="Draw the pictures of README and the tutorials from real runs.",
         epilog="example: python docs/pictures.py tutorial-bot",
     )
     arguments.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default"
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(PICTURES)}; default: all"
     )
     wanted = arguments.parse_args().names
     if unknown := set(wanted) - set(PICTURES):
-        arguments.error(f"there is no picture {', '.join(sorted(unknown))}")
+        arguments.error(
+            f"NAME must be one of {', '.join(PICTURES)}; got {', '.join(sorted(unknown))}"
+        )
     for name in wanted or PICTURES:
         (DOCS / f"{name}.svg").write_text(PICTURES[name]().svg(name), "utf-8")
 
