@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("colour", Colour)
 @pytest.fixture(autouse=True)
 def short_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages are counted in a window of 0.3 s."""
-    monkeypatch.setattr("bitget_proto._machine.connection.WINDOW", 0.3)
+    monkeypatch.setattr("bitget_proto._machine.frame_queue.WINDOW", 0.3)
 
 
 _SLOW = Config(messages_per_second=2, pace_margin=0.001)

@@ -242,7 +242,7 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
-    monkeypatch.setattr("bitget_proto._machine.connection.WINDOW", 0.5)
+    monkeypatch.setattr("bitget_proto._machine.frame_queue.WINDOW", 0.5)
     received: list[str] = []
     written = threading.Event()
 

@@ -71,7 +71,7 @@ class Play:
                 self.inbox.dispatch(output)
 
     def say(self, text: str) -> None:
-        self.core.receive(text, 0.0)
+        self.core.receive(ONLY, text, 0.0)
         self.drain()
 
     def answer(self, *ids: str) -> None:

@@ -50,6 +50,7 @@ from .http_refusal import http_date
 from .limits import Limits
 from .outcome_router import Inbox, Waiter
 from .single_link import ONLY, Core, SingleLink
+from .stalled_writes import StalledWrites
 from .url import Target
 
 _BACKLOG = 900
@@ -168,11 +169,9 @@ class Driver(ABC):
 
         self._core = core
         self._jitter = Jitter() if jitter is None else jitter
-        self._single = isinstance(core, SingleLink)
         self._links: dict[int, Link] = {}
         """Those that are dialled or open."""
-        self._busy: set[int] = set()
-        """Those with a frame that has not left."""
+        self._stalled = StalledWrites(self.limits.write_timeout, self._links)
         self._overdue = 0
         """How many messages were handed over past a deadline."""
         self._distrusted = False
@@ -215,10 +214,7 @@ class Driver(ABC):
         if number in self._links:
             now = self.now()
             try:
-                if self._single:
-                    self._core.receive(message, now)
-                else:
-                    self._core.receive(number, message, now)
+                self._core.receive(number, message, now)
             finally:
                 self.drain(now)
             # One read may bring thousands.
@@ -234,7 +230,7 @@ class Driver(ABC):
         link = self._links.pop(number, None)
         if link is not None:
             try:
-                self._busy.discard(number)
+                self._stalled.numbers.discard(number)
                 now = self.now()
                 self._core.lost(number, now, reason, link.take_back(), retry_after)
             except BaseException:
@@ -255,12 +251,12 @@ class Driver(ABC):
     def stalled(self, number: int) -> None:
         """The frame that was written has not left whole: no other until it has."""
         if number in self._links:
-            self._busy.add(number)
+            self._stalled.numbers.add(number)
 
     def flowing(self, number: int) -> None:
         """Everything has left."""
-        if number in self._busy:
-            self._busy.discard(number)
+        if number in self._stalled.numbers:
+            self._stalled.numbers.discard(number)
             self.drain(self.now())
 
     # --- time ---
@@ -268,15 +264,12 @@ class Driver(ABC):
     def fire(self, now: float) -> None:
         """Time has passed: give up what cannot be written, and let the core do what is due."""
         self._overdue = 0
-        patience = self.limits.write_timeout
-        if patience is not None:
-            for number in list(self._busy):
-                link = self._links.get(number)
-                if link is not None and now >= link.stalled_since + patience:
-                    try:
-                        self.lost(number, f"the exchange took nothing for {patience} s")
-                    finally:
-                        link.reset()
+        for number in self._stalled.overdue(now):
+            link = self._links[number]
+            try:
+                self.lost(number, f"the exchange took nothing for {self.limits.write_timeout} s")
+            finally:
+                link.reset()
         try:
             if self.inbox.closed is None:
                 self._core.handle_timeout(now)
@@ -303,10 +296,10 @@ class Driver(ABC):
 
     def drain(self, now: float) -> None:
         """Take everything out. To be called after every command, with its time."""
-        core, lone, links, busy = self._core, self._single, self._links, self._busy
+        core, links, busy = self._core, self._links, self._stalled.numbers
         try:
             while True:
-                output = core.poll(now, not busy if lone else busy)
+                output = core.poll(now, busy)
                 if isinstance(output, Wait):
                     break
                 if isinstance(output, Transmit):
@@ -331,11 +324,8 @@ class Driver(ABC):
                 else:
                     self.inbox.dispatch(output)
             until = inf if output.until is None else output.until
-            if busy and self.limits.write_timeout is not None:
-                until = min(
-                    until,
-                    *(links[number].stalled_since + self.limits.write_timeout for number in busy),
-                )
+            if busy:
+                until = min(until, self._stalled.due())
             self.until = until
             if until < self.armed:
                 self.rearm()
@@ -378,15 +368,13 @@ class Driver(ABC):
         for link in self._links.values():
             link.reset()
         self._links.clear()
-        self._busy.clear()
+        self._stalled.numbers.clear()
         self.until = inf
         losses = [partial(core.lost, number, now, why) for number in numbers]
         close = partial(core.close, now)
         for step in (*losses, close, close):
             step()
-            while not isinstance(
-                output := core.poll(now, False if self._single else numbers), Wait
-            ):
+            while not isinstance(output := core.poll(now, numbers), Wait):
                 if isinstance(output, Unresolved) and output.why in (
                     WhyUnresolved.LOST,
                     WhyUnresolved.CLOSED,
@@ -397,7 +385,7 @@ class Driver(ABC):
         inbox.break_off(
             now,
             Closed(why=WhyClosed.INTERRUPTED, detail=why)
-            if self._single
+            if isinstance(core, SingleLink)
             else Ended(why=WhyEnded.INTERRUPTED, detail=why, code=None),
         )
 

@@ -171,12 +171,8 @@ class Inbox:
             raise NoRoom(
                 f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
             )
-        cancel = self.core.cancel
         try:
-            if policy is None:  # of which a single connection knows nothing
-                taken = cancel(order, now, id, timeout, urgent=urgent)
-            else:
-                taken = cancel(order, now, id, timeout, policy, urgent)
+            taken = self.core.cancel(order, now, id, timeout, policy, urgent)
             self._waiting[taken] = (waiter, order, now)
         except LocalProtocolError as error:
             if self.taking or is_callers(error):

@@ -1,16 +1,18 @@
-"""A single connection in the words of a session, so that each transport drives both with one and the same driver."""
+"""A single connection with the methods of a session, so that one driver drives both."""
 
-# ruff: noqa: ARG002 - a single connection has no use for some of the words
+# ruff: noqa: ARG002 - a single connection ignores the number of its link
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from typing import Protocol
 
 from bitget_proto import (
+    CancelOrder,
     Connection,
     Dial,
     Output,
+    Policy,
     Queued,
     SessionOutput,
     SessionState,
@@ -23,12 +25,7 @@ ONLY = 1
 
 
 class Core(Protocol):
-    """What a driver drives: a `Session`, or a `SingleLink` connection.
-
-    Three calls are on the way of every cancel, and are those of the driven thing itself, so that nothing stands between it and
-    its driver. `cancel` takes a policy only if that is a session; `receive` takes the link's number first if it is one; `poll`
-    takes the time and, of a session, which links are busy, of a connection, whether its only one is writable.
-    """
+    """What a driver drives: a `Session`, or a `Connection` as a `SingleLink`."""
 
     @property
     def state(self) -> State | SessionState: ...
@@ -37,6 +34,7 @@ class Core(Protocol):
     @property
     def capacity(self) -> int: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
+    def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(
         self,
         link: int,
@@ -46,27 +44,29 @@ class Core(Protocol):
         retry_after: float | None = None,
     ) -> None: ...
     def handle_timeout(self, now: float) -> None: ...
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str: ...
     def send(self, text: str, now: float) -> None: ...
     def withdraw(self, id: str, now: float) -> bool: ...
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None: ...
-    @property
-    def cancel(self) -> Callable[..., str]: ...
-    @property
-    def receive(self) -> Callable[..., None]: ...
-    @property
-    def poll(self) -> Callable[..., Output | SessionOutput]: ...
+    def poll(self, now: float, busy: Container[int] = ()) -> Output | SessionOutput: ...
 
 
 class SingleLink:
-    """A `Connection` that is dialled once, and whose end is the end."""
+    """A `Connection` with the methods of a `Session`. It is dialled once, and its end is the end."""
 
-    __slots__ = ("_connection", "cancel", "poll", "receive")
+    __slots__ = ("_connection", "_dialled")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.cancel: Callable[..., str] = connection.cancel
-        self.receive: Callable[..., None] = connection.receive
-        self.poll: Callable[..., Output | Dial] = self._dial
+        self._dialled = False
 
     @property
     def state(self) -> State:
@@ -83,6 +83,9 @@ class SingleLink:
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         self._connection.opened(now, login=login)
 
+    def receive(self, link: int, message: str | bytes, now: float) -> None:
+        self._connection.receive(message, now)
+
     def lost(
         self,
         link: int,
@@ -96,6 +99,17 @@ class SingleLink:
     def handle_timeout(self, now: float) -> None:
         self._connection.handle_timeout(now)
 
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str:
+        return self._connection.cancel(order, now, id, timeout, urgent)
+
     def send(self, text: str, now: float) -> None:
         self._connection.send(text, now)
 
@@ -105,6 +119,8 @@ class SingleLink:
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         self._connection.close(now, queued, within)
 
-    def _dial(self, now: float, writable: bool = True) -> Dial:
-        self.poll = self._connection.poll
-        return Dial(link=ONLY)
+    def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
+        if not self._dialled:
+            self._dialled = True
+            return Dial(link=ONLY)
+        return self._connection.poll(now, ONLY not in busy)
