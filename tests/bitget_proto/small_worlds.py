@@ -41,10 +41,11 @@ from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME, FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.links import Link, Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
-from bitget_proto._machine.session import _Link
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import CODES
 from bitget_proto._wire.messages import (
     ErrorReply,
@@ -322,10 +323,10 @@ def _of_session(session: Any, now: float) -> Hashable:
             lately(link.up_at, now, config.steady_after),
             link.leaving,
             link.refusal and link.refusal.code,
-            link is session._serving,
-            link is session._next,
+            link is session._links.serving,
+            link is session._links.following,
         )
-        for link in session._links.values()
+        for link in session._links.all.values()
     ]
     cancels: list[Hashable] = [
         (
@@ -340,7 +341,7 @@ def _of_session(session: Any, now: float) -> Hashable:
             cancel.sent_at is None,
             cancel.trying_since is None,
         )
-        for id, cancel in session._open.items()
+        for id, cancel in session._cancels.open.items()
     ]
     return tuple(links), tuple(cancels), lately(session._down_since, now, config.no_link_timeout)
 
@@ -415,17 +416,23 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
-            "_budget": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
-            "_deadlines": key_of, "_dialled": LEFT_OUT, "_down_since": LEFT_OUT, "_ending": _as_it_is, "_ids": key_of,
-            "_inside": _as_it_is, "_links": LEFT_OUT, "_next": LEFT_OUT, "_now": LEFT_OUT, "_open": LEFT_OUT,
-            "_outputs": _all_past, "_own": _order, "_queue": key_of, "_redial": key_of, "_resends": _as_it_is,
-            "_serving": LEFT_OUT, "_spacing": key_of, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_taken": LEFT_OUT,
-            "_was_up": _as_it_is,
+            "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
+            "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_ending": _as_it_is, "_ids": key_of, "_inside": _as_it_is,
+            "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,
+            "_stamp_refused": _as_it_is, "_state": _as_it_is, "_was_up": _as_it_is,
+        },
+    ),
+    Links: (None, dict.fromkeys(("_dialled", "all", "following", "serving"), LEFT_OUT)),
+    SessionQueue: (
+        None,
+        {
+            "_deadlines": key_of, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is, "_spacing": key_of, "_taken": LEFT_OUT,
+            "open": LEFT_OUT, "waiting": key_of,
         },
     ),
     OpenCancel: (None, dict.fromkeys(_OF_THE_CONNECTION, LEFT_OUT)),
     Cancel: (None, dict.fromkeys(_OF_THE_SESSION, LEFT_OUT)),
-    _Link: (None, dict.fromkeys(_OF_THE_LINKS, LEFT_OUT)),
+    Link: (None, dict.fromkeys(_OF_THE_LINKS, LEFT_OUT)),
     CancelQueue: (_of_queue, {"_ranks": LEFT_OUT, "size": _as_it_is}),
     Deadlines: (
         _of_deadlines,

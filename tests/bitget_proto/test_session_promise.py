@@ -662,7 +662,7 @@ class Life(RuleBasedStateMachine):
             session = self.session
             assert session.answered == self.pair.outcomes
             ready = [
-                link for link in session._links.values() if link.connection.state is State.READY
+                link for link in session._links.all.values() if link.connection.state is State.READY
             ]
             assert len(ready) <= 1, "a link that was left still serves"
             assert session.in_flight == len(session.ledger) - len(session.answered)

@@ -264,7 +264,7 @@ class Play:
 
     def lose(self, link: int, what: int) -> None:
         unsent = sorted(self.held.get(link, ()))[: what % 3]
-        known = self.session._links.get(link)
+        known = self.session._links.all.get(link)
         for id in unsent:
             if known is not None and id in known.connection._in_flight.sent:
                 self.entries[id].sent.pop()

@@ -543,7 +543,7 @@ def none_waits(right: Any, queue: Any) -> Any:
 
 
 def link_before_stays(right: Any, session: Any, link: Any) -> None:
-    session._serving = None
+    session._links.serving = None
     right(session, link)
 
 

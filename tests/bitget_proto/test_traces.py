@@ -555,13 +555,13 @@ def _withdraws_nothing(self: Any, id: str, now: float) -> bool:
 
 def _resends_nothing(self: Any, *args: Any, **named: Any) -> str:
     taken = Session.cancel(self, *args, **named)
-    self._open[taken].resend = False
+    self._cancels.open[taken].resend = False
     return taken
 
 
 def _resends_all(self: Any, *args: Any, **named: Any) -> str:
     taken = Session.cancel(self, *args, **named)
-    self._open[taken].resend = True
+    self._cancels.open[taken].resend = True
     return taken
 
 

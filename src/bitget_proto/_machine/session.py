@@ -30,8 +30,6 @@ from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
 from typing import cast
 
-import attrs
-
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
@@ -69,10 +67,9 @@ from .arguments import (
 )
 from .backoff import Redial
 from .cancel_attempts import Cancel
-from .cancel_queue import CancelQueue, Rank
 from .connection import NORMAL_CLOSURE, Connection, settled
-from .deadlines import MAX, Deadlines, after, finite_time
-from .order_spacing import Spacing
+from .deadlines import MAX, after, finite_time
+from .links import Link, Links
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
 from .session_config import Policy, SessionConfig, check_policy
@@ -86,6 +83,7 @@ from .session_events import (
     SessionOutput,
     Up,
 )
+from .session_queue import SessionQueue
 from .session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 
 _DOWN, _DIALLING, _UP, _MOVING = (
@@ -95,21 +93,6 @@ _DOWN, _DIALLING, _UP, _MOVING = (
     SessionState.MOVING,
 )
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
-
-
-@attrs.define(eq=False)
-class _Link:
-    number: int
-    connection: Connection
-    dial_until: float
-    """When the dial is given up; infinity once it has been answered."""
-
-    rotate_at: float = inf
-    up_at: float = inf
-    leaving: bool = False
-    """Whether it is to be left: the exchange is going away, or it is too old."""
-
-    refusal: LoginRejected | None = None
 
 
 @set_module("bitget_proto")
@@ -135,9 +118,8 @@ class Session:
     """
 
     __slots__ = (
-        "_budget", "_close_at", "_closing", "_codec", "_config", "_deadlines", "_dialled", "_down_since", "_ending", "_ids",
-        "_inside", "_links", "_next", "_now", "_open", "_outputs", "_own", "_queue", "_redial", "_resends", "_serving",
-        "_spacing", "_stamp_refused", "_state", "_taken", "_was_up",
+        "_budget", "_cancels", "_close_at", "_closing", "_codec", "_config", "_down_since", "_ending", "_ids", "_inside",
+        "_links", "_now", "_outputs", "_own", "_redial", "_stamp_refused", "_state", "_was_up",
     )  # fmt: skip
 
     def __init__(
@@ -167,23 +149,11 @@ class Session:
         """Whether a call is under way, or an exception has passed through one."""
         self._outputs: deque[SessionOutput] = deque()
 
-        self._open: dict[str, Cancel] = {}
-        self._queue: CancelQueue[Cancel] = CancelQueue()
+        self._cancels = SessionQueue(self._config)
         self._own: deque[str] = deque()
         """Frames of the caller's own that wait for a link."""
         self._ids = RequestIds(link.id_prefix)
-        self._taken = 0
-        self._deadlines: Deadlines[Cancel] = Deadlines()
-        """Of those in the queue whose deadlines do not come in order."""
-        self._spacing = Spacing(self._config.resend_interval)
-        self._resends = False
-        """Whether any that was taken may be sent again: only then is the spacing of use, and all that leaves counts for it."""
-
-        self._links: dict[int, _Link] = {}
-        """Those that are not over: at most one that serves, one that is to follow, and those that drain."""
-        self._serving: _Link | None = None
-        self._next: _Link | None = None
-        self._dialled = 0
+        self._links = Links()
         self._redial = Redial(self._config, jitter)
         self._stamp_refused = self._was_up = False
         self._down_since: float | None = None
@@ -195,7 +165,7 @@ class Session:
         """What the end will be, once every link is over."""
 
     def __repr__(self) -> str:
-        return f"<Session {self._state.value}, {len(self._open)} in flight>"
+        return f"<Session {self._state.value}, {len(self._cancels)} in flight>"
 
     # --- looking changes nothing ---
 
@@ -207,7 +177,7 @@ class Session:
     @property
     def in_flight(self) -> int:
         """How many cancels were taken and have no outcome yet, those included that wait for a link."""
-        return len(self._open)
+        return len(self._cancels)
 
     @property
     def capacity(self) -> int:
@@ -215,7 +185,7 @@ class Session:
         if self._closing or self._ending is not None:
             return 0
         limit = self._config.link.max_in_flight
-        return sys.maxsize if limit is None else limit - len(self._open)
+        return sys.maxsize if limit is None else limit - len(self._cancels)
 
     @property
     def config(self) -> SessionConfig:
@@ -232,7 +202,7 @@ class Session:
         Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
         """
         now = self._begin(now)
-        known = self._find(link)
+        known = self._links.find(link)
         if known is not None:
             known.connection._check_opens(login)
         self._inside, self._now = True, now
@@ -250,7 +220,7 @@ class Session:
         Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
         """
         now = self._begin(now)
-        known = self._find(link)
+        known = self._links.find(link)
         message = as_message(message)
         self._inside, self._now = True, now
         if known is not None:
@@ -276,7 +246,7 @@ class Session:
         Raises: LocalProtocolError for what are no ids, no time or no number of seconds, and nothing has changed.
         """
         now = self._begin(now)
-        known = self._find(link)
+        known = self._links.find(link)
         ids = unsent_ids(unsent)
         if retry_after is not None:
             retry_after = _checked_retry_after(retry_after)
@@ -293,16 +263,16 @@ class Session:
         """Time has passed: fire what is due, on each link and here. Then drain `poll`. Early, late or repeated: harmless."""
         now = self._begin(now)
         self._inside, self._now = True, now
-        for link in list(self._links.values()):
+        for link in list(self._links.all.values()):
             link.connection.handle_timeout(now)
             self._collect(link)
             if link.dial_until <= now:
                 self._give_up(link)
-        while (cancel := self._expired(now)) is not None:
+        while (cancel := self._cancels.expired(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
         while (cancel := self._without_link(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
-        serving = self._serving
+        serving = self._links.serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
         if self._close_at <= now and self._ending is None:
@@ -371,7 +341,7 @@ class Session:
         False, and nothing has changed, when it has left on any link, or when no cancel of this id is open.
         """
         now = self._begin(now)
-        waiting = self._queue.get(id) if isinstance(id, str) else None
+        waiting = self._cancels.waiting.get(id) if isinstance(id, str) else None
         self._inside, self._now = True, now
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
@@ -394,7 +364,7 @@ class Session:
                 f"the session {self._how_it_ends()} and takes no more frames: use another one"
             )
         check_frame(text)
-        serving, limit = self._serving, self._config.link.max_own_frames
+        serving, limit = self._links.serving, self._config.link.max_own_frames
         usable = serving is not None and serving.connection.state is State.READY
         own = serving.connection._frames.own if serving is not None and usable else self._own
         if limit is not None and len(own) >= limit:
@@ -421,7 +391,7 @@ class Session:
         if self._ending is None and (again or queued == "drop"):
             self._end(_ASKED, within=within)
         if again:
-            for link in list(self._links.values()):
+            for link in list(self._links.all.values()):
                 link.connection.close(now)
                 self._collect(link)
         elif queued == "send":
@@ -442,8 +412,7 @@ class Session:
         Raises: LocalProtocolError for a `busy` that is no container of numbers, and nothing has changed.
         """
         now = self._begin(now)
-        if type(busy) not in _PLAIN:
-            busy = self._checked_busy(busy)
+        busy = self._links.busy(busy)
         self._now = now
         while True:
             outputs = self._outputs
@@ -452,7 +421,7 @@ class Session:
                 del outputs[0]
                 return given
             opens = inf
-            if self._state is _DOWN or (self._state is _MOVING and self._next is None):
+            if self._state is _DOWN or (self._state is _MOVING and self._links.following is None):
                 opens = self._redial.opens()
             self._inside = True
             output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
@@ -465,7 +434,7 @@ class Session:
     ) -> LinkTransmit | Wait | None:
         """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
         opens, sends = inf, None
-        if self._queue.size:
+        if self._cancels.waiting.size:
             frame = self._next_cancel(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
@@ -474,7 +443,7 @@ class Session:
         if opens < until:
             until, timer = opens, sends
         wait = None
-        for link in self._links.values():
+        for link in self._links.all.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
                 return LinkTransmit(output.text, None, output.secret, link=link.number)
@@ -490,16 +459,12 @@ class Session:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """What is due first of what the links know nothing of."""
-        until, timer = (
-            self._deadlines.until,
-            None if self._deadlines.until == inf else Timer.REQUEST,
-        )
-        following, serving = self._next, self._serving
-        if self._queue.size:
-            for cancel in self._queue.heads():
-                if cancel.deadline < until:
-                    until, timer = cancel.deadline, Timer.REQUEST
-                if serving is None and (at := self._link_until(cancel)) < until:
+        until = self._cancels.due()
+        timer = None if until == inf else Timer.REQUEST
+        following, serving = self._links.following, self._links.serving
+        if serving is None and self._cancels.waiting.size:
+            for cancel in self._cancels.waiting.heads():
+                if (at := self._link_until(cancel)) < until:
                     until, timer = at, Timer.NO_LINK
         if following is not None and following.dial_until < until:
             until, timer = following.dial_until, Timer.DIALLED
@@ -524,30 +489,12 @@ class Session:
         check_new(self._now)
         self._budget = budget(self._budget)
         self._redial.overheard(jitter)
-        return self._codec, self._links.keys()
+        return self._codec, self._links.all.keys()
 
     # --- links ---
 
     def _connect(self) -> Connection:
         return Connection(self._config.link, self._codec, self._budget)
-
-    def _find(self, link: int) -> _Link | None:
-        if type(link) is not int:
-            raise ValidationError(
-                f"link must be the number of a link, as Dial gave it; got {safe_repr(link)}"
-            )
-        return self._links.get(link)
-
-    def _checked_busy(self, busy: Container[int]) -> Container[int]:
-        """Which of the links are busy. It is asked here, where what it raises leaves nothing half done.
-
-        Raises: ValidationError for what is no container of numbers.
-        """
-        if isinstance(busy, (str, bytes)) or not isinstance(busy, Container):
-            raise ValidationError(
-                f"busy must be a set of the numbers of links; got {safe_repr(busy)}"
-            )
-        return [number for number in self._links if number in busy]
 
     def _how_it_ends(self) -> str:
         return "has ended" if self._state is _ENDED else "is closing"
@@ -564,32 +511,29 @@ class Session:
         return now
 
     def _dial(self, now: float) -> Dial:
-        self._dialled += 1
-        number = self._dialled
         self._redial.dialled(now)
-        link = _Link(number, self._connect(), after(now, self._config.dial_timeout))
-        self._links[number] = self._next = link
+        link = self._links.dial(self._connect(), after(now, self._config.dial_timeout))
         if self._state is _DOWN:
             self._move(SessionStep.DIALLED)
             if self._down_since is None:
                 self._down_since = now
-        return Dial(link=number, stamp_refused=self._stamp_refused)
+        return Dial(link=link.number, stamp_refused=self._stamp_refused)
 
-    def _give_up(self, link: _Link) -> None:
+    def _give_up(self, link: Link) -> None:
         """The driver has not answered the dial; should it do so later, that is ignored."""
         detail = f"no answer to the dial within {self._config.dial_timeout} s"
         self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=detail, link=link.number))
         self._over(link, Closed(why=WhyClosed.LOST, detail=detail))
 
-    def _collect(self, link: _Link) -> None:
+    def _collect(self, link: Link) -> None:
         """Take what a link has to say. Frames stay where they are until `poll`."""
         while outputs := link.connection._outputs:
             self._route(link, cast("Hangup | Event", outputs.popleft()))
 
-    def _route(self, link: _Link, output: Hangup | Event) -> None:
+    def _route(self, link: Link, output: Hangup | Event) -> None:
         """Whatever a link gives, goes where it belongs."""
         if isinstance(output, (Accepted, Rejected, Unresolved)):
-            self._attempted(self._open[output.id], output)
+            self._attempted(self._cancels.open[output.id], output)
         elif isinstance(output, Hangup):
             self._outputs.append(
                 LinkHangup(
@@ -607,10 +551,11 @@ class Session:
             elif isinstance(output, GoingAway):
                 self._going_away(link)
 
-    def _ready(self, link: _Link) -> None:
+    def _ready(self, link: Link) -> None:
         """The link that was dialled serves from now on. The one before is left: what was sent on it keeps its own deadlines."""
-        now, before, down_since = self._now, self._serving, self._down_since
-        self._serving, self._next, self._down_since = link, None, None
+        links, now, down_since = self._links, self._now, self._down_since
+        before, links.serving, links.following = links.serving, link, None
+        self._down_since = None
         self._stamp_refused, self._was_up = False, True
         link.up_at = now
         self._move(SessionStep.READY)
@@ -625,34 +570,34 @@ class Session:
         if link.leaving:
             self._leave(link)
 
-    def _going_away(self, link: _Link) -> None:
-        if link is self._next:
+    def _going_away(self, link: Link) -> None:
+        if link is self._links.following:
             # Its login may still be answered: until then there is nothing to leave.
             link.leaving = True
-        elif link is self._serving and self._state is _UP:
+        elif link is self._links.serving and self._state is _UP:
             self._leave(link)
 
-    def _leave(self, link: _Link) -> None:
+    def _leave(self, link: Link) -> None:
         """Dial the successor; the link serves until that is ready."""
         self._move(SessionStep.LEAVING)
         self._redial.served(self._now - link.up_at)
         self._redial.back_off(self._now)
 
-    def _over(self, link: _Link, closed: Closed) -> None:
+    def _over(self, link: Link, closed: Closed) -> None:
         """A link has ended; what it held has come back or has its outcome."""
-        now = self._now
+        links, now = self._links, self._now
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
-        del self._links[link.number]
+        del links.all[link.number]
         if self._ending is not None:
-            if not self._links:
+            if not links.all:
                 self._finish(self._ending)
-        elif link is self._serving:
-            self._serving, self._down_since = None, now
+        elif link is links.serving:
+            links.serving, self._down_since = None, now
             up_for = now - link.up_at
             self._outputs.append(
                 Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
             )
-            if self._next is not None:
+            if links.following is not None:
                 self._move(SessionStep.OVERTAKEN)
                 return
             was_up = self._state is _UP
@@ -663,10 +608,10 @@ class Session:
             else:
                 # The moment of the next dial was chosen when the session began to move, or when a successor was refused.
                 self._redial.hasten(now)
-        elif link is self._next:
-            self._next = None
+        elif link is links.following:
+            links.following = None
             end = None if link.refusal is None else self._refused(link.refusal)
-            if end is not None and self._serving is None:
+            if end is not None and links.serving is None:
                 self._end(end)
                 return
             if self._state is _DIALLING:
@@ -689,84 +634,39 @@ class Session:
     def _take(
         self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
     ) -> None:
-        self._taken += 1
-        cancel = Cancel(
-            id,
-            order,
-            now,
-            after(now, self._config.link.queue_timeout),
-            until,
-            self._taken,
-            Rank.URGENT if urgent else Rank.NORMAL,
-            policy is Policy.RESEND
-            and (order.order_id is not None or self._config.client_oids_unique),
+        resend = policy is Policy.RESEND and (
+            order.order_id is not None or self._config.client_oids_unique
         )
-        self._resends = self._resends or cancel.resend
-        self._open[id] = cancel
-        self._enqueue(cancel)
-
-    def _enqueue(self, cancel: Cancel) -> None:
-        self._queue.add(cancel)
-        # Those of one timeout come in the order of the queue, so that the first of each rank is the first to end. Only others
-        # need a place among `_deadlines`.
-        if cancel.until == inf and not cancel.returned:
-            cancel.deadline = cancel.queue_until
-        else:
-            self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
-
-    def _dequeue(self, cancel: Cancel) -> None:
-        self._queue.discard(cancel)
-        if cancel.until != inf or cancel.returned:
-            self._deadlines.set(cancel, inf)
+        self._cancels.take(id, order, now, until, resend=resend, urgent=urgent)
 
     def _next_cancel(
         self, now: float, busy: Container[int]
     ) -> LinkTransmit | tuple[float, Timer | None]:
         """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
-        serving = self._serving
+        serving = self._links.serving
         if serving is None or serving.number in busy or self._close_at <= now:
             return inf, None
         opens = serving.connection._opens(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
-        first = self._queue.first(now)
-        if first is not None and first.sent_at is None:
-            return self._hand_out(first, serving)
-        first, opens = self._queue.first_open(now, self._spaced_until)
+        first, opens = self._cancels.next(now)
         if first is not None:
             return self._hand_out(first, serving)
         return opens, None if opens == inf else Timer.SPACING
 
-    def _spaced_until(self, cancel: Cancel) -> float:
-        """From when on a cancel may be sent, as far as the cancels of its order before it are concerned."""
-        return -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
-
-    def _hand_out(self, cancel: Cancel, link: _Link) -> LinkTransmit:
+    def _hand_out(self, cancel: Cancel, link: Link) -> LinkTransmit:
         now = cancel.trying_since = self._now
         text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
-        self._dequeue(cancel)
-        if self._resends:
-            self._spacing.handed_out(cancel.order, now)
+        self._cancels.hand_out(cancel, now)
         return LinkTransmit(text, cancel.id, link=link.number)
 
     def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
         """A link has an outcome for a cancel that it held."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
-            cancel.rank, cancel.returned = cancel.rank.returned(), True
-            self._enqueue(cancel)
+            self._cancels.give_back(cancel)
         else:
             self._settle(cancel, outcome)
-
-    def _expired(self, now: float) -> Cancel | None:
-        """One that waits and has passed its deadline."""
-        first = self._deadlines.first()
-        if first is not None and first.deadline <= now:
-            return first
-        for cancel in self._queue.heads():
-            if cancel.deadline <= now:
-                return cancel
-        return None
 
     def _link_until(self, cancel: Cancel) -> float:
         """Until when a cancel waits while no link serves."""
@@ -777,9 +677,9 @@ class Session:
 
     def _without_link(self, now: float) -> Cancel | None:
         """One that has found no link for too long."""
-        if self._serving is not None:
+        if self._links.serving is not None:
             return None
-        for cancel in self._queue.heads():
+        for cancel in self._cancels.waiting.heads():
             if self._link_until(cancel) <= now:
                 return cancel
         return None
@@ -787,8 +687,7 @@ class Session:
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
         """The one place where a cancel gets its outcome and is open no longer."""
         self._outputs.append(outcome)
-        del self._open[cancel.id]
-        self._dequeue(cancel)
+        self._cancels.remove(cancel)
 
     def _check_takes(self, count: int) -> None:
         """Let no command pass for so many cancels unless they can be taken.
@@ -800,14 +699,14 @@ class Session:
                 f"the session {self._how_it_ends()} and takes no more cancels: use another one"
             )
         limit = self._config.link.max_in_flight
-        if limit is not None and len(self._open) + count > limit:
-            raise no_room(limit, len(self._open), count)
+        if limit is not None and len(self._cancels) + count > limit:
+            raise no_room(limit, len(self._cancels), count)
 
     def _why_taken(self, id: str) -> str | None:
         """Why no other request may have this id, as an error says it; None when one may."""
-        if id in self._open:
+        if id in self._cancels.open:
             return IN_FLIGHT
-        for link in self._links.values():
+        for link in self._links.all.values():
             if id in link.connection._in_flight.late:
                 return MAY_BE_ANSWERED
         return None
@@ -819,27 +718,27 @@ class Session:
 
     def _end_if_done(self) -> None:
         """The end, when `close` was called and nothing is open."""
-        if self._closing and self._ending is None and not self._open:
+        if self._closing and self._ending is None and not self._cancels:
             self._end(_ASKED, queued="send")
 
     def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
         """Begin the end: what waits has its outcome now, each link drains, and the last one to close ends the session."""
         self._ending = ended
-        self._serving = self._next = None
-        for cancel in sorted(self._queue, key=_in_order):
+        self._links.none_leads()
+        for cancel in self._cancels.in_order():
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
-        if not self._links:
+        if not self._links.all:
             self._finish(ended)
             return
         seconds = self._config.link.drain_timeout if within is None else within
-        for link in list(self._links.values()):
+        for link in list(self._links.all.values()):
             if link.connection.state is State.DRAINING and link.connection.in_flight:
                 # A second `close` would end it now.
                 link.connection._drain_within(self._now, seconds)
             else:
                 link.connection.close(self._now, queued, inf if seconds is None else seconds)
                 self._collect(link)
-        if self._links:
+        if self._links.all:
             self._move(SessionStep.CLOSING)
 
     def _finish(self, ended: Ended) -> None:
@@ -856,29 +755,27 @@ class Session:
             done = settled(kept)
             kept.extend(
                 cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in self._open.values()
+                for cancel in self._cancels.open.values()
                 if cancel.id not in done
             )
             why = WhyClosed.INTERRUPTED
-            for number in self._links:
+            for number in self._links.all:
                 kept.append(
                     LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number)
                 )
                 kept.append(LinkClosed(link=number, why=why, detail=""))
             self._outputs = deque([*kept, ended])
             self._ending = ended
-            self._serving = self._next = None
-            self._links.clear()
-            self._open.clear()
-            self._queue.clear()
-            self._deadlines.clear()
+            self._links.none_leads()
+            self._links.all.clear()
+            self._cancels.clear()
             self._move(WhyEnded.INTERRUPTED)
         self._inside = False
 
     def _is_of_the_end(self, output: SessionOutput) -> bool:
         """Whether `_recover` says this anew: the end, and that of a link which is not over."""
         return isinstance(output, Ended) or (
-            isinstance(output, LinkHangup | LinkClosed) and output.link in self._links
+            isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )
 
     def _move(self, cause: SessionCause) -> None:
@@ -886,14 +783,7 @@ class Session:
         self._state = SESSION_TRANSITIONS[self._state][cause]
 
 
-_PLAIN = (tuple, set, frozenset, list)
-"""Containers of which asking whether a number is in them raises nothing."""
-
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
-
-
-def _in_order(cancel: Cancel) -> int:
-    return cancel.number
 
 
 def _checked_retry_after(value: object) -> float:
