@@ -54,7 +54,8 @@ from .._values.orders import CancelOrder
 from .._values.set_module import set_module
 from .._values.states import TRANSITIONS, Cause, State, Step, WhyClosed
 from .._values.timers import Timer
-from .._wire.codec import DEFAULT, Codec, as_text
+from .._wire.codec import DEFAULT, Codec
+from .._wire.message_limits import as_text
 from .._wire.messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
 from .arguments import (
     Queued,

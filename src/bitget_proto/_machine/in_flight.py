@@ -26,7 +26,7 @@ from .._values.events import (
     WhyUnresolved,
 )
 from .._values.orders import CancelOrder
-from .._wire.codec import as_text
+from .._wire.message_limits import as_text
 from .._wire.messages import ErrorReply, TradeReply
 from .cancel_queue import CancelQueue, Rank
 from .connection_config import Config

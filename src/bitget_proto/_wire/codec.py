@@ -20,8 +20,6 @@ differ from the page, both forms are accepted:
 from __future__ import annotations
 
 import json
-import re
-from types import MappingProxyType
 from typing import Final, cast
 
 from .._values.credentials import SignedLogin
@@ -38,11 +36,11 @@ from .json_engines import (
     plain_loads,
     reader,
 )
+from .message_limits import MAX_DEPTH, MAX_MESSAGE, SHORT, SHORT_AT_MOST, malformed, read_text
 from .messages import (
     ErrorReply,
     LoginReply,
     Malformed,
-    MalformedReason,
     Message,
     Other,
     Pong,
@@ -57,25 +55,12 @@ PONG: Final = "pong"
 _MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that all JSON decoders agree on (RFC 7493)."""
 
-_EXCERPT = 100
-MAX_MESSAGE: Final = 65536
-MAX_DEPTH: Final = 32
-_SHORT = 16
-"""Nesting is not checked in messages of up to this many characters per allowed level, because the
-check takes longer than decoding a reply."""
-_SHORT_AT_MOST = 512
-"""Nesting is always checked in messages longer than this, whatever the limit: 8000 levels crash the
-interpreter in a thread with a small stack."""
-
 _CHANNEL = "cancel-order"
 """The `channel` of a cancel request and of its answer; `topic` for unified accounts."""
 
 _PONG = Pong()
 
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
-_drop_strings = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL).sub
-_drop_all_but_brackets = re.compile(r"[^][}{]++").sub
-_ONE_KIND = MappingProxyType(str.maketrans("{}", "[]"))
 
 
 @set_module("bitget_proto")
@@ -173,14 +158,14 @@ class Codec:
         # Fast path of every answer: the common case needs no further call.
         if (
             (type(message) is str or type(message) is bytes)
-            and (size := len(message)) <= _SHORT_AT_MOST
+            and (size := len(message)) <= SHORT_AT_MOST
             and (max_message is None or size <= max_message)
-            and (max_depth is None or size <= _SHORT * max_depth)
+            and (max_depth is None or size <= SHORT * max_depth)
         ):
             try:
                 text = message if isinstance(message, str) else message.decode()
             except UnicodeDecodeError:
-                return _malformed("not UTF-8", message)
+                return malformed("not UTF-8", message)
         else:
             read = read_text(message, max_message, max_depth)
             if isinstance(read, Malformed):
@@ -194,13 +179,13 @@ class Codec:
             except self._refusals:
                 frame = self._plain(text)
         except WrongType:
-            return _malformed("wrong type", text)
+            return malformed("wrong type", text)
         except WrongShape:
-            return _malformed("not an object", text)
+            return malformed("not an object", text)
         except RecursionError:
-            return _malformed("too deep", text)
+            return malformed("too deep", text)
         except ValueError:
-            return _malformed("not JSON", text)
+            return malformed("not JSON", text)
         return _message(frame)
 
     def trade_ids(self, text: str) -> tuple[str, ...]:
@@ -237,56 +222,6 @@ class Codec:
 
 
 # --- decoding ---
-
-
-def read_text(
-    message: str | bytes, max_message: int | None, max_depth: int | None
-) -> str | Malformed:
-    """Return the message as text, or `Malformed` if it exceeds a limit or is not UTF-8."""
-    if not isinstance(message, (str, bytes)):
-        raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
-    if max_message is not None and len(message) > max_message:
-        return _malformed("too large", message)
-    if isinstance(message, str):
-        text = message if type(message) is str else str.__str__(message)
-    else:
-        try:
-            text = message.decode()
-        except UnicodeDecodeError:
-            return _malformed("not UTF-8", message)
-    if (
-        max_depth is not None
-        and len(text) > min(_SHORT * max_depth, _SHORT_AT_MOST)
-        and _is_deeper(text, max_depth)
-    ):
-        return _malformed("too deep", text)
-    return text
-
-
-def _is_deeper(text: str, limit: int) -> bool:
-    """Return whether objects and lists nest deeper than `limit`.
-
-    Only the brackets outside strings are kept. Each step then removes all innermost pairs, so the
-    number of steps is the nesting depth. A step scans the text once, so no input takes long.
-    """
-    if text.count("{") + text.count("[") <= limit:
-        return False
-    brackets = _drop_all_but_brackets("", _drop_strings("", text)).translate(_ONE_KIND)
-    for _ in range(limit):
-        if not brackets:
-            return False
-        brackets = brackets.replace("[]", "")
-    return "[]" in brackets or brackets.count("[") > limit
-
-
-def _malformed(reason: MalformedReason, message: str | bytes) -> Malformed:
-    # A character has at most four bytes, so the last one kept is complete.
-    return Malformed(reason, as_text(message[: 4 * _EXCERPT])[:_EXCERPT])
-
-
-def as_text(message: str | bytes) -> str:
-    """Return a message as text; bytes that are not UTF-8 are escaped."""
-    return message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
 
 
 def _message(frame: Frame) -> Message:

@@ -18,8 +18,9 @@ from cattrs.gen import make_dict_structure_fn, override
 from .._values.credentials import SignedLogin
 from .._values.errors import ValidationError
 from .._values.orders import CancelOrder, InstType, check_request_id
-from .codec import MAX_DEPTH, MAX_MESSAGE, PING, read_text
+from .codec import PING
 from .json_engines import for_type, plain_loads
+from .message_limits import MAX_DEPTH, MAX_MESSAGE, read_text
 from .messages import Malformed
 from .requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping, Request
 

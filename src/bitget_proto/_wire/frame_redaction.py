@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, cast
 
-from .codec import PING, PONG, as_text
+from .codec import PING, PONG
+from .message_limits import as_text
 
 HIDDEN: Final = "***"
 

@@ -25,8 +25,9 @@ from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
-from ..._wire.codec import PONG, as_text
+from ..._wire.codec import PONG
 from ..._wire.exchange_codec import decode_request, encode_event, encode_reply
+from ..._wire.message_limits import as_text
 from ..._wire.requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 
 ABORT = 1006
