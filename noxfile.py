@@ -74,7 +74,7 @@ def slow(session: nox.Session) -> None:
     install(session, "-e", ".[test]", "--group", "bench", "--group", "examples")
     others = ("tests/examples", "tests/bitget_transports/test_byo.py", "tests/test_benchmarks.py")
     session.run("pytest", "-n", "4", "-q", *others)
-    session.run("pytest", "-n", "4", "-q", "-m", "slow")
+    session.run("pytest", "-n", "4", "-q", "-m", "slow", "--cov", "--cov-append", "--cov-report=")
     session.run("python", "-W", "error", "-m", "tests.chaos.days")
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example), silent=True)

@@ -1,4 +1,4 @@
-"""Makes the pictures of README and the tutorials from real runs: python docs/pictures.py [NAME ...]
+"""Make the pictures of README and the tutorials from real runs: python docs/pictures.py [NAME ...].
 
 - A picture shows the real output of the command that it names, or of the code on its page.
 - A picture loads nothing from the network. rich would add web fonts; they are removed.

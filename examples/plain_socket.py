@@ -1,4 +1,4 @@
-"""A driver over a plain socket that does not block, for loops which ask: what is there to read, may I write, is it time?
+"""A driver over a plain socket that does not block, for loops that poll.
 
 Take this when your loop is your own; raw_selectors.py and game_loop.py are two. Only the two handshakes block, at the beginning
 and at the end.

@@ -149,8 +149,9 @@ class _Settled:
 @set_module("bitget_proto")
 @attrs.frozen
 class Accepted(_Settled):
-    """The exchange accepted the request. **The order may still fill**: the `orders` channel is
-    authoritative.
+    """The exchange accepted the request.
+
+    **The order may still fill**: the `orders` channel is authoritative.
     """
 
     exchange_ts: int | None

@@ -131,8 +131,9 @@ class StrictConnection(Connection):
         self._owe_drain()
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """As `Connection.receive`; raises DriverError before `opened`, after the end, and for
-        starved timers.
+        """As `Connection.receive`.
+
+        Raises: DriverError before `opened`, after the end, and for starved timers.
         """
         self._input("receive", now)
         if self.state is State.NEW:

@@ -146,8 +146,9 @@ class Peer:
         self.write(b"".join(self._frames(messages)))
 
     def say_in_fragments(self, message: str, *cuts: int, between: bytes = b"") -> None:
-        """Send a text message in several frames, cut at these offsets, with `between` after each
-        but the last.
+        """Send a text message in several frames, cut at these offsets.
+
+        `between` is sent after each frame but the last.
         """
         data = message.encode()
         self.said.append(data)

@@ -72,8 +72,9 @@ class Victim:
     # --- correct behaviour ---
 
     def upgrade(self, key: bytes | None = None) -> None:
-        """Read the request and open the WebSocket; with `key`, accept that key instead of the
-        requested one.
+        """Read the request and open the WebSocket.
+
+        With `key`, accept that key instead of the requested one.
         """
         head = self.read_head()
         self.write(upgraded(key_of(head) if key is None else key))
