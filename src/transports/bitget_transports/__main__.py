@@ -1,4 +1,4 @@
-"""`python -m bitget_transports` is `bitget-cancel`."""
+"""`python -m bitget_transports` runs `bitget-cancel`."""
 
 import sys
 

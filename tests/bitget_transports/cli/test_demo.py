@@ -47,15 +47,15 @@ def test_it_runs_every_transport_and_the_sum_holds() -> None:
     (verdict,) = ran.of("verdict")
     assert verdict["holds"] is True
     assert verdict["cancels"] == verdict["outcomes"] == 240
-    assert "faults mixed in" in ran.err
-    assert "Paces are raised" in ran.err
+    assert "Injected faults: " in ran.err
+    assert "No rate limit here" in ran.err
 
 
 def test_without_a_terminal_it_is_plain_text(shell: Shell) -> None:
     ran = shell("demo", "--orders", "20", "--transport", "blocking")
     assert ran.code == 0
     assert not set("╭│━") & set(ran.out)
-    assert "20 outcomes for 20 cancels: one each, all honest." in ran.out
+    assert "20 outcomes for 20 cancels, one each, all correct." in ran.out
     assert all(line == line.rstrip() for line in ran.out.splitlines())
 
 
@@ -115,16 +115,16 @@ LIES: dict[str, Callable[[Outcome], list[Outcome]]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_it_fails_when_a_transport_does_not_keep_the_promise(shell: Shell, lie: str) -> None:
     def lying(carrier: Carrier, job: Job) -> None:
-        told = job.tell
+        on_outcome = job.on_outcome
         first = True
 
-        def tell(outcome: Outcome) -> None:
+        def report(outcome: Outcome) -> None:
             nonlocal first
-            for told_instead in LIES[lie](outcome) if first else [outcome]:
-                told(told_instead)
+            for reported in LIES[lie](outcome) if first else [outcome]:
+                on_outcome(reported)
             first = False
 
-        object.__setattr__(job, "tell", tell)
+        object.__setattr__(job, "on_outcome", report)
         carry(carrier, job)
 
     shell.patch.setattr(_demo, "carry", lying)
@@ -133,7 +133,7 @@ def test_it_fails_when_a_transport_does_not_keep_the_promise(shell: Shell, lie: 
     (verdict,) = ran.of("verdict")
     assert verdict["holds"] is False
     assert verdict["contradictions"]
-    assert "THE PROMISE DOES NOT HOLD" in ran.err
+    assert "FAILED: " in ran.err
 
 
 # --- the proof ---
@@ -155,7 +155,7 @@ def act(*, cancelled: bool, code: str = "0", id: str = "x") -> Act:
         ([unresolved(ONE, sent=True)], [act(cancelled=True)], 1, [], None),
         ([], [], 0, [], "has 0 outcomes"),
         ([accepted(ONE)] * 2, [act(cancelled=True)], 1, [], "has 2 outcomes"),
-        ([accepted(ONE), accepted(TWO)], [act(cancelled=True)], 1, [], "nobody asked for it"),
+        ([accepted(ONE), accepted(TWO)], [act(cancelled=True)], 1, [], "was not requested"),
         ([accepted(ONE)], [], 0, [], "did not cancel it"),
         ([accepted(ONE)], [act(cancelled=True, id="y")], 1, [], "did not cancel it"),
         ([accepted(ONE)], [act(cancelled=True)], 1, [ONE], "did not cancel it"),
@@ -165,7 +165,7 @@ def act(*, cancelled: bool, code: str = "0", id: str = "x") -> Act:
             [act(cancelled=False, code="429")],
             1,
             [],
-            "verdict was another",
+            "did not answer with that code",
         ),
         ([rejected(ONE, "0")], [act(cancelled=True)], 1, [], "the exchange cancelled it"),
         ([unresolved(ONE, sent=False)], [], 1, [ONE], "it arrived at the exchange"),
@@ -181,7 +181,7 @@ def test_the_proof_sees_what_contradicts_the_promise(
 
 def test_an_act_that_nobody_asked_for_is_seen() -> None:
     assert contradictions([], [], [act(cancelled=True)], Counter(), []) == [
-        "BTCUSDT 1 reached the exchange, and nobody asked for it"
+        "BTCUSDT 1 reached the exchange, but was not requested"
     ]
 
 

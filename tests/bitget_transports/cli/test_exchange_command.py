@@ -70,13 +70,13 @@ def test_any_key_is_welcome_when_it_knows_none(shell: Shell, tmp_path: Path) -> 
     orders.write_text("client_oid\nmine\n")
     with process("exchange", "--orders", str(orders), environment={}) as running:
         url = line_of(running.stdout).split()[-1]
-        assert "any key is welcome" in line_of(running.stdout)
+        assert "any API key is accepted" in line_of(running.stdout)
         assert "BTCUSDT client mine" in line_of(running.stdout)
         assert shell("orders", "--url", url, *BTC, "--client-oid", "mine").code == 0
         running.send_signal(signal.SIGTERM)
         served = finished(running)
     assert served.code == 0
-    assert "acted on 1 cancels: 1 cancelled; 0 orders are still live" in served.out
+    assert "handled 1 cancel: 1 cancelled; 0 orders still live" in served.out
 
 
 def test_the_environment_can_be_left_out_of_account() -> None:
@@ -88,7 +88,7 @@ def test_a_taken_port_is_one_line(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = shell("exchange", "--port", str(taken.getsockname()[1]))
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
-    assert "take another --port" in ran.err
+    assert "pass another --port" in ran.err
 
 
 @pytest.mark.parametrize("name", FAULTS)

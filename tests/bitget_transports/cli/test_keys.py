@@ -67,10 +67,10 @@ def test_a_file_that_others_reach_is_refused(tmp_path: Path, mode: int) -> None:
         (TEXT.replace("api_key", "apikey"), "lacks api_key"),
         (TEXT.replace('"the-secret"', '""'), "lacks secret"),
         (TEXT.replace('"the-secret"', "5"), "lacks secret"),
-        (TEXT.replace('"the-secret"', "the-secret"), ":2 cannot be read as TOML"),
-        (TEXT.replace('"the-secret"', '"the-secret'), ":2 cannot be read as TOML"),
+        (TEXT.replace('"the-secret"', "the-secret"), ":2 is not valid TOML"),
+        (TEXT.replace('"the-secret"', '"the-secret'), ":2 is not valid TOML"),
         ("", "lacks api_key and secret and passphrase"),
-        (b"\xff", "no text in UTF-8"),
+        (b"\xff", "not valid UTF-8"),
         ("#" * 70000, "longer than 65536 bytes"),
     ],
 )

@@ -60,8 +60,8 @@ def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[Ca
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("1\n2,3\n", '/orders:2: "2,3" has 2 columns: a line holds one id'),
-        ("order_id,inst_id\n1,BTCUSDT,3\n", "a line holds 2 columns, as its header says"),
+        ("1\n2,3\n", '/orders:2: "2,3" has 2 columns; expected one id per line'),
+        ("order_id,inst_id\n1,BTCUSDT,3\n", "has 3 columns; expected at most 2, as in the header"),
         ("1\n\x1b[2J\n", "/orders:2: order_id must be 1 to 64 printable ASCII characters"),
         ('{"order_id": 1.5}', "order_id must be"),
         ('{"order_id": true}', "order_id must be"),
@@ -76,12 +76,12 @@ def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[Ca
         ("1\nnot json\n", "/orders:2: order_id must be 1 to 64 printable ASCII characters without blanks"),
         ("'1376695893517410305\n", "write '1376695893517410305'"),
         ("order_id\n1\nnan\n", "/orders:3: order_id must be the exchange's id; got 'nan', which stands for a missing value"),
-        ('{"order_id": ', "is no JSON: allowed is one object a line"),
-        ("[1, 2]", "is no object: allowed is one object a line"),
-        ('[{"order_id": "1"}, []]', "is no object: allowed is one object a line"),
-        ("[\n", "is no JSON: allowed is one object a line"),
+        ('{"order_id": ', "is not valid JSON: expected one object per line"),
+        ("[1, 2]", "is not an object or a string: expected one object per line"),
+        ('[{"order_id": "1"}, []]', "is not an object or a string: expected one object per line"),
+        ("[\n", "is not valid JSON: expected one object per line"),
         ("order_id\n1.37669589351741E+18\n", "/orders:2: order_id must be the exchange's whole id"),
-        (b"1\n\xff\n", "/orders:2: no text in UTF-8"),
+        (b"1\n\xff\n", "/orders:2: not valid UTF-8"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(
@@ -96,7 +96,7 @@ def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(
 def test_bad_lines_are_told_up_to_a_bound(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "a,b\n" * 50)
     assert len(lines) == 12
-    assert lines[10] == "… and 40 more bad lines"
+    assert lines[10] == "… and 40 more invalid lines"
 
 
 def test_an_order_needs_an_instrument_from_somewhere(tmp_path: Path) -> None:
@@ -121,16 +121,16 @@ def test_nothing_to_cancel_is_no_success(tmp_path: Path) -> None:
 def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_path: Path) -> None:
     file = tmp_path / "orders"
     file.write_text("order_id,client_oid\n1,a\n2,\n1,b\n,a\n")
-    asked = read_orders(["2"], [str(file)], DEFAULTS)
+    read = read_orders(["2"], [str(file)], DEFAULTS)
     # By order id the first and the third are the same: it prevails when both are given.
-    assert [(order.order_id, order.client_oid) for order in asked.orders] == [
+    assert [(order.order_id, order.client_oid) for order in read.orders] == [
         ("2", None),
         ("1", "a"),
         (None, "a"),
     ]
-    assert asked.doubles == (
-        f"{file}:3: BTCUSDT 2 came before (argument 1): it is sent once",
-        f"{file}:4: BTCUSDT 1 came before ({file}:2): it is sent once",
+    assert read.duplicates == (
+        f"{file}:3: BTCUSDT 2 is a duplicate of argument 1: it is sent once",
+        f"{file}:4: BTCUSDT 1 is a duplicate of {file}:2: it is sent once",
     )
 
 

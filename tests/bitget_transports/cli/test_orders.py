@@ -15,7 +15,7 @@ import bitget_transports
 from bitget_proto import Codec
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._carriers import Carrier, Job
-from bitget_transports.cli._orders import _IN_THE_COMMANDS_WORDS
+from bitget_transports.cli._orders import _SHELL_ADVICE
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import HostileServer
@@ -91,9 +91,10 @@ def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(
         in ran.out
     )
     assert (
-        "which proves no end: check --instrument and --inst-type, and look the order up" in ran.out
+        "which does not prove that the order has ended: check --instrument and --inst-type, "
+        "and look the order up" in ran.out
     )
-    assert "nothing is left" not in ran.out
+    assert "there is nothing to cancel" not in ran.out
     assert "safe to send again, later" in ran.out
 
 
@@ -127,8 +128,8 @@ def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(
     summary = ran.of("summary")[0]
     assert summary["unresolved_sent"] >= 1
     assert summary["accepted"] >= 20
-    assert "the connection dropped after" in ran.err
-    assert "connected again" in ran.err
+    assert "the connection was lost after" in ran.err
+    assert "reconnected after" in ran.err
     assert "look " in ran.err
 
 
@@ -147,7 +148,7 @@ def test_on_request_what_was_sent_on_a_dropped_connection_is_sent_again(shell: S
 
 
 def test_an_answer_that_comes_too_late_is_told_beside_the_outcome(shell: Shell) -> None:
-    shell.patch.setattr("bitget_transports.cli._orders._AT_A_TIME", 1)
+    shell.patch.setattr("bitget_transports.cli._orders._MAX_IN_FLIGHT", 1)
     exchange = ScriptedExchange(spot("1", "2", "3"), late_by=0.3)
     exchange.inject(Fault.LATE, Fault.SILENT, Fault.SILENT)
     with exchange_in_thread(exchange) as server:
@@ -177,7 +178,7 @@ def test_client_order_ids_and_other_product_lines_are_sent_as_such(
 def test_an_order_that_comes_twice_is_sent_once(shell: Shell, server: ExchangeThread) -> None:
     ran = shell("orders", "--url", server.url, *BTC, "1", "2", "1")
     assert ran.code == 0
-    assert "argument 3: BTCUSDT 1 came before (argument 1): it is sent once" in ran.err
+    assert "argument 3: BTCUSDT 1 is a duplicate of argument 1: it is sent once" in ran.err
     assert len(server.exchange.log) == 2
 
 
@@ -192,7 +193,7 @@ def test_a_dry_run_prints_the_frames_and_needs_no_keys(shell: Shell) -> None:
     assert ran.out.splitlines() == [
         codec.encode_cancel(order, str(n)) for n, order in enumerate(spot("12", "13"), 1)
     ]
-    assert "2 frames, nothing was sent" in ran.err
+    assert "2 frames; nothing was sent" in ran.err
 
 
 def test_ids_come_from_standard_input() -> None:
@@ -291,7 +292,7 @@ def test_what_the_library_tells_programmers_is_told_in_the_commands_words() -> N
         for path in Path(bitget_transports.__file__).parent.rglob("*.py")
         if path.name != "__init__.py"
     )
-    for programmer, _ in _IN_THE_COMMANDS_WORDS:
+    for programmer, _ in _SHELL_ADVICE:
         assert programmer in sources.replace('"\n                "', "").replace(
             '"\n            "', ""
         )
@@ -324,6 +325,6 @@ def test_a_bug_is_one_line_and_what_is_known_is_still_shown(
     shell.patch.setattr("bitget_transports.cli._orders.carry", carry)
     ran = shell("orders", "--url", server.url, *BTC, "1", "2")
     assert ran.code == 70
-    assert "BTCUSDT 1 has no outcome: take it for sent, and look it up" in ran.err
-    assert "1 cannot have happened: safe to send again" in ran.out
-    assert "a bug: RuntimeError" in ran.err
+    assert "BTCUSDT 1 has no outcome: it may have been sent, so look it up" in ran.err
+    assert "1 cancel cannot have taken effect: safe to send again" in ran.out
+    assert "internal error: RuntimeError" in ran.err

@@ -49,7 +49,7 @@ def test_what_every_carrier_does_is_recorded_and_replayed(
             "2",
         )
     assert ran.code == 3
-    assert f'recorded to "{file}": bitget-cancel replay tells what happened' in ran.err
+    assert f'recorded to "{file}": show it with bitget-cancel replay' in ran.err
     text = file.read_text("ascii")
     assert not any(secret in text for secret in SECRETS)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -61,10 +61,10 @@ def test_what_every_carrier_does_is_recorded_and_replayed(
         "cancel BTCUSDT 9",
         "accepted, ",
         "rejected: 43001 not found",
-        "may have happened",
+        "may have taken effect",
     ):
         assert words in told.out
-    assert "played again with the recorded engine: the same, byte for byte" in told.out
+    assert "replayed with the recorded engine: identical, byte for byte" in told.out
 
 
 def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) 
     file.write_text("the only witness", "ascii")
     ran = shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(file), *BTC, "1")
     assert ran.code == 2
-    assert "is there already, and is not written over" in ran.err
+    assert "already exists and is not overwritten" in ran.err
     assert file.read_text("ascii") == "the only witness"
 
 
@@ -119,7 +119,7 @@ def test_that_a_record_ends_early_is_told_in_the_end(
     with recording(str(tmp_path / "record"), Screen()) as kept:
         assert kept is not None
         kept.lost = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert "ends early: No space left on device" in capsys.readouterr().err
+    assert "is incomplete: No space left on device" in capsys.readouterr().err
 
 
 # --- replaying ---
@@ -131,7 +131,7 @@ def test_the_end_is_the_end_of_the_story(shell: Shell, tmp_path: Path) -> None:
         assert shell("orders", "--url", server.url, "--record", str(file), *BTC, "1").code == 0
     told = [moment["text"] for moment in shell("replay", "--json", str(file)).of("moment")]
     assert told.count("close") == 1
-    assert told[-1] == "the session is over (asked)"
+    assert told[-1] == "the session has ended (asked)"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))
@@ -165,7 +165,7 @@ def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) 
 def test_a_record_is_played_by_the_engine_that_is_asked_for(shell: Shell, engine: str) -> None:
     ran = shell("replay", "--engine", engine, str(TRACES / "resent.jsonl"))
     assert ran.code == 0
-    assert f"played again with {engine} engine: the same" in ran.out
+    assert f"replayed with the {engine} engine: identical" in ran.out
 
 
 def changed(name: str, change: Callable[[list[str]], list[str]], tmp_path: Path) -> str:
@@ -198,7 +198,7 @@ def test_a_torn_last_line_is_told_and_no_difference(shell: Shell, tmp_path: Path
     file = changed("no_pong", lambda lines: [*lines[:-1], lines[-1][:20]], tmp_path)
     ran = shell("replay", file)
     assert ran.code == 0
-    assert "the last line is torn" in ran.out
+    assert "the last line is incomplete" in ran.out
     assert shell("replay", "--json", file).of("replay")[0]["torn"] is True
 
 

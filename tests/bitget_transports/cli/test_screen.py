@@ -44,13 +44,13 @@ def test_what_a_peer_wrote_is_escaped_and_its_markup_is_text(plain: bool) -> Non
     order = CancelOrder("BTCUSDT", client_oid="[red]:boom:")
     results = Results(Ledger([order]), screen, Stop(), "here", 1.0)
     list(results.ledger.orders())
-    results.tell(
+    results.on_outcome(
         Rejected(
             id="1", order=order, taken_at=0.0, sent_at=0.0, resolved_at=1.0, code="99", code_class=CodeClass.UNLISTED,
             message=NASTY, exchange_ts=None,
         )
     )  # fmt: skip
-    results.note(
+    results.on_event(
         ExchangeError(code="30016", code_class=CodeClass.PROTOCOL, message=NASTY, text=NASTY)
     )
     assert results.show() is Exit.REJECTED

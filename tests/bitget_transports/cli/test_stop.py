@@ -77,7 +77,10 @@ def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(
         running.send_signal(signal.SIGINT)
         ran = finished(running, before)
     assert ran.code == 130
-    assert "stopping: what is out has 1.5 s to be answered; Ctrl-C again ends at once" in ran.err
+    assert (
+        "stopping: waiting up to 1.5 s for the answers to sent cancels; Ctrl-C again to skip the wait"
+        in ran.err
+    )
     check(ran, server)
 
 

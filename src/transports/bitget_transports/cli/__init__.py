@@ -1,11 +1,12 @@
-"""`bitget-cancel`: cancel orders from a shell, watch a demonstration, run the embedded exchange, or replay a record.
-
-Rules of this package
-- Nothing about the protocol is decided here: a command reads what is asked, hands it to a transport, and shows what came of it.
-- An error that a user can meet is one or two lines that say what to do; a traceback is for `--debug`.
-- Secrets come from the environment or a file that only its owner can read, and reach neither screen nor output.
+"""`bitget-cancel`: cancel orders, run a demonstration or the embedded exchange, replay a recording.
 
 It needs the extra `cli`.
+
+- The commands do not interpret the protocol: they run a transport and show the outcomes.
+- An error that a user can cause is one or two lines that say what to do. `--debug` adds a
+  traceback.
+- Secrets come from the environment or from a file that only its owner can access, and are never
+  shown or written.
 """
 
 from __future__ import annotations
@@ -31,26 +32,27 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, with the arguments of the process by default; returns its exit code."""
+    """Run a command and return its exit code. `argv` defaults to the arguments of the process."""
     try:
         arguments = parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed the help, or what is wrong
+    except SystemExit as stop:  # argparse has printed the help or an error
         return stop.code if isinstance(stop.code, int) else Exit.USAGE
     try:
         return int(_run(arguments))
     except Failure as failure:
         if arguments.debug:
             traceback.print_exc()
-        _complain(str(failure))
+        _write_error(str(failure))
         return failure.code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - a bug, told in one line
+    except Exception as error:  # noqa: BLE001 - a bug, reported in one line
         if arguments.debug:
             traceback.print_exc()
         else:
-            _complain(
-                f"a bug: {type(error).__name__}: {error}; run it again with --debug, and report what that shows"
+            _write_error(
+                f"internal error: {type(error).__name__}: {error}; "
+                "run it again with --debug and report the traceback"
             )
         return Exit.BROKEN
 
@@ -69,8 +71,8 @@ def _run(arguments: argparse.Namespace) -> Exit:
         code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
         _silence()
-        if not lost.by_reader:  # who went away knows it
-            _complain(f"cannot write the output: {lost}")
+        if not lost.by_reader:  # a closed pipe is no error: the reader wanted no more
+            _write_error(f"cannot write the output: {lost}")
         return Exit.PIPE_CLOSED
     except Failure as failure:
         with suppress(OutputLost):
@@ -80,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> Exit:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
-    """What runs it: imported when it is asked for, with what it needs."""
+    """Import and return the function that runs a command."""
     try:
         if name == "orders":
             from ._orders import run
@@ -96,12 +98,12 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
 
 
 def _silence() -> None:
-    """Send what is still buffered nowhere: at exit Python would try to write it once more, and complain."""
-    with suppress(OSError, ValueError):  # an output without a descriptor keeps its buffer
+    """Discard the buffered output. Otherwise Python would write it at exit, and fail again."""
+    with suppress(OSError, ValueError):  # the output may have no file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> None:
+def _write_error(message: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             for line in message.split("\n"):

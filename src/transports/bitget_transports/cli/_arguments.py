@@ -1,8 +1,7 @@
-"""The words of the command: what it takes, and what its help says.
+"""Command-line arguments and help texts.
 
-Rules of this file
-- It imports nothing that an extra brings: `--help` and wrong arguments are answered by any installation.
-- There is no argument for a secret: other users of the machine can read arguments.
+This module imports nothing that an extra installs, so `--help` and the checks of arguments work in
+any installation. There is no argument for a secret: other users of the machine can read arguments.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from ._keys import KEYS_HELP
 from ._order_list import FILES_HELP
 
 TRANSPORTS: Final = tuple(carrier.value for carrier in Carrier)
-"""What `--transport` takes."""
+"""The values of `--transport`."""
 
 FAULTS: Final = ("none", *(fault.value.replace(" ", "-") for fault in Fault))
-"""What `--fault` takes before the colon."""
+"""The names that `--fault` accepts before the colon."""
 
 _EXAMPLES: Final = """\
 examples:
@@ -34,14 +33,18 @@ examples:
   bitget-cancel exchange --port 8765
   bitget-cancel replay record.jsonl
 
-Each command has a --help with examples of its own.
+Run "bitget-cancel COMMAND --help" for the options and examples of a command.
 """
 
 _DEMO_HELP: Final = """\
-Starts an exchange in this process, fills its book with orders, and cancels them over real WebSockets: through anyio on asyncio,
-anyio on trio, asyncio, and a blocking socket, with faults mixed in. Then it holds every outcome against what the exchange
-really received and did. Nothing leaves this machine and no keys are needed. The paces are raised on both sides, so that it
-takes seconds. A transport whose extra is not installed is skipped.
+Start an exchange in this process, place orders on it, and cancel them over real
+WebSockets with each transport: anyio on asyncio, anyio on trio, asyncio, and a
+blocking socket. Faults are injected on the way. At the end every outcome is
+compared with what the exchange received and did.
+
+No keys are needed and nothing leaves this machine. The rate limits are lifted on
+both sides, so the demo takes seconds. Transports that are not installed are
+skipped.
 """
 
 _DEMO_EXAMPLES: Final = """\
@@ -50,15 +53,28 @@ examples:
   bitget-cancel demo --orders 2000 --transport trio --transport blocking
   bitget-cancel demo --json | jq .
 
-exit codes: 0 when every cancel got exactly one outcome and each was honest, 1 when not, 2 for wrong arguments, 130 for Ctrl-C,
-141 when the output could not be written
+exit codes:
+  0    every cancel got exactly one outcome, and every outcome is correct
+  1    a cancel got no outcome, several outcomes, or a wrong one
+  2    wrong arguments, or no transport is installed
+  4    a transport could not connect to the embedded exchange
+  130  interrupted by Ctrl-C (143: by SIGTERM)
+  141  the output could not be written
 """
 
 _ORDERS_HELP: Final = """\
-Cancels orders of yours at the exchange's pace of 10 messages a second, dials again when the connection drops, and says what
-became of each: accepted (the exchange took the request; the order may still fill), rejected, or unresolved: sent (nobody
-knows: look the order up) or not sent (safe to send again). Ctrl-C stops sending, waits at most 5 s for what is out, and
-reports; a second Ctrl-C ends at once, and still reports.
+Cancel your orders over Bitget's private WebSocket, at the exchange's limit of
+10 messages a second. If the connection drops, it is opened again. The outcome of
+each cancel is one of:
+
+  accepted              the exchange accepted the request; the order may still
+                        fill before the cancel takes effect
+  rejected              the exchange refused the request
+  unresolved, sent      no definite answer came: look the order up
+  unresolved, not sent  the cancel never left: safe to send again
+
+Ctrl-C stops sending, waits up to 5 s for the answers to the cancels already sent,
+and reports every outcome. A second Ctrl-C skips the wait.
 """
 
 _ORDERS_EXAMPLES: Final = """\
@@ -67,23 +83,48 @@ examples:
   bitget-cancel orders --instrument BTCUSDT --client-oid mine-7 mine-8
   bitget-cancel orders --file orders.csv --dry-run
   bitget-cancel orders --instrument BTCUSDT --json - < ids.txt
-  bitget-cancel orders --inst-type USDT-FUTURES --instrument ETHUSDT --demo-trading --credentials keys.toml --file ids.txt
+  bitget-cancel orders --inst-type USDT-FUTURES --instrument ETHUSDT \\
+      --demo-trading --credentials keys.toml --file ids.txt
 
-An id that begins with a dash comes behind two of them: bitget-cancel orders --instrument BTCUSDT -- -7
+Put -- before an id that begins with a dash:
+  bitget-cancel orders --instrument BTCUSDT -- -7
 """
 
 _EXCHANGE_HELP: Final = """\
-Runs the embedded exchange on loopback until Ctrl-C, to point any client at. It is strict by the pages of the exchange, and
-shows faults on request. Any key is welcome, unless it is told one: by --credentials, or by the environment variables of
-`bitget-cancel orders`; then stamp and signature are checked.
+Run the embedded exchange on 127.0.0.1 until Ctrl-C. Any client can connect to it.
+It checks requests strictly against Bitget's documentation and injects faults on
+request.
+
+Any API key is accepted, unless one is given by --credentials or by the
+environment variables that "bitget-cancel orders" reads; then only that key is
+accepted, and the timestamp and the signature of a login are checked.
 """
 
-_FAULTS_HELP: Final = f"""\
-faults:
-  {", ".join(FAULTS[:9])},
-  {", ".join(FAULTS[9:])}.
-  They befall the coming cancels, one each, in the order of the options; none:5 leaves five alone.
-"""
+_FAULT_WORDS: Final = {
+    "none": "no fault: none:5 leaves five cancels alone",
+    "late": "the answer comes late",
+    "duplicate": "the answer comes twice",
+    "silent": "no answer comes",
+    "garbage": "invalid JSON comes instead of the answer",
+    "wrong-types": "the id of the answer is a number, and its code is true",
+    "unknown-id": "the answer has an id that no request had",
+    "no-arg": "an error that names no request (30016) comes instead of the answer",
+    "unsure": "the answer is a code (40010) that leaves the outcome open",
+    "drop-before": "the connection drops before the exchange acts",
+    "drop-after": "the connection drops after the exchange acts, without an answer",
+    "going-away": "a notice (30033), then the answer, then the connection drops",
+    "throttle": "the exchange does not act: an error that names no request (30006) comes",
+    "push-first": "the push of the orders channel comes before the answer",
+    "no-push": "the push of the orders channel is lost",
+}
+
+_FAULTS_HELP: Final = "\n".join(
+    (
+        "faults, each applied to one cancel, in the order of the options:",
+        *(f"  {name:<12} {_FAULT_WORDS.get(name, '')}".rstrip() for name in FAULTS),
+        "",
+    )
+)
 
 _EXCHANGE_EXAMPLES: Final = """\
 examples:
@@ -91,13 +132,18 @@ examples:
   bitget-cancel exchange --orders orders.csv --log
   bitget-cancel exchange --fault none:5 --fault silent:2 --fault drop-after
 
-exit codes: 0 after Ctrl-C, 2 for wrong arguments or a port that is taken, 141 when the output could not be written
+exit codes:
+  0    stopped by Ctrl-C or SIGTERM
+  2    wrong arguments, or the port is in use
+  141  the output could not be written
 """
 
 
 _REPLAY_HELP: Final = """\
-Tells the story of a record: what was asked, what was sent, what came, and what each cancel became and why. Then it plays the
-record again, and compares what comes out of the core with what is recorded, byte for byte. Nothing is sent anywhere.
+Show a recording as a timeline: what was called, what was sent and received, and
+the outcome of each cancel with its reason. Then replay the recording and compare
+the output of the protocol core with the recorded output, byte for byte. Nothing
+is sent.
 """
 
 _REPLAY_EXAMPLES: Final = """\
@@ -106,17 +152,23 @@ examples:
   bitget-cancel replay record.jsonl
   bitget-cancel replay --engine msgspec --json record.jsonl | jq .
 
-exit codes: 0 when the replay is the same, 1 when it differs, 2 when the file cannot be read as a record,
-141 when the output could not be written
+exit codes:
+  0    the replay gave the recorded output
+  1    the replay differs; the first difference is shown
+  2    wrong arguments, or the file is not a valid recording
+  141  the output could not be written
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors show the usage of the subcommand that they are about, and nothing that a screen obeys."""
+    """An argument parser that reports an unknown option with the usage of its subcommand.
+
+    Unprintable characters in error messages are escaped.
+    """
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
         known, unknown = super().parse_known_args(*args, **named)
-        if unknown:  # else it is the whole that refuses what a command does not know, and shows its own usage
+        if unknown:  # otherwise the top-level parser reports it, with its own usage
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
 
@@ -125,18 +177,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """What reads the arguments."""
+    """Return the parser of the command line."""
     plain = argparse.RawDescriptionHelpFormatter
     debug = Parser(add_help=False)
     debug.add_argument(
         "--json",
         action="store_true",
-        help="JSON lines on standard output; words go to standard error",
+        help="write JSON lines to standard output, and text to standard error",
     )
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
     top = Parser(
         prog="bitget-cancel",
-        description="Cancels orders over Bitget's private WebSocket: every cancel gets exactly one outcome, and it is honest.",
+        description=(
+            "Cancel orders over Bitget's private WebSocket. Every cancel gets exactly one outcome."
+        ),
         epilog=_EXAMPLES,
         formatter_class=plain,
     )
@@ -144,8 +198,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
-        "demo", parents=[debug], help="watch it work, without keys and network", description=_DEMO_HELP,
-        epilog=_DEMO_EXAMPLES, formatter_class=plain,
+        "demo", parents=[debug], help="run a demonstration; needs no keys and no network",
+        description=_DEMO_HELP, epilog=_DEMO_EXAMPLES, formatter_class=plain,
     )  # fmt: skip
     demo.add_argument(
         "--orders",
@@ -159,81 +213,92 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         choices=TRANSPORTS,
         default=[],
-        help="only this one; may be repeated",
+        help="run only this transport; may be repeated (default: all)",
     )
 
     orders = commands.add_parser(
-        "orders", parents=[debug], help="cancel orders of yours", description=_ORDERS_HELP,
+        "orders", parents=[debug], help="cancel your orders", description=_ORDERS_HELP,
         epilog=f"{FILES_HELP}\n{KEYS_HELP}\n{EXIT_CODES}\n{_ORDERS_EXAMPLES}", formatter_class=plain,
     )  # fmt: skip
     orders.add_argument(
-        "ids", nargs="*", metavar="ID", help="the exchange's order ids; - reads standard input"
+        "ids",
+        nargs="*",
+        metavar="ID",
+        help="order ids of the exchange; - reads from standard input",
     )
     orders.add_argument(
         "--file",
         action="append",
         default=[],
         metavar="FILE",
-        help="read orders from this file (below); may be repeated",
+        help="read orders from this file (see files below); may be repeated",
     )
     _add_instrument(orders, None)
     where = orders.add_mutually_exclusive_group()
     where.add_argument(
-        "--demo-trading", action="store_true", help="connect to demo trading: it wants a demo key"
+        "--demo-trading",
+        action="store_true",
+        help="connect to Bitget's demo trading; needs a demo API key",
     )
     where.add_argument("--url", help="connect to this URL instead of the exchange's")
     orders.add_argument(
-        "--credentials", metavar="FILE", help="the keys, in TOML (below); default: the environment"
+        "--credentials",
+        metavar="FILE",
+        help="read the API key from this TOML file (see keys below; default: the environment)",
     )
     orders.add_argument(
         "--transport",
         choices=TRANSPORTS,
         default="asyncio",
-        help="what carries it (default: asyncio; trio is anyio on trio)",
+        help="the transport to use (default: asyncio; trio is anyio on trio)",
     )
     orders.add_argument(
         "--timeout", type=_seconds, default=10.0, metavar="SECONDS",
-        help="how long to wait for an answer to what was sent (default: 10)",
+        help="how long to wait for the answer to a sent cancel (default: 10)",
     )  # fmt: skip
     orders.add_argument(
         "--connect-timeout", type=_seconds, default=10.0, metavar="SECONDS",
-        help="how long to connect may take, and then to log in (default: 10)",
+        help="how long connecting may take, and then logging in (default: 10)",
     )  # fmt: skip
     orders.add_argument(
         "--ca-file",
         metavar="FILE",
-        help="certificates in PEM form to trust instead of the system's",
+        help="trust the certificates in this PEM file instead of the system's",
     )
     orders.add_argument(
         "--allow-plaintext", action="store_true",
-        help="allow a ws:// URL beyond this machine: everybody on the way reads the login",
+        help="allow an unencrypted ws:// URL to another machine; the login can be read on the way",
     )  # fmt: skip
     orders.add_argument(
         "--resend", action="store_true",
-        help="send again what was sent on a connection that dropped before the answer; it may act twice on the same order",
+        help=(
+            "after a dropped connection, send unanswered cancels again; "
+            "the exchange may then get a cancel twice"
+        ),
     )  # fmt: skip
     orders.add_argument(
-        "--dry-run", action="store_true", help="print the frames; needs no keys and sends nothing"
+        "--dry-run",
+        action="store_true",
+        help="print the frames instead of sending them; needs no keys",
     )
-
     orders.add_argument(
         "--record", metavar="FILE",
-        help="write what happens to a new file, without secrets, for bitget-cancel replay",
+        help="record the run to a new file, without secrets (see bitget-cancel replay)",
     )  # fmt: skip
 
     replay = commands.add_parser(
-        "replay", parents=[debug], help="tell what a record holds, and play it again", description=_REPLAY_HELP,
+        "replay", parents=[debug], help="show a recording, replay it and compare", description=_REPLAY_HELP,
         epilog=_REPLAY_EXAMPLES, formatter_class=plain,
     )  # fmt: skip
     replay.add_argument(
         "file",
         metavar="FILE",
-        help="what `bitget-cancel orders --record` has written; - is standard input",
+        help='the recording, made by "bitget-cancel orders --record"; - reads standard input',
     )
     replay.add_argument(
         "--engine",
         choices=[engine.value for engine in Engine],
-        help="the JSON engine to play it with (default: as recorded)",
+        help="replay with this JSON engine (default: the one recorded)",
     )
 
     exchange = commands.add_parser(
@@ -252,39 +317,44 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="the live orders (below); may be repeated",
+        help="read the live orders from this file (see files below); may be repeated",
     )
     book.add_argument(
         "--generate",
         type=_whole(0, 1_000_000),
         default=100,
         metavar="N",
-        help="that many live orders (default: 100)",
+        help="create N live orders (default: 100)",
     )
     _add_instrument(exchange, "BTCUSDT")
     exchange.add_argument(
         "--credentials",
         metavar="FILE",
-        help="welcome this key only, in TOML, and check its signature",
+        help="accept only the API key in this TOML file, and check signatures",
     )
     exchange.add_argument(
-        "--any-key", action="store_true", help="welcome any key, whatever the environment holds"
+        "--any-key",
+        action="store_true",
+        help="accept any API key, even when the environment holds one",
     )
     exchange.add_argument(
         "--fault", action="append", default=[], metavar="NAME[:N]",
-        help="let this (below) befall the next N cancels (default: 1); may be repeated",
+        help=(
+            "inject this fault into the next N cancels (default: 1; see faults below); "
+            "may be repeated"
+        ),
     )  # fmt: skip
     exchange.add_argument(
         "--lenient",
         action="store_true",
-        help="take logins and subscriptions as real clients send them",
+        help="accept logins and subscriptions in the form that existing clients send",
     )
     exchange.add_argument(
-        "--no-limits", action="store_true", help="take any number of messages and cancels a second"
+        "--no-limits",
+        action="store_true",
+        help="lift the rate limits for messages and cancels",
     )
-    exchange.add_argument(
-        "--log", action="store_true", help="show every frame, without its secrets"
-    )
+    exchange.add_argument("--log", action="store_true", help="show every frame, without secrets")
     return top
 
 
@@ -303,7 +373,7 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
     command.add_argument(
         "--client-oid",
         action="store_true",
-        help="plain ids are your own (clientOid), not the exchange's",
+        help="ids without a column name are client order ids (clientOid), not order ids",
     )
 
 

@@ -1,10 +1,10 @@
-"""The four ways to carry cancels, each with a connection or a session of its own: one function that hides which it is.
+"""Runs a list of cancels over one of the four transports, behind one function.
 
-Rules of this file
-- All that was taken is told: outcomes as they come, and after an interruption what the channel still held.
-- The first request to stop closes the channel, which says what was not sent and waits, bounded, for the rest. While there is
-  no channel yet, and at the second request, it ends at once. In each case everything is told.
-- No protocol and no screen here.
+- Every outcome is reported as it arrives; after an interrupt, so are the outcomes that the channel
+  still holds.
+- The first request to stop closes the channel: unsent cancels become unresolved, and the answers to
+  the sent ones are awaited for a bounded time. A second request, or one before the channel is open,
+  ends at once. In each case every outcome is reported.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ._stop import Stop
 
 
 class Carrier(Enum):
-    """A way of doing I/O; the value is its name on the command line."""
+    """A transport. The value is its name on the command line."""
 
     ANYIO = "anyio"
     """anyio on asyncio."""
@@ -49,76 +49,79 @@ class Carrier(Enum):
 
     @property
     def words(self) -> str:
-        """Its name for people."""
+        """The name in messages and tables."""
         return {Carrier.ANYIO: "anyio on asyncio", Carrier.TRIO: "anyio on trio"}.get(
             self, self.value
         )
 
     @property
     def extra(self) -> str:
-        """What has to be installed for it."""
+        """The extra, or extras, that it needs."""
         return "anyio,trio" if self is Carrier.TRIO else self.value
 
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What is to be carried, where to, and who wants to know."""
+    """The orders to cancel, how to connect, and the callbacks."""
 
     credentials: Credentials
     url: str
     config: Config | SessionConfig
-    """Of one connection; or of a session, which dials again when a connection drops."""
+    """Of a single connection, or of a session, which reconnects when a connection drops."""
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
     trace: Callable[[str], object] | None = None
-    """Called with each line of a record of what was done."""
+    """Called with each line of the trace."""
     orders: Iterator[CancelOrder]
     stop: Stop
-    tell: Callable[[Outcome], None]
+    on_outcome: Callable[[Outcome], None]
     """Called with each outcome. It must not raise."""
-    note: Callable[[ChannelEvent], None]
+    on_event: Callable[[ChannelEvent], None]
     """Called with each other event, at the end. It must not raise."""
-    connected: Callable[[], None]
-    """Called when logged in. It must not raise."""
-    stopping: Callable[[], None]
-    """Called when the first request to stop is heeded on a channel. It must not raise."""
+    on_connected: Callable[[], None]
+    """Called after the login. It must not raise."""
+    on_stopping: Callable[[], None]
+    """Called when the first request to stop closes the channel. It must not raise."""
 
-    def dial(self) -> dict[str, Any]:
-        """What every `connect` and `open_session` is told."""
+    def options(self) -> dict[str, Any]:
+        """Return the arguments for `connect` and `open_session`."""
         return {
             "credentials": self.credentials, "url": self.url, "config": self.config, "limits": self.limits,
             "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
         }  # fmt: skip
 
-    def heard(self, event: ChannelEvent | None) -> bool:
-        """Pass an event of the channel on; False at the end."""
+    def report(self, event: ChannelEvent | None) -> bool:
+        """Pass an event to its callback. Return False for None, which ends a channel's events."""
         if isinstance(event, (Accepted, Rejected, Unresolved)):
-            self.tell(event)
+            self.on_outcome(event)
         elif event is not None:
-            self.note(event)
+            self.on_event(event)
         return event is not None
 
 
 def carry(carrier: Carrier, job: Job) -> None:
-    """Connect, cancel all, and close. It returns when every outcome was told, or there was no channel when asked to stop.
+    """Connect, cancel all orders, and close.
 
-    Raises: Failure when an extra is missing; ConnectFailed; ValidationError for what no `connect` takes.
+    Return when every outcome was reported, or when a request to stop came before the channel was
+    open.
+
+    Raises: Failure when an extra is missing; ConnectFailed; ValidationError for invalid arguments.
     """
     try:
         _CARRY[carrier](job)
     except ImportError as error:
-        # RSA keys need a package too, and the message says so.
-        said = (
+        # The message about the package for RSA keys names its extra already.
+        message = (
             str(error)
             if "bitget-proto[" in str(error)
             else missing_extra(carrier.words, carrier.extra)
         )
-        raise Failure(said, Exit.USAGE) from error
+        raise Failure(message, Exit.USAGE) from error
 
 
 def installed(carrier: Carrier) -> bool:
-    """Whether what the carrier needs can be imported."""
+    """Return whether the modules of a transport can be imported."""
     needed = {
         Carrier.ANYIO: ("bitget_transports.anyio",),
         Carrier.TRIO: ("bitget_transports.anyio", "trio"),
@@ -151,26 +154,26 @@ async def _in_asyncio(job: Job) -> None:
 
     def stopped() -> None:
         if channel is not None and not closing:
-            job.stopping()
+            job.on_stopping()
             closing.append(loop.create_task(channel.close()))
         elif task is not None:
             task.cancel()
 
     with job.stop.waking(lambda: loop.call_soon_threadsafe(stopped)):
         try:
-            async with opened(**job.dial()) as channel:
-                job.connected()
+            async with opened(**job.options()) as channel:
+                job.on_connected()
                 async for outcome in channel.cancel_many(job.orders):
-                    job.tell(outcome)
+                    job.on_outcome(outcome)
         except asyncio.CancelledError:
             if not job.stop.asked:
                 raise
     if channel is not None:
         await asyncio.gather(*closing)
-        while job.heard(channel.events.take()):
+        while job.report(channel.events.take()):
             pass
         for order in job.orders:
-            job.tell(await channel.cancel(order))
+            job.on_outcome(await channel.cancel(order))
 
 
 # --- anyio, on asyncio and on trio ---
@@ -217,31 +220,31 @@ async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], 
 
         def stopped() -> None:
             if channel is not None and not stopping.is_set():
-                job.stopping()
+                job.on_stopping()
                 stopping.set()
             else:
                 everything.cancel()
 
         with job.stop.waking(lambda: from_signal(stopped)):
-            async with opened(**job.dial()) as channel:
-                job.connected()
+            async with opened(**job.options()) as channel:
+                job.on_connected()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(close, channel)
                     async for outcome in channel.cancel_many(job.orders):
-                        job.tell(outcome)
+                        job.on_outcome(outcome)
                     tasks.cancel_scope.cancel()
     if channel is not None:
-        while job.heard(channel.events.take()):
+        while job.report(channel.events.take()):
             pass
         for order in job.orders:
-            job.tell(await channel.cancel(order))
+            job.on_outcome(await channel.cancel(order))
 
 
 # --- blocking ---
 
 
 class _Stopped(Exception):
-    """Somebody asked to stop while nothing was done but waiting."""
+    """A request to stop came during a wait for I/O."""
 
 
 def _over_blocking(job: Job) -> None:
@@ -250,16 +253,16 @@ def _over_blocking(job: Job) -> None:
     opened = open_session if isinstance(job.config, SessionConfig) else connect
     stop = job.stop
     channel: Channel | None = None
-    waiting, heeded = False, 0
+    waiting, handled = False, 0
 
     def wake() -> None:
-        """In the signal's handler: raise where it is safe, which is while nothing is done but waiting."""
-        if stop.asked > heeded and waiting:
-            heed()
+        """Called by the signal handler: raise only during a wait, where nothing can be lost."""
+        if stop.asked > handled and waiting:
+            interrupt()
 
-    def heed() -> None:
-        nonlocal heeded
-        heeded = stop.asked
+    def interrupt() -> None:
+        nonlocal handled
+        handled = stop.asked
         raise _Stopped
 
     class Selector(selectors.DefaultSelector):
@@ -267,28 +270,28 @@ def _over_blocking(job: Job) -> None:
             nonlocal waiting
             waiting = True
             try:
-                if stop.asked > heeded:
-                    heed()
+                if stop.asked > handled:
+                    interrupt()
                 return super().select(timeout)
             finally:
                 waiting = False
 
     try:
-        with stop.waking(wake), opened(**job.dial(), selector=Selector) as channel:
-            job.connected()
+        with stop.waking(wake), opened(**job.options(), selector=Selector) as channel:
+            job.on_connected()
             try:
                 for outcome in channel.cancel_many(job.orders):
-                    job.tell(outcome)
+                    job.on_outcome(outcome)
             except _Stopped:
-                job.stopping()
+                job.on_stopping()
                 channel.close()
     except _Stopped:
         pass
     if channel is not None:
-        while job.heard(channel.events.take()):
+        while job.report(channel.events.take()):
             pass
         for order in job.orders:
-            job.tell(channel.cancel(order))
+            job.on_outcome(channel.cancel(order))
 
 
 _CARRY: dict[Carrier, Callable[[Job], None]] = {

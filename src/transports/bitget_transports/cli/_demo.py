@@ -1,9 +1,7 @@
-"""`bitget-cancel demo`: real WebSockets, an embedded exchange, faults, and the proof that nothing was lost or guessed.
+"""`bitget-cancel demo`: cancel orders on an embedded exchange with faults, check every outcome.
 
-Rules of this file
-- Nothing leaves this machine, and there are no keys.
-- Every carrier gets the same share of orders and faults, on a connection of its own; only on the last one the connection drops.
-- The verdict is computed from what happened here and now, and the exit code says it.
+Every transport gets the same number of orders and the same faults, on a connection of its own. Only
+the connection of the last one is dropped. The verdict and the exit code come from this run.
 """
 
 from __future__ import annotations
@@ -27,13 +25,13 @@ from ._screen import Column, Screen
 from ._stop import Stop
 
 _TIMEOUT = 1.2
-"""Seconds after which an answer that does not come is given up: short, since some never come."""
+"""The deadline of an answer, in seconds: short, because some answers never come."""
 
 _LATE_BY = 0.3
-"""Seconds by which a late answer is late, and still in time."""
+"""The delay of a late answer, in seconds: it still comes within the deadline."""
 
-_AT_A_TIME = 40
-"""Cancels that are taken and unanswered at a time."""
+_MAX_IN_FLIGHT = 40
+"""Cancels in flight at a time."""
 
 _FIRST_ID = 1376695893517410304
 _INSTRUMENTS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -42,10 +40,10 @@ _FAULTS = (
     Fault.DUPLICATE, Fault.LATE, Fault.SILENT, Fault.GOING_AWAY, Fault.GARBAGE, Fault.UNSURE, Fault.THROTTLE,
     Fault.NO_ARG, Fault.DUPLICATE, Fault.UNKNOWN_ID, Fault.LATE, Fault.WRONG_TYPES, Fault.UNSURE,
 )  # fmt: skip
-"""What goes wrong on each connection, evenly spread. None of these drops it."""
+"""The faults of each run, evenly spread. None of these drops the connection."""
 
-_SHOWN = 10
-"""Contradictions that are told one by one."""
+_MAX_SHOWN = 10
+"""How many contradictions are shown one by one."""
 
 _COLUMNS = (
     Column("transport", "bold"),
@@ -55,13 +53,13 @@ _COLUMNS = (
     Column("unresolved\nnot sent", "magenta"),
     Column("p50\nms", number=True),
     Column("p99\nms", number=True),
-    Column("one\neach", "bold", number=True),
+    Column("outcomes/\ncancels", "bold", number=True),
 )
 
 
 @attrs.frozen
 class _Run:
-    """What one carrier did."""
+    """The result of one transport."""
 
     carrier: Carrier
     ledger: Ledger
@@ -71,14 +69,14 @@ class _Run:
 
 @attrs.frozen
 class _Stage:
-    """The embedded exchange, and what everybody saw of it."""
+    """The embedded exchange and the frames that it received and sent."""
 
     server: ExchangeThread
     frames: list[SeenFrame]
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
-    """Run all carriers and judge what they told; gives the exit code."""
+    """Run all transports, check their outcomes, and return the exit code."""
     carriers = _carriers(arguments.transport, screen)
     frames: list[SeenFrame] = []
     exchange = ScriptedExchange(
@@ -88,9 +86,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         on_frame=frames.append,
     )
     screen.say(
-        f"An embedded exchange, {arguments.orders} cancels over each transport, faults mixed in: {_told_faults()}; the last "
-        "connection is dropped in the middle.\n"
-        "Paces are raised: the real exchange takes 10 messages a second on a connection, here both sides take any number.\n"
+        f"Sending {arguments.orders} cancels over each transport to an embedded exchange.\n"
+        f"Injected faults: {_fault_names()}; the last connection is also dropped.\n"
+        "No rate limit here; the real exchange allows 10 messages a second on a connection.\n"
     )
     runs: list[_Run] = []
     with stop.listening(), exchange_in_thread(exchange) as server, screen.progress() as progress:
@@ -108,13 +106,13 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         screen.table(_COLUMNS, (_row(done) for done in runs))
     holds = _verdict(runs, exchange, frames, screen)
     if stop.asked:
-        screen.aside("interrupted: what ran until then is above")
+        screen.aside("interrupted: the results are of the part that ran")
         return stop.why
     return Exit.DONE if holds else Exit.REJECTED
 
 
 def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
-    """Those that are wanted and can run; a line about each other one."""
+    """Return the wanted transports that are installed, and report the others as skipped."""
     able: list[Carrier] = []
     for carrier in Carrier:
         if wanted and carrier.value not in wanted:
@@ -128,11 +126,11 @@ def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
                 "skipped", transport=carrier.value, install=f"bitget-proto[{carrier.extra}]"
             )
     if not able:
-        raise Failure("no transport can run: pip install 'bitget-proto[cli]' brings all of them")
+        raise Failure("no transport is installed: pip install 'bitget-proto[cli]' installs all")
     return able
 
 
-def _told_faults() -> str:
+def _fault_names() -> str:
     return ", ".join(dict.fromkeys(fault.value for fault in _FAULTS))
 
 
@@ -148,7 +146,7 @@ def _run(
     ledger = Ledger(asked)
     task = progress.add_task(f"{carrier.words:<16}", total=number, said="")
 
-    def tell(outcome: Outcome) -> None:
+    def on_outcome(outcome: Outcome) -> None:
         ledger.add(outcome)
         progress.update(
             task,
@@ -164,29 +162,33 @@ def _run(
             messages_per_second=None,
             answer_timeout=_TIMEOUT,
             drain_timeout=_TIMEOUT,
-            max_in_flight=_AT_A_TIME,
+            max_in_flight=_MAX_IN_FLIGHT,
             id_prefix=f"{carrier.value}-",
         ),
         orders=ledger.orders(),
         stop=stop,
-        tell=tell,
-        note=lambda _: None,
-        connected=lambda: None,
-        stopping=lambda: None,
+        on_outcome=on_outcome,
+        on_event=lambda _: None,
+        on_connected=lambda: None,
+        on_stopping=lambda: None,
     )
     try:
         carry(carrier, job)
     except ConnectFailed as failed:
         raise Failure(
-            f"{carrier.words} did not reach the embedded exchange: {failed}", Exit.NOT_CONNECTED
+            f"{carrier.words} could not connect to the embedded exchange: {failed}",
+            Exit.NOT_CONNECTED,
         ) from failed
-    return _Run(carrier, ledger, tuple(_judge(ledger, stage)), time.monotonic() - began)
+    return _Run(carrier, ledger, tuple(_check(ledger, stage)), time.monotonic() - began)
 
 
 def _book(
     carrier: Carrier, number: int, server: ExchangeThread
 ) -> tuple[list[CancelOrder], dict[str, str]]:
-    """The orders of this run, most of them live at the exchange; and the refusals that some of them meet."""
+    """Place the orders of a run. Return them, and the codes with which some are refused.
+
+    Some of the orders are not placed, so the exchange does not find them.
+    """
     first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
     orders = [
         CancelOrder(_INSTRUMENTS[n % len(_INSTRUMENTS)], str(first + n)) for n in range(number)
@@ -197,7 +199,7 @@ def _book(
 
 
 def _script(number: int, *, drops: bool) -> list[Fault | None]:
-    """What befalls the cancels of a run, in the order in which they arrive."""
+    """Return the fault of each cancel of a run, in the order of arrival."""
     script: list[Fault | None] = [None] * number
     for place, fault in enumerate(_FAULTS, 1):
         script[place * number // (len(_FAULTS) + 2)] = fault
@@ -206,20 +208,20 @@ def _script(number: int, *, drops: bool) -> list[Fault | None]:
     return script
 
 
-def _judge(ledger: Ledger, stage: _Stage) -> list[str]:
-    """Hold what was told against the exchange's own account, in its own thread."""
+def _check(ledger: Ledger, stage: _Stage) -> list[str]:
+    """Compare the outcomes with the exchange's log, in the exchange's thread."""
     mine = set(ledger.asked)
     asked = ledger.asked[: ledger.given]
 
-    def judge() -> list[str]:
+    def check() -> list[str]:
         exchange = stage.server.exchange
         log = [act for act in exchange.log if act.order in mine]
         return contradictions(asked, ledger.outcomes, log, received(stage.frames), exchange.live)
 
-    return stage.server.call(judge)
+    return stage.server.call(check)
 
 
-# --- what is shown ---
+# --- output ---
 
 
 def _row(run: _Run) -> tuple[str, ...]:
@@ -270,7 +272,7 @@ def _rounded(seconds: float | None) -> float | None:
 def _verdict(
     runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFrame], screen: Screen
 ) -> bool:
-    """Say whether the promise held, and by what one sees it."""
+    """Show whether every cancel got exactly one correct outcome, with the numbers."""
     found = [f"{run.carrier.words}: {what}" for run in runs for what in run.contradictions]
     total = sum(run.ledger.given for run in runs)
     outcomes = sum(len(run.ledger.outcomes) for run in runs)
@@ -286,28 +288,28 @@ def _verdict(
     ]
     happened = sum(order in acted for order in unsure)
     screen.say()
-    screen.say("Held against the exchange's own log and the frames that it received:")
-    says: tuple[tuple[int, str], ...] = (
-        (accepted, "accepted: each was cancelled, by that very request"),
-        (rejected, "rejected: each was refused with that very code, and none cancelled"),
+    screen.say("Compared with the exchange's log and the frames that it received:")
+    lines: tuple[tuple[int, str], ...] = (
+        (accepted, "accepted: the exchange cancelled each by that request"),
+        (rejected, "rejected: the exchange refused each with that code and cancelled none"),
         (
             sent,
-            f"unresolved, sent: {happened} had been cancelled, {sent - happened} had not; nobody guessed",
+            f"unresolved, sent: the exchange cancelled {happened}, not {sent - happened}",
         ),
-        (not_sent, "unresolved, not sent: none ever arrived"),
+        (not_sent, "unresolved, not sent: none arrived at the exchange"),
     )
     if not found:
-        for n, sentence in says:
+        for n, sentence in lines:
             screen.say(f"{n:>6}  {sentence}")
-    for what in found[:_SHOWN]:
+    for what in found[:_MAX_SHOWN]:
         screen.say(f"  {what}", "red")
-    if len(found) > _SHOWN:
-        screen.say(f"  … and {len(found) - _SHOWN} more", "red")
+    if len(found) > _MAX_SHOWN:
+        screen.say(f"  … and {len(found) - _MAX_SHOWN} more", "red")
     verdict = (
         f"{accepted} + {rejected} + {sent} + {not_sent} = {added} outcomes for {total} cancels"
     )
     screen.say(
-        f"{verdict}: one each, all honest." if holds else f"{verdict}: THE PROMISE DOES NOT HOLD.",
+        f"PASSED: {verdict}, one each, all correct." if holds else f"FAILED: {verdict}.",
         "bold green" if holds else "bold red",
     )
     screen.data(

@@ -1,8 +1,6 @@
-"""`bitget-cancel exchange`: the embedded exchange as a process of its own, to point any client at.
+"""`bitget-cancel exchange`: run the embedded exchange in a process of its own, for any client.
 
-Rules of this file
-- It listens on loopback alone, until Ctrl-C.
-- Secrets are taken out of a frame before it is shown, and a key that is checked is never shown.
+It listens on 127.0.0.1 only. Frames are shown without secrets, and a key to check is never shown.
 """
 
 from __future__ import annotations
@@ -23,16 +21,17 @@ from ._arguments import FAULTS
 from ._exit_codes import Exit, Failure
 from ._keys import VARIABLES, keys_if_any
 from ._order_list import Defaults, read_orders
+from ._results import count
 from ._screen import OutputLost, Screen
 from ._stop import Stop
 
 _FIRST_ID = 1000001
-_MOST = 1_000_000
-"""Faults of one option, and orders that are generated."""
+_MAX_COUNT = 1_000_000
+"""The largest N of a `--fault` option."""
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
-    """Serve until somebody asks to stop; gives the exit code."""
+    """Serve until a request to stop, and return the exit code."""
     credentials = None if arguments.any_key else keys_if_any(arguments.credentials, os.environ)
     orders = _orders(arguments)
     faults = [fault for text in arguments.fault for fault in parse_fault(text)]
@@ -59,23 +58,25 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                 pass
     except OSError as error:
         raise Failure(
-            f"cannot listen on port {arguments.port} ({error.strerror}): take another --port, or 0 for a free one"
+            f"cannot listen on port {arguments.port} ({error.strerror}): "
+            "pass another --port, or 0 for a free one"
         ) from None
     _sum_up(exchange, screen)
     return Exit.DONE
 
 
 def parse_fault(text: str) -> list[Fault | None]:
-    """The faults of one `--fault NAME[:N]`.
+    """Return the faults of one `--fault NAME[:N]`; None stands for no fault.
 
-    Raises: Failure for what names none.
+    Raises: Failure when the name or the number is invalid.
     """
     name, colon, number = text.partition(":")
     if name not in FAULTS:
         raise Failure(f"--fault must be one of {', '.join(FAULTS)}; got {safe_repr(name)}")
-    if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
+    if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MAX_COUNT):
         raise Failure(
-            f"the N of --fault NAME:N must be a whole number from 1 to {_MOST}; got {safe_repr(number)}"
+            f"the N of --fault NAME:N must be a whole number from 1 to {_MAX_COUNT}; "
+            f"got {safe_repr(number)}"
         )
     fault = None if name == "none" else Fault(name.replace("-", " "))
     return [fault] * (int(number) if colon else 1)
@@ -115,12 +116,11 @@ def _introduce(
     )
     screen.say(f"listening on {server.url}", "bold")
     if credentials is None:
-        screen.say("keys: any key is welcome, and no signature is checked")
+        screen.say("keys: any API key is accepted; signatures are not checked")
     else:
-        screen.say("keys: only the given one is welcome; stamp and signature are checked")
-    screen.say(
-        f"book: {len(orders)} live orders{_range(orders)}; {faults} faults wait for the coming cancels"
-    )
+        screen.say("keys: only the given API key is accepted; timestamp and signature are checked")
+    screen.say(f"orders: {len(orders)} live{_range(orders)}")
+    screen.say(f"faults: {faults} queued for the next cancels")
     if orders:
         first = orders[0]
         id = first.order_id if first.order_id is not None else f"--client-oid {first.client_oid}"
@@ -133,8 +133,8 @@ def _introduce(
             f"try: {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}"
         )
         if credentials is not None:
-            screen.say("with the same keys: see bitget-cancel orders --help")
-    screen.say("Ctrl-C ends it")
+            screen.say("(with the same API key: see bitget-cancel orders --help)")
+    screen.say("press Ctrl-C to stop")
 
 
 def _range(orders: tuple[CancelOrder, ...]) -> str:
@@ -147,7 +147,7 @@ def _range(orders: tuple[CancelOrder, ...]) -> str:
 
 
 def _show(frame: SeenFrame, screen: Screen, stop: Stop) -> None:
-    """One frame, from the server's own thread."""
+    """Show one frame. Called in the server's thread."""
     way = "<-" if frame.direction == "received" else "->"
     try:
         if screen.json:
@@ -179,10 +179,11 @@ def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:
     )
     parts = [f"{cancelled} cancelled", *(f"{n} refused: {name}" for name, n in refused.items())]
     screen.say(
-        f"acted on {len(log)} cancels: {', '.join(parts)}; {len(exchange.live)} orders are still live"
+        f"handled {count(len(log), 'cancel')}: {', '.join(parts)}; "
+        f"{count(len(exchange.live), 'order')} still live"
     )
     if faults:
-        screen.say(f"faults: {_list(faults)}")
+        screen.say(f"injected faults: {_list(faults)}")
 
 
 def _list(counts: Counter[str]) -> str:

@@ -1,8 +1,7 @@
-"""How the command ends: its exit codes, and the failures that people can mend.
+"""Exit codes, and failures that the user can fix.
 
-Rules of this file
-- Each code is one answer to «what do I do now?», so that a script need not read the output.
-- A failure is one or two lines that say what came and what to do. It never holds a secret.
+A script can decide what to do next from the exit code alone. The message of a failure is one or two
+lines that say what is wrong and what to do; it never contains a secret.
 """
 
 from __future__ import annotations
@@ -12,31 +11,33 @@ from typing import Final
 
 
 class Exit(IntEnum):
-    """What the process ends with."""
+    """The exit code of the process."""
 
     DONE = 0
-    """All accepted; or, for `demo`, the promise held; or, for `replay`, it was the same."""
+    """All cancels were accepted. `demo`: every outcome is correct. `replay`: no difference."""
 
     REJECTED = 1
-    """Some were rejected, and none is unresolved; or, for `demo`, the promise did not hold; or, for `replay`, it differed."""
+    """Some cancels were rejected, and none is unresolved. `demo`: some outcomes are wrong.
+    `replay`: the replay differs."""
 
     USAGE = 2
-    """The arguments, the input or the keys make no sense: nothing was sent."""
+    """The arguments, the input or the keys are invalid. Nothing was sent."""
 
     UNRESOLVED = 3
-    """Some are unresolved, whatever became of the others."""
+    """Some cancels are unresolved; others may be accepted or rejected."""
 
     NOT_CONNECTED = 4
-    """No connection came about, or the exchange refused the login: nothing was sent."""
+    """The connection failed, or the exchange refused the login. Nothing was sent."""
 
     BROKEN = 70
-    """A bug in here: EX_SOFTWARE of sysexits.h."""
+    """A bug of the command (EX_SOFTWARE of sysexits.h)."""
 
     INTERRUPTED = 130
-    """Stopped by Ctrl-C: what a shell gives for SIGINT."""
+    """Stopped by Ctrl-C (as a shell reports SIGINT)."""
 
     PIPE_CLOSED = 141
-    """The output cannot be written, mostly because whoever read it went away: what a shell gives for SIGPIPE."""
+    """The output could not be written, mostly because its reader closed the pipe (as a shell
+    reports SIGPIPE)."""
 
     TERMINATED = 143
     """Stopped by SIGTERM."""
@@ -45,18 +46,19 @@ class Exit(IntEnum):
 EXIT_CODES: Final = """\
 exit codes:
   0    every cancel was accepted
-  1    some were rejected, and none is unresolved
-  2    the arguments, the input or the keys make no sense: nothing was sent
-  3    some are unresolved: look the sent ones up, send the others again
-  4    not connected, or the login was refused: nothing was sent
+  1    some cancels were rejected, and none is unresolved
+  2    the arguments, the input or the keys are invalid; nothing was sent
+  3    some cancels are unresolved: look up the sent ones, send the others again
+  4    the connection failed, or the login was refused; nothing was sent
   70   a bug of this command: run it again with --debug
-  130  interrupted by Ctrl-C (143: by SIGTERM); what is unresolved was reported
-  141  the output could not be written (whoever read it went away): sending was stopped as by Ctrl-C
+  130  interrupted by Ctrl-C (143: by SIGTERM); every outcome was reported
+  141  the output could not be written, for example because the reader closed the
+       pipe; sending was stopped as by Ctrl-C
 """
 
 
 class Failure(Exception):
-    """What was asked cannot be done; the message is one or two lines that say why, and what to do."""
+    """The command cannot continue. The message is one or two lines that say why and what to do."""
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)
@@ -64,5 +66,5 @@ class Failure(Exception):
 
 
 def missing_extra(what: str, extra: str) -> str:
-    """The line about a package that is not installed."""
+    """Return the message about a missing extra."""
     return f"{what} needs packages that are not installed: pip install 'bitget-proto[{extra}]'"

@@ -1,8 +1,7 @@
-"""Where the API key comes from: the environment, or a file that only its owner can read. Never from an argument.
+"""Reads the API key from the environment, or from a file that only its owner can access.
 
-Rules of this file
-- No message holds a value, nor any part of a file: only names, and line numbers.
-- The file is looked at once it is open: what was checked is what is read.
+Error messages contain names and line numbers, never a value or any other part of the file. The
+permissions are checked on the open file, so the file that is checked is the file that is read.
 """
 
 from __future__ import annotations
@@ -25,27 +24,28 @@ VARIABLES: Final = {
     "secret": "BITGET_SECRET",
     "passphrase": "BITGET_PASSPHRASE",
 }
-"""The environment variables, by the names that they have in a file."""
+"""The environment variable of each key in the file."""
 
 KEYS_HELP: Final = """\
 keys:
-  From the environment: BITGET_API_KEY, BITGET_SECRET, BITGET_PASSPHRASE; or from a TOML file (--credentials FILE) that only
-  its owner can read (chmod 600 FILE):
+  The API key is read from the environment variables BITGET_API_KEY, BITGET_SECRET
+  and BITGET_PASSPHRASE, or from a TOML file (--credentials FILE) that only its
+  owner can access (chmod 600 FILE):
       api_key = "..."
       secret = "..."        # for an RSA key: its PEM text, between triple quotes
       passphrase = "..."
 """
 
-_LONGEST = 65536
-"""Bytes of a file of keys that are read."""
+_MAX_BYTES = 65536
+"""The largest key file, in bytes."""
 
 _line_of_error = re.compile(r"at line (\d+)").search
 
 
 def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
-    """The keys of the file when there is one, else of the environment.
+    """Return the keys from `file`, or from the environment when it is None.
 
-    Raises: Failure that says which is missing.
+    Raises: Failure when a key is missing or invalid, or the file cannot be used.
     """
     if file is not None:
         return _from_file(file)
@@ -67,7 +67,7 @@ def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
 
 
 def keys_if_any(file: str | None, environment: Mapping[str, str]) -> Credentials | None:
-    """As `keys_from`, but None where neither a file nor a variable says anything."""
+    """Return the keys as `keys_from` does, or None without a file and without any variable set."""
     if file is None and not any(environment.get(name) for name in VARIABLES.values()):
         return None
     return keys_from(file, environment)
@@ -78,28 +78,29 @@ def _from_file(file: str) -> Credentials:
     try:
         with open(file, "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            # Windows has no such bits: its files are their owner's by their place.
+            # Windows has no such bits; there the directory decides who can access a file.
             if sys.platform != "win32" and stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
                 raise Failure(
-                    f"{name} holds keys, and others than its owner can reach it: chmod 600 {name}"
+                    f"{name} contains keys and must be accessible to its owner only: chmod 600 {name}"
                 )
-            text = stream.read(_LONGEST + 1)
+            text = stream.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise Failure(
-            f"cannot read {name}: {getattr(error, 'strerror', None) or 'no such name'}"
+            f"cannot read {name}: {getattr(error, 'strerror', None) or 'invalid file name'}"
         ) from None
-    wanted = f"it must hold the lines {', '.join(f'{key} = …' for key in VARIABLES)}, each value between quotes"
-    if len(text) > _LONGEST:
-        raise Failure(f"{name} is longer than {_LONGEST} bytes, so it is no file of keys: {wanted}")
+    lines = ", ".join(f'{key} = "..."' for key in VARIABLES)
+    wanted = f"it must contain the lines {lines}"
+    if len(text) > _MAX_BYTES:
+        raise Failure(f"{name} is longer than {_MAX_BYTES} bytes and is not a key file: {wanted}")
     try:
         values = tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise Failure(f"{name} is no text in UTF-8: {wanted}") from None
+        raise Failure(f"{name} is not valid UTF-8: {wanted}") from None
     except tomllib.TOMLDecodeError as error:
-        # Neither the message nor its cause is passed on: both may hold parts of a key.
+        # Drop the message and the cause: both may contain parts of a key.
         line = _line_of_error(str(error))
         raise Failure(
-            f"{name}{f':{line[1]}' if line else ''} cannot be read as TOML: {wanted}"
+            f"{name}{f':{line[1]}' if line else ''} is not valid TOML: {wanted}"
         ) from None
     missing = [key for key in VARIABLES if not isinstance(values.get(key), str) or not values[key]]
     if missing:

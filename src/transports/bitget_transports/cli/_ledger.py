@@ -1,8 +1,7 @@
-"""What was asked, and what came of it: one outcome for each cancel, counted.
+"""Counts the outcomes of a run.
 
-Rules of this file
-- Nothing is guessed: an order without an outcome is listed as missing, and never counted as anything else.
-- Percentiles are of what was really answered, from when it left to when its answer was known.
+An order without an outcome is listed as missing and counted nowhere else. Percentiles are of
+answered cancels only, from the time the frame was sent to the time the answer was known.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from bitget_proto import (
 
 
 class Ledger:
-    """The account of one run. Hand `orders()` to the run, and each outcome to `add`."""
+    """The outcomes of one run. Pass `orders()` to the run, and each outcome to `add`."""
 
     def __init__(self, asked: Iterable[CancelOrder]) -> None:
         self.asked = tuple(asked)
         self.outcomes: list[Outcome] = []
-        """In the order in which they became known."""
+        """The outcomes, in the order in which they were reported."""
         self.accepted = 0
         self.rejected = Counter[CodeClass]()
         self.sent = Counter[WhyUnresolved]()
-        """Unresolved after they were sent."""
+        """Unresolved cancels that were sent, by reason."""
         self.not_sent = Counter[WhyUnresolved]()
-        """Unresolved, and never sent."""
+        """Unresolved cancels that were not sent, by reason."""
         self.given = 0
-        """How many orders have been handed out."""
+        """How many orders `orders` has yielded."""
 
     def orders(self) -> Iterator[CancelOrder]:
-        """What was asked, handed out one by one."""
+        """Yield the orders to cancel, and count them."""
         for order in self.asked:
             self.given += 1
             yield order
@@ -59,30 +58,30 @@ class Ledger:
 
     @property
     def unresolved(self) -> int:
-        """How many are, whether or not they were sent."""
+        """The number of unresolved cancels, sent or not."""
         return self.sent.total() + self.not_sent.total()
 
     @property
     def missing(self) -> tuple[CancelOrder, ...]:
-        """Orders that were handed out and have no outcome. There are none, unless something is broken."""
+        """Orders that were yielded and have no outcome. There are none, except after a bug."""
         settled = Counter(outcome.order for outcome in self.outcomes)
         return tuple(order for order in self.asked[: self.given] if not settled[order])
 
     @property
     def latencies(self) -> list[float]:
-        """Seconds from leaving to the answer, of all that were answered, in ascending order."""
+        """Seconds from sending to the answer of each answered cancel, in ascending order."""
         return sorted(
             latency for outcome in self.outcomes if (latency := latency_of(outcome)) is not None
         )
 
 
 def percentile(ascending: list[float], share: float) -> float | None:
-    """The smallest value that is not exceeded by this share of all (nearest rank); None of nothing."""
+    """Return a percentile by nearest rank (`share` is from 0 to 1), or None for an empty list."""
     return ascending[max(0, math.ceil(share * len(ascending)) - 1)] if ascending else None
 
 
 def latency_of(outcome: Outcome) -> float | None:
-    """Seconds from leaving to the answer; None when there was none."""
+    """Return the seconds from sending to the answer, or None without an answer."""
     if outcome.sent_at is None or isinstance(outcome, Unresolved):
         return None
     return outcome.resolved_at - outcome.sent_at

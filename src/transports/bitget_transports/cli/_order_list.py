@@ -1,11 +1,9 @@
-"""Which orders: from arguments, from files (one id a line, CSV, JSON lines), from standard input.
+"""Reads orders from arguments, files (one id per line, CSV, JSON lines) and standard input.
 
-Rules of this file
-- Either every line is good, or nothing is sent: a bad one is told as file:line, what came, what is allowed.
-- An order that comes twice is taken once, and that is said.
-- Memory is bounded by what is kept: a line that is too long is refused, not read to its end.
-
-It does not know what is done with the orders.
+- One invalid line makes the whole list invalid. The error names the file and the line, what was
+  found, and what is expected.
+- A duplicate order is dropped and reported.
+- A line that is too long is refused without being read to its end, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -26,17 +24,23 @@ from ._exit_codes import Failure
 
 FILES_HELP: Final = """\
 files:
-  One id a line; or CSV with a header that has some of the columns order_id, client_oid, inst_id, inst_type; or JSON lines with
-  these keys, or a plain id, in each, or an array of such on one line. The exchange's own spelling of the names works too, and
-  id and symbol; other columns are left alone. Without inst_id or inst_type in a line, --instrument and --inst-type count.
-  Empty lines are skipped, comments are refused. - is standard input.
+  A file of orders has one of these formats:
+    - one id per line
+    - CSV whose header has some of the columns order_id, client_oid, inst_id,
+      inst_type
+    - JSON lines: on each line an object with these keys, or an id in quotes, or
+      an array of these
+  The names may also be spelled as in Bitget's API (orderId, clientOid, instId,
+  instType), and id and symbol work too. Other columns and keys are ignored. Where
+  a line has no inst_id or inst_type, --instrument and --inst-type apply. Empty
+  lines are skipped; comments are an error. The file name - is standard input.
 """
 
-_LONGEST = 65536
-"""Bytes of a line."""
+_MAX_BYTES = 65536
+"""The longest line, in bytes."""
 
-_TOLD = 10
-"""How many bad or double lines are told one by one."""
+_MAX_SHOWN = 10
+"""How many invalid or duplicate lines are reported one by one."""
 
 _NAMES: Final = {
     "orderid": "order_id",
@@ -44,39 +48,42 @@ _NAMES: Final = {
     "instid": "inst_id",
     "insttype": "inst_type",
 }
-"""Columns and keys, without case and punctuation; the exchange's REST says `symbol` for the instrument."""
+"""The field of each column or key, which is compared without case and punctuation."""
 
-_SAME: Final = {"symbol": "instid", "instrument": "instid", "clientorderid": "clientoid"}
+_ALIASES: Final = {"symbol": "instid", "instrument": "instid", "clientorderid": "clientoid"}
+"""Other names. Bitget's REST API calls the instrument `symbol`."""
+
+"""Other names. Bitget's REST API calls the instrument `symbol`."""
 
 Fields: TypeAlias = Mapping[str, object]
 
 
 @attrs.frozen
-class Asked:
-    """The orders, each once, and where those stand that came again."""
+class OrderList:
+    """The orders without duplicates."""
 
     orders: tuple[CancelOrder, ...]
-    doubles: tuple[str, ...]
-    """Sentences about them, bounded."""
+    duplicates: tuple[str, ...]
+    """A sentence for each duplicate, up to a limit."""
 
 
 @attrs.frozen(kw_only=True)
 class Defaults:
-    """What counts where a line does not say it."""
+    """The values that apply where a line does not give them."""
 
     inst_id: str | None
     inst_type: InstType
     client_oids: bool
-    """Whether a plain id is the client's own."""
+    """Whether an id without a column name is a client order id."""
 
 
-def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) -> Asked:
-    """All orders, in the order they came.
+def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) -> OrderList:
+    """Return all orders, in input order.
 
-    Raises: Failure when a line is bad, a file cannot be read, or there is none.
+    Raises: Failure when a line is invalid, a file cannot be read, or there is no order.
     """
     first: dict[object, tuple[str, CancelOrder]] = {}
-    doubles: list[str] = []
+    duplicates: list[str] = []
     bad: list[str] = []
     count = 0
     for where, fields in _lines(ids, files, defaults, bad):
@@ -88,28 +95,33 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
         count += 1
         before = first.setdefault(order.identity, (where, order))
         if before[1] is not order:
-            doubles.append(f"{where}: {name_of(order)} came before ({before[0]}): it is sent once")
+            duplicates.append(
+                f"{where}: {name_of(order)} is a duplicate of {before[0]}: it is sent once"
+            )
     if bad:
-        raise Failure("\n".join((*_bounded(bad, "more bad lines"), "nothing was sent")))
+        raise Failure("\n".join((*_bounded(bad, "more invalid lines"), "nothing was sent")))
     if not first:
         raise Failure("no order to cancel: give order ids, or --file FILE (- is standard input)")
-    return Asked(
+    return OrderList(
         tuple(order for _, order in first.values()),
-        tuple(_bounded(doubles, "more that came before")),
+        tuple(_bounded(duplicates, "more duplicates")),
     )
 
 
 def name_of(order: CancelOrder) -> str:
-    """An order in a few words, as it is looked up: "If both are present, orderId prevails" (Cancel Order Channel)."""
+    """Return a short name of an order: its instrument, and the id that identifies it.
+
+    "If both are present, orderId prevails" (Cancel Order Channel).
+    """
     if order.order_id is not None:
         return f"{order.inst_id} {order.order_id}"
     return f"{order.inst_id} client {order.client_oid}"
 
 
 def _bounded(lines: list[str], more: str) -> Iterator[str]:
-    yield from lines[:_TOLD]
-    if len(lines) > _TOLD:
-        yield f"… and {len(lines) - _TOLD} {more}"
+    yield from lines[:_MAX_SHOWN]
+    if len(lines) > _MAX_SHOWN:
+        yield f"… and {len(lines) - _MAX_SHOWN} {more}"
 
 
 def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
@@ -117,7 +129,7 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
     inst_id = values.get("inst_id") or defaults.inst_id
     if inst_id is None:
         raise ValidationError(
-            "inst_id is missing: pass --instrument BTCUSDT, or name it in the line"
+            "inst_id is missing: pass --instrument BTCUSDT, or add it to the line"
         )
     inst_type: object = values.get("inst_type") or defaults.inst_type
     if isinstance(inst_type, str):
@@ -128,12 +140,12 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
             )
         inst_type = InstType(inst_type.upper())
     order_id, client_oid = (_id(values.get(name)) for name in ("order_id", "client_oid"))
-    # Checked when made: what came may be of any type.
+    # CancelOrder checks the types: a value from JSON may have any.
     return CancelOrder(inst_id, order_id, client_oid, inst_type)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def _id(value: object) -> object:
-    """An id that JSON gives as a whole number, or a CSV as an empty field."""
+    """Return an integer from JSON as a string, and an empty CSV field as None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None if value == "" else value
@@ -159,36 +171,37 @@ def _lines(
 
 def _opened(file: str) -> BinaryIO:
     try:
-        # Standard input is closed with the rest of the process, not here.
+        # Standard input stays open until the process ends.
         return open(sys.stdin.fileno(), "rb", closefd=False) if file == "-" else open(file, "rb")
     except (ValueError, AttributeError):
-        raise Failure(f"cannot read {quoted(file)}: there is no such input") from None
+        raise Failure(f"cannot read {quoted(file)}: invalid file name, or no input") from None
 
 
 def _records(
     name: str, stream: BinaryIO, plain: str, bad: list[str]
 ) -> Iterator[tuple[str, Fields]]:
-    """The lines as fields: the first that is not empty tells what kind of file it is."""
+    """Yield the fields of each order. The first line that is not empty decides the format."""
     columns: list[str] | None = None
     delimiter = ","
     number = 0
-    while data := stream.readline(_LONGEST + 1):
+    while data := stream.readline(_MAX_BYTES + 1):
         number += 1
         where = f"{name}:{number}"
-        if len(data) > _LONGEST:
+        if len(data) > _MAX_BYTES:
             raise Failure(
-                f"{where}: the line is longer than {_LONGEST} bytes: one order a line is allowed"
+                f"{where}: the line is longer than {_MAX_BYTES} bytes: write one order per line"
             )
         try:
             line = data.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError:
-            bad.append(f"{where}: no text in UTF-8")
+            bad.append(f"{where}: not valid UTF-8")
             continue
         if not line:
             continue
         if line[0] == "#" and (plain == "order_id" or line[1:2].isspace()):
             bad.append(
-                f"{where}: {quoted(line)} looks like a comment, and a list of orders has none: take the line out"
+                f"{where}: {quoted(line)} looks like a comment, which is not allowed: "
+                "remove the line"
             )
             continue
         if line[0] in "{[" or (line[0] == '"' and columns is None):
@@ -210,12 +223,11 @@ def _records(
         cells = _cells(line, delimiter)
         if len(cells) > len(columns):
             allowed = (
-                "one id" if columns == [plain] else f"{len(columns)} columns, as its header says"
+                "expected one id per line, or a header line with column names first"
+                if columns == [plain]
+                else f"expected at most {len(columns)}, as in the header"
             )
-            bad.append(
-                f"{where}: {quoted(line)} has {len(cells)} columns: a line holds {allowed}; a header with the names of the "
-                "columns may come first"
-            )
+            bad.append(f"{where}: {quoted(line)} has {len(cells)} columns; {allowed}")
             continue
         yield where, {column: cell for column, cell in zip(columns, cells, strict=False) if column}
 
@@ -225,12 +237,12 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _columns(names: Iterable[str], plain: str) -> list[str]:
-    """The fields that columns or keys are for; empty for one that is left alone.
+    """Return the field of each column or key, and "" for one that is ignored.
 
-    A bare `id` is a plain id, where no other column is for that.
+    A column `id` holds the plain id, unless another column does.
     """
     bare = [re.sub(r"[^a-z]", "", name.lower()) for name in names]
-    fields = [_NAMES.get(_SAME.get(name, name), "") for name in bare]
+    fields = [_NAMES.get(_ALIASES.get(name, name), "") for name in bare]
     if plain not in fields:
         fields = [
             plain if name == "id" else field for name, field in zip(bare, fields, strict=True)
@@ -239,15 +251,16 @@ def _columns(names: Iterable[str], plain: str) -> list[str]:
 
 
 def _json(line: str, plain: str) -> list[Fields] | str:
-    """The fields of each order of a line of JSON, or what is wrong with it."""
-    allowed = (
-        'allowed is one object a line, like {"order_id": "1376695893517410304", "inst_id": "BTCUSDT"}, or an array of '
-        "objects on one line"
+    """Return the fields of each order on a line of JSON, or a message about what is wrong."""
+    expected = (
+        "expected one object per line, like "
+        '{"order_id": "1376695893517410304", "inst_id": "BTCUSDT"}, '
+        "or an array of objects on one line"
     )
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return f"{quoted(line)} is no JSON: {allowed}"
+        return f"{quoted(line)} is not valid JSON: {expected}"
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     found: list[Fields] = []
     for item in items:
@@ -264,5 +277,5 @@ def _json(line: str, plain: str) -> list[Fields] | str:
                 }
             )
         else:
-            return f"{quoted(line)} is no object: {allowed}"
+            return f"{quoted(line)} is not an object or a string: {expected}"
     return found

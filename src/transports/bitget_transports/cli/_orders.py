@@ -1,8 +1,7 @@
-"""`bitget-cancel orders`: cancel orders of your own, and say honestly what became of each.
+"""`bitget-cancel orders`: cancel orders and report the outcome of each.
 
-Rules of this file
-- Everything is checked before anything is sent: the list, the keys, the URL.
-- What can be interrupted is interrupted in `_stop`'s way, and everything that is known is still reported.
+The list, the keys and the URL are checked before anything is sent. After an interrupt (see `_stop`)
+all known outcomes are still reported.
 """
 
 from __future__ import annotations
@@ -39,29 +38,29 @@ from ._screen import OutputLost, Screen
 from ._stop import Stop
 from ._traces import Recording, recording
 
-_AT_A_TIME = 20
-"""Cancels that are taken and unanswered at a time: two seconds of the exchange's pace, so that little is lost when the
-connection is."""
+_MAX_IN_FLIGHT = 20
+"""Cancels in flight at a time: two seconds at the exchange's rate limit, so that few are unresolved
+when the connection is lost."""
 
 _DRAIN = 5.0
-"""Seconds that answers are waited for, at most, after Ctrl-C."""
+"""The longest wait for answers after Ctrl-C, in seconds."""
 
-_IN_THE_COMMANDS_WORDS = (
+_SHELL_ADVICE = (
     ("pass tls=ssl.create_default_context(cafile=…)", "pass --ca-file FILE"),
     ("raise Limits.open_timeout", "raise --connect-timeout"),
     ("raise Config.login_timeout", "raise --connect-timeout"),
     ("pass allow_plaintext=True", "pass --allow-plaintext"),
 )
-"""What the library's messages tell a programmer to do, and what somebody at a shell does instead."""
+"""Advice in the library's messages, and the option of the command that replaces it."""
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
-    """Cancel what the arguments name; gives the exit code."""
+    """Cancel the orders that the arguments name, and return the exit code."""
     ids = [id for id in arguments.ids if id != "-"]
     files = [*arguments.file, *(["-"] if "-" in arguments.ids else [])]
     if "-" in files and sys.stdin is not None and sys.stdin.isatty():
-        screen.aside("reading order ids from the terminal: one a line, Ctrl-D ends")
-    asked = read_orders(
+        screen.aside("reading order ids from the terminal: one per line, Ctrl-D to finish")
+    wanted = read_orders(
         ids,
         files,
         Defaults(
@@ -70,67 +69,68 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
             client_oids=arguments.client_oid,
         ),
     )
-    for sentence in asked.doubles:
+    for sentence in wanted.duplicates:
         screen.aside(sentence, "yellow")
     if arguments.dry_run:
         if arguments.record is not None:
             raise Failure(
-                "--record keeps what is sent, and --dry-run sends nothing: leave one of them out"
+                "--record and --dry-run cannot be combined, because a dry run sends nothing: "
+                "leave one of them out"
             )
-        return _show_frames(asked.orders, screen)
+        return _show_frames(wanted.orders, screen)
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
-    with recording(arguments.record, screen) as kept:
-        return _carried(
-            arguments, Where(url, target, credentials), asked.orders, screen, stop, kept
+    with recording(arguments.record, screen) as record:
+        return _cancel(
+            arguments, _Login(url, target, credentials), wanted.orders, screen, stop, record
         )
 
 
 @attrs.frozen
-class Where:
-    """Who logs in where."""
+class _Login:
+    """The URL to connect to, and the keys to log in with."""
 
     url: str
     target: Target
     credentials: Credentials
 
 
-def _carried(
+def _cancel(
     arguments: argparse.Namespace,
-    where: Where,
+    login: _Login,
     orders: tuple[CancelOrder, ...],
     screen: Screen,
     stop: Stop,
-    kept: Recording | None,
+    record: Recording | None,
 ) -> Exit:
-    target = where.target
-    patience = min(_DRAIN, arguments.timeout)
-    results = Results(Ledger(orders), screen, stop, f"{target.host}:{target.port}", patience)
+    target = login.target
+    drain = min(_DRAIN, arguments.timeout)
+    results = Results(Ledger(orders), screen, stop, f"{target.host}:{target.port}", drain)
     job = Job(
-        credentials=where.credentials,
-        url=where.url,
+        credentials=login.credentials,
+        url=login.url,
         config=SessionConfig(
             link=Config(
                 answer_timeout=arguments.timeout,
-                drain_timeout=patience,
+                drain_timeout=drain,
                 login_timeout=arguments.connect_timeout,
-                max_in_flight=_AT_A_TIME,
+                max_in_flight=_MAX_IN_FLIGHT,
             ),
             policy=Policy.RESEND if arguments.resend else Policy.REPORT,
             dial_timeout=2 * arguments.connect_timeout,
         ),
-        # Whoever waits at a shell is told at once that there is no connection; a dropped one is dialled again.
+        # A failed first connection is reported at once; only a dropped one is opened again.
         limits=Limits(open_timeout=arguments.connect_timeout, first_dials=1),
         tls=target.tls if arguments.ca_file else None,
         allow_plaintext=arguments.allow_plaintext,
-        trace=None if kept is None else kept.write,
+        trace=None if record is None else record.write,
         orders=results.ledger.orders(),
         stop=stop,
-        tell=results.tell,
-        note=results.note,
-        connected=results.connected,
-        stopping=results.stopping,
+        on_outcome=results.on_outcome,
+        on_event=results.on_event,
+        on_connected=results.on_connected,
+        on_stopping=results.on_stopping,
     )
     try:
         with stop.listening():
@@ -138,9 +138,9 @@ def _carried(
                 carry(Carrier(arguments.transport), job)
             return results.show()
     except ConnectFailed as failed:
-        raise Failure(in_the_commands_words(str(failed)), Exit.NOT_CONNECTED) from failed
+        raise Failure(_for_shell(str(failed)), Exit.NOT_CONNECTED) from failed
     except ValidationError as error:
-        raise Failure(in_the_commands_words(str(error))) from error
+        raise Failure(_for_shell(str(error))) from error
     except (Failure, OutputLost):
         raise
     except BaseException:  # a bug, or a third Ctrl-C
@@ -148,35 +148,35 @@ def _carried(
         raise
 
 
-def in_the_commands_words(message: str) -> str:
-    """The library's message, telling what to do at a shell."""
-    for programmer, shell in _IN_THE_COMMANDS_WORDS:
-        message = message.replace(programmer, shell)
+def _for_shell(message: str) -> str:
+    """Replace the advice for programmers in a message by the command's options."""
+    for library, shell in _SHELL_ADVICE:
+        message = message.replace(library, shell)
     return message
 
 
 def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
-    """Check where to connect to, before keys leave for there."""
+    """Check the URL and the certificates, before the keys are read."""
     tls = None
     if ca_file is not None:
         if urlsplit(url).scheme != "wss":
-            raise Failure("--ca-file is for a wss:// URL: leave it out for ws://")
+            raise Failure("--ca-file needs a wss:// URL: leave it out for ws://")
         try:
             tls = ssl.create_default_context(cafile=ca_file)
         except (OSError, ValueError) as error:
             raise Failure(
-                f"cannot read certificates from {quoted(ca_file)}: {getattr(error, 'strerror', None) or error}: --ca-file "
-                "wants a file in PEM form"
+                f"cannot read certificates from {quoted(ca_file)}: "
+                f"{getattr(error, 'strerror', None) or error}: --ca-file needs a PEM file"
             ) from None
     try:
         return Target.of(url, tls, allow_plaintext=allow_plaintext)
     except ValidationError as error:
-        raise Failure(in_the_commands_words(str(error))) from None
+        raise Failure(_for_shell(str(error))) from None
 
 
 def _show_frames(orders: tuple[CancelOrder, ...], screen: Screen) -> Exit:
     codec = Codec()
     for number, order in enumerate(orders, 1):
         screen.raw(codec.encode_cancel(order, str(number)))
-    screen.aside(f"dry run: {count(len(orders), 'frame')}, nothing was sent")
+    screen.aside(f"dry run: {count(len(orders), 'frame')}; nothing was sent")
     return Exit.DONE

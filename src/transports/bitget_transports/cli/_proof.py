@@ -1,8 +1,6 @@
-"""Whether outcomes were honest: held against what the exchange really received and did.
+"""Compares outcomes with what the exchange received and did.
 
-Rules of this file
-- It only compares. The outcomes come from one side, the log and the frames from the other, and neither knows of the other.
-- What contradicts the promise is told one by one, in words.
+The outcomes come from the client, the log and the frames from the exchange.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from ._order_list import name_of
 
 
 def received(frames: Iterable[SeenFrame]) -> Counter[CancelOrder]:
-    """How often the cancel of which order arrived at the exchange."""
+    """Return how often a cancel of each order arrived at the exchange."""
     orders = (frame.cancels for frame in frames)
     return Counter(order for order in orders if order is not None)
 
@@ -29,9 +27,10 @@ def contradictions(
     arrived: Counter[CancelOrder],
     live: Collection[CancelOrder],
 ) -> list[str]:
-    """What does not hold of «exactly one outcome each, and honest»; empty when all holds.
+    """Return a sentence for each violation of "exactly one outcome per cancel, and a correct one".
 
-    `log` is what the exchange did, `arrived` what it received, and `live` are the orders that it still has.
+    `log` is what the exchange did, `arrived` what it received, and `live` the orders that are still
+    live on it.
     """
     found: list[str] = []
     given = Counter(outcome.order for outcome in outcomes)
@@ -41,12 +40,12 @@ def contradictions(
         if arrived[order] > 1:
             found.append(f"{name_of(order)} arrived {arrived[order]} times")
     strangers = given.keys() - set(asked)
-    found += [f"{name_of(order)} has an outcome, and nobody asked for it" for order in strangers]
+    found += [f"{name_of(order)} has an outcome, but was not requested" for order in strangers]
     acts: dict[CancelOrder, list[Act]] = {}
     for act in log:
         acts.setdefault(act.order, []).append(act)
     found += [
-        f"{name_of(order)} reached the exchange, and nobody asked for it"
+        f"{name_of(order)} reached the exchange, but was not requested"
         for order in acts.keys() - set(asked)
     ]
     still_live = set(live)
@@ -64,14 +63,14 @@ def _contradiction(
 ) -> str | None:
     match outcome:
         case Accepted() if live or not any(act.cancelled and act.id == outcome.id for act in done):
-            return "is Accepted, and the exchange did not cancel it by that request"
+            return "is Accepted, but the exchange did not cancel it by that request"
         case Rejected(code=code) if not any(
             act.code == code and act.id == outcome.id for act in done
         ):
-            return f"is Rejected with {code}, and the exchange's own verdict was another"
+            return f"is Rejected with {code}, but the exchange did not answer with that code"
         case Rejected() if any(act.cancelled for act in done):
-            return "is Rejected, and the exchange cancelled it"
+            return "is Rejected, but the exchange cancelled it"
         case Unresolved(sent=False) if done or arrived:
-            return "is Unresolved(sent=False), and it arrived at the exchange"
+            return "is Unresolved(sent=False), but it arrived at the exchange"
         case _:
             return None

@@ -1,10 +1,9 @@
-"""What became of the cancels of `orders`: told as it comes, shown in the end, and made an exit code.
+"""Shows the outcomes of `bitget-cancel orders` and decides the exit code.
 
-Rules of this file
-- Each order is in the results exactly once. One without an outcome, which cannot be unless something here is broken, is told
-  as one that may have been sent.
-- The exit code is of what became of the cancels, not of how the connection ended.
-- When the reader of the output goes away, sending is stopped as by Ctrl-C.
+- Each order is in the results exactly once. An order without an outcome, which only a bug can
+  cause, is reported as one that may have been sent.
+- The exit code depends on the outcomes, not on how the connection ended.
+- When the output can no longer be written, sending stops as by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ from ._stop import Stop
 
 _WHAT_TO_DO = {
     CodeClass.NOT_FOUND: (
-        "not found under this id, instrument and product line, which proves no end: check --instrument and --inst-type, and "
-        "look the order up"
+        "the exchange found no order with this id, instrument and product line, which does not "
+        "prove that the order has ended: check --instrument and --inst-type, and look the order up"
     ),
-    CodeClass.FINISHED: "nothing is left to cancel",
-    CodeClass.THROTTLED: "safe to send again, later and fewer at a time",
-    CodeClass.PERMISSION: f"check the key's permissions and its list of IP addresses; {ASK_FOR_ACCESS}",
+    CodeClass.FINISHED: "the order has already ended; there is nothing to cancel",
+    CodeClass.THROTTLED: "safe to send again, later and at a lower rate",
+    CodeClass.PERMISSION: f"check the key's permissions and IP allowlist; {ASK_FOR_ACCESS}",
     CodeClass.BAD_PARAMETERS: "check the ids, --instrument and --inst-type",
     CodeClass.PROTOCOL: f"if the ids are right: {ASK_FOR_ACCESS}",
     CodeClass.LOGIN: "check the key",
 }
-"""After refusals of a class."""
+"""The advice for each class of rejections."""
 
 _COLUMNS = (
     Column("instrument"),
@@ -60,16 +59,16 @@ _COLUMNS = (
 
 
 class Results:
-    """Takes outcomes as they come, shows how far it is, and in the end what became of what."""
+    """Shows progress, then a table of outcomes and a summary."""
 
     def __init__(
-        self, ledger: Ledger, screen: Screen, stop: Stop, where: str, patience: float
+        self, ledger: Ledger, screen: Screen, stop: Stop, where: str, drain: float
     ) -> None:
         self.ledger = ledger
         self._screen = screen
         self._stop = stop
         self._where = where
-        self._patience = patience
+        self._drain = drain
         self._connected = False
         self._closed: Closed | Ended | None = None
         self._dropped = False
@@ -83,21 +82,22 @@ class Results:
         self._task = progress.add_task("connecting", total=len(self.ledger.asked), said="")
         return progress
 
-    # --- told by the carrier: none of these raises ---
+    # --- the callbacks of `Job`: none of these raises ---
 
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         self._connected = True
         total = count(len(self.ledger.asked), "cancel")
         self._screen.aside(f"connected to {self._where}: {total}, about 10 a second")
         if self._progress is not None:
             self._progress.update(self._task, description="cancelling")
 
-    def stopping(self) -> None:
+    def on_stopping(self) -> None:
         self._screen.aside(
-            f"stopping: what is out has {self._patience:g} s to be answered; Ctrl-C again ends at once"
+            f"stopping: waiting up to {self._drain:g} s for the answers to sent cancels; "
+            "Ctrl-C again to skip the wait"
         )
 
-    def tell(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         ledger = self.ledger
         ledger.add(outcome)
         if self._progress is not None:
@@ -110,7 +110,7 @@ class Results:
                 self._lost = lost
                 self._stop.ask(Exit.PIPE_CLOSED)
 
-    def note(self, event: ChannelEvent) -> None:
+    def on_event(self, event: ChannelEvent) -> None:
         match event:
             case LateReply(order=order, code_class=code_class, code=code):
                 self._asides.append(
@@ -118,17 +118,19 @@ class Results:
                 )
             case ExchangeError(code=code, message=message):
                 self._asides.append(
-                    f"the exchange reported {code}, naming no request: {quoted(message)}"
+                    f"the exchange reported error {code} without a request id: {quoted(message)}"
                 )
             case GoingAway(message=message):
-                self._asides.append(f"the exchange is about to drop connections: {quoted(message)}")
+                self._asides.append(
+                    f"the exchange announced that it will close the connection: {quoted(message)}"
+                )
             case Down(detail=detail, up_for=up_for):
                 self._dropped = True
                 self._asides.append(
-                    f"the connection dropped after {up_for:.1f} s: {quoted(detail)}"
+                    f"the connection was lost after {up_for:.1f} s: {quoted(detail)}"
                 )
             case Up(down_for=down_for) if self._dropped:
-                self._asides.append(f"connected again {down_for:.1f} s later")
+                self._asides.append(f"reconnected after {down_for:.1f} s")
             case Closed() | Ended():
                 self._closed = event
             case _:
@@ -137,9 +139,10 @@ class Results:
     # --- the end ---
 
     def show(self) -> Exit:
-        """Show what became of everything; gives the exit code.
+        """Show the outcomes and the summary, and return the exit code.
 
-        Raises: OutputLost when it reaches no reader; the sum is then on standard error.
+        Raises: OutputLost when standard output cannot be written; the summary is then written to
+        standard error.
         """
         try:
             if self._lost is not None:
@@ -159,13 +162,13 @@ class Results:
                 f"the connection ended ({self._closed.why.value}): {quoted(self._closed.detail)}"
             )
         if stop.asked and not self._connected:
-            screen.aside("stopped before there was a connection: nothing was sent")
+            screen.aside("stopped before the connection was open: nothing was sent")
         code = self._code()
         if not screen.json:
             screen.table(_COLUMNS, (_row(outcome) for outcome in self._shown()))
         for order in ledger.missing:
             screen.aside(
-                f"{name_of(order)} has no outcome: take it for sent, and look it up", "red"
+                f"{name_of(order)} has no outcome: it may have been sent, so look it up", "red"
             )
         self._sum_up()
         screen.data(
@@ -182,7 +185,7 @@ class Results:
         return code
 
     def _shown(self) -> list[Outcome]:
-        """The outcomes in the order in which they were asked for."""
+        """Return the outcomes, in the order of the input."""
         place = {order: index for index, order in enumerate(self.ledger.asked)}
         return sorted(self.ledger.outcomes, key=lambda outcome: place.get(outcome.order, 0))
 
@@ -199,37 +202,40 @@ class Results:
         parts = [f"{ledger.accepted} accepted"]
         if ledger.accepted:
             median = percentile(ledger.latencies, 0.5) or 0.0
-            parts[0] += f" (half within {median * 1000:.0f} ms)"
+            parts[0] += f" (median {median * 1000:.0f} ms)"
         parts += [f"{n} rejected: {code_class.value}" for code_class, n in ledger.rejected.items()]
         parts.append(f"{ledger.unresolved} unresolved")
         say(f"{count(len(ledger.asked), 'cancel')}: {', '.join(parts)}", "bold")
         if ledger.accepted:
             say(
-                "accepted: the exchange took the request; the order may still fill before the cancel reaches it"
+                "accepted: the exchange accepted the request; "
+                "the order may still fill before the cancel takes effect"
             )
         for code_class in ledger.rejected:
             if code_class in _WHAT_TO_DO:
                 say(f"rejected, {code_class.value}: {_WHAT_TO_DO[code_class]}", "yellow")
         if sent := ledger.sent.total():
             say(
-                f"unresolved, sent: {sent} may have happened: look {_them(sent)} up before you do anything",
+                f"unresolved, sent: {count(sent, 'cancel')} may have taken effect: "
+                f"look {'it' if sent == 1 else 'them'} up before you act",
                 "red",
             )
             if not ledger.accepted and not ledger.rejected:
-                say(f"if no cancel with this key was ever answered: {ASK_FOR_ACCESS}", "yellow")
+                say(
+                    f"if the exchange never answers a cancel with this key: {ASK_FOR_ACCESS}",
+                    "yellow",
+                )
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(
-                f"unresolved, not sent: {not_sent} cannot have happened: safe to send again",
+                f"unresolved, not sent: {count(not_sent, 'cancel')} cannot have taken effect: "
+                "safe to send again",
                 "yellow",
             )
 
 
 def count(number: int, word: str) -> str:
+    """Return a number and a noun, with a plural s unless the number is 1."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _them(number: int) -> str:
-    return "it" if number == 1 else "them"
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
@@ -255,7 +261,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def as_fields(outcome: Outcome) -> dict[str, object]:
-    """An outcome as plain data: what is not known is null."""
+    """Return an outcome as plain data. Unknown values are None."""
     order, latency = outcome.order, latency_of(outcome)
     fields: dict[str, object] = {
         "outcome": type(outcome).__name__.lower(),

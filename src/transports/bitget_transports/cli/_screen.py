@@ -1,10 +1,9 @@
-"""What reaches the screen, and what reaches a program: people read tables, programs read JSON lines.
+"""Output: text and tables for people, JSON lines for programs.
 
-Rules of this file
-- What a peer or a file wrote reaches no screen as it came: characters that move the cursor, turn the direction of the text or
-  cannot be seen are shown as escapes, and rich's markup is never looked for in it.
-- With `--json`, standard output holds JSON lines and nothing else; all that is for people goes to standard error.
-- A table is drawn on a terminal; elsewhere it is plain text, with nothing cut off and nothing drawn over.
+- Text from a peer or a file is never written as it is: characters that move the cursor, change the
+  direction of the text or are invisible are shown as escapes, and rich's markup is not interpreted.
+- With `--json`, standard output contains JSON lines only; text goes to standard error.
+- Tables are drawn on a terminal. Elsewhere they are plain text, with nothing cut off.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from rich.text import Text
 
 from bitget_proto.explain import encodable, printable
 
-_ENDLESS = 10_000
-"""Columns of an output that is no terminal, and so has no edge."""
+_NO_LIMIT = 10_000
+"""The width of an output that is not a terminal, in characters."""
 
 
 @attrs.frozen
 class Column:
-    """A column of a table; numbers are set to the right."""
+    """A column of a table. Numbers are right-aligned."""
 
     title: str
     style: str = ""
@@ -40,7 +39,7 @@ class Column:
 
 
 class OutputLost(Exception):
-    """What is written reaches nobody: whoever read it went away, or the disk is full."""
+    """Standard output cannot be written: its reader has closed it, or the disk is full."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or str(error))
@@ -57,19 +56,22 @@ def _writing() -> Generator[None]:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError, and would exit with 1
+        raise  # noqa: PLE0704 - rich calls this in its `except`, and would exit with 1
 
 
 def console(file: IO[str]) -> Console:
-    """A console that takes every text for what it is."""
+    """Return a console that does not interpret markup, emoji codes or numbers in text."""
     drawn = _Console(file=file, markup=False, emoji=False, highlight=False)
     if not drawn.is_terminal:
-        drawn.width = _ENDLESS
+        drawn.width = _NO_LIMIT
     return drawn
 
 
 class Screen:
-    """Where a command writes. `out` and `err` are consoles on standard output and standard error by default."""
+    """The output of a command.
+
+    `out` and `err` are consoles on standard output and standard error by default.
+    """
 
     def __init__(
         self, *, json: bool = False, out: Console | None = None, err: Console | None = None
@@ -80,40 +82,52 @@ class Screen:
             console(io.StringIO() if sys.stderr is None else sys.stderr) if err is None else err
         )
         self.people = self.err if json else self.out
-        """Where results are told to people."""
+        """The console for results: `err` with `--json`, else `out`."""
 
     def say(self, text: str = "", style: str = "") -> None:
-        """Tell people a result, or what goes on."""
+        """Write a result for people.
+
+        Raises: OutputLost.
+        """
         with _writing():
             for line in text.split("\n"):
                 self.people.print(self._text(line, self.people, style))
 
     def aside(self, text: str, style: str = "") -> None:
-        """Tell people on standard error: what is no result. When nobody reads there, that is no harm."""
+        """Write a message that is not a result to standard error. Errors of writing are ignored."""
         with suppress(OSError):
             self.err.print(self._text(text, self.err, style))
 
     def data(self, type: str, **fields: object) -> None:
-        """Write one JSON line for programs, at once; without `--json`, nothing."""
+        """Write a JSON line and flush it. Without `--json`, do nothing.
+
+        Raises: OutputLost.
+        """
         if self.json:
-            # ASCII, and a delete character is no control character to JSON.
+            # The line is ASCII; JSON does not escape the delete character by itself.
             line = json.dumps({"type": type, **fields}).replace("\x7f", "\\u007f")
             self.raw(line)
 
     def raw(self, line: str) -> None:
-        """Write a line of a program's own, ASCII, to standard output."""
+        """Write an ASCII line to standard output and flush it.
+
+        Raises: OutputLost.
+        """
         file = self.out.file
         with _writing():
             file.write(line + "\n")
             file.flush()
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Show a table. The lines of a cell stay lines."""
+        """Write a table. A cell may have several lines.
+
+        Raises: OutputLost.
+        """
         people, cells = self.people, [[self._cell(cell) for cell in row] for row in rows]
         table = self._table(columns, cells, drawn=people.is_terminal)
         if people.is_terminal:
             if (
-                Measurement.get(people, people.options.update(width=_ENDLESS), table).maximum
+                Measurement.get(people, people.options.update(width=_NO_LIMIT), table).maximum
                 > people.width
             ):
                 table.box, table.pad_edge, table.padding = None, False, (0, 1, 0, 0)
@@ -142,7 +156,7 @@ class Screen:
         return table
 
     def progress(self) -> Progress:
-        """Bars on standard error while something runs; none where nobody watches."""
+        """Return progress bars on standard error; they are disabled when it is not a terminal."""
         return Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),

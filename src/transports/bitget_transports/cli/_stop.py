@@ -1,9 +1,10 @@
-"""What Ctrl-C means here: first to stop sending, then to end at once.
+"""Handles Ctrl-C and SIGTERM.
 
-Rules of this file
-- A signal raises nothing by itself: an exception at any odd place could lose an outcome. It calls whoever works to wake up.
-- The first asks to stop sending and to wait, bounded, for what is out. The second asks to end now. The third is Python's own.
-- SIGTERM asks for the same as SIGINT.
+- The signal handler does not raise: an exception at an arbitrary place could lose an outcome. It
+  calls the function that the running transport has registered.
+- The first signal stops sending and waits, bounded, for the answers to sent cancels. The second
+  skips the wait. The third has Python's default behaviour.
+- SIGTERM and SIGINT are handled alike, except for the exit code.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from ._exit_codes import Exit
 
 
 class Stop:
-    """Whether, and how urgently, somebody wants this to end."""
+    """Counts the requests to stop."""
 
     def __init__(self) -> None:
         self.asked = 0
-        """How often."""
+        """The number of requests."""
         self.why = Exit.INTERRUPTED
-        """What to end with when asked."""
+        """The exit code of the first request."""
         self._wake: Callable[[], object] | None = None
 
     def ask(self, why: Exit = Exit.INTERRUPTED) -> None:
-        """Ask to stop; once more, to end at once."""
+        """Request to stop. A second request means to end at once."""
         self.asked += 1
         if self.asked == 1:
             self.why = why
@@ -37,7 +38,7 @@ class Stop:
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Generator[None]:
-        """Have this called, in the midst of whatever the main thread does, each time that somebody asks."""
+        """Call `wake` at each request; from a signal handler, so anywhere in the main thread."""
         self._wake = wake
         try:
             if self.asked:
@@ -48,7 +49,7 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Take the signals, in the main thread; elsewhere there are none to take."""
+        """Handle SIGINT and SIGTERM. In another thread than the main one, do nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

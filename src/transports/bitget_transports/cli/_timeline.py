@@ -1,9 +1,7 @@
-"""A trace as a story: what was asked, what was sent, what came, and what each cancel became and why.
+"""Turns a trace into a timeline: calls, frames sent and received, and outcomes with their reasons.
 
-Rules of this file
-- One line for each thing that happened; drains that end in a wait, timers that do nothing, and closing what is over tell no
-  story.
-- It tells what stands in the trace and decides nothing: sentences about frames are those of `bitget_proto.explain`.
+Polls that return `Wait`, timers without an effect, and a close of something already closed are left
+out. Frames are explained by `bitget_proto.explain`.
 """
 
 from __future__ import annotations
@@ -19,41 +17,44 @@ from bitget_proto.explain import explain, quoted, read
 
 _WHY: Final[Mapping[str, str]] = {why.value: why.sentence for why in WhyUnresolved}
 _WORDS: Final[Mapping[str, str]] = {
-    "Ready": "logged in: cancels go out from now on",
-    "Dial": "a connection is wanted",
-    "Up": "this connection serves from now on",
-    "Down": "no connection serves any more",
-    "GoingAway": "the exchange is about to drop the connection",
-    "Hangup": "the connection is closed from this side",
-    "LinkHangup": "the connection is closed from this side",
-    "Ended": "the session is over",
-    "Closed": "the connection is over",
-    "LinkClosed": "the connection is over",
+    "Ready": "logged in; cancels can be sent",
+    "Dial": "a new connection is requested",
+    "Up": "this connection is in use",
+    "Down": "no connection is in use",
+    "GoingAway": "the exchange announced that it will close the connection",
+    "Hangup": "closing the connection",
+    "LinkHangup": "closing the connection",
+    "Ended": "the session has ended",
+    "Closed": "the connection has ended",
+    "LinkClosed": "the connection has ended",
 }
 
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """Something that happened."""
+    """A line of the timeline."""
 
     n: int
     """The number of the step."""
 
     at: float | None
-    """Seconds since the first step; None where none was told."""
+    """Seconds since the first step; None when the step has no time."""
 
     link: int | None
     what: str
     """`asked`, `sent`, `came`, `happened` or `became`."""
 
     id: str | None = None
-    """The id of the cancel that it is about."""
+    """The request id of the cancel concerned."""
 
     text: str
 
 
 def timeline(trace: Trace) -> Iterator[Moment]:
-    """The story of a trace, moment by moment."""
+    """Yield the lines of the timeline of a trace.
+
+    Raises: ValidationError for a step that is not valid in a trace.
+    """
     began: float | None = None
     sent_at: dict[str, float] = {}
     codec = Codec()
@@ -66,34 +67,33 @@ def timeline(trace: Trace) -> Iterator[Moment]:
             at = now - began
         gave: Any = step.data.get("gave")
         try:
-            told = _told(step, gave, codec, sent_at, at)
+            line = _describe(step, gave, codec, sent_at, at)
             link = gave.get("link") if step.call == "poll" and gave else step.data.get("link")
             over = over or (
                 step.call == "poll" and bool(gave) and gave["kind"] in ("Closed", "Ended")
             )
         except (KeyError, TypeError, AttributeError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ValidationError(
-                f"step {step.n} of the trace is none that a core takes: {why}"
-            ) from None
-        if told is not None and not (over and step.call == "close"):
-            what, id, text = told
+            raise ValidationError(f"step {step.n} of the trace is not valid: {why}") from None
+        if line is not None and not (over and step.call == "close"):
+            what, id, text = line
             yield Moment(n=step.n, at=at, link=link, what=what, id=id, text=text)
 
 
-_Told = tuple[str, str | None, str]
+_Line = tuple[str, str | None, str]
+"""`what`, `id` and `text` of a `Moment`."""
 
 
-def _told(
+def _describe(
     step: TraceStep, gave: Any, codec: Codec, sent_at: dict[str, float], at: float | None
-) -> _Told | None:
+) -> _Line | None:
     data = step.data
     if "raised" in data:
         raised = data["raised"]
         return (
             "happened",
             None,
-            f"{step.call} was refused: {raised['kind']}. {raised.get('message', '')}".rstrip(),
+            f"{step.call} raised {raised['kind']}: {raised.get('message', '')}".removesuffix(": "),
         )
     match step.call:
         case "cancel":
@@ -109,14 +109,14 @@ def _told(
         case "lost":
             return "happened", None, f"connection lost: {quoted(str(data.get('reason', '')))}"
         case "receive":
-            return _came(step, codec)
+            return _received(step, codec)
         case "poll":
-            return _gave(gave, sent_at, at)
+            return _polled(gave, sent_at, at)
         case _:
             return None
 
 
-def _came(step: TraceStep, codec: Codec) -> _Told:
+def _received(step: TraceStep, codec: Codec) -> _Line:
     message: str | bytes = step.arguments()["message"]
     frame = message if isinstance(message, bytes) else message.encode("utf-8", "surrogatepass")
     explained = explain(read(codec, frame), frame)
@@ -130,7 +130,7 @@ def _came(step: TraceStep, codec: Codec) -> _Told:
     return "came", explained.id, ", ".join(parts)
 
 
-def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> _Told | None:
+def _polled(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> _Line | None:
     kind, id = gave["kind"], gave.get("id")
     match kind:
         case "Wait":
@@ -146,9 +146,9 @@ def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> 
             return "became", id, f"{said}{_after(id, sent_at, at)}"
         case "Unresolved":
             sent = (
-                "sent: it may have happened"
+                "sent: it may have taken effect"
                 if gave["sent"]
-                else "not sent: it cannot have happened"
+                else "not sent: it cannot have taken effect"
             )
             code = f" ({gave['code']})" if "code" in gave else ""
             return "became", id, f"unresolved{code}, {sent}. {_WHY[gave['why']]}"
@@ -156,15 +156,15 @@ def _gave(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -> 
             return (
                 "happened",
                 id,
-                f"a late answer: {gave['code']} {gave['code_class']} {quoted(gave['message'])}",
+                f"late answer: {gave['code']} {gave['code_class']} {quoted(gave['message'])}",
             )
         case "Unrecognised":
-            return "happened", None, f"handed on as Unrecognised: {gave['why']}"
+            return "happened", None, f"message passed on as Unrecognised: {gave['why']}"
         case "LoginRejected" | "ExchangeError":
             said = (
                 "the login was refused"
                 if kind == "LoginRejected"
-                else "the exchange reports an error"
+                else "the exchange reported an error"
             )
             return (
                 "happened",
@@ -191,4 +191,4 @@ def _frame(gave: dict[str, Any]) -> str:
 
 def _after(id: str | None, sent_at: dict[str, float], at: float | None) -> str:
     left = sent_at.get(id or "")
-    return "" if left is None or at is None else f", {1000 * (at - left):.0f} ms after it was sent"
+    return "" if left is None or at is None else f", {1000 * (at - left):.0f} ms after sending"

@@ -1,8 +1,7 @@
-"""`bitget-cancel orders --record FILE`, and `bitget-cancel replay FILE`: what happened, kept and told.
+"""`bitget-cancel orders --record FILE` and `bitget-cancel replay FILE`.
 
-Rules of this file
-- A file that is there already is not written over: it may be the only witness.
-- What cannot be recorded is told in the end, and stops nothing.
+An existing file is never overwritten. An error while recording is reported at the end and does not
+stop the run.
 """
 
 from __future__ import annotations
@@ -23,12 +22,14 @@ from ._stop import Stop
 from ._timeline import Moment, timeline
 
 _COLUMNS = (
-    Column("s", number=True), Column("link", number=True), Column("what"), Column("id"), Column("in words"),
+    Column("seconds", number=True), Column("link", number=True), Column("what"), Column("id"), Column("description"),
 )  # fmt: skip
+_WHAT = {"came": "received", "became": "outcome", "asked": "called", "happened": "event"}
+"""What the table shows for the values of `Moment.what`."""
 
 
 class Recording:
-    """Writes the lines of a trace to a file, each at once, and remembers why it had to stop."""
+    """Writes the lines of a trace to a file, flushes each, and keeps the first error."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -37,7 +38,7 @@ class Recording:
     def write(self, line: str) -> None:
         """Write one line.
 
-        Raises: OSError when that cannot be done; it is not called again then.
+        Raises: OSError when it cannot be written; `write` must not be called again then.
         """
         try:
             self._file.write(line)
@@ -49,39 +50,44 @@ class Recording:
 
 @contextmanager
 def recording(path: str | None, screen: Screen) -> Generator[Recording | None]:
-    """A recording to this file, which only its owner can read; None without a path. In the end it is told what it holds."""
+    """Record to a new file that only its owner can access, and report its state at the end.
+
+    Yield None without a path.
+
+    Raises: Failure when the file exists or cannot be created.
+    """
     if path is None:
         yield None
         return
     try:
-        file = open(path, "x", encoding="ascii", opener=_for_its_owner)  # noqa: SIM115 - only what opening raises is its fault
+        file = open(path, "x", encoding="ascii", opener=_owner_only)  # noqa: SIM115 - closed below
     except FileExistsError:
         raise Failure(
-            f"{quoted(path)} is there already, and is not written over: name another file to record to"
+            f"{quoted(path)} already exists and is not overwritten: choose another file for --record"
         ) from None
     except (OSError, ValueError) as error:
         raise Failure(
             f"cannot record to {quoted(path)}: {getattr(error, 'strerror', None) or error}"
         ) from None
-    kept = Recording(file)
+    record = Recording(file)
     try:
-        yield kept
+        yield record
     finally:
         try:
             file.close()
         except OSError as error:
-            kept.lost = kept.lost or error
-        if kept.lost is None:
-            screen.aside(f"recorded to {quoted(path)}: bitget-cancel replay tells what happened")
+            record.lost = record.lost or error
+        if record.lost is None:
+            screen.aside(f"recorded to {quoted(path)}: show it with bitget-cancel replay")
         else:
             screen.aside(
-                f"the recording in {quoted(path)} ends early: {kept.lost.strerror or kept.lost}",
+                f"the recording in {quoted(path)} is incomplete: {record.lost.strerror or record.lost}",
                 "yellow",
             )
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:  # noqa: ARG001 - nothing waits here
-    """Tell what a trace holds, and play it again; gives the exit code."""
+    """Show a trace, replay it, and return the exit code."""
     lines = _read(arguments.file)
     engine = None if arguments.engine is None else Engine(arguments.engine)
     try:
@@ -93,7 +99,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:  # n
     except ImportError as error:
         raise Failure(str(error)) from None
     _show(trace, moments, screen)
-    return _judge(trace, difference, "the recorded" if engine is None else engine.value, screen)
+    return _show_difference(
+        trace, difference, "the recorded" if engine is None else f"the {engine.value}", screen
+    )
 
 
 def _read(path: str) -> list[str]:
@@ -122,11 +130,11 @@ def _show(trace: Trace, moments: list[Moment], screen: Screen) -> None:
     if not screen.json:
         screen.table(_COLUMNS, (_row(moment) for moment in moments))
     screen.say(
-        f"a {trace.core.lower()}, recorded by bitget-proto {trace.version} with the engine {trace.engine}"
+        f"recording of a {trace.core.lower()} by bitget-proto {trace.version}, JSON engine {trace.engine}"
     )
     if trace.torn is not None:
         screen.say(
-            "the last line is torn: whoever wrote it crashed, and what it was about is unknown",
+            "the last line is incomplete: the program crashed while writing it; the step is lost",
             "yellow",
         )
 
@@ -136,16 +144,18 @@ def _row(moment: Moment) -> tuple[str, ...]:
     return (
         at,
         "" if moment.link is None else str(moment.link),
-        moment.what,
+        _WHAT.get(moment.what, moment.what),
         moment.id or "",
         moment.text,
     )
 
 
-def _judge(trace: Trace, difference: Difference | None, engine: str, screen: Screen) -> Exit:
+def _show_difference(
+    trace: Trace, difference: Difference | None, engine: str, screen: Screen
+) -> Exit:
     code = Exit.DONE if difference is None else Exit.REJECTED
     if difference is None:
-        screen.say(f"played again with {engine} engine: the same, byte for byte", "bold green")
+        screen.say(f"replayed with {engine} engine: identical, byte for byte", "bold green")
     else:
         screen.say(str(difference), "red")
     screen.data(
@@ -163,5 +173,5 @@ def _judge(trace: Trace, difference: Difference | None, engine: str, screen: Scr
     return code
 
 
-def _for_its_owner(path: str, flags: int) -> int:
+def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
