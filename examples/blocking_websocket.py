@@ -1,8 +1,9 @@
 """Drive the core over a real WebSocket, with the blocking client of the websockets library.
 
-Take this when your program is a script or a thread of its own: one loop, no event loop. It is a whole driver, and it runs
-against the embedded exchange, so that it needs no keys and no network. It is short because it trusts its peer: a write that
-stalls holds up its timers and its reading. Where that matters, take `bitget_transports.blocking`, which the kit has checked.
+Use this in a script or in a thread of its own, without an event loop. It is a complete driver, and
+it runs against the embedded exchange, so it needs no keys and no network. It is short because it
+trusts its peer: a write that stalls also stalls timers and reading. Where that matters, use
+`bitget_transports.blocking`, which passes the conformance kit.
 """
 
 import time
@@ -34,12 +35,12 @@ from bitget_transports.exchange import exchange_in_thread
 def cancel_all(
     conn: Connection, socket: ClientConnection, key: Credentials, orders: Iterable[CancelOrder]
 ) -> list[Outcome]:
-    """Log in, cancel, wait for the outcomes, close. The rules are those of docs/driver.md."""
+    """Log in, cancel, wait for the outcomes, and close, by the rules of docs/driver.md."""
     outcomes: list[Outcome] = []
     waiting = set[str]()
 
     def drain() -> float | None:
-        """Take everything out; when to wake up next, or None when it is over."""
+        """Poll until `Wait`. Return when to wake up, or None when the connection has ended."""
         while True:
             match conn.poll(time.monotonic()):
                 case Transmit(text=text):
@@ -58,7 +59,7 @@ def cancel_all(
                 case Wait(until=until):
                     return time.monotonic() + 60.0 if until is None else until
                 case event:
-                    print("worth a line in the log:", event)
+                    print("event:", event)
 
     try:
         conn.opened(time.monotonic(), login=sign_login(key, int(time.time())))
@@ -76,7 +77,7 @@ def cancel_all(
 
 
 def main() -> None:
-    """Twenty orders, four of which have ended already."""
+    """Cancel twenty orders, four of which have already ended."""
     key = Credentials("key", "secret", "passphrase")
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(20)]
     with (

@@ -1,7 +1,7 @@
-"""Cancel orders at a scripted exchange, in virtual time: no keys, no network, no waiting.
+"""Cancel orders on a scripted exchange, in virtual time: no keys, no network, no waiting.
 
-This is how the core is tested, and how you can test your own bot: the real state machine, an exchange that really keeps a
-book, and a network that does what you tell it.
+The core is tested this way, and you can test your own bot the same way: with the real state
+machine, an exchange that keeps a book, and a network that you control.
 """
 
 from collections import Counter
@@ -11,9 +11,9 @@ from bitget_proto.testing import Fault, Pair, ScriptedExchange
 
 
 def main() -> None:
-    """Forty cancels: most go well, a few meet a fault each, one never leaves."""
+    """Send forty cancels, some with a fault, and one that never leaves."""
     orders = [CancelOrder("BTCUSDT", order_id=str(1000 + number)) for number in range(40)]
-    exchange = ScriptedExchange(orders[:35], late_by=15.0)  # five orders have ended already
+    exchange = ScriptedExchange(orders[:35], late_by=15.0)  # five orders have already ended
     pair = Pair(exchange=exchange, latency=0.03)
     pair.open()
     pair.run(1.0)
@@ -21,8 +21,8 @@ def main() -> None:
     exchange.inject(None, Fault.SILENT, Fault.DUPLICATE, Fault.NO_ARG, Fault.LATE, Fault.UNSURE)
     for order in orders:
         pair.cancel(order)
-    pair.run(3.5)  # ten messages a second are allowed: forty take a while
-    pair.stall()  # the network takes nothing more: this last one stays here
+    pair.run(3.5)  # forty messages, at ten messages a second
+    pair.stall()  # the network takes no more data, so the next cancel is not sent
     pair.cancel(CancelOrder("BTCUSDT", order_id="2000"), timeout=20.0)
     pair.run(15.0)
     pair.drop("cable cut")
@@ -37,18 +37,16 @@ def main() -> None:
 
 
 def describe(outcome: Outcome) -> str:
-    """An outcome in words."""
+    """Describe an outcome in a sentence."""
     match outcome:
         case Accepted():
-            return "accepted: the exchange took the request"
+            return "accepted: the exchange accepted the request"
         case Rejected(code_class=code_class):
             return f"rejected: {code_class.value}"
         case Unresolved(sent=True, why=why):
-            return f"unresolved, sent ({why.value}): it may have happened, look the order up"
+            return f"unresolved, sent ({why.value}): it may have taken effect, look the order up"
         case Unresolved(why=why):
-            return (
-                f"unresolved, not sent ({why.value}): it cannot have happened, safe to send again"
-            )
+            return f"unresolved, not sent ({why.value}): it had no effect, safe to send again"
 
 
 if __name__ == "__main__":

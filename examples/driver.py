@@ -1,7 +1,7 @@
-"""What every driver does alike, whatever its loop and its WebSocket: the part of docs/driver.md that needs neither.
+"""The part of a driver that is the same for every event loop and WebSocket (see docs/driver.md).
 
-Take this as it stands when your loop gives you three things: to write a text, to arm a timer, to hang up. It reads a clock and
-calls the connection; it never waits.
+Use it as it is when your loop can write a text message, set a timer and close the connection. It
+reads a clock and calls the connection; it never blocks.
 """
 
 import time
@@ -13,55 +13,55 @@ from bitget_proto import Closed, Connection, Credentials, Event, Hangup, Transmi
 KEY = Credentials("key", "secret", "passphrase")
 
 CLOSING = 0.5
-"""Seconds for the closing handshake."""
+"""How long the closing handshake may take, in seconds."""
 
 LATE = 200
-"""Messages that are handed over past a deadline before it is looked at."""
+"""The most messages that are passed on after a deadline has expired, before it is handled."""
 
 Call = Callable[[Connection, float], object]
-"""What another thread wants of a connection: a function of it and of the time."""
+"""A function of the connection and the time, to be called in the driver's thread."""
 
-Tell = Callable[[Event], object]
-"""Who is told the events."""
+OnEvent = Callable[[Event], object]
+"""Called with each event."""
 
 now = time.monotonic  # rule 9
 
 
 class Driver(ABC):
-    """Joins a connection to a WebSocket and to a timer."""
+    """Connects a `Connection` to a WebSocket and a timer."""
 
-    def __init__(self, conn: Connection, tell: Tell = bool) -> None:
-        self.conn, self.tell = conn, tell
+    def __init__(self, conn: Connection, on_event: OnEvent = bool) -> None:
+        self.conn, self.on_event = conn, on_event
         self.until: float | None = None
         self.over, self.late = False, 0
 
-    # --- what a loop gives ---
+    # --- implemented for each loop ---
 
     @abstractmethod
     def can_write(self) -> bool:
-        """Whether all that was to be written is."""
+        """Return whether everything passed to `write` has been written."""
 
     @abstractmethod
     def write(self, text: str) -> None:
-        """Begin to send a text message, whole and behind the one before (rule 5)."""
+        """Start to send a text message, whole and after the previous one (rule 5)."""
 
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
-        """Begin to close, and do not wait for it longer than `CLOSING` (rule 8)."""
+        """Start to close, and wait for that no longer than `CLOSING` (rule 8)."""
 
     @abstractmethod
     def arm(self, until: float | None) -> None:
-        """Call `due` then, and no more at the time told before; None is for never."""
+        """Set the timer that calls `due`, in place of the previous one. None means no timer."""
 
-    # --- what happens ---
+    # --- called by the loop ---
 
     def opened(self) -> None:
-        """The WebSocket is open."""
+        """Log in. Call it when the WebSocket is open."""
         self.conn.opened(now(), login=sign_login(KEY, int(time.time())))
         self.drain()
 
     def received(self, message: str | bytes) -> None:
-        """A message has come, whole."""
+        """Pass on a whole message."""
         if not self.over:  # rule 8
             self.conn.receive(message, now())
             self.drain()
@@ -70,37 +70,36 @@ class Driver(ABC):
                 self.due()
 
     def lost(self, reason: str, unsent: Iterable[str] = ()) -> None:
-        """The WebSocket has ended, or never was."""
+        """Report that the WebSocket has ended, or could not be opened."""
         if not self.over:  # rule 8
             self.conn.lost(now(), reason, unsent)
             self.drain()
 
     def do(self, fn: Call) -> None:
-        """Somebody wants something."""
+        """Call a function with the connection and the time, then drain."""
         if not self.over:
             fn(self.conn, now())
             self.drain()
 
     def due(self) -> None:
-        """It is time. Before this a loop hands over what has arrived (rule 4)."""
+        """Handle the expired deadline. Pass on the messages that have arrived first (rule 4)."""
         until, self.until, self.late = self.until, None, 0
         if until is not None:
-            self.conn.handle_timeout(
-                max(now(), until)
-            )  # rule 3: a timer that fires a tick early counts
+            # Rule 3: a timer may fire slightly early.
+            self.conn.handle_timeout(max(now(), until))
             self.drain()
 
     @property
     def overdue(self) -> bool:
-        """Whether it is time."""
+        """Whether the deadline has expired."""
         return self.until is not None and now() >= self.until
 
     def patience(self) -> float | None:
-        """Seconds until it is time; None when only input can bring news."""
+        """Return the seconds until the deadline, or None without one."""
         return None if self.until is None else max(0.0, self.until - now())
 
     def drain(self) -> None:
-        """Take everything out (rule 1)."""
+        """Poll until `Wait`, and act on every output (rule 1)."""
         while True:
             match self.conn.poll(now(), writable=self.can_write()):
                 case Transmit(text=text):
@@ -108,12 +107,12 @@ class Driver(ABC):
                 case Hangup(code=code, reason=reason):
                     self.hang_up(code, reason)
                 case Wait(until=until):
-                    if (
-                        until != self.until
-                    ):  # rule 2: the latest one counts; the same goes on, or a flood would begin it anew
+                    # Rule 2: the latest deadline counts. An unchanged one keeps its timer; otherwise
+                    # a flood of messages would restart it forever.
+                    if until != self.until:
                         self.until = until
                         self.arm(until)
                     return
                 case event:
                     self.over = self.over or isinstance(event, Closed)
-                    self.tell(event)
+                    self.on_event(event)

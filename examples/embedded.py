@@ -1,6 +1,7 @@
-"""What the examples do when they are run: eight cancels at the embedded exchange, two of them of orders that have ended.
+"""What the examples do when they run: eight cancels on the embedded exchange.
 
-Take this as the smallest bot there is: it is told events, and gives commands back. It needs no keys and no network.
+Two of the orders have already ended. This is a minimal bot: it gets events and calls the
+connection. It needs no keys and no network.
 """
 
 import time
@@ -27,37 +28,37 @@ ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(8)]
 
 
 def exchange() -> ScriptedExchange:
-    """It holds six of the eight orders."""
+    """Return an exchange with six of the eight orders."""
     return ScriptedExchange(ORDERS[:6], credentials=KEY)
 
 
-class Runs(Protocol):
+class Runnable(Protocol):
     """A driver."""
 
     def run(self) -> None:
         """Drive the connection until it is closed."""
 
 
-def play(make: Callable[[Connection, str, Callable[[Event], object]], Runs]) -> None:
-    """Log in, cancel, close when every cancel has its outcome; say what became of them."""
+def play(make: Callable[[Connection, str, Callable[[Event], object]], Runnable]) -> None:
+    """Log in, cancel, close when every cancel has its outcome, and report the outcomes."""
     conn, outcomes = StrictConnection(), list[Outcome]()
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, Ready):
             for order in ORDERS:
-                conn.cancel(order, time.monotonic())  # the drain that told the event goes on
+                conn.cancel(order, time.monotonic())  # the drain that called this goes on
         elif isinstance(event, (Accepted, Rejected, Unresolved)):
             outcomes.append(event)
             if len(outcomes) == len(ORDERS):
                 conn.close(time.monotonic())
 
     with exchange_in_thread(exchange()) as server:
-        make(conn, server.url, tell).run()
+        make(conn, server.url, on_event).run()
     report(outcomes)
 
 
 def report(outcomes: Iterable[Outcome]) -> None:
-    """Say what became of the cancels, and see that it is right."""
+    """Print how many cancels got each outcome, and check the numbers."""
     tally = Counter(type(outcome).__name__ for outcome in outcomes)
     print(f"{tally.total()} cancels, one outcome each: {dict(tally)}")
     assert tally == {"Accepted": 6, "Rejected": 2}

@@ -1,7 +1,8 @@
-"""Drive the core from a loop that polls once a frame, as a game's or a simulator's does: nothing waits, nothing calls back.
+"""Drive the core from a loop that polls once a frame, as in a game or a simulator.
 
-Take this when your program draws sixty times a second and the cancels are to ride along: `frame` costs some microseconds when
-there is nothing to do, and a cancel leaves at once. What a frame does stands in plain_socket.py.
+Use this when your program draws sixty frames a second: nothing blocks and nothing calls back.
+`frame` costs some microseconds when there is nothing to do, and a cancel is sent at once. The steps
+of a frame are in plain_socket.py.
 """
 
 import time
@@ -14,17 +15,17 @@ class Game(PlainSocket):
     """Drives one connection, a frame at a time."""
 
     def run(self) -> None:
-        self.dial()  # behind the loading screen
+        self.dial()  # for example during the loading screen
         while not self.over:
             self.frame()
-            time.sleep(1 / 60)  # here the world moves, and is drawn
+            time.sleep(1 / 60)  # here the game updates and draws
         self.leave()
 
     def frame(self) -> None:
-        """All that is to be done now."""
+        """Do everything that is due, without waiting."""
         self.do_calls()
         self.flush()
-        self.read(at_most=500)  # rule 4: what has arrived goes first
+        self.read(at_most=500)  # rule 4: received messages come before the deadline
         if self.overdue:
             self.due()
 

@@ -1,7 +1,7 @@
-"""What carriers on asyncio have in common: a timer, callers that await an outcome, and two tasks for a WebSocket of coroutines.
+"""Base classes for drivers on asyncio: a timer, `await cancel(...)`, and two tasks for the WebSocket.
 
-Take this for the WebSocket client that your program has already: the files own_*.py show what is left to write, and uvloop does
-as well.
+Use them with the WebSocket client that your program already has; the files own_*.py show what is
+left to write. They work with uvloop too.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ _log = logging.getLogger("carrier")
 
 
 class OnAsyncio(Driver):
-    """Drives a connection on asyncio, and lets callers await the outcome of a cancel."""
+    """Drives a connection on asyncio. Callers await the outcome of a cancel."""
 
     def __init__(self, conn: Connection, url: str) -> None:
-        super().__init__(conn, self.told)
+        super().__init__(conn, self.handle_event)
         self.url = url
         self.waiting: dict[str, asyncio.Future[Outcome]] = {}
         self.timer: asyncio.Handle | None = None
@@ -44,11 +44,14 @@ class OnAsyncio(Driver):
 
     @abstractmethod
     async def leave(self) -> None:
-        """It is over: see that the WebSocket is closed, in bounded time."""
+        """Close the WebSocket in bounded time. Called after the connection has ended."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OnAsyncio"]:
-        """Dial and log in; at the end every cancel has its outcome, and the WebSocket is closed. Raises: ConnectionError."""
+        """Connect and log in. On exit every cancel gets its outcome and the WebSocket is closed.
+
+        Raises: ConnectionError.
+        """
         self.loop, self.ready, self.ended = (
             asyncio.get_running_loop(),
             asyncio.Event(),
@@ -58,11 +61,11 @@ class OnAsyncio(Driver):
             await self.dial()
         except OSError as error:
             self.lost(str(error))
-            raise ConnectionError(f"no WebSocket: {error}") from error
+            raise ConnectionError(f"cannot connect: {error}") from error
         try:
             await self.ready.wait()
             if self.over:
-                raise ConnectionError("no login was accepted: the log says why")
+                raise ConnectionError("the login was not accepted: see the log")
             yield self
         finally:
             self.do(lambda conn, now: conn.close(now))
@@ -70,13 +73,13 @@ class OnAsyncio(Driver):
             await self.leave()
 
     async def cancel(self, order: CancelOrder, timeout: float | None = None) -> Outcome:
-        """Cancel an order; whoever gives up this wait has not taken the cancel back (rule 6)."""
+        """Cancel an order. Cancelling the await does not cancel the request (rule 6)."""
         future: asyncio.Future[Outcome] = self.loop.create_future()
         self.waiting[self.conn.cancel(order, now(), timeout=timeout)] = future
         self.drain()
         return await future
 
-    def told(self, event: Event) -> None:
+    def handle_event(self, event: Event) -> None:
         match event:
             case Accepted(id=id) | Rejected(id=id) | Unresolved(id=id):
                 if (future := self.waiting.pop(id, None)) is not None and not future.done():
@@ -96,20 +99,20 @@ class OnAsyncio(Driver):
             self.timer = self.loop.call_later(max(0.0, until - now()), self.soon)
 
     def soon(self, turns: int = 10) -> None:
-        """It is time, once what has arrived had some turns of the loop (rule 4)."""
+        """Call `due` after some iterations of the loop: messages are read first (rule 4)."""
         if turns:
             self.timer = self.loop.call_soon(self.soon, turns - 1)
         else:
             self.due()
 
-    # --- for whoever is in another thread ---
+    # --- for other threads ---
 
     def run(self) -> None:
-        """Drive the connection until it is closed, on a loop of its own."""
+        """Drive the connection until it is closed, in a new event loop."""
         asyncio.run(self.main())
 
     async def main(self) -> None:
-        with suppress(ConnectionError):  # the connection knows it already
+        with suppress(ConnectionError):  # already reported to the connection
             async with self.running():
                 await self.ended.wait()
 
@@ -117,15 +120,15 @@ class OnAsyncio(Driver):
         self.loop.call_soon_threadsafe(self.do, fn)
 
     def abandon(self, order: CancelOrder) -> None:
-        """Await an outcome, and give up the wait as soon as it has begun."""
+        """Await an outcome, and cancel the await at once."""
         asyncio.run_coroutine_threadsafe(asyncio.wait_for(self.cancel(order), 0.01), self.loop)
 
 
 class Carrier(OnAsyncio):
-    """Carries a connection over a WebSocket that has coroutines to send and to receive: a task for each."""
+    """Drives a connection over a WebSocket whose send and receive are coroutines, in a task each."""
 
     errors: tuple[type[Exception], ...] = (OSError,)
-    """What sending and receiving raise when the WebSocket has ended."""
+    """The exceptions that sending and receiving raise when the WebSocket has ended."""
 
     reading: asyncio.Task[None] | None = None
     writing: asyncio.Task[None] | None = None
@@ -133,7 +136,7 @@ class Carrier(OnAsyncio):
 
     @abstractmethod
     def messages(self) -> AsyncIterator[str | bytes]:
-        """The messages that arrive, until the WebSocket ends."""
+        """Yield the messages until the WebSocket ends."""
 
     @abstractmethod
     async def send(self, text: str) -> None:
@@ -141,11 +144,11 @@ class Carrier(OnAsyncio):
 
     @abstractmethod
     async def close(self, code: int, reason: str) -> None:
-        """Close the WebSocket, and wait for the other side."""
+        """Close the WebSocket, and wait for the peer."""
 
     @abstractmethod
     async def abort(self) -> None:
-        """Close the socket, if it is still open."""
+        """Close the socket if it is still open."""
 
     def opened(self) -> None:
         self.reading = self.loop.create_task(self.read())
@@ -177,19 +180,19 @@ class Carrier(OnAsyncio):
             self.writing = None
             self.drain()
 
-    async def read(self) -> None:  # rule 7: it waits for nobody
-        reason = "closed by the other side"
+    async def read(self) -> None:  # rule 7: the reader never blocks on anything else
+        reason = "closed by the peer"
         try:
             async for message in self.messages():
                 self.received(message)
-                await asyncio.sleep(0)  # what is buffered already does not wait: timers have a turn
+                await asyncio.sleep(0)  # buffered messages come without a wait: let timers run
         except self.errors as error:
             reason = str(error)
         self.lost(reason)
 
 
 async def show(make: Callable[[Connection, str], OnAsyncio]) -> None:
-    """Eight orders, two of which have ended already."""
+    """Cancel eight orders, two of which have already ended."""
     with exchange_in_thread(exchange()) as server:
         carrier = make(StrictConnection(), server.url)
         async with carrier.running():

@@ -1,7 +1,7 @@
-"""Carry the core over a WebSocket of your own: aiohttp's client.
+"""Drive the core over aiohttp's WebSocket client.
 
-Take this when your program speaks HTTP by aiohttp anyway, and one session with its connector, proxies and TLS is to serve the
-cancels too. What is the same for any other client stands in on_asyncio.py.
+Use this when your program already has an aiohttp session whose connector, proxies and TLS the
+cancels should use too. The part that is the same for other clients is in on_asyncio.py.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from on_asyncio import Carrier, show
 
 
 class Own(Carrier):
-    """Joins a connection to a WebSocket of aiohttp's. The rules are those of docs/driver.md."""
+    """Drives a connection over aiohttp's WebSocket, by the rules of docs/driver.md."""
 
     errors = ClientError, OSError
 
     async def dial(self) -> None:
-        self.session = ClientSession()  # yours, in your program
+        self.session = ClientSession()  # in your program: its own session
         try:
-            # It is this carrier that closes: aiohttp would first wait until the last write has ended.
+            # `close` below closes the WebSocket; aiohttp would first wait for the last write.
             self.socket = await self.session.ws_connect(self.url, autoclose=False)
         except ClientError as error:
             await self.session.close()
@@ -44,7 +44,7 @@ class Own(Carrier):
 
     async def abort(self) -> None:
         with suppress(OSError):
-            self.below.shutdown(SHUT_RDWR)  # or what nobody reads would be written for ever
+            self.below.shutdown(SHUT_RDWR)  # otherwise a write that stalls would never end
         await self.session.close()
 
 

@@ -1,7 +1,7 @@
-"""Carry the core over a WebSocket of your own: picows, the fastest of them, which calls back for each frame.
+"""Drive the core over picows, a fast WebSocket client that calls back for each frame.
 
-Take this when every microsecond counts: there is no task and no queue between the socket and the core. What is the same for any
-other client on asyncio stands in on_asyncio.py.
+Use this when every microsecond counts: there is no task and no queue between the socket and the
+core. The part that is the same for other asyncio clients is in on_asyncio.py.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from on_asyncio import OnAsyncio, show
 
 
 class Own(OnAsyncio, WSListener):
-    """Joins a connection to a WebSocket of picows'. The rules are those of docs/driver.md."""
+    """Drives a connection over picows, by the rules of docs/driver.md."""
 
     def __init__(self, conn: Connection, url: str) -> None:
         WSListener.__init__(self)
@@ -37,9 +37,8 @@ class Own(OnAsyncio, WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
-        transport.underlying_transport.set_write_buffer_limits(
-            0
-        )  # one frame is all that may wait there
+        # At most one frame may wait in the transport's buffer.
+        transport.underlying_transport.set_write_buffer_limits(0)
         self.opened()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -53,11 +52,11 @@ class Own(OnAsyncio, WSListener):
                 transport.disconnect()
         elif frame.msg_type == WSMsgType.CLOSE:
             if not transport.is_close_frame_sent:
-                transport.send_close(frame.get_close_code())  # an answer, as RFC 6455 wants it
-            self.lost("the other side has closed")
+                transport.send_close(frame.get_close_code())  # the answer that RFC 6455 requires
+            self.lost("closed by the peer")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - as picows calls it
-        self.lost("the connection has ended")
+        self.lost("the connection was lost")
 
     def pause_writing(self) -> None:
         self.paused = True

@@ -1,7 +1,7 @@
-"""Carry the core over a WebSocket of your own: the asyncio client of the websockets library.
+"""Drive the core over the asyncio client of the websockets library.
 
-Take this when your program holds such a client already, with its TLS and its headers, and is to go on doing so. What is the
-same for any other client stands in on_asyncio.py.
+Use this when your program already has such a client, with its own TLS and headers. The part that is
+the same for other clients is in on_asyncio.py.
 """
 
 import asyncio
@@ -16,8 +16,11 @@ from driver import CLOSING
 from on_asyncio import Carrier, show
 
 
-class Telling(ClientConnection):
-    """Tells of a close frame at once; `recv` raises only when the last write has ended and the socket is closed."""
+class ClosingConnection(ClientConnection):
+    """Calls `on_close` as soon as a close frame arrives.
+
+    `recv` raises only when the last write has ended and the socket is closed.
+    """
 
     on_close: Callable[[], object] = bool
 
@@ -28,7 +31,7 @@ class Telling(ClientConnection):
 
 
 class Own(Carrier):
-    """Joins a connection to a WebSocket of websockets'. The rules are those of docs/driver.md."""
+    """Drives a connection over the websockets client, by the rules of docs/driver.md."""
 
     errors = ConnectionClosed, OSError
 
@@ -36,17 +39,18 @@ class Own(Carrier):
         try:
             self.socket = await connect(
                 self.url,
-                create_connection=Telling,
-                ping_interval=None,  # the exchange counts only the core's
+                create_connection=ClosingConnection,
+                ping_interval=None,  # the core sends the pings that the exchange expects
                 close_timeout=CLOSING,
-                write_limit=0,  # a write has ended when the system has all of it
+                write_limit=0,  # a write ends when the operating system has taken all of it
             )
         except InvalidHandshake as error:
             raise ConnectionError(str(error)) from error
-        assert isinstance(self.socket, Telling)
-        # Should a write have stalled: by then, what came before the close frame is read.
+        assert isinstance(self.socket, ClosingConnection)
+        # When a write stalls, `recv` does not raise. The delay leaves time to read the messages
+        # that came before the close frame.
         self.socket.on_close = lambda: self.loop.call_later(
-            CLOSING, self.lost, "the other side has closed"
+            CLOSING, self.lost, "closed by the peer"
         )
         self.opened()
 

@@ -1,7 +1,7 @@
-"""A driver over a plain socket that does not block, for loops that poll.
+"""A driver over a non-blocking socket, for loops that poll.
 
-Take this when your loop is your own; raw_selectors.py and game_loop.py are two. Only the two handshakes block, at the beginning
-and at the end.
+Use this with a loop of your own; raw_selectors.py and game_loop.py are two examples. Only the
+opening and the closing handshake block.
 """
 
 import socket
@@ -10,19 +10,22 @@ from collections import deque
 from contextlib import suppress
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell
+from driver import CLOSING, Call, Driver, OnEvent
 from sansio_websocket import WebSocket
 
 
 class PlainSocket(Driver):
-    """Drives one connection, for a loop that calls `do_calls`, `flush`, `read` and, when it is time, `due`."""
+    """Drives one connection.
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, tell)
+    The loop calls `do_calls`, `flush`, `read` and, when `overdue`, `due`.
+    """
+
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, on_event)
         self.websocket, self.out, self.calls = WebSocket(url), b"", deque[Call]()
 
     def dial(self, timeout: float = 5.0) -> None:
-        """Open the WebSocket; a dial that fails is a connection that is lost."""
+        """Open the WebSocket. A failure is reported as a lost connection."""
         try:
             self.socket = socket.create_connection(self.websocket.address, timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -30,7 +33,7 @@ class PlainSocket(Driver):
             while not self.websocket.opened:
                 self.websocket.feed(self.socket.recv(2**14))
                 if self.websocket.over is not None:
-                    raise OSError(self.websocket.over)  # noqa: TRY301 - as a dial that fails
+                    raise OSError(self.websocket.over)  # noqa: TRY301 - handled below
             self.socket.settimeout(0)
         except OSError as error:
             self.lost(str(error))
@@ -38,7 +41,7 @@ class PlainSocket(Driver):
             self.opened()
 
     def call(self, fn: Call) -> None:
-        """From another thread (rule 10)."""
+        """Queue a call from another thread (rule 10)."""
         self.calls.append(fn)
 
     def do_calls(self) -> None:
@@ -56,23 +59,22 @@ class PlainSocket(Driver):
         self.out += self.websocket.close(code, reason)
 
     def arm(self, until: float | None) -> None:
-        """Nothing: the loop asks `patience`, or `overdue`."""
+        """Do nothing: the loop checks `patience` or `overdue`."""
 
     def send(self) -> None:
-        with suppress(
-            OSError
-        ):  # when it would block; and a connection that broke is found by the next read
+        # OSError: it would block, or the connection is broken, which the next read finds.
+        with suppress(OSError):
             self.out = self.out[self.socket.send(self.out) :]
 
     def flush(self) -> None:
-        """Write what can be written, and ask for more when it is all."""
+        """Write as much as the socket takes; when everything is written, drain."""
         if self.out:
             self.send()
             if not self.out:
                 self.drain()
 
     def read(self, at_most: int = 100) -> None:
-        """Hand over what has arrived, but not without end (rule 4): `unread` tells whether there is more."""
+        """Pass on up to `at_most` messages (rule 4). `unread` is True when more are buffered."""
         for _ in range(at_most):
             if self.over:
                 return
@@ -90,12 +92,12 @@ class PlainSocket(Driver):
 
     @property
     def unread(self) -> bool:
-        """Whether something waits that the socket does not tell of."""
+        """Whether there is input that `select` on the socket does not report."""
         return bool(self.websocket.arrived) or self.websocket.over is not None
 
     def leave(self) -> None:
-        """Write what is left, a close frame at its end, and give the other side some time to answer; then close."""
-        if not hasattr(self, "socket"):  # nobody was there
+        """Write the rest with the close frame, wait briefly for the peer's answer, and close."""
+        if not hasattr(self, "socket"):  # it never connected
             return
         end = time.monotonic() + CLOSING
         with suppress(OSError), self.socket:

@@ -1,7 +1,7 @@
-"""Drive the core by a loop of your own over `selectors`: one thread, one socket, no event loop.
+"""Drive the core with a loop of your own over `selectors`: one thread, one socket, no event loop.
 
-Take this when your program has such a loop already, or when you want to see all that an event loop would do for you. What the
-loop turns stands in plain_socket.py.
+Use this when your program already has such a loop, or to see what an event loop would do for you.
+The steps that the loop calls are in plain_socket.py.
 """
 
 import selectors
@@ -9,21 +9,21 @@ import socket
 from contextlib import suppress
 
 from bitget_proto import Connection
-from driver import Call, Tell
+from driver import Call, OnEvent
 from embedded import play
 from plain_socket import PlainSocket
 
 
 class Loop(PlainSocket):
-    """Drives one connection; it sleeps until there is something to do."""
+    """Drives one connection. It sleeps until there is something to do."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, url, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, url, on_event)
         self.awake, self.waker = socket.socketpair()
 
     def call(self, fn: Call) -> None:  # rule 10: from another thread, through a queue
         super().call(fn)
-        with suppress(OSError):  # it is over
+        with suppress(OSError):  # the loop has ended
             self.waker.send(b"!")
 
     def run(self) -> None:
@@ -41,7 +41,7 @@ class Loop(PlainSocket):
                     self.awake.recv(4096)
                 self.do_calls()
                 self.flush()
-                self.read()  # rule 4: what has arrived goes first
+                self.read()  # rule 4: received messages come before the deadline
                 if self.overdue:
                     self.due()
             self.leave()

@@ -1,6 +1,7 @@
-"""A client's WebSocket without its socket, over websockets' Sans-I/O layer: what the examples with a loop of their own share.
+"""A sans-IO WebSocket client, over the Sans-I/O layer of the websockets library.
 
-Take this when you have a socket and a loop but no WebSocket: bytes go in and come out, and nothing here reads, writes or waits.
+Use this when you have a socket and a loop but no WebSocket. Bytes go in and come out; nothing here
+does I/O. The examples with a loop of their own share it.
 """
 
 import logging
@@ -13,31 +14,35 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-_SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - the layer's log would show the login
+# Disables the log of websockets, which would contain the login.
+_SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001
 
 
 class WebSocket:
-    """Feed it what the socket brings; write what its methods return."""
+    """Pass the bytes from the socket to `feed`, and write the bytes that the methods return."""
 
     def __init__(self, url: str) -> None:
         uri = parse_uri(url)
         self.address = uri.host, uri.port
-        self.protocol = ClientProtocol(uri, logger=_SILENT)  # a message has 1 MiB at the most
+        self.protocol = ClientProtocol(uri, logger=_SILENT)  # limits messages to 1 MiB
         self.parts = bytearray()
         self.arrived = deque[bytes]()
-        """The messages that nobody has taken."""
+        """The received messages; the caller removes them."""
         self.opened = False
-        """Whether the handshake is done."""
+        """Whether the opening handshake is done."""
         self.over: str | None = None
-        """Why no more will arrive; None while it may."""
+        """Why no more messages will arrive; None while they may."""
 
     def start(self) -> bytes:
-        """The handshake's request."""
+        """Return the request of the opening handshake."""
         self.protocol.send_request(self.protocol.connect())
         return self.outgoing()
 
     def feed(self, data: bytes) -> bytes:
-        """What the socket brought, or no bytes for its end: look at `arrived` and `over`; pongs are to be written."""
+        """Process bytes from the socket; b"" means its end. Return the bytes to write.
+
+        Then check `arrived` and `over`.
+        """
         if data:
             self.protocol.receive_data(data)
         else:
@@ -53,7 +58,7 @@ class WebSocket:
         return self.outgoing()
 
     def take(self, events: Iterable[object]) -> None:
-        """Put fragments together."""
+        """Join fragments to messages."""
         for event in events:
             match event:
                 case Response():
@@ -63,21 +68,24 @@ class WebSocket:
                     if fin:
                         self.arrived.append(bytes(self.parts))
                         self.parts.clear()
-                case _:  # pings, which the layer answers
+                case _:  # pings, which the websockets layer answers
                     pass
 
     def text(self, text: str) -> bytes:
-        """A text message; nothing when the WebSocket is closing."""
+        """Return a text frame, or b"" when the WebSocket is closing."""
         if self.protocol.state is State.OPEN:
             self.protocol.send_text(text.encode())
         return self.outgoing()
 
     def close(self, code: int, reason: str) -> bytes:
-        """A close frame; nothing when there was one."""
+        """Return a close frame, or b"" after the first one."""
         if self.protocol.state is State.OPEN:
             self.protocol.send_close(code, reason)
         return self.outgoing()
 
     def outgoing(self) -> bytes:
-        """What is to be written. The end of the stream, which the layer says by no bytes, is left to the socket's close."""
+        """Return the bytes to write.
+
+        The layer marks the end of the stream by b"", which is ignored: closing the socket ends it.
+        """
         return b"".join(self.protocol.data_to_send())

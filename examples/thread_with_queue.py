@@ -1,7 +1,8 @@
-"""Give synchronous callers, in any thread, a cancel that blocks until it has its outcome: one thread, behind a queue.
+"""Drive the core in one thread behind a queue, for synchronous callers in any thread.
 
-Take this when your program is made of threads, and several of them cancel. All that happens, a call as much as bytes that
-arrive, is a function in one queue, and one thread runs them; what they do stands in driver.py.
+Use this when several threads of your program cancel orders: `cancel` blocks until the outcome.
+Every call and every read is a function in one queue, and one thread runs them. The part that is the
+same for every loop is in driver.py.
 """
 
 import logging
@@ -32,10 +33,10 @@ from plain_socket import PlainSocket
 
 
 class Desk(PlainSocket):
-    """Drives one connection, and takes cancels from every thread."""
+    """Drives one connection, for callers in any thread."""
 
     def __init__(self, conn: Connection, url: str) -> None:
-        super().__init__(conn, url, self.told)
+        super().__init__(conn, url, self.handle_event)
         self.ready, self.waiting = Future[None](), dict[str, Future[Outcome]]()
         self.inbox, self.outbox = Queue[Callable[[], object]](), Queue[bytes | None]()
         self.under_way, self.room = 0, Semaphore(8)
@@ -46,7 +47,11 @@ class Desk(PlainSocket):
         self.inbox.put(partial(self.do, fn))
 
     def cancel(self, order: CancelOrder, timeout: float | None = None) -> Outcome:
-        """Raises: TimeoutError, and the cancel goes on (rule 6); LocalProtocolError, and nothing has changed."""
+        """Cancel an order and return its outcome.
+
+        Raises: TimeoutError, but the cancel goes on (rule 6); LocalProtocolError, when nothing was
+        sent; ConnectionError, when the connection has ended.
+        """
         future: Future[Outcome] = Future()
 
         def begin() -> None:
@@ -59,14 +64,14 @@ class Desk(PlainSocket):
 
         self.inbox.put(begin)
         if self.over:
-            raise ConnectionError("it is over")
+            raise ConnectionError("the connection has ended")
         return future.result(timeout)
 
     def abandon(self, order: CancelOrder) -> None:
         with suppress(TimeoutError):
             self.cancel(order, timeout=0.0)
 
-    def told(self, event: Event) -> None:
+    def handle_event(self, event: Event) -> None:
         match event:
             case Accepted(id=id) | Rejected(id=id) | Unresolved(id=id):
                 if id in self.waiting:
@@ -76,7 +81,7 @@ class Desk(PlainSocket):
             case _:
                 logging.getLogger("desk").info("%s", event)
 
-    # --- the thread ---
+    # --- the main thread of the driver ---
 
     def run(self) -> None:
         self.dial()
@@ -92,20 +97,23 @@ class Desk(PlainSocket):
                 try:
                     self.next()()
                 except Empty:
-                    self.due()  # what has arrived has gone first: rule 4
+                    self.due()  # rule 4: the queue is empty, so received messages came first
             self.outbox.put(None)
             self.room.release()
-            for thread in threads:  # the close frame leaves, and is answered, or not in time
+            for thread in threads:  # time for the close frame and its answer
                 thread.join(CLOSING)
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join()
-        while not self.inbox.empty():  # who came too late is told
+        while not self.inbox.empty():  # calls that came too late raise
             self.inbox.get()()
 
     def next(self) -> Callable[[], object]:
-        """Raises: Empty when there is nothing to do until it is time."""
+        """Return the next function to call.
+
+        Raises: Empty when the deadline expires first.
+        """
         return (
             partial(self.read, at_most=1)
             if self.unread
@@ -134,10 +142,10 @@ class Desk(PlainSocket):
         self.under_way -= 1
         self.drain()
 
-    # --- two more, which do nothing but wait ---
+    # --- the threads that write and read ---
 
     def send_all(self) -> None:
-        with suppress(OSError):  # the other finds it
+        with suppress(OSError):  # `receive` reports it
             while (data := self.outbox.get()) is not None:
                 self.socket.sendall(data)
                 self.inbox.put(self.written)
@@ -146,7 +154,7 @@ class Desk(PlainSocket):
         data = b"more"
         while data:
             if not self.over:
-                self.room.acquire()  # for what nobody has taken memory has an end
+                self.room.acquire()  # bounds the memory of unprocessed data
             try:
                 data = self.socket.recv(2**14)
             except OSError:
@@ -159,7 +167,7 @@ make_driver = Desk
 
 
 def main() -> None:
-    """Eight threads, an order each."""
+    """Cancel eight orders in eight threads."""
     with exchange_in_thread(exchange()) as server:
         desk = Desk(StrictConnection(), server.url)
         thread = Thread(target=desk.run)

@@ -1,7 +1,7 @@
-"""Drive the core on trio alone: three tasks in one nursery, no anyio.
+"""Drive the core on trio without anyio: three tasks in one nursery.
 
-Take this when your program is written for trio and is to stay so; `bitget_transports.anyio` runs on trio too, and does more for
-you. The rules that no loop changes stand in driver.py.
+Use this when your program uses trio and should not depend on anyio. `bitget_transports.anyio` runs
+on trio too and does more for you. The part that is the same for every loop is in driver.py.
 """
 
 from contextlib import suppress
@@ -10,7 +10,7 @@ from math import inf
 import trio
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell
+from driver import CLOSING, Call, Driver, OnEvent
 from embedded import play
 from sansio_websocket import WebSocket
 
@@ -18,8 +18,8 @@ from sansio_websocket import WebSocket
 class Nursery(Driver):
     """Drives one connection."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, on_event)
         self.websocket, self.out, self.writing = WebSocket(url), b"", False
 
     def run(self) -> None:
@@ -39,7 +39,7 @@ class Nursery(Driver):
             with trio.fail_after(5.0):
                 self.stream = await trio.open_tcp_stream(*self.websocket.address)
         except (OSError, trio.TooSlowError) as error:
-            self.lost(f"no connection: {error}")
+            self.lost(f"cannot connect: {error}")
             return
         async with self.stream, trio.open_nursery() as nursery:
             self.scope = nursery.cancel_scope
@@ -49,14 +49,14 @@ class Nursery(Driver):
             await self.read()
             nursery.cancel_scope.cancel()
 
-    async def read(self) -> None:  # rule 7: it waits for nobody
+    async def read(self) -> None:  # rule 7: the reader never blocks on anything else
         data, opened = b"more", False
         while data:
             try:
                 data = await self.stream.receive_some(2048)
                 self.put(self.websocket.feed(data))
             except trio.BrokenResourceError as error:
-                self.lost(f"the connection broke: {error}")
+                self.lost(f"the connection was lost: {error}")
                 return
             if self.websocket.opened and not opened:
                 opened = True
@@ -69,7 +69,7 @@ class Nursery(Driver):
                 self.scope.deadline = min(self.scope.deadline, trio.current_time() + CLOSING)
 
     async def send(self) -> None:
-        with suppress(trio.BrokenResourceError):  # the next read finds it
+        with suppress(trio.BrokenResourceError):  # the next read reports it
             while True:
                 await self.work.wait()
                 data, self.out, self.writing, self.work = self.out, b"", True, trio.Event()
@@ -83,7 +83,7 @@ class Nursery(Driver):
             with trio.move_on_after(inf if patience is None else patience):
                 await self.news.wait()
                 continue
-            for _ in range(2):  # rule 4: what has arrived goes first
+            for _ in range(2):  # rule 4: received messages come before the deadline
                 await trio.lowlevel.checkpoint()
             if self.overdue:
                 self.due()
@@ -103,7 +103,7 @@ class Nursery(Driver):
             self.out += data
             self.work.set()
 
-    def arm(self, until: float | None) -> None:  # noqa: ARG002 - `keep_time` asks `patience`
+    def arm(self, until: float | None) -> None:  # noqa: ARG002 - `keep_time` calls `patience`
         self.news.set()
 
 

@@ -1,1 +1,1 @@
-"""Drivers on frameworks that are heavy to install; `python -m heavy`, in `examples/`, plays the conformance kit with each."""
+"""Drivers on large frameworks. `python -m heavy`, in `examples/`, runs the kit on each."""

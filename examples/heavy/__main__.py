@@ -1,7 +1,7 @@
-"""`python -m heavy`, in `examples/`: plays every scenario of the conformance kit with each of these drivers; prints a table.
+"""`python -m heavy`, in `examples/`: runs the conformance kit on each of these drivers.
 
-With `--write` the table takes its place in docs/conformance.md. It ends as a test runner does: 0 when every rule was kept, 1
-when one was broken, 2 when a library is not installed.
+It prints a table; `--write` also writes it into docs/conformance.md. The exit code is 0 when every
+rule was kept, 1 when one was broken, and 2 when a library is not installed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ DRIVERS = {
     "on_gevent": ("gevent", "websockets"),
     "on_qt": ("PySide6-Addons",),
 }
-"""The drivers, and what they stand on."""
+"""The drivers, and the distributions that they need."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 COMMAND = "python -m heavy --write"
@@ -33,7 +33,7 @@ PART = re.compile(
 
 
 def table(reports: dict[str, Report]) -> str:
-    """What came of it, with the day and the versions."""
+    """Return the table of results, with the date and the versions."""
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on {platform.system()}:",
         "",
@@ -53,10 +53,10 @@ def table(reports: dict[str, Report]) -> str:
 
 
 def played(name: str) -> Report:
-    """Play all scenarios with a driver, and show how far it is."""
+    """Play all scenarios with a driver, showing the progress."""
     number = count(1)
 
-    def tell(result: Result) -> None:
+    def show(result: Result) -> None:
         if sys.stderr.isatty():
             print(
                 f"\r{name}: scenario {next(number)}, {result.scenario.name}\x1b[K",
@@ -64,7 +64,7 @@ def played(name: str) -> Report:
                 file=sys.stderr,
             )
 
-    report = check_driver(import_module(f"heavy.{name}").make_driver, tell=tell)
+    report = check_driver(import_module(f"heavy.{name}").make_driver, tell=show)
     print(
         ("\r\x1b[K" if sys.stderr.isatty() else "") + f"{name}: {report.summary}", file=sys.stderr
     )
@@ -72,25 +72,27 @@ def played(name: str) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m heavy",
-        description="Play the conformance kit with the drivers on heavy frameworks.",
+        description="Run the conformance kit on the drivers for large frameworks.",
     )
-    parser.add_argument("driver", nargs="*", help=f"play with these only, of {', '.join(DRIVERS)}")
+    parser.add_argument(
+        "driver", nargs="*", help=f"run only these drivers, of {', '.join(DRIVERS)} (default: all)"
+    )
     parser.add_argument(
         "--write", action="store_true", help="write the table into docs/conformance.md"
     )
     given = parser.parse_args(arguments)
-    if strangers := set(given.driver) - set(DRIVERS):
-        parser.error(f"there is no driver {min(strangers)!r}: one of {', '.join(DRIVERS)}")
+    if unknown := set(given.driver) - set(DRIVERS):
+        parser.error(f"driver must be one of {', '.join(DRIVERS)}; got {min(unknown)!r}")
     if given.write and given.driver:
-        parser.error("the page has room for all of them: --write takes no names")
+        parser.error("--write needs the results of all drivers: leave the names out")
     try:
         reports = {name: played(name) for name in given.driver or DRIVERS}
     except ImportError as error:
         print(
-            f"error: {error}: python -m pip install -e . --group heavy brings what is needed",
+            f"error: {error}: run python -m pip install -e . --group heavy",
             file=sys.stderr,
         )
         return 2

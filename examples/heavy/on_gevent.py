@@ -1,10 +1,11 @@
-"""Drive the core on gevent: greenlets that block, over gevent's sockets.
+"""Drive the core on gevent, over gevent's sockets.
 
-Take this when your program runs under gevent, with or without its patches: a greenlet reads, one writes, one keeps the time,
-and whoever cancels goes on. The rules that no loop changes stand in driver.py.
+Use this when your program runs under gevent, with or without monkey patching. One greenlet reads,
+one writes and one keeps the timer; callers do not block. The part that is the same for every loop
+is in driver.py.
 """
 
-# The library need not be there where types are checked.
+# The library may be missing where types are checked.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
 # pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
@@ -16,7 +17,7 @@ from gevent import socket
 from gevent.event import Event
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell
+from driver import CLOSING, Call, Driver, OnEvent
 from embedded import play
 from sansio_websocket import WebSocket
 
@@ -24,8 +25,8 @@ from sansio_websocket import WebSocket
 class Greenlets(Driver):
     """Drives one connection."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, on_event)
         self.websocket, self.out, self.writing, self.calls = (
             WebSocket(url),
             b"",
@@ -35,11 +36,9 @@ class Greenlets(Driver):
         self.news, self.work, self.ended = Event(), Event(), Event()
         self.wake = gevent.get_hub().loop.async_()
 
-    def call(
-        self, fn: Call
-    ) -> None:  # rule 10: from another thread; the one thing of gevent's that takes it
+    def call(self, fn: Call) -> None:  # rule 10: from another thread
         self.calls.append(fn)
-        self.wake.send()
+        self.wake.send()  # the only thread-safe call of gevent
 
     def do_calls(self) -> None:
         while self.calls:
@@ -60,15 +59,15 @@ class Greenlets(Driver):
         except OSError as error:
             self.lost(str(error))
         self.wake.close()
-        hub.destroy(destroy_loop=True)  # as a thread should that ends
+        hub.destroy(destroy_loop=True)  # a thread that ends should destroy its hub
 
-    def read(self) -> None:  # rule 7: it waits for nobody
+    def read(self) -> None:  # rule 7: the reader never blocks on anything else
         data, opened = b"more", False
         while data:
             try:
                 data = self.socket.recv(2**14)
             except OSError as error:
-                self.lost(f"the connection broke: {error}")
+                self.lost(f"the connection was lost: {error}")
                 return
             self.put(self.websocket.feed(data))
             if self.websocket.opened and not opened:
@@ -80,7 +79,7 @@ class Greenlets(Driver):
                 self.lost(self.websocket.over)
 
     def send(self) -> None:
-        with suppress(OSError):  # the next read finds it
+        with suppress(OSError):  # the next read reports it
             while self.work.wait():
                 data, self.out, self.writing = self.out, b"", True
                 self.work.clear()
@@ -92,7 +91,7 @@ class Greenlets(Driver):
         while True:
             self.news.clear()
             if not self.news.wait(self.patience()):
-                gevent.sleep(0.001)  # rule 4: what has arrived goes first
+                gevent.sleep(0.001)  # rule 4: received messages come before the deadline
                 if self.overdue:
                     self.due()
 
@@ -110,7 +109,7 @@ class Greenlets(Driver):
             self.out += data
             self.work.set()
 
-    def arm(self, until: float | None) -> None:  # noqa: ARG002 - `keep_time` asks `patience`
+    def arm(self, until: float | None) -> None:  # noqa: ARG002 - `keep_time` calls `patience`
         self.news.set()
 
     def drain(self) -> None:

@@ -1,10 +1,10 @@
-"""Drive the core in a Qt event loop, over PySide6's QWebSocket: signals in, slots out.
+"""Drive the core in a Qt event loop, over PySide6's QWebSocket.
 
-Take this when your program has windows, or is a Qt service without one, and the cancels are to live in its event loop. The
-rules that no loop changes stand in driver.py.
+Use this when your program is a Qt application, with or without windows. The part that is the same
+for every loop is in driver.py.
 """
 
-# The library need not be there where types are checked.
+# The library may be missing where types are checked.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
 # pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
@@ -16,32 +16,32 @@ from PySide6.QtNetwork import QAbstractSocket
 from PySide6.QtWebSockets import QWebSocket, QWebSocketProtocol
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell, now
+from driver import CLOSING, Call, Driver, OnEvent, now
 from embedded import play
 
-APP = QCoreApplication.instance() or QCoreApplication([])  # yours, in your program
+APP = QCoreApplication.instance() or QCoreApplication([])  # in your program: its own application
 
 
 class Calls(QObject):
-    """What other threads want: an event is what may be posted from there."""
+    """The calls from other threads. Each posts an event, which is allowed from any thread."""
 
     def __init__(self, do: Callable[[Call], object]) -> None:
         super().__init__()
-        self.do, self.wanted = do, deque[Call]()
+        self.do, self.queue = do, deque[Call]()
 
     def put(self, fn: Call) -> None:
-        self.wanted.append(fn)
+        self.queue.append(fn)
         QCoreApplication.postEvent(self, QEvent(QEvent.Type.User))
 
-    def customEvent(self, _: QEvent) -> None:  # noqa: N802 - as Qt calls it
-        self.do(self.wanted.popleft())
+    def customEvent(self, _: QEvent) -> None:  # noqa: N802 - Qt's name
+        self.do(self.queue.popleft())
 
 
 class InQt(Driver):
     """Drives one connection."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, on_event)
         self.url, self.loop, self.calls, self.turns = QUrl(url), QEventLoop(), Calls(self.do), 0
         self.hung_up = False
         self.call = self.calls.put  # rule 10
@@ -63,14 +63,14 @@ class InQt(Driver):
         self.socket.open(self.url)
         self.loop.exec()
         self.socket.abort()
-        del self.socket, self.timer, self.loop  # a thread's objects end in their thread
+        del self.socket, self.timer, self.loop  # Qt objects must be deleted in their own thread
 
     def gone(self, *_: QAbstractSocket.SocketError) -> None:
         self.lost(f"{self.socket.errorString()}, closed with code {self.socket.closeCode()}")
         self.loop.quit()
 
     def closing(self) -> None:
-        """A close frame has been sent, perhaps as an answer: nothing may be sent behind that."""
+        """Stop sending: a close frame was sent, by `hang_up` or as an answer to the peer's."""
         if not self.hung_up:
             self.lost(f"closed with code {self.socket.closeCode()}")
         QTimer.singleShot(int(CLOSING * 1000), self.loop.quit)
@@ -92,7 +92,7 @@ class InQt(Driver):
             self.timer.start(max(0, round(1000 * (until - now()))))
 
     def soon(self) -> None:
-        """It is time, once what has arrived had some turns of the loop (rule 4)."""
+        """Call `due` after some iterations of the loop: messages are read first (rule 4)."""
         self.turns -= 1
         if self.turns:
             self.timer.start(0)

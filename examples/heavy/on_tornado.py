@@ -1,10 +1,10 @@
-"""Drive the core on Tornado's IOLoop, over Tornado's own WebSocket client.
+"""Drive the core on Tornado's IOLoop, over Tornado's WebSocket client.
 
-Take this when your program is a Tornado application, and its loop, its timers and its client are to serve the cancels too. The
-rules that no loop changes stand in driver.py.
+Use this when your program is a Tornado application. The part that is the same for every loop is in
+driver.py.
 """
 
-# The library need not be there where types are checked.
+# The library may be missing where types are checked.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
 # pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
@@ -16,19 +16,19 @@ from tornado.ioloop import IOLoop
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell, now
+from driver import CLOSING, Call, Driver, OnEvent, now
 from embedded import play
 
 
 class OnIOLoop(Driver):
     """Drives one connection."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        super().__init__(conn, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        super().__init__(conn, on_event)
         self.url, self.writing, self.timer = url, False, None
 
     def run(self) -> None:
-        asyncio.run(self.main())  # which is how a Tornado application begins
+        asyncio.run(self.main())  # a Tornado application starts this way
 
     def call(self, fn: Call) -> None:  # rule 10: from another thread
         self.loop.add_callback(self.do, fn)
@@ -37,7 +37,7 @@ class OnIOLoop(Driver):
         self.loop, self.gone = IOLoop.current(), asyncio.Event()
         try:
             self.socket = await websocket_connect(
-                self.url, on_message_callback=self.heard, max_message_size=2**20
+                self.url, on_message_callback=self.on_message, max_message_size=2**20
             )
         except (OSError, HTTPError) as error:
             self.lost(str(error))
@@ -47,7 +47,7 @@ class OnIOLoop(Driver):
         self.opened()
         await self.gone.wait()
 
-    def heard(self, message: str | bytes | None) -> None:
+    def on_message(self, message: str | bytes | None) -> None:
         if message is not None:
             self.received(message)
         else:
@@ -59,7 +59,7 @@ class OnIOLoop(Driver):
 
     def write(self, text: str) -> None:
         self.writing = True
-        with suppress(WebSocketClosedError):  # `heard` is told
+        with suppress(WebSocketClosedError):  # `on_message` gets None
             self.socket.write_message(text).add_done_callback(self.written)
 
     def written(self, future: "asyncio.Future[None]") -> None:
@@ -79,7 +79,7 @@ class OnIOLoop(Driver):
         )
 
     def soon(self, turns: int = 10) -> None:
-        """It is time, once what has arrived had some turns of the loop (rule 4)."""
+        """Call `due` after some iterations of the loop: messages are read first (rule 4)."""
         self.timer = self.loop.call_later(0, self.soon, turns - 1) if turns else None
         if not turns:
             self.due()

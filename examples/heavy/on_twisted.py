@@ -1,12 +1,12 @@
 """Drive the core on Twisted's reactor, over autobahn's WebSocket client.
 
-Take this when your program is a Twisted application: everything happens in the reactor's callbacks, and nothing waits. The
-rules that no loop changes stand in driver.py.
+Use this when your program is a Twisted application: everything runs in callbacks of the reactor,
+and nothing blocks. The part that is the same for every loop is in driver.py.
 """
 
-# The library need not be there where types are checked.
+# The library may be missing where types are checked.
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
-# ruff: noqa: N802, N803, ARG002, FBT003 - as autobahn and Twisted name and call them
+# ruff: noqa: N802, N803, ARG002, FBT003 - the names and calls of autobahn and Twisted
 # pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
 from typing import Any
@@ -16,20 +16,20 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet.selectreactor import SelectReactor
 
 from bitget_proto import Connection
-from driver import CLOSING, Call, Driver, Tell, now
+from driver import CLOSING, Call, Driver, OnEvent, now
 from embedded import play
 
 
 class OnReactor(Driver, WebSocketClientProtocol):
-    """Drives one connection; it is the protocol that autobahn calls, and the producer that Twisted pauses."""
+    """Drives one connection. It is autobahn's protocol, and the producer that Twisted pauses."""
 
-    def __init__(self, conn: Connection, url: str, tell: Tell = bool) -> None:
-        Driver.__init__(self, conn, tell)
+    def __init__(self, conn: Connection, url: str, on_event: OnEvent = bool) -> None:
+        Driver.__init__(self, conn, on_event)
         WebSocketClientProtocol.__init__(self)
         self.url, self.paused, self.timer = url, False, None
 
     def run(self) -> None:
-        # Yours is `twisted.internet.reactor`, which runs once in a program; the kit wants one for each connection.
+        # A program has one `twisted.internet.reactor`; the kit needs one for each connection.
         self.reactor = txaio.config.loop = SelectReactor()
         factory = WebSocketClientFactory(self.url, reactor=self.reactor)
         factory.setProtocolOptions(maxMessagePayloadSize=2**20, closeHandshakeTimeout=0)
@@ -44,12 +44,12 @@ class OnReactor(Driver, WebSocketClientProtocol):
         self.lost(reason.getErrorMessage())
         self.reactor.stop()
 
-    # --- as autobahn calls it ---
+    # --- called by autobahn ---
 
     def onOpen(self) -> None:
-        self.registerProducer(
-            self, True
-        )  # it pauses beyond 64 KiB: what waits there may have left, and is called so
+        # Twisted pauses the producer above 64 KiB. Cancels that wait in its buffer may have been
+        # sent, and are reported as that.
+        self.registerProducer(self, True)
         self.opened()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -64,7 +64,7 @@ class OnReactor(Driver, WebSocketClientProtocol):
         self.lost(str(reason))
         self.reactor.stop()
 
-    # --- as Twisted calls a producer ---
+    # --- called by Twisted ---
 
     def pauseProducing(self) -> None:
         self.paused = True
@@ -74,9 +74,9 @@ class OnReactor(Driver, WebSocketClientProtocol):
         self.drain()
 
     def stopProducing(self) -> None:
-        """The connection ends, and `onClose` tells."""
+        """Do nothing: the connection ends, and `onClose` is called."""
 
-    # --- as the core wants it ---
+    # --- the methods of Driver ---
 
     def can_write(self) -> bool:
         return not self.paused
@@ -95,7 +95,7 @@ class OnReactor(Driver, WebSocketClientProtocol):
             self.timer = self.reactor.callLater(max(0.0, until - now()), self.soon)
 
     def soon(self, turns: int = 10) -> None:
-        """It is time, once what has arrived had some turns of the reactor (rule 4)."""
+        """Call `due` after some iterations of the reactor: messages are read first (rule 4)."""
         if turns:
             self.timer = self.reactor.callLater(0, self.soon, turns - 1)
         else:

@@ -294,7 +294,7 @@ def _verdict(
         (rejected, "rejected: the exchange refused each with that code and cancelled none"),
         (
             sent,
-            f"unresolved, sent: the exchange cancelled {happened}, not {sent - happened}",
+            f"unresolved, sent: the exchange cancelled {happened} of them",
         ),
         (not_sent, "unresolved, not sent: none arrived at the exchange"),
     )
