@@ -1,1 +1,4 @@
-"""What encoding, decoding and a cancel's full cycle cost, each beside its floor: `python -m benchmarks`."""
+"""Benchmarks of encoding, decoding and cancelling, each compared with a floor.
+
+Run them with `python -m benchmarks`.
+"""

@@ -1,9 +1,8 @@
-"""`python -m benchmarks`: what encoding, decoding and cancelling cost, each beside its floor and its peers.
+"""`python -m benchmarks`: compare encoding, decoding and cancelling with floors and peers.
 
-Rules of this file
-- The numbers are of this machine and this moment. Only the ratios travel.
-- What cannot be measured here is named, with the reason. A target that is missed is named too, and is no error: how fast is a
-  question for a quiet machine and somebody who looks.
+The times depend on this machine and its load; compare only ratios between machines. A side that
+cannot be measured is reported with the reason. A missed target is reported too, but is not an
+error: the machine may be busy.
 """
 
 from __future__ import annotations
@@ -38,28 +37,41 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the tables, write the JSON and the plots."""
+    """Measure, print the tables, and write the JSON and the plots. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures what encoding, decoding and cancelling cost, each beside its floor and its peers.",
+        description=(
+            "Measure encoding, decoding and cancelling, compared with floors and other libraries."
+        ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "filter", nargs="?", default="", metavar="NAME", help="only groups whose name holds this"
+        "filter",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="run only the groups whose name contains NAME",
     )
     parser.add_argument(
-        "--list", action="store_true", help="print the names of the groups, and measure nothing"
+        "--list", action="store_true", help="print the names of the groups and exit"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few short rounds: whether it works, not how fast"
+        "--quick",
+        action="store_true",
+        help="run a few short rounds, to check that the benchmarks work",
     )
     parser.add_argument(
-        "--rounds", type=int, metavar="N", help=f"how many rounds (default: {ROUNDS})"
+        "--rounds", type=int, metavar="N", help=f"the number of rounds (default: {ROUNDS})"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     parser.add_argument(
-        "--plots", type=Path, metavar="DIR", help="draw the results there, as SVG; needs matplotlib"
+        "--json", type=Path, metavar="FILE", help="also write the results to this file"
+    )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="draw the results as SVG files in this directory; needs matplotlib",
     )
     arguments = parser.parse_args(argv)
     if arguments.plots is not None and (absent := missing("matplotlib", "--plots")) is not None:
@@ -67,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     chosen = [group for group in groups() if arguments.filter in group.name]
     if not chosen:
-        parser.error(f"no group has {arguments.filter!r} in its name: --list names them all")
+        parser.error(f"no group name contains {arguments.filter!r}: --list prints all names")
     if arguments.list:
         print(*(group.name for group in chosen), sep="\n")
         return 0
@@ -93,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def groups() -> Iterator[Group]:
-    """All that can be measured."""
+    """Yield all groups."""
     for module in (codec, cycles, at_the_limit, peers, memory, imports, round_trips):
         yield from module.groups()
 

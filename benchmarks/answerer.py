@@ -1,8 +1,9 @@
-"""The other end of the round trips: `python -m benchmarks.answerer` answers on loopback, and prints its port.
+"""The server for the round trips: `python -m benchmarks.answerer` listens on 127.0.0.1.
 
-With `--core` it stays on that core; with `--tls` it speaks TLS, with the certificate and key of that file. It knows three
-texts: a login, a `ping`, and a cancel, which it accepts without looking. It checks nothing and reads short frames alone, so
-that what is measured is the client. It runs until its standard input ends.
+It prints its port, and runs until its standard input ends. `--core` pins it to a core; `--tls`
+makes it use TLS with the certificate and key in that file. It answers a login, a `ping`, and a
+cancel, which it always accepts. It checks nothing and reads only short frames, so the client's
+cost dominates.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class _Client(asyncio.Protocol):
         self._write(b"".join(answers))
 
     def _next(self) -> tuple[int, bytes] | None:
-        """The next frame; its payload is unmasked as one number."""
+        """Return the opcode and the payload of the next frame, unmasked as one integer."""
         data = self._read
         if len(data) < 2:
             return None

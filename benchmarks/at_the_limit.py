@@ -1,7 +1,7 @@
-"""A thousand orders cancelled at once, at the defaults, beside the least that the exchange's limit allows. In virtual time.
+"""A thousand cancels with the default config, compared with the exchange's limit. In virtual time.
 
-The exchange is `ScriptedExchange`, which counts in a strict sliding second. The time is from `cancel_many` to the last outcome;
-the least is that of ten messages at once in each second, from the first.
+The exchange is `ScriptedExchange`, which counts in a strict sliding second. The time is from
+`cancel_many` to the last outcome. The floor sends ten messages at the start of each second.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Round trips by hand: the least that each library below a transport allows, with plain data and no checks.
+"""The floors of the round trips: the WebSocket libraries by hand, with plain data and no checks.
 
-Rules of this file
-- A request is `orjson.dumps` of a dict literal, its reply is what `orjson.loads` gives; the id says which future it is for.
-  Where only one request is out at a time, nobody looks at the id.
-- What a library does by default and the exchange has no use for (its own pings, compression) is off, as it is in ours.
+- A request is `orjson.dumps` of a dict literal, and a reply is the result of `orjson.loads`. The
+  reply's id selects the future; with one request in flight at a time the id is ignored.
+- Features that the exchange does not use (pings of the library, compression) are off, as in our
+  transports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def dumped(id: str) -> bytes:
 
 @contextmanager
 def ready_frames(port: int) -> Generator[Job]:
-    """A socket, and one frame that was made before."""
+    """Send a prepared frame over a socket."""
     request = dumped("1")
     frame = b"\x81\xfe" + len(request).to_bytes(2, "big") + b"\0\0\0\0" + request
     with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -72,7 +72,7 @@ def blocking(url: str) -> Generator[Job]:
 
 @asynccontextmanager
 async def picows(url: str) -> AsyncGenerator[Batch]:
-    # Its keywords have no types.
+    # The keyword arguments of ws_connect have no types.
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect  # pyright: ignore[reportUnknownVariableType]
 
     create_future = asyncio.get_running_loop().create_future
@@ -103,7 +103,7 @@ async def picows(url: str) -> AsyncGenerator[Batch]:
 
 @asynccontextmanager
 async def websockets(url: str, at_once: int = 1) -> AsyncGenerator[Batch]:
-    """In waves of so many: all are sent, then all are awaited."""
+    """Send `at_once` requests, then await all replies, and repeat."""
     async with _websockets(url) as send:
 
         async def wave() -> None:
@@ -115,7 +115,7 @@ async def websockets(url: str, at_once: int = 1) -> AsyncGenerator[Batch]:
 
 @asynccontextmanager
 async def websockets_in_tasks(url: str, at_once: int) -> AsyncGenerator[Batch]:
-    """In waves of so many, with a task for each."""
+    """Send `at_once` requests in a task each, await all replies, and repeat."""
     async with _websockets(url) as send:
 
         async def one(id: str) -> object:

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.channels COUNT [--tls]`: how much a process grows by each session that it holds open, in bytes.
+"""`python -m benchmarks.channels COUNT [--tls]`: print the memory of an open session, in bytes.
 
-It holds them at the answerer on loopback, with the asyncio transport, and counts the memory that the system has given the
-process (its resident set), from the first tenth of the sessions to the last: what the first ones load is no part of it. The
-system's own memory for a socket is not in it.
+The sessions use the asyncio transport and are connected to the answerer on loopback. The memory is
+the growth of the process (its resident set) from the first tenth of the sessions to the last, so
+it does not include what the first sessions load. The kernel's memory for a socket is not included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MANY, _FEW = 400, 20
 
 
 def bytes_per_channel(quick: bool, *, tls: bool) -> float:
-    """In a process of its own, which holds nothing else."""
+    """Measure in a new process, which does nothing else."""
     command = [
         sys.executable,
         "-m",

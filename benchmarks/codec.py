@@ -1,8 +1,7 @@
-"""Frames written and read: what `Codec` takes, beside the JSON libraries by hand, as time and as throughput.
+"""Encoding and decoding: `Codec` compared with the JSON libraries by hand, in time and throughput.
 
-Rules of this file
-- All sides of a group write or read the same frame. Those that read get the same `str`.
-- A floor that reads with `msgspec` has classes for the whole reply, as somebody would write them who wants types.
+- All sides of a group encode or decode the same frame. Decoders get the same `str`.
+- The `msgspec` floor decodes into classes for the whole reply, as one would write them by hand.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ DUMPS = "orjson.dumps of a dict literal"
 LOADS, ORJSON_LOADS, TYPED = "json.loads", "orjson.loads", "msgspec into attrs classes"
 
 _CHUNK = 2_000
-"""Frames of the stream that are read at a time."""
+"""Frames of the stream that are decoded at a time."""
 
 
 def groups() -> Iterator[Group]:
@@ -40,12 +39,12 @@ def groups() -> Iterator[Group]:
         ("decode, refusal", frames.REFUSED),
         ("decode, login", frames.LOGGED_IN),
     ):
-        # The targets are for replies to a cancel.
+        # Only replies to a cancel have targets.
         yield Group(name=name, sides=_decode(frame, {} if frame == frames.LOGGED_IN else _TARGETS))
     yield Group(name=f"decode, {frames.STREAM:,} mixed", sides=_decode_stream, seconds=1e-3)
 
 
-# --- a request becomes a frame ---
+# --- encoding ---
 
 
 def _encode(_: ExitStack) -> list[Side]:
@@ -88,7 +87,7 @@ def _floors(size: int) -> list[Side]:
         json.dumps,
     )
 
-    # The literal stands in the loop: a call that makes it would be a tenth of what the floor takes.
+    # The literal is inline: a function call would add a tenth to the floor.
     def with_orjson(count: int) -> None:
         for _ in repeat(None, count):
             orjson_dumps({"op": "trade", "args": [{
@@ -164,7 +163,7 @@ def _loop(run: Callable[[int], object]) -> Callable[[int], Turn]:
     return timed(lambda count: lambda: run(count))
 
 
-# --- a reply becomes a typed message ---
+# --- decoding ---
 
 
 @attrs.define
@@ -193,7 +192,7 @@ class Reply:
 
 @attrs.define
 class Anything:
-    """What fits all that the stream has."""
+    """A class that fits every message of the stream."""
 
     event: str | None = None
     arg: Any = None
@@ -274,7 +273,7 @@ def _reads_stream(
     texts: list[str],
     loop: Callable[[Callable[[str], object], list[str]], object],
 ) -> Callable[[int], Turn]:
-    """The next frames of the stream each time, and the first again after the last."""
+    """Decode the next frames of the stream each time, starting over at the end."""
     endless = cycle(texts)
 
     def job(count: int) -> Callable[[], object]:

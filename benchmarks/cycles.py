@@ -1,9 +1,9 @@
-"""A cancel's life in process: taken, handed out, answered, settled; beside a request that is a key of a dict.
+"""The full cycle of a cancel in process, compared with JSON and a dict of requests by hand.
 
-Rules of this file
-- Ours is driven as the driver contract has it: drained until `Wait` after each call.
-- The replies are prepared, for all sides alike; a floor makes its ids, as we do.
-- Paces and bounds are switched off by name: they are the exchange's, and would be all that is measured.
+- `Connection` is driven by the driver contract: polled until `Wait` after each call.
+- The replies are prepared in advance for all sides. The floor makes its own ids, as `Connection`
+  does.
+- Rate limit and in-flight limit are off; otherwise they would dominate.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _in_flight(_: ExitStack) -> list[Side]:
 
 
 def ready(engine: Engine, in_flight: int, config: Config = UNPACED) -> Connection:
-    """A connection after its login with so many cancels in flight, all of them handed out."""
+    """Return a connection after its login, with `in_flight` cancels sent."""
     connection = Connection(config, Codec(engine))
     connection.opened(0.0, login=SignedLogin("key", "phrase", "1763958928", "sign"))
     connection.poll(0.0)
@@ -80,7 +80,7 @@ def ready(engine: Engine, in_flight: int, config: Config = UNPACED) -> Connectio
 
 
 class _Replies:
-    """The answers that are due next, in the order of the cancels."""
+    """The next replies, in the order of the cancels."""
 
     def __init__(self) -> None:
         self._answered = 0
@@ -118,7 +118,7 @@ def _by_hand(in_flight: int) -> Callable[[int], Turn]:
 
 
 def _drained(engine: Engine, in_flight: int) -> Callable[[int], Turn]:
-    """One more cancel leaves, the oldest is answered."""
+    """Send a cancel and receive the reply to the oldest one, each time."""
     connection, replies, ticks = ready(engine, in_flight - 1), _Replies(), _Ticks()
     cancel, poll, receive = connection.cancel, connection.poll, connection.receive
 
@@ -141,7 +141,7 @@ def _drained(engine: Engine, in_flight: int) -> Callable[[int], Turn]:
 
 
 class _Ticks:
-    """The times that come next, on the clock of a connection."""
+    """The next times on the clock of a connection."""
 
     def __init__(self) -> None:
         self._now = 0

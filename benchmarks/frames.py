@@ -1,8 +1,7 @@
-"""The frames that all sides write and read, and a stream of replies as a busy afternoon brings them.
+"""The frames that all sides encode and decode, and a stream of mixed messages.
 
-Rules of this file
-- A frame looks like one of the exchange's page, or like one that was recorded; what differs is its ids and times.
-- The stream is the same in every run: its chance comes from a seed.
+Each frame is like one in the exchange's documentation, or like a recorded one, with other ids and
+times. The stream is random with a fixed seed, so it is the same in every run.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ REFUSED = encode_reply(ORDER, ID, code=43001, message="The order does not exist"
 LOGGED_IN = encode_event("login", 0, None)
 
 HEAD, TAIL = ACCEPTED.split(ID, 1)
-"""An accepting reply around its id."""
+"""An accepting reply, before and after its id."""
 
 
 def request(id: str) -> dict[str, Any]:
-    """The request that cancels `ORDER`, as somebody would write it by hand."""
+    """Return the request that cancels `ORDER`, written by hand."""
     return {
         "op": "trade",
         "args": [
@@ -66,7 +65,8 @@ def _accepted(chance: random.Random, id: str) -> str:
 
 
 def _accepted_in_strings(chance: random.Random, id: str) -> str:
-    """With the types of the page's table: `arg` an object, `code` and `ts` strings."""
+    """Make a reply with the types of the documentation's table: `code` and `ts` are strings, and
+    `arg` is an object."""
     order_id = _some_order(chance).order_id
     return (
         f'{{"event":"trade","arg":{{"id":"{id}","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
@@ -92,7 +92,7 @@ def _pong(_: random.Random, __: str) -> str:
 
 
 def _push(chance: random.Random, id: str) -> str:
-    """One of the `orders` channel: a push to be handed on whole."""
+    """Make a push of the `orders` channel."""
     return (
         '{"action":"snapshot","arg":{"instType":"SPOT","channel":"orders","instId":"default"},"data":[{"instId":"BTCUSDT",'
         f'"orderId":"{_some_order(chance).order_id}","clientOid":"{CLIENT_OID}","size":"0.0010","newSize":"0","notional":'
@@ -122,11 +122,11 @@ MIX: tuple[tuple[int, _Make], ...] = (
     (20, _said("error", 30033, "Service upgrade in progress. Connection reset imminent. Please reconnect.")),
     (10, _said("login", 0, None)),
 )  # fmt: skip
-"""How many of ten thousand frames are made how."""
+"""The frames per ten thousand, and the function that makes them."""
 
 
 def stream(count: int = STREAM) -> list[str]:
-    """So many frames, nine in ten of them replies to a cancel."""
+    """Return `count` frames, nine in ten of them replies to a cancel."""
     chance = random.Random(20251124)
     makers = chance.choices([make for _, make in MIX], [weight for weight, _ in MIX], k=count)
     return [make(chance, str(number)) for number, make in enumerate(makers, 1)]

@@ -1,9 +1,7 @@
-"""What importing costs: in a fresh interpreter each time, byte code present.
+"""Import times, in a new interpreter each time, with compiled bytecode.
 
-Rules of this file
-- The clock runs in the new interpreter, around the `import` alone: starting Python is no part of it.
-- What is imported by every interpreter anyway has been by then, and the files are in the system's cache, since a first round
-  is thrown away.
+The new interpreter measures the `import` statement only, not its own start. The first round is
+discarded, so the files are in the system's cache.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ def _sides(_: ExitStack) -> list[Side]:
 
 
 def _imports(names: str) -> Callable[[int], Turn]:
-    # Byte code is written, whatever the environment says.
+    # Let Python write bytecode, even when the environment forbids it.
     environment = {
         key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
     }

@@ -1,4 +1,4 @@
-"""What the numbers were taken on."""
+"""Describes the machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTS = (
 
 
 def machine() -> dict[str, str]:
-    """Python, system, cores, and the versions of what is measured."""
+    """Return Python, system, cores, and the versions of the measured libraries."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

@@ -1,10 +1,9 @@
-"""What a cancel in flight and an idle session weigh, and what an open channel takes of the machine beside.
+"""The memory of a cancel in flight, an idle session and an open channel.
 
-Rules of this file
-- Python's objects are counted by tracemalloc, over many, without those that were there before the first: classes, codec,
-  config.
-- What tracemalloc cannot see (OpenSSL's memory) is told by the size of a process that holds many channels: `python -m
-  benchmarks.channels`.
+- Python objects are measured by tracemalloc, over many of them, without those that existed before
+  the first one: classes, codec, config.
+- An open channel is measured by the size of a process with many channels, because tracemalloc does
+  not see OpenSSL's memory: `python -m benchmarks.channels`.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def _channels(_: ExitStack) -> list[Weight]:
 
 
 def weigh(make: Callable[[], object]) -> int:
-    """Bytes of what is made, and of what it changes elsewhere and does not give back."""
+    """Return the bytes that `make` allocates and does not free, its result included."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -134,7 +133,7 @@ def _in_session(count: int) -> Callable[[], object]:
 
     def take() -> None:
         for number in range(count):
-            # Of one order a session sends a cancel a second.
+            # Different orders: a session sends one cancel a second for the same order.
             session.cancel(CancelOrder("BTCUSDT", str(int(ORDER_ID) + number)), 0.0)
             assert isinstance(session.poll(0.0), LinkTransmit)
 
@@ -145,7 +144,7 @@ def _in_session(count: int) -> Callable[[], object]:
 
 
 def up(config: SessionConfig, codec: Codec) -> Session:
-    """A session with one link, logged in."""
+    """Return a session with one link, logged in."""
     session = Session(config, codec, jitter=float)
     dial = session.poll(0.0)
     assert isinstance(dial, Dial)

@@ -1,4 +1,4 @@
-"""A connection held open in a task of an event loop, and batches of round trips run in that loop."""
+"""Holds a connection open in a task of an event loop, and runs batches of round trips in it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from benchmarks.sides import Job
 NewLoop: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 Batch: TypeAlias = Callable[[int], Awaitable[object]]
-"""So many round trips, or waves of them."""
+"""Does `count` round trips, or waves of them."""
 
 Connected: TypeAlias = Callable[[], AbstractAsyncContextManager[Batch]]
-"""Connects, and closes in the end."""
+"""Connects, yields the batch function, and closes at the end."""
 
 
 @contextmanager
 def on_loop(new_loop: NewLoop, connected: Connected) -> Generator[Job]:
-    """Connect, and give the job: entering the loop is timed, once for all round trips of a turn."""
+    """Connect and yield the job. Entering the loop is timed, once per turn."""
     loop = new_loop()
     ready: asyncio.Future[Batch] = loop.create_future()
     done = asyncio.Event()

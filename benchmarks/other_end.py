@@ -1,4 +1,4 @@
-"""The answerer, started and stopped: a process of its own, the same for all sides of a group."""
+"""Starts and stops the answerer, a process that all sides of a group share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def answerer(*, core: int | None = None, pem: Path | None = None) -> Generator[int]:
-    """The other end, on this core or on any; gives its port. This process is put on the same core."""
+    """Run the answerer and yield its port.
+
+    With `core`, both the answerer and this process are pinned to that core.
+    """
     before = os.sched_getaffinity(0)
     arguments = [] if core is None else ["--core", str(core)]
     arguments += [] if pem is None else ["--tls", str(pem)]
@@ -38,7 +41,7 @@ def answerer(*, core: int | None = None, pem: Path | None = None) -> Generator[i
 
 @contextmanager
 def with_tls() -> Generator[tuple[Path, ssl.SSLContext]]:
-    """A file with a certificate for 127.0.0.1, and a client's context that trusts it."""
+    """Yield a file with a certificate for 127.0.0.1, and a client context that trusts it."""
     import trustme
 
     authority = trustme.CA()

@@ -1,8 +1,7 @@
-"""Round trips with our transports, as their users drive them, with the fastest engine.
+"""Round trips with our transports, through their public API, with the fastest JSON engine.
 
-Rules of this file
-- Nothing that keeps the promise is off: checks, deadlines, the table of what is in flight. The pace alone is, by name: it is
-  the exchange's, and would be all that is measured.
+All checks, deadlines and bookkeeping are on. Only the rate limit is off; otherwise it would
+dominate.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ async def asyncio_session(url: str) -> AsyncGenerator[Batch]:
 
 @asynccontextmanager
 async def asyncio_many(url: str, at_once: int) -> AsyncGenerator[Batch]:
-    """In waves of so many."""
+    """Cancel `at_once` orders with `cancel_many`, and repeat."""
     from bitget_transports.asyncio import connect
 
     wave = [ORDER] * at_once
@@ -86,7 +85,7 @@ async def asyncio_many(url: str, at_once: int) -> AsyncGenerator[Batch]:
 async def asyncio_in_tasks(
     url: str, at_once: int, framing: Framing = "websockets"
 ) -> AsyncGenerator[Batch]:
-    """In waves of so many, with a task for each."""
+    """Cancel `at_once` orders in a task each, and repeat."""
     from asyncio import gather
 
     from bitget_transports.asyncio import connect

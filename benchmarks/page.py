@@ -1,8 +1,7 @@
-"""`python -m benchmarks.page`: writes the figures of `benchmarks/results.json` into docs/performance.md, and draws its plots.
+"""`python -m benchmarks.page`: write `benchmarks/results.json` into docs/performance.md.
 
-Rules of this file
-- No figure on the page is written by hand, and none is rounded further than its spread allows to be told apart.
-- A quick run is for finding out whether the benchmarks work: it has no place on the page.
+It draws the plots too. No figure on the page is written by hand. Quick runs are refused: they only
+check that the benchmarks work.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PAGE = ROOT / "docs" / "performance.md"
 COMMAND = "python -m benchmarks --json benchmarks/results.json && python -m benchmarks.page"
 
 FEWEST_ROUNDS = 101
-"""Of fewer, the quartiles say little."""
+"""With fewer rounds the quartiles are not meaningful."""
 
 _FIGURES = re.compile(
     f"(?<=<!-- figures: made by {re.escape(COMMAND)} -->\n\n).*?(?=<!-- end of figures -->)",
@@ -34,15 +33,18 @@ _FIGURES = re.compile(
 
 
 def figures(report: Mapping[str, Any] | None) -> str:
-    """The marked part of the page, for a report as `python -m benchmarks --json` writes it; None when there is none yet.
+    """Return the generated part of the page for a report of `python -m benchmarks --json`.
 
-    Raises: ValueError for a report of too few rounds.
+    `report` is None when there is no report yet.
+
+    Raises: ValueError for a quick run, or one with too few rounds.
     """
     if report is None:
         return "No full run is recorded yet.\n\n"
     if report["quick"] or report["rounds"] < FEWEST_ROUNDS:
         raise ValueError(
-            f"a report of {report['rounds']} rounds is for trying out; the page needs {FEWEST_ROUNDS} or more"
+            f"the page needs a full run of at least {FEWEST_ROUNDS} rounds; "
+            f"got a {'quick ' if report['quick'] else ''}run of {report['rounds']}"
         )
     machine = ", ".join(
         part if name in ("python", "system") else f"{name} {part}"
@@ -103,7 +105,7 @@ def _groups(results: Sequence[Result]) -> Iterator[str]:
                 ("MB/s", False, [_megabytes(result) for result in of_group]),
                 ("beside", True, [_beside(result) for result in of_group]),
             )
-            # A column in which nothing stands is left out.
+            # Empty columns are left out.
             if any(column)
         ]
         heads, lefts, cells = zip(*columns, strict=True)
@@ -127,17 +129,17 @@ def _beside(result: Result) -> str:
 
 
 def on_page(text: str, part: str) -> str:
-    """The page with this part in it."""
+    """Return the page with its generated part replaced."""
     return _FIGURES.sub(lambda _: part, text)
 
 
 def recorded() -> Mapping[str, Any] | None:
-    """The report that the page is made of, if there is one."""
+    """Return the report for the page, or None when there is none."""
     return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
 
 
 def main() -> None:
-    """Write the page anew."""
+    """Write the page and the plots."""
     try:
         part = figures(recorded())
     except ValueError as error:

@@ -1,8 +1,7 @@
-"""`--plots DIR`: the results as SVG, a picture for each question.
+"""`--plots DIR`: draws the results as SVG files.
 
-Rules of this file
-- A bar is a median, the line on it reaches from its first to its third quartile, as far as they are known. Floors are grey.
-- The pictures are the same for the same results: no date, no random ids.
+A bar is a median; the line on it spans the quartiles. Floors are grey. The same results give the
+same files: no date, no random ids.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from benchmarks.turns import Result
 
 _PICTURES = (
     ("throughput", "Megabytes a second", ("encode", "decode")),
-    ("cycle", "A cancel's life in process, µs", ("cycle", "peers")),
-    ("round-trips", "A cancel there and back on one core, µs", ("round trip", "64 in flight")),
+    ("cycle", "Cycle of a cancel in process, µs", ("cycle", "peers")),
+    ("round-trips", "Round trip of a cancel on one core, µs", ("round trip", "64 in flight")),
 )
 _FLOOR, _OURS, _OTHERS = "#b8bec8", "#1f6feb", "#d99a2b"
 _STYLE = {
@@ -30,8 +29,8 @@ _STYLE = {
 
 
 def draw(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Write the pictures for which there are results; gives their files."""
-    # Slow to import, and needed for this alone.
+    """Write the plots for which there are results, and return their files."""
+    # Imported here because it is slow to import.
     rc_context = import_module("matplotlib").rc_context
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +44,7 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
 
 
 def pictures(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The file names and titles of the pictures that `draw` would write."""
+    """Return the file names and titles of the plots that `draw` would write."""
     return [
         (f"{name}.svg", title) for name, title, groups in _PICTURES if _shown(name, groups, results)
     ]
@@ -62,7 +61,7 @@ def _shown(name: str, groups: tuple[str, ...], results: Sequence[Result]) -> lis
 
 
 def _bars(results: Sequence[Result], title: str, file: Path, *, megabytes: bool) -> None:
-    # Any: its annotations are partly unknown.
+    # Any, because matplotlib's annotations are incomplete.
     figure: Any = import_module("matplotlib.figure").Figure(
         figsize=(8, 0.8 + 0.22 * len(results)), layout="constrained"
     )
@@ -74,7 +73,11 @@ def _bars(results: Sequence[Result], title: str, file: Path, *, megabytes: bool)
     errors = [value * result.spread / 2 for value, result in zip(values, results, strict=True)]
     places = range(len(results))
     axes.barh(
-        places, values, xerr=errors, color=[_colour(result) for result in results], ecolor="#444444"
+        places,
+        values,
+        xerr=errors,
+        color=[_color_of(result) for result in results],
+        ecolor="#444444",
     )
     axes.set_yticks(places, [f"{result.group}: {result.name}" for result in results])
     axes.invert_yaxis()
@@ -87,7 +90,7 @@ def _bars(results: Sequence[Result], title: str, file: Path, *, megabytes: bool)
     figure.savefig(file, metadata={"Date": None})
 
 
-def _colour(result: Result) -> str:
+def _color_of(result: Result) -> str:
     if result.name.startswith(
         ("Codec", "Connection", "bitget_transports", "a ready", "a Signed", "strings", "…")
     ):

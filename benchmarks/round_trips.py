@@ -1,12 +1,10 @@
-"""A cancel there and back on loopback, over real sockets: our transports beside the bare libraries.
+"""Round trips over real sockets on loopback: our transports compared with the bare libraries.
 
-Rules of this file
-- The other end is `answerer`, a process of its own, the same for all sides of a group, which each hold a connection to it.
-- A floor is the least that the library below allows: it checks nothing, knows no deadline, and its replies are plain data.
-- Measured twice: client and answerer on one core, where no wake-up between cores drowns what the client costs, and free.
-  The targets are for one core.
-
-It does not know how the clients do it: `bare` and `ours` do.
+- The server is `answerer`, in a process of its own. All sides of a group have a connection to the
+  same one.
+- A floor (`bare`) uses the underlying library directly: no checks, no deadlines, plain data.
+- Each group is measured twice: with client and server on one core, where wake-ups between cores do
+  not hide the client's cost, and without pinning. The targets are for one core.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ _Sides = Callable[[ExitStack, int, bool], Sequence[Part]]
 
 def groups() -> Iterator[Group]:
     for where, core in (("one core", max(os.sched_getaffinity(0))), ("free", None)):
-        # Targets are for one core.
+        # The targets are for one core only.
         for name, sides in (
             ("round trip, blocking", _blocking),
             ("round trip, asyncio", partial(_asyncio, new_loop=asyncio.new_event_loop)),

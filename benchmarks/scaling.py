@@ -1,8 +1,8 @@
-"""`python -m benchmarks.scaling`: what grows with messages, cancels in flight, sessions and processes, and what ends first.
+"""`python -m benchmarks.scaling`: measure how costs grow with cancels in flight and sessions.
 
-Rules of this file
-- Costs are measured here and now; limits are the exchange's, each with its source. What follows is arithmetic, and printed.
-- Idle sessions run in virtual time: a minute of pings is driven as fast as it goes, and the processor time is divided by it.
+Costs are measured; limits are the exchange's, each with its source; the rest is computed from
+these. Idle sessions run in virtual time: a minute of pings is run as fast as possible, and the
+processor time is divided by that minute.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _FIGURES = re.compile(
 )
 
 UID_LIMITS = (10, 60, 100)
-"""Cancels a second for a UID: by default, and for VIP tiers (Cancel Order Channel)."""
+"""Cancels a second of a UID: the default, and the VIP tiers (Cancel Order Channel)."""
 
 CONNECTIONS_PER_IP, DIALS_PER_IP = 100, 300
-"""Open at a time, and in 5 minutes (Websocket API, Connect)."""
+"""Open connections at a time, and new ones in 5 minutes (Websocket API, Connect)."""
 
 _IN_FLIGHT, _SESSIONS, _CYCLES = (
     (1, 10, 100, 1_000, 10_000, 100_000),
@@ -44,12 +44,12 @@ _IN_FLIGHT, _SESSIONS, _CYCLES = (
 )
 _FEW_IN_FLIGHT, _FEW_SESSIONS, _FEW_CYCLES = (1, 100), (1, 10), 200
 _PERIOD = 60.0
-"""Seconds of virtual time for which sessions idle."""
+"""How long sessions are idle, in seconds of virtual time."""
 
 
 @attrs.frozen
 class InFlight:
-    """With so many cancels in flight."""
+    """The costs with `count` cancels in flight."""
 
     count: int
     cycle_seconds: float
@@ -58,7 +58,7 @@ class InFlight:
 
 @attrs.frozen
 class Idle:
-    """With so many sessions that only ping."""
+    """The costs of `count` sessions that only ping."""
 
     count: int
     cpu_per_session_second: float
@@ -67,7 +67,7 @@ class Idle:
 
 @attrs.frozen
 class Report:
-    """All that is measured."""
+    """All measurements."""
 
     in_flight: list[InFlight]
     idle: list[Idle]
@@ -76,7 +76,7 @@ class Report:
 
 
 def measure(*, quick: bool) -> Report:
-    """A minute or so; seconds when it is quick."""
+    """Measure everything. It takes about a minute, or seconds with `quick`."""
     return Report(
         [
             _in_flight(count, _FEW_CYCLES if quick else _CYCLES)
@@ -123,7 +123,7 @@ def _idle(count: int) -> Idle:
 
 
 def _ping(session: Session) -> int:
-    """Drive a session through the period; how many pings it sent."""
+    """Drive a session through the period, and return the number of its pings."""
     now, pings = 0.0, 0
     while True:
         output = session.poll(now)
@@ -138,7 +138,7 @@ def _ping(session: Session) -> int:
 
 
 def show(report: Report) -> str:
-    """As Markdown: what was measured, and what follows."""
+    """Return the report as Markdown."""
     cycle = report.in_flight[0].cycle_seconds
     idle, lines = report.idle[-1], list[str]()
     lines += [
@@ -162,8 +162,8 @@ def show(report: Report) -> str:
     lines += [
         "",
         (
-            f"An open channel takes {report.channel_bytes / 1024:,.0f} KiB of its process with its buffers, and "
-            f"{report.channel_bytes_tls / 1024:,.0f} KiB with TLS."
+            f"An open channel needs {report.channel_bytes / 1024:,.0f} KiB of its process, "
+            f"buffers included, and {report.channel_bytes_tls / 1024:,.0f} KiB with TLS."
         ),
         "",
         "| cancels a second of a UID | of a core, in the core of this library | UIDs that a core would carry |",
@@ -174,17 +174,18 @@ def show(report: Report) -> str:
     lines += [
         "",
         (
-            f"At {most} connections, as many as an address may hold open, each at {UID_LIMITS[0]} messages a second: "
-            f"{most * UID_LIMITS[0] * cycle:.1%} of a core for cancels, {most * idle.cpu_per_session_second:.4%} for pings, "
-            f"and {most * report.channel_bytes_tls / 2**20:,.0f} MiB for TLS. To dial all of them anew takes {most} of the "
-            f"{DIALS_PER_IP} dials of 5 minutes."
+            f"With {most} connections, the limit of an IP address, each at {UID_LIMITS[0]} messages "
+            f"a second: {most * UID_LIMITS[0] * cycle:.1%} of a core for cancels, "
+            f"{most * idle.cpu_per_session_second:.4%} for pings, and "
+            f"{most * report.channel_bytes_tls / 2**20:,.0f} MiB for TLS. Reconnecting all of them "
+            f"uses {most} of the {DIALS_PER_IP} connects that are allowed in 5 minutes."
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
 def on_page(text: str, part: str) -> str:
-    """The page with these figures in it."""
+    """Return the page with its generated part replaced."""
     return _FIGURES.sub(lambda _: part, text)
 
 
@@ -192,8 +193,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scaling", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--quick", action="store_true", help="few of everything: whether it works")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure a few, to check that the benchmark works"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures to this file"
+    )
     parser.add_argument(
         "--page", action="store_true", help="write the figures into docs/scaling.md"
     )
@@ -202,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(show(report), end="")
     if arguments.page:
         if arguments.quick:
-            parser.error("a quick run has no place on the page")
+            parser.error("--page needs a full run: leave --quick out")
         PAGE.write_text(on_page(PAGE.read_text(encoding="utf-8"), show(report)), encoding="utf-8")
     if arguments.json is not None:
         plain: dict[str, Any] = attrs.asdict(report)

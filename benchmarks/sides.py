@@ -1,13 +1,10 @@
-"""What is measured: groups of sides, each beside its floor, some with a target.
+"""Groups of sides to measure. A side is compared with its floor, and may have a target.
 
-Rules of this file
-- A side stands beside its floor: the least that anyone could do by hand with the same library. The floor does less (it checks
-  nothing, remembers nothing, knows no deadline), which is the point of showing both.
-- What is prepared for one side, and is not measured, is prepared for its floor as well.
-- A job does its work so often by a loop of its own: a call each time would add the same to both sides, and hide what they
-  differ in.
-
-It does not know how turns are taken, nor how results are shown.
+- A floor is the same work by hand with the same library. It does less: no checks, no bookkeeping,
+  no deadlines. The ratio shows what these cost.
+- What is prepared outside the measured time for a side is prepared for its floor too.
+- A job repeats its work in a loop of its own. A function call for each repetition would add the
+  same time to both sides and hide the difference.
 """
 
 from __future__ import annotations
@@ -22,29 +19,30 @@ from typing import TypeAlias
 import attrs
 
 Job: TypeAlias = Callable[[int], Callable[[], object]]
-"""Prepares to do something so often, and gives what does it."""
+"""Prepares `count` repetitions, and returns the function that runs them."""
 
 
 class Verdict(Enum):
-    """What a figure is beside its target."""
+    """The result of comparing a figure with its target."""
 
     AIM = "aim"
-    """As good as was hoped for, or better."""
+    """The figure reaches `Target.aim`."""
 
     MUST = "must"
-    """Good enough."""
+    """The figure reaches `Target.must` only."""
 
     MISSED = "MISSED"
+    """The figure does not reach `Target.must`."""
 
 
 @attrs.frozen
 class Target:
-    """Where the ratio of a side to its floor, or a size in bytes, must land, and where it should."""
+    """The required and the desired bound of a ratio to the floor, or of a size in bytes."""
 
     must: float
     aim: float
     at_least: bool = False
-    """Whether more is better."""
+    """Whether the bounds are lower bounds."""
 
     def verdict(self, value: float) -> Verdict:
         for verdict, bound in ((Verdict.AIM, self.aim), (Verdict.MUST, self.must)):
@@ -55,30 +53,30 @@ class Target:
 
 @attrs.frozen
 class Turn:
-    """What a side took for one turn."""
+    """The time of one turn of a side."""
 
     seconds: float
     cpu_seconds: float
-    """Of this process alone."""
+    """Processor time of this process only."""
 
 
 @attrs.frozen(kw_only=True)
 class Side:
-    """One thing that is measured in time."""
+    """A side that is measured in time."""
 
     name: str
     turn: Callable[[int], Turn]
-    """Does it so often."""
+    """Runs the given number of repetitions."""
 
     floor: str | None = None
-    """The name of the side of the same group that it is compared with; None for a floor, and for what has none."""
+    """The name of the side in the same group to compare with; None for a floor, or without one."""
 
     target: Target | None = None
     size: float | None = None
-    """Bytes that doing it once writes or reads; None where that says nothing."""
+    """Bytes that one repetition encodes or decodes; None where throughput is not meaningful."""
 
     per: int = 1
-    """How many of what is counted doing it once does: frames, cancels."""
+    """The number of frames or cancels in one repetition."""
 
     collector: bool = False
     """Whether Python's garbage collector is on."""
@@ -86,18 +84,18 @@ class Side:
 
 @attrs.frozen(kw_only=True)
 class Weight:
-    """One thing that is measured in bytes."""
+    """A side that is measured in bytes."""
 
     name: str
     weigh: Callable[[bool], float]
-    """Bytes for each of many; of few when it is told to be quick."""
+    """Returns the bytes of each; with True, measures only a few."""
 
     target: Target | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Skipped:
-    """What cannot be measured here."""
+    """A side that cannot be measured here."""
 
     name: str
     why: str
@@ -108,24 +106,24 @@ Part: TypeAlias = Side | Weight | Skipped
 
 @attrs.frozen(kw_only=True)
 class Group:
-    """Sides that take turns, or weights."""
+    """Sides that are measured together."""
 
     name: str
     sides: Callable[[ExitStack], Sequence[Part]]
-    """Builds them; whatever must be closed in the end goes onto the stack."""
+    """Builds the sides. Resources to close at the end go onto the stack."""
 
     seconds: float = 2e-3
-    """How long a turn takes, about."""
+    """The approximate duration of a turn."""
 
     rounds: float = 1.0
-    """How many rounds, as a part of the usual number."""
+    """The number of rounds, as a fraction of the usual number."""
 
     by_rate: bool = False
-    """Whether the ratios are those of how much is done in a second, so that more is better."""
+    """Whether ratios are of rates instead of times, so that more is better."""
 
 
 def timed(job: Job) -> Callable[[int], Turn]:
-    """A turn of this job: what is done is timed, what is prepared is not."""
+    """Return the turn of a job, which times the run but not the preparation."""
 
     def turn(count: int) -> Turn:
         run = job(count)
@@ -139,7 +137,7 @@ def timed(job: Job) -> Callable[[int], Turn]:
 
 
 def missing(module: str, name: str, extra: str = "bench") -> Skipped | None:
-    """Why a side is skipped that needs this module; None where it is installed."""
+    """Return a `Skipped` side when `module` is not installed, else None."""
     if find_spec(module) is not None:
         return None
     return Skipped(name=name, why=f"{module} is not installed: pip install -e '.[{extra}]'")

@@ -1,4 +1,4 @@
-"""Results as plain tables, for a terminal."""
+"""Prints results as plain tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = 44
 
 
 def show_group(name: str, results: Sequence[Result], skipped: Sequence[Skipped]) -> None:
-    """One group, floors first as they were given."""
+    """Print the results of a group, in the given order, and its skipped sides."""
     print(f"{name}\n  {'':<{_NAME}}" + _cells(_HEAD) + "  beside")
     for result in results:
         print(
@@ -38,7 +38,7 @@ def show_group(name: str, results: Sequence[Result], skipped: Sequence[Skipped])
 
 
 def show_targets(results: Sequence[Result]) -> None:
-    """What has a target, and whether it was met."""
+    """Print each result that has a target, with its verdict."""
     judged = [result for result in results if result.target is not None]
     if not judged:
         return
@@ -49,11 +49,11 @@ def show_targets(results: Sequence[Result]) -> None:
             f"  {f'{result.group}: {result.name}':<76}{figure(result):>10}{bounds(result.target):>26}  {verdict}"
         )
     counts = [sum(result.verdict is verdict for result in judged) for verdict in Verdict]
-    print(f"  {counts[0]} as aimed at, {counts[1]} as they must, {counts[2]} missed", flush=True)
+    print(f"  {counts[0]} aim, {counts[1]} must, {counts[2]} missed", flush=True)
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """The columns of a result."""
+    """Return the cells of a result's row."""
     target = result.target
     quartiles = result.ratio_quartiles
     return (
@@ -71,14 +71,14 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def figure(result: Result) -> str:
-    """What is held against a target."""
+    """Return the figure that is compared with the target."""
     if result.unit == "B":
         return amount(result.median, "B")
     return "no floor" if result.ratio is None else f"{result.ratio:.2f}"
 
 
 def bounds(target: Target | None) -> str:
-    """A target, in words."""
+    """Return the bounds of a target as text."""
     if target is None:
         return ""
     sign = "≥" if target.at_least else "≤"
@@ -90,7 +90,7 @@ def bound(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Bytes, or seconds, with three figures."""
+    """Format bytes, or seconds with three significant digits."""
     if unit == "B":
         return f"{value:,.0f} B" if value < 10_240 else f"{value / 1024:,.1f} KiB"
     for scale, name in ((1e-6, "µs"), (1e-3, "ms")):

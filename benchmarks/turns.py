@@ -1,10 +1,10 @@
-"""How a group is measured: its sides take turns.
+"""Measures a group: its sides take turns.
 
-Rules of this file
-- The sides of a group take turns (A B C A B C …, each round beginning with another one), so that what else the machine does
-  hits them all alike. A ratio is the median of the ratios within the rounds.
-- A first round is thrown away: whatever is made or looked up once has been by then.
-- The garbage collector is off, and has collected before, except where a side asks for it.
+- The sides run in turn (A B C, B C A, ...), each round starting with another one, so that other
+  load of the machine affects all alike. A ratio is the median of the ratios within the rounds.
+- The first round is discarded, because it fills caches.
+- The garbage collector runs before the rounds and is off during them, except for a side with
+  `collector`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from benchmarks.sides import Group, Side, Skipped, Target, Turn, Verdict, Weight
 ROUNDS = 151
 QUICK_ROUNDS = 3
 _QUICK = 0.02
-"""The part of its time that a turn has in a quick run."""
+"""The duration of a turn in a quick run, as a fraction of the usual one."""
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What one side took."""
+    """The result of one side."""
 
     group: str
     name: str
@@ -36,20 +36,20 @@ class Result:
     """`s` for seconds, `B` for bytes."""
 
     median: float
-    """Of one, over the rounds."""
+    """The median over the rounds, for one frame or cancel."""
 
     spread: float
-    """Between the first and the third quartile of the rounds lies this part of the median."""
+    """The distance between the first and the third quartile, as a fraction of the median."""
 
     cpu: float | None = None
-    """Seconds of this process alone: what a round trip costs while the other end has a core of its own."""
+    """Processor time of this process only, in seconds: the client's part of a round trip."""
 
     per_second: float | None = None
     megabytes_per_second: float | None = None
     floor: str | None = None
     by_rate: bool = False
     ratio: float | None = None
-    """To the floor; None where there is none."""
+    """The ratio to the floor; None without a floor."""
 
     ratio_quartiles: tuple[float, float] | None = None
     target: Target | None = None
@@ -69,7 +69,7 @@ _CONVERTER = Converter(forbid_extra_keys=True)
 
 
 def measure(group: Group, rounds: int, *, quick: bool) -> tuple[list[Result], list[Skipped]]:
-    """Build the sides of a group, and let them take their turns."""
+    """Build the sides of a group and measure them. Return the results and the skipped sides."""
     with ExitStack() as stack:
         parts = group.sides(stack)
         results = [_weighed(group, part, quick=quick) for part in parts if isinstance(part, Weight)]
@@ -108,7 +108,7 @@ def _take_turns(
 
 
 def _how_often(side: Side, seconds: float) -> int:
-    """How many times take about so long."""
+    """Return the number of repetitions that takes about `seconds`."""
     count = 1
     while (took := side.turn(count).seconds) < seconds / 2:
         count *= 2
@@ -119,7 +119,7 @@ def _result(group: Group, side: Side, turns: list[Turn], of_all: dict[str, list[
     times = of_all[side.name]
     first, median, third = _quartiles(times)
     ratios = None
-    # A floor can have been skipped.
+    # The floor may have been skipped.
     floor = side.floor if side.floor in of_all else None
     if floor is not None:
         ratios = _quartiles([

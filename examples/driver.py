@@ -107,8 +107,8 @@ class Driver(ABC):
                 case Hangup(code=code, reason=reason):
                     self.hang_up(code, reason)
                 case Wait(until=until):
-                    # Rule 2: the latest deadline counts. An unchanged one keeps its timer; otherwise
-                    # a flood of messages would restart it forever.
+                    # Rule 2: the latest deadline counts. An unchanged one keeps its timer;
+                    # otherwise a flood of messages would restart it forever.
                     if until != self.until:
                         self.until = until
                         self.arm(until)

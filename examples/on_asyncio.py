@@ -1,4 +1,4 @@
-"""Base classes for drivers on asyncio: a timer, `await cancel(...)`, and two tasks for the WebSocket.
+"""Base classes for drivers on asyncio: a timer, `await cancel(...)`, tasks for the WebSocket.
 
 Use them with the WebSocket client that your program already has; the files own_*.py show what is
 left to write. They work with uvloop too.
@@ -125,7 +125,7 @@ class OnAsyncio(Driver):
 
 
 class Carrier(OnAsyncio):
-    """Drives a connection over a WebSocket whose send and receive are coroutines, in a task each."""
+    """Drives a connection over a WebSocket whose send and receive are coroutines."""
 
     errors: tuple[type[Exception], ...] = (OSError,)
     """The exceptions that sending and receiving raise when the WebSocket has ended."""

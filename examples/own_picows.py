@@ -55,7 +55,7 @@ class Own(OnAsyncio, WSListener):
                 transport.send_close(frame.get_close_code())  # the answer that RFC 6455 requires
             self.lost("closed by the peer")
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - as picows calls it
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' API
         self.lost("the connection was lost")
 
     def pause_writing(self) -> None:

@@ -59,7 +59,7 @@ def test_the_scaling_runs() -> None:
     done = run("benchmarks.scaling", "--quick")
     assert (done.returncode, done.stderr) == (0, "")
     assert "| cancels in flight | a cycle |" in done.stdout
-    assert "300 dials of 5 minutes" in done.stdout
+    assert "300 connects that are allowed in 5 minutes" in done.stdout
 
 
 def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> Non
 def test_a_name_that_fits_no_group_is_a_usage_error() -> None:
     done = run("benchmarks", "--quick", "nonsense")
     assert done.returncode == 2
-    assert "no group has 'nonsense' in its name: --list names them all" in done.stderr
+    assert "no group name contains 'nonsense': --list prints all names" in done.stderr
 
 
 def test_the_help_shows_examples() -> None:

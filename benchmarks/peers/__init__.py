@@ -1,11 +1,10 @@
-"""Other libraries at the same job: build the request, send it to a fake socket, parse the reply, give the answer.
+"""Benchmarks of other libraries: build the request, write it to a fake socket, parse the reply.
 
-Rules of this file
-- A peer runs in a process of its own, since peers pin versions that exclude each other's and ours, and takes its turns there
-  (`worker`). Ours take theirs in the same way.
-- The way of a cancel through a peer is the one that its users take, with its defaults; only its rate limit is off, as ours is.
-  The top of each file says how it is called and what is spared it.
-- A peer that is not installed is named, with the reason.
+- A peer runs in a process of its own (`worker`), because the peers pin conflicting versions. So do
+  our sides.
+- A peer is called through its public API with its defaults; only its rate limit is off, as ours is.
+  The docstring of each module says how it is called and what it does not have to do here.
+- A peer that is not installed is reported as skipped.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from benchmarks.sides import Group, Part, Side, Skipped, Target, Turn
 
 HERE = Path(__file__).parent
 FOLDER = HERE / ".venv"
-"""Where the peers are installed, those for Node as well."""
+"""Where the peers are installed, including those for Node."""
 
 _PIP = "benchmarks/peers/.venv/bin/python -m pip install"
 INSTALL = f"python3 -m venv benchmarks/peers/.venv && {_PIP} -U pip && {_PIP} -e . --group peers"
 INSTALL_NODE = "npm install --prefix benchmarks/peers/.venv bitget-api"
 
 _AHEAD = Target(1.0, 1.0, at_least=True)
-"""For a peer: that it takes no less than ours."""
+"""The target of a peer: it is not faster than ours."""
 
 _OURS, _NAMES = (
     "Connection, msgspec",
@@ -38,7 +37,7 @@ _OURS, _NAMES = (
 
 
 def groups() -> Iterator[Group]:
-    # A floor is ours here: ratios say how many times as long a peer takes.
+    # Here ours is the floor, so a ratio says how many times as long a peer takes.
     yield Group(name="peers, a cancel in process", sides=_sides, seconds=5e-3)
 
 
@@ -72,7 +71,7 @@ def _side(
     target: Target | None = None,
     ours: str | None = _OURS,
 ) -> Part:
-    """A process that takes its turns when it is told to; it says which release it is, and how it is called."""
+    """Start a worker process, and return a side that runs its turns there."""
     errors = stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - the stack closes it
     process = stack.enter_context(
         subprocess.Popen(
@@ -84,7 +83,7 @@ def _side(
             cwd=HERE.parents[1],
         )
     )
-    # Not each peer lets go of its threads.
+    # Some peers do not end their threads.
     stack.callback(process.kill)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -93,8 +92,8 @@ def _side(
     if ready != "ready":
         process.wait()
         errors.seek(0)
-        said = errors.read().strip().splitlines() or [f"it ended with {process.returncode}"]
-        return Skipped(name=name, why=said[-1])
+        lines = errors.read().strip().splitlines() or [f"exit code {process.returncode}"]
+        return Skipped(name=name, why=lines[-1])
 
     def turn(count: int) -> Turn:
         print(count, file=asking, flush=True)

@@ -1,7 +1,8 @@
-"""ccxt: `await ccxt.pro.bybit.cancel_order_ws(id, symbol)`, since its Bitget has no cancel over WebSocket.
+"""ccxt: `await ccxt.pro.bybit.cancel_order_ws(id, symbol)`, on Bybit.
 
-The aiohttp session's `ws_connect` is replaced by a fake connection: the frames of the WebSocket are spared it, and the market
-is given, so that none is loaded. `enableRateLimit` is off.
+ccxt has no cancel over WebSocket for Bitget. The aiohttp session's `ws_connect` is replaced by a
+fake connection, so ccxt does no WebSocket framing. The market is set, so none is loaded.
+`enableRateLimit` is off.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def _answer(text: str) -> str:
 
 
 class _Connection:
-    """What aiohttp's `ws_connect` gives."""
+    """A fake of the connection that aiohttp's `ws_connect` returns."""
 
     closed = False
     _conn = None

@@ -1,6 +1,6 @@
-"""Fake sockets that answer what they are sent at once, with a reply that is put together and not looked at further.
+"""Fake sockets that answer each request at once, with a reply built from a template.
 
-It imports nothing but the standard library, since it is used with the peers' own interpreter.
+This module imports only the standard library, because it runs in the peers' environment.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, Self
 
 
 def part(name: str) -> Any:
-    """A module of a peer, which no type checker need have."""
+    """Import a module of a peer. Type checkers may not have it."""
     return import_module(name)
 
 
 def id_of(text: str, key: str) -> str:
-    """The id in a request, wherever it stands."""
+    """Return the value of `key` in a request."""
     return text.partition(f'"{key}":')[2].lstrip(' "').partition('"')[0]
 
 
 def bitget(text: str) -> str:
-    """What Bitget says to a V2 login or cancel."""
+    """Return Bitget's answer to a V2 login or cancel."""
     if '"login"' in text:
         return '{"event":"login","code":0}'
     return (
@@ -32,7 +32,7 @@ def bitget(text: str) -> str:
 
 
 class FakeSocket:
-    """What a client of `websockets` gives: `send` and `recv`. The answers wait in a queue."""
+    """A fake of a `websockets` connection, with a queue of answers."""
 
     def __init__(self, answer: Callable[[str], str], state: object = None) -> None:
         self._answer = answer

@@ -1,9 +1,10 @@
-"""nexustrader: `await BitgetOrderManagementSystem.cancel_order_ws(oid, symbol)`, of a spot order that it knows as accepted.
+"""nexustrader: `await BitgetOrderManagementSystem.cancel_order_ws(oid, symbol)`.
 
-`ws_connect` of picows, as it calls it, is replaced by a fake transport: the frames of the WebSocket are spared it. Its rate
-limiter is off; its registry, cache and message bus are its own. Not timed: that an order was placed before, that its end is
-pushed after, and the look-up of positions at the start, which is left out. What it schedules for a second later is timed as it
-comes.
+The order is a spot order that nexustrader knows as accepted. `ws_connect` of picows is replaced by
+a fake transport, so there is no WebSocket framing. The rate limiter is off; registry, cache and
+message bus are nexustrader's own. Placing the order before and the push of its end after are not
+timed. The look-up of positions at the start is left out. Tasks that it schedules for a second
+later are timed when they run within a turn.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def release() -> str:
 
 
 class _Transport:
-    """What picows' `ws_connect` gives; the reply comes with the loop's next turn."""
+    """A fake of the transport of picows. The reply comes in the loop's next iteration."""
 
     def __init__(self, listener: Any, text: object) -> None:
         self._listener = listener
@@ -70,7 +71,7 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
         return _Transport(listener, text), listener
 
     clients.ws_connect = connect
-    # Its log as its engine sets it up, at its default level.
+    # The log is set up as nexustrader's engine does it, at the default level.
     bus, clock = part("nexustrader.core.nautilius_core").setup_nautilus_core("bench-1")
     registry = part("nexustrader.core.registry").OrderRegistry()
     tasks = part("nexustrader.core.entity").TaskManager(loop, enable_signal_handlers=False)
@@ -124,7 +125,7 @@ async def driven() -> AsyncGenerator[Callable[[int], Callable[[], Awaitable[obje
                 for oid in orders:
                     await oms.cancel_order_ws(oid, symbol)
                 assert cache.get_order(orders[-1]).status == constants.OrderStatus.CANCELING
-                # In the loop's next turn, when the clock has been stopped.
+                # In the loop's next iteration, which is not timed.
                 loop.call_soon(pushed)
 
             return run

@@ -1,4 +1,4 @@
-"""Ours at the peers' job, with the same fake exchange."""
+"""Our `Connection` at the peers' task, with the same fake exchange."""
 
 from __future__ import annotations
 

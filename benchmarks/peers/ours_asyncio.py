@@ -1,7 +1,7 @@
-"""Ours as its users await it: `await channel.cancel(CancelOrder("BTCUSDT", order_id=…))` of bitget_transports.asyncio.
+"""bitget_transports.asyncio: `await channel.cancel(CancelOrder("BTCUSDT", order_id=...))`.
 
-The loop's `create_connection` is replaced by a fake transport. Nothing is spared it: its frames are made and read, and what
-the fake does to unmask and to frame is timed as well. The pace is off, by name.
+The loop's `create_connection` is replaced by a fake transport. The WebSocket framing is timed, and
+so is the framing and unmasking by the fake. The rate limit is off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def release() -> str:
 
 
 class _Transport(asyncio.Transport):
-    """A socket with a WebSocket exchange at its other end; what it says comes with the loop's next turn."""
+    """A fake socket with a WebSocket server. Its answers come in the loop's next iteration."""
 
     def __init__(self, protocol: asyncio.BufferedProtocol) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _Transport(asyncio.Transport):
         self._call_soon(self._read, data)
 
     def _read(self, data: bytes) -> None:
-        """Give it to the protocol as a loop does: by the protocol's own buffer."""
+        """Pass data to the protocol through its buffer, as an event loop does."""
         while data:
             buffer = memoryview(self._protocol.get_buffer(len(data)))
             count = min(len(buffer), len(data))

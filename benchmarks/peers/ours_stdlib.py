@@ -1,6 +1,6 @@
-"""Ours without an event loop: a `Connection` driven as the driver contract has it, with the standard library's engine.
+"""Our `Connection` without an event loop, driven by the driver contract, with the stdlib engine.
 
-The pace is off, by name.
+The rate limit is off.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""pybit: `WebSocketTrading.cancel_order(callback, category="spot", symbol=…, orderId=…)`, Bybit's, until the callback.
+"""pybit: `WebSocketTrading.cancel_order(callback, category="spot", symbol=..., orderId=...)`.
 
-`websocket.WebSocketApp`, as it calls it, is replaced by a fake app. Spared it are the frames of the WebSocket and the way from
-its reader's thread: the reply is handed to `on_message` in the caller's.
+It is for Bybit, and timed until the callback. `websocket.WebSocketApp` is replaced by a fake app,
+so there is no WebSocket framing and no switch from a reader thread: the reply is passed to
+`on_message` in the caller's thread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def release() -> str:
 
 
 def answer(text: str) -> str:
-    """The answer of Bybit's page «Websocket Trade Guideline»."""
+    """Return the answer in Bybit's page "Websocket Trade Guideline"."""
     return (
         f'{{"reqId":"{id_of(text, "reqId")}","retCode":0,"retMsg":"OK","op":"order.cancel","data":{{"orderId":'
         '"1673523595617593600","orderLinkId":""},"header":{"X-Bapi-Limit":"20","X-Bapi-Limit-Status":"19",'

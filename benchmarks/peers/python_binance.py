@@ -1,7 +1,8 @@
-"""python-binance: `await AsyncClient.ws_cancel_order(symbol=…, orderId=…)`, the cancel of Binance's WebSocket API.
+"""python-binance: `await AsyncClient.ws_cancel_order(symbol=..., orderId=...)`.
 
-`websockets.connect`, as it calls it, is replaced by a fake client: the frames of the WebSocket are spared it. Each request is
-signed (HMAC), which Binance asks for and Bitget does not.
+This is the cancel of Binance's WebSocket API. `websockets.connect` is replaced by a fake client, so
+there is no WebSocket framing. Each request is signed (HMAC), as Binance requires and Bitget does
+not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def release() -> str:
 
 
 def _answer(text: str) -> str:
-    """The answer of Binance's page «Cancel order (TRADE)»."""
+    """Return the answer in Binance's page "Cancel order (TRADE)"."""
     return (
         f'{{"id":"{id_of(text, "id")}","status":200,"result":{{"symbol":"BTCUSDT","origClientOrderId":"4d96324ff9d44481926157",'
         '"orderId":12569099453,"orderListId":-1,"clientOrderId":"91fe37ce9e69c90d6358c0","transactTime":1684804350068,'

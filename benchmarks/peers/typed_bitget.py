@@ -1,7 +1,7 @@
-"""typed-bitget: `await ClassicStreams.order.cancel("SPOT", "BTCUSDT", {"orderId": …})`.
+"""typed-bitget: `await ClassicStreams.order.cancel("SPOT", "BTCUSDT", {"orderId": ...})`.
 
-`websockets.connect`, as typed-core calls it, is replaced by a fake client: the frames of the WebSocket are spared it. Its
-replies are validated, as by default.
+`websockets.connect`, which typed-core calls, is replaced by a fake client, so there is no WebSocket
+framing. Replies are validated, as by default.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""`python -m benchmarks.peers.worker NAME`: one library in a process of its own.
+"""`python -m benchmarks.peers.worker NAME`: run one library in a process of its own.
 
-It prints `ready` and which release it is. Then each line that comes says how many cancels to do, and is answered with what they
-took: nanoseconds, and nanoseconds of processor time. It ends with its input.
+It prints `ready` and the release of the library. Then it reads a number of cancels from each line
+of standard input, runs them, and prints the time and the processor time in nanoseconds. It ends at
+the end of its input.
 
-Rules of this file
-- It imports nothing but the standard library: the interpreter is that of the peer, where ours may be missing.
-- The garbage collector is off, as for all that is measured. The first turns are the caller's, and warm things up.
+This module imports only the standard library, because it runs in the peers' environment, where ours
+may be missing. The garbage collector is off, as for all sides.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import Protocol, TextIO, cast
 
 
 class Peer(Protocol):
-    """What a module of this folder holds."""
+    """The interface of the peer modules."""
 
     def release(self) -> str: ...
 
     def driven(
         self,
     ) -> AbstractAsyncContextManager[Callable[[int], Callable[[], Awaitable[object]]]]:
-        """Logged in; prepares so many cancels, and gives what does them, one after the other."""
+        """Log in. Yield a function that prepares `count` cancels and returns what runs them."""
         ...
 
 
@@ -52,7 +52,7 @@ async def _serve(peer: Peer, answers: TextIO) -> None:
 if __name__ == "__main__":
     logging.disable()
     gc.disable()
-    # What a peer prints is not for who reads the answers.
+    # Keep the output of the peer out of the answers.
     with os.fdopen(os.dup(1), "w") as lines:
         os.dup2(2, 1)
         asyncio.run(_serve(cast("Peer", import_module(f"benchmarks.peers.{sys.argv[1]}")), lines))
