@@ -476,17 +476,17 @@ def test_what_a_value_must_be_is_followed_by_what_came() -> None:
 
 NOT_SHOWN = {
     " answered the WebSocket's handshake wrongly (",
-    " did not reach the embedded exchange: ",
+    " could not connect to the embedded exchange: ",
     " does not speak HTTP (",
     " ended the connection before the WebSocket was open: check the URL and its port",
-    " of the trace is none that a core takes: ",
+    " of the trace is not valid: ",
     " outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events",
     ", and it was not taken",
     ". The orders gave ",
     "): check HTTPS_PROXY, the credentials in it, and NO_PROXY",
-    "): take another --port, or 0 for a free one",
-    ": --ca-file wants a file in PEM form",
-    ": there is no such input",
+    "): pass another --port, or 0 for a free one",
+    ": --ca-file needs a PEM file",
+    ": invalid file name, or no input",
     "cannot listen on port ",
     "cannot read certificates from ",
     "cannot read standard input: it is closed",
@@ -495,7 +495,7 @@ NOT_SHOWN = {
     "framing must be 'websockets' or 'picows'; got ",
     "limits must be a Limits, or None; got ",
     "no login was accepted within ",
-    "no transport can run: pip install 'bitget-proto[cli]' brings all of them",
+    "no transport is installed: pip install 'bitget-proto[cli]' installs all",
     (
         "outcomes that nobody has read hold every place of Config.max_in_flight: read channel.events, or go on with the "
         "cancel_many that was begun before"
