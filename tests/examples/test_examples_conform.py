@@ -30,7 +30,7 @@ CHOICE = [
     "login and a cancel", "close while cancels are in flight", "frames in order", "one frame unwritten", "wait moves sooner",
     "half a message", "deadline", "deadline while a write stalls", "gap", "flood", "abandoned wait", "fragments",
     "answer and end in one read", "answer while a write stalls", "reset", "close frame", "hangup", "nothing after the end",
-    "nobody there", "upgrade refused", "clock", "calls from many threads",
+    "connection refused", "upgrade refused", "clock", "calls from many threads",
 ]  # fmt: skip
 
 

@@ -398,7 +398,7 @@ class LosesTheAnswerOfAnAbandonedWait(SelectorDriver):
 # --- read ---
 
 
-@breaks(Rule.READ, "nobody listens")
+@breaks(Rule.READ, "events not read")
 class WaitsForItsApplication(SelectorDriver):
     """A queue of bounded size between the reader and an application that does not take from it."""
 
@@ -611,7 +611,7 @@ class HandsOverTheRestAfterTheEnd(SelectorDriver):
         return read
 
 
-@breaks(Rule.END, "nobody there")
+@breaks(Rule.END, "connection refused")
 class LetsAFailedDialThrough(SelectorDriver):
     def dial(self) -> None:
         try:
@@ -620,7 +620,7 @@ class LetsAFailedDialThrough(SelectorDriver):
             raise RuntimeError from error
 
 
-@breaks(Rule.END, "nobody there")
+@breaks(Rule.END, "connection refused")
 class ClosesWhenADialHasFailed(SelectorDriver):
     def lost(self, reason: str) -> None:
         self.connection.close(self.now())

@@ -264,7 +264,7 @@ END: Final = (
         play=_login_refused,
     ),
     Scenario(
-        name="nobody there",
+        name="connection refused",
         rule=Rule.END,
         tells="The TCP connection is refused: lost is called once, and run() returns.",
         play=_connection_refused,

@@ -254,7 +254,7 @@ READING: Final = (
         play=_half_a_message,
     ),
     Scenario(
-        name="nobody listens",
+        name="events not read",
         rule=Rule.READ,
         tells="2,000 pushes that the user does not take from the driver arrive, then an answer: the answer is handed over.",
         play=_unread_messages,
