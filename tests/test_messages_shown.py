@@ -475,12 +475,12 @@ def test_what_a_value_must_be_is_followed_by_what_came() -> None:
 
 
 NOT_SHOWN = {
-    " answered the WebSocket's handshake wrongly (",
+    " sent an invalid answer to the WebSocket handshake (",
     " could not connect to the embedded exchange: ",
     " does not speak HTTP (",
     " ended the connection before the WebSocket was open: check the URL and its port",
     " of the trace is not valid: ",
-    " outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events",
+    " unread outcomes hold the places of Config.max_in_flight: read channel.events",
     ", and it was not taken",
     ". The orders gave ",
     "): check HTTPS_PROXY, the credentials in it, and NO_PROXY",
@@ -497,14 +497,17 @@ NOT_SHOWN = {
     "no login was accepted within ",
     "no transport is installed: pip install 'bitget-proto[cli]' installs all",
     (
-        "outcomes that nobody has read hold every place of Config.max_in_flight: read channel.events, or go on with the "
-        "cancel_many that was begun before"
+        "unread outcomes hold every place of Config.max_in_flight: read "
+        "channel.events, or continue the cancel_many that was started before"
     ),
-    "selector must make a selector, as selectors.DefaultSelector; got ",
-    "the channel is in use, by another thread or by the code that this interrupts: one caller at a time",
+    "selector must be callable and make a selector, such as selectors.DefaultSelector; got ",
+    (
+        "the channel is in use, by another thread or by the code that this call interrupts: allow one "
+        "caller at a time"
+    ),
     "the proxy refused to connect to ",
-    "these outcomes are awaited already: one task at a time, or a cancel_many for each",
-    "tls was given beside a client, which has its own: make the client with verify=tls",
+    "these outcomes are already awaited by another task: call cancel_many in each task",
+    "tls was given with a client, which has its own: create the client with verify=tls",
 }
 """Parts of messages that take a socket, a proxy, a second task or a closed terminal to provoke: the tests of those do."""
 

@@ -269,7 +269,7 @@ def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
         outcomes, events = colour.run(tidy(scenario))
     assert [type(event) for event in events] == [Closed]
     assert isinstance(events[0], Closed)
-    assert "took nothing for 0.3 s" in events[0].detail
+    assert "read nothing for 0.3 s" in events[0].detail
     assert len(outcomes) == 50
     assert {(type(outcome), getattr(outcome, "sent", None)) for outcome in outcomes} == {
         (Unresolved, False)

@@ -284,7 +284,7 @@ def test_one_is_read_by_one_task_at_a_time(colour: Colour) -> None:
                 made = channel.cancel_many(orders(1))
 
                 async def second() -> None:
-                    with pytest.raises(LocalProtocolError, match="awaited already"):
+                    with pytest.raises(LocalProtocolError, match="already awaited"):
                         await anext(made)
 
                 async with anyio.create_task_group() as tasks:
@@ -334,10 +334,10 @@ def test_outcomes_that_nobody_reads_hold_every_place_until_they_are_read(colour:
             async with connect(KEY, url=server.url, config=FEW) as channel:
                 give_up(channel, orders(3))
                 # One waits for the room that they will make, until they have come and nobody has read them.
-                with pytest.raises(NoRoom, match="nobody has read"):
+                with pytest.raises(NoRoom, match="unread outcomes"):
                     await anext(channel.cancel_many(orders(9)[3:]))
                 assert channel.capacity == 0
-                with pytest.raises(NoRoom, match="nobody has read"):
+                with pytest.raises(NoRoom, match="unread outcomes"):
                     await channel.cancel(orders(9)[8])
                 assert numbers(await outcomes_in_events(channel, 3)) == [1, 2, 3]
                 assert channel.capacity == 3
@@ -359,7 +359,7 @@ def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_r
                 begun = channel.cancel_many(orders(3))
                 await anext(begun)
                 give_up(channel, orders(4)[3:])
-                with pytest.raises(NoRoom, match="go on with"):
+                with pytest.raises(NoRoom, match="continue the cancel_many"):
                     await anext(channel.cancel_many(orders(9)[4:]))
                 assert len([outcome async for outcome in begun]) == 2
                 assert [outcome async for outcome in channel.cancel_many(orders(9)[4:])]

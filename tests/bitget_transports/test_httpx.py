@@ -23,7 +23,7 @@ from wsproto.utilities import LocalProtocolError
 from bitget_proto import Closed, Unresolved
 from bitget_transports import Channel, ConnectFailed, Limits, UpgradeRefused
 from bitget_transports.anyio import connect
-from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _Shortcut
+from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _QueueBypass
 from bitget_transports.exchange import ExchangeApp
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, HostileServer
@@ -193,10 +193,10 @@ def test_a_frame_that_the_layer_below_refuses_did_not_leave(
 def test_messages_come_though_httpx_ws_had_another_queue_one_day(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shorten_nothing(*_: object) -> None:
+    def bypass_nothing(*_: object) -> None:
         """Messages stay in the queue."""
 
-    monkeypatch.setattr(HttpxWebSocket, "_shorten", shorten_nothing)
+    monkeypatch.setattr(HttpxWebSocket, "_bypass_queue", bypass_nothing)
     test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour)
 
 
@@ -211,7 +211,7 @@ def test_in_a_flood_the_other_tasks_have_their_turns(colour: Colour) -> None:
                 await anyio.lowlevel.checkpoint()
 
         received: list[str | bytes] = []
-        shortcut = _Shortcut(None, _Meter(None), received.append)
+        shortcut = _QueueBypass(None, _Meter(None), received.append)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(others)
             await anyio.lowlevel.checkpoint()
@@ -255,7 +255,7 @@ def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: C
             async with connect(KEY, url=server.url, limits=LIMITS):
                 pass
         assert re.fullmatch(
-            r"127\.0\.0\.1 answered the WebSocket's handshake wrongly \(Sec-WebSocket-Accept\): check the URL",
+            r"127\.0\.0\.1 sent an invalid answer to the WebSocket handshake \(Sec-WebSocket-Accept\): check the URL",
             str(caught.value),
         )
 

@@ -256,7 +256,7 @@ def test_what_nobody_has_read_holds_a_place_wherever_it_lies() -> None:
     assert play.inbox.room == 1
     play.cancel(waiting, "c")
     assert play.inbox.room == 0
-    with pytest.raises(NoRoom, match="nobody has read"):
+    with pytest.raises(NoRoom, match="unread outcomes"):
         play.cancel(waiting, "d")
     assert ids(play.events()) == ["b"]
     assert play.inbox.room == 1
@@ -334,7 +334,7 @@ def test_when_only_reading_would_make_room_filling_says_so_and_takes_nothing() -
     play.answer("a")
     with pytest.raises(
         NoRoom,
-        match=r"nobody has read.* The orders gave CancelOrder\(.*'1'.*, and it was not taken",
+        match=r"unread outcomes.* The orders gave CancelOrder\(.*'1'.*, and it was not taken",
     ):
         play.fill(waiter)
     assert play.sent == ["a"]

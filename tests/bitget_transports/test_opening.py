@@ -93,7 +93,7 @@ CASES = {
         "no connection to|does not speak HTTP|ended the connection",
     ),
     "a wrong accept key": Case(
-        hostile_server.wrong_accept(), r"answered the WebSocket's handshake wrongly \("
+        hostile_server.wrong_accept(), r"sent an invalid answer to the WebSocket handshake \("
     ),
     "mail server": Case(hostile_server.not_http(), NO_HTTP, MUTE),
     "ssh server": Case(speaks_first(b"SSH-2.0-OpenSSH_9.6\r\n"), NO_HTTP, MUTE),

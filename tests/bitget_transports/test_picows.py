@@ -91,7 +91,7 @@ def test_nor_when_the_close_frame_of_the_other_side_is_handed_over_after_that() 
     closing.get_payload_as_bytes.return_value = CLOSED[2:]
     closing.get_close_code.return_value = WSCloseCode.OK
     closing.get_close_reason.return_value = None
-    link._take_in(link._websocket, closing)
+    link._handle_frame(link._websocket, closing)
     assert link.take_back() == ()
 
 

@@ -56,7 +56,7 @@ def test_connect_says_for_how_long_to_stay_away(
 
         refused = colour.run(tidy(scenario))
     assert (refused.status, refused.retry_after) == (status, seconds)
-    assert (f"asks to be left alone for {seconds or 0:.0f} s" in str(refused)) == (
+    assert (f"asks to retry after {seconds or 0:.0f} s" in str(refused)) == (
         seconds is not None
     )
 
@@ -84,7 +84,7 @@ def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> N
             async with open_session(KEY, url=server.url, jitter=lambda: 1.0) as channel:
                 closed = channel.events.take()
                 assert isinstance(closed, LinkClosed)
-                assert "asks to be left alone for 1 s" in closed.detail
+                assert "asks to retry after 1 s" in closed.detail
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
         colour.run_session(tidy(scenario))

@@ -307,7 +307,7 @@ def test_a_stalled_link_is_given_up_and_what_never_left_goes_to_the_next(colour:
                 outcome = await channel.cancel(orders(1)[0], timeout=8.0)
                 assert isinstance(outcome, Accepted)
                 assert outcome.attempts == 1
-                assert "took nothing for 0.5 s" in (await until(channel, Down)).detail
+                assert "read nothing for 0.5 s" in (await until(channel, Down)).detail
 
         colour.run_session(tidy(scenario))
 
@@ -366,7 +366,7 @@ def test_without_a_session_a_wrong_clock_is_told_by_how_much(
         async def scenario(connect: Connect) -> None:
             with pytest.raises(
                 LoginRefused,
-                match=rf"set this machine's clock right, which is (99|10[01]) s {words} the exchange's$",
+                match=rf"set this machine's clock, which is (99|10[01]) s {words} the exchange's$",
             ):
                 async with connect(
                     KEY, url=server.url, limits=LIMITS, wall_clock=lambda: time.time() + ahead
@@ -662,7 +662,7 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
                     down = await until(channel, Down)
                     assert isinstance(raised[-1], ZeroDivisionError)
                 assert isinstance(down, Down)
-                assert down.detail == "the exchange took nothing for 0.1 s"
+                assert down.detail == "the exchange read nothing for 0.1 s"
                 await until(channel, Up)
 
         colour.run_session(tidy(scenario))

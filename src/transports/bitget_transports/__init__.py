@@ -1,12 +1,11 @@
-"""Transports that bind `bitget_proto` to one way of doing I/O each. Nothing about the protocol is decided here.
+"""Transports: `bitget_proto` over asyncio, anyio and blocking sockets.
 
-`connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` give a `Channel` and a `SessionChannel`; those in
-`.blocking` give channels of its own with the same methods. Each needs the extra of its name.
+`connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` yield a `Channel` and a
+`SessionChannel`; those in `.blocking` yield their own channels with the same methods. Each needs
+the extra of the same name.
 
-It imports nothing private of `bitget_proto`.
-
-The names below are imported when they are first asked for: pytest imports this package, for its plugin, in every run of
-whoever has it installed.
+This package imports only public names of `bitget_proto`. The names below are imported lazily,
+because pytest imports this package for its plugin in every run where it is installed.
 """
 
 from importlib import import_module
@@ -50,7 +49,7 @@ _HOMES = MappingProxyType({
 })  # fmt: skip
 
 
-if not TYPE_CHECKING:  # or else every name would be one
+if not TYPE_CHECKING:  # for a type checker, every name would exist
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

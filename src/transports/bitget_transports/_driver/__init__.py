@@ -1,1 +1,1 @@
-"""What all transports share."""
+"""Code that all transports share."""

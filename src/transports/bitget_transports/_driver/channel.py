@@ -1,11 +1,9 @@
-"""The words of a channel for `await`, the same on every event loop.
+"""The API of a channel for `await`, shared by all event loops.
 
-Rules of this file
-- A cancel that was taken is answered with an outcome, whatever happens to the connection. Only misuse and no room raise.
-- A wait that is cancelled is given up, not the request: its outcome comes as an event.
-- No task is started here, and nothing is held while it waits.
-
-It does not know which event loop it runs on: it is given the loop's kind of `Event`.
+- Every cancel that was taken gets an outcome, whatever happens to the connection. Only misuse and a
+  lack of room raise.
+- Cancelling the wait does not cancel the request: its outcome comes as an event.
+- No task is started here, and no lock is held while waiting.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from .set_module import set_module
 
 
 class Flag(Protocol):
-    """As an `anyio.Event`: set once or more often, and waited for by one."""
+    """Like an `anyio.Event`: set at least once, and awaited by one task."""
 
     def set(self) -> object: ...
     def wait(self) -> Awaitable[object]: ...
@@ -39,33 +37,33 @@ class Flag(Protocol):
 class AsyncDriver(Driver):
     """A driver on an event loop."""
 
-    torn = False
-    """Whether an exception has passed out of a step, and the end that follows was interrupted too."""
+    recovery_pending = False
+    """Whether a step was interrupted, and `break_off` was interrupted as well."""
 
     @abstractmethod
     def flag(self) -> Flag:
-        """A new one, of the loop's kind."""
+        """Return a new flag for this event loop."""
 
     def interrupted(self) -> None:
-        self.torn = True
+        self.recovery_pending = True
         self.break_off("a step was interrupted")
-        self.torn = False
+        self.recovery_pending = False
 
     def end(self) -> None:
-        if self.torn:
+        if self.recovery_pending:
             self.interrupted()
         super().end()
 
     @abstractmethod
     def pause(self) -> Awaitable[object]:
-        """One turn of the loop for the others."""
+        """Yield to the event loop once, so that other tasks can run."""
 
 
 @set_module("bitget_transports")
 class Channel:
-    """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
+    """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
-    Use it within its event loop's thread, from as many tasks as you like.
+    Use it in the thread of its event loop, from any number of tasks.
     """
 
     def __init__(self, driver: AsyncDriver) -> None:
@@ -78,17 +76,20 @@ class Channel:
 
     @property
     def state(self) -> State | SessionState:
-        """Where the connection, or the session, is in its life."""
+        """The state of the connection, or of the session."""
         return self._inbox.core.state
 
     @property
     def in_flight(self) -> int:
-        """How many cancels have no outcome yet."""
+        """The number of cancels that have no outcome yet."""
         return self._inbox.core.in_flight
 
     @property
     def capacity(self) -> int:
-        """How many cancels would be taken now: outcomes that nobody has read hold their places. 0 after the end."""
+        """The number of cancels that would be taken now; 0 after the end.
+
+        An outcome keeps its place in `Config.max_in_flight` until it is read.
+        """
         return self._inbox.room
 
     async def cancel(
@@ -99,29 +100,34 @@ class Channel:
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
+        """Cancel an order, wait for the outcome, and return it.
 
-        An `urgent` one leaves before all that wait and are not. On a channel that has ended the outcome is
-        `Unresolved(sent=False)`. If this wait is cancelled the request is not: its outcome comes in `events`.
+        `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`: an urgent cancel is
+        sent before all others that wait. On a channel that has ended, the outcome is
+        `Unresolved(sent=False)`. If this call is cancelled, the request continues: its outcome
+        comes in `events`.
 
-        Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
-        timeout that makes no sense. In each case nothing has changed.
+        Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
+        for an invalid order, id or timeout. In each case nothing has changed.
         """
         return await self._cancel(order, id, timeout, None, urgent=urgent)
 
     def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Outcomes:
-        """Cancel many orders, as many at a time as there is room for: `async for outcome in channel.cancel_many(orders)`.
+        """Cancel many orders, as many at a time as there is room for:
+        `async for outcome in channel.cancel_many(orders)`.
 
-        Outcomes come in the order in which they become known; `outcome.order` says whose each is. Orders are taken from the
-        iterable as there is room, and none after the loop is left or the wait cancelled: outcomes of those taken before
-        then come in `events`. On a channel that has ended the outcome is `Unresolved(sent=False)` for all that remain.
+        Outcomes come in the order in which they become known; `outcome.order` is the order of each.
+        Orders are taken from the iterable as there is room. None are taken after the loop is left
+        or the wait cancelled: outcomes of orders taken before then come in `events`. On a channel
+        that has ended, the outcome is `Unresolved(sent=False)` for all that remain.
 
-        Outcomes that have come and are not fetched hold their places. So do not begin one of these inside the loop over
-        another one, in one and the same task: when the outer one holds every place, the inner one waits for room that only
-        this task could make.
+        Outcomes that have arrived and were not fetched keep their places. So do not start a
+        `cancel_many` inside the loop over another one in the same task: when the outer one holds
+        every place, the inner one waits for room that only this task could make.
 
-        Raises: from the iteration, what `cancel` raises, and what the iterable raises; outcomes of orders taken before then
-        come in `events`. NoRoom only when outcomes that nobody has read in `events` hold every place.
+        Raises: during iteration, what `cancel` raises, and what the iterable raises; outcomes of
+        orders taken before then come in `events`. NoRoom only when unread outcomes in `events` hold
+        every place.
         """
         return Outcomes(self._driver, iter(orders), timeout, None)
 
@@ -147,10 +153,11 @@ class Channel:
             raise
 
     async def withdraw(self, id: str) -> bool:
-        """Take back a cancel that has not left: its outcome is `Unresolved(sent=False)` with WITHDRAWN, where it is waited for.
+        """Withdraw a cancel that was not sent. The call that waits for it returns
+        `Unresolved(sent=False)` with WITHDRAWN.
 
-        False, and nothing has changed, when it has left, or when no cancel of this id is open. To know the id, pass one to
-        `cancel`.
+        Return False, and change nothing, when it was sent already or when no cancel with this id is
+        open. To know the id, pass one to `cancel`.
         """
         now = self._driver.now()
         withdrawn = self._inbox.core.withdraw(id, now)
@@ -158,10 +165,12 @@ class Channel:
         return withdrawn
 
     async def send(self, text: str) -> None:
-        """Send a frame of your own on the same socket, after the login: a subscription, an order to be placed.
+        """Send a frame of your own on the same socket, after the login: a subscription, or an order
+        to place.
 
-        Answers and pushes come in `events`. While cancels wait too, own frames get one place in ten. Send nothing that carries
-        the `id` of a cancel, and cancel with no `id` of a frame of yours: an answer is matched by its id alone.
+        Answers and pushes come in `events`. While cancels wait as well, your frames get one place
+        in ten. An answer is matched by its id alone: never use the same `id` for a frame of your
+        own and for a cancel.
 
         Raises: as `Connection.send`, and nothing has changed.
         """
@@ -170,12 +179,13 @@ class Channel:
         self._driver.drain(now)
 
     async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """End the channel in good order, and wait until it has. Leaving the context does the same.
+        """Close the channel and wait until it has ended. Leaving the context does the same.
 
-        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
-        answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
-        seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
-        "drop" after one with "send" ends the channel now.
+        With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
+        those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
+        With `queued="send"`, what is queued is sent first, for at most `within` seconds (default:
+        `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
+        end; a call with "drop" after one with "send" ends the channel now.
 
         Raises: as `Connection.close`, and nothing has changed.
         """
@@ -189,9 +199,10 @@ class Channel:
 
 @set_module("bitget_transports")
 class SessionChannel(Channel):
-    """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
+    """A channel that stays connected, from `open_session`: cancels survive lost connections.
 
-    `events` tell when it is `Up` and `Down`. Subscriptions end with their connection: send them again at each `Up`.
+    `events` include `Up` and `Down`. Subscriptions end with their connection: send them again after
+    each `Up`.
     """
 
     async def cancel(
@@ -203,9 +214,9 @@ class SessionChannel(Channel):
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
-        before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
-        again.
+        """As `Channel.cancel`, with a `policy` for the case that the connection ends after the
+        cancel was sent and before it was answered: REPORT (the default of `SessionConfig.policy`)
+        returns `Unresolved(sent=True)`, RESEND sends it again.
 
         Raises: as `Channel.cancel`.
         """
@@ -217,14 +228,15 @@ class SessionChannel(Channel):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> Outcomes:
-        """As `Channel.cancel_many`, with a policy as `cancel` has."""
+        """As `Channel.cancel_many`, with the `policy` of `cancel`."""
         return Outcomes(self._driver, iter(orders), timeout, policy)
 
 
 class Outcomes:
-    """What `cancel_many` gives: outcomes, as they come. Leaving the loop early leaves the requests alone."""
+    """The iterator of `cancel_many`. Leaving the loop early does not cancel the requests."""
 
-    # Nothing may refer to this but who iterates: when the loop is left it must go at once, not when the collector comes.
+    # Only the loop may hold a reference to this object: it must be freed as soon as the loop is
+    # left, not by a later run of the garbage collector.
 
     def __init__(
         self,
@@ -236,7 +248,7 @@ class Outcomes:
         self._driver = driver
         self._timeout = timeout
         self._policy = policy
-        self._waiter = Waiter(_nobody, orders)
+        self._waiter = Waiter(_no_wake, orders)
         self._iterated = False
 
     def __aiter__(self) -> Self:
@@ -247,7 +259,7 @@ class Outcomes:
         inbox = driver.inbox
         if self._iterated:
             raise LocalProtocolError(
-                "these outcomes are awaited already: one task at a time, or a cancel_many for each"
+                "these outcomes are already awaited by another task: call cancel_many in each task"
             )
         self._iterated = True
         try:
@@ -277,7 +289,7 @@ class Outcomes:
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """Take no more orders; what has not been fetched, and what is still to come, comes in `events`."""
+        """Take no more orders. Outcomes not fetched so far come in `events`."""
         self._driver.inbox.abandon(self._waiter)
         self._waiter.wake()
 
@@ -286,7 +298,10 @@ class Outcomes:
 
 
 class Events:
-    """What comes beside the outcomes that are waited for: `async for event in channel.events`, until after `Closed`."""
+    """Events, and outcomes that no call waits for: `async for event in channel.events`.
+
+    Iteration ends after `Closed`, or `Ended` for a session.
+    """
 
     def __init__(self, driver: AsyncDriver) -> None:
         self._driver = driver
@@ -295,7 +310,7 @@ class Events:
         return self
 
     def take(self) -> ChannelEvent | None:
-        """The oldest event that nobody has read; None when there is none. It never waits."""
+        """Return the oldest unread event, or None when there is none. It never waits."""
         return self._driver.inbox.pop_event()
 
     async def __anext__(self) -> ChannelEvent:
@@ -307,10 +322,10 @@ class Events:
         return event
 
 
-async def is_up(driver: AsyncDriver) -> None:
+async def wait_until_up(driver: AsyncDriver) -> None:
     """Wait until a login is accepted.
 
-    Raises: ConnectFailed when none ever will be.
+    Raises: ConnectFailed when none will be.
     """
     while not driver.is_up():
         await news(driver)
@@ -326,5 +341,5 @@ async def news(driver: AsyncDriver) -> None:
         driver.inbox.unlisten(flag.set)
 
 
-def _nobody() -> None:
-    """Nobody waits yet."""
+def _no_wake() -> None:
+    """Nothing waits yet."""

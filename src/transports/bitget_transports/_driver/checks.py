@@ -1,4 +1,4 @@
-"""Checks of what a caller gives, and how a refused value is shown."""
+"""Checks of arguments, and how error messages quote a refused value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import attrs
 from bitget_proto import ValidationError
 
 _SHOWN = 48
-"""How many characters of a refused value an error message repeats."""
+"""The number of characters of a refused value that an error message quotes."""
 
 
 def safe_repr(value: object) -> str:
-    """The value as an error message may repeat it: short, on one line, and never raising."""
+    """Return the value as an error message may quote it: short and on one line. Never raise."""
     if isinstance(value, str):
         text = str.__str__(value)
         return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}… ({len(text)} characters)"
@@ -27,7 +27,7 @@ def safe_repr(value: object) -> str:
 
 
 def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator: a limit in seconds, or None."""
+    """Validate a limit in seconds, or None."""
     if value is None:
         return
     if (
@@ -36,14 +36,15 @@ def check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> 
         or not 0 < value <= sys.float_info.max
     ):
         raise ValidationError(
-            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; got {safe_repr(value)}"
+            f"{attribute.name} must be a finite number of seconds above 0, or None for no limit; "
+            f"got {safe_repr(value)}"
         )
 
 
 def check_timeout(timeout: object) -> None:
-    """Refuse what `Connection.cancel` refuses as a timeout.
+    """Check a timeout as `Connection.cancel` does.
 
-    Raises: ValidationError.
+    Raises: ValidationError for a timeout that it refuses.
     """
     if (
         isinstance(timeout, bool)
@@ -51,13 +52,15 @@ def check_timeout(timeout: object) -> None:
         or not (0 < timeout <= sys.float_info.max or timeout == inf)
     ):
         raise ValidationError(
-            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
+            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); "
+            f"got {safe_repr(timeout)}"
         )
 
 
 def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """A validator: a limit that is a count, or None."""
+    """Validate a limit that is a count, or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValidationError(
-            f"{attribute.name} must be a whole number from 1 up, or None for no limit; got {safe_repr(value)}"
+            f"{attribute.name} must be a whole number from 1 up, or None for no limit; "
+            f"got {safe_repr(value)}"
         )

@@ -1,4 +1,6 @@
-"""The one clock of all transports: it goes on while the machine sleeps, where the system has such a clock."""
+"""The clock of all transports. It continues while the machine sleeps, where the system has such a
+clock.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,13 @@ import time
 
 
 def clock() -> float:
-    """Seconds on the clock of all transports, from an arbitrary zero; they never run backwards.
+    """Return the seconds on the clock of all transports. It starts at an arbitrary zero and never
+    runs backwards.
 
-    All that share a `Budget` must use one clock: pass this one to `Budget.debit`, to `Budget.grant`, and to a `Connection` of
-    your own. It goes on while the machine sleeps: CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC_RAW on macOS. Elsewhere it is
-    `time.monotonic`: see docs/time.md.
+    Everything that shares a `Budget` must use the same clock: pass this one to `Budget.debit`, to
+    `Budget.grant`, and to a `Connection` of your own. It continues while the machine sleeps:
+    CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC_RAW on macOS. Elsewhere it is `time.monotonic`: see
+    docs/time.md.
     """
     return _gettime(_CLOCK)
 

@@ -1,12 +1,14 @@
-"""What every driver does, whatever its colour: it joins a core to its links and to the clock.
+"""The driver that all transports share: it joins a core to its links and to the clock.
 
-Rules of this file
-- The driver contract is kept here: drain after every input and command, one `lost` for each link, nothing after the end.
-- A link is a colour's: it writes what it is given, tells what happened, and says when it cannot take more. At most one frame is
-  with it unwritten.
-- A core raises what the caller's jitter raises: everything else is taken out before that is.
-- What passes out of a step otherwise came from outside, and how far the step came is not known: `interrupted`.
-- Nothing here waits, and no state of the protocol is looked at.
+It follows the driver contract (docs/driver.md): drain after every input and command, one `lost` for
+each link, nothing after the end. Nothing here waits.
+
+- Each transport has its own kind of `Link`. A link writes the frames that it is given, reports what
+  happened, and reports when it cannot take more. It holds at most one unwritten frame.
+- A core raises what the caller's jitter raises. All other output is handled before that exception
+  leaves.
+- Any other exception out of a step came from outside, such as a signal handler's. The state may be
+  inconsistent then: see `interrupted`.
 """
 
 from __future__ import annotations
@@ -54,41 +56,47 @@ from .stalled_writes import StalledWrites
 from .url import Target
 
 _BACKLOG = 900
-"""Messages that are handed over past a deadline before timers have their turn: what has arrived counts, but not without end."""
+"""The number of messages that are processed past a deadline before timers fire: messages that have
+arrived count, up to this bound.
+"""
 
 _AT_A_TIME = 1e-2
-"""Seconds for which orders are taken before what has arrived has its turn."""
+"""Seconds for which orders are taken before arrived messages are processed."""
 
 
 class Link(Protocol):
-    """One WebSocket of a colour's, dialled or open."""
+    """One WebSocket of a transport, dialled or open."""
 
     @property
     def stalled_since(self) -> float:
-        """Since when a frame cannot leave; infinity while all have."""
+        """Since when a frame is not written completely; infinity while nothing waits."""
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
     def take_back(self) -> tuple[str, ...]:
-        """The link has ended: the cancel whose frame it still holds, when provably not one byte of it has left. From then on
-        none ever will, though the other side reads again.
+        """Return the id of the cancel whose frame this link still holds, when certainly not one
+        byte of it was sent; called when the link has ended.
+
+        After this no byte of it is sent, even if the peer reads again.
         """
         ...
 
     def hang_up(self, code: int, reason: str) -> None:
-        """Close in good order, bounded by `Limits.close_timeout`; or give up the dial."""
+        """Close the WebSocket with a close frame, within `Limits.close_timeout`; or cancel the
+        dial.
+        """
         ...
 
     def reset(self) -> None:
-        """Abort the socket now, without a close frame: nothing that has not been delivered is delivered afterwards, not even
-        what the system holds.
+        """Abort the socket now, without a close frame. Nothing more is delivered, not even what is
+        in the system's buffer.
         """
         ...
 
 
 @attrs.frozen
 class Account:
-    """Who logs in where, and by which wall clock."""
+    """Credentials, the URL to log in to, and the wall clock for the login."""
 
     credentials: Credentials
     target: Target
@@ -105,9 +113,10 @@ class Account:
         *,
         allow_plaintext: bool,
     ) -> Self:
-        """Check everything before anything is dialled.
+        """Check all arguments before anything is dialled.
 
-        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a clock that is none.
+        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a
+        clock that does not give a time.
         """
         if not callable(wall_clock):
             raise ValidationError(
@@ -118,7 +127,7 @@ class Account:
         return self
 
     def sign(self, corrected: float | None = None) -> SignedLogin:
-        """A login for this moment; `corrected` is the time to use instead of the wall clock's."""
+        """Return a login that is signed for now, or for the time `corrected` if given."""
         time = self.wall_clock() if corrected is None else corrected
         if not isinstance(time, (float, int)) or not isfinite(time):
             raise ValidationError(
@@ -128,12 +137,14 @@ class Account:
 
 
 class Jitter:
-    """The caller's jitter. It is asked when nothing is half done: what it raises tears nothing."""
+    """The caller's jitter. It is called only between steps, so an exception from it leaves the
+    state consistent.
+    """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
         self.raised: BaseException | None = None
-        """What it raised last."""
+        """The exception that it raised last."""
 
     def __call__(self) -> float:
         try:
@@ -144,7 +155,7 @@ class Jitter:
 
 
 class Driver(ABC):
-    """Drives a core over any number of links: the rules are those of docs/driver.md."""
+    """Drives a core over any number of links, by the rules of docs/driver.md."""
 
     def __init__(
         self,
@@ -161,45 +172,47 @@ class Driver(ABC):
         self.account = account
         self.max_message = config.max_message
         self.failure: ConnectFailed | None = None
-        """Why the last dial came to nothing."""
+        """Why the last dial failed."""
         self.until = inf
-        """When something is due: not after this, call `fire`."""
+        """The next deadline: call `fire` then."""
         self.armed = inf
-        """For when the colour has set its timer: not after `until`. It may be earlier."""
+        """The time for which the transport has set its timer: `until` or earlier."""
 
         self._core = core
         self._jitter = Jitter() if jitter is None else jitter
         self._links: dict[int, Link] = {}
-        """Those that are dialled or open."""
+        """The links that are dialled or open."""
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
         self._overdue = 0
-        """How many messages were handed over past a deadline."""
+        """The number of messages that were processed past a deadline."""
         self._distrusted = False
-        """Whether the exchange has refused a stamp of the wall clock's: from then on its own time is used."""
+        """Whether the exchange has refused a timestamp of the wall clock. From then on the
+        exchange's own time is used.
+        """
         self._skew: float | None = None
-        """Seconds by which the wall clock is ahead of the exchange's, as of the last answer to a handshake."""
+        """Seconds by which the wall clock is ahead of the exchange's, from the last handshake."""
 
-    # --- for a colour ---
+    # --- implemented by each transport ---
 
     @abstractmethod
     def dial(self, number: int) -> Link:
-        """Begin to open a WebSocket; then tell `opened`, or `lost`."""
+        """Start to open a WebSocket; then call `opened`, or `lost`."""
 
     @abstractmethod
     def interrupted(self) -> None:
-        """An exception from outside, such as a signal handler's, is passing out of a step of this."""
+        """Handle an exception from outside, such as a signal handler's, that interrupted a step."""
 
     @abstractmethod
     def rearm(self) -> None:
-        """`until` is earlier than `armed`: see to it that `fire` is called then."""
+        """Set the timer earlier: `until` is earlier than `armed`."""
 
     now = staticmethod(clock)
-    """The one clock."""
+    """The clock of all transports."""
 
-    # --- a link happened ---
+    # --- reports from the links ---
 
     def opened(self, number: int, date: str | None) -> None:
-        """The WebSocket is open; `date` is what the answer to the handshake said that the time is."""
+        """The WebSocket is open; `date` is the Date of the answer to the handshake."""
         if number not in self._links:
             return
         theirs, now = http_date(date), self.now()
@@ -210,14 +223,14 @@ class Driver(ABC):
         self.drain(now)
 
     def received(self, number: int, message: str | bytes) -> None:
-        """The WebSocket brought a message."""
+        """The WebSocket received a message."""
         if number in self._links:
             now = self.now()
             try:
                 self._core.receive(number, message, now)
             finally:
                 self.drain(now)
-            # One read may bring thousands.
+            # One read may contain thousands.
             if now < self.until:
                 self._overdue = 0
                 return
@@ -226,7 +239,7 @@ class Driver(ABC):
                 self.fire(self.now())
 
     def lost(self, number: int, reason: str, retry_after: float | None = None) -> None:
-        """The WebSocket has ended, or could not be opened. More than once: harmless."""
+        """The WebSocket has ended, or could not be opened. A repeated call does nothing."""
         link = self._links.pop(number, None)
         if link is not None:
             try:
@@ -239,7 +252,7 @@ class Driver(ABC):
             self.drain(now)
 
     def failed(self, number: int, failure: ConnectFailed) -> None:
-        """The dial came to nothing."""
+        """The dial failed."""
         if number in self._links:
             self.failure = failure
             self.lost(
@@ -249,12 +262,12 @@ class Driver(ABC):
             )
 
     def stalled(self, number: int) -> None:
-        """The frame that was written has not left whole: no other until it has."""
+        """A frame was not written completely: no other is written before it is."""
         if number in self._links:
             self._stalled.numbers.add(number)
 
     def flowing(self, number: int) -> None:
-        """Everything has left."""
+        """Everything was written."""
         if number in self._stalled.numbers:
             self._stalled.numbers.discard(number)
             self.drain(self.now())
@@ -262,12 +275,12 @@ class Driver(ABC):
     # --- time ---
 
     def fire(self, now: float) -> None:
-        """Time has passed: give up what cannot be written, and let the core do what is due."""
+        """Fire what is due: give up links that cannot write, and call the core's timers."""
         self._overdue = 0
         for number in self._stalled.overdue(now):
             link = self._links[number]
             try:
-                self.lost(number, f"the exchange took nothing for {self.limits.write_timeout} s")
+                self.lost(number, f"the exchange read nothing for {self.limits.write_timeout} s")
             finally:
                 link.reset()
         try:
@@ -281,21 +294,22 @@ class Driver(ABC):
     def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         """Take as many of the waiter's orders as there is room for, and drain after each.
 
-        Return whether there may be more: it stops after 10 ms, so that what arrives has its turn.
+        Return whether there may be more: it stops after 10 ms, so that arrived messages are
+        processed.
 
         Raises: as `Inbox.take_next_order`.
         """
         stop = self.now() + _AT_A_TIME
         while self.inbox.take_next_order(waiter, self.now(), timeout, policy):
-            self.drain(self.now())  # the iterable may have taken its time
+            self.drain(self.now())  # the iterable may have been slow
             if self.now() >= stop:
                 return True
         return False
 
-    # --- the way out ---
+    # --- output of the core ---
 
     def drain(self, now: float) -> None:
-        """Take everything out. To be called after every command, with its time."""
+        """Handle all output of the core. Call it after every command, with the same `now`."""
         core, links, busy = self._core, self._links, self._stalled.numbers
         try:
             while True:
@@ -306,7 +320,7 @@ class Driver(ABC):
                     links[output.link if isinstance(output, LinkTransmit) else ONLY].write(
                         output.text, output.id
                     )
-                    now = self.now()  # a link takes its time, and may have news
+                    now = self.now()  # writing takes time, and the link may have reported something
                 elif isinstance(output, Hangup):
                     number = output.link if isinstance(output, LinkHangup) else ONLY
                     link = links.pop(number, None)
@@ -331,15 +345,15 @@ class Driver(ABC):
                 self.rearm()
         except BaseException as error:
             if error is self._jitter.raised:
-                self.drain(now)  # it is asked once for each backoff
+                self.drain(now)  # the jitter is called once for each backoff
             else:
                 self.interrupted()
             raise
 
     def is_up(self) -> bool:
-        """Whether a login was accepted.
+        """Return whether a login was accepted.
 
-        Raises: ConnectFailed when none ever will be.
+        Raises: ConnectFailed when none will be.
         """
         inbox, tries = self.inbox, self.limits.first_dials
         if inbox.ready:
@@ -354,14 +368,15 @@ class Driver(ABC):
         return False
 
     def not_up_in_time(self) -> ConnectFailed:
-        """Why `Limits.up_timeout` was not enough."""
+        """Return the error for an expired `Limits.up_timeout`."""
         why = "" if self.failure is None else f"; the last try: {self.failure}"
         return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
 
     def break_off(self, why: str) -> None:
-        """An exception has passed through a step, and how far it came is not known: this is the end. Nothing is written any
-        more. The core ends, with an outcome for each cancel that it knows; the inbox gives one for each that was on its way
-        between the two. Again, when this was interrupted: harmless.
+        """End everything after an interrupted step. Nothing more is written.
+
+        The core ends, with an outcome for each cancel that it knows. The inbox adds one for each
+        cancel that was between the core and the inbox. If this is interrupted, call it again.
         """
         core, now, inbox = self._core, self.now(), self.inbox
         numbers = {ONLY, *self._links}
@@ -390,8 +405,9 @@ class Driver(ABC):
         )
 
     def end(self) -> None:
-        """Whatever is still open ends now. The links close by themselves, bounded."""
-        for _ in ("what was sent is waited for", "what was sent is not waited for"):
+        """End everything that is still open now. The links close themselves in bounded time."""
+        # The first `close` waits for answers to what was sent, the second does not.
+        for _ in range(2):
             now = self.now()
             self._core.close(now)
             self.drain(now)

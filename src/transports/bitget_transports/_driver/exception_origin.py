@@ -1,16 +1,18 @@
-"""Who raised an exception: the network, through a call of ours, or the caller's own code.
+"""Finds out whether an exception comes from the network or from the caller's own code.
 
-An exception may come from outside at any moment, most often from a signal handler: between two instructions of ours, or inside
-a system call. Its class proves nothing: handlers raise TimeoutError by custom, which is an OSError. Taken for the network's
-word, it would be swallowed, and a frame that has left would be called unsent and be sent again.
+Code of the caller, most often a signal handler, may raise at any moment: between two instructions
+of ours, or during a system call. The class of the exception proves nothing: signal handlers
+commonly raise TimeoutError, which is an OSError. If it were mistaken for a network error, it would
+be swallowed, and a frame that was sent would be reported as unsent and be sent again.
 
-The traceback proves it. What the network says is raised by the call that we made: the frames in between are ours and those of
-the library that we call. A signal handler, a callback or a tracer has a frame of its own. What a handler written in C raises,
-or what is set from another thread (PyThreadState_SetAsyncExc), has none; but an OSError then has no errno either, which one
-from the system always has.
+The traceback decides. A network error is raised by a call that we made, so every frame belongs to
+us or to the library that we called. A signal handler, a callback or a tracer has a frame of its
+own. An exception from a handler written in C, or set from another thread
+(PyThreadState_SetAsyncExc), has none; but such an OSError has no errno, which one from the system
+always has.
 
-In doubt an exception is the caller's. It then comes out, and the channel ends honestly: a mistake costs a connection, where the
-other mistake would cost the truth.
+In doubt, the exception counts as the caller's: it is raised, and the channel ends. That mistake
+costs a connection; the opposite mistake would cause a wrong outcome.
 """
 
 from __future__ import annotations
@@ -20,27 +22,29 @@ from types import FrameType, TracebackType
 from typing import Self
 
 _KNOWN = sys.stdlib_module_names | {"bitget_proto", "bitget_transports", "websockets"}
-"""The packages whose errors answer a call of ours."""
+"""The packages whose exceptions result from a call of ours."""
 
 
 def is_callers(error: BaseException, *called: object) -> bool:
-    """Whether the caller's own code raised this exception, and not what we called.
+    """Return whether the caller's own code raised this exception, and not something that we called.
 
-    `called` are what we called besides the usual: objects of the caller's whose methods answer for the network, as a socket of
-    another world's does, and names of packages. Call it where the exception was caught.
+    `called` is what we called besides `_KNOWN`: names of packages, and objects of the caller whose
+    methods act for the network, such as a gevent socket. Call this where the exception was caught.
     """
     at = error.__traceback__
     while at is not None:
         if _package(at.tb_frame) not in _KNOWN and not _is_of(at.tb_frame, called):
             return True
         at = at.tb_next
-    # A library may have taken it for a fault of its input, and have raised another from it. `__context__` proves nothing: it
-    # may be what the caller was handling when it called.
+    # A library may have taken it for an error of its input, and have raised another from it.
+    # `__context__` proves nothing: it may be an exception that the caller was handling.
     return error.__cause__ is not None and is_callers(error.__cause__, *called)
 
 
 def is_systems(error: OSError, *called: object) -> bool:
-    """Whether the system said this to a call of ours, or an object that we called said it in the system's place."""
+    """Return whether the system raised this from a call of ours, or an object in `called` did so in
+    place of the system.
+    """
     if is_callers(error, *called):
         return False
     at = error.__traceback__
@@ -49,8 +53,10 @@ def is_systems(error: OSError, *called: object) -> bool:
     return error.errno is not None or (at is not None and _is_of(at.tb_frame, called))
 
 
-class suppress_ours:  # noqa: N801 - as contextlib.suppress, whose place it takes
-    """As `contextlib.suppress`, but what the caller's own code raises comes out, whatever its class."""
+class suppress_ours:  # noqa: N801 - named like contextlib.suppress, which it replaces
+    """Like `contextlib.suppress`, but exceptions from the caller's own code pass, whatever their
+    class.
+    """
 
     def __init__(self, *classes: type[BaseException], called: tuple[object, ...] = ()) -> None:
         self._classes = classes
@@ -69,11 +75,11 @@ class suppress_ours:  # noqa: N801 - as contextlib.suppress, whose place it take
 
 
 def _is_of(frame: FrameType, called: tuple[object, ...]) -> bool:
-    """Whether this is a call of a method of one of these objects, or in one of these packages."""
+    """Return whether this frame is a method of one of these objects, or in one of these packages."""
     code, package = frame.f_code, _package(frame)
-    myself = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    this = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
     return any(
-        it is not None and (package == it if isinstance(it, str) else myself is it) for it in called
+        it is not None and (package == it if isinstance(it, str) else this is it) for it in called
     )
 
 

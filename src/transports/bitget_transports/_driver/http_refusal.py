@@ -1,6 +1,6 @@
-"""What an HTTP answer says about time: its date, and when to ask again (RFC 9110, 5.6.7 and 10.2.3).
+"""Reads the date of an HTTP answer, and when to retry (RFC 9110, 5.6.7 and 10.2.3).
 
-Nothing here raises for what the other side wrote: what cannot be read is None.
+Nothing here raises for what the peer wrote: an unreadable value is None.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from email.utils import parsedate_to_datetime
 from .exception_origin import is_callers
 
 _TOO_LATE = 4e9
-"""Seconds since 1970: the year 2096. What says that it is later is no exchange's clock."""
+"""Seconds since 1970, in the year 2096: a later date is not the clock of an exchange."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def http_date(text: str | None) -> float | None:
-    """An HTTP date as seconds since 1970; None for what is none, or is no time that a login could be stamped with."""
+    """Return an HTTP date as seconds since 1970; None when it is not a date, or cannot be the
+    timestamp of a login.
+    """
     try:
         said = parsedate_to_datetime(text or "")
         # HTTP dates are GMT, whether or not they say so.
@@ -32,10 +34,12 @@ def http_date(text: str | None) -> float | None:
 
 
 def retry_after(status: int, value: str | None, date: str | None) -> float | None:
-    """For how many seconds an answer of 429 or 503 asks to stay away; None when it does not.
+    """Return the number of seconds after which an answer of 429 or 503 asks to retry; None when it
+    does not ask.
 
-    `value` is its `Retry-After`, whole seconds or a date. `date` is its `Date`, with which a date is compared, so that this
-    machine's clock need not be right; without one it is compared with this machine's.
+    `value` is its `Retry-After`, in whole seconds or as a date. Such a date is compared with
+    `date`, the answer's `Date`, so that this machine's clock need not be right. Without a `Date`,
+    it is compared with this machine's clock.
     """
     if status not in (429, 503) or value is None:
         return None
@@ -49,6 +53,6 @@ def retry_after(status: int, value: str | None, date: str | None) -> float | Non
 
 
 def header(head: bytes, name: str) -> str | None:
-    """The first header of this name, out of the raw head of an answer."""
+    """Return the first header with this name from the raw head of an answer."""
     found = re.search(rb"(?i)\r\n%b:[ \t]*([^\r\n]*?)[ \t]*\r\n" % re.escape(name.encode()), head)
     return None if found is None else found[1].decode("latin-1")

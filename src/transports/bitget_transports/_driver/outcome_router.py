@@ -1,15 +1,16 @@
-"""Who waits for which outcome, and what comes that nobody waits for.
+"""Routes outcomes to the calls that wait for them, and everything else to the events of the
+channel. All transports use it. Nothing here waits.
 
-Rules of this file
-- Each outcome goes to one place: to whoever waits for it, or else among the events. None is ever dropped: it holds a place in
-  the channel's capacity until it is read.
-- Other events are kept up to a bound; beyond it the oldest go, and a `Dropped` tells how many.
-- Giving up a wait gives up nothing else: what the wait had not fetched, and what comes for it later, are events.
-- An exception may come from outside at any call, as Ctrl-C does. So what is moved arrives before it leaves, and nothing is
-  called between taking it out and returning it: signals are looked for where something is called, and in loops.
-- Nothing here waits, wakes up by itself, or knows a socket.
-
-All channels stand on it, whatever their colour: they differ in how one waits.
+Rules for changes:
+- Each outcome goes to one place: to the call that waits for it, or else to the events. None is ever
+  dropped: it keeps a place in the channel's capacity until it is read.
+- Other events are kept up to a bound. Beyond it the oldest are dropped, and a `Dropped` gives their
+  number.
+- Abandoning a wait abandons nothing else: outcomes that it did not fetch, and later ones, become
+  events.
+- An exception such as Ctrl-C may interrupt any call. So an outcome is added to its new place before
+  it is removed from the old one, and nothing is called between removing and returning it: Python
+  checks for signals at calls and in loops.
 """
 
 from __future__ import annotations
@@ -61,32 +62,32 @@ from .single_link import Core
 @set_module("bitget_transports")
 @attrs.frozen
 class Dropped:
-    """So many events are missing here: nobody read `channel.events`, and there were more than `Limits.max_events`, or than
-    `Limits.max_event_chars` hold. Never outcomes.
+    """`n` events were dropped here, because `channel.events` was not read and had more than
+    `Limits.max_events` or `Limits.max_event_chars` allow. Outcomes are never dropped.
     """
 
     n: int
 
 
 ChannelEvent: TypeAlias = Event | SessionEvent | Dropped
-"""What `channel.events` gives."""
+"""The type of the items of `channel.events`."""
 
 
 _ENDING = frozenset({State.DRAINING, State.CLOSED, SessionState.CLOSING, SessionState.ENDED})
 
 
-_WORDY = (ExchangeError, GoingAway, LateReply, LoginRejected)
+_WITH_MESSAGE = (ExchangeError, GoingAway, LateReply, LoginRejected)
 
 
 def _chars(event: Event | SessionEvent) -> int:
-    """How many characters of the exchange's an event holds."""
+    """Return the number of characters from the exchange in an event."""
     if isinstance(event, Unrecognised):
         return len(event.text)
-    return len(event.message) if isinstance(event, _WORDY) else 0
+    return len(event.message) if isinstance(event, _WITH_MESSAGE) else 0
 
 
 class Waiter:
-    """Somebody who waits for the outcomes of one or of many cancels. `wake` is called when there is news."""
+    """A call that waits for the outcomes of one or more cancels. `wake` is called when one arrives."""
 
     __slots__ = ("abandoned", "due", "orders", "outcomes", "wake")
 
@@ -95,59 +96,59 @@ class Waiter:
     ) -> None:
         self.wake = wake
         self.orders = orders
-        """Those that are not taken yet; None when there are no more."""
-        # A list is made in half the time, and is as quick where there is one.
+        """The orders that were not taken yet; None when there are no more."""
+        # A list is created in half the time, and is as fast for a single outcome.
         self.outcomes: MutableSequence[Outcome] = [] if orders is None else deque()
-        """Those that have come and are not fetched."""
+        """The outcomes that have arrived and were not fetched."""
         self.due = 0
-        """How many are still to come."""
+        """The number of outcomes that are still to come."""
         self.abandoned = False
 
 
 class Inbox:
-    """The mail of one channel: takes cancels, and sorts what comes."""
+    """Takes the cancels of one channel, and routes the events of its core."""
 
     def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
         self.core = core
         self.ready = False
         """Whether a login was accepted."""
         self.login_rejected: LoginRejected | None = None
-        """How the last login was refused, when one was."""
+        """The last refusal of a login."""
         self.closed: Closed | Ended | None = None
-        """How it ended."""
+        """How the channel ended."""
         self.closing: Queued | None = None
-        """How `close` was called, when it was."""
+        """The `queued` of the last effective `close`."""
         self.failed_dials = 0
-        """How many links ended before a login was accepted, refused logins aside."""
+        """The number of links that ended before a login was accepted, without refused logins."""
         self.last_dial: LinkClosed | None = None
-        """How the last of them ended."""
+        """How the last of those links ended."""
 
         self._id_prefix = id_prefix
         self._max_events = limits.max_events
         self._max_chars = limits.max_event_chars
         self._waiting: dict[str, tuple[Waiter, CancelOrder, float]] = {}
-        """By its id, who waits for which cancel, and when it was taken."""
+        """For each id: the waiter, the order, and when the cancel was taken."""
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._events: deque[tuple[int, Event | SessionEvent]] = deque()
         self._chars = 0
-        """How many characters of the exchange's these events hold."""
+        """The number of characters from the exchange in these events."""
         self._count = 0
         self._dropped = 0
         self._unread = 0
-        """Outcomes that came and were not fetched, wherever they lie."""
+        """The number of outcomes that were not fetched, in waiters and in events."""
         self._refused = 0
         self._listeners: set[Callable[[], object]] = set()
 
-    # --- looking ---
+    # --- state ---
 
     @property
     def room(self) -> int:
-        """How many calls of `cancel` would be taken now: outcomes that nobody has read hold their places."""
+        """The number of cancels that would be taken now. Unread outcomes keep their places."""
         return max(0, self.core.capacity - self._unread)
 
     @property
     def taking(self) -> bool:
-        """Whether it takes cancels, now or when there is room again."""
+        """Whether cancels are taken, now or when there is room again."""
         return self.closing is None and self.core.state not in _ENDING
 
     # --- cancels ---
@@ -163,13 +164,14 @@ class Inbox:
         *,
         urgent: bool = False,
     ) -> None:
-        """Take a cancel for this waiter. Once the connection has ended its outcome is there at once: it was not sent.
+        """Take a cancel for this waiter. After the end, it gets the outcome "not sent" at once.
 
-        Raises: as `Connection.cancel`, except that an end is an outcome; and nothing has changed.
+        Raises: as `Connection.cancel`, except after the end; and nothing has changed.
         """
         if self._unread and not self.room and self.taking:
             raise NoRoom(
-                f"{self._unread} outcomes that nobody has read hold the places of Config.max_in_flight: read channel.events"
+                f"{self._unread} unread outcomes hold the places of Config.max_in_flight: read "
+                "channel.events"
             )
         try:
             taken = self.core.cancel(order, now, id, timeout, policy, urgent)
@@ -188,10 +190,10 @@ class Inbox:
     def take_next_order(
         self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
     ) -> bool:
-        """Take the next of the waiter's orders, if there is room; whether one was taken.
+        """Take the next of the waiter's orders if there is room, and return whether one was taken.
 
-        Raises: as `cancel`, and what the orders' iterator raises. NoRoom only when waiting would not help: when outcomes that
-        nobody has read hold every place.
+        Raises: as `cancel`, and what the iterator of the orders raises. NoRoom only when waiting
+        would not help, because unread outcomes hold every place.
         """
         if waiter.orders is None:
             return False
@@ -207,7 +209,7 @@ class Inbox:
             waiter.orders = None
             return False
         except BaseException:
-            # The caller's own, which ends the wait and nothing else.
+            # Raised by the caller's iterator: it ends this wait and nothing else.
             waiter.abandoned = True
             raise
         try:
@@ -220,9 +222,9 @@ class Inbox:
         return True
 
     def pop_outcome(self, waiter: Waiter) -> Outcome:
-        """The next outcome that has come for this waiter; its place in the capacity is free again."""
+        """Return the next outcome for this waiter, and free its place in the capacity."""
         if self._listeners:
-            self._tell()
+            self._wake_listeners()
         outcomes = waiter.outcomes
         outcome = outcomes[0]
         self._unread -= 1
@@ -230,17 +232,19 @@ class Inbox:
         return outcome
 
     def abandon(self, waiter: Waiter) -> None:
-        """The wait is given up, the requests are not: what came unread, and what is still to come, are events now."""
+        """Abandon the wait but not the requests: outcomes not fetched, and later ones, become
+        events.
+        """
         waiter.abandoned = True
         waiter.orders = None
         while waiter.outcomes:
             self._count += 1
             self._outcomes += ((self._count, waiter.outcomes[0]),)
             del waiter.outcomes[0]
-        self._tell()
+        self._wake_listeners()
 
     def close(self, now: float, queued: Queued, within: float | None) -> None:
-        """Ask the core to end in good order. Once it was asked, only the wish to drop what is queued is news.
+        """Ask the core to close. A second call has an effect only when it changes "send" to "drop".
 
         Raises: as `Connection.close`, and nothing has changed.
         """
@@ -251,40 +255,40 @@ class Inbox:
     # --- events ---
 
     def pop_event(self) -> ChannelEvent | None:
-        """The oldest event that nobody has read; None when there is none."""
+        """Return the oldest unread event, or None when there is none."""
         if self._dropped:
             dropped, self._dropped = Dropped(self._dropped), 0
             return dropped
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
             if self._listeners:
-                self._tell()
+                self._wake_listeners()
             outcome = outcomes[0][1]
             self._unread -= 1
             del outcomes[0]
             return outcome
-        return self._oldest() if events else None
+        return self._pop_oldest() if events else None
 
     def listen(self, wake: Callable[[], object]) -> None:
-        """Call this once: at the next event, at the end, or when room is made."""
+        """Call `wake` once: at the next event, at the end, or when there is room again."""
         self._listeners.add(wake)
 
     def unlisten(self, wake: Callable[[], object]) -> None:
-        """Call it no more."""
+        """Do not call `wake` any more."""
         self._listeners.discard(wake)
 
     def dispatch(self, event: Event | SessionEvent) -> None:
-        """Take in what the core gave that is not the driver's to do."""
-        # The usual one first: it is compared sooner than found among several.
+        """Dispatch an event from the core."""
+        # The usual type first: one comparison is faster than a search among several.
         if type(event) is Accepted or isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
             entry = self._waiting.get(event.id)
             if entry is None:
-                self._keep(event)
+                self._add_outcome(event)
                 return
             waiter = entry[0]
             if waiter.abandoned:
-                self._keep(event)
+                self._add_outcome(event)
                 del self._waiting[event.id]
                 return
             waiter.outcomes.append(event)
@@ -294,7 +298,7 @@ class Inbox:
             return
         if isinstance(event, Ready):
             self.ready = True
-            self._tell()
+            self._wake_listeners()
             return
         if isinstance(event, LoginRejected):
             self.login_rejected = event
@@ -311,36 +315,38 @@ class Inbox:
         self._events.append((self._count, event))
         self._chars += _chars(event)
         while self._too_many():
-            self._oldest()
+            self._pop_oldest()
             self._dropped += 1
         if isinstance(event, (Closed, Ended)):
             self.closed = event
-        self._tell()
+        self._wake_listeners()
 
     def break_off(self, now: float, closed: Closed | Ended) -> None:
-        """The core is torn and will be asked no more: each outcome that it owes is told here, then its end. Whether such a
-        cancel was sent nobody knows. Again, when this was interrupted: harmless.
+        """Report an outcome for each cancel that has none, then the end.
+
+        The state of the core may be inconsistent, and it is not called any more. Whether these
+        cancels were sent is unknown. If this is interrupted, call it again.
         """
         waiters = {waiter for waiter, _, _ in self._waiting.values()}
         kept = [outcome for _, outcome in self._outcomes]
-        told = {
+        reported = {
             (outcome.id, outcome.taken_at)
             for outcome in chain(kept, *(waiter.outcomes for waiter in waiters))
         }
         for id, (waiter, order, taken_at) in list(self._waiting.items()):
-            if (id, taken_at) not in told:
+            if (id, taken_at) not in reported:
                 self.dispatch(
                     Unresolved(
                         id=id,
                         order=order,
                         taken_at=taken_at,
-                        sent_at=taken_at,  # it cannot have been earlier
+                        sent_at=taken_at,  # the earliest possible time
                         resolved_at=now,
                         sent=True,
                         why=WhyUnresolved.INTERRUPTED,
                     )
                 )
-            # Nothing is due to a wait of which something is left here.
+            # A waiter that is still registered here gets no more outcomes.
             waiter.due = 0
             self._waiting.pop(id, None)
         if self.closed is None:
@@ -352,26 +358,26 @@ class Inbox:
 
     # --- inside ---
 
-    def _oldest(self) -> Event | SessionEvent:
+    def _pop_oldest(self) -> Event | SessionEvent:
         event = self._events[0][1]
         self._chars -= _chars(event)
         del self._events[0]
         return event
 
     def _too_many(self) -> bool:
-        """Whether an event is to be dropped: never the only one, however long it is."""
+        """Return whether to drop an event. A single event is kept, however long it is."""
         count = len(self._events)
         return count > 1 and (
             (self._max_events is not None and count > self._max_events)
             or (self._max_chars is not None and self._chars > self._max_chars)
         )
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _add_outcome(self, outcome: Outcome) -> None:
         self._count += 1
         self._outcomes.append((self._count, outcome))
-        self._tell()
+        self._wake_listeners()
 
-    def _tell(self) -> None:
+    def _wake_listeners(self) -> None:
         listeners, self._listeners = self._listeners, set()
         for wake in listeners:
             wake()
@@ -379,14 +385,14 @@ class Inbox:
     def _not_sent(
         self, order: CancelOrder, now: float, id: str | None, timeout: float | None
     ) -> Outcome:
-        """What becomes of a cancel that comes after the end: the same as of one that was queued just before it."""
+        """Return the outcome of a cancel after the end, as if it was queued just before the end."""
         if isinstance(id, str) and id in self._waiting:
             raise ValidationError(
                 f"the id {safe_repr(id)} is in flight: pass another one, or none to have one made"
             )
         if id is None:
             self._refused += 1
-            # Not a digit behind the prefix: no id that the connection makes can be the same.
+            # No digit follows the prefix, so no id from the connection can be the same.
             id = f"{self._id_prefix}-{self._refused}"
         encode_cancel(order, id)  # checks both
         if timeout is not None:

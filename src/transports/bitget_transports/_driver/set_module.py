@@ -1,4 +1,7 @@
-"""Where a public class is imported from, as `__module__`: pickles and messages name that place, and files may move."""
+"""Sets `__module__` of a public class to the module that users import it from.
+
+Pickles and messages contain that name, and files may move.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _Class = TypeVar("_Class", bound=type)
 def set_module(name: str) -> Callable[[_Class], _Class]:
     """Mark a class as public in the module `name`.
 
-    Annotations that are strings would be looked up there: the file of an attrs class evaluates its annotations.
+    String annotations of the class are then resolved in that module.
     """
 
     def mark(cls: _Class) -> _Class:

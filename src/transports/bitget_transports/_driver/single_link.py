@@ -60,7 +60,7 @@ class Core(Protocol):
 
 
 class SingleLink:
-    """A `Connection` with the methods of a `Session`. It is dialled once, and its end is the end."""
+    """A `Connection` with the methods of a `Session`. It is dialled once and never replaced."""
 
     __slots__ = ("_connection", "_dialled")
 

@@ -1,4 +1,4 @@
-"""Checks of a socket that the caller brings."""
+"""Checks a socket that the caller passes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from .checks import safe_repr
 
 
 def check_sock(sock: object) -> None:
-    """Let nothing pass that cannot be a socket; those of other worlds, gevent's for example, can.
+    """Check that this can be a socket. Other kinds of sockets, such as gevent's, are accepted.
 
-    Raises: ValidationError.
+    Raises: ValidationError for anything else.
     """
     if sock is not None and not (hasattr(sock, "fileno") and hasattr(sock, "settimeout")):
-        raise ValidationError(
-            f"sock must be a socket that is connected, or None; got {safe_repr(sock)}"
-        )
+        raise ValidationError(f"sock must be a connected socket, or None; got {safe_repr(sock)}")

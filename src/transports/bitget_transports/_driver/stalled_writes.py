@@ -1,6 +1,6 @@
-"""Links whose last frame has not left, and when one has waited too long: `Limits.write_timeout`.
+"""Links whose last frame was not written completely, and when `Limits.write_timeout` expires.
 
-A peer that stops reading fills the buffers between; from then on nothing leaves.
+When the peer stops reading, the buffers in between fill up, and then nothing more can be written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Stallable(Protocol):
 
     @property
     def stalled_since(self) -> float:
-        """When its last frame did not leave whole; infinity while all have left."""
+        """Since when a frame is not written completely; infinity while nothing waits."""
         ...
 
 
@@ -28,14 +28,14 @@ class StalledWrites:
         self.numbers: set[int] = set()
 
     def due(self) -> float:
-        """Return when the first of them has waited too long; infinity for never."""
+        """Return when the first write timeout expires; infinity when nothing waits."""
         return min(
             (self._links[number].stalled_since + self._timeout for number in self.numbers),
             default=inf,
         )
 
     def overdue(self, now: float) -> list[int]:
-        """Return those that have waited too long."""
+        """Return the links whose write timeout has expired."""
         return [
             number
             for number in self.numbers

@@ -1,7 +1,8 @@
-"""Has a socket discard what it holds when it is closed, so that none of it is delivered afterwards.
+"""Makes a socket discard its send buffer when it is closed, so that none of it is delivered.
 
-SO_LINGER with a time of 0: the system drops what is in the send buffer and resets the connection. Without it, it goes on
-delivering what the buffer holds long after the socket is closed ("the closing is done in the background", socket(7)).
+With SO_LINGER and a time of 0, the system drops the send buffer and resets the connection.
+Otherwise it continues to deliver the buffer long after the socket is closed ("the closing is done
+in the background", socket(7)).
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ _AT_ONCE = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class HasOptions(Protocol):
-    """A socket, or uvloop's stand-in for one."""
+    """A socket, or the object that uvloop provides in its place."""
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> object: ...
 
 
 def reset_when_closed(sock: HasOptions) -> None:
-    """From now on closing the socket aborts the connection. Harmless for one that is closed, and for other kinds."""
+    """Let closing this socket abort the connection.
+
+    This does nothing for a closed socket, and for one that is not TCP.
+    """
     with suppress_ours(OSError, ValueError, called=(sock, "uvloop", "trio")):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

@@ -1,11 +1,8 @@
-"""Where to connect to, and how safely: checked before anything is dialled.
+"""URLs, checked before anything is dialled.
 
-Rules of this file
-- Nothing is dialled or looked up here: what is wrong with a URL is told before anybody could hear of a key.
-- What may hold a password is repeated in no message.
-- What passes is read alike by each library below: what two of them would take for different hosts is refused.
-
-It does not know credentials, the protocol, or which transport asks.
+- Nothing is dialled or resolved here.
+- No message repeats a URL that may contain a password.
+- A URL that two of the libraries below could read as different hosts is refused.
 """
 
 from __future__ import annotations
@@ -26,12 +23,12 @@ LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
 """The private WebSocket of live trading (Websocket API, Connect)."""
 
 DEMO_URL = "wss://wspap.bitget.com/v2/ws/private"
-"""The private WebSocket of demo trading: it wants a demo API key (Demo trading, Websocket)."""
+"""The private WebSocket of demo trading: it requires a demo API key (Demo trading, Websocket)."""
 
 _VISIBLE = re.compile(r"[!-~]*")
 
 _NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]{0,62})(\.[0-9a-z_-]{1,63})*\.?")
-"""A host's name, in small letters, or an IPv4 address (RFC 1123, 2.1; the underscore is seen in the wild)."""
+"""A host name in lower case, or an IPv4 address (RFC 1123, 2.1; underscores occur in practice)."""
 
 _LONGEST_NAME = 253
 
@@ -44,21 +41,22 @@ class Target:
     host: str
     port: int
     tls: ssl.SSLContext | None
-    """What the server's certificate is checked with; None for a plain `ws://`."""
+    """Verifies the server's certificate; None for a plain `ws://`."""
 
     loopback: bool
 
     @classmethod
     def of(cls, url: str, tls: ssl.SSLContext | None, *, allow_plaintext: bool) -> Self:
-        """Check a URL. Without a context of the caller's, certificates are verified against the system's authorities.
+        """Check a URL. Without `tls`, certificates are verified against the system's authorities.
 
-        Raises: ValidationError for what is no WebSocket URL, and for a plain one beyond loopback unless it is allowed.
+        Raises: ValidationError for an invalid WebSocket URL, and for a plain one beyond loopback
+        unless `allow_plaintext` is set.
         """
         if not isinstance(url, str):
             raise ValidationError(
                 f"url must be a string; got {safe_repr(url)}: pass {LIVE_URL}, or leave it out"
             )
-        # What may hold a password is not repeated.
+        # A URL that may contain a password is not repeated.
         got = "" if "@" in url else f"; got {safe_repr(url)}"
         try:
             parts = urlsplit(url)
@@ -66,12 +64,13 @@ class Target:
         except ValueError as error:
             why = f" ({error})" if got else ""
             raise ValidationError(
-                f"url must be one that can be read{got}{why}: the live one is {LIVE_URL}"
+                f"url must be a valid URL{got}{why}: the live one is {LIVE_URL}"
             ) from None
         host = parts.hostname
         if "@" in parts.netloc or parts.fragment:
             raise ValidationError(
-                "url must hold no user, password or fragment: leave them out, for the key goes into the login alone"
+                "url must hold no user, password or fragment: leave them out, since the API key is "
+                "sent in the login only"
             )
         if parts.scheme not in ("ws", "wss") or not host:
             raise ValidationError(
@@ -79,11 +78,13 @@ class Target:
             )
         if not _VISIBLE.fullmatch(url):
             raise ValidationError(
-                f"url must be in ASCII, without spaces{got}: write xn--… for other letters in a host's name, and %… in a path"
+                f"url must be in ASCII, without spaces{got}: write other letters as xn--… in a "
+                "host name, and as %… in a path"
             )
         if not _is_host(host, bracketed=parts.netloc.startswith("[")):
             raise ValidationError(
-                f"url must hold a host name or an IP address; got {safe_repr(host)}: the live one is {LIVE_URL}"
+                f"url must hold a host name or an IP address; got {safe_repr(host)}: the live one "
+                f"is {LIVE_URL}"
             )
         if port == 0:
             raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")
@@ -99,10 +100,10 @@ class Target:
             )
         elif not (loopback or allow_plaintext):
             raise ValidationError(
-                f"url is plain ws:// to {safe_repr(host)}, where everybody on the way reads the login: write wss://, or pass "
-                "allow_plaintext=True if that is meant"
+                f"url is plain ws:// to {safe_repr(host)}, which sends the login unencrypted: "
+                "write wss://, or pass allow_plaintext=True if that is intended"
             )
-        # The scheme may have come in capitals, which not every layer below understands.
+        # The scheme may be in upper case, which not every library below accepts.
         url = parts.scheme + url[len(parts.scheme) :]
         return cls(
             url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback
@@ -114,7 +115,8 @@ def _is_host(host: str, *, bracketed: bool) -> bool:
         if bracketed:
             return ipaddress.IPv6Address(host).scope_id is None
         if host.removesuffix(".").rpartition(".")[2].isdigit():
-            # No name ends so (RFC 1123, 2.1): it is an address, and must be one that each layer below reads alike.
+            # No host name has a last label of digits (RFC 1123, 2.1): this is an address, and must be one that
+            # all libraries below read alike.
             ipaddress.IPv4Address(host)
     except ValueError:
         return False

@@ -1,4 +1,5 @@
-"""Cancel orders from anyio, on asyncio or on trio, over httpx-ws: over the network, or in process against an ASGI app.
+"""Cancel orders from anyio, on asyncio or trio, with httpx-ws: over the network, or against an ASGI
+app in the same process.
 
     async with bitget_transports.anyio.connect(credentials) as channel:
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))

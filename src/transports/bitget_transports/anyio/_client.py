@@ -1,9 +1,8 @@
-"""Open connections and sessions over anyio.
+"""`connect` and `open_session` over anyio.
 
-Rules of this file
-- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
-- All tasks are of the channel's context, and none raises: one keeps the time, and for each link one reads and one writes.
-- A frame is written by the writer's task alone: a wait that is cancelled cannot cut a frame short.
+- All tasks run in the channel's context, and none raises: one for the timer, and two for each link,
+  which read and write.
+- Only the writing task writes frames, so that a cancelled wait cannot cut a frame short.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
+from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
 from .._driver.checks import safe_repr
 from .._driver.driver import Account, Jitter
 from .._driver.errors import ConnectFailed
@@ -44,9 +43,11 @@ from .._driver.url import LIVE_URL
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
 _QUIET, _AT_MOST = 12, 3000
-"""Steps of the event loop without a message after which everything is taken to have arrived, and the most that are given.
+"""Steps of the event loop without a message after which everything counts as arrived, and the
+maximum of steps.
 
-A message takes two or three of them: so many are room for an answer to each of the 1000 cancels that may be in flight.
+A message takes two or three steps, so the maximum has room for an answer to each of the 1000
+cancels that may be in flight.
 """
 
 
@@ -65,20 +66,23 @@ async def connect(
     trace: Callable[[str], object] | None = None,
     client: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[Channel]:
-    """Connect, log in, and give a `Channel`; leaving closes it.
+    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
 
-    `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
-    since 1970 for the stamp of the login. `client` is an httpx client of your own, for proxies of your own or an app in
-    process (`httpx_ws.transport.ASGIWebSocketTransport`); without it one is made, which takes its proxies from the
-    environment (HTTPS_PROXY, NO_PROXY) except to loopback. All times inside are of `bitget_transports.clock`,
-    which those who share a `budget` use as well.
+    `tls` verifies the server's certificate; by default the system's certificate authorities are
+    used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
+    httpx client of your own, for your own proxies or for an app in the same process
+    (`httpx_ws.transport.ASGIWebSocketTransport`). The default client takes its proxies from the
+    environment (HTTPS_PROXY, NO_PROXY), except for loopback. All times are on
+    `bitget_transports.clock`, which everything that shares a `budget` must use.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `trace` is called with each line of a trace of this connection: pass the `write` method of a
+    file, for example. See `bitget_proto.record`.
 
-    Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
+    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
+    exception the channel ends at once.
 
-    Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
-    and then nothing was dialled.
+    Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
+    invalid argument, before anything is dialled.
     """
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
@@ -106,13 +110,16 @@ async def open_session(
     jitter: Callable[[], float] = random.random,
     client: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    one takes over its cancels.
 
-    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one.
-    `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
-    next one is stamped with the exchange's own time, from its answer to the handshake.
+    The session dials again with backoff until a login is refused, and moves to a new connection
+    before the exchange closes the old one. `jitter` returns numbers from 0 to 1, which spread the
+    dials of many clients. When the exchange refuses the timestamp of a login, the next login uses
+    the exchange's own time, from its answer to the handshake.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `trace` is called with each line of a trace of this session: pass the `write` method of a file,
+    for example. See `bitget_proto.record`.
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
@@ -136,11 +143,13 @@ def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
         )
     if client is not None and tls is not None:
         raise ValidationError(
-            "tls was given beside a client, which has its own: make the client with verify=tls"
+            "tls was given with a client, which has its own: create the client with verify=tls"
         )
 
 
 class AnyioDriver(AsyncDriver):
+    """The driver on anyio."""
+
     def __init__(
         self,
         core: Core,
@@ -153,16 +162,16 @@ class AnyioDriver(AsyncDriver):
         super().__init__(core, account, limits, config, jitter)
         self.client = client
         self.arrived = 0
-        """How many messages have."""
+        """The number of messages that have arrived."""
         self._tasks = anyio.create_task_group()
         self._alive: set[_Link] = set()
         """The links whose sockets are not closed."""
         self._sooner = anyio.Event()
         self._event = type(self._sooner)
-        """The kind of event that anyio has for this loop: made so, it need not look each time which loop this is."""
+        """The event class for this loop; `anyio.Event()` detects the loop on every call."""
 
     def flag(self) -> anyio.Event:
-        """A new one, of anyio's kind."""
+        """Return a new flag for anyio."""
         return self._event()
 
     def pause(self) -> Awaitable[None]:
@@ -170,7 +179,7 @@ class AnyioDriver(AsyncDriver):
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
-        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
         raised: BaseException | None = None
         async with self._tasks:
             try:
@@ -178,7 +187,7 @@ class AnyioDriver(AsyncDriver):
                 self._tasks.start_soon(self._keep_time)
                 await self._up_within(up_timeout)
                 yield
-            except BaseException as error:  # noqa: BLE001 - raised below, where no group is made of it
+            except BaseException as error:  # noqa: BLE001 - raised below, outside of the task group
                 raised = error
             self.end()
             with anyio.CancelScope(shield=True):
@@ -190,7 +199,7 @@ class AnyioDriver(AsyncDriver):
 
     async def _up_within(self, seconds: float | None) -> None:
         with anyio.move_on_after(seconds) as waiting:
-            await is_up(self)
+            await wait_until_up(self)
         if waiting.cancelled_caught:
             raise self.not_up_in_time()
 
@@ -222,7 +231,7 @@ class AnyioDriver(AsyncDriver):
                     self.fire(self.now())
 
     async def _let_arrive(self) -> None:
-        """What has arrived goes first, but not without end: a message takes some steps from the socket to here."""
+        """Wait, in bounded time, for messages that are on their way from the socket to here."""
         quiet, arrived = 0, self.arrived
         for _ in range(_AT_MOST):
             await anyio.lowlevel.checkpoint()
@@ -242,7 +251,7 @@ class _Link:
             driver.account.target, driver.limits, driver.max_message, driver.client
         )
         self._outgoing: tuple[str, str | None] | None = None
-        """The frame that waits to leave, or is leaving, and its cancel's id."""
+        """The frame that waits to be written, or is being written, and the id of its cancel."""
         self._leaving = False
         self._to_write = anyio.Event()
         self._over = False
@@ -284,7 +293,7 @@ class _Link:
                 self._leaving, self._outgoing, self.stalled_since = False, None, inf
                 self._driver.flowing(self._number)
 
-    # --- the WebSocket happened ---
+    # --- callbacks of the WebSocket ---
 
     def _opened(self, date: str | None) -> None:
         self._driver.opened(self._number, date)
@@ -293,7 +302,7 @@ class _Link:
         self._driver.arrived += 1
         self._driver.received(self._number, message)
 
-    # --- the driver wants something ---
+    # --- methods of `Link` ---
 
     def write(self, text: str, id: str | None) -> None:
         self._outgoing = (text, id)

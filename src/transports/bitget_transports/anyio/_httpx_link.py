@@ -1,24 +1,25 @@
-"""One WebSocket over httpx-ws: everything that touches httpx-ws stands here, so that another can be slipped in.
+"""One WebSocket over httpx-ws. All use of httpx-ws is in this file.
 
-Rules of this file
-- However it ends, it ends once: `run` returns with the reason, or raises ConnectFailed when there never was a WebSocket.
-- `run` returns in bounded time, whatever the other side does: httpx-ws alone may not (below).
-- Nothing here knows the protocol.
+`run` returns the reason of the end, or raises ConnectFailed when the WebSocket could not be opened.
+It returns in bounded time, whatever the peer does.
 
-What httpx-ws 0.9.0 does, and what is done about it
-- Leaving its context writes a close frame, shielded and without a limit, which hangs when the other side has stopped reading.
-  Here the session is closed first, within `Limits.close_timeout`; then it has nothing left to write.
-- A WebSocket pong that nobody asked for is a KeyError in a task of its own, which cancels whoever stands in its context. Here
-  pongs are nobody's business; and only `run` stands in that context, in a task of its own, so that whatever else fails there is
-  the reason why the connection ended.
-- `max_message_size_bytes` is how much it reads at a time; a message in fragments has no limit. Here the bytes since the last
-  message, pings and pongs aside, are counted on the stream below it, and the stream ends when they are too many.
-- It does not check `Sec-WebSocket-Accept`. Here it is.
-- wsproto below it repeats in its errors what could not be sent, the login included. Here none of them is repeated or chained.
-- wsproto tells a broken frame as if the other side had closed. Here the two are told apart.
-- A message goes through a queue and a task of its own. Here it is taken before the queue.
-- httpcore below it forgets a socket whose TLS handshake is cancelled. Here it is remembered, and closed.
-- It sends WebSocket pings, which the exchange does not count. Here they are off.
+What httpx-ws 0.9.0 does, and what this file does about it:
+- Leaving its context writes a close frame, shielded and without a timeout, which hangs when the
+  peer has stopped reading. Here the session is closed first, within `Limits.close_timeout`, so that
+  nothing is left to write.
+- An unsolicited pong is a KeyError in a task of httpx-ws, which cancels the code in its context.
+  Here pongs are ignored. Only `run` is in that context, in a task of its own, so that any other
+  failure there becomes the reason why the connection ended.
+- `max_message_size_bytes` is the size of a read; a fragmented message has no limit. Here the bytes
+  since the last message, without pings and pongs, are counted on the stream below, which ends when
+  there are too many.
+- It does not check `Sec-WebSocket-Accept`. It is checked here.
+- The errors of wsproto, below it, contain what could not be sent, including the login. Here none of
+  them is repeated or chained.
+- wsproto reports an invalid frame as if the peer had closed. Here the two are distinguished.
+- A message passes through a queue and an extra task. Here it is taken before the queue.
+- httpcore, below it, does not close a socket whose TLS handshake is cancelled. Here it is closed.
+- It sends WebSocket pings, which the exchange does not count. Here they are disabled.
 """
 
 from __future__ import annotations
@@ -65,25 +66,27 @@ from .._driver.url import Target
 _READ = 2**16
 
 _IN_A_ROW = 16
-"""Messages after which the other tasks have a turn: the writer is one of them."""
+"""Messages after which other tasks may run, the writer among them."""
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
 
 _HEAD, _MASK = 2, 4
-"""Bytes of a control frame's head from a server, and of the mask that a client's has besides."""
+"""Bytes of the head of a server's control frame, and of the mask that a client adds."""
 
 
 class Broken(Exception):
-    """A text could not be written whole."""
+    """A text could not be written completely."""
 
 
 class Refused(Exception):
-    """A text was not written, nor a part of it: the other side has closed, as `run` is about to tell."""
+    """No part of a text was written, because the peer has closed. `run` is about to return."""
 
 
 class HttpxWebSocket:
-    """A WebSocket that is opened, read and closed by `run`, in one task; `write` and `hang_up` are called from others."""
+    """A WebSocket. `run` opens, reads and closes it in one task; `write` and `hang_up` are called
+    from others.
+    """
 
     def __init__(
         self,
@@ -99,16 +102,16 @@ class HttpxWebSocket:
         self._whole = anyio.CancelScope()
         self._reading = anyio.CancelScope()
         self._dialled: list[httpcore.AsyncNetworkStream] = []
-        """Sockets that are connected."""
+        """The sockets that were connected."""
         self._session: AsyncWebSocketSession | None = None
-        self._goodbye = (1000, "")
+        self._close_args = (1000, "")
         self._reason = "closed by this side"
-        """Why it ended, once it has."""
+        """Why it ended, after the end."""
 
     async def run(
         self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]
     ) -> str:
-        """Open the WebSocket and read it to its end; the reason of the end, for people.
+        """Open the WebSocket, read it to its end, and return the reason of the end, for people.
 
         Raises: ConnectFailed when it could not be opened.
         """
@@ -125,7 +128,7 @@ class HttpxWebSocket:
                     session = await stack.enter_async_context(self._connect(client))
                     try:
                         self._whole.deadline = float("inf")
-                        wrong = self._what_is_wrong(session)
+                        wrong = self._check_accept(session)
                         if wrong is None:
                             self._session = session
                             opened(
@@ -133,47 +136,48 @@ class HttpxWebSocket:
                                 if session.response is not None
                                 else None
                             )
-                            self._shorten(session, received)
+                            self._bypass_queue(session, received)
                             with self._reading:
                                 self._reason = await self._read(session, received)
                     finally:
                         await self._close(session)
         except Exception as error:
             if wrong is None and self._session is None:
-                raise self._why_not(error) from error
-            self._reason = f"the connection broke: {_first(error)!r}"
+                raise self._open_error(error) from error
+            self._reason = f"the connection broke: {_unwrapped(error)!r}"
         finally:
             if self._session is None:
-                await self._forget_dialled()
+                await self._close_dialled()
         if wrong is not None:
-            # Raised out here, where no group is made of it.
+            # Raised outside of the task group, which would wrap it in an exception group.
             raise wrong
         if self._session is None:
             raise took_too_long(self._target, self._limits)
         return self._reason
 
     async def write(self, text: str) -> None:
-        """Write a text message, whole.
+        """Write a text message completely.
 
-        Raises: Broken when it could not be, and Refused when not one byte of it was; the connection is over then.
+        Raises: Broken when that failed, and Refused when not one byte was written. The connection
+        has ended then.
         """
         assert self._session is not None  # noqa: S101 - only after `opened`
         try:
             await self._session.send_text(text)
         except WriteRefused:
-            # Not chained: it repeats what could not be sent.
+            # Not chained: its text contains what could not be sent.
             raise Refused from None
         except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise Broken(f"the connection broke: {_first(error)!r}") from error
+            raise Broken(f"the connection broke: {_unwrapped(error)!r}") from error
 
     def hang_up(self, code: int, reason: str) -> None:
-        """Close in good order, bounded; or give up opening. `run` ends."""
-        self._goodbye = (code, reason)
+        """Close with a close frame in bounded time, or cancel opening. `run` returns."""
+        self._close_args = (code, reason)
         (self._whole if self._session is None else self._reading).cancel()
 
     def reset(self) -> None:
-        """Abort the socket, without a close frame; or give up opening. `run` ends."""
-        self._meter.cut = True
+        """Abort the socket without a close frame, or cancel opening. `run` returns."""
+        self._meter.aborted = True
         sock = None if self._session is None else self._session.stream.get_extra_info("socket")
         if sock is not None:
             reset_when_closed(sock)
@@ -189,7 +193,7 @@ class HttpxWebSocket:
                 super().__init__(meter.on(stream), **options)
                 self._ping_manager.ack = meter.pong  # type: ignore[method-assign, assignment]
 
-        # As https, so that the environment's HTTPS_PROXY counts for it.
+        # As https, so that HTTPS_PROXY of the environment applies.
         return aconnect_ws(
             "http" + self._target.url.removeprefix("ws"),
             client,
@@ -197,7 +201,7 @@ class HttpxWebSocket:
             keepalive_ping_interval_seconds=None,
             keepalive_ping_timeout_seconds=None,
             session_class=Session,
-            # Whatever the client is set to: the login goes to the URL that was given, and to no other.
+            # Whatever the client's setting: the login is sent to the given URL and to no other.
             follow_redirects=False,
             extensions={"trace": self._traced},
         )
@@ -206,12 +210,12 @@ class HttpxWebSocket:
         if event == "connection.connect_tcp.complete":
             self._dialled.append(info["return_value"])
 
-    async def _forget_dialled(self) -> None:
+    async def _close_dialled(self) -> None:
         with anyio.move_on_after(self._limits.close_timeout, shield=True):
             for stream in self._dialled:
                 await stream.aclose()
 
-    def _what_is_wrong(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
+    def _check_accept(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
         response = session.response
         assert response is not None  # noqa: S101 - aconnect_ws hands it over
         key = response.request.headers["sec-websocket-key"].encode("ascii")
@@ -221,14 +225,18 @@ class HttpxWebSocket:
             return None
         return answered_wrongly(self._target, "Sec-WebSocket-Accept")
 
-    def _shorten(
+    def _bypass_queue(
         self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
     ) -> None:
-        """Let messages not go through the session's queue, nor through the task that reads it: a fifth of a round trip.
+        """Take messages before the session's queue and the task that reads it, which would cost a
+        fifth of a round trip.
 
-        The queue is httpx-ws's own affair. Should it have another one day, `_read` takes what comes there, as it takes the end.
+        The queue is private to httpx-ws. If a later version uses another one, `_read` still
+        receives what comes there, as it receives the end.
         """
-        session._send_event = _Shortcut(session._send_event, self._meter, received)  # type: ignore[assignment]
+        session._send_event = _QueueBypass(  # type: ignore[assignment]
+            session._send_event, self._meter, received
+        )
 
     async def _read(
         self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
@@ -250,24 +258,24 @@ class HttpxWebSocket:
             return NO_CLOSE_FRAME
 
     async def _close(self, session: AsyncWebSocketSession) -> None:
-        """Write the close frame in time, or never: what leaving the session's context would do without a limit."""
+        """Write the close frame within the timeout. Leaving the session's context has no timeout."""
         timeout = self._limits.close_timeout
         with anyio.move_on_after(timeout, shield=True):
-            if self._meter.cut:
-                # First, since a write may be under way that waits for the other side.
+            if self._meter.aborted:
+                # First, since a write may be in progress that waits for the peer.
                 await session.stream.aclose()
-            await session.close(*self._goodbye)
+            await session.close(*self._close_args)
 
-    def _why_not(self, error: Exception) -> ConnectFailed:
-        error = _first(error)
+    def _open_error(self, error: Exception) -> ConnectFailed:
+        error = _unwrapped(error)
         if isinstance(error, WebSocketUpgradeError):
             status, headers = error.response.status_code, error.response.headers
             wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
             return UpgradeRefused(self._target.host, status, retry_after=wait)
         if isinstance(error, httpx.ProxyError):
             return ConnectFailed(
-                f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): check HTTPS_PROXY, the "
-                "credentials in it, and NO_PROXY"
+                f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): "
+                "check HTTPS_PROXY, the credentials in it, and NO_PROXY"
             )
         for cause in _causes(error):
             if isinstance(cause, OSError):
@@ -279,10 +287,12 @@ class HttpxWebSocket:
         return could_not_connect(self._target, error)
 
 
-class _Shortcut:
-    """Stands before a session's queue: what is a message goes straight to the driver, everything else into the queue.
+class _QueueBypass:
+    """Replaces the sending end of a session's queue: messages go directly to the driver, everything
+    else into the queue.
 
-    One read may bring thousands, and the queue had given the other tasks a turn at each.
+    One read may contain thousands of messages. The queue yields to other tasks at each; this does
+    so every `_IN_A_ROW` messages.
     """
 
     def __init__(
@@ -306,20 +316,20 @@ class _Shortcut:
 
 
 class _Meter:
-    """Counts the bytes since the last message, and ends the stream when they are more than any message may have."""
+    """Counts the bytes since the last message, and ends the stream when a message is too long."""
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.count = 0
         self.exceeded = False
-        self.cut = False
+        self.aborted = False
         """Whether nothing may be written any more, not even a close frame."""
 
     def on(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
         return _Metered(stream, self)
 
     def pong(self, payload: bytes | bytearray) -> None:
-        """A pong came, which is no part of a message."""
+        """Subtract a received pong, which is not part of a message."""
         self.count -= _HEAD + len(payload)
 
 
@@ -338,10 +348,11 @@ class _Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._meter.cut:
+        if self._meter.aborted:
             raise httpcore.WriteError("the connection is aborted")
         if buffer[:1] == _PONG:
-            # It answers a ping of the same length, but for its mask, which was no part of a message.
+            # It answers a ping, which was not part of a message. The two have the same length,
+            # except for the mask.
             self._meter.count -= len(buffer) - _MASK
         await self._stream.write(buffer, timeout)
 
@@ -357,32 +368,33 @@ def _message(event: TextMessage | BytesMessage) -> str | bytes:
 
 
 def _make_client(target: Target) -> httpx.AsyncClient:
-    # A plain target speaks no TLS: without authorities nothing would pass, and reading the system's takes its time.
+    # A plain target uses no TLS: a context without authorities accepts no certificate, and loading
+    # the system's authorities is slow.
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
-    # Proxies of the environment, but not to this very machine. Times are bounded outside.
+    # Proxies of the environment, except for loopback. Timeouts are set by the callers.
     return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
 
 
-def _first(error: BaseException) -> Exception:
-    """The error itself, out of the groups round it."""
-    while (inside := _inside(error)) is not None:
+def _unwrapped(error: BaseException) -> Exception:
+    """Return the error itself, without the exception groups around it."""
+    while (inside := _first_of_group(error)) is not None:
         error = inside
     assert isinstance(error, Exception)  # noqa: S101 - a group of exceptions holds no others
     return error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, the deepest first; of a group its first."""
+    """Return the error and its causes, the deepest first; of a group, its first exception."""
     found: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in found:
         found.append(at)
-        at = _inside(at) or at.__cause__ or at.__context__
+        at = _first_of_group(at) or at.__cause__ or at.__context__
     return reversed(found)
 
 
-def _inside(error: BaseException) -> BaseException | None:
-    """What stands in a group; None for what is no group."""
+def _first_of_group(error: BaseException) -> BaseException | None:
+    """Return the first exception of a group; None when this is not a group."""
     return (
         cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         if isinstance(error, BaseExceptionGroup)

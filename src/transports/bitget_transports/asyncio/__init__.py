@@ -1,4 +1,5 @@
-"""Cancel orders from asyncio (or uvloop): callbacks all the way, no task and no queue between the socket and your `await`.
+"""Cancel orders from asyncio or uvloop: callbacks only, no task and no queue between the socket and
+your `await`.
 
     async with bitget_transports.asyncio.connect(credentials) as channel:
         outcome = await channel.cancel(CancelOrder("BTCUSDT", order_id="…"))

@@ -1,9 +1,7 @@
-"""Open connections and sessions over asyncio.
+"""`connect` and `open_session` over asyncio.
 
-Rules of this file
-- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
-- One timer handle. A task is for the time of a dial. Every wait is bounded: to open, to write, to close.
-- A link is one WebSocket, see `_link`. Who frames its messages, the caller chooses.
+The driver has one timer handle, and a task only while it dials. Opening, writing and closing are
+each bounded by a limit. A link is one WebSocket, see `_link`.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.channel import AsyncDriver, Channel, SessionChannel, is_up
+from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
 from .._driver.checks import safe_repr
 from .._driver.driver import Account, Jitter
 from .._driver.limits import Limits
@@ -41,11 +39,14 @@ from ._link import AsyncioLink
 from ._websockets_link import WebsocketsLink
 
 Framing: TypeAlias = Literal["websockets", "picows"]
-"""The library that frames messages: websockets, or picows, which is faster and needs the extra `picows`."""
+"""The library that frames messages: websockets, or picows, which is faster and needs the extra
+`picows`.
+"""
 
 _QUIET = 4
-"""Turns of the loop without a message after which everything is taken to have arrived: a link that gave others their turn reads
-on in the third.
+"""Iterations of the loop without a message after which everything counts as arrived.
+
+A link that yielded to the loop resumes reading in the third.
 """
 
 
@@ -65,22 +66,26 @@ async def connect(
     sock: socket.socket | None = None,
     framing: Framing = "websockets",
 ) -> AsyncGenerator[Channel]:
-    """Connect, log in, and give a `Channel`; leaving closes it.
+    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
 
-    `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
-    since 1970 for the stamp of the login. `sock` is a socket that is connected already, through a proxy for example: it is
-    closed with the channel. All times inside are of `bitget_transports.clock`, which those who share a `budget` use as well.
+    `tls` verifies the server's certificate; by default the system's certificate authorities are
+    used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
+    socket that is already connected, for example through a proxy; it is closed with the channel.
+    All times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `trace` is called with each line of a trace of this connection: pass the `write` method of a
+    file, for example. See `bitget_proto.record`.
 
-    `framing` names the library that frames messages. `"picows"` is faster and needs the extra `picows`. It takes TCP sockets
-    alone, and over TLS it holds up to 64 KiB that it does not show: a stall is seen only behind them, and more cancels than
-    one may be `Unresolved(sent=True)` that never left.
+    `framing` selects the library that frames messages. `"picows"` is faster and needs the extra
+    `picows`. It accepts only TCP sockets. Over TLS it has a buffer of up to 64 KiB that the
+    transport cannot see: a stall is noticed only when this buffer is full, and several cancels that
+    never left may be `Unresolved(sent=True)`.
 
-    Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
+    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
+    exception the channel ends at once.
 
-    Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
-    and then nothing was dialled.
+    Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
+    invalid argument, before anything is dialled.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
@@ -109,14 +114,16 @@ async def open_session(
     jitter: Callable[[], float] = random.random,
     framing: Framing = "websockets",
 ) -> AsyncGenerator[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    one takes over its cancels.
 
-    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one.
-    `jitter` gives numbers from 0 to 1 that spread the dials of a fleet. When the exchange refuses the stamp of a login, the
-    next one is stamped with the exchange's own time, from its answer to the handshake.
+    The session dials again with backoff until a login is refused, and moves to a new connection
+    before the exchange closes the old one. `jitter` returns numbers from 0 to 1, which spread the
+    dials of many clients. When the exchange refuses the timestamp of a login, the next login uses
+    the exchange's own time, from its answer to the handshake.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
-    `framing` is that of `connect`.
+    `trace` is called with each line of a trace of this session: pass the `write` method of a file,
+    for example. See `bitget_proto.record`. `framing` is as for `connect`.
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
@@ -135,7 +142,7 @@ async def open_session(
 
 
 class _Flag:
-    """Set once and waited for by one: a tenth of what an `asyncio.Event` does, on the way of every cancel."""
+    """A one-shot event for one task. Each cancel needs one; `asyncio.Event` costs ten times more."""
 
     __slots__ = ("_future",)
 
@@ -151,6 +158,8 @@ class _Flag:
 
 
 class AsyncioDriver(AsyncDriver):
+    """The driver on asyncio."""
+
     def __init__(
         self,
         core: Core,
@@ -169,24 +178,24 @@ class AsyncioDriver(AsyncDriver):
         self._alive: set[AsyncioLink] = set()
         """The links whose sockets are not closed."""
         self._timer: asyncio.TimerHandle | None = None
-        """Set for `armed`; when `until` is later by then, it is set again as it fires."""
+        """Set for `armed`. If `until` is later when it fires, it is set again."""
 
     def flag(self) -> _Flag:
-        """A new one, of asyncio's kind."""
+        """Return a new flag for asyncio."""
         return _Flag(self._loop)
 
     def pause(self) -> Awaitable[None]:
-        """One turn of the loop for the others."""
+        """Yield to the event loop once, so that other tasks can run."""
         return asyncio.sleep(0)
 
     @asynccontextmanager
     async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
-        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
         try:
             self.drain(self.now())
             try:
                 async with asyncio.timeout(up_timeout):
-                    await is_up(self)
+                    await wait_until_up(self)
             except TimeoutError:
                 raise self.not_up_in_time() from None
             yield
@@ -205,7 +214,8 @@ class AsyncioDriver(AsyncDriver):
         link = self._framed(self, number, self._alive.discard)
         self._alive.add(link)
         sock, self._sock = self._sock, None
-        # Not `create_task`: a factory that begins tasks at once would have the end told before the driver knows the link.
+        # Not `create_task`: with an eager task factory the dial could end before the driver knows
+        # the link.
         link.opening = asyncio.Task(link.open(sock), loop=self._loop)
         link.opening.add_done_callback(link.dialled)
         return link
@@ -219,11 +229,14 @@ class AsyncioDriver(AsyncDriver):
         self._timer = self._loop.call_later(max(0.0, self.armed - self.now()), self._due)
 
     def _due(self) -> None:
-        """The timer fired. What has arrived goes first: turns of the loop lie between, until its sockets bring no more."""
+        """The timer fired: process what has arrived first, until the sockets bring no more."""
         self._loop.call_soon(self._let_arrive, 0, self._overdue)
 
     def _let_arrive(self, quiet: int, overdue: int) -> None:
-        """Without end it does not go on: `received` fires what is due among too many messages."""
+        """Wait until no more messages arrive.
+
+        This is bounded: after too many messages, `received` fires what is due.
+        """
         if quiet == _QUIET:
             self._fire()
         else:
@@ -231,7 +244,7 @@ class AsyncioDriver(AsyncDriver):
             self._loop.call_soon(self._let_arrive, quiet, self._overdue)
 
     def _fire(self) -> None:
-        # A loop may be a tick early, and a tick early is not yet.
+        # The loop may call a timer one tick early, before the deadline has expired.
         now = max(self.now(), self.until) if self.armed == self.until else self.now()
         self.armed, self._timer = inf, None
         self.fire(now)

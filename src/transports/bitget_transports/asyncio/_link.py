@@ -1,11 +1,10 @@
-"""One WebSocket on an asyncio transport, whoever frames its messages: the dial, what has left, and the end.
+"""The base of links on asyncio: dials, tracks which bytes were sent, and closes.
 
-Rules of this file
-- Every wait is bounded: to open, to close. A task is for the time of a dial.
-- What is taken back never left: not one byte of it, and none ever will.
-- How it ended is told to the driver; its socket is closed when `gone` is set.
+The framing is in `_websockets_link` and `_picows_link`.
 
-It does not know how a frame looks: `_websockets_link` and `_picows_link` do.
+- Opening and closing are bounded. There is a task only during the dial.
+- If `take_back` returns a cancel, not one byte of its frame was sent, and none will be.
+- The end is reported to the driver. The socket is closed when `gone` is set.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .._driver.exception_origin import is_callers, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
 
 LONG = 0.01
-"""Seconds after which what was read at a time took long."""
+"""Seconds of processing one read after which the link yields to the loop."""
 
 
 class AsyncioLink(ABC):
@@ -33,16 +32,16 @@ class AsyncioLink(ABC):
     def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
         self._driver = driver
         self._on_gone = on_gone
-        """Called when the socket is closed, and the dial's task has ended."""
+        """Called when the socket is closed and the task of the dial has ended."""
         self._number = number
         self._target = driver.account.target
         self._transport: asyncio.Transport | None = None
         self._given = 0
-        """How many bytes the transport was given so far."""
+        """The number of bytes that were passed to the transport so far."""
         self._last: tuple[str | None, int, int] = (None, 0, 0)
-        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
+        """The id and the size of the last frame, and `_given` at its end."""
         self._refused = False
-        """Whether the transport did not take that frame."""
+        """Whether the transport refused that frame."""
         self._cut: asyncio.TimerHandle | None = None
         self._closed = False
         """Whether the transport's socket is closed."""
@@ -50,51 +49,56 @@ class AsyncioLink(ABC):
         self.opening: asyncio.Task[None] | None = None
         self.stalled_since = inf
         self.gone = asyncio.Event()
-        """Set when the socket is closed, and the dial's task has ended."""
+        """Set when the socket is closed and the task of the dial has ended."""
 
-    # --- for whoever frames ---
+    # --- for the framing ---
 
     @abstractmethod
     async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
-        """Open the WebSocket, on this socket where there is one; None, or why the other side did not open it.
+        """Open the WebSocket, on `sock` if given. Return None, or why the peer did not open it.
 
-        Raises: what the layers below do.
+        Raises: as the libraries below.
         """
 
     @abstractmethod
     def refused(self) -> ConnectFailed | None:
-        """The other side's refusal, of which not all had come in time."""
+        """Return a refusal of the peer that was still incomplete at the timeout."""
 
     @abstractmethod
     def write(self, text: str, id: str | None) -> None:
-        """As `Link.write`; what was given to the transport is told with `wrote`."""
+        """As `Link.write`; calls `wrote` with what was passed to the transport."""
 
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
         """As `Link.hang_up`."""
 
     def wrote(self, id: str | None, size: int) -> None:
-        """A frame of so many bytes was given to the transport; of none when nothing may leave any more."""
+        """Record that a frame was passed to the transport. `size` is 0 when the frame was refused."""
         self._given += size
         self._last = (id, size, self._given)
         if not size or (self._transport is not None and self._transport.is_closing()):
-            # The other side has closed, or the transport broke: the driver is about to be told. What came before had left.
+            # The peer has closed, or the transport failed: the end is about to be reported. All
+            # earlier frames were sent.
             self._refused = True
             self.pause_writing()
 
     def failed(self, error: BaseException) -> None:
-        """The caller's own code raised this in a callback: the jitter, a signal handler. The loop is given it, and this ends.
+        """End the link after an exception of the caller's own code in a callback, such as the
+        jitter or a signal handler, and pass the exception to the loop.
 
-        Out of a callback it would be lost: asyncio says nothing of an OSError, and uvloop does not end at a KeyboardInterrupt.
+        If the callback raised it, it would be lost: asyncio ignores an OSError, and uvloop does not
+        stop at a KeyboardInterrupt.
         """
         self.abort()
         self.report(error)
 
     def report(self, error: BaseException) -> None:
-        """Give the loop what the caller's own code raised where there is no call of the caller's for it to come out of."""
+        """Pass an exception of the caller's own code to the loop, when no call of the caller can
+        raise it.
+        """
         loop = asyncio.get_running_loop()
         if isinstance(error, Exception):
-            message = "an exception of the caller's own ended a connection"
+            message = "an exception from the caller's code ended a connection"
             loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
         elif isinstance(loop, asyncio.BaseEventLoop):
             raise error
@@ -110,13 +114,13 @@ class AsyncioLink(ABC):
     # --- the dial ---
 
     async def open(self, sock: socket.socket | None) -> None:
-        """Open the WebSocket, within `Limits.open_timeout`, or tell the driver why not."""
+        """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
                 failure = await self.connect(sock)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this dial
+        except Exception as error:  # noqa: BLE001 - the driver waits for this dial
             if bound.expired():
                 failure = self.refused() or took_too_long(target, limits)
                 failure.__cause__ = error
@@ -132,16 +136,18 @@ class AsyncioLink(ABC):
             self._driver.failed(self._number, failure)
 
     def dialled(self, opening: asyncio.Task[None]) -> None:
-        """The dial has ended. One that was given up may not even have begun, and uvloop does not tell its transport's end."""
+        """The dial has ended. A cancelled one may not have started, and uvloop then does not report
+        the end of its transport.
+        """
         if self._transport is None or opening.cancelled():
             self.abort()
             self._gone()
-            # Who cancels all tasks cancels this one, and somebody may wait for it.
+            # Code that cancels all tasks cancels this one too, and a call may wait for it.
             self._driver.lost(self._number, "the dial was cancelled")
         elif self._closed:
             self._gone()
 
-    # --- the transport is full, or is not any more ---
+    # --- flow control of the transport ---
 
     def pause_writing(self) -> None:
         self.stalled_since = self._driver.now()
@@ -151,19 +157,18 @@ class AsyncioLink(ABC):
         self.stalled_since = inf
         self._driver.flowing(self._number)
 
-    # --- the driver wants something ---
+    # --- methods of `Link` ---
 
     def take_back(self) -> tuple[str, ...]:
-        id, size, behind = self._last
+        id, size, end = self._last
         if id is None or self.stalled_since == inf or self._transport is None:
             return ()
         if not size:
             return (id,)
-        # A TLS transport does not tell what has left.
-        secret = self._target.tls is not None
-        if secret or (
-            not self._refused
-            and self._transport.get_write_buffer_size() < size + self._given - behind
+        # A TLS transport does not show what was sent.
+        tls = self._target.tls is not None
+        if tls or (
+            not self._refused and self._transport.get_write_buffer_size() < size + self._given - end
         ):
             return ()
         self._stop_sending()
@@ -185,19 +190,19 @@ class AsyncioLink(ABC):
             self.opening.cancel()
 
     def close(self) -> None:
-        """The other side has ended the WebSocket: write what is left, bounded, and close."""
+        """Write what is left in bounded time and close: the peer has ended the WebSocket."""
         if self._transport is not None:
             self._transport.close()
             self.bound()
 
     def bound(self) -> None:
-        """From now on the socket has `Limits.close_timeout` to close."""
+        """Abort the socket if it is not closed within `Limits.close_timeout`."""
         timeout = self._driver.limits.close_timeout
         if self._cut is None and timeout is not None:
             self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
 
     def yield_to_loop(self) -> None:
-        """What was read took long. Under load others have their turn between two reads: uvloop alone would read 32 times."""
+        """Let other callbacks run before the next read; uvloop would read up to 32 times in a row."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
@@ -209,10 +214,12 @@ class AsyncioLink(ABC):
             self._transport.resume_reading()
 
     def _stop_sending(self) -> None:
-        """Let nothing leave from now on. uvloop's `abort` lets go of what it holds in the loop's next turn only."""
+        """Stop sending now. uvloop's `abort` drops its buffer only in the next iteration of the
+        loop.
+        """
         sock = None if self._transport is None else self._transport.get_extra_info("socket")
         if sock is not None:
-            # uvloop's own stand-in for a socket has no `shutdown`.
+            # The object that uvloop provides for the socket has no `shutdown`.
             with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
                 same.shutdown(socket.SHUT_WR)
 
@@ -228,5 +235,5 @@ def _raise(error: BaseException) -> None:
 
 
 def package_of_loop() -> str:
-    """The package of the running loop, whose errors are those of the network."""
+    """Return the package of the running loop; its exceptions count as network errors."""
     return type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -1,12 +1,14 @@
-"""The asyncio transport's way with picows' framing: a callback for each frame, and no Python between it and the socket.
+"""A link on asyncio with the framing of picows: a callback for each frame, and no Python between it
+and the socket.
 
-Rules of this file
-- picows answers nothing of its own accord but what breaks the protocol: pings and close frames are answered here.
-- It drops what is written behind a close frame, and does not say so: whoever writes looks first.
-- What a callback raises is lost: so none does, see `failed`.
-- Memory is bounded, whatever the other side does: a frame and a message by their limit, pongs to one.
+- picows itself answers only protocol errors: pings and close frames are answered here.
+- picows silently drops what is written after a close frame: check before writing.
+- An exception from a callback is lost, so no callback raises: see `failed`.
+- Memory is bounded, whatever the peer does: by the size limit for frames and messages, and by
+  keeping only one pong.
 
-Over TLS the transport is picows' own to make, and holds up to 64 KiB that it does not show: a stall is seen only behind them.
+Over TLS, picows creates the transport, which buffers up to 64 KiB unseen: a stall is noticed only
+when that buffer is full.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONT
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
 
 _TURNS = 100
-"""Turns of the loop that the transport of a dial has to close when its socket is shut down."""
+"""Iterations of the loop that the transport of a dial has to close after its socket is shut down.
+"""
 
 
 class PicowsLink(AsyncioLink, WSListener):
@@ -67,20 +70,20 @@ class PicowsLink(AsyncioLink, WSListener):
         super().__init__(driver, number, on_gone)
         limit = frame_limit(driver.max_message)
         self._limit = sys.maxsize if limit is None else limit
-        """Bytes that a message may have."""
+        """Maximum size of a message, in bytes."""
         self._websocket: WSTransport | None = None
         self._fragments: bytearray | None = None
-        """The beginning of a message that is not whole."""
+        """The beginning of an incomplete message."""
         self._pong: bytes | None = None
-        """The answer to the last ping, if it is not written."""
+        """The answer to the last ping, while it is not written."""
         self._over: str | None = None
-        """Why no more messages will come; None while they may."""
-        self._hearing: asyncio.Task[None] | None = None
-        """The task of `_hear`, which nobody else holds."""
+        """Why the WebSocket ended; None before the end."""
+        self._disconnect_task: asyncio.Task[None] | None = None
+        """The task of `_wait_disconnected`; this is the only reference to it."""
         self._many_since: float | None = None
-        """When the first of many frames that came in one read was taken; None for one that came alone."""
+        """When the first of several frames from one read was processed; None for a single frame."""
         self._close_given = False
-        """Whether a close frame was counted among the bytes given."""
+        """Whether `_given` includes a close frame."""
 
     # --- the dial ---
 
@@ -89,9 +92,9 @@ class PicowsLink(AsyncioLink, WSListener):
         if sock is None:
             sock = await self._dial()
         else:
-            sock.getpeername()  # raises for one that is not connected
+            sock.getpeername()  # raises for an unconnected socket
             if sock.family not in (socket.AF_INET, socket.AF_INET6):
-                raise OSError("picows takes TCP sockets only: framing='websockets' takes any")
+                raise OSError("picows accepts only TCP sockets: use framing='websockets'")
         try:
             await ws_connect(
                 self._listening,
@@ -109,18 +112,20 @@ class PicowsLink(AsyncioLink, WSListener):
             return _refusal(target, error)
         finally:
             if self._websocket is None:
-                await _let_go(sock)
+                await _close_orphan(sock)
         return ended_early(target) if self._websocket is None else None
 
     def _listening(self, *_: object) -> PicowsLink:
-        """The listener, as picows asks for one."""
+        """Return the listener; the factory that picows calls."""
         return self
 
     def refused(self) -> ConnectFailed | None:
-        return None  # picows tells a refusal as soon as its head is there
+        return None  # picows raises a refusal as soon as its head is complete
 
     async def _dial(self) -> socket.socket:
-        """A socket that is connected: what picows dials itself stays open when it is given up before the handshake is done."""
+        """Return a connected socket. picows does not close a socket of its own when the dial is
+        cancelled before the handshake is done.
+        """
         loop = asyncio.get_running_loop()
         error = OSError("the name has no address")
         for family, kind, protocol, _, address in await loop.getaddrinfo(
@@ -140,11 +145,11 @@ class PicowsLink(AsyncioLink, WSListener):
                 return sock
         raise error
 
-    # --- the WebSocket happened ---
+    # --- callbacks of picows ---
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._websocket, self._transport = transport, transport.underlying_transport
-        # A TLS transport asks «at least», a plain one «more than».
+        # A TLS transport pauses at `high`, a plain one above it.
         self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
         try:
             self._driver.opened(self._number, transport.response.headers.get("Date"))
@@ -153,7 +158,7 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
-            # On the way of every answer: what is usual is seen here, without a call.
+            # Every answer passes here: the usual case is handled without a call.
             if (
                 frame.last_in_buffer
                 and self._many_since is None
@@ -166,15 +171,17 @@ class PicowsLink(AsyncioLink, WSListener):
             ):
                 self._driver.received(self._number, frame.get_payload_as_bytes())
             else:
-                self._take_in(transport, frame)
+                self._handle_frame(transport, frame)
         except BaseException as error:  # noqa: BLE001 - given to the loop
             self.failed(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if transport.is_close_frame_sent:
-            # What breaks the protocol may have come behind the end as well.
-            self._over = self._over or self._found_by_picows(transport)
-            self._hearing = asyncio.Task(self._hear(transport), loop=asyncio.get_running_loop())
+            # A protocol error may have arrived after the end as well.
+            self._over = self._over or self._picows_error(transport)
+            self._disconnect_task = asyncio.Task(
+                self._wait_disconnected(transport), loop=asyncio.get_running_loop()
+            )
         else:
             self.closed()
         try:
@@ -184,25 +191,26 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._answer()
+        self._write_pong()
 
-    # --- the driver wants something ---
+    # --- methods of `Link` ---
 
     def write(self, text: str, id: str | None) -> None:
         websocket, transport = self._websocket, self._transport
         assert websocket is not None and transport is not None  # noqa: S101, PT018 - it is open
         data = text.encode()
-        # picows may have seen the other side's close frame, and not have handed it over.
+        # picows may have received the peer's close frame, and not have passed it on yet.
         if websocket.close_handshake is not None or transport.is_closing():
             self.wrote(id, 0)
         else:
-            # When it breaks here, a part may have left past the transport.
+            # If this fails, a part may have been sent without the transport.
             websocket.send(_TEXT, data)
             self._given += (size := _size(len(data)))
             self._last = (id, size, self._given)
 
     def take_back(self) -> tuple[str, ...]:
-        # What picows writes of its own accord is not counted: behind it nobody can tell how much of a frame has left.
+        # Frames that picows itself writes are not counted: after one, it is unknown how much of our
+        # last frame was sent.
         if (
             self._last[1]
             and self._websocket is not None
@@ -222,7 +230,7 @@ class PicowsLink(AsyncioLink, WSListener):
 
     # --- inside ---
 
-    def _take_in(self, websocket: WSTransport, frame: WSFrame) -> None:
+    def _handle_frame(self, websocket: WSTransport, frame: WSFrame) -> None:
         last = frame.last_in_buffer
         if not last and self._many_since is None:
             self._many_since = self._driver.now()
@@ -236,11 +244,11 @@ class PicowsLink(AsyncioLink, WSListener):
     def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._break("reserved bits must be 0")
+            self._protocol_error("reserved bits must be 0")
         elif kind == _PING:
             self._pong = frame.get_payload_as_bytes()
         elif kind == _CLOSE:
-            # Its own words: a frame without a code must be answered by one without.
+            # Echo the payload: a frame without a code must be answered by one without.
             payload = frame.get_payload_as_bytes()
             if not websocket.is_close_frame_sent:
                 websocket.send(_CLOSE, payload)
@@ -255,13 +263,13 @@ class PicowsLink(AsyncioLink, WSListener):
         elif kind in (_TEXT, _BINARY) and frame.fin and self._fragments is None:
             self._driver.received(self._number, frame.get_payload_as_bytes())
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
-            self._join(frame)
+            self._add_fragment(frame)
 
-    def _join(self, frame: WSFrame) -> None:
-        """A part of a message."""
+    def _add_fragment(self, frame: WSFrame) -> None:
+        """Add a fragment to its message."""
         parts = self._fragments
         if (parts is None) == (frame.msg_type == _CONTINUATION):
-            self._break(
+            self._protocol_error(
                 "unexpected continuation frame"
                 if parts is None
                 else "expected a continuation frame"
@@ -269,7 +277,7 @@ class PicowsLink(AsyncioLink, WSListener):
             return
         parts = bytearray() if parts is None else parts
         if len(parts) + frame.payload_size > self._limit:
-            self._break(
+            self._protocol_error(
                 f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG
             )
             return
@@ -279,13 +287,13 @@ class PicowsLink(AsyncioLink, WSListener):
             self._driver.received(self._number, bytes(parts))
 
     def _end_of_read(self) -> None:
-        self._answer()
+        self._write_pong()
         since, self._many_since = self._many_since, None
         if since is not None and self._driver.now() - since >= LONG:
             self.yield_to_loop()
 
-    def _answer(self) -> None:
-        """Write the pong that is owed, unless something before it has not left: see `WebSocket.outgoing`."""
+    def _write_pong(self) -> None:
+        """Write the pending pong, unless an earlier write is stalled: see `WebSocket.outgoing`."""
         websocket, pong = self._websocket, self._pong
         if (
             pong is not None
@@ -297,25 +305,25 @@ class PicowsLink(AsyncioLink, WSListener):
             self._given += _size(len(pong))
             websocket.send_pong(pong)
 
-    def _found_by_picows(self, websocket: WSTransport) -> str:
-        """How the other side broke the protocol."""
+    def _picows_error(self, websocket: WSTransport) -> str:
+        """Return the protocol error that picows found."""
         sent = websocket.close_handshake.sent
         if sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG:
             return protocol_broken(f"a message was longer than {self._limit} bytes")
         return protocol_broken("a frame that cannot be read" if sent is None else sent.reason)
 
-    async def _hear(self, websocket: WSTransport) -> None:
-        """Take out what picows raises for one who waits: asyncio logs an exception that is not taken out."""
+    async def _wait_disconnected(self, websocket: WSTransport) -> None:
+        """Wait for the end, and retrieve the exception of picows; otherwise asyncio would log it."""
         try:
             await websocket.wait_disconnected()
-        except Exception as error:  # noqa: BLE001 - the end is known already
+        except Exception as error:  # noqa: BLE001 - the end was already reported
             if is_callers(error, "picows", "uvloop", package_of_loop()):
                 self.report(error)
         finally:
             self.closed()
 
-    def _break(self, how: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
-        """The other side broke the protocol, in a way that picows lets pass."""
+    def _protocol_error(self, how: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
+        """End the WebSocket after a protocol error that picows does not detect."""
         self._send_close(code.value, "")
         self._end(protocol_broken(how))
 
@@ -333,14 +341,16 @@ class PicowsLink(AsyncioLink, WSListener):
 
 
 def _size(payload: int) -> int:
-    """The bytes of a frame of ours (RFC 6455, 5.2): two, the rest of the length, the mask, what it carries."""
+    """Return the size of a frame that we write (RFC 6455, 5.2): two bytes, the extended length, the
+    mask, and the payload.
+    """
     if payload < 126:
         return 2 + 4 + payload
     return (4 if payload < 2**16 else 10) + 4 + payload
 
 
-async def _let_go(sock: socket.socket) -> None:
-    """Have a transport that nobody can reach close itself, by the end of its stream."""
+async def _close_orphan(sock: socket.socket) -> None:
+    """Close a socket whose transport is unreachable: ending its stream makes the transport close."""
     with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
     for _ in range(_TURNS):
@@ -351,7 +361,7 @@ async def _let_go(sock: socket.socket) -> None:
 
 
 def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
-    """Why the handshake failed."""
+    """Return why the handshake failed."""
     if isinstance(error, WSInvalidStatusError) and error.response is not None:
         status, headers = error.response.status, error.response.headers
         wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))

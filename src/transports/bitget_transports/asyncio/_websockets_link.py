@@ -1,8 +1,9 @@
-"""The asyncio transport's way with websockets' framing: bytes between an asyncio transport and a `WebSocket`.
+"""A link on asyncio with the framing of websockets: passes bytes between an asyncio transport and a
+`WebSocket`.
 
-Rules of this file
-- At most one frame is with the transport unwritten: the write buffer's limit is 0, so a stall shows at the next byte.
-- It ends as `WebSocket` says: then nothing more is written but what it owes.
+- The transport holds at most one unwritten frame: the limit of its write buffer is 0, so a stall is
+  noticed at the next byte.
+- After `WebSocket.over`, only what `WebSocket` still wants written is written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .._driver.websocket import WebSocket
 from ._link import LONG, AsyncioLink
 
 _READ = 2**16
-"""Bytes that are read at a time."""
+"""Bytes for one read."""
 
 
 class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
@@ -29,37 +30,37 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
         super().__init__(driver, number, on_gone)
         self._websocket = WebSocket(self._target, driver.max_message)
-        # asyncio's own buffer for each read has 256 KiB, which the system makes and takes back each time: 13 µs a message.
-        # A view, because asyncio's TLS writes into slices of it.
+        # asyncio allocates 256 KiB for each read, which costs 13 µs for each message. A memoryview,
+        # because asyncio's TLS writes into slices of it.
         self._buffer = memoryview(bytearray(_READ))
-        self._shaken = asyncio.Event()
-        """Set when the handshake is done, or has failed."""
-        self._agreeing = False
-        """Whether TLS has begun to stand between the transport and this."""
-        self._spoke_first = False
-        """Whether something came before."""
+        self._handshake_over = asyncio.Event()
+        """Set when the handshake has succeeded or failed."""
+        self._tls_started = False
+        """Whether the TLS handshake has started."""
+        self._data_before_tls = False
+        """Whether data arrived before that."""
 
     async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
         loop, target = asyncio.get_running_loop(), self._target
         if sock is None:
             await loop.create_connection(lambda: self, target.host, target.port)
         else:
-            sock.getpeername()  # raises for one that is not connected, of which uvloop would not let go
+            sock.getpeername()  # raises for an unconnected socket, which uvloop would never close
             sock.settimeout(0.0)
             await loop.create_connection(lambda: self, sock=sock)
         if target.tls is not None:
-            await self._agree_on_tls(target.tls, target.host)
+            await self._start_tls(target.tls, target.host)
         self._put(self._websocket.start())
-        await self._shaken.wait()
+        await self._handshake_over.wait()
         return None if self._websocket.opened else self._websocket.refusal()
 
     def refused(self) -> ConnectFailed | None:
         return self._websocket.refused()
 
-    # --- the transport happened ---
+    # --- callbacks of the transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have no base class.
+        # The transports of uvloop do not inherit from `asyncio.Transport`.
         self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=0)
 
@@ -68,12 +69,12 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._buffer[:nbytes])
-        if self._target.tls is not None and not self._agreeing:
-            self._spoke_first = True
+        if self._target.tls is not None and not self._tls_started:
+            self._data_before_tls = True
             return
         try:
             began = self._driver.now()
-            self._take_in(data)
+            self._process(data)
             if self._driver.now() - began >= LONG:
                 self.yield_to_loop()
         except BaseException as error:  # noqa: BLE001 - given to the loop
@@ -88,14 +89,14 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         websocket = self._websocket
         websocket.end_of_stream()
-        self._shaken.set()
+        self._handshake_over.set()
         self.closed()
         if websocket.opened:
             self._driver.lost(
                 self._number, f"the connection broke: {exc}" if exc else websocket.over or ""
             )
 
-    # --- the driver wants something ---
+    # --- methods of `Link` ---
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
@@ -112,16 +113,18 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
 
     # --- inside ---
 
-    async def _agree_on_tls(self, tls: ssl.SSLContext, host: str) -> None:
-        """On top of the plain transport, whose buffer has its limit already: one that is made for TLS holds 64 KiB unseen."""
+    async def _start_tls(self, tls: ssl.SSLContext, host: str) -> None:
+        """Start TLS on the plain transport, whose buffer limit is already set. If
+        `create_connection` made the TLS transport, 64 KiB could be buffered unseen.
+        """
         plain, self._transport = self._transport, None
         assert plain is not None  # noqa: S101 - connected
-        self._agreeing = True
+        self._tls_started = True
         if plain.is_closing():
-            raise ConnectionResetError("it hung up before TLS")
-        if self._spoke_first:
+            raise ConnectionResetError("the server closed the connection before TLS")
+        if self._data_before_tls:
             plain.abort()
-            raise ssl.SSLError(1, "it spoke first, which no TLS server does")
+            raise ssl.SSLError(1, "the server sent data before TLS, which no TLS server does")
         try:
             transport = await asyncio.get_running_loop().start_tls(
                 plain, self, tls, server_hostname=host
@@ -130,7 +133,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             plain.abort()
             raise
         self._transport = transport = cast("asyncio.Transport", transport)
-        # This one asks «at least», the plain one «more than».
+        # This transport pauses at `high`, the plain one above it.
         transport.set_write_buffer_limits(high=1)
 
     def _put(self, data: bytes) -> None:
@@ -138,13 +141,13 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             self._given += len(data)
             self._transport.write(data)
 
-    def _take_in(self, data: bytes) -> None:
+    def _process(self, data: bytes) -> None:
         websocket, driver = self._websocket, self._driver
         messages = websocket.receive(data)
-        if not self._shaken.is_set() and (websocket.opened or websocket.over is not None):
-            self._shaken.set()
+        if not self._handshake_over.is_set() and (websocket.opened or websocket.over is not None):
+            self._handshake_over.set()
             if websocket.opened:
-                # At once: messages may have come with the handshake's answer.
+                # First, since messages may have arrived together with the handshake's answer.
                 driver.opened(self._number, websocket.date)
         for message in messages:
             driver.received(self._number, message)

@@ -1,4 +1,4 @@
-"""Cancel orders from a plain thread: a socket, and nothing that runs while you do something else.
+"""Cancel orders from a thread with a blocking socket; nothing runs in the background.
 
     with bitget_transports.blocking.connect(credentials) as channel:
         outcome = channel.cancel(CancelOrder("BTCUSDT", order_id="…"))

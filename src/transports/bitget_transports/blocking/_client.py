@@ -1,10 +1,9 @@
-"""Open connections and sessions over a blocking socket.
+"""`connect` and `open_session` over a blocking socket.
 
-Rules of this file
-- Nothing about the protocol is decided here: `Driver` carries what the core hands out, and keeps the driver contract.
-- Everything happens in the caller's thread, within the caller's call: no helper threads, no signals. Between calls nobody
-  answers the exchange, which drops a connection that sent no ping for 2 minutes: `pump` serves it while you idle.
-- Waiting, and what becomes of a call that is interrupted, is the driver's: see `_driver`.
+Everything happens in the caller's thread, during the caller's calls: there are no helper threads
+and no signals. Between calls nothing answers the exchange, which drops a connection that sent no
+ping for 2 minutes: `pump` serves the connection while you are idle. Waiting and interrupted calls
+are handled in `_driver`.
 """
 
 from __future__ import annotations
@@ -65,26 +64,30 @@ def connect(
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[Channel]:
-    """Connect, log in, and give a `Channel`; leaving closes it.
+    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
 
-    `tls` is what the server's certificate is checked with, the system's authorities by default. `wall_clock` gives seconds
-    since 1970 for the stamp of the login. `sock` is a socket that is connected already, through a proxy for example: it is
-    closed with the channel. `selector` makes what is waited with: give another one to fit into a world like gevent's. All
-    times inside are of `bitget_transports.clock`, which those who share a `budget` use as well. `Limits.open_timeout` does not
-    bound the look-up of the host's name, which the system does in its own time.
+    `tls` verifies the server's certificate; by default the system's certificate authorities are
+    used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
+    socket that is already connected, for example through a proxy; it is closed with the channel.
+    `selector` makes the selector that waits: pass another one for a framework such as gevent. All
+    times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
+    `Limits.open_timeout` does not cover resolving the host name, which blocks in the system.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `trace` is called with each line of a trace of this connection: pass the `write` method of a
+    file, for example. See `bitget_proto.record`.
 
-    Leaving without an error waits for what is in flight, as `Channel.close` does; with one it ends at once.
+    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
+    exception the channel ends at once.
 
-    Ctrl-C, or whatever a signal handler of yours raises, comes out of the call that it interrupts, whatever its class. Nearly
-    always that was waiting, and the channel goes on as before. In the middle of a step it is not known how far it came: then
-    the channel ends at its next use. Either way the outcomes of what was in flight come in `events`: after such an end
-    `Unresolved` with INTERRUPTED, `sent=True` where it may have left, and at last a `Closed` with INTERRUPTED; an `Ended`, for
-    a session.
+    Ctrl-C, or any exception from a signal handler of yours, is raised by the call that it
+    interrupts, whatever its class. Nearly always the call was waiting, and the channel continues as
+    before. If it interrupted a step in progress, the state is unknown, and the channel ends at its
+    next use. Either way the outcomes of the cancels in flight come in `events`. After such an end
+    they are `Unresolved` with INTERRUPTED, with `sent=True` where the frame may have left; the last
+    event is `Closed` with INTERRUPTED, or `Ended` for a session.
 
-    Raises: ConnectFailed, or UpgradeRefused and LoginRefused, which are kinds of it; ValidationError for what makes no sense,
-    and then nothing was dialled.
+    Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
+    invalid argument, before anything is dialled.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
     connection = record(Connection(config, codec, budget), trace)
@@ -113,14 +116,17 @@ def open_session(
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
 ) -> Generator[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, and what a dropped connection leaves is taken up by the next one.
+    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    one takes over its cancels.
 
-    It dials again with backoff until the login is refused, and moves to a new connection before the exchange cuts the old one;
-    all of this while you are in a call of the channel's, `pump` included. `jitter` gives numbers from 0 to 1 that spread the
-    dials of a fleet. When the exchange refuses the stamp of a login, the next one is stamped with the exchange's own time, from
-    its answer to the handshake.
+    The session dials again with backoff until a login is refused, and moves to a new connection
+    before the exchange closes the old one. All of this happens only during calls of the channel,
+    `pump` included. `jitter` returns numbers from 0 to 1, which spread the dials of many clients.
+    When the exchange refuses the timestamp of a login, the next login uses the exchange's own time,
+    from its answer to the handshake.
 
-    `trace` is called with each line of a record of this life, such as the `write` of a file: see `bitget_proto.record`.
+    `trace` is called with each line of a trace of this session: pass the `write` method of a file,
+    for example. See `bitget_proto.record`.
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
@@ -138,9 +144,10 @@ def open_session(
 
 @set_module("bitget_transports.blocking")
 class Channel:
-    """A connection that is logged in: cancel orders, send frames of your own, read events. `connect` gives it.
+    """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
-    One caller at a time: from several threads hold a lock of yours round each call.
+    Use it from one thread at a time: with several threads, hold a lock of your own around each
+    call.
     """
 
     def __init__(self, driver: BlockingDriver) -> None:
@@ -153,17 +160,20 @@ class Channel:
 
     @property
     def state(self) -> State | SessionState:
-        """Where the connection, or the session, is in its life."""
+        """The state of the connection, or of the session."""
         return self._inbox.core.state
 
     @property
     def in_flight(self) -> int:
-        """How many cancels have no outcome yet."""
+        """The number of cancels that have no outcome yet."""
         return self._inbox.core.in_flight
 
     @property
     def capacity(self) -> int:
-        """How many cancels would be taken now: outcomes that nobody has read hold their places. 0 after the end."""
+        """The number of cancels that would be taken now; 0 after the end.
+
+        An outcome keeps its place in `Config.max_in_flight` until it is read.
+        """
         return self._inbox.room
 
     def cancel(
@@ -174,55 +184,64 @@ class Channel:
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """Cancel an order and wait for the outcome. `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`.
+        """Cancel an order, wait for the outcome, and return it.
 
-        An `urgent` one leaves before all that wait and are not. On a channel that has ended the outcome is
-        `Unresolved(sent=False)`. If this wait is interrupted the request is not: its outcome comes in `events`.
+        `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`: an urgent cancel is
+        sent before all others that wait. On a channel that has ended, the outcome is
+        `Unresolved(sent=False)`. If this call is interrupted, the request continues: its outcome
+        comes in `events`.
 
-        Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError for an order, id or
-        timeout that makes no sense. In each case nothing has changed.
+        Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
+        for an invalid order, id or timeout. In each case nothing has changed.
         """
         return self._cancel(order, id, timeout, None, urgent=urgent)
 
     def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None
     ) -> Generator[Outcome]:
-        """Cancel many orders, as many at a time as there is room for: `for outcome in channel.cancel_many(orders)`.
+        """Cancel many orders, as many at a time as there is room for:
+        `for outcome in channel.cancel_many(orders)`.
 
-        Outcomes come in the order in which they become known; `outcome.order` says whose each is. Orders are taken from the
-        iterable as there is room, and none after the loop is left: outcomes of those taken before then come in `events`. On
-        a channel that has ended the outcome is `Unresolved(sent=False)` for all that remain.
+        Outcomes come in the order in which they become known; `outcome.order` is the order of each.
+        Orders are taken from the iterable as there is room. None are taken after the loop is left:
+        outcomes of orders taken before then come in `events`. On a channel that has ended, the
+        outcome is `Unresolved(sent=False)` for all that remain.
 
-        Raises: from the iteration, what `cancel` raises, and what the iterable raises; outcomes of orders taken before then
-        come in `events`.
+        Raises: during iteration, what `cancel` raises, and what the iterable raises; outcomes of
+        orders taken before then come in `events`.
         """
         return self._cancel_many(iter(orders), timeout, None)
 
     def withdraw(self, id: str) -> bool:
-        """Take back a cancel that has not left: its outcome is `Unresolved(sent=False)` with WITHDRAWN, where it is waited for.
+        """Withdraw a cancel that was not sent. The call that waits for it returns
+        `Unresolved(sent=False)` with WITHDRAWN.
 
-        False, and nothing has changed, when it has left, or when no cancel of this id is open. To know the id, pass one to
-        `cancel`.
+        Return False, and change nothing, when it was sent already or when no cancel with this id is
+        open. To know the id, pass one to `cancel`.
         """
         self._driver.check_free()
-        return self._driver.tell(partial(self._inbox.core.withdraw, id, self._driver.now()))
+        return self._driver.execute(partial(self._inbox.core.withdraw, id, self._driver.now()))
 
     def send(self, text: str) -> None:
-        """Send a frame of your own on the same socket, after the login: a subscription, an order to be placed.
+        """Send a frame of your own on the same socket, after the login: a subscription, or an order
+        to place.
 
-        Answers and pushes come in `events`. While cancels wait too, own frames get one place in ten. Send nothing that carries
-        the `id` of a cancel, and cancel with no `id` of a frame of yours: an answer is matched by its id alone.
+        Answers and pushes come in `events`. While cancels wait as well, your frames get one place
+        in ten. An answer is matched by its id alone: never use the same `id` for a frame of your
+        own and for a cancel.
 
         Raises: as `Connection.send`, and nothing has changed.
         """
         self._driver.check_free()
-        self._driver.tell(partial(self._inbox.core.send, text, self._driver.now()))
+        self._driver.execute(partial(self._inbox.core.send, text, self._driver.now()))
 
     def pump(self, seconds: float) -> None:
-        """Serve the connection for so many seconds: read, answer, ping. It returns early when the channel has ended.
+        """Serve the connection for this many seconds: read, answer, ping.
 
-        Call it while you have nothing else to do, at least every 20 seconds: the exchange drops a connection that sent no
-        ping for 2 minutes, and a pong that nobody reads counts as none. 0 handles what is there and does not wait.
+        It returns early when the channel has ended. Call it while you have nothing else to do, at
+        least every 20 seconds: the exchange drops a connection that sent no ping for 2 minutes, and
+        a pong that is not read counts as missing. With 0, it handles what has arrived and does not
+        wait.
         """
         if not isinstance(seconds, (float, int)) or not 0.0 <= seconds < inf:
             raise ValidationError(
@@ -234,17 +253,18 @@ class Channel:
             self._driver.turn(end)
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """End the channel in good order, and wait until it has. Leaving the context does the same.
+        """Close the channel and wait until it has ended. Leaving the context does the same.
 
-        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
-        answered (without it `Config.drain_timeout`). With `queued="send"` what is queued leaves first, for at most `within`
-        seconds (without it `Config.queue_timeout`), and nothing more is taken. A second call waits for the same end; one with
-        "drop" after one with "send" ends the channel now.
+        With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
+        those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
+        With `queued="send"`, what is queued is sent first, for at most `within` seconds (default:
+        `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
+        end; a call with "drop" after one with "send" ends the channel now.
 
         Raises: as `Connection.close`, and nothing has changed.
         """
         self._driver.check_free()
-        self._driver.tell(partial(self._inbox.close, self._driver.now(), queued, within))
+        self._driver.execute(partial(self._inbox.close, self._driver.now(), queued, within))
         while self._inbox.closed is None:
             self._driver.turn(inf)
 
@@ -260,7 +280,7 @@ class Channel:
         urgent: bool,
     ) -> Outcome:
         driver, inbox = self._driver, self._inbox
-        waiter = Waiter(_nobody)
+        waiter = Waiter(_no_wake)
         try:
             driver.cancel(waiter, order, id, timeout, policy, urgent=urgent)
             while not waiter.outcomes:
@@ -274,7 +294,7 @@ class Channel:
         self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
     ) -> Generator[Outcome]:
         inbox = self._inbox
-        waiter = Waiter(_nobody, Orders(self._driver, orders))
+        waiter = Waiter(_no_wake, Orders(self._driver, orders))
         try:
             while True:
                 more = self._driver.fill(waiter, timeout, policy)
@@ -287,10 +307,10 @@ class Channel:
                 elif waiter.orders is None and not waiter.due:
                     return
                 elif not waiter.due and not inbox.core.in_flight and inbox.taking:
-                    # Whoever could read them is the caller of this.
+                    # Only the caller of this could read them.
                     raise NoRoom(
-                        "outcomes that nobody has read hold every place of Config.max_in_flight: read channel.events, or go on "
-                        "with the cancel_many that was begun before"
+                        "unread outcomes hold every place of Config.max_in_flight: read "
+                        "channel.events, or continue the cancel_many that was started before"
                     )
                 else:
                     self._driver.turn(inf)
@@ -298,15 +318,16 @@ class Channel:
             try:
                 inbox.abandon(waiter)
             except BaseException:
-                inbox.abandon(waiter)  # else nobody would know of what it holds
+                inbox.abandon(waiter)  # or its outcomes would be lost
                 raise
 
 
 @set_module("bitget_transports.blocking")
 class SessionChannel(Channel):
-    """A channel that stays connected: cancels outlive dropped connections. `open_session` gives it.
+    """A channel that stays connected, from `open_session`: cancels survive lost connections.
 
-    `events` tell when it is `Up` and `Down`. Subscriptions end with their connection: send them again at each `Up`.
+    `events` include `Up` and `Down`. Subscriptions end with their connection: send them again after
+    each `Up`.
     """
 
     def cancel(
@@ -318,9 +339,9 @@ class SessionChannel(Channel):
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """As `Channel.cancel`, and `policy` says what becomes of the cancel when its connection ends after it was sent and
-        before it was answered: REPORT (the default of `SessionConfig.policy`) gives `Unresolved(sent=True)`, RESEND sends it
-        again.
+        """As `Channel.cancel`, with a `policy` for the case that the connection ends after the
+        cancel was sent and before it was answered: REPORT (the default of `SessionConfig.policy`)
+        returns `Unresolved(sent=True)`, RESEND sends it again.
 
         Raises: as `Channel.cancel`.
         """
@@ -332,14 +353,15 @@ class SessionChannel(Channel):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> Generator[Outcome]:
-        """As `Channel.cancel_many`, with a policy as `cancel` has."""
+        """As `Channel.cancel_many`, with the `policy` of `cancel`."""
         return self._cancel_many(iter(orders), timeout, policy)
 
 
 class Events:
-    """What comes beside the outcomes that are waited for: `for event in channel.events`, until after `Closed`.
+    """Events, and outcomes that no call waits for: `for event in channel.events`.
 
-    Iterating waits for the next one, and serves the connection meanwhile.
+    Iteration ends after `Closed`, or `Ended` for a session. It waits for the next event, and serves
+    the connection meanwhile.
     """
 
     def __init__(self, driver: BlockingDriver) -> None:
@@ -349,7 +371,9 @@ class Events:
         return self
 
     def take(self) -> ChannelEvent | None:
-        """The oldest event that nobody has read; None when there is none. It never waits, and serves nothing: see `pump`."""
+        """Return the oldest unread event, or None when there is none. It never waits, and does not
+        serve the connection: see `pump`.
+        """
         self._driver.recover()
         return self._driver.inbox.pop_event()
 
@@ -362,5 +386,5 @@ class Events:
         return event
 
 
-def _nobody() -> None:
-    """Nobody waits in another task: the caller looks for itself."""
+def _no_wake() -> None:
+    """Nothing waits in another task: the caller itself looks for outcomes."""

@@ -1,11 +1,13 @@
-"""The blocking transport's driver: it waits in a selector, in the caller's thread, and knows what an interrupted call has torn.
+"""The driver of the blocking transport. It waits in a selector, in the caller's thread, and
+recovers from interrupted calls.
 
-Rules of this file
-- All waiting is one call of the selector, in `turn`, and bounded: to open, to write, to close.
-- An exception may come from outside at any moment, as Ctrl-C does. While it waits, that interrupts the wait and nothing else. A
-  step (of the core, a link, the selector's table) is torn by it, and the channel ends at its next use: see `mend`. The usual
-  way pays nothing for this.
-- Who is in the middle of a step holds the driver: `held` refuses a second caller.
+- All waiting happens in one call of the selector, in `_serve`. Opening, writing and closing are
+  each bounded by a limit.
+- An exception such as Ctrl-C may be raised at any moment. During the wait, it interrupts the wait
+  and nothing else. During a step (of the core, a link, or the selector's table) it may leave the
+  state inconsistent, and the channel ends at its next use: see `recover`. This costs nothing
+  otherwise.
+- `held` is set during a step, so that a second caller is refused.
 """
 
 from __future__ import annotations
@@ -31,14 +33,15 @@ from ._socket_link import SocketLink
 T = TypeVar("T")
 
 _IN_USE = "in use"
-_TORN = "torn"
+_INTERRUPTED = "interrupted"
 
 _LONGEST = 3600.0
-"""Seconds that a selector is asked to wait at most: those of the system take no more than some weeks."""
+"""Maximum seconds for one wait of the selector: the system's selectors accept at most some weeks.
+"""
 
 
 class Orders:
-    """The caller's orders. They are asked when nothing is half done: meanwhile the channel is free."""
+    """The caller's orders. The channel is free while the caller's iterator runs."""
 
     def __init__(self, driver: BlockingDriver, orders: Iterator[CancelOrder]) -> None:
         self._driver = driver
@@ -74,7 +77,8 @@ class BlockingDriver(Driver):
         check_sock(sock)
         if not callable(selector):
             raise ValidationError(
-                f"selector must make a selector, as selectors.DefaultSelector; got {safe_repr(selector)}"
+                "selector must be callable and make a selector, such as selectors.DefaultSelector; "
+                f"got {safe_repr(selector)}"
             )
         self._sock = sock
         self._selector = selector()
@@ -82,14 +86,14 @@ class BlockingDriver(Driver):
         """The links whose sockets are not closed."""
         self.armed = -inf
         self.held = ""
-        """Why nobody may go on: `_IN_USE`, `_TORN`; empty when one may."""
+        """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
 
     @contextmanager
     def running(self, up_timeout: float | None = None) -> Generator[None]:
-        """Dial, and wait until a login is accepted; at the end close everything, bounded."""
+        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
         try:
             deadline = inf if up_timeout is None else self.now() + up_timeout
-            self.tell(_nothing)
+            self.execute(_no_command)
             while not self.is_up():
                 if self.now() >= deadline:
                     raise self.not_up_in_time()
@@ -102,15 +106,17 @@ class BlockingDriver(Driver):
                 while self._alive:
                     self._serve(inf)
             except BaseException:
-                self.held = _TORN
+                self.held = _INTERRUPTED
                 raise
             finally:
                 self._drop()
                 self._selector.close()
 
     def turn(self, deadline: float) -> None:
-        """Wait for news, at most until the deadline; hand over what has arrived, bounded; then fire what is due."""
-        # On the way of every cancel: what is usual is seen here, without a call.
+        """Wait until something arrives or the deadline expires, process a bounded amount of what
+        has arrived, then fire what is due.
+        """
+        # Every cancel passes here: the usual case is checked without a call.
         if self.held:
             self.check_free()
         try:
@@ -122,11 +128,11 @@ class BlockingDriver(Driver):
             if self.held is _IN_USE:
                 self.held = ""
         except BaseException as error:
-            self.held = _TORN if self.held and error is not self._jitter.raised else ""
+            self.held = _INTERRUPTED if self.held and error is not self._jitter.raised else ""
             raise
 
-    def tell(self, command: Callable[[], T]) -> T:
-        """Give the core a command, and take out what comes of it; what the command gives.
+    def execute(self, command: Callable[[], T]) -> T:
+        """Run a command of the core, handle its output, and return its result.
 
         Raises: as the command; a refusal changes nothing.
         """
@@ -150,13 +156,13 @@ class BlockingDriver(Driver):
         *,
         urgent: bool,
     ) -> None:
-        """Take a cancel for this waiter, and take out what comes of it.
+        """Take a cancel for this waiter, and handle the output of the core.
 
         Raises: as `Inbox.cancel`, and nothing has changed.
         """
         if self.held:
             self.check_free()
-        # As `tell` does, without its calls: this is on the way of every cancel.
+        # As `execute`, but inlined: every cancel passes here.
         self.held = _IN_USE
         try:
             now = self.now()
@@ -175,7 +181,7 @@ class BlockingDriver(Driver):
             more = super().fill(waiter, timeout, policy)
             self.release()
         except BaseException as error:
-            # The orders are asked before anything is begun: what they raise changes nothing.
+            # The iterator of the orders runs before a step begins: what it raises changes nothing.
             if waiter.abandoned:
                 self.release()
             else:
@@ -184,7 +190,7 @@ class BlockingDriver(Driver):
         return more
 
     def check_free(self) -> None:
-        """Refuse a second caller, and mend what is torn.
+        """Recover from an interrupted step, and refuse a second caller.
 
         Raises: LocalProtocolError.
         """
@@ -192,28 +198,33 @@ class BlockingDriver(Driver):
             self.recover()
             if self.held:
                 raise LocalProtocolError(
-                    "the channel is in use, by another thread or by the code that this interrupts: one caller at a time"
+                    "the channel is in use, by another thread or by the code that this call "
+                    "interrupts: allow one caller at a time"
                 )
 
     def release(self) -> None:
-        """The step is done. If another thread has left the context meanwhile, the driver is torn and stays so."""
+        """End the step. If another thread has left the context meanwhile, the driver stays marked
+        as interrupted.
+        """
         if self.held is _IN_USE:
             self.held = ""
 
     def mark_interrupted(self, error: BaseException) -> None:
-        """An exception passes out of a step, which is torn by it; not by a refusal, which has changed nothing, nor by what the
-        caller's jitter raises.
+        """Mark the step as interrupted by this exception.
+
+        A refusal changes nothing, and neither does an exception from the caller's jitter: after
+        those the driver is free.
         """
         if error is self._jitter.raised or (
             isinstance(error, LocalProtocolError) and not is_callers(error)
         ):
             self.release()
         else:
-            self.held = _TORN
+            self.held = _INTERRUPTED
 
     def recover(self) -> None:
-        """End what is torn: nobody knows how far it came. Again, when this was interrupted: harmless."""
-        if self.held is _TORN:
+        """End the channel after an interrupted step. If this is interrupted, call it again."""
+        if self.held is _INTERRUPTED:
             self._drop()
             self.break_off("a call was interrupted in the middle of a step")
             self.held = ""
@@ -224,28 +235,28 @@ class BlockingDriver(Driver):
         return link
 
     def interrupted(self) -> None:
-        """Nothing to do: who began the step tears it, see `tear`."""
+        """Do nothing: the method that began the step calls `mark_interrupted`."""
 
     def rearm(self) -> None:
-        """Nothing to do: `turn` looks at `until` each time, so that nothing is ever set too late."""
+        """Do nothing: `turn` reads `until` each time."""
 
     # --- for the links ---
 
     def _unwatch(self, link: SocketLink) -> None:
-        """The link's socket is about to change, or to be closed."""
+        """Remove the link's socket from the selector, before it changes or is closed."""
         if link.watched and link.sock is not None:
             self._selector.unregister(link.sock)
             link.watched = 0
 
     def _forget(self, link: SocketLink) -> None:
-        """The link is over, and its socket closed."""
+        """Forget a link that has ended and closed its socket."""
         if link in self._alive:
             self._alive.remove(link)
 
     # --- inside ---
 
     def _serve(self, deadline: float) -> None:
-        """Wait until a link can go on, or for the deadline; then let those go on that can."""
+        """Wait until a link is ready or the deadline expires; then step the links that are ready."""
         ready: list[SocketLink] = []
         limited = False
         for link in self._alive:
@@ -264,7 +275,7 @@ class BlockingDriver(Driver):
         try:
             selected = self._selector.select(timeout)
         except BaseException:
-            self.release()  # the wait alone is interrupted
+            self.release()  # only the wait was interrupted
             raise
         for key, _ in selected:
             if key.data not in ready:
@@ -276,20 +287,20 @@ class BlockingDriver(Driver):
             link.step()
 
     def _drop(self) -> None:
-        """Close every socket now, however far it is, without a word to the selector."""
+        """Close every socket now, in any state, without updating the selector."""
         for link in list(self._alive):
-            # First: the thread that is woken finds none.
+            # First, so that the thread that is woken finds no socket.
             sock, link.sock = link.sock, None
             if sock is not None:
                 with suppress_ours(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits for it
+                    sock.shutdown(socket.SHUT_RDWR)  # wakes another thread that still waits
                 sock.close()
         self._alive.clear()
         if self._sock is not None:
             self._sock.close()
 
     def _watch(self, link: SocketLink, interest: int) -> None:
-        """Let the selector wait for this on the link's socket."""
+        """Let the selector wait for these events on the link's socket."""
         assert link.sock is not None  # noqa: S101 - it has an interest
         if link.watched:
             self._selector.modify(link.sock, interest, link)
@@ -298,5 +309,5 @@ class BlockingDriver(Driver):
         link.watched = interest
 
 
-def _nothing() -> None:
-    """A command that asks for nothing: what the core has to say is taken out."""
+def _no_command() -> None:
+    """Do nothing; the output of the core is handled."""

@@ -1,11 +1,13 @@
-"""One WebSocket on a socket that never blocks: the blocking transport's way of doing I/O.
+"""One WebSocket on a non-blocking socket, for the blocking transport.
 
-Rules of this file
-- It never waits: `interest` says what it waits for, and its driver asks the selector. Then `step` goes on from there.
-- Opening is told once, as a generator, from the name to the handshake; each `yield` gives what to wait for.
-- How it ended is told to the driver, once. Nothing raises but what the caller's own code raised: see `exception_origin`.
+- A link never waits: the driver waits in its selector for the events in `interest`, then calls
+  `step`.
+- Opening is a generator, from resolving the name to the handshake; each `yield` gives the events to
+  wait for.
+- The driver gets one report of the end. Only exceptions from the caller's own code are raised: see
+  `exception_origin`.
 
-What cannot be done without waiting is the look-up of a host's name: the system takes its own time for it.
+The only blocking operation is resolving a host name in the system.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from .._driver.tcp_reset import reset_when_closed
 from .._driver.websocket import WebSocket
 
 _READ = 2**16
-"""Bytes that are read at a time."""
+"""Bytes for one read."""
 
 _AT_MOST = 2**18
-"""Bytes that are read before the timers have their turn: room for an answer to each of the cancels that may be in flight."""
+"""Bytes that are read before timers fire: an answer to each cancel that may be in flight fits."""
 
 _WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -48,40 +50,40 @@ class SocketLink:
     ) -> None:
         self.stalled_since = inf
         self.deadline = inf
-        """When to step although nothing came: the limit to open, then the limit to close."""
+        """When to step even without an event: the timeout of opening, later of closing."""
         self.sock: socket.socket | None = None
         self.watched = 0
-        """What the driver's selector waits for on the socket; 0 while it does not know it."""
+        """The events that the selector waits for on the socket; 0 when it is not registered."""
 
         self._driver = driver
         self._number = number
         self._unwatch = unwatch
-        """Called when the socket is about to change, or to be closed."""
+        """Called before the socket changes or is closed."""
         self._on_gone = on_gone
-        """Called when the link is over, and its socket closed."""
+        """Called when the link has ended and its socket is closed."""
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
         self._opening: Generator[int] | None = self._open(sock)
         self._opening_wants = 0
         self._early: list[bytes] = []
-        """Messages that came with the handshake's answer."""
+        """Messages that arrived together with the handshake's answer."""
         self._out = b""
         self._given = 0
-        """How many bytes were to be written so far."""
+        """The number of bytes that were queued for writing so far."""
         self._last: tuple[str | None, int, int] = (None, 0, 0)
-        """The id and the size in bytes of the frame written last, and how many bytes were given up to its end."""
+        """The id and the size of the last frame, and `_given` at its end."""
         self._tls = False
         self._broken: str | None = None
-        """How the socket broke."""
+        """Why the socket failed."""
         self._ended = False
-        """Whether nothing more can be read."""
+        """Whether the stream has ended."""
         self._closing = False
         if driver.limits.open_timeout is not None:
             self.deadline = driver.now() + driver.limits.open_timeout
 
     @property
     def interest(self) -> int:
-        """What to wait for, in the selector's terms; 0 for nothing: it is to be stepped at once."""
+        """The selector events to wait for; 0 to be stepped at once."""
         if self._opening is not None:
             return self._opening_wants
         if not self._closing and (
@@ -91,7 +93,7 @@ class SocketLink:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
     def step(self) -> None:
-        """Go on: read what has arrived, write what can leave, tell the driver."""
+        """Read what has arrived, write what can be written, and report to the driver."""
         if self._opening is not None:
             self._step_opening(self._opening)
             return
@@ -109,9 +111,9 @@ class SocketLink:
             self._driver.lost(self._number, over)
             self._begin_to_close()
             if not self._out:
-                self.close()  # the other side's close frame is answered, and nothing more is owed
+                self.close()  # the peer's close frame is answered, and nothing is left to write
 
-    # --- the driver wants something ---
+    # --- methods of `Link` ---
 
     def write(self, text: str, id: str | None) -> None:
         data = self._websocket.encode(text)
@@ -120,21 +122,21 @@ class SocketLink:
         self._last = (id, len(data), self._given)
         self._flush()
         if not data:
-            # The other side has closed: the driver is about to be told.
+            # The peer has closed: the end is about to be reported.
             self.stalled_since = self._driver.now()
             self._driver.stalled(self._number)
 
     def take_back(self) -> tuple[str, ...]:
-        id, size, behind = self._last
+        id, size, end = self._last
         if id is None:
             return ()
         if not size:
             return (id,)
-        # TLS may have written a part of what it does not call written.
-        if self._tls or len(self._out) < size + self._given - behind:
+        # TLS may have written a part of a frame that `send` did not report as written.
+        if self._tls or len(self._out) < size + self._given - end:
             return ()
         self._out = b""
-        self._broken = self._broken or "a frame was taken back"
+        self._broken = self._broken or "an unsent frame was taken back"
         return (id,)
 
     def hang_up(self, code: int, reason: str) -> None:
@@ -174,7 +176,7 @@ class SocketLink:
         except OSError as error:
             if isinstance(error, ConnectFailed) and not is_callers(error):
                 failure = error
-            elif is_systems(error, self.sock, target.tls, _looks_up()):
+            elif is_systems(error, self.sock, target.tls, _resolver_package()):
                 failure = could_not_connect(target, error)
             else:
                 raise
@@ -201,7 +203,7 @@ class SocketLink:
         if self.sock.family in (socket.AF_INET, socket.AF_INET6):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if target.tls is not None:
-            yield from self._agree_on_tls(target.tls, self.sock)
+            yield from self._start_tls(target.tls, self.sock)
         self._out = self._websocket.start()
         while True:
             self._flush()
@@ -213,7 +215,7 @@ class SocketLink:
                 raise self._websocket.refusal()
 
     def _connect(self) -> Generator[int]:
-        """Try the addresses of the host one after the other."""
+        """Connect to the addresses of the host, one after the other."""
         error: OSError = could_not_connect(self._target, OSError("the name has no address"))
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self._target.host, self._target.port, type=socket.SOCK_STREAM
@@ -231,7 +233,7 @@ class SocketLink:
             sock.close()
         raise error
 
-    def _agree_on_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
+    def _start_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
         self._unwatch(self)
         self.sock = wrapped = tls.wrap_socket(
             sock, server_hostname=self._target.host, do_handshake_on_connect=False
@@ -255,11 +257,11 @@ class SocketLink:
     # --- bytes ---
 
     def _has_pending(self) -> bool:
-        """Whether something has arrived that the selector does not know of."""
+        """Return whether TLS has decrypted data that the selector does not see."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def _read(self) -> list[bytes]:
-        """The messages that have arrived, out of a bounded number of bytes."""
+        """Read a bounded number of bytes, and return the messages in them."""
         messages: list[bytes] = []
         left = _AT_MOST
         while left > 0 and self.sock is not None and not self._ended:
@@ -280,7 +282,7 @@ class SocketLink:
                 self._ended = True
                 self._websocket.end_of_stream()
             if len(data) < _READ and not self._tls:
-                break  # that was all; over TLS it was one record, and there may be more
+                break  # nothing more has arrived; TLS returns one record, and may have more
             left -= len(data)
         return messages
 
@@ -289,7 +291,7 @@ class SocketLink:
         self._given += len(data)
 
     def _flush(self) -> None:
-        """Write as much as leaves at once, and keep the rest."""
+        """Write as much as possible without waiting, and keep the rest."""
         if self._out and self.sock is not None and self._broken is None:
             try:
                 self._out = self._out[self.sock.send(self._out) :]
@@ -307,7 +309,7 @@ class SocketLink:
             self._driver.stalled(self._number)
 
     def _begin_to_close(self) -> None:
-        """Wait for the other side to close the socket, bounded."""
+        """Wait, in bounded time, for the peer to close the socket."""
         self._closing = True
         timeout = self._driver.limits.close_timeout
         self.deadline = inf if timeout is None else self._driver.now() + timeout
@@ -315,6 +317,8 @@ class SocketLink:
             self.close()
 
 
-def _looks_up() -> str:
-    """The package that looks names up: the system's, unless another world has put itself in its place."""
+def _resolver_package() -> str:
+    """Return the package that resolves names: `socket`, unless it is patched, for example by
+    gevent.
+    """
     return socket.getaddrinfo.__module__.partition(".")[0]
