@@ -1,9 +1,7 @@
-"""What the tests of `Connection` share: a connection that is ready, one drain, the exchange's frames, the whole state.
+"""Helpers for the tests of `Connection`: connections in each state, `drain`, and frames.
 
-Rules of this file
-- The frames are written here by hand, from the exchange's page and from recorded frames: the codec that is tested does not
-  make them.
-- Nothing here reads a clock, and nothing here decides what is right.
+The exchange's frames are written by hand, from its documentation and from recordings, and not made
+by the codec under test. Nothing here reads a clock or decides what is right.
 """
 
 from __future__ import annotations
@@ -51,43 +49,43 @@ _T = TypeVar("_T")
 
 
 def drain(conn: Connection, now: float, *, writable: bool = True) -> tuple[list[Output], Wait]:
-    """Everything that comes out before the `Wait`, and the `Wait`."""
+    """Return all outputs before the `Wait`, and the `Wait`."""
     outputs: list[Output] = []
     while True:
         output = conn.poll(now, writable)
         if isinstance(output, Wait):
             return outputs, output
         outputs.append(output)
-        assert len(outputs) < 100_000, "poll never gives a Wait"
+        assert len(outputs) < 100_000, "poll never returns a Wait"
 
 
 def outputs(conn: Connection, now: float, *, writable: bool = True) -> list[Output]:
-    """Everything that comes out before the `Wait`."""
+    """Return all outputs before the `Wait`."""
     return drain(conn, now, writable=writable)[0]
 
 
 def waits(conn: Connection, now: float, *, writable: bool = True) -> Wait:
-    """The `Wait` at the end of a drain of which nothing else is looked at."""
+    """Drain and return only the `Wait`."""
     return drain(conn, now, writable=writable)[1]
 
 
 def only(kind: type[_T], given: list[Output]) -> list[_T]:
-    """Those of one kind, in order."""
+    """Return the outputs of one type."""
     return [output for output in given if isinstance(output, kind)]
 
 
 def outcomes(given: list[Output]) -> list[Outcome]:
-    """The outcomes, in order."""
+    """Return the outcomes."""
     return [output for output in given if isinstance(output, Accepted | Rejected | Unresolved)]
 
 
 def events(given: list[Output]) -> list[Event]:
-    """All but the frames, in order."""
+    """Return the outputs other than frames and waits."""
     return [output for output in given if not isinstance(output, Transmit | Wait)]  # type: ignore[misc]
 
 
 def texts(given: list[Output]) -> list[str]:
-    """The texts of the frames, in order."""
+    """Return the texts of the frames."""
     return [output.text for output in given if isinstance(output, Transmit)]
 
 
@@ -98,9 +96,9 @@ def ready(
     budget: Budget | None = None,
     settled: bool = True,
 ) -> Connection:
-    """A connection that is logged in and drained.
+    """Return a connection that is logged in and drained.
 
-    With `settled` a second and more has passed since the login, so that the whole pace is free.
+    With `settled`, more than a second has passed since the login, so that the rate limit is unused.
     """
     conn = Connection(config=config, budget=budget)
     conn.opened(now, login=LOGIN)
@@ -118,7 +116,7 @@ def ready(
 def authenticating(
     config: Config | None = None, now: float = 0.0, *, budget: Budget | None = None
 ) -> Connection:
-    """A connection whose login was handed out and not answered."""
+    """Return a connection whose login was sent and not answered."""
     conn = Connection(config=config, budget=budget)
     conn.opened(now, login=LOGIN)
     assert len(texts(outputs(conn, now))) == 1
@@ -128,7 +126,7 @@ def authenticating(
 def draining(
     config: Config | None = None, now: float = 0.0, *, ids: tuple[str, ...] = ("a",)
 ) -> Connection:
-    """A connection that is closing, with these cancels handed out; `close` was called at `now + 1`."""
+    """Return a DRAINING connection with these sent cancels, closed at `now + 1`."""
     conn = ready(config, now)
     for id in ids:
         conn.cancel(ORDER, now + 1.0, id=id)
@@ -140,7 +138,7 @@ def draining(
 
 
 def closed(now: float = 0.0) -> Connection:
-    """A connection that has ended and been drained."""
+    """Return a connection that has ended and was drained."""
     conn = ready(None, now)
     conn.lost(now + 1.0)
     drain(conn, now + 1.0)
@@ -149,7 +147,7 @@ def closed(now: float = 0.0) -> Connection:
 
 
 def in_state(state: State) -> Connection:
-    """A connection in this state, at most at time 1."""
+    """Return a connection in this state; its latest time is at most 1."""
     match state:
         case State.NEW:
             return Connection()
@@ -164,15 +162,15 @@ def in_state(state: State) -> Connection:
 
 
 Answers: TypeAlias = Callable[[Transmit, float], list[tuple[float, str]]]
-"""What an exchange does with a frame that left at a time: when which messages of its arrive."""
+"""Returns the messages that a frame sent at a time leads to, and when they arrive."""
 
 
 def live(
     conn: Connection, now: float, until: float, exchange: Answers
 ) -> list[tuple[float, Output]]:
-    """Drive it in virtual time up to `until`, as a loop does that wakes for messages and for what `Wait` says.
+    """Drive a connection in virtual time up to `until`, and return its outputs with their times.
 
-    What came out, and when. A message that arrives at the time at which a timer is due comes first.
+    A message that arrives when a timer is due is handled first.
     """
     came: list[tuple[float, Output]] = []
     arrivals: list[tuple[float, int, str]] = []
@@ -196,7 +194,7 @@ def live(
 
 
 def answering(latency: float) -> Answers:
-    """An exchange that accepts every cancel and answers every ping, so many seconds after it has left."""
+    """Return an exchange that accepts every cancel and answers every ping after `latency` s."""
 
     def answers(frame: Transmit, now: float) -> list[tuple[float, str]]:
         if frame.id is not None:
@@ -207,7 +205,7 @@ def answering(latency: float) -> Answers:
 
 
 def reply(id: object, code: object = 0, event: str = "trade", **more: object) -> str:
-    """The answer to a cancel as recorded: `arg` is a list of one object that echoes the id."""
+    """Return the answer to a cancel, as recorded: `arg` is a list of one object with the id."""
     echo = {
         "id": id,
         "instType": "SPOT",
@@ -221,22 +219,25 @@ def reply(id: object, code: object = 0, event: str = "trade", **more: object) ->
 
 
 def refusal(id: object, code: object = 43001) -> str:
-    """The refusal of a cancel as recorded."""
+    """Return the refusal of a cancel, as recorded."""
     return reply(id, code, event="error")
 
 
 def error(code: object, msg: str = "text") -> str:
-    """An error that names no request, as recorded: with no `arg`."""
+    """Return an error that names no request, as recorded: it has no `arg`."""
     return json.dumps({"event": "error", "code": code, "msg": msg})
 
 
 def snapshot(value: Any) -> Any:
-    """The whole state as plain data that can be compared, private parts included; codec and configuration as they are."""
-    for looked_into in _LOOKED_INTO:
-        if isinstance(value, looked_into):
-            names = [name for name in looked_into.__slots__ if name[:2] != "__"]
+    """Return the whole state, including private parts, as plain data that can be compared.
+
+    The codec and the configuration stay as they are.
+    """
+    for type_ in _INSPECTED:
+        if isinstance(value, type_):
+            names = [name for name in type_.__slots__ if name[:2] != "__"]
             return (
-                looked_into.__name__,
+                type_.__name__,
                 [(name, snapshot(getattr(value, name))) for name in names],
             )
     if isinstance(value, dict):
@@ -246,6 +247,6 @@ def snapshot(value: Any) -> Any:
     return value
 
 
-_LOOKED_INTO: tuple[Any, ...] = (
+_INSPECTED: tuple[Any, ...] = (
     Connection, InFlight, FrameQueue, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What becomes of a cancel: which reply settles which, and what no content may do to any other."""
+"""Replies to cancels: which reply settles which cancel, and the outcome that follows."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ SETTLES_NOTHING = {
 # --- the plain way ---
 
 
-def test_a_cancel_is_handed_out_as_one_frame_that_carries_its_id() -> None:
+def test_a_cancel_is_sent_as_one_frame_with_its_id() -> None:
     conn = ready()
     assert conn.cancel(OTHER_ORDER, 2.0, id="my id") == "my id"
     (frame,) = outputs(conn, 2.0)
@@ -83,7 +83,7 @@ def test_a_cancel_is_handed_out_as_one_frame_that_carries_its_id() -> None:
     assert arg["params"] == {"clientOid": "mine-2"}
 
 
-def test_accepted_carries_the_order_and_three_times_on_the_callers_clock() -> None:
+def test_accepted_has_the_order_and_three_times_on_the_callers_clock() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None))
     conn.cancel(OTHER_ORDER, 2.0, id="first")
     outputs(conn, 2.0)
@@ -97,7 +97,7 @@ def test_accepted_carries_the_order_and_three_times_on_the_callers_clock() -> No
     assert conn.in_flight == 1
 
 
-def test_rejected_carries_code_class_message_and_times() -> None:
+def test_rejected_has_code_class_message_and_times() -> None:
     conn = sent("a")
     conn.receive(refusal("a", 43001), 1.5)
     assert outputs(conn, 1.5) == [
@@ -123,7 +123,7 @@ def test_outcomes_count_one_attempt() -> None:
     assert [outcome.attempts for outcome in outcomes(outputs(conn, 2.0))] == [1, 1, 1]
 
 
-def test_replies_in_any_order_settle_each_its_own() -> None:
+def test_replies_in_any_order_settle_their_own_cancels() -> None:
     conn = sent("1", "10", "a")
     conn.receive(refusal("10"), 1.1)
     conn.receive(reply("a"), 1.2)
@@ -139,9 +139,7 @@ def test_replies_in_any_order_settle_each_its_own() -> None:
     "code", [code for codes in CODES.values() for code in codes] + ["77777", "1"]
 )
 @pytest.mark.parametrize("event", ["trade", "error"])
-def test_the_code_decides_and_the_event_only_where_they_contradict_each_other(
-    event: str, code: str
-) -> None:
+def test_the_code_decides_unless_the_event_contradicts_it(event: str, code: str) -> None:
     conn = sent("a")
     conn.receive(reply("a", int(code), event=event), 2.0)
     (outcome,) = outcomes(outputs(conn, 2.0))
@@ -306,9 +304,7 @@ def all_engines() -> list[Engine]:
 
 @pytest.mark.parametrize("engine", all_engines(), ids=lambda engine: engine.value)
 @pytest.mark.parametrize("name", CONTENTS)
-def test_each_content_does_what_it_must_to_its_own_cancel_and_nothing_to_another(
-    name: str, engine: Engine
-) -> None:
+def test_a_message_affects_only_its_own_cancel(name: str, engine: Engine) -> None:
     message, expected, why = CONTENTS[name]
     conn = Connection(codec=Codec(engine))
     conn.opened(0.0, login=LOGIN)
@@ -375,7 +371,7 @@ def check_outcome(outcome: Outcome, expected: str) -> None:
     ],
     ids=["arg", "id", "code", "event"],
 )
-def test_of_a_key_that_comes_twice_the_last_counts_and_one_cancel_at_most_is_settled(
+def test_a_duplicate_key_settles_at_most_one_cancel(
     text: str,
 ) -> None:
     conn = sent("1", "10")
@@ -389,14 +385,14 @@ def test_of_a_key_that_comes_twice_the_last_counts_and_one_cancel_at_most_is_set
 @pytest.mark.parametrize(
     "make", [bytes, bytearray, memoryview], ids=["bytes", "bytearray", "memoryview"]
 )
-def test_bytes_in_any_shape_are_read(make: Callable[[bytes], bytes]) -> None:
+def test_any_bytes_like_message_is_read(make: Callable[[bytes], bytes]) -> None:
     conn = sent("a")
     conn.receive(make(reply("a").encode()), 2.0)
     assert len(only(Accepted, outputs(conn, 2.0))) == 1
 
 
 @pytest.mark.parametrize("message", [None, 1, ["x"], {"event": "trade"}, 1.5])
-def test_a_message_that_is_neither_text_nor_bytes_is_refused_and_nothing_has_changed(
+def test_a_message_that_is_neither_text_nor_bytes_is_refused(
     message: object,
 ) -> None:
     conn = sent("a")
@@ -406,7 +402,7 @@ def test_a_message_that_is_neither_text_nor_bytes_is_refused_and_nothing_has_cha
     assert snapshot(conn) == before
 
 
-def test_the_bounds_of_a_message_are_those_of_the_configuration() -> None:
+def test_the_limits_of_a_message_come_from_the_config() -> None:
     text = reply("a")
     conn = sent("a", config=Config(max_message=len(text) - 1))
     conn.receive(text, 2.0)
@@ -423,7 +419,7 @@ def test_the_bounds_of_a_message_are_those_of_the_configuration() -> None:
     assert conn.in_flight == 0
 
 
-def test_no_limit_of_depth_still_survives_100000_of_it() -> None:
+def test_without_a_depth_limit_100000_levels_are_survived() -> None:
     conn = sent("a", config=Config(max_message=None, max_depth=None))
     text = '{"event":"trade","arg":' + "[" * 100_000
     conn.receive(text, 2.0)
@@ -440,7 +436,7 @@ def test_no_limit_of_depth_still_survives_100000_of_it() -> None:
     [code for codes in CODES.values() for code in codes if code not in ("30004", "30007", "30033")]
     + ["77777"],
 )
-def test_an_error_that_names_no_request_resolves_nothing_not_even_the_only_one_in_flight(
+def test_an_error_that_names_no_request_settles_no_cancel(
     code: str,
 ) -> None:
     conn = sent("a")
@@ -466,7 +462,7 @@ def test_an_error_without_id_and_readable_code_is_an_exchange_error(raw: str) ->
     assert conn.in_flight == 1
 
 
-def test_the_end_by_such_an_error_leaves_the_cancels_unresolved_and_not_rejected() -> None:
+def test_an_error_that_ends_the_connection_rejects_no_cancel() -> None:
     for code in (30004, 30007):
         conn = sent("a")
         conn.receive(error(code), 2.0)
@@ -481,7 +477,7 @@ def test_the_end_by_such_an_error_leaves_the_cancels_unresolved_and_not_rejected
 @pytest.mark.parametrize(
     ("code", "kind"), [(30004, Rejected), (30006, Rejected), (30007, Rejected), (30033, Unresolved)]
 )
-def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(
+def test_a_connection_error_code_with_a_known_id_only_settles_that_cancel(
     code: int, kind: type[Outcome]
 ) -> None:
     conn = sent("a")
@@ -494,7 +490,7 @@ def test_such_a_code_on_a_known_id_is_its_outcome_and_ends_nothing(
 
 
 @pytest.mark.parametrize("code", [30004, 30007, 30033, 30006])
-def test_such_a_code_on_an_unknown_id_is_unrecognised_and_ends_nothing(code: int) -> None:
+def test_a_connection_error_code_with_an_unknown_id_is_unrecognised(code: int) -> None:
     conn = sent("a")
     text = refusal("zzz", code)
     conn.receive(text, 2.0)
@@ -507,9 +503,7 @@ def test_such_a_code_on_an_unknown_id_is_unrecognised_and_ends_nothing(code: int
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
 @pytest.mark.parametrize("code", [0, 43001])
-def test_a_reply_for_a_cancel_that_was_never_handed_out_is_unrecognised(
-    state: State, code: int
-) -> None:
+def test_a_reply_to_a_cancel_that_was_not_sent_is_unrecognised(state: State, code: int) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a")
     text = reply("a", code)
@@ -525,9 +519,7 @@ def test_a_reply_for_a_cancel_that_was_never_handed_out_is_unrecognised(
     assert (outcome.sent, outcome.sent_at) == (False, None)
 
 
-def test_a_reply_for_a_cancel_that_expired_in_the_queue_is_unrecognised_before_and_after_its_timer() -> (
-    None
-):
+def test_a_reply_to_a_cancel_that_expired_in_the_queue_is_unrecognised() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a", timeout=1.0)
     assert outputs(conn, 2.0) == []
@@ -558,7 +550,7 @@ def test_a_second_reply_to_an_answered_id_is_unrecognised() -> None:
             assert outputs(conn, 2.5) == [Unrecognised(text=again, why=WhyUnrecognised.UNKNOWN_ID)]
 
 
-def test_a_late_reply_comes_out_once_and_is_then_forgotten() -> None:
+def test_a_late_reply_is_reported_once() -> None:
     conn = sent("a", config=QUIET)
     conn.handle_timeout(11.0)
     outputs(conn, 11.0)
@@ -589,7 +581,7 @@ def test_a_late_reply_comes_out_once_and_is_then_forgotten() -> None:
         ("trade", 43001, CodeClass.NOT_FOUND),
     ],
 )
-def test_a_late_reply_says_accepted_only_when_the_exchange_did(
+def test_a_late_reply_is_accepted_only_if_the_exchange_accepted(
     event: str, code: object, code_class: CodeClass
 ) -> None:
     conn = sent("a")
@@ -610,7 +602,7 @@ def test_an_unsure_outcome_is_remembered_too() -> None:
     assert late.code_class is CodeClass.ACCEPTED
 
 
-def test_a_late_reply_may_come_while_draining() -> None:
+def test_a_late_reply_is_reported_while_draining() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="b")
@@ -623,7 +615,7 @@ def test_a_late_reply_may_come_while_draining() -> None:
     assert conn.state is State.DRAINING
 
 
-def test_the_oldest_late_id_is_dropped_beyond_the_bound() -> None:
+def test_beyond_the_limit_the_oldest_late_id_is_forgotten() -> None:
     conn = sent("a", "b", "c", config=Config(late_ids=2))
     conn.handle_timeout(11.0)
     outputs(conn, 11.0)
@@ -636,7 +628,7 @@ def test_the_oldest_late_id_is_dropped_beyond_the_bound() -> None:
     assert len(conn._in_flight.late) == 0
 
 
-def test_oldest_means_by_when_it_ended_not_by_when_it_was_taken() -> None:
+def test_the_oldest_late_id_is_the_one_that_ended_first() -> None:
     conn = ready(Config(late_ids=1, silence=None))
     conn.cancel(ORDER, 1.0, id="first", timeout=5.0)
     conn.cancel(ORDER, 1.0, id="second", timeout=2.0)
@@ -649,7 +641,7 @@ def test_oldest_means_by_when_it_ended_not_by_when_it_was_taken() -> None:
     assert [type(output) for output in outputs(conn, 7.0)] == [Unrecognised, LateReply]
 
 
-def test_without_a_bound_all_late_ids_are_remembered() -> None:
+def test_without_a_limit_all_late_ids_are_remembered() -> None:
     conn = ready(
         Config(late_ids=None, messages_per_second=None, max_in_flight=None, ping_interval=None)
     )
@@ -662,14 +654,14 @@ def test_without_a_bound_all_late_ids_are_remembered() -> None:
     assert len(only(LateReply, outputs(conn, 12.0))) == 2000
 
 
-def test_a_reply_on_or_after_the_deadline_but_before_its_timer_still_counts() -> None:
+def test_a_reply_after_the_deadline_counts_until_the_timer_fires() -> None:
     conn = sent("a")
     conn.receive(reply("a"), 11.0)
     conn.handle_timeout(11.0)
     assert [type(outcome) for outcome in outcomes(outputs(conn, 11.0))] == [Accepted]
 
 
-def test_while_draining_replies_settle_and_the_last_of_them_ends_the_connection() -> None:
+def test_while_draining_the_last_reply_ends_the_connection() -> None:
     conn = draining(ids=("a", "b"))
     conn.receive(reply("b"), 2.0)
     assert [type(output) for output in outputs(conn, 2.0)] == [Accepted]

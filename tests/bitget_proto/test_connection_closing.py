@@ -1,4 +1,4 @@
-"""How a connection comes to its end: what `close` does with the queue, and what still counts when the exchange ends it."""
+"""`close` with a queue, and the end after a fatal error of the exchange (30004, 30007)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ CLOSED, TIMEOUT = WhyUnresolved.CLOSED, WhyUnresolved.TIMEOUT
 # --- send what is queued, then close ---
 
 
-def test_what_is_queued_leaves_first_and_the_last_answer_ends_the_connection() -> None:
+def test_close_sends_the_queue_and_the_last_answer_ends_the_connection() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")
     assert (conn.state, conn.capacity, conn.in_flight) == (State.READY, 0, 3)
@@ -95,7 +95,7 @@ def test_what_is_queued_leaves_first_and_the_last_answer_ends_the_connection() -
     assert given[-2:] == ASKED
 
 
-def test_all_of_a_thousand_that_are_queued_are_sent_and_answered() -> None:
+def test_close_sends_a_thousand_queued_cancels() -> None:
     conn = ready()
     conn.cancel_many([ORDER] * 1000, 2.0)
     conn.close(2.0, queued="send")
@@ -105,7 +105,7 @@ def test_all_of_a_thousand_that_are_queued_are_sent_and_answered() -> None:
     assert given[-2:] == ASKED
 
 
-def test_no_more_is_taken_while_the_queue_leaves() -> None:
+def test_nothing_is_taken_while_close_sends_the_queue() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")
     before = snapshot(conn)
@@ -124,7 +124,7 @@ def test_no_more_is_taken_while_the_queue_leaves() -> None:
     assert snapshot(conn) == before
 
 
-def test_own_frames_leave_too_and_with_the_last_of_them_the_connection_ends() -> None:
+def test_close_sends_own_frames_too_and_ends_after_the_last() -> None:
     conn = ready(ONE_A_SECOND)
     conn.send("one", 2.0)
     conn.send("two", 2.0)
@@ -137,7 +137,7 @@ def test_own_frames_leave_too_and_with_the_last_of_them_the_connection_ends() ->
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
-def test_before_the_login_is_accepted_the_queue_waits_for_it(state: State) -> None:
+def test_a_closing_queue_waits_for_the_login(state: State) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a")
     conn.close(1.0, queued="send")
@@ -153,14 +153,14 @@ def test_before_the_login_is_accepted_the_queue_waits_for_it(state: State) -> No
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
-def test_with_nothing_open_it_ends_now(state: State) -> None:
+def test_close_with_nothing_open_ends_at_once(state: State) -> None:
     conn = in_state(state)
     conn.close(2.0, queued="send")
     assert outputs(conn, 2.0) == ASKED
     assert conn.state is State.CLOSED
 
 
-def test_when_all_that_waited_has_timed_out_or_was_withdrawn_it_ends() -> None:
+def test_a_close_ends_when_the_queue_has_expired_or_was_withdrawn() -> None:
     conn = authenticating(Config(login_timeout=None))
     conn.cancel(ORDER, 1.0, id="a", timeout=2.0)
     conn.cancel(ORDER, 1.0, id="b")
@@ -174,7 +174,7 @@ def test_when_all_that_waited_has_timed_out_or_was_withdrawn_it_ends() -> None:
 
 
 @pytest.mark.parametrize(("within", "until"), [(None, 2.0 + 150.0), (1.5, 3.5), (7, 9.0)])
-def test_what_has_not_left_within_its_time_is_dropped_and_what_was_sent_is_waited_for(
+def test_after_within_the_queue_is_dropped_and_answers_still_count(
     within: float | None, until: float
 ) -> None:
     conn = ready(
@@ -193,7 +193,7 @@ def test_what_has_not_left_within_its_time_is_dropped_and_what_was_sent_is_waite
     assert given[1:] == ASKED
 
 
-def test_what_was_sent_then_has_the_drain_timeout() -> None:
+def test_after_within_sent_cancels_have_the_drain_timeout() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send", within=1.5)
     assert ids(outputs(conn, 3.0)) == "b"
@@ -209,13 +209,13 @@ def test_what_was_sent_then_has_the_drain_timeout() -> None:
     assert ended(given) == [("a", True, CLOSED)]
 
 
-def test_a_time_without_end_lets_all_leave_that_has_its_own_time() -> None:
+def test_an_infinite_within_leaves_only_the_cancels_own_deadlines() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send", within=inf)
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.PACING)
 
 
-def test_a_lost_link_ends_it_as_any_other() -> None:
+def test_a_lost_link_ends_a_closing_connection() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")
     conn.lost(2.5, "reset")
@@ -225,7 +225,7 @@ def test_a_lost_link_ends_it_as_any_other() -> None:
     assert given[3:] == [Closed(why=WhyClosed.LOST, detail="reset")]
 
 
-def test_a_refused_login_ends_it_as_any_other() -> None:
+def test_a_refused_login_ends_a_closing_connection() -> None:
     conn = authenticating()
     conn.cancel(ORDER, 1.0, id="a")
     conn.close(1.0, queued="send")
@@ -240,7 +240,7 @@ def test_a_refused_login_ends_it_as_any_other() -> None:
 
 @pytest.mark.parametrize("second", ["drop", "send"])
 @pytest.mark.parametrize("first", ["drop", "send"])
-def test_a_second_call_is_the_end_now(first: str, second: str) -> None:
+def test_a_second_close_ends_the_sending_of_the_queue(first: str, second: str) -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued=first)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     dropped = outputs(conn, 2.0)
@@ -257,7 +257,7 @@ def test_a_second_call_is_the_end_now(first: str, second: str) -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
-def test_a_second_call_before_the_login_is_accepted_is_the_end_now(state: State) -> None:
+def test_a_second_close_before_the_login_is_accepted_ends_at_once(state: State) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a")
     conn.close(1.0, queued="send")
@@ -271,7 +271,9 @@ def test_a_second_call_before_the_login_is_accepted_is_the_end_now(state: State)
 
 
 @pytest.mark.parametrize(("within", "until"), [(None, 7.0), (1.5, 3.5), (60, 62.0)])
-def test_what_was_sent_has_so_long_to_be_answered(within: float | None, until: float) -> None:
+def test_sent_cancels_have_within_seconds_to_be_answered(
+    within: float | None, until: float
+) -> None:
     conn = one_sent_two_queued(attrs.evolve(ONE_A_SECOND, answer_timeout=None))
     conn.close(2.0, within=within)
     given, wait = drain(conn, 2.0)
@@ -281,7 +283,7 @@ def test_what_was_sent_has_so_long_to_be_answered(within: float | None, until: f
     assert ended(outputs(conn, until)) == [("a", True, CLOSED)]
 
 
-def test_with_a_time_without_end_what_was_sent_has_its_own() -> None:
+def test_with_an_infinite_within_sent_cancels_have_their_own_deadlines() -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, within=inf)
     assert waits(conn, 2.0) == Wait(until=12.0, timer=Timer.REQUEST)
@@ -301,9 +303,7 @@ REFUSED: dict[str, Callable[[Connection], object]] = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_close_that_makes_no_sense_is_refused_and_nothing_has_changed(
-    name: str, state: State
-) -> None:
+def test_an_invalid_close_is_refused_and_changes_nothing(name: str, state: State) -> None:
     conn = in_state(state)
     before = snapshot(conn)
     with pytest.raises(ValidationError, match=r"^(queued|within) must be "):
@@ -330,7 +330,7 @@ def sent(*names: str) -> Connection:
 
 @ENDS
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_answers_in_one_read_with_the_end_count_in_any_order(
+def test_answers_in_the_same_read_as_the_fatal_error_count_in_any_order(
     code: int, why: WhyClosed, place: int
 ) -> None:
     conn = sent("a", "b", "c")
@@ -354,7 +354,7 @@ def test_answers_in_one_read_with_the_end_count_in_any_order(
 
 
 @ENDS
-def test_the_way_out_is_closed_from_then_on(code: int, why: WhyClosed) -> None:
+def test_nothing_is_sent_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = one_sent_two_queued()
     conn.send("own", 2.0)
     conn.receive(error(code), 2.25)
@@ -368,7 +368,7 @@ def test_the_way_out_is_closed_from_then_on(code: int, why: WhyClosed) -> None:
 
 
 @ENDS
-def test_no_ping_that_waits_leaves_any_more(code: int, why: WhyClosed) -> None:
+def test_a_waiting_ping_is_not_sent_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.handle_timeout(30.0)
     conn.receive(error(code), 30.0)
@@ -378,7 +378,7 @@ def test_no_ping_that_waits_leaves_any_more(code: int, why: WhyClosed) -> None:
 
 
 @ENDS
-def test_the_end_comes_half_a_second_later_and_not_sooner(code: int, why: WhyClosed) -> None:
+def test_the_connection_ends_half_a_second_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.receive(error(code, "bye"), 3.0)
     outputs(conn, 3.0)
@@ -392,7 +392,7 @@ def test_the_end_comes_half_a_second_later_and_not_sooner(code: int, why: WhyClo
 
 @ENDS
 @pytest.mark.parametrize("names", [(), ("a",)], ids=["with nothing open", "with one open"])
-def test_it_comes_at_once_with_the_end_of_the_link(
+def test_the_loss_of_the_link_ends_it_at_once_after_a_fatal_error(
     code: int, why: WhyClosed, names: tuple[str, ...]
 ) -> None:
     conn = sent(*names)
@@ -405,7 +405,7 @@ def test_it_comes_at_once_with_the_end_of_the_link(
 
 
 @ENDS
-def test_what_never_left_is_said_so_at_the_end_of_the_link(code: int, why: WhyClosed) -> None:
+def test_unsent_ids_count_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a", "b")
     conn.receive(error(code), 3.0)
     outputs(conn, 3.0)
@@ -414,7 +414,7 @@ def test_what_never_left_is_said_so_at_the_end_of_the_link(code: int, why: WhyCl
 
 
 @ENDS
-def test_close_ends_it_at_once(code: int, why: WhyClosed) -> None:
+def test_close_ends_it_at_once_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.receive(error(code, "bye"), 3.0)
     outputs(conn, 3.0)
@@ -424,7 +424,7 @@ def test_close_ends_it_at_once(code: int, why: WhyClosed) -> None:
     assert given[1:] == [Hangup(code=1000, reason=why.value), Closed(why=why, detail="bye")]
 
 
-def test_of_two_such_errors_the_first_is_the_reason_and_its_half_second_counts() -> None:
+def test_the_first_of_two_fatal_errors_counts() -> None:
     conn = sent("a")
     conn.receive(error(30007, "first"), 3.0)
     conn.receive(error(30004, "second"), 3.25)
@@ -436,7 +436,7 @@ def test_of_two_such_errors_the_first_is_the_reason_and_its_half_second_counts()
 
 
 @ENDS
-def test_a_late_reply_counts_too(code: int, why: WhyClosed) -> None:
+def test_a_late_reply_is_reported_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.handle_timeout(12.0)
     outputs(conn, 12.0)
@@ -461,7 +461,7 @@ def test_a_deadline_within_the_half_second_is_kept(code: int, why: WhyClosed) ->
 
 @ENDS
 @pytest.mark.parametrize(("within", "until"), [(60.0, 3.5), (1.25, 3.25)])
-def test_a_closing_connection_has_no_longer_than_that(
+def test_a_fatal_error_shortens_the_time_of_a_closing_connection(
     code: int, why: WhyClosed, within: float, until: float
 ) -> None:
     conn = sent("a")
@@ -475,9 +475,7 @@ def test_a_closing_connection_has_no_longer_than_that(
 
 
 @ENDS
-def test_the_last_answer_of_a_closing_connection_does_not_hide_why_it_was_ended(
-    code: int, why: WhyClosed
-) -> None:
+def test_the_last_answer_does_not_hide_the_fatal_error(code: int, why: WhyClosed) -> None:
     conn = draining(ids=("a",))
     conn.receive(error(code, "bye"), 2.0)
     conn.receive(reply("a"), 2.0)
@@ -488,7 +486,7 @@ def test_the_last_answer_of_a_closing_connection_does_not_hide_why_it_was_ended(
 
 
 @ENDS
-def test_one_that_sends_its_queue_first_drops_it(code: int, why: WhyClosed) -> None:
+def test_a_fatal_error_drops_the_queue_that_close_was_sending(code: int, why: WhyClosed) -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")
     conn.receive(error(code), 2.25)
@@ -497,9 +495,7 @@ def test_one_that_sends_its_queue_first_drops_it(code: int, why: WhyClosed) -> N
     assert wait == Wait(until=2.75, timer=Timer.DRAIN)
 
 
-def test_nothing_that_is_queued_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> (
-    None
-):
+def test_nothing_queued_is_sent_after_the_time_of_close_without_a_timer() -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="a")
     conn.send("{}", 0.0)

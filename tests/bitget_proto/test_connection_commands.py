@@ -1,4 +1,4 @@
-"""Commands: what is refused and changes nothing, ids, capacity, and what stays behind."""
+"""Commands: refused calls change nothing; ids, capacity, limits and memory."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[Callable[[Connection], object], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_call_changes_nothing_outputs_and_budget_included(name: str) -> None:
+def test_a_refused_call_changes_nothing(name: str) -> None:
     act, kind = REFUSED[name]
     conn, budget = busy()
     before, budget_before = snapshot(conn), snapshot(budget)
@@ -136,7 +136,7 @@ REFUSED_CANCELS: dict[str, tuple[object, object]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED_CANCELS)
-def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothing_has_changed(
+def test_a_cancel_with_an_invalid_id_or_timeout_is_refused(
     name: str,
 ) -> None:
     id, timeout = REFUSED_CANCELS[name]
@@ -154,7 +154,7 @@ def test_a_cancel_with_an_id_or_timeout_that_makes_no_sense_is_refused_and_nothi
 
 
 @pytest.mark.parametrize("state", [State.DRAINING, State.CLOSED])
-def test_when_closing_or_closed_the_state_is_the_reason_whatever_else_is_wrong(
+def test_when_closing_or_closed_the_error_names_the_state(
     state: State,
 ) -> None:
     conn = in_state(state)
@@ -163,7 +163,7 @@ def test_when_closing_or_closed_the_state_is_the_reason_whatever_else_is_wrong(
     assert type(caught.value) is LocalProtocolError
 
 
-def test_a_refused_time_is_not_told() -> None:
+def test_a_refused_call_does_not_advance_the_time() -> None:
     conn = ready()
     with pytest.raises(LocalProtocolError):
         conn.cancel(ORDER, 500.0, id="")
@@ -173,7 +173,7 @@ def test_a_refused_time_is_not_told() -> None:
     assert outcomes(outputs(conn, 2.0))[0].taken_at == 2.0
 
 
-def test_looking_changes_nothing() -> None:
+def test_properties_change_nothing() -> None:
     for state in State:
         conn = in_state(state)
         before = snapshot(conn)
@@ -188,7 +188,7 @@ def test_looking_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["state", "in_flight", "capacity", "config"])
-def test_what_is_looked_at_cannot_be_set(name: str) -> None:
+def test_properties_cannot_be_set(name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(Connection(), name, None)
 
@@ -197,7 +197,7 @@ def test_what_is_looked_at_cannot_be_set(name: str) -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
-def test_capacity_is_how_many_cancels_would_be_taken_now(state: State) -> None:
+def test_capacity_is_the_number_of_cancels_that_would_be_taken(state: State) -> None:
     config = Config(max_in_flight=3, login_timeout=None)
     conn = {
         State.NEW: lambda: Connection(config),
@@ -217,7 +217,7 @@ def test_capacity_is_how_many_cancels_would_be_taken_now(state: State) -> None:
     assert (conn.capacity, conn.in_flight) == (3, 0)
 
 
-def test_capacity_is_zero_when_draining_and_closed_even_without_a_bound() -> None:
+def test_capacity_is_zero_when_draining_or_closed_even_without_a_limit() -> None:
     config = Config(max_in_flight=None)
     assert ready(config).capacity == sys.maxsize
     assert draining(config).capacity == 0
@@ -226,7 +226,7 @@ def test_capacity_is_zero_when_draining_and_closed_even_without_a_bound() -> Non
     assert conn.capacity == 0
 
 
-def test_an_expired_cancel_holds_its_place_until_it_has_its_outcome() -> None:
+def test_an_expired_cancel_counts_until_it_has_its_outcome() -> None:
     conn = ready(Config(max_in_flight=1))
     conn.cancel(ORDER, 1.0, timeout=1.0)
     assert outputs(conn, 5.0) == []
@@ -235,7 +235,7 @@ def test_an_expired_cancel_holds_its_place_until_it_has_its_outcome() -> None:
     assert conn.capacity == 1
 
 
-def test_an_outcome_frees_its_place_before_it_is_taken_out() -> None:
+def test_a_settled_cancel_does_not_count_before_poll_returns_its_outcome() -> None:
     conn = ready(Config(max_in_flight=1))
     conn.cancel(ORDER, 1.0, id="a")
     outputs(conn, 1.0)
@@ -244,7 +244,7 @@ def test_an_outcome_frees_its_place_before_it_is_taken_out() -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
-def test_own_frames_are_bounded_and_room_comes_back(state: State) -> None:
+def test_own_frames_are_limited_until_one_is_sent(state: State) -> None:
     config = Config(max_own_frames=2)
     conn = {
         State.NEW: lambda: Connection(config),
@@ -263,7 +263,7 @@ def test_own_frames_are_bounded_and_room_comes_back(state: State) -> None:
         assert texts(outputs(conn, 1.0)) == ["3"]
 
 
-def test_without_a_bound_any_number_of_own_frames_waits() -> None:
+def test_without_a_limit_any_number_of_own_frames_waits() -> None:
     conn = Connection(Config(max_own_frames=None))
     for number in range(1000):
         conn.send(str(number), 0.0)
@@ -281,7 +281,7 @@ def test_generated_ids_are_a_prefix_and_a_counter() -> None:
     )
 
 
-def test_generated_ids_skip_all_that_the_caller_has_used() -> None:
+def test_generated_ids_skip_the_ids_of_the_caller() -> None:
     conn = ready(Config(id_prefix="p"))
     conn.cancel(ORDER, 1.0, id="p1", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="p2")
@@ -308,7 +308,7 @@ def test_a_refused_cancel_uses_up_no_generated_id() -> None:
     assert conn.cancel(ORDER, 1.0) == "bgproto2", "and none comes twice"
 
 
-def test_an_id_is_free_again_once_it_is_answered_forgotten_or_ended_unsent() -> None:
+def test_an_id_is_free_once_answered_forgotten_or_ended_unsent() -> None:
     conn = ready(Config(late_ids=1))
     conn.cancel(ORDER, 1.0, id="answered")
     conn.cancel(ORDER, 1.0, id="dropped", timeout=1.0)
@@ -327,7 +327,7 @@ def test_an_id_is_free_again_once_it_is_answered_forgotten_or_ended_unsent() -> 
     assert conn.cancel(ORDER, 3.0, id="late") == "late"
 
 
-def test_an_id_of_40_characters_with_every_sign_makes_the_round_trip() -> None:
+def test_an_id_of_40_characters_of_every_kind_makes_the_round_trip() -> None:
     id = "aZ09_:#-+ " * 4
     conn = ready()
     assert conn.cancel(ORDER, 1.0, id=id) == id
@@ -338,7 +338,7 @@ def test_an_id_of_40_characters_with_every_sign_makes_the_round_trip() -> None:
     assert outcome.id == id
 
 
-def test_an_id_that_is_no_plain_string_becomes_one() -> None:
+def test_an_id_of_a_str_subclass_becomes_a_str() -> None:
     conn = ready()
     id = conn.cancel(ORDER, 1.0, id=Text("a"))
     assert type(id) is str
@@ -355,7 +355,7 @@ def test_one_order_may_be_cancelled_twice_at_once_under_two_ids() -> None:
     assert [outcome.id for outcome in outcomes(outputs(conn, 1.0))] == ids
 
 
-def test_the_outcome_holds_the_very_order_that_was_passed() -> None:
+def test_the_outcome_has_the_order_object_that_was_passed() -> None:
     order = CancelOrder("BTCUSDT", order_id="0", client_oid='a"b\\')
     conn = ready()
     conn.cancel(order, 1.0, id="a")
@@ -364,7 +364,7 @@ def test_the_outcome_holds_the_very_order_that_was_passed() -> None:
     assert outcomes(outputs(conn, 1.0))[0].order is order
 
 
-def test_the_default_limits_are_those_of_the_contract() -> None:
+def test_the_default_limits_are_as_documented() -> None:
     assert attrs.asdict(Connection().config) == {
         "login_timeout": 10,
         "ping_interval": 30,
@@ -429,7 +429,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
     assert (len(budget._pace._places), budget._grants) == (0, ())
 
 
-def test_what_was_answered_leaves_nothing_behind_a_cancel_that_is_still_out() -> None:
+def test_answered_cancels_leave_nothing_behind_an_unanswered_one() -> None:
     conn = ready(Config(messages_per_second=None, ping_interval=None))
     conn.cancel(ORDER, 2.0, id="still out", timeout=50.0)
     for number in range(3000):
@@ -441,7 +441,7 @@ def test_what_was_answered_leaves_nothing_behind_a_cancel_that_is_still_out() ->
     assert stored(conn)["_deadlines"] <= 2 + 64
 
 
-def test_paces_remember_as_many_as_may_leave_in_a_window_and_no_more() -> None:
+def test_rate_limits_remember_one_window_of_frames() -> None:
     budget = Budget(50)
     conn = ready(Config(messages_per_second=100, ping_interval=None), budget=budget)
     for number in range(2000):
@@ -453,7 +453,7 @@ def test_paces_remember_as_many_as_may_leave_in_a_window_and_no_more() -> None:
         assert len(budget._pace._places) <= 50
 
 
-def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clears_it() -> None:
+def test_unanswered_cancels_leave_limited_memory_until_the_end() -> None:
     conn = ready(Config(messages_per_second=None, ping_interval=None, late_ids=10))
     for number in range(3000):
         conn.cancel(ORDER, 2.0 + number, timeout=0.5)
@@ -468,7 +468,7 @@ def test_cancels_that_are_never_answered_leave_a_bounded_memory_and_the_end_clea
 
 
 @pytest.mark.parametrize("make", [authenticating, ready, draining])
-def test_a_peers_flood_grows_nothing_but_the_outputs(make: Callable[..., Connection]) -> None:
+def test_a_flood_from_the_peer_grows_only_the_outputs(make: Callable[..., Connection]) -> None:
     conn = make(
         Config(
             late_ids=5, answer_timeout=None, silence=None, drain_timeout=None, login_timeout=None
@@ -502,7 +502,7 @@ def test_the_end_clears_every_store() -> None:
         assert sum(stored(conn).values()) == 0
 
 
-def test_a_flood_of_own_ids_does_not_slow_down_what_is_generated() -> None:
+def test_many_own_ids_do_not_slow_down_generated_ids() -> None:
     conn = ready(Config(max_in_flight=None))
     for number in range(1, 2001):
         conn.cancel(ORDER, 1.0, id=f"bgproto{number}")
@@ -513,7 +513,7 @@ def test_a_flood_of_own_ids_does_not_slow_down_what_is_generated() -> None:
     ]
 
 
-def test_what_one_connection_does_is_not_seen_by_another() -> None:
+def test_connections_share_no_state() -> None:
     one, two = ready(), ready()
     one.cancel(ORDER, 1.0, id="a")
     outputs(one, 1.0)

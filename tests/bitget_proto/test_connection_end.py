@@ -1,4 +1,4 @@
-"""The end, in one order; the table of transitions; and what each state does with each input."""
+"""The end of a connection: the order of its outputs, and the table of transitions."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ def test_the_end_of_a_lost_link_has_one_order() -> None:
     [(30004, WhyClosed.NOT_LOGGED_IN), ("30007", WhyClosed.THROWN_OUT)],
     ids=["30004", "30007"],
 )
-def test_the_end_that_the_exchange_announces_has_that_order_too(
-    code: object, why: WhyClosed
-) -> None:
+def test_the_end_after_a_fatal_error_has_the_same_order(code: object, why: WhyClosed) -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(error(code, "no more"), 2.0)
     assert (conn.state, conn.in_flight, conn.capacity) == (State.DRAINING, 2, 0)
@@ -112,7 +110,7 @@ def test_the_end_that_the_exchange_announces_has_that_order_too(
     assert wait == Wait(until=None, timer=None)
 
 
-def test_the_end_without_a_pong_has_that_order_too() -> None:
+def test_the_end_without_a_pong_has_the_same_order() -> None:
     conn = with_two_sent_and_two_queued(
         Config(messages_per_second=2, pace_margin=None, ping_interval=1.5, pong_timeout=0.25)
     )
@@ -131,7 +129,7 @@ def test_the_end_without_a_pong_has_that_order_too() -> None:
     assert wait == Wait(until=None, timer=None)
 
 
-def test_the_end_comes_out_behind_what_was_there_before_it() -> None:
+def test_the_end_follows_the_outputs_before_it() -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(reply("b"), 1.5)
     conn.receive(error(30033), 1.5)
@@ -144,7 +142,7 @@ def test_the_end_comes_out_behind_what_was_there_before_it() -> None:
     ]
 
 
-def test_all_outputs_of_the_end_come_while_a_write_is_under_way() -> None:
+def test_the_outputs_of_the_end_are_returned_while_a_write_is_in_progress() -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(error(30007), 2.0)
     assert len(outputs(conn, 2.0, writable=False)) == 3
@@ -152,7 +150,7 @@ def test_all_outputs_of_the_end_come_while_a_write_is_under_way() -> None:
     assert len(outputs(conn, 2.5, writable=False)) == 4
 
 
-def test_after_the_end_there_is_wait_for_ever_whatever_comes() -> None:
+def test_after_the_end_every_call_leads_to_an_endless_wait() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(2.0)
     outputs(conn, 2.0)
@@ -176,7 +174,7 @@ def test_after_the_end_there_is_wait_for_ever_whatever_comes() -> None:
     assert drain(conn, 1e9) == ([], Wait(until=None, timer=None))
 
 
-def test_outcomes_of_the_end_carry_the_time_of_the_end() -> None:
+def test_outcomes_of_the_end_have_the_time_of_the_end() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(7.5)
     assert {(end.taken_at, end.resolved_at) for end in only(Unresolved, outputs(conn, 9.0))} == {
@@ -187,7 +185,7 @@ def test_outcomes_of_the_end_carry_the_time_of_the_end() -> None:
 # --- lost ---
 
 
-def test_unsent_takes_sent_back() -> None:
+def test_unsent_ids_end_with_sent_false() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(2.0, "", unsent=["b"])
     given = only(Unresolved, outputs(conn, 2.0))
@@ -210,7 +208,7 @@ UNSENT: dict[str, Callable[[], Iterable[str]]] = {
 
 
 @pytest.mark.parametrize("unsent", UNSENT.values(), ids=UNSENT.keys())
-def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(
+def test_unsent_is_any_iterable_and_other_ids_are_ignored(
     unsent: Callable[[], Iterable[str]],
 ) -> None:
     conn = with_two_sent_and_two_queued()
@@ -224,7 +222,7 @@ def test_unsent_is_any_iterable_and_what_is_not_in_flight_does_not_matter(
     ]
 
 
-def test_unsent_as_one_text_is_one_id_and_not_its_letters() -> None:
+def test_unsent_as_one_string_is_one_id() -> None:
     conn = with_two_sent_and_two_queued()
     conn.lost(2.0, "", unsent="db")
     assert [end.sent for end in only(Unresolved, outputs(conn, 2.0))] == [True, True, False, False]
@@ -233,7 +231,7 @@ def test_unsent_as_one_text_is_one_id_and_not_its_letters() -> None:
     assert [end.sent for end in only(Unresolved, outputs(conn, 2.0))] == [False, True, False, False]
 
 
-def test_unsent_changes_no_outcome_that_was_decided_before() -> None:
+def test_unsent_changes_no_earlier_outcome() -> None:
     conn = with_two_sent_and_two_queued()
     conn.receive(reply("d"), 1.5)
     conn.receive(refusal("b", 40010), 1.5)
@@ -244,7 +242,7 @@ def test_unsent_changes_no_outcome_that_was_decided_before() -> None:
     assert len(given) == 4
 
 
-def test_unsent_while_draining_counts_too() -> None:
+def test_unsent_ids_count_while_draining() -> None:
     conn = draining(ids=("a", "b"))
     conn.lost(2.0, "", unsent=["a"])
     assert unresolved(outputs(conn, 2.0)) == [
@@ -272,7 +270,7 @@ def test_lost_twice_is_one_end() -> None:
 # --- close ---
 
 
-def test_close_resolves_what_was_not_handed_out_now_and_leaves_the_others_until_drain() -> None:
+def test_close_settles_the_queue_at_once_and_waits_for_sent_cancels() -> None:
     conn = with_two_sent_and_two_queued()
     conn.close(2.0)
     assert (conn.state, conn.in_flight, conn.capacity) == (State.DRAINING, 2, 0)
@@ -295,7 +293,7 @@ def test_close_resolves_what_was_not_handed_out_now_and_leaves_the_others_until_
     assert wait == Wait(until=None, timer=None)
 
 
-def test_close_with_nothing_handed_out_is_the_end_now() -> None:
+def test_close_with_nothing_sent_ends_at_once() -> None:
     conn = ready(Config(messages_per_second=1), settled=False)
     conn.cancel(ORDER, 0.5, id="b")
     conn.cancel(ORDER, 0.5, id="a")
@@ -310,7 +308,7 @@ def test_close_with_nothing_handed_out_is_the_end_now() -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
-def test_close_with_nothing_in_flight_is_the_end_now(state: State) -> None:
+def test_close_with_nothing_in_flight_ends_at_once(state: State) -> None:
     conn = in_state(state)
     conn.close(2.0)
     assert outputs(conn, 2.0) == [
@@ -321,7 +319,7 @@ def test_close_with_nothing_in_flight_is_the_end_now(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
-def test_close_before_ready_resolves_the_queue_and_is_the_end_now(state: State) -> None:
+def test_close_before_ready_settles_the_queue_and_ends_at_once(state: State) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="b")
     conn.cancel(ORDER, 1.0, id="a")
@@ -334,7 +332,7 @@ def test_close_before_ready_resolves_the_queue_and_is_the_end_now(state: State) 
     assert [type(output) for output in given[2:]] == [Hangup, Closed]
 
 
-def test_a_second_close_is_the_end_now() -> None:
+def test_a_second_close_ends_at_once() -> None:
     conn = draining(ids=("b", "a"))
     conn.close(2.0)
     given = outputs(conn, 2.0)
@@ -347,7 +345,7 @@ def test_a_second_close_is_the_end_now() -> None:
     assert outputs(conn, 3.0) == []
 
 
-def test_close_drops_the_users_own_frames() -> None:
+def test_close_drops_own_frames() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 1.0, id="a")
     conn.send("mine", 1.0)
@@ -358,7 +356,7 @@ def test_close_drops_the_users_own_frames() -> None:
     assert conn.state is State.DRAINING
 
 
-def test_draining_ends_with_the_last_outcome_by_its_own_deadline_too() -> None:
+def test_draining_ends_when_the_last_cancel_expires() -> None:
     conn = ready(Config(drain_timeout=60.0))
     conn.cancel(ORDER, 1.0, id="a", timeout=3.0)
     conn.cancel(ORDER, 1.0, id="b", timeout=2.0)
@@ -375,12 +373,12 @@ def test_draining_ends_with_the_last_outcome_by_its_own_deadline_too() -> None:
     assert given[2:] == [Hangup(code=1000, reason="asked"), Closed(why=WhyClosed.ASKED, detail="")]
 
 
-def test_without_a_drain_timeout_only_the_own_deadlines_end_it() -> None:
+def test_without_a_drain_timeout_only_the_cancels_deadlines_end_it() -> None:
     conn = draining(Config(drain_timeout=None, ping_interval=None, silence=None))
     assert waits(conn, 1.0) == Wait(until=11.0, timer=Timer.REQUEST)
 
 
-def test_an_expired_cancel_whose_timer_has_not_fired_is_resolved_by_close() -> None:
+def test_close_settles_an_expired_cancel_whose_timer_has_not_fired() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a", timeout=1.0)
     assert outputs(conn, 5.0) == []
@@ -390,7 +388,7 @@ def test_an_expired_cancel_whose_timer_has_not_fired_is_resolved_by_close() -> N
     assert conn.state is State.CLOSED
 
 
-def test_going_away_is_an_event_and_nothing_more() -> None:
+def test_going_away_is_only_an_event() -> None:
     for conn in (ready(), draining()):
         state = conn.state
         conn.receive(error(30033, "upgrade"), 2.0)
@@ -480,9 +478,7 @@ CAUSES: dict[Cause, Act] = {
     [(state, cause) for state, row in TRANSITIONS.items() for cause in row],
     ids=lambda value: value.value,
 )
-def test_each_transition_of_the_table_can_be_taken_and_leads_where_it_says(
-    state: State, cause: Cause
-) -> None:
+def test_each_transition_of_the_table_can_happen(state: State, cause: Cause) -> None:
     conn = reach(state)
     CAUSES[cause](conn)
     assert conn.state is TRANSITIONS[state][cause]
@@ -509,7 +505,7 @@ def test_each_transition_of_the_table_can_be_taken_and_leads_where_it_says(
     ],
     ids=lambda value: value.value,
 )
-def test_what_is_not_in_the_table_does_not_happen(state: State, cause: Cause) -> None:
+def test_a_cause_without_a_transition_does_not_change_the_state(state: State, cause: Cause) -> None:
     conn = reach(state)
     if cause is Step.OPENED:
         with pytest.raises(LocalProtocolError):
@@ -520,7 +516,7 @@ def test_what_is_not_in_the_table_does_not_happen(state: State, cause: Cause) ->
     assert conn.state is state
 
 
-def test_login_is_refused_and_not_thrown_out_by_30004_before_ready() -> None:
+def test_30004_before_ready_is_a_refused_login() -> None:
     conn = authenticating()
     conn.receive(error(30004), 1.0)
     given = outputs(conn, 1.0)
@@ -568,7 +564,7 @@ def test_commands_are_refused_when_closing_and_closed(state: State, how: str) ->
     assert snapshot(conn) == before
 
 
-def test_no_other_content_ever_ends_a_connection() -> None:
+def test_no_other_message_ends_a_connection() -> None:
     contents: list[str | bytes] = [
         "x", b"\xff", "[]", "null", "[" * 100_000, PONG, LOGGED_IN, reply("zzz"), refusal("zzz", 30004),
         refusal(1, 30004), refusal(["a"], 30007), '{"event":"trade","code":30004}', '{"event":"trade","code":30007}',
@@ -591,7 +587,7 @@ def test_no_other_content_ever_ends_a_connection() -> None:
             assert conn.state is state
 
 
-def test_the_code_of_such_an_error_may_be_spelled_in_any_way() -> None:
+def test_the_code_of_a_fatal_error_may_be_spelled_in_any_way() -> None:
     for code, why in (("30004", WhyClosed.NOT_LOGGED_IN), ("0030007", WhyClosed.THROWN_OUT)):
         conn = ready()
         conn.receive(error(code), 2.0)

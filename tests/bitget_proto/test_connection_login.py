@@ -1,4 +1,4 @@
-"""The login: handed out once, answered once, and refused by what refuses it and by nothing else."""
+"""The login: it is sent once, and which messages accept or refuse it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def the_end(why: WhyClosed, detail: str) -> list[Output]:
     return [Hangup(code=1000, reason=why.value), Closed(why=why, detail=detail)]
 
 
-def test_opened_hands_out_the_login_once_and_marks_it_as_secret() -> None:
+def test_opened_sends_the_login_once_and_marks_it_as_secret() -> None:
     assert Connection().state is State.NEW
     conn = Connection()
     conn.opened(5.0, login=LOGIN)
@@ -87,7 +87,7 @@ def test_opened_hands_out_the_login_once_and_marks_it_as_secret() -> None:
     assert drain(conn, 5.0) == ([], wait)
 
 
-def test_a_connection_that_was_never_opened_waits_for_input_alone() -> None:
+def test_a_connection_that_was_never_opened_has_no_timer() -> None:
     conn = Connection()
     assert drain(conn, 0.0) == ([], Wait(until=None, timer=None))
     conn.handle_timeout(1e9)
@@ -95,7 +95,7 @@ def test_a_connection_that_was_never_opened_waits_for_input_alone() -> None:
     assert conn.state is State.NEW
 
 
-def test_the_login_is_withheld_while_a_write_is_under_way() -> None:
+def test_the_login_is_not_returned_while_a_write_is_in_progress() -> None:
     conn = Connection()
     conn.opened(0.0, login=LOGIN)
     assert drain(conn, 0.0, writable=False) == ([], Wait(until=10.0, timer=Timer.LOGIN))
@@ -119,7 +119,7 @@ def test_each_spelling_of_an_accepted_login_makes_it_ready(answer: str | bytes) 
     assert drain(conn, 1.0) == ([Ready()], Wait(until=30.0, timer=Timer.PING))
 
 
-def test_what_was_queued_before_the_login_leaves_after_ready_in_the_order_taken() -> None:
+def test_cancels_queued_before_the_login_are_sent_after_it_in_order() -> None:
     conn = Connection()
     conn.cancel(ORDER, 0.0, id="before")
     conn.send("mine", 0.0)
@@ -172,7 +172,7 @@ def test_an_error_without_id_refuses_the_login(code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "shown"), [(0, "0"), ("00", "0"), (None, None), ("x", None), (1.5, None), (True, None)]
 )
-def test_an_error_without_id_and_without_a_code_that_says_something_refuses_the_login_too(
+def test_an_error_without_id_and_known_code_refuses_the_login(
     code: object, shown: str | None
 ) -> None:
     conn = authenticating()
@@ -186,7 +186,7 @@ def test_an_error_without_id_and_without_a_code_that_says_something_refuses_the_
 @pytest.mark.parametrize(
     "arg", ["[]", "{}", "null", "[{}]", '[{"id":null}]', '[{"instType":"SPOT"}]']
 )
-def test_an_arg_that_names_no_request_counts_as_none(arg: str) -> None:
+def test_an_arg_that_names_no_request_counts_as_missing(arg: str) -> None:
     conn = authenticating()
     conn.receive(f'{{"event":"error","arg":{arg},"code":30015,"msg":"Invalid sign"}}', 1.0)
     assert isinstance(outputs(conn, 1.0)[0], LoginRejected)
@@ -218,7 +218,7 @@ def test_an_error_that_names_the_login_refuses_it() -> None:
 
 
 @pytest.mark.parametrize("code", PASSED_OVER)
-def test_an_error_that_is_throttled_going_away_or_retry_later_does_not_refuse_the_login(
+def test_a_temporary_error_does_not_refuse_the_login(
     code: str,
 ) -> None:
     conn = authenticating()
@@ -238,7 +238,7 @@ def test_an_error_that_is_throttled_going_away_or_retry_later_does_not_refuse_th
     assert [frame.id for frame in only(Transmit, given)] == ["a"]
 
 
-def test_login_decides_when_such_an_error_was_all_that_came() -> None:
+def test_a_temporary_error_alone_ends_in_the_login_timeout() -> None:
     conn = authenticating()
     conn.receive(error(30007), 1.0)
     outputs(conn, 1.0)
@@ -252,7 +252,7 @@ def test_login_decides_when_such_an_error_was_all_that_came() -> None:
     assert wait == Wait(until=None, timer=None)
 
 
-def test_the_login_timeout_counts_from_opened_and_leaves_unsent_cancels_unresolved() -> None:
+def test_the_login_timeout_counts_from_opened() -> None:
     conn = authenticating(Config(login_timeout=3.0), now=100.0)
     conn.cancel(ORDER, 101.0, id="a")
     conn.handle_timeout(103.0)
@@ -264,7 +264,7 @@ def test_the_login_timeout_counts_from_opened_and_leaves_unsent_cancels_unresolv
     assert only(Closed, given)[0].why is WhyClosed.LOGIN_TIMEOUT
 
 
-def test_the_login_timeout_runs_even_when_the_login_could_not_be_written() -> None:
+def test_the_login_timeout_counts_even_if_the_login_was_not_written() -> None:
     conn = Connection()
     conn.opened(0.0, login=LOGIN)
     outputs(conn, 0.0, writable=False)
@@ -274,7 +274,7 @@ def test_the_login_timeout_runs_even_when_the_login_could_not_be_written() -> No
     assert outputs(conn, 10.0) == [], "a login left after the end"
 
 
-def test_the_login_timer_is_gone_once_ready() -> None:
+def test_the_login_timer_is_cleared_once_ready() -> None:
     conn = authenticating()
     conn.receive(LOGGED_IN, 1.0)
     outputs(conn, 1.0)
@@ -282,7 +282,7 @@ def test_the_login_timer_is_gone_once_ready() -> None:
     assert conn.state is State.READY
 
 
-def test_without_a_login_timeout_it_waits_for_ever() -> None:
+def test_without_a_login_timeout_there_is_no_login_timer() -> None:
     conn = authenticating(Config(login_timeout=None, ping_interval=None))
     assert waits(conn, 0.0) == Wait(until=None, timer=None)
     conn.handle_timeout(1e9)
@@ -291,7 +291,7 @@ def test_without_a_login_timeout_it_waits_for_ever() -> None:
 
 @pytest.mark.parametrize("state", [State.READY, State.DRAINING])
 @pytest.mark.parametrize("code", [0, 30015])
-def test_an_answer_to_the_login_that_is_not_due_is_unrecognised(state: State, code: int) -> None:
+def test_an_unexpected_answer_to_the_login_is_unrecognised(state: State, code: int) -> None:
     conn = ready() if state is State.READY else draining()
     text = json.dumps({"event": "login", "code": code})
     conn.receive(text, 2.0)
@@ -300,7 +300,7 @@ def test_an_answer_to_the_login_that_is_not_due_is_unrecognised(state: State, co
 
 
 @pytest.mark.parametrize("code", ["null", '"x"', "1.5", "true", "-1", "[]"])
-def test_an_answer_to_the_login_without_a_readable_code_is_unrecognised_and_login_decides(
+def test_an_answer_to_the_login_without_a_code_is_unrecognised(
     code: str,
 ) -> None:
     conn = authenticating()
@@ -313,7 +313,7 @@ def test_an_answer_to_the_login_without_a_readable_code_is_unrecognised_and_logi
 
 
 @pytest.mark.parametrize("code", [0, 30015])
-def test_an_answer_to_a_login_that_was_never_handed_out_is_unrecognised(code: int) -> None:
+def test_an_answer_to_a_login_that_was_not_sent_is_unrecognised(code: int) -> None:
     conn = Connection()
     conn.opened(0.0, login=LOGIN)
     text = json.dumps({"event": "login", "code": code})
@@ -324,7 +324,7 @@ def test_an_answer_to_a_login_that_was_never_handed_out_is_unrecognised(code: in
     assert conn.state is State.AUTHENTICATING
 
 
-def test_an_error_before_the_login_was_handed_out_cannot_be_its_refusal() -> None:
+def test_an_error_before_the_login_was_sent_is_not_its_refusal() -> None:
     conn = Connection()
     conn.opened(0.0, login=LOGIN)
     conn.receive(error(30004, "early"), 0.5)
@@ -350,7 +350,7 @@ def test_an_error_before_the_login_was_handed_out_cannot_be_its_refusal() -> Non
         ('{"event":"error","arg":[{},{}],"code":30015}', WhyUnrecognised.NO_SINGLE_ID),
     ],
 )
-def test_an_error_that_names_something_is_not_the_logins_refusal(
+def test_an_error_that_names_another_request_is_not_the_logins_refusal(
     text: str, why: WhyUnrecognised
 ) -> None:
     conn = authenticating()
@@ -362,7 +362,7 @@ def test_an_error_that_names_something_is_not_the_logins_refusal(
 
 
 @pytest.mark.parametrize("state", [State.AUTHENTICATING, State.READY, State.DRAINING, State.CLOSED])
-def test_opened_a_second_time_is_refused_and_nothing_has_changed(state: State) -> None:
+def test_a_second_opened_is_refused_and_changes_nothing(state: State) -> None:
     conn = in_state(state)
     before = snapshot(conn)
     with pytest.raises(LocalProtocolError, match="opened was called before"):
@@ -371,7 +371,7 @@ def test_opened_a_second_time_is_refused_and_nothing_has_changed(state: State) -
 
 
 @pytest.mark.parametrize("login", [None, "x", ("key", "pass", "1", "s"), {"apiKey": "key"}])
-def test_opened_without_a_signed_login_is_refused_and_nothing_has_changed(login: object) -> None:
+def test_opened_without_a_signed_login_is_refused_and_changes_nothing(login: object) -> None:
     conn = Connection()
     before = snapshot(conn)
     with pytest.raises(LocalProtocolError, match="login must be a SignedLogin"):
@@ -388,7 +388,7 @@ def test_a_refused_login_is_not_repeated_in_the_error_message() -> None:
 
 
 @pytest.mark.parametrize("how", ["lost", "close"])
-def test_opened_after_a_dial_that_was_given_up_is_ignored(how: str) -> None:
+def test_opened_after_the_end_is_ignored(how: str) -> None:
     conn = Connection()
     if how == "lost":
         conn.lost(1.0, "refused")
@@ -400,7 +400,7 @@ def test_opened_after_a_dial_that_was_given_up_is_ignored(how: str) -> None:
     assert drain(conn, 2.0) == ([], Wait(until=None, timer=None))
 
 
-def test_no_signed_login_stays_behind_once_it_was_handed_out_or_the_end_came() -> None:
+def test_no_signed_login_is_kept_after_it_was_sent_or_after_the_end() -> None:
     assert authenticating()._frames.login is None
     unwritten = Connection()
     unwritten.opened(0.0, login=LOGIN)

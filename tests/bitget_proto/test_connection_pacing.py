@@ -1,4 +1,4 @@
-"""Paces: how many frames leave in a second, in which order, and the allowance that connections share."""
+"""Rate limits: how many frames are sent in a second and in which order; shared budgets."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_pace(left: list[tuple[float, str]], limit: int) -> None:
 # --- the pace of the connection ---
 
 
-def test_ten_frames_a_second_leave_and_the_login_is_one_of_them() -> None:
+def test_ten_frames_a_second_are_sent_including_the_login() -> None:
     conn = ready(settled=False)
     for number in range(25):
         conn.cancel(ORDER, 0.0, id=f"c{number}")
@@ -85,7 +85,7 @@ def test_ten_frames_a_second_leave_and_the_login_is_one_of_them() -> None:
     assert len(texts(outputs(conn, 2.1))) == 6
 
 
-def test_without_a_margin_ten_leave_each_second() -> None:
+def test_without_a_margin_ten_frames_are_sent_each_second() -> None:
     conn = ready(Config(pace_margin=None), settled=False)
     for _ in range(25):
         conn.cancel(ORDER, 0.0)
@@ -94,7 +94,7 @@ def test_without_a_margin_ten_leave_each_second() -> None:
     assert len(texts(outputs(conn, 1.0))) == 10
 
 
-def test_frames_that_the_network_bunches_arrive_at_most_ten_in_a_second() -> None:
+def test_frames_bunched_by_the_network_arrive_at_most_ten_a_second() -> None:
     """Ten that take 50 ms to arrive and ten behind them that take none."""
     conn = ready()
     for _ in range(20):
@@ -106,7 +106,7 @@ def test_frames_that_the_network_bunches_arrive_at_most_ten_in_a_second() -> Non
     assert round(wait.until - (2.0 + 0.05), 9) >= 1.0
 
 
-def test_pacing_is_no_timer_draining_alone_lets_the_frame_go() -> None:
+def test_pacing_needs_no_handle_timeout() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
@@ -119,9 +119,7 @@ def test_pacing_is_no_timer_draining_alone_lets_the_frame_go() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
 @pytest.mark.parametrize("start", [0.0, 0.1, 1234.5678, 1e9 + 0.3])
-def test_no_window_of_a_second_holds_more_than_the_pace_pings_and_own_frames_included(
-    limit: int, start: float
-) -> None:
+def test_no_second_has_more_frames_than_the_limit_including_pings(limit: int, start: float) -> None:
     config = Config(
         messages_per_second=limit, ping_interval=0.7, pace_margin=None, answer_timeout=None
     )
@@ -142,7 +140,7 @@ def test_no_window_of_a_second_holds_more_than_the_pace_pings_and_own_frames_inc
         assert kinds >= {"pin", "own", "c0", "c1"}
 
 
-def test_frames_that_arrive_a_few_at_a_time_keep_the_window_not_a_bucket() -> None:
+def test_the_rate_limit_is_a_window_and_not_a_token_bucket() -> None:
     conn = ready()
     left: list[tuple[float, str]] = []
     for tick in range(200):
@@ -158,14 +156,14 @@ def test_frames_that_arrive_a_few_at_a_time_keep_the_window_not_a_bucket() -> No
     assert len(left) > 100
 
 
-def test_without_a_pace_everything_leaves_at_once() -> None:
+def test_without_a_rate_limit_everything_is_sent_at_once() -> None:
     conn = ready(Config(messages_per_second=None, max_in_flight=None))
     for _ in range(3000):
         conn.cancel(ORDER, 1.0)
     assert len(texts(outputs(conn, 1.0))) == 3000
 
 
-def test_a_cancel_leaves_at_the_very_moment_at_which_the_budget_opens() -> None:
+def test_a_cancel_is_sent_exactly_when_the_budget_allows_it() -> None:
     conn = ready(Config(messages_per_second=None), budget=Budget(1, pace_margin=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
@@ -174,7 +172,7 @@ def test_a_cancel_leaves_at_the_very_moment_at_which_the_budget_opens() -> None:
     assert [frame.id for frame in only(Transmit, outputs(conn, 3.0))] == ["b"]
 
 
-def test_pings_leave_before_cancels_and_cancels_before_own_frames() -> None:
+def test_pings_are_sent_before_cancels_and_cancels_before_own_frames() -> None:
     conn = ready(Config(messages_per_second=3, pace_margin=None))
     conn.send("own 1", 29.0)
     conn.send("own 2", 29.0)
@@ -187,7 +185,7 @@ def test_pings_leave_before_cancels_and_cancels_before_own_frames() -> None:
     assert texts(outputs(conn, 31.0)) == ["own 1", "own 2"]
 
 
-def test_the_login_leaves_before_a_ping_and_waits_for_nothing_else() -> None:
+def test_the_login_is_sent_before_a_ping() -> None:
     conn = Connection(Config(ping_interval=1.5, messages_per_second=1, pace_margin=None))
     conn.opened(0.0, login=LOGIN)
     conn.handle_timeout(1.5)
@@ -197,7 +195,7 @@ def test_the_login_leaves_before_a_ping_and_waits_for_nothing_else() -> None:
     assert texts(outputs(conn, 2.5)) == ["ping"]
 
 
-def test_an_own_frame_leaves_as_it_was_given_and_is_answered_by_unrecognised() -> None:
+def test_an_own_frame_is_sent_unchanged_and_its_answer_is_unrecognised() -> None:
     conn = ready()
     conn.send('{"op":"subscribe"} \n\u00e9', 2.0)
     assert outputs(conn, 2.0) == [Transmit(text='{"op":"subscribe"} \n\u00e9')]
@@ -223,7 +221,7 @@ def test_own_frames_need_no_budget() -> None:
 # --- a write under way ---
 
 
-def test_writable_false_withholds_transmit_only() -> None:
+def test_without_writable_only_frames_are_withheld() -> None:
     conn = ready(Config(ping_interval=3.0, pong_timeout=2.0))
     conn.cancel(ORDER, 2.0, id="a", timeout=1.5)
     conn.cancel(ORDER, 2.0, id="b")
@@ -240,7 +238,7 @@ def test_writable_false_withholds_transmit_only() -> None:
     assert [frame.id or frame.text for frame in only(Transmit, given)] == ["ping", "b", "own"]
 
 
-def test_writable_false_announces_no_pacing_since_no_waiting_would_help() -> None:
+def test_without_writable_no_pacing_is_announced() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None, silence=None))
     conn.cancel(ORDER, 2.0)
     conn.cancel(ORDER, 2.0)
@@ -249,7 +247,7 @@ def test_writable_false_announces_no_pacing_since_no_waiting_would_help() -> Non
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.PACING)
 
 
-def test_a_stalled_writer_strands_one_cancel_and_the_queue_stays_provably_unsent() -> None:
+def test_a_stalled_writer_leaves_the_queue_provably_unsent() -> None:
     conn = ready()
     for id in "abc":
         conn.cancel(ORDER, 2.0, id=id)
@@ -267,7 +265,7 @@ def test_a_stalled_writer_strands_one_cancel_and_the_queue_stays_provably_unsent
 # --- request too many ---
 
 
-def test_30006_pauses_the_paces_for_a_second_and_resolves_nothing() -> None:
+def test_30006_pauses_sending_for_a_second_and_settles_nothing() -> None:
     conn = ready()
     conn.cancel(ORDER, 2.0, id="a")
     outputs(conn, 2.0)
@@ -281,7 +279,7 @@ def test_30006_pauses_the_paces_for_a_second_and_resolves_nothing() -> None:
     assert conn.in_flight == 2
 
 
-def test_30006_holds_back_pings_and_own_frames_too_and_a_second_one_starts_anew() -> None:
+def test_30006_pauses_pings_and_own_frames_and_a_second_one_restarts_it() -> None:
     conn = ready()
     conn.handle_timeout(30.0)
     conn.receive(error("30006"), 30.0)
@@ -293,7 +291,7 @@ def test_30006_holds_back_pings_and_own_frames_too_and_a_second_one_starts_anew(
     assert texts(outputs(conn, 31.5)) == ["ping", "own"]
 
 
-def test_a_pause_outlasts_the_places_that_become_free_within_it() -> None:
+def test_a_pause_holds_although_the_window_has_room() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
@@ -304,7 +302,7 @@ def test_a_pause_outlasts_the_places_that_become_free_within_it() -> None:
     assert [frame.id for frame in only(Transmit, outputs(conn, 3.5))] == ["b"]
 
 
-def test_30006_pauses_even_without_a_pace() -> None:
+def test_30006_pauses_even_without_a_rate_limit() -> None:
     conn = ready(Config(messages_per_second=None))
     conn.receive(error(30006), 2.0)
     conn.cancel(ORDER, 2.0)
@@ -314,7 +312,7 @@ def test_30006_pauses_even_without_a_pace() -> None:
     assert len(texts(outputs(conn, 3.0))) == 1
 
 
-def test_30006_pauses_the_shared_budget_grants_or_not() -> None:
+def test_30006_pauses_the_shared_budget_with_or_without_grants() -> None:
     budget = Budget(10)
     budget.grant(5, inf, 0.0)
     one, two = ready(budget=budget), ready(budget=budget)
@@ -326,7 +324,7 @@ def test_30006_pauses_the_shared_budget_grants_or_not() -> None:
 
 
 @pytest.mark.parametrize("code", [30007, 45129, 429])
-def test_other_codes_of_its_class_pause_nothing(code: int) -> None:
+def test_other_codes_of_the_class_of_30006_pause_nothing(code: int) -> None:
     budget = Budget(10)
     one, two = ready(budget=budget), ready(budget=budget)
     one.receive(error(code), 2.0)
@@ -353,7 +351,7 @@ def test_two_connections_share_a_budget() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
-def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -> None:
+def test_connections_that_share_a_budget_never_exceed_it(limit: int) -> None:
     budget = Budget(limit)
     sharers = [
         ready(Config(ping_interval=None, silence=None, answer_timeout=None), budget=budget)
@@ -377,7 +375,7 @@ def test_sharers_together_never_exceed_the_allowance_in_any_second(limit: int) -
     assert len(left) == 80
 
 
-def test_the_budget_is_claimed_at_hand_out_not_by_cancel_and_never_refunded() -> None:
+def test_the_budget_is_spent_by_sending_and_never_refunded() -> None:
     budget = Budget(2)
     conn = ready(budget=budget)
     for id in "abc":
@@ -391,7 +389,7 @@ def test_the_budget_is_claimed_at_hand_out_not_by_cancel_and_never_refunded() ->
     assert budget.opens(2.0) == 3.05
 
 
-def test_neither_login_nor_ping_nor_own_frame_nor_expired_cancel_claims_any() -> None:
+def test_only_sent_cancels_spend_the_budget() -> None:
     budget = Budget(1)
     conn = Connection(budget=budget)
     conn.opened(0.0, login=LOGIN)
@@ -406,7 +404,7 @@ def test_neither_login_nor_ping_nor_own_frame_nor_expired_cancel_claims_any() ->
     assert budget.opens(29.5) <= 29.5
 
 
-def test_debit_is_never_refused_and_overdraws() -> None:
+def test_debit_always_succeeds_and_may_overdraw() -> None:
     budget = Budget(2)
     conn = ready(budget=budget)
     budget.debit(7, 2.0)
@@ -415,7 +413,7 @@ def test_debit_is_never_refused_and_overdraws() -> None:
     assert len(texts(outputs(conn, 3.05))) == 1
 
 
-def test_a_grant_lets_more_leave_after_the_next_drain() -> None:
+def test_a_grant_allows_more_after_the_next_drain() -> None:
     budget = Budget(0)
     one, two = ready(budget=budget), ready(budget=budget)
     for conn in (one, two):
@@ -428,7 +426,7 @@ def test_a_grant_lets_more_leave_after_the_next_drain() -> None:
     assert outputs(two, 11.0) == []
 
 
-def test_what_was_granted_leaves_up_to_the_end_of_the_grant_and_not_on_it() -> None:
+def test_a_grant_can_be_spent_before_its_end_and_not_at_it() -> None:
     budget = Budget(0)
     conn = ready(budget=budget)
     budget.grant(10, 3.0, 2.0)
@@ -438,7 +436,7 @@ def test_what_was_granted_leaves_up_to_the_end_of_the_grant_and_not_on_it() -> N
     assert texts(outputs(conn, 3.0)) == []
 
 
-def test_what_was_granted_long_ago_has_been_leased_to_another_since() -> None:
+def test_an_expired_grant_allows_nothing() -> None:
     budget = Budget(0)
     budget.grant(10, 1.1, 0.1)
     conn = ready(Config(ping_interval=None), budget=budget)
@@ -447,7 +445,7 @@ def test_what_was_granted_long_ago_has_been_leased_to_another_since() -> None:
     assert drain(conn, 29.0) == ([], Wait(until=179.0, timer=Timer.REQUEST))
 
 
-def test_debits_beyond_what_was_granted_are_made_up_for_by_grants() -> None:
+def test_grants_make_up_for_debits_beyond_earlier_grants() -> None:
     budget = Budget(0)
     conn = ready(budget=budget)
     budget.debit(2, 2.0)
@@ -458,14 +456,14 @@ def test_debits_beyond_what_was_granted_are_made_up_for_by_grants() -> None:
     assert len(texts(outputs(conn, 2.0))) == 1
 
 
-def test_without_an_allowance_per_second_there_is_no_limit() -> None:
+def test_a_budget_without_a_limit_allows_everything() -> None:
     conn = ready(Config(messages_per_second=None), budget=Budget(None))
     for _ in range(100):
         conn.cancel(ORDER, 2.0)
     assert len(texts(outputs(conn, 2.0))) == 100
 
 
-def test_a_cancel_that_no_grant_ever_reached_ends_unsent_at_its_deadline() -> None:
+def test_a_cancel_without_a_grant_ends_unsent_at_its_deadline() -> None:
     conn = ready(Config(ping_interval=None), budget=Budget(0))
     conn.cancel(ORDER, 2.0, id="a")
     assert waits(conn, 2.0) == Wait(until=152.0, timer=Timer.REQUEST)
@@ -475,7 +473,7 @@ def test_a_cancel_that_no_grant_ever_reached_ends_unsent_at_its_deadline() -> No
     assert (outcome.sent, outcome.why) == (False, WhyUnresolved.TIMEOUT)
 
 
-def test_of_two_paces_the_later_one_is_announced_in_the_end() -> None:
+def test_the_later_of_two_rate_limits_is_announced() -> None:
     budget = Budget(1, None)
     conn = ready(Config(messages_per_second=2, pace_margin=None), budget=budget)
     conn.cancel(ORDER, 2.0)
@@ -489,7 +487,7 @@ def test_of_two_paces_the_later_one_is_announced_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("make", [authenticating, ready, draining])
-def test_no_announced_deadline_lies_in_the_past_of_a_driver_that_keeps_the_contract(
+def test_no_wait_ends_in_the_past_for_a_correct_driver(
     make: Callable[..., Connection],
 ) -> None:
     conn = make(

@@ -1,4 +1,4 @@
-"""What waits to be sent: urgent cancels, many at once, those taken back, and frames of the caller's own between them."""
+"""The queue: urgent cancels, `cancel_many`, `withdraw`, and the caller's own frames."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def leaving(conn: Connection, now: float, count: int) -> list[str | None]:
 
 @pytest.mark.parametrize("count", [300, 1000])
 @pytest.mark.parametrize("how", ["cancel_many", "cancel"])
-def test_all_of_many_cancels_at_once_are_sent_and_answered(count: int, how: str) -> None:
+def test_many_cancels_at_once_are_all_sent_and_answered(count: int, how: str) -> None:
     conn = ready()
     came: list[tuple[float, Output]] = []
     if how == "cancel_many":
@@ -98,7 +98,7 @@ def test_all_of_many_cancels_at_once_are_sent_and_answered(count: int, how: str)
     assert last <= 2.0 + 1.06 * (count / 10)
 
 
-def test_an_urgent_cancel_behind_a_thousand_leaves_with_the_next_place() -> None:
+def test_an_urgent_cancel_behind_a_thousand_is_sent_next() -> None:
     conn = ready()
     conn.cancel_many(orders(999), 2.0)
     assert len(texts(outputs(conn, 2.0))) == 10
@@ -110,7 +110,7 @@ def test_an_urgent_cancel_behind_a_thousand_leaves_with_the_next_place() -> None
 # --- urgent ---
 
 
-def test_urgent_ones_leave_before_the_others_and_among_themselves_in_the_order_taken() -> None:
+def test_urgent_cancels_are_sent_first_in_the_order_taken() -> None:
     conn = Connection()
     for id, urgent in (("n1", False), ("u1", True), ("n2", False), ("u2", True)):
         assert conn.cancel(ORDER, 0.0, id=id, urgent=urgent) == id
@@ -120,7 +120,7 @@ def test_urgent_ones_leave_before_the_others_and_among_themselves_in_the_order_t
     assert left(outputs(conn, 0.0)) == ["u1", "u2", "n1", "n2"]
 
 
-def test_an_urgent_one_that_has_expired_holds_back_no_other() -> None:
+def test_an_expired_urgent_cancel_blocks_no_other() -> None:
     conn = ready(ONE_A_SECOND)
     conn.cancel(ORDER, 2.0, id="u", timeout=1.0, urgent=True)
     conn.cancel(ORDER, 2.0, id="n")
@@ -147,7 +147,7 @@ def test_urgent_changes_neither_the_times_nor_the_outcome() -> None:
     assert [(end.id, end.sent) for end in only(Unresolved, outputs(conn, 4.0))] == [("n", False)]
 
 
-def test_the_unresolved_of_an_end_come_in_the_order_taken_urgent_or_not() -> None:
+def test_the_outcomes_of_an_end_are_in_the_order_taken_urgent_or_not() -> None:
     conn = authenticating()
     for id, urgent in (("a", False), ("b", True), ("c", False)):
         conn.cancel(ORDER, 0.0, id=id, urgent=urgent)
@@ -158,7 +158,7 @@ def test_the_unresolved_of_an_end_come_in_the_order_taken_urgent_or_not() -> Non
 # --- many at once ---
 
 
-def test_many_are_taken_under_ids_in_the_order_of_the_orders() -> None:
+def test_cancel_many_returns_ids_in_the_order_of_the_orders() -> None:
     conn = ready()
     given = orders(3)
     assert conn.cancel_many(given, 2.0) == ["bgproto1", "bgproto2", "bgproto3"]
@@ -179,7 +179,7 @@ def test_many_are_taken_under_ids_in_the_order_of_the_orders() -> None:
     ]
 
 
-def test_their_timeout_bounds_each_of_them() -> None:
+def test_the_timeout_of_cancel_many_applies_to_each() -> None:
     conn = authenticating()
     conn.cancel_many(orders(2), 2.0, timeout=1.5)
     conn.cancel_many(orders(1), 2.0, 2.5)
@@ -199,20 +199,20 @@ def one_by_one(count: int) -> Iterator[CancelOrder]:
 @pytest.mark.parametrize(
     "make", [list, tuple, iter, one_by_one], ids=["list", "tuple", "iterator", "generator"]
 )
-def test_any_iterable_of_orders_will_do(make: Callable[..., object]) -> None:
+def test_cancel_many_accepts_any_iterable_of_orders(make: Callable[..., object]) -> None:
     conn = ready()
     given: object = make(3) if make is one_by_one else make(orders(3))
     assert len(conn.cancel_many(given, 2.0)) == 3  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_none_at_all_are_taken_as_none() -> None:
+def test_cancel_many_of_no_orders_returns_no_ids() -> None:
     conn = ready()
     before = snapshot(conn)
     assert conn.cancel_many([], 1.0) == []
     assert snapshot(conn) == before
 
 
-def test_as_many_as_there_is_room_for_are_taken() -> None:
+def test_cancel_many_takes_as_many_as_there_is_room_for() -> None:
     conn = ready(Config(max_in_flight=5))
     conn.cancel(ORDER, 2.0)
     assert conn.capacity == 4
@@ -220,7 +220,7 @@ def test_as_many_as_there_is_room_for_are_taken() -> None:
     assert conn.capacity == 0
 
 
-def test_of_one_too_many_none_is_taken_and_the_error_says_how_many_have_room() -> None:
+def test_cancel_many_takes_none_when_there_is_no_room_for_all() -> None:
     conn = ready(Config(max_in_flight=5))
     conn.cancel(ORDER, 2.0)
     before = snapshot(conn)
@@ -233,14 +233,14 @@ def test_of_one_too_many_none_is_taken_and_the_error_says_how_many_have_room() -
     assert len(conn.cancel_many(orders(4), 2.0)) == 4
 
 
-def test_without_a_bound_any_number_is_taken() -> None:
+def test_without_a_limit_any_number_is_taken() -> None:
     conn = ready(Config(max_in_flight=None))
     assert len(conn.cancel_many(orders(5000), 2.0)) == 5000
 
 
 @pytest.mark.parametrize("bad", [None, "BTCUSDT", 7, ("BTCUSDT", "1")])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_with_one_that_is_no_order_none_is_taken(bad: object, place: int) -> None:
+def test_cancel_many_takes_none_when_one_is_not_an_order(bad: object, place: int) -> None:
     conn = ready()
     given: list[object] = [*orders(2)]
     given.insert(place, bad)
@@ -251,7 +251,7 @@ def test_with_one_that_is_no_order_none_is_taken(bad: object, place: int) -> Non
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, nan, "1", True])
-def test_with_a_timeout_that_makes_no_sense_none_is_taken(timeout: float) -> None:
+def test_cancel_many_takes_none_with_an_invalid_timeout(timeout: float) -> None:
     conn = ready()
     before = snapshot(conn)
     with pytest.raises(ValidationError, match=r"^timeout must be a number of seconds above 0"):
@@ -275,7 +275,7 @@ def test_an_iterable_that_raises_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING, State.READY])
-def test_one_that_waits_is_taken_back_and_unresolved_at_once(state: State) -> None:
+def test_a_queued_cancel_is_withdrawn_and_unresolved_at_once(state: State) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a")
     assert conn.withdraw("a", 1.5) is True
@@ -295,7 +295,7 @@ def test_one_that_waits_is_taken_back_and_unresolved_at_once(state: State) -> No
     assert outcomes(outputs(conn, 1000.0)) == []
 
 
-def test_the_others_leave_as_if_it_had_never_been() -> None:
+def test_a_withdrawn_cancel_does_not_affect_the_others() -> None:
     conn = ready(ONE_A_SECOND)
     for id in "abc":
         conn.cancel(ORDER, 2.0, id=id)
@@ -305,7 +305,7 @@ def test_the_others_leave_as_if_it_had_never_been() -> None:
     assert leaving(conn, 2.0, 4) == ["a", "c"]
 
 
-def test_its_id_is_free_again_when_its_outcome_has_come_out() -> None:
+def test_the_id_of_a_withdrawn_cancel_is_free_after_its_outcome() -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="a")
     conn.withdraw("a", 0.0)
@@ -341,7 +341,7 @@ def ended(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("how", [unknown, handed_out, answered, timed_out, ended])
-def test_one_that_has_left_or_is_not_open_is_not_taken_back_and_nothing_has_changed(
+def test_a_cancel_that_was_sent_or_is_not_open_cannot_be_withdrawn(
     how: Callable[[Connection], None],
 ) -> None:
     conn = ready()
@@ -353,14 +353,14 @@ def test_one_that_has_left_or_is_not_open_is_not_taken_back_and_nothing_has_chan
 
 
 @pytest.mark.parametrize("id", [None, 7, ["a"], b"a", ""])
-def test_what_is_no_id_takes_nothing_back(id: object) -> None:
+def test_withdraw_of_an_invalid_id_returns_false(id: object) -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="a")
     assert conn.withdraw(id, 0.0) is False  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert conn.in_flight == 1
 
 
-def test_a_stalled_writer_leaves_time_to_take_back() -> None:
+def test_a_cancel_behind_a_stalled_writer_can_be_withdrawn() -> None:
     conn = ready()
     conn.cancel(ORDER, 2.0, id="a")
     assert outputs(conn, 2.0, writable=False) == []
@@ -389,7 +389,7 @@ def test_own_frames_get_one_place_in_ten() -> None:
     ]
 
 
-def test_one_that_comes_behind_many_cancels_takes_the_next_place() -> None:
+def test_an_own_frame_behind_many_cancels_is_sent_next() -> None:
     conn = ready(ONE_A_SECOND)
     for number in range(40):
         conn.cancel(ORDER, 2.0, id=f"c{number}")
@@ -399,7 +399,7 @@ def test_one_that_comes_behind_many_cancels_takes_the_next_place() -> None:
     assert leaving(conn, 14.0, 11) == ["one", *[f"c{n}" for n in range(12, 21)], "two"]
 
 
-def test_pings_take_no_place_of_theirs() -> None:
+def test_pings_do_not_take_the_place_of_own_frames() -> None:
     conn = ready(
         Config(
             messages_per_second=1,
@@ -420,7 +420,7 @@ def test_pings_take_no_place_of_theirs() -> None:
     assert "ping" in came[: came.index("own")]
 
 
-def test_where_no_cancel_may_leave_own_frames_do() -> None:
+def test_own_frames_are_sent_when_no_cancel_may_be_sent() -> None:
     conn = ready(budget=Budget(0))
     conn.cancel(ORDER, 2.0)
     for name in ("one", "two"):
@@ -463,7 +463,7 @@ def test_the_answer_to_a_placement_settles_no_cancel() -> None:
     assert [type(outcome) for outcome in outcomes(outputs(conn, 2.0))] == [Rejected]
 
 
-def test_the_answer_to_a_placement_is_no_late_reply_either() -> None:
+def test_the_answer_to_a_placement_is_not_a_late_reply() -> None:
     conn = ready()
     conn.cancel(OTHER_ORDER, 1.0, id="1", timeout=1.0)
     outputs(conn, 1.0)
@@ -475,9 +475,7 @@ def test_the_answer_to_a_placement_is_no_late_reply_either() -> None:
     assert [type(output) for output in outputs(conn, 3.0)] == [LateReply]
 
 
-def test_the_answer_to_a_placement_while_the_cancel_of_that_id_waits_is_not_taken_for_its_answer() -> (
-    None
-):
+def test_the_answer_to_a_placement_does_not_answer_a_queued_cancel() -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.0, id="1")
     text = placed("1")
@@ -485,14 +483,14 @@ def test_the_answer_to_a_placement_while_the_cancel_of_that_id_waits_is_not_take
     assert outputs(conn, 0.5) == [Unrecognised(text=text, why=WhyUnrecognised.OTHER_REQUEST)]
 
 
-def test_a_generated_id_is_none_of_a_frame_of_ones_own() -> None:
+def test_a_generated_id_is_not_that_of_an_own_frame() -> None:
     conn = ready()
     conn.send(placement("1"), 1.0)
     conn.send(placement("bgproto1", "bgproto4"), 1.0)
     assert conn.cancel(ORDER, 1.0) == "bgproto5"
 
 
-def test_a_cancel_may_not_have_the_id_of_a_frame_of_ones_own() -> None:
+def test_a_cancel_cannot_have_the_id_of_an_own_frame() -> None:
     conn = ready()
     conn.send(placement("a", "b"), 1.0)
     outputs(conn, 1.0)
@@ -513,7 +511,7 @@ UNIFIED = (
 
 @pytest.mark.parametrize("frame", [placement("a"), placement("b", "a"), UNIFIED % "a"])
 @pytest.mark.parametrize("where", ["waits", "was sent", "may be answered late"])
-def test_a_frame_of_ones_own_may_not_have_the_id_of_a_cancel(frame: str, where: str) -> None:
+def test_an_own_frame_cannot_have_the_id_of_a_cancel(frame: str, where: str) -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a", timeout=1.0)
     if where != "waits":
@@ -527,7 +525,7 @@ def test_a_frame_of_ones_own_may_not_have_the_id_of_a_cancel(frame: str, where: 
     assert snapshot(conn) == before
 
 
-def test_the_id_of_a_cancel_that_was_answered_may_be_used_for_a_frame_of_ones_own() -> None:
+def test_an_own_frame_may_have_the_id_of_an_answered_cancel() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="a")
     outputs(conn, 1.0)
@@ -537,7 +535,7 @@ def test_the_id_of_a_cancel_that_was_answered_may_be_used_for_a_frame_of_ones_ow
     assert left(outputs(conn, 1.0)) == [placement("a")]
 
 
-def test_the_last_1024_ids_of_such_frames_are_remembered() -> None:
+def test_the_last_1024_ids_of_own_frames_are_remembered() -> None:
     conn = ready(Config(max_own_frames=None))
     for number in range(1025):
         conn.send(placement(f"own{number}"), 1.0)
@@ -557,7 +555,7 @@ def test_the_last_1024_ids_of_such_frames_are_remembered() -> None:
         '{"op":"trade","args":[{"id":1}]}',
     ],
 )
-def test_a_frame_that_is_no_trade_request_has_no_id(frame: str) -> None:
+def test_only_trade_requests_have_an_id(frame: str) -> None:
     conn = ready()
     conn.send(frame, 1.0)
     assert conn.cancel(ORDER, 1.0, id="a") == "a"
@@ -579,7 +577,7 @@ def test_a_refused_frame_remembers_no_id() -> None:
 # --- an id is free when its outcome has come out ---
 
 
-def test_an_id_is_not_free_before_its_outcome_has_come_out() -> None:
+def test_an_id_is_not_free_before_its_outcome_was_returned() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="x")
     outputs(conn, 1.0)
@@ -597,7 +595,7 @@ def test_an_id_is_not_free_before_its_outcome_has_come_out() -> None:
 
 
 @pytest.mark.parametrize("end", ["refused", "unsure", "timed out", "withdrawn"])
-def test_whatever_its_outcome_is(end: str) -> None:
+def test_an_id_is_not_free_before_any_kind_of_outcome_was_returned(end: str) -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="x", timeout=1.0)
     if end in ("refused", "unsure"):
@@ -620,7 +618,7 @@ def test_whatever_its_outcome_is(end: str) -> None:
 # --- a place that is not used ---
 
 
-def test_an_expired_cancel_is_not_sent_on_its_very_deadline_whichever_it_is() -> None:
+def test_a_cancel_is_not_sent_at_any_of_its_deadlines() -> None:
     for config, timeout in ((Config(queue_timeout=1.0), None), (Config(), 1.0)):
         conn = ready(config)
         conn.cancel(ORDER, 2.0, id="a", timeout=timeout)
@@ -630,7 +628,7 @@ def test_an_expired_cancel_is_not_sent_on_its_very_deadline_whichever_it_is() ->
         assert left(outputs(conn, nextafter(3.0, -inf))) == ["a"]
 
 
-def test_commands_are_refused_behind_the_end() -> None:
+def test_commands_are_refused_after_the_end() -> None:
     conn = ready()
     conn.lost(2.0)
     with pytest.raises(LocalProtocolError, match="is closed"):

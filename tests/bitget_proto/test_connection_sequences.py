@@ -1,12 +1,13 @@
-"""Any inputs in any order, against a ledger that knows the promise and not the machine.
+"""Random sequences of inputs to a `Connection`, checked against a ledger.
 
-Rules of this file
-- The ledger is kept from what was put in and what came out: what was taken, handed out, said and answered. It reads one
-  private store, the outputs that were not taken yet, so that each is judged at the moment at which it was decided.
-- A run is a string of bytes, each step three of them: what to do, with what, and when. One life after the other is lived
-  on it, from NEW and from READY in turn. Time falls exactly on a deadline as often as just beside one.
-- A run must have been somewhere: states, transitions, timers and outcomes are counted, and none may be
-  missing.
+Rules for changes
+- The ledger records what was put in and what came out: cancels taken, sent and answered. It knows
+  what the library promises, not how it works. It reads one private store, the outputs that were not
+  returned yet, so that each is judged when it is decided.
+- A run is a string of bytes, three for each step: what to do, with what, and when. It plays one
+  connection after the other, from NEW and from READY in turn. Times fall exactly on a deadline as
+  often as just beside one.
+- States, transitions, timers and outcomes are counted, and a run fails if one was never reached.
 """
 
 from __future__ import annotations
@@ -852,7 +853,7 @@ def must_be_seen() -> set[object]:
 
 
 @pytest.mark.slow
-def test_every_cancel_gets_exactly_one_honest_outcome_under_any_inputs() -> None:
+def test_any_inputs_give_every_cancel_exactly_one_honest_outcome() -> None:
     seen: Counter[object] = Counter()
 
     @settings(
@@ -873,5 +874,5 @@ def test_every_cancel_gets_exactly_one_honest_outcome_under_any_inputs() -> None
 
 @settings(derandomize=True, deadline=None, max_examples=25, database=None)
 @given(tape=st.binary(min_size=60, max_size=200))
-def test_the_same_inputs_give_the_same_outputs_in_any_sequence(tape: bytes) -> None:
+def test_the_same_sequence_of_inputs_gives_the_same_outputs(tape: bytes) -> None:
     assert play(tape, Counter(), from_ready=True) == play(tape, Counter(), from_ready=True)

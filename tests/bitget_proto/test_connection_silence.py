@@ -1,4 +1,4 @@
-"""A link that goes silent is asked whether it is there, and is found out within seconds."""
+"""A silent link is probed, and a dead one is detected within seconds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def dead(given: list[Output]) -> bool:
 # --- the question ---
 
 
-def test_a_link_that_owes_an_answer_is_asked_after_2_s_of_silence_and_given_3_s() -> None:
+def test_a_link_with_an_answer_due_is_probed_after_2_s_and_given_3_s() -> None:
     conn = unanswered()
     assert waits(conn, 10.0) == Wait(until=12.0, timer=Timer.SILENCE)
     conn.handle_timeout(nextafter(12.0, -inf))
@@ -77,7 +77,7 @@ def test_a_link_that_owes_an_answer_is_asked_after_2_s_of_silence_and_given_3_s(
     assert dead(given)
 
 
-def test_a_link_that_owes_nothing_may_be_silent() -> None:
+def test_a_link_without_an_answer_due_may_be_silent() -> None:
     conn = ready()
     assert waits(conn, 1.0) == Wait(until=30.0, timer=Timer.PING)
     conn.cancel(ORDER, 10.0, id="a")
@@ -87,13 +87,13 @@ def test_a_link_that_owes_nothing_may_be_silent() -> None:
     assert waits(conn, 11.0) == Wait(until=30.0, timer=Timer.PING)
 
 
-def test_before_the_login_was_accepted_nothing_is_owed() -> None:
+def test_before_the_login_is_accepted_no_answer_is_due() -> None:
     conn = authenticating()
     conn.cancel(ORDER, 0.0)
     assert waits(conn, 0.0) == Wait(until=10.0, timer=Timer.LOGIN)
 
 
-def test_the_silence_counts_from_the_oldest_cancel_that_is_unanswered() -> None:
+def test_the_silence_counts_from_the_oldest_unanswered_cancel() -> None:
     conn = ready()
     for id, now in (("a", 10.0), ("b", 10.5), ("c", 11.0)):
         conn.cancel(ORDER, now, id=id)
@@ -106,7 +106,7 @@ def test_the_silence_counts_from_the_oldest_cancel_that_is_unanswered() -> None:
     )
 
 
-def test_an_answer_that_comes_before_a_sending_leaves_the_silence_to_that() -> None:
+def test_after_an_answer_the_silence_counts_from_the_next_sending() -> None:
     conn = ready()
     conn.cancel(ORDER, 10.0, id="a")
     outputs(conn, 10.0)
@@ -133,7 +133,7 @@ def test_an_answer_that_comes_before_a_sending_leaves_the_silence_to_that() -> N
     ids=range(10),
 )
 @pytest.mark.parametrize("asked", [False, True], ids=["before", "after"])
-def test_any_message_ends_the_silence_whatever_it_says(message: str | bytes, asked: bool) -> None:
+def test_any_message_ends_the_silence(message: str | bytes, asked: bool) -> None:
     conn = unanswered()
     if asked:
         conn.handle_timeout(12.0)
@@ -146,9 +146,7 @@ def test_any_message_ends_the_silence_whatever_it_says(message: str | bytes, ask
     assert texts(outputs(conn, 15.0)) == ["ping"], "the next silent spell has a question of its own"
 
 
-def test_a_message_that_comes_before_the_question_has_left_ends_the_spell_and_the_ping_still_leaves() -> (
-    None
-):
+def test_a_message_before_the_probe_is_sent_ends_the_silence() -> None:
     conn = unanswered()
     conn.handle_timeout(12.0)
     assert outputs(conn, 12.0, writable=False) == []
@@ -158,21 +156,21 @@ def test_a_message_that_comes_before_the_question_has_left_ends_the_spell_and_th
     assert waits(conn, 12.5) == Wait(until=14.5, timer=Timer.SILENCE)
 
 
-def test_a_silent_spell_has_one_question() -> None:
+def test_a_silent_period_has_one_probe() -> None:
     conn = unanswered()
     came = live(conn, 10.0, 100.0, lambda frame, now: [])
     assert [(now, text) for now, output in came for text in texts([output])] == [(12.0, "ping")]
     assert [now for now, output in came if isinstance(output, Closed)] == [15.0]
 
 
-def test_the_three_seconds_count_from_the_sending_of_the_question() -> None:
+def test_the_three_seconds_count_from_the_sending_of_the_probe() -> None:
     conn = unanswered()
     conn.handle_timeout(12.0)
     assert drain(conn, 12.0, writable=False) == ([], Wait(until=15.0, timer=Timer.SILENCE))
     assert drain(conn, 14.0) == ([Transmit("ping")], Wait(until=17.0, timer=Timer.SILENCE))
 
 
-def test_the_question_takes_the_next_place_in_the_pace() -> None:
+def test_the_probe_is_sent_next_within_the_rate_limit() -> None:
     conn = ready(Config(messages_per_second=2, pace_margin=None, silence=0.5))
     for id in "abc":
         conn.cancel(ORDER, 10.0, id=id)
@@ -184,7 +182,7 @@ def test_the_question_takes_the_next_place_in_the_pace() -> None:
     assert wait == Wait(until=14.0, timer=Timer.SILENCE)
 
 
-def test_a_question_claims_nothing_of_the_budget() -> None:
+def test_a_probe_does_not_spend_the_budget() -> None:
     budget = Budget(1)
     conn = ready(budget=budget)
     conn.cancel(ORDER, 10.0)
@@ -194,7 +192,7 @@ def test_a_question_claims_nothing_of_the_budget() -> None:
     assert budget.opens(12.0) <= 12.0
 
 
-def test_the_question_stands_when_what_was_owed_has_timed_out() -> None:
+def test_the_probe_stays_when_the_unanswered_cancel_expires() -> None:
     conn = unanswered(Config(answer_timeout=3.0))
     conn.handle_timeout(12.0)
     outputs(conn, 12.0)
@@ -205,7 +203,7 @@ def test_the_question_stands_when_what_was_owed_has_timed_out() -> None:
     assert dead(outputs(conn, 15.0))
 
 
-def test_a_draining_connection_asks_too() -> None:
+def test_a_draining_connection_is_probed_too() -> None:
     conn = unanswered(Config(drain_timeout=60.0))
     conn.close(11.0)
     assert drain(conn, 11.0) == ([], Wait(until=12.0, timer=Timer.SILENCE))
@@ -216,7 +214,7 @@ def test_a_draining_connection_asks_too() -> None:
 
 
 @pytest.mark.parametrize("code", [30004, 30007])
-def test_a_connection_that_was_thrown_out_asks_no_more(code: int) -> None:
+def test_a_connection_that_was_thrown_out_is_not_probed(code: int) -> None:
     conn = unanswered(Config(silence=0.1, silence_pong=0.1))
     conn.receive(error(code), 10.05)
     outputs(conn, 10.05)
@@ -226,12 +224,12 @@ def test_a_connection_that_was_thrown_out_asks_no_more(code: int) -> None:
     assert waits(conn, 10.1) == Wait(until=10.55, timer=Timer.DRAIN)
 
 
-def test_switched_off_nothing_is_asked() -> None:
+def test_without_a_silence_limit_nothing_is_probed() -> None:
     conn = unanswered(Config(silence=None))
     assert waits(conn, 10.0) == Wait(until=20.0, timer=Timer.REQUEST)
 
 
-def test_without_a_limit_for_the_answer_it_is_asked_and_not_given_up() -> None:
+def test_without_a_limit_for_the_pong_the_link_is_probed_and_kept() -> None:
     conn = unanswered(Config(silence_pong=None, answer_timeout=None, ping_interval=None))
     conn.handle_timeout(12.0)
     assert drain(conn, 12.0) == ([Transmit("ping")], Wait(until=None, timer=None))
@@ -240,7 +238,7 @@ def test_without_a_limit_for_the_answer_it_is_asked_and_not_given_up() -> None:
 # --- beside the heartbeat ---
 
 
-def test_the_heartbeat_keeps_its_own_ten_seconds() -> None:
+def test_the_heartbeat_keeps_its_own_timeout() -> None:
     conn = ready(Config(answer_timeout=60.0))
     conn.handle_timeout(30.0)
     assert texts(outputs(conn, 30.0)) == ["ping"]
@@ -261,9 +259,7 @@ def test_one_late_call_does_not_fire_a_ping_and_its_pong_together() -> None:
     assert conn.state is State.READY
 
 
-def test_a_ping_that_waits_when_the_heartbeat_is_due_is_not_taken_for_one_that_was_due_long_ago() -> (
-    None
-):
+def test_a_waiting_probe_does_not_shorten_the_heartbeats_timeout() -> None:
     conn = ready(Config(answer_timeout=None))
     conn.handle_timeout(30.0)
     outputs(conn, 30.0)
@@ -275,7 +271,7 @@ def test_a_ping_that_waits_when_the_heartbeat_is_due_is_not_taken_for_one_that_w
     assert drain(conn, 60.0) == ([Transmit("ping")], Wait(until=63.0, timer=Timer.SILENCE))
 
 
-def test_a_writer_that_stalls_in_a_silence_is_noticed_as_soon_as_a_peer_that_is_silent() -> None:
+def test_a_stalled_writer_is_noticed_as_soon_as_a_silent_peer() -> None:
     conn = unanswered(Config(answer_timeout=None), at=20.0)
     conn.handle_timeout(22.0)
     assert drain(conn, 22.0, writable=False) == ([], Wait(until=25.0, timer=Timer.SILENCE))
@@ -283,7 +279,7 @@ def test_a_writer_that_stalls_in_a_silence_is_noticed_as_soon_as_a_peer_that_is_
     assert dead(outputs(conn, 25.0, writable=False))
 
 
-def test_a_question_that_waits_for_the_pace_has_its_three_seconds_from_there() -> None:
+def test_a_probe_that_waits_for_the_rate_limit_has_three_seconds_from_then() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None, silence=0.25))
     conn.cancel(ORDER, 10.0, id="a")
     assert len(texts(outputs(conn, 10.0))) == 1
@@ -294,7 +290,7 @@ def test_a_question_that_waits_for_the_pace_has_its_three_seconds_from_there() -
 # --- as it happens ---
 
 
-def test_an_exchange_that_is_busy_and_answers_4_s_late_is_not_dead() -> None:
+def test_a_busy_exchange_that_answers_4_s_late_is_not_dead() -> None:
     conn = ready()
     for n in range(60):
         conn.cancel(ORDER, 2.0, id=f"c{n}")
@@ -308,7 +304,7 @@ def test_an_exchange_that_is_busy_and_answers_4_s_late_is_not_dead() -> None:
     ]
 
 
-def test_a_single_cancel_that_is_answered_4_s_late_is_accepted() -> None:
+def test_a_single_cancel_answered_4_s_late_is_accepted() -> None:
     conn = ready()
     conn.cancel(ORDER, 2.0, id="a")
     came = live(conn, 2.0, 29.0, answering(4.0))
@@ -316,7 +312,7 @@ def test_a_single_cancel_that_is_answered_4_s_late_is_accepted() -> None:
     assert conn.state is State.READY
 
 
-def test_a_link_that_dies_without_a_word_is_found_out_within_six_seconds() -> None:
+def test_a_half_open_link_is_detected_within_six_seconds() -> None:
     conn = ready()
     came: list[tuple[float, Output]] = []
     now = 1.0
@@ -339,7 +335,7 @@ def test_a_link_that_dies_without_a_word_is_found_out_within_six_seconds() -> No
     assert len(only(Accepted, given)) == 18
 
 
-def test_the_connection_of_a_driver_that_is_late_is_asked_before_it_is_given_up() -> None:
+def test_a_late_driver_probes_before_the_link_is_given_up() -> None:
     """Many messages may lie unread when a process was stopped for a while."""
     conn = unanswered()
     conn.handle_timeout(600.0)
@@ -351,7 +347,7 @@ def test_the_connection_of_a_driver_that_is_late_is_asked_before_it_is_given_up(
     assert conn.state is State.READY
 
 
-def test_nothing_is_asked_before_anything_was_opened() -> None:
+def test_nothing_is_probed_before_opened() -> None:
     conn = Connection()
     conn.cancel(ORDER, 0.0)
     conn.handle_timeout(100.0)

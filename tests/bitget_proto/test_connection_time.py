@@ -1,4 +1,4 @@
-"""Time: deadlines, timers and their ties, the heartbeat, and clocks that misbehave."""
+"""Time: deadlines, timers and their order, the heartbeat, and clocks that misbehave."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def just_before(moment: float) -> float:
 # --- deadlines ---
 
 
-def test_the_answer_is_waited_for_from_the_sending_up_to_the_very_moment() -> None:
+def test_the_answer_timeout_counts_from_sending_and_is_exact() -> None:
     conn = ready(Config(answer_timeout=2.5, silence=None))
     conn.cancel(ORDER, 2.0, id="a")
     assert waits(conn, 3.0) == Wait(until=5.5, timer=Timer.REQUEST)
@@ -79,7 +79,7 @@ def test_the_answer_is_waited_for_from_the_sending_up_to_the_very_moment() -> No
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
-def test_a_cancel_waits_to_be_sent_up_to_the_very_moment(state: State) -> None:
+def test_the_queue_timeout_is_exact(state: State) -> None:
     config = Config(queue_timeout=2.5, login_timeout=None)
     conn = Connection(config) if state is State.NEW else authenticating(config)
     conn.cancel(ORDER, 2.0, id="a")
@@ -101,7 +101,7 @@ def test_a_cancel_waits_to_be_sent_up_to_the_very_moment(state: State) -> None:
     assert conn.state is state
 
 
-def test_the_time_in_the_queue_takes_nothing_from_the_time_of_the_answer() -> None:
+def test_time_in_the_queue_does_not_shorten_the_answer_timeout() -> None:
     conn = authenticating(Config(login_timeout=None, ping_interval=None, silence=None))
     conn.cancel(ORDER, 1.0, id="a")
     assert waits(conn, 1.0) == Wait(until=151.0, timer=Timer.REQUEST)
@@ -113,7 +113,7 @@ def test_the_time_in_the_queue_takes_nothing_from_the_time_of_the_answer() -> No
 @pytest.mark.parametrize(
     ("timeout", "until"), [(5.0, 6.0), (12.0, 13.0), (160.0, 151.0), (inf, 151.0), (None, 151.0)]
 )
-def test_a_timeout_of_a_call_cuts_the_wait_in_the_queue_and_makes_it_no_longer(
+def test_a_cancels_timeout_can_only_shorten_the_queue_timeout(
     timeout: float | None, until: float
 ) -> None:
     conn = Connection()
@@ -125,7 +125,7 @@ def test_a_timeout_of_a_call_cuts_the_wait_in_the_queue_and_makes_it_no_longer(
     ("timeout", "until"),
     [(0.5, 1.5), (9.0, 10.0), (12.0, 13.0), (14.0, 14.0), (inf, 14.0), (None, 14.0)],
 )
-def test_a_timeout_of_a_call_cuts_the_wait_for_the_answer_and_makes_it_no_longer(
+def test_a_cancels_timeout_can_only_shorten_the_answer_timeout(
     timeout: float | None, until: float
 ) -> None:
     conn = ready(QUIET)
@@ -139,7 +139,7 @@ def test_a_timeout_of_a_call_cuts_the_wait_for_the_answer_and_makes_it_no_longer
     assert (outcome.sent, outcome.why) == (True, WhyUnresolved.TIMEOUT)
 
 
-def test_the_deadlines_of_the_queue_and_of_the_answers_are_kept_side_by_side() -> None:
+def test_queue_and_answer_deadlines_are_kept_together() -> None:
     conn = ready(
         Config(
             messages_per_second=1,
@@ -170,7 +170,7 @@ def test_the_deadlines_of_the_queue_and_of_the_answers_are_kept_side_by_side() -
 
 
 @pytest.mark.parametrize("state", [State.NEW, State.AUTHENTICATING])
-def test_the_time_in_the_queue_counts(state: State) -> None:
+def test_the_timeout_of_a_cancel_includes_the_queue(state: State) -> None:
     conn = in_state(state)
     conn.cancel(ORDER, 1.0, id="a", timeout=2.0)
     assert waits(conn, 1.0) == Wait(until=3.0, timer=Timer.REQUEST)
@@ -181,9 +181,7 @@ def test_the_time_in_the_queue_counts(state: State) -> None:
     assert conn.state is state
 
 
-def test_poll_never_hands_out_an_expired_cancel_and_hands_out_one_that_has_an_instant_left() -> (
-    None
-):
+def test_poll_sends_a_cancel_just_before_its_deadline_and_not_at_it() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="gone", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="kept", timeout=1.5)
@@ -193,7 +191,7 @@ def test_poll_never_hands_out_an_expired_cancel_and_hands_out_one_that_has_an_in
     assert [frame.id for frame in only(Transmit, outputs(conn, just_before(2.0)))] == ["kept"]
 
 
-def test_of_mixed_timeouts_only_the_living_leave_and_each_gets_its_outcome() -> None:
+def test_with_mixed_timeouts_only_unexpired_cancels_are_sent() -> None:
     conn = ready(Config(messages_per_second=2, pace_margin=None, ping_interval=None, silence=None))
     timeouts = [5.0, 0.5, 3.0, 1.0, 0.25, 9.0, 2.0, 1.5]
     for number, timeout in enumerate(timeouts):
@@ -220,7 +218,7 @@ def test_of_mixed_timeouts_only_the_living_leave_and_each_gets_its_outcome() -> 
     )
 
 
-def test_an_expired_cancel_takes_no_place_in_the_pace() -> None:
+def test_an_expired_cancel_does_not_use_the_rate_limit() -> None:
     conn = ready(Config(messages_per_second=1, pace_margin=None))
     for _ in range(5):
         conn.cancel(ORDER, 1.0, timeout=1.0)
@@ -229,7 +227,7 @@ def test_an_expired_cancel_takes_no_place_in_the_pace() -> None:
     assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["kept"]
 
 
-def test_without_timeouts_there_is_no_deadline_unless_one_is_asked_for() -> None:
+def test_without_timeouts_only_a_cancels_own_timeout_sets_a_deadline() -> None:
     conn = ready(Config(answer_timeout=None, queue_timeout=None, ping_interval=None, silence=None))
     conn.cancel(ORDER, 2.0, id="for ever")
     conn.cancel(ORDER, 2.0, id="for ever too", timeout=inf)
@@ -243,7 +241,7 @@ def test_without_timeouts_there_is_no_deadline_unless_one_is_asked_for() -> None
     assert len(only(Accepted, outputs(conn, 1e6))) == 1
 
 
-def test_requests_fire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
+def test_cancels_expire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
     conn = ready()
     conn.cancel(ORDER, 2.0, id="late", timeout=3.0)
     conn.cancel(ORDER, 2.0, id="c", timeout=2.0)
@@ -261,7 +259,7 @@ def test_requests_fire_by_deadline_and_equal_ones_in_the_order_taken() -> None:
     ]
 
 
-def test_equal_deadlines_keep_the_order_taken_even_when_a_later_one_stands_between() -> None:
+def test_equal_deadlines_keep_the_order_with_a_later_one_between() -> None:
     conn = ready()
     for id, timeout in (("first", 3.0), ("long", 9.0), ("second", 3.0), ("third", 3.0)):
         conn.cancel(ORDER, 2.0, id=id, timeout=timeout)
@@ -461,7 +459,7 @@ def test_a_due_timer_comes_before_pacing_in_what_a_wait_says() -> None:
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.REQUEST)
 
 
-def test_every_timer_says_when() -> None:
+def test_every_timer_is_announced() -> None:
     for timer in Timer:
         assert timer.sentence.startswith("When ")
         assert timer.sentence.endswith(".")
@@ -470,7 +468,7 @@ def test_every_timer_says_when() -> None:
 # --- the heartbeat ---
 
 
-def test_the_first_ping_comes_30_s_after_opened_and_the_next_30_s_after_that_one_fired() -> None:
+def test_pings_are_sent_30_s_after_opened_and_after_the_last_ping() -> None:
     conn = ready(now=100.0)
     assert waits(conn, 101.0) == Wait(until=130.0, timer=Timer.PING)
     conn.handle_timeout(just_before(130.0))
@@ -490,7 +488,7 @@ def test_pings_are_sent_while_authenticating_after_the_login() -> None:
     assert second == "ping"
 
 
-def test_pings_and_pong_go_on_while_draining() -> None:
+def test_the_heartbeat_continues_while_draining() -> None:
     config = Config(
         ping_interval=3.0, pong_timeout=1.0, drain_timeout=60.0, answer_timeout=60.0, silence=None
     )
@@ -507,7 +505,9 @@ def test_pings_and_pong_go_on_while_draining() -> None:
 
 @pytest.mark.parametrize("state", [State.AUTHENTICATING, State.READY, State.DRAINING])
 @pytest.mark.parametrize("written", [True, False], ids=["written", "not written"])
-def test_pong_is_armed_when_a_ping_falls_due_written_or_not(state: State, written: bool) -> None:
+def test_the_pong_timer_is_set_when_a_ping_is_due_written_or_not(
+    state: State, written: bool
+) -> None:
     config = Config(login_timeout=None, drain_timeout=None, answer_timeout=None, silence=None)
     conn = {
         State.AUTHENTICATING: lambda: authenticating(config),
@@ -528,7 +528,7 @@ def test_pong_is_armed_when_a_ping_falls_due_written_or_not(state: State, writte
     assert outputs(conn, 40.0) == [], "no ping after the end"
 
 
-def test_without_pong_the_cancels_are_lost() -> None:
+def test_without_a_pong_the_cancels_are_unresolved_as_lost() -> None:
     conn = ready()
     conn.handle_timeout(30.0)
     outputs(conn, 30.0)
@@ -544,7 +544,7 @@ def test_without_pong_the_cancels_are_lost() -> None:
 
 
 @pytest.mark.parametrize("pong", ["pong", b"pong"], ids=["text", "bytes"])
-def test_pong_clears_its_timer_up_to_and_on_the_very_moment(pong: str | bytes) -> None:
+def test_a_pong_clears_its_timer_up_to_the_deadline(pong: str | bytes) -> None:
     conn = ready()
     conn.handle_timeout(30.0)
     outputs(conn, 30.0)
@@ -566,7 +566,7 @@ def test_pong_clears_its_timer_up_to_and_on_the_very_moment(pong: str | bytes) -
         LOGGED_IN,
     ],
 )
-def test_only_pong_clears_it(message: str) -> None:
+def test_only_a_pong_clears_the_pong_timer(message: str) -> None:
     conn = ready()
     conn.handle_timeout(30.0)
     outputs(conn, 30.0)
@@ -589,7 +589,7 @@ def test_a_stray_pong_is_ignored(state: State) -> None:
     assert outputs(conn, 1.0, writable=False) == []
 
 
-def test_a_pong_before_the_ping_was_handed_out_cannot_be_its_answer() -> None:
+def test_a_pong_before_the_ping_was_sent_is_not_its_answer() -> None:
     conn = ready()
     conn.handle_timeout(30.0)
     assert outputs(conn, 30.0, writable=False) == []
@@ -612,7 +612,7 @@ def test_two_pongs_do_not_answer_the_next_ping_in_advance() -> None:
     assert conn.state is State.CLOSED
 
 
-def test_a_ping_that_falls_due_while_one_waits_neither_doubles_it_nor_moves_pong() -> None:
+def test_a_ping_due_while_one_waits_adds_none_and_keeps_the_pong_timer() -> None:
     conn = ready(Config(ping_interval=4.0, pong_timeout=10.0))
     for now in (4.0, 8.0, 12.0):
         conn.handle_timeout(now)
@@ -621,16 +621,14 @@ def test_a_ping_that_falls_due_while_one_waits_neither_doubles_it_nor_moves_pong
     assert texts(outputs(conn, 12.0)) == ["ping"]
 
 
-def test_after_a_long_gap_there_is_one_ping_and_time_to_answer_it() -> None:
+def test_after_a_long_gap_one_ping_is_sent_with_time_to_answer() -> None:
     conn = ready()
     conn.handle_timeout(10_000.0)
     assert drain(conn, 10_000.0)[0] == [Transmit(text="ping")]
     assert waits(conn, 10_000.0) == Wait(until=10_010.0, timer=Timer.PONG)
 
 
-def test_without_a_ping_interval_there_is_no_heartbeat_and_without_a_pong_timeout_none_is_missed() -> (
-    None
-):
+def test_the_heartbeat_and_its_timeout_can_be_switched_off() -> None:
     conn = ready(Config(ping_interval=None))
     conn.handle_timeout(1e6)
     assert drain(conn, 1e6) == ([], Wait(until=None, timer=None))
@@ -660,9 +658,7 @@ CALLS: dict[str, Callable[[Connection, float], object]] = {
 @pytest.mark.parametrize("now", [nan, inf, -inf, "1", None, [1.0], 1j, b"1", object], ids=str)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("state", STATES)
-def test_a_time_that_is_no_finite_number_is_refused_and_nothing_has_changed(
-    state: State, call: str, now: float
-) -> None:
+def test_a_time_that_is_not_a_finite_number_is_refused(state: State, call: str, now: float) -> None:
     conn = in_state(state)
     before = snapshot(conn)
     with pytest.raises(LocalProtocolError):
@@ -681,7 +677,7 @@ def test_a_time_that_goes_backwards_counts_as_standing_still() -> None:
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (5.0, 5.0, 5.0)
 
 
-def test_a_dial_that_opens_in_the_past_opens_at_the_latest_time_known() -> None:
+def test_opened_in_the_past_counts_as_the_latest_time() -> None:
     conn = Connection()
     conn.handle_timeout(50.0)
     conn.opened(10.0, login=LOGIN)
@@ -689,7 +685,7 @@ def test_a_dial_that_opens_in_the_past_opens_at_the_latest_time_known() -> None:
 
 
 @pytest.mark.parametrize("start", [-1e6, 0.0, -0.0, 1e9, 2**40, -5])
-def test_any_zero_of_the_clock_will_do(start: float) -> None:
+def test_the_zero_of_the_clock_does_not_matter(start: float) -> None:
     conn = ready(Config(silence=None), now=start)
     conn.cancel(ORDER, start + 2, id="a")
     outputs(conn, start + 2)
@@ -699,7 +695,7 @@ def test_any_zero_of_the_clock_will_do(start: float) -> None:
     assert outcome.taken_at == start + 2
 
 
-def test_a_clock_that_stands_still_neither_spins_nor_fires() -> None:
+def test_a_clock_that_stands_still_fires_nothing_and_ends_every_drain() -> None:
     conn = ready(settled=False)
     for _ in range(30):
         conn.cancel(ORDER, 0.0)
@@ -712,7 +708,7 @@ def test_a_clock_that_stands_still_neither_spins_nor_fires() -> None:
 
 
 @pytest.mark.parametrize("now", [1e300, 1.7976931348623157e308, 10**300, 2**60 + 1])
-def test_a_clock_so_large_that_it_cannot_tick_ends_every_call_and_every_cancel_has_an_outcome(
+def test_with_a_clock_too_large_to_tick_every_call_ends(
     now: float,
 ) -> None:
     conn = Connection()
@@ -731,7 +727,7 @@ def test_a_clock_so_large_that_it_cannot_tick_ends_every_call_and_every_cancel_h
     assert conn.state is State.CLOSED
 
 
-def test_a_clock_that_cannot_tick_does_not_fire_pings_for_ever() -> None:
+def test_a_clock_that_cannot_tick_fires_no_endless_pings() -> None:
     conn = Connection(Config(pong_timeout=None, login_timeout=None))
     conn.opened(1e300, login=LOGIN)
     outputs(conn, 1e300)

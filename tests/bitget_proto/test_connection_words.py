@@ -1,4 +1,4 @@
-"""What `Connection` says to people, and the small print that mutants got away with."""
+"""Error messages and details of a `Connection`, and cases that mutation testing found untested."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REFUSED: dict[
         ready,
         lambda it: it.opened(1.0, login=LOGIN),
         LocalProtocolError,
-        "opened was called before: a Connection is for one WebSocket, so make another one",
+        "opened was called before: create a new Connection for each WebSocket",
     ),
     "a login that is none": (
         Connection,
@@ -87,7 +87,7 @@ REFUSED: dict[
         ready,
         lambda it: it.lost(1.0, "", 7),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         ValidationError,
-        "unsent must be ids of cancels; got the int 7: leave it out when in doubt",
+        "unsent must be ids of cancels; got the int 7: leave out every id that may have been sent",
     ),
     "a cancel while closing": (
         draining,
@@ -111,7 +111,7 @@ REFUSED: dict[
         full,
         lambda it: it.cancel(ORDER, 1.0),
         NoRoom,
-        "Config.max_in_flight is 2, and one more has no room: wait for outcomes and try again",
+        "Config.max_in_flight is 2, and there is no room for one more: wait for outcomes and try again",
     ),
     "some cancels too many": (
         lambda: full_of_one(config=Config(max_in_flight=3)),
@@ -135,13 +135,13 @@ REFUSED: dict[
         full,
         lambda it: it.send("x", 1.0),
         NoRoom,
-        "Config.max_own_frames (1) is reached: wait until a frame of yours has left and try again",
+        "Config.max_own_frames (1) is reached: wait until one of your frames has been sent and try again",
     ),
     "a timeout that is none": (
         ready,
         lambda it: it.cancel(ORDER, 1.0, timeout=0),
         ValidationError,
-        "timeout must be a number of seconds above 0 (math.inf or None for no bound); got the int 0",
+        "timeout must be a number of seconds above 0 (math.inf or None for no limit); got the int 0",
     ),
     "an id in flight": (
         full_of_one,
@@ -198,13 +198,13 @@ REFUSED: dict[
         ready,
         lambda it: it.send("\ud800", 1.0),
         ValidationError,
-        "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out",
+        "text must be a string that can be encoded as UTF-8; got one with a lone surrogate: remove it",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_says_what_came_what_is_allowed_and_what_to_do(case: str) -> None:
+def test_an_error_message_says_what_came_what_is_allowed_and_what_to_do(case: str) -> None:
     made, call, kind, words = REFUSED[case]
     connection = made()
     with pytest.raises(LocalProtocolError) as caught:
@@ -213,7 +213,7 @@ def test_a_refusal_says_what_came_what_is_allowed_and_what_to_do(case: str) -> N
     assert str(caught.value) == words
 
 
-def test_the_end_says_why_in_words() -> None:
+def test_closed_explains_the_end_in_its_detail() -> None:
     unanswered = ready()
     unanswered.handle_timeout(30.0)
     unanswered.handle_timeout(40.0)
@@ -225,7 +225,7 @@ def test_the_end_says_why_in_words() -> None:
     assert texts(outputs(silent, 3.0)) == ["ping"]
     silent.handle_timeout(3.5)
     assert [event.detail for event in only(Closed, outputs(silent, 3.5))] == [
-        "answers were due, and nothing came within 0.5 s of being asked"
+        "answers were due, and no message came within 0.5 s of a ping"
     ]
     mute = authenticating(Config(login_timeout=4.0))
     mute.handle_timeout(4.0)
@@ -235,10 +235,10 @@ def test_the_end_says_why_in_words() -> None:
     closing = draining(Config(drain_timeout=5.0, answer_timeout=60.0, silence=None))
     closing.handle_timeout(6.0)
     details = [event.detail for event in only(Closed, outputs(closing, 6.0))]
-    assert details == ["answers were still due when the time to wait for them was over"]
+    assert details == ["answers were still due when the drain timeout expired"]
 
 
-def test_the_codec_that_it_was_given_is_the_one_that_reads() -> None:
+def test_the_given_codec_is_used() -> None:
     class Deaf(Codec):
         def decode(self, message: str | bytes, **limits: int | None) -> Malformed:
             return Malformed("not JSON", "")
@@ -250,7 +250,7 @@ def test_the_codec_that_it_was_given_is_the_one_that_reads() -> None:
     assert connection.state is State.AUTHENTICATING
 
 
-def test_when_only_expired_cancels_wait_nothing_is_paced() -> None:
+def test_expired_cancels_do_not_cause_pacing() -> None:
     connection = Connection(Config(ping_interval=None))
     connection.cancel(ORDER, 0.0, timeout=1.0)
     connection.opened(0.0, login=LOGIN)
@@ -262,7 +262,7 @@ def test_when_only_expired_cancels_wait_nothing_is_paced() -> None:
     assert not outcome.sent
 
 
-def test_bytes_are_handed_on_as_text() -> None:
+def test_bytes_are_reported_as_text() -> None:
     connection = ready()
     connection.receive(b'{"action":"snapshot"}', 0.0)
     connection.receive(b"\xff", 0.0)
@@ -272,7 +272,7 @@ def test_bytes_are_handed_on_as_text() -> None:
     ]
 
 
-def test_a_pong_that_is_not_due_does_not_hide_a_ping_that_cannot_be_written() -> None:
+def test_an_unexpected_pong_does_not_hide_an_unwritten_ping() -> None:
     connection = ready()
     connection.handle_timeout(30.0)
     assert texts(outputs(connection, 30.0)) == ["ping"]
@@ -284,7 +284,7 @@ def test_a_pong_that_is_not_due_does_not_hide_a_ping_that_cannot_be_written() ->
     assert connection.state is State.CLOSED
 
 
-def test_the_counter_passes_over_ids_like_its_own_and_over_no_others() -> None:
+def test_the_counter_skips_ids_with_its_prefix_and_no_others() -> None:
     connection = ready()
     for id, following in (
         ("x", "bgproto1"),
@@ -300,7 +300,7 @@ def test_the_counter_passes_over_ids_like_its_own_and_over_no_others() -> None:
         assert connection.cancel(ORDER, 0.0) == following
 
 
-def test_the_free_function_decodes_within_the_limits_that_it_is_told() -> None:
+def test_decode_applies_its_limits() -> None:
     assert decode("[" * 9 + "]" * 9, max_depth=1) == Malformed("too deep", "[" * 9 + "]" * 9)
     assert decode("{  }", max_message=3) == Malformed("too large", "{  }")
     deep = "[" * 300 + "]" * 300
@@ -311,7 +311,7 @@ def test_the_free_function_decodes_within_the_limits_that_it_is_told() -> None:
     assert not isinstance(decode(large, max_message=None), Malformed)
 
 
-def test_a_login_is_the_only_frame_that_is_secret() -> None:
+def test_only_a_login_is_secret() -> None:
     connection = Connection(Config(answer_timeout=None))
     connection.opened(0.0, login=LOGIN)
     login = connection.poll(0.0)
@@ -322,7 +322,7 @@ def test_a_login_is_the_only_frame_that_is_secret() -> None:
     assert [output.secret for output in only(Transmit, outputs(connection, 0.0))] == [False]
 
 
-def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
+def test_arguments_of_the_wrong_type_are_refused_by_the_constructor() -> None:
     calls: dict[str, Callable[[], object]] = {
         "config must be a Config, or None; got a value of type dict": lambda: Connection({}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "codec must be a Codec, or None; got a value of type Engine": lambda: Connection(
@@ -336,7 +336,7 @@ def test_parts_that_are_none_are_refused_when_it_is_made() -> None:
         assert str(caught.value) == words
 
 
-def test_what_is_no_order_no_message_and_no_key_is_refused_by_the_functions_too() -> None:
+def test_module_functions_refuse_invalid_orders_messages_and_keys() -> None:
     bad: Any = 5
     with pytest.raises(
         ValidationError, match=r"order must be a CancelOrder; got the int 5: pass CancelOrder\("

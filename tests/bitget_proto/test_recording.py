@@ -109,11 +109,11 @@ def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> No
         record(Connection(), "a file")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     past = Connection()
     past.poll(0.0)
-    with pytest.raises(ValidationError, match="core has a past"):
+    with pytest.raises(ValidationError, match="core was used before"):
         record(past, print)
     grown = Session(jitter=lambda: 0.5)
     grown.poll(0.0)
-    with pytest.raises(ValidationError, match="core has a past"):
+    with pytest.raises(ValidationError, match="core was used before"):
         record(grown, print)
     with pytest.raises(ValidationError, match="recorded already"):
         record(recorded()[0], print)

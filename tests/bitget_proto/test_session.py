@@ -1,4 +1,4 @@
-"""The session's links: dials, backoff, refusals, moving, closing, and what the way out gives when."""
+"""Links of a session: dials, backoff, refusals, moves, closing, and outputs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def pair_up(
 # --- dialling ---
 
 
-def test_the_first_thing_it_gives_is_a_dial_and_then_it_waits_for_the_driver() -> None:
+def test_the_first_output_is_a_dial() -> None:
     made = session()
     assert state_of(made) is SessionState.DOWN
     assert drain(made, 5.0) == [
@@ -113,7 +113,7 @@ def test_the_first_thing_it_gives_is_a_dial_and_then_it_waits_for_the_driver() -
     assert repr(made) == "<Session dialling, 0 in flight>"
 
 
-def test_it_is_up_when_the_login_is_accepted_and_says_how_long_that_took() -> None:
+def test_it_is_up_when_the_login_is_accepted_and_reports_the_time() -> None:
     made = session()
     drain(made, 5.0)
     made.opened(1, 6.0, login=LOGIN)
@@ -123,9 +123,7 @@ def test_it_is_up_when_the_login_is_accepted_and_says_how_long_that_took() -> No
     assert state_of(made) is SessionState.UP
 
 
-def test_a_dial_that_fails_is_followed_by_another_after_a_backoff_that_doubles_up_to_its_bound() -> (
-    None
-):
+def test_failed_dials_are_repeated_with_a_doubling_backoff() -> None:
     made = session(SessionConfig(backoff_min=1.0, backoff_max=5.0))
     now = 0.0
     for link, backoff in enumerate([1.0, 2.0, 4.0, 5.0, 5.0], start=1):
@@ -139,7 +137,7 @@ def test_a_dial_that_fails_is_followed_by_another_after_a_backoff_that_doubles_u
         now += backoff
 
 
-def test_a_dial_that_nobody_answers_is_given_up() -> None:
+def test_an_unanswered_dial_is_given_up() -> None:
     made = session(SessionConfig(dial_timeout=20.0))
     drain(made, 0.0)
     made.handle_timeout(19.9)
@@ -157,14 +155,14 @@ def test_a_dial_that_nobody_answers_is_given_up() -> None:
     assert drain(made, 20.1) == [wait], "too late: nobody listens to that link any more"
 
 
-def test_without_a_dial_timeout_the_driver_is_waited_for() -> None:
+def test_without_a_dial_timeout_a_dial_is_never_given_up() -> None:
     made = session(SessionConfig(dial_timeout=None))
     assert drain(made, 0.0)[-1] == IDLE
     made.handle_timeout(1e9)
     assert drain(made, 1e9) == [IDLE]
 
 
-def test_a_login_that_is_not_answered_is_dialled_again() -> None:
+def test_an_unanswered_login_leads_to_another_dial() -> None:
     made = session()
     drain(made, 0.0)
     made.opened(1, 0.0, login=LOGIN)
@@ -177,7 +175,7 @@ def test_a_login_that_is_not_answered_is_dialled_again() -> None:
     assert state_of(made) is SessionState.DOWN
 
 
-def test_while_a_dial_waits_a_deadline_that_comes_before_it_is_waited_for() -> None:
+def test_a_deadline_before_the_next_dial_is_announced() -> None:
     made = session(SessionConfig(backoff_min=5.0))
     made.cancel(ORDERS[0], 0.0, timeout=2.0)
     drain(made, 0.0)
@@ -185,7 +183,7 @@ def test_while_a_dial_waits_a_deadline_that_comes_before_it_is_waited_for() -> N
     assert drain(made, 0.0)[-1] == Wait(until=2.0, timer=Timer.REQUEST)
 
 
-def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
+def test_the_dials_in_five_minutes_are_limited() -> None:
     made = session(SessionConfig(dials_per_5_minutes=3, backoff_min=None))
     for link in (1, 2, 3):
         assert drain(made, 10.0)[-2:] == [Dial(link=link), Wait(until=30.0, timer=Timer.DIALLED)]
@@ -195,7 +193,7 @@ def test_no_more_dials_go_out_in_five_minutes_than_the_limit() -> None:
 
 
 @pytest.mark.parametrize("moment", ["before it is up", "up"])
-def test_a_jitter_that_raises_raises_once_out_of_poll_and_leaves_nothing_torn(moment: str) -> None:
+def test_a_jitter_that_raises_leaves_the_session_consistent(moment: str) -> None:
     numbers = iter(list[float]())  # it has none to give: this is the mistake
     made = Session(jitter=lambda: next(numbers))
     drain(made, 0.0)
@@ -214,9 +212,7 @@ def test_a_jitter_that_raises_raises_once_out_of_poll_and_leaves_nothing_torn(mo
     assert made.in_flight == (0 if moment == "up" else 1)
 
 
-def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that_did_not_does_not() -> (
-    None
-):
+def test_only_a_steady_link_resets_the_backoff() -> None:
     made = session(SessionConfig(backoff_min=1.0, steady_after=60.0))
     drain(made, 0.0)
     made.lost(1, 0.0)
@@ -233,9 +229,7 @@ def test_a_link_that_served_long_enough_lets_the_backoff_begin_anew_and_one_that
 
 
 @pytest.mark.parametrize(("served", "backoff"), [(1.9, 4.0), (2.0, 1.0)])
-def test_a_link_that_is_left_after_it_was_steady_lets_the_backoff_begin_anew(
-    served: float, backoff: float
-) -> None:
+def test_a_steady_link_that_is_replaced_resets_the_backoff(served: float, backoff: float) -> None:
     made = session(SessionConfig(backoff_min=1.0, lifetime=None))
     now = 0.0
     for link in (1, 2):
@@ -267,7 +261,7 @@ def refuse_by_login(session: Session, link: int, code: int, now: float) -> list[
 
 
 @pytest.mark.parametrize("code", [30011, 30012, 30015, 40014, 40018])
-def test_a_login_that_is_refused_for_good_ends_it(code: int) -> None:
+def test_a_permanent_refusal_of_the_login_ends_the_session(code: int) -> None:
     made = session()
     drain(made, 0.0)
     made.cancel(ORDERS[0], 0.0, id="a")
@@ -283,7 +277,7 @@ def test_a_login_that_is_refused_for_good_ends_it(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [30013, 30014])
-def test_a_refused_stamp_is_corrected_once_and_then_it_is_the_end(code: int) -> None:
+def test_a_timestamp_refused_twice_ends_the_session(code: int) -> None:
     made = session()
     drain(made, 0.0)
     refuse(made, 1, code, 0.0)
@@ -294,7 +288,7 @@ def test_a_refused_stamp_is_corrected_once_and_then_it_is_the_end(code: int) -> 
     assert ended == Ended(why=WhyEnded.STAMP_REFUSED, detail="refused", code=str(code))
 
 
-def test_a_corrected_stamp_that_was_taken_may_be_refused_and_corrected_again_later() -> None:
+def test_a_timestamp_may_be_refused_again_after_a_login_was_accepted() -> None:
     exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
     pair = SessionPair(session(), exchange, skew=-100.0)
     pair.start()
@@ -309,7 +303,7 @@ def test_a_corrected_stamp_that_was_taken_may_be_refused_and_corrected_again_lat
 
 
 @pytest.mark.parametrize("code", [30005, 30099, 40010, 40015, 40725, 45001])
-def test_a_refusal_that_is_not_of_the_key_backs_off_and_ends_nothing(code: int) -> None:
+def test_a_temporary_refusal_backs_off_and_does_not_end_the_session(code: int) -> None:
     made = session(SessionConfig(backoff_min=0.5, backoff_max=4.0))
     now = 0.0
     for link, backoff in enumerate([0.5, 1.0, 2.0, 4.0, 4.0, 4.0], start=1):
@@ -325,7 +319,7 @@ def test_a_refusal_that_is_not_of_the_key_backs_off_and_ends_nothing(code: int) 
 
 
 @pytest.mark.parametrize("code", [30013, 30014])
-def test_a_refused_stamp_never_ends_a_session_that_was_up(code: int) -> None:
+def test_a_refused_timestamp_never_ends_a_session_that_was_up(code: int) -> None:
     made = up()
     made.lost(1, 10.0)
     now = 10.0
@@ -340,7 +334,7 @@ def test_a_refused_stamp_never_ends_a_session_that_was_up(code: int) -> None:
 # --- down and up again ---
 
 
-def test_a_link_that_is_lost_is_said_to_be_down_after_what_it_held() -> None:
+def test_down_follows_the_outcomes_of_the_lost_link() -> None:
     pair = pair_up()
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
@@ -357,7 +351,7 @@ def test_a_link_that_is_lost_is_said_to_be_down_after_what_it_held() -> None:
 @pytest.mark.parametrize(
     ("code", "why"), [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)]
 )
-def test_what_ends_a_connection_only_brings_the_session_down(code: int, why: WhyClosed) -> None:
+def test_a_fatal_error_only_brings_the_session_down(code: int, why: WhyClosed) -> None:
     made = up()
     made.receive(1, f'{{"event":"error","code":{code},"msg":"so"}}', 3.0)
     (error, wait) = drain(made, 3.0)
@@ -371,7 +365,7 @@ def test_what_ends_a_connection_only_brings_the_session_down(code: int, why: Why
     assert wait == Wait(until=4.0, timer=Timer.DIAL)
 
 
-def test_what_a_session_has_nothing_to_add_to_is_passed_on() -> None:
+def test_other_events_are_passed_on_unchanged() -> None:
     made = up()
     made.receive(1, b'{"action":"snapshot"}', 1.0)
     assert isinstance(drain(made, 1.0)[0], Unrecognised)
@@ -380,7 +374,7 @@ def test_what_a_session_has_nothing_to_add_to_is_passed_on() -> None:
 # --- moving ---
 
 
-def test_when_the_exchange_is_going_away_the_old_link_serves_until_the_new_one_does() -> None:
+def test_on_going_away_the_old_link_serves_until_the_new_one_is_up() -> None:
     made = up(SessionConfig(link=Config(ping_interval=None)))
     made.receive(1, GOING, 100.0)
     assert drain(made, 100.0) == [
@@ -403,7 +397,7 @@ def test_when_the_exchange_is_going_away_the_old_link_serves_until_the_new_one_d
     assert state_of(made) is SessionState.UP, "the link that drains has been left already"
 
 
-def test_a_link_is_left_before_the_exchange_cuts_it_for_its_age() -> None:
+def test_a_link_is_replaced_before_the_end_of_its_lifetime() -> None:
     made = up(SessionConfig(lifetime=1000.0, rotate_before=100.0, link=Config(ping_interval=None)))
     assert drain(made, 0.0) == [Wait(until=900.0, timer=Timer.ROTATION)]
     made.handle_timeout(899.9)
@@ -415,12 +409,12 @@ def test_a_link_is_left_before_the_exchange_cuts_it_for_its_age() -> None:
     assert drain(made, 901.0)[-1] == Wait(until=1801.0, timer=Timer.ROTATION)
 
 
-def test_without_a_lifetime_a_link_is_never_left_for_its_age() -> None:
+def test_without_a_lifetime_a_link_is_not_replaced() -> None:
     made = up(SessionConfig(lifetime=None, link=Config(ping_interval=None)))
     assert drain(made, 0.0) == [IDLE]
 
 
-def test_a_link_that_is_going_away_before_it_is_logged_in_is_left_as_soon_as_it_serves() -> None:
+def test_a_link_going_away_before_its_login_is_replaced_once_it_serves() -> None:
     made = session()
     drain(made, 0.0)
     made.opened(1, 0.0, login=LOGIN)
@@ -436,7 +430,7 @@ def test_a_link_that_is_going_away_before_it_is_logged_in_is_left_as_soon_as_it_
     ]
 
 
-def test_an_exchange_that_is_always_going_away_is_dialled_ever_more_rarely() -> None:
+def test_an_exchange_that_is_always_going_away_is_dialled_less_and_less() -> None:
     pair = pair_up(SessionConfig(backoff_min=1.0, backoff_max=16.0, steady_after=60.0))
     for _ in range(6):
         pair.say(GOING)
@@ -459,7 +453,7 @@ def test_a_successor_that_fails_is_dialled_again_while_the_old_link_serves() -> 
     assert not [event for event in pair.events if isinstance(event, Down)]
 
 
-def test_a_link_that_ends_while_its_successor_is_dialled_leaves_the_session_dialling() -> None:
+def test_a_link_that_ends_while_its_successor_is_dialled_is_dialling() -> None:
     made = up()
     made.receive(1, GOING, 1.0)
     drain(made, 2.0)
@@ -469,7 +463,7 @@ def test_a_link_that_ends_while_its_successor_is_dialled_leaves_the_session_dial
     assert connect(made, 2, 3.0)[0] == Up(link=2, down_for=1.0)
 
 
-def test_a_link_that_ends_before_its_successor_is_dialled_does_not_move_that_dial() -> None:
+def test_a_link_that_ends_early_does_not_move_its_successors_dial() -> None:
     made = up()
     made.receive(1, GOING, 1.0)
     assert drain(made, 1.0)[-1] == Wait(until=1.5, timer=Timer.DIAL)
@@ -491,7 +485,7 @@ def test_moving_refuses_and_loses_no_cancel() -> None:
     assert len(pair.exchange.log) == 25
 
 
-def test_without_a_budget_two_links_send_no_more_than_one_would() -> None:
+def test_without_a_budget_two_links_send_no_more_than_one() -> None:
     pair = pair_up()
     for order in ORDERS[:20]:
         pair.cancel(order)
@@ -514,7 +508,7 @@ def test_a_stalled_link_does_not_block_another() -> None:
     assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST), "the silence is found out"
 
 
-def test_a_link_on_which_a_write_is_under_way_gives_all_but_frames() -> None:
+def test_only_frames_are_withheld_for_a_busy_link() -> None:
     made = up()
     made.cancel(ORDERS[0], 2.0)
     assert drain(made, 2.0, busy=[1]) == [Wait(until=30.0, timer=Timer.PING)]
@@ -524,7 +518,7 @@ def test_a_link_on_which_a_write_is_under_way_gives_all_but_frames() -> None:
 # --- frames of one's own ---
 
 
-def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_serves() -> None:
+def test_own_frames_wait_for_a_link_and_are_sent_on_the_serving_one() -> None:
     made = session(SessionConfig(link=Config(max_own_frames=2)))
     made.send("one", 0.0)
     made.send("two", 0.0)
@@ -538,7 +532,7 @@ def test_frames_of_ones_own_wait_for_the_next_link_and_go_out_on_the_one_that_se
     assert frame == LinkTransmit(text="three", link=1)
 
 
-def test_a_frame_of_ones_own_that_waited_for_a_link_leaves_on_one_only() -> None:
+def test_an_own_frame_that_waited_is_sent_on_one_link_only() -> None:
     made = session()
     drain(made, 0.0)
     made.send("own", 0.0)
@@ -551,7 +545,7 @@ def test_a_frame_of_ones_own_that_waited_for_a_link_leaves_on_one_only() -> None
     assert texts == ["own"]
 
 
-def test_a_close_hangs_up_behind_the_last_frame_of_ones_own() -> None:
+def test_close_hangs_up_after_the_last_own_frame() -> None:
     made = up()
     made.send("own", 2.0)
     made.close(2.0, queued="send")
@@ -561,7 +555,7 @@ def test_a_close_hangs_up_behind_the_last_frame_of_ones_own() -> None:
     assert isinstance(hangup, LinkHangup)
 
 
-def test_a_frame_of_ones_own_is_not_lost_on_a_link_that_is_about_to_end() -> None:
+def test_an_own_frame_is_not_given_to_a_link_that_is_ending() -> None:
     made = up()
     made.receive(1, '{"event":"error","code":30007,"msg":"too many"}', 1.0)
     drain(made, 1.0)
@@ -574,14 +568,14 @@ def test_a_frame_of_ones_own_is_not_lost_on_a_link_that_is_about_to_end() -> Non
     assert [(frame.link, frame.text) for frame in frames] == [(2, "mine")]
 
 
-def test_frames_are_without_a_bound_when_the_limit_is_off() -> None:
+def test_without_a_limit_any_number_of_own_frames_waits() -> None:
     made = session(SessionConfig(link=Config(max_own_frames=None)))
     for number in range(200):
         made.send(str(number), 0.0)
 
 
 @pytest.mark.parametrize("text", ["", None, b"x", "\ud800"])
-def test_what_is_no_text_message_is_refused_up_and_down(text: str) -> None:
+def test_an_invalid_own_frame_is_refused_up_and_down(text: str) -> None:
     for made in (session(), up()):
         with pytest.raises(ValidationError, match=r"^text "):
             made.send(text, 1.0)
@@ -590,7 +584,7 @@ def test_what_is_no_text_message_is_refused_up_and_down(text: str) -> None:
 # --- the end ---
 
 
-def test_close_before_anything_was_dialled_is_the_end() -> None:
+def test_close_before_the_first_dial_ends_the_session() -> None:
     made = session()
     made.cancel(ORDERS[0], 0.0)
     made.close(1.0)
@@ -606,7 +600,7 @@ def test_close_before_anything_was_dialled_is_the_end() -> None:
 
 
 @pytest.mark.parametrize("queued", ["drop", "send"])
-def test_close_with_nothing_open_is_the_end_before_anything_is_polled(queued: str) -> None:
+def test_close_with_nothing_open_ends_before_any_poll(queued: str) -> None:
     made = up()
     made.close(1.0, queued=queued)  # type: ignore[arg-type]
     assert state_of(made) is SessionState.ENDED
@@ -620,7 +614,7 @@ def test_close_gives_up_a_dial() -> None:
     assert [type(output) for output in drain(made, 1.0)] == [LinkHangup, LinkClosed, Ended, Wait]
 
 
-def test_close_waits_for_what_was_sent_as_long_as_it_is_told_to() -> None:
+def test_close_waits_for_answers_for_within_seconds() -> None:
     pair = pair_up()
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
@@ -631,7 +625,7 @@ def test_close_waits_for_what_was_sent_as_long_as_it_is_told_to() -> None:
     assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, 1.5)
 
 
-def test_close_waits_for_what_was_sent_and_a_second_one_does_not() -> None:
+def test_close_waits_for_answers_and_a_second_close_does_not() -> None:
     for seconds, twice in ((5.0, False), (0.0, True)):
         pair = pair_up()
         pair.exchange.inject(Fault.SILENT)
@@ -652,7 +646,7 @@ def test_close_waits_for_what_was_sent_and_a_second_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("queued", ["send", "drop"])
-def test_a_second_close_is_the_end_now_also_while_the_queue_leaves(queued: Queued) -> None:
+def test_a_second_close_ends_the_sending_of_the_queue(queued: Queued) -> None:
     pair = pair_up()
     pair.exchange.inject(Fault.SILENT)
     sent = pair.cancel(ORDERS[0])
@@ -669,7 +663,7 @@ def test_a_second_close_is_the_end_now_also_while_the_queue_leaves(queued: Queue
     assert (last.sent, last.why) == (False, WhyUnresolved.CLOSED)
 
 
-def test_close_lets_a_link_that_drains_go_on_draining() -> None:
+def test_close_lets_a_draining_link_continue() -> None:
     pair = pair_up(exchange=ScriptedExchange(ORDERS, late_by=3.0))
     pair.exchange.inject(Fault.LATE)
     id = pair.cancel(ORDERS[0])
@@ -680,7 +674,7 @@ def test_close_lets_a_link_that_drains_go_on_draining() -> None:
     assert isinstance(pair.outcomes[id], Accepted)
 
 
-def test_after_the_end_nothing_comes_and_nothing_is_taken() -> None:
+def test_after_the_end_nothing_is_returned_or_taken() -> None:
     made = session()
     made.close(0.0)
     drain(made, 0.0)
@@ -719,7 +713,7 @@ CALLS: dict[str, Callable[[Session, float], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("now", [nan, inf, "1", None])
-def test_a_time_that_is_no_finite_number_is_refused_everywhere(name: str, now: float) -> None:
+def test_every_call_refuses_a_time_that_is_not_a_finite_number(name: str, now: float) -> None:
     made = session()
     with pytest.raises(LocalProtocolError, match=r"^now must be a finite number"):
         CALLS[name](made, now)
@@ -734,7 +728,7 @@ def test_a_clock_that_runs_backwards_stands_still() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "close"])
-def test_the_time_of_any_call_is_the_least_that_the_next_one_has(name: str) -> None:
+def test_no_call_has_an_earlier_time_than_the_one_before(name: str) -> None:
     made = session()
     drain(made, 0.0)
     CALLS[name](made, 5.0)
@@ -749,7 +743,7 @@ def test_the_time_of_any_call_is_the_least_that_the_next_one_has(name: str) -> N
 
 
 @pytest.mark.parametrize("link", ["1", None, True, 1.0])
-def test_what_is_no_number_of_a_link_is_refused(link: int) -> None:
+def test_an_invalid_link_number_is_refused(link: int) -> None:
     made = up()
     calls: list[Callable[[], None]] = [
         lambda: made.opened(link, 1.0, login=LOGIN),
@@ -758,7 +752,7 @@ def test_what_is_no_number_of_a_link_is_refused(link: int) -> None:
     ]
     for call in calls:
         with pytest.raises(
-            ValidationError, match=r"^link must be the number of a link, as Dial gave it; got "
+            ValidationError, match=r"^link must be the number of a link, as in Dial\.link; got "
         ):
             call()
 
@@ -774,7 +768,7 @@ def test_a_link_is_opened_once_and_with_a_signed_login() -> None:
         made.opened(1, 1.0, login=LOGIN)
 
 
-def test_parts_that_are_none_are_refused_by_name() -> None:
+def test_arguments_of_the_wrong_type_are_refused_by_name() -> None:
     for name, kind in (("config", "SessionConfig"), ("codec", "Codec"), ("budget", "Budget")):
         with pytest.raises(ValidationError, match=f"^{name} must be a {kind}, or None; got "):
             Session(**{name: "x"}, jitter=lambda: 0.0)  # type: ignore[arg-type]  # this is the mistake
@@ -785,7 +779,7 @@ def test_parts_that_are_none_are_refused_by_name() -> None:
         Session(jitter=0.5)  # type: ignore[arg-type]  # this is the mistake
 
 
-def test_what_it_was_built_with_is_used_and_can_be_looked_at() -> None:
+def test_the_arguments_of_the_constructor_are_used() -> None:
     config = SessionConfig(link=Config(id_prefix="s-"))
     budget = Budget(0)
     made = Session(config, Codec(), budget, jitter=lambda: 0.0)
@@ -798,7 +792,7 @@ def test_what_it_was_built_with_is_used_and_can_be_looked_at() -> None:
     assert isinstance(drain(made, 2.0)[0], LinkTransmit)
 
 
-def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> None:
+def test_an_exchange_that_cuts_old_links_never_brings_the_session_down() -> None:
     config = SessionConfig(lifetime=600.0, rotate_before=60.0)
     pair = pair_up(
         config,
@@ -817,10 +811,10 @@ def test_a_session_over_an_exchange_that_cuts_old_links_never_goes_down() -> Non
 @pytest.mark.parametrize(
     "busy", [None, 1, "1", b"1", object()], ids=lambda busy: type(busy).__name__
 )
-def test_what_are_no_links_is_refused_and_nothing_has_changed(busy: object) -> None:
+def test_an_invalid_busy_is_refused_and_changes_nothing(busy: object) -> None:
     made = up()
     id = made.cancel(ORDERS[0], 2.0)
-    with pytest.raises(ValidationError, match=r"^busy must be a set of the numbers of links; got "):
+    with pytest.raises(ValidationError, match=r"^busy must be a set of link numbers; got "):
         made.poll(2.0, busy)  # type: ignore[arg-type]  # this is the mistake
     frame = made.poll(2.0)
     assert isinstance(frame, LinkTransmit)
@@ -828,7 +822,7 @@ def test_what_are_no_links_is_refused_and_nothing_has_changed(busy: object) -> N
     assert state_of(made) is SessionState.UP
 
 
-def test_any_container_says_which_links_are_busy_and_what_it_raises_leaves_nothing_torn() -> None:
+def test_busy_may_be_any_container_and_may_raise() -> None:
     class Odd:
         def __contains__(self, link: object) -> bool:
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Sessions at their default settings on a bad day: dead links, refused logins, moves that fail, and closes."""
+"""Sessions at default settings: dead links, refused logins, failed moves, and closing."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def unresolved(pair: SessionPair, id: str) -> Unresolved:
 # --- a link that is dead without a word ---
 
 
-def test_under_resend_a_dead_link_costs_no_cancel_more_than_some_seconds() -> None:
+def test_with_resend_a_dead_link_delays_cancels_by_a_few_seconds() -> None:
     pair = up(Policy.RESEND)
     pair.freeze()
     ids: list[str] = []
@@ -86,7 +86,7 @@ def test_under_resend_a_dead_link_costs_no_cancel_more_than_some_seconds() -> No
     assert down.why is WhyClosed.NO_PONG
 
 
-def test_under_report_a_dead_link_is_found_out_within_seconds_and_the_next_one_serves() -> None:
+def test_with_report_a_dead_link_is_replaced_within_seconds() -> None:
     pair = up(Policy.REPORT)
     pair.freeze()
     ids: list[str] = []
@@ -123,7 +123,7 @@ def test_a_dead_link_is_aborted_before_its_cancels_are_sent_again() -> None:
 
 
 @pytest.mark.parametrize("codes", [["45001"], ["40010"], ["40725"], ["40015"], ["99999"], None])
-def test_ten_minutes_of_refused_logins_end_nothing_and_then_it_is_back_within_half_a_minute(
+def test_after_ten_minutes_of_refused_logins_it_recovers_in_half_a_minute(
     codes: list[str] | None,
 ) -> None:
     pair = up()
@@ -167,7 +167,7 @@ def test_a_refusal_of_the_key_ends_a_session_that_is_down(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["30013", "30014"])
-def test_a_stamp_that_is_refused_twice_ends_only_a_session_that_never_was_up(code: str) -> None:
+def test_a_timestamp_refused_twice_ends_only_a_session_never_up(code: str) -> None:
     never = SessionPair(Session(jitter=lambda: 0.0), ScriptedExchange(credentials=KEY))
     never.exchange.refuse_logins(2, code)
     never.start()
@@ -187,7 +187,7 @@ def test_a_stamp_that_is_refused_twice_ends_only_a_session_that_never_was_up(cod
 # --- a successor that is refused while a link serves ---
 
 
-def test_a_successor_that_is_refused_ends_nothing_while_the_link_before_serves() -> None:
+def test_a_refused_successor_ends_nothing_while_the_old_link_serves() -> None:
     pair = up()
     pair.exchange.refuse_logins(3, "40018")
     pair.say(GOING)
@@ -207,7 +207,7 @@ def test_a_successor_that_is_refused_ends_nothing_while_the_link_before_serves()
     assert pair.dials[-1][1] == Dial(link=5)
 
 
-def test_when_the_link_before_is_lost_too_it_ends_only_if_the_key_is_then_refused() -> None:
+def test_after_both_links_are_lost_only_a_refused_key_ends_it() -> None:
     for refusals, why in ((1, None), (2, WhyEnded.REFUSED)):
         pair = up()
         pair.exchange.refuse_logins(refusals, "40018")
@@ -222,9 +222,7 @@ def test_when_the_link_before_is_lost_too_it_ends_only_if_the_key_is_then_refuse
         assert state_of(pair) is (SessionState.UP if why is None else SessionState.ENDED)
 
 
-def test_a_refusal_of_the_key_ends_it_once_the_link_before_is_gone_and_lets_a_draining_one_be_answered() -> (
-    None
-):
+def test_a_refused_key_ends_it_and_a_draining_link_may_be_answered() -> None:
     pair = up()
     pair.exchange.late_by = 3.0
     pair.exchange.inject(Fault.LATE)
@@ -250,7 +248,7 @@ def ended_detail(pair: SessionPair) -> str:
 # --- Retry-After ---
 
 
-def test_a_handshake_that_is_refused_with_retry_after_is_not_tried_again_before() -> None:
+def test_retry_after_delays_the_next_dial() -> None:
     pair = SessionPair(Session(jitter=lambda: 0.0), ScriptedExchange(ORDERS))
     pair.exchange.refuse_handshakes(2, retry_after=60)
     pair.start()
@@ -280,7 +278,7 @@ def test_retry_after_on_a_successor_leaves_the_link_that_serves_alone() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, nan, "60", True, -0.5])
-def test_what_is_no_number_of_seconds_is_refused_and_nothing_has_changed(value: float) -> None:
+def test_an_invalid_retry_after_is_refused_and_changes_nothing(value: float) -> None:
     session = Session(jitter=lambda: 0.0)
     session.poll(0.0)
     with pytest.raises(
@@ -290,7 +288,7 @@ def test_what_is_no_number_of_seconds_is_refused_and_nothing_has_changed(value: 
     assert session.state is SessionState.DIALLING
 
 
-def test_without_a_number_and_with_0_only_the_backoff_holds() -> None:
+def test_without_retry_after_or_with_0_only_the_backoff_applies() -> None:
     for seconds in (None, 0, 0.25):
         session = Session(jitter=lambda: 0.0)
         session.poll(0.0)
@@ -299,7 +297,7 @@ def test_without_a_number_and_with_0_only_the_backoff_holds() -> None:
         assert session.poll(1.0) == Wait(until=1.5, timer=Timer.DIAL)
 
 
-def test_a_retry_after_of_a_link_that_is_over_is_not_heard() -> None:
+def test_the_retry_after_of_an_ended_link_is_ignored() -> None:
     session = Session(jitter=lambda: 0.0)
     session.poll(0.0)
     session.lost(1, 0.0)
@@ -311,7 +309,7 @@ def test_a_retry_after_of_a_link_that_is_over_is_not_heard() -> None:
 # --- a move ---
 
 
-def test_a_cancel_that_was_sent_before_a_move_keeps_its_own_deadline_on_the_old_link() -> None:
+def test_a_cancel_sent_before_a_move_keeps_its_deadline() -> None:
     pair = up(link=Config(answer_timeout=60.0, drain_timeout=5.0))
     pair.exchange.late_by = 40.0
     pair.exchange.inject(Fault.LATE, Fault.SILENT)
@@ -335,7 +333,7 @@ def test_a_cancel_that_was_sent_before_a_move_keeps_its_own_deadline_on_the_old_
 # --- close ---
 
 
-def test_close_that_sends_what_is_queued_takes_no_more_and_ends_when_all_is_answered() -> None:
+def test_close_with_send_takes_nothing_and_ends_when_all_is_answered() -> None:
     pair = up()
     ids = pair.cancel_many(ORDERS[:35])
     pair.close(queued="send")
@@ -354,13 +352,13 @@ def test_close_that_sends_what_is_queued_takes_no_more_and_ends_when_all_is_answ
     assert pair.events[-1] == Ended(why=WhyEnded.ASKED, detail="", code=None)
 
 
-def test_close_that_sends_what_is_queued_ends_at_once_when_nothing_is_open() -> None:
+def test_close_with_send_ends_at_once_when_nothing_is_open() -> None:
     pair = up()
     pair.close(queued="send")
     assert state_of(pair) is SessionState.ENDED
 
 
-def test_close_that_sends_what_is_queued_waits_for_no_longer_than_it_is_told_to() -> None:
+def test_close_with_send_waits_for_at_most_within_seconds() -> None:
     pair = up()
     ids = pair.cancel_many(ORDERS[:35])
     pair.close(queued="send", within=2.0)
@@ -376,7 +374,7 @@ def test_close_that_sends_what_is_queued_waits_for_no_longer_than_it_is_told_to(
         )
 
 
-def test_what_was_sent_by_then_has_the_time_to_drain() -> None:
+def test_after_close_with_send_sent_cancels_have_the_drain_timeout() -> None:
     pair = up()
     pair.exchange.inject(*[None] * 10, Fault.SILENT)
     ids = pair.cancel_many(ORDERS[:15])
@@ -386,7 +384,7 @@ def test_what_was_sent_by_then_has_the_time_to_drain() -> None:
     assert (outcome.sent, outcome.why, outcome.resolved_at) == (True, WhyUnresolved.CLOSED, 51.06)
 
 
-def test_close_that_sends_what_is_queued_goes_on_dialling_for_it() -> None:
+def test_close_with_send_continues_to_dial() -> None:
     session = Session(jitter=lambda: 0.0)
     pair = SessionPair(session, ScriptedExchange(ORDERS), dial_time=3.0)
     ids = pair.cancel_many(ORDERS[:3])
@@ -396,9 +394,7 @@ def test_close_that_sends_what_is_queued_goes_on_dialling_for_it() -> None:
     assert all(isinstance(pair.outcomes[id], Accepted) for id in ids)
 
 
-def test_close_that_sends_what_is_queued_while_down_waits_for_a_link_and_no_longer_than_without_a_close() -> (
-    None
-):
+def test_close_with_send_while_down_keeps_the_no_link_timeout() -> None:
     pair = up()
     pair.refuse_dials = True
     pair.drop()
@@ -416,7 +412,7 @@ def test_close_that_sends_what_is_queued_while_down_waits_for_a_link_and_no_long
         )
 
 
-def test_close_that_sends_what_is_queued_sends_again_what_a_link_lost() -> None:
+def test_close_with_send_resends_what_a_link_lost() -> None:
     pair = up(Policy.RESEND)
     pair.exchange.inject(Fault.DROP_BEFORE)
     id = pair.cancel(ORDERS[0])
@@ -426,7 +422,7 @@ def test_close_that_sends_what_is_queued_sends_again_what_a_link_lost() -> None:
     assert pair.outcomes[id].attempts == 2
 
 
-def test_withdrawing_the_last_one_ends_a_session_that_is_closing() -> None:
+def test_withdrawing_the_last_cancel_ends_a_closing_session() -> None:
     pair = up()
     pair.refuse_dials = True
     pair.drop()
@@ -436,7 +432,7 @@ def test_withdrawing_the_last_one_ends_a_session_that_is_closing() -> None:
     assert state_of(pair) is SessionState.ENDED
 
 
-def test_frames_of_ones_own_leave_before_such_a_close_is_over() -> None:
+def test_close_with_send_sends_own_frames() -> None:
     pair = up(link=Config(messages_per_second=2))
     ids = pair.cancel_many(ORDERS[:2])
     pair.send("own")
@@ -446,7 +442,7 @@ def test_frames_of_ones_own_leave_before_such_a_close_is_over() -> None:
     assert pair.sent[-1][1].text == "own"
 
 
-def test_such_a_close_ends_when_a_link_that_is_lost_takes_the_last_cancel_with_it() -> None:
+def test_close_with_send_ends_when_a_lost_link_settles_the_last_cancel() -> None:
     pair = up()
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
@@ -458,7 +454,7 @@ def test_such_a_close_ends_when_a_link_that_is_lost_takes_the_last_cancel_with_i
     assert state_of(pair) is SessionState.ENDED
 
 
-def test_such_a_close_ends_when_the_last_cancel_runs_out_of_time() -> None:
+def test_close_with_send_ends_when_the_last_cancel_expires() -> None:
     pair = up(link=Config(silence=None))
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0], timeout=1.0)
@@ -472,7 +468,7 @@ def test_such_a_close_ends_when_the_last_cancel_runs_out_of_time() -> None:
 
 
 @pytest.mark.parametrize(("within", "seconds"), [(None, 5.0), (2.0, 2.0)])
-def test_close_ends_a_link_that_was_left_when_its_time_is_over(
+def test_close_ends_a_replaced_link_when_its_time_is_over(
     within: float | None, seconds: float
 ) -> None:
     pair = up(link=Config(silence=None, answer_timeout=None))
@@ -491,7 +487,7 @@ def test_close_ends_a_link_that_was_left_when_its_time_is_over(
 
 @pytest.mark.parametrize("first", ["drop", "send"])
 @pytest.mark.parametrize("again", ["drop", "send"])
-def test_a_second_close_is_the_end_now(first: str, again: str) -> None:
+def test_a_second_close_ends_at_once(first: str, again: str) -> None:
     pair = up()
     pair.exchange.inject(*[Fault.SILENT] * 10)
     ids = pair.cancel_many(ORDERS[:15])
@@ -503,7 +499,7 @@ def test_a_second_close_is_the_end_now(first: str, again: str) -> None:
     assert {unresolved(pair, id).why for id in ids} == {WhyUnresolved.CLOSED}
 
 
-def test_an_alarm_is_set_for_the_end_of_such_a_close() -> None:
+def test_the_end_of_close_with_send_is_announced() -> None:
     session = Session(SessionConfig(no_link_timeout=None), jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0)
     session.poll(0.0)
@@ -534,7 +530,7 @@ MISTAKES: list[tuple[Callable[[Session], object], str]] = [
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES)
-def test_a_close_that_makes_no_sense_is_refused_and_nothing_has_changed(
+def test_an_invalid_close_is_refused_and_changes_nothing(
     mistake: Callable[[Session], object], words: str
 ) -> None:
     session = Session(jitter=lambda: 0.0)

@@ -1,4 +1,4 @@
-"""The session's cancels: what waits, what goes to the next link, what is sent again, and what is honest to say about it."""
+"""Cancels of a session: waiting for a link, moving to the next one, resends, and outcomes."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def unresolved(pair: SessionPair, id: str) -> Unresolved:
 # --- waiting for a link ---
 
 
-def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_the_sessions() -> (
-    None
-):
+def test_a_cancel_taken_while_down_is_sent_when_up() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=3.0)
     id = pair.cancel(ORDERS[0])
     assert (pair.session.in_flight, pair.session.capacity) == (1, 999)
@@ -81,7 +79,7 @@ def test_a_cancel_that_was_taken_while_down_is_sent_when_up_and_its_times_are_th
     assert pair.session.in_flight == 0
 
 
-def test_the_time_without_a_link_counts_from_the_call_and_then_it_never_left() -> None:
+def test_the_no_link_timeout_counts_from_the_call() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS))
     pair.hold_dials = True
     id = pair.cancel(ORDERS[0])
@@ -99,7 +97,7 @@ def test_the_time_without_a_link_counts_from_the_call_and_then_it_never_left() -
     assert (outcome.taken_at, outcome.resolved_at) == (0.0, 10.0)
 
 
-def test_the_end_of_all_its_time_goes_with_it_to_the_link() -> None:
+def test_a_cancels_timeout_applies_on_the_link_too() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0], timeout=8.0)
@@ -109,7 +107,7 @@ def test_the_end_of_all_its_time_goes_with_it_to_the_link() -> None:
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.0, 4.0, 8.0)
 
 
-def test_the_time_to_answer_counts_from_the_sending() -> None:
+def test_the_answer_timeout_counts_from_sending() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS), dial_time=4.0)
     pair.exchange.inject(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
@@ -127,7 +125,7 @@ def test_a_cancel_whose_deadline_falls_on_the_login_is_not_sent() -> None:
     assert not pair.exchange.log
 
 
-def test_with_the_limits_off_a_cancel_waits_for_a_link_as_long_as_it_takes() -> None:
+def test_without_limits_a_cancel_waits_for_a_link_indefinitely() -> None:
     config = SessionConfig(link=Config(queue_timeout=None), no_link_timeout=None)
     pair = SessionPair(Session(config, jitter=lambda: 0.0), ScriptedExchange(ORDERS))
     pair.refuse_dials = True
@@ -138,7 +136,7 @@ def test_with_the_limits_off_a_cancel_waits_for_a_link_as_long_as_it_takes() -> 
     assert isinstance(pair.outcomes[id], Accepted)
 
 
-def test_a_cancel_that_never_left_goes_to_the_next_link_in_the_order_taken() -> None:
+def test_unsent_cancels_go_to_the_next_link_in_the_order_taken() -> None:
     pair = pair_up()
     pair.stall()
     ids = [pair.cancel(order) for order in ORDERS[:5]]
@@ -157,7 +155,7 @@ def test_a_cancel_that_never_left_goes_to_the_next_link_in_the_order_taken() -> 
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
-def test_under_report_a_cancel_that_was_sent_and_lost_is_unresolved_at_once(fault: Fault) -> None:
+def test_with_report_a_cancel_sent_on_a_lost_link_is_unresolved_at_once(fault: Fault) -> None:
     pair = pair_up(fault)
     id = pair.cancel(ORDERS[0])
     outcome = unresolved(pair, id)
@@ -171,7 +169,7 @@ def test_under_report_a_cancel_that_was_sent_and_lost_is_unresolved_at_once(faul
     assert len([transmit for _, transmit in pair.sent if transmit.id == id]) == 1
 
 
-def test_a_cancel_that_a_link_which_was_left_still_owes_keeps_its_own_time_to_be_answered() -> None:
+def test_a_cancel_on_a_replaced_link_keeps_its_answer_timeout() -> None:
     pair = pair_up(Fault.SILENT)
     id = pair.cancel(ORDERS[0])
     pair.say(GOING)
@@ -186,7 +184,7 @@ def test_a_cancel_that_a_link_which_was_left_still_owes_keeps_its_own_time_to_be
 # --- resend ---
 
 
-def test_under_resend_it_is_sent_again_and_not_found_proves_no_end() -> None:
+def test_with_resend_it_is_sent_again_and_not_found_is_not_final() -> None:
     pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
     id = pair.cancel(ORDERS[0])
     pair.run(5.0)
@@ -200,7 +198,7 @@ def test_under_resend_it_is_sent_again_and_not_found_proves_no_end() -> None:
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (2.0, 3.0, 3.0)
 
 
-def test_under_resend_what_had_not_worked_works_the_second_time() -> None:
+def test_with_resend_the_second_attempt_can_be_accepted() -> None:
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     id = pair.cancel(ORDERS[0])
     pair.run(5.0)
@@ -221,9 +219,7 @@ def test_under_resend_what_had_not_worked_works_the_second_time() -> None:
         ("429", False),
     ],
 )
-def test_after_a_resend_no_refusal_is_final_but_that_the_order_has_ended(
-    code: str, final: bool
-) -> None:
+def test_after_a_resend_only_a_refusal_of_an_ended_order_is_final(code: str, final: bool) -> None:
     exchange = ScriptedExchange(ORDERS, refusals={"0": code})
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND, exchange=exchange)
     id = pair.cancel(ORDERS[0])
@@ -254,7 +250,7 @@ def test_a_policy_may_be_given_for_one_cancel() -> None:
         assert pair.outcomes[id].attempts == attempts
 
 
-def test_by_client_oid_alone_nothing_is_sent_again_unless_the_ids_are_said_to_be_unique() -> None:
+def test_a_client_oid_is_resent_only_if_client_oids_are_unique() -> None:
     for unique, attempts in ((False, 1), (True, 2)):
         config = SessionConfig(policy=Policy.RESEND, client_oids_unique=unique)
         pair = pair_up(Fault.DROP_AFTER, config=config)
@@ -263,7 +259,7 @@ def test_by_client_oid_alone_nothing_is_sent_again_unless_the_ids_are_said_to_be
         assert pair.outcomes[id].attempts == attempts
 
 
-def test_an_attempt_that_may_have_worked_is_not_forgotten_when_a_later_one_never_left() -> None:
+def test_an_unsent_attempt_does_not_hide_an_earlier_sent_one() -> None:
     pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
     id = pair.cancel(ORDERS[0])
     pair.run(0.5)
@@ -292,7 +288,7 @@ def test_a_resent_cancel_that_finds_no_link_in_time_was_sent() -> None:
     assert (outcome.sent_at, outcome.resolved_at) == (2.0, 12.0)
 
 
-def test_a_resent_cancel_whose_time_is_up_before_it_is_sent_again_was_sent() -> None:
+def test_a_cancel_that_expires_before_its_resend_was_sent() -> None:
     pair = pair_up(Fault.DROP_AFTER, policy=Policy.RESEND)
     pair.hold_dials = True
     id = pair.cancel(ORDERS[0], timeout=3.0)
@@ -302,7 +298,7 @@ def test_a_resent_cancel_whose_time_is_up_before_it_is_sent_again_was_sent() -> 
     assert (outcome.sent_at, outcome.resolved_at) == (2.0, 5.0)
 
 
-def test_when_the_session_ends_nothing_is_sent_again() -> None:
+def test_an_ending_session_resends_nothing() -> None:
     pair = pair_up(Fault.SILENT, policy=Policy.RESEND)
     id = pair.cancel(ORDERS[0])
     pair.close()
@@ -312,7 +308,7 @@ def test_when_the_session_ends_nothing_is_sent_again() -> None:
     assert isinstance(pair.events[-1], Ended)
 
 
-def test_when_the_session_ends_a_frame_that_never_left_goes_to_no_other_link() -> None:
+def test_an_ending_session_moves_no_unsent_frame_to_another_link() -> None:
     pair = pair_up()
     pair.stall()
     id = pair.cancel(ORDERS[0])
@@ -323,7 +319,7 @@ def test_when_the_session_ends_a_frame_that_never_left_goes_to_no_other_link() -
     assert isinstance(pair.events[-1], Ended)
 
 
-def test_a_frame_that_provably_never_left_is_no_attempt() -> None:
+def test_a_provably_unsent_frame_is_not_an_attempt() -> None:
     pair = pair_up(policy=Policy.RESEND, exchange=ScriptedExchange(ORDERS, refusals={"0": "45056"}))
     pair.stall()
     id = pair.cancel(ORDERS[0])
@@ -337,7 +333,7 @@ def test_a_frame_that_provably_never_left_is_no_attempt() -> None:
 # --- the same order once a second ---
 
 
-def test_the_same_order_is_sent_again_no_sooner_than_a_second_after_its_last_cancel() -> None:
+def test_the_same_order_is_resent_a_second_after_its_last_cancel() -> None:
     pair = pair_up(Fault.SILENT, Fault.DROP_BEFORE, policy=Policy.RESEND)
     ids = [pair.cancel(ORDERS[0], timeout=60.0) for _ in range(2)]
     assert pair.session.poll(2.0) == Wait(until=2.5, timer=Timer.DIAL)
@@ -349,9 +345,7 @@ def test_the_same_order_is_sent_again_no_sooner_than_a_second_after_its_last_can
     assert [pair.outcomes[id].attempts for id in ids] == [2, 2]
 
 
-def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_back_what_is_sent_again() -> (
-    None
-):
+def test_the_callers_cancel_of_the_same_order_delays_only_a_resend() -> None:
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     first = pair.cancel(ORDERS[0], timeout=60.0)
     pair.run(0.9)
@@ -361,7 +355,7 @@ def test_a_cancel_of_the_same_order_by_the_caller_is_not_held_back_and_holds_bac
     assert times == [(2.0, first), (2.9, second), (3.9, first)]
 
 
-def test_a_cancel_that_is_itself_not_sent_again_holds_back_one_that_is() -> None:
+def test_a_cancel_with_report_delays_the_resend_of_the_same_order() -> None:
     pair = pair_up(Fault.DROP_BEFORE)
     first = pair.cancel(ORDERS[0], policy=Policy.RESEND)
     pair.run(0.9)
@@ -371,7 +365,7 @@ def test_a_cancel_that_is_itself_not_sent_again_holds_back_one_that_is() -> None
     assert times == [(2.0, first), (2.9, second), (3.9, first)]
 
 
-def test_what_waits_for_its_second_lets_others_go_first() -> None:
+def test_a_resend_that_waits_lets_other_cancels_pass() -> None:
     pair = pair_up(Fault.DROP_BEFORE, policy=Policy.RESEND)
     first = pair.cancel(ORDERS[0])
     pair.run(0.6)
@@ -381,7 +375,7 @@ def test_what_waits_for_its_second_lets_others_go_first() -> None:
     assert times == [(2.0, first), (2.6, second), (3.0, first)]
 
 
-def test_without_an_interval_it_is_sent_again_at_once() -> None:
+def test_without_a_resend_interval_it_is_resent_at_once() -> None:
     config = SessionConfig(policy=Policy.RESEND, resend_interval=None)
     pair = pair_up(Fault.DROP_BEFORE, config=config)
     pair.cancel(ORDERS[0])
@@ -392,7 +386,7 @@ def test_without_an_interval_it_is_sent_again_at_once() -> None:
 # --- late replies and ids ---
 
 
-def test_a_late_reply_is_known_as_one_while_its_link_lives_even_one_that_was_left() -> None:
+def test_a_late_reply_is_recognised_on_a_replaced_link() -> None:
     exchange = ScriptedExchange(ORDERS, late_by=4.0)
     pair = pair_up(Fault.LATE, Fault.SILENT, exchange=exchange)
     id = pair.cancel(ORDERS[0], timeout=1.0)
@@ -421,13 +415,13 @@ def test_the_id_of_a_cancel_that_ended_with_its_link_is_free_again() -> None:
     assert isinstance(pair.outcomes[pair.cancel(ORDERS[1], id="mine")], Accepted)
 
 
-def test_a_second_answer_is_nobodys() -> None:
+def test_a_second_answer_is_unrecognised() -> None:
     pair = pair_up(Fault.DUPLICATE)
     pair.cancel(ORDERS[0])
     assert [type(event) for event in pair.events[-2:]] == [Accepted, Unrecognised]
 
 
-def test_generated_ids_count_over_all_links_and_skip_those_of_the_caller() -> None:
+def test_generated_ids_count_over_all_links_and_skip_the_callers_ids() -> None:
     pair = pair_up(config=SessionConfig(link=Config(id_prefix="c")))
     assert pair.cancel(ORDERS[0]) == "c1"
     pair.drop()
@@ -441,7 +435,7 @@ def test_generated_ids_count_over_all_links_and_skip_those_of_the_caller() -> No
     assert pair.cancel(ORDERS[6]) == "c6"
 
 
-def test_a_generated_id_never_meets_one_that_is_open_or_late_or_of_a_frame_of_ones_own() -> None:
+def test_a_generated_id_is_never_in_use() -> None:
     pair = pair_up(Fault.SILENT, Fault.SILENT)
     pair.cancel(ORDERS[0], id="bgproto2", timeout=1.0)
     pair.cancel(ORDERS[1], id="bgproto3")
@@ -451,7 +445,7 @@ def test_a_generated_id_never_meets_one_that_is_open_or_late_or_of_a_frame_of_on
     assert pair.session.cancel_many(ORDERS[3:5], pair.clock.now) == ["bgproto6", "bgproto7"]
 
 
-def test_the_id_of_a_frame_of_ones_own_is_no_cancels_on_any_link() -> None:
+def test_a_cancel_cannot_have_the_id_of_an_own_frame_on_any_link() -> None:
     pair = pair_up()
     pair.send('{"op":"trade","args":[{"id":"own"}]}')
     pair.drop()
@@ -460,7 +454,7 @@ def test_the_id_of_a_frame_of_ones_own_is_no_cancels_on_any_link() -> None:
         pair.session.cancel(ORDERS[0], pair.clock.now, id="own")
 
 
-def test_a_frame_of_ones_own_may_not_have_the_id_of_a_cancel_that_waits_is_out_or_is_late() -> None:
+def test_an_own_frame_cannot_have_the_id_of_an_open_or_late_cancel() -> None:
     pair = pair_up(Fault.SILENT, Fault.SILENT)
     pair.cancel(ORDERS[0], id="late", timeout=1.0)
     pair.cancel(ORDERS[1], id="out")
@@ -478,7 +472,7 @@ def test_a_frame_of_ones_own_may_not_have_the_id_of_a_cancel_that_waits_is_out_o
             pair.session.send(f'{{"op":"trade","args":[{{"id":"{id}"}}]}}', pair.clock.now)
 
 
-def test_an_id_is_free_when_its_outcome_has_been_handed_over_and_not_before() -> None:
+def test_an_id_is_free_once_its_outcome_was_returned() -> None:
     session = Session(jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0, id="a")
     assert session.withdraw("a", 0.0)
@@ -495,7 +489,7 @@ def taken(session: Session, **kwargs: object) -> str:
     return session.cancel(*(ORDERS[0], 1.0), **kwargs)  # type: ignore[arg-type]  # misuse is what is tested
 
 
-def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
+def test_an_invalid_cancel_is_refused_and_changes_nothing() -> None:
     session = Session(jitter=lambda: 0.0)
     with pytest.raises(
         ValidationError, match=r"^order must be a CancelOrder; got 'x': pass CancelOrder"
@@ -519,7 +513,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_has_changed() -> None:
     assert taken(session) == "bgproto1"
 
 
-def test_one_bound_holds_over_links_and_queue() -> None:
+def test_one_limit_applies_to_all_links_and_the_queue() -> None:
     pair = pair_up(Fault.SILENT, config=SessionConfig(link=Config(max_in_flight=2)))
     pair.cancel(ORDERS[0])
     pair.say(GOING)
@@ -528,12 +522,13 @@ def test_one_bound_holds_over_links_and_queue() -> None:
     pair.cancel(ORDERS[1])
     assert pair.session.capacity == 0
     with pytest.raises(
-        NoRoom, match=r"^Config\.max_in_flight is 2, and one more has no room: wait for outcomes"
+        NoRoom,
+        match=r"^Config\.max_in_flight is 2, and there is no room for one more: wait for outcomes",
     ):
         pair.session.cancel(ORDERS[2], pair.clock.now)
 
 
-def test_without_the_bound_there_is_room_without_end() -> None:
+def test_without_a_limit_any_number_is_taken() -> None:
     session = Session(SessionConfig(link=Config(max_in_flight=None)), jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0)
     assert session.capacity == sys.maxsize
@@ -542,7 +537,7 @@ def test_without_the_bound_there_is_room_without_end() -> None:
 # --- time ---
 
 
-def test_a_cancel_that_expired_before_anybody_fired_its_timer_is_not_sent() -> None:
+def test_an_expired_cancel_is_not_sent_before_its_timer_fires() -> None:
     session = Session(jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0, timeout=1.0)
     pair = SessionPair(session, ScriptedExchange(ORDERS))

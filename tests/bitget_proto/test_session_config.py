@@ -1,4 +1,4 @@
-"""The limits of a session: their defaults, and what is refused."""
+"""`SessionConfig`: defaults, and values that are refused."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def test_none_switches_a_limit_off(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0, -1, inf, nan, True, "10"])
-def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
-    name: str, value: object
-) -> None:
+def test_invalid_seconds_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(
         ValidationError, match=rf"^{name} must be a finite number of seconds above 0"
     ):
@@ -61,7 +59,7 @@ def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "10"])
-def test_what_is_no_count_is_refused_by_name(name: str, value: object) -> None:
+def test_an_invalid_count_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=rf"^{name} must be a whole number from 1 up"):
         config(name, value)
 
@@ -90,7 +88,7 @@ def test_what_is_no_count_is_refused_by_name(name: str, value: object) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_the_reason(
+def test_contradictory_limits_are_refused_with_the_reason(
     name: str, value: object, words: str
 ) -> None:
     with pytest.raises(ValidationError, match=words):

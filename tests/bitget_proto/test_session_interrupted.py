@@ -1,10 +1,12 @@
-"""An exception at any line of any call of a session: exactly one honest outcome for each cancel, and nothing given twice.
+"""An exception at any line of any call of a session: each cancel gets exactly one outcome.
 
-Rules of this file
-- A call is made again and again from the same situation, and interrupted at its first line, its second, and so on, in the
-  session and in all its parts. Then the life goes on to its end, and the ledger is compared.
-- Three lines are left out, all of `Session.poll`: those between the removal of an output and its return. They call nothing, and
-  CPython runs a signal's handler only where something is called or a loop begins anew.
+Rules for changes
+- A call is repeated from the same situation, and interrupted at its first line, its second, and so
+  on, in the session and in all its parts. Then the session continues to its end, and the ledger is
+  compared.
+- Three lines of `Session.poll` are left out: those between the removal of an output and its return.
+  They call nothing, and CPython runs a signal handler only at a call or at the start of a loop
+  iteration.
 """
 
 from __future__ import annotations
@@ -488,7 +490,7 @@ def carry_on(world: World, *, torn: bool) -> bool:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(name: str) -> None:
+def test_after_an_interruption_at_any_line_each_cancel_has_one_outcome(name: str) -> None:
     begin, call = CALLS[name]
     noticed, line, came_so_far = 0, 0, True
     while came_so_far:
@@ -523,9 +525,7 @@ NEXT: dict[str, Callable[[World], object]] = {
         "close while two links are alive",
     ],
 )
-def test_an_interruption_while_it_recovers_from_one_leaves_one_honest_outcome_too(
-    name: str, after: str
-) -> None:
+def test_after_an_interrupted_recovery_each_cancel_has_one_outcome(name: str, after: str) -> None:
     begin, call = CALLS[name]
     noticed, first, came_so_far = 0, 0, True
     while came_so_far:
@@ -547,7 +547,7 @@ def test_an_interruption_while_it_recovers_from_one_leaves_one_honest_outcome_to
 
 
 @pytest.mark.parametrize("again", ["cancel", "cancel_many", "send"])
-def test_a_command_after_an_interruption_is_refused_since_the_session_has_ended(again: str) -> None:
+def test_a_command_after_an_interruption_is_refused(again: str) -> None:
     world = up()
     assert interrupted(lambda: world.session.lost(1, 0.1), 100)
     commands: dict[str, Callable[[], object]] = {
@@ -561,7 +561,7 @@ def test_a_command_after_an_interruption_is_refused_since_the_session_has_ended(
     assert {outcome.id for outcome in world.outcomes.values()} == {"a", "b", "c", "d", "e"}
 
 
-def test_the_end_after_an_interruption_comes_in_one_order() -> None:
+def test_the_end_after_an_interruption_has_one_order() -> None:
     world = moved()
     answer(world, 1, "a", 0.5)
     assert interrupted(lambda: world.session.lost(2, 0.6), 60)
@@ -592,7 +592,7 @@ def test_the_end_after_an_interruption_comes_in_one_order() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
-def test_a_storm_of_real_signals_leaves_one_honest_outcome_for_each_cancel() -> None:
+def test_after_many_real_signals_each_cancel_has_one_outcome() -> None:
     noticed = 0
     armed = False
 

@@ -1,4 +1,4 @@
-"""What waits in a session: its order, its times, many at once, what is taken back, and that none of it costs more for many."""
+"""The queue of a session: order, deadlines, `cancel_many`, `withdraw`, and costs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def unresolved(outputs: list[SessionOutput]) -> list[tuple[str, bool, WhyUnresol
 # --- while no link serves ---
 
 
-def test_without_a_link_each_waits_ten_seconds_from_its_call() -> None:
+def test_without_a_link_a_cancel_waits_ten_seconds_from_its_call() -> None:
     made = session()
     drain(made, 0.0)
     for number in range(3):
@@ -115,7 +115,7 @@ def test_without_a_link_each_waits_ten_seconds_from_its_call() -> None:
         )
 
 
-def test_after_a_link_was_lost_they_wait_ten_seconds_from_then() -> None:
+def test_after_a_lost_link_cancels_wait_ten_seconds_from_then() -> None:
     made = up()
     budget_is_spent(made)
     made.cancel(ORDERS[0], 2.0, id="before")
@@ -138,7 +138,7 @@ def budget_is_spent(session: Session) -> None:
     session._budget.debit(10, 2.0)
 
 
-def test_a_link_that_serves_ends_the_wait_and_the_next_loss_begins_it_anew() -> None:
+def test_the_next_lost_link_restarts_the_no_link_timeout() -> None:
     made = up()
     budget_is_spent(made)
     made.cancel(ORDERS[0], 2.0, id="a")
@@ -160,7 +160,7 @@ def test_a_link_that_serves_ends_the_wait_and_the_next_loss_begins_it_anew() -> 
     assert unresolved(drain(made, 14.0)) == [("a", False, WhyUnresolved.NO_LINK, 14.0)]
 
 
-def test_a_link_that_is_lost_while_its_successor_is_dialled_begins_the_wait() -> None:
+def test_a_link_lost_during_a_dial_starts_the_no_link_timeout() -> None:
     made = up()
     made.receive(1, GOING, 2.0)
     drain(made, 2.5)
@@ -169,7 +169,7 @@ def test_a_link_that_is_lost_while_its_successor_is_dialled_begins_the_wait() ->
     assert drain(made, 3.0)[-1] == Wait(until=13.0, timer=Timer.NO_LINK)
 
 
-def test_its_own_time_may_end_before_that_and_the_queues_time_too() -> None:
+def test_the_timeout_and_queue_timeout_apply_without_a_link() -> None:
     made = session(link=Config(queue_timeout=8.0))
     drain(made, 0.0)
     made.cancel(ORDERS[0], 0.0, id="queue")
@@ -183,7 +183,7 @@ def test_its_own_time_may_end_before_that_and_the_queues_time_too() -> None:
     assert sorted(late) == [(id, False, WhyUnresolved.TIMEOUT, 8.0) for id in ("long", "queue")]
 
 
-def test_without_the_limit_they_wait_for_the_queues_time() -> None:
+def test_without_a_no_link_timeout_the_queue_timeout_applies() -> None:
     made = session(no_link_timeout=None, dial_timeout=None)
     drain(made, 0.0)
     made.cancel(ORDERS[0], 0.0, id="a")
@@ -192,7 +192,7 @@ def test_without_the_limit_they_wait_for_the_queues_time() -> None:
     assert unresolved(drain(made, 150.0)) == [("a", False, WhyUnresolved.TIMEOUT, 150.0)]
 
 
-def test_one_that_expires_while_it_waits_for_the_pace_is_never_handed_out() -> None:
+def test_a_cancel_that_expires_during_pacing_is_not_sent() -> None:
     made = up(link=Config(messages_per_second=1))
     made.cancel(ORDERS[0], 2.0, id="a")
     made.cancel(ORDERS[1], 2.0, id="b", timeout=1.05)
@@ -206,7 +206,7 @@ def test_one_that_expires_while_it_waits_for_the_pace_is_never_handed_out() -> N
 # --- the order of what waits ---
 
 
-def test_urgent_ones_go_first_then_those_that_came_back_then_the_others() -> None:
+def test_urgent_cancels_go_first_then_returned_ones_then_the_others() -> None:
     made = up(policy=Policy.RESEND, link=Config(messages_per_second=4))
     for id in ("a", "b"):
         made.cancel(ORDERS[0] if id == "a" else ORDERS[1], 2.0, id=id)
@@ -223,7 +223,7 @@ def test_urgent_ones_go_first_then_those_that_came_back_then_the_others() -> Non
     assert frames == ["urgent and back", "urgent", "urgent too", "a", "b", "normal"]
 
 
-def test_those_that_came_back_go_in_the_order_taken() -> None:
+def test_returned_cancels_go_in_the_order_taken() -> None:
     made = up(policy=Policy.RESEND)
     for number in range(5):
         made.cancel(ORDERS[number], 2.0, id=str(number))
@@ -235,7 +235,7 @@ def test_those_that_came_back_go_in_the_order_taken() -> None:
     assert sent(connect(made, 2, 3.5)) == ["0", "2", "3", "4"]
 
 
-def test_an_urgent_one_behind_a_thousand_leaves_with_the_next_place() -> None:
+def test_an_urgent_cancel_behind_a_thousand_is_sent_next() -> None:
     made = up()
     for number in range(999):
         made.cancel(ORDERS[number % 40], 2.0, id=str(number))
@@ -245,7 +245,7 @@ def test_an_urgent_one_behind_a_thousand_leaves_with_the_next_place() -> None:
     assert sent(drain(made, 3.05))[:2] == ["now", "10"]
 
 
-def test_one_that_came_back_and_waits_for_its_second_does_not_hold_up_the_others() -> None:
+def test_a_returned_cancel_that_waits_does_not_block_the_others() -> None:
     made = up(policy=Policy.RESEND, backoff_min=None)
     made.cancel(ORDERS[0], 2.0, id="back")
     made.cancel(ORDERS[1], 2.0, id="back too", urgent=True)
@@ -260,7 +260,7 @@ def test_one_that_came_back_and_waits_for_its_second_does_not_hold_up_the_others
     assert sent(drain(made, 3.0)) == ["back too", "back"]
 
 
-def test_the_next_second_that_ends_is_the_one_that_is_waited_for() -> None:
+def test_the_earliest_resend_time_is_announced() -> None:
     made = up(policy=Policy.RESEND, backoff_min=None)
     made.cancel(ORDERS[0], 2.0, id="later")
     drain(made, 2.0)
@@ -278,7 +278,7 @@ def test_the_next_second_that_ends_is_the_one_that_is_waited_for() -> None:
     assert sent(drain(made, 3.2)) == ["later"]
 
 
-def test_at_the_end_each_has_its_outcome_in_the_order_taken_whatever_its_rank() -> None:
+def test_outcomes_of_the_end_are_in_the_order_taken() -> None:
     made = up(policy=Policy.RESEND)
     made.cancel(ORDERS[0], 2.0, id="back")
     drain(made, 2.0)
@@ -293,9 +293,7 @@ def test_at_the_end_each_has_its_outcome_in_the_order_taken_whatever_its_rank() 
     ]  # fmt: skip
 
 
-def test_cancels_of_two_links_that_are_lost_at_the_end_have_their_outcomes_in_the_order_of_the_links() -> (
-    None
-):
+def test_outcomes_of_two_lost_links_are_in_the_order_of_the_links() -> None:
     made = up()
     made.cancel(ORDERS[0], 2.0, id="old")
     drain(made, 2.0)
@@ -312,7 +310,7 @@ def test_cancels_of_two_links_that_are_lost_at_the_end_have_their_outcomes_in_th
 # --- withdraw ---
 
 
-def test_one_that_waits_is_withdrawn_and_never_leaves() -> None:
+def test_a_withdrawn_cancel_is_not_sent() -> None:
     made = up(link=Config(messages_per_second=1))
     made.cancel(ORDERS[0], 2.0, id="a")
     made.cancel(ORDERS[1], 2.0, id="b")
@@ -324,7 +322,7 @@ def test_one_that_waits_is_withdrawn_and_never_leaves() -> None:
 
 
 @pytest.mark.parametrize("id", ["a", "answered", "never", "", None, 1])
-def test_one_that_has_left_or_is_not_open_is_not_withdrawn(id: str) -> None:
+def test_a_cancel_that_was_sent_or_is_not_open_cannot_be_withdrawn(id: str) -> None:
     made = up()
     for each in ("a", "answered"):
         made.cancel(ORDERS[0], 2.0, id=each)
@@ -336,7 +334,7 @@ def test_one_that_has_left_or_is_not_open_is_not_withdrawn(id: str) -> None:
     assert made.in_flight == 1
 
 
-def test_one_that_has_left_and_came_back_is_not_withdrawn() -> None:
+def test_a_returned_cancel_that_was_sent_cannot_be_withdrawn() -> None:
     made = up(policy=Policy.RESEND)
     made.cancel(ORDERS[0], 2.0, id="left")
     made.cancel(ORDERS[1], 2.0, id="held")
@@ -353,7 +351,7 @@ def test_one_that_has_left_and_came_back_is_not_withdrawn() -> None:
 # --- many at once ---
 
 
-def test_many_are_taken_in_their_order_with_their_time_and_policy() -> None:
+def test_cancel_many_applies_order_timeout_and_policy() -> None:
     made = up(link=Config(messages_per_second=2))
     ids = made.cancel_many((order for order in ORDERS[:3]), 2.0, timeout=5.0, policy=Policy.RESEND)
     assert ids == ["bgproto1", "bgproto2", "bgproto3"]
@@ -368,7 +366,7 @@ def test_many_are_taken_in_their_order_with_their_time_and_policy() -> None:
     ]
 
 
-def test_none_of_many_is_taken_when_there_is_no_room_for_all() -> None:
+def test_cancel_many_takes_none_when_there_is_no_room_for_all() -> None:
     made = session(link=Config(max_in_flight=5))
     assert made.cancel_many(ORDERS[:3], 0.0) == ["bgproto1", "bgproto2", "bgproto3"]
     with pytest.raises(
@@ -391,7 +389,7 @@ MISTAKES: list[tuple[Callable[[Session], object], str]] = [
 
 
 @pytest.mark.parametrize("number", range(len(MISTAKES)))
-def test_none_of_many_is_taken_when_anything_makes_no_sense(number: int) -> None:
+def test_cancel_many_takes_none_when_an_argument_is_invalid(number: int) -> None:
     made = session()
     mistake, words = MISTAKES[number]
     with pytest.raises(ValidationError, match=words):
@@ -400,7 +398,7 @@ def test_none_of_many_is_taken_when_anything_makes_no_sense(number: int) -> None
     assert made.cancel(ORDERS[0], 0.0) == "bgproto1"
 
 
-def test_after_the_end_none_is_taken() -> None:
+def test_cancel_many_is_refused_after_the_end() -> None:
     made = session()
     made.close(0.0)
     with pytest.raises(
@@ -409,7 +407,7 @@ def test_after_the_end_none_is_taken() -> None:
         made.cancel_many(ORDERS[:2], 0.0)
 
 
-def test_a_thousand_at_once_are_all_sent_and_answered_at_the_defaults() -> None:
+def test_a_thousand_at_once_are_all_sent_and_answered_by_default() -> None:
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1000)]
     pair = SessionPair(Session(jitter=lambda: 0.0), ScriptedExchange(orders), latency=0.05)
     pair.start()
@@ -423,7 +421,7 @@ def test_a_thousand_at_once_are_all_sent_and_answered_at_the_defaults() -> None:
 # --- what is sent again ---
 
 
-def test_by_client_oid_alone_nothing_waits_to_be_sent_again() -> None:
+def test_a_client_oid_alone_is_not_queued_for_a_resend() -> None:
     for unique in (False, True):
         made = up(policy=Policy.RESEND, client_oids_unique=unique)
         made.cancel(ALONE, 2.0, id="a")
@@ -433,7 +431,7 @@ def test_by_client_oid_alone_nothing_waits_to_be_sent_again() -> None:
         assert given == ([] if unique else [("a", True, WhyUnresolved.LOST, 2.1)])
 
 
-def test_what_comes_back_from_a_link_that_drains_goes_to_the_one_that_serves() -> None:
+def test_a_cancel_returned_by_a_draining_link_is_sent_on_the_serving_one() -> None:
     pair = SessionPair(session(policy=Policy.RESEND), ScriptedExchange(ORDERS))
     pair.start()
     pair.run(2.0)
@@ -452,7 +450,7 @@ def test_what_comes_back_from_a_link_that_drains_goes_to_the_one_that_serves() -
     )
 
 
-def test_one_that_came_back_twice_still_ends_with_its_own_time() -> None:
+def test_a_cancel_returned_twice_keeps_its_timeout() -> None:
     made = up(
         policy=Policy.RESEND,
         no_link_timeout=None,
@@ -479,7 +477,7 @@ def test_one_that_came_back_twice_still_ends_with_its_own_time() -> None:
 # --- what goes before it ---
 
 
-def test_a_ping_that_is_due_leaves_before_cancels() -> None:
+def test_a_due_ping_is_sent_before_cancels() -> None:
     made = up(link=Config(messages_per_second=1, silence=None))
     for order in ORDERS[:3]:
         made.cancel(order, 2.0)
@@ -495,7 +493,7 @@ def test_a_ping_that_is_due_leaves_before_cancels() -> None:
     ]
 
 
-def test_a_frame_of_ones_own_has_one_place_in_ten() -> None:
+def test_own_frames_get_one_place_in_ten() -> None:
     made = up(link=Config(messages_per_second=None))
     made.cancel_many(ORDERS[:25], 2.0)
     for text in ("one", "two"):
@@ -554,7 +552,7 @@ def resending(count: int) -> float:
     return lines / count
 
 
-def test_sending_again_costs_each_the_same_however_many_there_are() -> None:
+def test_the_cost_of_a_resend_does_not_depend_on_their_number() -> None:
     assert resending(2000) <= 1.05 * resending(500)
     assert resending(500) < 250
 
@@ -597,11 +595,11 @@ def one_more(waiting: int, what: str) -> int:
         "a timer while down", "the next places", "a frame of ones own",
     ],
 )  # fmt: skip
-def test_no_call_costs_more_while_twenty_thousand_wait_than_while_thirty_do(what: str) -> None:
+def test_the_cost_of_a_call_does_not_depend_on_the_queue(what: str) -> None:
     assert one_more(20_000, what) <= one_more(30, what) + 5
 
 
-def test_the_end_costs_each_the_same_however_many_wait() -> None:
+def test_the_cost_of_the_end_is_linear() -> None:
     def ending(waiting: int) -> float:
         made = session(link=WITHOUT_PACE)
         made.cancel_many(
@@ -613,7 +611,7 @@ def test_the_end_costs_each_the_same_however_many_wait() -> None:
 
 
 @pytest.mark.parametrize("how", ["queue", "own time", "no link"])
-def test_expiring_costs_each_the_same_however_many_expire_at_once(how: str) -> None:
+def test_the_cost_of_expiring_is_linear(how: str) -> None:
     def expiring(waiting: int) -> float:
         made = session(link=WITHOUT_PACE, no_link_timeout=10.0 if how == "no link" else None)
         drain(made, 0.0)
@@ -627,7 +625,7 @@ def test_expiring_costs_each_the_same_however_many_expire_at_once(how: str) -> N
     assert expiring(2000) <= 1.05 * expiring(200)
 
 
-def test_an_order_that_must_wait_a_second_blocks_no_other_that_is_sent_again() -> None:
+def test_an_order_that_must_wait_does_not_block_other_resends() -> None:
     made = up(policy=Policy.RESEND, backoff_min=None)
     same = [made.cancel(ORDERS[0], 3.0, id=f"same{n}") for n in range(3)]
     other = made.cancel(ORDERS[1], 3.0, id="other")
@@ -639,7 +637,7 @@ def test_an_order_that_must_wait_a_second_blocks_no_other_that_is_sent_again() -
     assert outputs[-1] == Wait(until=6.0, timer=Timer.SPACING)
 
 
-def test_nothing_leaves_once_the_time_of_close_is_over_though_no_timer_has_fired() -> None:
+def test_nothing_is_sent_after_the_time_of_close_without_a_timer() -> None:
     made = session()
     drain(made, 0.0)
     made.cancel(ORDERS[0], 0.0, id="a")

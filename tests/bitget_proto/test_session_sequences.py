@@ -1,10 +1,11 @@
-"""Any inputs in any order on any link, by a driver that drains when it likes, against a ledger that knows the promise alone.
+"""Random sequences of inputs to a `Session`, checked against a ledger.
 
-Rules of this file
-- A run is a string of bytes, each step three of them: what to do, with what, and when. Time falls exactly on what is due as
-  often as just beside it.
-- The ledger is kept from what was put in and what came out. It reads two private tables, to know whether a frame that is taken
-  back was still out.
+Rules for changes
+- A run is a string of bytes, three for each step: what to do, with what, and when. The driver
+  drains at any time. Times fall exactly on what is due as often as just beside it.
+- The ledger records what was put in and what came out. It knows what the library promises, not how
+  it works. It reads two private tables, to know whether a frame that is reported as unsent was
+  still unanswered.
 """
 
 from __future__ import annotations
@@ -373,7 +374,7 @@ class Play:
 
 
 @pytest.mark.slow
-def test_any_inputs_in_any_order_keep_the_promise_and_everything_is_seen() -> None:
+def test_any_inputs_in_any_order_keep_the_promise() -> None:
     seen: Counter[object] = Counter()
 
     # Not derandomized: that draws anew when the text of this test changes.

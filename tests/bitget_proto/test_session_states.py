@@ -1,4 +1,4 @@
-"""The table of a session's states: what leads where."""
+"""The table of transitions of a session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bitget_proto._machine.session_states import (
 )
 
 
-def test_every_state_has_its_row_and_can_be_reached_from_down() -> None:
+def test_every_state_has_a_row_and_can_be_reached_from_down() -> None:
     assert list(SESSION_TRANSITIONS) == list(SessionState)
     reached, border = {SessionState.DOWN}, [SessionState.DOWN]
     while border:
@@ -24,7 +24,7 @@ def test_every_state_has_its_row_and_can_be_reached_from_down() -> None:
     assert reached == set(SessionState)
 
 
-def test_ended_is_the_only_end_and_only_an_end_leads_there() -> None:
+def test_only_a_reason_to_end_leads_to_ended() -> None:
     assert [state for state, row in SESSION_TRANSITIONS.items() if not row] == [SessionState.ENDED]
     for row in SESSION_TRANSITIONS.values():
         for cause, target in row.items():
@@ -34,14 +34,14 @@ def test_ended_is_the_only_end_and_only_an_end_leads_there() -> None:
 @pytest.mark.parametrize(
     "state", [state for state in SessionState if state is not SessionState.ENDED]
 )
-def test_any_life_can_be_ended_by_the_caller(state: SessionState) -> None:
+def test_the_caller_can_end_a_session_in_any_state(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.ASKED] is SessionState.ENDED
 
 
 @pytest.mark.parametrize(
     "state", [state for state in SessionState if state is not SessionState.ENDED]
 )
-def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
+def test_an_interruption_can_end_a_session_in_any_state(state: SessionState) -> None:
     assert SESSION_TRANSITIONS[state][WhyEnded.INTERRUPTED] is SessionState.ENDED
 
 
@@ -53,13 +53,13 @@ def test_any_life_can_be_ended_by_an_interruption(state: SessionState) -> None:
         (WhyEnded.STAMP_REFUSED, {SessionState.DIALLING}),
     ],
 )
-def test_a_refused_login_ends_it_only_while_no_link_serves(
+def test_a_refused_login_ends_a_session_only_while_no_link_serves(
     why: SessionCause, states: set[SessionState]
 ) -> None:
     assert {state for state, row in SESSION_TRANSITIONS.items() if why in row} == states
 
 
-def test_every_cause_happens_somewhere_and_has_a_sentence() -> None:
+def test_every_cause_is_in_the_table_and_has_a_description() -> None:
     assert {cause for row in SESSION_TRANSITIONS.values() for cause in row} == {
         *SessionStep,
         *WhyEnded,
@@ -74,7 +74,7 @@ def test_the_table_cannot_be_written_to() -> None:
         SESSION_TRANSITIONS[SessionState.ENDED] = {}  # type: ignore[index]  # this is the mistake
 
 
-def test_the_diagram_begins_down_and_ends_ended() -> None:
+def test_the_diagram_starts_with_down_and_ends_with_ended() -> None:
     lines = session_diagram().splitlines()
     assert lines[:2] == ["stateDiagram-v2", "    [*] --> DOWN"]
     assert lines[-1] == "    ENDED --> [*]"

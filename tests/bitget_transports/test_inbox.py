@@ -270,7 +270,7 @@ def test_what_nobody_has_read_holds_a_place_wherever_it_lies() -> None:
 def test_a_full_connection_says_so_itself() -> None:
     play = Play(max_in_flight=1)
     play.cancel(play.waiter(), "a")
-    with pytest.raises(NoRoom, match="max_in_flight is 1, and one more has no room"):
+    with pytest.raises(NoRoom, match="max_in_flight is 1, and there is no room for one more"):
         play.cancel(play.waiter(), "b")
     assert play.core.in_flight == 1
 

@@ -56,9 +56,7 @@ def test_connect_says_for_how_long_to_stay_away(
 
         refused = colour.run(tidy(scenario))
     assert (refused.status, refused.retry_after) == (status, seconds)
-    assert (f"asks to retry after {seconds or 0:.0f} s" in str(refused)) == (
-        seconds is not None
-    )
+    assert (f"asks to retry after {seconds or 0:.0f} s" in str(refused)) == (seconds is not None)
 
 
 def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> None:

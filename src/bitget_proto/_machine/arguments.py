@@ -1,4 +1,7 @@
-"""Checks of what a caller passes to a `Connection` or a `Session`. Each raises before anything has changed."""
+"""Checks of the arguments of `Connection` and `Session` methods.
+
+They are called, and may raise, before anything has changed.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from .._values.orders import CancelOrder
 from .deadlines import MAX, is_seconds
 
 Queued: TypeAlias = Literal["drop", "send"]
-"""What `close` does with cancels that were not sent: `drop` or `send`."""
+"""What `close` does with what was not sent."""
 
 
 def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
-    """The error for `count` cancels when `in_flight` of `limit` places are in use."""
+    """Return the error for `count` more cancels when `in_flight` of `limit` have no outcome."""
     what = (
-        "one more has no room"
+        "there is no room for one more"
         if count == 1
         else f"there is room for {limit - in_flight} of these {count}"
     )
@@ -24,7 +27,9 @@ def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
 
 
 def as_message(message: Any) -> str | bytes:
-    """Return a message as `str` or `bytes`: a `bytearray` or `memoryview` is copied, since the caller may change it.
+    """Return a message as `str` or `bytes`.
+
+    A `bytearray` or `memoryview` is copied, because the caller may change it later.
 
     Raises: ValidationError for anything else.
     """
@@ -39,7 +44,8 @@ def check_order(order: object) -> None:
     """Raise ValidationError for anything but a `CancelOrder`."""
     if not isinstance(order, CancelOrder):
         raise ValidationError(
-            f"order must be a CancelOrder; got {safe_repr(order)}: pass CancelOrder('BTCUSDT', order_id=…)"
+            f"order must be a CancelOrder; got {safe_repr(order)}: pass "
+            "CancelOrder('BTCUSDT', order_id=…)"
         )
 
 
@@ -63,7 +69,8 @@ def check_timeout(timeout: object) -> float:
     """
     if not is_seconds(timeout):
         raise ValidationError(
-            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); got {safe_repr(timeout)}"
+            "timeout must be a number of seconds above 0 (math.inf or None for no limit); got "
+            f"{safe_repr(timeout)}"
         )
     return timeout
 
@@ -79,29 +86,33 @@ def check_closing(queued: object, within: object) -> None:
 
 
 def check_new(latest: float) -> None:
-    """Raise ValidationError when a core was used before it is recorded: `latest` is the last time it was given."""
+    """Raise ValidationError if a core was used before it is recorded.
+
+    `latest` is the time of its last call.
+    """
     if latest > -MAX:
         raise ValidationError(
-            "core has a past that would be missing: record it before anything else is called"
+            "core was used before: record it before its first call, or its trace is incomplete"
         )
 
 
 def check_frame(text: object) -> None:
-    """Raise ValidationError for anything that cannot be sent as a text message."""
+    """Raise ValidationError for a text that cannot be sent as a WebSocket text message."""
     if not isinstance(text, str) or not text:
         raise ValidationError(f"text must be a string that is not empty; got {safe_repr(text)}")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValidationError(
-            "text must be a string that UTF-8 can hold; got one with half of a surrogate pair: take it out"
+            "text must be a string that can be encoded as UTF-8; got one with a lone surrogate: "
+            "remove it"
         ) from None
 
 
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids of frames that never left; a string is one id.
+    """Return the ids of cancels that were not sent; a string is one id.
 
-    Raises: ValidationError for anything but strings.
+    Raises: ValidationError for anything but an iterable of strings.
     """
     if isinstance(unsent, str):
         return (unsent,)
@@ -110,5 +121,6 @@ def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
         if all(isinstance(id, str) for id in ids):
             return ids
     raise ValidationError(
-        f"unsent must be ids of cancels; got {safe_repr(unsent)}: leave it out when in doubt"
+        f"unsent must be ids of cancels; got {safe_repr(unsent)}: leave out every id "
+        "that may have been sent"
     )

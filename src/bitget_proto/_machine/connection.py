@@ -1,24 +1,27 @@
-"""One WebSocket's life, as a pure state machine: no socket, no clock, no thread, no task.
+"""The state machine of one WebSocket connection. It does no I/O and reads no clock.
 
-The promise: every cancel that `cancel` took gets exactly one outcome, and the outcome is honest.
+`cancel` puts a cancel into the queue. `poll` returns its frame, and from then on it counts as sent.
+A reply, a deadline or the end of the connection settles it. Every cancel that was taken gets
+exactly one outcome, which states only what is known.
 
-Rules of this file
-- `poll` is the only way out, and inputs only ever add to what it gives. Looking (`state`, `in_flight`, `capacity`)
-  changes nothing.
-- An input says what happened and never raises for what the peer did. A command asks for something: when it is refused it
-  raises `LocalProtocolError`, and nothing has changed.
-- The state changes in `_move`, by the table of `states`. The connection ends in `_end`, in one order.
-- A cancel leaves `_queue` and `_sent` in `_settle` and nowhere else; there it gets its one outcome.
-- What a timer does happens in `handle_timeout` alone. `poll` compares the paces with `now` and fires nothing.
-- Nothing here is random, and nothing depends on how often or how late it is called, beyond the times that it is given.
-- A call that changes something sets `_inside` first and clears it last. A call that finds it set follows one through which
-  an exception has passed: `_recover` ends the connection. So that nothing is lost there, what is moved is added to its new
-  place before it is taken from the old one, and an output is looked at, removed and returned with no call in between.
+`InFlight` holds the cancels without an outcome, `FrameQueue` decides which frame is sent next and
+when, and `Heartbeat` decides when a ping is due.
 
-It does not know reconnecting, sockets, any clock, nor how a frame is spelled.
-
-The way of a cancel: `cancel` puts it into `_queue`. `poll` hands out its frame and moves it to `_sent`: from then on it counts
-as sent. An answer, a deadline or the end settles it.
+Rules for changes
+- Only `poll` returns outputs; every other call adds to `_outputs`. Properties change nothing.
+- An input (`opened`, `receive`, `lost`, `handle_timeout`) never raises because of what the peer
+  did. A command that is refused raises `LocalProtocolError` before anything has changed.
+- The state changes in `_move` only, which looks the new state up in `TRANSITIONS`.
+- A cancel gets its outcome in `_settle` only, which also removes it from `InFlight`. The exception
+  is `_recover`.
+- Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
+- Nothing is random. The outputs depend on the calls and their times, not on how often `poll` or
+  `handle_timeout` is called.
+- A call that makes several changes sets `_inside` before the first and clears it after the last. A
+  call that finds it set follows one that an exception interrupted: `_recover` ends the connection.
+  The interruption may come at any line. So what moves is added to its new place before it is
+  removed from the old one, and `poll` reads, removes and returns an output without a call in
+  between.
 """
 
 from __future__ import annotations
@@ -82,9 +85,10 @@ NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
 
 _SAME_READ = 0.5
-"""Seconds after 30004 or 30007 for which what comes still counts: answers may have arrived in the same read."""
+"""Seconds after 30004 or 30007 in which answers still count: they may come from the same read."""
 
-# In Python 3.11 looking a member up on its enum takes 0.1 µs, and the way of a cancel has a dozen look-ups: a seventh of it.
+# In Python 3.11, looking up an enum member takes 0.1 µs. A cancel needs a dozen of these look-ups,
+# a seventh of its time.
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
@@ -95,21 +99,29 @@ _URGENT, _NORMAL = Rank.URGENT, Rank.NORMAL
 
 @set_module("bitget_proto")
 class Connection:
-    """The client's side of one WebSocket: build one for each socket, drive it, and throw it away when it is `Closed`.
+    """The client side of one WebSocket connection.
 
-    `config` holds the limits, `codec` the JSON engine (the standard library's by default), `budget` the account's
-    allowance of cancels when it is shared (none by default: the pace of the connection then is the only one).
+    Create one for each WebSocket and discard it after `Closed`. Call an input (`opened`, `receive`,
+    `lost`, `handle_timeout`) when something has happened and a command (such as `cancel`) when you
+    want something. After each call, drain `poll`: call it until it returns a `Wait`.
 
-    `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts
-    as standing still. Every call raises LocalProtocolError for a `now` that is no finite number, and nothing has changed.
+    `config` holds the limits. `codec` is the JSON engine, by default the standard library's.
+    `budget` limits the cancels of an account and may be shared with other connections; by default
+    only the limits of this connection apply.
 
-    An exception that passes through a call, such as a signal handler's, ends the connection at the next call: what was to come
-    out still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup, and `Closed`. One that came
-    before the call had begun leaves everything as it was: repeat an input that was interrupted.
+    `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
+    than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
+    finite number; nothing has changed.
 
-    It has no lock: call it from one thread, and from others through a queue into that one.
+    If an exception interrupts a call, such as one raised by a signal handler, the next call ends
+    the connection: `poll` returns the remaining outputs, then an outcome for each cancel that has
+    none (INTERRUPTED), a `Hangup` and `Closed`. An exception that was raised before the call had
+    changed anything has no effect, so repeat an input that was interrupted.
 
-    Raises: ValidationError for a part that is none.
+    A connection is not thread-safe: call it from one thread, and pass work from other threads
+    through a queue.
+
+    Raises: ValidationError if an argument is not of its type.
     """
 
     __slots__ = (
@@ -129,7 +141,7 @@ class Connection:
         self._opened = False
         self._now: float = -MAX
         self._inside = False
-        """Whether a call is under way, or an exception has passed through one."""
+        """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[Output] = deque()
 
         self._in_flight = InFlight(self._config)
@@ -141,29 +153,29 @@ class Connection:
         )
 
         self._closing = False
-        """Whether `close` was called: no more is taken, and with nothing left to answer the connection ends."""
+        """Whether the connection takes nothing more, and ends once nothing is open."""
         self._cause = WhyClosed.ASKED
         self._detail = ""
-        """Why DRAINING ends, and what there is to say about it."""
+        """The reason and the detail of `Closed` when DRAINING ends."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.value}, {self.in_flight} in flight>"
 
-    # --- looking changes nothing ---
+    # --- properties ---
 
     @property
     def state(self) -> State:
-        """Where the connection is in its life."""
+        """The state of the connection."""
         return self._state
 
     @property
     def in_flight(self) -> int:
-        """How many cancels were taken and have no outcome yet, the queued ones included."""
+        """The number of cancels without an outcome, queued or sent."""
         return len(self._in_flight)
 
     @property
     def capacity(self) -> int:
-        """How many calls of `cancel` would succeed now."""
+        """The number of further cancels that would be taken now."""
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
             return 0
         limit = self._config.max_in_flight
@@ -171,17 +183,19 @@ class Connection:
 
     @property
     def config(self) -> Config:
-        """The limits it was built with."""
+        """The limits of the connection."""
         return self._config
 
-    # --- the world happened ---
+    # --- inputs: what has happened ---
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
-        """The WebSocket is open; `login` was signed for about this moment. Drain `poll`: it hands out the login.
+        """Handle the opening of the WebSocket. Then drain `poll`, which returns the login.
 
-        Ignored when the connection has ended before: its `Hangup` has asked you to give up the dial.
+        `login` must have been signed just before. The call is ignored if the connection has already
+        ended: its `Hangup` asked you to abort the dial.
 
-        Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
+        Raises: LocalProtocolError if it was called before; ValidationError if `login` is not a
+        `SignedLogin`. In each case nothing has changed.
         """
         now = self._begin(now)
         self._check_opens(login)
@@ -195,12 +209,13 @@ class Connection:
         self._inside = False
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """The WebSocket brought this message, text or bytes, whole. Then drain `poll`.
+        """Handle one whole WebSocket message, text or bytes. Then drain `poll`.
 
-        Nothing that it says raises, and nothing but an error without id that says so (30004, 30007, or the login's
-        refusal) ends the connection. Ignored before `opened` and after the end.
+        No content of a message raises. The only messages that end the connection are the refusal of
+        the login, an error 30004 or 30007 that names no request, and the last answer after `close`.
+        Messages before `opened` and after the end are ignored.
 
-        Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
+        Raises: ValidationError if the message is neither text nor bytes; nothing has changed.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -237,27 +252,29 @@ class Connection:
         self._inside = False
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
-        """The transport has ended, or could not be opened; `reason` is for people. Then drain `poll`.
+        """Handle the end of the transport, or a failed dial. Then drain `poll`.
 
-        `unsent` are the ids of cancels that were handed out and of whose frames provably not one byte left: they become
-        `Unresolved(sent=False)`. When in doubt leave an id out. Ignored after the end.
+        `reason` is text for people. `unsent` are the ids of cancels whose frames `poll` has
+        returned, but of which provably not one byte was sent: they end `Unresolved(sent=False)`.
+        Leave out an id if you are not sure. The call is ignored after the end.
 
-        Raises: LocalProtocolError for what are no ids or no time, and nothing has changed.
+        Raises: ValidationError if `unsent` is not an iterable of strings; nothing has changed.
         """
         now = self._begin(now)
         ids = unsent_ids(unsent)
         self._inside, self._now = True, now
         if self._state is not _CLOSED:
-            self._in_flight.never_left(ids)
+            self._in_flight.mark_unsent(ids)
             if self._cause is WhyClosed.ASKED:
                 self._cause, self._detail = WhyClosed.LOST, reason
             self._end(self._cause, self._detail, gone=True)
         self._inside = False
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed: fire what is due. Then drain `poll`. Early, late or repeated: harmless.
+        """Fire the timers that are due. Then drain `poll`.
 
-        Due timers fire by deadline; ties in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
+        It may be called early, late or repeatedly. Timers fire in the order of their deadlines; of
+        equal deadlines, in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
         """
         now = self._begin(now)
         self._inside, self._now = True, now
@@ -268,7 +285,7 @@ class Connection:
             self._fire(timer)
         self._inside = False
 
-    # --- you want something ---
+    # --- commands ---
 
     def cancel(
         self,
@@ -278,18 +295,23 @@ class Connection:
         timeout: float | None = None,
         urgent: bool = False,
     ) -> str:
-        """Take a cancel; returns the id under which exactly one outcome will come. Then drain `poll`.
+        """Take a cancel and return its id; exactly one outcome follows. Then drain `poll`.
 
-        `id` is 1 to 40 of `0-9A-Za-z_:#-+` and the space, and none that is in flight, was left without an answer, or was used
-        for a frame of your own; without it one is made from `Config.id_prefix` and a counter. Use an id of your own once: one
-        that was answered is taken again, but a second copy of its old answer would then settle the new cancel.
+        `id` has 1 to 40 of the characters `0-9A-Za-z_:#-+` and space. It must not be the id of a
+        cancel that is in flight or was left without an answer, or of a frame of your own. By
+        default it is made from `Config.id_prefix` and a counter. Do not use your own id twice: the
+        id of an answered cancel is accepted, but a duplicate of the old answer would then settle
+        the new cancel.
 
-        A cancel waits for `Config.queue_timeout` seconds to be sent, and from then for `Config.answer_timeout` to be answered;
-        `timeout` bounds the whole, in seconds from now, infinity for no bound. Before the login is accepted, and when the
-        paces are used up, cancels wait in the order they were taken; an `urgent` one waits behind other urgent ones alone.
+        A cancel may wait `Config.queue_timeout` seconds to be sent, and then
+        `Config.answer_timeout` seconds for its answer. `timeout` limits the whole, in seconds from
+        now; infinity means no limit. Until the login is accepted, and while a rate limit is
+        reached, cancels wait in the order in which they were taken; an `urgent` one waits only
+        behind other urgent ones.
 
-        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_in_flight` cancels
-        have no outcome; ValidationError for an order, id or timeout that makes no sense. In each case nothing has changed.
+        Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
+        `Config.max_in_flight` cancels have no outcome; ValidationError for an invalid order, id or
+        timeout. In each case nothing has changed.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -307,9 +329,11 @@ class Connection:
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
-        """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
+        """Take all of these cancels, or none, and return their ids in order. Then drain `poll`.
 
-        `timeout` and what is raised are as for `cancel`. NoRoom when there is no room for all of them.
+        `timeout` applies to each, as in `cancel`.
+
+        Raises: as `cancel`; NoRoom if there is no room for all of them. Nothing has changed.
         """
         now = self._begin(now)
         given = check_orders(orders)
@@ -323,9 +347,10 @@ class Connection:
         return ids
 
     def withdraw(self, id: str, now: float) -> bool:
-        """Take back a cancel that has not left: it is `Unresolved(sent=False)` with WITHDRAWN. Then drain `poll`.
+        """Withdraw a queued cancel, which ends `Unresolved(sent=False)`. Then drain `poll`.
 
-        False, and nothing has changed, when it has left, or when no cancel of this id is open.
+        The reason in the outcome is WITHDRAWN. Return False, and change nothing, if the cancel was
+        already sent or no cancel with this id is open.
         """
         now = self._begin(now)
         waiting = self._in_flight.queue.get(id) if isinstance(id, str) else None
@@ -337,40 +362,50 @@ class Connection:
         return waiting is not None
 
     def send(self, text: str, now: float) -> None:
-        """Hand out a frame of your own on the same socket, after the login: a subscription, an order to be placed.
+        """Queue a frame of your own, such as a subscription or a new order. Then drain `poll`.
 
-        It is answered by events: `Unrecognised`, or `ExchangeError` where the answer names no request. An answer is matched by
-        its id alone, so the `id` of a trade request (`op` "trade") must be none that a cancel has, and no cancel takes it
-        afterwards: the last 1,024 are remembered. While cancels wait too, own frames get one place in ten. Nothing says whether
-        it left; `close` drops what has not.
+        It is sent after the login. Its answer is an `Unrecognised` event, or an `ExchangeError` if
+        the answer names no request. Answers are matched by id alone. So the `id` of a trade request
+        (`op` "trade") must not be that of a cancel, and no later cancel may have it: the last 1,024
+        ids are remembered. While cancels wait too, your own frames get one place in ten. No event
+        reports that a frame was sent; `close` drops those that were not, unless it is called with
+        `queued="send"`.
 
-        Raises: LocalProtocolError when the connection is closing or closed; NoRoom when `Config.max_own_frames` wait;
-        ValidationError for what cannot be a text message, or has the id of a cancel. In each case nothing has changed.
+        Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
+        `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
+        has the id of a cancel. In each case nothing has changed.
         """
         now = self._begin(now)
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
             raise LocalProtocolError(
-                f"the connection {self._how_it_ends()} and takes no more frames: use another one"
+                f"the connection {self._closing_phrase()} and takes no more frames: use another one"
             )
         check_frame(text)
         limit = self._config.max_own_frames
         if limit is not None and len(self._frames.own) >= limit:
             raise NoRoom(
-                f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
+                f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
+                "been sent and try again"
             )
         self._ids.remember(self._codec.trade_ids(text), self._in_flight.why_taken)
         self._now = now
         self._frames.own.append(text)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """End the connection in good order; no more is taken. Then drain `poll`.
+        """Close the connection; nothing more is taken. Then drain `poll`.
 
-        With `queued="drop"` what was not sent is `Unresolved(sent=False)` at once, and what was sent has `within` seconds to be
-        answered (without it `Config.drain_timeout`; infinity for as long as their own deadlines allow). With `queued="send"`
-        what is queued leaves first, for at most `within` seconds (without it `Config.queue_timeout`); what has not left by then
-        is dropped as above. When nothing is open, or at one more call, the connection ends now. After the end: harmless.
+        With `queued="drop"`, cancels that were not sent end `Unresolved(sent=False)` at once. Those
+        that were sent have `within` seconds to be answered: by default `Config.drain_timeout`;
+        infinity means that only their own deadlines apply.
 
-        Raises: ValidationError for another `queued`, or a `within` that is no number of seconds, and nothing has changed.
+        With `queued="send"`, queued cancels and frames are sent first, for at most `within` seconds
+        (by default `Config.queue_timeout`). What was not sent by then is dropped as above.
+
+        The connection ends at once if nothing is open, or if `close` is called again. After the end
+        a call does nothing.
+
+        Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
+        seconds above 0; nothing has changed.
         """
         now = self._begin(now)
         check_closing(queued, within)
@@ -388,12 +423,13 @@ class Connection:
                 self._drop_queue(self._config.drain_timeout if within is None else within)
         self._inside = False
 
-    # --- the way out ---
+    # --- outputs ---
 
     def poll(self, now: float, writable: bool = True) -> Output:
-        """The next thing to do or to know: call it until it gives a `Wait`, after every input and command.
+        """Return the next output: a frame to write, an event, a `Hangup` or a `Wait`.
 
-        With `writable=False`, while a write of yours is under way, it gives everything but a `Transmit`.
+        Call it after every input and command, until it returns a `Wait`. Pass `writable=False`
+        while a write is in progress: it then returns no `Transmit`.
         """
         if now is not self._now:
             if type(now) is not float or not self._now <= now <= MAX:
@@ -414,7 +450,7 @@ class Connection:
             or frames.login is not None
         ):
             self._inside = True
-            # Cancels that wait when the time that `close` gave them is over are for `handle_timeout`.
+            # When the time of `close` is over, `handle_timeout` drops what was not sent.
             over = self._closing and self._alarms[_DRAIN] <= now
             frame = frames.next(now, ready=self._state is _READY, cancels=not over)
             if isinstance(frame, Transmit):
@@ -429,35 +465,43 @@ class Connection:
             return Wait(paced, _PACING)
         return Wait(None if timer is None else until, timer)
 
-    # --- a recorder, before the first call ---
+    # --- for `record` ---
 
     def _overheard(self, budget: Callable[[Budget], Budget]) -> Codec:
-        """Let `budget` stand before the budget, if there is one; gives the codec. Of what is private `record` uses this alone.
+        """Wrap the budget, if there is one, and return the codec.
 
-        Raises: ValidationError when something was called before, and nothing has changed.
+        This is the only private attribute that `record` uses.
+
+        Raises: ValidationError if the connection was used before; nothing has changed.
         """
         check_new(self._now)
         if self._frames.budget is not None:
             self._frames.budget = budget(self._frames.budget)
         return self._codec
 
-    # --- a session, which holds the queue itself ---
+    # --- for `Session`, which has its own queue ---
 
     def _opens(self, now: float) -> float:
-        """When a cancel can leave by `_send`; infinity when none can, or when other frames go first."""
+        """Return when `_send` may be called; infinity if waiting does not help.
+
+        That is the case when the connection is not ready, or when other frames go first.
+        """
         return self._frames.opens(now) if self._state is _READY else inf
 
     def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
-        """Hand out a cancel that has waited elsewhere, once `_opens` allows it: its frame. `until` ends all its time."""
+        """Return the frame of a cancel from the session's queue, which counts as sent.
+
+        `_opens` must allow it. `until` is when the cancel's own timeout ends.
+        """
         self._now = now
         cancel = self._in_flight.make(id, order, taken_at, until, _NORMAL)
         return self._frames.hand_out(cancel, now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
-        """A connection that is DRAINING has no longer than this."""
+        """Limit the time that is left to a DRAINING connection."""
         self._alarms[_DRAIN] = min(self._alarms[_DRAIN], after(now, seconds))
 
-    # --- messages in ---
+    # --- received messages ---
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
         cancel = self._in_flight.sent.get(id)
@@ -472,7 +516,7 @@ class Connection:
                 del self._in_flight.late[id]
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
-        """An error that names no request."""
+        """Handle an error that names no request."""
         code, code_class = error.code, error.code_class
         if (
             self._state is _AUTHENTICATING
@@ -492,7 +536,7 @@ class Connection:
             ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
         )
         if code in ENDS and self._state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
-            # Nothing more can be sent. What has been answered before may be in the same read.
+            # Nothing more can be sent, but answers may follow in the same read.
             self._cause, self._detail = ENDS[code], error.message
             self._closing = True
             self._heartbeat.stop()
@@ -531,10 +575,10 @@ class Connection:
     ) -> None:
         self._outputs.append(Unrecognised(text=as_text(message), why=why, malformed=malformed))
 
-    # --- time ---
+    # --- timers ---
 
     def _next_timer(self) -> tuple[float, Timer | None]:
-        """What is due first, and when."""
+        """Return the time of the next timer, and the timer."""
         until, heartbeat, alarms = self._in_flight.due(), self._heartbeat, self._alarms
         silent = inf if heartbeat.asked_until is None else heartbeat.asked_until
         for oldest in self._in_flight.sent.values():
@@ -561,70 +605,75 @@ class Connection:
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.ask(self._frames.question_opens(self._now)):
+            if self._heartbeat.ask(self._frames.ping_opens(self._now)):
                 self._end(
                     WhyClosed.NO_PONG,
-                    f"answers were due, and nothing came within {config.silence_pong} s of being asked",
+                    "answers were due, and no message came within "
+                    f"{config.silence_pong} s of a ping",
                 )
         elif self._state is not _DRAINING:
             self._drop_queue(config.drain_timeout)
         elif self._cause is WhyClosed.ASKED:
-            self._end(
-                WhyClosed.ASKED, "answers were still due when the time to wait for them was over"
-            )
+            self._end(WhyClosed.ASKED, "answers were still due when the drain timeout expired")
         else:
             self._end(self._cause, self._detail)
 
     # --- outcomes and the end ---
 
     def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
-        """Let a cancel wait to be sent; `until` is the end of all its time."""
+        """Queue a cancel; `until` is when its own timeout ends."""
         self._in_flight.wait(self._in_flight.make(id, order, now, until, rank), now)
 
     def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled(self._outputs) else self._in_flight.why_taken(id)
+        return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.why_taken(id)
 
     def _check_opens(self, login: object) -> None:
-        """Let `opened` pass once, and with a login.
+        """Check a call of `opened`.
 
-        Raises: LocalProtocolError, and nothing has changed.
+        Raises: LocalProtocolError if it was called before; ValidationError for an invalid login.
         """
         if self._opened:
             raise LocalProtocolError(
-                "opened was called before: a Connection is for one WebSocket, so make another one"
+                "opened was called before: create a new Connection for each WebSocket"
             )
         if not isinstance(login, SignedLogin):
             raise ValidationError(
-                f"login must be a SignedLogin; got {safe_repr(login)}: pass sign_login(credentials, int(time.time()))"
+                f"login must be a SignedLogin; got {safe_repr(login)}: pass "
+                "sign_login(credentials, int(time.time()))"
             )
 
     def _check_takes(self, count: int) -> None:
-        """Let no command pass for so many cancels unless they can be taken.
+        """Check that `count` more cancels can be taken.
 
-        Raises: LocalProtocolError or NoRoom, and nothing has changed.
+        Raises: LocalProtocolError if the connection is closing or closed; NoRoom if too many
+        cancels have no outcome.
         """
         state = self._state
         if self._closing or state is _DRAINING or state is _CLOSED:
             raise LocalProtocolError(
-                f"the connection {self._how_it_ends()} and takes no more cancels: use another one"
+                f"the connection {self._closing_phrase()} and takes no more cancels: use another "
+                "one"
             )
         limit = self._config.max_in_flight
         if limit is not None and len(self._in_flight) + count > limit:
             raise no_room(limit, self.in_flight, count)
 
-    def _how_it_ends(self) -> str:
+    def _closing_phrase(self) -> str:
         return "is closed" if self._state is _CLOSED else "is closing"
 
     def _unresolved(self, cancel: OpenCancel, why: WhyUnresolved) -> None:
         self._settle(cancel, cancel.unresolved(why, self._now))
 
     def _settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
-        """The one place where a cancel gets its outcome and is open no longer."""
+        """Report the outcome of a cancel and remove the cancel."""
         self._outputs.append(outcome)
         self._in_flight.settle(cancel, outcome)
 
     def _drop_queue(self, seconds: float | None) -> None:
-        """Send nothing more. What was sent has so many seconds to be answered; with nothing to wait for this is the end."""
+        """Drop what was not sent, and wait `seconds` for answers to what was sent.
+
+        The connection ends at once if there is nothing to wait for.
+        """
         if self._state is not _READY:
             self._end(WhyClosed.ASKED, "")
             return
@@ -636,7 +685,7 @@ class Connection:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        """The end, when `close` was called and nothing is left to send or to be answered."""
+        """End a closing connection if nothing is left to send or to be answered."""
         left = len(self._in_flight) or self._frames.own
         if (
             self._closing
@@ -647,8 +696,10 @@ class Connection:
             self._end(WhyClosed.ASKED, "")
 
     def _end(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
-        """The end, unless the transport is `gone` with a hangup. The event of its cause is out already; then the outcomes, the
-        hangup, and `Closed`, at once.
+        """End the connection: report the outcomes, then the `Hangup`, then `Closed`.
+
+        There is no `Hangup` if the transport is `gone`. An event that caused the end has been added
+        before.
         """
         dead = why is WhyClosed.NO_PONG
         unresolved = WhyUnresolved.LOST if dead or why is WhyClosed.LOST else WhyUnresolved.CLOSED
@@ -664,16 +715,18 @@ class Connection:
         self._in_flight.clear()
         self._alarms.clear()
         self._heartbeat.stop()
-        # Last: an end that is interrupted has not been.
+        # Last, so that `_recover` repeats an end that was interrupted.
         self._move(why)
 
     def _recover(self) -> None:
-        """An exception has passed through a call, and how far it came is not known. What was to come out still does, then one
-        honest outcome for each cancel that has none, then the end. When this is interrupted too, the next call does it again.
+        """End the connection after an interrupted call, of which any part may have been done.
+
+        Keep the outputs, add an outcome for each cancel that has none, and end. If this is
+        interrupted too, the next call repeats it.
         """
         if self._state is not _CLOSED:
             kept = [output for output in self._outputs if not isinstance(output, (Hangup, Closed))]
-            done = settled(kept)
+            done = settled_ids(kept)
             kept.extend(
                 cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
                 for cancel in self._in_flight.in_order()
@@ -688,13 +741,13 @@ class Connection:
         self._inside = False
 
     def _move(self, cause: Cause) -> None:
-        """The one place where the state changes, by the table."""
+        """Look the new state up in the table. The state changes nowhere else."""
         self._state = TRANSITIONS[self._state][cause]
 
     def _begin(self, now: float) -> float:
-        """The time of a call, checked. A call before it that was interrupted has ended the connection.
+        """Return the checked time of a call, and recover if the last call was interrupted.
 
-        Raises: LocalProtocolError when it is no finite number, and nothing has changed.
+        Raises: LocalProtocolError if `now` is not a finite number; nothing has changed.
         """
         now = finite_time(now, self._now)
         if self._inside:
@@ -702,6 +755,6 @@ class Connection:
         return now
 
 
-def settled(outputs: Iterable[object]) -> set[str]:
-    """The ids of the cancels whose outcomes are among these."""
+def settled_ids(outputs: Iterable[object]) -> set[str]:
+    """Return the ids of the cancels whose outcomes are among these outputs."""
     return {output.id for output in outputs if isinstance(output, Accepted | Rejected | Unresolved)}

@@ -1,7 +1,7 @@
-"""The frames of one connection that wait to be sent: which leaves next, and when.
+"""Decides which frame of a connection is sent next, and when.
 
-The order is: the login, pings, cancels, frames of the caller's own. While cancels wait too, own frames
-get one place in ten. No frame leaves faster than the rate limits allow.
+The order is: the login, pings, cancels, the caller's own frames. While cancels wait too, own frames
+get one place in ten. The rate limits apply to every frame.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .in_flight import InFlight, OpenCancel
 from .rate_limit import WINDOW, Budget, Pace
 
 CANCELS_PER_OWN_FRAME = 9
-"""How many cancels leave before a frame of the caller's own that waits."""
+"""The number of cancels that are sent before an own frame that waits."""
 
 
 class FrameQueue:
-    """What waits to be sent on one connection."""
+    """The frames of one connection that wait to be sent."""
 
     __slots__ = (
         "_cancels_in_a_row",
@@ -51,15 +51,16 @@ class FrameQueue:
         self._cancels_in_a_row = 0
         self.budget = budget
         self.login: SignedLogin | None = None
-        """The login that waits to be sent."""
+        """The login, until it is sent."""
         self.login_sent = False
         self.own: deque[str] = deque()
-        """Frames of the caller's own."""
+        """The caller's own frames."""
 
     def next(self, now: float, *, ready: bool, cancels: bool) -> Transmit | float:
-        """Return the frame that leaves now, or when one may; infinity when waiting does not help.
+        """Return the frame to send now, or when one may be sent; infinity if waiting does not help.
 
-        `ready` says whether anything but the login and pings may leave, `cancels` whether cancels may.
+        Without `ready`, only the login and pings may be sent. `cancels` says whether cancels and
+        own frames may be sent.
         """
         heartbeat, own = self._heartbeat, self.own
         if not ready and not heartbeat.ping_due and self.login is None:
@@ -86,20 +87,20 @@ class FrameQueue:
             self._cancels_in_a_row = 0
             self._pace.take(now)
             return Transmit(own.popleft())
-        # A cancel that has expired must not be sent: `handle_timeout` settles it.
+        # Expired cancels are not sent: `handle_timeout` settles them.
         return opens if opens > now else inf
 
     def hand_out(self, cancel: OpenCancel, now: float) -> str:
-        """Return the frame of a cancel, which counts as sent from now on."""
+        """Return the frame of a cancel, and count the cancel as sent."""
         self._cancels_in_a_row += 1
         self._pace.take(now)
         if self.budget is not None:
             self.budget.debit(1, now)
-        self._in_flight.hand_out(cancel, now)
+        self._in_flight.mark_sent(cancel, now)
         return self._codec.encode_cancel(cancel.order, cancel.id)
 
     def opens(self, now: float) -> float:
-        """Return when a cancel may leave; infinity while other frames go first."""
+        """Return when a cancel may be sent; infinity while other frames go first."""
         if self._heartbeat.ping_due or (
             self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
         ):
@@ -107,12 +108,12 @@ class FrameQueue:
         opens = self._pace.opens()
         return opens if self.budget is None else max(opens, self.budget.opens(now))
 
-    def question_opens(self, now: float) -> float:
-        """Return when a ping may leave."""
+    def ping_opens(self, now: float) -> float:
+        """Return when a ping may be sent."""
         return max(now, self._pace.opens())
 
     def pause(self, now: float) -> None:
-        """Let nothing leave for a second: the exchange has refused a request as one too many (30006)."""
+        """Send nothing for a second, after "request too many" (30006)."""
         self._pace.pause(now)
         if self.budget is not None:
             self.budget.pause(now)

@@ -1,8 +1,8 @@
 """The cancels of one connection that have no outcome yet, and what a reply means for its cancel.
 
-A cancel waits in `queue` until its frame is handed out; from then on it counts as sent and is in
-`sent` until a reply, a deadline or the end of the connection settles it. One that was sent and ended
-`Unresolved` is remembered in `late`, because its reply may still come.
+A cancel waits in `queue` until `poll` returns its frame. From then on it counts as sent and is in
+`sent`, until a reply, a deadline or the end of the connection settles it. A cancel that was sent
+and ended `Unresolved` is remembered in `late`, because its reply may still come.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ class OpenCancel:
     order: CancelOrder
     taken_at: float
     until: float
-    """When its own timeout ends; infinity for none."""
+    """When its own timeout ends; infinity if it has none."""
 
     number: int
-    """Its place in the order taken."""
+    """Its position in the order in which cancels were taken."""
 
     rank: Rank
     deadline: float = inf
-    """When it must be sent; after that, when it must be answered."""
+    """When it must be sent; once it is sent, when it must be answered."""
 
     turn: int = 0
     """Set by `Deadlines`."""
 
     sent_at: float = inf
-    """When it was handed out; infinity before that, or when its bytes provably never left."""
+    """When `poll` returned its frame; infinity if it was not sent, or provably not written."""
 
     def answered(self, reply: TradeReply | ErrorReply, now: float) -> Outcome:
-        """Return the outcome that the reply to this cancel means."""
+        """Return the outcome that follows from the reply to this cancel."""
         code, code_class = reply.code, reply.code_class
         if code_class is _ACCEPTED:
-            # By position: by name it takes twice as long.
+            # Positional arguments: keywords take twice as long.
             return Accepted(
                 self.id, self.order, self.taken_at, self.sent_at, now, reply.exchange_ts
             )
@@ -84,7 +84,7 @@ class OpenCancel:
     def unresolved(
         self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
     ) -> Unresolved:
-        """Return the outcome of a cancel that no reply settles."""
+        """Return an `Unresolved` outcome for the cancel."""
         sent = self.sent_at != inf
         return Unresolved(
             id=self.id,
@@ -100,7 +100,7 @@ class OpenCancel:
 
 
 class InFlight:
-    """The cancels of one connection."""
+    """The cancels of one connection that have no outcome yet."""
 
     __slots__ = (
         "_answer_timeout",
@@ -119,56 +119,56 @@ class InFlight:
         self._taken = 0
         self._deadlines: Deadlines[OpenCancel] = Deadlines()
         self.queue: CancelQueue[OpenCancel] = CancelQueue()
-        """Those that were not sent."""
+        """The cancels that were not sent."""
         self.sent: OrderedDict[str, OpenCancel] = OrderedDict()
-        """Those that were sent, the oldest first."""
+        """The cancels that were sent, the oldest first."""
         self.late: OrderedDict[str, CancelOrder] = OrderedDict()
-        """Those that ended `Unresolved` after they were sent."""
+        """The orders of cancels that were sent and ended `Unresolved`, by id, the oldest first."""
 
     def __len__(self) -> int:
         return self.queue.size + len(self.sent)
 
     def in_order(self) -> list[OpenCancel]:
-        """Return all of them, in the order taken."""
+        """Return all cancels, in the order in which they were taken."""
         both = {cancel.id: cancel for cancel in self.queue} | self.sent
         return sorted(both.values(), key=_in_order)
 
     def why_taken(self, id: str) -> str | None:
-        """Return why no other request may have this id, as an error says it; None when one may."""
+        """Return why no other request may have this id, for an error message; None if it may."""
         if id in self.sent or self.queue.get(id) is not None:
             return IN_FLIGHT
         return MAY_BE_ANSWERED if id in self.late else None
 
-    # --- taken, sent, settled ---
+    # --- adding, sending, settling ---
 
     def make(
         self, id: str, order: CancelOrder, taken_at: float, until: float, rank: Rank
     ) -> OpenCancel:
-        """Return a new cancel, which waits nowhere yet; `until` ends all its time."""
+        """Return a new cancel, not yet added; `until` is when its own timeout ends."""
         self._taken += 1
         return OpenCancel(id, order, taken_at, until, self._taken, rank)
 
     def wait(self, cancel: OpenCancel, now: float) -> None:
-        """Put a new cancel into the queue."""
+        """Add a new cancel to the queue."""
         self._set_deadline(cancel, after(now, self._queue_timeout))
         self.queue.add(cancel)
 
-    def hand_out(self, cancel: OpenCancel, now: float) -> None:
-        """The frame of a cancel leaves now."""
+    def mark_sent(self, cancel: OpenCancel, now: float) -> None:
+        """Move a cancel to `sent`: its frame is sent now."""
         cancel.sent_at = now
         self.sent[cancel.id] = cancel
         self.queue.discard(cancel)
         timeout = self._answer_timeout
         self._set_deadline(cancel, inf if timeout is None else now + timeout)
 
-    def never_left(self, ids: Iterable[str]) -> None:
-        """Not one byte of the frames of these cancels was sent."""
+    def mark_unsent(self, ids: Iterable[str]) -> None:
+        """Mark cancels as not sent: not one byte of their frames was written."""
         for id in ids:
             if id in self.sent:
                 self.sent[id].sent_at = inf
 
     def settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
-        """Remove a cancel whose outcome is among the outputs."""
+        """Remove a cancel. Its outcome must already be in the outputs."""
         if type(outcome) is Unresolved and outcome.sent:
             self.late[cancel.id] = cancel.order
             if self._late_ids is not None and len(self.late) > self._late_ids:
@@ -179,7 +179,7 @@ class InFlight:
             self._deadlines.set(cancel, inf)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all cancels."""
         self.queue.clear()
         self.sent.clear()
         self.late.clear()
@@ -206,10 +206,10 @@ class InFlight:
         why = WhyUnrecognised.NEVER_SENT if waits else WhyUnrecognised.UNKNOWN_ID
         return Unrecognised(text=as_text(message), why=why)
 
-    # --- time ---
+    # --- deadlines ---
 
     def due(self) -> float:
-        """Return when the first deadline is due; infinity for none."""
+        """Return the first deadline; infinity if there is none."""
         until = self._deadlines.until
         for oldest in self.sent.values():
             until = min(until, oldest.deadline)
@@ -219,16 +219,16 @@ class InFlight:
         return until
 
     def first_due(self) -> OpenCancel:
-        """Return the cancel whose deadline comes first; of equal ones the one that was taken first."""
+        """Return the cancel with the first deadline; of equal ones, the one taken first."""
         firsts = [*self.queue.heads(), *islice(self.sent.values(), 1)]
         first = self._deadlines.first()
         return min(firsts if first is None else [*firsts, first], key=_by_deadline)
 
     def _set_deadline(self, cancel: OpenCancel, deadline: float) -> None:
-        """Set a deadline, or the end of the cancel's own timeout if that comes first.
+        """Set the deadline, or the end of the cancel's own timeout if that is earlier.
 
-        Cancels without a timeout of their own are due in the order of `queue` or `sent`, so the first
-        there is the first due. Only the others need a place in `_deadlines`.
+        Without a timeout of their own, cancels expire in the order of `queue` or `sent`, so the
+        first entry has the first deadline. Only cancels with a timeout need `_deadlines`.
         """
         if cancel.until == inf:
             cancel.deadline = deadline

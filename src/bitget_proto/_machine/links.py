@@ -1,4 +1,8 @@
-"""The links of a session: one that is up, one that is to follow it, and those that drain."""
+"""The links of a session.
+
+At most one link serves, which means that it sends cancels, and at most one is being dialled. The
+others drain.
+"""
 
 from __future__ import annotations
 
@@ -14,69 +18,73 @@ from .connection import Connection
 
 @attrs.define(eq=False)
 class Link:
-    """One link, from its dial to its end."""
+    """A connection of a session, from its dial to its end."""
 
     number: int
     connection: Connection
     dial_until: float
-    """When the dial is given up; infinity once it has been answered."""
+    """When the dial is given up; infinity once the driver has answered it."""
 
     rotate_at: float = inf
+    """When its successor is dialled because of its age."""
+
     up_at: float = inf
+    """When its login was accepted; infinity before that."""
+
     leaving: bool = False
-    """Whether it is to be replaced: the exchange is going away, or it is too old."""
+    """Whether the exchange announced the end of the link (30033) before its login was accepted."""
 
     refusal: LoginRejected | None = None
+    """The refusal of its login."""
 
 
 class Links:
-    """The links that are not over, by number."""
+    """The links that have not ended."""
 
     __slots__ = ("_dialled", "all", "following", "serving")
 
     def __init__(self) -> None:
         self._dialled = 0
         self.all: dict[int, Link] = {}
+        """The links by number."""
         self.serving: Link | None = None
         """The link that sends cancels."""
         self.following: Link | None = None
-        """The link that was dialled and is not logged in yet."""
+        """The link that was dialled and whose login is not accepted yet."""
 
     def dial(self, connection: Connection, until: float) -> Link:
-        """Add a link whose dial is given up at `until`."""
+        """Add a link and return it. Its dial is given up at `until`."""
         self._dialled += 1
         link = Link(self._dialled, connection, until)
         self.all[link.number] = self.following = link
         return link
 
     def find(self, number: int) -> Link | None:
-        """Return the link of this number; None when it is over.
+        """Return the link with this number; None if it has ended or never existed.
 
-        Raises: ValidationError for anything but a number.
+        Raises: ValidationError if `number` is not a whole number.
         """
         if type(number) is not int:
             raise ValidationError(
-                f"link must be the number of a link, as Dial gave it; got {safe_repr(number)}"
+                f"link must be the number of a link, as in Dial.link; got {safe_repr(number)}"
             )
         return self.all.get(number)
 
     def busy(self, busy: Container[int]) -> Container[int]:
-        """Return which links are busy, as a container that raises nothing when it is asked.
+        """Return the numbers of the busy links, in a container whose `in` does not raise.
 
-        Raises: ValidationError for what is no container of numbers.
+        Raises: ValidationError if `busy` is not a container of link numbers.
         """
         if type(busy) in _SAFE:
             return busy
         if isinstance(busy, (str, bytes)) or not isinstance(busy, Container):
-            raise ValidationError(
-                f"busy must be a set of the numbers of links; got {safe_repr(busy)}"
-            )
+            raise ValidationError(f"busy must be a set of link numbers; got {safe_repr(busy)}")
         return [number for number in self.all if number in busy]
 
-    def none_leads(self) -> None:
-        """No link sends cancels any more, and none is to follow."""
+    def clear_roles(self) -> None:
+        """Let no link serve or follow. The links stay in `all`."""
         self.serving = self.following = None
 
 
 _SAFE = (tuple, set, frozenset, list)
-"""Containers whose `in` raises nothing for a number."""
+"""Containers whose `in` does not raise for a number."""

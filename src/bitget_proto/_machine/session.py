@@ -1,25 +1,31 @@
-"""A life across connections, as a pure state machine: no socket, no clock, no thread, no task, no chance.
+"""The state machine of a session, which reconnects. It does no I/O and reads no clock.
 
-The promise is that of `Connection`, kept across drops: every cancel that `cancel` took gets exactly one outcome, and the
-outcome is honest about all of its attempts.
+A session asks for WebSockets and creates a `Connection`, called a link, for each. `Links` holds
+them: one link serves, which means that it sends cancels; its successor may be being dialled; older
+ones drain. Every cancel that was taken gets exactly one outcome, which states only what is known of
+all its attempts.
 
-Rules of this file
-- It is a router. What a frame means, `Connection` decides; what an attempt's outcome means for a cancel,
-  `cancel_attempts` does; when to dial, `backoff`. Here is decided which link a cancel is on, and which link serves.
-- `poll` is the only way out. Inputs say what happened on which link and never raise for what the world did; those for a link
-  that is over, or never was, are ignored. A command that is refused raises `LocalProtocolError`, and nothing has changed.
-- The state changes in `_move`, by the table of `session_states`. A cancel leaves `_open` in `_settle` and nowhere else.
-- What a timer does happens in `handle_timeout` alone. `poll` compares backoff, spacing and paces with `now` and fires nothing.
-- The session holds the queue. A link is given a cancel when it sends it, and gives it back only when the link is over. So a
-  link that can still speak has never sent a cancel that another one holds: there is no second answer to be judged.
-- Interruptions are dealt with as in `connection`. The jitter is the caller's: it is asked while no call is marked as under
-  way, so that what it raises leaves nothing half done.
+`cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
+`waiting`, those that no link holds. `poll` passes it to the serving link when that can send it,
+with the same id and what is left of its time. The link's outcome for it is final, or puts it back
+into `waiting`.
 
-It does not know sockets, any clock, nor how a frame is spelled.
-
-The way of a cancel: `cancel` puts it into `_open` (all that have no outcome) and `_queue` (those that no link holds). `poll`
-lets the link that serves send it, under the same id and with what is left of its time. The link's outcome for it is the end, or
-brings it back into `_queue`.
+Rules for changes
+- The session decides which link serves and which link gets a cancel. `Connection` decides what a
+  message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
+  `backoff` when to dial.
+- Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
+- An input never raises because of what a peer did, and is ignored if its link has ended or never
+  existed. A command that is refused raises `LocalProtocolError` before anything has changed.
+- The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`.
+- A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
+  exception is `_recover`.
+- Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
+  with `now`.
+- A link gets a cancel only when it sends it, and returns it only when the link has ended. So no two
+  links that can still receive an answer have sent the same cancel.
+- For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
+  called while `_inside` is not set, so an exception that it raises leaves the state consistent.
 """
 
 from __future__ import annotations
@@ -67,7 +73,7 @@ from .arguments import (
 )
 from .backoff import Redial
 from .cancel_attempts import Cancel
-from .connection import NORMAL_CLOSURE, Connection, settled
+from .connection import NORMAL_CLOSURE, Connection, settled_ids
 from .deadlines import MAX, after, finite_time
 from .links import Link, Links
 from .rate_limit import Budget
@@ -97,24 +103,32 @@ _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
 
 @set_module("bitget_proto")
 class Session:
-    """The client's side for as long as you like: it asks for WebSockets when it needs them, and keeps cancels across them.
+    """The client side of any number of WebSocket connections, one after the other.
 
-    Drain `poll`: the first thing that it gives is a `Dial`. `jitter` gives a number from 0 to 1 each time it is called, such as
-    `random.random`; it spreads the dials of a fleet. `codec` and `budget` are shared by all links. Without a budget they share
-    one that lets as many cancels go in a second as a single link would (`Budget(None)` for none), or else two links would send
-    twice as many at the moment at which one follows the other.
+    A session asks for a WebSocket when it needs one, and keeps its cancels when a connection is
+    lost. Each connection is a link, identified by the number in its `Dial`. Drain `poll` first: it
+    returns a `Dial`. After each call, drain it again: call it until it returns a `Wait`.
 
-    `now` is a number of seconds on any clock that you choose and that does not run backwards; a `now` that does counts as
-    standing still. Every call raises LocalProtocolError for a `now` that is no finite number, or a `link` that is none, and
-    nothing has changed. The `jitter` is yours: what it raises comes out of `poll`.
+    `config` holds the limits. `codec` and `budget` are shared by all links. The default budget
+    allows as many cancels per second as a single link, because two links would otherwise send twice
+    as many while one replaces the other; `Budget(None)` sets no limit. `jitter` is a function that
+    returns a number from 0 to 1, such as `random.random`. It spreads the dials of many clients.
 
-    An exception that passes through a call, such as a signal handler's, ends the session at the next call: what was to come out
-    still does, then one honest outcome for each cancel that has none (INTERRUPTED), a hangup for each link, and `Ended`. One
-    that came before the call had begun leaves everything as it was: repeat an input that was interrupted.
+    `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
+    than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
+    finite number or `link` is not a whole number; nothing has changed. An exception raised by
+    `jitter` propagates out of `poll`.
 
-    It has no lock: call it from one thread, and from others through a queue into that one.
+    If an exception interrupts a call, such as one raised by a signal handler, the next call ends
+    the session: `poll` returns the remaining outputs, then an outcome for each cancel that has none
+    (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each link, and `Ended`. An exception that
+    was raised before the call had changed anything has no effect, so repeat an input that was
+    interrupted.
 
-    Raises: ValidationError for a part that is none.
+    A session is not thread-safe: call it from one thread, and pass work from other threads through
+    a queue.
+
+    Raises: ValidationError if an argument is not of its type.
     """
 
     __slots__ = (
@@ -135,7 +149,8 @@ class Session:
         check_part("budget", budget, Budget)
         if not callable(jitter):
             raise ValidationError(
-                f"jitter must be a function that gives numbers from 0 to 1; got {safe_repr(jitter)}: pass random.random"
+                f"jitter must be a function that returns numbers from 0 to 1; got "
+                f"{safe_repr(jitter)}: pass random.random"
             )
         self._config = SessionConfig() if config is None else config
         link = self._config.link
@@ -146,42 +161,45 @@ class Session:
         self._state = _DOWN
         self._now = -inf
         self._inside = False
-        """Whether a call is under way, or an exception has passed through one."""
+        """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[SessionOutput] = deque()
 
         self._cancels = SessionQueue(self._config)
         self._own: deque[str] = deque()
-        """Frames of the caller's own that wait for a link."""
+        """The caller's own frames that wait for a link."""
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
         self._stamp_refused = self._was_up = False
         self._down_since: float | None = None
         self._closing = False
-        """Whether `close` was called: no more is taken."""
+        """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
-        """Until when `close` waits for what is queued."""
+        """When the time of `close` for what is queued is over."""
         self._ending: Ended | None = None
-        """What the end will be, once every link is over."""
+        """The last event, which is added when every link has ended; None if not ending."""
 
     def __repr__(self) -> str:
         return f"<Session {self._state.value}, {len(self._cancels)} in flight>"
 
-    # --- looking changes nothing ---
+    # --- properties ---
 
     @property
     def state(self) -> SessionState:
-        """Where the session is in its life."""
+        """The state of the session."""
         return self._state
 
     @property
     def in_flight(self) -> int:
-        """How many cancels were taken and have no outcome yet, those included that wait for a link."""
+        """The number of cancels without an outcome, whether or not a link holds them."""
         return len(self._cancels)
 
     @property
     def capacity(self) -> int:
-        """How many calls of `cancel` would succeed now: one bound over all links and the queue."""
+        """The number of further cancels that would be taken now.
+
+        The limit applies to the session as a whole.
+        """
         if self._closing or self._ending is not None:
             return 0
         limit = self._config.link.max_in_flight
@@ -189,17 +207,19 @@ class Session:
 
     @property
     def config(self) -> SessionConfig:
-        """The limits it was built with."""
+        """The limits of the session."""
         return self._config
 
-    # --- the world happened ---
+    # --- inputs: what has happened ---
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
-        """The WebSocket that `Dial` asked for is open; `login` was signed for about this moment. Drain `poll`.
+        """Handle the opening of the WebSocket for a `Dial`. Then drain `poll`.
 
-        Ignored when the link is over: its `LinkHangup` has asked you to give up the dial.
+        `login` must have been signed just before. The call is ignored if the link has already
+        ended: its `LinkHangup` asked you to abort the dial.
 
-        Raises: LocalProtocolError when it was called before, or for what is no `SignedLogin`, and nothing has changed.
+        Raises: LocalProtocolError if it was called before for this link; ValidationError if `login`
+        is not a `SignedLogin`. In each case nothing has changed.
         """
         now = self._begin(now)
         known = self._links.find(link)
@@ -215,9 +235,9 @@ class Session:
         self._inside = False
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
-        """The WebSocket of this link brought this message, text or bytes, whole. Then drain `poll`.
+        """Handle one whole WebSocket message of a link, text or bytes. Then drain `poll`.
 
-        Raises: LocalProtocolError when it is neither text nor bytes, and nothing has changed.
+        Raises: ValidationError if the message is neither text nor bytes; nothing has changed.
         """
         now = self._begin(now)
         known = self._links.find(link)
@@ -237,19 +257,22 @@ class Session:
         unsent: Iterable[str] = (),
         retry_after: float | None = None,
     ) -> None:
-        """The transport of this link has ended, or could not be opened; `reason` is for people. Then drain `poll`.
+        """Handle the end of a link's transport, or a failed dial. Then drain `poll`.
 
-        `unsent` are the ids of cancels that were handed out on it and of whose frames provably not one byte left.
-        `retry_after` is how many seconds the exchange asks not to be dialled for (HTTP 429 with `Retry-After`): no dial
-        follows before, or before 300 s when it is more.
+        `reason` is text for people. `unsent` are the ids of cancels whose frames `poll` has
+        returned for this link, but of which provably not one byte was sent. Leave out an id if you
+        are not sure. `retry_after` is the number of seconds for which the exchange asked not to be
+        dialled (HTTP 429 with `Retry-After`): there is no dial for that time, or for 300 s if that
+        is less.
 
-        Raises: LocalProtocolError for what are no ids, no time or no number of seconds, and nothing has changed.
+        Raises: ValidationError if `unsent` is not an iterable of strings, or `retry_after` is not a
+        number of seconds from 0 up; nothing has changed.
         """
         now = self._begin(now)
         known = self._links.find(link)
         ids = unsent_ids(unsent)
         if retry_after is not None:
-            retry_after = _checked_retry_after(retry_after)
+            retry_after = _check_retry_after(retry_after)
         self._inside, self._now = True, now
         if known is not None:
             if retry_after is not None:
@@ -260,7 +283,10 @@ class Session:
         self._inside = False
 
     def handle_timeout(self, now: float) -> None:
-        """Time has passed: fire what is due, on each link and here. Then drain `poll`. Early, late or repeated: harmless."""
+        """Fire the timers that are due, of the session and of each link. Then drain `poll`.
+
+        It may be called early, late or repeatedly.
+        """
         now = self._begin(now)
         self._inside, self._now = True, now
         for link in list(self._links.all.values()):
@@ -270,7 +296,7 @@ class Session:
                 self._give_up(link)
         while (cancel := self._cancels.expired(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
-        while (cancel := self._without_link(now)) is not None:
+        while (cancel := self._expired_without_link(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
         serving = self._links.serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
@@ -280,7 +306,7 @@ class Session:
         self._end_if_done()
         self._inside = False
 
-    # --- you want something ---
+    # --- commands ---
 
     def cancel(
         self,
@@ -291,15 +317,17 @@ class Session:
         policy: Policy | None = None,
         urgent: bool = False,
     ) -> str:
-        """Take a cancel; returns the id under which exactly one outcome will come, whatever becomes of links. Drain `poll`.
+        """Take a cancel and return its id; exactly one outcome follows. Then drain `poll`.
 
-        `id`, `timeout` and `urgent` are as for `Connection.cancel`. It has `Config.queue_timeout` seconds from now to be sent,
-        and each attempt `Config.answer_timeout` to be answered; while no link serves it waits for at most
-        `SessionConfig.no_link_timeout`. `policy` says what becomes of it when a link ends after it was sent and before it was
-        answered; without it `SessionConfig.policy`.
+        `id`, `timeout` and `urgent` are as in `Connection.cancel`. The cancel may wait
+        `Config.queue_timeout` seconds from now to be sent, and each attempt `Config.answer_timeout`
+        seconds for its answer. While no link is up, the cancel waits for at most
+        `SessionConfig.no_link_timeout` seconds. `policy` says what to do if a link ends after it
+        sent the cancel and before the answer; the default is `SessionConfig.policy`.
 
-        Raises: LocalProtocolError when the session is closing or has ended; NoRoom when `Config.max_in_flight` cancels have no
-        outcome; ValidationError for an order, id, timeout or policy that makes no sense. In each case nothing has changed.
+        Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
+        `Config.max_in_flight` cancels have no outcome; ValidationError for an invalid order, id,
+        timeout or policy. In each case nothing has changed.
         """
         now = self._begin(now)
         self._check_takes(1)
@@ -319,9 +347,11 @@ class Session:
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> list[str]:
-        """Take many cancels, all or none; returns their ids in the order of `orders`. Then drain `poll`.
+        """Take all of these cancels, or none, and return their ids in order. Then drain `poll`.
 
-        `timeout`, `policy` and what is raised are as for `cancel`. NoRoom when there is no room for all of them.
+        `timeout` and `policy` apply to each, as in `cancel`.
+
+        Raises: as `cancel`; NoRoom if there is no room for all of them. Nothing has changed.
         """
         now = self._begin(now)
         given = check_orders(orders)
@@ -336,9 +366,10 @@ class Session:
         return ids
 
     def withdraw(self, id: str, now: float) -> bool:
-        """Take back a cancel that has not left: it is `Unresolved(sent=False)` with WITHDRAWN. Then drain `poll`.
+        """Withdraw a cancel, which ends `Unresolved(sent=False)`. Then drain `poll`.
 
-        False, and nothing has changed, when it has left on any link, or when no cancel of this id is open.
+        The reason in the outcome is WITHDRAWN. Return False, and change nothing, if the cancel was
+        already sent on any link or no cancel with this id is open.
         """
         now = self._begin(now)
         waiting = self._cancels.waiting.get(id) if isinstance(id, str) else None
@@ -351,17 +382,19 @@ class Session:
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
-        """Hand out a frame of your own on the link that serves, or on the next one that will. As `Connection.send`.
+        """Queue a frame of your own, as `Connection.send`, on the current link or the next one.
 
-        A link that ends drops what it was given, and subscriptions end with it: ask for them at each `Up`.
+        A link that ends drops its frames, and your subscriptions end with it: subscribe again at
+        each `Up`. Then drain `poll`.
 
-        Raises: LocalProtocolError when the session is closing or has ended; NoRoom when `Config.max_own_frames` wait;
-        ValidationError for what cannot be a text message, or has the id of a cancel. In each case nothing has changed.
+        Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
+        `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
+        has the id of a cancel. In each case nothing has changed.
         """
         now = self._begin(now)
         if self._closing or self._ending is not None:
             raise LocalProtocolError(
-                f"the session {self._how_it_ends()} and takes no more frames: use another one"
+                f"the session {self._closing_phrase()} and takes no more frames: use another one"
             )
         check_frame(text)
         serving, limit = self._links.serving, self._config.link.max_own_frames
@@ -369,20 +402,25 @@ class Session:
         own = serving.connection._frames.own if serving is not None and usable else self._own
         if limit is not None and len(own) >= limit:
             raise NoRoom(
-                f"Config.max_own_frames ({limit}) is reached: wait until a frame of yours has left and try again"
+                f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
+                "been sent and try again"
             )
         self._ids.remember(self._codec.trade_ids(text), self._why_taken)
         self._now = now
         own.append(text)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """End the session in good order; no more is taken. Then drain `poll`.
+        """Close the session; nothing more is taken. Then drain `poll`.
 
-        `queued` and `within` are as for `Connection.close`. With `queued="send"` the session goes on dialling for what is
-        queued, and while no link serves `SessionConfig.no_link_timeout` holds. When nothing is open, or at one more call, the
-        session ends now. After the end: harmless.
+        `queued` and `within` are as in `Connection.close`. With `queued="send"`, the session
+        continues to dial for what is queued, and `SessionConfig.no_link_timeout` applies while no
+        link is up.
 
-        Raises: ValidationError for another `queued`, or a `within` that is no number of seconds, and nothing has changed.
+        The session ends at once if nothing is open, or if `close` is called again. After the end a
+        call does nothing.
+
+        Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
+        seconds above 0; nothing has changed.
         """
         now = self._begin(now)
         check_closing(queued, within)
@@ -402,14 +440,15 @@ class Session:
             self._end_if_done()
         self._inside = False
 
-    # --- the way out ---
+    # --- outputs ---
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """The next thing to do or to know: call it until it gives a `Wait`, after every input and command.
+        """Return the next output: a `Dial`, a frame or hangup for a link, an event or a `Wait`.
 
-        `busy` are the links on which a write of yours is under way: for these it gives everything but a `LinkTransmit`.
+        Call it after every input and command, until it returns a `Wait`. `busy` contains the links
+        on which a write is in progress: it returns no `LinkTransmit` for these.
 
-        Raises: LocalProtocolError for a `busy` that is no container of numbers, and nothing has changed.
+        Raises: ValidationError if `busy` is not a container of link numbers; nothing has changed.
         """
         now = self._begin(now)
         busy = self._links.busy(busy)
@@ -432,7 +471,7 @@ class Session:
     def _advance(
         self, now: float, busy: Container[int], dial_at: float
     ) -> LinkTransmit | Wait | None:
-        """Let a frame leave, or say how long to wait; None when an output has come, or may have."""
+        """Return a frame, or how long to wait; None if there may be a new output."""
         opens, sends = inf, None
         if self._cancels.waiting.size:
             frame = self._next_cancel(now, busy)
@@ -458,7 +497,7 @@ class Session:
         return wait or Wait(None if timer is None else until, timer)
 
     def _next_timer(self) -> tuple[float, Timer | None]:
-        """What is due first of what the links know nothing of."""
+        """Return the time of the session's own next timer, and the timer."""
         until = self._cancels.due()
         timer = None if until == inf else Timer.REQUEST
         following, serving = self._links.following, self._links.serving
@@ -474,17 +513,18 @@ class Session:
             until, timer = self._close_at, Timer.DRAIN
         return until, timer
 
-    # --- a recorder, before the first call ---
+    # --- for `record` ---
 
     def _overheard(
         self,
         budget: Callable[[Budget], Budget],
         jitter: Callable[[Callable[[], float]], Callable[[], float]],
     ) -> tuple[Codec, Collection[int]]:
-        """Let these stand before the budget and the jitter; gives the codec, and a view of the links that are not over. Of what
-        is private `record` uses this alone.
+        """Wrap the budget and the jitter. Return the codec and a view of the links' numbers.
 
-        Raises: ValidationError when something was called before, and nothing has changed.
+        This is the only private attribute that `record` uses.
+
+        Raises: ValidationError if the session was used before; nothing has changed.
         """
         check_new(self._now)
         self._budget = budget(self._budget)
@@ -496,13 +536,13 @@ class Session:
     def _connect(self) -> Connection:
         return Connection(self._config.link, self._codec, self._budget)
 
-    def _how_it_ends(self) -> str:
+    def _closing_phrase(self) -> str:
         return "has ended" if self._state is _ENDED else "is closing"
 
     def _begin(self, now: float) -> float:
-        """The time of a call, checked. A call before it that was interrupted has ended the session.
+        """Return the checked time of a call, and recover if the last call was interrupted.
 
-        Raises: LocalProtocolError when it is no finite number, and nothing has changed.
+        Raises: LocalProtocolError if `now` is not a finite number; nothing has changed.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -520,20 +560,20 @@ class Session:
         return Dial(link=link.number, stamp_refused=self._stamp_refused)
 
     def _give_up(self, link: Link) -> None:
-        """The driver has not answered the dial; should it do so later, that is ignored."""
+        """End a link whose dial the driver has not answered; a later answer is ignored."""
         detail = f"no answer to the dial within {self._config.dial_timeout} s"
         self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=detail, link=link.number))
-        self._over(link, Closed(why=WhyClosed.LOST, detail=detail))
+        self._link_ended(link, Closed(why=WhyClosed.LOST, detail=detail))
 
     def _collect(self, link: Link) -> None:
-        """Take what a link has to say. Frames stay where they are until `poll`."""
+        """Handle the outputs of a link, but not its frames: only `poll` sends these."""
         while outputs := link.connection._outputs:
             self._route(link, cast("Hangup | Event", outputs.popleft()))
 
     def _route(self, link: Link, output: Hangup | Event) -> None:
-        """Whatever a link gives, goes where it belongs."""
+        """Handle one output of a link."""
         if isinstance(output, (Accepted, Rejected, Unresolved)):
-            self._attempted(self._cancels.open[output.id], output)
+            self._attempt_ended(self._cancels.open[output.id], output)
         elif isinstance(output, Hangup):
             self._outputs.append(
                 LinkHangup(
@@ -543,7 +583,7 @@ class Session:
         elif isinstance(output, Ready):
             self._ready(link)
         elif isinstance(output, Closed):
-            self._over(link, output)
+            self._link_ended(link, output)
         else:
             self._outputs.append(output)
             if isinstance(output, LoginRejected):
@@ -552,7 +592,10 @@ class Session:
                 self._going_away(link)
 
     def _ready(self, link: Link) -> None:
-        """The link that was dialled serves from now on. The one before is left: what was sent on it keeps its own deadlines."""
+        """Let the dialled link serve.
+
+        The one before it drains; what was sent on it keeps its deadlines.
+        """
         links, now, down_since = self._links, self._now, self._down_since
         before, links.serving, links.following = links.serving, link, None
         self._down_since = None
@@ -572,19 +615,19 @@ class Session:
 
     def _going_away(self, link: Link) -> None:
         if link is self._links.following:
-            # Its login may still be answered: until then there is nothing to leave.
+            # Its login may still be accepted. It is replaced once it serves.
             link.leaving = True
         elif link is self._links.serving and self._state is _UP:
             self._leave(link)
 
     def _leave(self, link: Link) -> None:
-        """Dial the successor; the link serves until that is ready."""
+        """Schedule the dial of a successor. The link serves until that is ready."""
         self._move(SessionStep.LEAVING)
         self._redial.served(self._now - link.up_at)
         self._redial.back_off(self._now)
 
-    def _over(self, link: Link, closed: Closed) -> None:
-        """A link has ended; what it held has come back or has its outcome."""
+    def _link_ended(self, link: Link, closed: Closed) -> None:
+        """Remove a link that has ended. Its cancels are queued again or have their outcomes."""
         links, now = self._links, self._now
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
         del links.all[link.number]
@@ -606,7 +649,7 @@ class Session:
             if was_up:
                 self._redial.back_off(now)
             else:
-                # The moment of the next dial was chosen when the session began to move, or when a successor was refused.
+                # The next dial is already scheduled: `_leave` did it, or the end of a successor.
                 self._redial.hasten(now)
         elif link is links.following:
             links.following = None
@@ -619,7 +662,7 @@ class Session:
             self._redial.back_off(now)
 
     def _refused(self, refusal: LoginRejected) -> Ended | None:
-        """The end, when a login that was refused so need not be tried again: unless a link serves."""
+        """Return `Ended` if the session must not dial again after this refusal; else None."""
         why = None
         if refusal.code in STAMP_REFUSED:
             if self._stamp_refused and not self._was_up:
@@ -642,7 +685,7 @@ class Session:
     def _next_cancel(
         self, now: float, busy: Container[int]
     ) -> LinkTransmit | tuple[float, Timer | None]:
-        """Let the link that serves send the next cancel, if it can send one now; else when that may be, and why not before."""
+        """Return the frame of the next cancel, or when one may be sent and what it waits for."""
         serving = self._links.serving
         if serving is None or serving.number in busy or self._close_at <= now:
             return inf, None
@@ -651,17 +694,17 @@ class Session:
             return opens, None if opens == inf else Timer.PACING
         first, opens = self._cancels.next(now)
         if first is not None:
-            return self._hand_out(first, serving)
+            return self._send_cancel(first, serving)
         return opens, None if opens == inf else Timer.SPACING
 
-    def _hand_out(self, cancel: Cancel, link: Link) -> LinkTransmit:
+    def _send_cancel(self, cancel: Cancel, link: Link) -> LinkTransmit:
         now = cancel.trying_since = self._now
         text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
-        self._cancels.hand_out(cancel, now)
+        self._cancels.mark_sent(cancel, now)
         return LinkTransmit(text, cancel.id, link=link.number)
 
-    def _attempted(self, cancel: Cancel, attempt: Outcome) -> None:
-        """A link has an outcome for a cancel that it held."""
+    def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
+        """Handle the outcome that a link reports for a cancel."""
         outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
         if outcome is None:
             self._cancels.give_back(cancel)
@@ -669,14 +712,14 @@ class Session:
             self._settle(cancel, outcome)
 
     def _link_until(self, cancel: Cancel) -> float:
-        """Until when a cancel waits while no link serves."""
+        """Return until when a cancel waits while no link serves."""
         since = (
             cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
         )
         return after(since, self._config.no_link_timeout)
 
-    def _without_link(self, now: float) -> Cancel | None:
-        """One that has found no link for too long."""
+    def _expired_without_link(self, now: float) -> Cancel | None:
+        """Return a cancel that has waited too long for a link."""
         if self._links.serving is not None:
             return None
         for cancel in self._cancels.waiting.heads():
@@ -685,25 +728,26 @@ class Session:
         return None
 
     def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
-        """The one place where a cancel gets its outcome and is open no longer."""
+        """Report the outcome of a cancel and remove the cancel."""
         self._outputs.append(outcome)
         self._cancels.remove(cancel)
 
     def _check_takes(self, count: int) -> None:
-        """Let no command pass for so many cancels unless they can be taken.
+        """Check that `count` more cancels can be taken.
 
-        Raises: LocalProtocolError or NoRoom, and nothing has changed.
+        Raises: LocalProtocolError if the session is closing or has ended; NoRoom if too many
+        cancels have no outcome.
         """
         if self._closing or self._ending is not None:
             raise LocalProtocolError(
-                f"the session {self._how_it_ends()} and takes no more cancels: use another one"
+                f"the session {self._closing_phrase()} and takes no more cancels: use another one"
             )
         limit = self._config.link.max_in_flight
         if limit is not None and len(self._cancels) + count > limit:
             raise no_room(limit, len(self._cancels), count)
 
     def _why_taken(self, id: str) -> str | None:
-        """Why no other request may have this id, as an error says it; None when one may."""
+        """Return why no other request may have this id, for an error message; None if it may."""
         if id in self._cancels.open:
             return IN_FLIGHT
         for link in self._links.all.values():
@@ -712,19 +756,19 @@ class Session:
         return None
 
     def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled(self._outputs) else self._why_taken(id)
+        return IN_FLIGHT if id in settled_ids(self._outputs) else self._why_taken(id)
 
     # --- the end ---
 
     def _end_if_done(self) -> None:
-        """The end, when `close` was called and nothing is open."""
+        """End a closing session if no cancel is open."""
         if self._closing and self._ending is None and not self._cancels:
             self._end(_ASKED, queued="send")
 
     def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
-        """Begin the end: what waits has its outcome now, each link drains, and the last one to close ends the session."""
+        """Settle what waits and close each link. The session ends with the last of them."""
         self._ending = ended
-        self._links.none_leads()
+        self._links.clear_roles()
         for cancel in self._cancels.in_order():
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
         if not self._links.all:
@@ -733,7 +777,7 @@ class Session:
         seconds = self._config.link.drain_timeout if within is None else within
         for link in list(self._links.all.values()):
             if link.connection.state is State.DRAINING and link.connection.in_flight:
-                # A second `close` would end it now.
+                # It was closed before: another `close` would end it at once.
                 link.connection._drain_within(self._now, seconds)
             else:
                 link.connection.close(self._now, queued, inf if seconds is None else seconds)
@@ -746,13 +790,15 @@ class Session:
         self._move(ended.why)
 
     def _recover(self) -> None:
-        """An exception has passed through a call, and how far it came is not known. What was to come out still does, then one
-        honest outcome for each cancel that has none, then the end. When this is interrupted too, the next call does it again.
+        """End the session after an interrupted call, of which any part may have been done.
+
+        Keep the outputs, add an outcome for each cancel that has none, and end every link and the
+        session. If this is interrupted too, the next call repeats it.
         """
         if self._state is not _ENDED:
             ended = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
-            kept = [output for output in self._outputs if not self._is_of_the_end(output)]
-            done = settled(kept)
+            kept = [output for output in self._outputs if not self._is_final(output)]
+            done = settled_ids(kept)
             kept.extend(
                 cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
                 for cancel in self._cancels.open.values()
@@ -766,27 +812,27 @@ class Session:
                 kept.append(LinkClosed(link=number, why=why, detail=""))
             self._outputs = deque([*kept, ended])
             self._ending = ended
-            self._links.none_leads()
+            self._links.clear_roles()
             self._links.all.clear()
             self._cancels.clear()
             self._move(WhyEnded.INTERRUPTED)
         self._inside = False
 
-    def _is_of_the_end(self, output: SessionOutput) -> bool:
-        """Whether `_recover` says this anew: the end, and that of a link which is not over."""
+    def _is_final(self, output: SessionOutput) -> bool:
+        """Return whether `_recover` adds this again: the end of the session or of an open link."""
         return isinstance(output, Ended) or (
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )
 
     def _move(self, cause: SessionCause) -> None:
-        """The one place where the state changes, by the table."""
+        """Look the new state up in the table. The state changes nowhere else."""
         self._state = SESSION_TRANSITIONS[self._state][cause]
 
 
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
 
 
-def _checked_retry_after(value: object) -> float:
+def _check_retry_after(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
         raise ValidationError(
             f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"

@@ -1,4 +1,7 @@
-"""The cancels of a session that have no outcome yet, and which of those that no link holds is next."""
+"""The cancels of a session that have no outcome yet.
+
+Decides which of those that no link holds is sent next.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from .session_config import SessionConfig
 
 
 class SessionQueue:
-    """The open cancels of one session."""
+    """The cancels of one session that have no outcome yet."""
 
     __slots__ = (
         "_deadlines",
@@ -29,14 +32,14 @@ class SessionQueue:
         self._queue_timeout = config.link.queue_timeout
         self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
-        """The deadlines of those in `waiting` that do not come in order."""
+        """The deadlines of those in `waiting` that do not expire in their order there."""
         self._spacing = Spacing(config.resend_interval)
         self._resends = False
-        """Whether any cancel may be sent again; until then the spacing is not needed."""
+        """Whether any cancel may be sent again; if not, the spacing is not needed."""
         self.open: dict[str, Cancel] = {}
-        """All that have no outcome."""
+        """All cancels without an outcome, by id."""
         self.waiting: CancelQueue[Cancel] = CancelQueue()
-        """Those that no link holds."""
+        """The cancels that no link holds."""
 
     def __len__(self) -> int:
         return len(self.open)
@@ -44,7 +47,7 @@ class SessionQueue:
     def take(
         self, id: str, order: CancelOrder, now: float, until: float, *, resend: bool, urgent: bool
     ) -> None:
-        """Add a new cancel, which waits for a link."""
+        """Add a new cancel, which waits to be sent."""
         self._taken += 1
         rank = Rank.URGENT if urgent else Rank.NORMAL
         queue_until = after(now, self._queue_timeout)
@@ -54,47 +57,47 @@ class SessionQueue:
         self._wait(cancel)
 
     def give_back(self, cancel: Cancel) -> None:
-        """Let a cancel wait again: its link has ended."""
+        """Queue a cancel again after its link has ended."""
         cancel.rank, cancel.returned = cancel.rank.returned(), True
         self._wait(cancel)
 
-    def hand_out(self, cancel: Cancel, now: float) -> None:
-        """A link holds the cancel from now on."""
+    def mark_sent(self, cancel: Cancel, now: float) -> None:
+        """Remove a cancel from `waiting`: a link has sent it and holds it now."""
         self._stop_waiting(cancel)
         if self._resends:
             self._spacing.handed_out(cancel.order, now)
 
     def remove(self, cancel: Cancel) -> None:
-        """The cancel has its outcome."""
+        """Remove a cancel that has its outcome."""
         del self.open[cancel.id]
         self._stop_waiting(cancel)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all cancels."""
         self.open.clear()
         self.waiting.clear()
         self._deadlines.clear()
 
     def next(self, now: float) -> tuple[Cancel | None, float]:
-        """Return the cancel that may be sent now; else None, and when one may."""
+        """Return the cancel to send now and `now`; or None, and when one may be sent."""
         first = self.waiting.first(now)
         if first is not None and first.sent_at is None:
             return first, now
         return self.waiting.first_open(now, self._spaced_until)
 
     def in_order(self) -> list[Cancel]:
-        """Return those that wait, in the order taken."""
+        """Return the waiting cancels, in the order in which they were taken."""
         return sorted(self.waiting, key=_in_order)
 
     def due(self) -> float:
-        """Return when the first deadline of those that wait is due; infinity for none."""
+        """Return the first deadline of the waiting cancels; infinity if there is none."""
         until = self._deadlines.until
         if self.waiting.size:
             until = min(until, *[cancel.deadline for cancel in self.waiting.heads()])
         return until
 
     def expired(self, now: float) -> Cancel | None:
-        """Return a cancel that waits and whose deadline has passed."""
+        """Return a waiting cancel whose deadline has expired, or None."""
         first = self._deadlines.first()
         heads = self.waiting.heads() if first is None else [first, *self.waiting.heads()]
         for cancel in heads:
@@ -104,8 +107,8 @@ class SessionQueue:
 
     def _wait(self, cancel: Cancel) -> None:
         self.waiting.add(cancel)
-        # Cancels with the same timeout come in order, so the first of each rank is the first due.
-        # Only the others need a place in `_deadlines`.
+        # New cancels without a timeout of their own expire in the order of their rank's queue, so
+        # the first of each rank has the first deadline. Only the others need `_deadlines`.
         if cancel.until == inf and not cancel.returned:
             cancel.deadline = cancel.queue_until
         else:
@@ -117,7 +120,7 @@ class SessionQueue:
             self._deadlines.set(cancel, inf)
 
     def _spaced_until(self, cancel: Cancel) -> float:
-        """Return when a cancel may be sent, with regard to earlier cancels of its order."""
+        """Return when a cancel may be sent, after earlier cancels of the same order."""
         return -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
 
 

@@ -1,7 +1,7 @@
 """The states of a session and the table of its transitions.
 
-`Session` changes its state in one function, which looks the new state up in this table: a
-transition that is not in the table cannot happen.
+`Session._move` looks up every change of state in this table, so a transition that is not in the
+table cannot happen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The states of a connection and the table of its transitions.
 
-`Connection` changes its state in one function, which looks the new state up in this table: a
-transition that is not in the table cannot happen.
+`Connection._move` looks up every change of state in this table, so a transition that is not in the
+table cannot happen.
 """
 
 from __future__ import annotations
