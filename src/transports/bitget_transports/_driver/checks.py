@@ -52,7 +52,7 @@ def check_timeout(timeout: object) -> None:
         or not (0 < timeout <= sys.float_info.max or timeout == inf)
     ):
         raise ValidationError(
-            f"timeout must be a number of seconds above 0 (math.inf or None for no bound); "
+            f"timeout must be a number of seconds above 0 (math.inf or None for no limit); "
             f"got {safe_repr(timeout)}"
         )
 
