@@ -1,1 +1,1 @@
-"""Sessions over networks that fail, held against what the exchange says that it received: `python -m tests.chaos`."""
+"""Run sessions over a failing network and check them against the exchange's log."""

@@ -1,13 +1,13 @@
-"""`python -m tests.chaos`: cancels through a network that fails, held against the exchange's own log.
+"""`python -m tests.chaos`: cancel over a failing network and check each outcome.
 
-Each transport cancels orders at the embedded exchange, under each policy, through a proxy that delays, splits, cuts in
-mid-frame, resets, stalls and corrupts; the exchange itself goes away, answers late or twice, and drops. Then each outcome is
-held against what the exchange received and did. A broken promise is printed, and the exit status is 1.
+Each transport cancels orders at the embedded exchange, with each policy, through a proxy that
+delays, splits, cuts in mid-frame, resets, stalls and corrupts. The exchange also misbehaves: it
+goes away, answers late or twice, and drops. Then each outcome is checked against what the exchange
+received and did. A broken promise is printed, and the exit status is 1.
 
-Rules of this file
-- What is done to which connection and to which cancel comes from the seed. How many cancels a cut meets does not: that is the
-  machine's and the moment's.
-- The limits are the real ones but for those that stand in `CONFIG`, `LIMITS` and `make_exchange`, by name.
+The seed determines the fault of each connection and of each cancel. The number of cancels that a
+cut affects depends on timing. All limits are the defaults, except those in `CONFIG`, `LIMITS` and
+`make_exchange`.
 """
 
 from __future__ import annotations
@@ -57,10 +57,13 @@ CONFIG = SessionConfig(
 LIMITS = Limits(open_timeout=0.5, write_timeout=0.5, close_timeout=0.2, max_events=None)
 
 _BATCH, _TIMEOUT, _SHORT = 25, 5.0, 0.003
-"""How many cancels are asked for at a time, and how many seconds they have; one batch in five has hardly any."""
+"""The size of a batch of cancels, its timeout in seconds, and the timeout of one batch in five."""
 
 _BYTES = 80
-"""Less than a cancel or its answer takes on the wire, so that nearly all cuts come to pass before all is cancelled."""
+"""Bytes per cancel by which the cuts are spread.
+
+Less than a cancel or its answer takes on the wire, so that nearly all cuts happen during the run.
+"""
 
 FAULTS = (
     (None, 960), (Fault.GOING_AWAY, 8), (Fault.DUPLICATE, 8), (Fault.LATE, 8), (Fault.UNSURE, 8),
@@ -81,7 +84,7 @@ _LOGIN_FAULTS = ((None, 95), (Fault.DROP_BEFORE, 5))
 
 @attrs.define
 class Result:
-    """What came of one run."""
+    """The result of one run."""
 
     transport: Transport
     policy: Policy
@@ -93,7 +96,7 @@ class Result:
     broken: list[str]
 
     def row(self) -> tuple[object, ...]:
-        """For the table."""
+        """Return the cells of the table."""
         kinds = Counter(
             (type(outcome), isinstance(outcome, Unresolved) and outcome.sent)
             for outcome in self.outcomes
@@ -101,27 +104,29 @@ class Result:
         resent = sum(outcome.attempts > 1 for outcome in self.outcomes)
         ups = sum(isinstance(event, Up) for event in self.events)
         return (
-            self.transport.value, self.policy.value, len(self.outcomes), kinds[Accepted, False], kinds[Rejected, False],
-            kinds[Unresolved, True], kinds[Unresolved, False], resent, self.faults.total(), self.links, ups,
+            self.transport.value, self.policy.value, len(self.outcomes),
+            kinds[Accepted, False], kinds[Rejected, False],
+            kinds[Unresolved, True], kinds[Unresolved, False],
+            resent, self.faults.total(), self.links, ups,
             f"{self.seconds:.1f}", len(self.broken),
         )  # fmt: skip
 
 
 _COLUMNS = (
-    "transport", "policy", "cancels", "accepted", "rejected", "unresolved, sent", "not sent", "tried again", "cuts", "dials",
-    "ups", "seconds", "broken",
+    "transport", "policy", "cancels", "accepted", "rejected", "unresolved, sent", "not sent",
+    "sent more than once", "cuts", "dials", "ups", "seconds", "broken",
 )  # fmt: skip
 
 
 def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: int) -> Result:
-    """One run."""
+    """Run once and check the outcomes."""
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, cancels + 1)]
     chance = random.Random(seed)
     log = Log()
-    # One order in ten is not there to be cancelled.
+    # The exchange does not have one order in ten.
     exchange = make_exchange([order for order in orders if chance.random() > 0.1], log)
-    exchange.inject(*drawn(chance, FAULTS, 2 * cancels))
-    exchange.inject_login(None, *drawn(chance, _LOGIN_FAULTS, cuts))
+    exchange.inject(*draw(chance, FAULTS, 2 * cancels))
+    exchange.inject_login(None, *draw(chance, _LOGIN_FAULTS, cuts))
     batches = [
         Batch(orders[at : at + _BATCH], _SHORT if at // _BATCH % 5 == 4 else _TIMEOUT)
         for at in range(0, cancels, _BATCH)
@@ -131,24 +136,24 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     began = time.monotonic()
     with exchange_in_thread(exchange) as server, FlakyProxy(server.url, plan) as proxy:
         config = attrs.evolve(CONFIG, policy=policy)
-        rest = transport.go(Run(proxy.url, config, LIMITS, batches, answers.append))
+        rest = transport.run(Run(proxy.url, config, LIMITS, batches, answers.append))
         seconds = time.monotonic() - began
-    # All is closed: nothing that was under way can still arrive.
+    # Everything is closed, so nothing can arrive any more.
     log.acts = exchange.log
     outcomes = [outcome for answer in answers for outcome in answer.outcomes]
     events = [event for answer in answers for event in answer.events] + rest
     asked = Counter(order.order_id or "" for order in orders)
     timeouts = {order.order_id or "": batch.timeout for batch in batches for order in batch.orders}
     broken = list(broken_promises(asked, outcomes, log, policy, timeouts))
-    unasked = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
-    broken += [f"an outcome that nobody asked for: {event!r}" for event in unasked]
+    unrequested = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
+    broken += [f"an outcome of no requested cancel: {event!r}" for event in unrequested]
     return Result(
         transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen, broken
     )
 
 
 def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
-    """One that takes any number of cancels, and is late and gone sooner than in virtual time."""
+    """Return an exchange without rate limits whose delays are short, as time is real here."""
     return ScriptedExchange(
         orders,
         config=ExchangeConfig(messages_per_second=None, max_in_flight=None),
@@ -160,19 +165,20 @@ def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
     )
 
 
-def drawn(
+def draw(
     chance: random.Random, faults: Sequence[tuple[Fault | None, int]], count: int
 ) -> list[Fault | None]:
-    """So many faults, as often as their weights say."""
+    """Draw `count` faults according to their weights."""
     names, weights = zip(*faults, strict=True)
     return chance.choices(names, weights, k=count)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, print the table, say what was broken."""
+    """Run, and print the table and the broken promises."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Cancels through a network that fails, and holds each outcome against the exchange's own log.",
+        description="Cancel orders over a failing network and check each outcome against "
+        "the exchange's own log.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -181,33 +187,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=10_000,
         metavar="N",
-        help="how many, in each run (default: %(default)s)",
+        help="cancels in each run (default: %(default)s)",
     )
     parser.add_argument(
         "--cuts",
         type=int,
         default=300,
         metavar="N",
-        help="connections that do not live long (default: %(default)s)",
+        help="connections that are cut in each run (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=1,
         metavar="N",
-        help="what befalls whom comes from it (default: %(default)s)",
+        help="seed of the random faults (default: %(default)s)",
     )
     parser.add_argument(
         "--transport",
         action="append",
         choices=[transport.value for transport in Transport],
-        help="only this one; may be repeated (default: all)",
+        help="run only this transport; may be repeated (default: all)",
     )
     parser.add_argument(
         "--policy",
         action="append",
         choices=POLICIES,
-        help="only this one; may be repeated (default: all)",
+        help="run only this policy; may be repeated (default: all)",
     )
     arguments = parser.parse_args(argv)
     print("  ".join(_COLUMNS))

@@ -1,8 +1,7 @@
-"""Whether the promise was kept: outcomes against the exchange's own log. Nothing here knows a socket or a session.
+"""Check outcomes against the exchange's own log.
 
-Rules of this file
-- The log has the last word: what the exchange received, and what it did.
-- An outcome that claims less than is true (`sent=True` for what never arrived) is honest. One that claims more is a lie.
+The log of what the exchange received and did decides. An outcome that claims less than is true
+(`sent=True` for a cancel that never arrived) is honest. One that claims more is false.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _FINAL = frozenset({CodeClass.FINISHED})
 
 @attrs.define
 class Log:
-    """What an exchange received and did: give `seen` as its `on_frame`, and `acts` is its `log`."""
+    """What an exchange received and did: `seen` is its `on_frame`, and `acts` its `log`."""
 
     acts: list[Act] = attrs.field(factory=list[Act])
     received: Counter[str] = attrs.field(factory=Counter[str])
-    """How often a cancel of an id arrived."""
+    """How often a cancel with each id arrived."""
 
     def seen(self, frame: SeenFrame) -> None:
-        """A frame went by."""
+        """Count the frame if it is a cancel that the exchange received."""
         if frame.direction == "received" and '"cancel-order"' in frame.text:
             self.received[json.loads(frame.text)["args"][0]["id"]] += 1
 
@@ -40,16 +39,17 @@ def broken_promises(
     policy: Policy,
     timeouts: Mapping[str, float],
 ) -> Iterator[str]:
-    """What was promised and not kept, in words; nothing when all was.
+    """Yield a message for each broken promise.
 
-    `asked` are the ids of the orders (the client's own where an order has no other) and how many cancels of each were taken;
-    `timeouts` the seconds that those of an order had.
+    `asked` has the number of cancels taken for each order id (the client's id where an order has no
+    other). `timeouts` has the timeout in seconds of each order's cancels.
     """
     outcomes = list(outcomes)
     counts = Counter(name_of(outcome.order) for outcome in outcomes)
     for order_id in asked.keys() | counts.keys():
         if asked.get(order_id, 0) != counts[order_id]:
-            yield f"order {order_id}: {asked.get(order_id, 0)} cancels taken, {counts[order_id]} outcomes"
+            taken = asked.get(order_id, 0)
+            yield f"order {order_id}: {taken} cancels taken, {counts[order_id]} outcomes"
     for id, count in Counter(outcome.id for outcome in outcomes).items():
         if count > 1:
             yield f"cancel {id}: {count} outcomes"
@@ -57,9 +57,9 @@ def broken_promises(
     for act in log.acts:
         acts.setdefault(act.id, []).append(act)
     for outcome in outcomes:
-        lie = _lie(outcome, acts.get(outcome.id, []), log.received[outcome.id], policy)
-        if lie is not None:
-            yield f"cancel {outcome.id}: {lie}: {outcome!r}"
+        fault = _fault(outcome, acts.get(outcome.id, []), log.received[outcome.id], policy)
+        if fault is not None:
+            yield f"cancel {outcome.id}: {fault}: {outcome!r}"
         timeout = timeouts.get(name_of(outcome.order))
         if (
             timeout is not None
@@ -70,24 +70,24 @@ def broken_promises(
 
 
 def name_of(order: CancelOrder) -> str:
-    """The order's id, or the client's where it has no other."""
+    """Return the order's id, or the client's id where it has no other."""
     return order.order_id or order.client_oid or ""
 
 
-def _lie(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> str | None:
-    """What is wrong with an outcome; None when it is honest."""
+def _fault(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> str | None:
+    """Return what is wrong with an outcome; None when it is honest."""
     acted = any(act.cancelled for act in acts)
     if policy is Policy.REPORT and (received > 1 or outcome.attempts > 1):
         return f"received {received} times under REPORT"
     if received > outcome.attempts:
         return f"received {received} times"
     if isinstance(outcome, Accepted):
-        return None if acted else "accepted, and the exchange did not act"
+        return None if acted else "accepted, but the exchange did not act"
     if isinstance(outcome, Unresolved):
-        return None if outcome.sent or not received else "said not to be sent, and was received"
+        return None if outcome.sent or not received else "reported as not sent, but received"
     assert isinstance(outcome, Rejected)
     if outcome.code not in {act.code for act in acts}:
         return "the exchange gave no such answer"
     if outcome.attempts > 1:
         return None if outcome.code_class in _FINAL else "rejected after a resend"
-    return "rejected, and the exchange acted" if acted else None
+    return "rejected, but the exchange acted" if acted else None

@@ -1,4 +1,4 @@
-"""Random choices that can be written down, repeated, and cut down to the few that matter."""
+"""Random choices that can be recorded, repeated and shrunk."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Tape = Sequence[Sequence[int]]
-"""The choices of a life, a part for each thing that is done in it. The first part sets it up, the last one ends it."""
+"""The choices of a run, one part per action. The first part sets it up, the last one ends it."""
 
 
 class Dice:
-    """Every choice of a life: made from a seed, or read from the tape of another life.
+    """The source of all choices of a run: a seed, or the tape of another run.
 
-    A part that has come to its end gives 0, and 0 is always the dullest choice, so that a shorter tape is a simpler life.
+    A part that is exhausted gives 0, and 0 is always the simplest choice, so a shorter tape is a
+    simpler run.
     """
 
     def __init__(self, seed: int | None = None, tape: Tape | None = None) -> None:
@@ -28,17 +29,17 @@ class Dice:
 
     @property
     def tape(self) -> Tape:
-        """The choices that were made."""
+        """The choices made so far."""
         return self._parts if self._ending else [*self._parts, []]
 
     def begin(self, *, end: bool = False) -> None:
-        """Begin another part: the last one with `end`."""
+        """Begin another part, the last one with `end`."""
         self._part = []
         self._parts.append(self._part)
         self._ending = end
 
     def parts(self) -> int:
-        """Return how many parts come between the first and the last one."""
+        """Return the number of parts between the first and the last one."""
         if self._given is None:
             return 3 + int(self._random() * (8, 30, 60)[int(self._random() * 3)])
         return max(0, len(self._given) - 2)
@@ -57,7 +58,7 @@ class Dice:
         return value
 
     def chance(self, percent: int) -> bool:
-        """Return true in so many of a hundred cases; never at the end of a part."""
+        """Return true in `percent` of the cases; never at the end of a part."""
         return self.below(100) >= 100 - percent
 
     def pick(self, choices: Sequence[T]) -> T:
@@ -66,7 +67,7 @@ class Dice:
 
 
 def shrink(tape: Tape, fails: Callable[[Tape], bool], seconds: float = 20.0) -> list[list[int]]:
-    """Return a shorter tape that fails in the same way, as far as it is found in so many seconds."""
+    """Return the shortest tape found within `seconds` that fails in the same way."""
     end = time.monotonic() + seconds
     best = [list(part) for part in tape]
 

@@ -1,7 +1,7 @@
-"""A ledger of what was asked of a session, what it handed out and what the exchange said; each promise is checked in it.
+"""A ledger of a session's inputs and outputs that checks each promise.
 
-Rules of this file
-- Nothing is read from the library but its public values: what must come is worked out from the contract and the wire alone.
+- The ledger reads only public values of the library. It derives the expected outputs from the
+  contract and the wire format alone.
 - Times are those of the session's own clock: the latest `now` that it was given.
 """
 
@@ -44,7 +44,7 @@ from bitget_proto import (
 )
 
 EPS = 1e-6
-"""Two computations of one moment may differ by this much."""
+"""Tolerance in seconds between two computations of the same time."""
 
 LOGIN_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, ANSWER_TIMEOUT, QUEUE_TIMEOUT = (
     10.0,
@@ -74,7 +74,7 @@ CLASS_OF = {str(code): kind for kind, codes in CODES.items() for code in codes}
 
 UNSURE_CLASSES = {CodeClass.OUTCOME_UNKNOWN, CodeClass.UNLISTED, CodeClass.UNREADABLE}
 KEY_CODES = {"30011", "30012", "30015", *(str(code) for code in CODES[CodeClass.PERMISSION])}
-"""The key, its passphrase, its signature, its permissions: what no later dial can mend."""
+"""A wrong key, passphrase, signature or permission: another dial cannot help."""
 STAMP_CODES = {"30013", "30014"}
 NO_REFUSAL = {
     "30006",
@@ -93,7 +93,7 @@ NO_REFUSAL = {
 
 
 class Broken(Exception):
-    """A promise was broken: which, and how."""
+    """A promise was broken: `rule` names it, and `detail` says how."""
 
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"{rule}: {detail}")
@@ -101,43 +101,43 @@ class Broken(Exception):
         self.detail = detail
 
 
-class Says(Enum):
-    """What a frame of the exchange says."""
+class Meaning(Enum):
+    """The meaning of a frame of the exchange."""
 
-    ANSWER = "an answer to one cancel"
-    FOREIGN = "something that settles no cancel"
-    ERROR = "an error that names no request"
-    LOGIN = "an answer to a login"
+    ANSWER = "answer to one cancel"
+    FOREIGN = "not an answer to a cancel"
+    ERROR = "error without a request"
+    LOGIN = "answer to a login"
     PONG = "pong"
-    NOISE = "anything else"
+    NOISE = "other"
 
 
 @attrs.frozen(eq=False)
 class Frame:
-    """A frame that the exchange says, and what it means."""
+    """A frame of the exchange and its meaning."""
 
     text: str | bytes
-    says: Says
+    meaning: Meaning
     id: str = ""
     code: str | None = None
     message: str = ""
     exchange_ts: int | None = None
     request: int = 0
-    """Which hand-out it answers, counted from 1; 0 for none."""
+    """The number of the hand-out that it answers, from 1; 0 for none."""
     known_ts: bool = True
 
     contradiction: bool = False
-    """Its event and its code say different things: nothing follows from it."""
+    """Whether its event and its code contradict each other."""
 
     @property
     def plain(self) -> str:
-        """The frame as the library shows it."""
+        """The frame's text, as the library reports it."""
         return self.text if isinstance(self.text, str) else self.text.decode()
 
 
 @attrs.define(eq=False)
 class HandOut:
-    """One time that a cancel was handed out."""
+    """One hand-out of a cancel's frame."""
 
     number: int
     link: int
@@ -158,24 +158,24 @@ class Cancel:
     urgent: bool
     hand_outs: list[HandOut] = attrs.Factory(list[HandOut])
     on: int | None = None
-    """The link on which it was sent and may be answered."""
+    """The link on which it was sent and may still be answered."""
     answer: Frame | None = None
     withdrawn: bool = False
 
     @property
     def answer_due(self) -> float:
-        """When it ends for want of an answer."""
+        """The time at which it ends without an answer."""
         return min(self.deadline, self.hand_outs[-1].at + ANSWER_TIMEOUT)
 
     @property
     def attempts(self) -> list[HandOut]:
-        """The times that it was handed out and may have reached the exchange."""
+        """The hand-outs that may have reached the exchange."""
         return [one for one in self.hand_outs if not one.unsent]
 
 
 @attrs.define(eq=False)
 class Late:
-    """A cancel that ended without an answer on a link that lives."""
+    """A cancel that ended without an answer on a link that is still open."""
 
     cancel: Cancel
     link: int
@@ -193,10 +193,10 @@ class Link:
     ready: bool = False
     up_at: float | None = None
     left: bool = False
-    """Another has taken over from it."""
+    """Whether another link has replaced it."""
     lost_at: float | None = None
     lost_now: bool = False
-    """It was lost, and no drain has come to its end since."""
+    """Whether it was lost since the last complete drain."""
     retry_after: float | None = None
     refused: str | None = None
     """The code with which its login was refused."""
@@ -208,9 +208,9 @@ class Link:
     going: bool = False
     went_early: bool = False
     others_failed: bool = False
-    """A dial has failed while it served."""
+    """Whether a dial failed while it served."""
     logged_in: bool = False
-    """Its login was handed out."""
+    """Whether its login was handed out."""
     frames: deque[float] = attrs.Factory(deque[float])
     paused_until: float = -math.inf
     may_pause_until: float = -math.inf
@@ -219,38 +219,41 @@ class Link:
     pings: list[float] = attrs.Factory(list[float])
     silence_twice: bool = False
     waited_at: float = -math.inf
-    """When a cancel was last in flight on it."""
+    """The last time at which a cancel was in flight on it."""
     pings_before: int = 0
-    """How many PINGs had been handed out when that of the heartbeat fell due."""
+    """Number of pings handed out when the heartbeat became due."""
     next_heartbeat: float | None = None
     heartbeat_due: float | None = None
-    """When the PING of the heartbeat fell due that no pong has answered."""
+    """The time at which the unanswered heartbeat became due."""
     busy_at: float = -math.inf
-    """When a write was last under way on it."""
+    """The last time at which a write was pending on it."""
     asked: bool = False
-    """A PING has fallen due in this silent spell."""
+    """Whether a ping became due in this silent period."""
     question_waits: bool = False
-    """That PING has not been handed out, whether or not the spell is over."""
+    """Whether that ping is not handed out yet, even if the period is over."""
     silence_ping: float | None = None
-    """The PING of this silent spell."""
+    """The time of the ping of this silent period."""
     regular_ping: float | None = None
-    """The first PING of the heartbeat that no pong has answered."""
+    """The time of the first unanswered heartbeat."""
     in_flight: dict[str, Cancel] = attrs.Factory(dict[str, Cancel])
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, as far as can be known from outside."""
+        """Whether it has ended, as far as can be seen from outside."""
         return self.closed or self.hung_up or self.lost_at is not None or self.refused is not None
 
     def opens(self, now: float) -> float:
-        """When its pace lets the next frame go."""
+        """Return the time at which its rate limit allows the next frame."""
         opens = max(now, self.paused_until, self.may_pause_until)
         if len(self.frames) >= PER_SECOND:
             opens = max(opens, self.frames[-PER_SECOND] + WINDOW)
         return opens
 
     def spell(self) -> float | None:
-        """Since when a cancel has waited on a link that says nothing; not one that ends before that is news."""
+        """Return since when a cancel has waited on the silent link.
+
+        Cancels that end before the silence counts are ignored.
+        """
         waiting: list[Cancel] = list(self.in_flight.values())
         while waiting:
             spell = max(min(one.hand_outs[-1].at for one in waiting), self.last_message)
@@ -262,7 +265,7 @@ class Link:
 
 
 class Allowance:
-    """The account's allowance, as the ledger counts it."""
+    """The account's allowance of cancels, as counted by the ledger."""
 
     def __init__(self, per_second: int | None) -> None:
         self._per_second = per_second
@@ -273,7 +276,7 @@ class Allowance:
         self.granted = False
 
     def opens(self, now: float) -> float:
-        """When the next cancel may leave."""
+        """Return the time at which the next cancel may be sent."""
         opens = max(now, self.paused_until)
         self._grants = [grant for grant in self._grants if grant[0] > now and grant[1] > 0]
         if self._grants or self._per_second is None:
@@ -286,7 +289,7 @@ class Allowance:
         return opens
 
     def surely_open(self, now: float) -> bool:
-        """Whether a cancel may leave, and might have a moment before and after."""
+        """Whether a cancel may be sent now, and also slightly earlier or later."""
         if max(self.paused_until, self.may_pause_until) > now - EPS:
             return False
         if self._per_second is None or any(
@@ -296,7 +299,7 @@ class Allowance:
         return sum(used + WINDOW > now - EPS for used in self._used) < self._per_second
 
     def spend(self, count: int, now: float) -> None:
-        """Count cancels that left."""
+        """Count sent cancels."""
         self.opens(now)
         for grant in sorted(self._grants):
             spent = min(count, int(grant[1]))
@@ -308,7 +311,7 @@ class Allowance:
             self._used.extend([now] * count)
 
     def grant(self, count: int, until: float) -> None:
-        """Count cancels that were leased."""
+        """Count granted cancels."""
         self.granted = True
         paid = min(self._debt, count)
         self._debt -= paid
@@ -316,7 +319,7 @@ class Allowance:
 
 
 class Ledger:
-    """Everything that was asked, handed out and said, and whether it keeps the contract."""
+    """All inputs and outputs of a run, checked against the contract."""
 
     def __init__(
         self,
@@ -356,7 +359,7 @@ class Ledger:
         self.allowance = Allowance(per_second)
         self.last_wait: Wait | None = None
         self.quiet = False
-        """Nothing has happened since the last `Wait`: only time may have passed."""
+        """Whether nothing but the passing of time has happened since the last `Wait`."""
         self.fired: float | None = None
         self._expected: list[tuple[frozenset[type], str | None, bool]] = []
         self._optional = False
@@ -366,14 +369,14 @@ class Ledger:
         self._handed = 0
         self.hand_outs: dict[int, Cancel] = {}
 
-    # What is put in
+    # Inputs
 
     def tick(self, now: float) -> None:
-        """Note the `now` of a call."""
+        """Record the `now` of a call."""
         self.now = max(self.now, now)
 
     def firing(self) -> None:
-        """Note that timers are about to be fired."""
+        """Record that `handle_timeout` is about to be called."""
         for link in self.living.values():
             if link.heartbeat_due is None:
                 link.pings_before = len(link.pings)
@@ -388,7 +391,7 @@ class Ledger:
                 link.asked = True
 
     def note(self) -> None:
-        """Something has happened other than the passing of time."""
+        """Record that something other than the passing of time has happened."""
         self.quiet = False
         self.fired = None
 
@@ -403,7 +406,7 @@ class Ledger:
 
     @property
     def capacity(self) -> int:
-        """How many cancels would be taken now."""
+        """The number of cancels that would be taken now."""
         if self.closed_to_commands:
             return 0
         return (self.config.link.max_in_flight or 10**9) - len(self.open)
@@ -428,7 +431,7 @@ class Ledger:
         *,
         urgent: bool,
     ) -> None:
-        """Note a cancel that was taken."""
+        """Record a cancel that was taken."""
         if id in self.open:
             raise Broken("one outcome", f"the id {id!r} was taken although it is open")
         self._taken += 1
@@ -442,13 +445,13 @@ class Ledger:
         self.visits["taken"] += 1
 
     def opened(self, number: int) -> None:
-        """Note a dial that came through."""
+        """Record a successful dial."""
         link = self.links[number]
         if not link.over:
             link.opened_at = self.now
 
     def lost(self, number: int, unsent: Container[str], retry_after: float | None) -> None:
-        """Note a transport that has ended."""
+        """Record a lost link."""
         link = self.links.get(number)
         if link is None or link.over:
             return
@@ -461,14 +464,14 @@ class Ledger:
                 self.visits["named in unsent"] += 1
 
     def sent_own(self, text: str, id: str | None) -> None:
-        """Note a frame of the caller's own."""
+        """Record an own frame of the caller."""
         self.own_waiting.append(text)
         self.own_for[text] = self.serving.number if self.serving is not None else None
         if id is not None:
             self.own_ids.add(id)
 
     def withdrew(self, id: str, *, taken_back: bool) -> None:
-        """Note what `withdraw` said."""
+        """Check the result of `withdraw`."""
         cancel = self.open.get(id)
         may = (
             cancel is not None
@@ -479,23 +482,24 @@ class Ledger:
         if cancel is not None and cancel.on is not None and not self.links[cancel.on].over:
             may = False
         if may and cancel is not None and self.must_have_expired(cancel):
-            # Its deadline has passed and no timer has been fired: either is honest.
+            # Its deadline has expired, but no timer has fired yet: both results are right.
             may = taken_back
         if may != taken_back:
             raise Broken(
                 "withdraw",
-                f"withdraw({id!r}) said {taken_back}, and the cancel {'has not' if may else 'has'} left",
+                f"withdraw({id!r}) returned {taken_back}, but the cancel "
+                f"{'was not' if may else 'was'} sent",
             )
         if cancel is not None and taken_back:
             cancel.withdrawn = True
 
     def must_have_expired(self, cancel: Cancel) -> bool:
-        """Whether a waiting cancel is past a deadline of its own."""
+        """Whether a deadline of a queued cancel has expired."""
         limit = min(cancel.deadline, cancel.taken_at + QUEUE_TIMEOUT)
         return self.now >= limit - self.slack
 
     def closing(self, queued: str, within: float | None) -> None:
-        """Note a `close`."""
+        """Record a `close`."""
         if self.closing_at is not None or self.ended is not None:
             self.closed_again = True
             return
@@ -507,7 +511,7 @@ class Ledger:
         self.closing_by = self.now + length
 
     def received(self, number: int, frame: Frame) -> None:
-        """Work out what must come of a frame that was handed over."""
+        """Derive the expected outputs of a received frame."""
         link = self.links.get(number)
         if link is None or link.over or link.opened_at is None or self.ended is not None:
             return
@@ -515,25 +519,26 @@ class Ledger:
         link.silence_ping = None
         link.asked = False
         text = frame.plain
-        # A link that is left, or closed, may end with the last answer, and what is behind that in the same read is ignored.
+        # A replaced or closing link may end with the last answer; frames behind it in the same read
+        # are then ignored.
         self._optional = link.left or self.closing_at is not None
-        if frame.says is Says.PONG:
+        if frame.meaning is Meaning.PONG:
             link.last_pong = self.now
             link.regular_ping = None
             if len(link.pings) > link.pings_before:
-                # One that comes before the ping has been written answers another.
+                # A pong that comes before the ping was written answers another ping.
                 link.heartbeat_due = None
             return
-        if frame.says is Says.ERROR and frame.code == "30033":
+        if frame.meaning is Meaning.ERROR and frame.code == "30033":
             self._expect(text, GoingAway)
             if not link.going and (link.up_at is None or self.now - link.up_at < STEADY_AFTER):
                 link.went_early = True
             link.going = True
         elif not link.ready:
             self._received_before_login(link, frame, text)
-        elif frame.says is Says.ANSWER:
+        elif frame.meaning is Meaning.ANSWER:
             self._answered(link, frame, text)
-        elif frame.says is Says.ERROR:
+        elif frame.meaning is Meaning.ERROR:
             self._expect(text, ExchangeError)
             if frame.code in {"30004", "30007"} and link.condemned_at is None:
                 link.condemned_at = self.now
@@ -544,22 +549,22 @@ class Ledger:
                 link.paused_until = self.now + PAUSE
                 if self.session:
                     self.allowance.paused_until = self.now + PAUSE
-        elif frame.says is Says.LOGIN:
+        elif frame.meaning is Meaning.LOGIN:
             self._expect(text, Unrecognised, ExchangeError)
         else:
             self._expect(
-                text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else [])
+                text, Unrecognised, *([ExchangeError] if frame.meaning is Meaning.FOREIGN else [])
             )
 
     def _received_before_login(self, link: Link, frame: Frame, text: str) -> None:
-        if frame.says is Says.LOGIN and frame.code == "0":
+        if frame.meaning is Meaning.LOGIN and frame.code == "0":
             if not link.logged_in:
                 self._expect(text, Unrecognised)
                 return
             link.ready = True
             if not (self.closing_at is not None and not self.closing_send):
                 self._expect(None, Up)
-        elif frame.says is Says.LOGIN or frame.says is Says.ERROR:
+        elif frame.meaning is Meaning.LOGIN or frame.meaning is Meaning.ERROR:
             if frame.code in NO_REFUSAL:
                 if frame.code == "30006":
                     link.may_pause_until = self.allowance.may_pause_until = self.now + PAUSE
@@ -570,14 +575,14 @@ class Ledger:
             self._expect(text, LoginRejected)
         else:
             self._expect(
-                text, Unrecognised, *([ExchangeError] if frame.says is Says.FOREIGN else [])
+                text, Unrecognised, *([ExchangeError] if frame.meaning is Meaning.FOREIGN else [])
             )
 
     def _answered(self, link: Link, frame: Frame, text: str) -> None:
         cancel = link.in_flight.get(frame.id)
         if cancel is not None and cancel.answer is None and cancel.id in self.open:
             if self.hand_outs.get(frame.request) is not cancel:
-                self.visits["a stale copy settled a reused id"] += 1
+                self.visits["a stale copy resolved a reused id"] += 1
             cancel.answer = frame
             return
         late = self.late.get(frame.id)
@@ -585,7 +590,8 @@ class Ledger:
             self._expect(text, *([LateReply] if late.certain else [LateReply, Unrecognised]))
             del self.late[frame.id]
         elif cancel is not None:
-            # A second copy in the same read: its first has settled the cancel, whose outcome has not been polled yet.
+            # A second copy in the same read: the first has resolved the cancel, whose outcome has
+            # not been polled yet.
             self._expect(text, LateReply, Unrecognised)
         else:
             self._expect(text, Unrecognised)
@@ -593,16 +599,16 @@ class Ledger:
     def _expect(self, text: str | None, *kinds: type) -> None:
         self._expected.append((frozenset(kinds), text, self._optional))
 
-    # What comes out
+    # Outputs
 
     def output(self, output: SessionOutput, busy: Container[int]) -> None:
-        """Check an output that is no `Wait`."""
+        """Check an output other than `Wait`."""
         if self.quiet:
             wait = self.last_wait
             until = wait.until if wait is not None else None
             if until is None or self.now < until - EPS:
                 raise Broken(
-                    "wait", f"{output!r} came at {self.now} without an input, and Wait said {until}"
+                    "wait", f"{output!r} at {self.now} without an input; Wait was until {until}"
                 )
         if self.ended is not None:
             raise Broken("end", f"{output!r} came after Ended")
@@ -634,7 +640,7 @@ class Ledger:
             if type(output) in kinds and (expected is None or text is None or expected == text):
                 del self._expected[index]
                 return
-        raise Broken("event", f"{output!r} came, and nothing was said that it could come of")
+        raise Broken("event", f"{output!r} has no matching input")
 
     def _transmit(self, output: LinkTransmit, busy: Container[int]) -> None:
         link = self.links.get(output.link)
@@ -642,11 +648,12 @@ class Ledger:
         if link is None or link.over or link.opened_at is None:
             raise Broken(
                 "link",
-                f"a frame for link {output.link}, which {'is over' if link else 'never was'}: {output!r}",
+                f"a frame for link {output.link}, which {'is over' if link else 'never existed'}: "
+                f"{output!r}",
             )
         if output.link in busy:
             raise Broken(
-                "busy", f"a frame for link {output.link}, on which a write is under way: {output!r}"
+                "busy", f"a frame for link {output.link}, on which a write is pending: {output!r}"
             )
         if link.condemned_at is not None:
             raise Broken("link", f"a frame for link {output.link} after 30004 or 30007: {output!r}")
@@ -679,14 +686,12 @@ class Ledger:
             self._cancel_sent(link, output.id, frame)
             return
         if not self.own_waiting or output.text not in self.own_for:
-            raise Broken(
-                "own frame", f"a frame that nobody asked for, or for the second time: {output!r}"
-            )
+            raise Broken("own frame", f"a frame that was not requested, or a duplicate: {output!r}")
         while self.own_waiting[0] != output.text:
             dropped = self.own_waiting.popleft()
             given = self.own_for.pop(dropped)
             if given is None or not (self.links[given].over or self.links[given].left):
-                raise Broken("own frame", f"{output!r} went before {dropped!r}")
+                raise Broken("own frame", f"{output!r} was sent before {dropped!r}")
         self.own_waiting.popleft()
         del self.own_for[output.text]
         self.visits["own frame handed out"] += 1
@@ -695,19 +700,19 @@ class Ledger:
         link.pings.append(self.now)
         if link.asked and link.silence_ping is None:
             link.silence_ping = self.now
-            self.visits["ping of a silent spell"] += 1
+            self.visits["ping of a silent period"] += 1
         elif link.silence_ping is not None:
             link.silence_twice = True
-            self.visits["second ping in a silent spell"] += 1
+            self.visits["second ping in a silent period"] += 1
         else:
-            # Its schedule is its own: a ping of a silent spell does not move it.
+            # The heartbeat has its own schedule, which a ping of a silent period does not move.
             due = (
                 (link.opened_at or 0.0) + PING_INTERVAL
                 if link.next_heartbeat is None
                 else link.next_heartbeat
             )
             idle = self.now >= due - self.slack - EPS
-            # One that was due for a silence may be handed out late, when the heartbeat's was not due yet.
+            # A ping that was due for a silence may be handed out late, before the heartbeat is due.
             if link.regular_ping is None and idle and not link.question_waits:
                 link.regular_ping = self.now
             self.visits["ping of the heartbeat"] += 1
@@ -733,14 +738,14 @@ class Ledger:
             "params": params,
         }
         if frame != {"op": "trade", "args": [args]}:
-            raise Broken("frame", f"{frame!r} is not the cancel of {order!r} under {id!r}")
+            raise Broken("frame", f"{frame!r} is not the cancel of {order!r} with id {id!r}")
         if cancel.on is not None:
             raise Broken(
                 "hand-out",
                 f"{id!r} on link {link.number}, while it may be answered on link {cancel.on}",
             )
         if cancel.answer is not None or cancel.withdrawn:
-            raise Broken("hand-out", f"{id!r} was handed out after it was settled")
+            raise Broken("hand-out", f"{id!r} was handed out after it was resolved")
         if self.session and self.serving is not link:
             raise Broken("hand-out", f"{id!r} on link {link.number}, which does not serve")
         attempts = cancel.attempts
@@ -751,30 +756,29 @@ class Ledger:
             if now >= self.closing_by:
                 raise Broken(
                     "within",
-                    f"{id!r} was handed out at {now}, and close allowed it until {self.closing_by}",
+                    f"{id!r} was handed out at {now}; close allowed it until {self.closing_by}",
                 )
         if now >= deadline:
-            raise Broken(
-                "deadline", f"{id!r} was handed out at {now}, and its deadline was {deadline}"
-            )
+            raise Broken("deadline", f"{id!r} was handed out at {now}; its deadline was {deadline}")
         if now < self.allowance.opens(now) - EPS:
             raise Broken(
                 "budget",
-                f"{id!r} was handed out at {now}; the allowance opens at {self.allowance.opens(now)}",
+                f"{id!r} was handed out at {now}; "
+                f"the allowance opens at {self.allowance.opens(now)}",
             )
         self.allowance.spend(1, now)
         key = order_key(order)
         if attempts:
             if cancel.policy is not Policy.RESEND:
-                raise Broken("resend", f"{id!r} was sent again under {cancel.policy}")
+                raise Broken("resend", f"{id!r} was resent with {cancel.policy}")
             if order.order_id is None and not self.config.client_oids_unique:
                 raise Broken(
-                    "resend", f"{id!r} was sent again by a client_oid that may name another order"
+                    "resend", f"{id!r} was resent by a client_oid that may name another order"
                 )
             if now < self._last_hand_out.get(key, -math.inf) + RESEND_INTERVAL - EPS:
                 raise Broken(
                     "resend",
-                    f"{id!r} was sent again at {now}, {self._last_hand_out[key]} was the last time",
+                    f"{id!r} was resent at {now}; the last time was {self._last_hand_out[key]}",
                 )
             self.visits["resent"] += 1
         else:
@@ -826,7 +830,7 @@ class Ledger:
             or link.closed
             or (link.lost_at is not None and not link.lost_now)
         ):
-            raise Broken("hangup", f"{output!r} for a link that is over or never was")
+            raise Broken("hangup", f"{output!r} for a link that is over or never existed")
         link.hung_up = True
         link.aborted = output.abort
         if output.abort:
@@ -837,12 +841,12 @@ class Ledger:
         if output.link in self.links or output.link != len(self.links) + 1:
             raise Broken("dial", f"{output!r} after {len(self.links)} links")
         if any(not link.over and not link.ready for link in self.living.values()):
-            raise Broken("dial", f"{output!r} while another dial is under way")
+            raise Broken("dial", f"{output!r} while another dial is pending")
         if self.closing_at is not None and not (self.closing_send and self.open):
             raise Broken("dial", f"{output!r} after close")
         if now < self.not_before - self.slack - EPS:
             raise Broken(
-                "retry after", f"dialled at {now}; the exchange asked for {self.not_before}"
+                "retry after", f"dialled at {now}; Retry-After allowed it from {self.not_before}"
             )
         if now < self.dial_from - EPS:
             raise Broken("backoff", f"dialled at {now}; not before {self.dial_from} was allowed")
@@ -865,11 +869,11 @@ class Ledger:
             opened = serving.opened_at or 0.0
             if now < opened + LIFETIME - ROTATE_BEFORE - EPS:
                 raise Broken("dial", f"{output!r} while link {serving.number} serves")
-            self.visits["dialled for the link's age"] += 1
+            self.visits["dialled to rotate"] += 1
         if output.stamp_refused:
             self.visits["dialled with a corrected stamp"] += 1
             if not any(link.refused in STAMP_CODES for link in self.links.values()):
-                raise Broken("dial", f"{output!r}, and no stamp was refused")
+                raise Broken("dial", f"{output!r}, but no stamp was refused")
         if serving is not None:
             self.fails_at_most = max(1, self.fails_at_most)
         self.dials.append(now)
@@ -880,7 +884,7 @@ class Ledger:
     def _up(self, output: Up) -> None:
         link = self.links.get(output.link)
         if link is None or not link.ready or link.closed or link.hung_up or link.up_at is not None:
-            raise Broken("up", f"{output!r} for a link that has not been logged in, or is over")
+            raise Broken("up", f"{output!r} for a link that is not logged in or is over")
         self._event(output, None)
         if self.serving is not None:
             self.serving.left = True
@@ -898,7 +902,7 @@ class Ledger:
 
     def _down(self, output: Down) -> None:
         if self.serving is None or self.serving.number != output.link:
-            raise Broken("down", f"{output!r}, and that link did not serve")
+            raise Broken("down", f"{output!r}, but that link did not serve")
         link = self.serving
         self.visits[f"down: {output.why.value}"] += 1
         self.serving = None
@@ -907,14 +911,14 @@ class Ledger:
 
     def _check_over(self, link: Link) -> None:
         if not link.closed:
-            raise Broken("link", f"link {link.number} was taken for over, and no LinkClosed came")
+            raise Broken("link", f"link {link.number} went down without LinkClosed")
 
     def _link_closed(self, output: LinkClosed) -> None:
         link = self.links.get(output.link)
         now = self.now
         if link is None or link.closed:
             raise Broken(
-                "link closed", f"{output!r}, which {'has been said' if link else 'never was'}"
+                "link closed", f"{output!r}, which {'is a duplicate' if link else 'never existed'}"
             )
         if link.lost_at is None and not link.hung_up:
             raise Broken("link closed", f"{output!r} without LinkHangup")
@@ -937,15 +941,15 @@ class Ledger:
             ):
                 raise Broken(
                     "dead too soon",
-                    f"{output!r} at {now}; pinged at {link.pings}, heard at {link.last_message}",
+                    f"{output!r} at {now}; pings at {link.pings}, last message {link.last_message}",
                 )
             if not right and (not link.pings or link.last_pong >= link.pings[-1]):
                 raise Broken(
                     "dead though it answers",
-                    f"{output!r} at {now}; it said pong at {link.last_pong}",
+                    f"{output!r} at {now}; the last pong was at {link.last_pong}",
                 )
             if not link.aborted:
-                raise Broken("abort", f"{output!r}, and its LinkHangup did not abort")
+                raise Broken("abort", f"{output!r}, but its LinkHangup did not abort")
         elif why is WhyClosed.LOGIN_TIMEOUT:
             right = (
                 link.opened_at is not None
@@ -966,7 +970,7 @@ class Ledger:
         else:
             right = False
         if not right:
-            raise Broken("link closed", f"{output!r} at {now}, for no such reason: {link!r}")
+            raise Broken("link closed", f"{output!r} at {now} with a wrong reason: {link!r}")
         for cancel in link.in_flight.values():
             cancel.on = None
         link.in_flight.clear()
@@ -977,7 +981,7 @@ class Ledger:
     def _check_ending(self, output: LinkClosed) -> None:
         left = self.links[output.link].left
         if self.ended is None and not left:
-            raise Broken("link closed", f"{output!r}, and it was not asked for")
+            raise Broken("link closed", f"{output!r}, which was not requested")
 
     def _count_backoff(self, link: Link) -> None:
         now = self.now
@@ -1000,7 +1004,7 @@ class Ledger:
             return
         alone = link.up_at is not None or self.serving is None
         self.dial_from = now - self.slack + (backoff(self.fails) if alone else BACKOFF_MIN) / 2
-        # Moves are dials too, and count: from outside it cannot be seen for how much.
+        # Moves to another link are dials, too; how they count cannot be seen from outside.
         moved = any(one.going or one.left for one in self.links.values())
         self.dial_by = now + (backoff(self.fails_at_most) if alone and not moved else BACKOFF_MAX)
         stamp = link.refused in STAMP_CODES and not link.stamp_refused
@@ -1016,25 +1020,23 @@ class Ledger:
             and link.silence_ping is None
             and now >= link.last_message + SILENCE + SILENCE_PONG - EPS
         ):
-            # The question could not be written: it counts from when it could have been sent.
+            # The ping could not be written: it counts from when it could have been sent.
             return True
         if (
             link.heartbeat_due is not None
             and now >= link.heartbeat_due + PONG_TIMEOUT - self.slack - EPS
         ):
-            # It fell due, and has not been written since: a write is under way, or the pace holds it up.
+            # It is due but not written: a write is pending, or the rate limit delays it.
             return True
         held = WINDOW if len(link.frames) >= PER_SECOND else self.slack
         return any(link.last_pong < ping <= now - PONG_TIMEOUT + held + EPS for ping in link.pings)
 
     def _ended(self, output: Ended) -> None:
         if self.open:
-            raise Broken(
-                "one outcome", f"{output!r} came, and these have no outcome: {list(self.open)}"
-            )
+            raise Broken("one outcome", f"{output!r}, but these have no outcome: {list(self.open)}")
         alive = list(self.living)
         if alive:
-            raise Broken("end", f"{output!r} came before the end of the links {alive}")
+            raise Broken("end", f"{output!r} before the end of the links {alive}")
         self.ended = output.why
         self.visits[f"ended: {output.why.value}"] += 1
         refused = [link.refused for link in self.links.values() if link.refused]
@@ -1049,7 +1051,7 @@ class Ledger:
             right = False
         if not right and self.session:
             raise Broken(
-                "end", f"{output!r} at {self.now}, for no such reason: refused with {refused}"
+                "end", f"{output!r} at {self.now} with a wrong reason: refused with {refused}"
             )
 
     # Outcomes
@@ -1057,8 +1059,8 @@ class Ledger:
     def _outcome(self, output: Accepted | Rejected | Unresolved) -> None:
         cancel = self.open.pop(output.id, None)
         if cancel is None:
-            known = "has had its outcome" if output.id in self.done else "was never taken"
-            raise Broken("one outcome", f"{output!r}, and that id {known}")
+            known = "already had its outcome" if output.id in self.done else "was never taken"
+            raise Broken("one outcome", f"{output!r}, but that id {known}")
         self.done[output.id] = cancel
         attempts = cancel.attempts
         sent_at = attempts[-1].at if attempts else None
@@ -1068,12 +1070,12 @@ class Ledger:
                 "times", f"{output!r}; order, taken_at, sent_at and attempts must be {expected!r}"
             )
         if not cancel.taken_at <= output.resolved_at <= self.now:
-            raise Broken("times", f"{output!r} at {self.now}: resolved_at cannot be")
+            raise Broken("times", f"{output!r} at {self.now}: impossible resolved_at")
         link = self.links[cancel.on] if cancel.on is not None else None
         if cancel.withdrawn and not (
             isinstance(output, Unresolved) and output.why is WhyUnresolved.WITHDRAWN
         ):
-            raise Broken("withdraw", f"{output!r}, and withdraw had said that it was taken back")
+            raise Broken("withdraw", f"{output!r}, but withdraw had returned true")
         match output:
             case Accepted():
                 self.visits["outcome: accepted"] += 1
@@ -1085,9 +1087,7 @@ class Ledger:
                 sent = "sent" if output.sent else "not sent"
                 self.visits[f"outcome: unresolved, {output.why.value}, {sent}"] += 1
                 if output.sent != bool(attempts):
-                    raise Broken(
-                        "sent", f"{output!r}, and it was handed out as {cancel.hand_outs!r}"
-                    )
+                    raise Broken("sent", f"{output!r}, but its hand-outs are {cancel.hand_outs!r}")
                 if output.why is WhyUnresolved.UNSURE:
                     self._check_answer(output, cancel)
                 else:
@@ -1104,7 +1104,7 @@ class Ledger:
     def _check_answer(self, output: Accepted | Rejected | Unresolved, cancel: Cancel) -> None:
         frame = cancel.answer
         if frame is None:
-            raise Broken("answer", f"{output!r}, and the exchange has not answered it")
+            raise Broken("answer", f"{output!r}, but the exchange has not answered it")
         kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code)
         if kind is CodeClass.ACCEPTED:
             wanted: tuple[type, ...] = (Accepted,)
@@ -1117,7 +1117,8 @@ class Ledger:
         if not isinstance(output, wanted):
             raise Broken(
                 "answer",
-                f"{output!r}, and the exchange said {frame.text!r} after {len(cancel.attempts)} attempts",
+                f"{output!r}, but the answer was {frame.text!r} "
+                f"after {len(cancel.attempts)} attempts",
             )
         right = True
         if isinstance(output, Rejected):
@@ -1131,7 +1132,7 @@ class Ledger:
             right = right and output.exchange_ts == frame.exchange_ts
         if not right:
             raise Broken(
-                "answer", f"{output!r}, and the exchange said {frame.text!r}, which is {kind}"
+                "answer", f"{output!r}, but the answer was {frame.text!r}, which is {kind}"
             )
 
     def _check_why(self, output: Unresolved, cancel: Cancel, link: Link | None) -> None:
@@ -1139,7 +1140,7 @@ class Ledger:
         why = output.why
         if cancel.answer is not None:
             raise Broken(
-                "answer", f"{output!r}, and the exchange had answered it: {cancel.answer.text!r}"
+                "answer", f"{output!r}, but the exchange had answered it: {cancel.answer.text!r}"
             )
         attempts = cancel.attempts
         if why is WhyUnresolved.TIMEOUT:
@@ -1149,9 +1150,7 @@ class Ledger:
             if link is None or not attempts:
                 limits.append(cancel.taken_at + QUEUE_TIMEOUT)
             if min(limits) > now:
-                raise Broken(
-                    "deadline", f"{output!r} at {self.now}, and its deadline is {min(limits)}"
-                )
+                raise Broken("deadline", f"{output!r} at {self.now}; its deadline is {min(limits)}")
         elif why is WhyUnresolved.LOST or why is WhyUnresolved.CLOSED:
             self._later.append(lambda: self._check_gone(output, cancel, link))
         elif why is WhyUnresolved.NO_LINK:
@@ -1161,13 +1160,13 @@ class Ledger:
             if not self.session or (link is not None and not link.over) or waited < NO_LINK_TIMEOUT:
                 raise Broken(
                     "no link",
-                    f"{output!r} at {self.now}, and no link served since {since} for {waited} s",
+                    f"{output!r} at {self.now}; no link has served since {since}, for {waited} s",
                 )
         elif why is WhyUnresolved.WITHDRAWN:
             if not cancel.withdrawn:
-                raise Broken("withdraw", f"{output!r}, and it was not withdrawn")
+                raise Broken("withdraw", f"{output!r}, but it was not withdrawn")
         else:
-            raise Broken("why", f"{output!r}: nothing of the kind has happened")
+            raise Broken("why", f"{output!r} with a wrong reason")
 
     def _check_gone(self, output: Unresolved, cancel: Cancel, link: Link | None) -> None:
         over = self.closing_at is not None or self.ended is not None
@@ -1175,22 +1174,22 @@ class Ledger:
             if not over and not any(
                 one.closed or one.condemned_at is not None for one in self.links.values()
             ):
-                raise Broken("lost", f"{output!r}, and the connection lives")
+                raise Broken("lost", f"{output!r}, but the connection is open")
             return
         attempts = cancel.attempts
         if not over:
             if link is None:
-                raise Broken("lost", f"{output!r}, and it was on no link: it may wait for the next")
+                raise Broken("lost", f"{output!r}, but it was on no link and may wait for the next")
             if not link.closed:
-                raise Broken("lost", f"{output!r}, and link {link.number} lives")
+                raise Broken("lost", f"{output!r}, but link {link.number} is open")
             if not attempts:
                 raise Broken(
-                    "lost", f"{output!r}, and it had not left: it may wait for the next link"
+                    "lost", f"{output!r}, but it was not sent and may wait for the next link"
                 )
             if cancel.policy is Policy.RESEND and (
                 cancel.order.order_id or self.config.client_oids_unique
             ):
-                raise Broken("resend", f"{output!r}, and it was to be sent again")
+                raise Broken("resend", f"{output!r}, but it must be resent")
         elif self.closed_again:
             return
         elif (
@@ -1202,7 +1201,7 @@ class Ledger:
             if self.now < self.closing_by - EPS and not link.over:
                 raise Broken(
                     "close",
-                    f"{output!r} at {self.now}, and it may be answered until {self.closing_by}",
+                    f"{output!r} at {self.now}; it may be answered until {self.closing_by}",
                 )
         elif (
             self.ended is None
@@ -1211,13 +1210,13 @@ class Ledger:
             and self.now < self.closing_by - EPS
         ):
             raise Broken(
-                "close", f"{output!r} at {self.now}, and it may be sent until {self.closing_by}"
+                "close", f"{output!r} at {self.now}; it may be sent until {self.closing_by}"
             )
 
     # The end of a drain
 
     def waiting(self, wait: Wait, busy: Container[int], *, complete: bool) -> None:
-        """Check the `Wait` that ends a drain; `complete` when nothing of the world is withheld."""
+        """Check the `Wait` that ends a drain; `complete` counts its timer as a visit."""
         for check in self._later:
             check()
         self._later.clear()
@@ -1225,7 +1224,7 @@ class Ledger:
             if optional:
                 continue
             raise Broken(
-                "event", f"none of {sorted(kind.__name__ for kind in kinds)} came of {text!r}"
+                "event", f"{text!r} caused none of {sorted(kind.__name__ for kind in kinds)}"
             )
         self._expected.clear()
         until = wait.until
@@ -1247,13 +1246,13 @@ class Ledger:
                     if "next dial" in what and any(one.went_early for one in self.links.values()):
                         rule = "backoff after an early 30033"
                     held = any(one.on is None and self._spaced(one) for one in self.open.values())
-                    if "may leave" in what and held:
+                    if "may be sent" in what and held:
                         rule = "stuck behind a spaced order"
                     if "is silent" in what and any(
                         one.silence_twice for one in self.living.values()
                     ):
                         rule = "silence and heartbeat"
-                    raise Broken(rule, f"{wait!r} at {self.now}, and {what} at {moment}")
+                    raise Broken(rule, f"{wait!r} at {self.now}, but {what} at {moment}")
         for link in self.living.values():
             link.lost_now = False
             if link.opened_at is not None and self.fired is not None:
@@ -1280,29 +1279,29 @@ class Ledger:
     def _check_state(self, busy: Container[int]) -> None:
         for cancel in self.open.values():
             if cancel.answer is not None or cancel.withdrawn:
-                raise Broken("one outcome", f"{cancel!r} was settled, and its outcome has not come")
+                raise Broken("one outcome", f"{cancel!r} was resolved, but its outcome is missing")
             if cancel.on is None and self.closing_at is not None and not self.closing_send:
-                raise Broken("close", f"{cancel!r} waits after close")
+                raise Broken("close", f"{cancel!r} is queued after close")
             if cancel.on is None and cancel.attempts and not self._may_resend(cancel):
-                raise Broken("lost", f"{cancel!r} was lost, and its outcome has not come")
+                raise Broken("lost", f"{cancel!r} was lost, but its outcome is missing")
         for link in self.living.values():
             if link.over:
-                raise Broken("link closed", f"link {link.number} is over, and no LinkClosed came")
+                raise Broken("link closed", f"link {link.number} is over without LinkClosed")
             for cancel in link.in_flight.values():
                 if cancel.hand_outs[-1].unsent:
-                    raise Broken("lost", f"{cancel!r} was named in unsent, and nothing came of it")
+                    raise Broken("lost", f"{cancel!r} was named in unsent without an effect")
         if self.serving is not None and self.serving.closed and self.closing_at is not None:
             self.serving = None
         if self.serving is not None and self.serving.closed:
-            raise Broken("down", f"link {self.serving.number} is over, and no Down came")
-        # With "send" frames of the caller's leave first as well.
+            raise Broken("down", f"link {self.serving.number} is over without Down")
+        # With queued="send" the caller's own frames are sent first as well.
         settled = not self.open and not (self.closing_send and self.own_waiting)
         # After 30004 or 30007 a link ends half a second later, whatever is open.
         settled = settled and all(link.condemned_at is None for link in self.living.values())
         if self.closing_at is not None and (self.closed_again or settled):
             raise Broken(
                 "second close" if self.open else "close",
-                f"everything is settled, or close was called again, and no Ended came: {list(self.open)}",
+                f"all resolved, or close called again, but there is no Ended: {list(self.open)}",
             )
         if not self.session:
             return
@@ -1311,7 +1310,7 @@ class Ledger:
             last = self.links[len(self.links)]
             if last is refused[-1]:
                 raise Broken(
-                    "end", f"the key was refused with {last.refused}, and the session goes on"
+                    "end", f"the key was refused with {last.refused}, but the session goes on"
                 )
         last = self.links[len(self.links)]
         if (
@@ -1320,7 +1319,7 @@ class Ledger:
             and not self.ever_up
             and not self.living
         ):
-            raise Broken("end", "the corrected stamp was refused, and the session goes on")
+            raise Broken("end", "the corrected stamp was refused, but the session goes on")
         self._check_stuck(busy)
 
     def _may_resend(self, cancel: Cancel) -> bool:
@@ -1329,7 +1328,7 @@ class Ledger:
         return cancel.order.order_id is not None or self.config.client_oids_unique
 
     def _check_stuck(self, busy: Container[int]) -> None:
-        """Raise when something could leave and did not."""
+        """Raise when a frame could have been sent and was not."""
         link = self.serving
         if link is None or link.over or link.condemned_at is not None or link.number in busy:
             return
@@ -1341,9 +1340,7 @@ class Ledger:
             for text in self.own_waiting:
                 given = self.own_for[text]
                 if given is None or given == link.number:
-                    raise Broken(
-                        "stuck", f"a frame of the caller's could leave at {self.now}: {text!r}"
-                    )
+                    raise Broken("stuck", f"an own frame could be sent at {self.now}: {text!r}")
         if not self.allowance.surely_open(self.now):
             return
         for cancel in self.open.values():
@@ -1351,7 +1348,7 @@ class Ledger:
                 rule = "stuck"
                 if any(one.on is None and self._spaced(one) for one in self.open.values()):
                     rule = "stuck behind a spaced order"
-                raise Broken(rule, f"{cancel!r} could leave at {self.now}")
+                raise Broken(rule, f"{cancel!r} could be sent at {self.now}")
 
     def _past(self, cancel: Cancel) -> bool:
         limit = min(cancel.deadline, self.closing_by if self.closing_send else math.inf)
@@ -1359,7 +1356,7 @@ class Ledger:
         return self.now >= limit - EPS
 
     def _bounds(self, busy: Container[int]) -> Iterator[tuple[float, str]]:
-        """Yield each moment at which something is due, and what."""
+        """Yield the time of each due event, with a description."""
         for cancel in self.open.values():
             attempts = cancel.attempts
             yield cancel.deadline, f"the timeout of {cancel.id!r} ends"
@@ -1367,13 +1364,13 @@ class Ledger:
                 yield attempts[-1].at + ANSWER_TIMEOUT, f"the answer to {cancel.id!r} is due"
                 continue
             if not attempts:
-                yield cancel.taken_at + QUEUE_TIMEOUT, f"{cancel.id!r} has waited for long enough"
+                yield cancel.taken_at + QUEUE_TIMEOUT, f"the queue timeout of {cancel.id!r} ends"
                 if self.closing_send:
                     yield self.closing_by, f"{cancel.id!r} is dropped"
             if self.session and self.serving is None:
                 yield (
                     max(cancel.taken_at, self.down_at) + NO_LINK_TIMEOUT,
-                    f"{cancel.id!r} finds no link",
+                    f"{cancel.id!r} ends with NO_LINK",
                 )
         if self.closing_at is not None and not self.closing_send:
             yield self.closing_by, "the session ends"
@@ -1399,10 +1396,10 @@ class Ledger:
         now = self.now
         if link.opened_at is None:
             if self.session:
-                yield link.dialled_at + DIAL_TIMEOUT, f"the dial of link {link.number} is given up"
+                yield link.dialled_at + DIAL_TIMEOUT, f"the dial of link {link.number} times out"
             return
         if not link.ready:
-            yield link.opened_at + LOGIN_TIMEOUT, f"the login of link {link.number} is given up"
+            yield link.opened_at + LOGIN_TIMEOUT, f"the login of link {link.number} times out"
         if link.condemned_at is not None:
             yield link.condemned_at + CONDEMNED, f"link {link.number} ends after 30004 or 30007"
             return
@@ -1411,7 +1408,7 @@ class Ledger:
         opens = link.opens(now)
         ping = (link.pings[-1] if link.pings else link.opened_at) + PING_INTERVAL
         if link.regular_ping is None:
-            yield max(ping, opens), f"link {link.number} is to be pinged"
+            yield max(ping, opens), f"link {link.number} must be pinged"
         else:
             yield link.regular_ping + PONG_TIMEOUT, f"link {link.number} has not answered a ping"
         spell = link.spell()
@@ -1423,7 +1420,7 @@ class Ledger:
                 )
             else:
                 due = spell + SILENCE
-                yield max(due, opens), f"link {link.number} is to be asked whether it lives"
+                yield max(due, opens), f"link {link.number} must be pinged for its silence"
 
     def _pace_bounds(self, busy: Container[int]) -> Iterator[tuple[float, str]]:
         link = self.serving
@@ -1434,28 +1431,28 @@ class Ledger:
         if waits and (
             self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS)
         ):
-            yield opens, "a frame of the caller's may leave"
+            yield opens, "an own frame may be sent"
         budget = max(opens, self.allowance.opens(self.now), self.allowance.may_pause_until)
         for cancel in self.open.values():
             if cancel.on is None and not self._past(cancel):
                 spaced = (
                     self._last_hand_out.get(order_key(cancel.order), -math.inf) + RESEND_INTERVAL
                 )
-                yield max(budget, spaced), f"{cancel.id!r} may leave"
+                yield max(budget, spaced), f"{cancel.id!r} may be sent"
 
 
 def order_key(order: CancelOrder) -> object:
-    """What makes two cancels of one order the same: "If both are present, orderId prevails"."""
+    """Return the identity of an order: "If both are present, orderId prevails"."""
     return (order.inst_type, order.inst_id, order.order_id or ("client", order.client_oid))
 
 
 def backoff(fails: int) -> float:
-    """The longest wait before the next dial, after so many links that did not serve for long."""
+    """Return the longest wait before the next dial after `fails` failed links."""
     return min(BACKOFF_MAX, BACKOFF_MIN * 2.0 ** min(10, max(fails - 1, 0)))
 
 
 def class_of(code: str | None) -> CodeClass:
-    """What a code says, by the table of the wire."""
+    """Return the class of a code according to the wire documentation."""
     if code is None:
         return CodeClass.UNREADABLE
     if code == "0":

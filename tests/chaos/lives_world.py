@@ -1,8 +1,8 @@
-"""A life of a session: a caller, a driver, a network and an exchange in virtual time, with all the faults that they have.
+"""A random run: a caller, a driver, a network and an exchange in virtual time, with their faults.
 
-Rules of this file
 - Every choice comes from the dice, and the first choice is always the one without a fault.
-- The exchange is written from its documentation alone, and shares nothing with the library or its tests.
+- The exchange is written from its documentation alone and shares nothing with the library or its
+  tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 from tests.chaos.lives_dice import Dice
-from tests.chaos.lives_ledger import CODES, Broken, Frame, Ledger, Says
+from tests.chaos.lives_ledger import CODES, Broken, Frame, Ledger, Meaning
 
 from bitget_proto import (
     Accepted,
@@ -52,12 +52,12 @@ from bitget_proto import (
 T = TypeVar("T")
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1763958366)
-MOST_STEPS, MOST_POLLS = 6000, 4000
-"""So many turns of the loop a life has, and so many outputs a drain, before it is taken for a spin."""
+MAX_STEPS, MAX_POLLS = 6000, 4000
+"""Limits of loop steps per run and of outputs per drain; more count as a busy loop."""
 
 
 class Core(Protocol):
-    """What a life drives: a `Session`, a `Connection` in its clothes, or one of them with a planted fault."""
+    """A `Session`, a `Connection` with its API, or one of them with a planted fault."""
 
     @property
     def capacity(self) -> int: ...
@@ -97,7 +97,7 @@ class Core(Protocol):
 
 
 class OneConnection:
-    """A `Connection` in a session's clothes: its only link is 1, and its end is the session's."""
+    """A `Connection` with the API of a session: its only link is 1, and its end is `Ended`."""
 
     def __init__(self, config: Config, budget: Budget | None) -> None:
         self._core = Connection(config, budget=budget)
@@ -185,7 +185,7 @@ class OneConnection:
 
 @attrs.frozen
 class Plant:
-    """A fault that is planted, to see that it is found."""
+    """A planted fault that the runs must find."""
 
     name: str
     config: Callable[[SessionConfig], SessionConfig] | None = None
@@ -195,7 +195,7 @@ class Plant:
 
 @attrs.define(eq=False)
 class Wire:
-    """One WebSocket, as the network and the exchange have it."""
+    """A WebSocket, as the network and the exchange see it."""
 
     link: int
     latency: float = 0.05
@@ -204,18 +204,18 @@ class Wire:
     """The client knows that it is over."""
     cut: bool = False
     """The exchange knows that it is over."""
-    deaf: bool = False
-    mute: bool = False
-    heard_at: float = -math.inf
-    said_at: float = -math.inf
+    drops_received: bool = False
+    drops_sent: bool = False
+    last_received_at: float = -math.inf
+    last_sent_at: float = -math.inf
     writing: LinkTransmit | None = None
     logged_in: bool = False
     going: bool = False
 
 
 @attrs.frozen
-class Weather:
-    """What goes wrong in a life, and in how many of a hundred cases."""
+class FaultPlan:
+    """The faults of a run; the integers are percentages, except `refusal`."""
 
     answers: int = 0
     answer_kinds: tuple[str, ...] = ()
@@ -289,8 +289,8 @@ GARBAGE: tuple[str | bytes, ...] = (
 UNREADABLE: tuple[object, ...] = (True, -1, [], "abc", 1.5, None, {}, "", "-3", "4300١")
 
 
-class Life:
-    """One life, from the first dial to `Ended`. Raises `Broken` when a promise is not kept."""
+class RandomRun:
+    """One run, from the first dial to `Ended`. Raises `Broken` when a promise is not kept."""
 
     def __init__(
         self,
@@ -319,10 +319,10 @@ class Life:
         self._own = 0
         self._last_budget_now = -math.inf
         self._free_ids: list[str] = []
-        weather = self._make_weather()
-        self._weather = weather
-        config, budget, per_second = self._make_config(weather)
-        self._ledger = Ledger(config, per_second, visits, session=session, slack=weather.lag)
+        plan = self._make_plan()
+        self._plan = plan
+        config, budget, per_second = self._make_config(plan)
+        self._ledger = Ledger(config, per_second, visits, session=session, slack=plan.lag)
         self._budget = budget
         real = plant.config(config) if plant is not None and plant.config is not None else config
         if plant is not None and plant.per_second != 10 and budget is None:
@@ -331,21 +331,23 @@ class Life:
         core: Core
         if session:
             core = Session(real, budget=budget, jitter=lambda: jitter)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-            self._say(f"s = Session({_short(config)}, budget={budget!r}, jitter=lambda: {jitter})")
+            self._log_line(
+                f"s = Session({_short(config)}, budget={budget!r}, jitter=lambda: {jitter})"
+            )
         else:
             core = OneConnection(real.link, budget)
-            self._say(f"c = Connection({config.link!r}, budget={budget!r})")
+            self._log_line(f"c = Connection({config.link!r}, budget={budget!r})")
         self._core = (
             plant.wrap(core, dice) if plant is not None and plant.wrap is not None else core
         )
         self._name = "s" if session else "c"
 
-    # What is set up
+    # Setup
 
-    def _make_weather(self) -> Weather:
+    def _make_plan(self) -> FaultPlan:
         dice = self._dice
         if not dice.chance(85):
-            return Weather()
+            return FaultPlan()
 
         def rate() -> int:
             return dice.pick((0, 0, 0, 5, 25, 70))
@@ -357,7 +359,7 @@ class Life:
         dial_faults = rate()
         login_faults = rate()
         refused = dice.chance(25)
-        return Weather(
+        return FaultPlan(
             answers=answers,
             answer_kinds=some(ANSWER_FAULTS, 4) if answers else (),
             drops=rate() // 2,
@@ -381,7 +383,7 @@ class Life:
             jitter=rate(),
         )
 
-    def _make_config(self, weather: Weather) -> tuple[SessionConfig, Budget | None, int | None]:
+    def _make_config(self, plan: FaultPlan) -> tuple[SessionConfig, Budget | None, int | None]:
         dice = self._dice
         link = Config(max_in_flight=dice.pick((1000, 1000, 1000, 3, 12)))
         config = SessionConfig(
@@ -401,7 +403,7 @@ class Life:
 
     # Time
 
-    def _reading(self) -> float:
+    def _clock(self) -> float:
         if self._frozen is not None:
             until, value = self._frozen
             if self._now < until:
@@ -410,8 +412,8 @@ class Life:
         return self._now + self._shift
 
     def _when(self, reading: float) -> float:
-        """When the clock will show this."""
-        if reading <= self._reading():
+        """Return the world's time at which the client's clock shows `reading`."""
+        if reading <= self._clock():
             return self._now
         at = reading - self._shift
         return at if self._frozen is None else max(at, self._frozen[0])
@@ -423,10 +425,10 @@ class Life:
         return moment
 
     def _step(self, horizon: float) -> bool:
-        """Do the next thing that is due; False, and time is at the horizon, when nothing is."""
+        """Do what is due next; return False, with the time at the horizon, when nothing is."""
         self._steps += 1
-        if self._steps > MOST_STEPS:
-            raise Broken("spin", f"{MOST_STEPS} turns, and it is {self._now}")
+        if self._steps > MAX_STEPS:
+            raise Broken("spin", f"{MAX_STEPS} steps until {self._now}")
         world = self._heap[0][0] if self._heap else math.inf
         timer = math.inf
         if self._until is not None:
@@ -436,11 +438,11 @@ class Life:
             return False
         first = timer < world
         if timer <= self._now and world <= self._now:
-            first = self._dice.chance(self._weather.timers_first)
+            first = self._dice.chance(self._plan.timers_first)
         if first:
             self._now = max(self._now, timer)
             assert self._until is not None
-            self._fire(max(self._reading(), self._until))
+            self._fire(max(self._clock(), self._until))
         else:
             self._now = max(self._now, world)
             heapq.heappop(self._heap)[2]()
@@ -453,43 +455,43 @@ class Life:
 
     # Calls
 
-    def _say(self, text: str) -> None:
+    def _log_line(self, text: str) -> None:
         if self._log is not None:
             self._log.append(text)
 
     def _begin(self) -> float:
-        now = self._reading()
+        now = self._clock()
         self._ledger.tick(now)
         return now
 
     def _called(self, text: str) -> None:
         self._ledger.note()
-        self._say(f"{self._name}.{text}")
+        self._log_line(f"{self._name}.{text}")
 
     def _fire(self, now: float) -> None:
         self._ledger.tick(now)
         self._ledger.firing()
-        self._say(f"{self._name}.handle_timeout({now!r})")
+        self._log_line(f"{self._name}.handle_timeout({now!r})")
         self._guard(lambda: self._core.handle_timeout(now))
         self._ledger.fired = self._ledger.now
         self._drain(now)
 
     @staticmethod
     def _guard(call: Callable[[], T]) -> T:
-        """Call what must not raise."""
+        """Make a call that must not raise."""
         try:
             return call()
         except Broken:
             raise
         except LocalProtocolError as error:
-            raise Broken("raise", f"LocalProtocolError for a call that may be: {error}") from error
+            raise Broken("raise", f"LocalProtocolError for an allowed call: {error}") from error
         except Exception as error:
             raise Broken("raise", f"{type(error).__name__}: {error}") from error
 
     def _input(self, text: str, call: Callable[[], object], now: float) -> None:
         self._called(text)
         self._guard(call)
-        if not self._dice.chance(self._weather.undrained):
+        if not self._dice.chance(self._plan.undrained):
             self._drain(now)
         else:
             self._visits["undrained"] += 1
@@ -500,18 +502,18 @@ class Life:
 
     def _drain(self, now: float) -> None:
         ledger, core = self._ledger, self._core
-        if self._weather.lag:
-            now += self._weather.lag * self._dice.pick((0.0, 0.5, 1.0))
+        if self._plan.lag:
+            now += self._plan.lag * self._dice.pick((0.0, 0.5, 1.0))
             ledger.tick(now)
-            self._say(f"    # drained at {now!r}")
-        for _ in range(MOST_POLLS):
+            self._log_line(f"    # drained at {now!r}")
+        for _ in range(MAX_POLLS):
             output = self._poll(now)
             if isinstance(output, Wait):
-                self._say(f"    -> {output!r}")
+                self._log_line(f"    -> {output!r}")
                 ledger.waiting(output, self._busy, complete=True)
                 self._until = output.until
                 self._timer_at = -math.inf
-                if self._dice.chance(self._weather.late_timers):
+                if self._dice.chance(self._plan.late_timers):
                     when = self._when(output.until) if output.until is not None else self._now
                     self._timer_at = when + self._dice.pick((0.001, 0.3, 2.0, 8.0, 40.0))
                 if (core.in_flight, core.capacity) != (len(ledger.open), ledger.capacity):
@@ -521,10 +523,10 @@ class Life:
                         f"in_flight, capacity = {found}, not {(len(ledger.open), ledger.capacity)}",
                     )
                 return
-            self._say(f"    -> {output!r}")
+            self._log_line(f"    -> {output!r}")
             ledger.output(output, self._busy)
             self._dispatch(output)
-        raise Broken("spin", f"{MOST_POLLS} outputs in one drain")
+        raise Broken("spin", f"{MAX_POLLS} outputs in one drain")
 
     def _poll(self, now: float) -> SessionOutput:
         return self._guard(lambda: self._core.poll(now, self._busy))
@@ -548,8 +550,8 @@ class Life:
         wire = Wire(link, latency=self._dice.pick((0.05, 0.001, 0.4)))
         self._wires[link] = wire
         fault = "none"
-        if self._dice.chance(self._weather.dial_faults):
-            fault = self._dice.pick(self._weather.dial_kinds)
+        if self._dice.chance(self._plan.dial_faults):
+            fault = self._dice.pick(self._plan.dial_kinds)
             self._visits[f"dial: {fault}"] += 1
         if fault in {"none", "slow", "very slow", "too late"}:
             delay = {"none": 0.05, "slow": 1.5, "very slow": 12.0, "too late": 21.0}[fault]
@@ -561,7 +563,7 @@ class Life:
             self._at(0.02, lambda: self._lose(wire, "429", retry_after))
 
     def _open(self, wire: Wire) -> None:
-        if wire.gone and not self._dice.chance(self._weather.dead_inputs):
+        if wire.gone and not self._dice.chance(self._plan.dead_inputs):
             return
         now = self._begin()
         if wire.gone:
@@ -576,17 +578,17 @@ class Life:
         )
 
     def _lose(self, wire: Wire, reason: str, retry_after: float | None = None) -> None:
-        """The client's side of the socket ends."""
+        """End the client's side of the socket."""
         dead = wire.gone
-        if dead and not self._dice.chance(self._weather.dead_inputs):
+        if dead and not self._dice.chance(self._plan.dead_inputs):
             return
         now = self._begin()
         unsent: list[str] = []
         writing = wire.writing
         if writing is not None and writing.id is not None and self._dice.chance(50) and not dead:
             unsent.append(writing.id)
-        if self._dice.chance(self._weather.dead_inputs):
-            unsent.append(self._dice.pick(("who", "bgproto999", "")))
+        if self._dice.chance(self._plan.dead_inputs):
+            unsent.append(self._dice.pick(("unknown", "bgproto999", "")))
         if dead:
             self._visits["lost after the end"] += 1
         wire.gone = wire.cut = True
@@ -599,8 +601,8 @@ class Life:
         if not dead or was_busy:
             self._input(text, call, now)
             return
-        # What is said of a link that is over is ignored: not even the wait may change.
-        self._say(f"{self._name}.{text}")
+        # Inputs for a link that is over are ignored: not even the wait may change.
+        self._log_line(f"{self._name}.{text}")
         self._guard(call)
         self._drain(now)
 
@@ -610,14 +612,14 @@ class Life:
         self._busy.discard(wire.link)
         if wire.open:
             self._at(wire.latency, lambda: self._cut(wire))
-            if self._dice.chance(self._weather.dead_inputs):
+            if self._dice.chance(self._plan.dead_inputs):
                 self._at(2 * wire.latency, lambda: self._lose(wire, "closed"))
 
     def _cut(self, wire: Wire) -> None:
         wire.cut = True
 
     def _write(self, wire: Wire, output: LinkTransmit) -> None:
-        if self._dice.chance(self._weather.stalls):
+        if self._dice.chance(self._plan.stalls):
             self._visits["stalled writer"] += 1
             wire.writing = output
             self._busy.add(wire.link)
@@ -625,126 +627,128 @@ class Life:
                 self._dice.pick((0.01, 0.3, 3.0, 8.0, 60.0)), lambda: self._written(wire, output)
             )
         else:
-            self._put(wire, output)
+            self._send(wire, output)
 
     def _written(self, wire: Wire, output: LinkTransmit) -> None:
         if wire.writing is not output:
             return
         wire.writing = None
         self._busy.discard(wire.link)
-        self._put(wire, output)
+        self._send(wire, output)
         self._ledger.note()
-        self._say(f"# the write on link {wire.link} ends")
+        self._log_line(f"# the write on link {wire.link} ends")
         self._drain(self._begin())
 
-    def _put(self, wire: Wire, output: LinkTransmit) -> None:
-        """The frame is on its way to the exchange."""
+    def _send(self, wire: Wire, output: LinkTransmit) -> None:
+        """Send the frame to the exchange."""
         cancel = self._ledger.open.get(output.id) if output.id is not None else None
         request = cancel.hand_outs[-1].number if cancel is not None and cancel.hand_outs else 0
-        arrives = max(wire.heard_at, self._now + wire.latency + self._late())
-        wire.heard_at = self._at(
-            arrives - self._now, lambda: self._hear(wire, output.text, request)
+        arrives = max(wire.last_received_at, self._now + wire.latency + self._extra_latency())
+        wire.last_received_at = self._at(
+            arrives - self._now, lambda: self._exchange_receives(wire, output.text, request)
         )
 
-    def _late(self) -> float:
+    def _extra_latency(self) -> float:
         return (
             self._dice.pick((0.0, 0.04, 0.9))
-            if self._weather.jitter and self._dice.chance(self._weather.jitter)
+            if self._plan.jitter and self._dice.chance(self._plan.jitter)
             else 0.0
         )
 
     # The exchange
 
-    def _hear(self, wire: Wire, text: str, request: int) -> None:
-        if wire.cut or wire.deaf:
+    def _exchange_receives(self, wire: Wire, text: str, request: int) -> None:
+        if wire.cut or wire.drops_received:
             return
-        if self._dice.chance(self._weather.half_open):
+        if self._dice.chance(self._plan.half_open):
             self._visits["half-open link"] += 1
-            wire.deaf = wire.mute = True
+            wire.drops_received = wire.drops_sent = True
             if self._dice.chance(50):
                 self._at(self._dice.pick((1.0, 30.0, 200.0)), lambda: self._lose(wire, "reset"))
             return
-        if self._dice.chance(self._weather.drops):
+        if self._dice.chance(self._plan.drops):
             self._visits["dropped"] += 1
             self._drop(wire)
             return
         if text == "ping":
-            if self._dice.chance(self._weather.no_pong):
+            if self._dice.chance(self._plan.no_pong):
                 self._visits["no pong"] += 1
             else:
-                self._tell(wire, Frame("pong", Says.PONG))
+                self._reply(wire, Frame("pong", Meaning.PONG))
             return
         frame = json.loads(text)
         if frame["op"] == "login":
             self._login(wire)
         elif frame["op"] == "subscribe":
-            self._tell(
-                wire, Frame(json.dumps({"event": "subscribe", "arg": frame["args"][0]}), Says.NOISE)
+            self._reply(
+                wire,
+                Frame(json.dumps({"event": "subscribe", "arg": frame["args"][0]}), Meaning.NOISE),
             )
         elif frame["args"][0]["channel"] == "place-order":
-            self._tell(
+            self._reply(
                 wire,
                 self._foreign(frame["args"][0]["id"], "place-order", frame["args"][0]["params"]),
             )
         else:
             self._cancel(wire, frame["args"][0], request)
 
-    def _tell(self, wire: Wire, *frames: Frame, delay: float = 0.0) -> None:
-        """Say frames, which arrive in one read."""
+    def _reply(self, wire: Wire, *frames: Frame, delay: float = 0.0) -> None:
+        """Send frames to the client, which arrive in one read."""
         arrives = max(
-            wire.said_at, self._now + delay + wire.latency + self._weather.all_late + self._late()
+            wire.last_sent_at,
+            self._now + delay + wire.latency + self._plan.all_late + self._extra_latency(),
         )
         if delay:
             self._at(arrives - self._now, lambda: self._arrive(wire, frames))
         else:
-            wire.said_at = self._at(arrives - self._now, lambda: self._arrive(wire, frames))
+            wire.last_sent_at = self._at(arrives - self._now, lambda: self._arrive(wire, frames))
 
     def _arrive(self, wire: Wire, frames: Sequence[Frame]) -> None:
-        if wire.mute or (not wire.open):
+        if wire.drops_sent or (not wire.open):
             return
-        if wire.gone and not self._dice.chance(self._weather.dead_inputs):
+        if wire.gone and not self._dice.chance(self._plan.dead_inputs):
             return
         now = self._begin()
         for frame in frames:
             self._ledger.received(wire.link, frame)
             text = f"receive({wire.link}, {frame.text!r}, {now!r})"
             if wire.gone:
-                # It may not count as an input.
+                # It must not count as an input.
                 self._visits["received after the end"] += 1
-                self._say(f"{self._name}.{text}")
+                self._log_line(f"{self._name}.{text}")
             else:
-                self._visits[f"said: {frame.says.value}"] += 1
+                self._visits[f"received: {frame.meaning.value}"] += 1
                 self._called(text)
             self._guard(lambda frame=frame: self._core.receive(wire.link, frame.text, now))  # type: ignore[misc]
-        if self._dice.chance(self._weather.undrained):
+        if self._dice.chance(self._plan.undrained):
             self._at(0.0, self._drain_now)
         else:
             self._drain(now)
 
     def _drop(self, wire: Wire) -> None:
         wire.cut = True
-        arrives = max(wire.said_at, self._now + wire.latency)
+        arrives = max(wire.last_sent_at, self._now + wire.latency)
         self._at(arrives - self._now, lambda: self._lose(wire, "reset"))
 
     def _login(self, wire: Wire) -> None:
-        dice, weather = self._dice, self._weather
+        dice, plan = self._dice, self._plan
         if wire.logged_in:
             return
-        if self._now < weather.refused_until:
-            code = weather.refusal
+        if self._now < plan.refused_until:
+            code = plan.refusal
             event = (
                 dice.pick(("error", "error", "login"))
                 if code not in {30006, 30007, 429, 30033, 40015, 40808, 25003}
                 else "error"
             )
-            says = Says.LOGIN if event == "login" else Says.ERROR
+            meaning = Meaning.LOGIN if event == "login" else Meaning.ERROR
             frame = {"event": event, "code": dice.pick((code, str(code))), "msg": "no"}
             self._visits[f"login answered {code}"] += 1
-            self._tell(wire, Frame(json.dumps(frame), says, code=str(code), message="no"))
+            self._reply(wire, Frame(json.dumps(frame), meaning, code=str(code), message="no"))
             return
         fault = "none"
-        if dice.chance(weather.login_faults):
-            fault = dice.pick(weather.login_kinds)
+        if dice.chance(plan.login_faults):
+            fault = dice.pick(plan.login_kinds)
             self._visits[f"login: {fault}"] += 1
         delay = 0.0
         frames: list[Frame] = []
@@ -764,7 +768,7 @@ class Life:
                 frames.append(self._error(dice.pick((30006, 40015, 30007))))
             case "noise first":
                 frames.append(
-                    Frame(dice.pick(GARBAGE[2:7]), Says.NOISE)
+                    Frame(dice.pick(GARBAGE[2:7]), Meaning.NOISE)
                     if not dice.chance(30)
                     else self._error(30033)
                 )
@@ -775,13 +779,13 @@ class Life:
         if fault == "string code":
             answer = {"event": "login", "code": "0", "msg": "", "connId": "x"}
         frames = [frame for frame in frames if _readable(frame)]
-        self._tell(wire, *frames, Frame(json.dumps(answer), Says.LOGIN, code="0"), delay=delay)
+        self._reply(wire, *frames, Frame(json.dumps(answer), Meaning.LOGIN, code="0"), delay=delay)
 
     def _error(self, code: int) -> Frame:
         text = json.dumps(
             {"event": "error", "code": self._dice.pick((code, str(code))), "msg": "m"}
         )
-        return Frame(text, Says.ERROR, code=str(code), message="m")
+        return Frame(text, Meaning.ERROR, code=str(code), message="m")
 
     def _foreign(self, id: str, channel: str, params: object) -> Frame:
         echo = {
@@ -794,7 +798,9 @@ class Life:
         code = self._dice.pick((0, 43001))
         event = "trade" if code == 0 else "error"
         return Frame(
-            json.dumps({"event": event, "arg": [echo], "code": code, "msg": "m"}), Says.FOREIGN, id
+            json.dumps({"event": event, "arg": [echo], "code": code, "msg": "m"}),
+            Meaning.FOREIGN,
+            id,
         )
 
     def _answer(
@@ -815,7 +821,7 @@ class Life:
             echo = {"id": args["id"]}
         elif wrap == "other keys":
             echo["other"] = [1, {"id": "7"}]
-        said: dict[str, object] = {
+        reply: dict[str, object] = {
             "event": event,
             "arg": echo if wrap == "object" else [echo],
             "code": code,
@@ -824,39 +830,39 @@ class Life:
         ts, known, shown = 1763958928351, True, dice.pick((0, 1, 2, 3))
         exchange_ts: int | None = ts
         if shown == 0:
-            said["ts"] = ts
+            reply["ts"] = ts
         elif shown == 1:
-            said["ts"] = str(ts)
+            reply["ts"] = str(ts)
         elif shown == 2:
             exchange_ts = None
         else:
-            said["ts"], known = dice.pick(("x", True, -1, [])), False
+            reply["ts"], known = dice.pick(("x", True, -1, [])), False
         if code is None and dice.chance(50):
-            del said["code"]
-        text: str | bytes = json.dumps(said, ensure_ascii=dice.chance(50))
+            del reply["code"]
+        text: str | bytes = json.dumps(reply, ensure_ascii=dice.chance(50))
         if dice.chance(20) and isinstance(text, str):
             text = text.encode()
         id = str(args["id"])
         contradiction = readable == "0" and event == "error"
         return Frame(
-            text, Says.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction
+            text, Meaning.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction
         )
 
     def _cancel(self, wire: Wire, args: dict[str, object], request: int) -> None:
         dice = self._dice
         fault = "none"
-        if dice.chance(self._weather.answers):
-            fault = dice.pick(self._weather.answer_kinds)
+        if dice.chance(self._plan.answers):
+            fault = dice.pick(self._plan.answer_kinds)
             self._visits[f"answer: {fault}"] += 1
         good = self._answer(args, request, 0)
         match fault:
             case "none":
                 if not dice.chance(25):
-                    self._tell(wire, good)
+                    self._reply(wire, good)
                 else:
-                    self._tell(wire, self._answer(args, request, 43001))
+                    self._reply(wire, self._answer(args, request, 43001))
             case "late":
-                self._tell(wire, good, delay=dice.pick((0.5, 4.0, 9.0, 9.99, 11.0, 30.0)))
+                self._reply(wire, good, delay=dice.pick((0.5, 4.0, 9.0, 9.99, 11.0, 30.0)))
             case "refused":
                 kinds = [
                     kind
@@ -864,53 +870,53 @@ class Life:
                     if kind.value not in {"outcome unknown", "unlisted", "retry later"}
                 ]
                 code = dice.pick(CODES[dice.pick(kinds)])
-                self._tell(
+                self._reply(
                     wire, self._answer(args, request, dice.pick((code, str(code), f"00{code}")))
                 )
             case "again later":
-                self._tell(
+                self._reply(
                     wire, self._answer(args, request, dice.pick((40015, 40808, 25003, 40908)))
                 )
             case "unknown outcome":
                 codes = (40010, 40725, 45001, 40910, 25001, 25000, 40200, 40604, 500, 50008)
-                self._tell(wire, self._answer(args, request, dice.pick(codes)))
+                self._reply(wire, self._answer(args, request, dice.pick(codes)))
             case "unlisted":
-                self._tell(wire, self._answer(args, request, dice.pick((99999, 12345, 31999, 7))))
+                self._reply(wire, self._answer(args, request, dice.pick((99999, 12345, 31999, 7))))
             case "unreadable":
-                self._tell(
+                self._reply(
                     wire,
                     self._answer(
                         args, request, dice.pick(UNREADABLE), event=dice.pick(("error", "trade"))
                     ),
                 )
             case "code 0 in an error":
-                self._tell(wire, self._answer(args, request, 0, event="error"))
+                self._reply(wire, self._answer(args, request, 0, event="error"))
             case "refused in a trade":
-                self._tell(
+                self._reply(
                     wire,
                     self._answer(args, request, dice.pick((43001, 45001, 45055)), event="trade"),
                 )
             case "twice":
-                self._tell(wire, good)
-                self._tell(
+                self._reply(wire, good)
+                self._reply(
                     wire,
                     dice.pick((good, self._answer(args, request, 43001))),
                     delay=dice.pick((0.0, 0.5, 5.0)),
                 )
             case "twice in one read":
-                self._tell(wire, good, self._answer(args, request, 43001))
+                self._reply(wire, good, self._answer(args, request, 43001))
             case _:
-                self._cancel_oddly(wire, args, request, fault, good)
+                self._cancel_with_rare_fault(wire, args, request, fault, good)
 
-    def _cancel_oddly(
+    def _cancel_with_rare_fault(
         self, wire: Wire, args: dict[str, object], request: int, fault: str, good: Frame
     ) -> None:
         dice = self._dice
         match fault:
             case "another channel":
-                self._tell(wire, self._foreign(str(args["id"]), "place-order", {"orderId": "1"}))
+                self._reply(wire, self._foreign(str(args["id"]), "place-order", {"orderId": "1"}))
                 if dice.chance(50):
-                    self._tell(wire, good)
+                    self._reply(wire, good)
             case "another topic":
                 text = json.dumps(
                     {
@@ -920,20 +926,22 @@ class Life:
                         "code": 0,
                     }
                 )
-                self._tell(wire, Frame(text, Says.FOREIGN, str(args["id"])))
+                self._reply(wire, Frame(text, Meaning.FOREIGN, str(args["id"])))
             case "two entries":
                 text = json.dumps(
                     {"event": "trade", "arg": [args, {**args, "id": "9"}], "code": 0, "msg": "m"}
                 )
-                self._tell(wire, Frame(text, Says.FOREIGN, str(args["id"])))
+                self._reply(wire, Frame(text, Meaning.FOREIGN, str(args["id"])))
             case "no id":
-                self._tell(wire, self._error(dice.pick((43001, 45001, 99999, 40015, 30001))))
+                self._reply(wire, self._error(dice.pick((43001, 45001, 99999, 40015, 30001))))
             case "garbage":
-                self._tell(
+                self._reply(
                     wire,
                     Frame(
-                        dice.pick([text for text in GARBAGE if _readable(Frame(text, Says.NOISE))]),
-                        Says.NOISE,
+                        dice.pick(
+                            [text for text in GARBAGE if _readable(Frame(text, Meaning.NOISE))]
+                        ),
+                        Meaning.NOISE,
                     ),
                 )
             case "silence":
@@ -943,27 +951,27 @@ class Life:
             case "drop after":
                 self._drop(wire)
             case "too many":
-                self._tell(wire, self._error(30006))
+                self._reply(wire, self._error(30006))
             case "thrown out":
-                self._tell(wire, self._error(30007), *([good] if dice.chance(50) else []))
+                self._reply(wire, self._error(30007), *([good] if dice.chance(50) else []))
                 if dice.chance(70):
                     self._drop(wire)
             case "not logged in":
-                self._tell(wire, *([good] if dice.chance(50) else []), self._error(30004))
+                self._reply(wire, *([good] if dice.chance(50) else []), self._error(30004))
             case "going away":
-                self._tell(wire, good, self._error(30033))
+                self._reply(wire, good, self._error(30033))
                 if not wire.going:
                     wire.going = True
                     self._at(dice.pick((60.0, 5.0, 0.5)), lambda: self._drop(wire))
             case "bare echo":
-                self._tell(wire, self._answer(args, request, 0, wrap="bare"))
+                self._reply(wire, self._answer(args, request, 0, wrap="bare"))
             case "object echo":
-                self._tell(
+                self._reply(
                     wire, self._answer(args, request, 0, wrap=dice.pick(("object", "other keys")))
                 )
             case "many in one read":
-                noise = Frame("{}", Says.NOISE)
-                self._tell(
+                noise = Frame("{}", Meaning.NOISE)
+                self._reply(
                     wire, noise, self._foreign(str(args["id"]), "place-order", {}), good, noise
                 )
             case _:
@@ -971,8 +979,8 @@ class Life:
 
     # The caller
 
-    def live(self) -> None:
-        """Live, from the first dial to `Ended`."""
+    def run(self) -> None:
+        """Run from the first dial to `Ended`."""
         self._drain(self._begin())
         dice = self._dice
         for _ in range(dice.parts()):
@@ -986,7 +994,7 @@ class Life:
     def _end(self) -> None:
         dice, ledger = self._dice, self._ledger
         dice.begin(end=True)
-        self._show_the_right_time()
+        self._reset_clock()
         if dice.chance(60):
             horizon = self._now + 2500.0
             while ledger.open and ledger.ended is None and self._now < horizon:
@@ -1002,12 +1010,12 @@ class Life:
         while ledger.ended is None and self._now < horizon and self._step(horizon):
             pass
         if ledger.ended is None and not ledger.session and ledger.closing_by == math.inf:
-            # It was asked to wait without an end, for a dial that is the driver's. A second close ends it.
+            # It may wait without limit for the driver's dial. A second close ends it.
             self._close()
             while ledger.ended is None and self._step(horizon + 400.0):
                 pass
         if ledger.ended is None:
-            raise Broken("end", f"close was called, and no Ended came by {self._now}")
+            raise Broken("end", f"close was called, but there was no Ended until {self._now}")
         self._after_the_end()
 
     def _after_the_end(self) -> None:
@@ -1025,7 +1033,7 @@ class Life:
         self._guard(lambda: self._core.receive(1, "pong", now))
         self._drain(now)
         if ledger.open:
-            raise Broken("one outcome", f"{list(ledger.open)} have none")
+            raise Broken("one outcome", f"{list(ledger.open)} have no outcome")
 
     def _refused(
         self,
@@ -1033,12 +1041,12 @@ class Life:
         call: Callable[[], object],
         kinds: tuple[type[Exception], ...] = (LocalProtocolError,),
     ) -> None:
-        """Make a call that must be refused, and after which nothing has changed."""
+        """Make a call that must be refused and must change nothing."""
         self._visits[f"refused: {what}"] += 1
         try:
             result = call()
         except kinds as error:
-            self._say(f"# {what}: {type(error).__name__}: {error}")
+            self._log_line(f"# {what}: {type(error).__name__}: {error}")
         except Exception as error:
             raise Broken("raise", f"{what}: {type(error).__name__}: {error}") from error
         else:
@@ -1047,7 +1055,7 @@ class Life:
         self._drain(self._begin())
         self._ledger.quiet = quiet or self._ledger.quiet
 
-    def _show_the_right_time(self) -> None:
+    def _reset_clock(self) -> None:
         self._frozen = None
         self._timer_at = -math.inf
         self._shift = max(self._shift, self._ledger.now - self._now)
@@ -1103,7 +1111,7 @@ class Life:
         ledger = self._ledger
         now = self._begin()
         text = f"cancel({_order(order)}, {now!r}, id={id!r}, timeout={timeout!r}, policy={policy}, urgent={urgent})"
-        self._say(f"{self._name}.{text}")
+        self._log_line(f"{self._name}.{text}")
         try:
             taken = self._core.cancel(order, now, id, timeout, policy, urgent)
         except NoRoom as error:
@@ -1122,9 +1130,11 @@ class Life:
             raise Broken("raise", f"{type(error).__name__}: {error}") from error
         else:
             if not ledger.capacity:
-                raise Broken("room", f"{taken!r} was taken, and there is no room")
+                raise Broken("room", f"{taken!r} was taken, but there is no room")
             if id is not None and ledger.must_refuse_id(id):
-                raise Broken("id", f"the id {id!r} was taken; it is open, late or the caller's")
+                raise Broken(
+                    "id", f"the id {id!r} was accepted, but it is open, late or of an own frame"
+                )
             if (id is not None and taken != id) or (
                 id is None and (not taken.startswith("bgproto") or ledger.may_refuse_id(taken))
             ):
@@ -1133,8 +1143,8 @@ class Life:
                 self._visits["id reused"] += 1
             ledger.note()
             ledger.taken(taken, order, timeout, policy, urgent=urgent)
-            self._say(f"    {taken!r}")
-            if not self._dice.chance(self._weather.undrained):
+            self._log_line(f"    {taken!r}")
+            if not self._dice.chance(self._plan.undrained):
                 self._drain(now)
             else:
                 self._at(0.0, self._drain_now)
@@ -1148,7 +1158,7 @@ class Life:
         timeout = dice.pick((None, None, 2.0, 30.0))
         policy = dice.pick((None, Policy.RESEND)) if self._session else None
         now = self._begin()
-        self._say(
+        self._log_line(
             f"{self._name}.cancel_many([{', '.join(map(_order, orders))}], {now!r}, timeout={timeout!r}, policy={policy})"
         )
         try:
@@ -1162,7 +1172,7 @@ class Life:
         else:
             if ledger.capacity < count or len(ids) != count:
                 raise Broken(
-                    "room", f"{ids} were taken for {count}, and there is room for {ledger.capacity}"
+                    "room", f"{ids} were taken for {count}; there is room for {ledger.capacity}"
                 )
             ledger.note()
             for id, order in zip(ids, orders, strict=True):
@@ -1171,7 +1181,7 @@ class Life:
 
     def _act_withdraw(self) -> None:
         dice, ledger = self._dice, self._ledger
-        id = "nobody"
+        id = "unknown"
         if ledger.open and not dice.chance(20):
             id = dice.pick(list(ledger.open))
         elif ledger.done:
@@ -1179,7 +1189,7 @@ class Life:
         now = self._begin()
         self._called(f"withdraw({id!r}, {now!r})")
         taken_back = self._guard(lambda: self._core.withdraw(id, now)) is True
-        self._say(f"    {taken_back}")
+        self._log_line(f"    {taken_back}")
         self._visits[f"withdraw: {taken_back}"] += 1
         ledger.withdrew(id, taken_back=taken_back)
         self._drain(now)
@@ -1208,7 +1218,7 @@ class Life:
                 id = f"placed{self._own}"
                 text = _placement(id, self._own)
         now = self._begin()
-        self._say(f"{self._name}.send({text!r}, {now!r})")
+        self._log_line(f"{self._name}.send({text!r}, {now!r})")
         closing = ledger.closed_to_commands
         busy_id = id is not None and (id in ledger.open or id in ledger.late)
         must = id is not None and (
@@ -1235,9 +1245,9 @@ class Life:
             raise Broken("raise", f"{type(error).__name__}: {error}") from error
         else:
             if closing:
-                raise Broken("raise", "send was taken after close")
+                raise Broken("raise", "send was accepted after close")
             if must:
-                raise Broken("id", f"a frame with the id {id!r} was taken, and that is a cancel's")
+                raise Broken("id", f"a frame with the id {id!r} of a cancel was accepted")
             ledger.note()
             ledger.sent_own(text, id)
         self._drain(now)
@@ -1252,8 +1262,8 @@ class Life:
         wire = self._some_wire()
         if wire is not None:
             self._visits["half-open link"] += 1
-            wire.mute = True
-            wire.deaf = self._dice.chance(50)
+            wire.drops_sent = True
+            wire.drops_received = self._dice.chance(50)
 
     def _some_wire(self) -> Wire | None:
         wires = [
@@ -1261,7 +1271,7 @@ class Life:
         ]
         return self._dice.pick(wires) if wires else None
 
-    def _act_say(self) -> None:
+    def _act_push(self) -> None:
         wire, dice, ledger = self._some_wire(), self._dice, self._ledger
         if wire is None:
             return
@@ -1277,9 +1287,9 @@ class Life:
             case 2:
                 frame = self._error(dice.pick((30007, 30004)))
             case 3:
-                frame = Frame("pong", Says.PONG)
+                frame = Frame("pong", Meaning.PONG)
             case 4 if wait:
-                # Of a cancel that has never left.
+                # An answer to a cancel that was never sent.
                 frame = self._answer({"id": dice.pick(wait), "channel": "cancel-order"}, 0, 0)
             case 5 if ledger.open:
                 frame = self._foreign(
@@ -1288,16 +1298,16 @@ class Life:
             case 6 if ledger.open:
                 args = {"id": dice.pick(list(ledger.open)), "channel": "cancel-order"}
                 text = json.dumps({"event": "trade", "arg": [args, args], "code": 0})
-                frame = Frame(text, Says.FOREIGN)
+                frame = Frame(text, Meaning.FOREIGN)
             case 7:
                 frame = self._error(dice.pick((43001, 45001, 40018, 99999, 30016)))
             case _:
-                frame = Frame(dice.pick(GARBAGE), Says.NOISE)
+                frame = Frame(dice.pick(GARBAGE), Meaning.NOISE)
                 if not _readable(frame):
                     return
-        if not wire.logged_in and frame.says is Says.ERROR and frame.code != "30033":
+        if not wire.logged_in and frame.meaning is Meaning.ERROR and frame.code != "30033":
             return
-        self._tell(wire, frame)
+        self._reply(wire, frame)
 
     def _act_clock(self) -> None:
         match self._dice.below(4):
@@ -1308,16 +1318,16 @@ class Life:
                 self._shift -= self._dice.pick((0.01, 1.0, 30.0, 3600.0))
                 self._visits["clock: back"] += 1
             case 2:
-                self._frozen = (self._now + self._dice.pick((1.0, 20.0)), self._reading())
-                self._visits["clock: stands"] += 1
+                self._frozen = (self._now + self._dice.pick((1.0, 20.0)), self._clock())
+                self._visits["clock: stopped"] += 1
             case _:
                 self._now += self._dice.pick((0.2, 6.0, 45.0, 4000.0))
-                self._visits["driver stood still"] += 1
-        self._say(f"# the clock shows {self._reading()!r}")
+                self._visits["driver paused"] += 1
+        self._log_line(f"# the clock shows {self._clock()!r}")
 
     def _act_timer(self) -> None:
         now = self._begin()
-        self._visits["handle_timeout at no time"] += 1
+        self._visits["handle_timeout without a timer"] += 1
         for _ in range(1 + self._dice.below(3)):
             self._fire(now)
 
@@ -1326,17 +1336,17 @@ class Life:
             return
         dice = self._dice
         self._begin()
-        # A `Budget` has a clock of its own, which does not know what the session was given.
+        # A `Budget` has its own clock, which does not see the times given to the session.
         now = self._ledger.now
         count = dice.pick((1, 3, 12, 30))
         if dice.chance(60):
             until = now + dice.pick((0.02, 1.0, 20.0, math.inf))
-            self._say(f"budget.grant({count}, {until!r}, {now!r})")
+            self._log_line(f"budget.grant({count}, {until!r}, {now!r})")
             self._budget.grant(count, until, now)
             self._ledger.allowance.grant(count, until)
             self._visits["granted"] += 1
         else:
-            self._say(f"budget.debit({count}, {now!r})")
+            self._log_line(f"budget.debit({count}, {now!r})")
             self._budget.debit(count, now)
             self._ledger.allowance.spend(count, self._ledger.now)
             self._visits["debited"] += 1
@@ -1348,7 +1358,7 @@ class Life:
         now = self._begin()
         if self._ledger.ended is not None:
             return
-        self._say(f"# {what}")
+        self._log_line(f"# {what}")
         self._refused(what, lambda: call(self._core, now))
 
     def _act_close(self) -> None:
@@ -1372,7 +1382,7 @@ class Life:
 
 ACTIONS = (
     "nothing", "cancel", "cancel", "cancel", "cancel_special", "cancel_special", "cancel_special", "burst", "cancel_many",
-    "withdraw", "send", "drop", "half_open", "say", "say", "clock", "timer", "budget", "bad_call", "close",
+    "withdraw", "send", "drop", "half_open", "push", "push", "clock", "timer", "budget", "bad_call", "close",
 )  # fmt: skip
 
 ORDERS = tuple(
@@ -1387,26 +1397,26 @@ ORDERS = tuple(
 BAD_CALLS: tuple[tuple[str, Callable[[Core, float], object]], ...] = (
     ("cancel at nan", lambda core, _: core.cancel(ORDERS[0], math.nan)),
     ("cancel at infinity", lambda core, _: core.cancel(ORDERS[0], math.inf)),
-    ("cancel of a text", lambda core, now: core.cancel("1", now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("cancel under a number", lambda core, now: core.cancel(ORDERS[0], now, 7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("cancel under no text", lambda core, now: core.cancel(ORDERS[0], now, "")),
-    ("cancel under 41 characters", lambda core, now: core.cancel(ORDERS[0], now, "x" * 41)),
-    ("cancel under a line break", lambda core, now: core.cancel(ORDERS[0], now, "a\n")),
+    ("cancel of a string", lambda core, now: core.cancel("1", now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ("cancel with a number as id", lambda core, now: core.cancel(ORDERS[0], now, 7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ("cancel with an empty id", lambda core, now: core.cancel(ORDERS[0], now, "")),
+    ("cancel with an id of 41 characters", lambda core, now: core.cancel(ORDERS[0], now, "x" * 41)),
+    ("cancel with a line break in the id", lambda core, now: core.cancel(ORDERS[0], now, "a\n")),
     ("timeout of 0", lambda core, now: core.cancel(ORDERS[0], now, timeout=0.0)),
     ("timeout below 0", lambda core, now: core.cancel(ORDERS[0], now, timeout=-1.0)),
     ("timeout of nan", lambda core, now: core.cancel(ORDERS[0], now, timeout=math.nan)),
-    ("many with one that is none", lambda core, now: core.cancel_many([ORDERS[0], None], now)),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    ("many of what is no list", lambda core, now: core.cancel_many(7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ("cancel_many with None", lambda core, now: core.cancel_many([ORDERS[0], None], now)),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    ("cancel_many with a number", lambda core, now: core.cancel_many(7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("send of a number", lambda core, now: core.send(7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("receive of a number", lambda core, now: core.receive(1, 7, now)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ("receive at nan", lambda core, _: core.receive(1, "pong", math.nan)),
-    ("lost with ids that are none", lambda core, now: core.lost(1, now, unsent=[7])),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    ("lost with a number of ids", lambda core, now: core.lost(1, now, unsent=7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ("close of an unknown kind", lambda core, now: core.close(now, "perhaps")),
-    ("close within less than nothing", lambda core, now: core.close(now, "send", -1.0)),
+    ("lost with a number as id", lambda core, now: core.lost(1, now, unsent=[7])),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    ("lost with a number as unsent", lambda core, now: core.lost(1, now, unsent=7)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ("close with an unknown queued", lambda core, now: core.close(now, "perhaps")),
+    ("close within -1", lambda core, now: core.close(now, "send", -1.0)),
     ("close within 0", lambda core, now: core.close(now, "send", 0.0)),
     ("close within nan", lambda core, now: core.close(now, "drop", math.nan)),
-    ("timeouts at nan", lambda core, _: core.handle_timeout(math.nan)),
+    ("handle_timeout at nan", lambda core, _: core.handle_timeout(math.nan)),
     ("poll at nan", lambda core, _: core.poll(math.nan)),
 )
 

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos.session_lives`: random lives of a `Session`, held against a ledger of all that was said and done."""
+"""`python -m tests.chaos.session_lives`: random runs of a `Session` or a `Connection`.
+
+Each run is checked against an independent ledger of everything that was sent and done.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from collections.abc import Callable, Container, Sequence
 import attrs
 from tests.chaos.lives_dice import Dice, Tape, shrink
 from tests.chaos.lives_ledger import Broken
-from tests.chaos.lives_world import Life, Plant
+from tests.chaos.lives_world import Plant, RandomRun
 
 
 @attrs.frozen
 class Finding:
-    """A life in which a promise was broken."""
+    """A run in which a promise was broken."""
 
     seed: int
     broken: Broken
     tape: Tape
 
 
-def one_life(
+def run_once(
     dice: Dice, visits: Counter[str], *, session: bool = True, plant: Plant | None = None
 ) -> Broken | None:
-    """Live once; returns the promise that was broken, if any."""
+    """Run once; return the broken promise, if any."""
     try:
-        Life(dice, visits, session=session, plant=plant).live()
+        RandomRun(dice, visits, session=session, plant=plant).run()
     except Broken as broken:
         return broken
     return None
 
 
-def lives(
+def run_many(
     count: int,
     seed: int,
     visits: Counter[str],
@@ -45,12 +48,12 @@ def lives(
     skip: Container[str] = (),
     report: Callable[[Finding], None] | None = None,
 ) -> list[Finding]:
-    """Live so many times; returns the first findings, one for each promise, at most `most`."""
+    """Run `count` times; return the first findings, one for each promise, at most `most`."""
     found: dict[str, Finding] = {}
     for number in range(count):
         dice = Dice(seed + number)
-        broken = one_life(dice, visits, session=session, plant=plant)
-        visits["lives"] += 1
+        broken = run_once(dice, visits, session=session, plant=plant)
+        visits["runs"] += 1
         if broken is not None:
             visits[f"broken: {broken.rule}"] += 1
             if broken.rule in skip:
@@ -67,49 +70,52 @@ def lives(
 def counterexample(
     finding: Finding, *, session: bool = True, plant: Plant | None = None, seconds: float = 20.0
 ) -> tuple[Broken, list[str]]:
-    """Return the shortest life found that breaks the same promise: how, and the list of its calls."""
+    """Return the shortest run found that breaks the same promise, with the list of its calls."""
 
     def fails(tape: Tape) -> bool:
-        broken = one_life(Dice(tape=tape), Counter(), session=session, plant=plant)
+        broken = run_once(Dice(tape=tape), Counter(), session=session, plant=plant)
         return broken is not None and broken.rule == finding.broken.rule
 
     tape = shrink(finding.tape, fails, seconds)
     log: list[str] = []
     dice = Dice(tape=tape)
     try:
-        Life(dice, Counter(), session=session, plant=plant, log=log).live()
+        RandomRun(dice, Counter(), session=session, plant=plant, log=log).run()
     except Broken as broken:
         return broken, log
-    raise AssertionError("a life that is lived again ends in another way")
+    raise AssertionError("the run is not reproducible")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos.session_lives", description=__doc__
+        prog="python -m tests.chaos.session_lives",
+        description="Run random sessions or connections, checked against an independent ledger.",
     )
-    parser.add_argument("--lives", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--core", choices=("session", "connection"), default="session")
+    parser.add_argument("--runs", type=int, default=10_000, help="number of runs")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
+    parser.add_argument(
+        "--core", choices=("session", "connection"), default="session", help="what is run"
+    )
     parser.add_argument(
         "--findings",
         type=int,
         default=1,
-        help="stop after so many broken promises of different kinds",
+        help="stop after this number of different broken promises",
     )
     parser.add_argument(
         "--shrink",
         type=float,
         default=20.0,
         metavar="SECONDS",
-        help="spend so long on a shorter example",
+        help="time spent on finding a shorter example",
     )
     parser.add_argument(
         "--skip",
         action="append",
         default=[],
         metavar="RULE",
-        help="a promise that is known to be broken",
+        help="ignore this promise, which is known to be broken",
     )
     options = parser.parse_args(arguments)
     session = options.core == "session"
@@ -121,14 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings.append(finding)
         print(f"Seed {finding.seed}: {finding.broken}")
         broken, log = counterexample(finding, session=session, seconds=options.shrink)
-        print(f"The shortest life found: {broken}")
+        print(f"The shortest run found: {broken}")
         for line in log:
             print(f"    {line}")
         print(flush=True)
 
     try:
-        lives(
-            options.lives,
+        run_many(
+            options.runs,
             options.seed,
             visits,
             session=session,
@@ -139,14 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.")
     print(
-        f"{visits['lives']} lives of a {options.core} from seed {options.seed}, {time.monotonic() - began:.1f} s"
+        f"{visits['runs']} runs of a {options.core} from seed {options.seed}, "
+        f"{time.monotonic() - began:.1f} s"
     )
     for name, count in sorted(visits.items()):
         print(f"{count:>10,}  {name}")
     if not findings:
         known = sum(visits[f"broken: {rule}"] for rule in options.skip)
         print(
-            f"Every promise was kept, but for {known} known."
+            f"Every promise was kept, except {known} known violations."
             if known
             else "Every promise was kept."
         )

@@ -1,9 +1,10 @@
-"""`python -m tests.chaos.soak`: one session for a long time through a network that fails, and what it holds meanwhile.
+"""`python -m tests.chaos.soak`: run one session over a failing network for a long time.
 
-Every few seconds a line: memory (RSS), open files, threads, tasks, outcomes, links. What is lost is lost in the first minute or
-slowly: compare the lines. Each batch of outcomes is held against the exchange's log; a broken promise makes the exit status 1.
+A line is printed every few seconds: memory (RSS), open files, threads, tasks, links, outcomes.
+Compare the lines after the first minute to find a leak. Each batch of outcomes is checked against
+the exchange's log; a broken promise makes the exit status 1.
 
-The exchange, the proxy and the session live in this one process, so that whatever leaks in any of them shows.
+The exchange, the proxy and the session run in this one process, so a leak in any of them shows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
-from tests.chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, drawn, make_exchange
+from tests.chaos.__main__ import CONFIG, FAULTS, LIMITS, POLICIES, draw, make_exchange
 from tests.chaos.judge import Log, broken_promises
 from tests.chaos.transports import Answer, Batch, Run, Transport
 
@@ -31,10 +32,10 @@ from bitget_transports.faults.flaky_proxy import FlakyProxy, random_plan
 
 _BATCH, _TIMEOUT = 100, 5.0
 _CUT_EVERY = 40_000
-"""Bytes, on average: some hundreds of cancels."""
+"""Average number of bytes between two cuts: some hundreds of cancels."""
 
 _REMEMBERED = 100_000
-"""Ids of cancels that were said not to be sent, and must never arrive."""
+"""Number of remembered ids of cancels reported as not sent, which must never arrive."""
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -49,7 +50,7 @@ exit codes: 0 when every promise was kept, 1 when one was broken
 
 
 class Soak:
-    """The batches of one session, and the account of them."""
+    """The batches of one session and their results."""
 
     def __init__(
         self, transport: Transport, policy: Policy, seconds: float, every: float, seed: int
@@ -57,7 +58,7 @@ class Soak:
         self.broken = 0
         self._transport, self._policy, self._every = transport, policy, every
         self._end = time.monotonic() + seconds
-        self._began = self._told = time.monotonic()
+        self._began = self._printed_at = time.monotonic()
         self._chance = random.Random(seed)
         self._log = Log()
         self._exchange = make_exchange((), self._log)
@@ -69,28 +70,28 @@ class Soak:
         self._ups = 0
         self._seed = seed
 
-    def go(self, rate: int) -> None:
-        """Run to the end of the time; `rate` is how many cancels may leave in a second."""
+    def run(self, rate: int) -> None:
+        """Run until the time is over; `rate` is the limit of messages per second."""
         link = attrs.evolve(CONFIG.link, messages_per_second=rate)
         config: SessionConfig = attrs.evolve(CONFIG, link=link, policy=self._policy)
         plan = random_plan(self._seed, sys.maxsize, _CUT_EVERY)
         with exchange_in_thread(self._exchange) as server, FlakyProxy(server.url, plan) as proxy:
             self._server, self._proxy = server, proxy
             limits = attrs.evolve(LIMITS, max_events=1000)
-            self._transport.go(
+            self._transport.run(
                 Run(proxy.url, config, limits, self._batches(server), self._answered)
             )
-        self._tell(0)
+        self._print_line(0)
 
     def _batches(self, server: ExchangeThread) -> Iterator[Batch]:
         while time.monotonic() < self._end:
-            # The same orders again and again: what is not cancelled in one batch must not heap up.
+            # Each batch has the same orders, so that uncancelled ones do not accumulate.
             server.place(*self._orders)
-            server.inject(*drawn(self._chance, FAULTS, _BATCH))
+            server.inject(*draw(self._chance, FAULTS, _BATCH))
             yield Batch(self._orders, _TIMEOUT)
 
     def _answered(self, answer: Answer) -> None:
-        acts, received = self._server.call(self._taken)
+        acts, received = self._server.call(self._take_log)
         log = Log(acts, received)
         asked = {order.order_id or "": 1 for order in self._orders}
         promises = list(
@@ -99,7 +100,7 @@ class Soak:
             )
         )
         promises += [
-            f"cancel {id}: said not to be sent, and was received"
+            f"cancel {id}: reported as not sent, but received"
             for id in self._not_sent
             if received[id]
         ]
@@ -111,22 +112,23 @@ class Soak:
         )
         self._outcomes.update(_kind(outcome) for outcome in answer.outcomes)
         self._ups += sum(isinstance(event, Up) for event in answer.events)
-        if time.monotonic() >= self._told + self._every:
-            self._told = time.monotonic()
-            self._tell(answer.tasks)
+        if time.monotonic() >= self._printed_at + self._every:
+            self._printed_at = time.monotonic()
+            self._print_line(answer.tasks)
 
-    def _taken(self) -> tuple[list[Act], Counter[str]]:
+    def _take_log(self) -> tuple[list[Act], Counter[str]]:
         taken = list(self._exchange.log), Counter(self._log.received)
         self._exchange.log.clear()
         self._log.received.clear()
         self._exchange._faults.clear()
         return taken
 
-    def _tell(self, tasks: int) -> None:
+    def _print_line(self, tasks: int) -> None:
         gc.collect()
         files = len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else -1
         outcomes = " ".join(f"{name} {count}" for name, count in sorted(self._outcomes.items()))
-        held = f"{_resident():7.1f} MB  {files:3} files  {threading.active_count():2} threads  {tasks:2} tasks"
+        threads = threading.active_count()
+        held = f"{_resident():7.1f} MB  {files:3} files  {threads:2} threads  {tasks:2} tasks"
         links = f"{self._proxy.connections:5} dials  {self._ups:5} ups"
         print(f"{time.monotonic() - self._began:6.0f} s  {held}  {links}  {outcomes}", flush=True)
 
@@ -137,7 +139,7 @@ def _kind(outcome: Outcome) -> str:
 
 
 def _resident() -> float:
-    """MB of memory that the process holds; not known everywhere."""
+    """Return the resident memory in MB; NaN where the system does not provide it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -146,48 +148,53 @@ def _resident() -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Soak, and say what was broken."""
+    """Run the soak test and print the broken promises."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.soak",
-        description="Keeps one session for a long time in a network that fails, and prints what it holds meanwhile.",
+        description="Run one session over a failing network for a long time and print the "
+        "resources that it uses.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--minutes", type=float, default=10.0, metavar="N", help="how long (default: %(default)s)"
+        "--minutes",
+        type=float,
+        default=10.0,
+        metavar="N",
+        help="duration in minutes (default: %(default)s)",
     )
     parser.add_argument(
         "--every",
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="seconds from line to line (default: %(default)s)",
+        help="seconds between two lines (default: %(default)s)",
     )
     parser.add_argument(
         "--rate",
         type=int,
         default=200,
         metavar="N",
-        help="cancels a second, at most (default: %(default)s)",
+        help="limit of cancels per second (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=1,
         metavar="N",
-        help="what befalls whom comes from it (default: %(default)s)",
+        help="seed of the random faults (default: %(default)s)",
     )
     parser.add_argument(
         "--transport",
         choices=[transport.value for transport in Transport],
         default="asyncio",
-        help="what carries it (default: %(default)s)",
+        help="transport of the session (default: %(default)s)",
     )
     parser.add_argument(
         "--policy",
         choices=POLICIES,
         default="resend",
-        help="what becomes of a cancel whose link ended before the answer (default: %(default)s)",
+        help="policy of the cancels (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     soak = Soak(
@@ -197,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.every,
         arguments.seed,
     )
-    soak.go(arguments.rate)
+    soak.run(arguments.rate)
     print("Every promise was kept." if not soak.broken else f"{soak.broken} promises were broken.")
     return 1 if soak.broken else 0
 

@@ -1,4 +1,4 @@
-"""Chaos runs, on every transport, and keeps every promise. A small run: `python -m tests.chaos` is the long one."""
+"""A short chaos run with each transport; `python -m tests.chaos` is the long one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bitget_transports.faults.flaky_proxy import NetworkFault
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", Policy)
 @pytest.mark.parametrize("transport", Transport)
-def test_every_promise_is_kept_through_twenty_cuts(transport: Transport, policy: Policy) -> None:
+def test_every_promise_is_kept_over_twenty_cuts(transport: Transport, policy: Policy) -> None:
     result = chaos(transport, policy, 500, 20, seed=6)
     assert result.broken == []
     kinds = Counter(type(outcome) for outcome in result.outcomes)
     assert sum(kinds.values()) == 500
-    # It came somewhere.
+    # The run covered something.
     assert kinds[Accepted] > 100
     assert result.faults.total() >= 10
     assert set(result.faults) == set(NetworkFault)
@@ -56,7 +56,7 @@ def test_the_help_shows_examples(
     assert f"examples:\n  {name}" in capsys.readouterr().out
 
 
-def test_a_soak_prints_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_soak_prints_its_resources(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         soak(["--minutes", "0.01", "--every", "0.1", "--rate", "1000", "--transport", "asyncio"])
         == 0

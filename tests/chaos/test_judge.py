@@ -1,4 +1,4 @@
-"""The judge of chaos lets no lie pass, and calls nothing a lie that is none."""
+"""`tests.chaos.judge` reports every false outcome and accepts every honest one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def unresolved(*, sent: bool, attempts: int = 1, sent_at: float = 0.5) -> Unreso
 
 
 def log(*codes: str, lost: int = 0) -> Log:
-    """What was received and answered with these codes; and received so many times more without a trace."""
+    """Return a log of answers with these codes, and of `lost` cancels received but not answered."""
     found = Log()
     for code in codes:
         found.acts.append(Act(at=0.6, id="a", order=ORDER, cancelled=code == "0", code=code))
@@ -81,12 +81,12 @@ def verdict(
         (unresolved(sent=True, attempts=2), log("0", "45129"), Policy.RESEND),
     ],
 )
-def test_what_is_honest_passes(outcome: Outcome, found: Log, policy: Policy) -> None:
+def test_an_honest_outcome_passes(outcome: Outcome, found: Log, policy: Policy) -> None:
     assert verdict([outcome], found, policy) == []
 
 
 @pytest.mark.parametrize(
-    ("outcome", "found", "policy", "says"),
+    ("outcome", "found", "policy", "expected"),
     [
         (accepted(), log(), Policy.REPORT, "the exchange did not act"),
         (accepted(), log("43001"), Policy.REPORT, "the exchange did not act"),
@@ -101,10 +101,10 @@ def test_what_is_honest_passes(outcome: Outcome, found: Log, policy: Policy) -> 
             rejected("0", CodeClass.NOT_FOUND),
             log("0"),
             Policy.REPORT,
-            "rejected, and the exchange acted",
+            "rejected, but the exchange acted",
         ),
-        (unresolved(sent=False), log("43001"), Policy.REPORT, "was received"),
-        (unresolved(sent=False), log(lost=1), Policy.REPORT, "was received"),
+        (unresolved(sent=False), log("43001"), Policy.REPORT, "but received"),
+        (unresolved(sent=False), log(lost=1), Policy.REPORT, "but received"),
         (accepted(), log("0", lost=1), Policy.REPORT, "received 2 times under REPORT"),
         (accepted(attempts=2), log("0"), Policy.REPORT, "under REPORT"),
         (accepted(attempts=2), log("0", lost=2), Policy.RESEND, "received 3 times"),
@@ -117,9 +117,11 @@ def test_what_is_honest_passes(outcome: Outcome, found: Log, policy: Policy) -> 
         (unresolved(sent=True, sent_at=5.1), log(), Policy.REPORT, "sent after its deadline"),
     ],
 )
-def test_a_lie_is_named(outcome: Outcome, found: Log, policy: Policy, says: str) -> None:
-    (lie,) = verdict([outcome], found, policy)
-    assert says in lie
+def test_a_false_outcome_is_reported(
+    outcome: Outcome, found: Log, policy: Policy, expected: str
+) -> None:
+    (message,) = verdict([outcome], found, policy)
+    assert expected in message
 
 
 def test_outcomes_are_counted() -> None:
@@ -134,14 +136,14 @@ def test_outcomes_are_counted() -> None:
     ]
 
 
-def test_a_placement_under_the_id_of_a_cancel_is_not_counted_as_one() -> None:
+def test_a_placement_with_the_id_of_a_cancel_is_not_counted_as_a_cancel() -> None:
     found = log("0")
     placement = encode_cancel(ORDER, "a").replace("cancel-order", "place-order")
     found.seen(SeenFrame(at=0.7, link=1, direction="received", text=placement))
     assert verdict([accepted()], found) == []
 
 
-def test_an_order_that_has_only_its_clients_id_goes_by_that() -> None:
+def test_an_order_without_an_order_id_is_counted_by_its_client_oid() -> None:
     order = CancelOrder("BTCUSDT", client_oid="mine")
     outcome = attrs.evolve(accepted(), order=order)
     assert list(broken_promises({"mine": 1}, [outcome], log("0"), Policy.REPORT, {})) == []

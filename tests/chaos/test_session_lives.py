@@ -1,4 +1,4 @@
-"""Random lives of a `Session` and of a `Connection` break no promise, and a planted fault is found."""
+"""Random runs of a `Session` and a `Connection` break no promise; planted faults are found."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 from tests.chaos.lives_dice import Dice, shrink
-from tests.chaos.lives_world import Core, Life, Plant
-from tests.chaos.session_lives import counterexample, lives, main
+from tests.chaos.lives_world import Core, Plant, RandomRun
+from tests.chaos.session_lives import counterexample, main, run_many
 
 from bitget_proto import (
     Accepted,
@@ -30,11 +30,11 @@ from bitget_proto import (
     WhyUnresolved,
 )
 
-LIVES, SEED = 500, 1
+RUNS, SEED = 500, 1
 
 
-class Through:
-    """A core that passes everything through: the base of those with a fault."""
+class Forwarding:
+    """A core that forwards every call; the base class of the faulty cores."""
 
     def __init__(self, core: Core, dice: Dice) -> None:
         self.core = core
@@ -103,7 +103,7 @@ class Through:
         return output
 
 
-class DropsAnOutcome(Through):
+class DropsAnOutcome(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         if isinstance(output, Accepted | Rejected | Unresolved) and self.outcomes == 5:
@@ -111,7 +111,7 @@ class DropsAnOutcome(Through):
         return output
 
 
-class DoublesAnOutcome(Through):
+class DoublesAnOutcome(Forwarding):
     again: SessionOutput | None = None
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
@@ -124,7 +124,7 @@ class DoublesAnOutcome(Through):
         return output
 
 
-class LiesAboutSent(Through):
+class ReportsWrongSent(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         if isinstance(output, Unresolved) and output.sent and output.why is WhyUnresolved.LOST:
@@ -132,7 +132,7 @@ class LiesAboutSent(Through):
         return output
 
 
-class SaysAcceptedForRejected(Through):
+class ReportsAcceptedForRejected(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         if isinstance(output, Rejected):
@@ -148,7 +148,7 @@ class SaysAcceptedForRejected(Through):
         return output
 
 
-class MiscountsAttempts(Through):
+class MiscountsAttempts(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         if isinstance(output, Accepted | Unresolved) and output.attempts > 1:
@@ -156,8 +156,8 @@ class MiscountsAttempts(Through):
         return output
 
 
-class HandsOutAfterTheDeadline(Through):
-    """Its cancels have half a second more than was asked."""
+class SendsAfterTheDeadline(Forwarding):
+    """Adds half a second to the timeout of each cancel."""
 
     def cancel(
         self,
@@ -173,12 +173,12 @@ class HandsOutAfterTheDeadline(Through):
         )
 
 
-class HandsOutWhileBusy(Through):
+class SendsWhileBusy(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         return super().poll(now)
 
 
-class ForgetsWhatWasUnsent(Through):
+class IgnoresUnsent(Forwarding):
     def lost(
         self,
         link: int,
@@ -191,12 +191,12 @@ class ForgetsWhatWasUnsent(Through):
         self.core.lost(link, now, reason, () if forgotten else unsent, retry_after)
 
 
-class SaysThatItWithdrew(Through):
+class AlwaysWithdraws(Forwarding):
     def withdraw(self, id: str, now: float) -> bool:
         return self.core.withdraw(id, now) or True
 
 
-class WaitsForTooLong(Through):
+class WaitsTooLong(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         if isinstance(output, Wait) and output.until is not None:
@@ -204,13 +204,13 @@ class WaitsForTooLong(Through):
         return output
 
 
-class WaitsForEver(Through):
+class WaitsForever(Forwarding):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         output = super().poll(now, busy)
         return Wait(None, None) if isinstance(output, Wait) and self.core.in_flight else output
 
 
-class Spins(Through):
+class Spins(Forwarding):
     fired = 0.0
 
     def handle_timeout(self, now: float) -> None:
@@ -224,7 +224,7 @@ class Spins(Through):
         return output
 
 
-class DoublesAFrame(Through):
+class DoublesAFrame(Forwarding):
     again: SessionOutput | None = None
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
@@ -237,14 +237,14 @@ class DoublesAFrame(Through):
         return output
 
 
-class RaisesSomethingElse(Through):
+class RaisesSomethingElse(Forwarding):
     def withdraw(self, id: str, now: float) -> bool:
         if self.outcomes == 3:
             raise KeyError(id)
         return self.core.withdraw(id, now)
 
 
-class IgnoresUrgency(Through):
+class IgnoresUrgency(Forwarding):
     def cancel(
         self,
         order: CancelOrder,
@@ -268,51 +268,51 @@ def whole(**changes: Any) -> Callable[[SessionConfig], SessionConfig]:
 PLANTS = (
     (Plant("drops an outcome", wrap=DropsAnOutcome), {"one outcome", "late", "wait", "lost"}),
     (Plant("doubles an outcome", wrap=DoublesAnOutcome), {"one outcome"}),
-    (Plant("lies about sent", wrap=LiesAboutSent), {"sent"}),
-    (Plant("accepted for rejected", wrap=SaysAcceptedForRejected), {"answer"}),
+    (Plant("reports a wrong sent", wrap=ReportsWrongSent), {"sent"}),
+    (Plant("reports accepted for rejected", wrap=ReportsAcceptedForRejected), {"answer"}),
     (Plant("miscounts attempts", wrap=MiscountsAttempts), {"times"}),
     (
-        Plant("hands out after the deadline", wrap=HandsOutAfterTheDeadline),
+        Plant("sends after the deadline", wrap=SendsAfterTheDeadline),
         {"deadline", "late", "wait"},
     ),
-    (Plant("hands out while busy", wrap=HandsOutWhileBusy), {"busy"}),
+    (Plant("sends while busy", wrap=SendsWhileBusy), {"busy"}),
     (
-        Plant("forgets what was unsent", wrap=ForgetsWhatWasUnsent),
+        Plant("ignores unsent", wrap=IgnoresUnsent),
         {"times", "sent", "lost", "resend", "late", "wait"},
     ),
-    (Plant("says that it withdrew", wrap=SaysThatItWithdrew), {"withdraw"}),
-    (Plant("waits for too long", wrap=WaitsForTooLong), {"wait", "late"}),
-    (Plant("waits for ever", wrap=WaitsForEver), {"wait", "late"}),
+    (Plant("withdraw always returns true", wrap=AlwaysWithdraws), {"withdraw"}),
+    (Plant("waits too long", wrap=WaitsTooLong), {"wait", "late"}),
+    (Plant("waits forever", wrap=WaitsForever), {"wait", "late"}),
     (Plant("spins", wrap=Spins), {"spin"}),
     (Plant("doubles a frame", wrap=DoublesAFrame), {"hand-out", "pace"}),
     (Plant("raises something else", wrap=RaisesSomethingElse), {"raise"}),
     (Plant("ignores urgency", wrap=IgnoresUrgency), {"turn"}),
-    (Plant("an eleventh frame", config=link(messages_per_second=11)), {"pace"}),
-    (Plant("a pace without its margin", config=link(pace_margin=None)), {"pace"}),
-    (Plant("an eleventh cancel", per_second=11), {"budget", "pace"}),
-    (Plant("a queue without an end", config=link(queue_timeout=None)), {"late", "wait"}),
-    (Plant("an answer waited for too long", config=link(answer_timeout=10.5)), {"late", "wait"}),
-    (Plant("a silent link is not asked", config=link(silence=None)), {"late", "wait"}),
-    (Plant("a silent link is kept", config=link(silence_pong=6.0)), {"late", "wait"}),
-    (Plant("waits for a link for too long", config=whole(no_link_timeout=11.0)), {"late", "wait"}),
-    (Plant("a dial that is waited for", config=whole(dial_timeout=None)), {"late", "wait"}),
-    (Plant("dials at once", config=whole(backoff_min=0.01)), {"backoff"}),
+    (Plant("11 frames per second", config=link(messages_per_second=11)), {"pace"}),
+    (Plant("no pace_margin", config=link(pace_margin=None)), {"pace"}),
+    (Plant("11 cancels per second", per_second=11), {"budget", "pace"}),
+    (Plant("no queue_timeout", config=link(queue_timeout=None)), {"late", "wait"}),
+    (Plant("a longer answer_timeout", config=link(answer_timeout=10.5)), {"late", "wait"}),
+    (Plant("no silence timer", config=link(silence=None)), {"late", "wait"}),
+    (Plant("a longer silence_pong", config=link(silence_pong=6.0)), {"late", "wait"}),
+    (Plant("a longer no_link_timeout", config=whole(no_link_timeout=11.0)), {"late", "wait"}),
+    (Plant("no dial_timeout", config=whole(dial_timeout=None)), {"late", "wait"}),
+    (Plant("no backoff", config=whole(backoff_min=0.01)), {"backoff"}),
     (Plant("dials too often", config=whole(dials_per_5_minutes=None)), {"dials"}),
-    (Plant("sends again at once", config=whole(resend_interval=None)), {"resend"}),
-    (Plant("sends again unasked", config=whole(policy=Policy.RESEND)), {"resend", "lost"}),
-    (Plant("sends again by client_oid", config=whole(client_oids_unique=True)), {"resend", "lost"}),
+    (Plant("no resend_interval", config=whole(resend_interval=None)), {"resend"}),
+    (Plant("resends with every policy", config=whole(policy=Policy.RESEND)), {"resend", "lost"}),
+    (Plant("resends by client_oid", config=whole(client_oids_unique=True)), {"resend", "lost"}),
 )
 
 
 @pytest.mark.parametrize(("plant", "rules"), PLANTS, ids=[plant.name for plant, _ in PLANTS])
 def test_a_planted_fault_is_found(plant: Plant, rules: set[str]) -> None:
-    [found] = lives(1000, SEED, Counter(), plant=plant)
+    [found] = run_many(1000, SEED, Counter(), plant=plant)
     assert found.broken.rule in rules, found.broken
 
 
-def test_no_promise_is_broken_and_every_kind_of_thing_happens() -> None:
+def test_no_promise_of_a_session_is_broken_and_all_cases_occur() -> None:
     visits: Counter[str] = Counter()
-    assert lives(LIVES, SEED, visits) == []
+    assert run_many(RUNS, SEED, visits) == []
     wanted = {
         *(
             f"outcome: unresolved, {why.value}, sent"
@@ -343,35 +343,35 @@ def test_no_promise_is_broken_and_every_kind_of_thing_happens() -> None:
 
 def test_no_promise_of_a_connection_is_broken() -> None:
     visits: Counter[str] = Counter()
-    assert lives(LIVES, SEED, visits, session=False) == []
+    assert run_many(RUNS, SEED, visits, session=False) == []
     assert visits["outcome: accepted"] > 100
 
 
-def test_a_short_counterexample_is_printed_as_a_list_of_calls() -> None:
+def test_a_counterexample_is_short_and_lists_the_calls() -> None:
     plant = Plant("doubles an outcome", wrap=DoublesAnOutcome)
-    [found] = lives(2000, SEED, Counter(), plant=plant)
+    [found] = run_many(2000, SEED, Counter(), plant=plant)
     broken, log = counterexample(found, plant=plant, seconds=5.0)
     assert broken.rule == found.broken.rule
     assert log[0].startswith("s = Session(")
     assert sum(line.startswith("s.cancel(") for line in log) < 20
 
 
-def test_a_life_is_lived_again_by_its_tape() -> None:
+def test_a_tape_reproduces_its_run() -> None:
     first, again = Dice(7), Counter[str]()
     visits: Counter[str] = Counter()
-    Life(first, visits).live()
-    Life(Dice(tape=first.tape), again).live()
+    RandomRun(first, visits).run()
+    RandomRun(Dice(tape=first.tape), again).run()
     assert visits == again
 
 
-def test_a_tape_is_cut_down_to_what_matters() -> None:
+def test_a_tape_is_shrunk_to_the_failing_choice() -> None:
     tape = [[1, 2], [3], [4, 9, 5], [6], [7]]
     assert shrink(tape, lambda tape: any(9 in part for part in tape)) == [[], [9], []]
 
 
-def test_the_command_prints_what_was_visited(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--lives", "20", "--seed", "1"]) == 0
+def test_the_command_prints_the_number_of_visits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--runs", "20", "--seed", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "20 lives of a session from seed 1" in printed
+    assert "20 runs of a session from seed 1" in printed
     assert "Every promise was kept." in printed
     assert Config().answer_timeout == 10.0

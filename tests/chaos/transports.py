@@ -1,4 +1,4 @@
-"""One way to cancel batches of orders in a session, whatever the transport."""
+"""Cancel batches of orders in a session, with any transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY = Credentials("key", "secret", "passphrase")
 
 @attrs.frozen
 class Batch:
-    """Orders to cancel, all of which have so many seconds."""
+    """Orders to cancel, each with the same timeout in seconds."""
 
     orders: list[CancelOrder]
     timeout: float
@@ -32,34 +32,34 @@ class Batch:
 
 @attrs.frozen
 class Answer:
-    """What came of a batch."""
+    """The outcomes of a batch and the events since the one before."""
 
     outcomes: list[Outcome]
     events: list[ChannelEvent]
     tasks: int
-    """How many live in the event loop; threads, where there is none."""
+    """Number of tasks in the event loop; of threads, where there is no loop."""
 
 
 @attrs.frozen
 class Run:
-    """What to do in one session."""
+    """The input of one session."""
 
     url: str
     config: SessionConfig
     limits: Limits
     batches: Iterable[Batch]
-    """Taken as the one before has been answered."""
+    """The next one is taken when all cancels of the one before have an outcome."""
 
     answered: Callable[[Answer], object]
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `open_session` is called with."""
+        """The arguments of `open_session`."""
         return {"url": self.url, "config": self.config, "limits": self.limits}
 
 
 class Transport(Enum):
-    """A transport, and the event loop that it runs on, or the library that frames for it."""
+    """A transport, with its event loop or its framing library."""
 
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
@@ -68,8 +68,8 @@ class Transport(Enum):
     TRIO = "trio"
     BLOCKING = "blocking"
 
-    def go(self, run: Run) -> list[ChannelEvent]:
-        """Do it, to its end; what came beside the outcomes after the last batch."""
+    def run(self, run: Run) -> list[ChannelEvent]:
+        """Run the session and return the events that came after the last batch."""
         match self:
             case Transport.ASYNCIO:
                 return asyncio.run(_async(bitget_transports.asyncio.open_session, run))
@@ -95,19 +95,19 @@ async def _async(open_session: Callable[..., Any], run: Run) -> list[ChannelEven
             outcomes = [
                 outcome async for outcome in channel.cancel_many(batch.orders, batch.timeout)
             ]
-            run.answered(Answer(outcomes, _taken(channel), _tasks()))
-    return _taken(channel)
+            run.answered(Answer(outcomes, _take_events(channel), _tasks()))
+    return _take_events(channel)
 
 
 def _blocking(run: Run) -> list[ChannelEvent]:
     with bitget_transports.blocking.open_session(_KEY, **run.options) as channel:
         for batch in run.batches:
             outcomes = list(channel.cancel_many(batch.orders, batch.timeout))
-            run.answered(Answer(outcomes, _taken(channel), threading.active_count()))
-    return _taken(channel)
+            run.answered(Answer(outcomes, _take_events(channel), threading.active_count()))
+    return _take_events(channel)
 
 
-def _taken(channel: Any) -> list[ChannelEvent]:
+def _take_events(channel: Any) -> list[ChannelEvent]:
     events: list[ChannelEvent] = []
     while (event := channel.events.take()) is not None:
         events.append(event)

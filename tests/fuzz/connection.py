@@ -1,8 +1,10 @@
-"""Fuzz `Connection`: any inputs and commands in any order, at any time; every cancel that was taken has one outcome.
+"""Fuzz `Connection` with any inputs and commands in any order, at any time.
 
-    python tests/fuzz/connection.py tests/fuzz/corpus/connection -max_total_time=600 -max_len=512 -len_control=0
+    python tests/fuzz/connection.py tests/fuzz/corpus/connection -max_total_time=600 \
+        -max_len=512 -len_control=0
 
-Each byte chooses what happens next. The oracle is a ledger of its own, kept from the outside.
+Each byte chooses what happens next. An independent ledger checks that every cancel that was taken
+has exactly one outcome.
 """
 
 import sys
@@ -30,7 +32,7 @@ with atheris.instrument_imports(include=["bitget_proto"]):
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(4)]
-SAID = [
+MESSAGES = [
     '{"event":"login","code":0}',
     '{"event":"login","code":"30011"}',
     "pong",
@@ -50,14 +52,14 @@ TIMEOUTS = [None, 0.5, 3.0, inf]
 
 
 class Ledger:
-    """What was taken, handed out and settled, seen from the outside."""
+    """The cancels that were taken, handed out and resolved, seen from outside."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.taken: dict[str, float] = {}
         self.handed_out: dict[str, float] = {}
         self.unsent: set[str] = set()
-        self.settled: set[str] = set()
+        self.resolved: set[str] = set()
         self.closed = False
 
     def drain(self, now: float, writable: bool) -> float | None:
@@ -66,7 +68,7 @@ class Ledger:
             assert not self.closed or output == Wait(until=None, timer=None), output
             match output:
                 case Wait(until=until):
-                    assert self.connection.in_flight == len(self.taken) - len(self.settled)
+                    assert self.connection.in_flight == len(self.taken) - len(self.resolved)
                     return until
                 case Transmit(id=str(id)):
                     assert writable
@@ -75,24 +77,24 @@ class Ledger:
                     self.handed_out[id] = now
                 case Accepted(id=id) | Rejected(id=id):
                     assert id in self.handed_out
-                    self.settle(id)
+                    self.resolve(id)
                 case Unresolved(id=id, sent=sent):
                     assert sent == (id in self.handed_out and id not in self.unsent), output
-                    self.settle(id)
+                    self.resolve(id)
                 case Closed():
                     self.closed = True
-                    assert self.settled == set(self.taken)
+                    assert self.resolved == set(self.taken)
                 case _:
                     pass
 
-    def settle(self, id: str) -> None:
+    def resolve(self, id: str) -> None:
         assert id in self.taken
-        assert id not in self.settled, "a second outcome"
-        self.settled.add(id)
+        assert id not in self.resolved, "a second outcome"
+        self.resolved.add(id)
 
 
 def one_input(data: bytes) -> None:
-    """Live the life that the bytes tell."""
+    """Run the inputs and commands that the bytes choose."""
     choose = atheris.FuzzedDataProvider(data)
     config = Config(
         messages_per_second=choose.PickValueInList([None, 1, 10]),
@@ -111,7 +113,7 @@ def one_input(data: bytes) -> None:
                 case 0:
                     connection.opened(now, login=LOGIN)
                 case 1 | 2 | 3:
-                    connection.receive(choose.PickValueInList(SAID), now)
+                    connection.receive(choose.PickValueInList(MESSAGES), now)
                 case 4 | 5 | 6:
                     id = str(choose.ConsumeIntInRange(1, 12))
                     event = choose.PickValueInList(["trade", "error"])
@@ -129,9 +131,9 @@ def one_input(data: bytes) -> None:
                     room = connection.capacity
                     taken = connection.cancel(choose.PickValueInList(ORDERS), now, id, timeout)
                     assert room > 0
-                    assert taken not in ledger.taken or taken in ledger.settled
-                    if taken in ledger.taken:  # an id may be used again once it is answered
-                        ledger.settled.discard(taken)
+                    assert taken not in ledger.taken or taken in ledger.resolved
+                    if taken in ledger.taken:  # an id can be reused after its outcome
+                        ledger.resolved.discard(taken)
                         ledger.handed_out.pop(taken, None)
                         ledger.unsent.discard(taken)
                     deadline = (

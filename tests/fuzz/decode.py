@@ -1,9 +1,10 @@
-"""Fuzz `decode`: whatever a peer says, nothing is raised, the engines agree, and no other cancel is touched.
+"""Fuzz `decode`: no message raises, the engines agree, and no unnamed cancel is affected.
 
-    python tests/fuzz/decode.py tests/fuzz/corpus/decode -max_total_time=600 -max_len=2048 -len_control=0
+    python tests/fuzz/decode.py tests/fuzz/corpus/decode -max_total_time=600 \
+        -max_len=2048 -len_control=0
 
-The corpus is kept: what once led somewhere new is tried first the next time. A finding is written to a file `crash-…`;
-`python tests/fuzz/decode.py crash-…` shows it again.
+The corpus is kept, and the next run starts from it. A finding is written to a file `crash-…`;
+`python tests/fuzz/decode.py crash-…` reproduces it.
 """
 
 import json
@@ -35,7 +36,10 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 def is_i_json(text: str) -> bool:
-    """Whether every reader must take the text alike (RFC 7493): no duplicate key, half a surrogate or unsafe number."""
+    """Return whether every parser must read the text alike (RFC 7493).
+
+    Such a text has no duplicate key, no unpaired surrogate and no unsafe number.
+    """
 
     def refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if len({key for key, _ in pairs}) != len(pairs):
@@ -64,7 +68,10 @@ def is_i_json(text: str) -> bool:
 
 
 def one_input(data: bytes) -> None:
-    """Read the message with each engine, as bytes and as text, and hand it to a connection with two cancels in flight."""
+    """Decode the message with each engine, as bytes and as text.
+
+    Then pass it to a connection with two cancels in flight.
+    """
     read = [codec.decode(data) for codec in CODECS]
     readable = [message for message in read if not isinstance(message, Malformed)]
     assert all(message == readable[0] for message in readable), read

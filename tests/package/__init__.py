@@ -1,1 +1,4 @@
-"""Checks of what would be released: the archives, each extra, the lowest versions. `nox -s package` runs them."""
+"""Checks of the release artifacts: the archives, each extra, the lowest versions.
+
+`nox -s package` runs them.
+"""

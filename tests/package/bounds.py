@@ -1,6 +1,7 @@
-"""The lowest version of each dependency in `pyproject.toml`: `python -m tests.package.bounds` prints them as constraints.
+"""`python -m tests.package.bounds`: print the lowest version of each dependency as constraints.
 
-A dependency without a lower bound, or with two different ones, is an error: there would be nothing to test.
+The bounds come from `pyproject.toml`. A dependency without a lower bound, or with two different
+ones, is an error, because there is no single lowest version to test.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from packaging.utils import canonicalize_name
 
 
 def extras(project: Mapping[str, Any]) -> list[str]:
-    """The extras for users in a `[project]` table, in its order: all but `test`."""
+    """Return the extras for users in a `[project]` table, in its order: all except `test`."""
     return [extra for extra in project["optional-dependencies"] if extra != "test"]
 
 
 def requirements(project: Mapping[str, Any]) -> Iterator[Requirement]:
-    """What users can come to depend on, and what the tests are run with; without the project itself."""
+    """Return the requirements of users and of the tests, without the project itself."""
     lines: list[str] = list(project["dependencies"])
     for extra in (*extras(project), "test"):
         lines += project["optional-dependencies"][extra]
@@ -29,23 +30,23 @@ def requirements(project: Mapping[str, Any]) -> Iterator[Requirement]:
 
 
 def lowest(wanted: Iterable[Requirement]) -> dict[str, str]:
-    """The lower bound of each, by its name.
+    """Return the lower bound of each requirement, by its name.
 
-    Raises: ValueError for one that has none, or two.
+    Raises: ValueError for a requirement without a lower bound or with two.
     """
     bounds: dict[str, str] = {}
     for requirement in wanted:
         name = canonicalize_name(requirement.name)
         lower = [part.version for part in requirement.specifier if part.operator == ">="]
         if len(lower) != 1:
-            raise ValueError(f"{requirement} needs one lower bound (>=), and has {len(lower)}")
+            raise ValueError(f"{requirement} must have one lower bound (>=); got {len(lower)}")
         if bounds.setdefault(name, lower[0]) != lower[0]:
             raise ValueError(f"{name} has two lower bounds, {bounds[name]} and {lower[0]}")
     return bounds
 
 
 def constraints(bounds: Mapping[str, str]) -> str:
-    """The same as a constraints file of pip's."""
+    """Return the bounds as a constraints file for pip."""
     return "".join(f"{name}=={version}\n" for name, version in bounds.items())
 
 

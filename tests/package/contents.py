@@ -1,4 +1,7 @@
-"""Compare the files in a wheel and a source archive with those in git: `python -m tests.package.contents dist/*`."""
+"""`python -m tests.package.contents dist/*`: compare the files in the archives with those in git.
+
+The archives are a wheel and a source archive.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ PACKAGES = {
     "src/bitget_proto/": "bitget_proto/",
     "src/transports/bitget_transports/": "bitget_transports/",
 }
-"""Where the import packages lie in the repository, and where in a wheel."""
+"""The folders of the import packages in the repository and in a wheel."""
 
 _WHEEL = ("bitget_proto/py.typed", "bitget_transports/py.typed")
 _ABOUT = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
@@ -25,12 +28,12 @@ _SDIST_FILES = (
 
 
 def faults_of_wheel(names: Iterable[str], tracked: Iterable[str]) -> Iterator[str]:
-    """What is wrong with a wheel of these names, in a repository that keeps these files."""
+    """Yield the faults of a wheel with these file names; `tracked` are the files in git."""
     held = set(names)
     about = {name for name in held if name.partition("/")[0].endswith(".dist-info")}
     places = {name.partition("/")[0] for name in about}
     if len(places) != 1:
-        yield f"it has {len(places)} folders .dist-info"
+        yield f"{len(places)} .dist-info folders instead of one"
     wanted = {
         home + file.removeprefix(lies)
         for file in tracked
@@ -42,7 +45,7 @@ def faults_of_wheel(names: Iterable[str], tracked: Iterable[str]) -> Iterator[st
 
 
 def faults_of_sdist(names: Iterable[str], tracked: Iterable[str]) -> Iterator[str]:
-    """What is wrong with a source archive of these names, without its outermost folder."""
+    """Yield the faults of a source archive with these names, without its top folder."""
     held = set(names)
     files = {
         file for file in tracked if file in _SDIST_FILES or file.partition("/")[0] in _SDIST_FOLDERS
@@ -57,11 +60,11 @@ def _differences(held: set[str], wanted: set[str]) -> Iterator[str]:
     for name in sorted(wanted - held):
         yield f"{name} is missing"
     for name in sorted(held - wanted):
-        yield f"{name} is a stray: the repository does not keep it there"
+        yield f"{name} is not expected: it is not tracked in git"
 
 
 def main(archives: Iterable[str]) -> int:
-    """Print what is wrong with these archives; the exit status."""
+    """Print the faults of the archives; return the exit status."""
     tracked = subprocess.run(
         ["git", "ls-files"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -74,7 +77,7 @@ def main(archives: Iterable[str]) -> int:
                 files = [member.name for member in archive.getmembers() if member.isfile()]
             found = faults_of_sdist([file.partition("/")[2] for file in files], tracked)
         faults += [f"{path}: {fault}" for fault in found]
-    print("\n".join(faults) or "Both archives hold what they should.")
+    print("\n".join(faults) or "The archives have the expected files.")
     return 1 if faults else 0
 
 

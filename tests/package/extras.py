@@ -1,7 +1,7 @@
-"""Install a wheel alone and with each extra, and use it: `python -m tests.package.extras dist/*.whl`.
+"""`python -m tests.package.extras dist/*.whl`: try a wheel alone and with each extra.
 
-Each gets a virtual environment of its own. The transports cancel orders at an exchange that runs in the environment of the
-extra `exchange`, and the log of that exchange must hold every cancel.
+Each extra gets its own virtual environment. The transports cancel orders at an exchange that runs
+in the environment of the extra `exchange`, and its log must have every cancel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _FIRST_ORDER = 1000001
 
 
 def _environment(place: Path, wheel: Path, extra: str) -> list[str]:
-    """The command that runs the smoke test in a new environment with this extra, isolated, with warnings as errors."""
+    """Create an environment with this extra and return the command of its smoke test.
+
+    The command runs isolated, with warnings as errors.
+    """
     python = str(place / "bin" / "python")
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -32,9 +35,10 @@ def _environment(place: Path, wheel: Path, extra: str) -> list[str]:
 
 
 def main(wheel: Path) -> None:
-    """Try every extra that users can install.
+    """Test every extra that users can install.
 
-    Raises: CalledProcessError for an extra that cannot be installed, or fails; AssertionError for a cancel that the log lacks.
+    Raises: CalledProcessError for an extra that cannot be installed or fails; AssertionError when
+        a cancel is missing in the log.
     """
     offered = extras(tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"])
     used: dict[str, list[str]] = {"": ["core"], "all": [*ALONE, *TRANSPORTS]}

@@ -1,6 +1,7 @@
-"""What each extra is for, tried in an environment that has no other: `python -I smoke.py EXTRA [URL ORDER_ID]`.
+"""`python -I smoke.py EXTRA [URL ORDER_ID]`: use an extra in an environment without the others.
 
-It runs as a file, in an environment of its own, and imports nothing of its folder. A failure is an exception.
+It runs as a file in its own environment and imports nothing from its folder. A failure is an
+exception.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ _FRAMES = (
 
 
 def core() -> None:
-    """The wheel alone: both packages are those that were installed, and a cancel gets its outcome in virtual time."""
+    """Check the wheel alone.
+
+    Both packages are the installed ones, and a cancel gets its outcome in virtual time.
+    """
     from bitget_proto.testing import Pair, ScriptedExchange
 
     for package in ("bitget_proto", "bitget_transports"):
@@ -60,7 +64,7 @@ async def _cancel(transport: str, url: str, order_id: str, **options: str) -> No
 
 
 def on_anyio(backend: str) -> Callable[[str, str], None]:
-    """Over anyio, on one of its event loops."""
+    """Return a smoke test over anyio on one of its event loops."""
 
     def smoke(url: str, order_id: str) -> None:
         import anyio
@@ -71,24 +75,24 @@ def on_anyio(backend: str) -> Callable[[str, str], None]:
 
 
 def on_asyncio(url: str, order_id: str) -> None:
-    """Over asyncio."""
+    """Cancel over asyncio."""
     asyncio.run(_cancel("asyncio", url, order_id))
 
 
 def on_uvloop(url: str, order_id: str) -> None:
-    """Over asyncio, on uvloop's event loop."""
+    """Cancel over asyncio on uvloop's event loop."""
     import uvloop
 
     uvloop.run(_cancel("asyncio", url, order_id))
 
 
 def picows(url: str, order_id: str) -> None:
-    """Over asyncio, framed by picows."""
+    """Cancel over asyncio with picows."""
     asyncio.run(_cancel("asyncio", url, order_id, framing="picows"))
 
 
 def blocking(url: str, order_id: str) -> None:
-    """Over a blocking socket."""
+    """Cancel over a blocking socket."""
     from bitget_transports.blocking import connect
 
     with connect(_KEY, url=url) as channel:
@@ -97,7 +101,7 @@ def blocking(url: str, order_id: str) -> None:
 
 
 def engine(name: str) -> Callable[[], None]:
-    """A JSON engine reads what the standard library reads."""
+    """Check that a JSON engine decodes like the standard library."""
 
     def smoke() -> None:
         codec = Codec(Engine(name))
@@ -112,7 +116,7 @@ def engine(name: str) -> Callable[[], None]:
 
 
 def rsa() -> None:
-    """A login is signed with a key of the RSA kind, and the signature is good."""
+    """Sign a login with an RSA key and verify the signature."""
     from base64 import b64decode
 
     from cryptography.hazmat.primitives import hashes, serialization
@@ -129,7 +133,7 @@ def rsa() -> None:
 
 
 def exchange(*order_ids: str) -> None:
-    """Serve these orders until standard input ends; then tell which of them were cancelled."""
+    """Serve these orders until standard input ends; then print the cancelled ones."""
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
 
@@ -146,7 +150,7 @@ def exchange(*order_ids: str) -> None:
 
 
 def cli() -> None:
-    """The demonstration holds, as the installed command runs it."""
+    """Run the demonstration with the installed command."""
     import subprocess
 
     command = Path(sys.executable).with_name("bitget-cancel")
@@ -172,7 +176,7 @@ TRANSPORTS: dict[str, Callable[[str, str], None]] = {
     "uvloop": on_uvloop,
     "picows": picows,
 }
-"""What cancels an order at an exchange that another environment runs."""
+"""Smoke tests that cancel an order at an exchange in another environment."""
 
 ALONE: dict[str, Callable[[], None]] = {
     "core": core,
@@ -181,11 +185,11 @@ ALONE: dict[str, Callable[[], None]] = {
     "rsa": rsa,
     "cli": cli,
 }
-"""What needs nobody else."""
+"""Smoke tests without an exchange."""
 
 
 def main(what: str, *rest: str) -> None:
-    """Try one extra."""
+    """Test one extra."""
     if what == "exchange":
         exchange(*rest)
     elif what in TRANSPORTS:

@@ -1,4 +1,4 @@
-"""What `nox -s package` concludes from file names and bounds; what it installs and runs is tried by the session itself."""
+"""The checks of `nox -s package` on file names and version bounds."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ WHEEL = [
 SDIST = [*(name for name in TRACKED if name != ".ci/run"), "PKG-INFO"]
 
 
-def test_archives_that_hold_what_they_should_have_no_fault() -> None:
+def test_complete_archives_have_no_faults() -> None:
     assert list(faults_of_wheel(WHEEL, TRACKED)) == []
     assert list(faults_of_sdist(SDIST, TRACKED)) == []
 
 
 @pytest.mark.parametrize("name", WHEEL)
-def test_whatever_a_wheel_lacks_is_named(name: str) -> None:
+def test_a_file_missing_from_a_wheel_is_reported(name: str) -> None:
     faults = list(faults_of_wheel([kept for kept in WHEEL if kept != name], TRACKED))
     assert faults == [f"{name.removeprefix('x.dist-info/')} is missing"]
 
@@ -42,24 +42,24 @@ def test_whatever_a_wheel_lacks_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["tests/some.py", "bitget_proto/left.orig", "transports/bitget_transports/py.typed"]
 )
-def test_a_stray_in_a_wheel_is_named(name: str) -> None:
+def test_an_extra_file_in_a_wheel_is_reported(name: str) -> None:
     (fault,) = faults_of_wheel([*WHEEL, name], TRACKED)
-    assert fault.startswith(f"{name} is a stray")
+    assert fault.startswith(f"{name} is not expected")
 
 
 @pytest.mark.parametrize("name", SDIST)
-def test_whatever_a_source_archive_lacks_is_named(name: str) -> None:
+def test_a_file_missing_from_a_source_archive_is_reported(name: str) -> None:
     assert f"{name} is missing" in list(
         faults_of_sdist([kept for kept in SDIST if kept != name], TRACKED)
     )
 
 
-def test_a_stray_in_a_source_archive_is_named() -> None:
+def test_an_extra_file_in_a_source_archive_is_reported() -> None:
     (fault,) = faults_of_sdist([*SDIST, "docs/_build/index.html"], TRACKED)
-    assert fault.startswith("docs/_build/index.html is a stray")
+    assert fault.startswith("docs/_build/index.html is not expected")
 
 
-def test_every_dependency_has_one_lowest_version_and_becomes_a_constraint() -> None:
+def test_every_dependency_has_one_lowest_version_as_constraint() -> None:
     bounds = lowest(requirements(PROJECT))
     assert {
         "attrs",
@@ -75,29 +75,29 @@ def test_every_dependency_has_one_lowest_version_and_becomes_a_constraint() -> N
     assert f"attrs=={bounds['attrs']}\n" in constraints(bounds)
 
 
-def test_an_upper_bound_is_no_lower_one() -> None:
+def test_an_upper_bound_is_not_a_lower_bound() -> None:
     assert lowest([Requirement("httpx-ws>=0.9,<0.10"), Requirement("HTTPX_WS>=0.9")]) == {
         "httpx-ws": "0.9"
     }
 
 
 @pytest.mark.parametrize(
-    ("wanted", "says"),
+    ("wanted", "message"),
     [
-        (["rich"], "needs one lower bound"),
-        (["rich<15"], "has 0"),
+        (["rich"], "must have one lower bound"),
+        (["rich<15"], "got 0"),
         (["rich>=14", "rich>=15"], "two lower bounds"),
     ],
 )
-def test_a_bound_that_cannot_be_tested_is_refused(wanted: list[str], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_missing_or_ambiguous_lower_bound_is_refused(wanted: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         lowest(map(Requirement, wanted))
 
 
-def test_every_extra_of_users_is_tried() -> None:
+def test_every_extra_for_users_has_a_smoke_test() -> None:
     assert set(extras(PROJECT)) == {*TRANSPORTS, *ALONE, "exchange", "all"} - {"core"}
 
 
 @pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa"])
-def test_a_smoke_that_needs_nobody_passes_here(name: str) -> None:
+def test_a_smoke_test_without_an_exchange_passes_here(name: str) -> None:
     ALONE[name]()

@@ -1,6 +1,6 @@
-"""Drivers that break one rule each: the correct one of `selector_driver` with one thing changed.
+"""Drivers that break one rule each: the one of `selector_driver` with one change.
 
-Each says which rule it breaks, and the scenario of the conformance kit that must catch it.
+`breaks` names the broken rule and the scenario of the conformance kit that must detect it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ FAULTS: list[tuple[type[SelectorDriver], Rule, str]] = []
 
 
 def breaks(rule: Rule, scenario: str) -> Callable[[type[D]], type[D]]:
-    def note(driver: type[D]) -> type[D]:
+    def register(driver: type[D]) -> type[D]:
         FAULTS.append((driver, rule, scenario))
         return driver
 
-    return note
+    return register
 
 
 # --- drain ---
@@ -66,7 +66,7 @@ class DoesNotDrainAfterACall(SelectorDriver):
 class PollsOnceAfterAMessage(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         self.connection.receive(message, self.now())
-        self.obey(self.poll())
+        self.dispatch(self.poll())
 
 
 @breaks(Rule.DRAIN, "one frame unwritten")
@@ -82,10 +82,10 @@ class DoesNotDrainAfterATimer(SelectorDriver):
 
 
 @breaks(Rule.DRAIN, "close twice")
-class StopsToDrainAtAnOutcome(SelectorDriver):
+class StopsDrainingAtAnOutcome(SelectorDriver):
     def drain(self) -> None:
         while not isinstance(output := self.poll(), Wait):
-            self.obey(output)
+            self.dispatch(output)
             if isinstance(output, Unresolved):
                 return
         self.arm(output.until)
@@ -102,7 +102,7 @@ class WritesTwice(SelectorDriver):
 
 
 @breaks(Rule.WRITE, "frames in order")
-class WritesTheLastFirst(SelectorDriver):
+class WritesTheNewestFrameFirst(SelectorDriver):
     kept: Transmit | None = None
 
     def transmit(self, output: Transmit) -> None:
@@ -130,7 +130,7 @@ class WritesNothingAfterTheLogin(SelectorDriver):
 
 
 @breaks(Rule.WRITE, "frames in order")
-class CutsALongTextIntoTwoMessages(SelectorDriver):
+class SplitsALongTextIntoTwoMessages(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         for begin in range(0, len(output.text), 65_536):
             super().transmit(Transmit(text=output.text[begin : begin + 65_536], id=output.id))
@@ -151,7 +151,7 @@ class DoesNotMask(SelectorDriver):
 
 
 @breaks(Rule.WRITE, "one frame unwritten")
-class AsksForMoreWhileAWriteIsUnderWay(SelectorDriver):
+class PollsAsWritableDuringAWrite(SelectorDriver):
     def poll(self) -> Output:
         return self.connection.poll(self.now())
 
@@ -165,14 +165,14 @@ class WritesHalfAFrame(SelectorDriver):
 
 
 @breaks(Rule.WRITE, "one frame unwritten")
-class ForgetsWhatDidNotLeaveAtOnce(SelectorDriver):
+class DropsTheRestOfAPartialWrite(SelectorDriver):
     def flush(self) -> None:
         super().flush()
         self.out = b""
 
 
 @breaks(Rule.WRITE, "frames in order")
-class SpellsTextInAnotherCharset(SelectorDriver):
+class EncodesTextWrongly(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         text = output.text.encode("ascii", "replace").decode()
         super().transmit(Transmit(text=text, id=output.id))
@@ -197,7 +197,7 @@ class NeverMovesItsTimerSooner(SelectorDriver):
 
 @breaks(Rule.REARM, "wait moves later")
 class FiresOldTimersForTheLatestWait(SelectorDriver):
-    """A callback armed for an earlier `Wait` passes max(now, until), and `until` is the latest."""
+    """A callback of an earlier `Wait` passes max(now, until) with the latest `until`."""
 
     def __init__(self, connection: Connection, url: str) -> None:
         super().__init__(connection, url)
@@ -219,11 +219,11 @@ class FiresOldTimersForTheLatestWait(SelectorDriver):
 
 
 @breaks(Rule.REARM, "nothing is due")
-class FiresATimerForNoWaitAtAll(FiresOldTimersForTheLatestWait):
+class FiresATimerWithoutAWait(FiresOldTimersForTheLatestWait):
     def look_at_timer(self) -> None:
         if self.armed and self.now() >= min(self.armed):
             self.armed.remove(min(self.armed))
-            until: Any = self.until  # None, and that is the fault
+            until: Any = self.until  # None, which is the fault
             self.handle_timeout(max(self.now(), until))
 
 
@@ -244,7 +244,7 @@ class HasNoTimer(SelectorDriver):
 
 @breaks(Rule.OVERDUE, "deadline")
 class WakesEarlyAndOnce(SelectorDriver):
-    """A loop fires a tick early, and a tick early is not yet."""
+    """The loop fires a tick early, when the timer is not due yet, and never again."""
 
     fired: float | None = None
 
@@ -263,7 +263,7 @@ class WakesEarlyAndOnce(SelectorDriver):
 
 
 @breaks(Rule.OVERDUE, "deadline already past")
-class DoesNotArmForThePast(SelectorDriver):
+class IgnoresTimersInThePast(SelectorDriver):
     def arm(self, until: float | None) -> None:
         self.until = None if until is not None and until <= self.now() else until
 
@@ -276,10 +276,10 @@ class DrainsInsteadOfFiring(SelectorDriver):
 
 
 @breaks(Rule.OVERDUE, "pace")
-class HasNoTimerForThePace(SelectorDriver):
+class HasNoTimerForTheRateLimit(SelectorDriver):
     def drain(self) -> None:
         while not isinstance(output := self.poll(), Wait):
-            self.obey(output)
+            self.dispatch(output)
         self.arm(None if output.timer is Timer.PACING else output.until)
 
 
@@ -319,7 +319,7 @@ class BlocksInAWrite(SelectorDriver):
 
 
 @breaks(Rule.OVERDUE, "half a message")
-class BlocksUntilAMessageIsWhole(SelectorDriver):
+class BlocksUntilAMessageIsComplete(SelectorDriver):
     def take_what_has_arrived(self) -> None:
         super().take_what_has_arrived()
         while self.read_bytes and not self.closed and parse(self.read_bytes) is None:
@@ -339,7 +339,7 @@ class FiresBeforeItReads(SelectorDriver):
 
 
 @breaks(Rule.ALTERNATE, "flood")
-class ReadsUntilNothingIsLeft(SelectorDriver):
+class ReadsWithoutLimit(SelectorDriver):
     at_once = 10**9
 
 
@@ -352,13 +352,13 @@ class ReadsTooMuchAtOnce(SelectorDriver):
 
 
 @breaks(Rule.ABANDON, "abandoned wait")
-class ForgetsTheRequestWithTheWait(SelectorDriver):
+class DropsTheRequestWithTheWait(SelectorDriver):
     def abandon(self, order: CancelOrder) -> None:
-        """It was not taken yet."""
+        """Drop the request, as if it had not been taken yet."""
 
 
 @breaks(Rule.ABANDON, "abandoned wait")
-class ClosesWhenAWaitIsGivenUp(SelectorDriver):
+class ClosesWhenAWaitIsAbandoned(SelectorDriver):
     def abandon(self, order: CancelOrder) -> None:
         def give_up(connection: Connection, now: float) -> None:
             connection.cancel(order, now)
@@ -368,7 +368,7 @@ class ClosesWhenAWaitIsGivenUp(SelectorDriver):
 
 
 @breaks(Rule.ABANDON, "abandoned wait")
-class DiesWhenAWaitIsGivenUp(SelectorDriver):
+class EndsWhenAWaitIsAbandoned(SelectorDriver):
     def abandon(self, order: CancelOrder) -> None:
         super().abandon(order)
 
@@ -399,8 +399,8 @@ class LosesTheAnswerOfAnAbandonedWait(SelectorDriver):
 
 
 @breaks(Rule.READ, "events not read")
-class WaitsForItsApplication(SelectorDriver):
-    """A queue of bounded size between the reader and an application that does not take from it."""
+class BlocksOnItsApplication(SelectorDriver):
+    """A bounded queue between the reader and an application that does not read it."""
 
     queue = 500
 
@@ -414,7 +414,7 @@ class WaitsForItsApplication(SelectorDriver):
 
 
 @breaks(Rule.READ, "two answers in one read")
-class HandsOverOneMessageARead(SelectorDriver):
+class PassesOnOneMessagePerRead(SelectorDriver):
     def timeout(self) -> float | None:
         return None if self.until is None else max(0.0, self.until - self.now())
 
@@ -434,7 +434,7 @@ class DropsBinaryMessages(SelectorDriver):
 
 
 @breaks(Rule.READ, "text and bytes")
-class SpellsBytesAsText(SelectorDriver):
+class DecodesBinaryMessages(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         super().received(
             message if isinstance(message, str) else message.decode("utf-8", "replace")
@@ -442,7 +442,7 @@ class SpellsBytesAsText(SelectorDriver):
 
 
 @breaks(Rule.READ, "fragments")
-class HandsOverFragments(SelectorDriver):
+class PassesOnFragments(SelectorDriver):
     def hand_over(self) -> bool:
         parsed = parse(self.read_bytes)
         if parsed is not None and parsed[0].opcode in (TEXT, CONTINUATION):
@@ -453,7 +453,7 @@ class HandsOverFragments(SelectorDriver):
 
 
 @breaks(Rule.READ, "login and a cancel")
-class HandsOverTwice(SelectorDriver):
+class PassesOnMessagesTwice(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         super().received(message)
         super().received(message)
@@ -467,7 +467,7 @@ class DoesNotReadWhileItWrites(SelectorDriver):
 
 
 @breaks(Rule.READ, "answer before the write returns")
-class DropsWhatCameBeforeTheWriteReturned(SelectorDriver):
+class DropsMessagesReceivedDuringAWrite(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         super().transmit(output)
         assert self.socket is not None
@@ -476,7 +476,7 @@ class DropsWhatCameBeforeTheWriteReturned(SelectorDriver):
 
 
 @breaks(Rule.READ, "answer and end in one read")
-class LooksForTheEndFirst(SelectorDriver):
+class HandlesTheCloseFrameFirst(SelectorDriver):
     def hand_over(self) -> bool:
         at = self.read_bytes.find(b"\x88")
         if (
@@ -489,8 +489,8 @@ class LooksForTheEndFirst(SelectorDriver):
 
 
 @breaks(Rule.READ, "answer and end in one read")
-class HandsOverOneMessageBeforeTheEnd(SelectorDriver):
-    """A task that reads is told of a close frame by another, which is the first to have its turn."""
+class PassesOnOneMessageBeforeTheEnd(SelectorDriver):
+    """A reader task learns of the close frame from another task, which runs first."""
 
     def hand_over(self) -> bool:
         at = self.read_bytes.find(b"\x88")
@@ -500,8 +500,8 @@ class HandsOverOneMessageBeforeTheEnd(SelectorDriver):
 
 
 @breaks(Rule.READ, "answers and end of stream")
-class LooksForTheEndOfStreamFirst(SelectorDriver):
-    """It reads all that there is, and looks at it when there is no more."""
+class HandlesTheEndOfStreamFirst(SelectorDriver):
+    """Reads everything before it handles any of it."""
 
     def read(self) -> bool:
         while super().read():
@@ -510,7 +510,7 @@ class LooksForTheEndOfStreamFirst(SelectorDriver):
 
 
 @breaks(Rule.READ, "text and bytes")
-class TakesAnEmptyMessageForTheEnd(SelectorDriver):
+class TreatsAnEmptyMessageAsTheEnd(SelectorDriver):
     """`while message := receive()`."""
 
     def received(self, message: str | bytes) -> None:
@@ -521,7 +521,7 @@ class TakesAnEmptyMessageForTheEnd(SelectorDriver):
 
 
 @breaks(Rule.READ, "end in the middle of a message")
-class HandsOverHalfAMessage(SelectorDriver):
+class PassesOnAnIncompleteMessage(SelectorDriver):
     def lost(self, reason: str) -> None:
         if self.read_bytes:
             self.received(bytes(self.read_bytes[2:]))
@@ -532,7 +532,7 @@ class HandsOverHalfAMessage(SelectorDriver):
 
 
 @breaks(Rule.END, "close frame")
-class SaysLostTwice(SelectorDriver):
+class CallsLostTwice(SelectorDriver):
     def lost(self, reason: str) -> None:
         super().lost(reason)
         self.connection.lost(self.now(), reason)
@@ -540,13 +540,13 @@ class SaysLostTwice(SelectorDriver):
 
 
 @breaks(Rule.END, "end of stream")
-class DoesNotSayThatTheStreamHasEnded(SelectorDriver):
+class DoesNotReportTheEndOfStream(SelectorDriver):
     def lost(self, reason: str) -> None:
         self.closed = True
 
 
 @breaks(Rule.END, "reset")
-class LetsAResetThrough(SelectorDriver):
+class RaisesAtAReset(SelectorDriver):
     def lost(self, reason: str) -> None:
         if "broke" in reason:
             raise OSError(reason)
@@ -554,13 +554,13 @@ class LetsAResetThrough(SelectorDriver):
 
 
 @breaks(Rule.END, "close frame")
-class DoesNotLookAtCloseFrames(SelectorDriver):
+class IgnoresCloseFrames(SelectorDriver):
     def closed_by_peer(self, data: bytes) -> None:
-        """It waits for the end of the stream, which comes when this end closes."""
+        """Wait for the end of the stream, which comes when this end closes."""
 
 
 @breaks(Rule.END, "close frame without a code")
-class StumblesOverABareCloseFrame(SelectorDriver):
+class FailsAtAnEmptyCloseFrame(SelectorDriver):
     def closed_by_peer(self, data: bytes) -> None:
         super().closed_by_peer(bytes([data[0], data[1]]) + data[2:])
 
@@ -577,16 +577,16 @@ class WritesToTheEndBeforeItCloses(SelectorDriver):
 
 
 @breaks(Rule.END, "reset")
-class CallsUnsentWhatLeft(SelectorDriver):
+class ReportsAWrittenFrameAsUnsent(SelectorDriver):
     def unsent(self) -> tuple[str, ...]:
         id, _ = self.last
         return () if id is None else (id,)
 
 
 @breaks(Rule.END, "close frame while a write stalls")
-class WritesWhatItCalledUnsent(SelectorDriver):
+class WritesAFrameReportedAsUnsent(SelectorDriver):
     def forget(self) -> None:
-        """It leaves before the close frame does."""
+        """Keep the frame, so that it is written before the close frame."""
 
 
 @breaks(Rule.END, "hangup")
@@ -596,13 +596,13 @@ class HangsUpWithACodeOfItsOwn(SelectorDriver):
 
 
 @breaks(Rule.END, "hangup")
-class CutsInsteadOfHangingUp(SelectorDriver):
+class ClosesWithoutACloseFrame(SelectorDriver):
     def hang_up(self, output: Hangup) -> None:
-        """The socket is closed behind it."""
+        """Do nothing: the socket is then closed without a close frame."""
 
 
 @breaks(Rule.END, "nothing after the end")
-class HandsOverTheRestAfterTheEnd(SelectorDriver):
+class PassesOnMessagesAfterTheEnd(SelectorDriver):
     def hand_over(self) -> bool:
         read = super().hand_over()
         if self.closed:
@@ -612,7 +612,7 @@ class HandsOverTheRestAfterTheEnd(SelectorDriver):
 
 
 @breaks(Rule.END, "connection refused")
-class LetsAFailedDialThrough(SelectorDriver):
+class RaisesAtAFailedDial(SelectorDriver):
     def dial(self) -> None:
         try:
             super().dial()
@@ -628,7 +628,7 @@ class ClosesWhenADialHasFailed(SelectorDriver):
 
 
 @breaks(Rule.END, "upgrade refused")
-class OpensWhatWasRefused(SelectorDriver):
+class OpensARefusedConnection(SelectorDriver):
     def dial(self) -> None:
         with suppress(OSError):
             super().dial()
@@ -681,20 +681,20 @@ class LeavesAThread(SelectorDriver):
 
 
 @breaks(Rule.CLOCK, "login and a cancel")
-class TellsTheTimeByTwoClocks(SelectorDriver):
+class UsesTwoClocks(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         self.connection.receive(message, time.time())
         self.drain()
 
 
 @breaks(Rule.CLOCK, "clock")
-class TellsMilliseconds(SelectorDriver):
+class UsesMilliseconds(SelectorDriver):
     def now(self) -> float:
         return super().now() * 1000
 
 
 @breaks(Rule.CLOCK, "clock")
-class TellsTheTimeOfItsBeginning(SelectorDriver):
+class UsesTheTimeOfItsStart(SelectorDriver):
     began = 0.0
 
     def now(self) -> float:
@@ -704,15 +704,15 @@ class TellsTheTimeOfItsBeginning(SelectorDriver):
 
 @breaks(Rule.CLOCK, "login and a cancel")
 class RunsBackwards(SelectorDriver):
-    told = 0
+    readings = 0
 
     def now(self) -> float:
-        self.told += 1
-        return super().now() - self.told
+        self.readings += 1
+        return super().now() - self.readings
 
 
 @breaks(Rule.CLOCK, "login and a cancel")
-class TellsNoTime(SelectorDriver):
+class PassesNoTime(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         with suppress(LocalProtocolError):
             self.connection.receive(message, float("nan"))
@@ -732,7 +732,7 @@ class CallsInTheCallersThread(SelectorDriver):
 @breaks(Rule.CALLER, "login and a cancel")
 class DoesNotWakeUp(SelectorDriver):
     def wake(self) -> None:
-        """The next message will."""
+        """Do nothing, so that the call waits for the next message."""
 
 
 @breaks(Rule.CALLER, "calls from many threads")

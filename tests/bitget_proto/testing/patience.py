@@ -1,4 +1,4 @@
-"""Drivers that are not right are played with little patience, since what is broken is waited for so long."""
+"""Patience for faulty drivers is short, because each missing step is waited for that long."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ PATIENCE = 0.3
 """In seconds."""
 
 BUSY = 20.0
-"""In seconds: for drivers that are right, whatever else the machine does meanwhile. They never wait for so long."""
+"""In seconds: for correct drivers on a busy machine. They never wait that long."""
 
 
-def played(make_driver: MakeDriver, scenario: str, rule: Rule, words: str = "") -> Result:
-    """The result of a scenario that breaks this rule, in these words.
+def run_scenario(make_driver: MakeDriver, scenario: str, rule: Rule, words: str = "") -> Result:
+    """Return the result of a scenario that breaks this rule, with `words` in it.
 
-    When it does not, the machine may have been busy with something else: then the default patience decides.
+    If it does not, the machine may have been busy; the result with the default patience decides.
     """
     (result,) = check_driver(make_driver, [scenario], patience=PATIENCE).results
     if result.broken is not rule or words not in str(result):

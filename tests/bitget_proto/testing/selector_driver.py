@@ -1,6 +1,6 @@
-"""A driver on the standard library alone: one thread, one selector, one socket. It keeps the driver contract.
+"""A correct driver on the standard library: one thread, one selector, one socket.
 
-It is what the conformance kit's own tests drive: each faulty driver is this one with one method changed.
+The tests of the conformance kit use it: each faulty driver is this one with one method changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bitget_proto.testing.framing import (
 
 KEY = Credentials("key", "secret", "passphrase")
 CLOSING = 0.3
-"""Seconds for the closing handshake."""
+"""Timeout in seconds of the closing handshake."""
 
 Call = Callable[[Connection, float], object]
 
@@ -53,9 +53,9 @@ class SelectorDriver:
         self.read_bytes = bytearray()
         self.fragments: list[bytes] = []
         self.out = b""
-        """What is not written."""
+        """Bytes that are not written yet."""
         self.last: tuple[str | None, int] = (None, 0)
-        """The id and the size of the frame that is under way."""
+        """The id and the size of the last frame."""
         self.until: float | None = None
         self.closed = False
         self.close_sent = False
@@ -72,7 +72,7 @@ class SelectorDriver:
             self.waker.send(b"!")
 
     def abandon(self, order: CancelOrder) -> None:
-        """Nobody waits here for anything: what was given up is only not looked at."""
+        """Cancel the order; there is no wait that could be abandoned."""
         self.call(lambda connection, now: connection.cancel(order, now))
 
     # --- the loop ---
@@ -151,7 +151,7 @@ class SelectorDriver:
         if self.until is not None and not self.closed and self.now() >= self.until:
             self.handle_timeout(max(self.now(), self.until))
 
-    # --- the world happened ---
+    # --- inputs ---
 
     def opened(self) -> None:
         self.connection.opened(self.now(), login=sign_login(KEY, int(time.time())))
@@ -170,7 +170,7 @@ class SelectorDriver:
             self.drain()
 
     def forget(self) -> None:
-        """What is called unsent must not leave afterwards."""
+        """Discard the frame, so that it is not sent after being reported as unsent."""
         self.out = b""
 
     def handle_timeout(self, now: float) -> None:
@@ -181,7 +181,7 @@ class SelectorDriver:
         id, size = self.last
         return (id,) if id is not None and len(self.out) >= size > 0 else ()
 
-    # --- the way out ---
+    # --- outputs ---
 
     def drain(self) -> None:
         while True:
@@ -189,7 +189,7 @@ class SelectorDriver:
             if isinstance(output, Wait):
                 self.arm(output.until)
                 return
-            self.obey(output)
+            self.dispatch(output)
 
     def poll(self) -> Output:
         return self.connection.poll(self.now(), writable=not self.out)
@@ -197,7 +197,7 @@ class SelectorDriver:
     def arm(self, until: float | None) -> None:
         self.until = until
 
-    def obey(self, output: Output) -> None:
+    def dispatch(self, output: Output) -> None:
         if isinstance(output, Transmit):
             self.transmit(output)
         elif isinstance(output, Hangup):
@@ -226,16 +226,16 @@ class SelectorDriver:
                 self.broken = f"the connection broke: {error}"
 
     def take_what_has_arrived(self) -> None:
-        """Hand over the messages that are there, but not without end."""
+        """Pass on at most `at_once` received messages."""
         for _ in range(self.at_once):
             if self.closed or not (self.hand_over() or self.read()):
                 return
 
     at_once = 200
-    """Messages, or reads of the socket, between one look at the timer and the next."""
+    """Limit of messages, or reads of the socket, between two checks of the timer."""
 
     def read(self) -> bool:
-        """Read once; whether anything had come."""
+        """Read once; return whether there was data."""
         assert self.socket is not None
         try:
             data = self.socket.recv(4096)
@@ -250,7 +250,7 @@ class SelectorDriver:
         return bool(data)
 
     def hand_over(self) -> bool:
-        """Hand over the next message that is whole; whether there was a frame."""
+        """Pass on the next complete message; return whether there was a frame."""
         parsed = parse(self.read_bytes)
         if parsed is None:
             return False
@@ -278,7 +278,7 @@ class SelectorDriver:
             self.out += frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), mask=os.urandom(4))
 
     def leave(self) -> None:
-        """Write what is left and wait for the other side to close, bounded; then close."""
+        """Write the rest, wait for the peer to close, at most `CLOSING` seconds, and close."""
         end = time.monotonic() + CLOSING
         self.awake.close()
         self.waker.close()

@@ -1,4 +1,4 @@
-"""A scripted exchange that is slow, holds back or falls silent, and a network that bunches and sleeps."""
+"""Slow, held and silent exchanges, and networks that bunch frames or sleep."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def drained(link: ScriptedLink, now: float, *, writable: bool = True) -> list[Sc
 # --- slow ---
 
 
-def test_a_slow_exchange_answers_in_order_and_late_pongs_too() -> None:
+def test_a_slow_exchange_delays_answers_and_pongs_in_order() -> None:
     pair = ready()
     pair.exchange.slow_down(4.0)
     first = pair.cancel(ORDERS[0])
@@ -82,7 +82,7 @@ def test_a_slow_exchange_answers_in_order_and_late_pongs_too() -> None:
     assert pair.client.state is State.READY
 
 
-def test_a_pong_later_than_the_client_waits_is_the_end() -> None:
+def test_a_pong_after_the_pong_timeout_ends_the_connection() -> None:
     pair = ready()
     pair.exchange.slow_down(10.5)
     pair.run_until_closed()
@@ -90,7 +90,7 @@ def test_a_pong_later_than_the_client_waits_is_the_end() -> None:
     assert pair.events[-1].why is WhyClosed.NO_PONG
 
 
-def test_who_is_fast_again_overtakes_nothing_that_was_said_before() -> None:
+def test_a_fast_answer_does_not_overtake_earlier_slow_ones() -> None:
     pair = ready()
     pair.exchange.slow_down(3.0)
     first = pair.cancel(ORDERS[0])
@@ -103,7 +103,7 @@ def test_who_is_fast_again_overtakes_nothing_that_was_said_before() -> None:
     assert third in pair.outcomes
 
 
-def test_one_link_may_be_slow_and_the_others_not() -> None:
+def test_one_link_can_be_slow_alone() -> None:
     exchange = ScriptedExchange(ORDERS)
     one, other = ready(exchange), ready(exchange)
     assert exchange.links == (one.link, other.link)
@@ -112,7 +112,7 @@ def test_one_link_may_be_slow_and_the_others_not() -> None:
     assert (slow in one.outcomes, fast in other.outcomes) == (False, True)
 
 
-def test_links_that_come_later_are_slow_as_well_but_for_what_was_asked_of_them() -> None:
+def test_later_links_are_slow_too_unless_set_otherwise() -> None:
     exchange = ScriptedExchange()
     early = exchange.link()
     fast = exchange.link()
@@ -121,14 +121,14 @@ def test_links_that_come_later_are_slow_as_well_but_for_what_was_asked_of_them()
     for link, until in ((early, 2.0), (exchange.link(), 2.0), (fast, None)):
         link.opened(0.0)
         link.receive("ping", 0.0)
-        *said, wait = drained(link, 0.0)
-        assert said == ([] if until else [Transmit(text="pong")])
+        *outputs, wait = drained(link, 0.0)
+        assert outputs == ([] if until else [Transmit(text="pong")])
         assert wait == (
             Wait(until=until, timer=Timer.SCRIPT) if until else Wait(until=120.0, timer=Timer.IDLE)
         )
 
 
-def test_a_slow_hangup_comes_behind_all_that_was_said_and_the_end_behind_it() -> None:
+def test_a_slow_hangup_follows_all_frames_and_precedes_the_end() -> None:
     link = ScriptedExchange().link()
     link.opened(0.0)
     link.slow_down(2.0)
@@ -145,7 +145,7 @@ def test_a_slow_hangup_comes_behind_all_that_was_said_and_the_end_behind_it() ->
     ]
 
 
-def test_a_transport_that_ends_before_a_slow_hangup_leaves_the_end_alone() -> None:
+def test_a_transport_lost_before_a_slow_hangup_keeps_the_reason() -> None:
     link = ScriptedExchange().link()
     link.opened(0.0)
     link.slow_down(2.0)
@@ -159,7 +159,7 @@ def test_a_transport_that_ends_before_a_slow_hangup_leaves_the_end_alone() -> No
     ]
 
 
-def test_a_stalled_writer_is_not_woken_for_what_it_cannot_take() -> None:
+def test_a_stalled_writer_is_not_woken_for_frames() -> None:
     link = ScriptedExchange().link()
     link.opened(0.0)
     link.receive("ping", 0.0)
@@ -174,10 +174,10 @@ def test_a_stalled_writer_is_not_woken_for_what_it_cannot_take() -> None:
     ]
 
 
-# --- holding back ---
+# --- held frames ---
 
 
-def test_what_is_held_back_comes_in_one_bunch_and_in_order() -> None:
+def test_held_frames_are_released_together_in_order() -> None:
     pair = ready()
     pair.exchange.hold()
     ids = [pair.cancel(order) for order in ORDERS[:3]]
@@ -194,7 +194,7 @@ def test_what_is_held_back_comes_in_one_bunch_and_in_order() -> None:
 # --- silent ---
 
 
-def test_a_half_open_link_reads_nothing_and_says_nothing_and_stays_open() -> None:
+def test_a_half_open_link_neither_reads_nor_sends_and_stays_open() -> None:
     seen: list[SeenFrame] = []
     pair = ready(ScriptedExchange(ORDERS, on_frame=seen.append))
     seen.clear()
@@ -208,7 +208,7 @@ def test_a_half_open_link_reads_nothing_and_says_nothing_and_stays_open() -> Non
     assert seen == []
 
 
-def test_a_stuck_server_acts_and_does_not_answer() -> None:
+def test_a_stuck_server_acts_but_does_not_answer() -> None:
     pair = ready()
     pair.link.go_silent(acts=True)
     id = pair.cancel(ORDERS[0], timeout=1.0)
@@ -217,7 +217,7 @@ def test_a_stuck_server_acts_and_does_not_answer() -> None:
     assert [act.cancelled for act in pair.exchange.log] == [True]
 
 
-def test_in_the_silence_no_timer_of_the_exchange_ends_the_link() -> None:
+def test_no_timer_of_the_exchange_ends_a_silent_link() -> None:
     config = Config(ping_interval=None)
     pair = ready(client=StrictConnection(config))
     pair.link.go_silent()
@@ -228,7 +228,7 @@ def test_in_the_silence_no_timer_of_the_exchange_ends_the_link() -> None:
     assert (pair.client.state, pair.link.state) == (State.CLOSED, State.CLOSED)
 
 
-def test_what_would_have_been_said_in_the_silence_stays_lost() -> None:
+def test_frames_of_a_silent_exchange_are_lost() -> None:
     pair = ready()
     pair.exchange.slow_down(1.0)
     late = pair.cancel(ORDERS[0], timeout=5.0)
@@ -246,7 +246,7 @@ def test_what_would_have_been_said_in_the_silence_stays_lost() -> None:
     ]
 
 
-def test_the_silence_of_the_exchange_is_that_of_every_link_and_of_those_that_come() -> None:
+def test_a_silent_exchange_silences_all_current_and_later_links() -> None:
     exchange = ScriptedExchange(ORDERS)
     pair = ready(exchange)
     exchange.go_silent()
@@ -261,7 +261,7 @@ def test_the_silence_of_the_exchange_is_that_of_every_link_and_of_those_that_com
     assert ready(exchange).client.state is State.READY
 
 
-def test_who_ends_in_the_silence_is_hung_up_on_when_it_is_over() -> None:
+def test_a_link_that_ends_while_silent_is_hung_up_afterwards() -> None:
     exchange = ScriptedExchange(config=ExchangeConfig(messages_per_second=1))
     link = exchange.link()
     link.opened(0.0)
@@ -274,7 +274,7 @@ def test_who_ends_in_the_silence_is_hung_up_on_when_it_is_over() -> None:
     assert [type(output) for output in drained(link, 500.0)] == [Hangup, ConnectionDropped, Wait]
 
 
-def test_a_transport_that_ends_in_the_silence_ends_the_link() -> None:
+def test_a_transport_that_ends_during_the_silence_ends_the_link() -> None:
     link = ScriptedExchange().link()
     link.opened(0.0)
     link.receive(LOGIN, 0.0)
@@ -288,7 +288,7 @@ def test_a_transport_that_ends_in_the_silence_ends_the_link() -> None:
     ]
 
 
-def test_what_the_script_puts_off_waits_for_the_end_of_the_silence() -> None:
+def test_delayed_frames_wait_for_the_end_of_the_silence() -> None:
     exchange = ScriptedExchange(grace=5.0)
     pair = ready(exchange)
     exchange.maintenance(0.0)
@@ -303,7 +303,7 @@ def test_what_the_script_puts_off_waits_for_the_end_of_the_silence() -> None:
 # --- the network ---
 
 
-def test_the_two_directions_may_take_their_own_times() -> None:
+def test_the_two_directions_can_have_different_latencies() -> None:
     pair = Pair(exchange=ScriptedExchange(ORDERS), latency=0.1, latency_back=0.4)
     pair.open()
     pair.run(0.5)
@@ -313,7 +313,7 @@ def test_the_two_directions_may_take_their_own_times() -> None:
     assert pair.outcomes[id].resolved_at == 1.0
 
 
-def test_a_network_that_makes_bunches_keeps_the_order() -> None:
+def test_a_network_that_bunches_frames_keeps_their_order() -> None:
     clock = VirtualClock()
     pair = Pair(
         exchange=ScriptedExchange(ORDERS),
@@ -331,9 +331,7 @@ def test_a_network_that_makes_bunches_keeps_the_order() -> None:
     assert [act.at for act in pair.exchange.log] == [0.5, 0.5, 1.0, 1.0]
 
 
-def test_frames_that_arrive_closer_together_than_they_were_sent_are_too_many_for_a_strict_exchange() -> (
-    None
-):
+def test_frames_bunched_by_the_network_exceed_a_strict_rate_limit() -> None:
     pair = Pair(
         Connection(Config(messages_per_second=None)), ScriptedExchange(ORDERS), latency_back=0.0
     )
@@ -351,7 +349,7 @@ def test_frames_that_arrive_closer_together_than_they_were_sent_are_too_many_for
     assert pair.events[-1].why is WhyClosed.THROWN_OUT
 
 
-def test_what_a_dead_route_holds_up_is_forgotten_with_a_socket_that_is_aborted() -> None:
+def test_frames_held_by_a_dead_route_are_lost_when_the_socket_is_aborted() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS))
     pair.start()
     pair.run(1.0)
@@ -365,7 +363,7 @@ def test_what_a_dead_route_holds_up_is_forgotten_with_a_socket_that_is_aborted()
 
 
 @pytest.mark.parametrize("kind", ["pair", "session"])
-def test_a_machine_that_sleeps_gets_what_has_arrived_before_its_timers_fire(kind: str) -> None:
+def test_after_a_sleep_received_frames_come_before_timers(kind: str) -> None:
     exchange = ScriptedExchange(ORDERS)
     pair: Pair | SessionPair
     if kind == "pair":
@@ -384,7 +382,7 @@ def test_a_machine_that_sleeps_gets_what_has_arrived_before_its_timers_fire(kind
     assert outcome.resolved_at == 61.0
 
 
-def test_the_exchange_is_awake_while_the_client_sleeps_and_drops_it() -> None:
+def test_the_exchange_drops_a_client_that_sleeps() -> None:
     pair = SessionPair(exchange=ScriptedExchange(ORDERS))
     pair.start()
     id = pair.cancel(ORDERS[0])
@@ -396,7 +394,7 @@ def test_the_exchange_is_awake_while_the_client_sleeps_and_drops_it() -> None:
     assert [*states, pair.session.state] == [SessionState.DOWN, SessionState.UP]
 
 
-def test_on_a_dead_route_nothing_arrives_during_a_sleep_either() -> None:
+def test_nothing_arrives_on_a_dead_route_during_a_sleep() -> None:
     pair = ready()
     pair.freeze()
     pair.cancel(ORDERS[0])
@@ -406,7 +404,7 @@ def test_on_a_dead_route_nothing_arrives_during_a_sleep_either() -> None:
     assert [act.at for act in pair.exchange.log] == [5.0]
 
 
-def test_a_session_without_links_sleeps_as_well() -> None:
+def test_a_session_without_links_can_sleep() -> None:
     pair = SessionPair()
     pair.hold_dials = True
     pair.start()
@@ -414,7 +412,7 @@ def test_a_session_without_links_sleeps_as_well() -> None:
     assert pair.clock.now == 5.0
 
 
-def test_a_frame_that_a_link_sends_is_seen_when_it_leaves() -> None:
+def test_a_sent_frame_is_seen_when_it_is_sent() -> None:
     seen: list[SeenFrame] = []
     pair = ready(ScriptedExchange(ORDERS, on_frame=seen.append))
     seen.clear()

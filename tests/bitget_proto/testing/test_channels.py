@@ -44,20 +44,20 @@ def ready(exchange: ScriptedExchange) -> Pair:
 
 
 def frames(pair: Pair) -> list[Any]:
-    """What the client was told that `Connection` has no event of its own for, since it was last asked."""
-    told = [json.loads(event.text) for event in pair.events if isinstance(event, Unrecognised)]
+    """Return the unrecognised frames that the client received since the last call."""
+    received = [json.loads(event.text) for event in pair.events if isinstance(event, Unrecognised)]
     pair.events.clear()
-    return told
+    return received
 
 
 def asked(link: ScriptedLink, request: object) -> list[Any]:
-    """What a link answers to a request at the time 0."""
+    """Return the answers of a link to a request at time 0."""
     link.receive(json.dumps(request), 0.0)
-    told: list[Any] = []
+    answers: list[Any] = []
     while not isinstance(output := link.poll(0.0), Wait):
         assert isinstance(output, Transmit)
-        told.append(json.loads(output.text))
-    return told
+        answers.append(json.loads(output.text))
+    return answers
 
 
 def link(
@@ -85,7 +85,7 @@ def error(code: int, message: str, arg: object = None) -> dict[str, object]:
 # --- answers ---
 
 
-def test_every_subscription_has_an_answer_of_its_own_with_its_arg_as_it_came() -> None:
+def test_each_subscription_is_answered_with_its_own_arg() -> None:
     args = [
         ORDERS,
         {"instType": "SPOT", "channel": "account", "coin": "default"},
@@ -126,7 +126,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         "another op",
     ],
 )
-def test_what_has_no_channel_is_refused_with_its_code_and_the_connection_stays(
+def test_an_invalid_subscription_is_refused_without_closing_the_connection(
     request_: dict[str, object], answer: dict[str, object]
 ) -> None:
     made = link()
@@ -134,12 +134,12 @@ def test_what_has_no_channel_is_refused_with_its_code_and_the_connection_stays(
     assert asked(made, subscribe(ORDERS)) == [{"event": "subscribe", "arg": ORDERS}]
 
 
-def test_before_the_login_nothing_is_subscribed_to() -> None:
+def test_subscriptions_are_refused_before_the_login() -> None:
     answer = error(30004, "User not logged in/User must be logged in")
     assert asked(link(login=False), subscribe(ORDERS, {"channel": "ticker"})) == [answer, answer]
 
 
-def test_the_lenient_acknowledge_any_channel_and_the_public_ones_before_the_login() -> None:
+def test_a_lenient_exchange_takes_any_channel_and_public_ones_before_login() -> None:
     ticker = {"instType": "SPOT", "channel": "ticker", "instId": "BTCUSDT"}
     answer = {"event": "subscribe", "arg": ticker}
     assert asked(link(lenient=True), subscribe(ticker)) == [answer]
@@ -152,7 +152,7 @@ def test_the_lenient_acknowledge_any_channel_and_the_public_ones_before_the_logi
     ]
 
 
-def test_subscriptions_are_bounded_and_one_that_stands_may_be_repeated() -> None:
+def test_subscriptions_are_limited_but_one_can_be_repeated() -> None:
     made = link(config=ExchangeConfig(max_message=None, max_depth=None))
     args = [ORDERS | {"instId": f"A{number}"} for number in range(MAX_SUBSCRIPTIONS + 1)]
     answers = asked(made, subscribe(*args))
@@ -163,7 +163,7 @@ def test_subscriptions_are_bounded_and_one_that_stands_may_be_repeated() -> None
     assert asked(made, subscribe(args[-1]))[0]["event"] == "subscribe"
 
 
-def test_what_was_asked_behind_a_request_that_ends_the_link_is_not_answered() -> None:
+def test_requests_behind_one_that_ends_the_link_are_not_answered() -> None:
     exchange = ScriptedExchange()
     made = exchange.link()
     made.opened(0.0)
@@ -194,7 +194,7 @@ def push(
     return {"action": "snapshot", "arg": arg, "data": [data], "ts": ts}
 
 
-def test_a_cancelled_order_is_pushed_behind_the_answer_with_both_of_its_ids() -> None:
+def test_a_cancelled_order_is_pushed_with_both_ids_after_the_answer() -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(ORDERS)))
     assert frames(pair) == [{"event": "subscribe", "arg": ORDERS}]
@@ -204,7 +204,7 @@ def test_a_cancelled_order_is_pushed_behind_the_answer_with_both_of_its_ids() ->
     assert frames(pair) == [push()]
 
 
-def test_on_request_the_push_comes_first() -> None:
+def test_a_push_can_be_sent_before_the_answer() -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(ORDERS)))
     pair.events.clear()
@@ -217,7 +217,7 @@ def test_on_request_the_push_comes_first() -> None:
 @pytest.mark.parametrize(
     ("fault", "pushed"), [(Fault.NO_PUSH, False), (Fault.SILENT, True), (Fault.LATE, True)]
 )
-def test_a_push_may_be_lost_or_be_all_that_comes(fault: Fault, *, pushed: bool) -> None:
+def test_a_push_is_sent_or_lost_according_to_the_fault(fault: Fault, *, pushed: bool) -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(ORDERS)))
     pair.events.clear()
@@ -228,7 +228,7 @@ def test_a_push_may_be_lost_or_be_all_that_comes(fault: Fault, *, pushed: bool) 
     assert isinstance(pair.outcomes[id], Accepted if fault is Fault.NO_PUSH else Unresolved)
 
 
-def test_a_cancel_that_cancels_nothing_is_not_pushed() -> None:
+def test_a_refused_cancel_is_not_pushed() -> None:
     pair = ready(ScriptedExchange([ORDER], refusals={"1": "45056"}))
     pair.send(json.dumps(subscribe(ORDERS)))
     pair.events.clear()
@@ -250,7 +250,7 @@ def test_a_cancel_that_cancels_nothing_is_not_pushed() -> None:
     ],
     ids=["all", "its own", "another", "futures", "fill"],
 )
-def test_only_what_was_subscribed_to_is_pushed(arg: dict[str, str], *, pushed: bool) -> None:
+def test_only_subscribed_channels_are_pushed(arg: dict[str, str], *, pushed: bool) -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(arg)))
     frames(pair)
@@ -258,7 +258,7 @@ def test_only_what_was_subscribed_to_is_pushed(arg: dict[str, str], *, pushed: b
     assert frames(pair) == ([push(arg=arg)] if pushed else [])
 
 
-def test_an_id_that_the_book_does_not_know_is_empty_and_futures_have_their_own_line() -> None:
+def test_a_missing_client_oid_is_pushed_empty_also_for_futures() -> None:
     order = CancelOrder("BTCUSDT", order_id="9", inst_type=InstType.USDT_FUTURES)
     arg = ORDERS | {"instType": "USDT-FUTURES"}
     pair = ready(ScriptedExchange([order]))
@@ -268,7 +268,7 @@ def test_an_id_that_the_book_does_not_know_is_empty_and_futures_have_their_own_l
     assert frames(pair) == [push("9", "", arg)]
 
 
-def test_after_unsubscribing_nothing_is_pushed() -> None:
+def test_nothing_is_pushed_after_unsubscribing() -> None:
     pair = ready(ScriptedExchange([ORDER]))
     for op in ("subscribe", "unsubscribe"):
         pair.send(json.dumps(subscribe(ORDERS, op=op)))
@@ -288,7 +288,7 @@ def two(exchange: ScriptedExchange) -> Iterable[Pair]:
 
 
 @pytest.mark.parametrize("fault", [None, Fault.PUSH_FIRST, Fault.DROP_AFTER])
-def test_what_one_client_cancels_is_news_for_all(fault: Fault | None) -> None:
+def test_a_cancel_by_one_client_is_pushed_to_all(fault: Fault | None) -> None:
     exchange = ScriptedExchange([ORDER])
     one, other = two(exchange)
     exchange.inject(fault)
@@ -301,7 +301,7 @@ def test_what_one_client_cancels_is_news_for_all(fault: Fault | None) -> None:
 
 
 @pytest.mark.parametrize("how", ["drop", "close", "end", "end untold"])
-def test_a_link_that_has_ended_is_told_nothing(how: str) -> None:
+def test_nothing_is_pushed_to_a_link_that_has_ended(how: str) -> None:
     exchange = ScriptedExchange([ORDER])
     one, other = two(exchange)
     match how:
@@ -313,7 +313,7 @@ def test_a_link_that_has_ended_is_told_nothing(how: str) -> None:
             other.link.connection.close(0.0)
             other._wire.drain()
         case _:
-            # It is over, and what drives it has not been told.
+            # It is over, but its driver does not know yet.
             other.link.connection.close(0.0)
     one.cancel(ORDER)
     assert isinstance(next(iter(one.outcomes.values())), Accepted)
@@ -321,7 +321,7 @@ def test_a_link_that_has_ended_is_told_nothing(how: str) -> None:
     assert exchange.links == (one.link,)
 
 
-def test_a_link_whose_driver_asked_for_no_news_is_told_with_its_next_drain() -> None:
+def test_a_link_without_a_wake_callback_gets_pushes_with_its_next_drain() -> None:
     exchange = ScriptedExchange([ORDER])
     links = [exchange.link(), exchange.link()]
     login = json.loads(Codec().encode_login(sign_login(Key("key", "secret", "passphrase"), 1)))

@@ -1,7 +1,8 @@
-"""What other people's clients send, as their sources had it in 2025 and 2026, and what the scripted exchange says to it.
+"""Frames of other clients, from their sources in 2025 and 2026, sent to the scripted exchange.
 
-Strict by the page, it refuses what the page does not have, with a code; lenient, it takes what they send. Nothing here is a
-judgement of those clients: the live exchange takes these logins.
+When strict, the exchange refuses what the documentation does not have, with a code; when lenient,
+it accepts what they send. This is no judgement of those clients: the live exchange accepts these
+logins.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ def login(stamp: object, key: str = "apiKey", **more: object) -> dict[str, Any]:
 
 @attrs.frozen
 class Client:
-    """What a client sends when it begins: its login, and what it subscribes to."""
+    """The first frames of a client: its login and its subscriptions."""
 
     name: str
     login: dict[str, Any]
     subscriptions: list[dict[str, Any]]
     refused: int | None
-    """The code with which its login is refused by the page; None when it keeps to it."""
+    """The code with which a strict exchange refuses its login; None when it is accepted."""
 
 
 CLIENTS = [
@@ -64,7 +65,8 @@ CLIENTS = [
         None,
     ),
     Client(
-        # tiagosiebler/bitget-api, src/websocket-client-v2.ts: getWsAuthRequestEvent, getWsRequestEvents. Seconds, as a number.
+        # tiagosiebler/bitget-api, src/websocket-client-v2.ts: getWsAuthRequestEvent,
+        # getWsRequestEvents. Seconds, as a number.
         "bitget-api",
         login(EPOCH),
         [
@@ -79,7 +81,8 @@ CLIENTS = [
         30016,
     ),
     Client(
-        # Quantweb3-com/NexusTrader, nexustrader/exchange/bitget/websockets.py: _get_auth_payload, subscribe_orders and others.
+        # Quantweb3-com/NexusTrader, nexustrader/exchange/bitget/websockets.py: _get_auth_payload,
+        # subscribe_orders and others.
         # Milliseconds, as a number.
         "NexusTrader",
         login(EPOCH * 1000 + 123),
@@ -112,7 +115,7 @@ CLIENTS = [
         30013,
     ),
     Client(
-        # Seen on the live service: another spelling of the key, and keys that nobody asked for.
+        # Seen on the live service: another spelling of the key, and additional keys.
         "another spelling",
         login(str(EPOCH), key="api_key", recvWindow=5000) | {"id": 1},
         [
@@ -129,9 +132,9 @@ CLIENTS = [
 each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 
 CANCELS: list[Callable[[], dict[str, Any]]] = [
-    # NexusTrader, `_submit`: by the client's id alone.
+    # NexusTrader, `_submit`: by the client's id only.
     lambda: cancel(params={"clientOid": "mine"}),
-    # What a futures client sends: `marginCoin` is no key of this request.
+    # What a futures client sends: `marginCoin` is not a key of this request.
     lambda: cancel(params={"orderId": "1", "clientOid": "mine", "marginCoin": "USDT"}, more=1),
 ]
 
@@ -155,28 +158,28 @@ def opened(*, lenient: bool) -> ScriptedLink:
 
 def answers(link: ScriptedLink, request: object) -> list[Any]:
     link.receive(json.dumps(request), 0.0)
-    told: list[Any] = []
+    replies: list[Any] = []
     while not isinstance(output := link.poll(0.0), Wait):
         if isinstance(output, Transmit):
-            told.append(json.loads(output.text))
+            replies.append(json.loads(output.text))
         elif isinstance(output, ConnectionDropped):
-            told.append(None)
-    return told
+            replies.append(None)
+    return replies
 
 
 @each_client
-def test_by_the_page_a_login_is_taken_or_refused_with_a_code(client: Client) -> None:
+def test_a_strict_exchange_accepts_a_login_or_refuses_it_with_a_code(client: Client) -> None:
     (answer, *end) = answers(opened(lenient=False), client.login)
     if client.refused is None:
         assert answer == {"event": "login", "code": 0}
     else:
         assert (answer["event"], answer["code"]) == ("error", client.refused)
-        # What is refused as a login is the end; what is not even one leaves the connection open.
+        # A refused login closes the connection; a frame that is not a login does not.
         assert end == ([None] if client.refused == 30013 else [])
 
 
 @each_client
-def test_leniently_every_client_logs_in_and_subscribes(client: Client) -> None:
+def test_a_lenient_exchange_accepts_each_clients_login_and_subscriptions(client: Client) -> None:
     link = opened(lenient=True)
     assert answers(link, client.login) == [{"event": "login", "code": 0}]
     for request in client.subscriptions:
@@ -186,7 +189,7 @@ def test_leniently_every_client_logs_in_and_subscribes(client: Client) -> None:
 
 
 @pytest.mark.parametrize("lenient", [True, False])
-def test_a_client_that_keeps_to_the_page_subscribes_as_well(lenient: bool) -> None:
+def test_a_client_that_follows_the_documentation_can_subscribe(lenient: bool) -> None:
     link = opened(lenient=lenient)
     ccxt = CLIENTS[0]
     answers(link, ccxt.login)
@@ -196,9 +199,7 @@ def test_a_client_that_keeps_to_the_page_subscribes_as_well(lenient: bool) -> No
         ]
 
 
-def test_leniently_a_cancel_may_have_keys_that_nobody_asked_for_and_is_answered_by_the_page() -> (
-    None
-):
+def test_a_lenient_exchange_accepts_a_cancel_with_additional_keys() -> None:
     for made in CANCELS:
         link = opened(lenient=True)
         answers(link, CLIENTS[0].login)
@@ -207,7 +208,7 @@ def test_leniently_a_cancel_may_have_keys_that_nobody_asked_for_and_is_answered_
         assert set(answer["arg"][0]["params"]) <= {"orderId", "clientOid"}
 
 
-def test_by_the_page_a_key_that_nobody_asked_for_is_refused() -> None:
+def test_a_strict_exchange_refuses_additional_keys() -> None:
     link = opened(lenient=False)
     answers(link, CLIENTS[0].login)
     (answer,) = answers(link, CANCELS[1]())
@@ -236,6 +237,8 @@ BOUNDS: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("request_", "code"), BOUNDS)
-def test_leniency_has_its_bounds(request_: dict[str, Any], code: int) -> None:
+def test_a_lenient_exchange_still_refuses_invalid_requests(
+    request_: dict[str, Any], code: int
+) -> None:
     (answer, *_) = answers(opened(lenient=True), request_)
     assert answer["code"] == code

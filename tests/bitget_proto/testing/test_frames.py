@@ -26,12 +26,12 @@ LOGIN = sign_login(Key(*SECRETS), 1_763_958_366)
         "{}",
     ],
 )
-def test_what_holds_no_secret_is_shown_to_the_letter(text: str) -> None:
+def test_a_frame_without_a_secret_is_shown_unchanged(text: str) -> None:
     assert redacted(text) == text
     assert redacted(text.encode()) == text
 
 
-def test_a_login_shows_its_stamp_and_nothing_else() -> None:
+def test_a_login_shows_only_its_timestamp() -> None:
     assert json.loads(redacted(Codec().encode_login(LOGIN))) == {
         "op": "login",
         "args": [{"apiKey": "***", "passphrase": "***", "timestamp": "1763958366", "sign": "***"}],
@@ -60,16 +60,16 @@ def test_a_login_shows_its_stamp_and_nothing_else() -> None:
         '{"event":"error","arg":[{"passphrase":"SECRET"}],"code":30016}',
     ],
 )
-def test_no_secret_is_shown_however_it_is_said(text: str) -> None:
+def test_no_secret_is_shown_in_any_spelling(text: str) -> None:
     for shown in (redacted(text), redacted(text.encode() + b"\xff")):
         assert "SECRET" not in shown.replace("SECRETS", "")
 
 
-def test_what_is_no_json_object_is_shown_by_its_length() -> None:
+def test_a_frame_that_is_not_a_json_object_is_shown_as_its_length() -> None:
     assert redacted("<html>") == "<6 characters that are no JSON object>"
 
 
-def test_the_exchange_shows_every_frame_that_it_receives_and_sends_by_link() -> None:
+def test_on_frame_gets_every_received_and_sent_frame_with_its_link() -> None:
     seen: list[SeenFrame] = []
     exchange = ScriptedExchange([ORDER], on_frame=seen.append, credentials=Key(*SECRETS))
     Pair(exchange=exchange).open()
@@ -106,7 +106,7 @@ def test_the_exchange_shows_every_frame_that_it_receives_and_sends_by_link() -> 
     ],
     ids=["page", "lenient", "place-order", "ping", "not JSON", "sent"],
 )
-def test_a_received_cancel_says_which_order_it_asks_to_cancel(
+def test_a_received_cancel_shows_its_order(
     direction: Direction, text: str, order: CancelOrder | None
 ) -> None:
     assert SeenFrame(at=0.0, link=1, direction=direction, text=text).cancels == order

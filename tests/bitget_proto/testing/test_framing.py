@@ -1,4 +1,4 @@
-"""Frames of a WebSocket, as bytes."""
+"""WebSocket frames as bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bitget_proto.testing.framing import (
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 @pytest.mark.parametrize("mask", [None, b"\x01\x02\xfe\xff"])
-def test_a_frame_is_read_as_it_was_written(size: int, mask: bytes | None) -> None:
+def test_a_written_frame_is_read_back(size: int, mask: bytes | None) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     written = frame(TEXT, data[:size], mask=mask)
     assert parse(written + b"more") == (
@@ -31,7 +31,7 @@ def test_a_frame_is_read_as_it_was_written(size: int, mask: bytes | None) -> Non
 
 
 @pytest.mark.parametrize("size", [1, 200, 70_000])
-def test_a_frame_that_is_not_whole_is_none(size: int) -> None:
+def test_an_incomplete_frame_is_none(size: int) -> None:
     written = frame(BINARY, b"x" * size, final=False)
     assert all(
         parse(written[:cut]) is None
@@ -50,7 +50,7 @@ def test_a_close_frame_holds_its_code_and_reason() -> None:
     assert parsed[0] == Frame(CLOSE, b"\x03\xe9bye", final=True, masked=False)
 
 
-def test_an_upgrade_is_answered_for_its_key() -> None:
+def test_an_upgrade_is_answered_with_the_hash_of_its_key() -> None:
     key = key_of(
         b"GET / HTTP/1.1\r\nHost: x\r\nsec-websocket-KEY:  dGhlIHNhbXBsZSBub25jZQ== \r\n\r\n"
     )

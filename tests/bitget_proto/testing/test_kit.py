@@ -1,4 +1,4 @@
-"""The conformance kit: the correct driver keeps every rule, and what is said of others. Real time: see `selector_driver`."""
+"""The conformance kit with a correct driver and with broken ones, in real time."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from bitget_proto.testing.pytest import scenarios
 
 from .faulty_drivers import (
     BlocksInAWrite,
-    CallsUnsentWhatLeft,
     DoesNotDrainAfterOpened,
     KeepsItsTimer,
     PollsOnceAfterAMessage,
+    ReportsAWrittenFrameAsUnsent,
 )
-from .patience import BUSY, PATIENCE, played
+from .patience import BUSY, PATIENCE, run_scenario
 from .selector_driver import Call, SelectorDriver
 
 test_the_correct_driver_keeps_every_rule = scenarios(SelectorDriver, patience=BUSY)
@@ -41,13 +41,13 @@ test_the_correct_driver_keeps_every_rule = scenarios(SelectorDriver, patience=BU
 # --- the scenarios ---
 
 
-def test_every_rule_has_a_scenario_and_every_scenario_a_name_of_its_own() -> None:
+def test_every_rule_has_a_scenario_and_scenario_names_are_unique() -> None:
     assert {scenario.rule for scenario in SCENARIOS} == set(Rule)
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) >= 30
     assert all(scenario.tells.endswith(".") for scenario in SCENARIOS)
 
 
-def test_a_scenario_that_does_not_exist_is_refused_with_the_one_that_is_most_like_it() -> None:
+def test_an_unknown_scenario_is_refused_with_the_most_similar_name() -> None:
     with pytest.raises(
         ValidationError,
         match=r"^scenario must be one .* --list names; got 'nap': did you mean 'gap'\?$",
@@ -55,20 +55,20 @@ def test_a_scenario_that_does_not_exist_is_refused_with_the_one_that_is_most_lik
         check_driver(SelectorDriver, ["nap"])
 
 
-def test_without_a_login_and_a_cancel_the_others_are_not_played() -> None:
-    told: list[Result] = []
-    report = check_driver(DoesNotDrainAfterOpened, patience=PATIENCE, tell=told.append)
-    assert told == list(report.results)
-    assert [result.scenario for result in told] == list(SCENARIOS)
+def test_if_login_and_a_cancel_fails_the_other_scenarios_are_not_run() -> None:
+    results: list[Result] = []
+    report = check_driver(DoesNotDrainAfterOpened, patience=PATIENCE, tell=results.append)
+    assert results == list(report.results)
+    assert [result.scenario for result in results] == list(SCENARIOS)
     assert not report.kept
     assert report.broken == {Rule.DRAIN}
-    assert all(result.not_played == '"login and a cancel" is broken' for result in told[1:])
+    assert all(result.not_played == '"login and a cancel" is broken' for result in results[1:])
     assert str(report).endswith(
         f"0 scenarios kept, 1 broken, {len(SCENARIOS) - 1} not played; rules broken: drain"
     )
 
 
-# --- what drivers do that is no driver ---
+# --- objects that are not drivers ---
 
 
 class NoCall(SelectorDriver):
@@ -87,13 +87,13 @@ class NoUpgrade(SelectorDriver):
         raise ConnectionError("no network")
 
 
-class GivesUp(SelectorDriver):
+class ReturnsAtOnce(SelectorDriver):
     def serve(self) -> None:
         assert self.socket is not None
         self.socket.setblocking(True)
 
 
-class SaysMore(SelectorDriver):
+class WritesAfterTheClose(SelectorDriver):
     def send_close(self, code: int, reason: str) -> None:
         super().send_close(code, reason)
         self.close_sent = False
@@ -138,7 +138,7 @@ class TakesOneCall(SelectorDriver):
         super().call(fn)
 
 
-class AsksForNoWebSocket(SelectorDriver):
+class RequestsNoWebSocket(SelectorDriver):
     def dial(self) -> None:
         self.socket = socket.create_connection((self.url.hostname, self.url.port or 80))
         self.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -167,7 +167,7 @@ class WaitsTooLong(SelectorDriver):
             "the driver did not open a WebSocket (no connection came in time); run() had",
         ),
         (NoUpgrade, "upgrade refused", Rule.END, "the driver did not request a WebSocket"),
-        (GivesUp, "login unanswered", Rule.OVERDUE, "run() had returned"),
+        (ReturnsAtOnce, "login unanswered", Rule.OVERDUE, "run() had returned"),
         (
             ClosesByItself,
             "deadlines in a row",
@@ -188,26 +188,26 @@ class WaitsTooLong(SelectorDriver):
             "the driver did nothing else while a write stalled",
         ),
         (TakesOneCall, "gap", Rule.CALLER, "call(fn) did not run fn"),
-        (AsksForNoWebSocket, "hangup", Rule.END, "it has no Sec-WebSocket-Key"),
-        (SaysMore, "hangup", Rule.WRITE, "a frame came after the close frame"),
+        (RequestsNoWebSocket, "hangup", Rule.END, "it has no Sec-WebSocket-Key"),
+        (WritesAfterTheClose, "hangup", Rule.WRITE, "a frame came after the close frame"),
         (ClosesWithoutACode, "hangup", Rule.END, "got one with code 1005"),
         (WaitsTooLong, "login and a cancel", Rule.CLOCK, "got the time"),
     ],
 )
-def test_what_is_no_driver_is_told_so(
+def test_a_driver_that_does_not_work_at_all_is_an_error(
     driver: type[SelectorDriver], scenario: str, rule: Rule, words: str
 ) -> None:
-    result = played(driver, scenario, rule, words)
+    result = run_scenario(driver, scenario, rule, words)
     assert result.broken is rule
     assert words in str(result)
 
 
-def test_a_driver_that_cannot_be_made_is_told_so() -> None:
+def test_an_exception_of_make_driver_is_an_error() -> None:
     def make_driver(connection: Connection, url: str) -> SelectorDriver:
         raise LookupError(url)
 
     words = "no connection came in time); make_driver raised LookupError('ws://127.0.0.1:"
-    result = played(make_driver, "login and a cancel", Rule.END, words)
+    result = run_scenario(make_driver, "login and a cancel", Rule.END, words)
     assert words in str(result)
     assert "') (test_kit.py, line " in str(result)
 
@@ -216,28 +216,28 @@ def gives(made: Any) -> MakeDriver:
     return lambda connection, url: made
 
 
-def test_what_makes_no_driver_is_told_so() -> None:
+def test_a_make_driver_that_returns_no_driver_is_an_error() -> None:
     class WithoutCall:
         def run(self) -> None:
-            """It has nothing to do."""
+            """Do nothing."""
 
     class Coroutine(WithoutCall):
         async def run(self) -> None:  # type: ignore[override]
-            """It is not awaited."""
+            """Is never awaited."""
 
         def call(self, fn: Call) -> None:
-            """It has nothing to do."""
+            """Do nothing."""
 
     for made, words in (
         (None, "make_driver returned None, which has no run(): a driver has run() and call(fn)"),
         (WithoutCall(), "which has no call(): a driver has run() and call(fn)"),
         (Coroutine(), "run() is a coroutine function: it must block"),
     ):
-        result = played(gives(made), "login and a cancel", Rule.END, words)
+        result = run_scenario(gives(made), "login and a cancel", Rule.END, words)
         assert words in str(result)
 
 
-def test_a_make_driver_that_hangs_is_told_so() -> None:
+def test_a_make_driver_that_hangs_is_an_error() -> None:
     rests = threading.Event()
 
     def make_driver(connection: Connection, url: str) -> SelectorDriver:
@@ -249,7 +249,7 @@ def test_a_make_driver_that_hangs_is_told_so() -> None:
     assert "no connection came in time); make_driver had not returned" in str(result)
 
 
-def test_a_connection_that_does_not_last_is_told_with_the_reason() -> None:
+def test_a_connection_that_ends_early_is_reported_with_its_reason() -> None:
     def vanish(stage: Stage) -> None:
         stage.log_in()
         raise Gone("it was cut")
@@ -259,7 +259,7 @@ def test_a_connection_that_does_not_last_is_told_with_the_reason() -> None:
     assert [str(one.what) for one in result.breaks] == ["the connection did not last (it was cut)"]
 
 
-def test_a_call_before_there_is_a_driver_waits_for_it() -> None:
+def test_a_call_waits_until_the_driver_exists() -> None:
     def early(stage: Stage) -> None:
         stage.start()
         with pytest.raises(RuntimeError, match="there is no driver"):
@@ -274,7 +274,7 @@ def test_a_call_before_there_is_a_driver_waits_for_it() -> None:
     assert words.startswith("make_driver raised LookupError() (test_kit.py, line ")
 
 
-def test_what_is_never_started_is_not_called_kept() -> None:
+def test_a_scenario_that_never_starts_does_not_pass() -> None:
     scenario = Scenario(
         name="nothing", rule=Rule.END, tells="Nothing happens.", play=lambda stage: None
     )
@@ -288,7 +288,7 @@ def test_what_is_never_started_is_not_called_kept() -> None:
 ONE = SCENARIOS[0]
 
 
-def test_a_report_of_what_was_kept() -> None:
+def test_a_report_of_kept_rules() -> None:
     report = check_driver(SelectorDriver, ["hangup", "close frame"])
     assert report.kept
     assert report.broken == frozenset()
@@ -300,8 +300,8 @@ def test_a_report_of_what_was_kept() -> None:
         report["gap"]
 
 
-def test_a_report_of_what_was_broken_names_the_rule_in_its_words_and_shows_the_steps() -> None:
-    report = check_driver(CallsUnsentWhatLeft, ["hangup", "reset"], patience=PATIENCE)
+def test_a_report_of_a_broken_rule_has_its_text_and_the_steps() -> None:
+    report = check_driver(ReportsAWrittenFrameAsUnsent, ["hangup", "reset"], patience=PATIENCE)
     assert not report.kept
     with pytest.raises(ContractBroken) as caught:
         report.check()
@@ -316,21 +316,21 @@ def test_a_report_of_what_was_broken_names_the_rule_in_its_words_and_shows_the_s
     assert "passphrase" not in words
 
 
-def test_nothing_played_is_nothing_kept() -> None:
+def test_a_report_without_scenarios_is_not_kept() -> None:
     result = Result(scenario=ONE, not_played="of the weather")
     assert str(result) == "not played  login and a cancel: of the weather"
     assert not Report([result]).kept
     assert result.broken is None
 
 
-def test_the_first_break_is_the_cause_as_far_as_can_be_seen() -> None:
-    result = played(PollsOnceAfterAMessage, "two answers in one read", Rule.DRAIN)
+def test_the_first_broken_rule_is_reported_as_the_cause() -> None:
+    result = run_scenario(PollsOnceAfterAMessage, "two answers in one read", Rule.DRAIN)
     assert isinstance(result.breaks[0], Break)
     assert "was called before the drain had ended in a Wait" in result.breaks[0].what
     assert result.broken is result.breaks[0].rule is Rule.DRAIN
 
 
-def test_many_steps_alike_are_counted_instead_of_shown() -> None:
+def test_many_equal_steps_are_counted_instead_of_shown() -> None:
     def steps() -> Iterator[DriverStep]:
         yield DriverStep(at=0.0, now=1.0, call="opened", what="a login")
         for number in range(1000):
@@ -347,7 +347,7 @@ def test_many_steps_alike_are_counted_instead_of_shown() -> None:
     assert Result(scenario=ONE).story() == ""
 
 
-def test_the_steps_tell_what_the_driver_did_and_when() -> None:
+def test_the_steps_show_what_the_driver_did_and_when() -> None:
     result = check_driver(KeepsItsTimer, ["wait moves sooner"], patience=PATIENCE)[
         "wait moves sooner"
     ]
@@ -366,14 +366,14 @@ def test_the_steps_tell_what_the_driver_did_and_when() -> None:
     assert [step.at for step in result.steps] == sorted(step.at for step in result.steps)
 
 
-def test_a_driver_error_says_what_was_seen_apart_from_the_rule() -> None:
+def test_a_driver_error_separates_the_observation_from_the_rule() -> None:
     assert DriverError(Rule.CALLER, "it was called").what == "it was called"
 
 
-# --- as tests of one's own ---
+# --- as tests of a user ---
 
 
-def test_a_scenario_that_is_known_to_be_broken_is_expected_to_be() -> None:
+def test_a_scenario_can_be_marked_as_an_expected_failure() -> None:
     test = scenarios(SelectorDriver, known=["gap"])
     (mark,) = test.pytestmark  # type: ignore[attr-defined]
     marks = {parameter.id: [one.name for one in parameter.marks] for parameter in mark.args[1]}
@@ -381,7 +381,7 @@ def test_a_scenario_that_is_known_to_be_broken_is_expected_to_be() -> None:
     assert [name for name, names in marks.items() if names == ["xfail"]] == ["gap"]
 
 
-def test_a_scenario_may_be_left_out_but_only_one_that_exists() -> None:
+def test_only_existing_scenarios_can_be_skipped() -> None:
     test = scenarios(SelectorDriver, without=["gap", "flood"])
     (mark,) = test.pytestmark  # type: ignore[attr-defined]
     assert len(mark.args[1]) == len(SCENARIOS) - 2
@@ -396,27 +396,27 @@ def test_a_scenario_may_be_left_out_but_only_one_that_exists() -> None:
         scenarios(SelectorDriver, without=["login"])
 
 
-def test_a_test_of_ones_own_fails_with_the_rule_and_the_steps() -> None:
+def test_a_users_test_fails_with_the_rule_and_the_steps() -> None:
     by_name: dict[str, Scenario] = {scenario.name: scenario for scenario in SCENARIOS}
     with pytest.raises(ContractBroken, match='Rule "re-arm"'):
         scenarios(KeepsItsTimer, patience=PATIENCE)(by_name["wait moves sooner"])
 
 
-def test_a_test_of_ones_own_is_skipped_when_it_cannot_be_played() -> None:
-    class NobodyWaits:
+def test_a_users_test_is_skipped_when_the_scenario_cannot_run() -> None:
+    class NoAbandon:
         def __init__(self, connection: Connection, url: str) -> None:
             self.driver = SelectorDriver(connection, url)
             self.run, self.call = self.driver.run, self.driver.call
 
     by_name = {scenario.name: scenario for scenario in SCENARIOS}
     with pytest.raises(pytest.skip.Exception, match="no abandon"):
-        scenarios(NobodyWaits)(by_name["abandoned wait"])
+        scenarios(NoAbandon)(by_name["abandoned wait"])
 
 
-# --- its place ---
+# --- imports ---
 
 
-def test_sockets_and_threads_come_with_the_kit_alone() -> None:
+def test_only_the_kit_imports_sockets_and_threads() -> None:
     def modules_after(statement: str) -> set[str]:
         program = f"{statement}; import sys; print(*sys.modules)"
         run = subprocess.run(
@@ -437,7 +437,7 @@ def test_sockets_and_threads_come_with_the_kit_alone() -> None:
     assert {"socket", "threading"} <= modules_after("from bitget_proto.testing import check_driver")
 
 
-def test_each_file_uses_of_the_world_what_it_is_there_for() -> None:
+def test_each_module_imports_only_the_io_that_it_needs() -> None:
     uses: dict[str, set[str]] = {}
     for path in Path(bitget_proto.testing.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -454,7 +454,7 @@ def test_each_file_uses_of_the_world_what_it_is_there_for() -> None:
     }
 
 
-def test_the_kits_names_are_listed_and_others_are_not_there() -> None:
+def test_the_kits_names_are_listed_and_unknown_names_raise() -> None:
     assert set(bitget_proto.testing.__all__) <= set(dir(bitget_proto.testing))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         bitget_proto.testing.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -1,4 +1,4 @@
-"""Each faulty driver is caught, and for the right rule; the correct one is left alone. Real time: see `faulty_drivers`."""
+"""The kit reports each faulty driver with the rule that it breaks, in real time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from bitget_proto.testing import Rule
 
 from .faulty_drivers import FAULTS, DoesNotReturn, LeavesAThread, LeavesItsSocketOpen
-from .patience import played
+from .patience import run_scenario
 from .selector_driver import SelectorDriver
 
 
 @pytest.fixture(autouse=True)
-def what_faulty_drivers_leave_behind() -> Iterator[None]:
+def leftovers_of_faulty_drivers() -> Iterator[None]:
     yield
     for rests in (DoesNotReturn.rests, LeavesAThread.rests):
         rests.set()
@@ -26,12 +26,12 @@ def what_faulty_drivers_leave_behind() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("driver", "rule", "scenario"), FAULTS, ids=[driver.__name__ for driver, _, _ in FAULTS]
 )
-def test_a_faulty_driver_is_caught_for_the_rule_that_it_breaks(
+def test_a_faulty_driver_is_reported_with_the_rule_that_it_breaks(
     driver: type[SelectorDriver], rule: Rule, scenario: str
 ) -> None:
-    result = played(driver, scenario, rule)
+    result = run_scenario(driver, scenario, rule)
     assert result.broken is rule, f"{result}\n{result.story()}"
 
 
-def test_every_rule_is_broken_by_somebody() -> None:
+def test_every_rule_has_a_faulty_driver() -> None:
     assert {rule for _, rule, _ in FAULTS} == set(Rule)

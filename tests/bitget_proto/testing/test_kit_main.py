@@ -14,10 +14,10 @@ from bitget_proto.testing._kit.runner import SCENARIOS
 from . import faulty_drivers, selector_driver
 
 GOOD = f"{selector_driver.__name__}:SelectorDriver"
-FAULTY = f"{faulty_drivers.__name__}:CallsUnsentWhatLeft"
+FAULTY = f"{faulty_drivers.__name__}:ReportsAWrittenFrameAsUnsent"
 
 
-def test_a_driver_that_keeps_the_contract_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_driver_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([GOOD, "--scenario", "hangup", "--scenario", "gap"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[:2]] == [
@@ -28,7 +28,7 @@ def test_a_driver_that_keeps_the_contract_ends_with_0(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("steps", [True, False])
-def test_a_broken_rule_is_named_and_ends_with_1(
+def test_a_broken_rule_is_printed_and_exits_with_1(
     steps: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
@@ -42,14 +42,16 @@ def test_a_broken_rule_is_named_and_ends_with_1(
     assert out.endswith("0 scenarios kept, 1 broken; rules broken: end\n")
 
 
-def test_what_was_not_played_is_not_called_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scenario_that_was_not_run_is_not_reported_as_kept(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main([f"{faulty_drivers.__name__}:DoesNotWakeUp", "--patience", "0.1"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert " not played " in lines[1]
     assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
 
 
-def test_an_output_that_ends_early_ends_the_command_quietly(
+def test_a_closed_output_pipe_ends_the_command_quietly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Pipe(io.StringIO):
@@ -89,7 +91,7 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
         ),
     ],
 )
-def test_what_cannot_be_done_ends_with_2_and_one_line(
+def test_an_invalid_argument_exits_with_2_and_one_line(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -108,7 +110,7 @@ def test_what_cannot_be_done_ends_with_2_and_one_line(
         ("raise SystemExit('usage: …')", "SystemExit: usage: … (stumbles.py, line 1)"),
     ],
 )
-def test_a_module_that_stumbles_ends_with_2_and_one_line(
+def test_a_module_that_raises_exits_with_2_and_one_line(
     source: str,
     words: str,
     tmp_path: Path,
@@ -126,7 +128,7 @@ def test_a_module_that_stumbles_ends_with_2_and_one_line(
 
 
 @pytest.mark.parametrize("arguments", [[], [GOOD, "--patience", "0"], [GOOD, "--patience", "nan"]])
-def test_what_makes_no_sense_is_a_usage_error(arguments: list[str]) -> None:
+def test_invalid_options_are_usage_errors(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2

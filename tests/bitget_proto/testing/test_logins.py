@@ -1,4 +1,4 @@
-"""Logins and handshakes that the scripted exchange refuses on request, and its maintenance windows."""
+"""Logins and handshakes refused by the scripted exchange, and maintenance windows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def drained(link: ScriptedLink, now: float) -> list[ScriptedOutput]:
 
 
 def log_in(link: ScriptedLink, now: float = 0.0, key: str = "key") -> str:
-    """The code that a login is answered with on this link, and a dot when the socket stays open."""
+    """Log in and return the code of the answer, with a dot when the socket stays open."""
     if link.state is State.NEW:
         link.opened(now)
     link.receive(Wire().encode_login(sign_login(Credentials(key, "secret", "passphrase"), 1)), now)
@@ -59,17 +59,17 @@ def log_in(link: ScriptedLink, now: float = 0.0, key: str = "key") -> str:
     return f"{json.loads(answer.text)['code']}{'' if end else '.'}"
 
 
-# --- refusals that are counted ---
+# --- counted refusals ---
 
 
-def test_so_many_logins_are_refused_and_hung_up_on_and_then_they_are_let_in() -> None:
+def test_a_number_of_logins_is_refused_and_then_accepted() -> None:
     exchange = ScriptedExchange()
     exchange.refuse_logins(2)
     exchange.refuse_logins(1, "30005", stay=True)
     assert [log_in(exchange.link()) for _ in range(4)] == ["40015", "40015", "30005.", "0."]
 
 
-def test_a_client_whose_refused_login_keeps_its_socket_may_log_in_on_it_again() -> None:
+def test_a_client_can_log_in_again_on_the_socket_of_a_refused_login() -> None:
     exchange = ScriptedExchange()
     exchange.refuse_logins(1, "40725", stay=True)
     link = exchange.link()
@@ -77,7 +77,7 @@ def test_a_client_whose_refused_login_keeps_its_socket_may_log_in_on_it_again() 
     assert log_in(link) == "0."
 
 
-def test_a_refusal_says_the_exchanges_words() -> None:
+def test_a_refusal_has_the_exchanges_message() -> None:
     pair = Pair()
     pair.exchange.refuse_logins(1, "45001")
     pair.open()
@@ -87,10 +87,10 @@ def test_a_refusal_says_the_exchanges_words() -> None:
     assert isinstance(closed, Closed)
 
 
-# --- one account, one link ---
+# --- one link per account ---
 
 
-def test_a_second_login_of_an_account_is_refused_while_the_first_is_logged_in() -> None:
+def test_a_second_login_of_an_account_is_refused_while_the_first_is_open() -> None:
     exchange = ScriptedExchange()
     exchange.refuse_second_logins()
     first = exchange.link()
@@ -101,7 +101,7 @@ def test_a_second_login_of_an_account_is_refused_while_the_first_is_logged_in() 
     assert log_in(exchange.link()) == "0."
 
 
-def test_second_logins_are_let_in_again_on_request() -> None:
+def test_second_logins_can_be_allowed_again() -> None:
     exchange = ScriptedExchange()
     exchange.refuse_second_logins("40018")
     assert [log_in(exchange.link()) for _ in range(2)] == ["0.", "40018"]
@@ -112,7 +112,7 @@ def test_second_logins_are_let_in_again_on_request() -> None:
 # --- maintenance ---
 
 
-def test_maintenance_begins_with_a_notice_to_every_link_and_drops_them_after_the_grace() -> None:
+def test_maintenance_sends_a_notice_and_drops_all_links_after_the_grace() -> None:
     clock = VirtualClock()
     exchange = ScriptedExchange([ORDER])
     pairs = [Pair(exchange=exchange, clock=clock) for _ in range(2)]
@@ -132,7 +132,7 @@ def test_maintenance_begins_with_a_notice_to_every_link_and_drops_them_after_the
     assert exchange.links == ()
 
 
-def test_the_grace_is_the_exchanges_own_by_default_and_the_drop_sends_no_close_frame() -> None:
+def test_the_grace_has_a_default_and_the_drop_sends_no_close_frame() -> None:
     exchange = ScriptedExchange(grace=5.0)
     link = exchange.link()
     log_in(link)
@@ -143,7 +143,7 @@ def test_the_grace_is_the_exchanges_own_by_default_and_the_drop_sends_no_close_f
     assert drained(link, 6.0)[0] == Hangup(code=ABORT, reason="going away")
 
 
-def test_during_maintenance_logins_are_refused_with_its_codes_in_turn() -> None:
+def test_logins_during_maintenance_are_refused_with_each_code_in_turn() -> None:
     exchange = ScriptedExchange()
     exchange.maintenance(0.0)
     codes = [log_in(exchange.link()) for _ in range(5)]
@@ -152,7 +152,7 @@ def test_during_maintenance_logins_are_refused_with_its_codes_in_turn() -> None:
     assert log_in(exchange.link()) == "0."
 
 
-def test_maintenance_ends_when_its_time_has_passed() -> None:
+def test_maintenance_ends_after_its_duration() -> None:
     exchange = ScriptedExchange()
     exchange.maintenance(100.0, seconds=600.0, codes=["40015"], stay=True)
     link = exchange.link()
@@ -161,12 +161,12 @@ def test_maintenance_ends_when_its_time_has_passed() -> None:
     assert log_in(link, 700.0) == "0."
 
 
-def test_a_client_that_logs_in_again_and_again_gets_in_when_maintenance_is_over() -> None:
+def test_a_client_that_retries_logs_in_after_maintenance() -> None:
     exchange = ScriptedExchange()
     exchange.maintenance(0.0, seconds=10.0)
     exchange.refuse_logins(1, "30005")
     assert log_in(exchange.link(), 1.0) == "45001"
-    assert log_in(exchange.link(), 10.0) == "30005"  # what was asked for beforehand comes after it
+    assert log_in(exchange.link(), 10.0) == "30005"  # the refusals requested before come after it
     assert log_in(exchange.link(), 10.0) == "0."
 
 
@@ -174,7 +174,7 @@ def test_a_link_that_has_ended_is_sent_no_notice() -> None:
     exchange = ScriptedExchange()
     link = exchange.link()
     log_in(link)
-    link.connection.close(0.0)  # and what drives it does not know yet
+    link.connection.close(0.0)  # its driver does not know yet
     exchange.maintenance(0.0)
     assert isinstance(drained(link, 0.0)[0], Hangup)
 
@@ -182,14 +182,14 @@ def test_a_link_that_has_ended_is_sent_no_notice() -> None:
 # --- handshakes ---
 
 
-def test_handshakes_are_refused_so_many_times() -> None:
+def test_a_number_of_handshakes_is_refused() -> None:
     exchange = ScriptedExchange()
     exchange.refuse_handshakes(2, retry_after=60)
     exchange.refuse_handshakes(1, 503)
     assert [exchange.handshake() for _ in range(4)] == [(429, 60), (429, 60), (503, None), None]
 
 
-def test_a_pair_whose_handshake_is_refused_loses_its_dial() -> None:
+def test_a_refused_handshake_fails_the_dial_of_a_pair() -> None:
     pair = Pair()
     pair.exchange.refuse_handshakes(1)
     pair.open()
@@ -202,8 +202,8 @@ def test_a_pair_whose_handshake_is_refused_loses_its_dial() -> None:
     assert other.events == [Ready()]
 
 
-class Listening(Session):
-    """A session that notes what it is handed over when a dial fails."""
+class RecordingSession(Session):
+    """A session that records the arguments of `lost`."""
 
     waits: list[float | None]
 
@@ -212,8 +212,8 @@ class Listening(Session):
         super().lost(*args, **kwargs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_a_session_whose_handshakes_are_refused_is_handed_what_the_exchange_asks_for() -> None:
-    session = Listening(jitter=lambda: 0.5)
+def test_a_session_gets_the_retry_after_of_a_refused_handshake() -> None:
+    session = RecordingSession(jitter=lambda: 0.5)
     session.waits = []
     pair = SessionPair(session)
     pair.exchange.refuse_handshakes(1, retry_after=60)
@@ -228,10 +228,10 @@ def test_a_session_whose_handshakes_are_refused_is_handed_what_the_exchange_asks
     assert list(pair.links) == [3]
 
 
-# --- what makes no sense ---
+# --- invalid arguments ---
 
 
-NONSENSE: list[tuple[Callable[[Any], object], str]] = [
+INVALID: list[tuple[Callable[[Any], object], str]] = [
     (
         lambda exchange: exchange.refuse_logins(0),
         "n must be a whole number from 1 up; got the int 0",
@@ -313,8 +313,8 @@ NONSENSE: list[tuple[Callable[[Any], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("ask", "why"), NONSENSE, ids=range(len(NONSENSE)))
-def test_what_makes_no_sense_is_refused_and_nothing_has_changed(
+@pytest.mark.parametrize(("ask", "why"), INVALID, ids=range(len(INVALID)))
+def test_an_invalid_argument_is_refused_and_changes_nothing(
     ask: Callable[[Any], object], why: str
 ) -> None:
     exchange = ScriptedExchange()
@@ -327,7 +327,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_has_changed(
     assert log_in(exchange.link()) == "0."
 
 
-def test_a_time_that_is_none_begins_no_maintenance() -> None:
+def test_an_invalid_time_does_not_begin_maintenance() -> None:
     exchange = ScriptedExchange()
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
         exchange.maintenance(nan)

@@ -39,7 +39,7 @@ def test_without_latency_a_cancel_is_answered_at_once() -> None:
     assert "at 0.0" in repr(pair)
 
 
-def test_a_message_is_under_way_for_the_latency_each_way() -> None:
+def test_a_message_takes_the_latency_in_each_direction() -> None:
     pair = ready(latency=0.25)
     id = pair.cancel(ORDERS[0])
     pair.run(0.499)
@@ -50,7 +50,7 @@ def test_a_message_is_under_way_for_the_latency_each_way() -> None:
     assert (outcome.taken_at, outcome.sent_at, outcome.resolved_at) == (0.5, 0.5, 1.0)
 
 
-def test_messages_keep_their_order_whatever_their_latencies() -> None:
+def test_messages_keep_their_order_with_any_latencies() -> None:
     latencies = iter([0.0, 0.0, 0.3, 0.1, 0.0, 0.0])
     pair = Pair(exchange=ScriptedExchange(ORDERS), latency=lambda: next(latencies))
     pair.open()
@@ -60,7 +60,7 @@ def test_messages_keep_their_order_whatever_their_latencies() -> None:
     assert [act.at for act in pair.exchange.log] == [0.3, 0.3]
 
 
-def test_the_paces_of_a_queue_are_kept_in_virtual_time() -> None:
+def test_the_rate_limit_holds_in_virtual_time() -> None:
     pair = ready()
     for order in ORDERS:
         pair.cancel(order)
@@ -85,7 +85,7 @@ def test_a_drop_is_noticed_by_both_ends_once() -> None:
     assert pair.exchange.log == []
 
 
-def test_a_stalled_writer_strands_one_cancel_and_the_queue_stays_provably_unsent() -> None:
+def test_a_stalled_write_affects_one_cancel_and_the_others_stay_unsent() -> None:
     pair = ready()
     pair.stall()
     ids = [pair.cancel(order) for order in ORDERS[:3]]
@@ -100,7 +100,7 @@ def test_a_stalled_writer_strands_one_cancel_and_the_queue_stays_provably_unsent
     assert pair.exchange.log == []
 
 
-def test_a_write_that_ends_after_all_is_sent() -> None:
+def test_a_stalled_write_that_completes_is_sent() -> None:
     pair = ready()
     pair.stall()
     ids = [pair.cancel(order) for order in ORDERS[:3]]
@@ -110,7 +110,7 @@ def test_a_write_that_ends_after_all_is_sent() -> None:
     pair.resume()
 
 
-def test_a_write_that_has_not_ended_is_given_up_when_the_client_hangs_up() -> None:
+def test_a_stalled_write_is_abandoned_when_the_client_hangs_up() -> None:
     pair = ready(latency=0.25)
     pair.stall()
     id = pair.cancel(ORDERS[0])
@@ -122,7 +122,7 @@ def test_a_write_that_has_not_ended_is_given_up_when_the_client_hangs_up() -> No
     assert pair.exchange.log == []
 
 
-def test_a_dead_route_is_noticed_by_the_missing_pong() -> None:
+def test_a_dead_route_is_detected_by_the_missing_pong() -> None:
     pair = ready()
     pair.freeze()
     id = pair.cancel(ORDERS[0], timeout=100.0)
@@ -135,7 +135,7 @@ def test_a_dead_route_is_noticed_by_the_missing_pong() -> None:
     assert closed.why is WhyClosed.NO_PONG
 
 
-def test_what_a_frozen_route_held_up_arrives_after_all() -> None:
+def test_frames_held_by_a_frozen_route_arrive_when_it_thaws() -> None:
     pair = ready()
     pair.freeze()
     id = pair.cancel(ORDERS[0])
@@ -144,7 +144,7 @@ def test_what_a_frozen_route_held_up_arrives_after_all() -> None:
     assert isinstance(pair.outcomes[id], Accepted)
 
 
-def test_an_idle_connection_is_kept_up_by_its_pings() -> None:
+def test_pings_keep_an_idle_connection_open() -> None:
     pair = ready()
     pair.run(1000.0)
     assert pair.client.state is State.READY
@@ -152,7 +152,7 @@ def test_an_idle_connection_is_kept_up_by_its_pings() -> None:
     assert pair.events == []
 
 
-def test_close_reaches_the_other_end_behind_what_was_said() -> None:
+def test_close_arrives_after_the_frames_before_it() -> None:
     pair = ready(latency=0.25)
     id = pair.cancel(ORDERS[0])
     pair.close()
@@ -165,7 +165,7 @@ def test_close_reaches_the_other_end_behind_what_was_said() -> None:
     assert (pair.client.state, pair.link.state) == (State.CLOSED, State.CLOSED)
 
 
-def test_run_until_closed_says_when_that_will_never_be() -> None:
+def test_run_until_closed_raises_when_it_can_never_close() -> None:
     pair = Pair(
         StrictConnection(Config(ping_interval=None)),
         ScriptedExchange(config=None),
@@ -178,14 +178,14 @@ def test_run_until_closed_says_when_that_will_never_be() -> None:
         pair.run_until_closed()
 
 
-def test_the_exchange_may_say_anything_at_any_time() -> None:
+def test_the_exchange_can_send_any_text_at_any_time() -> None:
     pair = ready()
     pair.say("pong")
     pair.say('{"action":"snapshot"}')
     assert len(pair.events) == 1
 
 
-def test_a_plain_connection_and_a_login_of_ones_own_are_welcome() -> None:
+def test_a_plain_connection_and_a_custom_login_are_accepted() -> None:
     login = sign_login(Credentials("k", "s", "p"), 1_763_958_366)
     pair = Pair(Connection(), ScriptedExchange(ORDERS).link(), login=login)
     pair.open()
@@ -193,7 +193,7 @@ def test_a_plain_connection_and_a_login_of_ones_own_are_welcome() -> None:
     assert pair.sent[0][1] == Transmit(text=pair.sent[0][1].text, secret=True)
 
 
-def test_what_arrives_after_the_clients_end_is_dropped() -> None:
+def test_frames_after_the_clients_end_are_dropped() -> None:
     pair = ready(latency=0.25)
     pair.exchange.inject(Fault.DUPLICATE)
     pair.cancel(ORDERS[0])
@@ -202,21 +202,21 @@ def test_what_arrives_after_the_clients_end_is_dropped() -> None:
     assert isinstance(pair.events[-1], Closed)
 
 
-def test_a_pair_that_never_comes_to_rest_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_never_settles_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bitget_proto.testing._virtual.network._TOO_LONG", 10)
     pair = ready()
     with pytest.raises(AssertionError, match="still busy after 10 steps"):
         pair.run(10_000.0)
 
 
-def test_without_an_exchange_of_ones_own_there_is_an_empty_one() -> None:
+def test_the_default_exchange_is_empty() -> None:
     pair = Pair()
     pair.open()
     assert pair.events == [Ready()]
     assert not pair.exchange.live
 
 
-def test_many_cancels_at_once_an_urgent_one_and_one_that_is_withdrawn() -> None:
+def test_cancel_many_an_urgent_cancel_and_a_withdrawn_one() -> None:
     pair = ready()
     ids = pair.cancel_many(ORDERS[:20])
     urgent = pair.cancel(ORDERS[20], urgent=True)
@@ -228,7 +228,7 @@ def test_many_cancels_at_once_an_urgent_one_and_one_that_is_withdrawn() -> None:
     assert {type(outcome) for id, outcome in pair.outcomes.items() if id != ids[-1]} == {Accepted}
 
 
-def test_a_dial_that_is_given_up_reaches_nobody() -> None:
+def test_an_abandoned_dial_does_not_reach_the_exchange() -> None:
     pair = Pair()
     id = pair.cancel(ORDERS[0])
     pair.close()
@@ -239,7 +239,7 @@ def test_a_dial_that_is_given_up_reaches_nobody() -> None:
     assert pair.link.state is State.NEW
 
 
-def test_both_ends_may_hang_up_at_the_same_time() -> None:
+def test_both_ends_can_hang_up_at_the_same_time() -> None:
     pair = ready(latency=0.25)
     pair.link.close(pair.clock.now)
     pair._wire.drain()
@@ -249,7 +249,7 @@ def test_both_ends_may_hang_up_at_the_same_time() -> None:
     assert pair.link.state is State.CLOSED
 
 
-def test_a_drop_behind_the_clients_own_end_is_no_news_to_it() -> None:
+def test_a_drop_after_the_clients_end_has_no_effect() -> None:
     pair = ready(latency=0.25)
     pair.close()
     pair.drop()

@@ -1,4 +1,4 @@
-"""The kit's end of a WebSocket, with plain sockets for clients. Real sockets: each wait is bounded."""
+"""The kit's WebSocket server with real sockets as clients; every wait is bounded."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def cut(client: socket.socket) -> None:
     client.close()
 
 
-def test_nobody_comes() -> None:
+def test_a_missing_client_is_reported() -> None:
     with Peer(0.05) as peer, pytest.raises(Silence, match="no connection came in time"):
         peer.accept()
 
 
-def test_what_is_no_request_for_a_websocket_is_told() -> None:
+def test_a_request_that_is_not_a_websocket_upgrade_is_reported() -> None:
     with Peer(0.2) as peer, client_of(peer) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(Gone, match="no Sec-WebSocket-Key"):
@@ -55,7 +55,7 @@ def test_what_is_no_request_for_a_websocket_is_told() -> None:
         assert peer.gone
 
 
-def test_silence_is_told_in_time() -> None:
+def test_a_silent_client_is_reported_in_time() -> None:
     with opened() as (peer, client):
         with pytest.raises(Silence):
             peer.read()
@@ -68,7 +68,7 @@ def test_silence_is_told_in_time() -> None:
             peer.read()
 
 
-def test_messages_are_kept_whole_and_in_order_and_what_is_wrong_is_noted() -> None:
+def test_messages_are_recorded_in_order_and_faults_are_noted() -> None:
     with opened() as (peer, client):
         client.sendall(frame(TEXT, b"a", mask=MASK) + frame(TEXT, b"b", final=False, mask=MASK))
         client.sendall(
@@ -87,7 +87,7 @@ def test_messages_are_kept_whole_and_in_order_and_what_is_wrong_is_noted() -> No
             peer.read()
 
 
-def test_a_client_that_has_gone_is_told() -> None:
+def test_a_client_that_has_gone_is_reported() -> None:
     with opened() as (peer, client):
         client.close()
         with pytest.raises(Gone, match="has closed its socket"):
@@ -105,28 +105,28 @@ def test_a_client_that_has_gone_is_told() -> None:
         peer.end_of_stream()
 
 
-def test_a_client_that_does_not_read_is_told() -> None:
+def test_a_client_that_does_not_read_is_reported() -> None:
     with opened() as (peer, _), pytest.raises(Silence, match="did not read 30000000 bytes"):
         peer.write(b"x" * 30_000_000)
 
 
-def test_a_flood_ends_within_a_message_and_says_what_is_missing_of_it() -> None:
+def test_a_flood_can_end_inside_a_message_and_returns_its_rest() -> None:
     with opened() as (peer, client):
         rest = peer.flood("x" * 50_000, 10**9, lambda: False)  # until nothing fits any more
         assert rest
-        said, got = len(peer.said), 0
+        sent, got = len(peer.said), 0
         client.settimeout(0.5)
         with suppress(TimeoutError):
             while True:
                 got += len(client.recv(10**6))
         peer.write(rest)
         got += len(client.recv(10**6))
-        assert got == said * len(frame(TEXT, b"x" * 50_000))
+        assert got == sent * len(frame(TEXT, b"x" * 50_000))
         assert peer.flood("y", 3, lambda: False) == b""
-        assert peer.said[said:] == [b"y"] * 3
+        assert peer.said[sent:] == [b"y"] * 3
 
 
-def test_where_the_system_cannot_make_segments_small_it_goes_without(
+def test_small_segments_are_optional(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(socket, "TCP_MAXSEG", raising=False)
@@ -136,7 +136,7 @@ def test_where_the_system_cannot_make_segments_small_it_goes_without(
         assert peer.connected
 
 
-def test_finishing_closes_in_good_order_or_reads_what_is_left() -> None:
+def test_finish_closes_cleanly_or_reads_the_rest() -> None:
     with opened() as (peer, client):
         client.sendall(frame(CLOSE, b"\x03\xe8", mask=MASK))
         client.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""Orders that are placed on the trade channel of the scripted exchange."""
+"""Placing orders on the trade channel of the scripted exchange."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def placing(params: object = None, **changes: object) -> str:
 
 def asked(link: ScriptedLink, text: str) -> list[Any]:
     link.receive(text, 0.0)
-    said: list[Any] = []
+    answers: list[Any] = []
     while not isinstance(output := link.poll(0.0), Wait):
         assert isinstance(output, Transmit)
-        said.append(json.loads(output.text))
-    return said
+        answers.append(json.loads(output.text))
+    return answers
 
 
 def linked(exchange: ScriptedExchange | None = None, *, login: bool = True) -> ScriptedLink:
@@ -63,7 +63,7 @@ def linked(exchange: ScriptedExchange | None = None, *, login: bool = True) -> S
     return link
 
 
-def test_a_placed_order_is_answered_as_recorded_and_can_be_cancelled() -> None:
+def test_a_placed_order_is_answered_as_documented_and_can_be_cancelled() -> None:
     link = linked(ScriptedExchange(epoch=1000.0))
     assert asked(link, placing()) == [
         {
@@ -89,7 +89,7 @@ def test_a_placed_order_is_answered_as_recorded_and_can_be_cancelled() -> None:
     assert not link.exchange.live
 
 
-def test_a_market_order_of_a_futures_line_without_a_client_id_is_taken() -> None:
+def test_a_futures_market_order_without_a_client_oid_is_accepted() -> None:
     link = linked()
     (answer,) = asked(link, placing(MARKET, instType="USDT-FUTURES"))
     assert answer["arg"][0]["params"] == {"orderId": FIRST}
@@ -98,13 +98,13 @@ def test_a_market_order_of_a_futures_line_without_a_client_id_is_taken() -> None
     )
 
 
-def test_every_order_gets_an_id_of_its_own_that_the_book_does_not_have() -> None:
+def test_each_placed_order_gets_a_new_id() -> None:
     link = linked(ScriptedExchange([CancelOrder("BTCUSDT", order_id=FIRST)]))
     ids = [asked(link, placing(MARKET))[0]["arg"][0]["params"]["orderId"] for _ in range(2)]
     assert ids == ["1376000000000000002", "1376000000000000003"]
 
 
-def test_an_id_that_is_used_for_placing_and_cancelling_is_answered_twice() -> None:
+def test_a_placement_and_a_cancel_with_the_same_id_are_both_answered() -> None:
     order = CancelOrder("BTCUSDT", order_id="1")
     exchange = ScriptedExchange([order])
     link = linked(exchange)
@@ -119,7 +119,7 @@ def test_an_id_that_is_used_for_placing_and_cancelling_is_answered_twice() -> No
     assert len(exchange.live) == 2
 
 
-def test_placing_takes_no_fault_of_a_cancel_and_stands_in_no_log() -> None:
+def test_a_placement_uses_no_injected_fault_and_is_not_logged() -> None:
     link = linked()
     link.exchange.inject(Fault.SILENT)
     assert asked(link, placing())[0]["code"] == 0
@@ -127,7 +127,7 @@ def test_placing_takes_no_fault_of_a_cancel_and_stands_in_no_log() -> None:
     assert asked(link, encode_cancel(CancelOrder("BTCUSDT", client_oid="mine"), "1")) == []
 
 
-def test_placing_counts_as_a_message() -> None:
+def test_a_placement_counts_as_a_message() -> None:
     exchange = ScriptedExchange(config=ExchangeConfig(messages_per_second=2))
     pair = Pair(exchange=exchange)
     pair.open()
@@ -136,7 +136,7 @@ def test_placing_counts_as_a_message() -> None:
     assert pair.link.connection.state.value == "closed"
 
 
-def test_a_client_id_that_a_live_order_has_is_refused_with_an_echo() -> None:
+def test_a_client_oid_of_a_live_order_is_refused_with_an_echo() -> None:
     link = linked()
     asked(link, placing())
     (answer,) = asked(link, placing(id="8"))
@@ -149,7 +149,7 @@ def test_a_client_id_that_a_live_order_has_is_refused_with_an_echo() -> None:
     assert len(link.exchange.live) == 1
 
 
-def test_before_the_login_nothing_is_placed() -> None:
+def test_placements_are_refused_before_the_login() -> None:
     link = linked(login=False)
     assert asked(link, placing()) == [
         {"event": "error", "code": 30004, "msg": "User not logged in/User must be logged in"}
@@ -175,9 +175,7 @@ def test_before_the_login_nothing_is_placed() -> None:
         (placing({**LIMIT, "clientOid": "é"}), "client_oid must be"),
     ],
 )
-def test_a_placement_that_breaks_the_page_is_refused_with_an_echo_and_places_nothing(
-    text: str, why: str
-) -> None:
+def test_an_invalid_placement_is_refused_with_an_echo(text: str, why: str) -> None:
     link = linked()
     (answer,) = asked(link, text)
     assert (answer["event"], answer["code"]) == ("error", 30016)
@@ -186,7 +184,7 @@ def test_a_placement_that_breaks_the_page_is_refused_with_an_echo_and_places_not
     assert link.exchange.live == ()
 
 
-def test_those_who_subscribed_to_orders_are_sent_a_placed_order_behind_its_answer() -> None:
+def test_a_placed_order_is_pushed_to_subscribers_after_its_answer() -> None:
     exchange = ScriptedExchange()
     one, other = linked(exchange), linked(exchange)
     subscribe = (
@@ -212,7 +210,7 @@ def test_those_who_subscribed_to_orders_are_sent_a_placed_order_behind_its_answe
     assert asked(other, '{"op":"unsubscribe","args":[]}')[0] == push
 
 
-def test_a_client_of_ours_cancels_what_it_has_placed_on_the_same_socket() -> None:
+def test_a_connection_can_place_and_cancel_on_the_same_socket() -> None:
     pair = Pair()
     pair.open()
     pair.send(placing())

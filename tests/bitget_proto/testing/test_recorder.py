@@ -1,4 +1,4 @@
-"""The connection that the conformance kit hands to drivers: it notes, and does not raise."""
+"""The connection that the conformance kit gives to drivers: it records faults without raising."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def rules(connection: Recorder) -> list[Rule]:
     return [complaint.rule for complaint in connection.complaints]
 
 
-def test_a_life_is_noted_without_the_login() -> None:
+def test_all_steps_are_recorded_except_the_login() -> None:
     connection = ready()
     id = connection.cancel(ORDER, time.monotonic())
-    connection.send("x" * 1000, time.monotonic())  # of one call of the kit's
+    connection.send("x" * 1000, time.monotonic())  # in the same call of the kit
     drain(connection)
     connection.receive(encode_reply(ORDER, id), time.monotonic())
     drain(connection)
@@ -72,7 +72,7 @@ def test_a_life_is_noted_without_the_login() -> None:
     assert list(connection.about_the_clock(PATIENCE)) == []
 
 
-def test_many_cancels_and_one_that_is_taken_back_are_noted() -> None:
+def test_cancel_many_and_withdraw_are_recorded() -> None:
     connection = ready()
     first, second = connection.cancel_many([ORDER, ORDER], time.monotonic())
     assert connection.withdraw(second, time.monotonic())
@@ -84,7 +84,7 @@ def test_many_cancels_and_one_that_is_taken_back_are_noted() -> None:
     assert f"{second!r}" in story
 
 
-def test_what_a_strict_connection_raises_is_noted_and_the_call_is_done() -> None:
+def test_a_broken_rule_is_recorded_and_the_call_is_executed() -> None:
     connection = ready()
     connection.cancel(ORDER, time.monotonic(), id="a")
     connection.receive("push", time.monotonic())  # the cancel is not drained
@@ -100,7 +100,7 @@ def test_what_a_strict_connection_raises_is_noted_and_the_call_is_done() -> None
     assert connection.lost_calls == 2
 
 
-def test_a_clock_that_runs_backwards_is_noted() -> None:
+def test_a_clock_that_runs_backwards_is_recorded() -> None:
     connection = ready()
     drain(connection, time.monotonic() - 1)
     assert rules(connection) == [Rule.CLOCK]
@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[Callable[[Recorder], object], Rule]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_call_of_the_drivers_that_is_refused_is_noted_and_refused(what: str) -> None:
+def test_a_refused_call_of_the_driver_is_recorded(what: str) -> None:
     call, rule = REFUSED[what]
     connection = ready()
     with pytest.raises(LocalProtocolError):
@@ -124,14 +124,14 @@ def test_a_call_of_the_drivers_that_is_refused_is_noted_and_refused(what: str) -
     assert rules(connection) == [rule]
 
 
-def test_a_command_that_is_refused_is_refused_and_nobody_is_to_blame() -> None:
+def test_a_refused_command_is_not_a_fault() -> None:
     connection = ready()
     with pytest.raises(LocalProtocolError):
         connection.send("", time.monotonic())
     assert rules(connection) == []
 
 
-def test_a_time_that_lies_back_and_one_that_is_ahead_are_told_at_the_end() -> None:
+def test_times_in_the_past_and_in_the_future_are_reported_at_the_end() -> None:
     stale = ready()
     stale.poll(time.monotonic())
     time.sleep(0.6)
@@ -144,9 +144,7 @@ def test_a_time_that_lies_back_and_one_that_is_ahead_are_told_at_the_end() -> No
     assert complaint.rule is Rule.REARM
 
 
-def test_a_call_of_the_kits_may_give_many_commands_and_the_driver_is_not_to_blame_for_how_long_that_takes() -> (
-    None
-):
+def test_a_long_call_of_the_kit_is_not_a_fault_of_the_driver() -> None:
     connection = ready()
     now = time.monotonic()
     connection.cancel(ORDER, now, id="a")
@@ -156,7 +154,7 @@ def test_a_call_of_the_kits_may_give_many_commands_and_the_driver_is_not_to_blam
     assert list(connection.about_the_clock(PATIENCE)) == []
 
 
-def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_its_time() -> None:
+def test_a_hook_gets_a_transmit_before_the_driver_and_may_be_slow() -> None:
     connection = ready()
     seen: list[Transmit] = []
     connection.on_transmit = seen.append
@@ -175,7 +173,7 @@ def test_a_hook_sees_a_transmit_before_it_is_handed_out_and_a_message_may_take_i
     assert not new.is_writing
 
 
-def test_with_more_patience_a_machine_that_is_busy_is_forgiven_more() -> None:
+def test_more_patience_allows_longer_delays() -> None:
     connection = ready()
     connection.poll(time.monotonic())
     time.sleep(0.6)

@@ -45,7 +45,7 @@ def ready(exchange: ScriptedExchange) -> Pair:
 
 
 def after(pair: Pair, *faults: Fault) -> str:
-    """Cancel the order, with these faults, and give it its time."""
+    """Cancel the order with these faults and wait for the outcome."""
     pair.exchange.inject(*faults)
     return pair.cancel(BOTH)
 
@@ -67,7 +67,7 @@ def test_a_live_order_is_cancelled_once() -> None:
     ]
 
 
-def test_an_answer_carries_the_exchanges_own_time() -> None:
+def test_an_answer_has_the_exchanges_own_time() -> None:
     pair = ready(ScriptedExchange([BOTH], epoch=1_763_958_366.0))
     pair.run(2.5)
     outcome = pair.outcomes[pair.cancel(BOTH)]
@@ -75,20 +75,20 @@ def test_an_answer_carries_the_exchanges_own_time() -> None:
     assert outcome.exchange_ts == 1_763_958_368_500
 
 
-def test_either_id_finds_the_order_and_the_order_id_prevails() -> None:
+def test_either_id_finds_the_order_and_order_id_takes_precedence() -> None:
     pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
     assert isinstance(
         pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", client_oid="mine"))], Accepted
     )
     assert isinstance(pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="1"))], Rejected)
     assert isinstance(
-        pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="2", client_oid="nobody's"))],
+        pair.outcomes[pair.cancel(CancelOrder("BTCUSDT", order_id="2", client_oid="unknown"))],
         Accepted,
     )
     assert isinstance(pair.outcomes[pair.cancel(CancelOrder("ETHUSDT", order_id="2"))], Rejected)
 
 
-def test_the_same_order_is_throttled_within_a_second() -> None:
+def test_a_second_cancel_of_an_order_within_a_second_is_throttled() -> None:
     pair = ready(ScriptedExchange())
     pair.cancel(BOTH)
     pair.run(0.5)
@@ -97,7 +97,7 @@ def test_the_same_order_is_throttled_within_a_second() -> None:
     assert (outcome.code, outcome.code_class) == ("45129", CodeClass.THROTTLED)
 
 
-def test_the_allowance_of_the_account_holds_over_all_links() -> None:
+def test_all_links_share_the_allowance_of_the_account() -> None:
     exchange = ScriptedExchange(cancels_per_second=3)
     one, other = ready(exchange), ready(exchange)
     codes: list[str] = []
@@ -116,7 +116,7 @@ def test_refusals_are_scripted_by_order_id() -> None:
     assert pair.exchange.live == (BOTH,)
 
 
-def test_memory_of_last_cancels_is_bounded() -> None:
+def test_the_memory_of_recent_cancels_is_bounded() -> None:
     exchange = ScriptedExchange(cancels_per_second=None)
     for number in range(10_050):
         exchange._act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
@@ -134,7 +134,7 @@ def test_memory_of_last_cancels_is_bounded() -> None:
     ],
     ids=["key", "passphrase", "stamp behind", "stamp ahead", "signature"],
 )
-def test_a_login_is_checked_when_the_exchange_was_told_the_secret(login: object, code: str) -> None:
+def test_a_login_is_checked_when_the_exchange_has_credentials(login: object, code: str) -> None:
     pair = Pair(exchange=ScriptedExchange(credentials=KEY))
     pair.login = login  # type: ignore[assignment]  # a SignedLogin; its repr would be a bad name for a test
     pair.open()
@@ -147,7 +147,7 @@ def test_a_login_is_checked_when_the_exchange_was_told_the_secret(login: object,
 
 
 @pytest.mark.parametrize("stamp", ["", "x", "1763958366000", "١"])
-def test_a_stamp_that_is_no_number_of_seconds_is_refused(stamp: str) -> None:
+def test_a_timestamp_that_is_not_in_seconds_is_refused(stamp: str) -> None:
     exchange = ScriptedExchange(credentials=KEY)
     right = sign_login(KEY, 1_763_958_366)
     if stamp:
@@ -157,7 +157,7 @@ def test_a_stamp_that_is_no_number_of_seconds_is_refused(stamp: str) -> None:
     assert exchange._why_not(right, 30.0) is None
 
 
-def test_a_late_answer_comes_after_the_outcome() -> None:
+def test_an_answer_after_the_timeout_comes_after_the_outcome() -> None:
     pair = ready(ScriptedExchange([BOTH], late_by=12.0))
     id = after(pair, Fault.LATE)
     pair.run(12.0)
@@ -168,7 +168,7 @@ def test_a_late_answer_comes_after_the_outcome() -> None:
     assert (late.id, late.order, late.code_class) == (id, BOTH, CodeClass.ACCEPTED)
 
 
-def test_an_answer_that_is_a_little_late_is_the_outcome() -> None:
+def test_an_answer_before_the_timeout_is_the_outcome() -> None:
     pair = ready(ScriptedExchange([BOTH], late_by=2.0))
     id = after(pair, Fault.LATE)
     assert not pair.outcomes
@@ -188,9 +188,7 @@ def test_an_answer_that_is_a_little_late_is_the_outcome() -> None:
         (Fault.GOING_AWAY, GoingAway, None),
     ],
 )
-def test_a_fault_shows_as_the_event_it_is(
-    fault: Fault, kind: type, why: WhyUnrecognised | None
-) -> None:
+def test_each_fault_causes_its_event(fault: Fault, kind: type, why: WhyUnrecognised | None) -> None:
     pair = ready(ScriptedExchange([BOTH], grace=100.0))
     id = after(pair, fault)
     events = [event for event in pair.events if isinstance(event, kind)]
@@ -208,7 +206,7 @@ def test_a_fault_shows_as_the_event_it_is(
     )
 
 
-def test_silence_and_unsureness_leave_a_cancel_unresolved_though_the_exchange_acted() -> None:
+def test_silent_and_unsure_leave_a_cancel_unresolved_after_the_act() -> None:
     pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
     silent = after(pair, Fault.SILENT, Fault.UNSURE)
     unsure = pair.cancel(CancelOrder("BTCUSDT", order_id="2"))
@@ -225,7 +223,7 @@ def test_silence_and_unsureness_leave_a_cancel_unresolved_though_the_exchange_ac
 
 
 @pytest.mark.parametrize(("fault", "acts"), [(Fault.DROP_BEFORE, []), (Fault.DROP_AFTER, [True])])
-def test_a_drop_looks_the_same_to_the_client_whether_or_not_the_exchange_acted(
+def test_a_drop_before_and_after_the_act_look_the_same_to_the_client(
     fault: Fault, acts: list[bool]
 ) -> None:
     pair = ready(ScriptedExchange([BOTH]))
@@ -247,7 +245,7 @@ def test_going_away_ends_in_a_drop_after_the_grace() -> None:
     assert (pair.client.state, pair.link.state) == (State.CLOSED, State.CLOSED)
 
 
-def test_faults_befall_one_request_each_in_order() -> None:
+def test_each_fault_applies_to_one_request_in_order() -> None:
     pair = ready(
         ScriptedExchange(
             [BOTH, CancelOrder("BTCUSDT", order_id="2"), CancelOrder("BTCUSDT", order_id="3")]
@@ -284,7 +282,7 @@ def test_a_fault_at_the_login(fault: Fault, state: State) -> None:
         ]
 
 
-def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
+def test_an_invalid_fault_is_refused() -> None:
     exchange = ScriptedExchange()
     with pytest.raises(
         ValidationError, match=r"^fault must be None or one of Fault\.LATE, .*; got 'silent'"
@@ -299,14 +297,14 @@ def test_what_is_no_fault_or_none_that_a_login_can_have_is_refused() -> None:
 
 
 @pytest.mark.parametrize("code", ["0", "00", "abc", "", 43001])
-def test_what_is_no_refusals_code_is_refused(code: Any) -> None:
+def test_an_invalid_code_for_a_refusal_is_refused(code: Any) -> None:
     with pytest.raises(
         ValidationError, match="code must be a decimal string other than '0', such as '43001'; got"
     ):
         ScriptedExchange(refusals={"1": code})
 
 
-def test_other_requests_are_illegal_here_and_that_resolves_nothing() -> None:
+def test_unknown_requests_are_refused_and_resolve_no_cancel() -> None:
     pair = ready(ScriptedExchange([BOTH]))
     pair.exchange.inject(Fault.SILENT)
     pair.cancel(BOTH)
@@ -316,7 +314,7 @@ def test_other_requests_are_illegal_here_and_that_resolves_nothing() -> None:
     assert error.code == "30001"
 
 
-def test_what_was_put_off_is_forgotten_with_the_connection() -> None:
+def test_delayed_answers_are_dropped_with_the_connection() -> None:
     pair = ready(ScriptedExchange([BOTH], late_by=3.0))
     after(pair, Fault.LATE)
     pair.drop()
@@ -337,14 +335,14 @@ def test_a_late_answer_does_not_outlive_the_link() -> None:
     pair = Pair(StrictConnection(Config(ping_interval=None)), exchange)
     pair.open()
     after(pair, Fault.LATE)
-    # Its age ends the link at the very moment at which the answer is due.
+    # The link reaches its maximum age exactly when the answer is due.
     pair.link.connection._lifetime_at = 3.0
     pair.run(3.0)
     assert pair.link.state is State.CLOSED
     assert pair.client.state is State.CLOSED
 
 
-def test_the_links_of_an_exchange_are_those_that_clients_have_open() -> None:
+def test_links_has_the_open_links_of_the_exchange() -> None:
     exchange = ScriptedExchange()
     first, second, third = exchange.link(), exchange.link(), exchange.link()
     third.close(0.0)
@@ -355,7 +353,7 @@ def test_the_links_of_an_exchange_are_those_that_clients_have_open() -> None:
     assert [link.number for link in exchange.links] == [second.number]
 
 
-def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> None:
+def test_requests_behind_one_that_ends_the_link_have_no_effect() -> None:
     pair = ready(ScriptedExchange([BOTH, CancelOrder("BTCUSDT", order_id="2")]))
     pair.exchange.inject(Fault.DROP_AFTER)
     for number in "12":
@@ -380,6 +378,6 @@ def test_what_was_said_behind_a_request_that_ends_the_link_is_not_acted_on() -> 
         ),
     ],
 )
-def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
+def test_an_invalid_argument_is_refused(make: Callable[[], object], why: str) -> None:
     with pytest.raises(ValidationError, match=f"^{why}$"):
         make()

@@ -43,14 +43,14 @@ def test_without_latency_a_session_is_up_at_once_and_a_cancel_is_answered() -> N
     assert list(pair.links) == [1]
 
 
-def test_it_can_be_built_of_nothing_and_on_a_clock_of_ones_own() -> None:
+def test_all_arguments_are_optional_and_the_clock_can_be_given() -> None:
     pair = SessionPair(clock=VirtualClock(50.0))
     pair.start()
     assert pair.session.state is SessionState.UP
     assert pair.clock.now == 50.0
 
 
-def test_messages_are_under_way_for_the_latency_and_dials_for_their_time() -> None:
+def test_messages_take_the_latency_and_dials_the_dial_time() -> None:
     latencies = iter([0.25] * 4)
     pair = SessionPair(
         exchange=ScriptedExchange(ORDERS), latency=lambda: next(latencies), dial_time=1.0
@@ -65,7 +65,7 @@ def test_messages_are_under_way_for_the_latency_and_dials_for_their_time() -> No
     assert pair.outcomes["bgproto1"].resolved_at == 2.0
 
 
-def test_many_cancels_at_once_an_urgent_one_and_one_that_is_withdrawn() -> None:
+def test_cancel_many_an_urgent_cancel_and_a_withdrawn_one() -> None:
     pair = started()
     ids = pair.cancel_many(ORDERS[:20])
     urgent = pair.cancel(ORDERS[20], urgent=True)
@@ -77,7 +77,7 @@ def test_many_cancels_at_once_an_urgent_one_and_one_that_is_withdrawn() -> None:
     assert {type(outcome) for id, outcome in pair.outcomes.items() if id != ids[-1]} == {Accepted}
 
 
-def test_a_dial_may_fail_or_never_be_answered() -> None:
+def test_a_dial_can_fail_or_never_be_answered() -> None:
     pair = SessionPair(dial_time=1.0)
     pair.refuse_dials = True
     pair.start()
@@ -91,7 +91,7 @@ def test_a_dial_may_fail_or_never_be_answered() -> None:
     assert len(pair.dials) == 3
 
 
-def test_a_dial_that_is_given_up_before_it_is_answered_opens_nothing() -> None:
+def test_a_dial_abandoned_before_its_answer_opens_no_link() -> None:
     pair = SessionPair(dial_time=25.0)
     pair.start()
     pair.run(24.0)
@@ -100,7 +100,7 @@ def test_a_dial_that_is_given_up_before_it_is_answered_opens_nothing() -> None:
     assert not pair.links
 
 
-def test_a_link_may_be_dropped_and_another_is_dialled() -> None:
+def test_a_dropped_link_is_replaced() -> None:
     pair = started()
     pair.drop(1, "reset")
     assert not pair.links
@@ -108,7 +108,7 @@ def test_a_link_may_be_dropped_and_another_is_dialled() -> None:
     assert list(pair.links) == [2]
 
 
-def test_a_stalled_link_takes_one_frame_and_writes_it_when_it_goes_on() -> None:
+def test_a_stalled_link_takes_one_frame_and_writes_it_when_resumed() -> None:
     pair = started()
     pair.stall()
     ids = [pair.cancel(order) for order in ORDERS[:2]]
@@ -119,7 +119,7 @@ def test_a_stalled_link_takes_one_frame_and_writes_it_when_it_goes_on() -> None:
     pair.resume()
 
 
-def test_a_frame_that_is_held_when_the_link_drops_never_left() -> None:
+def test_a_frame_held_by_a_stalled_link_that_drops_is_unsent() -> None:
     pair = started()
     pair.stall()
     id = pair.cancel(ORDERS[0])
@@ -144,7 +144,7 @@ def test_a_frozen_link_delivers_nothing_until_it_thaws() -> None:
     assert isinstance(pair.outcomes[id], Accepted)
 
 
-def test_both_ends_may_hang_up() -> None:
+def test_both_ends_can_hang_up() -> None:
     pair = started(latency=1.0)
     pair.run(3.0)
     pair.close()
@@ -158,7 +158,7 @@ def test_both_ends_may_hang_up() -> None:
     assert pair.session.state is SessionState.DOWN
 
 
-def test_what_arrives_after_the_client_has_hung_up_is_read_by_nobody() -> None:
+def test_frames_after_the_clients_hangup_are_not_read() -> None:
     pair = started(latency=1.0)
     pair.run(3.0)
     pair.cancel(ORDERS[0])
@@ -170,7 +170,7 @@ def test_what_arrives_after_the_client_has_hung_up_is_read_by_nobody() -> None:
     assert isinstance(pair.events[-1], Ended)
 
 
-def test_both_ends_hanging_up_at_once_is_no_loss() -> None:
+def test_both_ends_hanging_up_at_once_is_not_a_lost_link() -> None:
     exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
     pair = SessionPair(
         exchange=exchange, credentials=Credentials("key", "wrong", "passphrase"), latency=1.0
@@ -181,7 +181,7 @@ def test_both_ends_hanging_up_at_once_is_no_loss() -> None:
     assert not pair.links
 
 
-def test_stamps_may_be_off_until_they_are_corrected() -> None:
+def test_timestamps_can_be_wrong_until_corrected() -> None:
     exchange = ScriptedExchange(ORDERS, credentials=Credentials("key", "secret", "passphrase"))
     pair = SessionPair(exchange=exchange, skew=60.0)
     pair.start()
@@ -190,14 +190,14 @@ def test_stamps_may_be_off_until_they_are_corrected() -> None:
     assert [dial.stamp_refused for _, dial in pair.dials] == [False, True]
 
 
-def test_what_the_exchange_says_is_heard() -> None:
+def test_text_pushed_by_the_exchange_is_received() -> None:
     pair = started()
     pair.say("anything")
     assert type(pair.events[-1]).__name__ == "Unrecognised"
     pair.exchange.inject(Fault.SILENT)
 
 
-def test_what_another_client_cancels_is_told_at_once() -> None:
+def test_a_cancel_by_another_client_is_pushed_at_once() -> None:
     exchange = ScriptedExchange(ORDERS)
     one, other = SessionPair(exchange=exchange), SessionPair(exchange=exchange)
     one.start()
@@ -213,7 +213,7 @@ def test_what_another_client_cancels_is_told_at_once() -> None:
     assert '"channel":"orders"' in push.text
 
 
-def test_a_link_that_is_not_open_cannot_be_meant() -> None:
+def test_naming_a_link_that_is_not_open_is_an_error() -> None:
     pair = started()
     with pytest.raises(
         ValidationError, match=r"^link must be an open link, one of \[1\]; got the int 2"
@@ -224,7 +224,7 @@ def test_a_link_that_is_not_open_cannot_be_meant() -> None:
         pair.drop()
 
 
-def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
+def test_run_until_ended_raises_when_the_session_can_never_end() -> None:
     pair = started()
     pair.exchange.inject(Fault.SILENT)
     pair.cancel(ORDERS[0])
@@ -241,7 +241,7 @@ def test_it_runs_to_the_end_and_says_when_none_will_come() -> None:
         pair.run_until_ended()
 
 
-def test_a_run_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_never_settles_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bitget_proto.testing._virtual.network._TOO_LONG", 3)
     with pytest.raises(AssertionError, match=r"^still busy after 3 steps: <SessionPair at "):
         started()

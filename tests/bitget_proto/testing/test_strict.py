@@ -1,4 +1,4 @@
-"""Each rule that can be seen from inside, and a driver that breaks it."""
+"""Drivers that break the rules which a strict connection can check."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def broken(rule: Rule) -> pytest.RaisesExc[DriverError]:
     return pytest.raises(DriverError, check=names_the_rule)
 
 
-def test_a_driver_that_keeps_the_contract_is_left_alone() -> None:
+def test_a_correct_driver_raises_no_error() -> None:
     connection = ready()
     connection.cancel(ORDER, 1.0)
     assert [type(output) for output in drain(connection, 1.0)] == [Transmit]
@@ -66,7 +66,7 @@ def test_a_driver_that_keeps_the_contract_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("call", ["receive", "handle_timeout", "lost", "close", "cancel", "send"])
-def test_a_call_that_is_not_drained_is_reported_at_the_next(call: str) -> None:
+def test_a_missing_drain_is_reported_at_the_next_call(call: str) -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     calls: dict[str, Callable[[], object]] = {
@@ -81,14 +81,14 @@ def test_a_call_that_is_not_drained_is_reported_at_the_next(call: str) -> None:
         calls[call]()
 
 
-def test_opened_that_is_not_drained_is_reported_at_the_next_call() -> None:
+def test_a_missing_drain_after_opened_is_reported_at_the_next_call() -> None:
     connection = StrictConnection()
     connection.opened(0.0, login=LOGIN)
     with broken(Rule.DRAIN):
         connection.receive('{"event":"login","code":0}', 0.0)
 
 
-def test_an_input_in_the_middle_of_a_drain_is_reported() -> None:
+def test_an_input_during_a_drain_is_reported() -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     connection.poll(0.0)
@@ -96,7 +96,7 @@ def test_an_input_in_the_middle_of_a_drain_is_reported() -> None:
         connection.receive("pong", 0.0)
 
 
-def test_a_command_in_the_middle_of_a_drain_is_how_an_application_answers_an_event() -> None:
+def test_a_command_during_a_drain_is_allowed() -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     connection.poll(0.0)
@@ -105,7 +105,7 @@ def test_a_command_in_the_middle_of_a_drain_is_how_an_application_answers_an_eve
     assert len(drain(connection)) == 2
 
 
-def test_a_refused_command_owes_no_drain() -> None:
+def test_a_refused_command_needs_no_drain() -> None:
     connection = ready()
     with pytest.raises(ValueError, match="id must be"):
         connection.cancel(ORDER, 0.0, id="")
@@ -113,7 +113,7 @@ def test_a_refused_command_owes_no_drain() -> None:
     assert drain(connection) == []
 
 
-def test_inputs_that_the_state_cannot_have_are_reported() -> None:
+def test_inputs_that_do_not_fit_the_state_are_reported() -> None:
     connection = StrictConnection()
     with broken(Rule.END):
         connection.receive("pong", 0.0)
@@ -130,7 +130,7 @@ def test_inputs_that_the_state_cannot_have_are_reported() -> None:
     assert connection.state is State.CLOSED
 
 
-def test_more_than_one_frame_that_never_left_is_reported() -> None:
+def test_more_than_one_unsent_frame_is_reported() -> None:
     connection = ready()
     ids: list[str] = []
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_more_than_one_frame_that_never_left_is_reported() -> None:
     assert [outcome.sent for outcome in outcomes] == [False, True]
 
 
-def test_a_clock_that_runs_backwards_is_reported_by_inputs_commands_and_polls() -> None:
+def test_a_clock_that_runs_backwards_is_reported_by_each_call() -> None:
     calls: tuple[Callable[[StrictConnection], object], ...] = (
         lambda connection: connection.receive("pong", 0.5),
         lambda connection: connection.cancel(ORDER, 0.5),
@@ -157,19 +157,17 @@ def test_a_clock_that_runs_backwards_is_reported_by_inputs_commands_and_polls() 
             call(connection)
 
 
-def test_a_timer_that_fires_a_tick_early_may_pass_the_deadline_and_the_clock_goes_on_from_where_it_was() -> (
-    None
-):
+def test_an_early_timer_may_pass_its_deadline_as_now() -> None:
     connection = ready()
     connection.cancel(ORDER, 1.0)
     drain(connection, 1.0)
-    connection.handle_timeout(3.0)  # max(2.999, until), as the rule says
+    connection.handle_timeout(3.0)  # max(2.999, until), as the rule requires
     assert drain(connection, 2.999) == [Transmit("ping")]
     with broken(Rule.CLOCK):
         connection.poll(2.998)
 
 
-def test_a_timer_that_fires_a_tick_early_for_ever_is_reported() -> None:
+def test_a_timer_that_always_fires_early_is_reported() -> None:
     connection = ready()
     for _ in range(101):
         connection.handle_timeout(29.9)
@@ -178,7 +176,7 @@ def test_a_timer_that_fires_a_tick_early_for_ever_is_reported() -> None:
         connection.handle_timeout(29.9)
 
 
-def test_a_loop_that_polls_once_a_frame_is_no_spinning_one() -> None:
+def test_a_loop_that_polls_once_per_frame_is_not_spinning() -> None:
     connection = ready()
     for frame in range(1000):
         connection.handle_timeout(frame / 60)
@@ -186,7 +184,7 @@ def test_a_loop_that_polls_once_a_frame_is_no_spinning_one() -> None:
     assert connection.state is State.READY
 
 
-def test_a_flood_that_keeps_timers_from_firing_is_reported() -> None:
+def test_a_flood_that_delays_timers_is_reported() -> None:
     connection = ready()
     for _ in range(1000):
         connection.receive("{}", 31.0)
@@ -202,7 +200,7 @@ def test_a_driver_that_never_fires_timers_is_reported() -> None:
             drain(connection, 31.0)
 
 
-def test_a_time_that_is_refused_is_not_remembered() -> None:
+def test_a_refused_time_is_not_recorded() -> None:
     connection = ready()
     for bad in (float("inf"), float("nan")):
         with pytest.raises(LocalProtocolError, match="now must be a finite number"):
@@ -211,7 +209,7 @@ def test_a_time_that_is_refused_is_not_remembered() -> None:
     assert len(drain(connection, 1.0)) == 1
 
 
-def test_what_are_no_ids_is_refused_as_by_a_connection_and_lost_may_be_called_again() -> None:
+def test_lost_with_invalid_ids_is_refused_and_can_be_repeated() -> None:
     connection = ready()
     with pytest.raises(ValueError, match="unsent must be ids"):
         connection.lost(0.0, "", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -219,7 +217,7 @@ def test_what_are_no_ids_is_refused_as_by_a_connection_and_lost_may_be_called_ag
     assert connection.state is State.CLOSED
 
 
-def test_a_flood_with_timers_in_between_is_fine() -> None:
+def test_a_flood_with_timers_in_between_is_allowed() -> None:
     connection = ready()
     for number in range(2500):
         if number % 900 == 899:
@@ -230,7 +228,7 @@ def test_a_flood_with_timers_in_between_is_fine() -> None:
     assert connection.state is State.READY
 
 
-def test_a_second_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
+def test_a_second_outcome_is_reported_as_a_fault_of_the_library() -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     drain(connection)
@@ -241,7 +239,7 @@ def test_a_second_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
         drain(connection, 10.0)
 
 
-def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
+def test_a_lost_outcome_is_reported_as_a_fault_of_the_library() -> None:
     connection = ready()
     connection.cancel(ORDER, 0.0)
     drain(connection)
@@ -251,7 +249,7 @@ def test_a_lost_outcome_would_be_reported_as_the_librarys_own_fault() -> None:
         drain(connection, 1.0)
 
 
-def test_every_rule_has_a_sentence() -> None:
+def test_every_rule_has_a_description() -> None:
     for rule in Rule:
         assert rule.sentence.endswith(".")
         assert (

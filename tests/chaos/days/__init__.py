@@ -1,8 +1,9 @@
-"""Bad days at the default settings, each held against the exchange's own log: `python -m tests.chaos.days`.
+"""`python -m tests.chaos.days`: adverse scenarios at the default settings.
 
-Rules of this package
-- No `Config` is passed, unless the row is about one: what is shown is what a new user gets.
-- Virtual time where it is possible, real sockets where it is not. What is random comes from the seed.
-- A row is lived first and judged afterwards. A judge looks at what the exchange received, did and said, and at what the
-  harness was given and when; it believes nothing that the client says about itself.
+- No `Config` is passed, unless the scenario is about one: the result is what a new user gets.
+- Time is virtual where possible, and real where sockets or signals are needed. Random values come
+  from the seed.
+- A scenario runs first and is judged afterwards. A judge uses what the exchange received, did and
+  sent, and the events of the client with their times. It trusts nothing that the client reports
+  about itself.
 """

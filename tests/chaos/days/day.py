@@ -1,6 +1,6 @@
-"""What one day leaves behind: what was asked of the client, what came out of it, and what the exchange saw.
+"""The record of one scenario: the cancels, the client's events and the exchange's frames.
 
-It does not judge.
+It does not judge; `judges` does.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from bitget_proto import (
 from bitget_proto.testing import Act, Latency, Pair, ScriptedExchange, SeenFrame, SessionPair
 
 LATENCY = 0.03
-"""Seconds that a frame is under way in virtual time, unless a row says otherwise."""
+"""Latency of a frame in virtual seconds, unless a scenario has another one."""
 
 
 @attrs.frozen
 class Taken:
-    """A cancel that the client has taken."""
+    """A cancel that the client took."""
 
     order: CancelOrder
     at: float
     policy: Policy = Policy.REPORT
     sure: bool = True
-    """Whether the call returned. One that was interrupted may or may not have taken the cancel."""
+    """Whether the call returned. An interrupted call may or may not have taken the cancel."""
 
 
 @attrs.frozen
 class Given:
-    """What came out of the client, and when by the clock of the harness."""
+    """An event of the client, with its time on the clock of the harness."""
 
     at: float
     event: object
@@ -61,16 +61,16 @@ class SeenCancel:
 
 
 @attrs.define
-class Day:
-    """The record of one day. Times are seconds on the clock of the day."""
+class Record:
+    """The record of one scenario. Times are seconds on its clock."""
 
     real: bool = False
-    """Whether its seconds are real ones."""
+    """Whether it ran in real time."""
 
     taken: dict[str, Taken] = attrs.field(factory=dict[str, Taken])
     given: list[Given] = attrs.field(factory=list[Given])
     frames: list[SeenFrame] = attrs.field(factory=list[SeenFrame])
-    """All that the exchange received and said."""
+    """All frames that the exchange received and sent."""
 
     acts: list[Act] = attrs.field(factory=list[Act])
     """What the exchange did."""
@@ -79,21 +79,21 @@ class Day:
     """The names of the orders that are live at the end."""
 
     dials: list[float] = attrs.field(factory=list[float])
-    """When the network was asked for a link."""
+    """The times at which a link was dialled."""
 
     marks: dict[str, float] = attrs.field(factory=dict[str, float])
-    """Moments and counts that a judge needs."""
+    """Times and counts that a judge needs."""
 
     raised: list[str] = attrs.field(factory=list[str])
-    """What the library has raised and should not have."""
+    """Exceptions that the library should not have raised."""
 
     seconds: float = 0.0
-    """How long it took to the last outcome."""
+    """The time to the last outcome."""
 
-    # --- while it is lived ---
+    # --- during the run ---
 
     def exchange(self, orders: Iterable[CancelOrder] = (), **options: Any) -> ScriptedExchange:
-        """An exchange whose frames are recorded here."""
+        """Return an exchange whose frames are recorded here."""
         return ScriptedExchange(orders, on_frame=self.frames.append, **options)
 
     def take(
@@ -105,23 +105,23 @@ class Day:
         *,
         sure: bool = True,
     ) -> str:
-        """Note a cancel that the client has taken; returns its id."""
+        """Record a cancel that the client took; return its id."""
         self.taken[id] = Taken(order, at, policy, sure)
         return id
 
-    def end(self, *exchanges: ScriptedExchange, began: float = 0.0) -> Day:
-        """Note what the exchanges did, and how long it took from `began` on; returns the day."""
+    def end(self, *exchanges: ScriptedExchange, began: float = 0.0) -> Record:
+        """Record what the exchanges did, and the seconds since `began`; return the record."""
         for exchange in exchanges:
             self.acts += exchange.log
             self.live |= {name_of(order) for order in exchange.live}
         self.seconds = max((given.at for given in self.outcomes_given()), default=began) - began
         return self
 
-    # --- when it is over ---
+    # --- after the run ---
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Every outcome that came out, doubles included."""
+        """All outcomes, including duplicates."""
         return [
             given.event
             for given in self.given
@@ -129,7 +129,7 @@ class Day:
         ]
 
     def outcomes_given(self) -> Iterator[Given]:
-        """The outcomes, with the times at which they came out."""
+        """Yield the outcomes with their times."""
         return (
             given
             for given in self.given
@@ -137,54 +137,54 @@ class Day:
         )
 
     def received(self) -> Iterator[SeenCancel]:
-        """The cancels that arrived, in order."""
+        """Yield the cancels that arrived, in order."""
         for frame in self.frames:
             if frame.direction == "received" and '"cancel-order"' in frame.text:
                 yield SeenCancel(frame.at, frame.link, json.loads(frame.text)["args"][0]["id"])
 
-    def said(self, part: str) -> Iterator[SeenFrame]:
-        """The frames that the exchange has said and that hold this text."""
+    def sent_frames(self, part: str) -> Iterator[SeenFrame]:
+        """Yield the frames that the exchange sent and that contain this text."""
         return (frame for frame in self.frames if frame.direction == "sent" and part in frame.text)
 
     def when(self, kind: type) -> list[float]:
-        """When events of this kind came out."""
+        """Return the times of the events of this kind."""
         return [given.at for given in self.given if isinstance(given.event, kind)]
 
 
-class _Stamped(list[Any]):
-    """A list of events that notes when each came out."""
+class _TimedList(list[Any]):
+    """A list of events that records the time of each."""
 
-    def __init__(self, day: Day, clock: Callable[[], float]) -> None:
+    def __init__(self, record: Record, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._day, self._clock = day, clock
+        self._record, self._clock = record, clock
 
     def append(self, event: object, /) -> None:
-        self._day.given.append(Given(self._clock(), event))
+        self._record.given.append(Given(self._clock(), event))
         super().append(event)
 
 
 def in_connection(
-    day: Day,
+    record: Record,
     exchange: ScriptedExchange,
     client: Connection | None = None,
     latency: Latency = LATENCY,
 ) -> Pair:
-    """A connection at its defaults, not opened yet, with its record in `day`."""
+    """Return an unopened connection with the default settings, recorded in `record`."""
     pair = Pair(client, exchange, latency=latency)
-    pair.events = _Stamped(day, pair.clock)
+    pair.events = _TimedList(record, pair.clock)
     return pair
 
 
-def connected(day: Day, exchange: ScriptedExchange, latency: Latency = LATENCY) -> Pair:
-    """A connection at its defaults, logged in, with its record in `day`."""
-    pair = in_connection(day, exchange, latency=latency)
+def connected(record: Record, exchange: ScriptedExchange, latency: Latency = LATENCY) -> Pair:
+    """Return a logged-in connection with the default settings, recorded in `record`."""
+    pair = in_connection(record, exchange, latency=latency)
     pair.open()
     pair.run(2.0)
     return pair
 
 
 def in_session(
-    day: Day,
+    record: Record,
     exchange: ScriptedExchange,
     session: Session,
     *,
@@ -192,7 +192,7 @@ def in_session(
     skew: float = 0.0,
     credentials: Credentials | None = None,
 ) -> SessionPair:
-    """A session, not started yet, with its record in `day`."""
+    """Return a session that has not been started, recorded in `record`."""
     pair = SessionPair(
         session,
         exchange,
@@ -201,61 +201,63 @@ def in_session(
         skew=skew,
         credentials=credentials,
     )
-    pair.events = _Stamped(day, pair.clock)
+    pair.events = _TimedList(record, pair.clock)
     return pair
 
 
 def started(
-    day: Day,
+    record: Record,
     exchange: ScriptedExchange,
     chance: random.Random,
     *,
     budget: Budget | None = None,
     latency: Latency = LATENCY,
 ) -> SessionPair:
-    """A session at its defaults, logged in, with its record in `day`."""
-    pair = in_session(day, exchange, Session(budget=budget, jitter=chance.random), latency=latency)
+    """Return a logged-in session with the default settings, recorded in `record`."""
+    pair = in_session(
+        record, exchange, Session(budget=budget, jitter=chance.random), latency=latency
+    )
     pair.start()
     pair.run(2.0)
     return pair
 
 
 def dice(seed: int) -> random.Random:
-    """What is random on a day."""
+    """Return the source of a scenario's random values."""
     return random.Random(seed)
 
 
 def some_orders(count: int, first: int = 1) -> list[CancelOrder]:
-    """So many orders, numbered."""
+    """Return `count` orders, numbered from `first`."""
     return [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(first, first + count)]
 
 
-Judge: TypeAlias = Callable[[Day], Iterator[str]]
-"""Gives what went wrong on a day, in words; nothing when all was right."""
+Judge: TypeAlias = Callable[[Record], Iterator[str]]
+"""Yields a message for each fault in a record."""
 
 
 @attrs.frozen
-class Row:
-    """One kind of bad day."""
+class Scenario:
+    """A scenario."""
 
     name: str
-    right: str
-    """The right result, in words."""
+    expected: str
+    """The expected result, in words."""
 
-    live: Callable[[random.Random], Day]
+    script: Callable[[random.Random], Record]
     judges: Sequence[Judge]
 
-    def run(self, seed: int) -> Day:
-        """Live the day."""
-        return self.live(dice(seed))
+    def run(self, seed: int) -> Record:
+        """Run the scenario and return its record."""
+        return self.script(dice(seed))
 
-    def missed(self, day: Day) -> list[str]:
-        """What went wrong on it, in words."""
-        return [f"{judge_name(judge)}: {fault}" for judge in self.judges for fault in judge(day)]
+    def faults(self, record: Record) -> list[str]:
+        """Return a message for each fault in its record."""
+        return [f"{judge_name(judge)}: {fault}" for judge in self.judges for fault in judge(record)]
 
 
 def judge_name(judge: Judge) -> str:
-    """The name of a judge, without what it was given."""
+    """Return the name of a judge, without its arguments."""
     function = judge.func if isinstance(judge, partial) else judge
     named: str = getattr(function, "__name__", repr(function))
     return named

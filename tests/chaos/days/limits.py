@@ -1,4 +1,4 @@
-"""Days on which the limits decide: a thousand cancels at once, jitter, an account that is shared."""
+"""Scenarios with rate limits: a thousand cancels at once, jitter, a shared account."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from functools import partial
 
 from tests.chaos.days import judges
-from tests.chaos.days.day import LATENCY, Day, Row, connected, some_orders, started
+from tests.chaos.days.day import LATENCY, Record, Scenario, connected, some_orders, started
 from tests.chaos.judge import name_of
 
 from bitget_proto import Budget, CancelOrder, WhyEnded
@@ -14,103 +14,106 @@ from bitget_proto.testing import Fault, Pair, ScriptedExchange, SessionPair
 
 _THOUSAND = 1000
 _FASTEST = 1.08
-"""How much longer than the least possible time a thousand cancels may take."""
+"""The time that a thousand cancels may take, as a multiple of the least possible time."""
 
 
-def _a_thousand(day: Day, exchange: ScriptedExchange, pair: Pair | SessionPair) -> Day:
+def _run_thousand(record: Record, exchange: ScriptedExchange, pair: Pair | SessionPair) -> Record:
     *many, urgent = some_orders(_THOUSAND + 1)
-    now = day.marks["all"] = pair.clock.now
+    now = record.marks["all"] = pair.clock.now
     for id, order in zip(pair.cancel_many(many), many, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     pair.run(30.0)
-    now = day.marks["urgent"] = pair.clock.now
-    day.marks["latency"] = LATENCY
-    day.take(pair.cancel(urgent, urgent=True), urgent, now)
+    now = record.marks["urgent"] = pair.clock.now
+    record.marks["latency"] = LATENCY
+    record.take(pair.cancel(urgent, urgent=True), urgent, now)
     pair.run(120.0)
-    return day.end(exchange, began=day.marks["all"])
+    return record.end(exchange, began=record.marks["all"])
 
 
-def _thousand_connection(_: random.Random) -> Day:
-    day = Day()
-    exchange = day.exchange(some_orders(_THOUSAND + 1))
-    return _a_thousand(day, exchange, connected(day, exchange))
+def _thousand_connection(_: random.Random) -> Record:
+    record = Record()
+    exchange = record.exchange(some_orders(_THOUSAND + 1))
+    return _run_thousand(record, exchange, connected(record, exchange))
 
 
-def _thousand_session(chance: random.Random) -> Day:
-    day = Day()
-    exchange = day.exchange(some_orders(_THOUSAND + 1))
-    return _a_thousand(day, exchange, started(day, exchange, chance))
+def _thousand_session(chance: random.Random) -> Record:
+    record = Record()
+    exchange = record.exchange(some_orders(_THOUSAND + 1))
+    return _run_thousand(record, exchange, started(record, exchange, chance))
 
 
-def _jitter(chance: random.Random) -> Day:
-    """Each frame is 20 to 70 ms under way, in either direction."""
+def _jitter(chance: random.Random) -> Record:
+    """Each frame has a latency of 20 to 70 ms, in either direction."""
     orders = some_orders(300)
-    day = Day()
-    exchange = day.exchange(orders)
-    pair = connected(day, exchange, latency=lambda: 0.02 + 0.05 * chance.random())
-    now = day.marks["all"] = pair.clock.now
+    record = Record()
+    exchange = record.exchange(orders)
+    pair = connected(record, exchange, latency=lambda: 0.02 + 0.05 * chance.random())
+    now = record.marks["all"] = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     pair.run(60.0)
-    return day.end(exchange, began=now)
+    return record.end(exchange, began=now)
 
 
-def _moving(chance: random.Random) -> Day:
-    """The exchange goes away three times within a burst: each time two links share one allowance."""
+def _jitter_moving(chance: random.Random) -> Record:
+    """The exchange goes away three times during a burst; two links then share the allowance."""
     orders = some_orders(300)
-    day = Day()
-    exchange = day.exchange(orders)
-    pair = started(day, exchange, chance, latency=lambda: 0.02 + 0.05 * chance.random())
-    now = day.marks["all"] = pair.clock.now
+    record = Record()
+    exchange = record.exchange(orders)
+    pair = started(record, exchange, chance, latency=lambda: 0.02 + 0.05 * chance.random())
+    now = record.marks["all"] = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     for _ in range(3):
         pair.run(6.0 + chance.random())
         exchange.maintenance(pair.clock.now, grace=3.0)
         exchange.end_maintenance()
     pair.run(60.0)
-    return day.end(exchange, began=now)
+    return record.end(exchange, began=now)
 
 
-def _elsewhere(
+def _cancel_with_rest(
     pair: SessionPair, exchange: ScriptedExchange, burst: int, first: int, budget: Budget
 ) -> None:
-    """A REST client of the same account cancels so many orders at once, and debits them."""
+    """A REST client of the same account cancels `burst` orders at once and debits them."""
     budget.debit(burst, pair.clock.now)
     pair.run(LATENCY)
     for order in some_orders(burst, first):
         exchange._act(f"rest-{name_of(order)}", order, pair.clock.now, None)
 
 
-def _shared_budget(chance: random.Random) -> Day:
+def _shared_budget(chance: random.Random) -> Record:
     orders = some_orders(200)
-    day = Day()
-    exchange = day.exchange([*orders, *some_orders(500, 10_000)])
+    record = Record()
+    exchange = record.exchange([*orders, *some_orders(500, 10_000)])
     budget = Budget()
-    pair = started(day, exchange, chance, budget=budget)
+    pair = started(record, exchange, chance, budget=budget)
     now = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     rest = 10_000
     for _ in range(20):
         pair.run(1.5 + 2 * chance.random())
         burst = chance.choice((3, 10, 30))
-        _elsewhere(pair, exchange, burst, rest, budget)
+        _cancel_with_rest(pair, exchange, burst, rest, budget)
         rest += burst
     pair.run(60.0)
-    return day.end(exchange, began=now)
+    return record.end(exchange, began=now)
 
 
-def _unknown_rest(chance: random.Random) -> Day:
-    """Half a second of cancels at a time that the client knows nothing of; and the exchange says 30006 to four of its own."""
+def _unknown_rest(chance: random.Random) -> Record:
+    """A REST client cancels in bursts of 0.4 s that the client does not know of.
+
+    The exchange also answers four of the client's own messages with 30006.
+    """
     orders = some_orders(200)
-    day = Day()
-    exchange = day.exchange([*orders, *some_orders(200, 10_000)])
-    pair = started(day, exchange, chance)
-    day.marks["latency"] = LATENCY
+    record = Record()
+    exchange = record.exchange([*orders, *some_orders(200, 10_000)])
+    pair = started(record, exchange, chance)
+    record.marks["latency"] = LATENCY
     now = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     for turn in range(10):
         pair.run(1.0 + chance.random())
         for order in some_orders(20, 10_000 + 20 * turn):
@@ -119,98 +122,98 @@ def _unknown_rest(chance: random.Random) -> Day:
         if turn % 3 == 0:
             exchange.inject(Fault.THROTTLE)
         elif turn % 3 == 1:
-            # The very order that is the client's next: 45129, for the same order within a second.
-            exchange._act(f"rest-{turn}", _next_of(day), pair.clock.now, None)
+            # The order of the client's next cancel: 45129, the same order within a second.
+            exchange._act(f"rest-{turn}", _next_of(record), pair.clock.now, None)
     pair.run(60.0)
-    return day.end(exchange, began=now)
+    return record.end(exchange, began=now)
 
 
-def _next_of(day: Day) -> CancelOrder:
-    """The order whose cancel arrives next."""
-    arrived = {cancel.id for cancel in day.received()}
-    return next(taken.order for id, taken in day.taken.items() if id not in arrived)
+def _next_of(record: Record) -> CancelOrder:
+    """Return the order whose cancel arrives next."""
+    arrived = {cancel.id for cancel in record.received()}
+    return next(taken.order for id, taken in record.taken.items() if id not in arrived)
 
 
-def _closing(chance: random.Random) -> Day:
+def _close_queued(chance: random.Random) -> Record:
     orders = some_orders(300)
-    day = Day()
-    exchange = day.exchange(orders)
-    pair = started(day, exchange, chance)
-    now = day.marks["all"] = pair.clock.now
+    record = Record()
+    exchange = record.exchange(orders)
+    pair = started(record, exchange, chance)
+    now = record.marks["all"] = pair.clock.now
     for id, order in zip(pair.cancel_many(orders), orders, strict=True):
-        day.take(id, order, now)
+        record.take(id, order, now)
     pair.close(queued="send")
     pair.run(60.0)
-    day.dials = [at for at, _ in pair.dials]
-    return day.end(exchange, began=now)
+    record.dials = [at for at, _ in pair.dials]
+    return record.end(exchange, began=now)
 
 
 _AT_FULL_SPEED = partial(judges.at_full_speed, factor=_FASTEST)
 
-ROWS = (
-    Row(
+SCENARIOS = (
+    Scenario(
         "thousand-connection",
-        "1,000 at once: all accepted, in 1.08 of the least time; an urgent one leaves next",
+        "1,000 at once: all accepted in 1.08 of the minimum time; an urgent one is sent next",
         _thousand_connection,
         (
             judges.honest,
             judges.all_accepted,
-            judges.in_the_limits,
+            judges.within_limits,
             _AT_FULL_SPEED,
-            judges.urgent_next,
+            judges.urgent_first,
         ),
     ),
-    Row(
+    Scenario(
         "thousand-session",
-        "1,000 at once: all accepted, in 1.08 of the least time; an urgent one leaves next",
+        "1,000 at once: all accepted in 1.08 of the minimum time; an urgent one is sent next",
         _thousand_session,
         (
             judges.honest,
             judges.all_accepted,
-            judges.in_the_limits,
+            judges.within_limits,
             _AT_FULL_SPEED,
-            judges.urgent_next,
+            judges.urgent_first,
         ),
     ),
-    Row(
+    Scenario(
         "jitter",
-        "300 at once, 50 ms of jitter each way, a strict second: all accepted, never thrown out",
+        "300 at once, 50 ms of jitter each way, strict limits: all accepted, never disconnected",
         _jitter,
-        (judges.honest, judges.all_accepted, judges.in_the_limits),
+        (judges.honest, judges.all_accepted, judges.within_limits),
     ),
-    Row(
+    Scenario(
         "jitter-moving",
-        "the same, and the exchange goes away three times: two links keep one allowance",
-        _moving,
-        (judges.honest, judges.all_accepted, judges.in_the_limits, judges.not_over),
+        "the same, and the exchange goes away three times: two links share one allowance",
+        _jitter_moving,
+        (judges.honest, judges.all_accepted, judges.within_limits, judges.still_running),
     ),
-    Row(
+    Scenario(
         "shared-budget",
-        "a REST client overdraws through the same Budget: all accepted, none over the limit",
+        "a REST client with the same Budget overdraws: all accepted, none over the limit",
         _shared_budget,
-        (judges.honest, judges.all_accepted, judges.in_the_limits),
+        (judges.honest, judges.all_accepted, judges.within_limits),
     ),
-    Row(
+    Scenario(
         "unknown-rest",
-        "a REST client that no Budget knows: 429 and 45129 are reported, none is left unsent",
+        "a REST client without the Budget: 429 and 45129 are reported, every cancel is sent",
         _unknown_rest,
         (
             judges.honest,
-            judges.none_unsent,
-            judges.pauses,
+            judges.all_arrived,
+            judges.pauses_after_30006,
             partial(judges.refused, code="429"),
             partial(judges.refused, code="45129"),
         ),
     ),
-    Row(
+    Scenario(
         "close-queued",
-        'close(queued="send") with 300 queued: all accepted, then the end',
-        _closing,
+        'close(queued="send") with 300 queued: all accepted, then the session ends',
+        _close_queued,
         (
             judges.honest,
             judges.all_accepted,
-            judges.in_the_limits,
-            partial(judges.over_because, why=WhyEnded.ASKED, mark="all", seconds=33.0),
+            judges.within_limits,
+            partial(judges.ended_with, why=WhyEnded.ASKED, mark="all", seconds=33.0),
         ),
     ),
 )

@@ -1,10 +1,10 @@
-"""Days on which a signal handler raises in the middle of a call.
+"""Scenarios in which a signal handler raises in the middle of a call.
 
-Rules of this file
-- In virtual time the moment is drawn from the seed, among those at which CPython runs handlers: at the entry of a function, and
-  behind a call of what is written in C.
-- In the blocking transport the signals are real ones, so that the moments are the machine's.
-- A cancel whose call was interrupted may or may not have been taken. Of the others each has exactly one outcome.
+- In virtual time the point is drawn from the seed, among those at which CPython runs handlers: at
+  the entry of a function and after a call of a function written in C.
+- The blocking transport gets real signals, whose timing depends on the machine.
+- A cancel whose call was interrupted may or may not have been taken. Every other one has exactly
+  one outcome.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from types import FrameType
 from typing import Any, Self, TypeVar, cast
 
 from tests.chaos.days import judges
-from tests.chaos.days.day import Day, Given, Row, dice, in_connection, in_session, some_orders
+from tests.chaos.days.day import (
+    Given,
+    Record,
+    Scenario,
+    dice,
+    in_connection,
+    in_session,
+    some_orders,
+)
 
 import bitget_proto
 import bitget_transports
@@ -30,10 +38,10 @@ from bitget_proto.testing import Pair, ScriptedExchange, SessionPair
 from bitget_transports.blocking import Channel, connect, open_session
 from bitget_transports.exchange import exchange_in_thread
 
-_LIVES = 150
-_REAL_LIVES = 80
+_RUNS = 150
+_REAL_RUNS = 80
 _SPAN = 0.05
-"""Seconds within which the signal comes at the latest; else it comes at a moment of the time that the life before took."""
+"""Longest delay of a signal in seconds; it is drawn from the duration of the run before."""
 _CANCELS = 6
 _CORE = str(Path(bitget_proto.__file__).parent)
 _TRANSPORTS = str(Path(bitget_transports.__file__).parent)
@@ -43,32 +51,36 @@ _T = TypeVar("_T", Connection, Session)
 
 
 class Interrupt(BaseException):
-    """What the handler raises."""
+    """The exception that the handler raises."""
 
 
 # --- virtual time ---
 
 
-class Strike:
-    """Raises at the given moment of a core, counted over all of its calls; without a moment it counts them."""
+class Interrupter:
+    """Raises at the given point of a core, counted over all of its calls.
 
-    def __init__(self, moment: int | None = None) -> None:
-        self.moments = 0
-        self.struck = False
-        self._moment = moment
+    Without a point it only counts them.
+    """
+
+    def __init__(self, point: int | None = None) -> None:
+        self.points = 0
+        self.interrupted = False
+        self._point = point
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """For `sys.setprofile`."""
         if event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
-            # What attrs has generated counts as the core. What the garbage collector calls does not: an error there has
-            # no caller. (A generator is also entered to be closed, and there no handler runs.)
+            # Code that attrs generated counts as the core. What the garbage collector calls does
+            # not: an error there has no caller. (A generator is also entered to be closed, and no
+            # handler runs there.)
             inside = _is_core(frame) or frame.f_code.co_filename.startswith("<attrs generated")
         else:
             inside = event == "c_return" and _is_core(frame)
-        if inside and not self.struck:
-            self.moments += 1
-            if self.moments == self._moment:
-                self.struck = True
+        if inside and not self.interrupted:
+            self.points += 1
+            if self.points == self._point:
+                self.interrupted = True
                 raise Interrupt
 
 
@@ -77,14 +89,14 @@ def _is_core(frame: FrameType) -> bool:
 
 
 class _Watched:
-    """Stands before a core: while one of its methods runs, the strike may come.
+    """Wraps a core whose methods the interrupt may hit.
 
-    An input that was interrupted is repeated, as a driver must do: when it had not begun, what it said would be lost. When it
-    had, the repetition finds that the core has ended.
+    An interrupted input is repeated, as a driver must do: if it had not begun, it would be lost.
+    If it had, the core has ended and the repetition has no effect.
     """
 
-    def __init__(self, core: object, strike: Strike) -> None:
-        self._core, self._strike = core, strike
+    def __init__(self, core: object, interrupter: Interrupter) -> None:
+        self._core, self._interrupter = core, interrupter
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._core, name)
@@ -92,7 +104,7 @@ class _Watched:
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         before = sys.getprofile()
-        sys.setprofile(self._strike.profile)
+        sys.setprofile(self._interrupter.profile)
         try:
             return method(*arguments, **named)
         except Interrupt:
@@ -104,24 +116,26 @@ class _Watched:
             sys.setprofile(before)
 
 
-def _watched(core: _T, strike: Strike) -> _T:
-    return cast("_T", _Watched(core, strike))
+def _watched(core: _T, interrupter: Interrupter) -> _T:
+    return cast("_T", _Watched(core, interrupter))
 
 
-def _step(day: Day, what: Callable[[], object]) -> None:
-    """Do it. The signal handler may raise in it, and the core may have ended before."""
+def _step(record: Record, what: Callable[[], object]) -> None:
+    """Call `what`. The signal handler may raise in it, or the core may already have ended."""
     try:
         what()
     except (Interrupt, LocalProtocolError):
         return
-    except Exception as error:  # noqa: BLE001 - a fault of the library's, which the judge names
-        day.raised.append(repr(error))
+    except Exception as error:  # noqa: BLE001 - a fault of the library, reported by the judge
+        record.raised.append(repr(error))
 
 
-def _live(day: Day, pair: Pair | SessionPair, orders: list[CancelOrder], policy: Policy) -> None:
-    """Cancels at once and one by one, a drop, a withdrawal, and time; the script goes on after the interruption."""
-    _step(day, pair.start if isinstance(pair, SessionPair) else pair.open)
-    _step(day, partial(pair.run, 2.0))
+def _run_script(
+    record: Record, pair: Pair | SessionPair, orders: list[CancelOrder], policy: Policy
+) -> None:
+    """Cancel with pauses, a drop and a withdrawal; the script goes on after an interruption."""
+    _step(record, pair.start if isinstance(pair, SessionPair) else pair.open)
+    _step(record, partial(pair.run, 2.0))
     for place, order in enumerate(orders):
         id, now = f"{order.order_id}x", pair.clock.now
         try:
@@ -132,57 +146,57 @@ def _live(day: Day, pair: Pair | SessionPair, orders: list[CancelOrder], policy:
         except LocalProtocolError:
             continue
         except Interrupt:
-            day.take(id, order, now, policy, sure=False)
+            record.take(id, order, now, policy, sure=False)
         else:
-            day.take(id, order, now, policy)
+            record.take(id, order, now, policy)
         if place == 2 and isinstance(pair, SessionPair) and pair.links:
-            _step(day, pair.drop)
+            _step(record, pair.drop)
         if place == 4:
-            _step(day, partial(pair.withdraw, id))
-        _step(day, partial(pair.run, 0.0 if place % 2 else 0.7))
-    _step(day, partial(pair.run, 30.0))
-    # One of these calls finds what the interruption has left, and reaches the end.
+            _step(record, partial(pair.withdraw, id))
+        _step(record, partial(pair.run, 0.0 if place % 2 else 0.7))
+    _step(record, partial(pair.run, 30.0))
+    # One of these calls detects the interruption and ends the core.
     for _ in range(3):
-        _step(day, pair.close)
-        _step(day, partial(pair.run, 60.0))
+        _step(record, pair.close)
+        _step(record, partial(pair.run, 60.0))
 
 
-def _connection(day: Day, exchange: ScriptedExchange, strike: Strike) -> Pair:
-    return in_connection(day, exchange, _watched(Connection(), strike))
+def _connection(record: Record, exchange: ScriptedExchange, interrupter: Interrupter) -> Pair:
+    return in_connection(record, exchange, _watched(Connection(), interrupter))
 
 
-def _session(day: Day, exchange: ScriptedExchange, strike: Strike) -> SessionPair:
-    return in_session(day, exchange, _watched(Session(jitter=dice(0).random), strike))
+def _session(record: Record, exchange: ScriptedExchange, interrupter: Interrupter) -> SessionPair:
+    return in_session(record, exchange, _watched(Session(jitter=dice(0).random), interrupter))
 
 
 def _interrupted(
-    make: Callable[[Day, ScriptedExchange, Strike], Pair | SessionPair],
+    make: Callable[[Record, ScriptedExchange, Interrupter], Pair | SessionPair],
     policies: Sequence[Policy],
     chance: random.Random,
-) -> Day:
-    day = Day()
-    day.marks |= {"lives": _LIVES, "struck": 0}
+) -> Record:
+    record = Record()
+    record.marks |= {"runs": _RUNS, "interrupted": 0}
     exchanges: list[ScriptedExchange] = []
-    moments: dict[Policy, int] = {}
+    points: dict[Policy, int] = {}
     for policy in policies:
-        trial, counting, orders = Day(), Strike(), some_orders(_CANCELS)
-        _live(trial, make(trial, trial.exchange(orders), counting), orders, policy)
-        moments[policy] = counting.moments
-    for life in range(_LIVES):
-        policy = policies[life % len(policies)]
-        orders = some_orders(_CANCELS, 1 + life * _CANCELS)
-        strike = Strike(chance.randint(1, moments[policy]))
-        exchanges.append(day.exchange(orders))
-        _live(day, make(day, exchanges[-1], strike), orders, policy)
-        day.marks["struck"] += strike.struck
-    return day.end(*exchanges)
+        trial, counting, orders = Record(), Interrupter(), some_orders(_CANCELS)
+        _run_script(trial, make(trial, trial.exchange(orders), counting), orders, policy)
+        points[policy] = counting.points
+    for number in range(_RUNS):
+        policy = policies[number % len(policies)]
+        orders = some_orders(_CANCELS, 1 + number * _CANCELS)
+        interrupter = Interrupter(chance.randint(1, points[policy]))
+        exchanges.append(record.exchange(orders))
+        _run_script(record, make(record, exchanges[-1], interrupter), orders, policy)
+        record.marks["interrupted"] += interrupter.interrupted
+    return record.end(*exchanges)
 
 
 # --- real signals ---
 
 
 class _Alarm:
-    """A real signal whose handler raises once, while the library is at work in this thread."""
+    """A real signal whose handler raises once, while the library runs in this thread."""
 
     def __init__(self, error: BaseException, seconds: float) -> None:
         self.raised = self.seen = False
@@ -199,7 +213,7 @@ class _Alarm:
         signal.signal(signal.SIGALRM, self._before)
 
     def saw(self, error: BaseException) -> None:
-        """Note what has come out of the library."""
+        """Record an exception that the library let through."""
         self.seen = self.seen or error is self._error
 
     def _ring(self, _: int, frame: FrameType | None) -> None:
@@ -212,73 +226,75 @@ class _Alarm:
             raise self._error
 
 
-def _real_life(day: Day, channel: Channel, alarm: _Alarm, orders: list[CancelOrder]) -> None:
+def _run_channel(
+    record: Record, channel: Channel, alarm: _Alarm, orders: list[CancelOrder]
+) -> None:
     for place, order in enumerate(orders):
         id, now = f"{order.order_id}x", time.monotonic()
-        day.take(id, order, now, sure=False)
+        record.take(id, order, now, sure=False)
         try:
-            day.given.append(Given(now, channel.cancel(order, id)))
-            day.take(id, order, now)
+            record.given.append(Given(now, channel.cancel(order, id)))
+            record.take(id, order, now)
             if place % 2:
                 channel.pump(0.001)
         except (Interrupt, TimeoutError) as error:
             alarm.saw(error)
-    # A life that was quicker than the one before waits for its signal.
+    # A run that was shorter than the one before waits for its signal.
     end = time.monotonic() + _SPAN
     while not alarm.raised and time.monotonic() < end:
         channel.pump(0.001)
 
 
-def _blocking(chance: random.Random) -> Day:
-    day = Day(real=True)
+def _blocking(chance: random.Random) -> Record:
+    record = Record(real=True)
     began = time.monotonic()
-    day.marks |= {"lives": _REAL_LIVES, "struck": 0, "swallowed": 0}
-    # The client's limits are the defaults; the exchange's allowance is not the subject.
-    exchange = day.exchange(some_orders(_REAL_LIVES * _CANCELS), cancels_per_second=None)
-    takes = _SPAN
+    record.marks |= {"runs": _REAL_RUNS, "interrupted": 0, "swallowed": 0}
+    # The client has its default limits; the exchange's allowance does not matter here.
+    exchange = record.exchange(some_orders(_REAL_RUNS * _CANCELS), cancels_per_second=None)
+    duration = _SPAN
     with exchange_in_thread(exchange) as server:
-        for life in range(_REAL_LIVES):
-            orders = some_orders(_CANCELS, 1 + life * _CANCELS)
-            opener: Any = open_session if life % 2 else connect
-            # TimeoutError is what the common idiom with `alarm` raises, and the network raises it too.
-            error = TimeoutError("the alarm's") if life // 2 % 2 else Interrupt()
-            alarm = _Alarm(error, 1e-4 + takes * chance.random())
+        for number in range(_REAL_RUNS):
+            orders = some_orders(_CANCELS, 1 + number * _CANCELS)
+            opener: Any = open_session if number % 2 else connect
+            # TimeoutError is what handlers of `alarm` usually raise; the network raises it as well.
+            error = TimeoutError("raised by the alarm") if number // 2 % 2 else Interrupt()
+            alarm = _Alarm(error, 1e-4 + duration * chance.random())
             channel: Channel | None = None
             try:
                 with opener(_KEY, url=server.url) as opened, alarm:
                     channel, up = opened, time.monotonic()
-                    _real_life(day, opened, alarm, orders)
-                    takes = min(_SPAN, time.monotonic() - up)
+                    _run_channel(record, opened, alarm, orders)
+                    duration = min(_SPAN, time.monotonic() - up)
             except (Interrupt, TimeoutError) as raised:
                 alarm.saw(raised)
             if channel is not None:
-                day.given.extend(Given(time.monotonic(), event) for event in channel.events)
-            day.marks["struck"] += alarm.raised
-            day.marks["swallowed"] += alarm.raised and not alarm.seen
-    day.end(exchange)
-    day.seconds = time.monotonic() - began
-    return day
+                record.given.extend(Given(time.monotonic(), event) for event in channel.events)
+            record.marks["interrupted"] += alarm.raised
+            record.marks["swallowed"] += alarm.raised and not alarm.seen
+    record.end(exchange)
+    record.seconds = time.monotonic() - began
+    return record
 
 
-_RIGHT = "a signal handler raises at random moments: one honest outcome each, then the end"
+_EXPECTED = "a signal handler raises at random points: one honest outcome each, then the end"
 
-ROWS = (
-    Row(
+SCENARIOS = (
+    Scenario(
         "signals-connection",
-        _RIGHT,
+        _EXPECTED,
         partial(_interrupted, _connection, (Policy.REPORT,)),
         (judges.honest, partial(judges.interrupted, least=0.95)),
     ),
-    Row(
+    Scenario(
         "signals-session",
-        _RIGHT,
+        _EXPECTED,
         partial(_interrupted, _session, tuple(Policy)),
         (judges.honest, partial(judges.interrupted, least=0.95)),
     ),
-    Row(
+    Scenario(
         "signals-blocking",
-        "the same with real signals in the blocking transport; what the handler raises comes out",
+        "the same with real signals and the blocking transport; the exception reaches the caller",
         _blocking,
-        (judges.honest, partial(judges.interrupted, least=0.9), judges.none_swallowed),
+        (judges.honest, partial(judges.interrupted, least=0.9), judges.no_exception_swallowed),
     ),
 )
