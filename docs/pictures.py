@@ -148,7 +148,7 @@ def tutorial_write_a_transport() -> Terminal:
 
 def tutorial_bot() -> Terminal:
     """Draw a table of each fault: what happens to the order, and the outcome."""
-    terminal = Terminal("what the exchange did, and what the bot was told")
+    terminal = Terminal("what the exchange did, and what the bot saw")
     order = CancelOrder("BTCUSDT", order_id="1")
     rows: list[tuple[str, ...]] = []
     for fault in (None, *Fault):
@@ -166,7 +166,7 @@ def tutorial_bot() -> Terminal:
         (
             Column("fault", "bold"),
             Column("the order at the exchange"),
-            Column("what the bot is told", "yellow"),
+            Column("the outcome", "yellow"),
         ),
         rows,
     )
