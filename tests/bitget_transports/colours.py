@@ -1,7 +1,8 @@
-"""One way to run a test on every colour of channel: `Colour.run(scenario)`.
+"""Run one test on every transport: `Flavour.run(scenario)`.
 
-A scenario is a coroutine function that takes `connect` and uses it with `async with` and `await`. On the blocking colour the
-same words are wrapped in coroutines that never wait, and the scenario is run to its end in one go.
+A scenario is a coroutine function that takes `connect` and uses it with `async with` and `await`.
+For the blocking transport, the methods are wrapped in coroutines that never wait, so the scenario
+runs to completion in one step.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import ChannelEvent
 
 BOUND = 30.0
-"""Seconds after which a scenario is given up."""
+"""Seconds after which a scenario fails."""
 
 KEY = Credentials("key", "secret", "passphrase")
 
@@ -37,7 +38,7 @@ class AnyEvents(Protocol):
 
 
 class AnyChannel(Protocol):
-    """The words of a channel, whatever its colour."""
+    """The methods of a channel that all transports share."""
 
     @property
     def events(self) -> AnyEvents: ...
@@ -64,7 +65,7 @@ class AnyChannel(Protocol):
 
 
 class AnySession(Protocol):
-    """The words of a channel that stays connected."""
+    """The methods of a session channel that all transports share."""
 
     @property
     def events(self) -> AnyEvents: ...
@@ -100,7 +101,7 @@ Scenario = Callable[[Connect], Coroutine[Any, Any, T]]
 SessionScenario = Callable[[OpenSession], Coroutine[Any, Any, T]]
 
 
-class Colour(Enum):
+class Flavour(Enum):
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
     PICOWS = "asyncio framed by picows"
@@ -110,42 +111,44 @@ class Colour(Enum):
     BLOCKING = "blocking"
 
     def run(self, scenario: Scenario[T]) -> T:
-        """Run a scenario to its end, within `BOUND` seconds."""
+        """Run a scenario to completion, within `BOUND` seconds."""
         return self._run(scenario, "connect", _blocking_connect)
 
     def run_session(self, scenario: SessionScenario[T]) -> T:
-        """Run a scenario that is given `open_session`."""
+        """Run a scenario that takes `open_session`."""
         return self._run(scenario, "open_session", _blocking_open_session)
 
-    def _run(self, scenario: Callable[..., Coroutine[Any, Any, T]], word: str, blocking: Any) -> T:
+    def _run(
+        self, scenario: Callable[..., Coroutine[Any, Any, T]], function: str, blocking: Any
+    ) -> T:
         match self:
-            case Colour.ASYNCIO:
-                return asyncio.run(_bounded(scenario, getattr(bitget_transports.asyncio, word)))
-            case Colour.UVLOOP:
+            case Flavour.ASYNCIO:
+                return asyncio.run(_bounded(scenario, getattr(bitget_transports.asyncio, function)))
+            case Flavour.UVLOOP:
                 import uvloop
 
-                return uvloop.run(_bounded(scenario, getattr(bitget_transports.asyncio, word)))
-            case Colour.PICOWS:
-                return asyncio.run(_bounded(scenario, _framed_by_picows(word)))
-            case Colour.PICOWS_UVLOOP:
+                return uvloop.run(_bounded(scenario, getattr(bitget_transports.asyncio, function)))
+            case Flavour.PICOWS:
+                return asyncio.run(_bounded(scenario, _framed_by_picows(function)))
+            case Flavour.PICOWS_UVLOOP:
                 import uvloop
 
-                return uvloop.run(_bounded(scenario, _framed_by_picows(word)))
-            case Colour.ANYIO_ASYNCIO | Colour.ANYIO_TRIO:
+                return uvloop.run(_bounded(scenario, _framed_by_picows(function)))
+            case Flavour.ANYIO_ASYNCIO | Flavour.ANYIO_TRIO:
                 backend = self.value.removeprefix("anyio on ")
                 return anyio.run(
-                    _bounded, scenario, getattr(bitget_transports.anyio, word), backend=backend
+                    _bounded, scenario, getattr(bitget_transports.anyio, function), backend=backend
                 )
-            case Colour.BLOCKING:
-                return _at_once(scenario(blocking))
+            case Flavour.BLOCKING:
+                return _run_without_waiting(scenario(blocking))
 
 
-ASYNCIO = (Colour.ASYNCIO, Colour.UVLOOP, Colour.PICOWS, Colour.PICOWS_UVLOOP)
-"""Those of `bitget_transports.asyncio`."""
+ASYNCIO = (Flavour.ASYNCIO, Flavour.UVLOOP, Flavour.PICOWS, Flavour.PICOWS_UVLOOP)
+"""The flavours of `bitget_transports.asyncio`."""
 
 
-def _framed_by_picows(word: str) -> Any:
-    return partial(getattr(bitget_transports.asyncio, word), framing="picows")
+def _framed_by_picows(function: str) -> Any:
+    return partial(getattr(bitget_transports.asyncio, function), framing="picows")
 
 
 async def _bounded(scenario: Callable[..., Coroutine[Any, Any, T]], connect: Any) -> T:
@@ -153,14 +156,14 @@ async def _bounded(scenario: Callable[..., Coroutine[Any, Any, T]], connect: Any
         return await scenario(connect)
 
 
-def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+def _run_without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: T = end.value
         return result
     coroutine.close()
-    raise AssertionError("a scenario for the blocking colour must not wait for anything else")
+    raise AssertionError("a scenario must await nothing but the channel on the blocking transport")
 
 
 class _BlockingEvents:
@@ -176,7 +179,7 @@ class _BlockingEvents:
 
 
 class BlockingChannel:
-    """The blocking channel in the words of the others. `blocking` is the channel itself."""
+    """The blocking channel with the methods of the others; `blocking` is the channel itself."""
 
     def __init__(self, channel: bitget_transports.blocking.Channel) -> None:
         self.blocking = channel
@@ -227,7 +230,7 @@ async def _blocking_connect(*arguments: Any, **options: Any) -> AsyncGenerator[B
 
 
 class BlockingSession(BlockingChannel):
-    """The same of a channel that stays connected."""
+    """The blocking session channel with the methods of the others."""
 
     blocking: bitget_transports.blocking.SessionChannel
 
@@ -261,7 +264,7 @@ async def _blocking_open_session(
 
 
 FAST = Config(messages_per_second=None)
-"""No pace."""
+"""A configuration without pacing."""
 
 
 def orders(count: int) -> list[CancelOrder]:
@@ -269,6 +272,6 @@ def orders(count: int) -> list[CancelOrder]:
 
 
 def fast_exchange(count: int = 0, **options: Any) -> ScriptedExchange:
-    """An exchange with so many orders and without paces."""
+    """Return an exchange with `count` orders and without rate limits."""
     config = ExchangeConfig(messages_per_second=None, max_in_flight=None)
     return ScriptedExchange(orders(count), config=config, cancels_per_second=None, **options)

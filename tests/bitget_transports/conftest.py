@@ -1,16 +1,16 @@
-"""Marks as slow what repeats a test of a transport on another event loop."""
+"""Mark tests as slow that repeat a transport's test on another event loop."""
 
 from __future__ import annotations
 
 import pytest
 
-from .colours import Colour
+from .colours import Flavour
 
-REPEATED = (Colour.UVLOOP, Colour.PICOWS_UVLOOP, Colour.ANYIO_TRIO)
+REPEATED = (Flavour.UVLOOP, Flavour.PICOWS_UVLOOP, Flavour.ANYIO_TRIO)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects slow tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(str(colour) in item.name for colour in REPEATED):
+        if any(str(flavour) in item.name for flavour in REPEATED):
             item.add_marker(pytest.mark.slow)

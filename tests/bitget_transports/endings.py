@@ -1,4 +1,4 @@
-"""How a channel ended, as its events tell it."""
+"""Read how a channel ended from its events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .colours import AnyChannel
 
 
 async def closed(channel: AnyChannel) -> tuple[WhyClosed, list[ChannelEvent]]:
-    """Read the events to their end: why it ended, and what was told before."""
+    """Read all events; return why the channel ended, and the events before the last."""
     events = [event async for event in channel.events]
     assert isinstance(events[-1], Closed)
     return events[-1].why, events[:-1]

@@ -1,6 +1,8 @@
-"""Peers that turn bad on an open channel, on every colour: each ends in one clear end, in time, with every outcome settled.
+"""Peers that misbehave on an open channel, on every transport.
 
-Real sockets, on loopback: each wait is bounded.
+Each channel ends once, with a clear reason and in time, and every cancel has an outcome.
+
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from bitget_transports import ChannelEvent, Dropped, Limits
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
-from .colours import BOUND, FAST, KEY, Colour, Connect, orders
+from .colours import BOUND, FAST, KEY, Connect, Flavour, orders
 from .tidy import (
     CLOSE,
     CONTINUATION,
@@ -33,11 +35,11 @@ from .tidy import (
     tidy,
 )
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 LIMITS = Limits(write_timeout=0.3, close_timeout=0.2)
 
-ANYIO = (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO)
+ANYIO = (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO)
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +48,14 @@ def _nothing_left() -> Iterator[None]:
         yield
 
 
-# With it a flood may take seconds to read on a busy machine, in which no message comes.
+# For floods: on a busy machine they may take seconds to read, without any message.
 PATIENT = attrs.evolve(FAST, silence=None, answer_timeout=None)
 
 
 def to_the_end(
-    colour: Colour, url: str, config: Config = FAST
+    flavour: Flavour, url: str, config: Config = FAST
 ) -> tuple[Outcome, list[ChannelEvent]]:
-    """The outcome of one cancel, and all that came beside it until the connection had ended."""
+    """Return the outcome of one cancel, and all events until the end of the connection."""
 
     async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
         async with connect(KEY, url=url, config=config, limits=LIMITS) as channel:
@@ -66,7 +68,7 @@ def to_the_end(
         assert [event async for event in channel.events] == []
         return outcome, events
 
-    return colour.run(tidy(scenario))
+    return flavour.run(tidy(scenario))
 
 
 @attrs.frozen
@@ -80,41 +82,41 @@ BROKE_PROTOCOL = "the exchange broke the WebSocket protocol: "
 
 ENDS = {
     "end of stream": Case(hostile_server.end_of_stream(), CLOSED_OR_BROKE),
-    "end of stream, the cancel taken": Case(hostile_server.end_of_stream(After.CANCEL), CLOSED_OR_BROKE),
+    "end of stream, after the cancel": Case(hostile_server.end_of_stream(After.CANCEL), CLOSED_OR_BROKE),
     "reset": Case(hostile_server.reset(), CLOSED_OR_BROKE),
-    "reset, the cancel taken": Case(hostile_server.reset(After.CANCEL), CLOSED_OR_BROKE),
+    "reset, after the cancel": Case(hostile_server.reset(After.CANCEL), CLOSED_OR_BROKE),
     "half a frame, then the end": Case(hostile_server.half_frame_then_end(), CLOSED_OR_BROKE),
     "closes": Case(hostile_server.close(1001, "maintenance"), "the exchange closed with code 1001, saying 'maintenance'"),
     "closes with a code of its own": Case(hostile_server.close(4000), "the exchange closed with code 4000$"),
-    "closes, the cancel taken": Case(hostile_server.close(1008, "a\nb", After.CANCEL), r"code 1008, saying 'a\\nb'$"),
-    "closes and stays": Case(hostile_server.close(1001, linger=True), "the exchange closed with code 1001$"),
+    "closes, after the cancel": Case(hostile_server.close(1008, "a\nb", After.CANCEL), r"code 1008, saying 'a\\nb'$"),
+    "closes and stays open": Case(hostile_server.close(1001, linger=True), "the exchange closed with code 1001$"),
     "closes without a code": Case(then_write(frame(CLOSE, b"")), "the exchange closed without a code"),
-    "closes with half a code": Case(then_write(frame(CLOSE, b"\x03")), BROKE_PROTOCOL),
-    "closes with no legal code": Case(hostile_server.close(999), BROKE_PROTOCOL),
-    "closes with no legal reason": Case(then_write(frame(CLOSE, b"\x03\xe8\xff")), BROKE_PROTOCOL),
+    "closes with an incomplete code": Case(then_write(frame(CLOSE, b"\x03")), BROKE_PROTOCOL),
+    "closes with an invalid code": Case(hostile_server.close(999), BROKE_PROTOCOL),
+    "closes with an invalid reason": Case(then_write(frame(CLOSE, b"\x03\xe8\xff")), BROKE_PROTOCOL),
     "closes within a message": Case(
         then_write(frame(TEXT, b"half", final=False) + frame(CLOSE, struct.pack("!H", 1001))),
         f"{BROKE_PROTOCOL}|the exchange closed with code 1001",
     ),
     "reserved bits": Case(hostile_server.bad_frame(), BROKE_PROTOCOL),
     "a masked frame": Case(then_write(masked(TEXT, b"pong")), BROKE_PROTOCOL),
-    "a continuation of nothing": Case(then_write(frame(CONTINUATION, b"more")), BROKE_PROTOCOL),
+    "a continuation without a message": Case(then_write(frame(CONTINUATION, b"more")), BROKE_PROTOCOL),
     "a message within a message": Case(then_write(frame(TEXT, b"{", final=False) + frame(TEXT, b"{}")), BROKE_PROTOCOL),
     "a ping in fragments": Case(then_write(frame(PING, b"", final=False)), BROKE_PROTOCOL),
     "a ping that is too long": Case(then_write(frame(PING, b"x" * 126)), BROKE_PROTOCOL),
     "30 MB in fragments": Case(hostile_server.huge_message(), "longer than|too big|exceeds"),
     "30 MB in one frame": Case(hostile_server.huge_message(fragment=0), "longer than|too big|exceeds"),
-    "a message without end": Case(hostile_server.endless_message(), "longer than|too big|exceeds"),
-    "a message without end, in tiny fragments": Case(
+    "an endless message": Case(hostile_server.endless_message(), "longer than|too big|exceeds"),
+    "an endless message, in tiny fragments": Case(
         then_write_without_end(frame(CONTINUATION, b"xy", final=False)), f"{BROKE_PROTOCOL}|longer than|too big|exceeds"
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", ENDS.values(), ids=ENDS)
-def test_a_bad_peer_is_one_clear_end(colour: Colour, case: Case) -> None:
+def test_a_bad_peer_ends_the_connection_with_one_clear_reason(flavour: Flavour, case: Case) -> None:
     with HostileServer(case.behaviour) as server:
-        outcome, events = to_the_end(colour, server.url)
+        outcome, events = to_the_end(flavour, server.url)
     assert isinstance(outcome, Unresolved)
     assert outcome.why is WhyUnresolved.LOST
     assert [type(event) for event in events] == [Closed]
@@ -137,9 +139,7 @@ GOES_ON = {
 
 
 @pytest.mark.parametrize("case", GOES_ON.values(), ids=GOES_ON)
-def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(
-    colour: Colour, case: Case
-) -> None:
+def test_a_peer_that_answers_nothing_costs_only_the_timeouts(flavour: Flavour, case: Case) -> None:
     with HostileServer(case.behaviour) as server:
 
         async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
@@ -150,7 +150,7 @@ def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(
             assert channel.in_flight == 0
             return outcome, events
 
-        outcome, events = colour.run(tidy(scenario))
+        outcome, events = flavour.run(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert (outcome.why, outcome.sent) == (WhyUnresolved.TIMEOUT, True)
     assert isinstance(events[-1], Closed)
@@ -161,15 +161,15 @@ def test_a_peer_that_answers_nothing_costs_the_timeouts_and_no_more(
 
 
 ASIDE = {
-    "a pong": frame(PONG, b"nobody asked"),
+    "a pong": frame(PONG, b"unsolicited"),
     "two megabytes of pongs": frame(PONG, b"x" * 125) * 16_000,
     "two megabytes of pings": frame(PING, b"x" * 125) * 16_000,
 }
 
 
 @pytest.mark.parametrize("aside", ASIDE.values(), ids=ASIDE)
-def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_no_end(
-    colour: Colour, aside: bytes
+def test_unsolicited_pongs_and_many_pings_do_not_end_the_connection(
+    flavour: Flavour, aside: bytes
 ) -> None:
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
@@ -183,14 +183,14 @@ def test_pongs_that_nobody_asked_for_and_any_number_of_pings_are_no_message_and_
             async with connect(KEY, url=server.url, config=PATIENT, limits=limits) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0], timeout=BOUND), Accepted)
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
 
 
 @pytest.mark.parametrize(
     "between", [frame(PING, b"x" * 125), frame(PONG, b"x" * 125)], ids=["pings", "pongs"]
 )
-def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without_end(
-    colour: Colour, between: bytes
+def test_pings_between_fragments_do_not_lift_the_message_limit(
+    flavour: Flavour, between: bytes
 ) -> None:
     fragments = (frame(CONTINUATION, b"x" * 1000, final=False) + between * 4) * 1300
 
@@ -200,13 +200,13 @@ def test_pings_and_pongs_between_its_fragments_do_not_let_a_message_grow_without
         victim.hold()
 
     with HostileServer(behave) as server:
-        outcome, events = to_the_end(colour, server.url, PATIENT)
+        outcome, events = to_the_end(flavour, server.url, PATIENT)
     assert isinstance(outcome, Unresolved)
     assert isinstance(events[-1], Closed)
     assert re.search("longer than|too big|exceeds", events[-1].detail), events[-1].detail
 
 
-def test_text_that_is_no_utf8_is_nothing_or_one_end(colour: Colour) -> None:
+def test_invalid_utf8_is_ignored_or_ends_the_connection_once(flavour: Flavour) -> None:
     with HostileServer(hostile_server.no_utf8()) as server:
 
         async def scenario(connect: Connect) -> tuple[Outcome, list[ChannelEvent]]:
@@ -214,30 +214,30 @@ def test_text_that_is_no_utf8_is_nothing_or_one_end(colour: Colour) -> None:
                 outcome = await channel.cancel(orders(1)[0], timeout=0.2)
             return outcome, [event async for event in channel.events]
 
-        outcome, events = colour.run(tidy(scenario))
+        outcome, events = flavour.run(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert [isinstance(event, Closed) for event in events].count(True) == 1
     assert isinstance(events[-1], Closed)
 
 
-def test_a_flood_of_pings_from_one_who_reads_no_pongs_does_not_hold_us(colour: Colour) -> None:
+def test_a_ping_flood_from_a_peer_that_reads_nothing_does_not_block(flavour: Flavour) -> None:
     with HostileServer(then_write_without_end(frame(PING, b"still there?"))) as server:
 
         async def scenario(connect: Connect) -> Outcome:
             async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
                 return await channel.cancel(orders(1)[0], timeout=0.2)
 
-        assert isinstance(colour.run(tidy(scenario)), Unresolved)
+        assert isinstance(flavour.run(tidy(scenario)), Unresolved)
 
 
 @pytest.mark.parametrize("left_by", [None, ZeroDivisionError])
-def test_one_who_stops_reading_cannot_hold_us(
-    colour: Colour, left_by: type[Exception] | None
+def test_a_peer_that_stops_reading_does_not_block_close(
+    flavour: Flavour, left_by: type[Exception] | None
 ) -> None:
     with HostileServer(hostile_server.stop_reading()) as server:
 
         async def scenario(connect: Connect) -> None:
-            # Without a write timeout: only leaving ends it.
+            # Without a write timeout, only leaving the channel ends it.
             limits = Limits(write_timeout=None, close_timeout=0.2)
             config = Config(messages_per_second=None, drain_timeout=0.1)
             async with connect(KEY, url=server.url, config=config, limits=limits) as channel:
@@ -249,11 +249,11 @@ def test_one_who_stops_reading_cannot_hold_us(
                     raise left_by
 
         with nullcontext() if left_by is None else pytest.raises(left_by):
-            colour.run(tidy(scenario))
+            flavour.run(tidy(scenario))
 
 
-def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
-    colour: Colour,
+def test_a_peer_that_stops_reading_is_dropped_after_the_write_timeout(
+    flavour: Flavour,
 ) -> None:
     with HostileServer(hostile_server.stop_reading()) as server:
 
@@ -261,12 +261,12 @@ def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
             async with connect(KEY, url=server.url, config=FAST, limits=LIMITS) as channel:
                 for _ in range(20):
                     await channel.send("x" * 1_000_000)
-                # It leaves before the frames do, or never: meanwhile they fill every buffer.
+                # Whether or not this cancel is sent, the frames fill every buffer meanwhile.
                 assert isinstance(await channel.cancel(orders(51)[50], timeout=0.15), Unresolved)
                 outcomes = [outcome async for outcome in channel.cancel_many(orders(50))]
                 return outcomes, [event async for event in channel.events]
 
-        outcomes, events = colour.run(tidy(scenario))
+        outcomes, events = flavour.run(tidy(scenario))
     assert [type(event) for event in events] == [Closed]
     assert isinstance(events[0], Closed)
     assert "read nothing for 0.3 s" in events[0].detail
@@ -276,7 +276,7 @@ def test_one_who_takes_nothing_is_given_up_and_what_did_not_leave_was_not_sent(
     }
 
 
-def test_one_who_never_answers_the_close_frame_is_left_in_time(colour: Colour) -> None:
+def test_an_unanswered_close_frame_does_not_block_close(flavour: Flavour) -> None:
     with HostileServer(hostile_server.silence(After.LOGIN)) as server:
 
         async def scenario(connect: Connect) -> list[ChannelEvent]:
@@ -284,4 +284,4 @@ def test_one_who_never_answers_the_close_frame_is_left_in_time(colour: Colour) -
                 pass
             return [event async for event in channel.events]
 
-        assert [type(event) for event in colour.run(tidy(scenario))] == [Closed]
+        assert [type(event) for event in flavour.run(tidy(scenario))] == [Closed]

@@ -1,8 +1,8 @@
-"""A WebSocket of one's own carries the core: the carriers of the examples against peers that end badly.
+"""The core on another WebSocket library: the examples' carriers against bad peers.
 
-The conformance kit plays them too, and they run alone: `tests/examples`.
+The conformance kit runs on them too, in `tests/examples`.
 
-Real sockets, on loopback: each wait is bounded.
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def over(name: str, url: str, timeout: float | None) -> Outcome:
     ],
     ids=["end", "reset", "close", "silence", "stray pong"],
 )
-def test_a_carrier_keeps_the_promise_with_a_bad_peer(
+def test_an_example_carrier_keeps_the_promise_with_a_bad_peer(
     name: str, library: str, behaviour: Behaviour, timeout: float | None, why: WhyUnresolved | None
 ) -> None:
     pytest.importorskip(

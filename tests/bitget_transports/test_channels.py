@@ -1,4 +1,7 @@
-"""The words of a channel, on every colour, against the embedded exchange. Real sockets, on loopback: each wait is bounded."""
+"""A channel against the embedded exchange, on every transport.
+
+Real sockets on loopback; each wait is bounded.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import pytest
 from bitget_proto import Accepted, CodeClass, Rejected, State, Unresolved, WhyUnresolved
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
+from .colours import FAST, KEY, Connect, Flavour, fast_exchange, orders
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 
-def test_the_first_cancel_finds_the_channel_logged_in(colour: Colour) -> None:
+def test_the_channel_is_logged_in_before_the_first_cancel(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -26,11 +29,11 @@ def test_the_first_cancel_finds_the_channel_logged_in(colour: Colour) -> None:
                 assert (refused.id, refused.code_class) == ("again", CodeClass.THROTTLED)
                 assert (channel.in_flight, channel.capacity) == (0, 1000)
 
-        colour.run(scenario)
+        flavour.run(scenario)
         assert len(server.exchange.log) == 2
 
 
-def test_after_the_end_a_cancel_is_answered_and_was_not_sent(colour: Colour) -> None:
+def test_a_cancel_after_the_end_is_unresolved_and_unsent(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -43,11 +46,11 @@ def test_after_the_end_a_cancel_is_answered_and_was_not_sent(colour: Colour) -> 
                 False, False, False,
             ]  # fmt: skip
 
-        colour.run(scenario)
+        flavour.run(scenario)
         assert server.exchange.log == []
 
 
-def test_many_are_cancelled_with_one_outcome_each(colour: Colour) -> None:
+def test_cancel_many_returns_one_outcome_per_order(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(200)) as server:
 
         async def scenario(connect: Connect) -> Counter[str]:
@@ -56,5 +59,5 @@ def test_many_are_cancelled_with_one_outcome_each(colour: Colour) -> None:
                     [type(outcome).__name__ async for outcome in channel.cancel_many(orders(250))]
                 )
 
-        assert colour.run(scenario) == {"Accepted": 200, "Rejected": 50}
+        assert flavour.run(scenario) == {"Accepted": 200, "Rejected": 50}
         assert len(server.exchange.log) == 250

@@ -1,7 +1,7 @@
-"""A task that is cancelled, or a thread that is interrupted, at each place where it waits: nothing is lost, nothing is left.
+"""A task is cancelled, or a thread interrupted, at each wait: nothing is lost or left behind.
 
-The same life of a channel is played again and again, and cancelled at its first wait, at its second, and so on until one
-comes to its end.
+The same run of a channel is repeated and cancelled at its first wait, then at its second, and so
+on until a run completes.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.faults.hostile_server import HostileServer, Victim
 
-from .colours import ASYNCIO, KEY, AnyChannel, Colour, Connect, Scenario, fast_exchange, orders
+from .colours import ASYNCIO, KEY, AnyChannel, Connect, Flavour, Scenario, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 CONFIG = Config(messages_per_second=None, max_in_flight=2)
 LIMITS = Limits(close_timeout=1.0)
 
 Way = Callable[[Coroutine[Any, Any, None], int], Coroutine[Any, Any, int | None]]
-"""A way to cancel: a coroutine at its n-th wait. What it gives is None when it was cancelled."""
+"""Cancels a coroutine at its n-th wait; returns None if it was cancelled."""
 
 OUTCOMES = (Accepted, Rejected, Unresolved)
 
 
-class Life:
-    """The life of one channel, and every outcome that comes out of it."""
+class Run:
+    """One run of a channel, with all its outcomes."""
 
     def __init__(self, server: ExchangeThread) -> None:
         self.server = server
@@ -67,8 +67,8 @@ class Life:
         async for outcome in self.channel.cancel_many(orders(6)[1:]):
             self.known.append(outcome)
 
-    async def outlive(self, connect: Connect, way: Way, at: int) -> int | None:
-        """Only the work is given up, and the channel goes on: what is still to come, comes as an event."""
+    async def work_and_go_on(self, connect: Connect, way: Way, at: int) -> int | None:
+        """Cancel only the work; the channel goes on, and later outcomes become events."""
         async with connect(KEY, url=self.url, config=CONFIG, limits=LIMITS) as self.channel:
             steps = await way(self.work(), at)
             with anyio.fail_after(5.0):
@@ -82,7 +82,7 @@ class Life:
         return steps
 
     def check(self) -> None:
-        """Each cancel that the exchange has seen has one outcome that is known, and is not said to be unsent."""
+        """Check that each cancel the exchange saw has one outcome that does not say unsent."""
         end = time.monotonic() + 5.0
         while self.server.connections and time.monotonic() < end:
             time.sleep(0.0005)
@@ -112,7 +112,7 @@ class Life:
 def stepping(
     inner: Coroutine[Any, Any, None], places: dict[int, Callable[[], object]]
 ) -> Generator[Any, Any, int]:
-    """Run a coroutine, and call what stands for it at its n-th wait; the number of its waits."""
+    """Run a coroutine, call `places[n]` at its n-th wait, and return the number of waits."""
     step, value, error = 0, None, None
     while True:
         try:
@@ -124,30 +124,30 @@ def stepping(
         value = error = None
         try:
             value = yield trap
-        except BaseException as thrown:  # noqa: BLE001 - it is the coroutine's
+        except BaseException as thrown:  # noqa: BLE001 - thrown into the coroutine
             error = thrown
 
 
-def by_task(life: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
-    return _by_task(life, {at: lambda task: task.cancel()})
+def by_task(work: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
+    return _by_task(work, {at: lambda task: task.cancel()})
 
 
-def by_task_soon(life: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
-    return _by_task(life, {at: lambda task: asyncio.get_running_loop().call_soon(task.cancel)})
+def by_task_soon(work: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
+    return _by_task(work, {at: lambda task: asyncio.get_running_loop().call_soon(task.cancel)})
 
 
-def by_task_twice(life: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
-    return _by_task(life, {at: lambda task: task.cancel(), at + 1: lambda task: task.cancel()})
+def by_task_twice(work: Coroutine[Any, Any, None], at: int) -> Coroutine[Any, Any, int | None]:
+    return _by_task(work, {at: lambda task: task.cancel(), at + 1: lambda task: task.cancel()})
 
 
 async def _by_task(
-    life: Coroutine[Any, Any, None], places: dict[int, Callable[[asyncio.Task[Any]], object]]
+    work: Coroutine[Any, Any, None], places: dict[int, Callable[[asyncio.Task[Any]], object]]
 ) -> int | None:
     async def run() -> int:
         task = asyncio.current_task()
         assert task is not None
         return await stepping(
-            life, {step: partial(cancel, task) for step, cancel in places.items()}
+            work, {step: partial(cancel, task) for step, cancel in places.items()}
         )
 
     try:
@@ -156,33 +156,33 @@ async def _by_task(
         return None
 
 
-async def by_scope(life: Coroutine[Any, Any, None], at: int) -> int | None:
+async def by_scope(work: Coroutine[Any, Any, None], at: int) -> int | None:
     with anyio.CancelScope() as scope:
-        return await stepping(life, {at: scope.cancel})
+        return await stepping(work, {at: scope.cancel})
     return None
 
 
-async def by_timeout(life: Coroutine[Any, Any, None], at: int) -> int | None:
+async def by_timeout(work: Coroutine[Any, Any, None], at: int) -> int | None:
     try:
         async with asyncio.timeout(None) as timeout:
-            return await stepping(life, {at: lambda: timeout.reschedule(0.0)})
+            return await stepping(work, {at: lambda: timeout.reschedule(0.0)})
     except TimeoutError:
         return None
 
 
 WAYS = [
-    *[(Colour.ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_timeout)],
-    *[(Colour.UVLOOP, way) for way in (by_task, by_task_twice)],
-    *[(Colour.PICOWS, way) for way in (by_task, by_task_twice, by_timeout)],
-    (Colour.PICOWS_UVLOOP, by_task),
-    *[(Colour.ANYIO_ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_scope)],
-    (Colour.ANYIO_TRIO, by_scope),
+    *[(Flavour.ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_timeout)],
+    *[(Flavour.UVLOOP, way) for way in (by_task, by_task_twice)],
+    *[(Flavour.PICOWS, way) for way in (by_task, by_task_twice, by_timeout)],
+    (Flavour.PICOWS_UVLOOP, by_task),
+    *[(Flavour.ANYIO_ASYNCIO, way) for way in (by_task, by_task_soon, by_task_twice, by_scope)],
+    (Flavour.ANYIO_TRIO, by_scope),
 ]
 
 
 @pytest.fixture(params=[False, True], ids=["at once", "late"])
 def server(request: pytest.FixtureRequest) -> Iterator[ExchangeThread]:
-    """An exchange that answers at once, or so late that something is always in flight."""
+    """Run an exchange that answers at once, or so late that a cancel is always in flight."""
     with exchange_in_thread(fast_exchange(10)) as running:
         if request.param:
             running.inject(*[Fault.LATE] * 10_000)
@@ -191,40 +191,40 @@ def server(request: pytest.FixtureRequest) -> Iterator[ExchangeThread]:
 
 
 @pytest.mark.parametrize(
-    ("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
+    ("flavour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_task_that_is_cancelled_at_any_wait_loses_no_outcome_and_leaves_nothing(
-    server: ExchangeThread, colour: Colour, way: Way
+def test_cancelling_the_task_at_any_wait_loses_no_outcome(
+    server: ExchangeThread, flavour: Flavour, way: Way
 ) -> None:
     async def cancelled_at(connect: Connect, at: int) -> bool:
-        life = Life(server)
-        steps = await way(life.play(connect), at)
+        run = Run(server)
+        steps = await way(run.play(connect), at)
         for _ in range(5):
-            await anyio.lowlevel.checkpoint()  # what was cancelled comes to its end
-        life.check()
+            await anyio.lowlevel.checkpoint()  # let cancelled tasks end
+        run.check()
         return steps is None
 
     with nothing_left():
-        assert colour.run(tidy(until_one_comes_to_its_end(cancelled_at))) > 5
+        assert flavour.run(tidy(until_one_completes(cancelled_at))) > 5
 
 
 @pytest.mark.parametrize(
-    ("colour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
+    ("flavour", "way"), WAYS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_what_was_given_up_at_any_wait_comes_as_an_event_while_the_channel_goes_on(
-    server: ExchangeThread, colour: Colour, way: Way
+def test_outcomes_of_a_wait_cancelled_at_any_point_become_events(
+    server: ExchangeThread, flavour: Flavour, way: Way
 ) -> None:
     async def cancelled_at(connect: Connect, at: int) -> bool:
-        life = Life(server)
-        steps = await life.outlive(connect, way, at)
-        life.check()
+        run = Run(server)
+        steps = await run.work_and_go_on(connect, way, at)
+        run.check()
         return steps is None
 
     with nothing_left():
-        assert colour.run(tidy(until_one_comes_to_its_end(cancelled_at))) > 3
+        assert flavour.run(tidy(until_one_completes(cancelled_at))) > 3
 
 
-def until_one_comes_to_its_end(
+def until_one_completes(
     cancelled_at: Callable[[Connect, int], Coroutine[Any, Any, bool]],
 ) -> Scenario[int]:
     async def scenario(connect: Connect) -> int:
@@ -237,7 +237,7 @@ def until_one_comes_to_its_end(
 
 
 class Interrupted(selectors.DefaultSelector):
-    """A selector in which Ctrl-C is pressed at the n-th call."""
+    """A selector that raises KeyboardInterrupt at the n-th call."""
 
     def __init__(self, at: int) -> None:
         super().__init__()
@@ -250,20 +250,20 @@ class Interrupted(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def test_a_thread_that_is_interrupted_at_any_wait_loses_no_outcome_and_leaves_nothing(
+def test_interrupting_the_thread_at_any_wait_loses_no_outcome(
     server: ExchangeThread,
 ) -> None:
     def interrupted_at(at: int) -> bool:
         async def scenario(connect: Connect) -> None:
-            await life.play(connect, selector=lambda: Interrupted(at))
+            await run.play(connect, selector=lambda: Interrupted(at))
 
-        life = Life(server)
+        run = Run(server)
         try:
-            Colour.BLOCKING.run(scenario)
+            Flavour.BLOCKING.run(scenario)
         except KeyboardInterrupt:
             return True
         finally:
-            life.check()
+            run.check()
         return False
 
     with nothing_left():
@@ -274,8 +274,10 @@ def test_a_thread_that_is_interrupted_at_any_wait_loses_no_outcome_and_leaves_no
 
 
 @pytest.mark.parametrize("server", [False], indirect=True)
-@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO])
-def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colour: Colour) -> None:
+@pytest.mark.parametrize("flavour", [*ASYNCIO, Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO])
+def test_cancelling_the_await_does_not_cancel_the_request(
+    server: ExchangeThread, flavour: Flavour
+) -> None:
     server.inject(Fault.LATE, Fault.LATE)
     server.exchange.late_by = 0.1
 
@@ -285,7 +287,7 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
                 await channel.cancel(orders(1)[0], id="given up")
             assert scope.cancelled_caught
             assert channel.in_flight == 1
-            if colour is not Colour.ANYIO_TRIO:
+            if flavour is not Flavour.ANYIO_TRIO:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(
                         channel.cancel(CancelOrder("BTCUSDT", order_id="2"), id="too"), 0.02
@@ -298,12 +300,12 @@ def test_a_wait_that_is_given_up_is_not_the_request(server: ExchangeThread, colo
                     break
             assert channel.capacity >= 998
 
-    colour.run(scenario)
+    flavour.run(scenario)
 
 
-@pytest.mark.parametrize("colour", ASYNCIO)
-def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_it(
-    colour: Colour,
+@pytest.mark.parametrize("flavour", ASYNCIO)
+def test_cancelling_the_dial_task_makes_connect_fail(
+    flavour: Flavour,
 ) -> None:
     async def scenario(connect: Connect) -> None:
         waiting = asyncio.current_task()
@@ -330,19 +332,17 @@ def test_who_cancels_the_task_of_a_dial_gives_up_the_dial_and_nobody_waits_for_i
                 raise AssertionError("not reached")
         await cancelling
 
-    colour.run(tidy(scenario))
+    flavour.run(tidy(scenario))
 
 
 @pytest.mark.skipif(
-    not hasattr(asyncio, "eager_task_factory"), reason="tasks begin at once from Python 3.12 on"
+    not hasattr(asyncio, "eager_task_factory"), reason="eager tasks need Python 3.12"
 )
-def test_a_dial_that_fails_before_its_first_wait_is_told_to_a_loop_that_begins_tasks_at_once() -> (
-    None
-):
+def test_an_immediate_dial_failure_is_raised_with_eager_tasks() -> None:
     async def scenario(connect: Connect) -> None:
-        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - which the types of 3.11 lack
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - the types of 3.11 lack it
         with pytest.raises(ConnectFailed):
             async with connect(KEY, url="ws://127.0.0.1:9/", sock=socket.socket()):
                 raise AssertionError("not reached")
 
-    Colour.ASYNCIO.run(scenario)
+    Flavour.ASYNCIO.run(scenario)

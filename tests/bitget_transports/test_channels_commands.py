@@ -1,4 +1,4 @@
-"""The commands of a channel beside `cancel` itself: urgent ones, `withdraw`, `close` with what is queued."""
+"""Urgent cancels, `withdraw`, and `close` with queued cancels."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from bitget_proto import (
 from bitget_transports import Limits
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import KEY, Colour, Connect, OpenSession, fast_exchange, orders
+from .colours import KEY, Connect, Flavour, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 
 @pytest.fixture(autouse=True)
 def short_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages are counted in a window of 0.3 s."""
+    """Count messages in a window of 0.3 s."""
     monkeypatch.setattr("bitget_proto._machine.frame_queue.WINDOW", 0.3)
 
 
 _SLOW = Config(messages_per_second=2, pace_margin=0.001)
-"""The login and one cancel leave at once; the rest waits."""
+"""The login and one cancel are sent at once; the rest waits."""
 
 
-def test_an_urgent_cancel_leaves_before_those_that_wait(colour: Colour) -> None:
+def test_an_urgent_cancel_is_sent_before_queued_ones(flavour: Flavour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(4)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
@@ -43,12 +43,12 @@ def test_an_urgent_cancel_leaves_before_those_that_wait(colour: Colour) -> None:
                 urgent = await channel.cancel(orders(4)[3], urgent=True)
                 return [first, urgent, *[outcome async for outcome in many]]
 
-        outcomes = colour.run(tidy(scenario))
+        outcomes = flavour.run(tidy(scenario))
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert [act.order.order_id for act in server.exchange.log] == ["1", "4", "2", "3"]
 
 
-def test_a_cancel_that_has_not_left_is_withdrawn_and_one_that_has_is_not(colour: Colour) -> None:
+def test_a_queued_cancel_can_be_withdrawn_and_a_sent_one_cannot(flavour: Flavour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(2)) as server:
 
         async def scenario(connect: Connect) -> Outcome:
@@ -65,13 +65,13 @@ def test_a_cancel_that_has_not_left_is_withdrawn_and_one_that_has_is_not(colour:
                 ]
                 return await anext(many)
 
-        outcome = colour.run(tidy(scenario))
+        outcome = flavour.run(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert (outcome.sent, outcome.why) == (False, WhyUnresolved.WITHDRAWN)
     assert len(server.exchange.log) == 1
 
 
-def test_closing_may_send_what_is_queued_first_and_takes_no_more(colour: Colour) -> None:
+def test_close_may_send_queued_cancels_first(flavour: Flavour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(3)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
@@ -84,11 +84,11 @@ def test_closing_may_send_what_is_queued_first_and_takes_no_more(colour: Colour)
                 assert not outcome.sent
                 return [first, *[outcome async for outcome in many]]
 
-        outcomes = colour.run(tidy(scenario))
+        outcomes = flavour.run(tidy(scenario))
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 3
 
 
-def test_closing_with_a_bound_drops_what_has_not_left_by_then(colour: Colour) -> None:
+def test_close_drops_queued_cancels_at_its_deadline(flavour: Flavour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(3)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
@@ -100,7 +100,7 @@ def test_closing_with_a_bound_drops_what_has_not_left_by_then(colour: Colour) ->
                 await channel.close(queued="send", within=0.05)
                 return [first, *[outcome async for outcome in many]]
 
-        outcomes = colour.run(tidy(scenario))
+        outcomes = flavour.run(tidy(scenario))
     assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [
         False,
         False,
@@ -108,7 +108,7 @@ def test_closing_with_a_bound_drops_what_has_not_left_by_then(colour: Colour) ->
     assert len(server.exchange.log) == 1
 
 
-def test_without_a_link_a_cancel_ends_in_time_and_was_not_sent(colour: Colour) -> None:
+def test_a_cancel_without_a_link_expires_unsent(flavour: Flavour) -> None:
     link = Config(messages_per_second=None)
     config = SessionConfig(link=link, backoff_min=5.0, backoff_max=5.0, no_link_timeout=0.1)
     with nothing_left(), exchange_in_thread(fast_exchange(1)) as server:
@@ -124,12 +124,12 @@ def test_without_a_link_a_cancel_ends_in_time_and_was_not_sent(colour: Colour) -
                         break
                 return await channel.cancel(orders(1)[0])
 
-        outcome = colour.run_session(tidy(scenario))
+        outcome = flavour.run_session(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert (outcome.sent, outcome.why) == (False, WhyUnresolved.NO_LINK)
 
 
-def test_a_thousand_cancels_at_once_are_all_accepted(colour: Colour) -> None:
+def test_a_thousand_cancels_at_once_are_all_accepted(flavour: Flavour) -> None:
     with nothing_left(), exchange_in_thread(fast_exchange(1000)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
@@ -138,6 +138,6 @@ def test_a_thousand_cancels_at_once_are_all_accepted(colour: Colour) -> None:
             ) as channel:
                 return [outcome async for outcome in channel.cancel_many(orders(1000))]
 
-        outcomes = colour.run(tidy(scenario))
+        outcomes = flavour.run(tidy(scenario))
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 1000
     assert len({outcome.order.order_id for outcome in outcomes}) == 1000

@@ -1,6 +1,7 @@
-"""The driver contract, on every colour: what can be seen from inside is watched, and what cannot is tried with real peers.
+"""The driver contract on every transport, checked from inside and with real peers.
 
-Each channel here drives a `StrictConnection`. An event loop would only log what that raises, so it is collected and looked at.
+Each channel here drives a `StrictConnection`. An event loop would only log what it raises, so the
+errors are collected and checked.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ from bitget_transports.blocking import _client as blocking_client
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim, frame_head
 
-from .colours import BOUND, KEY, Colour, Connect, T, fast_exchange, orders
+from .colours import BOUND, KEY, Connect, Flavour, T, fast_exchange, orders
 from .endings import closed
 from .tidy import TEXT, frame, upgraded
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 _CLIENTS = (anyio_client, asyncio_client, blocking_client)
 
 
 class Watched(StrictConnection):
-    """A strict connection whose complaints can be read later."""
+    """A strict connection that keeps its complaints."""
 
     complaints: list[AssertionError]
 
@@ -91,7 +92,7 @@ class Watched(StrictConnection):
 
 
 @pytest.fixture(autouse=True)
-def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def strict_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made: list[Watched] = []
 
     def make(
@@ -102,17 +103,17 @@ def strictly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for module in _CLIENTS:
         monkeypatch.setattr(module, "Connection", make)
-    # What a watched connection raises is the library's, although it passes through this file.
+    # Count what a watched connection raises as the library's, although it passes this file.
     monkeypatch.setattr(_origin, "_KNOWN", _origin._KNOWN | {__name__.partition(".")[0]})
     yield
     assert made
     assert [complaint for connection in made for complaint in connection.complaints] == []
 
 
-# --- the rules that can be seen from inside ---
+# --- rules that are checked from inside ---
 
 
-def test_a_busy_day_keeps_the_contract(colour: Colour) -> None:
+def test_a_run_with_many_faults_keeps_the_contract(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(60)) as server:
         server.inject(
             None,
@@ -141,15 +142,15 @@ def test_a_busy_day_keeps_the_contract(colour: Colour) -> None:
                 await channel.close()
                 assert (await closed(channel))[0] is WhyClosed.ASKED
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 @pytest.mark.parametrize("burst", [220, 10_000])
-def test_timers_fire_while_messages_flood_in(colour: Colour, burst: int) -> None:
+def test_timers_fire_while_messages_flood_in(flavour: Flavour, burst: int) -> None:
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
         push = frame(TEXT, b'{"event":"push"}') * burst
-        for _ in range(11_000 // burst + 1):  # 0.2 MB, and no pong among them
+        for _ in range(11_000 // burst + 1):  # 0.2 MB without a pong
             victim.write(push)
             time.sleep(0.005)
         victim.hold()
@@ -164,16 +165,14 @@ def test_timers_fire_while_messages_flood_in(colour: Colour, burst: int) -> None
                 outcome = await channel.cancel(orders(1)[0])
                 return (await closed(channel))[0], outcome
 
-        why, outcome = colour.run(scenario)
+        why, outcome = flavour.run(scenario)
         assert why is WhyClosed.NO_PONG
         assert isinstance(outcome, Unresolved)
         assert outcome.why is WhyUnresolved.LOST
 
 
-@pytest.mark.parametrize(
-    "end", ["drop", "hang up", "thrown out", "left", "left by an error", "closed"]
-)
-def test_every_end_is_told_once_and_leaves_no_cancel_open(colour: Colour, end: str) -> None:
+@pytest.mark.parametrize("end", ["drop", "hang up", "kicked", "exit", "exit by an error", "closed"])
+def test_every_end_is_reported_once_and_leaves_no_cancel_open(flavour: Flavour, end: str) -> None:
     with exchange_in_thread(fast_exchange(30)) as server:
         server.inject(*[Fault.SILENT] * 5)
 
@@ -189,11 +188,11 @@ def test_every_end_is_told_once_and_leaves_no_cancel_open(colour: Colour, end: s
                         server.drop()
                     case "hang up":
                         server.hang_up(1001, "bye")
-                    case "thrown out":
+                    case "kicked":
                         server.say('{"event":"error","code":30007,"msg":"thrown out"}')
                     case "closed":
                         await channel.close()
-                    case "left by an error":
+                    case "exit by an error":
                         raise ZeroDivisionError
                     case _:
                         return
@@ -202,12 +201,12 @@ def test_every_end_is_told_once_and_leaves_no_cancel_open(colour: Colour, end: s
                 await closed(channel)
 
         try:
-            colour.run(scenario)
+            flavour.run(scenario)
         except ZeroDivisionError:
-            assert end == "left by an error"
+            assert end == "exit by an error"
 
 
-def test_a_refused_login_is_an_end_like_others(colour: Colour) -> None:
+def test_a_refused_login_keeps_the_contract(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -215,11 +214,11 @@ def test_a_refused_login_is_an_end_like_others(colour: Colour) -> None:
                 async with connect(Credentials("other", "secret", "passphrase"), url=server.url):
                     raise AssertionError("not reached")
 
-        colour.run(scenario)
+        flavour.run(scenario)
         assert server.connections == 0
 
 
-def test_what_arrives_with_the_handshake_is_handed_over_after_it(colour: Colour) -> None:
+def test_a_message_that_arrives_with_the_handshake_is_received(flavour: Flavour) -> None:
     def behave(victim: Victim) -> None:
         victim.write(upgraded(victim.read_head()) + frame(TEXT, b"early"))
         victim.read_until('"login"')
@@ -233,15 +232,18 @@ def test_what_arrives_with_the_handshake_is_handed_over_after_it(colour: Colour)
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
                 return channel.events.take()
 
-        event = colour.run(scenario)
+        event = flavour.run(scenario)
         assert isinstance(event, Unrecognised)
         assert event.text == "early"
 
 
-def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_written_after_a_close_frame_is_received(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came before the close frame makes the client drain, and the pace has room: nothing may leave any more."""
+    """A message before the close frame makes the client drain while the pace allows a send.
+
+    Even so, nothing may be sent.
+    """
     monkeypatch.setattr("bitget_proto._machine.frame_queue.WINDOW", 0.5)
     received: list[str] = []
     written = threading.Event()
@@ -249,7 +251,7 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
         received.append(victim.read_until('"trade"'))
-        time.sleep(0.6)  # the pace has room again, and the client has not woken up for it yet
+        time.sleep(0.6)  # the pace allows a send again, but the client has not woken up yet
         victim.write(frame_head(1, 4) + b"push" + frame_head(8, 2) + b"\x03\xe9")
         written.set()
         with suppress(Exception):
@@ -258,8 +260,8 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
 
     def sleepy() -> Iterator[CancelOrder]:
         yield from orders(3)
-        # Over anyio the first frame has not left yet: another task writes it.
-        written.wait(0.7 if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO) else BOUND)
+        # Over anyio the first frame is not sent yet: another task writes it.
+        written.wait(0.7 if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO) else BOUND)
 
     with HostileServer(behave) as server:
 
@@ -270,12 +272,12 @@ def test_nothing_is_written_behind_a_close_frame_and_the_outcomes_say_so(
             ) as channel:
                 return [outcome async for outcome in channel.cancel_many(sleepy())]
 
-        outcomes = colour.run(scenario)
+        outcomes = flavour.run(scenario)
     assert len(outcomes) == 3
     sent = [outcome.id for outcome in outcomes if isinstance(outcome, Unresolved) and outcome.sent]
     assert all(any(f'"id":"{id}"' in frame for id in sent) for frame in received)
-    if colour not in (
-        Colour.ANYIO_ASYNCIO,
-        Colour.ANYIO_TRIO,
-    ):  # httpx-ws hands over the message first, and then writes
+    if flavour not in (
+        Flavour.ANYIO_ASYNCIO,
+        Flavour.ANYIO_TRIO,
+    ):  # httpx-ws delivers the message before it writes
         assert len(sent) == 1

@@ -1,4 +1,4 @@
-"""What other clients get wrong, on every colour: the exchange's answers late, twice, under other names, or never."""
+"""Faulty answers on every transport: late, repeated, with unknown ids, or missing."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from bitget_transports._driver import driver as _driver
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.hostile_server import HostileServer, Victim
 
-from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .colours import FAST, KEY, AnyChannel, Connect, Flavour, fast_exchange, orders
 from .endings import closed
 from .tidy import upgraded
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 SOON = Limits(close_timeout=0.2)
 
 
 async def take(channel: AnyChannel, kind: type[Any]) -> Any:
-    """The next event of a kind."""
+    """Return the next event of a kind."""
     async for event in channel.events:
         if isinstance(event, kind):
             return event
     raise AssertionError(f"no {kind.__name__} came")
 
 
-# --- the connection goes ---
+# --- the connection is lost ---
 
 
-def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_one_logs_in(
-    colour: Colour,
+def test_a_drop_before_the_login_answer_makes_connect_fail(
+    flavour: Flavour,
 ) -> None:
     with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
         server.inject_login(Fault.DROP_AFTER)
@@ -65,13 +65,11 @@ def test_a_drop_between_the_login_and_its_answer_is_no_connection_and_the_next_o
             async with connect(KEY, url=server.url) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
-def test_after_a_drop_behind_a_cancel_nobody_claims_to_know_what_became_of_it(
-    colour: Colour, fault: Fault
-) -> None:
+def test_a_cancel_in_flight_at_a_drop_is_unresolved(flavour: Flavour, fault: Fault) -> None:
     with exchange_in_thread(fast_exchange(3)) as server:
         server.inject(fault)
 
@@ -85,11 +83,11 @@ def test_after_a_drop_behind_a_cancel_nobody_claims_to_know_what_became_of_it(
                 assert (just_after.sent, just_after.why) == (False, WhyUnresolved.LOST)
                 assert (await closed(channel))[0] is WhyClosed.LOST
 
-        colour.run(scenario)
+        flavour.run(scenario)
         assert len(server.exchange.log) == (fault is Fault.DROP_AFTER)
 
 
-def test_a_ping_without_a_pong_ends_the_connection(colour: Colour) -> None:
+def test_a_ping_without_a_pong_ends_the_connection(flavour: Flavour) -> None:
     def behave(victim: Victim) -> None:
         victim.upgrade()
         victim.read_until('"login"')
@@ -106,10 +104,10 @@ def test_a_ping_without_a_pong_ends_the_connection(colour: Colour) -> None:
                 assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
                 assert (await closed(channel))[0] is WhyClosed.NO_PONG
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_pings_that_are_answered_keep_the_connection(colour: Colour) -> None:
+def test_pings_that_are_answered_keep_the_connection(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
         server.inject(Fault.LATE)
         server.exchange.late_by = 0.3
@@ -120,10 +118,10 @@ def test_pings_that_are_answered_keep_the_connection(colour: Colour) -> None:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
                 assert channel.state is State.READY
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_a_refused_login_is_told_though_the_exchange_leaves_the_socket_open(colour: Colour) -> None:
+def test_a_refused_login_is_raised_while_the_socket_stays_open(flavour: Flavour) -> None:
     def behave(victim: Victim) -> None:
         victim.upgrade()
         victim.read_until('"login"')
@@ -138,10 +136,10 @@ def test_a_refused_login_is_told_though_the_exchange_leaves_the_socket_open(colo
                     raise AssertionError("not reached")
             assert refused.value.code == "30015"
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
+def test_the_error_of_a_refused_login_shows_no_secret(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -152,7 +150,7 @@ def test_no_secret_of_a_refused_login_is_repeated(colour: Colour) -> None:
                     raise AssertionError("not reached")
             assert "s3cr3t" not in str(refused.value) + repr(refused.value)
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 BEYOND = b"Date: Mon, 01 Jan 2024 00:00:00 +9999999999999\r\n"
@@ -162,9 +160,7 @@ A_DATE = b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
 @pytest.mark.parametrize(
     "dates", [BEYOND, A_DATE + A_DATE, A_DATE + b"Date: now\r\n"], ids=["beyond", "twice", "two"]
 )
-def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(
-    colour: Colour, dates: bytes
-) -> None:
+def test_an_invalid_or_repeated_date_header_is_ignored(flavour: Flavour, dates: bytes) -> None:
     def behave(victim: Victim) -> None:
         victim.write(upgraded(victim.read_head()).removesuffix(b"\r\n") + dates + b"\r\n")
         victim.read_until('"login"')
@@ -177,16 +173,14 @@ def test_a_date_that_is_no_clock_s_or_comes_twice_is_no_reason_to_fail(
             async with connect(KEY, url=server.url) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-# --- the answer comes too late ---
+# --- late and repeated answers ---
 
 
 @pytest.mark.parametrize("succeeds", [True, False], ids=["success", "refusal"])
-def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(
-    colour: Colour, succeeds: bool
-) -> None:
+def test_an_answer_after_the_timeout_is_a_late_reply(flavour: Flavour, succeeds: bool) -> None:
     with exchange_in_thread(fast_exchange(2 if succeeds else 0)) as server:
         server.inject(Fault.LATE)
         server.exchange.late_by = 0.1
@@ -202,10 +196,10 @@ def test_an_answer_behind_the_timeout_is_a_late_reply_and_no_second_outcome(
                 await channel.close()
                 assert (await closed(channel))[1] == []
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_an_answer_that_comes_twice_is_one_outcome(colour: Colour) -> None:
+def test_a_duplicate_answer_is_one_outcome(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(2)) as server:
         server.inject(Fault.DUPLICATE)
 
@@ -216,16 +210,16 @@ def test_an_answer_that_comes_twice_is_one_outcome(colour: Colour) -> None:
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
                 assert channel.events.take() is None
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-# --- the answer comes early ---
+# --- early answers ---
 
 
-def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_that_arrives_during_the_write_counts(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is handed over while the frame is being written, as by a peer in the same process."""
+    """The answer arrives while the frame is being written, as from a peer in the same process."""
     drain = _driver.Driver.drain
 
     def eager(self: _driver.Driver, now: float) -> None:
@@ -264,14 +258,14 @@ def test_an_answer_that_is_there_before_the_write_has_returned_is_the_answer(
                     ]
                 )
 
-        assert colour.run(scenario) == {"Accepted": 49}
+        assert flavour.run(scenario) == {"Accepted": 49}
 
 
 # --- errors that name no request ---
 
 
 @pytest.mark.parametrize("fault", [Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE])
-def test_a_notice_while_the_login_is_due_is_not_its_answer(colour: Colour, fault: Fault) -> None:
+def test_a_notice_before_the_login_answer_is_not_the_answer(flavour: Flavour, fault: Fault) -> None:
     with exchange_in_thread(fast_exchange(1, credentials=KEY)) as server:
         server.inject_login(fault)
 
@@ -285,13 +279,11 @@ def test_a_notice_while_the_login_is_due_is_not_its_answer(colour: Colour, fault
                 assert isinstance(channel.events.take(), kinds[fault])
                 assert channel.state is State.READY
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 @pytest.mark.parametrize("code", [30033, 30006, 30016])
-def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(
-    colour: Colour, code: int
-) -> None:
+def test_a_notice_settles_no_cancel_in_flight(flavour: Flavour, code: int) -> None:
     with exchange_in_thread(fast_exchange(5)) as server:
         server.inject(*[Fault.LATE] * 5)
         server.exchange.late_by = 0.08
@@ -307,15 +299,13 @@ def test_a_notice_while_cancels_are_in_flight_settles_none_of_them(
                 assert isinstance(event, GoingAway if code == 30033 else ExchangeError)
                 return outcomes
 
-        assert [type(outcome) for outcome in colour.run(scenario)] == [Accepted] * 4
+        assert [type(outcome) for outcome in flavour.run(scenario)] == [Accepted] * 4
 
 
 @pytest.mark.parametrize(
     "fault", [Fault.NO_ARG, Fault.UNKNOWN_ID, Fault.WRONG_TYPES, Fault.GARBAGE]
 )
-def test_an_answer_that_names_no_cancel_is_nobodys_not_even_of_the_only_one_in_flight(
-    colour: Colour, fault: Fault
-) -> None:
+def test_an_answer_without_a_known_id_settles_no_cancel(flavour: Flavour, fault: Fault) -> None:
     with exchange_in_thread(fast_exchange(2)) as server:
         server.inject(fault)
 
@@ -329,13 +319,13 @@ def test_an_answer_that_names_no_cancel_is_nobodys_not_even_of_the_only_one_in_f
                 )
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 # --- ids ---
 
 
-def test_the_ids_1_and_10_are_two(colour: Colour) -> None:
+def test_the_ids_1_and_10_are_not_confused(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
         server.inject(Fault.LATE)
         server.exchange.late_by = 0.05
@@ -353,4 +343,4 @@ def test_the_ids_1_and_10_are_two(colour: Colour) -> None:
                 tenth = await channel.cancel(CancelOrder("BTCUSDT", order_id="10"), id="10")
                 assert (first.id, first.order, tenth.id) == ("1", some[1], "10")
 
-        colour.run(scenario)
+        flavour.run(scenario)

@@ -1,6 +1,7 @@
-"""A gap, on every colour: an answer that has arrived counts, however late its reader wakes up (the driver contract, rule 4).
+"""An answer that has arrived counts, however late its reader wakes up (driver contract, rule 4).
 
-A suspended laptop and a long pause of the garbage collector look like this: the whole process stands still past the deadlines.
+On every transport. A suspended laptop or a long pause of the garbage collector looks like this:
+the whole process stops until after the deadlines.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from bitget_proto import Config
 from bitget_transports import Limits
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
-from .colours import ASYNCIO, BOUND, KEY, Colour, Connect, orders
+from .colours import ASYNCIO, BOUND, KEY, Connect, Flavour, orders
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 
 def answers_together(count: int, written: threading.Event) -> Behaviour:
-    """Accept so many cancels when all of them are there: one by itself, then the others, each in a write of its own."""
+    """Accept `count` cancels once all have arrived: first one, then each other in its own write."""
 
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)
@@ -44,7 +45,7 @@ def answers_together(count: int, written: threading.Event) -> Behaviour:
     return behave
 
 
-def outcomes_after_a_gap(colour: Colour, count: int, timeout: float, tls: bool) -> Counter[str]:
+def outcomes_after_a_gap(flavour: Flavour, count: int, timeout: float, tls: bool) -> Counter[str]:
     theirs, options, written = None, dict[str, Any](), threading.Event()
     if tls:
         authority = trustme.CA()
@@ -68,28 +69,28 @@ def outcomes_after_a_gap(colour: Colour, count: int, timeout: float, tls: bool) 
                     found[type(outcome).__name__] += 1
             return found
 
-        return colour.run(scenario)
+        return flavour.run(scenario)
 
 
-def test_several_hundred_answers_that_have_arrived_when_the_deadlines_pass_count(
-    colour: Colour,
+def test_answers_that_arrived_before_their_deadlines_count(
+    flavour: Flavour,
 ) -> None:
-    assert outcomes_after_a_gap(colour, 400, 2.0, tls=False) == {"Accepted": 400}
+    assert outcomes_after_a_gap(flavour, 400, 2.0, tls=False) == {"Accepted": 400}
 
 
-def test_over_tls_they_count_though_each_is_a_record_of_its_own(colour: Colour) -> None:
-    if colour not in (
-        Colour.UVLOOP,
-        Colour.PICOWS_UVLOOP,
-        Colour.ANYIO_ASYNCIO,
-    ):  # whose like is here
-        assert outcomes_after_a_gap(colour, 20, 1.0, tls=True) == {"Accepted": 20}
+def test_answers_in_separate_tls_records_count(flavour: Flavour) -> None:
+    if flavour not in (
+        Flavour.UVLOOP,
+        Flavour.PICOWS_UVLOOP,
+        Flavour.ANYIO_ASYNCIO,
+    ):  # the same code is tested on the other event loop
+        assert outcomes_after_a_gap(flavour, 20, 1.0, tls=True) == {"Accepted": 20}
 
 
-def test_they_count_though_a_read_takes_so_long_that_others_have_their_turn(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_answers_count_when_a_long_read_yields_to_the_event_loop(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if colour in ASYNCIO:  # which read all that is there, by and by
-        framing = "picows" if colour in (Colour.PICOWS, Colour.PICOWS_UVLOOP) else "websockets"
+    if flavour in ASYNCIO:  # they read everything that has arrived, in several steps
+        framing = "picows" if flavour in (Flavour.PICOWS, Flavour.PICOWS_UVLOOP) else "websockets"
         monkeypatch.setattr(f"bitget_transports.asyncio._{framing}_link.LONG", 0.0)
-        assert outcomes_after_a_gap(colour, 800, 3.0, tls=False) == {"Accepted": 800}
+        assert outcomes_after_a_gap(flavour, 800, 3.0, tls=False) == {"Accepted": 800}

@@ -1,4 +1,4 @@
-"""Leaving a channel, on every colour: what the body raises comes out as itself, and nothing stays behind."""
+"""Leaving a channel, on every transport: exceptions pass unchanged and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bitget_transports._driver.outcome_router import Waiter
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
-from .colours import FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .colours import FAST, KEY, AnyChannel, Connect, Flavour, fast_exchange, orders
 from .endings import closed
 from .tidy import CLOSE, frame, nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 RAISED = [
     ZeroDivisionError("mine"),
@@ -39,7 +39,7 @@ def fail(error: BaseException) -> None:
 
 
 def begin(channel: AnyChannel, id: str) -> None:
-    """Cancel an order and do not wait."""
+    """Cancel an order without waiting."""
     real: Any = getattr(channel, "blocking", channel)
     driver, inbox = real._driver, real._driver.inbox
     waiter = Waiter(lambda: None)
@@ -49,8 +49,8 @@ def begin(channel: AnyChannel, id: str) -> None:
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda error: type(error).__name__)
-def test_what_the_body_raises_comes_out_as_itself_and_ends_the_channel_at_once(
-    colour: Colour, raised: BaseException
+def test_an_exception_in_the_body_is_raised_unchanged(
+    flavour: Flavour, raised: BaseException
 ) -> None:
     channels: list[AnyChannel] = []
     came: list[BaseException] = []
@@ -65,12 +65,12 @@ def test_what_the_body_raises_comes_out_as_itself_and_ends_the_channel_at_once(
                     channels.append(channel)
                     begin(channel, "open")
                     fail(raised)
-            except BaseException as error:  # noqa: BLE001 - an event loop would not let some of them through
+            except BaseException as error:  # noqa: BLE001 - some cannot pass an event loop
                 came.append(error)
 
         with nothing_left():
             began = time.monotonic()
-            colour.run(tidy(scenario))
+            flavour.run(tidy(scenario))
             assert time.monotonic() - began < 30.0  # it did not drain
         assert len(came) == 1
         assert came[0] is raised
@@ -81,7 +81,9 @@ def test_what_the_body_raises_comes_out_as_itself_and_ends_the_channel_at_once(
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_comes_all_the_way_out(colour: Colour, interrupt: type[BaseException]) -> None:
+def test_an_interrupt_in_the_body_is_raised_unchanged(
+    flavour: Flavour, interrupt: type[BaseException]
+) -> None:
     with exchange_in_thread(fast_exchange()) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -89,10 +91,10 @@ def test_an_interrupt_comes_all_the_way_out(colour: Colour, interrupt: type[Base
                 raise interrupt
 
         with nothing_left(), pytest.raises(interrupt):
-            colour.run(scenario)
+            flavour.run(scenario)
 
 
-def test_leaving_without_an_error_waits_for_what_was_sent(colour: Colour) -> None:
+def test_a_normal_exit_waits_for_the_answers_to_sent_cancels(flavour: Flavour) -> None:
     channels: list[AnyChannel] = []
     with exchange_in_thread(fast_exchange(1)) as server:
         server.inject(Fault.LATE)
@@ -102,15 +104,15 @@ def test_leaving_without_an_error_waits_for_what_was_sent(colour: Colour) -> Non
             async with connect(KEY, url=server.url) as channel:
                 channels.append(channel)
                 begin(channel, "late")
-                if colour is not Colour.BLOCKING:
+                if flavour is not Flavour.BLOCKING:
                     await anyio.lowlevel.checkpoint()
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
         assert isinstance(outcome := channels[0].events.take(), Accepted)
         assert outcome.id == "late"
 
 
-def test_a_drain_that_comes_to_nothing_is_bounded(colour: Colour) -> None:
+def test_the_drain_is_bounded_by_its_timeout(flavour: Flavour) -> None:
     channels: list[AnyChannel] = []
     with exchange_in_thread(fast_exchange(1)) as server:
         server.inject(Fault.SILENT)
@@ -119,16 +121,16 @@ def test_a_drain_that_comes_to_nothing_is_bounded(colour: Colour) -> None:
             async with connect(KEY, url=server.url, config=Config(drain_timeout=0.1)) as channel:
                 channels.append(channel)
                 begin(channel, "silent")
-                if colour is not Colour.BLOCKING:
+                if flavour is not Flavour.BLOCKING:
                     await anyio.lowlevel.checkpoint()
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
         outcome = channels[0].events.take()
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why) == (True, WhyUnresolved.CLOSED)
 
 
-def test_what_is_queued_when_the_channel_closes_was_not_sent(colour: Colour) -> None:
+def test_cancels_queued_at_close_are_unresolved_and_unsent(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(30)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -138,20 +140,20 @@ def test_what_is_queued_when_the_channel_closes_was_not_sent(colour: Colour) -> 
                 await channel.close()
                 why, events = await closed(channel)
                 assert why is WhyClosed.ASKED
-                # The login was the first of the ten of this second.
+                # The login was the first of ten messages in this second.
                 unsent = [
                     event for event in events if isinstance(event, Unresolved) and not event.sent
                 ]
                 assert len(events) == 30
                 assert len(unsent) >= 21
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
         assert len(server.exchange.log) <= 9
 
 
-def test_a_timeout_of_the_users_round_the_whole_is_the_users(colour: Colour) -> None:
-    if colour is Colour.BLOCKING:
-        return  # it has none
+def test_a_timeout_around_the_channel_is_raised_unchanged(flavour: Flavour) -> None:
+    if flavour is Flavour.BLOCKING:
+        return  # it has no timeout scopes
 
     with exchange_in_thread(fast_exchange()) as server:
 
@@ -162,20 +164,20 @@ def test_a_timeout_of_the_users_round_the_whole_is_the_users(colour: Colour) -> 
 
             with pytest.raises(TimeoutError), anyio.fail_after(0.1):
                 await forever()
-            if colour is not Colour.ANYIO_TRIO:
+            if flavour is not Flavour.ANYIO_TRIO:
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await forever()
 
         with nothing_left():
-            colour.run(tidy(scenario))
+            flavour.run(tidy(scenario))
 
 
-def test_a_blocking_socket_is_closed_as_soon_as_the_other_side_has_ended_the_connection(
-    colour: Colour,
+def test_the_blocking_transport_closes_its_socket_when_the_peer_closes(
+    flavour: Flavour,
 ) -> None:
-    if colour is not Colour.BLOCKING:
-        return  # the others close it between two calls
+    if flavour is not Flavour.BLOCKING:
+        return  # the others close their sockets in the event loop
 
     def behave(victim: Victim) -> None:
         victim.reach(After.LOGIN)

@@ -1,4 +1,4 @@
-"""Many cancels at once, on every colour: what is taken, when, and where the outcomes go when the loop is left."""
+"""`cancel_many` on every transport: when orders are taken, and where the outcomes go."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from bitget_proto.testing import Fault
 from bitget_transports._driver.outcome_router import Waiter
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import ASYNCIO, FAST, KEY, AnyChannel, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, FAST, KEY, AnyChannel, Connect, Flavour, fast_exchange, orders
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 FEW = Config(messages_per_second=None, max_in_flight=3)
 
-AWAITING = (*ASYNCIO, Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO)
+AWAITING = (*ASYNCIO, Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO)
 
 
 def slowly(seen: list[CancelOrder]) -> Iterator[CancelOrder]:
@@ -42,7 +42,7 @@ def slowly(seen: list[CancelOrder]) -> Iterator[CancelOrder]:
         yield order
 
 
-def test_orders_that_come_slowly_do_not_hold_up_what_arrives(colour: Colour) -> None:
+def test_a_slow_iterable_of_orders_does_not_delay_outcomes(flavour: Flavour) -> None:
     seen: list[CancelOrder] = []
     with exchange_in_thread(fast_exchange(60)) as server:
 
@@ -54,15 +54,15 @@ def test_orders_that_come_slowly_do_not_hold_up_what_arrives(colour: Colour) -> 
                     taken.append(len(seen))
             return taken
 
-        taken = colour.run(scenario)
+        taken = flavour.run(scenario)
     assert len(taken) == 60
     assert taken[0] < 60
 
 
-def test_a_wait_that_is_cancelled_while_orders_come_slowly_leaves_what_was_taken(
-    colour: Colour,
+def test_cancelling_the_wait_during_a_slow_iterable_loses_no_outcome(
+    flavour: Flavour,
 ) -> None:
-    if colour not in AWAITING:
+    if flavour not in AWAITING:
         return
     seen: list[CancelOrder] = []
     with exchange_in_thread(fast_exchange(60)) as server:
@@ -76,11 +76,11 @@ def test_a_wait_that_is_cancelled_while_orders_come_slowly_leaves_what_was_taken
                 assert len(seen) < 60
                 return found + await outcomes_in_events(channel, len(seen) - len(found))
 
-        assert numbers(colour.run(scenario)) == numbers_of(seen)
+        assert numbers(flavour.run(scenario)) == numbers_of(seen)
 
 
-class Pulled:
-    """Orders that tell how many were taken."""
+class CountedOrders:
+    """Orders that count how many were taken."""
 
     def __init__(self, count: int) -> None:
         self.count = 0
@@ -93,7 +93,7 @@ class Pulled:
 
 
 async def outcomes_in_events(channel: AnyChannel, count: int) -> list[Outcome]:
-    """So many outcomes, out of the events."""
+    """Read `count` outcomes from the events."""
     found: list[Outcome] = []
     async for event in channel.events:
         if isinstance(event, (Accepted, Unresolved)):
@@ -111,10 +111,10 @@ def numbers(outcomes: list[Outcome]) -> list[int]:
     return sorted(int(outcome.order.order_id or 0) for outcome in outcomes)
 
 
-def test_no_more_orders_are_taken_than_there_is_room_for_however_slow_the_reader(
-    colour: Colour,
+def test_orders_are_taken_only_as_capacity_allows(
+    flavour: Flavour,
 ) -> None:
-    pulled = Pulled(20)
+    pulled = CountedOrders(20)
     with exchange_in_thread(fast_exchange(20)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -124,24 +124,24 @@ def test_no_more_orders_are_taken_than_there_is_room_for_however_slow_the_reader
                     assert isinstance(outcome, Accepted)
                     read += 1
                     assert pulled.count - read <= 3
-                    if colour in AWAITING:
+                    if flavour in AWAITING:
                         await anyio.lowlevel.checkpoint()
                         assert pulled.count - read <= 3
                 assert read == 20
 
-        colour.run(scenario)
+        flavour.run(scenario)
     assert len(server.exchange.log) == 20
 
 
-def test_when_the_loop_is_left_early_the_other_outcomes_are_events_at_once(colour: Colour) -> None:
-    pulled = Pulled(10)
-    gc.disable()  # what waits for the collector waits for ever
+def test_outcomes_become_events_when_the_loop_is_left_early(flavour: Flavour) -> None:
+    pulled = CountedOrders(10)
+    gc.disable()  # nothing may depend on the garbage collector
     try:
         with exchange_in_thread(fast_exchange(10)) as server:
 
             async def scenario(connect: Connect) -> None:
                 async with connect(KEY, url=server.url, config=FEW) as channel:
-                    async with aclosing_if_blocking(colour, channel, pulled) as outcomes:
+                    async with aclosing_if_blocking(flavour, channel, pulled) as outcomes:
                         read: list[Outcome] = []
                         async for outcome in outcomes:
                             read.append(outcome)
@@ -154,18 +154,18 @@ def test_when_the_loop_is_left_early_the_other_outcomes_are_events_at_once(colou
                     assert pulled.count == taken
                     assert (channel.in_flight, channel.capacity) == (0, 3)
 
-            colour.run(scenario)
+            flavour.run(scenario)
     finally:
         gc.enable()
 
 
-def aclosing_if_blocking(colour: Colour, channel: AnyChannel, some: Any) -> Any:
-    """The blocking words stand behind an async generator here, which only its loop would finalise."""
+def aclosing_if_blocking(flavour: Flavour, channel: AnyChannel, some: Any) -> Any:
+    """Close the wrapper of the blocking transport: only an event loop would finalise it."""
     made: Any = channel.cancel_many(some)
-    return aclosing(made) if colour is Colour.BLOCKING else _Plain(made)
+    return aclosing(made) if flavour is Flavour.BLOCKING else _NotClosed(made)
 
 
-class _Plain:
+class _NotClosed:
     def __init__(self, made: AsyncIterator[Outcome]) -> None:
         self._made: AsyncIterator[Outcome] | None = made
 
@@ -178,8 +178,8 @@ class _Plain:
         pass
 
 
-def test_what_was_never_begun_takes_nothing(colour: Colour) -> None:
-    pulled = Pulled(3)
+def test_a_cancel_many_that_is_not_iterated_takes_no_orders(flavour: Flavour) -> None:
+    pulled = CountedOrders(3)
     with exchange_in_thread(fast_exchange(3)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -187,12 +187,12 @@ def test_what_was_never_begun_takes_nothing(colour: Colour) -> None:
                 channel.cancel_many(pulled)
                 await channel.close()
 
-        colour.run(scenario)
+        flavour.run(scenario)
     assert (pulled.count, server.exchange.log) == (0, [])
 
 
-def test_orders_that_raise_in_the_middle_raise_to_the_reader_and_lose_no_outcome(
-    colour: Colour,
+def test_an_exception_in_the_orders_is_raised_and_loses_no_outcome(
+    flavour: Flavour,
 ) -> None:
     def some() -> Iterator[CancelOrder]:
         yield from orders(2)
@@ -206,10 +206,10 @@ def test_orders_that_raise_in_the_middle_raise_to_the_reader_and_lose_no_outcome
                     await anext(channel.cancel_many(some()))
                 assert numbers(await outcomes_in_events(channel, 2)) == [1, 2]
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_rubbish_in_the_middle_is_refused_and_loses_no_outcome(colour: Colour) -> None:
+def test_an_invalid_order_is_refused_and_loses_no_outcome(flavour: Flavour) -> None:
     some: Any = [*orders(2), "rubbish", *orders(3)]
     with exchange_in_thread(fast_exchange(2)) as server:
 
@@ -220,10 +220,10 @@ def test_rubbish_in_the_middle_is_refused_and_loses_no_outcome(colour: Colour) -
                 assert numbers(await outcomes_in_events(channel, 2)) == [1, 2]
                 assert channel.capacity == 1000
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_two_at_once_share_the_room_and_each_gets_its_own(colour: Colour) -> None:
+def test_two_cancel_many_share_capacity_and_get_their_own_outcomes(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(40)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -233,10 +233,10 @@ def test_two_at_once_share_the_room_and_each_gets_its_own(colour: Colour) -> Non
                 async def some(which: int) -> None:
                     async for outcome in channel.cancel_many(orders(40)[which * 20 :][:20]):
                         found[which].append(outcome)
-                        if colour is Colour.BLOCKING and which == 0 and len(found[0]) == 1:
-                            await some(1)  # the one inside the other
+                        if flavour is Flavour.BLOCKING and which == 0 and len(found[0]) == 1:
+                            await some(1)  # nested
 
-                if colour is Colour.BLOCKING:
+                if flavour is Flavour.BLOCKING:
                     await some(0)
                 else:
                     async with anyio.create_task_group() as tasks:
@@ -245,13 +245,13 @@ def test_two_at_once_share_the_room_and_each_gets_its_own(colour: Colour) -> Non
                 assert numbers(found[0]) == [*range(1, 21)]
                 assert numbers(found[1]) == [*range(21, 41)]
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_a_wait_that_is_cancelled_in_the_middle_gives_up_the_wait_alone(colour: Colour) -> None:
-    if colour is Colour.BLOCKING:
-        return  # nothing can cancel it
-    pulled = Pulled(10)
+def test_cancelling_the_wait_does_not_cancel_the_orders_taken(flavour: Flavour) -> None:
+    if flavour is Flavour.BLOCKING:
+        return  # it cannot be cancelled
+    pulled = CountedOrders(10)
     with exchange_in_thread(fast_exchange(10)) as server:
         server.inject(None, Fault.LATE, Fault.LATE, Fault.LATE)
         server.exchange.late_by = 0.15
@@ -265,16 +265,16 @@ def test_a_wait_that_is_cancelled_in_the_middle_gives_up_the_wait_alone(colour: 
                         found.append(outcome)
                         middle.cancel()
                 assert (len(found), pulled.count) == (1, 4)
-                assert [outcome async for outcome in made] == []  # it is over
+                assert [outcome async for outcome in made] == []  # the iterator has ended
                 assert numbers(found + await outcomes_in_events(channel, 3)) == [1, 2, 3, 4]
                 assert pulled.count == 4
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_one_is_read_by_one_task_at_a_time(colour: Colour) -> None:
-    if colour is Colour.BLOCKING:
-        return  # Python refuses it by itself
+def test_a_cancel_many_is_read_by_one_task_at_a_time(flavour: Flavour) -> None:
+    if flavour is Flavour.BLOCKING:
+        return  # Python itself refuses it
     with exchange_in_thread(fast_exchange(2)) as server:
         server.inject(Fault.LATE)
         server.exchange.late_by = 0.05
@@ -291,12 +291,12 @@ def test_one_is_read_by_one_task_at_a_time(colour: Colour) -> None:
                     tasks.start_soon(second)
                     assert [outcome async for outcome in made]
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_closing_it_wakes_whoever_waits_for_it(colour: Colour) -> None:
-    if colour is Colour.BLOCKING:
-        return  # nobody else can close it
+def test_closing_the_iterator_wakes_its_reader(flavour: Flavour) -> None:
+    if flavour is Flavour.BLOCKING:
+        return  # no other task can close it
     with exchange_in_thread(fast_exchange(2)) as server:
         server.inject(Fault.LATE, Fault.LATE)
         server.exchange.late_by = 0.05
@@ -313,11 +313,11 @@ def test_closing_it_wakes_whoever_waits_for_it(colour: Colour) -> None:
                     assert [outcome async for outcome in made] == []
                 assert numbers(await outcomes_in_events(channel, 2)) == [1, 2]
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def give_up(channel: AnyChannel, some: list[CancelOrder]) -> None:
-    """Cancel each of them, as one whose wait is given up at once."""
+def cancel_and_abandon(channel: AnyChannel, some: list[CancelOrder]) -> None:
+    """Cancel each order and abandon the wait at once."""
     real: Any = getattr(channel, "blocking", channel)
     driver, inbox = real._driver, real._driver.inbox
     for order in some:
@@ -327,14 +327,20 @@ def give_up(channel: AnyChannel, some: list[CancelOrder]) -> None:
         driver.drain(driver.now())
 
 
-def test_outcomes_that_nobody_reads_hold_every_place_until_they_are_read(colour: Colour) -> None:
+def test_unread_outcomes_use_capacity_until_they_are_read(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(9)) as server:
 
         async def scenario(connect: Connect) -> None:
             async with connect(KEY, url=server.url, config=FEW) as channel:
+<<<<<<< HEAD
                 give_up(channel, orders(3))
                 # One waits for the room that they will make, until they have come and nobody has read them.
                 with pytest.raises(NoRoom, match="unread outcomes"):
+=======
+                cancel_and_abandon(channel, orders(3))
+                # `cancel_many` waits for capacity until the outcomes have arrived and stay unread.
+                with pytest.raises(NoRoom, match="nobody has read"):
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
                     await anext(channel.cancel_many(orders(9)[3:]))
                 assert channel.capacity == 0
                 with pytest.raises(NoRoom, match="unread outcomes"):
@@ -343,14 +349,14 @@ def test_outcomes_that_nobody_reads_hold_every_place_until_they_are_read(colour:
                 assert channel.capacity == 3
                 assert isinstance(await channel.cancel(orders(9)[8]), Accepted)
 
-        colour.run(scenario)
+        flavour.run(scenario)
     assert len(server.exchange.log) == 4
 
 
-def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_read(
-    colour: Colour,
+def test_the_blocking_transport_raises_no_room_instead_of_deadlock(
+    flavour: Flavour,
 ) -> None:
-    if colour is not Colour.BLOCKING:
+    if flavour is not Flavour.BLOCKING:
         return
     with exchange_in_thread(fast_exchange(9)) as server:
 
@@ -358,17 +364,22 @@ def test_the_blocking_colour_never_waits_for_what_its_own_caller_would_have_to_r
             async with connect(KEY, url=server.url, config=FEW) as channel:
                 begun = channel.cancel_many(orders(3))
                 await anext(begun)
+<<<<<<< HEAD
                 give_up(channel, orders(4)[3:])
                 with pytest.raises(NoRoom, match="continue the cancel_many"):
+=======
+                cancel_and_abandon(channel, orders(4)[3:])
+                with pytest.raises(NoRoom, match="go on with"):
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
                     await anext(channel.cancel_many(orders(9)[4:]))
                 assert len([outcome async for outcome in begun]) == 2
                 assert [outcome async for outcome in channel.cancel_many(orders(9)[4:])]
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
-def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an_event(
-    colour: Colour,
+def test_the_outcome_of_a_cancel_call_that_raises_is_an_event(
+    flavour: Flavour,
 ) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
@@ -384,10 +395,10 @@ def test_a_cancel_that_raises_as_it_leaves_is_a_wait_given_up_and_its_outcome_an
                 with patch.object(real._driver, "drain", drain_and_raise), pytest.raises(KeyError):
                     await channel.cancel(orders(1)[0])
                 assert numbers(await outcomes_in_events(channel, 1)) == [1]
-                # On the blocking colour the step is torn, and the channel has ended.
+                # The blocking channel has ended: its step was interrupted.
                 assert (channel.in_flight, channel.capacity) == (
                     0,
-                    0 if colour is Colour.BLOCKING else 3,
+                    0 if flavour is Flavour.BLOCKING else 3,
                 )
 
-        colour.run(scenario)
+        flavour.run(scenario)

@@ -1,4 +1,4 @@
-"""What makes no sense is refused with words, on every colour: nothing was dialled, or nothing has changed."""
+"""Misuse raises on every transport, before anything is dialled or changed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from bitget_transports import ConnectFailed, Limits
 from bitget_transports.blocking._socket_link import SocketLink
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import ASYNCIO, KEY, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, KEY, Connect, Flavour, fast_exchange, orders
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 
 @pytest.fixture
-def nobody_dials() -> Iterator[str]:
+def unused_url() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.0)
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
@@ -54,7 +54,7 @@ WRONG: dict[str, Any] = {
     "tls": True,
     "limits": {"max_events": 5},
     "wall_clock": 1_763_958_366.0,
-    "wall_clock that tells no time": lambda: math.nan,
+    "wall_clock that returns nan": lambda: math.nan,
     "sock": "127.0.0.1:80",
     "framing": "aiohttp",
     "client": "httpx",
@@ -62,38 +62,38 @@ WRONG: dict[str, Any] = {
 }
 
 ONLY_OF = {
-    "sock": (*ASYNCIO, Colour.BLOCKING),
+    "sock": (*ASYNCIO, Flavour.BLOCKING),
     "framing": ASYNCIO,
-    "client": (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO),
-    "selector": (Colour.BLOCKING,),
+    "client": (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO),
+    "selector": (Flavour.BLOCKING,),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_connect_cannot_use_is_refused_before_anything_is_dialled(
-    colour: Colour, name: str, nobody_dials: str
+def test_invalid_connect_arguments_are_refused_before_dialling(
+    flavour: Flavour, name: str, unused_url: str
 ) -> None:
-    if colour not in ONLY_OF.get(name, Colour):
+    if flavour not in ONLY_OF.get(name, Flavour):
         return
 
     async def scenario(connect: Connect) -> None:
         parameter = name.partition(" ")[0]
-        options: dict[str, Any] = {"credentials": KEY, "url": nobody_dials, parameter: WRONG[name]}
+        options: dict[str, Any] = {"credentials": KEY, "url": unused_url, parameter: WRONG[name]}
         with pytest.raises(ValidationError, match=parameter):
             async with connect(options.pop("credentials"), **options):
                 raise AssertionError("not reached")
 
-    colour.run(scenario)
+    flavour.run(scenario)
 
 
 @pytest.mark.parametrize("url", ["ws://a..b/", "ws://" + "a" * 64 + ".example/", "ws://xn--/"])
-def test_a_host_that_cannot_be_one_is_no_connection(colour: Colour, url: str) -> None:
+def test_an_impossible_host_makes_connect_fail(flavour: Flavour, url: str) -> None:
     async def scenario(connect: Connect) -> None:
         with pytest.raises((ConnectFailed, ValidationError)):
             async with connect(KEY, url=url, allow_plaintext=True, limits=Limits(open_timeout=3.0)):
                 raise AssertionError("not reached")
 
-    colour.run(scenario)
+    flavour.run(scenario)
 
 
 CANCELS: dict[str, dict[str, Any]] = {
@@ -112,8 +112,8 @@ CANCELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
-def test_a_cancel_that_makes_no_sense_is_refused_with_the_same_words_whether_or_not_the_channel_has_ended(
-    colour: Colour, ended: bool
+def test_invalid_cancels_are_refused_alike_before_and_after_the_end(
+    flavour: Flavour, ended: bool
 ) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
@@ -133,7 +133,7 @@ def test_a_cancel_that_makes_no_sense_is_refused_with_the_same_words_whether_or_
                 assert outcome.order == orders(1)[0]
             return said
 
-        said = colour.run(scenario)
+        said = flavour.run(scenario)
     for name, wrong in CANCELS.items():
         arguments: dict[str, Any] = {"order": orders(1)[0], "now": 0.0, **wrong}
         with pytest.raises(ValidationError) as refused:
@@ -141,8 +141,8 @@ def test_a_cancel_that_makes_no_sense_is_refused_with_the_same_words_whether_or_
         assert said[name] == str(refused.value)
 
 
-def test_after_the_end_frames_are_refused_events_come_to_an_end_and_a_second_close_is_nothing(
-    colour: Colour,
+def test_a_closed_channel_refuses_frames_and_ends_its_events(
+    flavour: Flavour,
 ) -> None:
     with exchange_in_thread(fast_exchange()) as server:
 
@@ -162,12 +162,12 @@ def test_after_the_end_frames_are_refused_events_come_to_an_end_and_a_second_clo
             with pytest.raises(LocalProtocolError):
                 await channel.send("x")
 
-        colour.run(scenario)
+        flavour.run(scenario)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, -1, -math.inf, math.inf, "1", None, [1.0], 1j])
-def test_pump_takes_a_finite_number_of_seconds(colour: Colour, seconds: Any) -> None:
-    if colour is not Colour.BLOCKING:
+def test_pump_takes_a_finite_number_of_seconds(flavour: Flavour, seconds: Any) -> None:
+    if flavour is not Flavour.BLOCKING:
         return
     with (
         exchange_in_thread(fast_exchange()) as server,
@@ -179,10 +179,10 @@ def test_pump_takes_a_finite_number_of_seconds(colour: Colour, seconds: Any) -> 
         channel.pump(0.001)
 
 
-def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
-    colour: Colour,
+def test_a_second_thread_in_a_blocking_channel_is_refused(
+    flavour: Flavour,
 ) -> None:
-    if colour is not Colour.BLOCKING:
+    if flavour is not Flavour.BLOCKING:
         return
     with (
         exchange_in_thread(fast_exchange(1)) as server,
@@ -207,10 +207,10 @@ def test_a_second_thread_in_a_blocking_channel_is_refused_and_the_first_goes_on(
     assert len(server.exchange.log) == 1
 
 
-def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_ends_for_both(
-    colour: Colour,
+def test_leaving_a_channel_while_another_thread_waits_ends_both(
+    flavour: Flavour,
 ) -> None:
-    if colour is not Colour.BLOCKING:
+    if flavour is not Flavour.BLOCKING:
         return
     outcomes: list[Outcome] = []
     exchange = fast_exchange(1)
@@ -236,10 +236,10 @@ def test_a_blocking_channel_that_one_thread_leaves_while_another_waits_in_it_end
         assert [type(event) for event in channel.events] == [Closed]
 
 
-def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_is_refused(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_reentrant_use_of_a_blocking_channel_is_refused(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if colour is not Colour.BLOCKING:
+    if flavour is not Flavour.BLOCKING:
         return
     wrote, refused = SocketLink.write, 0
     with (
@@ -268,10 +268,10 @@ def test_code_that_interrupts_a_step_of_a_blocking_channel_and_uses_the_channel_
 
 
 @pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
-def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(
-    colour: Colour, *, session: bool
+def test_a_trace_may_not_use_its_blocking_channel_but_orders_may(
+    flavour: Flavour, *, session: bool
 ) -> None:
-    if colour is not Colour.BLOCKING:
+    if flavour is not Flavour.BLOCKING:
         return
     channels: list[bitget_transports.blocking.Channel] = []
     refused: list[LocalProtocolError] = []
@@ -303,8 +303,8 @@ def test_a_trace_that_uses_its_blocking_channel_is_refused_and_the_orders_may(
     assert len(server.exchange.log) == 3
 
 
-def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:
-    if colour not in ONLY_OF["sock"]:
+def test_a_datagram_socket_makes_connect_fail(flavour: Flavour) -> None:
+    if flavour not in ONLY_OF["sock"]:
         return
 
     async def scenario(connect: Connect) -> None:
@@ -314,10 +314,10 @@ def test_a_socket_that_is_no_stream_is_no_connection(colour: Colour) -> None:
             ):
                 raise AssertionError("not reached")
 
-    colour.run(scenario)
+    flavour.run(scenario)
 
 
-def test_limits_of_many_years_are_limits(colour: Colour) -> None:
+def test_very_long_timeouts_are_accepted(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -329,4 +329,4 @@ def test_limits_of_many_years_are_limits(colour: Colour) -> None:
             ) as channel:
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
-        colour.run(scenario)
+        flavour.run(scenario)

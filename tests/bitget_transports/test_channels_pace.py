@@ -1,4 +1,4 @@
-"""The real pace on real sockets: a burst in one millisecond does not get the connection closed."""
+"""Real pacing on real sockets: a burst does not get the connection closed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from bitget_proto import Accepted
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import KEY, Colour, Connect, fast_exchange, orders
+from .colours import KEY, Connect, Flavour, fast_exchange, orders
 
 _JITTER = 0.1
-"""Seconds by which what the machine delays may come closer to what follows it."""
+"""Seconds by which delays of the machine may shorten the gap between two messages."""
 
 
-def arrivals(colour: Colour) -> list[float]:
-    """When 29 cancels of one burst arrived at the exchange: the login before them makes 30 messages."""
+def arrivals(flavour: Flavour) -> list[float]:
+    """Return when 29 cancels of one burst arrived; with the login they are 30 messages."""
     with exchange_in_thread(fast_exchange(29)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -27,13 +27,13 @@ def arrivals(colour: Colour) -> list[float]:
                     for first, eleventh in zip(sent, sent[10:], strict=False)
                 )
 
-        colour.run(scenario)
+        flavour.run(scenario)
         return [act.at for act in server.exchange.log]
 
 
-def test_of_thirty_messages_at_once_ten_arrive_in_any_second() -> None:
-    with ThreadPoolExecutor() as threads:  # all colours at once: each takes two seconds
-        for arrived in threads.map(arrivals, Colour):
+def test_a_burst_of_thirty_is_paced_at_ten_messages_a_second() -> None:
+    with ThreadPoolExecutor() as threads:  # all flavours at once: each takes two seconds
+        for arrived in threads.map(arrivals, Flavour):
             assert len(arrived) == 29
             assert all(
                 eleventh - first > 1.0 - _JITTER

@@ -1,4 +1,4 @@
-"""A peer that stops reading, on every colour: what cannot leave strands one cancel at most, and no outcome is guessed."""
+"""A peer stops reading, on every transport: at most one cancel is partly sent."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ from bitget_transports import Limits
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 from bitget_transports.faults.hostile_server import HostileServer, stop_reading
 
-from .colours import KEY, Colour, Connect, fast_exchange, orders
+from .colours import KEY, Connect, Flavour, fast_exchange, orders
 from .endings import closed
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 _SMALL = 4096
-"""Bytes of the buffers in the kernel, so that they are soon full."""
+"""The size of the kernel's buffers in bytes, so that they soon fill up."""
 
 
-def narrow(colour: Colour, server: ExchangeThread) -> dict[str, Any]:
-    """Options of `connect` for a socket that soon stalls."""
+def small_buffers(flavour: Flavour, server: ExchangeThread) -> dict[str, Any]:
+    """Return options of `connect` for a socket that soon stalls."""
     listener = server.server._listener
     assert listener is not None
-    listener.setsockopt(
-        socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL
-    )  # those that it accepts have the same
-    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)  # accepted sockets inherit it
+    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
         options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL)]
         return {
             "client": httpx.AsyncClient(
@@ -45,8 +43,8 @@ def narrow(colour: Colour, server: ExchangeThread) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("resumes", [False, True], ids=["for good", "for a while"])
-def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sent(
-    colour: Colour, resumes: bool
+def test_a_stalled_write_leaves_at_most_one_cancel_partly_sent(
+    flavour: Flavour, resumes: bool
 ) -> None:
     many = 300
     with exchange_in_thread(fast_exchange(many)) as server:
@@ -62,17 +60,17 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
             limits = Limits(write_timeout=0.2, close_timeout=0.4)
             outcomes: list[Outcome] = []
             async with connect(
-                KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)
+                KEY, url=server.url, config=config, limits=limits, **small_buffers(flavour, server)
             ) as channel:
                 server.stop_reading()
                 async for outcome in channel.cancel_many(orders(many)):
                     if resumes and not outcomes:
-                        server.resume_reading()  # while the client still closes
+                        server.resume_reading()  # while the client is still closing
                     outcomes.append(outcome)
             server.resume_reading()
             return outcomes
 
-        outcomes = colour.run(scenario)
+        outcomes = flavour.run(scenario)
         while server.connections:
             pass
         received = {act.id for act in server.exchange.log}
@@ -84,13 +82,13 @@ def test_a_stalled_writer_strands_one_cancel_at_most_and_the_others_were_not_sen
     assert 0 < len(sent) < many
     assert len(sent | unsent) == many
     assert received <= sent
-    # In order, and one that is stuck in between: the other bytes are with the kernel.
+    # Sent in order, and at most the last one in part: the kernel has the bytes before it.
     assert sent == {str(number) for number in range(1, len(sent) + 1)}
 
 
-def test_over_tls_no_more_is_stranded_than_over_a_plain_socket(colour: Colour) -> None:
-    if colour not in (Colour.ASYNCIO, Colour.UVLOOP, Colour.BLOCKING):
-        return  # the others write one frame after the other and await each
+def test_tls_buffers_no_more_frames_than_a_plain_socket(flavour: Flavour) -> None:
+    if flavour not in (Flavour.ASYNCIO, Flavour.UVLOOP, Flavour.BLOCKING):
+        return  # the others write one frame at a time
     authority = trustme.CA()
     theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(theirs)  # pyright: ignore[reportUnknownMemberType]
@@ -112,16 +110,16 @@ def test_over_tls_no_more_is_stranded_than_over_a_plain_socket(colour: Colour) -
                 ) as channel:
                     return [outcome async for outcome in channel.cancel_many(orders(400))]
 
-            outcomes = colour.run(scenario)
+            outcomes = flavour.run(scenario)
             assert len(outcomes) == 400
             return sum(isinstance(outcome, Unresolved) and outcome.sent for outcome in outcomes)
 
-    # How much the kernel takes varies by some frames; what a transport holds unseen is there each time.
+    # The kernel's share varies by some frames; a hidden buffer would show each time.
     assert any(sent(tls=True) <= sent(tls=False) + 1 for _ in range(3))
 
 
-class Narrow(socket.socket):
-    """A socket that takes so many bytes more, and then none until it is told otherwise."""
+class LimitedSocket(socket.socket):
+    """A socket that takes `takes` more bytes and then none; None lifts the limit."""
 
     takes: int | None = None
 
@@ -135,20 +133,20 @@ class Narrow(socket.socket):
         return sent
 
     def sendmsg(self, buffers: Any, /, *_: Any) -> int:
-        """What asyncio writes with from Python 3.12 on, when something is left over."""
+        """Write what is left over, as asyncio does from Python 3.12 on."""
         return self.send(b"".join(buffers))
 
 
 @pytest.mark.parametrize("takes", [0, 10])
-def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(
-    colour: Colour, takes: int
+def test_a_cancel_reported_unsent_is_not_sent_when_the_peer_resumes(
+    flavour: Flavour, takes: int
 ) -> None:
-    if colour not in (Colour.ASYNCIO, Colour.BLOCKING):
-        return  # the others have no socket that can be given, or write to its descriptor
+    if flavour not in (Flavour.ASYNCIO, Flavour.BLOCKING):
+        return  # the others take no socket, or write to its descriptor
     with exchange_in_thread(fast_exchange(3)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
-            sock = Narrow()
+            sock = LimitedSocket()
             sock.connect(("127.0.0.1", urlsplit(server.url).port or 0))
             limits = Limits(write_timeout=0.1, close_timeout=0.2)
             async with connect(KEY, url=server.url, limits=limits, sock=sock) as channel:
@@ -159,7 +157,7 @@ def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(
                     outcomes.append(outcome)
                 return outcomes
 
-        outcomes = colour.run(scenario)
+        outcomes = flavour.run(scenario)
         assert [outcome.sent for outcome in outcomes if isinstance(outcome, Unresolved)] == [
             takes > 0,
             False,
@@ -170,18 +168,18 @@ def test_what_was_told_as_not_sent_does_not_leave_when_the_peer_reads_again(
     }
 
 
-def test_a_ping_that_cannot_be_written_is_noticed(colour: Colour) -> None:
+def test_a_ping_that_cannot_be_written_is_noticed(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange()) as server:
 
         async def scenario(connect: Connect) -> WhyClosed:
             config = Config(messages_per_second=None, ping_interval=0.2, pong_timeout=0.2)
             limits = Limits(write_timeout=None, close_timeout=0.1)
             async with connect(
-                KEY, url=server.url, config=config, limits=limits, **narrow(colour, server)
+                KEY, url=server.url, config=config, limits=limits, **small_buffers(flavour, server)
             ) as channel:
                 server.stop_reading()
                 for _ in range(10):
                     await channel.send("x" * 1_000_000)
                 return (await closed(channel))[0]
 
-        assert colour.run(scenario) is WhyClosed.NO_PONG
+        assert flavour.run(scenario) is WhyClosed.NO_PONG

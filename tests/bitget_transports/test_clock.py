@@ -1,4 +1,4 @@
-"""One clock for all transports, which goes on while the machine sleeps."""
+"""All transports use one clock, which goes on while the machine is suspended."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from bitget_proto import CancelOrder, Config, Outcome, Unresolved, WhyUnresolved
 from bitget_transports._driver.driver import Driver
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import KEY, Colour, Connect, fast_exchange, orders
+from .colours import KEY, Connect, Flavour, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 
-def test_the_drivers_use_the_clock_that_is_public() -> None:
+def test_the_drivers_use_the_public_clock() -> None:
     assert Driver.now is bitget_transports.clock
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="another system has another clock")
-def test_on_linux_the_clock_counts_the_time_asleep() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has CLOCK_BOOTTIME")
+def test_the_clock_counts_suspended_time_on_linux() -> None:
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     now = bitget_transports.clock()
     assert before <= now <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@pytest.mark.parametrize("colour", Colour)
-def test_a_cancel_that_expires_while_the_machine_sleeps_is_not_sent(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("flavour", Flavour)
+def test_a_cancel_that_expires_during_suspend_is_not_sent(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asleep = [0.0]
     monkeypatch.setattr(Driver, "now", staticmethod(lambda: bitget_transports.clock() + asleep[0]))
@@ -42,14 +42,14 @@ def test_a_cancel_that_expires_while_the_machine_sleeps_is_not_sent(
     with nothing_left(), exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> list[Outcome]:
-            # The login takes the only place, so that the cancel waits.
+            # The login uses the one message per second, so the cancel waits.
             config = Config(messages_per_second=1)
             async with connect(KEY, url=server.url, config=config) as channel:
                 return [
                     outcome async for outcome in channel.cancel_many(then_sleep(), timeout=10.0)
                 ]
 
-        (outcome,) = colour.run(tidy(scenario))
+        (outcome,) = flavour.run(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert (outcome.sent, outcome.why) == (False, WhyUnresolved.TIMEOUT)
     assert server.exchange.log == []

@@ -1,7 +1,7 @@
-"""Our transports keep the driver contract: the conformance kit, on every colour. Real time.
+"""The conformance kit on every transport, in real time: our transports keep the driver contract.
 
-Here two scenarios that take their time are played on one event loop of each kind; `python -m bitget_proto.testing
-bitget_transports.conformance:uvloop` plays them on the others.
+Two slow scenarios run on only one event loop of each kind; to run them on the others, use
+`python -m bitget_proto.testing bitget_transports.conformance:uvloop`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The embedded exchange, with a client of websockets' own. Real sockets, on loopback: each wait is bounded."""
+"""The embedded exchange with the client of websockets.
+
+Real sockets on loopback; each wait is bounded.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def test_a_refused_login_ends_with_a_close_frame() -> None:
             client.recv(timeout=BOUND)
 
 
-def test_an_answer_that_is_put_off_comes_by_itself() -> None:
+def test_a_delayed_answer_is_sent_without_further_input() -> None:
     exchange = ScriptedExchange([ORDER], late_by=0.05)
     exchange.inject(Fault.LATE)
     with exchange_in_thread(exchange) as server, dial(server) as client:
@@ -72,7 +75,7 @@ def test_an_answer_that_is_put_off_comes_by_itself() -> None:
         assert ask(client, encode_cancel(ORDER, "1"))["code"] == 0
 
 
-def test_a_drop_comes_without_a_close_frame_after_the_exchange_has_acted() -> None:
+def test_a_drop_is_without_a_close_frame_and_after_the_cancel() -> None:
     exchange = ScriptedExchange([ORDER])
     exchange.inject(Fault.DROP_AFTER)
     with exchange_in_thread(exchange) as server, dial(server) as client:
@@ -83,7 +86,7 @@ def test_a_drop_comes_without_a_close_frame_after_the_exchange_has_acted() -> No
         assert [act.cancelled for act in exchange.log] == [True]
 
 
-def test_it_says_what_it_is_told_to_every_client() -> None:
+def test_a_message_is_sent_to_every_client() -> None:
     with exchange_in_thread() as server, dial(server) as one, dial(server) as other:
         ask(one, "ping")
         ask(other, "ping")
@@ -92,7 +95,7 @@ def test_it_says_what_it_is_told_to_every_client() -> None:
             assert json.loads(client.recv(timeout=BOUND))["code"] == 30033
 
 
-def test_a_network_that_dies_takes_every_connection() -> None:
+def test_a_drop_ends_every_connection() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         ask(client, "ping")
         server.drop()
@@ -100,7 +103,7 @@ def test_a_network_that_dies_takes_every_connection() -> None:
             client.recv(timeout=BOUND)
 
 
-def test_an_exchange_that_stops_reading_keeps_the_socket_open_and_answers_nothing() -> None:
+def test_an_exchange_that_stops_reading_keeps_the_socket_open() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         ask(client, "ping")
         server.stop_reading()
@@ -112,7 +115,7 @@ def test_an_exchange_that_stops_reading_keeps_the_socket_open_and_answers_nothin
             client.recv(timeout=BOUND)
 
 
-def test_one_that_does_not_read_does_not_read_late_comers_either() -> None:
+def test_an_exchange_that_stops_reading_ignores_new_clients_too() -> None:
     with exchange_in_thread() as server:
         server.stop_reading()
         with dial(server) as client:
@@ -122,14 +125,14 @@ def test_one_that_does_not_read_does_not_read_late_comers_either() -> None:
             server.drop()
 
 
-def test_what_others_send_is_answered_and_keeps_them_connected() -> None:
+def test_unexpected_messages_are_answered_and_do_not_disconnect() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         assert ask(client, '{"op":"subscribe","args":[]}')["code"] == 30001
         assert client.ping().wait(BOUND)
         assert ask(client, "ping") == "pong"
 
 
-def test_leaving_cuts_the_clients_and_leaves_no_thread_behind() -> None:
+def test_exit_disconnects_the_clients_and_leaves_no_thread() -> None:
     before = set(threading.enumerate())
     with ExitStack() as stack:
         with exchange_in_thread() as server:
@@ -139,11 +142,11 @@ def test_leaving_cuts_the_clients_and_leaves_no_thread_behind() -> None:
             client.recv(timeout=BOUND)
     assert set(threading.enumerate()) <= before
     with pytest.raises(RuntimeError, match="the exchange is not running"):
-        server.server.url  # noqa: B018 - looking is what is refused
+        server.server.url  # noqa: B018 - the access raises
     assert repr(server.server) == "<ExchangeServer, not running>"
 
 
-def test_a_port_that_is_taken_is_reported() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -153,12 +156,12 @@ def test_a_port_that_is_taken_is_reported() -> None:
             raise AssertionError("it must not start")
 
 
-def test_an_error_of_the_body_is_not_swallowed() -> None:
+def test_an_error_in_the_body_is_raised() -> None:
     with pytest.raises(ZeroDivisionError), exchange_in_thread():
         raise ZeroDivisionError
 
 
-def test_it_runs_in_an_event_loop_as_well() -> None:
+def test_it_runs_in_an_event_loop_too() -> None:
     async def main() -> None:
         async with ExchangeServer(ScriptedExchange([ORDER])) as server:
             assert repr(server) == f"<ExchangeServer {server.url}>"

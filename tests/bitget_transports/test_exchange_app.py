@@ -1,4 +1,4 @@
-"""The embedded exchange as an ASGI app: in process with httpx-ws, on asyncio and on trio, and by hand."""
+"""The embedded exchange as an ASGI app: with httpx-ws on asyncio and trio, and called directly."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_our_own_transport_runs_against_it_in_process() -> None:
                 assert outcome.sent
 
 
-async def test_an_answer_that_is_put_off_comes_by_itself() -> None:
+async def test_a_delayed_answer_is_sent_without_further_input() -> None:
     app = ExchangeApp(ScriptedExchange([ORDER], late_by=0.05))
     app.exchange.inject(Fault.LATE)
     async with client_of(app) as client, connected(client) as socket:
@@ -97,7 +97,7 @@ async def test_an_answer_that_is_put_off_comes_by_itself() -> None:
         assert json.loads(await socket.receive_text())["code"] == 0
 
 
-async def test_what_one_client_cancels_is_pushed_to_another() -> None:
+async def test_a_cancel_by_one_client_is_pushed_to_another() -> None:
     app = ExchangeApp(ScriptedExchange([ORDER]))
     async with client_of(app) as client, connected(client) as one, connected(client) as other:
         for socket in (one, other):
@@ -110,7 +110,7 @@ async def test_what_one_client_cancels_is_pushed_to_another() -> None:
         assert json.loads(await other.receive_text())["data"][0]["status"] == "cancelled"
 
 
-async def test_it_says_what_it_is_told_to_every_client_and_hangs_up() -> None:
+async def test_a_message_and_a_close_reach_every_client() -> None:
     app = ExchangeApp()
     async with client_of(app) as client, connected(client) as one, connected(client) as other:
         app.say("hello")
@@ -123,7 +123,7 @@ async def test_it_says_what_it_is_told_to_every_client_and_hangs_up() -> None:
             assert (caught.value.code, caught.value.reason) == (4001, "bye")
 
 
-async def test_a_fault_that_drops_closes_with_a_code_that_says_so() -> None:
+async def test_a_drop_fault_closes_with_a_code_that_says_so() -> None:
     app = ExchangeApp()
     app.exchange.inject_login(Fault.DROP_BEFORE)
     async with client_of(app) as client, connected(client) as socket:
@@ -133,7 +133,7 @@ async def test_a_fault_that_drops_closes_with_a_code_that_says_so() -> None:
         assert caught.value.code == 1011
 
 
-async def test_the_words_of_the_exchange_are_those_of_the_app() -> None:
+async def test_the_app_has_the_methods_of_the_exchange() -> None:
     app = ExchangeApp()
     async with client_of(app) as client, connected(client) as socket:
         app.place(ORDER)
@@ -159,11 +159,11 @@ async def test_the_words_of_the_exchange_are_those_of_the_app() -> None:
             await socket.receive_text()
 
 
-# --- by hand ---
+# --- called directly ---
 
 
 class Server:
-    """As much of an ASGI server as it takes."""
+    """A minimal ASGI server."""
 
     def __init__(self, *messages: MutableMapping[str, Any]) -> None:
         self.messages = list(messages)
@@ -199,7 +199,7 @@ CONNECT, PING = {"type": "websocket.connect"}, {"type": "websocket.receive", "te
 @pytest.mark.parametrize(
     ("status", "retry_after", "headers"), [(429, 60, [(b"retry-after", b"60")]), (503, None, [])]
 )
-async def test_a_refused_handshake_is_answered_with_its_status_and_when_to_come_back(
+async def test_a_refused_handshake_has_its_status_and_retry_after(
     status: int, retry_after: int | None, headers: list[tuple[bytes, bytes]]
 ) -> None:
     app = ExchangeApp()
@@ -211,14 +211,14 @@ async def test_a_refused_handshake_is_answered_with_its_status_and_when_to_come_
     assert app.exchange.handshake() is None
 
 
-async def test_a_server_that_cannot_answer_with_a_status_refuses_in_its_own_way() -> None:
+async def test_a_server_without_http_responses_gets_a_close() -> None:
     app = ExchangeApp()
     app.refuse_handshakes(1)
     assert await Server(CONNECT).run(app) == ["websocket.close"]
     assert app.connections == 0
 
 
-async def test_a_client_that_leaves_is_the_end_of_it() -> None:
+async def test_the_app_returns_when_the_client_disconnects() -> None:
     server = Server(CONNECT, PING, {"type": "websocket.disconnect", "code": 1001})
     assert await server.run(ExchangeApp()) == ["websocket.accept", "websocket.send"]
 
@@ -227,7 +227,7 @@ async def test_a_client_that_leaves_is_the_end_of_it() -> None:
     "error", [OSError, anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream]
 )
 @pytest.mark.parametrize("pings", [0, 1])
-async def test_a_client_that_has_gone_without_a_word_is_the_end_of_it(
+async def test_the_app_returns_when_the_connection_is_lost(
     error: type[Exception], pings: int
 ) -> None:
     server = Server(CONNECT, *[PING] * pings)
@@ -235,15 +235,15 @@ async def test_a_client_that_has_gone_without_a_word_is_the_end_of_it(
     assert await server.run(ExchangeApp()) == ["websocket.accept"]
 
 
-async def test_a_client_that_does_not_read_is_given_up() -> None:
+async def test_a_client_that_does_not_read_is_dropped() -> None:
     server = Server(CONNECT, PING, PING)
     server.stalled = True
     app = ExchangeApp(write_timeout=0.05)
     assert await server.run(app) == ["websocket.accept"]
-    assert server.messages == [PING], "nothing is read while there is something to be written"
+    assert server.messages == [PING], "nothing is read while a write is pending"
 
 
-async def test_what_fails_in_it_is_raised_to_its_server() -> None:
+async def test_an_error_in_the_app_is_raised_to_the_server() -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
@@ -253,13 +253,13 @@ async def test_what_fails_in_it_is_raised_to_its_server() -> None:
     assert app.connections == 0
 
 
-async def test_plain_http_is_told_that_this_is_a_websocket_server() -> None:
+async def test_plain_http_is_answered_with_status_426() -> None:
     server = Server()
     assert await server.run(ExchangeApp(), "http") == ["http.response.start", "http.response.body"]
     assert server.sent[0]["status"] == 426
 
 
-async def test_it_takes_part_in_the_life_of_its_server() -> None:
+async def test_the_lifespan_protocol_is_supported() -> None:
     server = Server({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     assert await server.run(ExchangeApp(), "lifespan") == [
         "lifespan.startup.complete",
@@ -267,7 +267,7 @@ async def test_it_takes_part_in_the_life_of_its_server() -> None:
     ]
 
 
-async def test_a_scope_that_is_not_known_is_refused() -> None:
+async def test_an_unknown_scope_type_is_refused() -> None:
     with pytest.raises(ValueError, match="must be websocket, http or lifespan; got gopher"):
         await Server().run(ExchangeApp(), "gopher")
 

@@ -1,4 +1,4 @@
-"""What only a socket can do to the embedded exchange, or it to a socket. Real sockets: each wait is bounded."""
+"""The embedded exchange on real sockets; each wait is bounded."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ HEAD = (
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_behind() -> Iterator[None]:
-    """No thread, and no socket either: one that is forgotten warns when it is collected, and warnings are errors."""
+def nothing_left_behind() -> Iterator[None]:
+    """Check that no thread or socket is left: an unclosed socket warns when it is collected."""
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
@@ -70,7 +70,7 @@ def frame(text: str, *, opcode: Opcode = Opcode.TEXT, final: bool = True) -> byt
 
 
 def ended(client: socket.socket) -> bool:
-    """Read until the end of the connection; whether it came by a reset or not does not matter."""
+    """Read until the connection ends, with or without a reset."""
     with suppress(ConnectionError):
         while client.recv(65536):
             pass
@@ -80,7 +80,7 @@ def ended(client: socket.socket) -> bool:
 def until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + BOUND
     while not holds():
-        assert time.monotonic() < end, "it never came about"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.001)
 
 
@@ -100,8 +100,8 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="module")
 def tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # A ticket comes behind the handshake. websockets' client reads it in one thread and writes in another, which OpenSSL does
-    # not allow: now and then it hangs for ever.
+    # No session ticket after the handshake: websockets' client reads it in one thread and writes in
+    # another, which OpenSSL does not allow, so it sometimes hangs.
     context.num_tickets = 0
     authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     return context
@@ -113,9 +113,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_it_serves_with_tls_under_the_name_localhost(
-    authority: trustme.CA, tls: ssl.SSLContext
-) -> None:
+def test_it_serves_tls_as_localhost(authority: trustme.CA, tls: ssl.SSLContext) -> None:
     with exchange_in_thread(ScriptedExchange([ORDER]), tls=tls) as server:
         assert server.url.startswith("wss://localhost:")
         with connect(
@@ -126,7 +124,7 @@ def test_it_serves_with_tls_under_the_name_localhost(
             assert json.loads(client.recv(timeout=BOUND))["code"] == 0
 
 
-def test_with_tls_it_closes_with_a_code_as_well(authority: trustme.CA, tls: ssl.SSLContext) -> None:
+def test_hang_up_sends_a_close_code_over_tls(authority: trustme.CA, tls: ssl.SSLContext) -> None:
     with (
         exchange_in_thread(tls=tls) as server,
         connect(
@@ -140,7 +138,7 @@ def test_with_tls_it_closes_with_a_code_as_well(authority: trustme.CA, tls: ssl.
         assert caught.value.rcvd.code == 1001
 
 
-def test_a_client_that_does_not_trust_the_certificate_or_speaks_no_tls_is_no_failure_of_the_server(
+def test_a_failed_tls_handshake_is_not_a_server_error(
     tls: ssl.SSLContext,
 ) -> None:
     with exchange_in_thread(tls=tls) as server:
@@ -155,7 +153,7 @@ def test_a_client_that_does_not_trust_the_certificate_or_speaks_no_tls_is_no_fai
         assert server.connections == 0
 
 
-def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLContext) -> None:
+def test_an_unfinished_tls_handshake_does_not_block_exit(tls: ssl.SSLContext) -> None:
     with exchange_in_thread(tls=tls) as server:
         client = plain(server)
         client.sendall(b"\x16\x03\x01")
@@ -164,11 +162,11 @@ def test_a_tls_handshake_under_way_does_not_keep_it_from_ending(tls: ssl.SSLCont
         assert ended(client)
 
 
-# --- how connections begin and end, as told at run time ---
+# --- run-time control of how connections begin and end ---
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(403, None), (429, 60)])
-def test_handshakes_are_refused_so_many_times_with_a_status(
+def test_the_given_number_of_handshakes_is_refused_with_a_status(
     status: int, retry_after: int | None
 ) -> None:
     with exchange_in_thread() as server:
@@ -184,7 +182,7 @@ def test_handshakes_are_refused_so_many_times_with_a_status(
 
 
 @pytest.mark.parametrize("status", [101, 200, 302, 1000])
-def test_what_is_no_status_of_a_refusal_is_refused_and_nothing_has_changed(status: int) -> None:
+def test_an_invalid_refusal_status_is_refused_and_changes_nothing(status: int) -> None:
     with exchange_in_thread() as server:
         with pytest.raises(ValidationError, match=str(status)):
             server.refuse_handshakes(1, status)
@@ -192,7 +190,7 @@ def test_what_is_no_status_of_a_refusal_is_refused_and_nothing_has_changed(statu
             pass
 
 
-def test_it_closes_every_connection_with_a_code() -> None:
+def test_hang_up_closes_every_connection_with_a_code() -> None:
     with exchange_in_thread() as server, dial(server) as one, dial(server) as other:
         server.hang_up(4001, "é" * 100)
         for client in (one, other):
@@ -203,7 +201,7 @@ def test_it_closes_every_connection_with_a_code() -> None:
         until(lambda: server.connections == 0)
 
 
-def test_to_hang_up_without_a_frame_is_to_drop() -> None:
+def test_hang_up_with_abort_sends_no_close_frame() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         server.hang_up(ABORT)
         with pytest.raises(ConnectionClosedError) as caught:
@@ -212,7 +210,7 @@ def test_to_hang_up_without_a_frame_is_to_drop() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 999, 1005, 2999, 5000])
-def test_a_code_that_no_close_frame_may_carry_is_refused_and_nothing_has_changed(code: int) -> None:
+def test_an_invalid_close_code_is_refused_and_changes_nothing(code: int) -> None:
     with exchange_in_thread() as server, dial(server) as client:
         with pytest.raises(
             ValueError, match=rf"^code must be one that a close frame may carry, .*; got {code}$"
@@ -222,7 +220,7 @@ def test_a_code_that_no_close_frame_may_carry_is_refused_and_nothing_has_changed
         assert client.recv(timeout=BOUND) == "pong"
 
 
-def test_to_hang_up_cuts_those_who_have_no_websocket_yet() -> None:
+def test_hang_up_disconnects_clients_without_a_websocket() -> None:
     with exchange_in_thread() as server, plain(server) as client:
         until(lambda: bool(server.server._state.clients))
         assert server.connections == 0
@@ -230,7 +228,7 @@ def test_to_hang_up_cuts_those_who_have_no_websocket_yet() -> None:
         assert ended(client)
 
 
-def test_a_client_that_does_not_answer_the_close_frame_is_cut() -> None:
+def test_a_client_that_does_not_answer_the_close_frame_is_dropped() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         server.hang_up()
         server.hang_up()
@@ -242,7 +240,7 @@ def test_a_client_that_does_not_answer_the_close_frame_is_cut() -> None:
         assert time.monotonic() - began < 3.0
 
 
-def test_what_it_did_not_read_is_answered_when_it_reads_again() -> None:
+def test_resume_reading_answers_what_was_not_read() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         server.stop_reading()
         client.send("ping")
@@ -252,7 +250,7 @@ def test_what_it_did_not_read_is_answered_when_it_reads_again() -> None:
         assert client.recv(timeout=BOUND) == "pong"
 
 
-def test_faults_and_orders_are_given_at_run_time() -> None:
+def test_faults_and_orders_can_be_added_at_run_time() -> None:
     with exchange_in_thread() as server, dial(server) as client:
         server.inject_login(Fault.GARBAGE)
         client.send(Codec().encode_login(sign_login(KEY, int(time.time()))))
@@ -269,7 +267,7 @@ def test_faults_and_orders_are_given_at_run_time() -> None:
         assert 0.0 < server.now() < 60.0
 
 
-def test_an_error_of_a_word_is_raised_where_it_was_said() -> None:
+def test_an_error_in_a_called_function_is_raised_to_the_caller() -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
@@ -280,7 +278,7 @@ def test_an_error_of_a_word_is_raised_where_it_was_said() -> None:
             pass
 
 
-def test_after_the_end_every_word_says_so() -> None:
+def test_a_method_called_after_the_end_raises_runtime_error() -> None:
     with exchange_in_thread() as server:
         pass
     with pytest.raises(RuntimeError, match="its context has been left"):
@@ -295,11 +293,11 @@ def test_no_log_at_any_level_shows_what_a_client_sends(caplog: pytest.LogCapture
     assert "apiKey" not in caplog.text
 
 
-# --- how it behaves, as told at run time ---
+# --- run-time control of behaviour ---
 
 
 def login_code(server: ExchangeThread, key: str = "key") -> int:
-    """The code that a login is answered with on a connection of its own."""
+    """Log in on a new connection and return the code of the answer."""
     with dial(server) as client:
         client.send(
             Codec().encode_login(
@@ -310,7 +308,7 @@ def login_code(server: ExchangeThread, key: str = "key") -> int:
         return code
 
 
-def test_logins_are_refused_so_many_times_and_a_second_one_of_an_account_on_request() -> None:
+def test_logins_can_be_refused_by_count_or_per_account() -> None:
     with exchange_in_thread() as server:
         server.refuse_logins(2, "40725")
         assert [login_code(server) for _ in range(3)] == [40725, 40725, 0]
@@ -322,7 +320,7 @@ def test_logins_are_refused_so_many_times_and_a_second_one_of_an_account_on_requ
             assert login_code(server) == 0
 
 
-def test_a_login_that_is_refused_in_maintenance_keeps_its_socket_on_request() -> None:
+def test_a_login_refused_in_maintenance_can_keep_its_socket() -> None:
     with exchange_in_thread() as server:
         server.maintenance(codes=["40015"], stay=True)
         with dial(server) as client:
@@ -332,7 +330,7 @@ def test_a_login_that_is_refused_in_maintenance_keeps_its_socket_on_request() ->
             log_in(client)
 
 
-def test_in_maintenance_links_are_sent_a_notice_and_dropped_and_logins_refused() -> None:
+def test_maintenance_sends_a_notice_drops_links_and_refuses_logins() -> None:
     with exchange_in_thread() as server:
         with dial(server) as one, dial(server) as other:
             log_in(one)
@@ -355,7 +353,7 @@ def test_maintenance_ends_by_itself() -> None:
         until(lambda: login_code(server) == 0)
 
 
-def test_a_slow_exchange_says_everything_late_and_in_order() -> None:
+def test_a_slow_exchange_sends_everything_late_and_in_order() -> None:
     with exchange_in_thread(ScriptedExchange([ORDER])) as server, dial(server) as client:
         log_in(client)
         server.slow_down(0.2)
@@ -370,7 +368,7 @@ def test_a_slow_exchange_says_everything_late_and_in_order() -> None:
         assert client.recv(timeout=BOUND) == "pong"
 
 
-def test_a_slow_exchange_hangs_up_late_as_well() -> None:
+def test_a_slow_exchange_closes_late_too() -> None:
     seen: list[SeenFrame] = []
     with (
         exchange_in_thread(ScriptedExchange(on_frame=seen.append)) as server,
@@ -387,7 +385,7 @@ def test_a_slow_exchange_hangs_up_late_as_well() -> None:
         assert caught.value.rcvd.code == 4001
 
 
-def test_what_is_held_back_comes_in_one_bunch() -> None:
+def test_held_messages_are_released_together() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         server.hold()
         client.sendall(frame("ping") * 3)
@@ -399,7 +397,7 @@ def test_what_is_held_back_comes_in_one_bunch() -> None:
         assert client.recv(1000) == b"\x81\x04pong" * 3
 
 
-def test_a_silent_exchange_answers_neither_pings_nor_a_close_frame_and_stays_open() -> None:
+def test_a_silent_exchange_answers_neither_pings_nor_a_close_frame() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         server.go_silent()
         client.sendall(
@@ -420,7 +418,7 @@ def test_a_silent_exchange_answers_neither_pings_nor_a_close_frame_and_stays_ope
 
 
 @pytest.mark.parametrize("acts", [False, True])
-def test_in_the_silence_it_acts_on_request(*, acts: bool) -> None:
+def test_a_silent_exchange_still_cancels_on_request(*, acts: bool) -> None:
     exchange = ScriptedExchange([ORDER])
     with exchange_in_thread(exchange) as server, dial(server) as client:
         log_in(client)
@@ -432,7 +430,7 @@ def test_in_the_silence_it_acts_on_request(*, acts: bool) -> None:
         server.drop()
 
 
-def test_orders_are_placed_on_the_trade_channel_and_cancelled_under_the_same_id() -> None:
+def test_orders_are_placed_and_cancelled_under_the_same_id() -> None:
     place = {
         "id": "7",
         "instType": "SPOT",
@@ -454,7 +452,7 @@ def test_orders_are_placed_on_the_trade_channel_and_cancelled_under_the_same_id(
         assert (answer["code"], second["code"]) == (0, 0)
 
 
-def test_the_eleventh_message_of_a_second_is_the_end_without_any_slack() -> None:
+def test_the_eleventh_message_in_a_second_ends_the_connection() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         client.sendall(frame("ping") * 11)
         seen = b""
@@ -468,7 +466,7 @@ def test_the_eleventh_message_of_a_second_is_the_end_without_any_slack() -> None
 # --- what clients send ---
 
 
-def test_fragments_are_put_together_and_a_ping_between_them_is_answered() -> None:
+def test_fragments_are_joined_and_a_ping_between_them_is_answered() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         for data in (
             frame("p", final=False),
@@ -485,13 +483,13 @@ def test_fragments_are_put_together_and_a_ping_between_them_is_answered() -> Non
         assert seen == wanted
 
 
-def test_a_message_beyond_all_bounds_ends_the_connection_with_1009() -> None:
+def test_a_message_that_is_too_long_ends_the_connection_with_1009() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         client.sendall(b"\x81\xff" + struct.pack("!Q", 2**40) + b"\x00" * 4)
         assert client.recv(4)[2:] == struct.pack("!H", 1009)
 
 
-def test_what_was_asked_just_before_a_close_is_acted_on_and_not_answered() -> None:
+def test_a_cancel_just_before_a_close_takes_effect_without_an_answer() -> None:
     exchange = ScriptedExchange([ORDER])
     with exchange_in_thread(exchange) as server, upgraded(server) as client:
         login = Codec().encode_login(sign_login(KEY, int(time.time())))
@@ -503,7 +501,7 @@ def test_what_was_asked_just_before_a_close_is_acted_on_and_not_answered() -> No
         assert [act.cancelled for act in exchange.log] == [True]
 
 
-def test_a_client_that_half_closes_is_taken_for_gone() -> None:
+def test_a_client_that_half_closes_is_disconnected() -> None:
     with exchange_in_thread() as server, upgraded(server) as client:
         until(lambda: server.connections == 1)
         client.shutdown(socket.SHUT_WR)
@@ -511,7 +509,7 @@ def test_a_client_that_half_closes_is_taken_for_gone() -> None:
         until(lambda: not server.server._state.clients)
 
 
-def test_what_is_no_http_is_hung_up_on() -> None:
+def test_a_client_that_does_not_speak_http_is_disconnected() -> None:
     with exchange_in_thread() as server, plain(server) as client:
         client.sendall(b"\x00\x01\r\n\r\n")
         assert ended(client)
@@ -537,7 +535,7 @@ def test_a_client_without_limits_cancels_ten_thousand_orders_quickly() -> None:
         assert sum(act.cancelled for act in exchange.log) == count
 
 
-def test_a_client_that_does_not_read_is_cut_and_does_not_fill_the_memory() -> None:
+def test_a_client_that_does_not_read_is_dropped_in_bounded_memory() -> None:
     config = ExchangeConfig(messages_per_second=None)
     with (
         exchange_in_thread(ScriptedExchange(config=config), write_timeout=0.3) as server,
@@ -547,7 +545,7 @@ def test_a_client_that_does_not_read_is_cut_and_does_not_fill_the_memory() -> No
         for _ in range(20):
             server.say("x" * 1_000_000)
         with pytest.raises(ConnectionError):
-            # More than the buffers between the two hold: what it sends is not read while it does not read.
+            # More than all buffers hold: the server does not read while the client does not.
             client.sendall(frame("ping") * 2_000_000)
         until(lambda: server.connections == 0)
         with dial(server) as other:
@@ -568,11 +566,11 @@ def test_a_client_that_reads_late_gets_everything() -> None:
         assert seen == wanted
 
 
-# --- failures, and nothing left behind ---
+# --- failures and cleanup ---
 
 
 class Broken(ScriptedExchange):
-    """An exchange that fails when it is asked to act."""
+    """An exchange that raises at each login."""
 
     def _why_not(self, login: object, now: float) -> tuple[str, str] | None:
         raise ZeroDivisionError
@@ -585,12 +583,12 @@ def break_it(server: ExchangeThread) -> None:
             client.recv(timeout=BOUND)
 
 
-def test_what_fails_in_the_server_is_raised_where_the_context_is_left() -> None:
+def test_an_error_in_the_server_is_raised_on_exit() -> None:
     with pytest.raises(ZeroDivisionError), exchange_in_thread(Broken()) as server:
         break_it(server)
 
 
-def test_what_fails_twice_is_raised_together_with_the_error_of_the_body_as_context() -> None:
+def test_server_errors_are_grouped_with_the_body_error_as_context() -> None:
     with pytest.raises(ExceptionGroup) as caught, exchange_in_thread(Broken()) as server:  # noqa: PT012
         break_it(server)
         break_it(server)
@@ -602,7 +600,7 @@ def test_what_fails_twice_is_raised_together_with_the_error_of_the_body_as_conte
     assert isinstance(caught.value.__context__, KeyError)
 
 
-def test_a_listener_that_fails_is_raised_where_the_context_is_left() -> None:
+def test_an_error_in_the_listener_is_raised_on_exit() -> None:
     async def main() -> None:
         async with ExchangeServer() as server:
             loop = asyncio.get_running_loop()
@@ -623,7 +621,7 @@ def test_a_listener_that_fails_is_raised_where_the_context_is_left() -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_it_ends_with_clients_in_every_state_and_leaves_no_task(run: Callable[..., None]) -> None:
+def test_exit_with_clients_in_every_state_leaves_no_task(run: Callable[..., None]) -> None:
     async def main() -> None:
         before = asyncio.all_tasks()
         async with ExchangeServer() as server:
@@ -646,7 +644,7 @@ def test_it_ends_with_clients_in_every_state_and_leaves_no_task(run: Callable[..
     run(main())
 
 
-def test_to_be_cancelled_is_no_way_to_leave_something_behind() -> None:
+def test_cancelling_the_server_leaves_no_task() -> None:
     async def serve(up: asyncio.Event) -> None:
         async with ExchangeServer() as server:
             _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(server.url).port)
@@ -668,7 +666,7 @@ def test_to_be_cancelled_is_no_way_to_leave_something_behind() -> None:
     asyncio.run(main())
 
 
-def test_it_ends_where_nobody_can_reach_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_works_when_its_own_port_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect_ex(sock: socket.socket, address: object) -> int:
         return errno.ENETUNREACH
 

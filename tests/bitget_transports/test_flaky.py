@@ -1,4 +1,4 @@
-"""The flaky proxy does what it says, to the byte. Real sockets, on loopback: each wait is bounded."""
+"""The flaky proxy, checked to the byte. Real sockets on loopback; each wait is bounded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _nothing_left() -> Iterator[None]:
 
 @contextmanager
 def listening(behave: Callable[[socket.socket], object]) -> Generator[str]:
-    """A server for one connection."""
+    """Run a server for one connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5.0)
 
@@ -76,7 +76,7 @@ def echo(accepted: socket.socket) -> None:
 @pytest.mark.parametrize(
     "treatment", [Treatment(), Treatment(piece=1), Treatment(piece=100, delay=0.01)]
 )
-def test_what_is_left_alone_arrives_whole_and_in_order(treatment: Treatment) -> None:
+def test_untouched_data_arrives_complete_and_in_order(treatment: Treatment) -> None:
     sent = random.Random(1).randbytes(200_000 if treatment.piece is None else 5_000)
     with listening(echo) as url, FlakyProxy(url, [treatment]) as proxy, dial(proxy) as client:
         writer = threading.Thread(target=client.sendall, args=(sent + b"the end",))
@@ -89,7 +89,7 @@ def test_what_is_left_alone_arrives_whole_and_in_order(treatment: Treatment) -> 
         assert proxy.befallen.total() == 0
 
 
-def test_what_arrives_is_held_back() -> None:
+def test_data_is_delayed() -> None:
     with (
         listening(echo) as url,
         FlakyProxy(url, [Treatment(delay=0.1)]) as proxy,
@@ -103,7 +103,7 @@ def test_what_arrives_is_held_back() -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 777])
 @pytest.mark.parametrize("way", Way)
-def test_a_connection_is_closed_after_so_many_bytes_and_not_one_more(way: Way, after: int) -> None:
+def test_a_connection_is_closed_after_exactly_the_given_bytes(way: Way, after: int) -> None:
     seen: list[bytes] = []
 
     def behave(accepted: socket.socket) -> None:
@@ -133,7 +133,7 @@ def test_a_connection_is_closed_after_so_many_bytes_and_not_one_more(way: Way, a
         assert seen == [b"x" * after]
 
 
-def test_a_reset_is_seen_on_both_sides() -> None:
+def test_a_reset_reaches_both_sides() -> None:
     seen: list[OSError] = []
 
     def behave(accepted: socket.socket) -> None:
@@ -152,7 +152,7 @@ def test_a_reset_is_seen_on_both_sides() -> None:
     assert [type(error) for error in seen] == [ConnectionResetError]
 
 
-def test_one_way_stalls_and_the_other_goes_on_until_the_route_is_dead() -> None:
+def test_one_direction_stalls_while_the_other_continues() -> None:
     with (
         listening(echo) as url,
         FlakyProxy(
@@ -182,14 +182,14 @@ HANDSHAKE = b"HTTP/1.1 101 Switching Protocols\r\nDate: now\r\n\r\n"
         (999, 70_000),
     ],
 )
-def test_of_what_is_corrupted_only_reserved_bits_of_the_next_frame_s_head_change(
+def test_corruption_changes_only_reserved_bits_of_a_frame_head(
     piece: int | None, length: int
 ) -> None:
     text = bytes(range(256)) * (length // 256 + 1)
     frame = frame_head(1, length) + text[:length]
     after = (
         len(HANDSHAKE) + len(frame) + 1
-    )  # within the second frame's head, so that the third one is hit
+    )  # within the second frame's head, so that the third frame is corrupted
     said = HANDSHAKE + frame * 4
 
     def behave(accepted: socket.socket) -> None:
@@ -203,7 +203,7 @@ def test_of_what_is_corrupted_only_reserved_bits_of_the_next_frame_s_head_change
     assert got == said[:third] + bytes((said[third] | 0x70,)) + said[third + 1 :]
 
 
-def test_a_corrupted_handshake_has_a_nul_where_none_may_be() -> None:
+def test_a_corrupted_handshake_contains_a_nul() -> None:
     def behave(accepted: socket.socket) -> None:
         accepted.sendall(HANDSHAKE)
 
@@ -213,33 +213,33 @@ def test_a_corrupted_handshake_has_a_nul_where_none_may_be() -> None:
         assert all_of(client) == HANDSHAKE[:9] + b"\0" + HANDSHAKE[10:]
 
 
-def test_where_nothing_listens_a_client_is_reset() -> None:
+def test_a_client_is_reset_when_the_target_does_not_listen() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}/some/path"
     with FlakyProxy(url) as proxy, pytest.raises(ConnectionResetError), dial(proxy) as client:
         client.recv(1)
 
 
-def test_a_plan_is_the_same_each_time_and_has_every_flaw_each_way() -> None:
+def test_a_plan_is_reproducible_and_has_every_fault_each_way() -> None:
     plan = list(random_plan(7, 200, 1000))
     assert plan == list(random_plan(7, 200, 1000)) != list(random_plan(8, 200, 1000))
     assert {(treatment.fault, treatment.way) for treatment in plan} == {
-        (flaw, way) for flaw in NetworkFault for way in Way
+        (fault, way) for fault in NetworkFault for way in Way
     }
     assert max(treatment.after for treatment in plan) < 2000
 
 
-def test_outside_its_context_it_has_no_url_and_nothing_befalls() -> None:
+def test_outside_its_context_it_has_no_url_and_applies_no_fault() -> None:
     proxy = FlakyProxy("ws://127.0.0.1:1/path")
 
-    def nothing_goes() -> None:
+    def check_not_running() -> None:
         with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
-            proxy.url  # noqa: B018 - looking is what is refused
+            proxy.url  # noqa: B018 - the access raises
         with pytest.raises(RuntimeError, match=r"^the proxy is not running: use it in `with`$"):
             proxy.apply(NetworkFault.RESET)
 
-    nothing_goes()
+    check_not_running()
     with proxy:
         assert urlsplit(proxy.url).path == "/path"
         proxy.apply(NetworkFault.RESET)
-    nothing_goes()
+    check_not_running()

@@ -1,4 +1,7 @@
-"""The hostile servers, each with a client that is a plain socket or websockets' own. Real sockets: each wait is bounded."""
+"""Each hostile server, with a plain socket or the client of websockets.
+
+Real sockets; each wait is bounded.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ CANCEL = encode_cancel(CancelOrder("BTCUSDT", order_id="1"), "1")
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_behind() -> Iterator[None]:
+def nothing_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
@@ -74,7 +77,7 @@ def log_in(client: ClientConnection) -> None:
     assert json.loads(client.recv(timeout=BOUND)) == {"event": "login", "code": 0}
 
 
-def test_a_mute_server_accepts_and_says_nothing() -> None:
+def test_a_mute_server_accepts_and_sends_nothing() -> None:
     with HostileServer(hostile_server.mute()) as server, plain(server) as client:
         client.sendall(HEAD)
         client.settimeout(0.1)
@@ -94,7 +97,7 @@ def test_an_upgrade_is_refused_with_a_status(status: int) -> None:
         )
 
 
-def test_a_refusal_may_never_come_to_its_end() -> None:
+def test_the_body_of_a_refusal_may_never_end() -> None:
     with HostileServer(hostile_server.refuse_slowly(429)) as server, plain(server) as client:
         client.sendall(HEAD)
         assert client.recv(1000).startswith(b"HTTP/1.1 429 ")
@@ -104,7 +107,7 @@ def test_a_refusal_may_never_come_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("behaviour", [hostile_server.wrong_accept, hostile_server.not_http])
-def test_a_handshake_that_is_wrong_is_refused_by_a_client(
+def test_a_wrong_handshake_is_refused_by_a_client(
     behaviour: Callable[..., Behaviour],
 ) -> None:
     with (
@@ -115,7 +118,7 @@ def test_a_handshake_that_is_wrong_is_refused_by_a_client(
         pass
 
 
-def test_half_a_head_is_all_that_comes() -> None:
+def test_half_head_sends_only_half_of_the_handshake() -> None:
     with (
         HostileServer(hostile_server.half_head()) as server,
         pytest.raises(TimeoutError),
@@ -136,7 +139,7 @@ def test_it_hangs_up_at_once() -> None:
 
 
 @pytest.mark.parametrize("after", After)
-def test_it_is_honest_up_to_the_moment_asked_for(after: After) -> None:
+def test_it_behaves_well_up_to_the_requested_moment(after: After) -> None:
     with HostileServer(hostile_server.end_of_stream(after)) as server, dial(server) as client:
         if after is not After.UPGRADE:
             client.send("ping")
@@ -157,7 +160,7 @@ def test_silence_keeps_the_socket_open(behaviour: Callable[..., Behaviour]) -> N
             client.recv(timeout=0.1)
 
 
-def test_one_that_does_not_read_stalls_the_writes_of_its_client() -> None:
+def test_a_server_that_stops_reading_stalls_its_client() -> None:
     with (
         HostileServer(hostile_server.stop_reading(After.UPGRADE)) as server,
         plain(server) as client,
@@ -179,7 +182,7 @@ def test_a_connection_ends_badly(behaviour: Callable[..., Behaviour]) -> None:
             client.recv(timeout=BOUND)
 
 
-def test_a_frame_may_be_none_that_exists() -> None:
+def test_a_frame_can_be_invalid() -> None:
     with HostileServer(hostile_server.bad_frame(After.UPGRADE)) as server, plain(server) as client:
         client.sendall(HEAD)
         assert exactly(client, len(UPGRADED) + 2) == UPGRADED + b"\xff\x00"
@@ -194,7 +197,7 @@ def test_it_closes_with_a_code() -> None:
         assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "maintenance")
 
 
-def test_it_may_linger_behind_its_close_frame() -> None:
+def test_it_can_stay_open_after_its_close_frame() -> None:
     with (
         HostileServer(hostile_server.close(4000, after=After.UPGRADE, linger=True)) as server,
         plain(server) as client,
@@ -207,14 +210,14 @@ def test_it_may_linger_behind_its_close_frame() -> None:
             exactly(client, 1_000_000)
 
 
-def test_a_flood_has_no_end() -> None:
+def test_a_flood_is_endless() -> None:
     with HostileServer(hostile_server.flood("drop")) as server, dial(server) as client:
         log_in(client)
         assert {client.recv(timeout=BOUND) for _ in range(1000)} == {"drop"}
 
 
 @pytest.mark.parametrize("behaviour", [hostile_server.stray_pong, hostile_server.binary])
-def test_after_what_is_only_odd_it_goes_on_honestly(behaviour: Callable[..., Behaviour]) -> None:
+def test_it_behaves_well_after_sending_something_odd(behaviour: Callable[..., Behaviour]) -> None:
     with HostileServer(behaviour()) as server, dial(server) as client:
         log_in(client)
         client.send(CANCEL)
@@ -228,7 +231,7 @@ def test_after_what_is_only_odd_it_goes_on_honestly(behaviour: Callable[..., Beh
 
 
 @pytest.mark.parametrize("fragment", [0, 65_536])
-def test_a_huge_message_comes_whole(fragment: int) -> None:
+def test_a_huge_message_is_sent_completely(fragment: int) -> None:
     with (
         HostileServer(hostile_server.huge_message(3_000_000, fragment)) as server,
         dial(server) as client,
@@ -237,7 +240,7 @@ def test_a_huge_message_comes_whole(fragment: int) -> None:
         assert client.recv(timeout=BOUND) == "x" * 3_000_000
 
 
-def test_an_endless_message_never_comes() -> None:
+def test_an_endless_message_is_never_finished() -> None:
     with HostileServer(hostile_server.endless_message()) as server, plain(server) as client:
         client.sendall(HEAD)
         client.recv(1000)
@@ -249,7 +252,7 @@ def test_an_endless_message_never_comes() -> None:
         assert b"\x80\x7f" not in seen
 
 
-def test_connections_are_treated_in_turn_and_the_last_way_stays() -> None:
+def test_behaviours_apply_in_turn_and_the_last_one_repeats() -> None:
     with HostileServer(hostile_server.refuse(429), hostile_server.silence()) as server:
         with pytest.raises(InvalidStatus), dial(server):
             pass
@@ -262,8 +265,8 @@ def test_connections_are_treated_in_turn_and_the_last_way_stays() -> None:
 def test_it_serves_with_tls() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # A ticket comes behind the handshake. websockets' client reads it in one thread and writes in another, which OpenSSL does
-    # not allow: now and then it hangs for ever.
+    # No session ticket after the handshake: websockets' client reads it in one thread and writes in
+    # another, which OpenSSL does not allow, so it sometimes hangs.
     context.num_tickets = 0
     authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     trusting = ssl.create_default_context()
@@ -283,7 +286,7 @@ def test_it_serves_with_tls() -> None:
                     pass
 
 
-def test_a_behaviour_that_fails_is_told_where_the_context_is_left() -> None:
+def test_an_error_in_a_behaviour_is_raised_on_exit() -> None:
     def fail(victim: Victim) -> None:
         raise ZeroDivisionError
 
@@ -295,7 +298,7 @@ def test_it_needs_a_behaviour_and_has_no_url_outside_its_context() -> None:
     with pytest.raises(TypeError, match="needs a behaviour"):
         HostileServer()
     with pytest.raises(RuntimeError, match="not running"):
-        HostileServer(hostile_server.mute()).url  # noqa: B018 - looking is what is refused
+        HostileServer(hostile_server.mute()).url  # noqa: B018 - the access raises
 
 
 def test_every_behaviour_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""What an HTTP answer says about time."""
+"""The Date and Retry-After headers of an HTTP response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LATER = "Wed, 26 Nov 2025 10:01:30 GMT"
     ("text", "seconds"),
     [
         (_DATE, 1764151200.0),
-        ("Wed, 26 Nov 2025 10:00:00", 1764151200.0),  # GMT, although it does not say so
+        ("Wed, 26 Nov 2025 10:00:00", 1764151200.0),  # without a zone: taken as GMT
         ("Wednesday, 26-Nov-25 10:00:00 GMT", 1764151200.0),
         (None, None),
         ("", None),
@@ -27,7 +27,7 @@ _LATER = "Wed, 26 Nov 2025 10:01:30 GMT"
         ("Wed, 26 Nov 99999999999 10:00:00 GMT", None),
     ],
 )
-def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(
+def test_a_date_is_parsed_to_seconds_since_1970_or_none(
     text: str | None, seconds: float | None
 ) -> None:
     assert http_date(text) == seconds
@@ -40,7 +40,7 @@ def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(
         (503, "0", 0.0),
         (429, _LATER, 90.0),
         (429, _DATE, 0.0),
-        (429, "Wed, 26 Nov 2025 09:00:00 GMT", 0.0),  # it is over
+        (429, "Wed, 26 Nov 2025 09:00:00 GMT", 0.0),  # in the past
         (403, "60", None),
         (429, None, None),
         (429, "", None),
@@ -51,19 +51,19 @@ def test_a_date_is_seconds_since_1970_and_what_is_none_is_none(
         (429, "9" * 5000, None),
     ],
 )
-def test_how_long_to_stay_away_is_seconds_or_a_date(
+def test_retry_after_is_seconds_or_a_date(
     status: int, value: str | None, seconds: float | None
 ) -> None:
     assert retry_after(status, value, _DATE) == seconds
 
 
-def test_a_date_without_the_servers_own_is_compared_with_this_machines_clock() -> None:
+def test_a_retry_after_date_falls_back_to_the_local_clock() -> None:
     seconds = retry_after(503, formatdate(time.time() + 100, usegmt=True), None)
     assert seconds is not None
     assert 90.0 < seconds <= 100.0
 
 
-def test_a_header_is_found_whatever_its_case_and_blanks() -> None:
+def test_a_header_is_found_regardless_of_case_and_blanks() -> None:
     head = b"HTTP/1.1 429 Too Many\r\nX: retry-after: 1\r\nRETRY-AFTER: \t7 \r\nRetry-After: 8\r\n\r\nRetry-After: 9\r\n"
     assert header(head, "Retry-After") == "7"
     assert header(head, "Date") is None

@@ -1,7 +1,7 @@
-"""What the anyio transport adds to httpx-ws: in process against an app, and against each of its known faults.
+"""What the anyio transport adds to httpx-ws: apps in process, and each of its known faults.
 
-Real sockets, on loopback, where there are any: each wait is bounded. `test_bad_peers`, `test_opening`, `test_secrets` and
-`test_tls` hold all the colours to the same.
+Real sockets on loopback, where sockets are used; each wait is bounded. `test_bad_peers`,
+`test_opening`, `test_secrets` and `test_tls` check all transports alike.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bitget_transports.exchange import ExchangeApp
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, HostileServer
 
-from .colours import BOUND, FAST, KEY, Colour, fast_exchange, orders
+from .colours import BOUND, FAST, KEY, Flavour, fast_exchange, orders
 from .tidy import TEXT, frame, nothing_left, then_write, tidy
 
-BACKENDS = [Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO]
+BACKENDS = [Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO]
 
-pytestmark = pytest.mark.parametrize("colour", BACKENDS)
+pytestmark = pytest.mark.parametrize("flavour", BACKENDS)
 
 LIMITS = Limits(open_timeout=5.0, write_timeout=0.3, close_timeout=0.2)
 URL = "wss://exchange.example/v2/ws/private"
@@ -49,18 +49,18 @@ def _nothing_left() -> Iterator[None]:
         yield
 
 
-def run(colour: Colour, scenario: Callable[[], Awaitable[None]]) -> None:
+def run(flavour: Flavour, scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded(_: object) -> None:
         with anyio.fail_after(BOUND):
             await scenario()
 
-    colour.run(tidy(bounded))
+    flavour.run(tidy(bounded))
 
 
 # --- in process ---
 
 
-def test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour: Colour) -> None:
+def test_cancels_to_an_app_in_process_have_one_outcome_each(flavour: Flavour) -> None:
     app = ExchangeApp(fast_exchange(200, credentials=KEY))
 
     async def scenario() -> None:
@@ -80,44 +80,46 @@ def test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour: Colou
         assert [type(event) for event in events] == [Closed]
         assert "closed with code 1001, saying 'maintenance'" in str(events[0])
 
-    run(colour, scenario)
+    run(flavour, scenario)
     assert app.connections == 0
 
 
-def failure(colour: Colour, app: Any) -> ConnectFailed:
+def failure(flavour: Flavour, app: Any) -> ConnectFailed:
     failed: list[ConnectFailed] = []
 
     async def scenario() -> None:
         async with httpx.AsyncClient(transport=ASGIWebSocketTransport(app)) as client:
             with pytest.raises(ConnectFailed) as caught:
                 async with connect(KEY, url=URL, config=FAST, limits=LIMITS, client=client):
-                    raise AssertionError("a channel came about")
+                    raise AssertionError("a channel was opened")
             failed.append(caught.value)
 
-    run(colour, scenario)
+    run(flavour, scenario)
     return failed[0]
 
 
-def test_an_app_that_refuses_is_told_with_its_status(colour: Colour) -> None:
+def test_the_refusal_of_an_app_is_raised_with_its_status(flavour: Flavour) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
         await send({"type": "websocket.http.response.body", "body": b"no"})
 
-    error = failure(colour, app)
+    error = failure(flavour, app)
     assert isinstance(error, UpgradeRefused)
     assert error.status == 403
 
 
-def test_an_app_that_fails_at_once_is_one_clear_error(colour: Colour) -> None:
+def test_an_app_that_fails_at_once_makes_connect_fail(flavour: Flavour) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError("in the app")
 
-    assert "no connection to exchange.example:443" in str(failure(colour, app))
+    assert "no connection to exchange.example:443" in str(failure(flavour, app))
 
 
 @pytest.mark.parametrize("says_why", [True, False])
-def test_an_app_that_ends_amid_a_cancel_is_one_end(colour: Colour, says_why: bool) -> None:
+def test_an_app_that_ends_during_a_cancel_ends_the_connection_once(
+    flavour: Flavour, says_why: bool
+) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -138,24 +140,24 @@ def test_an_app_that_ends_amid_a_cancel_is_one_end(colour: Colour, says_why: boo
             assert outcome.sent
             assert [type(event) async for event in channel.events] == [Closed]
 
-    run(colour, scenario)
+    run(flavour, scenario)
 
 
-def test_an_app_that_sends_what_no_app_may_is_one_end(colour: Colour) -> None:
+def test_an_app_that_breaks_asgi_makes_connect_fail(flavour: Flavour) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
-    assert "ended the connection before the login was answered" in str(failure(colour, app))
+    assert "ended the connection before the login was answered" in str(failure(flavour, app))
 
 
 # --- known faults, each on a socket ---
 
 
-def ended(colour: Colour, behaviour: hostile_server.Behaviour) -> tuple[Closed, list[Unresolved]]:
-    """How the connection ends, and what becomes of one cancel."""
+def ended(flavour: Flavour, behaviour: hostile_server.Behaviour) -> tuple[Closed, list[Unresolved]]:
+    """Return how the connection ends, and the outcome of one cancel."""
     found: list[tuple[Closed, list[Unresolved]]] = []
 
     async def scenario() -> None:
@@ -168,39 +170,47 @@ def ended(colour: Colour, behaviour: hostile_server.Behaviour) -> tuple[Closed, 
         assert isinstance(events[0], Closed)
         found.append((events[0], [outcome]))
 
-    run(colour, scenario)
+    run(flavour, scenario)
     return found[0]
 
 
-def test_a_frame_that_the_layer_below_refuses_did_not_leave(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_a_frame_refused_by_httpx_ws_was_not_sent(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrote = AsyncWebSocketSession.send_text
 
     async def send_text(self: AsyncWebSocketSession, data: str) -> None:
         if '"op":"trade"' in data:
-            # As it does once a close frame has come, which `run` is about to tell.
+            # As after a close frame that `run` has not reported yet.
             raise LocalProtocolError(
                 "Event Message(...) cannot be sent in state ConnectionState.REMOTE_CLOSING."
             )
         await wrote(self, data)
 
     monkeypatch.setattr(AsyncWebSocketSession, "send_text", send_text)
-    _, (outcome,) = ended(colour, hostile_server.silence(After.LOGIN))
+    _, (outcome,) = ended(flavour, hostile_server.silence(After.LOGIN))
     assert not outcome.sent
 
 
-def test_messages_come_though_httpx_ws_had_another_queue_one_day(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+def test_messages_arrive_without_the_shortcut_past_the_queue(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+<<<<<<< HEAD
     def bypass_nothing(*_: object) -> None:
         """Messages stay in the queue."""
 
     monkeypatch.setattr(HttpxWebSocket, "_bypass_queue", bypass_nothing)
     test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour)
+=======
+    def shorten_nothing(*_: object) -> None:
+        """Leave messages in the queue."""
+
+    monkeypatch.setattr(HttpxWebSocket, "_shorten", shorten_nothing)
+    test_cancels_to_an_app_in_process_have_one_outcome_each(flavour)
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
 
 
-def test_in_a_flood_the_other_tasks_have_their_turns(colour: Colour) -> None:
+def test_other_tasks_run_during_a_flood(flavour: Flavour) -> None:
     async def scenario() -> None:
         turns = 0
 
@@ -222,15 +232,15 @@ def test_in_a_flood_the_other_tasks_have_their_turns(colour: Colour) -> None:
             tasks.cancel_scope.cancel()
         assert len(received) == 1600
 
-    run(colour, scenario)
+    run(flavour, scenario)
 
 
-def test_a_message_in_fragments_has_a_limit(colour: Colour) -> None:
-    closed, _ = ended(colour, hostile_server.endless_message(after=After.CANCEL))
+def test_a_message_in_fragments_has_a_limit(flavour: Flavour) -> None:
+    closed, _ = ended(flavour, hostile_server.endless_message(after=After.CANCEL))
     assert closed.detail == f"a message was longer than {2**20} bytes"
 
 
-def test_many_messages_are_not_taken_for_a_long_one(colour: Colour) -> None:
+def test_many_messages_do_not_exceed_the_limit_of_one(flavour: Flavour) -> None:
     batch = frame(TEXT, b'{"event":"push","arg":"%s"}' % (b"x" * 10_000))
 
     async def scenario() -> None:
@@ -243,10 +253,10 @@ def test_many_messages_are_not_taken_for_a_long_one(colour: Colour) -> None:
                     if seen == 300:
                         break
 
-    run(colour, scenario)
+    run(flavour, scenario)
 
 
-def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: Colour) -> None:
+def test_a_wrong_accept_key_is_refused(flavour: Flavour) -> None:
     async def scenario() -> None:
         with (
             HostileServer(hostile_server.wrong_accept()) as server,
@@ -259,10 +269,12 @@ def test_a_wrong_accept_key_is_refused_though_the_layer_below_takes_it(colour: C
             str(caught.value),
         )
 
-    run(colour, scenario)
+    run(flavour, scenario)
 
 
-def test_it_sends_no_pings_of_its_own(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_httpx_ws_sends_no_keepalive_pings(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[AsyncWebSocketSession] = []
     init = AsyncWebSocketSession.__init__
 
@@ -277,12 +289,12 @@ def test_it_sends_no_pings_of_its_own(colour: Colour, monkeypatch: pytest.Monkey
             async with connect(KEY, url=server.url, limits=LIMITS):
                 pass
 
-    run(colour, scenario)
+    run(flavour, scenario)
     assert [session._keepalive_ping_interval_seconds for session in made] == [None]
 
 
-def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_there(
-    colour: Colour,
+def test_the_login_is_not_sent_to_a_redirect_target(
+    flavour: Flavour,
 ) -> None:
     async def scenario() -> None:
         with HostileServer(hostile_server.silence()) as other:
@@ -303,10 +315,10 @@ def test_a_client_of_ones_own_that_follows_redirects_does_not_take_the_login_the
                     pass
             assert other.connections == 0
 
-    run(colour, scenario)
+    run(flavour, scenario)
 
 
-def test_a_clients_own_timeouts_do_not_end_a_quiet_connection(colour: Colour) -> None:
+def test_a_clients_own_timeouts_do_not_end_a_quiet_connection(flavour: Flavour) -> None:
     async def scenario() -> None:
         with HostileServer(hostile_server.silence(After.LOGIN)) as server:
             async with (
@@ -316,4 +328,4 @@ def test_a_clients_own_timeouts_do_not_end_a_quiet_connection(colour: Colour) ->
                 await anyio.sleep(0.5)
                 assert channel.capacity == 1000
 
-    run(colour, scenario)
+    run(flavour, scenario)

@@ -1,4 +1,7 @@
-"""The inbox of a channel: who gets which outcome, what is kept, and what makes room. No socket, and time that is told."""
+"""The inbox of a channel: where outcomes go, what is kept, and what frees capacity.
+
+No socket, and the time is passed in.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ def order(number: int) -> CancelOrder:
     return CancelOrder("BTCUSDT", order_id=str(number))
 
 
-class Play:
-    """An inbox that is logged in, and its connection, driven by hand."""
+class Harness:
+    """A logged-in connection and its inbox, driven by hand."""
 
     def __init__(
         self,
@@ -103,40 +106,40 @@ def ids(events: list[object]) -> list[str]:
     return [event.id for event in events if isinstance(event, Accepted | Unresolved)]
 
 
-def fetch(play: Play, waiter: Waiter) -> list[Outcome]:
-    return [play.inbox.pop_outcome(waiter) for _ in range(len(waiter.outcomes))]
+def pop_outcomes(harness: Harness, waiter: Waiter) -> list[Outcome]:
+    return [harness.inbox.pop_outcome(waiter) for _ in range(len(waiter.outcomes))]
 
 
-def test_each_outcome_goes_to_whoever_waits_for_it() -> None:
-    play = Play()
-    one, other = play.waiter(), play.waiter()
-    play.cancel(one, "a")
-    play.cancel(other, "b")
-    play.answer("b", "a")
+def test_each_outcome_goes_to_its_waiter() -> None:
+    harness = Harness()
+    one, other = harness.waiter(), harness.waiter()
+    harness.cancel(one, "a")
+    harness.cancel(other, "b")
+    harness.answer("b", "a")
     assert (
-        [outcome.id for outcome in fetch(play, one)],
-        [outcome.id for outcome in fetch(play, other)],
+        [outcome.id for outcome in pop_outcomes(harness, one)],
+        [outcome.id for outcome in pop_outcomes(harness, other)],
     ) == (
         ["a"],
         ["b"],
     )
-    assert (play.woken, play.events(), play.inbox.room) == (2, [], 3)
+    assert (harness.woken, harness.events(), harness.inbox.room) == (2, [], 3)
 
 
-def test_what_a_torn_core_owes_goes_to_who_waits_as_perhaps_sent_and_the_end_comes_once() -> None:
-    play = Play()
-    one, many = play.waiter(), play.waiter(iter([order(2), order(3)]))
-    play.cancel(one, "a")
-    play.fill(many)
-    play.inbox.abandon(one)
-    play.answer("1")
-    closed = Closed(why=WhyClosed.LOST, detail="torn")
-    for _ in ("torn", "and interrupted meanwhile"):
-        play.inbox.break_off(5.0, closed)
-    answered, owed = fetch(play, many)
+def test_breaking_off_resolves_every_cancel_as_sent_and_ends_once() -> None:
+    harness = Harness()
+    one, many = harness.waiter(), harness.waiter(iter([order(2), order(3)]))
+    harness.cancel(one, "a")
+    harness.fill(many)
+    harness.inbox.abandon(one)
+    harness.answer("1")
+    closed = Closed(why=WhyClosed.LOST, detail="interrupted")
+    for _ in ("once", "again"):
+        harness.inbox.break_off(5.0, closed)
+    answered, owed = pop_outcomes(harness, many)
     assert isinstance(answered, Accepted)
-    abandoned, end = play.events()
-    assert end == play.inbox.closed == closed
+    abandoned, end = harness.events()
+    assert end == harness.inbox.closed == closed
     assert (owed, abandoned) == tuple(
         Unresolved(
             id=id,
@@ -152,100 +155,101 @@ def test_what_a_torn_core_owes_goes_to_who_waits_as_perhaps_sent_and_the_end_com
     assert many.due == 0
 
 
-def test_what_had_arrived_before_the_inbox_was_torn_is_not_told_again() -> None:
-    play = Play()
-    waiter = play.waiter()
-    play.cancel(waiter, "a")
-    entry = play.inbox._waiting["a"]
-    play.answer("a")
+def test_breaking_off_does_not_repeat_earlier_outcomes() -> None:
+    harness = Harness()
+    waiter = harness.waiter()
+    harness.cancel(waiter, "a")
+    entry = harness.inbox._waiting["a"]
+    harness.answer("a")
     closed = Closed(why=WhyClosed.ASKED, detail="")
-    play.inbox.dispatch(closed)
-    # As if it had been interrupted behind each arrival.
-    play.inbox._waiting["a"] = entry
-    play.inbox.closed = None
-    play.inbox.break_off(5.0, Closed(why=WhyClosed.LOST, detail="torn"))
-    assert [type(outcome) for outcome in fetch(play, waiter)] == [Accepted]
-    assert play.events() == [closed]
-    assert play.inbox.closed == closed
+    harness.inbox.dispatch(closed)
+    # As if an interrupt had come after each arrival.
+    harness.inbox._waiting["a"] = entry
+    harness.inbox.closed = None
+    harness.inbox.break_off(5.0, Closed(why=WhyClosed.LOST, detail="interrupted"))
+    assert [type(outcome) for outcome in pop_outcomes(harness, waiter)] == [Accepted]
+    assert harness.events() == [closed]
+    assert harness.inbox.closed == closed
 
 
-def test_a_wait_that_is_given_up_before_the_answer_leaves_it_to_the_events() -> None:
-    play = Play()
-    waiter = play.waiter()
-    play.cancel(waiter, "a")
-    play.inbox.abandon(waiter)
-    assert play.inbox.pop_event() is None
-    play.answer("a")
-    assert (ids(play.events()), play.woken) == (["a"], 0)
+def test_a_wait_abandoned_before_the_answer_makes_it_an_event() -> None:
+    harness = Harness()
+    waiter = harness.waiter()
+    harness.cancel(waiter, "a")
+    harness.inbox.abandon(waiter)
+    assert harness.inbox.pop_event() is None
+    harness.answer("a")
+    assert (ids(harness.events()), harness.woken) == (["a"], 0)
 
 
-def test_a_wait_that_is_given_up_behind_the_answer_leaves_it_to_the_events() -> None:
-    play = Play()
-    waiter = play.waiter()
-    play.cancel(waiter, "a")
-    play.answer("a")
-    play.inbox.abandon(waiter)
-    play.inbox.abandon(waiter)
-    assert (ids(play.events()), list(waiter.outcomes)) == (["a"], [])
+def test_a_wait_abandoned_after_the_answer_makes_it_an_event() -> None:
+    harness = Harness()
+    waiter = harness.waiter()
+    harness.cancel(waiter, "a")
+    harness.answer("a")
+    harness.inbox.abandon(waiter)
+    harness.inbox.abandon(waiter)
+    assert (ids(harness.events()), list(waiter.outcomes)) == (["a"], [])
 
 
-def test_of_events_the_oldest_are_dropped_and_counted_and_outcomes_never_are() -> None:
-    play = Play(max_in_flight=None, max_events=2)
-    waiter = play.waiter()
+def test_the_oldest_events_are_dropped_but_outcomes_never_are() -> None:
+    harness = Harness(max_in_flight=None, max_events=2)
+    waiter = harness.waiter()
     for number in range(5):
-        play.cancel(waiter, f"first {number}")
-    play.inbox.abandon(waiter)
+        harness.cancel(waiter, f"first {number}")
+    harness.inbox.abandon(waiter)
     for number in range(5):
-        play.say(f"push {number}")
-        play.answer(f"first {number}")
-    events = play.events()
+        harness.say(f"push {number}")
+        harness.answer(f"first {number}")
+    events = harness.events()
     assert events[0] == Dropped(3)
     assert ids(events) == [f"first {number}" for number in range(5)]
     assert [event.text for event in events if isinstance(event, Unrecognised)] == [
         "push 3",
         "push 4",
     ]
-    # In the order in which they came: a push, then the answer behind it.
+    # In the order of arrival: a push, then the answer.
     assert [type(event) for event in events[4:]] == [Unrecognised, Accepted, Unrecognised, Accepted]
-    play.say("push 5")
-    assert len(play.events()) == 1  # nothing is counted twice
+    harness.say("push 5")
+    assert len(harness.events()) == 1  # nothing is counted twice
 
 
-def test_long_events_are_dropped_by_what_they_hold_and_the_newest_stays_however_long() -> None:
-    play = Play(max_events=None, max_event_chars=10)
+def test_events_are_dropped_by_length_but_the_newest_is_kept() -> None:
+    harness = Harness(max_events=None, max_event_chars=10)
     for text in ("12345", "12345", "1", "2"):
-        play.say(text)
-    assert [getattr(event, "text", event) for event in play.events()] == [
+        harness.say(text)
+    assert [getattr(event, "text", event) for event in harness.events()] == [
         Dropped(1),
         "12345",
         "1",
         "2",
     ]
-    play.say("x" * 1000)
-    play.say('{"event":"error","code":30001,"msg":"123456789"}')
-    events = play.events()
+    harness.say("x" * 1000)
+    harness.say('{"event":"error","code":30001,"msg":"123456789"}')
+    events = harness.events()
     assert events[0] == Dropped(1)
     assert [type(event) for event in events[1:]] == [ExchangeError]
-    play.say("x" * 1000)
-    assert [type(event) for event in play.events()] == [Unrecognised]
-    play.say("1234567890")
-    assert [type(event) for event in play.events()] == [
+    harness.say("x" * 1000)
+    assert [type(event) for event in harness.events()] == [Unrecognised]
+    harness.say("1234567890")
+    assert [type(event) for event in harness.events()] == [
         Unrecognised
-    ]  # what was read counts no longer
+    ]  # events that were read do not count
 
 
-def test_the_end_is_never_among_what_was_dropped() -> None:
-    play = Play(max_events=1)
+def test_the_end_event_is_never_dropped() -> None:
+    harness = Harness(max_events=1)
     for _ in range(9):
-        play.say("push")
-    play.core.close(0.0)
-    play.drain()
-    events = play.events()
+        harness.say("push")
+    harness.core.close(0.0)
+    harness.drain()
+    events = harness.events()
     assert events[0] == Dropped(9)
     assert isinstance(events[1], Closed)
     assert len(events) == 2
 
 
+<<<<<<< HEAD
 def test_what_nobody_has_read_holds_a_place_wherever_it_lies() -> None:
     play = Play(max_in_flight=3)
     waiting, given_up = play.waiter(), play.waiter()
@@ -273,27 +277,56 @@ def test_a_full_connection_says_so_itself() -> None:
     with pytest.raises(NoRoom, match="max_in_flight is 1, and there is no room for one more"):
         play.cancel(play.waiter(), "b")
     assert play.core.in_flight == 1
+=======
+def test_an_unread_outcome_uses_capacity() -> None:
+    harness = Harness(max_in_flight=3)
+    waiting, given_up = harness.waiter(), harness.waiter()
+    harness.cancel(waiting, "a")
+    harness.cancel(given_up, "b")
+    harness.inbox.abandon(given_up)
+    harness.answer("a", "b")
+    assert harness.inbox.room == 1
+    harness.cancel(waiting, "c")
+    assert harness.inbox.room == 0
+    with pytest.raises(NoRoom, match="nobody has read"):
+        harness.cancel(waiting, "d")
+    assert ids(harness.events()) == ["b"]
+    assert harness.inbox.room == 1
+    harness.inbox.pop_outcome(waiting)
+    assert harness.inbox.room == 2
+    harness.answer("c")
+    harness.inbox.pop_outcome(waiting)
+    assert harness.inbox.room == 3
 
 
-def test_orders_are_taken_as_there_is_room_and_each_leaves_before_the_next_is_made() -> None:
-    play = Play(max_in_flight=2)
+def test_a_full_connection_raises_no_room() -> None:
+    harness = Harness(max_in_flight=1)
+    harness.cancel(harness.waiter(), "a")
+    with pytest.raises(NoRoom, match="max_in_flight is 1, and one more has no room"):
+        harness.cancel(harness.waiter(), "b")
+    assert harness.core.in_flight == 1
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
+
+
+def test_orders_are_taken_as_capacity_allows_and_sent_one_by_one() -> None:
+    harness = Harness(max_in_flight=2)
     seen: list[int] = []
 
     def some() -> Iterator[CancelOrder]:
         for number in range(5):
-            seen.append(len(play.sent))
+            seen.append(len(harness.sent))
             yield order(number)
 
-    waiter = play.waiter(some())
-    play.fill(waiter)
-    assert (seen, play.sent) == ([0, 1], ["1", "2"])
-    play.fill(waiter)
+    waiter = harness.waiter(some())
+    harness.fill(waiter)
+    assert (seen, harness.sent) == ([0, 1], ["1", "2"])
+    harness.fill(waiter)
     assert len(seen) == 2
-    play.answer("1")
-    play.fill(waiter)
-    assert len(seen) == 2  # the place is free when the outcome is read
-    play.inbox.pop_outcome(waiter)
-    play.fill(waiter)
+    harness.answer("1")
+    harness.fill(waiter)
+    assert len(seen) == 2  # reading the outcome frees its capacity
+    harness.inbox.pop_outcome(waiter)
+    harness.fill(waiter)
     assert (seen, waiter.due) == ([0, 1, 2], 2)
 
 
@@ -310,80 +343,78 @@ def yields_rubbish() -> Iterator[CancelOrder]:
 @pytest.mark.parametrize(
     ("some", "error"), [(raises, ZeroDivisionError), (yields_rubbish, ValidationError)]
 )
-def test_orders_that_fail_in_the_middle_leave_what_was_taken_before(
+def test_orders_that_fail_keep_the_orders_taken_before(
     some: Callable[[], Iterator[CancelOrder]], error: type[Exception]
 ) -> None:
-    play = Play()
-    waiter = play.waiter(some())
+    harness = Harness()
+    waiter = harness.waiter(some())
     with pytest.raises(error):
-        play.fill(waiter)
-    assert (play.sent, waiter.due) == (["1"], 1)
-    play.inbox.abandon(waiter)
-    play.answer("1")
-    assert (ids(play.events()), play.inbox.room) == (["1"], 3)
+        harness.fill(waiter)
+    assert (harness.sent, waiter.due) == (["1"], 1)
+    harness.inbox.abandon(waiter)
+    harness.answer("1")
+    assert (ids(harness.events()), harness.inbox.room) == (["1"], 3)
 
 
-def test_when_only_reading_would_make_room_filling_says_so_and_takes_nothing() -> None:
-    play = Play(max_in_flight=1)
-    given_up = play.waiter()
-    play.cancel(given_up, "a")
-    play.inbox.abandon(given_up)
-    waiter = play.waiter(iter([order(1), order(2)]))
-    play.fill(waiter)  # the answer may make room
+def test_taking_an_order_raises_no_room_when_only_reading_helps() -> None:
+    harness = Harness(max_in_flight=1)
+    given_up = harness.waiter()
+    harness.cancel(given_up, "a")
+    harness.inbox.abandon(given_up)
+    waiter = harness.waiter(iter([order(1), order(2)]))
+    harness.fill(waiter)  # the answer may free capacity
     assert waiter.due == 0
-    play.answer("a")
+    harness.answer("a")
     with pytest.raises(
         NoRoom,
         match=r"unread outcomes.* The orders gave CancelOrder\(.*'1'.*, and it was not taken",
     ):
-        play.fill(waiter)
-    assert play.sent == ["a"]
+        harness.fill(waiter)
+    assert harness.sent == ["a"]
 
 
-def test_news_of_any_kind_wakes_those_that_listen_once() -> None:
-    play = Play()
-    told: list[str] = []
+def test_a_listener_is_called_once_for_the_next_event() -> None:
+    harness = Harness()
+    calls: list[str] = []
 
     def listener() -> None:
-        told.append("news")
+        calls.append("news")
 
-    play.inbox.listen(listener)
-    play.inbox.listen(listener)
-    play.say("push")
-    play.say("push")
-    assert told == ["news"]
-    waiter = play.waiter()
-    play.cancel(waiter, "a")
-    play.answer("a")
-    play.inbox.listen(listener)
-    play.inbox.pop_outcome(waiter)  # room was made
-    assert told == ["news"] * 2
-    play.inbox.listen(listener)
-    play.inbox.unlisten(listener)
-    play.inbox.unlisten(listener)
-    play.core.close(0.0)
-    play.drain()
-    assert told == ["news"] * 2
+    harness.inbox.listen(listener)
+    harness.inbox.listen(listener)
+    harness.say("push")
+    harness.say("push")
+    assert calls == ["news"]
+    waiter = harness.waiter()
+    harness.cancel(waiter, "a")
+    harness.answer("a")
+    harness.inbox.listen(listener)
+    harness.inbox.pop_outcome(waiter)  # capacity was freed
+    assert calls == ["news"] * 2
+    harness.inbox.listen(listener)
+    harness.inbox.unlisten(listener)
+    harness.inbox.unlisten(listener)
+    harness.core.close(0.0)
+    harness.drain()
+    assert calls == ["news"] * 2
 
 
 @pytest.mark.parametrize(
     ("end", "why"), [("close", WhyUnresolved.CLOSED), ("lost", WhyUnresolved.LOST)]
 )
-def test_a_cancel_behind_the_end_is_answered_as_one_that_was_queued_before_it(
-    end: str, why: WhyUnresolved
-) -> None:
-    play = Play()
-    before, after = play.waiter(), play.waiter()
-    play.inbox.cancel(before, order(1), 0.0)  # not handed out
+def test_a_cancel_after_the_end_is_resolved_like_a_queued_one(end: str, why: WhyUnresolved) -> None:
+    harness = Harness()
+    before, after = harness.waiter(), harness.waiter()
+    harness.inbox.cancel(before, order(1), 0.0)  # not sent
     if end == "close":
-        play.core.close(0.0)
+        harness.core.close(0.0)
     else:
-        play.core.lost(ONLY, 0.0)
-    play.drain()
-    play.inbox.cancel(after, order(1), 0.0, "mine")
-    play.inbox.cancel(after, order(1), 0.0)
-    play.inbox.cancel(after, order(1), 0.0, timeout=inf)
-    outcomes = [*fetch(play, before), *fetch(play, after)]
+        harness.core.lost(ONLY, 0.0)
+    harness.drain()
+    harness.inbox.cancel(after, order(1), 0.0, "mine")
+    harness.inbox.cancel(after, order(1), 0.0)
+    harness.inbox.cancel(after, order(1), 0.0, timeout=inf)
+    outcomes = [*pop_outcomes(harness, before), *pop_outcomes(harness, after)]
     assert all(isinstance(outcome, Unresolved) for outcome in outcomes)
     assert {
         (outcome.sent, outcome.why) for outcome in outcomes if isinstance(outcome, Unresolved)
@@ -391,28 +422,28 @@ def test_a_cancel_behind_the_end_is_answered_as_one_that_was_queued_before_it(
     made = [outcome.id for outcome in outcomes]
     assert made[1] == "mine"
     assert len(set(made)) == 4
-    assert (play.inbox.room, play.core.in_flight) == (0, 0)
+    assert (harness.inbox.room, harness.core.in_flight) == (0, 0)
 
 
-def test_while_it_closes_an_id_that_is_in_flight_is_refused_and_another_is_answered() -> None:
-    play = Play()
-    waiter = play.waiter()
-    play.cancel(waiter, "open")
-    play.core.close(0.0)
-    play.drain()
+def test_while_closing_only_an_id_in_flight_is_refused() -> None:
+    harness = Harness()
+    waiter = harness.waiter()
+    harness.cancel(waiter, "open")
+    harness.core.close(0.0)
+    harness.drain()
     with pytest.raises(ValidationError, match="in flight"):
-        play.inbox.cancel(waiter, order(1), 0.0, "open")
-    play.inbox.cancel(waiter, order(1), 0.0, "other")
-    assert isinstance(outcome := play.inbox.pop_outcome(waiter), Unresolved)
+        harness.inbox.cancel(waiter, order(1), 0.0, "open")
+    harness.inbox.cancel(waiter, order(1), 0.0, "other")
+    assert isinstance(outcome := harness.inbox.pop_outcome(waiter), Unresolved)
     assert not outcome.sent
-    play.answer("open")
-    assert isinstance(play.inbox.pop_outcome(waiter), Accepted)
+    harness.answer("open")
+    assert isinstance(harness.inbox.pop_outcome(waiter), Accepted)
 
 
-def test_behind_the_end_orders_are_taken_one_at_a_time() -> None:
-    play = Play()
-    play.core.close(0.0)
-    play.drain()
+def test_after_the_end_orders_are_taken_one_at_a_time() -> None:
+    harness = Harness()
+    harness.core.close(0.0)
+    harness.drain()
     taken: list[int] = []
 
     def some() -> Iterator[CancelOrder]:
@@ -420,24 +451,24 @@ def test_behind_the_end_orders_are_taken_one_at_a_time() -> None:
             taken.append(number)
             yield order(number)
 
-    waiter = play.waiter(some())
+    waiter = harness.waiter(some())
     for count in (1, 2, 3):
-        play.fill(waiter)
-        play.fill(waiter)
+        harness.fill(waiter)
+        harness.fill(waiter)
         assert (len(taken), len(waiter.outcomes)) == (count, 1)
-        play.inbox.pop_outcome(waiter)
-    play.fill(waiter)
+        harness.inbox.pop_outcome(waiter)
+    harness.fill(waiter)
     assert waiter.orders is None
 
 
 def test_ten_thousand_cancels_leave_nothing_behind() -> None:
-    play = Play(max_in_flight=None)
-    waiter = play.waiter()
+    harness = Harness(max_in_flight=None)
+    waiter = harness.waiter()
     for number in range(10_000):
-        play.cancel(waiter, f"x{number}")
-        play.answer(f"x{number}")
-        play.inbox.pop_outcome(waiter)
-    inbox = play.inbox
+        harness.cancel(waiter, f"x{number}")
+        harness.answer(f"x{number}")
+        harness.inbox.pop_outcome(waiter)
+    inbox = harness.inbox
     assert (inbox._waiting, len(inbox._outcomes), len(inbox._events), inbox._unread) == (
         {},
         0,

@@ -1,10 +1,11 @@
-"""A thread that is interrupted anywhere in a step of the blocking transport: Ctrl-C, or what a signal handler raises.
+"""The blocking transport is interrupted at any point: by Ctrl-C, or by another signal handler.
 
-CPython looks for signals where something is called, and in loops. So one life after the other is struck, each at another place:
-before a line that calls or jumps back, and behind a call of what is written in C, before its result is put anywhere. Nothing in
-between can be struck.
+CPython checks for signals at calls and in loops. So the test repeats a run and interrupts it at
+each such place in turn: before a line that calls or jumps back, and after a call of a C function,
+before its result is stored. No signal handler can run in between.
 
-A ledger counts what came of every cancel: it knows what was taken, what the peer has read, and what the caller was told.
+A ledger tracks each cancel: whether it was taken, whether the peer read it, and which outcome was
+reported.
 """
 
 from __future__ import annotations
@@ -61,14 +62,14 @@ from .colours import KEY, orders
 from .tidy import nothing_left
 
 _BOUND = 10.0
-"""Seconds after which the peer gives up."""
+"""Seconds after which the peer times out."""
 
 _OVER = b"over"
-"""What is said to the peer when a life is over."""
+"""Sent to the peer when a run is over."""
 
 _ORDERS = orders(10)
 _DROPPED, *_LAST = _ORDERS[7:]
-"""At the first the peer cuts the connection; the last are for afterwards."""
+"""The peer drops the connection at the first; the others are sent after an interrupt."""
 
 _CONFIG = Config(messages_per_second=None, max_in_flight=3, answer_timeout=5.0)
 _SESSION = SessionConfig(
@@ -78,11 +79,11 @@ _LIMITS = Limits(open_timeout=5.0, close_timeout=1.0, write_timeout=5.0)
 
 
 class Peer:
-    """An exchange as a socket, that accepts every cancel and keeps what it has read. One client at a time."""
+    """An exchange on a socket that accepts every cancel and records it. One client at a time."""
 
     def __init__(self) -> None:
         self.read: list[str] = []
-        """The order of each cancel, as often as it was read."""
+        """The order of each cancel that was read, with repeats."""
         self.faults: list[str] = []
         self._idle = threading.Semaphore(0)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -102,11 +103,11 @@ class Peer:
         self._listener.close()
         self._thread.join(_BOUND)
 
-    def lived(self) -> list[str]:
-        """What was read since it was asked last, once no client is connected."""
-        with socket.create_connection(self._listener.getsockname()) as behind_all_others:
-            behind_all_others.sendall(_OVER)
-        assert self._idle.acquire(timeout=_BOUND), "a client has left its socket open"
+    def take_read(self) -> list[str]:
+        """Wait until no client is connected; return what was read since the last call."""
+        with socket.create_connection(self._listener.getsockname()) as last_client:
+            last_client.sendall(_OVER)
+        assert self._idle.acquire(timeout=_BOUND), "a client left its socket open"
         read, self.read = self.read, []
         return read
 
@@ -149,7 +150,7 @@ class Peer:
         except ValueError:
             asked = None
         if opcode != TEXT or not masked or asked is None:
-            self.faults.append(f"no frame of a client's: {opcode} {data!r}")
+            self.faults.append(f"not a frame of a client: {opcode} {data!r}")
             return None
         if asked == "ping":
             return frame(TEXT, b"pong")
@@ -169,13 +170,13 @@ class Peer:
         )
 
 
-# --- where it is struck ---
+# --- where a run is interrupted ---
 
 Place: TypeAlias = tuple[str, int, str]
-"""A file, a line, and «before» or the name of what was called."""
+"""A file, a line, and "before" or the name of the called function."""
 
 _LOOKS = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
-"""How the instructions begin at which CPython looks for signals."""
+"""Prefixes of the instructions at which CPython checks for signals."""
 
 _TRANSPORT = Path(bitget_transports.__file__).parent
 _CORE = Path(bitget_proto.__file__).parent
@@ -198,7 +199,7 @@ _CANCELS = (Connection.cancel.__code__, Session.cancel.__code__)
 
 @functools.cache
 def _calling(code: CodeType) -> frozenset[int]:
-    """The lines of this code on which signals are looked for."""
+    """Return the lines of this code on which CPython checks for signals."""
     lines: set[int] = set()
     line = code.co_firstlineno
     starts = dict(dis.findlinestarts(code))
@@ -223,11 +224,14 @@ ERRORS: tuple[Callable[[], BaseException], ...] = (
     partial(ValueError, "alarm"),
     partial(EOFError, "alarm"),
 )
-"""What a signal handler may raise: those too that the network or the library raises."""
+"""What a signal handler may raise, including what the network or the library raises."""
 
 
-class Strike:
-    """Raises an error in this thread when a life comes to a place for the given time; without a place, notes them."""
+class Interrupt:
+    """Raise an error in this thread when it reaches a place for the given time.
+
+    Without a place, only record the places.
+    """
 
     def __init__(
         self,
@@ -237,9 +241,9 @@ class Strike:
     ) -> None:
         self.seen: Counter[Place] = Counter()
         self.error = error()
-        self.struck = False
+        self.raised = False
         self.taken: list[str] = []
-        """The order of each cancel that the core took before it was struck."""
+        """The order of each cancel that the core took before the interrupt."""
         self._place = place
         self._time = time
         self._before = sys.gettrace()
@@ -264,36 +268,36 @@ class Strike:
             self._at((frame.f_code.co_filename, frame.f_lineno, arg.__name__))
         elif event == "return" and frame.f_code in _CANCELS and arg is not None:
             local = frame.f_locals
-            # One that was never opened stands for what comes after the end: see `Inbox.cancel`.
+            # A connection that was never opened answers cancels after the end: see `Inbox.cancel`.
             if local["self"].state is not State.NEW:
                 self.taken.append(local["order"].order_id)
 
     def _at(self, place: Place) -> None:
         self.seen[place] += 1
-        if place == self._place and self.seen[place] == self._time and not self.struck:
-            self.struck = True
+        if place == self._place and self.seen[place] == self._time and not self.raised:
+            self.raised = True
             raise self.error
 
 
-# --- what came of it ---
+# --- the outcomes ---
 
 
 @attrs.define
 class Ledger:
     taken: list[str] = attrs.field(factory=list[str])
-    told: list[Outcome] = attrs.field(factory=list[Outcome])
+    reported: list[Outcome] = attrs.field(factory=list[Outcome])
     ends: list[Closed | Ended] = attrs.field(factory=list[Closed | Ended])
     channel: Channel | None = None
 
     def note(self, events: Iterable[object]) -> None:
         for event in events:
             if isinstance(event, (Accepted, Rejected, Unresolved)):
-                self.told.append(event)
+                self.reported.append(event)
             elif isinstance(event, (Closed, Ended)):
                 self.ends.append(event)
 
     def read_all(self) -> None:
-        """What has come, and what is still to come for what is in flight."""
+        """Read the events so far, and the outcomes of all cancels in flight."""
         channel = self.channel
         assert channel is not None
         while (event := channel.events.take()) is not None:
@@ -302,11 +306,14 @@ class Ledger:
             self.note([next(channel.events)])
 
     def go_on(self) -> None:
-        """After the interruption: what was in flight has its outcome, and the channel is usable or has ended."""
+        """Check that after an interrupt each cancel in flight has an outcome.
+
+        The channel is then usable or has ended.
+        """
         channel = self.channel
         assert channel is not None
         self.read_all()
-        # The first may meet with the peer's cut, of which nobody knew yet.
+        # The first one may be lost: the peer's drop may not have been noticed yet.
         outcomes = [channel.cancel(order) for order in _LAST]
         self.note(outcomes)
         assert isinstance(outcomes[-1], Accepted) or channel.state in (
@@ -315,19 +322,22 @@ class Ledger:
         )
 
     def check(self, read: list[str]) -> None:
-        """Each that was taken has one outcome, each that was read too and it does not say unsent, and none was read twice."""
-        told = Counter(outcome.order.order_id for outcome in self.told)
+        """Check that each cancel taken or read has one outcome and none was read twice.
+
+        No outcome of a cancel that was read says that it was not sent.
+        """
+        reported = Counter(outcome.order.order_id for outcome in self.reported)
         assert not [order for order, times in Counter(read).items() if times > 1]
-        assert not [order for order, times in told.items() if times > 1]
-        assert not (set(self.taken) | set(read)) - set(told)
+        assert not [order for order, times in reported.items() if times > 1]
+        assert not (set(self.taken) | set(read)) - set(reported)
         unsent = {
             outcome.order.order_id
-            for outcome in self.told
+            for outcome in self.reported
             if isinstance(outcome, Unresolved) and not outcome.sent
         }
         assert not unsent & set(read)
         accepted = {
-            outcome.order.order_id for outcome in self.told if isinstance(outcome, Accepted)
+            outcome.order.order_id for outcome in self.reported if isinstance(outcome, Accepted)
         }
         assert not accepted - set(read)
         if self.channel is not None:
@@ -351,10 +361,10 @@ def a_cancel_many(channel: Channel, ledger: Ledger) -> None:
     ledger.note(channel.cancel_many(_ORDERS[:7]))
 
 
-def a_cancel_many_that_is_left(channel: Channel, ledger: Ledger) -> None:
+def a_cancel_many_left_early(channel: Channel, ledger: Ledger) -> None:
     with closing(channel.cancel_many(_ORDERS[:7])) as outcomes:
         ledger.note([next(outcomes)])
-        channel.pump(0.002)  # more have come, and nobody fetches them
+        channel.pump(0.002)  # more outcomes arrive and are not read
 
 
 def an_event(channel: Channel, ledger: Ledger) -> None:
@@ -380,7 +390,7 @@ SCRIPTS: tuple[Script, ...] = (
     nothing,
     two_cancels,
     a_cancel_many,
-    a_cancel_many_that_is_left,
+    a_cancel_many_left_early,
     an_event,
     an_idle_wait,
     a_close,
@@ -390,10 +400,10 @@ SCRIPTS: tuple[Script, ...] = (
 
 @attrs.frozen
 class Kind:
-    """A connection, or a session."""
+    """A kind of channel: a connection or a session."""
 
     times: int
-    """How often a place is struck: at the first times that a life comes there."""
+    """How many of the first passes through a place are interrupted."""
 
     open: Callable[[str], AbstractContextManager[Channel]]
 
@@ -404,82 +414,85 @@ KINDS = {
 }
 
 
-def live(kind: Kind, peer: Peer, script: Script, strike: Strike) -> None:
-    """One life, struck at one place, and what came of it."""
+def run_once(kind: Kind, peer: Peer, script: Script, interrupt: Interrupt) -> None:
+    """Run a script once, interrupt it at one place, and check the outcomes."""
     ledger = Ledger()
     came_out = False
     try:
         if script is nothing:
-            strike.start()  # elsewhere the way up to the login is the same
+            interrupt.start()  # the other scripts connect in the same way
         with kind.open(peer.url) as ledger.channel:
             try:
-                strike.start()
+                interrupt.start()
                 script(ledger.channel, ledger)
             except BaseException as error:
-                strike.stop()
-                if error is not strike.error:
+                interrupt.stop()
+                if error is not interrupt.error:
                     raise
                 came_out = True
                 ledger.go_on()
     except BaseException as error:
-        if error is not strike.error:
+        if error is not interrupt.error:
             raise
         came_out = True
     finally:
-        strike.stop()
-    assert came_out == strike.struck
+        interrupt.stop()
+    assert came_out == interrupt.raised
     if ledger.channel is not None:
         ledger.note(ledger.channel.events)
-    ledger.taken = strike.taken
-    ledger.check(peer.lived())
+    ledger.taken = interrupt.taken
+    ledger.check(peer.take_read())
     assert not peer.faults
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_wherever_it_is_interrupted_each_cancel_has_one_honest_outcome(
+def test_an_interrupt_at_any_point_leaves_one_outcome_per_cancel(
     kind: Kind, script: Script
 ) -> None:
-    struck = 0
+    raised = 0
     with nothing_left(), Peer() as peer:
-        strike = Strike()
-        live(kind, peer, script, strike)
-        places = strike.seen
+        interrupt = Interrupt()
+        run_once(kind, peer, script, interrupt)
+        places = interrupt.seen
         errors = itertools.cycle(ERRORS)
         for place, times in places.items():
             for time in range(1, min(times, kind.times) + 1):
-                strike = Strike(place, time, next(errors))
+                interrupt = Interrupt(place, time, next(errors))
                 try:
-                    live(kind, peer, script, strike)
+                    run_once(kind, peer, script, interrupt)
                 except BaseException as error:
-                    error.add_note(f"struck for time {time} with {strike.error!r}: {place}")
+                    error.add_note(f"interrupted at pass {time} with {interrupt.error!r}: {place}")
                     raise
-                struck += strike.struck
-    # A life may be shorter than the one before: what the peer says comes when it comes.
-    assert struck > 0.8 * sum(min(times, kind.times) for times in places.values()) > 100
+                raised += interrupt.raised
+    # A run may have fewer steps than the first: the peer's messages arrive at varying times.
+    assert raised > 0.8 * sum(min(times, kind.times) for times in places.values()) > 100
 
 
-# --- a storm ---
+# --- random alarms ---
 
-_STRUCK = 2000
-"""Cancels that an alarm may strike."""
+_ALARMS = 2000
+"""The number of cancels that an alarm may interrupt."""
 
 
 class Alarm:
-    """The common idiom: a timer whose handler raises TimeoutError, here at a random moment of a cancel."""
+    """The common idiom of a timer whose handler raises TimeoutError.
+
+    Here it expires at a random moment of a cancel.
+    """
 
     def __init__(self) -> None:
         self.raised = 0
         self._random = random.Random(1)
         self._began = 0.0
         self._usual = 3e-4
-        """Seconds that a cancel takes."""
+        """The usual seconds that a cancel takes."""
 
     def __enter__(self) -> Self:
         self._handler = signal.signal(signal.SIGALRM, self._ring)
         self._timer, _ = signal.setitimer(signal.ITIMER_REAL, 0.0)
-        gc.disable()  # what the handler raises in a callback of the collector's has no caller
+        gc.disable()  # an exception raised in a callback of the collector is lost
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -492,19 +505,19 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, self._random.uniform(1e-6, self._usual))
 
     def stop(self) -> None:
-        """The cancel was not struck."""
+        """Stop the timer: the cancel was not interrupted."""
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         self._usual += 0.1 * (time.perf_counter() - self._began - self._usual)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        # An outcome that has been returned is the test's to keep.
+        # Once the outcome has been returned, the test must not lose it.
         if frame is not None and frame.f_code.co_filename != __file__:
             self.raised += 1
             raise TimeoutError("alarm")
 
 
-def test_a_storm_of_alarms_doubles_no_cancel_and_swallows_no_alarm() -> None:
-    remaining = orders(_STRUCK)
+def test_random_alarms_repeat_no_cancel_and_are_all_raised() -> None:
+    remaining = orders(_ALARMS)
     came_out = 0
     with nothing_left(), Peer() as peer, Alarm() as alarm:
         while remaining:
@@ -523,6 +536,6 @@ def test_a_storm_of_alarms_doubles_no_cancel_and_swallows_no_alarm() -> None:
                         alarm.stop()
                         ledger.note([outcome])
             ledger.note(channel.events)
-            ledger.check(peer.lived())
+            ledger.check(peer.take_read())
     assert not peer.faults
-    assert came_out == alarm.raised > _STRUCK / 4
+    assert came_out == alarm.raised > _ALARMS / 4

@@ -1,4 +1,4 @@
-"""What the network says, and what the caller's own code raises, are told apart by where they come from."""
+"""Errors of the network and of the caller's code are distinguished by where they come from."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from bitget_transports._driver.exception_origin import is_callers, is_systems, suppress_ours
 
 _REFUSES = ("127.0.0.1", 1)
-"""An address at which nothing listens."""
+"""An address that nothing listens on."""
 
 
 def caught(raising: Callable[[], object]) -> BaseException:
-    """What it raises, with a traceback that begins behind this function."""
+    """Return what `raising` raises, with a traceback that starts inside it."""
     try:
         raising()
-    except Exception as error:  # noqa: BLE001 - it is what is looked at
+    except Exception as error:  # noqa: BLE001 - it is returned
         traceback = error.__traceback__
         return error.with_traceback(None if traceback is None else traceback.tb_next)
     raise AssertionError("it raised nothing")
@@ -33,36 +33,36 @@ def connect_elsewhere() -> None:
     socket.create_connection(_REFUSES)
 
 
-def test_what_the_system_says_to_a_call_of_ours_is_not_the_callers() -> None:
+def test_a_system_error_in_a_call_of_ours_is_not_the_callers() -> None:
     error = caught(partial(socket.create_connection, _REFUSES))
     assert isinstance(error, ConnectionRefusedError)
     assert not is_callers(error)
 
 
-def test_what_a_function_of_the_callers_raises_is_the_callers_whatever_its_class() -> None:
+def test_an_error_raised_in_the_callers_function_is_the_callers() -> None:
     assert is_callers(caught(alarm))
 
 
-def test_what_the_system_says_to_a_call_of_the_callers_is_the_callers() -> None:
+def test_a_system_error_in_a_call_of_the_callers_is_the_callers() -> None:
     error = caught(connect_elsewhere)
     assert isinstance(error, ConnectionRefusedError)
     assert is_callers(error)
 
 
-def test_the_callers_error_is_found_behind_what_a_library_made_of_it() -> None:
+def test_the_callers_error_is_found_as_the_cause_of_another() -> None:
     error = ValueError("unreadable")
     assert not is_callers(error)
     error.__cause__ = caught(alarm)
     assert is_callers(error)
 
 
-def test_what_the_caller_was_handling_when_it_called_proves_nothing() -> None:
+def test_the_context_of_an_error_does_not_make_it_the_callers() -> None:
     error = ConnectionResetError(ECONNRESET, "reset")
     error.__context__ = caught(alarm)
     assert not is_callers(error)
 
 
-def test_an_error_without_a_number_is_not_the_systems() -> None:
+def test_an_error_without_an_errno_is_not_the_systems() -> None:
     assert not is_systems(TimeoutError())
     assert is_systems(TimeoutError(ETIMEDOUT, "timed out"))
     error = caught(alarm)
@@ -70,7 +70,7 @@ def test_an_error_without_a_number_is_not_the_systems() -> None:
     assert not is_systems(error)
 
 
-def test_a_socket_of_the_callers_own_answers_for_the_system() -> None:
+def test_an_error_from_the_callers_socket_counts_as_the_systems() -> None:
     class Own(socket.socket):
         def send(self, *_: object) -> int:
             raise BlockingIOError
@@ -82,7 +82,7 @@ def test_a_socket_of_the_callers_own_answers_for_the_system() -> None:
         assert (is_callers(error, sock), is_systems(error, sock)) == (False, True)
 
 
-def test_a_package_that_was_called_answers_for_the_network() -> None:
+def test_an_error_from_the_named_package_is_not_the_callers() -> None:
     error = caught(alarm)
     assert not is_callers(error, __name__.partition(".")[0])
 

@@ -1,4 +1,4 @@
-"""The public names of the package, which are imported when they are asked for."""
+"""The public names of the package, which are imported lazily."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import bitget_transports
 
 
 @pytest.mark.parametrize("name", bitget_transports.__all__)
-def test_a_public_name_is_there_is_listed_and_says_what_it_is(name: str) -> None:
+def test_every_public_name_is_exported_and_documented(name: str) -> None:
     assert getattr(bitget_transports, name).__doc__
     assert name in dir(bitget_transports)
 
 
-def test_the_list_of_names_is_what_the_package_knows_where_to_find() -> None:
+def test_the_public_names_are_the_lazily_imported_ones() -> None:
     assert set(bitget_transports._HOMES) == set(bitget_transports.__all__)
 
 
-def test_another_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(
         AttributeError, match="module 'bitget_transports' has no attribute 'nothing'"
     ):

@@ -1,6 +1,6 @@
-"""Ten thousand cancels through one channel of every colour: one outcome each, and nothing kept.
+"""Ten thousand cancels through one channel of every transport: one outcome each, nothing kept.
 
-Real sockets, on loopback: each wait is bounded.
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from bitget_proto import Accepted, CancelOrder, Config, Unresolved
 from bitget_transports import Limits
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import KEY, Colour, Connect, fast_exchange, orders
+from .colours import KEY, Connect, Flavour, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 COUNT = 10_000
 CONFIG = Config(messages_per_second=None, max_in_flight=500)
@@ -32,13 +32,13 @@ def _nothing_left() -> Iterator[None]:
 
 
 def left_in(channel: Any) -> int:
-    """How much is kept for cancels in the inbox."""
+    """Return how many entries the inbox keeps for cancels."""
     inbox = getattr(channel, "blocking", channel)._inbox
     return int(len(inbox._waiting) + len(inbox._outcomes) + inbox._unread + len(inbox._listeners))
 
 
-class Watched:
-    """An iterable of orders that counts how far ahead of the outcomes it is read."""
+class CountedOrders:
+    """Orders that count how far ahead of the outcomes they are taken."""
 
     def __init__(self, count: int) -> None:
         self.taken = 0
@@ -57,10 +57,10 @@ class Watched:
 
 
 @pytest.mark.slow
-def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing(
-    colour: Colour,
+def test_ten_thousand_cancels_have_one_outcome_each(
+    flavour: Flavour,
 ) -> None:
-    watched = Watched(COUNT)
+    watched = CountedOrders(COUNT)
     with exchange_in_thread(fast_exchange(COUNT - 1_000, credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> Counter[tuple[str, str]]:
@@ -76,7 +76,7 @@ def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing
             assert len(ids) == COUNT
             return counted
 
-        counted = colour.run(tidy(scenario))
+        counted = flavour.run(tidy(scenario))
         acts = Counter(
             (
                 str(act.order.order_id),
@@ -90,7 +90,7 @@ def test_ten_thousand_in_one_cancel_many_have_one_outcome_each_and_leave_nothing
     assert watched.most_ahead <= 501
 
 
-def test_a_drop_amid_many_gives_each_its_outcome_and_none_that_is_not_true(colour: Colour) -> None:
+def test_a_drop_during_many_cancels_gives_each_a_true_outcome(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(3_000, credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> dict[str, object]:
@@ -104,7 +104,7 @@ def test_a_drop_amid_many_gives_each_its_outcome_and_none_that_is_not_true(colou
                 assert (channel.in_flight, left_in(channel)) == (0, 0)
             return outcomes
 
-        outcomes = colour.run(tidy(scenario))
+        outcomes = flavour.run(tidy(scenario))
         acted = {str(act.order.order_id) for act in server.exchange.log}
     assert len(outcomes) == 3_000
     for order_id, outcome in outcomes.items():

@@ -1,6 +1,6 @@
-"""Proxies: the environment's over anyio, a socket that was tunnelled by hand elsewhere, and none to this very machine.
+"""Proxies: from the environment over anyio, a socket tunnelled by hand, and none to loopback.
 
-Real sockets, on loopback: each wait is bounded. The exchange has a name that nothing resolves but the proxy.
+Real sockets on loopback; each wait is bounded. Only the proxy resolves the name of the exchange.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bitget_proto import Accepted
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 
-from .colours import ASYNCIO, FAST, KEY, Colour, Connect, fast_exchange, orders
+from .colours import ASYNCIO, FAST, KEY, Connect, Flavour, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 NAME = "exchange.example"
 URL = f"wss://{NAME}/v2/ws/private"
-ANYIO = [Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO]
+ANYIO = [Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO]
 LIMITS = Limits(open_timeout=5.0, close_timeout=0.2)
 AUTHORITY = trustme.CA()
 
@@ -52,7 +52,7 @@ def trusting() -> ssl.SSLContext:
 
 
 class Proxy:
-    """Takes one CONNECT and passes on what follows to a port of this machine, whatever name was asked for."""
+    """Accept one CONNECT for any name and forward it to a port of this machine."""
 
     def __init__(self, port: int, status: str = "200 Connected") -> None:
         self.asked: list[str] = []
@@ -96,7 +96,7 @@ class Proxy:
 
 @contextmanager
 def proxied(status: str = "200 Connected") -> Generator[Proxy]:
-    """An exchange with TLS, and a proxy to it."""
+    """Run an exchange with TLS and a proxy to it."""
     with exchange_in_thread(fast_exchange(3, credentials=KEY), tls=server_context()) as server:
         proxy = Proxy(urlsplit(server.url).port or 0, status)
         try:
@@ -110,25 +110,25 @@ async def cancel_three(connect: Connect, url: str, **options: object) -> None:
         assert [type(each) async for each in channel.cancel_many(orders(3))] == [Accepted] * 3
 
 
-@pytest.mark.parametrize("colour", ANYIO)
+@pytest.mark.parametrize("flavour", ANYIO)
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_the_environments_proxy_is_used(
-    colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch
+def test_the_proxy_from_the_environment_is_used(
+    flavour: Flavour, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxied() as proxy:
         monkeypatch.setenv(variable, f"http://user:password@127.0.0.1:{proxy.port}")
-        colour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting())))
+        flavour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting())))
     assert proxy.asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
     assert "Basic dXNlcjpwYXNzd29yZA==" in proxy.heads[0]
 
 
-@pytest.mark.parametrize("colour", ANYIO)
-def test_no_proxy_is_obeyed(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("flavour", ANYIO)
+def test_the_no_proxy_variable_is_obeyed(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     with proxied() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
         with pytest.raises(ConnectFailed, match=r"the name nowhere\.invalid cannot be resolved"):
-            colour.run(
+            flavour.run(
                 tidy(
                     lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting())
                 )
@@ -136,67 +136,67 @@ def test_no_proxy_is_obeyed(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> 
     assert proxy.asked == []
 
 
-@pytest.mark.parametrize("colour", ANYIO)
+@pytest.mark.parametrize("flavour", ANYIO)
 @pytest.mark.parametrize(
     "status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"]
 )
-def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
-    colour: Colour, status: str, monkeypatch: pytest.MonkeyPatch
+def test_the_error_of_a_refusing_proxy_hides_its_password(
+    flavour: Flavour, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxied(status) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{proxy.port}")
         with pytest.raises(ConnectFailed) as caught:
-            colour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting())))
+            flavour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting())))
     assert str(caught.value) == (
         f"the proxy refused to connect to {NAME}:443 ({status}): check HTTPS_PROXY, the credentials in it, and NO_PROXY"
     )
 
 
-@pytest.mark.parametrize("colour", ANYIO)
+@pytest.mark.parametrize("flavour", ANYIO)
 @pytest.mark.parametrize(
     "proxy", ["nonsense", "ftp://user:password@127.0.0.1:1", "socks5://user:password@127.0.0.1:1"]
 )
-def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(
-    colour: Colour, proxy: str, monkeypatch: pytest.MonkeyPatch
+def test_the_error_of_an_unusable_proxy_hides_its_password(
+    flavour: Flavour, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConnectFailed) as caught:
-        colour.run(
+        flavour.run(
             tidy(lambda connect: cancel_three(connect, "wss://nowhere.invalid/", tls=trusting()))
         )
     assert "password" not in str(caught.value)
 
 
-@pytest.mark.parametrize("colour", Colour)
+@pytest.mark.parametrize("flavour", Flavour)
 @pytest.mark.parametrize("secure", [False, True])
 def test_loopback_is_never_proxied(
-    colour: Colour, secure: bool, monkeypatch: pytest.MonkeyPatch
+    flavour: Flavour, secure: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     tls = server_context() if secure else None
     with exchange_in_thread(fast_exchange(3, credentials=KEY), tls=tls) as server:
         options = {"tls": trusting()} if secure else {}
-        colour.run(tidy(lambda connect: cancel_three(connect, server.url, **options)))
+        flavour.run(tidy(lambda connect: cancel_three(connect, server.url, **options)))
 
 
-@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
-def test_a_socket_that_was_tunnelled_by_hand_carries_tls_and_is_closed_with_the_channel(
-    colour: Colour,
+@pytest.mark.parametrize("flavour", [*ASYNCIO, Flavour.BLOCKING])
+def test_a_socket_tunnelled_by_hand_works_with_tls_and_is_closed(
+    flavour: Flavour,
 ) -> None:
     with proxied() as proxy:
         sock = socket.create_connection(("127.0.0.1", proxy.port))
         sock.sendall(f"CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n".encode())
         assert sock.recv(1000).startswith(b"HTTP/1.1 200")
-        colour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting(), sock=sock)))
+        flavour.run(tidy(lambda connect: cancel_three(connect, URL, tls=trusting(), sock=sock)))
         assert sock.fileno() == -1
 
 
-@pytest.mark.parametrize("colour", [*ASYNCIO, Colour.BLOCKING])
+@pytest.mark.parametrize("flavour", [*ASYNCIO, Flavour.BLOCKING])
 @pytest.mark.parametrize("url", [URL, "ws://127.0.0.1/"])
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_socket_that_is_closed_or_not_connected_is_one_clear_error(
-    colour: Colour, url: str, closed: bool
+def test_a_closed_or_unconnected_socket_raises_one_clear_error(
+    flavour: Flavour, url: str, closed: bool
 ) -> None:
     sock = socket.socket()
     if closed:
@@ -204,5 +204,5 @@ def test_a_socket_that_is_closed_or_not_connected_is_one_clear_error(
     with pytest.raises(
         ConnectFailed, match=r"no connection to|ended the connection|does not speak"
     ):
-        colour.run(tidy(lambda connect: cancel_three(connect, url, sock=sock)))
+        flavour.run(tidy(lambda connect: cancel_three(connect, url, sock=sock)))
     assert sock.fileno() == -1

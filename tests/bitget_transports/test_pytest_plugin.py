@@ -1,4 +1,4 @@
-"""The fixture `bitget_exchange`, in this run of pytest and in others."""
+"""The fixture `bitget_exchange`, in this pytest run and in inner ones."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ import pytest
 URLS = []
 
 
-def test_it_runs(bitget_exchange):
+def test_the_exchange_runs(bitget_exchange):
     URLS.append(bitget_exchange.url)
 
 
-def test_it_has_been_stopped():
+def test_the_exchange_was_stopped():
     split = urlsplit(URLS[0])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((split.hostname, split.port))
 
 
 @pytest.mark.bitget_exchange(cancels_per_second=None, lenient=True)
-def test_it_is_made_as_the_mark_says(bitget_exchange):
+def test_the_mark_configures_the_exchange(bitget_exchange):
     assert bitget_exchange.exchange.config.lenient
 
 
 @pytest.mark.bitget_exchange(unknown=1)
-def test_a_mark_that_makes_no_sense_is_an_error(bitget_exchange):
+def test_an_invalid_mark_is_an_error(bitget_exchange):
     pass
 
 
-def test_what_fails_in_it_fails_the_test(bitget_exchange):
+def test_an_error_in_the_exchange_fails_the_test(bitget_exchange):
     bitget_exchange.call(lambda: bitget_exchange.server._state.failures.append(ZeroDivisionError()))
 """
 
@@ -68,7 +68,7 @@ def pytest_in(folder: Path, code: str, *options: str) -> subprocess.CompletedPro
         *options,
         ".",
     ]
-    # What the outer pytest was told (coverage, say) is not for the inner one.
+    # Options of the outer pytest (coverage, for example) must not reach the inner one.
     environment = os.environ | {"PYTEST_ADDOPTS": ""}
     return subprocess.run(
         command,
@@ -81,7 +81,7 @@ def pytest_in(folder: Path, code: str, *options: str) -> subprocess.CompletedPro
     )
 
 
-def test_a_test_that_asks_for_it_has_a_running_exchange(bitget_exchange: ExchangeThread) -> None:
+def test_the_fixture_is_a_running_exchange(bitget_exchange: ExchangeThread) -> None:
     bitget_exchange.place(ORDER)
     bitget_exchange.inject(Fault.SILENT)
     with connect(bitget_exchange.url, proxy=None, ping_interval=None) as client:
@@ -91,7 +91,7 @@ def test_a_test_that_asks_for_it_has_a_running_exchange(bitget_exchange: Exchang
 
 
 @pytest.mark.bitget_exchange([ORDER])
-def test_its_mark_says_what_it_is_made_with(bitget_exchange: ExchangeThread) -> None:
+def test_the_mark_sets_the_arguments_of_the_exchange(bitget_exchange: ExchangeThread) -> None:
     assert bitget_exchange.exchange.live == (ORDER,)
     assert [thread.name for thread in threading.enumerate()].count("bitget exchange") == 1
     split = urlsplit(bitget_exchange.url)
@@ -99,14 +99,14 @@ def test_its_mark_says_what_it_is_made_with(bitget_exchange: ExchangeThread) -> 
         pass
 
 
-def test_it_works_where_the_package_is_installed_and_stops_with_each_test(tmp_path: Path) -> None:
+def test_the_installed_plugin_stops_the_exchange_after_each_test(tmp_path: Path) -> None:
     result = pytest_in(tmp_path, TESTS)
     assert "4 passed, 2 errors" in result.stdout
     assert "unexpected keyword argument 'unknown'" in result.stdout
     assert "ZeroDivisionError" in result.stdout
 
 
-def test_it_costs_no_import_until_it_is_used(tmp_path: Path) -> None:
+def test_the_plugin_imports_nothing_until_it_is_used(tmp_path: Path) -> None:
     code = """
 import sys
 
@@ -114,14 +114,14 @@ def test_nothing_is_imported():
     assert "bitget_transports.pytest_plugin" in sys.modules
     assert not {"bitget_proto", "websockets", "attrs", "asyncio"} & set(sys.modules)
 """
-    # Plugins of others import asyncio and attrs: only ours is loaded.
+    # Other plugins import asyncio and attrs, so only ours is loaded.
     result = pytest_in(
         tmp_path, code, "--disable-plugin-autoload", "-p", "bitget_transports.pytest_plugin"
     )
     assert "1 passed" in result.stdout, result.stdout
 
 
-def test_it_is_told_about_where_pytest_lists_its_fixtures(tmp_path: Path) -> None:
+def test_pytest_lists_the_fixture(tmp_path: Path) -> None:
     result = pytest_in(tmp_path, "", "--fixtures")
     assert "bitget_exchange" in result.stdout
     assert "A running exchange" in result.stdout

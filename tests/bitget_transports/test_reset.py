@@ -1,4 +1,4 @@
-"""A socket that is aborted delivers nothing more, although the system held it and the other side reads again."""
+"""An aborted socket discards the data in the kernel's buffer, even if the peer reads again."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from bitget_proto import Config, WhyClosed
 from bitget_transports import Limits
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
-from .colours import BOUND, KEY, Colour, Connect
+from .colours import BOUND, KEY, Connect, Flavour
 from .endings import closed
 from .tidy import nothing_left, tidy
 
 _LARGE = 200_000
-"""Bytes: more than the other side's system takes in without being read, and less than this side's does."""
+"""Bytes: more than the peer's kernel buffers unread, and less than this side's kernel does."""
 
 
-@pytest.mark.parametrize("colour", Colour)
+@pytest.mark.parametrize("flavour", Flavour)
 @pytest.mark.parametrize(
     ("size", "config", "limits", "why"),
     [
-        # It has left, as far as is known here.
+        # As far as this side knows, the frame was sent.
         (
             _LARGE,
             Config(ping_interval=0.1, pong_timeout=0.2),
             Limits(write_timeout=None),
             WhyClosed.NO_PONG,
         ),
-        # It leaves in part.
+        # The frame is sent in part.
         (2**24, Config(), Limits(write_timeout=0.2), WhyClosed.LOST),
     ],
-    ids=["no pong", "nothing leaves"],
+    ids=["no pong", "write timeout"],
 )
-def test_what_the_system_holds_when_a_link_is_found_dead_is_never_delivered(
-    colour: Colour, size: int, config: Config, limits: Limits, why: WhyClosed
+def test_data_in_the_kernel_is_not_delivered_after_an_abort(
+    flavour: Flavour, size: int, config: Config, limits: Limits, why: WhyClosed
 ) -> None:
     again, done = threading.Event(), threading.Event()
     received: list[bytes] = []
@@ -60,7 +60,7 @@ def test_what_the_system_holds_when_a_link_is_found_dead_is_never_delivered(
                 await channel.send("x" * size)
                 return (await closed(channel))[0]
 
-        assert colour.run(tidy(scenario)) is why
+        assert flavour.run(tidy(scenario)) is why
         again.set()
         assert done.wait(BOUND)
     assert len(b"".join(received)) < _LARGE

@@ -1,4 +1,4 @@
-"""An exchange that asks to be left alone for a while, at the handshake."""
+"""An exchange that answers the handshake with Retry-After."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bitget_proto import Accepted, LinkClosed
 from bitget_transports import UpgradeRefused
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
-from .colours import KEY, Colour, Connect, OpenSession, orders
+from .colours import KEY, Connect, Flavour, OpenSession, orders
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 
 def refuse(status: int, *headers: str) -> Behaviour:
@@ -43,8 +43,8 @@ def refuse(status: int, *headers: str) -> Behaviour:
         (403, ["Retry-After: 60"], None),
     ],
 )
-def test_connect_says_for_how_long_to_stay_away(
-    colour: Colour, status: int, headers: list[str], seconds: float | None
+def test_connect_reports_retry_after(
+    flavour: Flavour, status: int, headers: list[str], seconds: float | None
 ) -> None:
     with nothing_left(), HostileServer(refuse(status, *headers)) as server:
 
@@ -54,12 +54,12 @@ def test_connect_says_for_how_long_to_stay_away(
                     pass
             return caught.value
 
-        refused = colour.run(tidy(scenario))
+        refused = flavour.run(tidy(scenario))
     assert (refused.status, refused.retry_after) == (status, seconds)
     assert (f"asks to retry after {seconds or 0:.0f} s" in str(refused)) == (seconds is not None)
 
 
-def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> None:
+def test_a_session_waits_for_retry_after(flavour: Flavour) -> None:
     dialled: list[float] = []
 
     def noted(behaviour: Behaviour) -> Behaviour:
@@ -85,6 +85,6 @@ def test_a_session_stays_away_for_as_long_as_it_is_asked_to(colour: Colour) -> N
                 assert "asks to retry after 1 s" in closed.detail
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
     first, second = dialled
     assert 0.95 <= second - first < 5.0

@@ -1,6 +1,8 @@
-"""Nothing of a login is ever shown: in no log, no warning, no error and nothing that an error holds. On every colour.
+"""No part of a login appears in a log, a warning, an error, or an object that an error holds.
 
-Real sockets, on loopback: each wait is bounded.
+On every transport.
+
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer
 
-from .colours import FAST, Colour, Connect, fast_exchange, orders
+from .colours import FAST, Connect, Flavour, fast_exchange, orders
 from .tidy import CLOSE, frame, nothing_left, then_write, tidy, upgrade_and
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 KEY = Credentials("key-1A2B3C", "secret-4D5E6F", "passphrase-7G8H9I")
 LIMITS = Limits(open_timeout=1.0, write_timeout=0.3, close_timeout=0.2)
 
 SECRETS = re.compile(r"1A2B3C|4D5E6F|7G8H9I|\"sign\"|[A-Za-z0-9+/]{43}=")
-"""The credentials, and what looks like a signature: 32 bytes in base64."""
+"""The credentials, and anything like a signature: 32 bytes in base64."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def _everything_is_told(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    """Turn on all there is to turn on, and look through what came of it."""
+    """Turn on all logs and warnings, and search them for secrets."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     with nothing_left(), warnings.catch_warnings(record=True) as caught:
@@ -53,7 +55,7 @@ def _everything_is_told(
 
 
 def everything_in(error: BaseException) -> Iterator[str]:
-    """All that an error holds, and those behind it, whether or not a traceback would show them."""
+    """Yield all that an error and its causes hold, whether or not a traceback shows it."""
     seen: list[BaseException] = []
     pending: list[BaseException | None] = [error]
     while pending:
@@ -87,15 +89,13 @@ def exchange_that_refuses() -> Generator[str]:
 
 FAILURES: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "the login is refused": exchange_that_refuses,
-    "the login is answered by an end": lambda: a_hostile_server(
+    "the stream ends after the login": lambda: a_hostile_server(
         hostile_server.end_of_stream(After.UPGRADE)
     ),
-    "the login is answered by a reset": lambda: a_hostile_server(
+    "the connection is reset after the login": lambda: a_hostile_server(
         hostile_server.reset(After.UPGRADE)
     ),
-    "the login is answered by silence": lambda: a_hostile_server(
-        hostile_server.silence(After.UPGRADE)
-    ),
+    "the login is not answered": lambda: a_hostile_server(hostile_server.silence(After.UPGRADE)),
     "the login is not read": lambda: a_hostile_server(hostile_server.stop_reading(After.UPGRADE)),
     "closed before the login": lambda: a_hostile_server(upgrade_and(frame(CLOSE, b"\x03\xf0"))),
     "garbage before the login": lambda: a_hostile_server(upgrade_and(b"\xff\xff")),
@@ -109,21 +109,21 @@ FAILURES: dict[str, Callable[[], AbstractContextManager[str]]] = {
 
 
 @pytest.mark.parametrize("failing", FAILURES.values(), ids=FAILURES)
-def test_a_login_that_fails_shows_nothing_of_it(
-    colour: Colour, failing: Callable[[], AbstractContextManager[str]]
+def test_a_failed_login_shows_no_secret(
+    flavour: Flavour, failing: Callable[[], AbstractContextManager[str]]
 ) -> None:
     async def scenario(connect: Connect) -> None:
         config = Config(messages_per_second=None, login_timeout=0.2)
         async with connect(KEY, url=url, config=config, limits=LIMITS):
-            raise AssertionError("a channel came about")
+            raise AssertionError("a channel was opened")
 
     with failing() as url, pytest.raises(ConnectFailed) as caught:
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
     for text in everything_in(caught.value):
         assert not SECRETS.search(text), text
 
 
-def test_a_working_channel_that_drops_shows_nothing_of_its_login(colour: Colour) -> None:
+def test_a_dropped_channel_shows_no_secret(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(10, credentials=KEY)) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -136,18 +136,16 @@ def test_a_working_channel_that_drops_shows_nothing_of_its_login(colour: Colour)
                     assert not SECRETS.search(repr(event))
                 assert isinstance(await channel.cancel(orders(1)[0]), Unresolved)
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
 
 
-def test_this_very_test_would_see_a_secret(
-    colour: Colour, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_check_finds_a_secret(flavour: Flavour, caplog: pytest.LogCaptureFixture) -> None:
     assert SECRETS.search(sign_login(KEY, int(time.time())).sign)
     error = ConnectFailed("hidden")
     error.__context__ = ValueError(KEY.secret)
     error.__suppress_context__ = True
     assert any(SECRETS.search(text) for text in everything_in(error))
-    if colour is Colour.ASYNCIO:
+    if flavour is Flavour.ASYNCIO:
 
         async def debugging() -> bool:
             return asyncio.get_running_loop().get_debug()

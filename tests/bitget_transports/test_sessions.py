@@ -1,6 +1,6 @@
-"""Sessions over real sockets, on every colour: what is dropped is taken up, and what is told of it is true.
+"""Sessions on every transport: lost connections are replaced, and outcomes stay true.
 
-Real sockets, on loopback: each wait is bounded.
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from bitget_transports.faults import hostile_server
 from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, Treatment, Way
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
-from .colours import KEY, AnySession, Colour, Connect, OpenSession, fast_exchange, orders
+from .colours import KEY, AnySession, Connect, Flavour, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy, upgraded
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 CONFIG = SessionConfig(
     link=Config(messages_per_second=None, drain_timeout=0.5), backoff_min=0.01, backoff_max=0.05, steady_after=None,
@@ -71,7 +71,7 @@ def exchange(count: int = 0, **options: Any) -> ScriptedExchange:
 
 
 async def until(channel: AnySession, kind: type[E], passed: list[Any] | None = None) -> E:
-    """The next event of this kind; those before it are `passed`."""
+    """Return the next event of this kind; append the events before it to `passed`."""
     async for event in channel.events:
         if isinstance(event, kind):
             return event
@@ -85,10 +85,10 @@ def rest(channel: AnySession) -> list[Any]:
 
 
 async def stall(channel: AnySession, proxy: FlakyProxy) -> None:
-    """Let the exchange's side take nothing more, and write what no buffers on the way can hold."""
+    """Stop the way to the exchange, and write more than all buffers hold."""
     proxy.apply(NetworkFault.STALL, Way.OUT)
     await channel.send("x" * 20_000_000)
-    # The frame gets under way: nothing can overtake it.
+    # Let the write of the frame begin: nothing can overtake it.
     await channel.cancel(orders(9)[8], timeout=0.1)
 
 
@@ -98,38 +98,38 @@ def free_port() -> int:
         return port
 
 
-class Mortal:
-    """An exchange that dies and comes back on the same port."""
+class RestartableExchange:
+    """An exchange that can stop and start again on the same port."""
 
     def __init__(self, exchange: ScriptedExchange) -> None:
         self.exchange = exchange
         self.port = free_port()
         self.url = f"ws://127.0.0.1:{self.port}/v2/ws/private"
-        self._life = ExitStack()
+        self._stack = ExitStack()
 
-    def live(self) -> ExchangeThread:
-        return self._life.enter_context(exchange_in_thread(self.exchange, port=self.port))
+    def start(self) -> ExchangeThread:
+        return self._stack.enter_context(exchange_in_thread(self.exchange, port=self.port))
 
-    def die(self) -> None:
-        self._life.close()
+    def stop(self) -> None:
+        self._stack.close()
 
-    def live_in(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self.live)
+    def start_in(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self.start)
         timer.start()
-        self._life.callback(timer.join)
+        self._stack.callback(timer.join)
 
     def __enter__(self) -> Self:
-        self.live()
+        self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.die()
+        self.stop()
 
 
-# --- a connection that drops ---
+# --- lost connections ---
 
 
-def test_a_dropped_connection_is_taken_up(colour: Colour) -> None:
+def test_a_dropped_connection_is_replaced(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(2, credentials=KEY)) as server:
 
         async def scenario(open_session: OpenSession) -> list[Any]:
@@ -142,17 +142,17 @@ def test_a_dropped_connection_is_taken_up(colour: Colour) -> None:
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
             return [*passed, down, *rest(channel)]
 
-        events = colour.run_session(tidy(scenario))
+        events = flavour.run_session(tidy(scenario))
     assert [type(event) for event in events] == [Up, LinkClosed, Down, Up, LinkClosed, Ended]
     first, closed, down, second, *_ = events
     assert (first.link, closed.link, down.link, second.link) == (1, 1, 1, 2)
     assert (closed.why, down.why) == (WhyClosed.LOST, WhyClosed.LOST)
     assert first.down_for > 0.0
     assert down.up_for > 0.0
-    assert 0.005 <= second.down_for < 10.0  # the backoff, of which the jitter takes half at most
+    assert 0.005 <= second.down_for < 10.0  # the backoff; jitter takes at most half of it
 
 
-def test_drop_after_drop_leaves_nothing_in_memory(colour: Colour) -> None:
+def test_drop_after_drop_leaves_nothing_in_memory(flavour: Flavour) -> None:
     with exchange_in_thread(exchange()) as server:
 
         async def drops(channel: AnySession, count: int) -> Counter[str]:
@@ -167,29 +167,27 @@ def test_drop_after_drop_leaves_nothing_in_memory(colour: Colour) -> None:
         async def scenario(open_session: OpenSession) -> Counter[str]:
             async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS) as channel:
                 await until(channel, Up)
-                await drops(
-                    channel, 1
-                )  # a Counter asks every kind of mapping what it is, the first time
+                await drops(channel, 1)  # the first Counter fills the caches of isinstance
                 before = await drops(channel, 10)
                 return await drops(channel, 30) - before
 
-        more = colour.run_session(tidy(scenario))
-    # trio forgets up to a thousand deadlines that have been called off only when it next tidies up.
-    kept = {"CancelScope", "tuple"} if colour is Colour.ANYIO_TRIO else set[str]()
+        more = flavour.run_session(tidy(scenario))
+    # trio keeps up to a thousand cancelled deadlines until its next cleanup.
+    kept = {"CancelScope", "tuple"} if flavour is Flavour.ANYIO_TRIO else set[str]()
     assert {name: count for name, count in more.items() if count >= 20 and name not in kept} == {}
 
 
-def test_report_tells_what_was_sent_and_sends_on_only_what_was_not(colour: Colour) -> None:
+def test_report_sends_only_unsent_cancels_on_the_next_link(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(3)) as server:
         server.inject(Fault.SILENT, Fault.DROP_AFTER)
 
         async def scenario(open_session: OpenSession) -> list[Any]:
-            # The login, and two cancels; the third waits.
+            # The login and two cancels are sent; the third waits.
             config = attrs.evolve(CONFIG, link=Config(messages_per_second=3, id_prefix=""))
             async with open_session(KEY, url=server.url, config=config, limits=LIMITS) as channel:
                 return [outcome async for outcome in channel.cancel_many(orders(3))]
 
-        outcomes = {outcome.id: outcome for outcome in colour.run_session(tidy(scenario))}
+        outcomes = {outcome.id: outcome for outcome in flavour.run_session(tidy(scenario))}
     for id in ("1", "2"):
         assert isinstance(outcomes[id], Unresolved)
         assert (outcomes[id].sent, outcomes[id].why, outcomes[id].attempts) == (
@@ -202,7 +200,7 @@ def test_report_tells_what_was_sent_and_sends_on_only_what_was_not(colour: Colou
     assert [act.id for act in server.exchange.log] == ["1", "2", "3"]
 
 
-def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> None:
+def test_resend_is_unsure_when_the_first_attempt_may_have_worked(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(3, refusals={"3": "40762"})) as server:
 
         async def scenario(open_session: OpenSession) -> tuple[Any, Any, Any]:
@@ -221,9 +219,9 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
                     await channel.cancel(orders(3)[2], policy=Policy.RESEND),
                 )
 
-        never_arrived, acted_on, refused = colour.run_session(tidy(scenario))
+        never_arrived, acted_on, refused = flavour.run_session(tidy(scenario))
     assert isinstance(never_arrived, Accepted)
-    # The first attempt may have worked, for all that is known here.
+    # As far as the client knows, the first attempt may have worked.
     for outcome, code in ((acted_on, "43001"), (refused, "40762")):
         assert isinstance(outcome, Unresolved)
         assert (outcome.sent, outcome.why, outcome.code) == (True, WhyUnresolved.UNSURE, code)
@@ -231,10 +229,10 @@ def test_resend_tries_again_and_says_no_more_than_it_knows(colour: Colour) -> No
     assert [act.order.order_id for act in server.exchange.log] == ["1", "2", "2", "3"]
 
 
-# --- one link after the other ---
+# --- replacing a link ---
 
 
-def test_when_the_exchange_goes_away_nothing_is_refused_or_lost(colour: Colour) -> None:
+def test_nothing_is_refused_or_lost_when_the_exchange_goes_away(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(300, late_by=0.05, grace=20.0)) as server:
         server.inject(
             *[None] * 50, Fault.LATE, Fault.GOING_AWAY, *[None] * 100, Fault.LATE, Fault.GOING_AWAY
@@ -246,19 +244,19 @@ def test_when_the_exchange_goes_away_nothing_is_refused_or_lost(colour: Colour) 
                 outcomes: list[Any] = []
                 async for outcome in channel.cancel_many(orders(300)):
                     outcomes.append(outcome)
-                    time.sleep(0.001)  # or all is cancelled before the next link is up
+                    time.sleep(0.001)  # else all cancels are done before the next link is up
                 await until(channel, LinkClosed, passed := list[Any]())
                 return outcomes, passed
 
-        outcomes, events = colour.run_session(tidy(scenario))
+        outcomes, events = flavour.run_session(tidy(scenario))
     assert [(type(outcome), outcome.attempts) for outcome in outcomes] == [(Accepted, 1)] * 300
-    # The next one is up before the one before is closed.
+    # The next link is up before the previous one is closed.
     assert [type(event) for event in events[:3]] == [Up, GoingAway, Up]
     assert events[2].down_for == 0.0
     assert not any(isinstance(event, Down) for event in events)
 
 
-def test_a_link_is_left_before_the_exchange_cuts_it(colour: Colour) -> None:
+def test_a_link_is_rotated_before_its_lifetime_ends(flavour: Flavour) -> None:
     strict = ExchangeConfig(messages_per_second=None, lifetime=2.0)
     with exchange_in_thread(ScriptedExchange(config=strict, cancels_per_second=None)) as server:
 
@@ -272,13 +270,13 @@ def test_a_link_is_left_before_the_exchange_cuts_it(colour: Colour) -> None:
                 return events
 
         began = time.monotonic()
-        events = colour.run_session(tidy(scenario))
-        assert time.monotonic() - began >= 0.4  # two times 0.2 s, and not a storm of dials
+        events = flavour.run_session(tidy(scenario))
+        assert time.monotonic() - began >= 0.4  # two times 0.2 s, not repeated dials
     assert {event.why for event in events if isinstance(event, LinkClosed)} == {WhyClosed.ASKED}
     assert not any(isinstance(event, Down) for event in events)
 
 
-def test_a_stalled_link_does_not_hold_up_its_successor(colour: Colour) -> None:
+def test_a_stalled_link_does_not_delay_its_successor(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url) as proxy:
 
         async def scenario(open_session: OpenSession) -> list[Any]:
@@ -293,11 +291,11 @@ def test_a_stalled_link_does_not_hold_up_its_successor(colour: Colour) -> None:
                 return [outcome]
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 8.0
 
 
-def test_a_stalled_link_is_given_up_and_what_never_left_goes_to_the_next(colour: Colour) -> None:
+def test_unsent_cancels_of_a_stalled_link_go_to_the_next(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url) as proxy:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -309,13 +307,13 @@ def test_a_stalled_link_is_given_up_and_what_never_left_goes_to_the_next(colour:
                 assert outcome.attempts == 1
                 assert "read nothing for 0.5 s" in (await until(channel, Down)).detail
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
 
 
 # --- logins ---
 
 
-def test_a_refused_login_is_the_end_and_no_dial_follows(colour: Colour) -> None:
+def test_a_refused_login_ends_the_session_without_another_dial(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(credentials=KEY)) as server, FlakyProxy(server.url) as proxy:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -329,11 +327,11 @@ def test_a_refused_login_is_the_end_and_no_dial_follows(colour: Colour) -> None:
                     raise AssertionError("not reached")
             assert refused.value.code_class is CodeClass.LOGIN
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert proxy.connections == 1
 
 
-def test_a_wrong_clock_is_set_right_by_the_exchange_s(colour: Colour) -> None:
+def test_a_wrong_clock_is_corrected_by_the_exchange_date(flavour: Flavour) -> None:
     with (
         exchange_in_thread(exchange(2, credentials=KEY)) as server,
         FlakyProxy(server.url) as proxy,
@@ -352,14 +350,14 @@ def test_a_wrong_clock_is_set_right_by_the_exchange_s(colour: Colour) -> None:
                 server.drop()
                 await until(channel, Down)
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
-                assert proxy.connections == 3  # nobody had to be told again
+                assert proxy.connections == 3  # the clock correction was kept
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(-100.0, "behind"), (100.0, "ahead of")])
-def test_without_a_session_a_wrong_clock_is_told_by_how_much(
-    colour: Colour, ahead: float, words: str
+def test_without_a_session_the_clock_error_is_reported(
+    flavour: Flavour, ahead: float, words: str
 ) -> None:
     with exchange_in_thread(exchange(credentials=KEY)) as server:
 
@@ -373,13 +371,13 @@ def test_without_a_session_a_wrong_clock_is_told_by_how_much(
                 ):
                     raise AssertionError("not reached")
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
 
 
 @pytest.mark.parametrize(
     "date", ["Fri, 01 Jan 1960 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "yesterday", ""]
 )
-def test_a_date_that_is_none_corrects_nothing(colour: Colour, date: str) -> None:
+def test_an_invalid_date_corrects_nothing(flavour: Flavour, date: str) -> None:
     def behave(victim: Victim) -> None:
         victim.write(
             upgraded(victim.read_head()).removesuffix(b"\r\n") + f"Date: {date}\r\n\r\n".encode()
@@ -395,13 +393,13 @@ def test_a_date_that_is_none_corrects_nothing(colour: Colour, date: str) -> None
                 async with open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS):
                     raise AssertionError("not reached")
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
 
 
 # --- no exchange ---
 
 
-def test_when_nothing_listens_it_says_so_in_time(colour: Colour) -> None:
+def test_a_session_that_never_connects_fails_in_time(flavour: Flavour) -> None:
     async def scenario(open_session: OpenSession) -> None:
         url = f"ws://127.0.0.1:{free_port()}/"
         with pytest.raises(
@@ -414,11 +412,11 @@ def test_when_nothing_listens_it_says_so_in_time(colour: Colour) -> None:
                 raise AssertionError("not reached")
 
     began = time.monotonic()
-    colour.run_session(tidy(scenario))
+    flavour.run_session(tidy(scenario))
     assert 0.3 <= time.monotonic() - began < 5.0
 
 
-def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Colour) -> None:
+def test_fail_fast_raises_the_error_of_the_first_dial(flavour: Flavour) -> None:
     limits = attrs.evolve(LIMITS, first_dials=1)
 
     async def refused(open_session: OpenSession) -> None:
@@ -428,7 +426,7 @@ def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Co
             ):
                 raise AssertionError("not reached")
 
-    colour.run_session(tidy(refused))
+    flavour.run_session(tidy(refused))
 
     silent = exchange(1)
     silent.inject_login(Fault.SILENT)
@@ -441,16 +439,16 @@ def test_on_request_the_first_dial_that_fails_is_the_end_and_says_why(colour: Co
             with pytest.raises(ConnectFailed, match=r"gave no answer to the login within 0\.2 s"):
                 async with open_session(KEY, url=one.url, config=config, limits=limits):
                     raise AssertionError("not reached")
-            # Once up, it dials as often as it takes.
+            # Once up, the session redials without a limit.
             async with open_session(KEY, url=other.url, config=CONFIG, limits=limits) as channel:
                 other.drop()
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted | Unresolved)
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
 
-        colour.run_session(tidy(unanswered))
+        flavour.run_session(tidy(unanswered))
 
 
-def test_a_dial_that_nobody_answers_is_given_up_and_the_next_one_succeeds(colour: Colour) -> None:
+def test_an_unanswered_dial_times_out_and_the_next_succeeds(flavour: Flavour) -> None:
     silence = Treatment(fault=NetworkFault.STALL, way=Way.OUT)
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, [silence] * 2) as proxy:
 
@@ -463,40 +461,44 @@ def test_a_dial_that_nobody_answers_is_given_up_and_the_next_one_succeeds(colour
             assert [type(event) for event in events] == [LinkClosed, LinkClosed, Up]
             assert events[0].detail == "no answer to the dial within 0.2 s"
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert proxy.connections == 3
 
 
-def test_cancels_wait_for_an_exchange_that_died_and_comes_back(colour: Colour) -> None:
-    with Mortal(exchange(20)) as mortal:
+def test_cancels_wait_while_the_exchange_restarts(flavour: Flavour) -> None:
+    with RestartableExchange(exchange(20)) as restartable:
 
         async def scenario(open_session: OpenSession) -> list[Any]:
-            async with open_session(KEY, url=mortal.url, config=CONFIG, limits=LIMITS) as channel:
-                mortal.die()
+            async with open_session(
+                KEY, url=restartable.url, config=CONFIG, limits=LIMITS
+            ) as channel:
+                restartable.stop()
                 await until(channel, Down)
-                mortal.live_in(0.3)
+                restartable.start_in(0.3)
                 outcomes = [
                     outcome async for outcome in channel.cancel_many(orders(20), timeout=10.0)
                 ]
                 assert (await until(channel, Up)).down_for >= 0.25
                 return outcomes
 
-        outcomes = colour.run_session(tidy(scenario))
+        outcomes = flavour.run_session(tidy(scenario))
     assert [(type(outcome), outcome.attempts) for outcome in outcomes] == [(Accepted, 1)] * 20
 
 
-def test_a_cancel_expires_unsent_at_its_own_deadline_while_no_link_serves(colour: Colour) -> None:
-    with Mortal(exchange(2)) as mortal:
+def test_a_cancel_expires_unsent_while_the_session_is_down(flavour: Flavour) -> None:
+    with RestartableExchange(exchange(2)) as restartable:
 
         async def scenario(open_session: OpenSession) -> list[Any]:
-            async with open_session(KEY, url=mortal.url, config=CONFIG, limits=LIMITS) as channel:
-                mortal.die()
+            async with open_session(
+                KEY, url=restartable.url, config=CONFIG, limits=LIMITS
+            ) as channel:
+                restartable.stop()
                 await until(channel, Down)
                 outcomes = [await channel.cancel(order, timeout=0.2) for order in orders(2)]
                 assert channel.in_flight == 0
                 return outcomes
 
-        for outcome in colour.run_session(tidy(scenario)):
+        for outcome in flavour.run_session(tidy(scenario)):
             assert isinstance(outcome, Unresolved)
             assert (outcome.sent, outcome.why, outcome.sent_at) == (
                 False,
@@ -505,16 +507,16 @@ def test_a_cancel_expires_unsent_at_its_own_deadline_while_no_link_serves(colour
             )
             assert (
                 outcome.taken_at + 0.2 <= outcome.resolved_at < outcome.taken_at + 3.0
-            )  # to the last bit
-    assert mortal.exchange.log == []
+            )  # exact: no rounding error
+    assert restartable.exchange.log == []
 
 
 # --- the end ---
 
 
 @pytest.mark.parametrize("backoff", [None, 0.01, 30.0])
-def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None) -> None:
-    """Without a backoff the next dial has just been asked for, and nothing of it has begun."""
+def test_a_session_can_be_closed_while_it_is_down(flavour: Flavour, backoff: float | None) -> None:
+    """Without a backoff, the next dial was just requested and has not begun."""
     with exchange_in_thread(exchange(1)) as server:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -530,7 +532,7 @@ def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None
             assert isinstance(rest(channel)[-1], Ended)
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 5.0
     assert server.exchange.log == []
 
@@ -538,7 +540,7 @@ def test_it_can_be_closed_while_it_is_down(colour: Colour, backoff: float | None
 @pytest.mark.parametrize(
     "moment", ["up", "down", "the next link is dialled", "the next link logs in", "all at once"]
 )
-def test_an_error_in_the_body_ends_it_whatever_its_links_do(colour: Colour, moment: str) -> None:
+def test_an_error_in_the_body_ends_the_session_in_any_state(flavour: Flavour, moment: str) -> None:
     silence = Treatment(fault=NetworkFault.STALL, way=Way.OUT)
     plan = [Treatment(), silence] if moment == "the next link is dialled" else []
     with exchange_in_thread(exchange(2)) as server, FlakyProxy(server.url, plan) as proxy:
@@ -566,11 +568,11 @@ def test_an_error_in_the_body_ends_it_whatever_its_links_do(colour: Colour, mome
                 await fail(open_session)
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 5.0
 
 
-def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour) -> None:
+def test_an_invalid_policy_is_refused_and_changes_nothing(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(1)) as server:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -587,12 +589,12 @@ def test_a_policy_that_is_none_is_refused_and_nothing_has_changed(colour: Colour
                 assert (channel.in_flight, channel.capacity) == (0, 1000)
                 assert isinstance(await channel.cancel(orders(1)[0]), Accepted)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
     assert len(server.exchange.log) == 1
 
 
 def raising_once(raised: list[object]) -> Callable[[], float]:
-    """A jitter that raises when it is first asked, and notes that it has."""
+    """Return a jitter that raises at its first call and records that."""
 
     def jitter() -> float:
         if not raised:
@@ -608,21 +610,21 @@ def serve(victim: Victim) -> None:
     victim.serve()
 
 
-def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> None:
-    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
-        return  # there it is raised to the task that holds the channel's context
+def test_a_jitter_that_raises_loses_no_outcome_and_no_dial(flavour: Flavour) -> None:
+    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
+        return  # there it is raised in the task that holds the channel's context
     raised: list[object] = []
     with HostileServer(hostile_server.end_of_stream(After.CANCEL), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
-            if colour is not Colour.BLOCKING:
+            if flavour is not Flavour.BLOCKING:
                 asyncio.get_running_loop().set_exception_handler(
                     lambda _, context: raised.append(context["exception"])
                 )
             async with open_session(
                 KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=raising_once(raised)
             ) as channel:
-                if colour is Colour.BLOCKING:
+                if flavour is Flavour.BLOCKING:
                     with pytest.raises(ZeroDivisionError):
                         await channel.cancel(orders(1)[0])
                     outcome: object = await until(channel, Unresolved)
@@ -633,19 +635,19 @@ def test_a_jitter_that_raises_costs_no_outcome_and_no_dial(colour: Colour) -> No
                 assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
                 assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
 
 
-def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_socket(
-    colour: Colour,
+def test_a_jitter_that_raises_does_not_leak_a_stalled_socket(
+    flavour: Flavour,
 ) -> None:
-    if colour in (Colour.ANYIO_ASYNCIO, Colour.ANYIO_TRIO):
-        return  # there it is raised to the task that holds the channel's context
+    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
+        return  # there it is raised in the task that holds the channel's context
     raised: list[object] = []
     with HostileServer(hostile_server.stop_reading(), serve) as server:
 
         async def scenario(open_session: OpenSession) -> None:
-            if colour is not Colour.BLOCKING:
+            if flavour is not Flavour.BLOCKING:
                 asyncio.get_running_loop().set_exception_handler(
                     lambda _, context: raised.append(context["exception"])
                 )
@@ -653,8 +655,8 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
             async with open_session(
                 KEY, url=server.url, config=CONFIG, limits=limits, jitter=raising_once(raised)
             ) as channel:
-                await channel.send("x" * 2**24)  # of which a part leaves
-                if colour is Colour.BLOCKING:
+                await channel.send("x" * 2**24)  # sent in part
+                if flavour is Flavour.BLOCKING:
                     with pytest.raises(ZeroDivisionError):
                         await until(channel, Down)
                     down: object = await until(channel, Down)
@@ -665,4 +667,4 @@ def test_a_jitter_that_raises_when_a_stalled_link_is_given_up_does_not_keep_its_
                 assert down.detail == "the exchange read nothing for 0.1 s"
                 await until(channel, Up)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))

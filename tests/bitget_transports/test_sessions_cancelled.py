@@ -1,6 +1,8 @@
-"""A task is cancelled while its session dials, is down, or has two links: it ends at once, and nothing is left behind.
+"""A task is cancelled while its session dials, is down, or has two links.
 
-Real sockets, on loopback: each wait is bounded.
+The session ends at once and leaves nothing behind.
+
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from bitget_transports.faults import hostile_server
 from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, Treatment, Way
 from bitget_transports.faults.hostile_server import After, HostileServer
 
-from .colours import ASYNCIO, KEY, AnySession, Colour, OpenSession, orders
+from .colours import ASYNCIO, KEY, AnySession, Flavour, OpenSession, orders
 from .test_sessions import CONFIG, GOING_AWAY, LIMITS, exchange, until
 from .tidy import nothing_left, tidy
 
 pytestmark = pytest.mark.parametrize(
-    "colour", [colour for colour in Colour if colour is not Colour.BLOCKING]
+    "flavour", [flavour for flavour in Flavour if flavour is not Flavour.BLOCKING]
 )
 
 
@@ -37,9 +39,12 @@ def _nothing_left() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def cancelled(colour: Colour) -> AsyncGenerator[Callable[[float], object]]:
-    """The body is cancelled so many seconds after it says so, as its world does it: asyncio once, anyio at each wait."""
-    if colour in ASYNCIO:
+async def cancelled(flavour: Flavour) -> AsyncGenerator[Callable[[float], object]]:
+    """Yield a function that cancels the body after the given number of seconds.
+
+    asyncio cancels once, anyio at each wait.
+    """
+    if flavour in ASYNCIO:
         loop = asyncio.get_running_loop()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(None) as timeout:
@@ -56,37 +61,39 @@ async def enter(session: AbstractAsyncContextManager[AnySession]) -> None:
 
 
 BEHAVIOURS = {
-    "nothing is said": hostile_server.mute(),
-    "half of the handshake is said": hostile_server.half_head(),
+    "the peer sends nothing": hostile_server.mute(),
+    "the peer sends half of the handshake": hostile_server.half_head(),
     "the login is not answered": hostile_server.silence(After.UPGRADE),
-    "each dial is hung up on": hostile_server.hang_up_at_once(),
+    "each dial is disconnected": hostile_server.hang_up_at_once(),
 }
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 @pytest.mark.parametrize("after", [0.0, 0.001, 0.1])
-def test_while_the_first_link_is_dialled(colour: Colour, behaviour: str, after: float) -> None:
+def test_cancelling_the_task_during_the_first_dial(
+    flavour: Flavour, behaviour: str, after: float
+) -> None:
     with HostileServer(BEHAVIOURS[behaviour]) as server:
 
         async def scenario(open_session: OpenSession) -> None:
-            async with cancelled(colour) as start:
+            async with cancelled(flavour) as start:
                 start(after)
                 await enter(open_session(KEY, url=server.url, config=CONFIG, limits=LIMITS))
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize("backoff", [0.01, 30.0])
-def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> None:
+def test_cancelling_the_task_while_the_session_is_down(flavour: Flavour, backoff: float) -> None:
     with exchange_in_thread(exchange(1)) as server, FlakyProxy(server.url, [Treatment()]) as proxy:
         url = proxy.url
 
         async def scenario(open_session: OpenSession) -> None:
             config = attrs.evolve(CONFIG, backoff_min=backoff, backoff_max=30.0)
             async with (
-                cancelled(colour) as start,
+                cancelled(flavour) as start,
                 open_session(KEY, url=url, config=config, limits=LIMITS) as channel,
             ):
                 server.refuse_handshakes(1000, 503)
@@ -104,13 +111,13 @@ def test_while_it_is_down_and_a_cancel_waits(colour: Colour, backoff: float) -> 
             assert [outcome.sent for outcome in outcomes] == [False]
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 5.0
     assert server.exchange.log == []
 
 
 @pytest.mark.parametrize("second", ["is dialled", "logs in"])
-def test_while_two_links_are_alive(colour: Colour, second: str) -> None:
+def test_cancelling_the_task_while_two_links_are_open(flavour: Flavour, second: str) -> None:
     plan = (
         [Treatment(), Treatment(fault=NetworkFault.STALL, way=Way.OUT)]
         if second == "is dialled"
@@ -122,7 +129,7 @@ def test_while_two_links_are_alive(colour: Colour, second: str) -> None:
 
         async def scenario(open_session: OpenSession) -> None:
             async with (
-                cancelled(colour) as start,
+                cancelled(flavour) as start,
                 open_session(KEY, url=proxy.url, config=CONFIG, limits=LIMITS) as channel,
             ):
                 server.say(GOING_AWAY)
@@ -138,11 +145,11 @@ def test_while_two_links_are_alive(colour: Colour, second: str) -> None:
             assert [outcome.sent for outcome in outcomes] == [True]
 
         began = time.monotonic()
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
         assert time.monotonic() - began < 5.0
 
 
-def test_a_wait_that_is_given_up_leaves_the_cancel_to_the_next_link(colour: Colour) -> None:
+def test_an_abandoned_cancel_is_sent_on_the_next_link(flavour: Flavour) -> None:
     with exchange_in_thread(exchange(2)) as server:
 
         async def scenario(open_session: OpenSession) -> None:
@@ -156,12 +163,12 @@ def test_a_wait_that_is_given_up_leaves_the_cancel_to_the_next_link(colour: Colo
                 outcome = await until(channel, Accepted)
                 assert (outcome.id, outcome.attempts) == ("abandoned", 1)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))
 
 
 @pytest.mark.parametrize("second", ["is dialled", "logs in"])
-def test_again_and_again_while_it_ends(colour: Colour, second: str) -> None:
-    """anyio's cancellation comes back at each wait: all is cut then, and gone some steps of the event loop later."""
+def test_repeated_cancellation_while_the_session_ends(flavour: Flavour, second: str) -> None:
+    """anyio cancels at each wait: everything is aborted, and gone a few event loop steps later."""
     plan = (
         [Treatment(), Treatment(fault=NetworkFault.STALL, way=Way.OUT)]
         if second == "is dialled"
@@ -182,4 +189,4 @@ def test_again_and_again_while_it_ends(colour: Colour, second: str) -> None:
             assert scope.cancelled_caught
             await anyio.sleep(0.05)
 
-        colour.run_session(tidy(scenario))
+        flavour.run_session(tidy(scenario))

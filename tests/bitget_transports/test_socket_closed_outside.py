@@ -1,4 +1,4 @@
-"""A socket of the caller's that is closed outside: the blocking channel ends as when the connection is lost."""
+"""Closing the caller's own socket ends the blocking channel as a lost connection does."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def closed_outside() -> Generator[blocking.Channel]:
             yield channel
 
 
-def test_a_cancel_after_it_has_its_outcome() -> None:
+def test_a_cancel_after_the_socket_is_closed_is_unresolved() -> None:
     with closed_outside() as channel:
         outcome = channel.cancel(ORDER, timeout=1.0)
     assert isinstance(outcome, Unresolved)
     assert not outcome.sent
 
 
-def test_leaving_raises_nothing() -> None:
+def test_exit_raises_nothing() -> None:
     with closed_outside():
         pass

@@ -1,4 +1,4 @@
-"""Where a channel may connect to: URLs, limits, and the errors that say why not."""
+"""URLs that a channel may connect to, limits, and their errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused(url: object, tls: object = None) -> str:
     text = str(caught.value)
     assert "\n" not in text
     assert len(text) < 250
-    assert ": " in text or "," in text  # what came, and what to do
+    assert ": " in text or "," in text  # what was given, and what to do
     return text
 
 
@@ -48,18 +48,18 @@ def refused(url: object, tls: object = None) -> str:
         ("WSS://Example.COM/Path", "example.com", 443),
     ],
 )
-def test_what_may_be_dialled(url: str, host: str, port: int) -> None:
+def test_allowed_urls_are_accepted(url: str, host: str, port: int) -> None:
     target = of(url)
     assert (target.host, target.port) == (host, port)
     assert (target.tls is None) == url.lower().startswith("ws:")
     assert target.url.startswith(("ws://", "wss://"))
-    # Both layers below read it the same way.
+    # Both WebSocket libraries parse it the same way.
     path = "/" + url.partition("//")[2].partition("/")[2]
     assert WebSocket(target, None).start().startswith(f"GET {path} HTTP/1.1\r\n".encode())
     assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == host
 
 
-def test_certificates_are_checked_unless_the_context_of_the_caller_says_otherwise() -> None:
+def test_certificates_are_checked_unless_the_tls_context_disables_it() -> None:
     checking = of(LIVE_URL).tls
     assert checking is not None
     assert (checking.verify_mode, checking.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -112,19 +112,19 @@ def test_certificates_are_checked_unless_the_context_of_the_caller_says_otherwis
         ("ws://2130706433/", "url must hold a host name or an IP address; got "),
     ],
 )
-def test_what_may_not_be_dialled_is_refused_with_what_to_do(url: object, says: str) -> None:
+def test_urls_that_are_not_allowed_are_refused_with_advice(url: object, says: str) -> None:
     text = refused(url)
     assert says in text
     assert "password@" not in text
     assert "user:" not in text
 
 
-def test_plaintext_beyond_loopback_must_be_asked_for_by_name() -> None:
+def test_plaintext_beyond_loopback_needs_an_explicit_option() -> None:
     target = of("ws://example.com/", allow_plaintext=True)
     assert (target.tls, target.loopback, target.port) == (None, False, 80)
 
 
-def test_tls_settings_that_make_no_sense_are_refused() -> None:
+def test_invalid_tls_settings_are_refused() -> None:
     assert "tls was given for a ws:// url" in refused(
         "ws://127.0.0.1/", ssl.create_default_context()
     )
@@ -132,7 +132,7 @@ def test_tls_settings_that_make_no_sense_are_refused() -> None:
 
 
 @given(st.text() | st.text().map("wss://{}".format) | st.text().map("ws://127.0.0.1{}".format))
-def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) -> None:
+def test_any_text_is_a_valid_target_or_raises_validation_error(url: str) -> None:
     try:
         target = Target.of(
             url,
@@ -146,7 +146,7 @@ def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) ->
     assert request.count(b"\r\n\r\n") == 1
     assert request.endswith(b"\r\n\r\n")
     target.host.encode("idna")
-    # httpx takes any four numbers for an address, whatever stands between them.
+    # httpx takes any four numbers as an address, whatever separates them.
     assume(not re.fullmatch(r"\d+.\d+.\d+.\d+", target.host) or target.host.count(".") == 3)
     assert httpx.URL("http" + target.url.removeprefix("ws")).raw_host.decode() == target.host
 
@@ -154,7 +154,7 @@ def test_any_text_is_a_target_for_every_layer_or_a_validation_error(url: str) ->
 @pytest.mark.parametrize(
     "host", ["0.0.0.0000", "00.0.0.0", "1.2.3", "256.0.0.1", "1.2.3.4.", "example.1"]
 )
-def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
+def test_a_host_that_ends_in_a_number_must_be_an_address(host: str) -> None:
     assert "must hold a host name or an IP address" in refused(f"ws://{host}/")
 
 
@@ -162,13 +162,13 @@ def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> Non
     ("max_message", "limit"),
     [(None, None), (1, 2**20), (65_536, 2**20), (2**18, 2**20), (10**6, 4 * 10**6)],
 )
-def test_a_message_that_is_too_long_is_told_before_it_ends_the_connection(
+def test_the_frame_limit_exceeds_the_reported_limit(
     max_message: int | None, limit: int | None
 ) -> None:
     assert frame_limit(max_message) == limit
 
 
-def test_a_close_frame_in_words() -> None:
+def test_a_close_frame_is_described() -> None:
     assert closed_by_peer(1001, "") == "the exchange closed with code 1001"
     assert closed_by_peer(1005, "") == "the exchange closed without a code"
     assert closed_by_peer(4000, "bye\n") == r"the exchange closed with code 4000, saying 'bye\n'"
@@ -176,7 +176,7 @@ def test_a_close_frame_in_words() -> None:
 
 @pytest.mark.parametrize("name", ["open_timeout", "write_timeout", "close_timeout"])
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "10", True])
-def test_limits_are_seconds_or_none(name: str, value: object) -> None:
+def test_timeouts_are_seconds_or_none(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         Limits(**{name: value})  # type: ignore[arg-type]
     assert getattr(Limits(**{name: None}), name) is None
@@ -184,13 +184,13 @@ def test_limits_are_seconds_or_none(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", ["max_events", "max_event_chars", "first_dials"])
 @pytest.mark.parametrize("value", [-1, 1.5, "10", True])
-def test_limits_of_counts_are_counts_or_none(name: str, value: object) -> None:
+def test_count_limits_are_counts_or_none(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         Limits(**{name: value})  # type: ignore[arg-type]
     assert getattr(Limits(**{name: None}), name) is None
 
 
-def test_a_refusal_repeats_little_of_what_was_said_and_on_one_line() -> None:
+def test_the_body_of_a_refusal_is_shortened_and_escaped() -> None:
     error = UpgradeRefused("example.com", 503, b"<html>\n" + b"\xff" * 10_000)
     assert "\n" not in str(error)
     assert len(str(error)) < 250
@@ -199,6 +199,6 @@ def test_a_refusal_repeats_little_of_what_was_said_and_on_one_line() -> None:
     )
 
 
-def test_what_connect_raises_is_a_connection_error_and_no_misuse() -> None:
+def test_connect_failures_are_connection_errors() -> None:
     assert issubclass(ConnectFailed, ConnectionError)
     assert not issubclass(ConnectFailed, LocalProtocolError)

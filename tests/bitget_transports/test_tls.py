@@ -1,6 +1,6 @@
-"""TLS on every colour, with real certificates: what is trusted, what is refused, and peers that do it badly.
+"""TLS on every transport, with real certificates: trusted ones, refused ones, and bad peers.
 
-Real sockets, on loopback: each wait is bounded.
+Real sockets on loopback; each wait is bounded.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
-from .colours import FAST, KEY, Colour, Connect, fast_exchange, orders
+from .colours import FAST, KEY, Connect, Flavour, fast_exchange, orders
 from .tidy import nothing_left, speaks_first, tidy
 
-pytestmark = pytest.mark.parametrize("colour", Colour)
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
 LIMITS = Limits(write_timeout=0.3, close_timeout=0.2)
 MUTE = Limits(open_timeout=0.3, close_timeout=0.2)
@@ -60,20 +60,20 @@ def trusting() -> ssl.SSLContext:
 
 
 def failure(
-    colour: Colour, url: str, tls: ssl.SSLContext | None, limits: Limits | None = None
+    flavour: Flavour, url: str, tls: ssl.SSLContext | None, limits: Limits | None = None
 ) -> str:
     async def scenario(connect: Connect) -> None:
         async with connect(
             KEY, url=url, config=FAST, tls=tls, limits=limits or Limits(close_timeout=0.2)
         ):
-            raise AssertionError("a channel came about")
+            raise AssertionError("a channel was opened")
 
     with pytest.raises(ConnectFailed) as caught:
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
     return str(caught.value)
 
 
-def test_many_cancels_over_tls_have_one_outcome_each(colour: Colour) -> None:
+def test_many_cancels_over_tls_have_one_outcome_each(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(900, credentials=KEY), tls=server_context()) as server:
 
         async def scenario(connect: Connect) -> Counter[str]:
@@ -84,35 +84,45 @@ def test_many_cancels_over_tls_have_one_outcome_each(colour: Colour) -> None:
                 assert channel.in_flight == 0
                 return counted
 
-        assert colour.run(tidy(scenario)) == {"Accepted": 900, "Rejected": 100}
+        assert flavour.run(tidy(scenario)) == {"Accepted": 900, "Rejected": 100}
         assert len(server.exchange.log) == 1000
 
 
-def test_an_authority_that_nobody_knows_is_refused_with_what_to_do(colour: Colour) -> None:
+def test_an_unknown_authority_is_refused_with_advice(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(), tls=server_context()) as server:
+<<<<<<< HEAD
         text = failure(colour, server.url, None)
     assert "presented an invalid certificate" in text
+=======
+        text = failure(flavour, server.url, None)
+    assert "shows a certificate that is not valid for it" in text
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
     assert "pass tls=ssl.create_default_context(cafile=…)" in text
 
 
-def test_a_certificate_for_another_name_is_refused(colour: Colour) -> None:
+def test_a_certificate_for_another_name_is_refused(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(), tls=server_context("example.com")) as server:
+<<<<<<< HEAD
         text = failure(colour, server.url, trusting())
     assert "presented an invalid certificate" in text
+=======
+        text = failure(flavour, server.url, trusting())
+    assert "shows a certificate that is not valid for it" in text
+>>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
     assert "Hostname mismatch, certificate is not valid for 'localhost'" in text
 
 
-def test_a_certificate_that_has_expired_is_refused(colour: Colour) -> None:
+def test_a_certificate_that_has_expired_is_refused(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(), tls=server_context(expired=True)) as server:
-        text = failure(colour, server.url, trusting())
+        text = failure(flavour, server.url, trusting())
     assert "certificate has expired" in text
     assert "this machine's clock" in text
 
 
-def test_a_peer_that_says_nothing_in_the_handshake_is_given_up(colour: Colour) -> None:
+def test_a_silent_tls_handshake_times_out(flavour: Flavour) -> None:
     with HostileServer(hostile_server.mute()) as server:
         text = failure(
-            colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting(), MUTE
+            flavour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting(), MUTE
         )
     assert "did not open a WebSocket within 0.3 s" in text
 
@@ -120,39 +130,41 @@ def test_a_peer_that_says_nothing_in_the_handshake_is_given_up(colour: Colour) -
 @pytest.mark.parametrize(
     "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
 )
-def test_a_peer_that_speaks_no_tls_is_one_clear_error(colour: Colour, greeting: bytes) -> None:
+def test_a_peer_that_does_not_speak_tls_raises_one_clear_error(
+    flavour: Flavour, greeting: bytes
+) -> None:
     with HostileServer(speaks_first(greeting)) as server:
-        text = failure(colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
+        text = failure(flavour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
     assert "does not speak TLS as expected" in text
     assert "check the URL and its port" in text
 
 
-def test_a_peer_that_hangs_up_in_the_handshake_is_one_clear_error(colour: Colour) -> None:
+def test_a_hang_up_in_the_handshake_raises_one_clear_error(flavour: Flavour) -> None:
     with HostileServer(hostile_server.hang_up_at_once()) as server:
-        text = failure(colour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
+        text = failure(flavour, server.url.replace("ws://127.0.0.1", "wss://localhost"), trusting())
     assert "does not speak TLS as expected" in text or "no connection to" in text
 
 
-def test_plain_on_a_tls_port_is_one_clear_error(colour: Colour) -> None:
+def test_plain_on_a_tls_port_raises_one_clear_error(flavour: Flavour) -> None:
     def behave(victim: Victim) -> None:
         victim.read_head()
 
     with HostileServer(behave, tls=server_context()) as server:
-        text = failure(colour, server.url.replace("wss://localhost", "ws://127.0.0.1"), None)
+        text = failure(flavour, server.url.replace("wss://localhost", "ws://127.0.0.1"), None)
     assert "check the" in text
 
 
-def test_an_end_without_close_notify_is_one_end(colour: Colour) -> None:
+def test_an_end_without_close_notify_is_reported_once(flavour: Flavour) -> None:
     with HostileServer(hostile_server.end_of_stream(After.CANCEL), tls=server_context()) as server:
-        check_lost(colour, server.url)
+        check_lost(flavour, server.url)
 
 
-def test_a_reset_is_one_end(colour: Colour) -> None:
+def test_a_reset_is_reported_once(flavour: Flavour) -> None:
     with HostileServer(hostile_server.reset(After.CANCEL), tls=server_context()) as server:
-        check_lost(colour, server.url)
+        check_lost(flavour, server.url)
 
 
-def check_lost(colour: Colour, url: str) -> None:
+def check_lost(flavour: Flavour, url: str) -> None:
     async def scenario(connect: Connect) -> None:
         async with connect(KEY, url=url, config=FAST, tls=trusting(), limits=LIMITS) as channel:
             outcome = await channel.cancel(orders(1)[0])
@@ -163,10 +175,10 @@ def check_lost(colour: Colour, url: str) -> None:
             assert isinstance(events[0], Closed)
             assert events[0].why is WhyClosed.LOST
 
-    colour.run(tidy(scenario))
+    flavour.run(tidy(scenario))
 
 
-def test_a_tls_peer_that_stops_reading_cannot_hold_us(colour: Colour) -> None:
+def test_a_tls_peer_that_stops_reading_does_not_block_close(flavour: Flavour) -> None:
     with HostileServer(hostile_server.stop_reading(), tls=server_context()) as server:
 
         async def scenario(connect: Connect) -> None:
@@ -179,21 +191,21 @@ def test_a_tls_peer_that_stops_reading_cannot_hold_us(colour: Colour) -> None:
                     await channel.send("x" * 1_000_000)
                 assert isinstance(await channel.cancel(orders(1)[0], timeout=0.1), Unresolved)
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
 
 
-def test_a_tls_peer_that_never_answers_the_close_frame_is_left_in_time(colour: Colour) -> None:
+def test_an_unanswered_close_frame_does_not_block_close_over_tls(flavour: Flavour) -> None:
     with HostileServer(hostile_server.silence(After.LOGIN), tls=server_context()) as server:
 
         async def scenario(connect: Connect) -> None:
             async with connect(KEY, url=server.url, config=FAST, tls=trusting(), limits=LIMITS):
                 pass
 
-        colour.run(tidy(scenario))
+        flavour.run(tidy(scenario))
 
 
-class Dribble:
-    """A relay that passes on a few bytes at a time, so that records, frames and reads never end together."""
+class SlowRelay:
+    """A relay that forwards a few bytes at a time, so that records and frames never align."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -227,9 +239,9 @@ class Dribble:
             thread.join()
 
 
-def test_records_that_are_cut_anywhere_change_nothing(colour: Colour) -> None:
+def test_tls_records_may_be_split_anywhere(flavour: Flavour) -> None:
     with exchange_in_thread(fast_exchange(200, credentials=KEY), tls=server_context()) as server:
-        relay = Dribble(int(server.url.rsplit(":", 1)[1].split("/")[0]))
+        relay = SlowRelay(int(server.url.rsplit(":", 1)[1].split("/")[0]))
 
         async def scenario(connect: Connect) -> Counter[str]:
             url = f"wss://localhost:{relay.port}/v2/ws/private"
@@ -239,5 +251,5 @@ def test_records_that_are_cut_anywhere_change_nothing(colour: Colour) -> None:
                     [type(outcome).__name__ async for outcome in channel.cancel_many(orders(200))]
                 )
 
-        assert colour.run(tidy(scenario)) == {"Accepted": 200}
+        assert flavour.run(tidy(scenario)) == {"Accepted": 200}
         relay.join()

@@ -1,4 +1,4 @@
-"""What a transport did is recorded on request, on every colour, and can be played again."""
+"""Every transport records a trace on request, and the trace can be replayed."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ async def over_anyio(url: str, trace: Callable[[str], object], *, session: bool)
         ] * 3
 
 
-def run(colour: str, url: str, trace: Callable[[str], object], *, session: bool) -> None:
-    if colour == "blocking":
+def run(flavour: str, url: str, trace: Callable[[str], object], *, session: bool) -> None:
+    if flavour == "blocking":
         over_blocking(url, trace, session=session)
         return
-    if colour == "asyncio":
+    if flavour == "asyncio":
         import asyncio
 
         asyncio.run(over_asyncio(url, trace, session=session))
@@ -56,15 +56,15 @@ def run(colour: str, url: str, trace: Callable[[str], object], *, session: bool)
     async def main() -> None:
         await over_anyio(url, trace, session=session)
 
-    anyio.run(main, backend="trio" if colour == "trio" else "asyncio")
+    anyio.run(main, backend="trio" if flavour == "trio" else "asyncio")
 
 
 @pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
-@pytest.mark.parametrize("colour", ["blocking", "asyncio", "anyio", "trio"])
-def test_a_life_over_a_real_socket_is_recorded_and_played_again(colour: str, session: bool) -> None:
+@pytest.mark.parametrize("flavour", ["blocking", "asyncio", "anyio", "trio"])
+def test_a_run_over_a_real_socket_is_recorded_and_replayed(flavour: str, session: bool) -> None:
     lines: list[str] = []
     with exchange_in_thread(ScriptedExchange(ORDERS, credentials=KEY)) as exchange:
-        run(colour, exchange.url, lines.append, session=session)
+        run(flavour, exchange.url, lines.append, session=session)
     assert Trace(lines).core == ("Session" if session else "Connection")
     assert replay(lines) is None
     steps = [json.loads(line) for line in lines[1:]]
@@ -73,7 +73,7 @@ def test_a_life_over_a_real_socket_is_recorded_and_played_again(colour: str, ses
     assert not any(secret in text for secret in (KEY.api_key, KEY.secret, KEY.passphrase))
 
 
-def test_what_is_no_function_is_refused_before_anything_is_dialled() -> None:
+def test_a_trace_that_is_not_callable_is_refused_before_dialling() -> None:
     with (
         pytest.raises(ValidationError, match="write must be a function"),
         blocking.connect(KEY, url="ws://127.0.0.1:1", trace="a file"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

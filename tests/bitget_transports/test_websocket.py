@@ -1,4 +1,4 @@
-"""One WebSocket over websockets' Sans-I/O layer, without a socket: bytes in, messages and bytes out."""
+"""A WebSocket on websockets' Sans-I/O layer, without a socket."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .tidy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, masked
 TARGET = Target.of("ws://127.0.0.1:9/v2/ws/private", None, allow_plaintext=False)
 
 
-class Far:
-    """The other side, honest, by the same layer."""
+class Peer:
+    """A well-behaved server, on the same layer."""
 
     def __init__(self) -> None:
         self._protocol = ServerProtocol(max_size=None)
@@ -49,11 +49,11 @@ class Far:
         ]
 
 
-def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Far]:
-    websocket, far = WebSocket(TARGET, max_message), Far()
-    assert websocket.receive(far.answer(websocket.start())) == []
+def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Peer]:
+    websocket, peer = WebSocket(TARGET, max_message), Peer()
+    assert websocket.receive(peer.answer(websocket.start())) == []
     assert (websocket.opened, websocket.over) == (True, None)
-    return websocket, far
+    return websocket, peer
 
 
 def by_pieces(websocket: WebSocket, data: bytes, size: int = 1) -> list[bytes]:
@@ -70,7 +70,7 @@ STREAM = (
     + frame(PING, b"in between")
     + frame(CONTINUATION, b"", final=False)
     + frame(CONTINUATION, b"1}")
-    + frame(PONG, b"nobody asked")
+    + frame(PONG, b"unsolicited")
     + frame(BINARY, b"\xff\x00")
     + frame(TEXT, b"")
     + frame(TEXT, b"", final=False)
@@ -82,25 +82,25 @@ MESSAGES = [b"pong", b'{"a":1}', b"\xff\x00", b"", b"", "é€😀".encode()]
 
 
 @given(st.integers(1, len(STREAM)))
-def test_messages_come_whole_however_the_bytes_are_cut(size: int) -> None:
-    websocket, far = opened()
+def test_messages_are_complete_however_the_bytes_are_split(size: int) -> None:
+    websocket, peer = opened()
     assert by_pieces(websocket, STREAM, size) == MESSAGES
-    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"in between")]
+    assert peer.frames(websocket.outgoing()) == [(Opcode.PONG, b"in between")]
     assert websocket.over is None
 
 
-def test_the_handshake_may_come_byte_by_byte_and_with_messages_behind_it() -> None:
-    websocket, far = WebSocket(TARGET, None), Far()
-    answer = far.answer(websocket.start())
+def test_the_handshake_may_be_split_and_followed_by_messages() -> None:
+    websocket, peer = WebSocket(TARGET, None), Peer()
+    answer = peer.answer(websocket.start())
     assert by_pieces(websocket, answer[:-1]) == []
     assert not websocket.opened
     assert websocket.receive(answer[-1:] + STREAM) == MESSAGES
     assert websocket.opened
 
 
-def test_what_it_writes_is_what_the_other_side_reads() -> None:
-    websocket, far = opened()
-    assert far.frames(websocket.encode("ping") + websocket.encode("é€😀")) == [
+def test_the_peer_reads_what_is_written() -> None:
+    websocket, peer = opened()
+    assert peer.frames(websocket.encode("ping") + websocket.encode("é€😀")) == [
         (Opcode.TEXT, b"ping"),
         (Opcode.TEXT, "é€😀".encode()),
     ]
@@ -118,16 +118,14 @@ def test_what_it_writes_is_what_the_other_side_reads() -> None:
         (b"\xff\x00", "the exchange broke the WebSocket protocol: "),
     ],
 )
-def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(
-    data: bytes, over: str
-) -> None:
-    websocket, far = opened()
+def test_after_the_peer_closed_nothing_is_received_or_written(data: bytes, over: str) -> None:
+    websocket, peer = opened()
     assert websocket.receive(frame(TEXT, b"last") + data + frame(TEXT, b"too late")) == [b"last"]
     assert websocket.over is not None
     assert websocket.over.startswith(over)
-    assert [opcode for opcode, _ in far.frames(websocket.outgoing())] == [Opcode.CLOSE]
+    assert [opcode for opcode, _ in peer.frames(websocket.outgoing())] == [Opcode.CLOSE]
     said = websocket.over
-    assert websocket.encode("nobody reads this") == b""
+    assert websocket.encode("not sent") == b""
     assert websocket.hang_up(1000, "") == b""
     assert websocket.receive(frame(TEXT, b"later")) == []
     websocket.end_of_stream()
@@ -135,29 +133,29 @@ def test_after_the_other_side_has_closed_nothing_comes_and_nothing_leaves(
     websocket.end_of_stream()
 
 
-def test_what_arrives_after_our_close_frame_and_before_the_answer_to_it_still_comes() -> None:
-    websocket, far = opened()
-    assert far.frames(websocket.hang_up(1000, "done")) == [
+def test_messages_before_the_peers_close_frame_are_received() -> None:
+    websocket, peer = opened()
+    assert peer.frames(websocket.hang_up(1000, "done")) == [
         (Opcode.CLOSE, struct.pack("!H", 1000) + b"done")
     ]
     assert websocket.over == "closed by this side"
     assert websocket.hang_up(1000, "again") == b""
-    assert websocket.encode("nobody reads this") == b""
+    assert websocket.encode("not sent") == b""
     assert websocket.receive(
         frame(TEXT, b"on its way") + frame(CLOSE, struct.pack("!H", 1000))
     ) == [b"on its way"]
     assert websocket.over == "closed by this side"
 
 
-def test_it_may_be_given_up_before_it_is_open() -> None:
-    websocket, far = WebSocket(TARGET, None), Far()
-    answer = far.answer(websocket.start())
+def test_hang_up_works_before_the_handshake_is_complete() -> None:
+    websocket, peer = WebSocket(TARGET, None), Peer()
+    answer = peer.answer(websocket.start())
     assert websocket.hang_up(1000, "") == b""
     websocket.receive(answer)
     assert websocket.over == "closed by this side"
 
 
-def test_the_end_of_the_stream_is_an_end_in_every_state() -> None:
+def test_the_end_of_the_stream_ends_every_state() -> None:
     websocket, _ = opened()
     websocket.receive(frame(TEXT, b"half", final=False) + frame(CONTINUATION, b"more")[:3])
     websocket.end_of_stream()
@@ -170,9 +168,9 @@ def test_the_end_of_the_stream_is_an_end_in_every_state() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 429, 503])
-def test_a_refusal_tells_the_status_and_what_was_said(status: int) -> None:
-    websocket, far = WebSocket(TARGET, None), Far()
-    by_pieces(websocket, far.answer(websocket.start(), status))
+def test_a_refusal_shows_the_status_and_the_body(status: int) -> None:
+    websocket, peer = WebSocket(TARGET, None), Peer()
+    by_pieces(websocket, peer.answer(websocket.start(), status))
     assert (websocket.opened, websocket.over) == (False, "the handshake failed")
     refusal = websocket.refusal()
     assert isinstance(refusal, UpgradeRefused)
@@ -182,7 +180,7 @@ def test_a_refusal_tells_the_status_and_what_was_said(status: int) -> None:
 
 
 @pytest.mark.parametrize("fragment", [0, 100_000])
-def test_a_message_beyond_the_limit_ends_it_and_one_up_to_it_does_not(fragment: int) -> None:
+def test_a_message_over_the_limit_ends_the_connection(fragment: int) -> None:
     def message(size: int) -> bytes:
         if not fragment:
             return frame(TEXT, b"x" * size)
@@ -203,21 +201,21 @@ def test_a_message_beyond_the_limit_ends_it_and_one_up_to_it_does_not(fragment: 
     assert len(by_pieces(websocket, message(3_000_000), 65_536)) == 1
 
 
-def test_of_many_pings_the_last_is_answered() -> None:
-    websocket, far = opened()
+def test_only_the_last_of_many_pings_is_answered() -> None:
+    websocket, peer = opened()
     websocket.receive(b"".join(frame(PING, str(number).encode()) for number in range(10_000)))
-    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"9999")]
+    assert peer.frames(websocket.outgoing()) == [(Opcode.PONG, b"9999")]
     assert websocket.outgoing() == b""
 
 
-def test_no_pong_is_written_behind_what_does_not_leave_nor_behind_a_close_frame() -> None:
-    websocket, far = opened()
+def test_no_pong_is_written_while_stalled_or_after_a_close_frame() -> None:
+    websocket, peer = opened()
     for number in range(10):
         websocket.receive(frame(PING, str(number).encode()))
         assert websocket.outgoing(stalled=True) == b""
-    assert far.frames(websocket.outgoing()) == [(Opcode.PONG, b"9")]
+    assert peer.frames(websocket.outgoing()) == [(Opcode.PONG, b"9")]
     websocket.receive(frame(PING, b"late"))
-    assert [opcode for opcode, _ in far.frames(websocket.hang_up(1000, ""))] == [Opcode.CLOSE]
+    assert [opcode for opcode, _ in peer.frames(websocket.hang_up(1000, ""))] == [Opcode.CLOSE]
     assert websocket.outgoing() == b""
 
 
@@ -231,7 +229,7 @@ def test_no_pong_is_written_behind_what_does_not_leave_nor_behind_a_close_frame(
         frame(CONTINUATION, b"", final=False) + frame(PING, b""),
     ],
 )
-def test_a_flood_of_what_is_no_message_takes_no_memory(data: bytes) -> None:
+def test_a_flood_of_control_frames_uses_bounded_memory(data: bytes) -> None:
     websocket, _ = opened()
     websocket.receive(frame(TEXT, b"", final=False))
     flood = data * (1 + 20_000 // len(data))
@@ -248,9 +246,9 @@ def test_a_flood_of_what_is_no_message_takes_no_memory(data: bytes) -> None:
     assert websocket.over is None
 
 
-def test_the_layer_below_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    websocket, far = WebSocket(TARGET, None), Far()
-    answer = far.answer(websocket.start())
+def test_websockets_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    websocket, peer = WebSocket(TARGET, None), Peer()
+    answer = peer.answer(websocket.start())
     caplog.clear()
     caplog.set_level(0)
     websocket.receive(answer)

@@ -1,7 +1,7 @@
-"""What a scenario may leave behind: nothing. And behaviours of bad peers beyond those of `hostile_server`.
+"""Checks that a scenario leaves nothing behind, and more bad peers than `hostile_server` has.
 
 with nothing_left():
-    colour.run(tidy(scenario))
+    flavour.run(tidy(scenario))
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
-_Word = TypeVar("_Word")
+_Connect = TypeVar("_Connect")
 """`connect` or `open_session`."""
 
-# The first loop of uvloop keeps a pipe for the process.
+# The first uvloop event loop keeps a pipe open for the whole process.
 uvloop.new_event_loop().close()
 
 
 def _descriptors() -> set[tuple[str, str]]:
-    if not _DESCRIPTORS.exists():  # only Linux shows them
+    if not _DESCRIPTORS.exists():  # only Linux lists them
         return set()
     found = set[tuple[str, str]]()
     for name in os.listdir(_DESCRIPTORS):
         try:
             found.add((name, os.readlink(_DESCRIPTORS / name)))
-        except OSError:  # the one that is listed with
+        except OSError:  # the descriptor of the listing itself
             continue
     return {
         (name, target)
@@ -57,7 +57,7 @@ def _descriptors() -> set[tuple[str, str]]:
 
 
 def _threads() -> set[threading.Thread]:
-    # trio keeps those that looked up a name for ten seconds, for others.
+    # trio keeps name lookup threads for ten seconds, for reuse.
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
 
 
@@ -67,9 +67,9 @@ def _too_long(number: int, at: FrameType | None) -> None:
 
 @contextmanager
 def nothing_left() -> Generator[None]:
-    """No thread and no descriptor more than before; what the garbage collector finds unclosed is a ResourceWarning.
+    """Fail if the body leaves a thread or a descriptor, or takes more than `BOUND` seconds.
 
-    All within `BOUND` seconds, the blocking colour too.
+    Anything unclosed that the garbage collector finds raises a ResourceWarning.
     """
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, BOUND)
@@ -82,27 +82,27 @@ def nothing_left() -> Generator[None]:
 
 @contextmanager
 def _nothing_left() -> Generator[None]:
-    gc.freeze()  # what was there before is not looked at again: it takes its time
+    gc.freeze()  # do not collect existing objects again: that is slow
     threads, descriptors = _threads(), _descriptors()
     try:
-        with patch.object(hostile_server, "_TICK", 0.005):  # so that servers end at once
+        with patch.object(hostile_server, "_TICK", 0.005):  # so that servers stop at once
             yield
         gc.collect()
     finally:
         gc.unfreeze()
     end = time.monotonic() + 5.0
     while time.monotonic() < end and (_threads() - threads or _descriptors() - descriptors):
-        time.sleep(0.01)  # the other side's threads are on their way out
+        time.sleep(0.01)  # the peer's threads are still ending
     assert not _threads() - threads
     assert not _descriptors() - descriptors
 
 
 def tidy(
-    scenario: Callable[[_Word], Coroutine[Any, Any, T]],
-) -> Callable[[_Word], Coroutine[Any, Any, T]]:
-    """The scenario, and after it not a task more than before."""
+    scenario: Callable[[_Connect], Coroutine[Any, Any, T]],
+) -> Callable[[_Connect], Coroutine[Any, Any, T]]:
+    """Wrap a scenario to check that it leaves no task behind."""
 
-    async def run(connect: _Word) -> T:
+    async def run(connect: _Connect) -> T:
         before = _tasks()
         result = await scenario(connect)
         if (left := _tasks() - before) > 0:
@@ -130,7 +130,7 @@ def _running() -> str | None:
 
 
 def speaks_first(greeting: bytes) -> Behaviour:
-    """Say something at once that no HTTP server says, as SSH and mail servers do."""
+    """Send a greeting at once, as SSH and mail servers do and HTTP servers do not."""
 
     def behave(victim: Victim) -> None:
         victim.write(greeting)
@@ -140,7 +140,7 @@ def speaks_first(greeting: bytes) -> Behaviour:
 
 
 def upgrade_and(more: bytes) -> Behaviour:
-    """Open the WebSocket and say this in the same segment; then read on."""
+    """Send `more` in the same segment as the handshake, then keep reading."""
 
     def behave(victim: Victim) -> None:
         victim.write(upgraded(victim.read_head()) + more)
@@ -150,7 +150,7 @@ def upgrade_and(more: bytes) -> Behaviour:
 
 
 def upgraded(head: bytes) -> bytes:
-    """The answer to a request for an upgrade."""
+    """Return the response to an upgrade request."""
     lines = (line.split(b":", 1) for line in head.split(b"\r\n") if b":" in line)
     key = {name.strip().lower(): value.strip() for name, value in lines}[b"sec-websocket-key"]
     return (
@@ -160,7 +160,7 @@ def upgraded(head: bytes) -> bytes:
 
 
 def then_write(data: bytes, after: After = After.LOGIN) -> Behaviour:
-    """Be honest up to there, then write these bytes, and read on."""
+    """Behave well up to `after`, then write these bytes and keep reading."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -171,7 +171,7 @@ def then_write(data: bytes, after: After = After.LOGIN) -> Behaviour:
 
 
 def then_write_without_end(data: bytes, after: After = After.LOGIN) -> Behaviour:
-    """Be honest up to there, then write these bytes again and again, and read nothing."""
+    """Behave well up to `after`, then write these bytes repeatedly and read nothing."""
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
@@ -183,10 +183,10 @@ def then_write_without_end(data: bytes, after: After = After.LOGIN) -> Behaviour
 
 
 def frame(opcode: int, data: bytes, *, final: bool = True) -> bytes:
-    """A frame as a server sends it."""
+    """Return an unmasked frame, as a server sends it."""
     return frame_head(opcode, len(data), final=final) + data
 
 
 def masked(opcode: int, data: bytes) -> bytes:
-    """A short frame that is masked, as only a client's may be."""
+    """Return a short masked frame, which only a client may send."""
     return bytes((0x80 | opcode, 0x80 | len(data))) + bytes(4) + data

@@ -1,4 +1,4 @@
-"""Runs `bitget-cancel`: in this process, or, where signals and pipes are the subject, in one of its own."""
+"""Run `bitget-cancel` in this process, or in its own process for signals and pipes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bitget_proto import CancelOrder, Credentials
 from bitget_transports.cli import main
 
 BOUND = 30.0
-"""Seconds after which a process is given up."""
+"""The timeout of a process in seconds."""
 
 KEY = Credentials("the-key", "the-secret", "the-passphrase")
 SECRETS = ("the-key", "the-secret", "the-passphrase")
@@ -41,7 +41,7 @@ class Ran:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Standard output as JSON lines."""
+        """Standard output, parsed as JSON lines."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     def of(self, type: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ class Shell:
         out, err = self._captured.readouterr()
         assert not any(secret in out + err for secret in SECRETS)
         assert "Traceback" not in err
-        assert "\x1b" not in out + err  # it is no terminal
+        assert "\x1b" not in out + err  # not a terminal
         return Ran(code, out, err)
 
 
@@ -71,7 +71,7 @@ class Shell:
 def process(
     *arguments: str, environment: Mapping[str, str] = ENVIRONMENT, given: str | None = None
 ) -> Generator[subprocess.Popen[str]]:
-    """The command in a process of its own; it is killed when it is still there in the end."""
+    """Run the command in its own process, and kill it if it is still running at the end."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("BITGET", "COV"))
     }
@@ -95,15 +95,15 @@ def process(
 
 
 def finished(running: subprocess.Popen[str], before: Iterable[str] = ()) -> Ran:
-    """The end of a process: what it wrote, the lines that were read before included."""
+    """Wait for the process; return what it wrote, including the lines already read."""
     out, err = running.communicate(timeout=BOUND)
     assert "Traceback" not in err, err
-    assert "Warning" not in err, err  # nothing is left unclosed: -X dev tells
+    assert "Warning" not in err, err  # -X dev reports anything left unclosed
     return Ran(running.returncode, "".join(before) + (out or ""), err)
 
 
 def line_of(stream: Any) -> str:
-    """The next line; the pipe's end is the test's failure."""
+    """Return the next line; fail at the end of the pipe."""
     line = stream.readline()
     assert line, "the process has ended"
     return str(line)

@@ -1,4 +1,4 @@
-"""`bitget-cancel demo`: what it shows is what happened, and it fails when the promise does."""
+"""`bitget-cancel demo` shows what happened, and fails when the promise is broken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .running import CARRIERS, Shell, finished, process, spot
 
 
 @pytest.mark.slow
-def test_it_runs_every_transport_and_the_sum_holds() -> None:
+def test_every_transport_runs_and_the_counts_add_up() -> None:
     with process("demo", "--json", "--orders", "60", environment={}) as running:
         ran = finished(running)
     assert ran.code == 0
@@ -51,7 +51,7 @@ def test_it_runs_every_transport_and_the_sum_holds() -> None:
     assert "No rate limit here" in ran.err
 
 
-def test_without_a_terminal_it_is_plain_text(shell: Shell) -> None:
+def test_output_is_plain_text_without_a_terminal(shell: Shell) -> None:
     ran = shell("demo", "--orders", "20", "--transport", "blocking")
     assert ran.code == 0
     assert not set("╭│━") & set(ran.out)
@@ -59,7 +59,7 @@ def test_without_a_terminal_it_is_plain_text(shell: Shell) -> None:
     assert all(line == line.rstrip() for line in ran.out.splitlines())
 
 
-def test_a_transport_that_is_not_installed_is_skipped_and_says_what_to_install(
+def test_a_missing_transport_is_skipped_with_an_install_hint(
     shell: Shell,
 ) -> None:
     there = {Carrier.BLOCKING}
@@ -113,7 +113,7 @@ LIES: dict[str, Callable[[Outcome], list[Outcome]]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_it_fails_when_a_transport_does_not_keep_the_promise(shell: Shell, lie: str) -> None:
+def test_it_fails_when_a_transport_breaks_the_promise(shell: Shell, lie: str) -> None:
     def lying(carrier: Carrier, job: Job) -> None:
         on_outcome = job.on_outcome
         first = True
@@ -136,7 +136,7 @@ def test_it_fails_when_a_transport_does_not_keep_the_promise(shell: Shell, lie: 
     assert "FAILED: " in ran.err
 
 
-# --- the proof ---
+# --- finding contradictions ---
 
 ONE, TWO = spot("1", "2")
 
@@ -172,19 +172,19 @@ def act(*, cancelled: bool, code: str = "0", id: str = "x") -> Act:
         ([unresolved(ONE, sent=False)], [act(cancelled=True)], 1, [], "it arrived at the exchange"),
     ],
 )
-def test_the_proof_sees_what_contradicts_the_promise(
+def test_contradictions_are_found(
     outcomes: list[Outcome], log: list[Act], arrived: int, live: list[CancelOrder], said: str | None
 ) -> None:
     found = contradictions([ONE], outcomes, log, Counter({ONE: arrived}), live)
     assert found == [] if said is None else any(said in what for what in found)
 
 
-def test_an_act_that_nobody_asked_for_is_seen() -> None:
+def test_a_cancel_that_was_not_requested_is_found() -> None:
     assert contradictions([], [], [act(cancelled=True)], Counter(), []) == [
         "BTCUSDT 1 reached the exchange, but was not requested"
     ]
 
 
-def test_the_share_of_faults_fits_any_number_of_orders() -> None:
+def test_the_fault_script_has_one_entry_per_order() -> None:
     for number in (1, 2, 13, 300):
         assert len(_demo._script(number, drops=True)) == number

@@ -1,4 +1,4 @@
-"""`bitget-cancel exchange`, as a process that real clients connect to."""
+"""`bitget-cancel exchange`, run as a process with real clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sen
 BTC = ("--instrument", "BTCUSDT")
 
 
-def test_it_says_where_it_listens_serves_and_sums_up(shell: Shell) -> None:
+def test_it_prints_its_url_serves_and_prints_a_summary(shell: Shell) -> None:
     options = ("--json", "--log", "--generate", "5", "--fault", "none:2", "--fault", "unsure")
     with process("exchange", *options) as running:
         before = [line_of(running.stdout)]
@@ -65,7 +65,7 @@ def test_it_says_where_it_listens_serves_and_sums_up(shell: Shell) -> None:
     }  # fmt: skip
 
 
-def test_any_key_is_welcome_when_it_knows_none(shell: Shell, tmp_path: Path) -> None:
+def test_any_key_is_accepted_when_none_is_configured(shell: Shell, tmp_path: Path) -> None:
     orders = tmp_path / "orders.csv"
     orders.write_text("client_oid\nmine\n")
     with process("exchange", "--orders", str(orders), environment={}) as running:
@@ -79,12 +79,12 @@ def test_any_key_is_welcome_when_it_knows_none(shell: Shell, tmp_path: Path) -> 
     assert "handled 1 cancel: 1 cancelled; 0 orders still live" in served.out
 
 
-def test_the_environment_can_be_left_out_of_account() -> None:
+def test_the_environment_can_be_ignored() -> None:
     with process("exchange", "--any-key", "--json") as running:
         assert json.loads(line_of(running.stdout))["signature_checked"] is False
 
 
-def test_a_taken_port_is_one_line(shell: Shell) -> None:
+def test_a_port_in_use_is_reported_in_one_line(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = shell("exchange", "--port", str(taken.getsockname()[1]))
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
@@ -102,6 +102,6 @@ def test_every_fault_has_a_name(name: str) -> None:
     "text",
     ["", "nothing", "late:", "late:0", "late:-1", "late:x", "late:9999999999", ":3", "late:²"],
 )
-def test_what_is_no_fault_is_refused_with_what_is(text: str) -> None:
+def test_an_unknown_fault_is_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(Failure, match="--fault"):
         parse_fault(text)

@@ -53,7 +53,9 @@ ETH = CancelOrder("ETHUSDT", "1", None, InstType.USDT_FUTURES)
          [CancelOrder("币安人生USDT", "1"), CancelOrder("BTCUSDT-250328", "2")]),
     ],
 )  # fmt: skip
-def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[CancelOrder]) -> None:
+def test_the_format_of_a_list_is_detected(
+    tmp_path: Path, text: str, orders: list[CancelOrder]
+) -> None:
     assert list(read(tmp_path, text)) == orders
 
 
@@ -84,26 +86,24 @@ def test_a_list_is_read_as_what_it_is(tmp_path: Path, text: str, orders: list[Ca
         (b"1\n\xff\n", "/orders:2: not valid UTF-8"),
     ],
 )  # fmt: skip
-def test_a_bad_line_is_told_by_its_number_and_nothing_is_sent(
-    tmp_path: Path, text: str | bytes, said: str
-) -> None:
+def test_a_bad_line_is_reported_by_its_number(tmp_path: Path, text: str | bytes, said: str) -> None:
     lines = refusal(tmp_path, text)
     assert any(said in line for line in lines), lines
     assert lines[-1] == "nothing was sent"
     assert all(line.isprintable() for line in lines)
 
 
-def test_bad_lines_are_told_up_to_a_bound(tmp_path: Path) -> None:
+def test_the_number_of_reported_bad_lines_is_bounded(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "a,b\n" * 50)
     assert len(lines) == 12
     assert lines[10] == "… and 40 more invalid lines"
 
 
-def test_an_order_needs_an_instrument_from_somewhere(tmp_path: Path) -> None:
+def test_an_order_without_an_instrument_is_refused(tmp_path: Path) -> None:
     assert "pass --instrument BTCUSDT" in refusal(tmp_path, "1\n", BARE)[0]
 
 
-def test_a_line_without_end_is_not_read_to_its_end() -> None:
+def test_an_endless_line_is_not_read_to_its_end() -> None:
     with pytest.raises(Failure, match="longer than 65536 bytes"):
         read_orders((), ["/dev/zero"], DEFAULTS)
 
@@ -114,15 +114,15 @@ def test_a_file_that_cannot_be_read_is_named(file: str) -> None:
         read_orders((), [file], DEFAULTS)
 
 
-def test_nothing_to_cancel_is_no_success(tmp_path: Path) -> None:
+def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
     assert refusal(tmp_path, "\n\n")[0].startswith("no order to cancel")
 
 
-def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_path: Path) -> None:
+def test_a_duplicate_is_sent_once_and_its_first_place_is_named(tmp_path: Path) -> None:
     file = tmp_path / "orders"
     file.write_text("order_id,client_oid\n1,a\n2,\n1,b\n,a\n")
     read = read_orders(["2"], [str(file)], DEFAULTS)
-    # By order id the first and the third are the same: it prevails when both are given.
+    # The first and third have the same order id, which takes precedence over the client id.
     assert [(order.order_id, order.client_oid) for order in read.orders] == [
         ("2", None),
         ("1", "a"),
@@ -134,7 +134,7 @@ def test_the_same_order_is_taken_once_and_it_is_said_where_it_came_before(tmp_pa
     )
 
 
-def test_plain_ids_may_be_the_clients_own(tmp_path: Path) -> None:
+def test_plain_ids_may_be_client_order_ids(tmp_path: Path) -> None:
     mine = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=True)
     assert read(tmp_path, "x\n#5\n", mine) == tuple(
         CancelOrder("BTCUSDT", client_oid=id) for id in ("x", "#5")

@@ -1,4 +1,7 @@
-"""`bitget-cancel orders` against the embedded exchange. Real sockets, on loopback: each wait is bounded."""
+"""`bitget-cancel orders` against the embedded exchange.
+
+Real sockets on loopback; each wait is bounded.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +37,11 @@ def server() -> Iterator[ExchangeThread]:
         yield running
 
 
-# --- what came of it ---
+# --- outcomes ---
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_every_carrier_tells_what_came_of_each(
+def test_every_transport_reports_the_outcome_of_each_cancel(
     shell: Shell, server: ExchangeThread, carrier: str
 ) -> None:
     server.inject(None, None, Fault.UNSURE)
@@ -80,7 +83,7 @@ def test_all_accepted_is_exit_code_0(shell: Shell, server: ExchangeThread) -> No
     assert "connected to 127.0.0.1:" in ran.err
 
 
-def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(
+def test_a_rejected_cancel_is_exit_code_1_with_advice_per_class(
     shell: Shell, server: ExchangeThread
 ) -> None:
     ran = shell("orders", "--url", server.url, *BTC, "1", "9", "40", "41")
@@ -99,7 +102,7 @@ def test_some_rejected_is_exit_code_1_and_each_class_says_what_to_do(
 
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.UNSURE])
-def test_when_no_cancel_is_answered_with_a_yes_or_no_it_says_whom_to_ask_for_access(
+def test_it_says_how_to_get_access_when_no_cancel_is_answered(
     shell: Shell, server: ExchangeThread, fault: Fault
 ) -> None:
     access = "contact your BD or RM to apply for access permissions"
@@ -111,7 +114,7 @@ def test_when_no_cancel_is_answered_with_a_yes_or_no_it_says_whom_to_ask_for_acc
     )
 
 
-def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(
+def test_a_dropped_connection_is_redialled_and_sent_cancels_unresolved(
     shell: Shell,
 ) -> None:
     ids = [str(n) for n in range(1, 31)]
@@ -133,21 +136,22 @@ def test_a_dropped_connection_is_dialled_again_and_what_was_sent_before_is_told(
     assert "look " in ran.err
 
 
-def test_on_request_what_was_sent_on_a_dropped_connection_is_sent_again(shell: Shell) -> None:
+def test_cancels_sent_on_a_dropped_connection_are_resent_on_request(shell: Shell) -> None:
     ids = [str(n) for n in range(1, 6)]
     exchange = ScriptedExchange(spot(*ids))
     exchange.inject(None, Fault.DROP_AFTER)
     with exchange_in_thread(exchange) as server:
         ran = shell("orders", "--json", "--resend", "--url", server.url, *BTC, *ids)
     outcomes = {line["order_id"]: line["outcome"] for line in ran.of("outcome")}
-    # The second was cancelled, and its answer lost: asked again, the exchange finds no such order, which proves no end.
-    # (A reset may take the answer to the first along.)
+    # The second was cancelled but its answer was lost. To the resent cancel the exchange answers
+    # "not found", which does not prove that the order has ended.
+    # (A reset may also lose the answer to the first.)
     assert outcomes.pop("1") in ("accepted", "unresolved")
     assert outcomes == {"2": "unresolved", "3": "accepted", "4": "accepted", "5": "accepted"}
     assert ran.code == 3
 
 
-def test_an_answer_that_comes_too_late_is_told_beside_the_outcome(shell: Shell) -> None:
+def test_a_late_answer_is_reported_beside_the_outcome(shell: Shell) -> None:
     shell.patch.setattr("bitget_transports.cli._orders._MAX_IN_FLIGHT", 1)
     exchange = ScriptedExchange(spot("1", "2", "3"), late_by=0.3)
     exchange.inject(Fault.LATE, Fault.SILENT, Fault.SILENT)
@@ -175,7 +179,7 @@ def test_client_order_ids_and_other_product_lines_are_sent_as_such(
     assert "client mine-7" in ran.out
 
 
-def test_an_order_that_comes_twice_is_sent_once(shell: Shell, server: ExchangeThread) -> None:
+def test_a_duplicate_order_is_sent_once(shell: Shell, server: ExchangeThread) -> None:
     ran = shell("orders", "--url", server.url, *BTC, "1", "2", "1")
     assert ran.code == 0
     assert "argument 3: BTCUSDT 1 is a duplicate of argument 1: it is sent once" in ran.err
@@ -206,11 +210,11 @@ def test_ids_come_from_standard_input() -> None:
     ]
 
 
-# --- what goes wrong before anything is sent ---
+# --- errors before anything is sent ---
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_wrong_keys_are_one_line_and_exit_code_4(
+def test_wrong_keys_are_reported_in_one_line_with_exit_code_4(
     shell: Shell, server: ExchangeThread, carrier: str
 ) -> None:
     shell.patch.setenv("BITGET_SECRET", "another")
@@ -220,7 +224,7 @@ def test_wrong_keys_are_one_line_and_exit_code_4(
     assert "refused the login with code 30015, saying 'Invalid sign': check the secret" in line
 
 
-def test_a_skewed_clock_is_named(shell: Shell, server: ExchangeThread) -> None:
+def test_a_skewed_clock_is_reported(shell: Shell, server: ExchangeThread) -> None:
     server.exchange.epoch += 3600.0
     ran = shell("orders", "--json", "--url", server.url, *BTC, "1")
     assert ran.code == 4
@@ -231,7 +235,7 @@ def test_a_skewed_clock_is_named(shell: Shell, server: ExchangeThread) -> None:
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_refused_connection_is_one_line(shell: Shell, carrier: str) -> None:
+def test_a_refused_connection_is_reported_in_one_line(shell: Shell, carrier: str) -> None:
     with exchange_in_thread() as gone:
         url = gone.url
     ran = shell("orders", "--url", url, "--transport", carrier, *BTC, "1")
@@ -239,14 +243,16 @@ def test_a_refused_connection_is_one_line(shell: Shell, carrier: str) -> None:
     assert "nothing listens there" in ran.err
 
 
-def test_a_refused_upgrade_tells_its_status_without_escapes(shell: Shell) -> None:
+def test_a_refused_upgrade_shows_its_status_without_escapes(shell: Shell) -> None:
     with HostileServer(hostile_server.refuse(403, body=b"\x1b[2Jno")) as refusing:
         ran = shell("orders", "--url", refusing.url, *BTC, "1")
     assert ran.code == 4
     assert "HTTP status 403" in ran.err
 
 
-def test_a_certificate_is_checked_and_may_be_one_of_ones_own(shell: Shell, tmp_path: Path) -> None:
+def test_the_certificate_is_checked_and_a_private_ca_is_accepted(
+    shell: Shell, tmp_path: Path
+) -> None:
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(tls)  # pyright: ignore[reportUnknownMemberType]
@@ -260,7 +266,7 @@ def test_a_certificate_is_checked_and_may_be_one_of_ones_own(shell: Shell, tmp_p
     assert "pass --ca-file FILE" in bad.err
 
 
-def test_a_file_of_certificates_that_cannot_be_read_is_one_line(
+def test_an_unreadable_certificate_file_is_reported_in_one_line(
     shell: Shell, tmp_path: Path
 ) -> None:
     file = tmp_path / "ca.pem"
@@ -278,7 +284,7 @@ def test_a_file_of_certificates_that_cannot_be_read_is_one_line(
 @pytest.mark.parametrize(
     "url", ["ws://192.0.2.1/", "http://localhost/", "wss://user:pass@localhost/", "x"]
 )
-def test_a_url_that_must_not_be_dialled_is_refused(shell: Shell, url: str) -> None:
+def test_a_url_that_is_not_allowed_is_refused(shell: Shell, url: str) -> None:
     ran = shell("orders", "--url", url, *BTC, "1")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
     assert "user:pass" not in ran.err
@@ -286,7 +292,7 @@ def test_a_url_that_must_not_be_dialled_is_refused(shell: Shell, url: str) -> No
         assert "pass --allow-plaintext" in ran.err
 
 
-def test_what_the_library_tells_programmers_is_told_in_the_commands_words() -> None:
+def test_api_advice_is_rewritten_as_advice_about_the_command() -> None:
     sources = "".join(
         path.read_text("utf-8")
         for path in Path(bitget_transports.__file__).parent.rglob("*.py")
@@ -307,7 +313,7 @@ def test_a_missing_extra_says_what_to_install(shell: Shell, carrier: str) -> Non
     assert f"pip install 'bitget-proto[{Carrier(carrier).extra}]'" in ran.err
 
 
-def test_no_keys_at_all_is_one_line(shell: Shell) -> None:
+def test_missing_keys_are_reported_in_one_line(shell: Shell) -> None:
     for name in ("BITGET_API_KEY", "BITGET_SECRET", "BITGET_PASSPHRASE"):
         shell.patch.delenv(name)
     ran = shell("orders", *BTC, "1")
@@ -315,7 +321,7 @@ def test_no_keys_at_all_is_one_line(shell: Shell) -> None:
     assert "set BITGET_API_KEY, BITGET_SECRET, BITGET_PASSPHRASE" in ran.err
 
 
-def test_a_bug_is_one_line_and_what_is_known_is_still_shown(
+def test_a_bug_is_one_line_and_the_known_outcomes_are_still_shown(
     shell: Shell, server: ExchangeThread
 ) -> None:
     def carry(_: object, job: Job) -> None:

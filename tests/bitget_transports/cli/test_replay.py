@@ -1,4 +1,4 @@
-"""`bitget-cancel orders --record` and `bitget-cancel replay`: what happened is kept, told, and played again."""
+"""`bitget-cancel orders --record` and `bitget-cancel replay`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRACES = Path(__file__).parents[2] / "traces"
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_what_every_carrier_does_is_recorded_and_replayed(
+def test_a_run_of_every_transport_is_recorded_and_replayed(
     shell: Shell, tmp_path: Path, carrier: str
 ) -> None:
     file = tmp_path / "record.jsonl"
@@ -54,20 +54,20 @@ def test_what_every_carrier_does_is_recorded_and_replayed(
     assert not any(secret in text for secret in SECRETS)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert replay(text) is None
-    told = shell("replay", str(file))
-    assert told.code == 0
-    for words in (
+    ran = shell("replay", str(file))
+    assert ran.code == 0
+    for line in (
         "login (not shown)",
         "cancel BTCUSDT 9",
         "accepted, ",
         "rejected: 43001 not found",
         "may have taken effect",
     ):
-        assert words in told.out
-    assert "replayed with the recorded engine: identical, byte for byte" in told.out
+        assert line in ran.out
+    assert "replayed with the recorded engine: identical, byte for byte" in ran.out
 
 
-def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "record.jsonl"
     file.write_text("the only witness", "ascii")
     ran = shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(file), *BTC, "1")
@@ -76,7 +76,7 @@ def test_a_file_that_is_there_is_not_written_over(shell: Shell, tmp_path: Path) 
     assert file.read_text("ascii") == "the only witness"
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(
+def test_an_unwritable_file_is_reported_before_anything_is_sent(
     shell: Shell, tmp_path: Path
 ) -> None:
     ran = shell(
@@ -87,18 +87,18 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(
     assert "No such file or directory" in ran.err
 
 
-def test_nothing_is_recorded_of_a_dry_run(shell: Shell, tmp_path: Path) -> None:
+def test_a_dry_run_records_nothing(shell: Shell, tmp_path: Path) -> None:
     ran = shell("orders", "--dry-run", "--record", str(tmp_path / "record"), *BTC, "1")
     assert ran.code == 2
     assert "leave one of them out" in ran.err
 
 
-def test_no_connection_is_a_record_as_well(shell: Shell, tmp_path: Path) -> None:
+def test_a_failed_connection_is_recorded(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "record.jsonl"
     assert shell("orders", "--url", "ws://127.0.0.1:1", "--record", str(file), *BTC, "1").code == 4
-    told = shell("replay", str(file))
-    assert told.code == 0
-    assert "connection lost" in told.out
+    ran = shell("replay", str(file))
+    assert ran.code == 0
+    assert "connection lost" in ran.out
 
 
 class FullDisk(io.StringIO):
@@ -106,14 +106,14 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_disk_that_is_full_ends_the_record_and_is_remembered() -> None:
+def test_a_full_disk_ends_the_record_and_the_error_is_kept() -> None:
     kept = Recording(FullDisk())
     with pytest.raises(OSError, match="No space left"):
         kept.write("line\n")
     assert kept.lost is not None
 
 
-def test_that_a_record_ends_early_is_told_in_the_end(
+def test_a_record_that_ended_early_is_reported_at_the_end(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with recording(str(tmp_path / "record"), Screen()) as kept:
@@ -125,17 +125,17 @@ def test_that_a_record_ends_early_is_told_in_the_end(
 # --- replaying ---
 
 
-def test_the_end_is_the_end_of_the_story(shell: Shell, tmp_path: Path) -> None:
+def test_the_last_event_is_the_end(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "record.jsonl"
     with exchange_in_thread(ScriptedExchange(spot("1"), credentials=KEY)) as server:
         assert shell("orders", "--url", server.url, "--record", str(file), *BTC, "1").code == 0
-    told = [moment["text"] for moment in shell("replay", "--json", str(file)).of("moment")]
-    assert told.count("close") == 1
-    assert told[-1] == "the session has ended (asked)"
+    texts = [moment["text"] for moment in shell("replay", "--json", str(file)).of("moment")]
+    assert texts.count("close") == 1
+    assert texts[-1] == "the session has ended (asked)"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))
-def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) -> None:
+def test_every_committed_trace_is_shown_and_replayed(shell: Shell, name: str) -> None:
     file = str(TRACES / f"{name}.jsonl")
     ran = shell("replay", "--json", file)
     assert ran.code == 0
@@ -162,7 +162,7 @@ def test_every_committed_life_is_told_and_played_again(shell: Shell, name: str) 
 
 
 @pytest.mark.parametrize("engine", [engine.value for engine in Engine])
-def test_a_record_is_played_by_the_engine_that_is_asked_for(shell: Shell, engine: str) -> None:
+def test_a_record_is_replayed_by_the_chosen_engine(shell: Shell, engine: str) -> None:
     ran = shell("replay", "--engine", engine, str(TRACES / "resent.jsonl"))
     assert ran.code == 0
     assert f"replayed with the {engine} engine: identical" in ran.out
@@ -177,7 +177,7 @@ def changed(name: str, change: Callable[[list[str]], list[str]], tmp_path: Path)
     return str(file)
 
 
-def test_a_replay_that_differs_is_exit_code_1_and_shows_where(shell: Shell, tmp_path: Path) -> None:
+def test_a_divergent_replay_is_exit_code_1_and_shows_where(shell: Shell, tmp_path: Path) -> None:
     file = changed(
         "late_reply",
         lambda lines: [line.replace('"why":"timeout"', '"why":"lost"') for line in lines],
@@ -194,7 +194,7 @@ def test_a_replay_that_differs_is_exit_code_1_and_shows_where(shell: Shell, tmp_
     assert "- gave.why" in ran.err
 
 
-def test_a_torn_last_line_is_told_and_no_difference(shell: Shell, tmp_path: Path) -> None:
+def test_a_torn_last_line_is_reported_and_is_no_divergence(shell: Shell, tmp_path: Path) -> None:
     file = changed("no_pong", lambda lines: [*lines[:-1], lines[-1][:20]], tmp_path)
     ran = shell("replay", file)
     assert ran.code == 0
@@ -202,7 +202,7 @@ def test_a_torn_last_line_is_told_and_no_difference(shell: Shell, tmp_path: Path
     assert shell("replay", "--json", file).of("replay")[0]["torn"] is True
 
 
-def test_what_is_no_record_is_told_in_one_line(shell: Shell, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_record_is_reported_in_one_line(shell: Shell, tmp_path: Path) -> None:
     def swapped(lines: list[str]) -> list[str]:
         return [lines[0], *reversed(lines[1:])]
 
@@ -232,7 +232,7 @@ def test_what_is_no_record_is_told_in_one_line(shell: Shell, tmp_path: Path) -> 
     assert shell("replay", str(tmp_path / "bytes")).code == 2
 
 
-def test_a_record_is_read_from_standard_input_too() -> None:
+def test_a_record_can_be_read_from_standard_input() -> None:
     given = (TRACES / "going_away.jsonl").read_text("ascii")
     with process("replay", "--json", "-", given=given) as running:
         ran = finished(running)
@@ -240,7 +240,7 @@ def test_a_record_is_read_from_standard_input_too() -> None:
     assert ran.of("replay")[0]["core"] == "Session"
 
 
-def test_an_engine_that_is_missing_is_told_with_what_mends_it(shell: Shell) -> None:
+def test_a_missing_engine_is_reported_with_an_install_hint(shell: Shell) -> None:
     def missing(name: str) -> object:
         raise ImportError(name)
 

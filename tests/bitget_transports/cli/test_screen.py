@@ -1,4 +1,4 @@
-"""What reaches the screen: nothing that moves its cursor, and nothing that is cut off."""
+"""The output on the screen: nothing moves the cursor, and nothing is cut off."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def written(screen: Screen) -> str:
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_what_a_peer_wrote_is_escaped_and_its_markup_is_text(plain: bool) -> None:
+def test_text_from_the_peer_is_escaped_and_its_markup_is_plain_text(plain: bool) -> None:
     out = console(io.StringIO()) if plain else terminal(200)
     screen = Screen(out=out, err=out)
     order = CancelOrder("BTCUSDT", client_oid="[red]:boom:")
@@ -61,7 +61,7 @@ def test_what_a_peer_wrote_is_escaped_and_its_markup_is_text(plain: bool) -> Non
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_a_line_for_programs_is_ascii_and_reads_back() -> None:
+def test_a_json_line_is_ascii_and_round_trips() -> None:
     screen = Screen(json=True, out=console(io.StringIO()), err=console(io.StringIO()))
     screen.data("x", text=NASTY + "\x7f\udfff")
     line = written(screen)
@@ -73,7 +73,7 @@ def test_a_line_for_programs_is_ascii_and_reads_back() -> None:
 COLUMNS = (Column("order"), Column("n", number=True))
 
 
-def test_a_table_that_is_too_wide_loses_its_frame_and_not_its_text() -> None:
+def test_a_table_that_is_too_wide_loses_its_frame_but_not_its_text() -> None:
     wide, narrow = (Screen(out=terminal(width)) for width in (60, 25))
     for screen in (wide, narrow):
         screen.table(COLUMNS, [("1376695893517410304", "1"), ("2\n3", "10")])
@@ -82,13 +82,13 @@ def test_a_table_that_is_too_wide_loses_its_frame_and_not_its_text() -> None:
     assert "╭" not in written(narrow)
 
 
-def test_a_table_that_is_not_for_a_terminal_is_never_cut() -> None:
+def test_a_table_is_not_cut_without_a_terminal() -> None:
     screen = Screen(out=console(io.StringIO()))
     screen.table(COLUMNS, [("x" * 500, "1")])
     assert written(screen).splitlines()[1] == "x" * 500 + "  1"
 
 
-def test_what_the_encoding_lacks_is_escaped() -> None:
+def test_characters_outside_the_encoding_are_escaped() -> None:
     written = io.BytesIO()
     file = io.TextIOWrapper(written, encoding="ascii")
     screen = Screen(out=console(file), err=console(file))
@@ -115,13 +115,13 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_an_output_that_is_lost_is_told_as_that() -> None:
+def test_a_failed_write_to_the_output_is_reported() -> None:
     screen = Screen(json=True, out=console(Full()), err=console(Full()))
     with pytest.raises(OutputLost, match="No space left"):
         screen.data("x")
     with pytest.raises(OutputLost, match="No space left"):
         screen.table(COLUMNS, [("1", "1")])
-    screen.aside("nobody reads this")
+    screen.aside("not read")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_every_command_has_help_with_examples_in_ascii(shell: Shell, command: st
     assert f"bitget-cancel {command}" in ran.out
 
 
-def test_the_help_tells_every_exit_code(shell: Shell) -> None:
+def test_the_help_lists_every_exit_code(shell: Shell) -> None:
     assert EXIT_CODES in shell("orders", "--help").out
     for code in Exit:
         assert f"{int(code)}" in EXIT_CODES
@@ -172,12 +172,12 @@ def test_wrong_arguments_are_exit_code_2(shell: Shell, arguments: tuple[str, ...
     assert ran.err
 
 
-def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command(
+def test_an_unknown_option_shows_the_usage_of_its_command(
     shell: Shell,
 ) -> None:
     assert shell("replay", "--jsn", "record").err.startswith("usage: bitget-cancel replay [-h]")
 
 
-def test_a_traceback_comes_with_debug_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_is_shown_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["orders", "--debug", "--file", "/no/such", "--instrument", "X", "1"]) == 2
     assert "Traceback" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a reader that goes away, on real processes: sending stops, and everything is still told."""
+"""Ctrl-C, SIGTERM and a closed pipe, on real processes.
+
+Sending stops, and every outcome is still reported.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ IDS = [str(n) for n in range(1, 61)]
 
 @pytest.fixture
 def server() -> Iterator[ExchangeThread]:
-    """Answers the first two cancels; then none ever."""
+    """Run an exchange that answers only the first two cancels."""
     exchange = ScriptedExchange(spot(*IDS), credentials=KEY)
     exchange.inject(None, None, *[Fault.SILENT] * len(IDS))
     with exchange_in_thread(exchange) as running:
@@ -49,7 +52,7 @@ def arguments(server: ExchangeThread, carrier: str = "asyncio", timeout: str = "
 
 
 def check(ran: Ran, server: ExchangeThread) -> None:
-    """Everything was told, once and honestly."""
+    """Check that every outcome was reported once and is true."""
     outcomes = ran.of("outcome")
     assert sorted(int(line["order_id"]) for line in outcomes) == list(map(int, IDS))
     received = {act.order.order_id for act in server.exchange.log}
@@ -69,7 +72,7 @@ def check(ran: Ran, server: ExchangeThread) -> None:
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(
+def test_ctrl_c_stops_sending_and_still_reports_every_outcome(
     server: ExchangeThread, carrier: str
 ) -> None:
     with process(*arguments(server, carrier, timeout="1.5")) as running:
@@ -85,7 +88,7 @@ def test_ctrl_c_stops_sending_waits_a_bounded_time_and_tells_everything(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_second_ctrl_c_ends_at_once_and_still_tells_everything(
+def test_a_second_ctrl_c_ends_at_once_and_still_reports_every_outcome(
     server: ExchangeThread, carrier: str
 ) -> None:
     with process(*arguments(server, carrier)) as running:
@@ -99,7 +102,7 @@ def test_a_second_ctrl_c_ends_at_once_and_still_tells_everything(
     check(ran, server)
 
 
-def test_sigterm_is_heeded_as_well(server: ExchangeThread) -> None:
+def test_sigterm_stops_it_too(server: ExchangeThread) -> None:
     with process(*arguments(server, timeout="0.5")) as running:
         before = [line_of(running.stdout), line_of(running.stdout)]
         running.send_signal(signal.SIGTERM)
@@ -107,7 +110,7 @@ def test_sigterm_is_heeded_as_well(server: ExchangeThread) -> None:
     assert ran.code == 143
 
 
-def test_a_reader_that_goes_away_stops_the_sending(server: ExchangeThread) -> None:
+def test_a_closed_output_pipe_stops_the_sending(server: ExchangeThread) -> None:
     with process(*arguments(server, timeout="0.5")) as running:
         line_of(running.stdout)
         assert running.stdout is not None
@@ -120,7 +123,7 @@ def test_a_reader_that_goes_away_stops_the_sending(server: ExchangeThread) -> No
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_ctrl_c_before_there_is_a_connection_sends_nothing(carrier: str) -> None:
+def test_ctrl_c_before_the_connection_is_open_sends_nothing(carrier: str) -> None:
     exchange = ScriptedExchange(spot(*IDS))
     exchange.inject_login(Fault.SILENT)
     with exchange_in_thread(exchange) as server, process(*arguments(server, carrier)) as running:
@@ -134,10 +137,10 @@ def test_ctrl_c_before_there_is_a_connection_sends_nothing(carrier: str) -> None
     assert ran.of("summary")[0]["unresolved_not_sent"] == len(IDS)
 
 
-# --- the counter itself ---
+# --- Stop ---
 
 
-def test_whoever_works_is_woken_each_time_and_at_once_when_asked_before() -> None:
+def test_the_waker_is_called_for_each_stop_and_for_earlier_ones() -> None:
     stop, woken = Stop(), list[int]()
     stop.ask(Exit.TERMINATED)
     with stop.waking(lambda: woken.append(stop.asked)):
@@ -147,36 +150,34 @@ def test_whoever_works_is_woken_each_time_and_at_once_when_asked_before() -> Non
     assert stop.why is Exit.TERMINATED
 
 
-def test_signals_are_given_back() -> None:
+def test_the_signal_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     stop = Stop()
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
         assert stop.asked == 1
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):  # the third is Python's own
+        with pytest.raises(KeyboardInterrupt):  # Python's own handler takes the third
             signal.raise_signal(signal.SIGINT)
     assert stop.asked == 2
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_while_a_list_is_awaited_ends_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_while_waiting_for_a_list_ends_at_once(tmp_path: Path) -> None:
     fifo = tmp_path / "orders"
     os.mkfifo(fifo)
     with process("orders", "--instrument", "BTCUSDT", "--file", str(fifo)) as running:
         writing = None
-        while writing is None:  # until the other side has opened it: then it reads
+        while writing is None:  # until the command has opened it for reading
             assert running.poll() is None
             with suppress(OSError):
                 writing = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         running.send_signal(signal.SIGINT)
         try:
             out, err = running.communicate(timeout=BOUND / 3)
-        except (
-            subprocess.TimeoutExpired
-        ):  # from Python 3.12 on a signal within open() may be lost there: it is sent again
+        except subprocess.TimeoutExpired:  # from Python 3.12 on, a signal within open() may be lost
             running.send_signal(signal.SIGINT)
             out, err = running.communicate(timeout=BOUND)
         os.close(writing)
-    # A signal within open() may leave it to the garbage collector to close what was opened.
+    # After a signal within open(), the garbage collector may have to close the file.
     assert (running.returncode, out, "Traceback" in err) == (130, "", False)
