@@ -1,4 +1,4 @@
-"""The benchmarks run. How fast is not a question for a test: the machine has other things to do."""
+"""Tests that the benchmarks run; they check no speeds, which depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_benchmarks_run_and_every_figure_has_its_place(tmp_path: Path) -> None:
+def test_the_benchmarks_run_and_every_figure_is_in_a_group(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     done = run("benchmarks", "--quick", "--json", str(file))
     assert (done.returncode, done.stderr) == (0, "")
@@ -47,7 +47,7 @@ def test_the_benchmarks_run_and_every_figure_has_its_place(tmp_path: Path) -> No
             assert result.ratio > 0
 
 
-def test_what_the_targets_are_for_is_measured() -> None:
+def test_there_is_a_group_for_every_subject_of_a_target() -> None:
     names = [group.name for group in groups()]
     assert len(set(names)) == len(names)
     assert {name.split(",")[0] for name in names} >= {
@@ -55,14 +55,14 @@ def test_what_the_targets_are_for_is_measured() -> None:
     }  # fmt: skip
 
 
-def test_the_scaling_runs() -> None:
+def test_the_scaling_benchmark_runs() -> None:
     done = run("benchmarks.scaling", "--quick")
     assert (done.returncode, done.stderr) == (0, "")
     assert "| cancels in flight | a cycle |" in done.stdout
     assert "300 connects that are allowed in 5 minutes" in done.stdout
 
 
-def test_the_results_are_drawn_and_the_same_results_alike(tmp_path: Path) -> None:
+def test_equal_results_are_drawn_alike(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results, _ = measured(
         constant("Connection", 1e-6), constant("other", 2e-6, floor="Connection"), name="cycle"
@@ -94,7 +94,7 @@ def test_the_names_of_the_groups_can_be_listed() -> None:
 
 
 def constant(name: str, seconds: float, **others: object) -> Side:
-    """A side that always takes so long, on a clock of its own."""
+    """A side with a fixed time per operation; no real time passes."""
     return Side(name=name, turn=lambda count: Turn(seconds * count, seconds * count / 2), **others)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ def measured(
     return turns.measure(Group(name=name, sides=lambda _: parts, by_rate=by_rate), 7, quick=False)
 
 
-def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
+def test_a_ratio_compares_times_and_is_checked_against_the_target() -> None:
     results, _ = measured(
         constant("floor", 1e-6, size=100),
         constant("ours", 3e-6, floor="floor", target=Target(4.0, 2.0), size=100),
@@ -120,7 +120,7 @@ def test_a_ratio_is_that_of_the_times_and_is_held_against_the_target() -> None:
     assert ours.rounds == 7
 
 
-def test_where_more_is_better_a_ratio_is_that_of_the_rates() -> None:
+def test_a_ratio_compares_rates_where_more_is_better() -> None:
     target = Target(1.2, 2.0, at_least=True)
     results, _ = measured(
         constant("floor", 3e-6), constant("ours", 1e-6, floor="floor", target=target), by_rate=True
@@ -129,7 +129,7 @@ def test_where_more_is_better_a_ratio_is_that_of_the_rates() -> None:
     assert results[1].verdict is Verdict.AIM
 
 
-def test_what_a_turn_does_many_of_is_divided() -> None:
+def test_a_time_is_divided_by_the_operations_of_a_turn() -> None:
     results, _ = measured(constant("many", 64e-6, per=64))
     assert results[0].median == pytest.approx(1e-6)
     assert results[0].per_second == pytest.approx(1e6)
@@ -155,11 +155,13 @@ def test_without_its_floor_a_side_has_no_ratio_and_no_verdict() -> None:
         (Target(1.0, 2.0, at_least=True), 0.9, Verdict.MISSED),
     ],
 )
-def test_a_target_is_met_at_its_bound(target: Target, value: float, verdict: Verdict) -> None:
+def test_a_result_equal_to_the_target_meets_it(
+    target: Target, value: float, verdict: Verdict
+) -> None:
     assert target.verdict(value) is verdict
 
 
-def test_what_is_prepared_is_not_timed_and_what_is_done_is() -> None:
+def test_the_preparation_of_a_turn_is_not_timed() -> None:
     done: list[str] = []
 
     def job(count: int) -> object:
@@ -174,7 +176,7 @@ def test_what_is_prepared_is_not_timed_and_what_is_done_is() -> None:
 # --- frames ---
 
 
-def test_the_stream_is_the_same_each_time_and_has_all_that_an_exchange_says() -> None:
+def test_the_stream_is_deterministic_and_has_every_message_type() -> None:
     texts = frames.stream(5_000)
     assert texts == frames.stream(5_000)
     messages = list(map(Codec().decode, texts))
@@ -197,5 +199,5 @@ def test_every_engine_reads_the_stream_alike() -> None:
     assert all(other == first for other in others)
 
 
-def test_the_request_by_hand_is_the_one_that_the_codec_writes() -> None:
+def test_the_handwritten_request_equals_that_of_the_codec() -> None:
     assert json.loads(Codec().encode_cancel(frames.ORDER, "7")) == frames.request("7")

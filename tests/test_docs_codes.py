@@ -1,4 +1,7 @@
-"""The page on codes and errors says what the code says. Run as a script, this writes those parts of the page anew."""
+"""Tests that the page on codes and errors matches the code.
+
+Run as a script to regenerate those parts.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def anchor(code_class: CodeClass) -> str:
-    """The place of a class on the page, as GitHub and MyST both make it from its heading."""
+    """The anchor of a class on the page, as both GitHub and MyST derive it from its heading."""
     return code_class.name.lower()
 
 

@@ -1,7 +1,6 @@
-"""Links between the pages lead somewhere where the pages lie, on a disk or in a repository.
+"""Tests that links between the pages work on disk and in a repository, and that code fits 88 columns.
 
-That they do so on the site, anchors included, is for the build of the docs to see. And the code of
-the pages fits 88 columns.
+The build of the docs checks links on the site, anchors included.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_every_link_leads_to_a_file(page: Path) -> None:
+def test_every_link_points_to_an_existing_file(page: Path) -> None:
     text = re.sub(
         r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
     )
@@ -29,14 +28,14 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert not missing
 
 
-def test_every_page_is_reached_from_the_index() -> None:
+def test_every_page_is_linked_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         if page.name not in ("index.md", "changelog.md", "contributing.md"):
             assert f"]({page.name})" in index, f"docs/index.md has no link to {page.name}"
 
 
-def test_the_pictures_of_the_docs_are_there() -> None:
+def test_the_pictures_of_the_docs_exist() -> None:
     for page in PAGES:
         for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / picture).is_file()

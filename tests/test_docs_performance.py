@@ -1,4 +1,4 @@
-"""The page on performance has the recorded figures, and no others."""
+"""Tests that the page on performance has exactly the recorded figures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def report(**changes: Any) -> dict[str, Any]:
     return {"machine": machine, "rounds": 151, "quick": False, "results": results} | changes
 
 
-def test_the_page_has_what_is_recorded() -> None:
+def test_the_page_has_the_recorded_figures() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     assert text == page.on_page(text, page.figures(page.recorded())), (
         f"docs/performance.md: run {page.COMMAND}"
@@ -41,7 +41,7 @@ def test_the_page_has_what_is_recorded() -> None:
     assert text.count("<!-- figures") == 1
 
 
-def test_each_side_is_a_row_of_its_group_and_each_target_one_of_the_targets() -> None:
+def test_each_side_is_a_row_and_each_target_is_listed() -> None:
     assert page.figures(report()) == (
         "CPython 3.11.7, Linux x86_64, attrs 26.1.0; 151 rounds.\n\n"
         "### Targets\n\n"
@@ -60,7 +60,7 @@ def test_each_side_is_a_row_of_its_group_and_each_target_one_of_the_targets() ->
     )
 
 
-def test_a_result_that_was_written_is_read_again() -> None:
+def test_a_written_result_reads_back() -> None:
     assert [Result.from_json(result.as_json()) for result in (FLOOR, OURS, MEMORY)] == [
         FLOOR,
         OURS,
@@ -68,7 +68,7 @@ def test_a_result_that_was_written_is_read_again() -> None:
     ]
 
 
-def test_a_quick_run_has_no_place_on_the_page() -> None:
+def test_a_quick_run_is_refused_for_the_page() -> None:
     with pytest.raises(ValueError, match="needs a full run of at least 101 rounds; got a run of 5"):
         page.figures(report(rounds=5))
     with pytest.raises(ValueError, match="needs a full run"):

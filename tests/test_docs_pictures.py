@@ -1,4 +1,4 @@
-"""The pictures of README and the tutorials are there, load nothing, and show what the code prints today."""
+"""Tests of the pictures of README and tutorials: present, self-contained and up to date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("tutorial-*.md"))]
 
 
 def words(svg: str) -> list[str]:
-    """What a picture says, without where it says it: rich's releases may draw differently."""
+    """The text of a picture without positions, which differ between releases of rich."""
     return [
         html.unescape(text).replace("\xa0", " ").rstrip()
         for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
@@ -36,14 +36,14 @@ def words(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_the_first_screen_has_a_picture_that_the_script_makes(page: Path) -> None:
+def test_the_readme_begins_with_a_picture_made_by_the_script(page: Path) -> None:
     first_screen, _, _ = page.read_text("utf-8").partition("\n## ")
     [picture] = re.findall(r"!\[[^]]{20,}\]\(([^)]+)\.svg\)", first_screen)
     assert Path(picture).name in PICTURES.PICTURES, f"{COMMAND} makes no {picture}.svg"
 
 
 @pytest.mark.parametrize("name", PICTURES.PICTURES)
-def test_a_picture_loads_nothing_from_anywhere(name: str) -> None:
+def test_a_picture_loads_nothing(name: str) -> None:
     svg = (ROOT / "docs" / f"{name}.svg").read_text("utf-8")
     assert words(svg)
     assert set(re.findall(r"https?://[^\s\"']+", svg)) == {
@@ -54,7 +54,7 @@ def test_a_picture_loads_nothing_from_anywhere(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PICTURES.SAME_EACH_TIME)
-def test_a_picture_of_virtual_time_shows_what_is_printed_today(name: str) -> None:
+def test_a_picture_of_virtual_time_shows_the_current_output(name: str) -> None:
     drawn = words(PICTURES.PICTURES[name]().svg(name))
     there = words((ROOT / "docs" / f"{name}.svg").read_text("utf-8"))
     assert there == drawn, f"docs/{name}.svg is out of date: run {COMMAND} {name}"

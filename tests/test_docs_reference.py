@@ -1,4 +1,4 @@
-"""The reference has every public name, once, and nothing else."""
+"""Tests that the reference has every public name exactly once, and no others."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ MODULES = [
 
 
 def stands_elsewhere(module: str, name: str) -> bool:
-    """Whether a module before this one hands out the same thing."""
+    """Whether an earlier module exports the same object."""
     found = getattr(import_module(module), name)
     before = [import_module(other) for other in MODULES[: MODULES.index(module)]]
     return any(getattr(other, name, None) is found for other in before)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_public_class_says_where_it_is_imported_from(module: str) -> None:
-    """Pickles name that place, and tools look the types of its fields up there."""
+def test_the_module_of_a_public_class_is_where_it_is_imported_from(module: str) -> None:
+    """Pickles name that module, and tools look up the types of its fields there."""
     for name in import_module(module).__all__:
         found = getattr(import_module(module), name)
         if isinstance(found, type) and not stands_elsewhere(module, name):

@@ -1,6 +1,6 @@
-"""Every error that a user can meet, in one place: `tests/messages.txt`, to be read as one text.
+"""Every error that a user can meet, collected in `tests/messages.txt`.
 
-Each is provoked here, and what it says is held against that file. Run as a script, this writes the file anew.
+Each error is provoked here, and its message is compared with that file. Run as a script to regenerate it.
 """
 
 from __future__ import annotations
@@ -389,13 +389,13 @@ FILES = {
 
 
 class Terminal(StringIO):
-    """One that can show every character, as most can."""
+    """A terminal that can show every character, as most can."""
 
     encoding = "utf-8"
 
 
 def told(run: Callable[[list[str]], int], line: str) -> str:
-    """What a command says on standard error, and its exit code."""
+    """The standard error of a command, and its exit code."""
     with redirect_stdout(Terminal()), redirect_stderr(Terminal()) as said:
         code = run(line.split())
     lines = [text for text in said.getvalue().splitlines() if not text.startswith(("usage:", "  "))]
@@ -426,14 +426,14 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
-# --- all of them ---
+# --- all errors ---
 
 
 def said(provoke: Provoke) -> str:
-    """The class of what is raised, and what it says."""
+    """The class and message of the exception."""
     try:
         provoke()
-    except (Exception, AssertionError) as error:  # noqa: BLE001 - that is what is asked for
+    except (Exception, AssertionError) as error:  # noqa: BLE001 - any exception is wanted
         return f"{type(error).__name__}: {error}"
     raise AssertionError(f"nothing was raised by line {provoke.__code__.co_firstlineno}")
 
@@ -450,17 +450,17 @@ def text() -> str:
     return "\n\n\n".join(blocks) + "\n"
 
 
-def test_the_errors_say_what_the_page_shows() -> None:
+def test_the_error_messages_are_those_of_the_file() -> None:
     assert text() == PAGE.read_text("utf-8"), f"tests/messages.txt is out of date: run {COMMAND}"
 
 
-def test_every_error_reads_as_a_sentence_without_secrets() -> None:
+def test_every_error_message_is_a_sentence_without_secrets() -> None:
     for line in PAGE.read_text("utf-8").splitlines():
         assert not line.endswith((" ", ".", ":", "got")), line
         assert not re.search(r"the-(key|secret|passphrase)|0x[0-9a-f]{6}|  ", line), line
 
 
-def test_what_a_value_must_be_is_followed_by_what_came() -> None:
+def test_a_must_be_is_followed_by_got_and_the_value() -> None:
     lines = [
         line
         for line in PAGE.read_text("utf-8").splitlines()
@@ -468,7 +468,7 @@ def test_what_a_value_must_be_is_followed_by_what_came() -> None:
     ]
     assert len(lines) > 50
     for line in lines:
-        # What a function gives is not got; a password that came is not repeated.
+        # A return value is not "got"; a password is not repeated.
         assert re.search("; (got|it gave) ", line) or "url must hold no user, password" in line, (
             line
         )
@@ -509,13 +509,13 @@ NOT_SHOWN = {
     "these outcomes are already awaited by another task: call cancel_many in each task",
     "tls was given with a client, which has its own: create the client with verify=tls",
 }
-"""Parts of messages that take a socket, a proxy, a second task or a closed terminal to provoke: the tests of those do."""
+"""Messages that need a socket, proxy, second task or closed terminal; other tests cover them."""
 
 ERRORS = {"LocalProtocolError", "ValidationError", "NoRoom", "ConnectFailed", "Failure", "_Failure"}
 
 
 def literals(file: Path) -> list[str]:
-    """The fixed parts of the messages that a file raises."""
+    """The constant parts of the messages that a file raises."""
     found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if (
@@ -535,9 +535,9 @@ def literals(file: Path) -> list[str]:
     return found
 
 
-def test_no_error_is_missing_on_the_page() -> None:
+def test_no_error_message_is_missing_from_the_file() -> None:
     page = PAGE.read_text("utf-8")
-    elsewhere = {"testing", "exchange", "faults"}  # for tests: their errors are met by programmers
+    elsewhere = {"testing", "exchange", "faults"}  # for tests: only programmers see their errors
     files = [
         file
         for package in ("src/bitget_proto", "src/transports/bitget_transports")

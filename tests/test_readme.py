@@ -1,4 +1,4 @@
-"""README's examples, each as a file of somebody's own, against the exchange that README tells them to run."""
+"""Tests that the examples of README run, each as a file, against its local exchange."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXAMPLES = [
 
 
 def book() -> list[CancelOrder]:
-    """What `bitget-cancel exchange` has in its book."""
+    """The orders of `bitget-cancel exchange`."""
     return [CancelOrder("BTCUSDT", str(1000001 + n), f"mine-{n + 1}") for n in range(100)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_is_a_program(example: str, tmp_path: Path) -> None:
+def test_an_example_of_the_readme_is_a_program(example: str, tmp_path: Path) -> None:
     with exchange_in_thread(ScriptedExchange(book())) as server:
         head = HEAD.replace("ws://127.0.0.1:8765/v2/ws/private", server.url)
         assert head != HEAD
@@ -42,5 +42,5 @@ def test_an_example_is_a_program(example: str, tmp_path: Path) -> None:
         assert all(act.cancelled for act in server.exchange.log)
 
 
-def test_three_examples_talk_to_an_exchange() -> None:
+def test_three_examples_of_the_readme_use_an_exchange() -> None:
     assert len(EXAMPLES) == 3

@@ -1,4 +1,7 @@
-"""How every public value shows itself, in one place: `tests/reprs.txt`. Run as a script, this writes the file anew."""
+"""The repr of every public value, collected in `tests/reprs.txt`.
+
+Run as a script to regenerate it.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ SAMPLES: dict[str, Any] = {
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
     "event": "login",
 }  # fmt: skip
-"""What a required field holds, by its name; an enum is its first member."""
+"""Values of required fields, by name; for an enum its first member."""
 
 EXCHANGE = ScriptedExchange([SAMPLES["order"]], credentials=KEY)
 EXCHANGE.inject(None, Fault.LATE)
@@ -67,10 +70,10 @@ MADE: dict[str, object] = {
     "ScriptedExchange": EXCHANGE, "ScriptedLink": EXCHANGE.link(),
     "Trace": Trace('{"trace":1,"version":"0.1.0","core":"Session","engine":"stdlib","config":{},"budget":null}'),
 }  # fmt: skip
-"""What is no plain value, or shows itself in its own way."""
+"""Classes that are no plain values, or have a repr of their own."""
 
 WITHOUT = {"Channel", "DriverUnderTest", "SessionChannel"}
-"""A protocol, and what only a running transport makes."""
+"""A protocol, and classes that only a running transport instantiates."""
 
 
 def public() -> Iterator[tuple[str, type[Any]]]:
@@ -113,11 +116,11 @@ def text() -> str:
     return f"How every public value shows itself. Made by {COMMAND}.\n\n" + "\n".join(lines)
 
 
-def test_every_public_value_shows_itself_as_the_page_says() -> None:
+def test_every_public_repr_is_that_of_the_file() -> None:
     assert text() == PAGE.read_text("utf-8"), f"tests/reprs.txt is out of date: run {COMMAND}"
 
 
-def test_no_value_shows_an_address_or_a_secret() -> None:
+def test_no_repr_shows_an_address_or_a_secret() -> None:
     assert not re.search(r"0x[0-9a-f]+|the-(key|secret|passphrase)", PAGE.read_text("utf-8"))
 
 

@@ -1,4 +1,7 @@
-"""Every public name with its signature, as `tests/surface.txt` has it. Run as a script, this writes it anew."""
+"""Every public name with its signature, collected in `tests/surface.txt`.
+
+Run as a script to regenerate it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ STABLE = (
     "bitget_proto", "bitget_proto.testing", "bitget_transports", "bitget_transports.asyncio", "bitget_transports.anyio",
     "bitget_transports.blocking", "bitget_transports.exchange",
 )  # fmt: skip
-"""Modules whose names keep the promise of docs/compatibility.md."""
+"""Modules whose names are stable as docs/compatibility.md promises."""
 
 PROVISIONAL = (
     "bitget_proto.explain",
@@ -35,29 +38,29 @@ PROVISIONAL = (
     "bitget_transports.faults.flaky_proxy",
     "bitget_transports.conformance",
 )
-"""Modules whose names may change in any minor version: they are new, and serve tests alone."""
+"""Modules whose names may change in any minor version: they are new, and only for tests."""
 
 RUN = (
     "bitget_proto.__main__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest", "bitget_transports.__main__",
     "bitget_transports.cli", "bitget_transports.pytest_plugin",
 )  # fmt: skip
-"""Modules that are run, by a command or by pytest, and not imported: what is public of them is the command or the fixture."""
+"""Modules that a command or pytest runs: their public part is the command or the fixture."""
 
 
 _WORDS_OF_PYTHON = (
     "__iter__", "__next__", "__aiter__", "__anext__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__call__", "__len__",
 )  # fmt: skip
-"""Methods that a caller writes without their names."""
+"""Special methods that a caller uses without their names."""
 
 _LONGEST = 80
-"""Characters of a value that are shown."""
+"""Maximum length of a shown value."""
 
 
-# --- what there is ---
+# --- finding modules and names ---
 
 
 def modules() -> set[str]:
-    """Every module of the two packages whose name has no underscore before it."""
+    """Every module of the two packages without a leading underscore."""
     found = {"bitget_proto", "bitget_transports"}
     for package in (bitget_proto, bitget_transports):
         for module in walk_packages(
@@ -71,7 +74,7 @@ def modules() -> set[str]:
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names of `__all__`; without one, those that are made there and have no underscore before them."""
+    """The names of `__all__`, or else those defined there without a leading underscore."""
     own = [
         name
         for name, value in vars(module).items()
@@ -81,7 +84,7 @@ def public(module: ModuleType) -> list[str]:
     return sorted(set(names) - {"__version__"}, key=lambda name: (name.lower(), name))
 
 
-# --- how it is written down ---
+# --- formatting signatures ---
 
 
 def written(module: ModuleType) -> str:
@@ -142,7 +145,7 @@ def source_of(value: Any) -> ast.FunctionDef | ast.AsyncFunctionDef:
 
 
 def of_arguments(given: ast.arguments) -> str:
-    """The arguments as they stand in the source, without the first one of a method."""
+    """The arguments as in the source, without the first one of a method."""
     told: list[str] = []
     positional = [*given.posonlyargs, *given.args]
     defaults: list[ast.expr | None] = [
@@ -170,7 +173,7 @@ def _with_default(argument: ast.arg, default: ast.expr | None) -> str:
 
 
 def of_function(name: str, value: Any, indent: str = "") -> list[str]:
-    """The signature as it stands in the source, with the decorators that matter to a caller."""
+    """The signature as in the source, with the decorators that matter to a caller."""
     node = source_of(value)
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
     kept = [
@@ -201,7 +204,7 @@ def of_class(name: str, value: type[Any]) -> list[str]:
     ]
     members: dict[str, Any] = {}
     for kind in reversed(value.__mro__):
-        # What a private base has is the class's own; what a public one has is written there.
+        # Members of a private base are listed here; those of a public base are listed there.
         if kind is value or kind.__name__.startswith("_"):
             shown = {
                 member: inside
@@ -226,7 +229,7 @@ def of_class(name: str, value: type[Any]) -> list[str]:
 
 
 def set_when_made(kind: type[Any]) -> Iterator[tuple[str, str]]:
-    """The attributes that `__init__` gives an instance, with their types where these are written."""
+    """The attributes that `__init__` sets, with their types if annotated."""
     made = vars(kind).get("__init__")
     if not inspect.isfunction(made) or attrs.has(kind):
         return
@@ -247,7 +250,7 @@ def set_when_made(kind: type[Any]) -> Iterator[tuple[str, str]]:
 
 
 def made_of(value: type[Any]) -> Iterator[str]:
-    """What the class is made of: the fields of an attrs class, or what its own `__init__` takes."""
+    """Constructor parameters: the fields of an attrs class, or those of `__init__`."""
     if not attrs.has(value):
         own = next(
             (vars(kind)["__init__"] for kind in value.__mro__ if "__init__" in vars(kind)), None
@@ -270,7 +273,7 @@ def made_of(value: type[Any]) -> Iterator[str]:
 
 
 def of_annotation(value: Any) -> str:
-    """A type as the source has it, whether the class keeps its name or itself."""
+    """A type as in the source, whether the annotation is a string or a class."""
     told = value if isinstance(value, str) else inspect.formatannotation(value)
     return re.sub(r"\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", told)
 
@@ -292,15 +295,15 @@ def text() -> str:
     return "\n".join(parts)
 
 
-def test_every_public_module_is_listed_or_is_run() -> None:
+def test_every_public_module_is_listed_or_runnable() -> None:
     assert modules() - {"bitget_transports.faults"} == {*STABLE, *PROVISIONAL, *RUN}
 
 
-def test_the_surface_is_as_listed() -> None:
+def test_the_public_api_is_that_of_the_file() -> None:
     assert text() == PAGE.read_text("utf-8"), f"tests/surface.txt is out of date: run {COMMAND}"
 
 
-def test_signatures_hold_what_a_caller_has_to_know() -> None:
+def test_signatures_show_defaults_types_and_decorators() -> None:
     page = PAGE.read_text("utf-8")
     for line in (
         "class Dial(*, link: int, stamp_refused: bool = False)",

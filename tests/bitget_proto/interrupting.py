@@ -1,8 +1,8 @@
-"""Interruptions: an exception raised at a chosen line of the core, as a signal's handler may raise it.
+"""Raises an exception at a chosen line of the core, as a signal handler may.
 
-Rules of this file
-- CPython runs a signal's handler where a function is entered or left and where a loop goes round: at any line, as far as a
-  test can know, but not between the removal of an output and its return. Those two lines are left out, by their text.
+CPython runs a signal handler where a function is entered or left and where a loop repeats: possibly
+at any line, but not between the removal of an output and its return. Those two lines are excluded,
+by their text.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ PARTS: tuple[ModuleType, ...] = (
     _request_ids,
     _timers,
 )
-"""A connection and what it is made of."""
+"""A connection and its parts."""
 
 _RETURNS = ("return output", "return frame")
 
 
 @contextmanager
 def uncollected() -> Generator[None]:
-    """The garbage collector rests: what a handler raises in a callback of its, such as Hypothesis has, has no caller."""
+    """Disable the garbage collector: an exception in one of its callbacks, such as that of
+    Hypothesis, reaches no caller.
+    """
     gc.disable()
     try:
         yield
@@ -47,7 +49,7 @@ def uncollected() -> Generator[None]:
 
 
 class Interrupt(BaseException):
-    """What a handler raises."""
+    """The exception that a handler raises."""
 
 
 def interrupted(
@@ -56,9 +58,9 @@ def interrupted(
     parts: Collection[ModuleType] = PARTS,
     within: str | None = None,
 ) -> bool:
-    """Call it, and raise at the n-th line of these modules that is run; whether it came so far.
+    """Call it, raise at the n-th executed line of these modules, and return whether that was reached.
 
-    With `within` lines count while a function of that name is under way.
+    With `within`, only lines executed during a function of that name count.
     """
     files = {module.__file__ for module in parts}
     left = nth
@@ -90,7 +92,7 @@ def interrupted(
 
 
 def lines(call: Callable[[], object], probe: Callable[[], bool]) -> list[int]:
-    """Call it; at which of the lines that `interrupted` counts the probe held."""
+    """Call it; return the numbers of the lines, as `interrupted` counts them, where the probe held."""
     files = {module.__file__ for module in PARTS}
     held: list[int] = []
     count = 0
@@ -115,7 +117,7 @@ def lines(call: Callable[[], object], probe: Callable[[], bool]) -> list[int]:
 
 
 def interrupt(conn: Connection, now: float) -> None:
-    """Let an exception pass through a call that has begun to change something."""
+    """Let an exception pass through a call that has begun to change state."""
     nth = 0
     while not conn._inside:
         nth += 1

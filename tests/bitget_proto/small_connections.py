@@ -1,8 +1,9 @@
-"""Small worlds of a `Connection`, and the promise as rules that hold at each step.
+"""Small worlds of a `Connection`, and the rules that are checked at each step.
 
-Rules of this file
-- The ledger is what an observer can know: the inputs, the outputs, and the limits. It is written for clearness alone.
-- An output is checked against what was known before the input, and what had to come out of the input is looked for.
+- The ledger holds what an observer can know: the inputs, the outputs, and the limits. It is written
+  for clarity, not speed.
+- Each output is checked against what was known before the input, and the outputs that the input
+  requires must be there.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ BUSY: Final = "30006"
 ENDS: Final = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
 GOING_AWAY: Final = "30033"
 NO_LOGIN: Final = (BUSY, GOING_AWAY, "30007", "40015")
-"""While the login is due these are not its answer: throttled, going away, retry later."""
+"""Codes that do not answer a pending login: throttled, going away, retry later."""
 
 
 @attrs.define(eq=False)
 class Open:
-    """A cancel that was taken and has no outcome."""
+    """A cancel that was taken and has no outcome yet."""
 
     of_the_ledger: ClassVar = True
 
@@ -73,7 +74,7 @@ class Open:
     urgent: bool
     taken_at: float
     until: float
-    """The end of all its time."""
+    """When the time of the whole cancel expires."""
 
     deadline: float
     sent_at: float | None = None
@@ -81,7 +82,7 @@ class Open:
 
 @attrs.define(eq=False)
 class Ledger:
-    """What an observer knows of one connection."""
+    """What an observer knows about one connection."""
 
     of_the_ledger: ClassVar = True
 
@@ -89,40 +90,40 @@ class Ledger:
     wait: Wait = attrs.field(factory=lambda: Wait(None, None))
     open: dict[str, Open] = attrs.field(factory=lambda: dict[str, Open]())
     late: list[str] = attrs.field(factory=lambda: list[str]())
-    """Ended without an answer after it was sent, the oldest first."""
+    """Ids of sent cancels that ended without a reply, the oldest first."""
 
     ended: list[str] = attrs.field(factory=lambda: list[str]())
-    """Ended in any other way."""
+    """Ids of cancels that ended in any other way."""
 
     taken: int = 0
     stalls: bool = False
-    """Whether the next frame will not get through the writer."""
+    """Whether the writer will stall at the next frame."""
 
     stuck: Transmit | None = None
-    """The one that has not."""
+    """The frame at which the writer stalled."""
 
     login: str = "not due"
-    """Then `due`, `sent`, `accepted`."""
+    """`not due`, `due`, `sent` or `accepted`."""
 
     login_until: float = inf
     closing: bool = False
     again: bool = False
-    """Whether it was closed once more."""
+    """Whether `close` was called again."""
 
     dropped: bool = False
-    """Whether nothing leaves any more."""
+    """Whether no more frames are sent."""
 
     drain_until: float = inf
     thrown_out: WhyClosed | None = None
     closed: bool = False
 
     hands: list[float] = attrs.field(factory=lambda: list[float]())
-    """When the last three frames were handed out: no limit here is larger."""
+    """When the last three frames were emitted; no limit here is larger."""
 
     resumes: float = -inf
     spent: list[float] = attrs.field(factory=lambda: list[float]())
     granted_until: float = -inf
-    """With a budget: when cancels were spent, and until when a grant of one lasts."""
+    """With a budget: when it was debited, and when a grant of one expires."""
 
     own: list[str] = attrs.field(factory=lambda: list[str]())
     own_ids: list[str] = attrs.field(factory=lambda: list[str]())
@@ -132,15 +133,15 @@ class Ledger:
     pong_until: float = inf
     ping_waits: bool = False
     ping_until: float = inf
-    """Of the heartbeat's ping that waits: until when it must be answered."""
+    """The pong deadline of a heartbeat ping that is not sent yet."""
 
     heard_at: float = 0.0
     asked: float | None = None
-    """In a silent spell in which the link was asked: until when something must be heard."""
+    """After a probe of a silent link: the deadline for the next message."""
 
     question_waits: bool = False
 
-    # What the step that is under way has brought.
+    # Input and outputs of the current step.
     given: Input = ()
     events: list[Any] = attrs.field(factory=lambda: list[Any]())
     outcomes: list[Any] = attrs.field(factory=lambda: list[Any]())
@@ -154,7 +155,7 @@ class Ledger:
         return [cancel for cancel in self.open.values() if cancel.sent_at is not None]
 
     def queue(self) -> list[Open]:
-        """Those that wait and have not expired, the first to leave first."""
+        """The waiting cancels that have not expired, in the order of sending."""
         waiting = [
             cancel
             for cancel in self.open.values()
@@ -175,29 +176,29 @@ class Life:
 
 @attrs.frozen
 class ConnectionWorld:
-    """A connection with these limits, to which these things happen."""
+    """A connection with these limits and possible inputs."""
 
     name: str
     config: Config
     alphabet: tuple[Input, ...]
-    """Beside what the clock does; an input that makes no sense is left out."""
+    """The inputs besides those of the clock; inputs that make no sense are left out."""
 
     ids: tuple[str, ...] = ("a", "b", "c")
-    """Those of the cancels, taken in this order."""
+    """The ids of the cancels, used in this order."""
 
     reuse: bool = False
-    """Whether an id is taken again when it is free."""
+    """Whether an id is used again when it is free."""
 
     begin: tuple[Input, ...] = (("open",), ("say", "login 0"))
     per_second: int | None = None
-    """Of the budget, if there is one."""
+    """The limit of the budget, if there is one."""
 
     within: float | None = None
-    """Of `close`."""
+    """The argument of `close`."""
 
     clock: tuple[str, ...] = ("tick", "pass", "late", "gap")
 
-    # --- the explorer's side ---
+    # --- interface for the explorer ---
 
     def start(self) -> Life:
         budget = None if self.per_second is None else Budget(self.per_second, pace_margin=None)
@@ -209,12 +210,12 @@ class ConnectionWorld:
     def key(self, life: Life) -> Hashable:
         ledger, now = life.ledger, life.ledger.now
         if ledger.closed:
-            # Whatever has been, nothing comes: that is checked for each of them.
+            # A closed connection emits nothing, whatever happened before: each input checks that.
             return None
         return key_of(life.core, now), self._key(ledger, now)
 
     def _key(self, ledger: Ledger, now: float) -> Hashable:
-        """The ledger, as canonical as the core: what the core has forgotten must not be merged away."""
+        """The ledger in canonical form; states in which the core has forgotten something stay separate."""
         silence = self.config.silence
         return (
             tuple(
@@ -289,7 +290,7 @@ class ConnectionWorld:
             case ("say", _):
                 return ledger.login != "not due"
             case ("answer", id, kind):
-                # One kind for those that are not known at all.
+                # One kind for all unknown ids.
                 known = id in ledger.open or id in ledger.late or kind == "accepted"
                 return ledger.login != "not due" and known
             case _:
@@ -318,7 +319,7 @@ class ConnectionWorld:
         self._check(life, before)
         visited[core.state] += 1
 
-    # Each of these puts one input in, and writes down what follows from it.
+    # Each of these makes one input, and updates the ledger.
 
     def _open(self, life: Life) -> None:
         ledger = life.ledger
@@ -334,7 +335,7 @@ class ConnectionWorld:
         self._heard(ledger)
         code = text.partition(" ")[2]
         if text == "pong":
-            # It does not answer a ping that still waits.
+            # It does not answer a ping that is not sent yet.
             ledger.pong_until = ledger.ping_until
         elif text == "login 0" and ledger.login == "sent":
             ledger.login, ledger.login_until = "accepted", inf
@@ -402,7 +403,7 @@ class ConnectionWorld:
         )
 
     def _again(self, life: Life, id: str) -> None:
-        """A cancel with an id that is not free is refused, as is an own frame with it."""
+        """A cancel or a caller's frame with an id that is in use is refused."""
         ledger = life.ledger
         if id in ledger.open or id in ledger.late or id in ledger.own_ids:
             self._refused(life, lambda: life.core.cancel(ORDERS[id], ledger.now, id=id))
@@ -410,7 +411,7 @@ class ConnectionWorld:
             self._refused(life, lambda: life.core.send(f"place {id}", ledger.now))
 
     def _many(self, life: Life) -> None:
-        """All that there is room for, at once; one more is refused."""
+        """Fill the queue at once; one more cancel is refused."""
         ledger = life.ledger
         left = self.ids[ledger.taken :]
         limit = self.config.max_in_flight or 1_000
@@ -452,7 +453,7 @@ class ConnectionWorld:
         ledger.own_ids += [id for id in ids if id not in ledger.own_ids]
 
     def _refused(self, life: Life, command: Any) -> None:
-        """A command that cannot be is an error, and nothing has changed."""
+        """An invalid command is an error and changes nothing."""
         before = key_of(life.core, life.ledger.now)
         try:
             command()
@@ -487,7 +488,7 @@ class ConnectionWorld:
         life.ledger.stalls, life.ledger.stuck = False, None
 
     def _debit(self, life: Life) -> None:
-        """The account's owner cancels by REST."""
+        """Another client of the account cancels by REST."""
         budget, ledger = life.core._frames.budget, life.ledger
         assert budget is not None
         budget.debit(1, ledger.now)
@@ -543,7 +544,7 @@ class ConnectionWorld:
             self._drop(ledger)
 
     def _silent_at(self, ledger: Ledger) -> float:
-        """When the link is silent: for so long nothing was heard while a cancel was out."""
+        """When the link counts as silent: no message for so long with a cancel unanswered."""
         if ledger.asked is not None or self.config.silence is None or ledger.thrown_out:
             return inf
         spans = [
@@ -553,7 +554,7 @@ class ConnectionWorld:
         ]
         return min((at for at, deadline in spans if at < deadline), default=inf)
 
-    # --- what comes out ---
+    # --- checks of outputs ---
 
     def _poll(self, life: Life) -> Output:
         return life.core.poll(life.ledger.now, writable=life.ledger.stuck is None)
@@ -774,7 +775,7 @@ class ConnectionWorld:
             ledger.hangup,
         )
 
-    # --- what had to happen ---
+    # --- checks for missing outputs ---
 
     def _check(self, life: Life, before: Before) -> None:
         core, ledger = life.core, life.ledger
@@ -837,7 +838,7 @@ class ConnectionWorld:
         self._check_wait(ledger)
 
     def _check_events(self, ledger: Ledger, before: Before) -> None:
-        """Each message has its one consequence."""
+        """Each message has exactly one consequence."""
         came = [kind_of(event) for event in ledger.events]
         expected, settles = _consequence(ledger.given, before)
         require(
@@ -873,7 +874,7 @@ class ConnectionWorld:
             )
 
     def _check_over(self, life: Life) -> None:
-        """After the end nothing happens, whatever happens."""
+        """After the end no input has an effect."""
         core, now, over = life.core, life.ledger.now, Wait(None, None)
         require(
             life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
@@ -887,7 +888,7 @@ class ConnectionWorld:
         require(core.poll(now + 9) == over, "nothing comes after the end")
 
     def _check_wait(self, ledger: Ledger) -> None:
-        """The end of a drain: nothing is held back, and the Wait is for what is due first."""
+        """The end of a drain: no output is held back, and the Wait is for the earliest deadline."""
         now, wait = ledger.now, ledger.wait
         due = [cancel.deadline for cancel in ledger.open.values()]
         silent = self._silent_at(ledger) if ledger.asked is None else ledger.asked
@@ -914,7 +915,7 @@ class ConnectionWorld:
         ledger.hands = [*ledger.hands[-2:], ledger.now]
 
     def _pace_opens(self, ledger: Ledger) -> float:
-        """From when so few frames have left within a second that one more may."""
+        """The earliest time at which the pace allows one more frame."""
         limit = self.config.messages_per_second
         if limit is None or len(ledger.hands) < limit:
             return ledger.resumes
@@ -935,7 +936,7 @@ class ConnectionWorld:
         return max(ledger.spent[-limit] + 1, ledger.resumes) if limit else inf
 
     def _opens(self, ledger: Ledger) -> float:
-        """From when the next frame may leave."""
+        """The earliest time at which the next frame may be sent."""
         over = ledger.closing and ledger.drain_until <= ledger.now
         waits = ledger.ready and (ledger.queue() or ledger.own) and not over
         if not (ledger.login == "due" or ledger.ping_waits or waits):
@@ -973,7 +974,7 @@ class Before:
         self.asked = inf if ledger.asked is None else ledger.asked
 
     def login_due(self, now: float) -> bool:
-        """Whether the login's time is over."""
+        """Whether the login has expired."""
         return self.login_until <= now
 
 
@@ -985,7 +986,7 @@ def _at_the_end(outcome: Accepted | Rejected | Unresolved) -> bool:
 
 
 def kind_of(event: object) -> tuple[type[Any], Hashable]:
-    """What an event is, as far as it follows from a message."""
+    """The fields of an event that follow from a message."""
     return type(event), event.why if isinstance(event, Unrecognised) else None
 
 
@@ -996,7 +997,7 @@ def _unrecognised(why: WhyUnrecognised) -> tuple[type[Any], Hashable]:
 def _consequence(
     given: Input, before: Before
 ) -> tuple[tuple[type[Any], Hashable] | None, str | None]:
-    """The one event that follows from a message, and the cancel that it settles."""
+    """The event that follows from a message, and the cancel that it settles."""
     kind, text, *rest = given
     if kind == "answer":
         if rest == ["elsewhere"]:

@@ -1,9 +1,8 @@
-"""Small worlds of a `Session`, and the promise across links as rules that hold at each step.
+"""Small worlds of a `Session`, and the rules across links that are checked at each step.
 
-Rules of this file
-- As in `small_connections`: the ledger is what an observer can know, written for clearness alone.
-- What one link does is judged there. Here it is which link has which cancel, what an outcome says of all attempts, and which
-  links there are.
+- As in `small_connections`, the ledger holds what an observer can know, written for clarity.
+- The behaviour of one link is checked there. Here the checks are which link has which cancel, what an
+  outcome says about all attempts, and which links exist.
 """
 
 from __future__ import annotations
@@ -74,12 +73,12 @@ from .small_worlds import (
 )
 
 _ON_ITS_WAY: Final = ("dialled", "due", "sent")
-"""A link that was dialled and does not serve yet: before `opened`, with the login due, with the login sent."""
+"""Phases of a dialled link that does not serve yet: before `opened`, login due, login sent."""
 
 
 @attrs.define(eq=False)
 class OpenCancel:
-    """A cancel that was taken and has no outcome."""
+    """A cancel that was taken and has no outcome yet."""
 
     of_the_ledger: ClassVar = True
 
@@ -91,14 +90,16 @@ class OpenCancel:
     queue_until: float
     until: float
     turn: int
-    """Its place among those of its rank that wait; on a link, among those that were handed out: in this order they return."""
+    """Its position among waiting cancels of its rank; on a link, among those handed to it: they return
+    in this order.
+    """
 
     returned: bool = False
     link: int | None = None
-    """The one that it was handed out on last; None while it waits."""
+    """The link that it was last handed to; None while it waits."""
 
     attempts: list[float] = attrs.field(factory=lambda: list[float]())
-    """When it was handed out, without what provably never left."""
+    """The times of its attempts, without those that were provably not sent."""
 
     answer_until: float = inf
 
@@ -108,7 +109,7 @@ class OpenCancel:
 
     @property
     def deadline(self) -> float:
-        """While it waits, until when it must be sent; then until when it must be answered."""
+        """The deadline for sending while it waits, and then the deadline for the reply."""
         return (
             min(self.queue_until, self.until)
             if self.link is None
@@ -118,28 +119,28 @@ class OpenCancel:
 
 @attrs.define(eq=False)
 class Link:
-    """A link that is not over."""
+    """A link that has not ended."""
 
     of_the_ledger: ClassVar = True
 
     number: int
     dial_until: float
     phase: str = "dialled"
-    """Then `due`, `sent`, `ready`: as far as the login has come."""
+    """`dialled`, then the progress of the login: `due`, `sent`, `ready`."""
 
     login_until: float = inf
     up_at: float = inf
     cut_at: float = inf
-    """When it is so old that it is to be left."""
+    """The age limit: when it is to be replaced."""
 
     warned: bool = False
-    """Whether the exchange has said that it is going away."""
+    """Whether the exchange has announced that it is going away."""
 
     leaving: bool = False
     """Whether its successor is to be dialled."""
 
     left: bool = False
-    """Whether another one serves in its place."""
+    """Whether its successor serves."""
 
     thrown_out: bool = False
     late: list[str] = attrs.field(factory=lambda: list[str]())
@@ -152,7 +153,7 @@ class Link:
 
 @attrs.define(eq=False)
 class Ledger:
-    """What an observer knows of one session."""
+    """What an observer knows about one session."""
 
     of_the_ledger: ClassVar = True
 
@@ -167,11 +168,11 @@ class Ledger:
     serving: int | None = None
     down_since: float | None = None
     failures: int = 0
-    """How many links in a row were not steady."""
+    """The number of unsteady links in a row."""
 
     dial_at: float = -inf
     not_before: float = -inf
-    """When the next dial is due: by the backoff, and by what the exchange has asked for."""
+    """When the next dial is due: by the backoff, and by the `retry_after` of the exchange."""
 
     dials: list[float] = attrs.field(factory=lambda: list[float]())
 
@@ -179,34 +180,34 @@ class Ledger:
     was_up: bool = False
     closing: bool = False
     again: bool = False
-    """Whether it was closed once more."""
+    """Whether `close` was called again."""
 
     close_at: float = inf
     closes: bool = False
-    """Whether that time has come with this step."""
+    """Whether that deadline expires in this step."""
 
     ending: bool = False
-    """Whether nothing is handed out or dialled any more."""
+    """Whether no more cancels are sent and no more links dialled."""
 
     end: WhyEnded | None = None
     stalls: bool = False
     resumes: float = -inf
-    """After "too many requests" nothing is sent before."""
+    """After "too many requests": the earliest time of the next send."""
 
     spent: list[float] = attrs.field(factory=lambda: list[float]())
     resends: bool = False
-    """Whether any cancel that was taken may be sent again."""
+    """Whether any taken cancel has `Policy.RESEND`."""
 
     spaced: dict[str, float] = attrs.field(factory=lambda: dict[str, float]())
-    """From when an order may be sent once more."""
+    """The earliest time at which each order may be cancelled again."""
 
     own: bool = False
-    """Whether a frame of the caller's own waits, …"""
+    """Whether a frame of the caller waits."""
 
     own_link: int | None = None
-    """… and for which link; None for the next one."""
+    """The link that it waits for; None for the next one."""
 
-    # What the step that is under way has brought.
+    # Input and outputs of the current step.
     given: Input = ()
     events: list[Any] = attrs.field(factory=lambda: list[Any]())
     outcomes: list[Any] = attrs.field(factory=lambda: list[Any]())
@@ -214,10 +215,10 @@ class Ledger:
     over: list[int] = attrs.field(factory=lambda: list[int]())
     served: int | None = None
     served_for: float = 0.0
-    """Of the link that served and is over, until Down says so."""
+    """How long the ended link served, until Down reports it."""
 
     def queue(self) -> list[OpenCancel]:
-        """Those that wait and have not expired, the first to leave first."""
+        """The waiting cancels that have not expired, in the order of sending."""
         waiting = [
             cancel
             for cancel in self.open.values()
@@ -242,7 +243,7 @@ class Before:
 
     holder: dict[str, int | None]
     phase: str
-    """Of the link that this is about."""
+    """The phase of the link of this input."""
 
     def __init__(self, ledger: Ledger, link: Link | None) -> None:
         self.holder = {id: cancel.link for id, cancel in ledger.open.items()}
@@ -251,7 +252,7 @@ class Before:
 
 @attrs.frozen
 class SessionWorld:
-    """A session with these limits, to which these things happen. Where a link is named it is by its place: `first`, `last`."""
+    """A session with these limits and possible inputs. Links are named `first` and `last`."""
 
     name: str
     config: SessionConfig
@@ -259,11 +260,11 @@ class SessionWorld:
     ids: tuple[str, ...] = ("a", "b")
     begin: tuple[Input, ...] = (("opened",), ("say", "last", "login 0"))
     reuse: bool = False
-    """Whether an id is taken again when it is free."""
+    """Whether an id is used again when it is free."""
 
     clock: tuple[str, ...] = ("tick", "pass", "late", "gap")
 
-    # --- the explorer's side ---
+    # --- interface for the explorer ---
 
     def start(self) -> Life:
         life = Life(Session(self.config, CODEC, jitter=_no_jitter), Ledger())
@@ -279,7 +280,7 @@ class SessionWorld:
         return key_of(life.core, now), self._key(ledger, now)
 
     def _key(self, ledger: Ledger, now: float) -> Hashable:
-        """The ledger, as canonical as the core: what the core has forgotten must not be merged away."""
+        """The ledger in canonical form; states in which the core has forgotten something stay separate."""
         config = self.config
         order = {number: place for place, number in enumerate(ledger.links)}
         cancels = tuple(
@@ -404,7 +405,7 @@ class SessionWorld:
         visited[core.state] += 1
 
     def _about(self, ledger: Ledger, given: Input) -> Link | None:
-        """The link that an input is about."""
+        """The link of an input."""
         match given:
             case ("say", where, *_) | ("lost", where, *_):
                 return self._link(ledger, where)
@@ -419,7 +420,7 @@ class SessionWorld:
             case _:
                 return None
 
-    # Each of these puts one input in, and writes down what follows from it.
+    # Each of these makes one input, and updates the ledger.
 
     def _begin(self, life: Life) -> None:
         """The first drain."""
@@ -483,7 +484,7 @@ class SessionWorld:
         life.core.lost(link.number, ledger.now, "reason", ids)
 
     def _ghost(self, life: Life) -> None:
-        """Whatever is said of a link that is over, or never was, is ignored."""
+        """Inputs of a link that has ended, or never existed, are ignored."""
         ledger = life.ledger
         before = key_of(life.core, ledger.now)
         over = [number for number in range(1, ledger.dialled) if number not in ledger.links]
@@ -550,7 +551,7 @@ class SessionWorld:
         )
 
     def _refused(self, life: Life, command: Any) -> None:
-        """A command that cannot be is an error, and nothing has changed."""
+        """An invalid command is an error and changes nothing."""
         before = key_of(life.core, life.ledger.now)
         try:
             command()
@@ -608,7 +609,7 @@ class SessionWorld:
         ledger.closes = ledger.close_at <= now and not ledger.ending
 
     def _after_the_links(self, ledger: Ledger) -> None:
-        """What the session itself does comes after what its links do, and these may have left nothing to do."""
+        """The session acts after its links, which may have left nothing to do."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
         if (
             ledger.given[0] in FIRES
@@ -623,13 +624,13 @@ class SessionWorld:
     # --- links ---
 
     def _leave(self, ledger: Ledger, link: Link) -> None:
-        """The successor of the link that serves is to be dialled."""
+        """Mark that the successor of the serving link is to be dialled."""
         if not link.leaving:
             link.leaving = True
             self._back_off(ledger, ledger.now - link.up_at)
 
     def _back_off(self, ledger: Ledger, served: float = -1.0) -> None:
-        """Choose the moment of the next dial. It doubles with each link that served for less than is steady."""
+        """Compute the time of the next dial. The backoff doubles with each unsteady link."""
         config = self.config
         if served >= (config.steady_after or 0.0):
             ledger.failures = 0
@@ -640,14 +641,14 @@ class SessionWorld:
         ledger.failures += 1
 
     def _hasten(self, ledger: Ledger, served: float) -> None:
-        """The link that was to be left is over: after a steady one the dial waits no longer than after its loss."""
+        """A link due for replacement has ended: after a steady one the dial waits as after its loss."""
         if served >= (self.config.steady_after or 0.0):
             ledger.failures = 0
         if not ledger.failures and ledger.now + (self.config.backoff_min or 0.0) < ledger.dial_at:
             self._back_off(ledger)
 
     def _dial_opens(self, ledger: Ledger) -> float:
-        """From when a link may be dialled; infinity when none is needed."""
+        """The earliest time at which a link may be dialled; infinity if none is needed."""
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
         on_its_way = any(link.phase in _ON_ITS_WAY for link in ledger.links.values())
         if ledger.ending or on_its_way or (serving is not None and not serving.leaving):
@@ -658,7 +659,7 @@ class SessionWorld:
             _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0),
         )
 
-    # --- what comes out ---
+    # --- checks of outputs ---
 
     def _poll(self, life: Life, back: float = 0.0) -> Any:
         ledger = life.ledger
@@ -744,7 +745,7 @@ class SessionWorld:
             frame,
         )
         if frame.id is None:
-            # With `queued="send"` what the link was given leaves although nothing is open any more.
+            # With `queued="send"` the link sends its cancels although none is open any more.
             require(
                 not ledger.ending or ledger.close_at < inf,
                 "nothing leaves once the session ends",
@@ -790,7 +791,7 @@ class SessionWorld:
             ledger.spaced[cancel.id] = now + (self.config.resend_interval or 0.0)
 
     def _spaced(self, ledger: Ledger, cancel: OpenCancel) -> float:
-        """From when it may be sent once more."""
+        """The earliest time at which it may be sent again."""
         return ledger.spaced.get(cancel.id, -inf) if cancel.attempts else -inf
 
     def _settled(
@@ -882,7 +883,7 @@ class SessionWorld:
             ledger.links[cancel.link].late.append(outcome.id)
 
     def _no_link_until(self, ledger: Ledger, cancel: OpenCancel) -> float:
-        """Until when a cancel waits while no link serves."""
+        """The deadline of a waiting cancel while no link serves."""
         if ledger.serving is not None or cancel.link is not None:
             return inf
         since = (
@@ -931,7 +932,7 @@ class SessionWorld:
         )
         require(up.down_for == down_for, "Up says for how long no link has served", up, down_for)
         if ledger.own_link is not None:
-            # The link before is left, and drops what it was given.
+            # The previous link is replaced, and drops its cancels.
             ledger.own, ledger.own_link = False, None
         if ledger.own:
             ledger.own_link = link.number
@@ -1001,7 +1002,7 @@ class SessionWorld:
                 holds = False
         require(holds, "the end has its reason", ended)
 
-    # --- what had to happen ---
+    # --- checks for missing outputs ---
 
     def _check(self, life: Life, before: Before) -> None:
         core, ledger = life.core, life.ledger
@@ -1073,7 +1074,7 @@ class SessionWorld:
         self._check_wait(ledger)
 
     def _check_events(self, ledger: Ledger, before: Before) -> None:
-        """Each message has its one consequence."""
+        """Each message has exactly one consequence."""
         given = ledger.given
         came = [kind_of(event) for event in ledger.events]
         expected, settles = self._consequence(given, before)
@@ -1120,7 +1121,7 @@ class SessionWorld:
         return (LoginRejected, None) if refused else (ExchangeError, None), None
 
     def _check_over(self, life: Life) -> None:
-        """After the end nothing happens, whatever happens."""
+        """After the end no input has an effect."""
         core, now, over = life.core, life.ledger.now, Wait(None, None)
         require(
             life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
@@ -1135,7 +1136,7 @@ class SessionWorld:
         require(core.state is SessionState.ENDED, "Ended says that the session has", core.state)
 
     def _check_wait(self, ledger: Ledger) -> None:
-        """The end of a drain: nothing is held back, and the Wait is not beyond what is due first."""
+        """The end of a drain: no output is held back, and the Wait is not later than the first deadline."""
         now, wait = ledger.now, ledger.wait
         due = [cancel.deadline for cancel in ledger.open.values()]
         due += [self._no_link_until(ledger, cancel) for cancel in ledger.open.values()]
@@ -1164,7 +1165,7 @@ class SessionWorld:
 
 
 def _opens(limit: int | None, moments: list[float], resumes: float, window: float = 1.0) -> float:
-    """From when one more of these may leave: so many in a window, and none before `resumes`."""
+    """The earliest time of one more send: a limit per window, and none before `resumes`."""
     return (
         resumes if limit is None or len(moments) < limit else max(moments[-limit] + window, resumes)
     )

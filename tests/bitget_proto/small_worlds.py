@@ -1,14 +1,13 @@
 """Explores a small world exhaustively: every sequence of its inputs, until no new state appears.
 
-Rules of this file
-- A world holds a core and a ledger of what an observer knows: what was put in and what came out. Every check is made against
-  the ledger, and nothing in it is read from the core.
-- Breadth first, so that the sequence of inputs that a violation is reported with is a shortest one.
-- States that behave alike are merged: they have the same key. In a key times are offsets from now, and what cannot influence
-  the future is left out. Each slot of each part of the core has its line in `KEYS`; a part or a slot without one is an error,
-  so that the core cannot grow past this file. Some of the merged states are explored all the same, and must lead where the
-  state that they were merged with leads.
-- Copies share what cannot change. What is neither known as such nor as changeable is an error.
+- A world holds a core and a ledger of what an observer knows: the inputs and the outputs. Every check
+  is made against the ledger, and nothing in the ledger is read from the core.
+- The search is breadth-first, so that a violation is reported with a shortest sequence of inputs.
+- States that behave alike have the same key and are merged. In a key, times are offsets from now, and
+  anything that cannot influence the future is left out. Each slot of each part of the core has a line
+  in `KEYS`; a part or a slot without one is an error, so that additions to the core are noticed here.
+  A sample of the merged states is explored anyway, and must lead to the same states.
+- Copies share immutable values. A type that is not known as immutable or mutable is an error.
 """
 
 from __future__ import annotations
@@ -58,16 +57,16 @@ from bitget_proto._wire.messages import (
 )
 
 Input: TypeAlias = tuple[str, ...]
-"""What happens: a kind, and what it needs to be told."""
+"""An input: a kind, and its arguments."""
 
 TICK: Final[Input] = ("tick",)
-"""The clock moves to what is due, and the timers fire."""
+"""The clock moves to the next deadline, and the timers fire."""
 
 
 def on_the_clock(now: float, until: float | None, kinds: tuple[str, ...]) -> list[Input]:
-    """What the clock can do, after a Wait until then.
+    """The possible moves of the clock after a Wait until that time.
 
-    `tick`: it moves to what is due, and the timers fire. `late`: they fire a second later. `gap`: it moves as far, and
+    `tick`: it moves to the deadline, and the timers fire. `late`: they fire a second later. `gap`: it moves as far, and
     something else comes before they fire. `pass`: a second passes in which nothing is due.
     """
     if until is None:
@@ -80,7 +79,7 @@ def on_the_clock(now: float, until: float | None, kinds: tuple[str, ...]) -> lis
 
 
 class Violation(AssertionError):
-    """The core has broken a rule; the text names it, and the shortest sequence of inputs that leads there."""
+    """A broken rule; the message names it, and a shortest sequence of inputs that leads there."""
 
 
 def require(holds: object, rule: str, *about: object) -> None:
@@ -89,7 +88,7 @@ def require(holds: object, rule: str, *about: object) -> None:
         raise Violation(" ".join([f"{rule}:", *map(repr, about)]) if about else rule)
 
 
-# --- what the exchange says, in words ---
+# --- messages of the exchange, in words ---
 
 CODE: Final[Mapping[str, str]] = {
     "rejected": CODES[CodeClass.NOT_FOUND][0],
@@ -97,11 +96,11 @@ CODE: Final[Mapping[str, str]] = {
     "unsure": CODES[CodeClass.OUTCOME_UNKNOWN][0],
     "unlisted": "99999",
 }
-"""The code of each kind of answer that has one and is no acceptance."""
+"""The code of each kind of refusal."""
 
 
 class Words(Codec):
-    """Reads messages in words instead of JSON: the wire is not the subject, and takes most of the time."""
+    """Reads messages in words instead of JSON, which would take most of the time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,13 +148,13 @@ def _read(kind: str, id: str = "") -> Message:
 _SHARED: set[type[Any]] = {
     type(None), bool, int, float, str, Words, CancelOrder, SignedLogin, Config, SessionConfig, type(lambda: 0),
 }  # fmt: skip
-"""What cannot change, or has no influence."""
+"""Types that are immutable or have no influence."""
 
 _Copy: TypeAlias = "Callable[[Any, dict[int, Any]], Any]"
 
 
 def copied(value: Any) -> Any:
-    """A copy that shares nothing which can change."""
+    """A copy that shares no mutable value."""
     return _COPIES[type(value)](value, {})
 
 
@@ -193,7 +192,7 @@ class _Copies(dict[type[Any], _Copy]):
         if kind in KEYS or hasattr(kind, "of_the_ledger"):
             self[kind] = _of_slots(kind)
         elif issubclass(kind, Enum) or attrs.has(kind):
-            # What is handed out, and never changed here.
+            # Outputs, which are never changed here.
             self[kind] = lambda value, _: value
             _SHARED.add(kind)
         else:
@@ -209,7 +208,7 @@ def slots(kind: type[Any]) -> list[str]:
 
 
 def _of_slots(kind: type[Any]) -> _Copy:
-    """Written out slot by slot: half of the time goes into copies."""
+    """Generated slot by slot: copies take half of the time."""
     lines = [
         f"    item = value.{name}\n    made.{name} = item if type(item) in shared else copies[type(item)](item, memo)"
         for name in slots(kind)
@@ -235,7 +234,9 @@ def _of_slots(kind: type[Any]) -> _Copy:
 
 _Key: TypeAlias = "Callable[[Any, float], Hashable]"
 _LATE = 3.0
-"""No driver of a small world is so many seconds late: what lies farther back than a limit and this is as good as over."""
+"""More seconds than any driver of a small world is late: times older than a limit plus this have no
+effect.
+"""
 
 
 def off(at: float, now: float) -> float:
@@ -248,24 +249,24 @@ def _off_if_any(at: float | None, now: float) -> float | None:
 
 
 def doublings(shortest: float | None, longest: float | None) -> int:
-    """From how many failures on the backoff does not grow: it doubles with each."""
+    """The number of failures from which the backoff no longer grows; it doubles with each."""
     return 0 if shortest is None or longest is None else math.ceil(math.log2(longest / shortest))
 
 
 def ahead(at: float, now: float) -> float:
-    """A moment from which something is free: once it has passed it makes no difference when."""
+    """A time from which something is allowed; all past times are equal."""
     return at - now if at > now else -inf
 
 
 def places(
     moments: Sequence[float], now: float, limit: int | None, window: float = 1.0
 ) -> tuple[float, ...]:
-    """The moments that a limit still counts."""
+    """The times that a limit still counts."""
     return tuple(at - now for at in moments[-limit:] if at > now - window) if limit else ()
 
 
 def lately(at: float | None, now: float, limit: float | None) -> float | None:
-    """A moment from which a limit counts: once that has long passed it makes no difference when."""
+    """A time from which a limit counts; all times long past are equal."""
     return None if at is None or limit is None else max(at - now, -limit - _LATE)
 
 
@@ -282,7 +283,7 @@ def _is_there(value: Any, now: float) -> Hashable:
 
 
 def key_of(part: Any, now: float) -> Hashable:
-    """What of a core, or of a part of it, can influence the future."""
+    """The state of a core, or of a part of it, that can influence the future."""
     return _COMPILED[type(part)](part, now)
 
 
@@ -301,7 +302,7 @@ LEFT_OUT: Final = _Left.OUT
 
 
 def _of_connection(conn: Any, now: float) -> Hashable:
-    """What stands in more than one slot."""
+    """Values that are in more than one slot."""
     silence = conn._config.silence
     return (
         min(conn._frames._cancels_in_a_row, CANCELS_PER_OWN_FRAME),
@@ -364,7 +365,7 @@ def _of_redial(redial: Any, now: float) -> Hashable:
     return min(failures, doublings(config.backoff_min, config.backoff_max))
 
 
-# Of these, what counts is in the keys of what holds them.
+# Their relevant state is in the keys of their owners.
 _OF_THE_CONNECTION: Final = (
     "id",
     "order",
@@ -480,7 +481,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         },
     ),
 }  # fmt: skip
-"""What of each part of the core is in the key: one line for each slot, and what is made of several."""
+"""The key of each part of the core: one line for each slot, and values made of several slots."""
 
 _COPIES: Final = _Copies(
     {list: _list, tuple: _tuple, deque: _deque, dict: _mapping, OrderedDict: _mapping}
@@ -488,7 +489,7 @@ _COPIES: Final = _Copies(
 
 
 def _compiled(kind: type[Any]) -> _Key:
-    """Written out slot by slot, as copies are."""
+    """Generated slot by slot, like copies."""
     whole, treated = KEYS[kind]
     if set(slots(kind)) != set(treated):
         raise TypeError(
@@ -522,7 +523,7 @@ _L = TypeVar("_L")
 
 
 class World(Protocol[_L]):
-    """A core and its ledger (together a life), what can happen to them, and what is checked at each step."""
+    """The inputs of a core and its ledger (together a life), and the checks at each step."""
 
     @property
     def name(self) -> str: ...
@@ -537,12 +538,12 @@ class World(Protocol[_L]):
 
 @attrs.define
 class Explored:
-    """What an exploration has seen."""
+    """The coverage of an exploration."""
 
     states: int = 0
     steps: int = 0
     rechecked: int = 0
-    """Merged states that were explored all the same."""
+    """The number of merged states that were explored anyway."""
 
     given: set[Input] = attrs.field(factory=lambda: set[Input]())
     visited: Counter[Hashable] = attrs.field(factory=lambda: Counter[Hashable]())
@@ -559,11 +560,13 @@ class _Seen:
 
 
 def explore(world: World[_L], *, at_most: int = 20_000, recheck: int = 100) -> Explored:
-    """Every sequence of inputs, until no new state appears. One in so many merged states is explored all the same.
+    """Explore every sequence of inputs until no new state appears.
+
+    One in so many merged states is explored anyway.
 
     Raises: Violation, with the shortest sequence of inputs.
     """
-    # Copies have no cycles, and the collector would look at all of them again and again.
+    # Copies have no cycles, and the garbage collector would scan them repeatedly.
     gc.disable()
     try:
         return _Exploration(world, at_most, recheck).run()
@@ -582,7 +585,7 @@ class _Exploration(Generic[_L]):
         self.seen: list[_Seen] = [_Seen(-1, (), world.is_open(first))]
         self.todo: deque[tuple[int, _L]] = deque([(0, first)])
         self.merged: list[tuple[int, _L, int, Input]] = []
-        """What it was merged with, the state itself, and where it came from by what."""
+        """The state it was merged with, the state itself, its predecessor and the input."""
 
     def run(self) -> Explored:
         while self.todo:
@@ -596,7 +599,7 @@ class _Exploration(Generic[_L]):
         return self.found
 
     def after(self, life: _L, index: int, *given: Input) -> _L:
-        """A copy of what stands at `index`, or of what came of it, after the last of these."""
+        """A copy of the state at `index` after these inputs."""
         branch = cast("_L", copied(life))
         try:
             self.world.step(branch, given[-1], self.found.visited)
@@ -623,7 +626,7 @@ class _Exploration(Generic[_L]):
         return known
 
     def check_time(self) -> None:
-        """Time alone leads to an outcome for each open cancel, in a bounded number of steps."""
+        """Check that time alone leads to an outcome for each open cancel, in a bounded number of steps."""
         settles = [not state.is_open for state in self.seen]
         for start in range(len(self.seen)):
             way = [start]
@@ -638,7 +641,7 @@ class _Exploration(Generic[_L]):
                 settles[index] = True
 
     def check_merged(self) -> None:
-        """States that were merged behave alike."""
+        """Check that merged states behave alike."""
         for known, life, index, by in self.merged:
             for given, leads_to in self.seen[known].leads_to.items():
                 lands = self.keys.get(self.world.key(self.after(life, index, by, given)))
@@ -649,7 +652,7 @@ class _Exploration(Generic[_L]):
                     raise self.violation(index, [by, given], error)
 
     def violation(self, index: int, given: Sequence[Input], error: Exception) -> Violation:
-        """What was wrong, and the inputs that led there."""
+        """The message of a violation: the broken rule, and the inputs that led there."""
         inputs = list(given)
         while index:
             inputs.insert(0, self.seen[index].by)

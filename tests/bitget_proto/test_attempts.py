@@ -1,4 +1,4 @@
-"""What the outcome of an attempt says about the cancel."""
+"""Tests of how the outcomes of attempts become the outcome of a cancel."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def after_a_first_attempt() -> Cancel:
     return made
 
 
-def test_the_outcome_of_a_first_attempt_is_that_of_the_cancel() -> None:
+def test_the_outcome_of_a_first_attempt_is_the_outcome_of_the_cancel() -> None:
     answer = accepted()
     assert cancel().outcome_of(answer, ending=False) is answer
     for code_class in CodeClass:
@@ -76,7 +76,7 @@ def test_the_outcome_of_a_first_attempt_is_that_of_the_cancel() -> None:
 @pytest.mark.parametrize(
     "code_class", [code_class for code_class in CodeClass if code_class is not CodeClass.ACCEPTED]
 )
-def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -> None:
+def test_a_second_attempt_is_rejected_only_by_finished(code_class: CodeClass) -> None:
     outcome = after_a_first_attempt().outcome_of(rejected(code_class), ending=False)
     assert outcome is not None
     assert (outcome.attempts, outcome.taken_at, outcome.sent_at) == (2, 1.0, 2.0)
@@ -92,7 +92,7 @@ def test_of_a_second_attempt_only_finished_is_a_refusal(code_class: CodeClass) -
         )
 
 
-def test_an_acceptance_of_a_second_attempt_is_one() -> None:
+def test_an_accepted_second_attempt_is_accepted() -> None:
     outcome = after_a_first_attempt().outcome_of(accepted(sent_at=9.0), ending=False)
     assert outcome == attrs.evolve(accepted(sent_at=9.0), attempts=2)
 
@@ -100,7 +100,7 @@ def test_an_acceptance_of_a_second_attempt_is_one() -> None:
 @pytest.mark.parametrize("why", WhyUnresolved)
 @pytest.mark.parametrize("sent_at", [None, 9.0])
 @pytest.mark.parametrize("ending", [False, True])
-def test_a_second_attempt_that_brings_nothing_does_not_undo_the_first(
+def test_an_unresolved_second_attempt_keeps_the_first_one_counted(
     why: WhyUnresolved, sent_at: float | None, ending: bool
 ) -> None:
     made = after_a_first_attempt()
@@ -118,7 +118,7 @@ def test_a_second_attempt_that_brings_nothing_does_not_undo_the_first(
 @pytest.mark.parametrize("why", WhyUnresolved)
 @pytest.mark.parametrize("sent_at", [None, 2.0])
 @pytest.mark.parametrize("ending", [False, True])
-def test_what_goes_to_the_next_link(
+def test_which_cancels_go_to_the_next_link(
     resend: bool, why: WhyUnresolved, sent_at: float | None, ending: bool
 ) -> None:
     outcome: Outcome | None = cancel(resend=resend).outcome_of(
@@ -134,7 +134,7 @@ def test_what_goes_to_the_next_link(
         assert outcome == unresolved(why, sent_at)
 
 
-def test_an_attempt_under_way_counts_and_its_time_is_the_last_one() -> None:
+def test_an_attempt_in_progress_counts_and_sets_sent_at() -> None:
     made = cancel()
     made.trying_since = 4.0
     outcome = made.unresolved(WhyUnresolved.INTERRUPTED, 5.0)
@@ -145,7 +145,7 @@ def test_an_attempt_under_way_counts_and_its_time_is_the_last_one() -> None:
     assert (outcome.sent, outcome.sent_at, outcome.attempts) == (True, 4.0, 2)
 
 
-def test_an_attempt_that_has_ended_is_under_way_no_longer() -> None:
+def test_an_attempt_that_has_ended_is_not_in_progress() -> None:
     made = cancel(resend=True)
     made.trying_since = 2.0
     assert made.outcome_of(unresolved(WhyUnresolved.LOST), ending=False) is None
@@ -159,12 +159,12 @@ def test_an_attempt_that_has_ended_is_under_way_no_longer() -> None:
     assert (made.attempts, made.sent_at) == (1, 2.0)
 
 
-def test_what_the_exchange_says_of_an_attempt_stands_in_the_outcome() -> None:
+def test_the_outcome_has_the_exchanges_code_and_message() -> None:
     attempt = attrs.evolve(unresolved(WhyUnresolved.UNSURE), code="40010", message="timed out")
     assert cancel().outcome_of(attempt, ending=False) == attempt
 
 
-def test_an_outcome_of_its_own_has_the_times_of_the_cancel_and_no_code() -> None:
+def test_an_outcome_without_a_link_has_the_cancels_times_and_no_code() -> None:
     assert cancel().unresolved(WhyUnresolved.NO_LINK, 11.0) == Unresolved(
         id="1",
         order=ORDER,

@@ -1,4 +1,4 @@
-"""The table and the cores know the same calls, arguments and defaults; what is written by it is read by it."""
+"""Tests that the table of calls matches the cores, and that written arguments read back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURE
 
 
 def taken(core: type, call: str) -> dict[str, object]:
-    """What a call of this core takes, each with its default or REQUIRED."""
+    """The parameters of a call of this core, each with its default or REQUIRED."""
     _, *parameters = inspect.signature(vars(core)[call]).parameters.values()
     return {
         parameter.name: REQUIRED if parameter.default is parameter.empty else parameter.default
@@ -29,7 +29,7 @@ def taken(core: type, call: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_every_call_of_a_core_stands_in_the_table(core: type) -> None:
+def test_the_table_has_every_call_of_a_core(core: type) -> None:
     calls = {
         name
         for name, value in vars(core).items()
@@ -40,9 +40,7 @@ def test_every_call_of_a_core_stands_in_the_table(core: type) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("core", CORES)
-def test_every_parameter_of_a_call_stands_in_the_table_with_its_default(
-    core: type, call: str
-) -> None:
+def test_the_table_has_every_parameter_with_its_default(core: type, call: str) -> None:
     table: Mapping[str, object] = {
         argument.name: argument.default for argument in CALLS[call].arguments
     }
@@ -50,13 +48,13 @@ def test_every_parameter_of_a_call_stands_in_the_table_with_its_default(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_no_argument_stands_in_the_table_that_no_core_takes(call: str) -> None:
+def test_the_table_has_no_argument_that_no_core_accepts(call: str) -> None:
     assert {argument.name for argument in CALLS[call].arguments} == {
         name for core in CORES for name in taken(core, call)
     }
 
 
-def test_what_has_one_name_is_spelled_one_way_and_nothing_else_on_a_line_has_it() -> None:
+def test_each_argument_name_has_one_format_and_no_other_use_on_a_line() -> None:
     for argument in (argument for call in CALLS.values() for argument in call.arguments):
         known = ARGUMENTS[argument.name]
         assert (known.write, known.read) == (argument.write, argument.read)
@@ -70,13 +68,13 @@ def test_a_default_is_not_written(name: str) -> None:
             assert CALLS[name].written({argument.name: argument.default}) == {}
 
 
-def test_the_id_that_withdraw_must_have_is_written_whatever_it_is() -> None:
+def test_the_required_id_of_withdraw_is_always_written() -> None:
     assert CALLS["withdraw"].written({"id": None}) == {"id": None}
     assert CALLS["withdraw"].written({"id": 1}) == {"id": {"unrecorded": "int"}}
 
 
 @pytest.mark.parametrize("orders", [None, "abc", (ORDER,), [ORDER, "1"]])
-def test_of_what_is_no_list_of_orders_the_type_is_written(orders: object) -> None:
+def test_orders_that_are_no_list_are_written_as_their_type(orders: object) -> None:
     assert CALLS["cancel_many"].written({"orders": orders}) == {
         "orders": {"unrecorded": type(orders).__name__}
     }
@@ -105,7 +103,7 @@ EXAMPLES: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_what_is_written_of_an_argument_is_read_as_what_was_passed(name: str) -> None:
+def test_a_written_argument_reads_back_as_the_passed_value(name: str) -> None:
     call = next(call for call in CALLS.values() if ARGUMENTS[name] in call.arguments)
     for value in EXAMPLES[name]:
         data = loaded(
@@ -115,7 +113,7 @@ def test_what_is_written_of_an_argument_is_read_as_what_was_passed(name: str) ->
         assert ARGUMENTS[name].read(data[name]) == value
 
 
-def test_what_is_passed_as_another_type_and_means_the_default_is_not_written_either() -> None:
+def test_an_equivalent_of_a_default_is_not_written() -> None:
     assert CALLS["poll"].written({"now": 0.0, "writable": 1, "busy": []}) == {"now": 0.0}
     assert CALLS["lost"].written({"unsent": []}) == {}
     assert CALLS["poll"].written({"writable": 0}) == {"writable": False}

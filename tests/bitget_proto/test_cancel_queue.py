@@ -1,4 +1,4 @@
-"""Cancels that wait to be sent: by rank, and within a rank in the order added."""
+"""Tests of the queue of cancels: ordered by rank, and within a rank as added."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Waits:
     rank: Rank = NORMAL
     deadline: float = inf
     of: str | None = None
-    """The id of its order, which is its own when it is left out."""
+    """The id of the order; by default the id of the cancel."""
 
     @property
     def order(self) -> CancelOrder:
@@ -37,7 +37,7 @@ def ids(cancels: CancelQueue[Waits]) -> str:
     return " ".join(cancel.id for cancel in cancels)
 
 
-def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
+def test_urgent_cancels_come_first_then_returned_ones_then_the_rest() -> None:
     waiting = queue(
         Waits("n1"),
         Waits("r1", RETURNED),
@@ -50,7 +50,7 @@ def test_the_urgent_come_first_then_those_given_back_then_the_others() -> None:
     assert waiting.size == 6
 
 
-def test_of_those_that_are_as_urgent_one_that_was_given_back_comes_first() -> None:
+def test_a_returned_cancel_precedes_others_of_the_same_urgency() -> None:
     waiting = queue(
         Waits("u", URGENT),
         Waits("n"),
@@ -62,7 +62,7 @@ def test_of_those_that_are_as_urgent_one_that_was_given_back_comes_first() -> No
     assert RETURNED.returned() is NORMAL.returned()
 
 
-def test_an_empty_queue_has_nothing_first() -> None:
+def test_an_empty_queue_has_no_first_cancel() -> None:
     waiting = queue()
     assert (waiting.size, ids(waiting), waiting.first(0.0), list(waiting.heads())) == (
         0,
@@ -74,7 +74,7 @@ def test_an_empty_queue_has_nothing_first() -> None:
 
 
 @pytest.mark.parametrize("rank", Rank)
-def test_one_that_waits_is_found_by_its_id_and_discarded_once(rank: Rank) -> None:
+def test_a_waiting_cancel_is_found_by_id_and_discarded_once(rank: Rank) -> None:
     cancel = Waits("a", rank)
     waiting = queue(Waits("b"), cancel)
     assert waiting.get("a") is cancel
@@ -84,7 +84,7 @@ def test_one_that_waits_is_found_by_its_id_and_discarded_once(rank: Rank) -> Non
     assert waiting.size == 1, "it did not wait any more"
 
 
-def test_the_first_is_the_first_of_the_first_rank() -> None:
+def test_the_first_cancel_is_the_head_of_the_highest_rank() -> None:
     urgent, returned, normal, behind = (
         Waits("u", URGENT),
         Waits("r", RETURNED),
@@ -98,7 +98,7 @@ def test_the_first_is_the_first_of_the_first_rank() -> None:
     assert waiting.first(0.0) is None
 
 
-def test_what_has_expired_is_passed_over_from_the_very_moment_on() -> None:
+def test_a_cancel_is_skipped_from_the_moment_it_expires() -> None:
     urgent, one, two = Waits("u", URGENT, 5.0), Waits("n1", deadline=5.0), Waits("n2", deadline=6.0)
     waiting = queue(urgent, one, two)
     assert waiting.first(4.75) is urgent
@@ -108,7 +108,7 @@ def test_what_has_expired_is_passed_over_from_the_very_moment_on() -> None:
 
 
 def looked_at(waiting: CancelQueue[Waits], now: float) -> list[str]:
-    """The ids of what would be asked whether it may be sent, when none may."""
+    """The ids of the cancels that are examined when none may be sent."""
     asked: list[str] = []
 
     def opens(cancel: Waits) -> float:
@@ -119,7 +119,7 @@ def looked_at(waiting: CancelQueue[Waits], now: float) -> list[str]:
     return asked
 
 
-def test_each_rank_has_its_head() -> None:
+def test_heads_yields_the_first_cancel_of_each_rank() -> None:
     urgent, returned = Waits("u", URGENT, 5.0), Waits("r", RETURNED, 4.0)
     behind, normal = Waits("r2", RETURNED, 9.0), Waits("n", deadline=7.0)
     waiting = queue(normal, Waits("n2"), returned, behind, urgent)
@@ -130,20 +130,20 @@ def test_each_rank_has_its_head() -> None:
     assert looked_at(waiting, 9.0) == ["n2"]
 
 
-def test_many_cancels_of_an_order_that_has_to_wait_block_no_other() -> None:
+def test_many_cancels_of_a_spaced_order_block_no_other_order() -> None:
     waiting = queue(*(Waits(f"n{n}", of="7") for n in range(30)), other := Waits("other", of="8"))
     first, _ = waiting.first_open(0.0, lambda cancel: inf if cancel.of == "7" else 0.0)
     assert first is other
 
 
-def test_of_each_rank_ten_orders_at_most_are_looked_at() -> None:
+def test_at_most_ten_orders_of_each_rank_are_examined() -> None:
     waiting = queue(
         *(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11))
     )
     assert looked_at(waiting, 0.0) == [*(f"r{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
 
 
-def test_the_first_that_is_open_is_given_and_else_when_one_will_be() -> None:
+def test_first_open_returns_an_open_cancel_or_when_one_opens() -> None:
     opens = {"r": 3.0, "n": 2.0, "n2": 5.0}
     returned, normal = Waits("r", RETURNED), Waits("n")
     waiting = queue(Waits("n2"), normal, returned)

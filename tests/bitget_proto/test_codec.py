@@ -1,4 +1,4 @@
-"""The wire format: what is written byte for byte, what is read in every spelling, and that the engines agree."""
+"""Tests of the wire format: exact bytes written, all spellings read, and agreeing engines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def frame(**keys: object) -> str:
     return json.dumps(keys)
 
 
-# --- the frames of the page and those recorded on the live service ---
+# --- frames of the documentation and frames recorded on the live service ---
 
 PAGE_ID = "xxxxx-xxx-xxx-xxxx-xxxxxx"
 PAGE_ORDER = CancelOrder("BTCUSDT", "xxxxxxxxx", PAGE_ID)
@@ -78,7 +78,7 @@ MEANING: dict[str, Message] = {
     ),
     "pong": Pong(),
 }
-"""What every recorded frame of the exchange says."""
+"""The message in every recorded frame of the exchange."""
 
 CLASSES = {
     "page-reply": CodeClass.ACCEPTED,
@@ -104,7 +104,7 @@ def test_every_recorded_frame_is_tested() -> None:
 
 @every_engine
 @pytest.mark.parametrize("name", MEANING)
-def test_a_recorded_frame_says_what_it_says_as_text_and_as_bytes(codec: Codec, name: str) -> None:
+def test_a_recorded_frame_is_read_alike_from_text_and_bytes(codec: Codec, name: str) -> None:
     text = VECTORS[name]["text"]
     assert codec.decode(text) == MEANING[name]
     assert codec.decode(text.encode()) == MEANING[name]
@@ -112,14 +112,14 @@ def test_a_recorded_frame_says_what_it_says_as_text_and_as_bytes(codec: Codec, n
 
 @every_engine
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_recorded_frame_means_what_it_means(codec: Codec, name: str) -> None:
+def test_a_recorded_frame_has_its_code_class(codec: Codec, name: str) -> None:
     message = codec.decode(VECTORS[name]["text"])
     assert isinstance(message, TradeReply | ErrorReply | LoginReply)
     assert message.code_class is CLASSES[name]
 
 
 @every_engine
-def test_the_request_of_the_page_is_written_byte_for_byte(codec: Codec) -> None:
+def test_the_documented_request_is_written_byte_for_byte(codec: Codec) -> None:
     page = """
     {
        "op":"trade",
@@ -143,14 +143,14 @@ def test_the_request_of_the_page_is_written_byte_for_byte(codec: Codec) -> None:
 
 
 @every_engine
-def test_the_request_of_the_page_is_read(codec: Codec) -> None:
+def test_the_documented_request_is_read(codec: Codec) -> None:
     assert decode_request(VECTORS["page-request"]["text"]) == CancelRequest(PAGE_ID, PAGE_ORDER)
 
 
 # --- writing ---
 
 
-def test_only_the_ids_that_there_are_are_written() -> None:
+def test_an_id_that_is_none_is_not_written() -> None:
     head = '{"op":"trade","args":[{"id":"7","instType":"USDT-FUTURES","instId":"BTCUSDT","channel":"cancel-order",'
     by_order_id = CancelOrder("BTCUSDT", "0", inst_type=InstType.USDT_FUTURES)
     by_client_oid = CancelOrder("BTCUSDT", client_oid="0", inst_type=InstType.USDT_FUTURES)
@@ -221,7 +221,7 @@ ORDERS = st.builds(
 
 
 @given(ORDERS, REQUEST_IDS)
-def test_whatever_is_written_is_the_compact_json_of_the_pages_fields_in_the_pages_order(
+def test_a_cancel_is_compact_json_with_the_documented_fields_in_order(
     order: CancelOrder, id: str
 ) -> None:
     params = {"orderId": order.order_id, "clientOid": order.client_oid}
@@ -238,13 +238,13 @@ def test_whatever_is_written_is_the_compact_json_of_the_pages_fields_in_the_page
 
 
 @given(ORDERS, REQUEST_IDS)
-def test_a_cancel_that_is_written_is_read_back_as_the_same(order: CancelOrder, id: str) -> None:
+def test_a_written_cancel_reads_back_unchanged(order: CancelOrder, id: str) -> None:
     for codec in CODECS.values():
         assert decode_request(codec.encode_cancel(order, id)) == CancelRequest(id, order)
 
 
 @given(ORDERS, REQUEST_IDS, st.integers(1, 99999), st.text(), st.none() | st.integers(0, 2**53 - 1))
-def test_an_answer_that_is_written_is_read_back_as_the_same(
+def test_a_written_reply_reads_back_unchanged(
     order: CancelOrder, id: str, code: int, message: str, ts: int | None
 ) -> None:
     for codec in CODECS.values():
@@ -258,17 +258,17 @@ def test_an_answer_that_is_written_is_read_back_as_the_same(
 @pytest.mark.parametrize(
     "id", ["", "a" * 41, "a\n", "é", "a.b", '"', "\u0660", "²", 5, None, True, b"1"]
 )
-def test_an_id_that_the_exchange_would_not_take_is_not_written(id: object) -> None:
+def test_an_id_that_the_exchange_rejects_is_refused(id: object) -> None:
     with pytest.raises(ValidationError, match=r"^id must be 1 to 40"):
-        encode_cancel(PAGE_ORDER, id)  # type: ignore[arg-type]  # what an unchecked caller passes
+        encode_cancel(PAGE_ORDER, id)  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 @pytest.mark.parametrize("id", ["1", "a" * 40, " ", "_:#-+ aZ9"])
-def test_an_id_of_the_pages_characters_is_written_as_it_is(id: str) -> None:
+def test_an_id_of_allowed_characters_is_written_unchanged(id: str) -> None:
     assert f'"id":"{id}"' in encode_cancel(PAGE_ORDER, id)
 
 
-def test_an_answer_is_written_as_it_was_recorded() -> None:
+def test_a_reply_is_written_as_recorded() -> None:
     order = CancelOrder("BTCUSDT", "1376695893517410304")
     assert encode_reply(order, "1", exchange_ts=1763958928351) == VECTORS["accepted"]["text"]
     refused = encode_reply(
@@ -281,13 +281,13 @@ def test_an_answer_is_written_as_it_was_recorded() -> None:
     assert refused == VECTORS["refused"]["text"]
 
 
-def test_an_event_is_written_without_the_parts_that_are_none() -> None:
+def test_an_event_is_written_without_fields_that_are_none() -> None:
     assert encode_event("login", 0, None) == VECTORS["login-ok-seen"]["text"]
     assert encode_event("error", 30015, "Invalid sign") == VECTORS["login-bad-sign"]["text"]
     assert encode_event("x", None, "", arg={"a": 1}) == '{"event":"x","arg":{"a":1},"msg":""}'
 
 
-def test_a_login_is_written_as_the_page_says_and_read_back() -> None:
+def test_a_login_is_written_as_documented_and_reads_back() -> None:
     login = SignedLogin("key", 'pass"phrase\\é', "1700000000", "c2ln")
     text = Codec().encode_login(login)
     assert text == (
@@ -297,7 +297,7 @@ def test_a_login_is_written_as_the_page_says_and_read_back() -> None:
     assert decode_request(text) == LoginRequest(login)
 
 
-def test_the_free_functions_are_those_of_the_standard_librarys_codec() -> None:
+def test_the_module_functions_use_the_standard_librarys_codec() -> None:
     assert encode_cancel(PAGE_ORDER, "1") == Codec(Engine.STDLIB).encode_cancel(PAGE_ORDER, "1")
     assert decode("pong") == Pong()
 
@@ -321,7 +321,7 @@ ARG = [{"id": "1"}]
         (None, Other),
     ],
 )
-def test_the_event_tells_the_kind_and_an_unknown_one_does_not_hurt(
+def test_the_event_selects_the_message_type_and_may_be_unknown(
     codec: Codec, event: str | None, kind: type[Message]
 ) -> None:
     message = codec.decode(frame(event=event, arg=ARG, code=0, msg=""))
@@ -365,7 +365,7 @@ ARGS: list[tuple[object, str | None, bool]] = [
 @every_engine
 @pytest.mark.parametrize("event", ["trade", "error"])
 @pytest.mark.parametrize(("arg", "id", "names_request"), ARGS)
-def test_the_id_is_that_of_the_one_request_named_and_nothing_is_guessed(
+def test_the_id_comes_from_the_one_request_named_and_is_never_guessed(
     codec: Codec, event: str, arg: object, id: str | None, names_request: bool
 ) -> None:
     message = codec.decode(frame(event=event, arg=arg, code=0))
@@ -403,18 +403,18 @@ ECHOES: list[tuple[dict[str, object], bool]] = [
     ({"id": "1", "topic": "place-order"}, True),
     ({"topic": 5}, True),
     ({"op": "subscribe"}, True),
-    ({"op": "login"}, False),  # a login that is refused may say so
+    ({"op": "login"}, False),  # a refused login may have it
     ({"op": []}, True),
     ({"arg": [{"id": "1", "channel": "cancel-order"}], "op": "subscribe"}, True),
     ({"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "place-order"}, True),
 ]
-"""Keys of an answer, and whether they say that it answers something other than a cancel."""
+"""Keys of a reply, and whether they show that it does not answer a cancel."""
 
 
 @every_engine
 @pytest.mark.parametrize("event", ["trade", "error"])
 @pytest.mark.parametrize(("keys", "other"), ECHOES)
-def test_an_answer_says_by_channel_topic_or_op_that_it_is_not_to_a_cancel(
+def test_channel_topic_or_op_marks_a_reply_to_something_else(
     codec: Codec, event: str, keys: dict[str, object], other: bool
 ) -> None:
     for read in (codec.decode, CODECS[Engine.STDLIB].decode):
@@ -423,7 +423,7 @@ def test_an_answer_says_by_channel_topic_or_op_that_it_is_not_to_a_cancel(
         assert message.answers_other is other
 
 
-def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cancel() -> None:
+def test_a_reply_to_a_placement_does_not_answer_a_cancel_of_the_same_id() -> None:
     placed = (
         '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"place-order","instId":"BTCUSDT",'
         '"params":{"orderId":"1376","clientOid":"1"}}],"code":0,"msg":"Success","ts":1763958928351}'
@@ -464,14 +464,14 @@ def test_the_answer_to_a_placement_under_the_id_of_a_cancel_is_none_of_the_cance
         ('{"op":"trade","id":"7","x":' + "9" * 5000 + "}", ()),
     ],
 )
-def test_the_ids_of_a_frame_of_ones_own_are_those_it_is_answered_under(
+def test_trade_ids_returns_the_ids_in_replies_to_a_callers_frame(
     text: str, ids: tuple[str, ...]
 ) -> None:
     assert all(codec.trade_ids(text) == ids for codec in CODECS.values())
 
 
 @given(ORDERS, REQUEST_IDS)
-def test_the_id_of_a_cancel_is_the_one_of_its_frame(order: CancelOrder, id: str) -> None:
+def test_trade_ids_of_a_cancel_is_the_id_in_its_frame(order: CancelOrder, id: str) -> None:
     assert Codec().trade_ids(encode_cancel(order, id)) == (id,)
 
 
@@ -516,7 +516,7 @@ def test_a_readable_code_becomes_a_decimal_string_without_leading_zeros(
 @every_engine
 @pytest.mark.parametrize("event", ["trade", "error", "login"])
 @pytest.mark.parametrize("code", UNREADABLE)
-def test_any_other_code_is_unreadable_and_no_error(codec: Codec, event: str, code: str) -> None:
+def test_any_other_code_is_unreadable_without_an_error(codec: Codec, event: str, code: str) -> None:
     message = codec.decode(f'{{"event":"{event}","code":{code},"arg":[{{"id":"1"}}]}}')
     assert isinstance(message, TradeReply | ErrorReply | LoginReply)
     assert message.code is None
@@ -553,7 +553,7 @@ def test_a_code_reads_alike_as_a_number_and_as_a_string(code: int, zeros: int) -
         ('{"a":1}', ""),
     ],
 )
-def test_the_text_for_people_can_always_be_written_and_may_be_missing(
+def test_the_message_text_is_always_encodable_and_may_be_missing(
     codec: Codec, msg: str, read: str
 ) -> None:
     message = codec.decode(f'{{"event":"error","msg":{msg}}}')
@@ -562,7 +562,7 @@ def test_the_text_for_people_can_always_be_written_and_may_be_missing(
 
 
 @every_engine
-def test_nothing_is_decided_on_the_text_for_people(codec: Codec) -> None:
+def test_nothing_depends_on_the_message_text(codec: Codec) -> None:
     message = codec.decode(frame(event="error", arg=ARG, code=43001, msg="Success"))
     assert message == ErrorReply("1", True, "43001", "Success", None)
 
@@ -593,7 +593,7 @@ def test_nothing_is_decided_on_the_text_for_people(codec: Codec) -> None:
         ("[1]", None),
     ],
 )
-def test_the_exchanges_time_is_a_number_or_a_string_of_milliseconds_or_missing(
+def test_the_exchanges_time_is_milliseconds_as_number_or_text_or_missing(
     codec: Codec, ts: str, read: int | None
 ) -> None:
     message = codec.decode(f'{{"event":"trade","ts":{ts}}}')
@@ -601,7 +601,7 @@ def test_the_exchanges_time_is_a_number_or_a_string_of_milliseconds_or_missing(
 
 
 @every_engine
-def test_anything_else_may_appear_at_any_time(codec: Codec) -> None:
+def test_unknown_fields_are_ignored(codec: Codec) -> None:
     more = '"connId":"a","Event":1,"args":[],"nested":{"event":"error","arg":[{"id":"2"}],"code":5},"":null'
     message = codec.decode(
         f'{{{more},"event":"trade","arg":[{{{more},"id":"1"}}],"code":0,"zz":[[],{{}}]}}'
@@ -650,7 +650,7 @@ def test_ping_is_the_bare_text_and_nothing_else() -> None:
     assert isinstance(decode_request("ping "), Malformed)
 
 
-# --- what cannot be read ---
+# --- malformed frames ---
 
 BROKEN = [
     "",
@@ -706,7 +706,7 @@ BROKEN = [
 
 @every_engine
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_is_not_json_is_malformed(codec: Codec, text: str) -> None:
+def test_invalid_json_is_malformed(codec: Codec, text: str) -> None:
     assert codec.decode(text) == Malformed("not JSON", text)
     assert codec.decode(text.encode()) == Malformed("not JSON", text)
     assert decode_request(text) == Malformed("not JSON", "")
@@ -716,7 +716,7 @@ def test_what_is_not_json_is_malformed(codec: Codec, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["[]", "[{}]", "1", "-1.5e3", "null", "true", '"trade"', '[{"event":"trade"}]', " [] "]
 )
-def test_json_that_is_no_object_is_malformed(codec: Codec, text: str) -> None:
+def test_json_other_than_an_object_is_malformed(codec: Codec, text: str) -> None:
     assert codec.decode(text) == Malformed("not an object", text)
     assert decode_request(text) == Malformed("not an object", "")
 
@@ -729,7 +729,7 @@ def test_json_that_is_no_object_is_malformed(codec: Codec, text: str) -> None:
         '{"arg":false}', '{"arg":[1]}', '{"arg":["1"]}', '{"arg":[null]}', '{"arg":[[{"id":"1"}]]}', '{"arg":[{"id":"1"},2]}',
     ],
 )  # fmt: skip
-def test_a_value_of_a_type_that_the_wire_never_has_is_malformed(codec: Codec, text: str) -> None:
+def test_a_field_of_an_impossible_type_is_malformed(codec: Codec, text: str) -> None:
     assert codec.decode(text) == Malformed("wrong type", text)
 
 
@@ -745,9 +745,7 @@ def test_a_value_of_a_type_that_the_wire_never_has_is_malformed(codec: Codec, te
         b'{"a":"\xe2\x82"}',
     ],
 )
-def test_bytes_that_are_no_utf8_are_malformed_even_in_a_string_that_nobody_reads(
-    codec: Codec, message: bytes
-) -> None:
+def test_invalid_utf8_is_malformed_even_in_an_unused_string(codec: Codec, message: bytes) -> None:
     read = codec.decode(message)
     assert isinstance(read, Malformed)
     assert read.reason == "not UTF-8"
@@ -756,7 +754,7 @@ def test_bytes_that_are_no_utf8_are_malformed_even_in_a_string_that_nobody_reads
 
 
 @every_engine
-def test_an_excerpt_is_how_the_message_begins(codec: Codec) -> None:
+def test_an_excerpt_is_the_beginning_of_the_message(codec: Codec) -> None:
     text = "é" * 5 + "x" * 1000
     assert codec.decode(text) == Malformed("not JSON", text[:100])
 
@@ -770,7 +768,7 @@ def test_an_excerpt_is_how_the_message_begins(codec: Codec) -> None:
     ["pong", '{"event":"login"}', b'{"event":"login"}', '{"msg":"éé"}', '{"msg":"éé"}'.encode()],
     ids=range(5),
 )
-def test_a_message_is_bounded_in_characters_or_bytes_and_may_fill_the_bound(
+def test_a_message_may_be_as_long_as_the_bound_in_characters_or_bytes(
     codec: Codec, message: str | bytes
 ) -> None:
     allowed, refused = (
@@ -782,7 +780,7 @@ def test_a_message_is_bounded_in_characters_or_bytes_and_may_fill_the_bound(
 
 
 @every_engine
-def test_the_usual_bound_is_65536(codec: Codec) -> None:
+def test_the_default_bound_is_65536(codec: Codec) -> None:
     text = '{"event":"login"' + " " * (65536 - 17) + "}"
     assert len(text) == 65536
     assert codec.decode(text) == LoginReply(None, "")
@@ -793,7 +791,7 @@ def test_the_usual_bound_is_65536(codec: Codec) -> None:
 @pytest.mark.parametrize(
     "piece", ["x", "[", "]", '"', "\\", '\\"', '"\\', "\\\\", '{"a":', "é", "[]", '"["']
 )
-def test_ten_megabytes_of_anything_are_read_to_an_answer(piece: str) -> None:
+def test_ten_megabytes_of_junk_are_malformed(piece: str) -> None:
     size = 10_000_000 // len(piece)
     for text in (piece * size, '{"x":"' + piece * size):
         assert decode(text) == Malformed("too large", text[:100])
@@ -801,13 +799,13 @@ def test_ten_megabytes_of_anything_are_read_to_an_answer(piece: str) -> None:
 
 
 @every_engine
-def test_ten_megabytes_are_read_when_no_bound_is_wanted(codec: Codec) -> None:
+def test_ten_megabytes_are_read_when_there_is_no_bound(codec: Codec) -> None:
     text = '{"x":"' + '[\\"{' * 2_500_000 + '","event":"login","code":0}'
     assert codec.decode(text, max_message=None) == LoginReply("0", "")
 
 
 @every_engine
-def test_objects_and_lists_may_nest_as_deep_as_the_bound_and_no_deeper(codec: Codec) -> None:
+def test_objects_and_lists_may_nest_as_deep_as_the_bound(codec: Codec) -> None:
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         for depth in (1, 5, 31):
             long = "x" * 16 * (depth + 1)
@@ -832,7 +830,7 @@ def test_objects_and_lists_may_nest_as_deep_as_the_bound_and_no_deeper(codec: Co
 
 
 @every_engine
-def test_in_a_message_of_16_characters_for_each_level_nobody_counts(codec: Codec) -> None:
+def test_levels_are_not_counted_up_to_16_characters_per_allowed_level(codec: Codec) -> None:
     nested = '{"event":"login","x":' + "[" * 100 + "]" * 100 + "}"
     assert codec.decode(nested.ljust(512)) == LoginReply(None, "")
     assert codec.decode(nested.ljust(513)) == Malformed("too deep", nested[:100])
@@ -843,7 +841,7 @@ def test_in_a_message_of_16_characters_for_each_level_nobody_counts(codec: Codec
 
 
 @every_engine
-def test_in_a_message_of_more_than_512_characters_all_are_counted_however_many_are_allowed(
+def test_levels_are_always_counted_beyond_512_characters(
     codec: Codec,
 ) -> None:
     nested = '{"event":"login","x":' + "[" * 300 + "]" * 300 + "}"
@@ -884,7 +882,7 @@ def test_brackets_after_a_string_with_escapes_are_counted(codec: Codec) -> None:
     ],
 )
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ("[", "")])
-def test_a_hundred_thousand_levels_are_refused_and_break_nothing(
+def test_a_hundred_thousand_levels_are_malformed(
     codec: Codec, where: str, opening: str, closing: str
 ) -> None:
     deep = opening * 100_000 + "1" + closing * 100_000
@@ -934,11 +932,11 @@ FRAMES = (
     | st.fixed_dictionaries({"event": KNOWN_EVENTS}, optional=PARTS)
     | st.fixed_dictionaries({}, optional={"event": SCALARS, **PARTS})
 )
-"""Frames of which a third is sound, a third nearly, and a third anything."""
+"""Frames: a third valid, a third nearly valid, a third arbitrary."""
 
 
 def spelled(value: object, *, escaped: bool, space: str) -> str:
-    """JSON in another spelling: every character of a string as an escape, and white space wherever it may stand."""
+    """Respell JSON: escape every character of a string, and add white space where it is allowed."""
     if isinstance(value, str) and escaped:
         units = value.encode("utf-16-be")
         return (
@@ -984,7 +982,7 @@ READ, NOT_JSON = "read", "not JSON"
 BY_NONE = dict.fromkeys(Engine, NOT_JSON)
 
 DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
-    # name, message, and per engine whether it is read or for what reason it is malformed
+    # name, message, and for each engine whether it is read or why it is malformed
     ("a lone surrogate in a string that nobody reads", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\\ud800"}', {}),
     ("a lone surrogate in the text", '{"event":"trade","arg":[{"id":"1"}],"code":5,"msg":"\\udc00"}', {}),
     ("a lone surrogate in a key", '{"event":"trade","arg":[{"id":"1"}],"code":5,"\\ud800":0}', {}),
@@ -1020,14 +1018,17 @@ DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
      dict.fromkeys(Engine, "not UTF-8")),
     ("UTF-16", '{"event":"trade","arg":[{"id":"1"}],"code":5}'.encode("utf-16"), dict.fromkeys(Engine, "not UTF-8")),
 ]  # fmt: skip
-"""Outside RFC 7493 an engine may differ in whether a frame is malformed, and here is where. What is read means the same."""
+"""Outside RFC 7493 engines may differ in whether a frame is malformed: these are the cases.
+
+Where several engines read a frame, they read the same message.
+"""
 
 
 @pytest.mark.parametrize("engine", Engine)
 @pytest.mark.parametrize(
     ("message", "verdicts"), [row[1:] for row in DISPUTED], ids=[row[0] for row in DISPUTED]
 )
-def test_a_disputed_frame_is_read_alike_or_malformed(
+def test_a_frame_outside_i_json_is_read_alike_or_malformed(
     engine: Engine, message: str | bytes, verdicts: dict[Engine, str]
 ) -> None:
     read = CODECS[engine].decode(message)
@@ -1047,7 +1048,7 @@ def agree_but_for_what_is_malformed(message: str | bytes) -> None:
 
 
 @given(st.text() | st.binary())
-def test_no_content_makes_decode_raise(message: str | bytes) -> None:
+def test_decode_never_raises(message: str | bytes) -> None:
     agree_but_for_what_is_malformed(message)
     for codec in CODECS.values():
         assert isinstance(codec.decode(message, max_message=None, max_depth=None), MESSAGES)
@@ -1095,7 +1096,7 @@ def mutilated(text: str, mutilations: list[tuple[int, int, str]]) -> str:
 
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(VECTORS)), MUTILATIONS)
-def test_a_mutilated_frame_is_read_alike_or_malformed(
+def test_a_mutated_frame_is_read_alike_or_malformed(
     name: str, mutilations: list[tuple[int, int, str]]
 ) -> None:
     text = mutilated(VECTORS[name]["text"], mutilations)
@@ -1105,9 +1106,7 @@ def test_a_mutilated_frame_is_read_alike_or_malformed(
 
 @given(VALUES, VALUES, VALUES)
 @example({"op": "trade"}, {}, "")
-def test_no_request_however_odd_makes_decode_request_raise(
-    one: object, two: object, three: object
-) -> None:
+def test_decode_request_never_raises(one: object, two: object, three: object) -> None:
     cancel = {
         "id": one,
         "instType": "SPOT",
@@ -1142,11 +1141,11 @@ def test_no_request_however_odd_makes_decode_request_raise(
         assert isinstance(decode_request(json.dumps(data)), REQUESTS)
 
 
-# --- reading what a client says ---
+# --- reading requests ---
 
 
 def cancel_text(**changes: object) -> str:
-    """The page's request with other fields; a field that is `...` is left out."""
+    """The documented request with other fields; a field that is `...` is left out."""
     arg: dict[str, Any] = {
         "id": "7",
         "instType": "SPOT",
@@ -1160,7 +1159,7 @@ def cancel_text(**changes: object) -> str:
     )
 
 
-def test_the_order_of_the_fields_does_not_matter_to_the_reader() -> None:
+def test_fields_of_a_request_may_come_in_any_order() -> None:
     text = (
         '{"args":[{"params":{"clientOid":"c","orderId":"1"},"channel":"cancel-order","instId":"X","instType":"SPOT",'
         '"id":"7"}],"op":"trade"}'
@@ -1201,7 +1200,7 @@ def test_the_order_of_the_fields_does_not_matter_to_the_reader() -> None:
     ],
     ids=repr,
 )
-def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo(
+def test_a_bad_cancel_is_a_bad_parameter_and_names_what_to_echo(
     changes: dict[str, object],
 ) -> None:
     text = cancel_text(**changes)
@@ -1212,7 +1211,7 @@ def test_a_cancel_that_breaks_the_page_is_a_bad_parameter_and_names_what_to_echo
     assert request.arg == json.loads(text)["args"]
 
 
-def test_a_channel_that_does_not_exist_is_said_to() -> None:
+def test_an_unknown_channel_is_named() -> None:
     request = decode_request(cancel_text(channel="modify-order"))
     assert isinstance(request, BadRequest)
     assert request.code == "30001"
@@ -1221,7 +1220,7 @@ def test_a_channel_that_does_not_exist_is_said_to() -> None:
 
 
 @pytest.mark.parametrize("lenient", [False, True])
-def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: bool) -> None:
+def test_a_request_to_place_an_order_is_another_request(*, lenient: bool) -> None:
     text = cancel_text(channel="place-order", params={"side": "buy"}, more=1)
     assert decode_request(text, lenient=lenient) == OtherRequest("trade")
     two = json.loads(text)
@@ -1230,7 +1229,7 @@ def test_a_request_to_place_an_order_is_neither_a_cancel_nor_wrong(*, lenient: b
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])
-def test_exactly_one_cancel_is_taken_at_a_time(count: int) -> None:
+def test_a_request_must_hold_exactly_one_cancel(count: int) -> None:
     args = json.loads(cancel_text())["args"] * count
     request = decode_request(json.dumps({"op": "trade", "args": args}))
     assert request == BadRequest(
@@ -1241,7 +1240,7 @@ def test_exactly_one_cancel_is_taken_at_a_time(count: int) -> None:
 @pytest.mark.parametrize(
     "args", [None, 5, "x", "", {}, {"id": "1"}, [1], [None], [[]], ["a"]], ids=repr
 )
-def test_args_that_are_no_list_of_objects_leave_nothing_to_echo(args: object) -> None:
+def test_args_other_than_a_list_of_objects_leave_nothing_to_echo(args: object) -> None:
     request = decode_request(json.dumps({"op": "trade", "args": args}))
     assert isinstance(request, BadRequest)
     assert (request.code, request.arg) == ("30016", None)
@@ -1269,7 +1268,7 @@ def test_a_request_without_a_readable_op_is_a_bad_op(op: object) -> None:
 
 
 @pytest.mark.parametrize("op", ["subscribe", "unsubscribe", "", "Trade", "tomorrow"])
-def test_any_other_op_is_handed_on(op: str) -> None:
+def test_any_other_op_is_another_request(op: str) -> None:
     assert decode_request(json.dumps({"op": op, "args": 5})) == OtherRequest(op)
 
 
@@ -1281,7 +1280,7 @@ LOGIN_ARG = {
 }
 
 
-def test_a_login_of_the_page_is_read() -> None:
+def test_the_documented_login_is_read() -> None:
     request = decode_request(json.dumps({"op": "login", "args": [LOGIN_ARG]}))
     assert request == LoginRequest(SignedLogin("hush-key", "hush-pass", "1700000000", "hush-sign"))
 
@@ -1301,7 +1300,7 @@ def test_a_login_of_the_page_is_read() -> None:
     ],
     ids=range(9),
 )
-def test_a_login_that_breaks_the_page_is_refused_without_showing_what_it_held(args: object) -> None:
+def test_a_bad_login_is_refused_without_showing_its_content(args: object) -> None:
     request = decode_request(json.dumps({"op": "login", "args": args}))
     assert isinstance(request, BadRequest)
     assert (request.code, request.arg) == ("30016", None)

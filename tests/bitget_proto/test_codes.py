@@ -1,4 +1,4 @@
-"""The codes of the exchange, and what each class of them means."""
+"""Tests of the exchange's codes and their classes."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ TABLE = {
     CodeClass.LOGIN: "30004 30005 30011 30012 30013 30014 30015",
     CodeClass.GOING_AWAY: "30033",
 }
-"""Written down a second time, from the exchange's pages, so that no slip of the pen changes what a code means."""
+"""An independent copy of the exchange's tables: a typo in the source does not pass."""
 
 
 @pytest.mark.parametrize(
     ("code", "code_class"), [(code, cls) for cls, codes in TABLE.items() for code in codes.split()]
 )
-def test_a_code_means_what_the_exchanges_table_says(code: str, code_class: CodeClass) -> None:
+def test_a_code_has_the_class_that_the_exchanges_table_implies(
+    code: str, code_class: CodeClass
+) -> None:
     assert CodeClass.of(code) is code_class
 
 
@@ -52,12 +54,12 @@ def test_the_table_holds_exactly_the_codes_of_the_exchange() -> None:
     assert {code_class: " ".join(codes) for code_class, codes in CODES.items()} == TABLE
 
 
-def test_no_code_stands_in_two_classes() -> None:
+def test_no_code_is_in_two_classes() -> None:
     counted = Counter(code for codes in CODES.values() for code in codes)
     assert set(counted.values()) == {1}
 
 
-def test_every_code_of_the_table_is_spelled_as_codes_are_read() -> None:
+def test_every_code_of_the_table_is_in_canonical_form() -> None:
     for codes in CODES.values():
         for code in codes:
             assert code.isascii()
@@ -77,12 +79,12 @@ def test_a_code_that_could_not_be_read_is_unreadable() -> None:
     assert CodeClass.of(None) is CodeClass.UNREADABLE
 
 
-def test_the_classes_without_codes_are_those_two() -> None:
+def test_only_unknown_and_unreadable_have_no_codes() -> None:
     assert set(CodeClass) - set(CODES) == {CodeClass.UNLISTED, CodeClass.UNREADABLE}
 
 
 @pytest.mark.parametrize("code_class", CodeClass)
-def test_every_class_says_what_it_means_in_a_sentence(code_class: CodeClass) -> None:
+def test_every_class_has_a_meaning_of_one_sentence(code_class: CodeClass) -> None:
     assert code_class.sentence[0].isupper()
     assert code_class.sentence.endswith(".")
     assert next(member for member in CodeClass if member.value == code_class.value) is code_class
@@ -90,13 +92,13 @@ def test_every_class_says_what_it_means_in_a_sentence(code_class: CodeClass) -> 
     assert copy.deepcopy(code_class) is code_class
 
 
-def test_no_two_classes_mean_the_same() -> None:
+def test_no_two_classes_have_the_same_meaning() -> None:
     assert len({code_class.sentence for code_class in CodeClass}) == len(CodeClass)
     assert len({hash(code_class) for code_class in CodeClass}) > 1
 
 
 @pytest.mark.parametrize("code_class", CodeClass)
-def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act(
+def test_only_classes_that_exclude_an_effect_reject_a_cancel(
     code_class: CodeClass,
 ) -> None:
     silent = {
@@ -121,27 +123,27 @@ def test_a_cancel_is_rejected_only_by_a_class_that_says_the_exchange_did_not_act
     "code_class",
     [CodeClass.NOT_FOUND, CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER, CodeClass.UNLISTED],
 )
-def test_a_class_that_leaves_the_order_open_says_to_look_it_up(code_class: CodeClass) -> None:
+def test_a_class_that_leaves_the_order_open_advises_a_lookup(code_class: CodeClass) -> None:
     assert "look the order up" in code_class.sentence
 
 
-def test_not_found_is_no_proof_of_an_end() -> None:
+def test_not_found_does_not_prove_that_the_order_has_ended() -> None:
     assert "no proof of an end" in CodeClass.NOT_FOUND.sentence
     assert frozenset({CodeClass.FINISHED}) == FINAL_AFTER_RESEND
 
 
-def test_a_missing_grant_says_whom_to_ask_in_the_pages_words() -> None:
+def test_a_missing_permission_quotes_the_exchanges_page() -> None:
     words = '"Please contact your BD or RM to apply for access permissions" (Cancel Order Channel)'
     assert words in CodeClass.PERMISSION.sentence
 
 
-def test_only_key_pass_phrase_signature_and_permission_refuse_a_login_for_good() -> None:
+def test_only_bad_credentials_or_permissions_refuse_a_login_for_good() -> None:
     assert {"30011", "30012", "30015", *TABLE[CodeClass.PERMISSION].split()} == REFUSED_FOR_GOOD
     assert not REFUSED_FOR_GOOD & STAMP_REFUSED
     assert not {CodeClass.of(code) for code in REFUSED_FOR_GOOD} & NOT_THE_LOGINS_ANSWER
 
 
-def test_an_acknowledgement_is_not_said_to_be_a_cancel() -> None:
+def test_an_acknowledgement_is_not_described_as_a_cancel() -> None:
     assert "may still fill" in CodeClass.ACCEPTED.sentence
 
 
@@ -152,6 +154,6 @@ def test_every_note_is_about_a_code_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("table", [CODES, NOTES])
-def test_the_tables_cannot_be_written_to(table: object) -> None:
+def test_the_tables_of_codes_are_read_only(table: object) -> None:
     with pytest.raises(TypeError):
-        table["0"] = ()  # type: ignore[index]  # this is the mistake
+        table["0"] = ()  # type: ignore[index]  # deliberate misuse

@@ -1,4 +1,4 @@
-"""The limits of a connection: their defaults, and what is refused."""
+"""Tests of a connection's limits: defaults, allowed values, errors."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ COUNTS = [
 
 
 def config(name: str, value: object) -> Config:
-    """A `Config` with one limit set, as an unchecked caller may set it."""
-    return Config(**{name: value})  # type: ignore[arg-type]  # that is what is tested
+    """A `Config` with one limit set, without type checks."""
+    return Config(**{name: value})  # type: ignore[arg-type]  # invalid types are tested
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     assert attrs.asdict(Config()) == {
         "login_timeout": 10,
         "ping_interval": 30,
@@ -57,7 +57,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     }
 
 
-def test_every_limit_is_covered_here() -> None:
+def test_every_limit_is_covered_by_these_tests() -> None:
     assert sorted([*SECONDS, *COUNTS, "id_prefix"]) == sorted(
         field.name for field in attrs.fields(Config)
     )
@@ -70,7 +70,7 @@ def test_none_switches_a_limit_off(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [1, 0.001, 1e300, 5e-324])
-def test_any_finite_number_of_seconds_above_zero_is_taken(name: str, value: float) -> None:
+def test_any_finite_positive_number_of_seconds_is_allowed(name: str, value: float) -> None:
     assert getattr(config(name, value), name) == value
 
 
@@ -78,9 +78,7 @@ def test_any_finite_number_of_seconds_above_zero_is_taken(name: str, value: floa
 @pytest.mark.parametrize(
     "value", [0, 0.0, -0.0, -1, inf, -inf, nan, True, "10", b"1", Fraction(1), [1]]
 )
-def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
-    name: str, value: object
-) -> None:
+def test_any_other_number_of_seconds_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(
         ValidationError,
         match=rf"^{name} must be a finite number of seconds above 0, or None for no limit; got ",
@@ -90,13 +88,13 @@ def test_what_is_no_finite_number_of_seconds_above_zero_is_refused_by_name(
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [1, 2, 10**9])
-def test_any_whole_number_from_one_up_is_taken(name: str, value: int) -> None:
+def test_any_positive_integer_is_allowed(name: str, value: int) -> None:
     assert getattr(config(name, value), name) == value
 
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.0, nan, inf, True, "10", b"1", [1]])
-def test_what_is_no_whole_number_from_one_up_is_refused_by_name(name: str, value: object) -> None:
+def test_any_other_count_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(
         ValidationError,
         match=rf"^{name} must be a whole number from 1 up, or None for no limit; got ",
@@ -105,12 +103,12 @@ def test_what_is_no_whole_number_from_one_up_is_refused_by_name(name: str, value
 
 
 @pytest.mark.parametrize("prefix", ["", "a", "bot-7:", "a" * 20, " ", "_:#-+ "])
-def test_a_prefix_is_up_to_20_of_the_characters_of_an_id(prefix: str) -> None:
+def test_a_prefix_has_up_to_20_characters_allowed_in_an_id(prefix: str) -> None:
     assert Config(id_prefix=prefix).id_prefix == prefix
 
 
 @pytest.mark.parametrize("prefix", ["é", "a.b", "a\n", "\t", "a" * 41, None, 5, b"a", True])
-def test_a_prefix_that_could_not_begin_an_id_is_refused(prefix: object) -> None:
+def test_a_prefix_that_cannot_begin_an_id_is_refused(prefix: object) -> None:
     with pytest.raises(ValidationError, match="must be"):
         config("id_prefix", prefix)
 
@@ -120,21 +118,21 @@ def test_a_prefix_must_leave_room_for_the_counter() -> None:
         Config(id_prefix="a" * 21)
 
 
-def test_limits_do_not_change() -> None:
+def test_limits_are_immutable() -> None:
     limits = Config()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        limits.max_depth = 5  # type: ignore[misc]  # this is the mistake
+        limits.max_depth = 5  # type: ignore[misc]  # deliberate misuse
 
 
-def test_limits_that_are_evolved_are_checked_again() -> None:
+def test_evolved_limits_are_checked_again() -> None:
     with pytest.raises(ValidationError, match=r"^max_depth must"):
         attrs.evolve(Config(), max_depth=0)
 
 
-def test_limits_are_named_when_they_are_given() -> None:
+def test_limits_are_keyword_only() -> None:
     with pytest.raises(TypeError):
-        Config(10.0)  # type: ignore[call-arg]  # this is the mistake
+        Config(10.0)  # type: ignore[call-arg]  # deliberate misuse
 
 
-def test_equal_limits_are_equal_and_hash_alike() -> None:
+def test_limits_compare_and_hash_by_value() -> None:
     assert len({Config(), Config(max_depth=32), Config(max_depth=33)}) == 2

@@ -1,4 +1,4 @@
-"""API keys and signed logins: the signature is right, and a secret has no way out."""
+"""Tests of API keys and signed logins: correct signatures, and no leaked secrets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def hides_everything(text: str) -> bool:
 # --- signing ---
 
 
-def test_the_signature_is_the_one_that_openssl_makes() -> None:
+def test_the_signature_equals_the_one_made_by_openssl() -> None:
     # printf '%s' '1700000000GET/user/verify' | openssl dgst -sha256 -hmac topsecret -binary | base64
     signed = sign_login(CREDENTIALS, NOW)
     assert signed == SignedLogin(
@@ -59,7 +59,7 @@ SECRETS = st.text(min_size=1).filter(
 
 
 @given(SECRETS, st.integers(0, 10**11 - 1))
-def test_any_secret_signs_any_stamp_in_seconds(secret: str, timestamp: int) -> None:
+def test_any_secret_signs_any_timestamp_in_seconds(secret: str, timestamp: int) -> None:
     signed = sign_login(Credentials("k", secret, "p"), timestamp)
     text = f"{timestamp}GET/user/verify".encode()
     expected = hmac.new(secret.encode("utf-8", "surrogatepass"), text, hashlib.sha256).digest()
@@ -67,13 +67,13 @@ def test_any_secret_signs_any_stamp_in_seconds(secret: str, timestamp: int) -> N
     assert base64.b64decode(signed.sign) == expected
 
 
-def test_the_same_input_signs_alike() -> None:
+def test_signing_is_deterministic() -> None:
     assert sign_login(CREDENTIALS, NOW) == sign_login(CREDENTIALS, NOW)
     assert sign_login(CREDENTIALS, NOW) != sign_login(CREDENTIALS, NOW + 1)
 
 
 @pytest.mark.parametrize("timestamp", [10**11, 1700000000000, 10**30])
-def test_a_stamp_in_milliseconds_is_refused_with_that_hint(timestamp: int) -> None:
+def test_a_timestamp_in_milliseconds_is_refused_with_a_hint(timestamp: int) -> None:
     with pytest.raises(
         ValidationError,
         match=r"looks like milliseconds: pass int\(time\.time\(\)\), or divide by 1000",
@@ -82,12 +82,12 @@ def test_a_stamp_in_milliseconds_is_refused_with_that_hint(timestamp: int) -> No
 
 
 @pytest.mark.parametrize("timestamp", [-1, 1700000000.0, "1700000000", None, True, b"1"])
-def test_a_stamp_that_is_no_whole_number_of_seconds_is_refused(timestamp: object) -> None:
+def test_a_timestamp_must_be_a_whole_number_of_seconds(timestamp: object) -> None:
     with pytest.raises(
         ValidationError,
         match=r"^timestamp must be a whole number of seconds .* int\(time\.time\(\)\)$",
     ):
-        sign_login(CREDENTIALS, timestamp)  # type: ignore[arg-type]  # what an unchecked caller passes
+        sign_login(CREDENTIALS, timestamp)  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 # --- RSA keys ---
@@ -125,7 +125,7 @@ def test_an_rsa_key_signs_the_same_text_with_rsa_sha256(
 @pytest.mark.parametrize(
     "spoiled", ["cut short", "not ASCII", "line feeds written out", "its first line alone"]
 )
-def test_a_private_key_that_cannot_be_read_is_refused_without_being_shown(
+def test_an_unreadable_private_key_is_refused_without_showing_it(
     rsa_key: rsa.RSAPrivateKey, spoiled: str
 ) -> None:
     whole = pem(rsa_key)
@@ -144,7 +144,7 @@ def test_a_private_key_that_cannot_be_read_is_refused_without_being_shown(
 
 
 @pytest.mark.parametrize("format", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_an_encrypted_private_key_is_refused_with_the_command_that_decrypts_it(
+def test_an_encrypted_private_key_is_refused_with_a_decrypt_command(
     rsa_key: rsa.RSAPrivateKey, format: PrivateFormat
 ) -> None:
     with pytest.raises(ValidationError, match=r"unencrypted \(openssl rsa -in KEY -out PLAIN"):
@@ -167,7 +167,7 @@ def test_an_rsa_key_without_the_extra_names_the_command_that_installs_it(
         sign_login(Credentials("k", pem(rsa_key), "p"), NOW)
 
 
-# --- what makes a key ---
+# --- valid and invalid parts of a key ---
 
 
 @pytest.mark.parametrize("name", ["api_key", "secret", "passphrase"])
@@ -179,7 +179,7 @@ def test_an_rsa_key_without_the_extra_names_the_command_that_installs_it(
         (b"hush-hush", "a value of type bytes"),
     ],
 )
-def test_a_part_that_is_empty_or_no_string_is_refused_by_name_and_never_shown(
+def test_an_empty_or_non_string_part_is_refused_without_showing_it(
     name: str, value: object, what: str
 ) -> None:
     parts: dict[str, object] = {
@@ -189,7 +189,7 @@ def test_a_part_that_is_empty_or_no_string_is_refused_by_name_and_never_shown(
         name: value,
     }
     with pytest.raises(ValidationError) as refused:
-        Credentials(**parts)  # type: ignore[arg-type]  # what an unchecked caller passes
+        Credentials(**parts)  # type: ignore[arg-type]  # as an untyped caller may pass
     assert str(refused.value) == f"{name} must be a string that is not empty; got {what}"
 
 
@@ -212,7 +212,7 @@ PASTED = [
 
 @pytest.mark.parametrize("name", ["api_key", "secret", "passphrase"])
 @pytest.mark.parametrize(("pasted", "around"), PASTED)
-def test_a_part_with_what_a_paste_brings_around_it_is_refused_by_name_and_never_shown(
+def test_a_part_with_characters_from_a_paste_is_refused_and_not_shown(
     name: str, pasted: str, around: str
 ) -> None:
     parts = {"api_key": API_KEY, "secret": SECRET, "passphrase": PASSPHRASE, name: pasted}
@@ -224,7 +224,7 @@ def test_a_part_with_what_a_paste_brings_around_it_is_refused_by_name_and_never_
 
 
 @pytest.mark.parametrize("quoted", ["'hush", 'hush"', "'"])
-def test_one_quote_is_refused_for_keys_and_taken_for_a_pass_phrase_that_people_choose(
+def test_a_single_quote_is_allowed_only_in_a_passphrase(
     quoted: str,
 ) -> None:
     assert Credentials(API_KEY, SECRET, quoted).passphrase == quoted
@@ -236,11 +236,11 @@ def test_one_quote_is_refused_for_keys_and_taken_for_a_pass_phrase_that_people_c
 
 
 @pytest.mark.parametrize("inside", ["hu sh", "hu'sh", "hu\ufeffsh", "hush,"])
-def test_what_stands_inside_a_part_is_left_alone(inside: str) -> None:
+def test_blanks_and_quotes_inside_a_part_are_allowed(inside: str) -> None:
     assert Credentials(inside, inside, inside).secret == inside
 
 
-def test_a_private_key_may_have_line_breaks_around_it_but_no_quotes_or_marks() -> None:
+def test_a_private_key_may_be_surrounded_by_line_breaks_only() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"
     assert Credentials(API_KEY, f"\n {text}\n", PASSPHRASE).secret == f"\n {text}\n"
     for wrong in (f'"{text}"', f"\ufeff{text}"):
@@ -248,7 +248,7 @@ def test_a_private_key_may_have_line_breaks_around_it_but_no_quotes_or_marks() -
             Credentials(API_KEY, wrong, PASSPHRASE)
 
 
-def test_a_part_that_is_a_string_subclass_is_kept_as_the_plain_string() -> None:
+def test_a_string_subclass_is_stored_as_a_plain_string() -> None:
     class Text(str):
         __slots__ = ()
 
@@ -268,7 +268,7 @@ def test_keys_compare_and_hash_by_value() -> None:
     assert CREDENTIALS != "bg_apikey"
 
 
-# --- secrets have no way out ---
+# --- secrets do not leak ---
 
 HOLDERS = [CREDENTIALS, LOGIN]
 
@@ -279,14 +279,14 @@ HOLDERS = [CREDENTIALS, LOGIN]
     [repr, str, "{}".format, "{!r}".format, "%s".__mod__, pprint.pformat, ascii],
     ids=range(7),
 )
-def test_no_way_of_writing_a_key_shows_a_part_of_it(
+def test_no_string_conversion_of_a_key_shows_a_part_of_it(
     holder: object, write: Callable[[object], str]
 ) -> None:
     assert hides_everything(write(holder))
     assert hides_everything(write([holder]))
 
 
-def test_what_holds_a_login_hides_it_too() -> None:
+def test_an_object_that_holds_a_login_hides_it() -> None:
     request = LoginRequest(LOGIN)
     assert hides_everything(repr(request))
     assert hides_everything(repr(attrs.asdict(request)))
@@ -295,13 +295,13 @@ def test_what_holds_a_login_hides_it_too() -> None:
         pickle.dumps(request)
 
 
-def test_a_login_frame_is_hidden_by_its_representation() -> None:
+def test_the_repr_of_a_login_frame_hides_it() -> None:
     assert hides_everything(repr(Transmit(text=f"{API_KEY}{PASSPHRASE}{SIGN}", secret=True)))
     assert not hides_everything(repr(Transmit(text=API_KEY)))
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_key_that_is_logged_is_hidden(holder: object) -> None:
+def test_logging_a_key_does_not_show_it(holder: object) -> None:
     stream = io.StringIO()
     logging.StreamHandler(stream).emit(
         logging.LogRecord("n", logging.INFO, "p", 1, "made %s %r", (holder, holder), None)
@@ -323,28 +323,28 @@ def test_a_key_cannot_be_pickled_and_the_refusal_hides_it(holder: object, protoc
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_key_is_copied_as_itself_so_that_no_second_one_lies_about(holder: object) -> None:
+def test_a_copy_of_a_key_is_the_key_itself(holder: object) -> None:
     assert copy.copy(holder) is holder
     assert copy.deepcopy([holder])[0] is holder
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_key_is_nothing_that_attrs_or_cattrs_take_apart(holder: object) -> None:
+def test_attrs_and_cattrs_cannot_unstructure_a_key(holder: object) -> None:
     assert not attrs.has(type(holder))
     assert hides_everything(repr(cattrs.unstructure(holder)))
     assert hides_everything(repr(cattrs.Converter().unstructure({"key": holder})))
     with pytest.raises(attrs.exceptions.NotAnAttrsClassError):
-        attrs.asdict(holder)  # type: ignore[arg-type]  # the mistake that must not disclose
+        attrs.asdict(holder)  # type: ignore[arg-type]  # a mistake that must not show secrets
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_key_has_no_dictionary_to_look_into(holder: object) -> None:
+def test_a_key_has_no_instance_dictionary(holder: object) -> None:
     with pytest.raises(TypeError):
         vars(holder)
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_key_does_not_change_and_the_refusal_hides_it(holder: object) -> None:
+def test_a_key_is_immutable_and_the_error_hides_it(holder: object) -> None:
     changes: list[tuple[Callable[..., None], tuple[str, ...]]] = [
         (setattr, ("api_key", "hush")),
         (setattr, ("other", "hush")),

@@ -1,4 +1,4 @@
-"""How many deadlines are kept, whatever the order in which cancels are settled."""
+"""Tests of the number of stored deadlines, for any order in which cancels are settled."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ class _Entry:
     turn: int = 0
 
 
-def test_the_dead_stay_few_when_the_first_are_settled_last() -> None:
+def test_cleared_entries_stay_few_when_the_first_are_cleared_last() -> None:
     deadlines: Deadlines[_Entry] = Deadlines()
     entries = [_Entry() for _ in range(2000)]
     for n, entry in enumerate(entries):
         deadlines.set(entry, float(n))
     living = len(entries)
-    # From the middle, then from the front: the last one keeps those in the middle from being dropped.
+    # From the middle, then from the front: the last entry keeps those of the middle stored.
     for entry in (*entries[967:-1], *entries[:967]):
         deadlines.set(entry, inf)
         living -= 1
         assert len(deadlines) <= 2 * living + 64
 
 
-def test_the_dead_are_dropped_many_at_a_time_also_where_entries_return_to_their_old_deadlines() -> (
-    None
-):
-    """As the cancels of a session do that a link has given back."""
+def test_cleared_entries_are_dropped_in_bulk_when_deadlines_are_set_again() -> None:
+    """Cancels of a session do this when a link returns them."""
     deadlines: Deadlines[_Entry] = Deadlines()
     entries = [_Entry() for _ in range(500)]
     for n, entry in enumerate(entries):
         deadlines.set(entry, float(n))
     dropped, stored = 0, deadlines._queue
     for _ in range(5):
-        # Not the first, behind which the dead stay.
+        # Not the first: cleared entries behind it stay stored.
         for n, entry in enumerate(entries[1:], 1):
             deadlines.set(entry, inf)
             assert len(deadlines) <= 2 * 499 + 64

@@ -1,4 +1,4 @@
-"""Defects that were found after the fact, each by the test that showed it."""
+"""Regression tests."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from .driving import LOGIN, ORDER, only, outputs, ready, reply, texts
 
 
 class Text(str):
-    """A string that is not quite one."""
+    """A subclass of str."""
 
     __slots__ = ()
 
 
-class Name(str, Enum):  # noqa: UP042 - the very trap
-    """Its f-string is not its value."""
+class Name(str, Enum):  # noqa: UP042 - the case under test
+    """An enum whose f-string is not its value."""
 
     DESK = "desk"
 
@@ -57,13 +57,13 @@ def test_a_text_of_a_string_subclass_is_read(engine: Engine) -> None:
     assert Codec(engine).decode(Text('{"event":"login"}')) == LoginReply(None, "")
 
 
-def test_a_prefix_of_a_string_subclass_makes_ids_of_its_value() -> None:
+def test_a_prefix_of_a_string_subclass_is_used_by_value() -> None:
     config = Config(id_prefix=Name.DESK)
     assert type(config.id_prefix) is str
     assert Connection(config).cancel(ORDER, 0.0) == "desk1"
 
 
-def test_a_bad_prefix_is_reported_by_its_own_name() -> None:
+def test_a_bad_prefix_is_reported_as_id_prefix() -> None:
     with pytest.raises(
         ValidationError, match=r"id_prefix must be at most 20 of the characters .* got 'ü'"
     ):
@@ -73,7 +73,7 @@ def test_a_bad_prefix_is_reported_by_its_own_name() -> None:
 
 
 @pytest.mark.parametrize("bad", [nan, inf, None])
-def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) -> None:
+def test_a_budget_refuses_a_time_that_is_not_finite_and_is_unchanged(bad: Any) -> None:
     budget = Budget(1)
     budget.grant(1, inf, 0.0)
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
@@ -89,23 +89,21 @@ def test_a_budget_refuses_a_time_that_is_none_and_nothing_has_changed(bad: Any) 
 @pytest.mark.parametrize(
     "message", ['{"op":"login","args":[{"passphrase":"hush"}', b'\xff"hush"', "[" * 40 + "hush"]
 )
-def test_a_broken_login_is_not_shown(message: str | bytes) -> None:
+def test_an_invalid_login_is_not_shown(message: str | bytes) -> None:
     request = decode_request(message)
     assert isinstance(request, Malformed)
     assert request.excerpt == ""
     assert "hush" not in repr(request)
 
 
-def test_a_frame_that_holds_secrets_cannot_be_pickled_and_others_can() -> None:
+def test_only_a_frame_without_secrets_can_be_pickled() -> None:
     with pytest.raises(TypeError, match="holds secrets and cannot be pickled"):
         pickle.dumps(Transmit(text="hush", secret=True))
     ping = Transmit(text="ping")
     assert pickle.loads(pickle.dumps(ping)) == copy.deepcopy(ping) == ping
 
 
-def test_a_login_gives_its_secrets_to_no_copying_protocol_and_does_not_change_when_made_again() -> (
-    None
-):
+def test_credentials_have_no_state_to_copy_and_cannot_be_initialized_again() -> None:
     credentials = Credentials("key", "hush", "passphrase")
     with pytest.raises(TypeError, match="holds secrets"):
         credentials.__getstate__()
@@ -133,7 +131,7 @@ def test_a_private_key_of_an_unsupported_kind_is_refused(monkeypatch: pytest.Mon
     [b"\xff" * 70_000, b"\xff" * 300, "é".encode() * 300, "x" * 300],
     ids=["wild", "wild too", "accents", "text"],
 )
-def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(
+def test_an_excerpt_has_at_most_a_hundred_whole_characters(
     message: str | bytes,
 ) -> None:
     frame = decode(message)
@@ -142,7 +140,7 @@ def test_an_excerpt_has_a_hundred_characters_at_most_and_ends_with_a_whole_one(
     assert "\\xc3" not in frame.excerpt
 
 
-def test_an_integer_that_is_no_float_is_no_time() -> None:
+def test_an_integer_beyond_every_float_is_refused_as_a_time() -> None:
     with pytest.raises(ValidationError, match="answer_timeout must be a finite number"):
         Config(answer_timeout=10**400)
     connection = ready()
@@ -166,7 +164,7 @@ def test_a_time_that_only_looks_like_a_number_is_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", ["nonsense", None, []])
-def test_an_engine_is_one_of_the_engines(engine: Any) -> None:
+def test_an_unknown_engine_is_refused(engine: Any) -> None:
     with pytest.raises(
         ValidationError,
         match="engine must be an Engine, or one of the names 'stdlib', 'msgspec', 'orjson'; got",
@@ -179,7 +177,7 @@ def test_an_engine_may_be_chosen_by_its_name() -> None:
     assert Codec("msgspec").decode("pong") == decode("pong")
 
 
-def test_what_comes_out_and_cannot_be_changed_can_be_hashed() -> None:
+def test_immutable_outputs_can_be_hashed() -> None:
     assert (
         len(
             {
@@ -193,7 +191,7 @@ def test_what_comes_out_and_cannot_be_changed_can_be_hashed() -> None:
     )
 
 
-def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
+def test_a_returned_wait_is_not_shared_with_the_connection() -> None:
     connection = ready()
     wait = connection.poll(1.0)
     assert isinstance(wait, Wait)
@@ -202,7 +200,7 @@ def test_a_wait_that_came_out_is_not_the_connections_own() -> None:
     assert connection.poll(1.0) is not connection.poll(1.0)
 
 
-def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
+def test_a_bad_request_is_reported_with_the_names_of_the_wire() -> None:
     request = decode_request(
         '{"op":"trade","args":[{"id":"1","instType":7,"more":1,"params":{"orderId":"1"}}]}'
     )
@@ -220,7 +218,7 @@ def test_a_bad_request_is_named_in_the_words_of_the_wire() -> None:
     assert "_Login" not in login.message
 
 
-def test_a_refused_value_is_shown_whatever_it_is() -> None:
+def test_any_refused_value_can_be_shown() -> None:
     class Odd(int):
         def __repr__(self) -> str:
             raise RuntimeError
@@ -237,7 +235,7 @@ def test_a_refused_value_is_shown_whatever_it_is() -> None:
     [None, 7, ["1", ["2"]], ["1", 3]],
     ids=["none", "a number", "a list in it", "a number in it"],
 )
-def test_lost_of_what_are_no_ids_is_refused_and_nothing_has_changed(unsent: Any) -> None:
+def test_lost_refuses_unsent_that_are_no_ids_and_changes_nothing(unsent: Any) -> None:
     connection = ready()
     connection.cancel(ORDER, 1.0, id="1")
     outputs(connection, 1.0)
@@ -261,7 +259,7 @@ def pinged_twice(*, writable: bool) -> Connection:
     return connection
 
 
-def test_a_pong_to_the_ping_before_does_not_hide_a_stalled_writer() -> None:
+def test_a_pong_to_an_earlier_ping_does_not_hide_a_stalled_writer() -> None:
     connection = pinged_twice(writable=False)
     connection.handle_timeout(17.9)
     assert connection.state is State.READY
@@ -269,7 +267,7 @@ def test_a_pong_to_the_ping_before_does_not_hide_a_stalled_writer() -> None:
     assert [event.why for event in only(Closed, outputs(connection, 18.0))] == [WhyClosed.NO_PONG]
 
 
-def test_a_ping_that_was_held_up_is_answered_by_the_next_pong() -> None:
+def test_a_delayed_ping_is_answered_by_the_next_pong() -> None:
     connection = pinged_twice(writable=False)
     assert texts(outputs(connection, 12.0)) == ["ping"]
     connection.receive("pong", 13.0)
@@ -277,20 +275,20 @@ def test_a_ping_that_was_held_up_is_answered_by_the_next_pong() -> None:
     assert connection.state is State.READY
 
 
-def test_a_generated_id_is_none_that_the_caller_has_used() -> None:
+def test_a_generated_id_is_not_one_that_the_caller_has_used() -> None:
     connection = ready(Config(id_prefix="a"))
     for id in ("a1", "a7", "a12345678901234567", "b9", "a", "ax"):
         connection.cancel(ORDER, 1.0, id=id)
         outputs(connection, 1.0)
         connection.receive(reply(id), 1.0)
         outputs(connection, 1.0)
-    # A second answer to "a1" would otherwise be taken for the answer to the next cancel that is called so.
+    # Otherwise a second reply to "a1" would settle the next cancel with that id.
     assert connection.in_flight == 0
     assert connection.cancel(ORDER, 2.0) == "a8"
     assert connection.cancel(ORDER, 2.0) == "a9"
 
 
-def test_lists_that_are_opened_and_never_closed_are_too_deep_as_well() -> None:
+def test_unclosed_lists_are_too_deep_as_well() -> None:
     long = " " * 512
     assert decode("[" * 40 + long) == Malformed("too deep", ("[" * 40 + long)[:100])
     assert decode("[" * 32 + long) == Malformed("not JSON", ("[" * 32 + long)[:100])

@@ -1,4 +1,7 @@
-"""The page on the conformance kit says what the kit does. Run as a script, this writes that part of the page anew."""
+"""Tests that the page on the conformance kit matches the kit.
+
+Run as a script to regenerate that part.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def test_the_page_says_what_the_kit_does() -> None:
     )
 
 
-def test_the_contract_has_a_name_for_each_of_its_rules() -> None:
+def test_every_rule_of_the_contract_has_a_name() -> None:
     titles = re.findall(
         r"^\d+\. \*\*([^.]*)\.\*\*", (DOCS / "driver.md").read_text("utf-8"), re.MULTILINE
     )

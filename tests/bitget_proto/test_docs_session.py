@@ -1,4 +1,4 @@
-"""The page on sessions says what the code says. Run as a script, this writes those parts of the page anew."""
+"""Tests that the page on sessions matches the code. Run as a script to regenerate those parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engines there are, and what happens when one is not installed."""
+"""Tests of the JSON engines, and of an engine that is not installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READ = Frame("trade", [Entry("1", "c")], 0, "Success", 5, "t", "o")
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Take engines away with `setitem(sys.modules, name, None)`: importing such a one raises ImportError."""
+    """Hide engines with `setitem(sys.modules, name, None)`: importing one raises ImportError."""
     return monkeypatch
 
 
@@ -28,7 +28,7 @@ def test_an_engine_is_named_like_the_extra_that_installs_it() -> None:
 
 
 def told(frame: Frame) -> tuple[object, ...]:
-    """What a frame says; an engine may have a class of its own for it."""
+    """The content of a frame; an engine may have its own class for it."""
     arg = frame.arg
     entries = [] if arg is None else arg if isinstance(arg, list) else [arg]
     echo = arg is None, isinstance(arg, list), [(entry.id, entry.channel) for entry in entries]
@@ -63,7 +63,7 @@ def test_every_engine_reads_a_frame_alike(engine: Engine) -> None:
         ('{"x":-Infinity}', ValueError),
     ],
 )
-def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
+def test_every_engine_refuses_alike_after_the_standard_librarys_reading(
     engine: Engine, text: str, error: type[ValueError]
 ) -> None:
     read = reader(engine)
@@ -75,7 +75,7 @@ def test_every_engine_refuses_alike_when_the_standard_library_has_had_its_word(
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
+def test_nothing_is_coerced_and_missing_fields_are_none(engine: Engine) -> None:
     assert told(reader(engine).fast("{}")) == told(Frame())
     assert told(
         reader(engine).fast(
@@ -85,7 +85,7 @@ def test_nothing_is_coerced_and_what_is_missing_is_none(engine: Engine) -> None:
     assert told(reader(engine).fast('{"event":null,"arg":null}')) == told(Frame())
 
 
-def test_plain_data_is_read_as_it_stands() -> None:
+def test_plain_data_is_read_unchanged() -> None:
     assert plain_loads()('{"a":[1,"1",null,true,1.5]}') == {"a": [1, "1", None, True, 1.5]}
 
 
@@ -100,7 +100,7 @@ def test_the_fastest_is_msgspec_then_orjson_then_the_standard_library(
 
 
 @pytest.mark.parametrize("engine", [Engine.MSGSPEC, Engine.ORJSON])
-def test_an_engine_that_is_not_installed_names_the_command_that_installs_it(
+def test_a_missing_engine_names_the_command_that_installs_it(
     engine: Engine, without: pytest.MonkeyPatch
 ) -> None:
     without.setitem(sys.modules, engine.value, None)
@@ -123,7 +123,7 @@ def test_the_standard_library_is_the_default_and_needs_nothing_else(
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_the_first_live_frame_imports_nothing(
+def test_decoding_the_first_frame_imports_nothing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = Codec(engine)

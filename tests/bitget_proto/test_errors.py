@@ -1,4 +1,4 @@
-"""The errors of a caller, and how they show a value."""
+"""Tests of the exceptions for misuse, and of how they show a value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_every_error_is_a_local_protocol_error() -> None:
     assert issubclass(ValidationError, LocalProtocolError)
 
 
-def test_no_room_is_no_value_error_since_waiting_mends_it() -> None:
+def test_a_full_queue_is_not_a_value_error() -> None:
     assert not issubclass(NoRoom, ValueError)
     assert issubclass(ValidationError, ValueError)
 
@@ -41,19 +41,19 @@ def test_no_room_is_no_value_error_since_waiting_mends_it() -> None:
         (["secret"], "a value of type list"),
     ],
 )
-def test_a_value_is_shown_short(value: object, text: str) -> None:
+def test_a_value_is_shown_shortened(value: object, text: str) -> None:
     assert safe_repr(value) == text
 
 
 @given(st.text())
-def test_a_text_is_shown_short_on_one_line_and_can_be_written(text: str) -> None:
+def test_a_text_is_shown_short_encodable_and_on_one_line(text: str) -> None:
     line = safe_repr(text)
     assert len(line.splitlines()) == 1
     assert len(line) <= 48 * len("\\U0010ffff") + 40
     assert line.encode()
 
 
-def test_a_value_is_shown_though_its_own_representation_raises() -> None:
+def test_a_value_whose_repr_raises_is_shown() -> None:
     class Awkward:
         def __repr__(self) -> str:
             raise RuntimeError
@@ -75,5 +75,5 @@ def test_a_string_subclass_is_shown_by_its_value() -> None:
     assert safe_repr(Loud("a" * 60)).endswith("'… (60 characters)")
 
 
-def test_a_number_too_long_to_be_written_is_shown_by_its_type() -> None:
+def test_an_integer_too_long_for_str_is_shown_by_its_type() -> None:
     assert safe_repr(10**5000) == "a value of type int"

@@ -1,4 +1,4 @@
-"""What comes out of a connection: closed unions of values with named parts."""
+"""Tests of the outputs of a connection: their unions, fields and immutability."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cancel_has_one_of_three_outcomes() -> None:
     assert get_args(Outcome) == (Accepted, Rejected, Unresolved)
 
 
-def test_the_unions_hold_one_another_and_nothing_is_outside_them() -> None:
+def test_the_unions_are_nested_and_complete() -> None:
     events, outputs = set(get_args(Event)), set(get_args(Output))
     assert set(get_args(Outcome)) < events < outputs
     assert outputs - events == {Transmit, Hangup, Wait}
@@ -65,7 +65,7 @@ def test_the_unions_hold_one_another_and_nothing_is_outside_them() -> None:
     assert {value for value in defined if not issubclass(value, Enum)} == outputs
 
 
-def test_the_other_events_are_those_of_the_contract() -> None:
+def test_the_other_events_are_the_documented_ones() -> None:
     assert [event.__name__ for event in get_args(Event)[3:]] == [
         "Ready",
         "LoginRejected",
@@ -86,11 +86,11 @@ BY_POSITION: dict[type[Any], list[str]] = {
     Rejected: [*_OF_A_CANCEL, "code", "code_class", "message", "exchange_ts"],
     Unresolved: [*_OF_A_CANCEL, "sent", "why", "code", "message"],
 }
-"""What is made for each cancel: its parts stand in this order for good."""
+"""The positional fields of outputs made for each cancel; their order never changes."""
 
 
 @pytest.mark.parametrize("kind", get_args(Output))
-def test_every_output_is_made_by_name_alone_but_what_is_made_for_each_cancel(
+def test_outputs_are_keyword_only_except_those_made_for_each_cancel(
     kind: type[Any],
 ) -> None:
     parameters = inspect.signature(kind).parameters.values()
@@ -106,21 +106,21 @@ def test_every_output_is_made_by_name_alone_but_what_is_made_for_each_cancel(
 
 
 @pytest.mark.parametrize("kind", get_args(Outcome))
-def test_every_outcome_says_which_cancel_and_when(kind: type[Any]) -> None:
+def test_every_outcome_names_its_cancel_and_its_times(kind: type[Any]) -> None:
     assert {"id", "order", "attempts", "taken_at", "sent_at", "resolved_at"} <= set(parts(kind))
 
 
-def test_the_outcomes_carry_what_the_contract_names() -> None:
+def test_the_outcomes_have_the_documented_fields() -> None:
     assert "exchange_ts" in parts(Accepted)
     assert {"code", "code_class", "message"} <= set(parts(Rejected))
     assert {"sent", "why", "code", "message"} <= set(parts(Unresolved))
 
 
-def test_an_outcome_on_one_connection_took_one_attempt() -> None:
+def test_an_outcome_of_a_connection_has_one_attempt() -> None:
     assert ACCEPTED.attempts == 1
 
 
-def test_an_unresolved_one_has_a_code_only_where_one_came() -> None:
+def test_an_unresolved_outcome_has_a_code_only_if_one_was_received() -> None:
     unresolved = Unresolved(
         id="7",
         order=ORDER,
@@ -133,7 +133,7 @@ def test_an_unresolved_one_has_a_code_only_where_one_came() -> None:
     assert (unresolved.code, unresolved.message) == (None, None)
 
 
-def test_the_reasons_of_the_unresolved_are_those_of_the_contract() -> None:
+def test_the_reasons_for_unresolved_are_the_documented_ones() -> None:
     assert [why.name for why in WhyUnresolved] == [
         "TIMEOUT",
         "LOST",
@@ -146,25 +146,25 @@ def test_the_reasons_of_the_unresolved_are_those_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised])
-def test_a_reason_is_found_by_its_word_and_can_be_a_key(member: Enum) -> None:
+def test_a_reason_is_found_by_value_and_can_be_a_dictionary_key(member: Enum) -> None:
     assert type(member)(member.value) is member
     assert {member: 1}[member] == 1
 
 
 @pytest.mark.parametrize("member", [*WhyUnresolved, *WhyUnrecognised, *WhyDropped])
-def test_a_reason_says_what_it_means_in_a_sentence(member: DescribedEnum) -> None:
+def test_a_reason_has_a_meaning_of_one_sentence(member: DescribedEnum) -> None:
     assert member.sentence[0].isupper() or member.sentence[0] == "`"
     assert member.sentence.endswith(".")
     assert len({other.sentence for other in type(member)}) == len(type(member))
 
 
-def test_outcomes_compare_by_what_they_say() -> None:
+def test_outcomes_compare_by_value() -> None:
     assert attrs.evolve(ACCEPTED) == ACCEPTED
     assert attrs.evolve(ACCEPTED, resolved_at=4.0) != ACCEPTED
     assert attrs.evolve(ACCEPTED) is not ACCEPTED
 
 
-def test_outcomes_are_told_apart_by_a_match() -> None:
+def test_a_match_statement_distinguishes_outcomes() -> None:
     def in_words(outcome: Outcome) -> str:
         match outcome:
             case Accepted():
@@ -219,7 +219,7 @@ def test_a_frame_to_write_shows_its_text_unless_it_holds_secrets() -> None:
     assert str(Transmit(text="hush", secret=True)) == hidden
 
 
-def test_a_frame_to_write_is_no_secret_unless_said() -> None:
+def test_a_frame_is_not_secret_by_default() -> None:
     assert Transmit(text="ping").secret is False
 
 
@@ -227,13 +227,13 @@ def test_a_frame_to_write_is_no_secret_unless_said() -> None:
     "output",
     [ACCEPTED, Ready(), Wait(until=None, timer=None), Closed(why=WhyClosed.LOST, detail="")],
 )
-def test_an_output_takes_no_attribute_that_it_does_not_have(output: object) -> None:
+def test_an_output_has_slots(output: object) -> None:
     with pytest.raises(AttributeError):
         object.__setattr__(output, "more", 1)
 
 
 CHANGEABLE = (Transmit, Hangup, Wait)
-"""For the driver alone, and made anew for each call."""
+"""Outputs for the driver only, made for each call."""
 
 SAMPLES: dict[type[Any], Callable[[], Output]] = {
     Transmit: lambda: Transmit("ping", "7"),
@@ -272,7 +272,7 @@ def test_there_is_a_sample_of_each_output() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in CHANGEABLE])
-def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_put_in(
+def test_an_outcome_or_event_is_immutable_and_stays_found_in_a_set(
     kind: type[Any],
 ) -> None:
     one, other = SAMPLES[kind](), SAMPLES[kind]()
@@ -290,13 +290,13 @@ def test_an_outcome_or_event_cannot_be_changed_and_stays_in_the_set_that_it_was_
 
 
 @pytest.mark.parametrize("kind", CHANGEABLE)
-def test_what_can_be_changed_has_no_hash(kind: type[Any]) -> None:
+def test_a_mutable_output_has_no_hash(kind: type[Any]) -> None:
     with pytest.raises(TypeError, match="unhashable type"):
         hash(SAMPLES[kind]())
     assert SAMPLES[kind]() == SAMPLES[kind]()
 
 
-def test_an_order_cannot_be_changed_either() -> None:
+def test_an_order_is_immutable() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         ORDER.order_id = "2"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
     assert hash(ORDER) == hash(CancelOrder("BTCUSDT", "1"))

@@ -82,13 +82,13 @@ def whole_state(exchange: ExchangeConnection) -> list[str]:
     ]
 
 
-def test_a_login_comes_out_as_an_event_and_its_acceptance_as_the_recorded_answer() -> None:
+def test_a_login_is_an_event_and_accepting_it_writes_the_recorded_reply() -> None:
     exchange = ready()
     assert exchange.state is State.READY
     assert "ready" in repr(exchange)
 
 
-def test_a_refused_login_is_answered_with_an_error_and_the_exchange_hangs_up() -> None:
+def test_a_refused_login_gets_an_error_and_closes_the_connection() -> None:
     exchange = connected()
     exchange.receive(Codec().encode_login(LOGIN), 0.0)
     drain(exchange)
@@ -101,7 +101,7 @@ def test_a_refused_login_is_answered_with_an_error_and_the_exchange_hangs_up() -
     ]
 
 
-def test_a_refused_login_may_leave_the_socket_open_as_was_seen() -> None:
+def test_a_refused_login_may_leave_the_socket_open_as_observed() -> None:
     exchange = connected()
     exchange.receive(Codec().encode_login(LOGIN), 0.0)
     drain(exchange)
@@ -206,7 +206,7 @@ def test_more_cancels_than_the_limit_are_throttled() -> None:
         ('{"op":"trade","args":{}}', 30016),
     ],
 )
-def test_what_the_page_does_not_allow_is_refused_with_its_code(
+def test_a_request_that_is_not_allowed_is_refused_with_its_code(
     text: str | bytes, code: int
 ) -> None:
     exchange = ready()
@@ -241,13 +241,13 @@ def test_a_ping_is_answered_by_a_pong_before_and_after_the_login() -> None:
 
 
 @pytest.mark.parametrize("text", [SUBSCRIBE, SUBSCRIBE.encode()], ids=["text", "bytes"])
-def test_other_requests_come_out_whole(text: str | bytes) -> None:
+def test_other_requests_are_events_with_the_whole_request(text: str | bytes) -> None:
     exchange = connected()
     exchange.receive(text, 0.0)
     assert drain(exchange) == [OtherRequested(op="subscribe", text=SUBSCRIBE)]
 
 
-def test_ten_messages_a_second_are_let_through_and_the_eleventh_is_the_end() -> None:
+def test_an_eleventh_message_within_a_second_closes_the_connection() -> None:
     exchange = connected()
     for _ in range(10):
         exchange.receive("ping", 0.0)
@@ -263,7 +263,7 @@ def test_ten_messages_a_second_are_let_through_and_the_eleventh_is_the_end() -> 
     assert drain(exchange, 5.0) == []
 
 
-def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
+def test_an_argument_that_is_no_message_is_refused_and_not_counted() -> None:
     exchange = connected(ExchangeConfig(messages_per_second=1))
     for _ in range(3):
         with pytest.raises(ValidationError, match=r"^message must be str or bytes; got the int 7$"):
@@ -279,7 +279,7 @@ def test_what_is_no_message_changes_nothing_and_counts_for_no_pace() -> None:
         (lambda: ExchangeConnection(5), "config must be an ExchangeConfig, or None; got the int 5"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ],
 )
-def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) -> None:
+def test_a_config_of_a_wrong_type_is_refused(make: Callable[[], object], why: str) -> None:
     with pytest.raises(ValidationError, match=f"^{why}$"):
         make()
 
@@ -290,7 +290,7 @@ def test_a_part_that_is_none_is_refused(make: Callable[[], object], why: str) ->
     (0.1, 0.9, State.AUTHENTICATING),
     (0.1, 0.899, State.CLOSED),
 ])  # fmt: skip
-def test_no_second_may_hold_more_than_the_limit_unless_slack_was_asked_for(
+def test_no_second_may_hold_more_than_the_limit_except_for_jitter(
     jitter: float | None, at: float, state: State
 ) -> None:
     exchange = connected(ExchangeConfig(jitter=jitter))
@@ -300,7 +300,7 @@ def test_no_second_may_hold_more_than_the_limit_unless_slack_was_asked_for(
     assert exchange.state is state
 
 
-def test_the_second_slides() -> None:
+def test_the_limit_holds_in_a_sliding_second() -> None:
     exchange = connected()
     for number in range(9):
         exchange.receive("ping", 0.9 + number / 100)
@@ -311,7 +311,7 @@ def test_the_second_slides() -> None:
     assert states == [State.AUTHENTICATING, State.CLOSED]
 
 
-def test_a_request_to_place_an_order_comes_out_whole() -> None:
+def test_a_request_to_place_an_order_is_an_event_with_the_whole_request() -> None:
     exchange = ready()
     text = encode_cancel(ORDER, "1").replace("cancel-order", "place-order")
     exchange.receive(text, 0.0)
@@ -319,7 +319,7 @@ def test_a_request_to_place_an_order_comes_out_whole() -> None:
     assert exchange.in_flight == 0
 
 
-def test_a_client_without_pings_is_dropped_after_two_minutes_and_a_ping_moves_that() -> None:
+def test_a_client_is_dropped_two_minutes_after_its_last_ping() -> None:
     exchange = connected()
     assert exchange.poll(0.0) == Wait(until=120.0, timer=Timer.IDLE)
     exchange.receive("ping", 100.0)
@@ -334,7 +334,7 @@ def test_a_client_without_pings_is_dropped_after_two_minutes_and_a_ping_moves_th
     assert exchange.poll(221.0) == Wait(until=None, timer=None)
 
 
-def test_a_connection_is_cut_at_its_age() -> None:
+def test_a_connection_is_closed_at_its_maximum_age() -> None:
     exchange = connected(ExchangeConfig(ping_timeout=None))
     assert exchange.poll(0.0) == Wait(until=86400.0, timer=Timer.LIFETIME)
     exchange.handle_timeout(86399.0)
@@ -345,7 +345,7 @@ def test_a_connection_is_cut_at_its_age() -> None:
     )
 
 
-def test_without_limits_it_waits_for_input_alone() -> None:
+def test_without_limits_it_waits_only_for_input() -> None:
     exchange = connected(ExchangeConfig(ping_timeout=None, lifetime=None, messages_per_second=None))
     assert exchange.poll(0.0) == Wait(until=None, timer=None)
     for _ in range(1000):
@@ -354,14 +354,14 @@ def test_without_limits_it_waits_for_input_alone() -> None:
     assert exchange.state is State.AUTHENTICATING
 
 
-def test_a_limit_that_makes_no_sense_is_refused_as_the_limits_of_a_connection_are() -> None:
+def test_an_invalid_limit_is_refused_like_one_of_a_connection() -> None:
     with pytest.raises(ValidationError, match="lenient must be True or False; got the int 1"):
         ExchangeConfig(lenient=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     with pytest.raises(ValidationError, match="jitter must be a finite number of seconds above 0"):
         ExchangeConfig(jitter=-0.1)
 
 
-def test_a_stalled_writer_withholds_frames_and_the_hangup_behind_them() -> None:
+def test_a_stalled_writer_delays_frames_and_the_hangup_after_them() -> None:
     exchange = connected()
     exchange.receive("ping", 0.0)
     exchange.receive('{"op":"x"}', 0.0)
@@ -374,7 +374,7 @@ def test_a_stalled_writer_withholds_frames_and_the_hangup_behind_them() -> None:
     ]
 
 
-def test_a_lost_transport_ends_it_without_a_hangup_and_drops_what_was_not_written() -> None:
+def test_a_lost_transport_closes_it_and_drops_unwritten_frames() -> None:
     exchange = connected()
     exchange.receive("ping", 0.0)
     exchange.lost(1.0, "reset")
@@ -391,7 +391,7 @@ def test_close_can_ask_for_no_close_frame() -> None:
     assert drain(exchange)[0] == Hangup(code=1006, reason="asked")
 
 
-def test_say_says_anything_and_answers_nothing() -> None:
+def test_say_writes_any_text_and_answers_no_request() -> None:
     exchange = ready()
     exchange.receive(encode_cancel(ORDER, "1"), 0.0)
     exchange.say("<html>", 0.0)
@@ -425,7 +425,7 @@ def test_refused_commands_change_nothing() -> None:
     assert whole_state(exchange) == before
 
 
-def test_a_refusal_of_the_login_that_is_none_changes_nothing() -> None:
+def test_an_invalid_refusal_of_the_login_changes_nothing() -> None:
     exchange = connected()
     exchange.receive(Codec().encode_login(LOGIN), 0.0)
     drain(exchange)
@@ -435,7 +435,7 @@ def test_a_refusal_of_the_login_that_is_none_changes_nothing() -> None:
     assert exchange.state is State.READY
 
 
-def test_nothing_can_be_said_before_the_beginning_or_after_the_end() -> None:
+def test_commands_are_refused_before_the_start_and_after_the_end() -> None:
     exchange = ExchangeConnection()
     with pytest.raises(LocalProtocolError, match="the connection is new"):
         exchange.say("x", 0.0)

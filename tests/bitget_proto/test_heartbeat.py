@@ -1,4 +1,4 @@
-"""Pings: the heartbeat, and the question that a silent link is asked."""
+"""Tests of pings: the heartbeat, and the probe of a silent link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def started(now: float = 0.0, config: Config | None = None) -> tuple[Heartbeat, 
 # --- the heartbeat ---
 
 
-def test_before_the_start_nothing_is_due() -> None:
+def test_nothing_is_due_before_the_start() -> None:
     alarms = Alarms(PONG, PING)
     heartbeat = Heartbeat(Config(), alarms)
     assert (alarms.until, heartbeat.ping_due, heartbeat.asked_until) == (inf, False, None)
@@ -34,7 +34,7 @@ def test_the_first_ping_is_due_an_interval_after_the_start() -> None:
     assert (alarms[PING], alarms[PONG], heartbeat.ping_due) == (130.0, inf, False)
 
 
-def test_a_ping_that_falls_due_waits_to_be_sent_and_the_pong_counts_from_then() -> None:
+def test_the_pong_deadline_counts_from_when_the_ping_falls_due() -> None:
     heartbeat, alarms = started()
     heartbeat.beat(31.0)
     assert heartbeat.ping_due
@@ -55,7 +55,7 @@ def test_a_pong_clears_the_alarm_and_a_second_one_is_ignored() -> None:
     assert alarms[PONG] == 70.0, "the ping has not left"
 
 
-def test_a_ping_that_is_not_written_keeps_the_deadline_of_the_first_that_fell_due() -> None:
+def test_an_unwritten_ping_keeps_the_deadline_of_the_first_one_due() -> None:
     heartbeat, alarms = started(config=Config(ping_interval=4.0, pong_timeout=10.0))
     heartbeat.beat(4.0)
     heartbeat.beat(8.0)
@@ -66,7 +66,7 @@ def test_a_ping_that_is_not_written_keeps_the_deadline_of_the_first_that_fell_du
     assert alarms[PONG] == 22.0
 
 
-def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() -> None:
+def test_a_pong_to_an_earlier_ping_does_not_hide_an_unwritten_one() -> None:
     heartbeat, alarms = started(config=Config(ping_interval=4.0, pong_timeout=10.0))
     heartbeat.beat(4.0)
     heartbeat.sent(4.0)
@@ -78,7 +78,7 @@ def test_a_pong_to_the_ping_before_does_not_hide_one_that_cannot_be_written() ->
     assert alarms[PONG] == 18.0
 
 
-def test_of_two_that_cannot_be_written_the_first_counts_when_a_pong_to_one_before_comes() -> None:
+def test_an_earlier_pong_leaves_the_deadline_of_the_first_unwritten_ping() -> None:
     heartbeat, alarms = started(config=Config(ping_interval=4.0, pong_timeout=10.0))
     heartbeat.beat(4.0)
     heartbeat.sent(4.0)
@@ -88,7 +88,7 @@ def test_of_two_that_cannot_be_written_the_first_counts_when_a_pong_to_one_befor
     assert alarms[PONG] == 18.0
 
 
-def test_stopped_nothing_is_due_and_nothing_is_asked() -> None:
+def test_after_a_stop_nothing_is_due_and_no_ping_is_wanted() -> None:
     heartbeat, alarms = started()
     heartbeat.beat(30.0)
     heartbeat.ask(2.0)
@@ -103,14 +103,14 @@ def test_stopped_nothing_is_due_and_nothing_is_asked() -> None:
     assert heartbeat.silence_at(31.0) == inf
 
 
-def test_without_limits_no_ping_and_no_pong_is_due() -> None:
+def test_without_limits_neither_ping_nor_pong_is_due() -> None:
     heartbeat, alarms = started(config=Config(ping_interval=None, pong_timeout=None))
     assert alarms.until == inf
     heartbeat.beat(30.0)
     assert (alarms[PING], alarms[PONG], heartbeat.ping_due) == (inf, inf, True)
 
 
-def test_on_a_clock_that_cannot_tick_nothing_is_due_at_once() -> None:
+def test_nothing_is_due_at_once_where_the_clock_is_too_coarse() -> None:
     heartbeat, alarms = started(1e300)
     heartbeat.beat(1e300)
     assert alarms[PING] == alarms[PONG] == nextafter(1e300, inf)
@@ -123,7 +123,7 @@ def test_on_a_clock_that_cannot_tick_nothing_is_due_at_once() -> None:
 # --- the silence ---
 
 
-def test_the_silence_counts_from_the_later_of_the_last_message_and_the_sending() -> None:
+def test_silence_counts_from_the_later_of_last_message_and_sending() -> None:
     heartbeat, _ = started(1.0)
     assert heartbeat.silence_at(5.0) == 7.0
     heartbeat.heard(6.0)
@@ -137,17 +137,17 @@ def test_the_start_counts_as_a_message() -> None:
     assert heartbeat.silence_at(0.5) == 3.0
 
 
-def test_where_nothing_is_unanswered_there_is_no_silence() -> None:
+def test_there_is_no_silence_without_an_unanswered_cancel() -> None:
     heartbeat, _ = started()
     assert heartbeat.silence_at(inf) == inf
 
 
-def test_without_a_limit_there_is_no_silence() -> None:
+def test_there_is_no_silence_without_a_limit() -> None:
     heartbeat, _ = started(config=Config(silence=None))
     assert heartbeat.silence_at(5.0) == inf
 
 
-def test_a_silent_link_is_asked_once_and_has_its_time_from_the_sending() -> None:
+def test_a_silent_link_is_probed_once_and_has_its_time_from_sending() -> None:
     heartbeat, alarms = started()
     assert heartbeat.ask(7.0) is False
     assert heartbeat.ping_due
@@ -159,7 +159,7 @@ def test_a_silent_link_is_asked_once_and_has_its_time_from_the_sending() -> None
     assert heartbeat.ask(12.0) is True
 
 
-def test_a_question_that_leaves_after_a_message_gives_the_next_silence_no_end() -> None:
+def test_a_probe_sent_after_a_message_sets_no_deadline() -> None:
     heartbeat, _ = started()
     heartbeat.ask(2.0)
     heartbeat.heard(3.0)
@@ -169,14 +169,14 @@ def test_a_question_that_leaves_after_a_message_gives_the_next_silence_no_end() 
     assert heartbeat.asked_until == 8.0
 
 
-def test_without_a_limit_for_its_answer_a_silent_link_is_asked_and_not_given_up() -> None:
+def test_without_a_pong_limit_a_silent_link_is_probed_and_kept() -> None:
     heartbeat, _ = started(config=Config(silence_pong=None))
     heartbeat.ask(2.0)
     heartbeat.sent(9.0)
     assert heartbeat.silence_at(0.0) == inf
 
 
-def test_any_message_ends_the_silent_spell_and_the_next_is_asked_anew() -> None:
+def test_any_message_ends_the_silence_and_the_next_one_is_probed() -> None:
     heartbeat, _ = started()
     heartbeat.ask(2.0)
     heartbeat.sent(2.0)
@@ -186,7 +186,7 @@ def test_any_message_ends_the_silent_spell_and_the_next_is_asked_anew() -> None:
     assert heartbeat.ask(2.0) is False
 
 
-def test_a_ping_of_the_heartbeat_that_leaves_in_a_silent_spell_asks_too() -> None:
+def test_a_heartbeat_ping_sent_during_a_silence_is_a_probe() -> None:
     heartbeat, alarms = started()
     heartbeat.ask(2.0)
     heartbeat.beat(30.0)
@@ -195,7 +195,7 @@ def test_a_ping_of_the_heartbeat_that_leaves_in_a_silent_spell_asks_too() -> Non
     assert alarms[PONG] == 40.0
 
 
-def test_a_ping_of_the_heartbeat_behind_the_one_that_asked_does_not_put_off_the_end() -> None:
+def test_a_heartbeat_ping_after_the_probe_does_not_extend_the_deadline() -> None:
     heartbeat, _ = started()
     heartbeat.ask(2.0)
     heartbeat.sent(29.0)
@@ -204,16 +204,14 @@ def test_a_ping_of_the_heartbeat_behind_the_one_that_asked_does_not_put_off_the_
     assert heartbeat.asked_until == 32.0
 
 
-def test_a_ping_that_waits_since_the_silence_gets_its_pong_deadline_when_the_heartbeat_is_due() -> (
-    None
-):
+def test_an_unsent_probe_gets_a_pong_deadline_at_the_next_heartbeat() -> None:
     heartbeat, alarms = started()
     heartbeat.ask(2.0)
     heartbeat.beat(30.0)
     assert alarms[PONG] == 40.0, "a stalled writer must be noticed"
 
 
-def test_the_deadline_of_a_ping_that_was_answered_does_not_return_with_the_next() -> None:
+def test_an_answered_pings_deadline_does_not_return_with_the_next() -> None:
     heartbeat, alarms = started()
     heartbeat.beat(30.0)
     heartbeat.sent(30.0)
@@ -224,7 +222,7 @@ def test_the_deadline_of_a_ping_that_was_answered_does_not_return_with_the_next(
 
 
 @pytest.mark.parametrize("first", ["ask", "beat"])
-def test_one_ping_is_enough_for_the_heartbeat_and_the_silence(first: str) -> None:
+def test_one_ping_serves_the_heartbeat_and_the_silence(first: str) -> None:
     heartbeat, _ = started()
     if first == "ask":
         heartbeat.ask(2.0)

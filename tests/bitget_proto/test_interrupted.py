@@ -1,6 +1,7 @@
-"""A signal's handler may raise at any line of the core: each cancel has exactly one outcome all the same, and an honest one.
+"""Tests of signal handlers that raise at any line of the core.
 
-An exception that passes through a call ends the connection at the next one. What was to come out still does, in front.
+Each cancel still has exactly one outcome, and a true one. After an exception has passed through a
+call, the next call ends the connection; pending outputs are returned first.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ CONFIG = Config(messages_per_second=4, pace_margin=None, answer_timeout=3.0, que
 
 @attrs.define
 class World:
-    """A connection, and what its driver knows of it."""
+    """A connection, and what its driver knows about it."""
 
     conn: Connection
     now: float = 2.0
@@ -68,7 +69,7 @@ class World:
         self.taken.append(id)
 
     def cancel_many(self, *expected: str) -> None:
-        """Under generated ids, which are known beforehand."""
+        """With generated ids, which are predictable."""
         self.perhaps |= set(expected)
         assert self.conn.cancel_many([ORDER] * len(expected), self.now) == list(expected)
         self.perhaps -= set(expected)
@@ -92,7 +93,7 @@ class World:
 
 
 def ready() -> World:
-    """At 2 s: logged in, and everything may leave."""
+    """At 2 s: logged in, and frames may be sent."""
     world = World(Connection(CONFIG, budget=Budget(5)))
     world.conn.opened(0.0, login=LOGIN)
     world.drain()
@@ -102,7 +103,9 @@ def ready() -> World:
 
 
 def busy() -> World:
-    """At 4 s: one is remembered, two were sent, two wait, one was answered, a frame waits, and two outputs were not taken."""
+    """At 4 s: one cancel remembered, two sent, two waiting, one answered; a frame waits, and two
+    outputs are pending.
+    """
     world = ready()
     world.cancel("late", timeout=0.5)
     world.drain()
@@ -122,7 +125,7 @@ def busy() -> World:
 
 
 def opening() -> World:
-    """At 0 s: nothing is known of a socket, and two cancels wait."""
+    """At 0 s: `opened` was not called, and two cancels wait."""
     world = World(Connection(CONFIG, budget=Budget(5)), now=0.0)
     world.cancel("waits1")
     world.cancel("waits2", timeout=1.5)
@@ -138,7 +141,7 @@ def logging_in() -> World:
 
 
 def silent() -> World:
-    """At 6 s: the link was asked, and has not answered yet."""
+    """At 6 s: the link was probed, and has not answered yet."""
     world = busy()
     world.drain()
     world.now = 6.0
@@ -161,7 +164,7 @@ def emptying() -> World:
 
 
 def drained(make: Callable[[], World], later: float = 0.0) -> Callable[[], World]:
-    """All outputs taken, but no frame."""
+    """All outputs were returned, but no frame."""
 
     def made() -> World:
         world = make()
@@ -251,7 +254,7 @@ def prefix_of(first: list[Output], all: list[Output]) -> bool:
 
 
 def judge(world: World, lost: frozenset[str] = frozenset()) -> None:
-    """Each cancel has exactly one outcome, and it is honest. `lost` are those that a call of `lost` named as unsent."""
+    """Each cancel has exactly one outcome, and a true one. `lost`: ids that `lost` named as unsent."""
     assert world.conn.state is State.CLOSED
     assert world.conn.poll(1e6) == Wait(until=None, timer=None)
     counted = Counter(outcome.id for outcome in world.outcomes())
@@ -266,7 +269,7 @@ def judge(world: World, lost: frozenset[str] = frozenset()) -> None:
 
 
 def ends_as_interrupted(world: World, pending: list[Output]) -> None:
-    """Drain it: what was to come out, then one outcome for each, the hangup, and the end."""
+    """Drain it: pending outputs, then one outcome for each cancel, the hangup, and Closed."""
     begin = len(world.came)
     world.drain()
     given = world.came[begin:]
@@ -286,7 +289,7 @@ def ends_as_interrupted(world: World, pending: list[Output]) -> None:
 
 
 def goes_on(world: World) -> None:
-    """It was not torn: it lives on as before, and comes to another end."""
+    """Its state was not torn: it works as before, and ends in another way."""
     world.drain()
     for id in ("sent1", "waits1", "new"):
         world.conn.receive(reply(id), world.now)
@@ -315,7 +318,7 @@ NEXTS = [*NEXT, *REFUSED]
 
 
 def come_back(world: World, then: str) -> None:
-    """The next call of the driver's, whichever it is."""
+    """The driver's next call, one of these."""
     if then in REFUSED:
         with pytest.raises(LocalProtocolError, match="is closed"):
             REFUSED[then](world)
@@ -329,7 +332,7 @@ UNTORN = {
     # A frame is added in one call into C, and has no outcome.
     "a frame of one's own",
 }
-"""Calls that leave nothing half done at any line."""
+"""Calls that leave the state consistent at every line."""
 
 
 def tears(conn: Connection) -> bool:
@@ -337,7 +340,7 @@ def tears(conn: Connection) -> bool:
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(what: str) -> None:
+def test_an_interrupt_at_any_line_leaves_one_true_outcome_per_cancel(what: str) -> None:
     make, call = CALLS[what]
     torn = 0
     came_so_far = True
@@ -345,16 +348,14 @@ def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(w
         world = make()
         pending = list(world.conn._outputs)
         came_so_far = interrupted(partial(call, world), nth)
-        # What poll has given out since is pending no longer.
+        # What poll has returned since is no longer pending.
         pending = pending[sum(1 for output in world.came if output in pending) :]
         if tears(world.conn):
             torn += 1
             come_back(world, NEXTS[nth % len(NEXTS)])
             ends_as_interrupted(world, pending)
         else:
-            assert set(world.conn._in_flight.sent) <= world.handed_out, (
-                "a frame was lost, and nothing says so"
-            )
+            assert set(world.conn._in_flight.sent) <= world.handed_out, "a frame was lost silently"
             assert not world.conn._frames.login_sent or world.login_handed_out
             goes_on(world)
         judge(world, unsent(what))
@@ -364,7 +365,7 @@ def test_an_interruption_at_any_line_leaves_one_honest_outcome_for_each_cancel(w
 
 
 @pytest.mark.parametrize("what", [what for what in CALLS if what not in UNTORN])
-def test_a_second_interruption_while_it_recovers_changes_nothing(what: str) -> None:
+def test_a_second_interrupt_during_recovery_changes_nothing(what: str) -> None:
     make, call = CALLS[what]
     world = make()
     places = lines(partial(call, world), partial(tears, world.conn))
@@ -388,12 +389,12 @@ def test_a_second_interruption_while_it_recovers_changes_nothing(what: str) -> N
 
 
 def unsent(what: str) -> frozenset[str]:
-    """What this call of `lost` names as unsent."""
+    """The ids that this call of `lost` names as unsent."""
     return frozenset({"sent2"} if what.startswith("lost") else ())
 
 
-def test_a_connection_that_has_ended_is_ended_once() -> None:
-    """An interruption behind the end, but in front of its return."""
+def test_an_interrupt_after_the_end_does_not_close_it_again() -> None:
+    """An interrupt after the connection has ended, and before the call returns."""
     for nth in count(1):
         world = busy()
         if not interrupted(partial(world.conn.lost, 4.0, "reset"), nth):
@@ -408,7 +409,7 @@ def test_a_connection_that_has_ended_is_ended_once() -> None:
     raise AssertionError("no line behind the end was found")
 
 
-def test_of_what_comes_late_nothing_is_left_to_say() -> None:
+def test_no_late_reply_is_reported_after_an_interrupt() -> None:
     world = busy()
     world.drain()
     for nth in count(1):
@@ -450,7 +451,7 @@ def storm(random: Random, hits: list[int]) -> Generator[None]:
 
 
 def life(world: World, random: Random, upto: int) -> None:
-    """What a driver does, at random; it gives up at no interruption."""
+    """Random calls of a driver, which continues after interrupts."""
     numbers = count(1)
     while len(world.taken) < upto:
         world.now += random.choice((0.0, 0.01, 0.3))
@@ -475,14 +476,14 @@ def life(world: World, random: Random, upto: int) -> None:
         except Interrupt:
             continue
         except LocalProtocolError:
-            # Not by the property: a signal that comes in there would be raised out of here.
+            # Not through the property: a signal during it would be raised here.
             assert world.conn._state is State.CLOSED, (
                 "one that was interrupted ends at the next call"
             )
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timers")
-def test_under_a_storm_of_signals_each_cancel_has_one_honest_outcome() -> None:
+def test_under_many_signals_each_cancel_has_one_true_outcome() -> None:
     random = Random(13)
     hits: list[int] = []
     ended: Counter[WhyClosed] = Counter()
@@ -505,7 +506,7 @@ def test_under_a_storm_of_signals_each_cancel_has_one_honest_outcome() -> None:
     assert len(set(hits)) > 20, "at many lines"
 
 
-def test_an_exception_of_the_callers_own_in_a_call_ends_the_connection_too() -> None:
+def test_an_exception_of_the_caller_in_a_call_ends_the_connection() -> None:
     class Broken(Budget):
         __slots__ = ()
 

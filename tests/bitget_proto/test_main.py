@@ -52,10 +52,10 @@ LOGIN = json.dumps({
 })  # fmt: skip
 TROUBLE = (
     *(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))),  # C0, DEL, C1
-    *"\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",  # which way the text runs
-    *"\u00ad\u200b\u200c\u200d\u2060\ufeff\u034f\u115f\u3164\ufe0f\U000e0100",  # not to be seen
-    *"\u2028\u2029\u00a0",  # ends of lines, and a space that is none
-    "\udfff",  # halves of surrogate pairs
+    *"\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",  # text direction
+    *"\u00ad\u200b\u200c\u200d\u2060\ufeff\u034f\u115f\u3164\ufe0f\U000e0100",  # invisible
+    *"\u2028\u2029\u00a0",  # line ends, no-break space
+    "\udfff",  # lone surrogates
     "\ud800",
 )
 
@@ -141,7 +141,7 @@ def test_encode_takes_every_part_of_the_request() -> None:
     ]
 
 
-def test_a_frame_that_encode_prints_is_one_that_decode_explains() -> None:
+def test_decode_explains_a_frame_that_encode_prints() -> None:
     console = Console()
     console.run("encode", "--inst-id", "BTCUSDT", "--client-oid", "mine")
     code, out = decoded(console.out)
@@ -161,7 +161,7 @@ def test_a_frame_that_encode_prints_is_one_that_decode_explains() -> None:
         (["--inst-id=BTCUSDT", "--order-id=\ud800"], r"\ud800"),
     ],
 )
-def test_encode_says_in_one_line_what_is_wrong(arguments: list[str], said: str) -> None:
+def test_encode_reports_an_error_in_one_line(arguments: list[str], said: str) -> None:
     console = Console()
     assert console.run("encode", *arguments) == 2
     assert said in console.err
@@ -172,7 +172,7 @@ def test_encode_says_in_one_line_what_is_wrong(arguments: list[str], said: str) 
 # --- decode ---
 
 
-def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame() -> None:
+def test_decode_explains_frames_of_either_side_in_two_lines_each() -> None:
     code, out = decoded(ACCEPTED, REFUSED, "ping", "pong", '{"op":"subscribe","args":[]}')
     assert code == 0
     assert out.splitlines() == [
@@ -265,7 +265,7 @@ def test_decode_explains_what_an_exchange_and_a_client_say_in_two_lines_a_frame(
         ("<html>", "Malformed", None, "It cannot be read (not JSON)"),
     ],
 )
-def test_decode_says_what_a_frame_means_to_the_cancel(
+def test_decode_explains_what_a_frame_means_for_the_cancel(
     frame: str, kind: str, outcome: str | None, means: str
 ) -> None:
     data = as_data(frame)
@@ -273,7 +273,7 @@ def test_decode_says_what_a_frame_means_to_the_cancel(
     assert means in data["means"]
 
 
-def test_decode_tells_the_outcome_that_a_connection_gives() -> None:
+def test_decode_names_the_outcome_that_a_connection_reports() -> None:
     for code in (*(code for codes in CODES.values() for code in codes), "12345", "x"):
         connection = Connection(Config())
         connection.opened(0.0, login=SignedLogin("key", "phrase", "1", "sign"))
@@ -292,7 +292,7 @@ def test_decode_tells_the_outcome_that_a_connection_gives() -> None:
         assert as_data(reply)["outcome"] == type(outcome).__name__
 
 
-def test_decode_prints_json_lines_that_read_back_as_what_the_peer_wrote() -> None:
+def test_decode_prints_json_lines_that_hold_what_the_peer_wrote() -> None:
     text = "".join(TROUBLE) + "å好😀"
     reply = json.dumps(
         {"event": "error", "arg": [{"id": text}], "code": "043001", "msg": "x", "ts": 5}
@@ -324,7 +324,7 @@ def test_decode_reads_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", [*(engine.value for engine in Engine), "fastest"])
-def test_decode_says_the_same_with_every_engine(engine: str) -> None:
+def test_decode_prints_the_same_with_every_engine(engine: str) -> None:
     frames = (ACCEPTED, REFUSED, LOGIN, "pong", "ping", "NaN", "[]", b"\xff")
     assert decoded(*frames, options=["--engine", engine]) == decoded(*frames)
 
@@ -339,7 +339,7 @@ def test_an_engine_that_is_not_installed_is_a_failure_in_one_line(
     assert console.err.count("\n") == 1
 
 
-def test_some_malformed_frames_make_the_exit_code_1_and_hide_no_others() -> None:
+def test_malformed_frames_make_the_exit_code_1_and_hide_no_others() -> None:
     code, out = decoded("not json", ACCEPTED)
     assert code == 1
     assert out.splitlines()[:2] == [
@@ -349,7 +349,7 @@ def test_some_malformed_frames_make_the_exit_code_1_and_hide_no_others() -> None
     assert "Accepted" in out
 
 
-def test_a_frame_that_breaks_the_rules_of_the_page_was_readable() -> None:
+def test_an_invalid_request_that_is_readable_is_no_failure() -> None:
     code, out = decoded('{"op":"trade","args":[{"channel":"nope"}]}')
     assert code == 0
     assert out.startswith("1: client BadRequest, code 30016, protocol")
@@ -368,7 +368,7 @@ def test_the_longest_frame_that_a_connection_reads_is_read() -> None:
     assert decoded('{"event":"x"' + " " * (65536 - 13) + "}\r\n" + "pong")[0] == 0
 
 
-def test_a_long_text_of_a_peer_is_cut() -> None:
+def test_a_long_text_of_a_peer_is_shortened() -> None:
     out = decoded(json.dumps({"event": "error", "msg": "m" * 5000}))[1]
     assert "m" * 200 + '"... (5000 characters)' in out
     assert "m" * 201 not in out
@@ -383,7 +383,7 @@ def test_a_file_that_cannot_be_opened_is_a_failure_in_one_line(tmp_path: Path) -
         assert "\x1b" not in console.err
 
 
-def test_an_input_that_breaks_is_a_failure_after_what_was_read() -> None:
+def test_a_read_error_is_reported_after_the_frames_read_so_far() -> None:
     class Breaking(io.BytesIO):
         def readline(self, size: int | None = -1, /) -> bytes:
             line = super().readline(size)
@@ -398,7 +398,7 @@ def test_an_input_that_breaks_is_a_failure_after_what_was_read() -> None:
     assert console.err == "python -m bitget_proto: cannot read standard input: Input/output error\n"
 
 
-# --- what a peer wrote ---
+# --- unsafe text of a peer ---
 
 
 def is_harmless(text: str) -> bool:
@@ -436,9 +436,7 @@ frames = st.one_of(
 @example([json.dumps({"event": "error", "msg": "".join(TROUBLE)})], "ascii")
 @example(["".join(TROUBLE)], "latin-1")
 @example([json.dumps({"op": "trade", "args": [{char: char for char in TROUBLE}]})], "ascii")
-def test_nothing_that_a_peer_wrote_reaches_a_terminal_unescaped(
-    texts: list[str], encoding: str
-) -> None:
+def test_text_of_a_peer_is_escaped_for_the_terminal(texts: list[str], encoding: str) -> None:
     for options in ([], ["--json"]):
         code, out = decoded(*texts, options=options, encoding=encoding)
         assert code in (0, 1)
@@ -446,26 +444,26 @@ def test_nothing_that_a_peer_wrote_reaches_a_terminal_unescaped(
 
 
 @given(st.binary(max_size=80), st.sampled_from(["utf-8", "ascii", "latin-1"]))
-def test_bytes_that_are_no_text_reach_no_terminal_either(line: bytes, encoding: str) -> None:
+def test_bytes_of_a_peer_are_escaped_for_the_terminal(line: bytes, encoding: str) -> None:
     code, out = decoded(line, encoding=encoding)
     assert code in (0, 1)
     assert is_harmless(out)
 
 
 @pytest.mark.parametrize("char", TROUBLE)
-def test_printable_escapes_every_character_that_makes_trouble(char: str) -> None:
+def test_printable_escapes_every_unsafe_character(char: str) -> None:
     assert char not in printable(f"a{char}b")
     assert printable(char).isascii()
 
 
-def test_letters_of_all_languages_are_shown_where_the_output_has_them() -> None:
+def test_letters_are_shown_if_the_output_encoding_has_them() -> None:
     frame = json.dumps({"event": "error", "msg": "订单不存在 é"})
     assert "订单不存在 é" in decoded(frame)[1]
     assert r"\u8ba2" in decoded(frame, encoding="latin-1")[1]
     assert " é" in decoded(frame, encoding="latin-1")[1]
 
 
-def test_an_escape_that_a_peer_wrote_is_told_from_one_that_was_made() -> None:
+def test_an_escape_written_by_a_peer_is_distinguishable() -> None:
     out = decoded(json.dumps({"event": "error", "msg": '\\x1b" \x1b'}))[1]
     assert r'"\\x1b\" \x1b"' in out
 
@@ -505,7 +503,7 @@ def test_the_secrets_of_a_login_are_never_shown(frame: str | bytes) -> None:
 # --- explain and diagram ---
 
 
-def test_explain_says_class_meaning_and_notes_of_each_code() -> None:
+def test_explain_prints_class_meaning_and_notes_of_each_code() -> None:
     console = Console()
     assert console.run("explain", "43001", "00000", "12345") == 0
     assert console.out.startswith(
@@ -537,7 +535,7 @@ def test_explain_without_a_code_prints_the_whole_table_in_ascii() -> None:
 
 
 @pytest.mark.parametrize("code", ["abc", "", "1" * 13, "٣", "\x1b[2J", "-1"])
-def test_explain_refuses_what_is_no_code(code: str) -> None:
+def test_explain_refuses_an_argument_that_is_no_code(code: str) -> None:
     console = Console()
     assert console.run("explain", "--", code) == 2
     assert console.err.startswith(
@@ -553,20 +551,20 @@ def test_diagram_prints_the_diagram() -> None:
     assert console.out == diagram()
 
 
-# --- a good Unix command ---
+# --- usage, exit codes and streams ---
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("nope",), ("decode", "--engine=nope"), ("diagram", "\x1b[2J")]
 )
-def test_a_call_that_is_not_understood_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+def test_invalid_arguments_are_a_usage_error(arguments: tuple[str, ...]) -> None:
     console = Console()
     assert console.run(*arguments) == 2
     assert console.err.startswith("usage: python -m bitget_proto")
     assert is_harmless(console.err)
 
 
-def test_an_option_that_a_command_does_not_have_shows_the_usage_of_that_command() -> None:
+def test_an_unknown_option_shows_the_usage_of_its_command() -> None:
     console = Console()
     assert console.run("decode", "--jsn") == 2
     assert console.err.startswith("usage: python -m bitget_proto decode [-h]")
@@ -630,7 +628,7 @@ class BrokenOutput(io.TextIOWrapper):
         ),
     ],
 )
-def test_an_output_that_ends_early_ends_the_command_quietly(
+def test_a_closed_output_ends_the_command_quietly(
     error: BaseException, code: int, said: str
 ) -> None:
     console = Console()
@@ -640,7 +638,7 @@ def test_an_output_that_ends_early_ends_the_command_quietly(
     assert console.err.count("\n") == bool(said)
 
 
-def test_closed_standard_streams_are_a_failure_and_no_traceback() -> None:
+def test_closed_standard_streams_are_a_failure_without_traceback() -> None:
     for name, arguments, said in (
         ("stdin", ["decode"], "cannot read standard input: it is closed"),
         ("stdout", ["diagram"], "standard output is closed"),
@@ -673,7 +671,7 @@ def test_the_module_runs_as_a_command() -> None:
 
 def test_the_exit_code_is_that_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "bitget_proto.__main__")
-    # Where the project is installed from a wheel, pytest loads it, for its plugin's sake, and has no code to give to runpy.
+    # Where a wheel is installed, pytest's plugin has loaded it, and there is no code for runpy.
     monkeypatch.setattr(sys, "meta_path", [PathFinder])
     monkeypatch.setattr(sys, "argv", ["bitget_proto", "explain", "nonsense"])
     with pytest.raises(SystemExit) as stopped:
@@ -682,7 +680,7 @@ def test_the_exit_code_is_that_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes that break are POSIX's")
-def test_a_pipe_that_is_closed_leaves_no_trace_on_standard_error() -> None:
+def test_a_closed_pipe_prints_nothing_on_standard_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -1,4 +1,4 @@
-"""The frames as values: what their codes mean where they stand, and that the unions are closed."""
+"""Tests of the frames as values: code classes, and closed unions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bitget_proto._wire import messages, requests
 from bitget_proto._wire.requests import Ping, Request
 
 
-def test_what_an_exchange_says_is_one_of_six() -> None:
+def test_there_are_six_types_of_messages() -> None:
     assert [member.__name__ for member in get_args(Message)] == [
         "TradeReply",
         "ErrorReply",
@@ -34,7 +34,7 @@ def test_what_an_exchange_says_is_one_of_six() -> None:
     ]
 
 
-def test_what_a_client_says_is_one_of_six() -> None:
+def test_there_are_six_types_of_requests() -> None:
     assert [member.__name__ for member in get_args(Request)] == [
         "LoginRequest",
         "CancelRequest",
@@ -45,7 +45,7 @@ def test_what_a_client_says_is_one_of_six() -> None:
     ]
 
 
-def test_no_frame_stands_outside_the_unions() -> None:
+def test_every_frame_type_is_in_a_union() -> None:
     defined = {
         getattr(module, node.name)
         for module in (messages, requests)
@@ -67,7 +67,7 @@ def test_no_frame_stands_outside_the_unions() -> None:
         (None, CodeClass.UNREADABLE, CodeClass.UNREADABLE),
     ],
 )
-def test_the_code_decides_and_an_error_that_says_accepted_contradicts_itself(
+def test_an_error_with_the_code_of_acceptance_is_unreadable(
     code: str | None, as_trade: CodeClass, as_error: CodeClass
 ) -> None:
     assert TradeReply("1", True, code, "", None).code_class is as_trade
@@ -75,14 +75,14 @@ def test_the_code_decides_and_an_error_that_says_accepted_contradicts_itself(
     assert LoginReply(code, "").code_class is as_trade
 
 
-def test_frames_compare_by_what_they_say() -> None:
+def test_frames_compare_by_value() -> None:
     assert TradeReply("1", True, "0", "", None) == TradeReply("1", True, "0", "", None, False)
     assert TradeReply("1", True, "0", "", None) != TradeReply("1", True, "0", "", None, True)
     assert Pong() == Pong()
     assert Other(None) != Other("")
 
 
-def test_frames_of_two_kinds_are_never_equal() -> None:
+def test_frames_of_different_types_are_never_equal() -> None:
     kinds: list[Message | Request] = [
         TradeReply("1", True, "0", "", None),
         ErrorReply("1", True, "0", "", None),
@@ -97,7 +97,7 @@ def test_frames_of_two_kinds_are_never_equal() -> None:
 @pytest.mark.parametrize(
     "frame", [TradeReply("1", True, "0", "m", 5), LoginReply("0", "m"), Malformed("not JSON", "{")]
 )
-def test_a_frame_shows_its_parts(frame: object) -> None:
+def test_the_repr_of_a_frame_shows_its_fields(frame: object) -> None:
     assert (
         repr(frame)
         == f"{type(frame).__name__}("
@@ -109,7 +109,7 @@ def test_a_frame_shows_its_parts(frame: object) -> None:
     )
 
 
-def test_frames_take_no_attribute_that_they_do_not_have() -> None:
+def test_frames_have_slots() -> None:
     for frame in (Other("x"), Pong(), Ping(), Malformed("not JSON", "")):
         with pytest.raises(AttributeError):
             object.__setattr__(frame, "more", 1)

@@ -1,4 +1,4 @@
-"""The order to cancel: what is taken, what is refused, and what a refusal says."""
+"""Tests of CancelOrder and request ids: allowed values, refused values, error messages."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ ORDER_IDS = st.text(
 
 
 class Word(str):
-    """A string whose f-string is not its value, as that of an enum's member is not."""
+    """A string whose f-string is not its value, as with an enum member."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
         return "Word.BTC"
 
-    __format__ = None  # type: ignore[assignment]  # whoever formats it has not made it plain
+    __format__ = None  # type: ignore[assignment]  # formatting it is a bug: it must be converted first
 
 
 BTC = Word("BTCUSDT")
 
 
-# --- orders that are taken ---
+# --- valid orders ---
 
 
-def test_an_order_is_named_by_the_exchanges_id_alone() -> None:
+def test_an_order_may_have_only_an_order_id() -> None:
     order = CancelOrder("BTCUSDT", order_id="1376695893517410304")
     assert (order.inst_id, order.order_id, order.client_oid, order.inst_type) == (
         "BTCUSDT",
@@ -55,7 +55,7 @@ def test_an_order_is_named_by_the_exchanges_id_alone() -> None:
     )
 
 
-def test_an_order_is_named_by_the_clients_id_alone() -> None:
+def test_an_order_may_have_only_a_client_oid() -> None:
     assert CancelOrder("BTCUSDT", client_oid="mine").order_id is None
 
 
@@ -71,7 +71,7 @@ def test_both_ids_may_be_given() -> None:
 @pytest.mark.parametrize(
     "id", ["0", "00", "1376695893517410304", "-1", "{}", "a" * 64, "1e", "e18", "a.b", "1.2.3"]
 )
-def test_an_id_the_page_has_no_rule_against_is_taken(id: str) -> None:
+def test_an_id_that_no_documented_rule_forbids_is_allowed(id: str) -> None:
     assert CancelOrder("BTCUSDT", order_id=id).order_id == id
     assert CancelOrder("BTCUSDT", client_oid=id).client_oid == id
 
@@ -79,7 +79,7 @@ def test_an_id_the_page_has_no_rule_against_is_taken(id: str) -> None:
 @pytest.mark.parametrize(
     "id", ['"', "\\", "'", " ", "1.37670E+18", "nan", "5.0", "a,b", PRINTABLE[:64], PRINTABLE[31:]]
 )
-def test_a_client_oid_is_any_printable_ascii(id: str) -> None:
+def test_a_client_oid_may_be_any_printable_ascii(id: str) -> None:
     assert CancelOrder("BTCUSDT", client_oid=id).client_oid == id
 
 
@@ -90,12 +90,12 @@ def test_a_client_oid_is_any_printable_ascii(id: str) -> None:
         "USDT", "PERPUSDT", "1", "Ü", "😀USDT", "BTC\u0660", "A&BUSDT", "SBTCSUSDT", "a" * 39 + "B", "é" * 40,
     ],
 )  # fmt: skip
-def test_an_instrument_that_the_exchange_may_list_is_taken_in_any_script(inst_id: str) -> None:
+def test_an_instrument_may_be_in_any_script(inst_id: str) -> None:
     assert CancelOrder(inst_id, order_id="1").inst_id == inst_id
 
 
 @given(INST_IDS, ORDER_IDS, st.text(PRINTABLE, min_size=1, max_size=64), st.sampled_from(InstType))
-def test_whatever_keeps_the_rules_is_taken_as_it_came(
+def test_valid_values_are_kept_unchanged(
     inst_id: str, one: str, two: str, inst_type: InstType
 ) -> None:
     order = CancelOrder(inst_id, one, two, inst_type)
@@ -111,7 +111,7 @@ def test_the_product_lines_are_those_of_the_exchange() -> None:
     ]
 
 
-# --- orders that are refused ---
+# --- invalid orders ---
 
 NO_INST_ID = [
     "", " ", "BTCUSDT\n", "BTCUSDT ", "BTC\u00a0USD T", "\ufeffBTCUSDT", "BTC\u200bUSDT", "\u202eBTC", "A" * 41, "é" * 41,
@@ -121,12 +121,12 @@ NO_INST_ID = [
 
 
 @pytest.mark.parametrize("inst_id", NO_INST_ID)
-def test_an_instrument_that_cannot_be_written_or_read_back_is_refused(inst_id: object) -> None:
+def test_an_invalid_instrument_is_refused(inst_id: object) -> None:
     with pytest.raises(
         ValidationError,
         match=r"^inst_id must be 1 to 40 characters without blanks, quotes, backslashes and control characters; got ",
     ):
-        CancelOrder(inst_id, order_id="1")  # type: ignore[arg-type]  # what an unchecked caller passes
+        CancelOrder(inst_id, order_id="1")  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 NO_ORDER_ID = [
@@ -150,22 +150,22 @@ NO_ORDER_ID = [
 
 @pytest.mark.parametrize("field", ["order_id", "client_oid"])
 @pytest.mark.parametrize("id", NO_ORDER_ID)
-def test_an_id_outside_the_rule_is_refused_by_the_name_of_the_field(field: str, id: object) -> None:
+def test_an_invalid_id_is_refused_with_the_name_of_the_field(field: str, id: object) -> None:
     with pytest.raises(
         ValidationError, match=rf"^{field} must be 1 to 64 printable ASCII characters.*; got "
     ):
-        CancelOrder("BTCUSDT", **{field: id})  # type: ignore[arg-type]  # what an unchecked caller passes
+        CancelOrder("BTCUSDT", **{field: id})  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 @pytest.mark.parametrize("field", ["order_id", "client_oid"])
 @pytest.mark.parametrize("id", NO_ORDER_ID)
-def test_a_bad_order_id_is_refused_beside_a_good_one(field: str, id: object) -> None:
+def test_an_invalid_id_is_refused_beside_a_valid_one(field: str, id: object) -> None:
     other = "client_oid" if field == "order_id" else "order_id"
     with pytest.raises(ValidationError, match=rf"^{field} must"):
-        CancelOrder("BTCUSDT", **{field: id, other: "1"})  # type: ignore[arg-type]  # what an unchecked caller passes
+        CancelOrder("BTCUSDT", **{field: id, other: "1"})  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
-def test_an_order_without_an_id_is_refused_and_told_both_ways_out() -> None:
+def test_an_order_without_an_id_is_refused_with_both_remedies() -> None:
     with pytest.raises(ValidationError, match=r"neither: pass order_id=… .* or client_oid=…"):
         CancelOrder("BTCUSDT")
 
@@ -194,11 +194,11 @@ def test_an_order_without_an_id_is_refused_and_told_both_ways_out() -> None:
         (5, "the member of the order's product line"),
     ],
 )
-def test_a_product_line_that_is_no_member_is_refused_with_the_member_that_was_meant(
+def test_an_invalid_product_line_is_refused_with_the_likely_member(
     inst_type: object, hint: str
 ) -> None:
     with pytest.raises(ValidationError) as refused:
-        CancelOrder("BTCUSDT", "1", inst_type=inst_type)  # type: ignore[arg-type]  # what an unchecked caller passes
+        CancelOrder("BTCUSDT", "1", inst_type=inst_type)  # type: ignore[arg-type]  # as an untyped caller may pass
     said = str(refused.value)
     assert said.startswith(
         "inst_type must be one of InstType.SPOT, InstType.USDT_FUTURES, InstType.COIN_FUTURES, InstType.USDC_FUTURES; got "
@@ -251,12 +251,12 @@ NAMES_OF_OTHERS = [
     ("BTC/USDT/USDC", None, None),
     ("a" * 41, None, None),
 ]
-"""A name, the exchange's own name of the instrument, and the product line, as far as the name says them."""
+"""A name, and the exchange's instrument and product line as far as the name implies them."""
 
 
 @pytest.mark.parametrize(("name", "inst_id", "line"), NAMES_OF_OTHERS)
 @pytest.mark.parametrize("given_line", InstType)
-def test_a_name_of_another_client_is_refused_with_the_instrument_and_the_product_line(
+def test_another_clients_name_is_refused_with_the_right_instrument(
     name: str, inst_id: str | None, line: str | None, given_line: InstType
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -280,7 +280,7 @@ def test_a_name_of_another_client_is_refused_with_the_instrument_and_the_product
 
 
 @given(st.text(min_size=1, max_size=60) | st.text('aBTCUSDP/:_-. "S', min_size=1, max_size=60))
-def test_an_instrument_that_a_refusal_proposes_is_taken(name: str) -> None:
+def test_an_instrument_that_an_error_suggests_is_valid(name: str) -> None:
     try:
         assert CancelOrder(name, order_id="1").inst_id == name
     except ValidationError as refused:
@@ -292,7 +292,7 @@ def test_an_instrument_that_a_refusal_proposes_is_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [" BTCUSDT\n", '"BTCUSDT"', "'BTCUSDT", "\ufeffBTCUSDT", "“BTCUSDT”", "BTCUSDT\u200b"]
 )
-def test_what_a_paste_puts_around_an_instrument_is_refused_and_taken_off_in_the_hint(
+def test_the_hint_strips_what_a_paste_adds_to_an_instrument(
     wrong: str,
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -329,7 +329,7 @@ def test_an_instrument_without_a_likely_fix_comes_with_an_example() -> None:
 )
 def test_a_refused_order_id_comes_with_the_likely_fix(wrong: object, fix: str) -> None:
     with pytest.raises(ValidationError, match=fix):
-        CancelOrder("BTCUSDT", order_id=wrong)  # type: ignore[arg-type]  # what an unchecked caller passes
+        CancelOrder("BTCUSDT", order_id=wrong)  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_refused_order_id_comes_with_the_likely_fix(wrong: object, fix: str) -
         " 1E+18 ",
     ],
 )
-def test_an_order_id_that_a_spreadsheet_or_a_float_has_rounded_is_refused(id: str) -> None:
+def test_an_order_id_rounded_by_a_spreadsheet_or_float_is_refused(id: str) -> None:
     with pytest.raises(ValidationError) as refused:
         CancelOrder("BTCUSDT", order_id=id)
     assert str(refused.value) == (
@@ -365,7 +365,7 @@ def test_an_order_id_that_stands_for_a_missing_value_is_refused(id: str) -> None
 
 
 @pytest.mark.parametrize("character", " \"'`,\\")
-def test_no_blank_quote_comma_or_backslash_is_part_of_an_order_id(character: str) -> None:
+def test_an_order_id_has_no_blank_quote_comma_or_backslash(character: str) -> None:
     for id in (character, f"1{character}", f"{character}1", f"1{character}1"):
         with pytest.raises(
             ValidationError,
@@ -374,7 +374,7 @@ def test_no_blank_quote_comma_or_backslash_is_part_of_an_order_id(character: str
             CancelOrder("BTCUSDT", order_id=id)
 
 
-def test_a_refused_client_oid_is_told_to_be_that_of_the_order() -> None:
+def test_an_invalid_client_oid_is_refused_with_advice() -> None:
     with pytest.raises(
         ValidationError,
         match=r"'ö' is not allowed, so pass the id with which the order was placed$",
@@ -382,33 +382,33 @@ def test_a_refused_client_oid_is_told_to_be_that_of_the_order() -> None:
         CancelOrder("BTCUSDT", client_oid="ö")
 
 
-def test_a_long_refused_value_is_cut_short_in_the_message() -> None:
+def test_a_long_value_is_shortened_in_the_message() -> None:
     with pytest.raises(ValidationError) as refused:
         CancelOrder("BTCUSDT", order_id="x" * 100_000)
     assert "(100000 characters)" in str(refused.value)
     assert len(str(refused.value)) < 260
 
 
-def test_a_refusal_is_a_value_error_and_a_local_one() -> None:
+def test_a_validation_error_is_a_value_error_and_a_local_error() -> None:
     assert issubclass(ValidationError, ValueError)
     assert issubclass(ValidationError, LocalProtocolError)
 
 
-# --- an order does not change ---
+# --- immutability, equality, copies ---
 
 
-def test_an_order_cannot_be_changed() -> None:
+def test_a_cancel_order_is_immutable() -> None:
     order = CancelOrder("BTCUSDT", "1")
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        order.inst_id = "ETHUSDT"  # type: ignore[misc]  # this is the mistake
+        order.inst_id = "ETHUSDT"  # type: ignore[misc]  # deliberate misuse
 
 
-def test_an_order_that_is_evolved_is_checked_again() -> None:
+def test_an_evolved_order_is_checked_again() -> None:
     with pytest.raises(ValidationError, match=r"^inst_id must"):
         attrs.evolve(CancelOrder("BTCUSDT", "1"), inst_id="BTC/USDT")
 
 
-def test_equal_orders_are_equal_and_hash_alike() -> None:
+def test_orders_compare_and_hash_by_value() -> None:
     assert CancelOrder("BTCUSDT", "1") == CancelOrder("BTCUSDT", "1")
     assert (
         len(
@@ -447,16 +447,14 @@ class Noted(CancelOrder):
 @pytest.mark.parametrize(
     ("inst_id", "order_id"), [("BTC/USDT", "1"), ("BTCUSDT", "1\n"), ("BTCUSDT", None)]
 )
-def test_an_order_of_a_subclass_that_attrs_makes_is_checked_as_well(
-    inst_id: str, order_id: str | None
-) -> None:
+def test_an_order_of_an_attrs_subclass_is_checked(inst_id: str, order_id: str | None) -> None:
     with pytest.raises(ValidationError):
         Noted(inst_id, order_id)
     with pytest.raises(ValidationError):
         attrs.evolve(Noted("ETHUSDT", "2"), inst_id=inst_id, order_id=order_id)
 
 
-def test_of_a_subclass_that_attrs_makes_string_subclasses_become_plain_strings_as_well() -> None:
+def test_an_attrs_subclass_stores_plain_strings_too() -> None:
     order = Noted(BTC, BTC, note="mine")
     assert [type(order.inst_id), type(order.order_id), order.note] == [str, str, "mine"]
 
@@ -465,12 +463,12 @@ def test_of_a_subclass_that_attrs_makes_string_subclasses_become_plain_strings_a
 
 
 @given(st.text(ID_CHARACTERS, min_size=1, max_size=40))
-def test_a_request_id_of_the_pages_characters_is_taken(id: str) -> None:
+def test_a_request_id_of_the_documented_characters_is_allowed(id: str) -> None:
     assert check_request_id(id) == id
 
 
 @pytest.mark.parametrize("character", ID_CHARACTERS)
-def test_each_character_of_the_page_makes_an_id(character: str) -> None:
+def test_each_documented_character_is_an_id_by_itself(character: str) -> None:
     assert check_request_id(character) == character
 
 
@@ -490,7 +488,7 @@ def test_any_other_request_id_is_refused_with_the_rule(id: object) -> None:
 
 
 @given(st.characters().filter(lambda c: c not in ID_CHARACTERS))
-def test_no_character_outside_the_page_slips_in(character: str) -> None:
+def test_no_other_character_is_allowed_in_an_id(character: str) -> None:
     for id in (character, f"a{character}", f"{character}a"):
         with pytest.raises(ValidationError):
             check_request_id(id)

@@ -1,4 +1,4 @@
-"""How much may leave in a second, against a count by hand of every window."""
+"""Tests of Pace and Budget against a simple count of every window of a second."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bitget_proto import Budget, LocalProtocolError, ValidationError
 from bitget_proto._machine.rate_limit import Pace
 
 EIGHTHS = st.sampled_from([0.0, 0.0, 0.125, 0.25, 0.5, 0.875, 1.0, 1.125, 2.5])
-"""Steps of a clock that are exact in binary, so that a count by hand has no rounding of its own."""
+"""Clock steps that are exact in binary, so that the count has no rounding errors."""
 
 
 def in_the_last_second(left: list[tuple[float, int]], now: float) -> int:
-    """How many left in the second that ends now: what left exactly a second ago counts no longer."""
+    """The number sent in the second that ends now, without those sent exactly a second ago."""
     return sum(count for at, count in left if Fraction(now) - Fraction(at) < 1)
 
 
 def busiest_second(left: list[tuple[float, int]]) -> int:
-    """The most that ever left within one second, whichever second: each begins with a departure."""
+    """The largest number sent within any second; each such second begins with a send."""
     return max(
         (sum(n for other, n in left if 0 <= Fraction(other) - Fraction(at) < 1) for at, _ in left),
         default=0,
@@ -32,7 +32,7 @@ def busiest_second(left: list[tuple[float, int]]) -> int:
 # --- the pace of a connection ---
 
 
-def test_what_is_overdrawn_without_an_allowance_adds_up() -> None:
+def test_debits_add_up_where_there_is_no_allowance() -> None:
     budget = Budget(0)
     budget.debit(1, 0.0)
     budget.debit(2, 0.0)
@@ -42,13 +42,13 @@ def test_what_is_overdrawn_without_an_allowance_adds_up() -> None:
     assert budget.opens(0.0) <= 0.0
 
 
-def test_a_clock_that_is_behind_another_frees_no_place_before_the_later_moment() -> None:
+def test_a_debit_by_a_clock_that_lags_counts_at_the_latest_time() -> None:
     budget = Budget(2, pace_margin=None)
     budget.debit(1, 5.0)
     budget.debit(1, 4.875)
     assert budget.opens(5.875) == 6.0
     budget.debit(1, 6.0)
-    assert budget.opens(6.0) == 6.0, "the later moment held for both"
+    assert budget.opens(6.0) == 6.0, "both debits count at the later time"
 
 
 @given(
@@ -74,7 +74,7 @@ def test_a_pace_is_open_exactly_when_the_last_second_has_room(
     st.integers(0, 4),
     st.lists(st.tuples(EIGHTHS, st.integers(0, 7)), max_size=40),
 )
-def test_the_announced_moment_is_the_first_that_has_room(
+def test_opens_returns_the_first_time_that_has_room(
     limit: int, steps: list[tuple[float, int]]
 ) -> None:
     pace, now, left = Pace(limit), 0.0, list[tuple[float, int]]()
@@ -99,7 +99,7 @@ def test_the_announced_moment_is_the_first_that_has_room(
 )
 @example(3, 0.7, [None] * 10)
 @example(1, 1e9 + 0.1, [None] * 10)
-def test_a_clock_that_stands_on_the_announced_moment_finds_the_pace_open(
+def test_the_pace_is_open_at_exactly_the_time_that_opens_returned(
     limit: int, start: float, steps: list[float | None]
 ) -> None:
     pace, now, left = Pace(limit), start, list[float]()
@@ -116,7 +116,7 @@ def test_a_clock_that_stands_on_the_announced_moment_finds_the_pace_open(
     assert all(later >= earlier + 1.0 for earlier, later in zip(left, left[limit:], strict=False))
 
 
-def test_a_bucket_that_is_refilled_would_let_more_through() -> None:
+def test_the_pace_lets_less_through_than_a_token_bucket() -> None:
     pace = Pace(10)
     left = 0
     for n in range(16):
@@ -134,14 +134,14 @@ def test_without_a_limit_the_pace_is_always_open() -> None:
     assert pace.opens() == -inf
 
 
-def test_with_a_limit_of_nothing_no_waiting_helps() -> None:
+def test_with_a_limit_of_zero_the_pace_never_opens() -> None:
     pace = Pace(0)
     assert pace.opens() == inf
     pace.take(0.0)
     assert pace.opens() == inf
 
 
-def test_taking_more_than_there_is_closes_the_pace_until_the_window_has_passed() -> None:
+def test_taking_too_many_closes_the_pace_until_the_window_has_passed() -> None:
     pace = Pace(2)
     pace.take(0.0, 30)
     pace.take(0.5, 1)
@@ -150,7 +150,7 @@ def test_taking_more_than_there_is_closes_the_pace_until_the_window_has_passed()
     assert pace.opens() == 1.5
 
 
-def test_a_sharers_clock_that_is_behind_frees_no_place_early() -> None:
+def test_a_lagging_clock_frees_no_place_early() -> None:
     pace = Pace(2)
     pace.take(5.0)
     pace.take(4.0)
@@ -168,7 +168,7 @@ def test_a_place_is_free_again_when_the_window_has_passed() -> None:
     assert pace.opens() == 1.75
 
 
-def test_of_many_taken_at_once_no_more_than_the_limit_are_remembered() -> None:
+def test_of_many_taken_at_once_only_the_limit_is_remembered() -> None:
     pace = Pace(3)
     pace.take(0.0)
     pace.take(0.25, 2)
@@ -179,25 +179,25 @@ def test_of_many_taken_at_once_no_more_than_the_limit_are_remembered() -> None:
     assert pace.opens() == 1.75
 
 
-def test_taking_none_takes_nothing() -> None:
+def test_taking_zero_takes_nothing() -> None:
     pace = Pace(1)
     pace.take(0.0, 0)
     assert pace.opens() == -inf
 
 
-def test_looking_takes_nothing() -> None:
+def test_calling_opens_takes_nothing() -> None:
     pace = Pace(1)
     assert [pace.opens() for _ in range(5)] == [-inf] * 5
 
 
 @pytest.mark.parametrize("limit", [None, 0, 5])
-def test_a_pause_lets_nothing_leave_for_a_second(limit: int | None) -> None:
+def test_a_pause_closes_the_pace_for_a_second(limit: int | None) -> None:
     pace = Pace(limit)
     pace.pause(3.0)
     assert pace.opens() == (inf if limit == 0 else 4.0)
 
 
-def test_a_pause_is_made_longer_but_never_shorter() -> None:
+def test_a_pause_may_be_extended_but_not_shortened() -> None:
     pace = Pace(5)
     pace.pause(3.0)
     pace.pause(2.0)
@@ -206,7 +206,7 @@ def test_a_pause_is_made_longer_but_never_shorter() -> None:
     assert pace.opens() == 4.5
 
 
-def test_the_later_of_the_pause_and_the_window_is_announced() -> None:
+def test_opens_returns_the_later_of_the_pause_and_the_window() -> None:
     pace = Pace(1)
     pace.take(0.0)
     pace.pause(0.5)
@@ -221,7 +221,7 @@ def test_the_later_of_the_pause_and_the_window_is_announced() -> None:
 
 
 def spend(budget: Budget, now: float, at_most: int = 1000) -> int:
-    """Claim one after the other while the budget is open, as connections do."""
+    """Debit one at a time while the budget is open, as connections do."""
     spent = 0
     while spent < at_most and budget.opens(now) <= now:
         budget.debit(1, now)
@@ -229,7 +229,7 @@ def spend(budget: Budget, now: float, at_most: int = 1000) -> int:
     return spent
 
 
-def test_ten_cancels_a_second_is_the_allowance_of_an_account() -> None:
+def test_the_default_allowance_is_ten_cancels_a_second() -> None:
     budget = Budget()
     assert (budget.per_second, budget.pace_margin) == (10, 0.05)
     assert spend(budget, 0.0) == 10
@@ -241,7 +241,7 @@ def test_ten_cancels_a_second_is_the_allowance_of_an_account() -> None:
 @pytest.mark.parametrize(
     ("margin", "opens"), [(None, 1.0), (0, 1.0), (0.0, 1.0), (0.25, 1.25), (2, 3.0)]
 )
-def test_the_margin_is_added_to_the_second(margin: float | None, opens: float) -> None:
+def test_the_margin_is_added_to_the_window_of_a_second(margin: float | None, opens: float) -> None:
     budget = Budget(1, margin)
     assert budget.pace_margin == margin
     budget.debit(1, 0.0)
@@ -249,14 +249,14 @@ def test_the_margin_is_added_to_the_second(margin: float | None, opens: float) -
 
 
 @pytest.mark.parametrize("margin", [-0.05, inf, -inf, nan, True, "1", b"2", [1]])
-def test_a_margin_that_is_no_number_of_seconds_is_refused(margin: object) -> None:
+def test_an_invalid_margin_is_refused(margin: object) -> None:
     with pytest.raises(
         ValidationError, match=r"^pace_margin must be a number of seconds from 0 up, or None; got "
     ):
         Budget(1, margin)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_a_cancel_by_rest_is_debited_from_the_same_allowance() -> None:
+def test_a_cancel_by_rest_counts_against_the_same_allowance() -> None:
     budget = Budget(10, None)
     budget.debit(4, 0.25)
     assert spend(budget, 0.5) == 6
@@ -272,7 +272,7 @@ def test_a_debit_is_never_refused_and_overdraws() -> None:
     assert spend(budget, 1.0) == 2
 
 
-def test_a_debit_of_nothing_takes_nothing() -> None:
+def test_a_debit_of_zero_takes_nothing() -> None:
     budget = Budget(1, None)
     budget.debit(0, 0.0)
     assert spend(budget, 0.0) == 1
@@ -301,7 +301,7 @@ def test_a_debit_beyond_the_grants_takes_the_rest_from_the_allowance() -> None:
     assert spend(budget, 0.0) == 3
 
 
-def test_a_grant_ends_at_its_time() -> None:
+def test_a_grant_expires_at_its_end() -> None:
     budget = Budget(0)
     budget.grant(2, 5.0, 0.0)
     assert spend(budget, nextafter(5.0, 0.0), at_most=1) == 1
@@ -313,7 +313,7 @@ def test_a_grant_ends_at_its_time() -> None:
 
 
 @pytest.mark.parametrize("until", [5.0, 4.0, -inf])
-def test_a_grant_that_has_ended_when_it_comes_is_none(until: float) -> None:
+def test_a_grant_that_has_expired_on_arrival_is_ignored(until: float) -> None:
     budget = Budget(0)
     budget.debit(1, 0.0)
     budget.grant(7, until, 5.0)
@@ -321,7 +321,7 @@ def test_a_grant_that_has_ended_when_it_comes_is_none(until: float) -> None:
     assert budget.opens(5.0) == inf
 
 
-def test_what_ends_first_is_spent_first() -> None:
+def test_the_grant_that_expires_first_is_spent_first() -> None:
     budget = Budget(0)
     budget.grant(2, 9.0, 0.0)
     budget.grant(3, 5.0, 0.0)
@@ -340,7 +340,7 @@ def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
     assert budget.opens(5.0) == -inf, "the one that is left lasts until 9"
 
 
-def test_one_that_ends_later_is_open_behind_one_that_has_ended() -> None:
+def test_a_later_grant_is_available_after_an_earlier_one_expired() -> None:
     budget = Budget(0)
     budget.grant(1, 5.0, 0.0)
     budget.grant(1, 9.0, 0.0)
@@ -348,28 +348,28 @@ def test_one_that_ends_later_is_open_behind_one_that_has_ended() -> None:
     assert spend(budget, 6.0) == 1
 
 
-def test_two_grants_with_one_end_both_count() -> None:
+def test_two_grants_with_the_same_end_both_count() -> None:
     budget = Budget(0)
     budget.grant(1, 5.0, 0.0)
     budget.grant(2, 5.0, 0.0)
     assert spend(budget, 1.0) == 3
 
 
-def test_a_debit_passes_over_grants_that_have_ended() -> None:
+def test_a_debit_skips_expired_grants() -> None:
     budget = Budget(2, None)
     budget.grant(9, 5.0, 0.0)
     budget.debit(2, 5.0)
     assert budget.opens(5.0) == 6.0
 
 
-def test_a_new_grant_forgets_those_that_have_ended() -> None:
+def test_a_new_grant_drops_expired_ones() -> None:
     budget = Budget(0)
     budget.grant(9, 5.0, 0.0)
     budget.grant(1, 9.0, 5.0)
     assert repr(budget) == "Budget(per_second=0, granted=1)"
 
 
-def test_what_was_overdrawn_is_made_up_for_before_a_grant_is_kept() -> None:
+def test_a_grant_first_covers_the_overdraft() -> None:
     budget = Budget(0)
     budget.debit(5, 0.0)
     budget.grant(2, 9.0, 0.0)
@@ -379,7 +379,7 @@ def test_what_was_overdrawn_is_made_up_for_before_a_grant_is_kept() -> None:
     assert spend(budget, 1.0) == 1
 
 
-def test_a_debit_overdraws_by_what_no_grant_covers() -> None:
+def test_a_debit_overdraws_by_the_part_that_no_grant_covers() -> None:
     budget = Budget(0)
     budget.grant(2, 9.0, 0.0)
     budget.debit(5, 0.0)
@@ -388,7 +388,7 @@ def test_a_debit_overdraws_by_what_no_grant_covers() -> None:
 
 
 @pytest.mark.parametrize("until", [nan, None, "5", True, [5]])
-def test_a_grant_without_a_readable_end_is_refused_and_nothing_has_changed(until: object) -> None:
+def test_a_grant_with_an_invalid_end_is_refused_and_changes_nothing(until: object) -> None:
     budget = Budget(0)
     with pytest.raises(
         LocalProtocolError,
@@ -398,7 +398,7 @@ def test_a_grant_without_a_readable_end_is_refused_and_nothing_has_changed(until
     assert spend(budget, 0.0) == 0
 
 
-def test_with_an_allowance_of_nothing_only_grants_are_spent() -> None:
+def test_with_an_allowance_of_zero_only_grants_are_spent() -> None:
     budget = Budget(0)
     assert budget.opens(0.0) == inf
     budget.grant(2, inf, 0.0)
@@ -406,7 +406,7 @@ def test_with_an_allowance_of_nothing_only_grants_are_spent() -> None:
     assert budget.opens(100.0) == inf
 
 
-def test_with_an_allowance_of_nothing_grants_first_make_up_for_what_was_overdrawn() -> None:
+def test_with_an_allowance_of_zero_grants_first_cover_the_overdraft() -> None:
     budget = Budget(0)
     budget.debit(3, 0.0)
     budget.grant(3, inf, 5.0)
@@ -415,13 +415,13 @@ def test_with_an_allowance_of_nothing_grants_first_make_up_for_what_was_overdraw
     assert spend(budget, 5.0) == 1
 
 
-def test_without_a_limit_everything_may_leave() -> None:
+def test_without_a_limit_the_budget_is_always_open() -> None:
     budget = Budget(None)
     assert spend(budget, 0.0, at_most=500) == 500
 
 
 @pytest.mark.parametrize("per_second", [10, None, 0])
-def test_a_pause_stops_even_what_was_granted(per_second: int | None) -> None:
+def test_a_pause_blocks_grants_too(per_second: int | None) -> None:
     budget = Budget(per_second, None)
     budget.grant(1, inf, 0.0)
     budget.pause(0.0)
@@ -430,14 +430,14 @@ def test_a_pause_stops_even_what_was_granted(per_second: int | None) -> None:
     assert spend(budget, 1.0, at_most=1) == 1
 
 
-def test_looking_at_a_budget_spends_nothing() -> None:
+def test_reading_a_budget_spends_nothing() -> None:
     budget = Budget(1, None)
     budget.grant(1, inf, 0.0)
     assert [budget.opens(0.0) for _ in range(5)] == [-inf] * 5
     assert spend(budget, 0.0) == 2
 
 
-def test_a_budget_shows_what_it_is() -> None:
+def test_the_repr_of_a_budget_shows_its_limit_and_grants() -> None:
     budget = Budget(60)
     budget.grant(2, inf, 0.0)
     assert repr(budget) == "Budget(per_second=60, granted=2)"
@@ -447,21 +447,21 @@ NO_COUNTS = [-1, 1.5, True, "1", b"2"]
 
 
 @pytest.mark.parametrize("count", NO_COUNTS)
-def test_a_limit_that_is_no_whole_number_is_refused(count: object) -> None:
+def test_a_limit_that_is_not_an_integer_is_refused(count: object) -> None:
     with pytest.raises(
         ValidationError, match=r"^per_second must be a whole number from 0 up; got "
     ):
-        Budget(count)  # type: ignore[arg-type]  # what an unchecked caller passes
+        Budget(count)  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 @pytest.mark.parametrize("count", [*NO_COUNTS, None])
-def test_a_count_that_is_no_whole_number_is_refused_and_nothing_has_changed(count: object) -> None:
+def test_an_invalid_count_is_refused_and_changes_nothing(count: object) -> None:
     budget = Budget(3, None)
     budget.grant(1, inf, 0.0)
     with pytest.raises(ValidationError, match=r"^debit: n must be a whole number from 0 up; got "):
-        budget.debit(count, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+        budget.debit(count, 0.0)  # type: ignore[arg-type]  # as an untyped caller may pass
     with pytest.raises(ValidationError, match=r"^grant: n must be a whole number from 0 up; got "):
-        budget.grant(count, inf, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+        budget.grant(count, inf, 0.0)  # type: ignore[arg-type]  # as an untyped caller may pass
     assert spend(budget, 0.0) == 4
 
 
@@ -477,12 +477,12 @@ BUDGET_STEPS = st.lists(
 
 
 @given(st.sampled_from([0, 1, 3, None]), BUDGET_STEPS)
-def test_a_budget_agrees_with_the_accounts_kept_by_hand(
+def test_a_budget_agrees_with_a_simple_model(
     per_second: int | None, steps: list[tuple[float, str, int, float]]
 ) -> None:
     budget, now = Budget(per_second, None), 0.0
     grants: list[float] = []
-    """The end of each single one that was granted and is not spent."""
+    """The expiry of each granted unit that is not spent."""
     overdrawn = 0
     left: list[tuple[float, int]] = []
 
@@ -523,7 +523,7 @@ def test_a_budget_agrees_with_the_accounts_kept_by_hand(
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(EIGHTHS, st.integers(0, 5)), max_size=40))
-def test_those_who_share_a_budget_never_exceed_it_together(
+def test_connections_that_share_a_budget_never_exceed_it_together(
     per_second: int, steps: list[tuple[float, int]]
 ) -> None:
     budget, now, left = Budget(per_second, None), 0.0, list[tuple[float, int]]()

@@ -1,4 +1,4 @@
-"""The public names of the package."""
+"""Tests of the public names of the package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sources() -> dict[str, ast.Module]:
     }
 
 
-def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
+def test_all_lists_exactly_the_imported_names() -> None:
     imported = [
         alias.asname or alias.name
         for node in ast.walk(ast.parse(INIT.read_text("utf-8")))
@@ -40,7 +40,7 @@ def test_the_literal_list_of_names_is_what_the_package_hands_out() -> None:
     assert len(set(imported)) == len(imported)
 
 
-def test_a_public_name_has_one_meaning_and_one_home() -> None:
+def test_a_public_name_is_exported_by_one_module() -> None:
     modules = (
         "bitget_proto",
         "bitget_proto.testing",
@@ -51,7 +51,7 @@ def test_a_public_name_has_one_meaning_and_one_home() -> None:
     assert [name for name, count in homes.items() if count > 1] == []
 
 
-def test_the_list_of_names_is_a_literal() -> None:
+def test_all_is_a_literal() -> None:
     (value,) = [
         node.value
         for node in ast.parse(INIT.read_text("utf-8")).body
@@ -62,12 +62,12 @@ def test_the_list_of_names_is_a_literal() -> None:
 
 
 @pytest.mark.parametrize("name", bitget_proto.__all__)
-def test_a_public_name_is_there_and_not_private(name: str) -> None:
+def test_a_public_name_exists_and_has_no_underscore(name: str) -> None:
     assert hasattr(bitget_proto, name)
     assert name == "__version__" or not name.startswith("_")
 
 
-def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
+def test_every_name_without_an_underscore_is_in_all() -> None:
     looks = {
         name
         for name, value in vars(bitget_proto).items()
@@ -82,7 +82,7 @@ def test_whatever_is_public_by_its_looks_is_public_by_the_list() -> None:
 
 
 @pytest.mark.parametrize("ask", ["Session", "SessionConfig", "replay"])
-def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: str) -> None:
+def test_names_that_a_connection_does_not_need_are_imported_lazily(ask: str) -> None:
     home = f"bitget_proto{_LAZY[ask]}"
     program = (
         "import sys, bitget_proto\n"
@@ -97,7 +97,7 @@ def test_what_a_connection_has_no_use_for_is_imported_when_it_is_asked_for(ask: 
 
 
 def documented_by_a_string(name: str) -> bool:
-    """Whether a string stands below the name where it is assigned, in whichever module that is."""
+    """Whether any module assigns the name and has a string below the assignment."""
     for module in sources().values():
         for node, after in zip(module.body, module.body[1:], strict=False):
             if isinstance(node, ast.Assign):
@@ -116,11 +116,11 @@ def documented_by_a_string(name: str) -> bool:
 
 
 SAYS_IT_ITSELF = {"__version__"}
-"""Names that need no words: the version, and the union of two enums of which each has its own."""
+"""Names that need no docstring: the version, and a union of two documented enums."""
 
 
 @pytest.mark.parametrize("name", sorted(set(bitget_proto.__all__) - SAYS_IT_ITSELF))
-def test_a_public_name_is_documented_where_it_is_made(name: str) -> None:
+def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
     value: object = getattr(bitget_proto, name)
     if inspect.isclass(value):
         assert "__doc__" in vars(value)
@@ -145,19 +145,19 @@ PUBLIC_METHODS = [
 
 
 @pytest.mark.parametrize(("kind", "name"), PUBLIC_METHODS)
-def test_a_public_method_of_what_is_driven_is_documented(kind: str, name: str) -> None:
+def test_a_public_method_of_a_core_is_documented(kind: str, name: str) -> None:
     assert getattr(getattr(bitget_proto, kind), name).__doc__
 
 
 @pytest.mark.parametrize("name", sources())
-def test_every_file_opens_with_what_it_is_for(name: str) -> None:
+def test_every_file_has_a_module_docstring(name: str) -> None:
     assert ast.get_docstring(sources()[name])
 
 
-def test_the_version_is_a_version_and_that_of_the_distribution() -> None:
+def test_the_version_is_valid_and_that_of_the_distribution() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev|\.post)\d+)*", bitget_proto.__version__)
     assert version("bitget-proto") == bitget_proto.__version__
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (INIT.parent / "py.typed").is_file()

@@ -1,4 +1,4 @@
-"""What is read back is what was written."""
+"""Tests that written values read back unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUES = st.one_of(
 
 @settings(deadline=None, derandomize=True, database=None)
 @given(VALUES)
-def test_a_value_is_read_from_its_line_as_it_was_to_the_last_bit_and_of_the_same_type(
+def test_a_value_reads_back_exactly_and_with_the_same_type(
     value: object,
 ) -> None:
     written = line({"it": plain(value)})
@@ -34,7 +34,7 @@ def test_a_value_is_read_from_its_line_as_it_was_to_the_last_bit_and_of_the_same
     assert type(restored(data["it"])) is type(value)
 
 
-def test_what_is_no_number_is_read_as_that() -> None:
+def test_nan_is_read_back_as_nan() -> None:
     assert isnan(restored(plain(nan)))
 
 
@@ -46,12 +46,12 @@ def test_any_value_at_all_can_be_written() -> None:
     }
 
 
-def test_every_text_is_as_it_was_left_wherever_it_stands() -> None:
+def test_secrets_are_hidden_in_every_nested_text() -> None:
     said = {"a": ["secret", b"a secret", b"\xffsecret"], "b": {"c": "\udcffsecret"}}
     assert "secret" not in json.dumps(plain(said, lambda text: text.replace("secret", "***")))
     assert plain(b"\xffsecret", lambda text: text.replace("secret", "***")) == plain(b"\xff***")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "7", "{", "[" * 100_000])
-def test_what_is_no_object_is_no_line(text: str) -> None:
+def test_a_line_that_is_no_json_object_is_none(text: str) -> None:
     assert loaded(text) is None

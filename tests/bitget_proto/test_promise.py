@@ -1,8 +1,8 @@
-"""The promise, held against what really happened: a client and an exchange together, in virtual time.
+"""Property test of the outcome guarantee: a client and an exchange together, in virtual time.
 
-The machine does what users, networks and exchanges do, in any order. Afterwards every cancel must have one outcome, and
-each outcome must agree with the exchange's own log and with what was really written. What was visited on the way is
-counted, and the run fails if a state, a transition, a timer, an outcome or a reason was never seen.
+The machine does what users, networks and exchanges do, in any order. Afterwards every cancel must
+have one outcome, and each outcome must agree with the exchange's log and with the frames written.
+Coverage is counted: the test fails if a state, transition, timer, outcome or reason was never seen.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ visited: Counter[object] = Counter()
 
 
 class Watched(StrictConnection):
-    """A `StrictConnection` whose private turns are counted, and whose frames are kept with the time of their leaving."""
+    """A `StrictConnection` that counts transitions and keeps each frame with the time it was sent."""
 
     __slots__ = ("handed_out",)
 
@@ -123,7 +123,7 @@ class Watched(StrictConnection):
 
 @attrs.frozen
 class Start:
-    """How a life begins."""
+    """How a run begins."""
 
     how: str
     fault: Fault
@@ -149,7 +149,7 @@ def alive(life: Life) -> bool:
 
 
 class Life(RuleBasedStateMachine):
-    """One connection's life after another, and whatever happens to them. Half of them start from Ready."""
+    """Random events on one connection after another. Half of the runs start from Ready."""
 
     pair: Pair
     deadlines: dict[str, float]
@@ -165,7 +165,7 @@ class Life(RuleBasedStateMachine):
             config=ExchangeConfig(lifetime=400.0),
             grace=20.0,
         )
-        # With the short one, pings and their pongs fall due while a login or a drain is: each timer meets each state.
+        # With the short interval pings and pongs fall due during login and drain.
         config = (
             Config(ping_interval=4.0, pong_timeout=5.0, drain_timeout=20.0)
             if start.short
@@ -259,7 +259,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.pair.client.capacity > 0)
     @rule(number=st.integers(0, 3))
     def place_an_order(self, number: int) -> None:
-        """Under an id of its own, or one that a cancel has: the exchange answers it under that."""
+        """With its own id, or with that of a cancel; the exchange replies with the same id."""
         id = [*reversed(self.deadlines), "mine"][: number + 1][-1]
         args = {"instType": "SPOT", "instId": "BTCUSDT", "channel": "place-order", "params": PARAMS}
         try:
@@ -282,7 +282,7 @@ class Life(RuleBasedStateMachine):
     @precondition(alive)
     @rule(times=st.integers(1, 5), when=st.sampled_from(["before", "at", "after"]))
     def wait_for_deadline(self, times: int, when: str) -> None:
-        """Land on what is due next: a tick early, exactly, or a tick late."""
+        """Move to the next deadline: a tick early, exactly, or a tick late."""
         for _ in range(times):
             due = self.pair.next_due()
             if due == inf:
@@ -354,10 +354,10 @@ class Life(RuleBasedStateMachine):
 
     def check(self) -> None:
         pair = self.pair
-        # Exactly one outcome each: a second one is an error of StrictConnection.
+        # Exactly one outcome each: StrictConnection raises for a second one.
         assert set(pair.outcomes) == set(self.deadlines)
         assert isinstance(pair.events[-1], Closed)
-        # After the end nothing comes, whatever happens: a stray timer, a second close.
+        # After the end there are no outputs, even after a stray timer or a second close.
         pair.client.handle_timeout(pair.clock.now)
         assert pair.client.poll(pair.clock.now) == Wait(until=None, timer=None)
         pair.client.close(pair.clock.now)
@@ -406,11 +406,9 @@ PROFILE = settings(
 
 
 @pytest.mark.slow
-def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_everything_is_visited() -> (
-    None
-):
+def test_every_cancel_gets_one_true_outcome_and_everything_is_visited() -> None:
     expected: set[object] = set(State)
-    # Interruptions are tested elsewhere, and NO_LINK is a session's.
+    # Interrupts are tested elsewhere, and only a session has NO_LINK.
     expected |= {
         (state, why)
         for state, row in TRANSITIONS.items()
@@ -458,7 +456,7 @@ def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_every
     visited.clear()
     missing = expected
     for number in range(20):
-        # Several short walks see more than a long one, which keeps to what it found first.
+        # Several short runs reach more than a long one, which stays near what it found first.
         run_state_machine_as_test(seed(number)(Life), settings=PROFILE)
         missing = expected - set(visited)
         if not missing and number >= 5:
@@ -468,5 +466,5 @@ def test_every_cancel_gets_exactly_one_honest_outcome_whatever_happens_and_every
 
 
 @pytest.mark.parametrize("why", WhyClosed)
-def test_every_way_to_end_stands_in_the_table(why: WhyClosed) -> None:
+def test_every_way_to_end_is_in_the_table(why: WhyClosed) -> None:
     assert any(why in row for row in TRANSITIONS.values())

@@ -1,4 +1,4 @@
-"""The core touches nothing: no clock, no entropy, no environment, no socket, no state of its own beyond its objects."""
+"""Tests that the core is sans-IO: no clock, randomness, environment, sockets or global state."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ FILES = {
     for package, root in SRC.items()
     for path in sorted(root.rglob("*.py"))
 }
-"""Every file of `src`, by its dotted name; a package's own file ends in `.__init__`."""
+"""Every file of `src` by its dotted name; that of a package ends in `.__init__`."""
 
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
@@ -91,7 +91,7 @@ FLOORS = [
     {"bitget_transports.cli", "bitget_transports.conformance", "bitget_transports.pytest_plugin"},
     {"bitget_transports.__main__"},
 ]  # fmt: skip
-"""The rooms, ground floor first: a folder, or a file that stands alone. A room imports from floors below its own."""
+"""The layers, lowest first. A part is a folder or a file; it imports only from lower layers."""
 
 CORE = [
     name
@@ -106,8 +106,7 @@ ALLOWED = {
     "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "contextlib", "enum",
     "functools", "hashlib", "heapq", "hmac", "importlib", "itertools", "json", "math", "re", "sys", "types", "typing",
 }  # fmt: skip
-"""What the core may import when it is imported: the two that it depends on, and parts of the standard library that
-compute and nothing else."""
+"""Modules that the core may import eagerly: its two dependencies, and pure standard modules."""
 
 LATER = {
     ("bitget_proto._values.credentials", "hmac"),
@@ -115,11 +114,11 @@ LATER = {
     ("bitget_proto._values.credentials", "cryptography.hazmat.primitives"),
     ("bitget_proto._values.credentials", "cryptography.hazmat.primitives.asymmetric"),
 }
-"""What may be imported when it is needed: an extra, and OpenSSL, which takes a tenth of the import."""
+"""Modules that may be imported lazily: extras, and OpenSSL, a tenth of the import time."""
 
 
 def room(module: str) -> str:
-    """The room a file is in: the longest name on any floor that is its own or that of a folder around it."""
+    """The part of a file: the longest layer name that is its own or a parent folder."""
     rooms = [
         name
         for floor in FLOORS
@@ -135,7 +134,7 @@ def floor(module: str) -> int:
 
 
 def imports(module: str, tree: ast.AST) -> Iterator[str]:
-    """The full name of every module that is imported below, `TYPE_CHECKING` included."""
+    """The full name of every module imported in this tree, also under `TYPE_CHECKING`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -156,7 +155,7 @@ def inside(module: str) -> set[str]:
 
 
 def at_import(tree: ast.Module) -> ast.Module:
-    """The module without what stands inside of functions: what runs when it is imported."""
+    """The module without the bodies of functions: the code that runs on import."""
 
     class Strip(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -178,18 +177,18 @@ def outside(module: str, tree: ast.AST) -> set[str]:
 
 
 @modules
-def test_a_module_imports_attrs_cattrs_and_what_only_computes(module: str) -> None:
+def test_a_module_imports_only_attrs_cattrs_and_pure_modules(module: str) -> None:
     assert outside(module, at_import(TREES[module])) <= ALLOWED
 
 
 @modules
-def test_what_is_imported_later_is_an_extra_or_openssl(module: str) -> None:
+def test_only_extras_and_openssl_are_imported_lazily(module: str) -> None:
     late = outside(module, TREES[module]) - outside(module, at_import(TREES[module]))
     assert {(module, name) for name in late} <= LATER
 
 
 @modules
-def test_nothing_is_imported_by_a_computed_name_but_an_engine(module: str) -> None:
+def test_only_engines_are_imported_by_a_computed_name(module: str) -> None:
     names = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)}
     assert not names & {
         "__import__", "eval", "exec", "compile", "open", "input", "print", "globals", "breakpoint",
@@ -198,16 +197,16 @@ def test_nothing_is_imported_by_a_computed_name_but_an_engine(module: str) -> No
 
 
 LAZY = {"bitget_proto._wire.json_engines", "bitget_proto.__init__"}
-"""What imports by a name that it has in a table of its own."""
+"""Modules that import by a name from a table of their own."""
 
 
-def test_every_file_is_on_a_floor_and_every_room_has_files() -> None:
+def test_every_file_is_in_a_layer_and_no_part_is_empty() -> None:
     assert len(FILES) > 100
     assert {room(module) for module in FILES} == {name for rooms in FLOORS for name in rooms}
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_imports_run_down_the_floors(module: str) -> None:
+def test_a_module_imports_only_from_lower_layers(module: str) -> None:
     up = {
         name
         for name in inside(module)
@@ -225,7 +224,7 @@ OF_A_LINK = (
     "_outputs",
     "_send",
 )
-"""What a session asks of the connections of its links, and no other module."""
+"""Private attributes of a connection that only a session uses."""
 
 OPENED = {
     ("bitget_proto._wire.codec", "_value_"),
@@ -233,12 +232,13 @@ OPENED = {
     ("bitget_proto._trace.recorder", "_overheard"),
     *(("bitget_proto._machine.session", name) for name in OF_A_LINK),
 }
-"""What is private elsewhere and used all the same: an enum's own value, the parts of a link that a session works with, and
-the door for a recorder."""
+"""Uses of private attributes of other files: an enum's `_value_`, the parts of a connection that a
+session uses, and the hook for a recorder.
+"""
 
 
 @modules
-def test_what_is_private_is_touched_by_its_own_file_alone(module: str) -> None:
+def test_a_private_attribute_is_used_only_in_its_own_file(module: str) -> None:
     own = {"self", "cls"}
     touched = {
         (module, node.attr)
@@ -263,13 +263,13 @@ def test_a_transport_imports_no_private_module_of_the_core(module: str) -> None:
     assert not private
 
 
-def test_imports_run_in_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     order = list(TopologicalSorter({module: inside(module) for module in FILES}).static_order())
     assert set(order) == set(FILES)
 
 
 def modules_after(statement: str) -> set[str]:
-    """The modules that a fresh interpreter knows after a statement."""
+    """The modules loaded in a fresh interpreter after a statement."""
     run = subprocess.run(
         [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
         capture_output=True,
@@ -293,19 +293,19 @@ def test_importing_the_package_imports_no_event_loop_and_no_engine() -> None:
 
 
 @pytest.mark.parametrize("name", ["Session", "record", "replay", "Trace"])
-def test_a_program_loads_nothing_of_testing(name: str) -> None:
+def test_a_program_does_not_import_testing(name: str) -> None:
     brought = modules_after(f"import bitget_proto; bitget_proto.{name}")
     assert "bitget_proto" in brought
     assert not {module for module in brought if module.startswith("bitget_proto.testing")}
 
 
-# --- spelling ---
+# --- the exchange's words ---
 
 CAMEL = re.compile(r"\b(apiKey|instType|instId|orderId|clientOid|cancel-order|connId)\b")
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
-    """The strings of a module, but for those that only document."""
+    """The strings of a module, without docstrings."""
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if (
@@ -326,7 +326,7 @@ def strings(tree: ast.AST) -> Iterator[str]:
         )
     ],
 )
-def test_the_exchanges_spelling_lives_in_the_codecs_alone(module: str) -> None:
+def test_only_the_codecs_have_the_exchanges_words(module: str) -> None:
     spelled = [text for text in strings(TREES[module]) if CAMEL.search(text)]
     assert bool(spelled) == (
         module in ("bitget_proto._wire.codec", "bitget_proto._wire.exchange_codec")
@@ -339,7 +339,7 @@ MUTABLE = (list, dict, set, bytearray, deque, OrderedDict, defaultdict)
 
 
 @modules
-def test_no_module_holds_a_container_that_can_change(module: str) -> None:
+def test_no_module_has_a_mutable_container(module: str) -> None:
     loaded = importlib.import_module(module.removesuffix(".__init__"))
     held = {
         name
@@ -350,13 +350,13 @@ def test_no_module_holds_a_container_that_can_change(module: str) -> None:
 
 
 @modules
-def test_no_function_rebinds_what_belongs_to_a_module(module: str) -> None:
+def test_no_function_rebinds_a_module_variable(module: str) -> None:
     for node in ast.walk(TREES[module]):
         assert not isinstance(node, ast.Global)
 
 
 @modules
-def test_no_function_remembers_by_a_mutable_default_or_a_cache(module: str) -> None:
+def test_no_function_has_a_mutable_default_or_a_cache(module: str) -> None:
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.FunctionDef):
             defaults = [
@@ -370,11 +370,11 @@ def test_no_function_remembers_by_a_mutable_default_or_a_cache(module: str) -> N
             assert not any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-# --- a probe: a whole session while the world is out of reach ---
+# --- a whole session with clock, network and files trapped ---
 
 
 class Touched(BaseException):
-    """The core reached for the world; no `except Exception` hides it."""
+    """The core did I/O. A BaseException, so that no `except Exception` hides it."""
 
 
 class NoEnvironment:
@@ -422,7 +422,7 @@ def drained(connection: Connection, now: float) -> list[Output]:
 
 
 def play(engine: Engine) -> list[Output]:
-    """A whole life: login, cancels answered in each way, a heartbeat, noise, a late reply, a close, an end."""
+    """A whole run: login, cancels with each kind of reply, heartbeat, noise, late reply, close, end."""
     codec, budget = Codec(engine), Budget(10)
     connection = Connection(Config(id_prefix="p-", max_in_flight=6), codec, budget)
     order = CancelOrder("BTCUSDT", order_id="1")
@@ -458,7 +458,7 @@ def play(engine: Engine) -> list[Output]:
 
 
 def play_session(engine: Engine) -> list[SessionOutput]:
-    """A life over three links: a cancel that waits, one that is sent again, a move, an end."""
+    """A run over three links: a waiting cancel, one that is sent again, a rotation, an end."""
     codec = Codec(engine)
     session = Session(SessionConfig(policy=Policy.RESEND), codec, jitter=lambda: 0.5)
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(3)]
@@ -497,7 +497,7 @@ def play_session(engine: Engine) -> list[SessionOutput]:
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_a_whole_session_is_played_without_touching_the_world(
+def test_a_whole_session_runs_without_clock_network_or_files(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrapped, untrapped_session = play(engine), play_session(engine)
@@ -525,7 +525,7 @@ def test_a_whole_session_is_played_without_touching_the_world(
 
 
 @pytest.mark.parametrize(("owner", "name"), TRAPS, ids=[name for _, name in TRAPS])
-def test_each_trap_snaps(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_trap_works(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as trapped:
         trapped.setattr(owner, name, forbidden)
         caught = False
@@ -536,7 +536,7 @@ def test_each_trap_snaps(owner: object, name: str, monkeypatch: pytest.MonkeyPat
     assert caught
 
 
-def test_the_environments_trap_snaps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trap_for_the_environment_works(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as trapped:
         trapped.setattr(os, "environ", NoEnvironment())
         caught = 0
@@ -553,5 +553,5 @@ def test_the_environments_trap_snaps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_the_same_life_told_twice_ends_the_same(engine: Engine) -> None:
+def test_the_same_inputs_give_the_same_outputs(engine: Engine) -> None:
     assert play(engine) == play(Engine.STDLIB)

@@ -1,4 +1,4 @@
-"""A recorded core is the core, and whatever happens to it is written; secrets are not."""
+"""Tests of recording: same behaviour as the core, complete traces, no secrets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from .driving import LOGGED_IN, LOGIN, ORDER, OTHER_ORDER, drain, outputs, reply
 
 
 def steps(lines: list[str]) -> list[dict[str, Any]]:
-    """What was written, without the first line."""
+    """The written lines, without the first."""
     return [json.loads(line) for line in lines[1:]]
 
 
@@ -64,11 +64,11 @@ def ready(core: Connection | None = None) -> tuple[Connection, list[str]]:
     return conn, lines
 
 
-# --- the same surface ---
+# --- same API as the core ---
 
 
 @pytest.mark.parametrize("kind", [Connection, Session])
-def test_everything_that_is_public_is_passed_on_by_the_recorded_core(kind: type) -> None:
+def test_a_recorded_core_has_every_public_member(kind: type) -> None:
     core = Connection() if kind is Connection else Session(jitter=lambda: 0.5)
     held = type(record(core, lambda _: None))
     public = {name for name in vars(kind) if not name.startswith("_")} | {"__repr__"}
@@ -80,7 +80,7 @@ def test_everything_that_is_public_is_passed_on_by_the_recorded_core(kind: type)
         assert ours.__doc__
 
 
-def test_looking_at_a_recorded_core_is_looking_at_the_core_and_writes_nothing() -> None:
+def test_reading_a_property_of_a_recorded_core_writes_nothing() -> None:
     for core in (Connection(), Session(jitter=lambda: 0.5)):
         lines: list[str] = []
         held = record(core, lines.append)
@@ -95,12 +95,12 @@ def test_looking_at_a_recorded_core_is_looking_at_the_core_and_writes_nothing() 
         assert len(lines) == 1
 
 
-def test_without_anything_to_write_to_the_core_is_returned() -> None:
+def test_without_a_write_function_the_core_is_returned() -> None:
     core = Connection()
     assert record(core, None) is core
 
 
-def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> None:
+def test_only_a_new_unrecorded_core_can_be_recorded() -> None:
     with pytest.raises(ValidationError, match="core must be a Connection or a Session; got None"):
         record(None, print)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     with pytest.raises(
@@ -119,7 +119,7 @@ def test_what_is_no_core_what_has_a_past_and_what_is_recorded_is_refused() -> No
         record(recorded()[0], print)
 
 
-def test_a_strict_connection_still_judges_its_driver() -> None:
+def test_a_recorded_strict_connection_still_checks_its_driver() -> None:
     conn, lines = ready(StrictConnection())
     conn.cancel(ORDER, 0.0)
     with pytest.raises(DriverError):
@@ -148,7 +148,7 @@ def test_the_first_line_names_the_core_its_engine_and_all_its_limits() -> None:
     assert set(json.loads(lines[0])["config"]) == set(attrs.fields_dict(Config))
 
 
-def test_a_call_is_a_line_with_what_was_told_and_what_came_and_no_default() -> None:
+def test_a_call_is_a_line_with_arguments_and_result_but_no_defaults() -> None:
     conn, lines = ready()
     conn.cancel(OTHER_ORDER, 1, timeout=inf)
     conn.poll(1.5, writable=False)
@@ -185,7 +185,7 @@ def test_a_call_is_a_line_with_what_was_told_and_what_came_and_no_default() -> N
     assert replay(lines) is None
 
 
-def test_what_the_core_refuses_is_raised_and_written_and_replayed() -> None:
+def test_an_error_of_the_core_is_raised_recorded_and_replayed() -> None:
     conn, lines = recorded(Connection(Config(max_in_flight=1)))
     conn.cancel(ORDER, 0.0)
     with pytest.raises(NoRoom):
@@ -224,7 +224,7 @@ WRONG: list[Callable[[Connection], object]] = [
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_an_argument_of_a_wrong_type_is_written_as_its_type_and_the_call_is_passed_over(
+def test_an_argument_of_a_wrong_type_is_written_as_its_type(
     number: int,
 ) -> None:
     conn, lines = recorded()
@@ -238,7 +238,7 @@ def test_an_argument_of_a_wrong_type_is_written_as_its_type_and_the_call_is_pass
     assert replay(lines) is None
 
 
-def test_a_session_that_is_told_nonsense_is_recorded_as_well() -> None:
+def test_invalid_calls_of_a_session_are_recorded() -> None:
     lines: list[str] = []
     session = record(Session(jitter=lambda: 0.5), lines.append)
     with pytest.raises(ValidationError):
@@ -249,7 +249,7 @@ def test_a_session_that_is_told_nonsense_is_recorded_as_well() -> None:
     assert replay(lines) is None
 
 
-def test_ids_that_can_be_gone_through_once_reach_both_the_core_and_the_trace() -> None:
+def test_ids_from_an_iterator_reach_both_the_core_and_the_trace() -> None:
     conn, lines = ready()
     id = conn.cancel(ORDER, 0.0)
     outputs(conn, 0.0)
@@ -263,14 +263,14 @@ def test_ids_that_can_be_gone_through_once_reach_both_the_core_and_the_trace() -
     assert replay(lines) is None
 
 
-def test_ids_are_played_again_whatever_stands_in_them() -> None:
+def test_any_ids_are_replayed() -> None:
     conn, lines = recorded()
     conn.lost(0.0, unsent=["\ud800", "", "1"])
     assert steps(lines)[-1]["unsent"] == [{"surrogates": "7aCA"}, "", "1"]
     assert replay(lines) is None
 
 
-def test_a_reason_of_any_type_is_written_as_what_can_be_read_again() -> None:
+def test_a_reason_of_any_type_is_written_readably() -> None:
     conn, lines = recorded()
     conn.lost(0.0, OSError("a secret"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     drain(conn, 0.0)
@@ -278,7 +278,7 @@ def test_a_reason_of_any_type_is_written_as_what_can_be_read_again() -> None:
     assert replay(lines) is None
 
 
-def test_a_fault_of_the_core_itself_is_written_and_seen_again_when_it_is_played() -> None:
+def test_a_bug_of_the_core_is_recorded_and_replayed() -> None:
     class Ill(Connection):
         def receive(self, message: str | bytes, now: float) -> None:
             raise KeyError("ill")
@@ -292,10 +292,10 @@ def test_a_fault_of_the_core_itself_is_written_and_seen_again_when_it_is_played(
     assert '- raised.kind: "KeyError"' in str(difference)
 
 
-# --- whoever writes ---
+# --- the write function ---
 
 
-def test_a_write_that_fails_is_no_reason_to_lose_an_outcome_and_is_not_tried_again() -> None:
+def test_a_failed_write_loses_no_outcome_and_is_not_retried() -> None:
     tried: list[str] = []
 
     def full(line: str) -> None:
@@ -312,7 +312,7 @@ def test_a_write_that_fails_is_no_reason_to_lose_an_outcome_and_is_not_tried_aga
     assert replay(tried) is None
 
 
-def test_a_life_is_written_line_by_line_and_each_line_is_whole() -> None:
+def test_a_trace_is_written_in_whole_lines() -> None:
     written: list[str] = []
     conn = record(Connection(), written.append)
     conn.opened(0.0, login=LOGIN)
@@ -324,10 +324,10 @@ def test_a_life_is_written_line_by_line_and_each_line_is_whole() -> None:
     )
 
 
-# --- what a core learns behind its driver's back ---
+# --- shared budgets and jitter ---
 
 
-def test_what_others_spend_grant_and_pause_of_a_shared_budget_is_replayed_without_them() -> None:
+def test_changes_of_a_shared_budget_by_others_are_replayed() -> None:
     budget = Budget(2)
     budget.debit(1, 0.0)
     conn, lines = recorded(Connection(budget=budget))
@@ -354,7 +354,7 @@ def test_what_others_spend_grant_and_pause_of_a_shared_budget_is_replayed_withou
     assert replay([lines[0], *without[1:]]) is not None
 
 
-def test_a_budget_of_ones_own_leaves_no_trace() -> None:
+def test_an_unshared_budget_is_not_in_the_trace() -> None:
     conn, lines = ready(Connection(budget=Budget(2)))
     for _ in range(5):
         conn.cancel(ORDER, 1.0)
@@ -365,7 +365,7 @@ def test_a_budget_of_ones_own_leaves_no_trace() -> None:
     assert replay(lines) is None
 
 
-def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> None:
+def test_changes_of_a_recorded_budget_between_calls_are_by_others() -> None:
     budget = Budget(2)
     core = Connection(budget=budget)
     recorded(core)
@@ -380,7 +380,7 @@ def test_what_is_done_to_a_recorded_budget_between_calls_is_done_by_others() -> 
 
 
 @pytest.mark.parametrize("number", [0.0, 0.25, 1.0, nan, inf, -inf, 5.0, 1, None])
-def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: float) -> None:
+def test_jitter_is_replayed_and_not_drawn_again(number: float) -> None:
     lines: list[str] = []
     session = record(Session(jitter=lambda: number), lines.append)
     session.poll(0.0)
@@ -404,7 +404,7 @@ def test_the_numbers_of_the_jitter_are_replayed_and_not_drawn_again(number: floa
 
 
 SECRETS = st.text(min_size=8, max_size=40).map(lambda text: f"~{text}~")
-"""The first character is in nothing that a trace is made of: else a secret could be any word in it."""
+"""The first character occurs in no part of a trace: else a secret could equal any word in it."""
 
 ENOUGH = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -421,7 +421,7 @@ def spellings(secret: str) -> set[str]:
 
 @ENOUGH
 @given(st.lists(SECRETS, min_size=4, max_size=4, unique=True))
-def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_refused(
+def test_no_secret_is_in_a_trace(
     secrets: list[str],
 ) -> None:
     key, secret, passphrase, other = secrets
@@ -467,7 +467,7 @@ def test_no_secret_is_in_a_trace_whatever_the_exchange_repeats_and_whatever_is_r
     assert replay(lines) is None
 
 
-def test_a_secret_is_hidden_however_json_spells_it() -> None:
+def test_a_secret_is_hidden_in_any_json_spelling() -> None:
     secret = 'a/b"c\\d\u00e9\U0001f600\nxyz'
     conn, lines = recorded()
     conn.opened(0.0, login=SignedLogin("another key", secret, "1700000000", "another sign"))
@@ -491,7 +491,7 @@ def test_a_secret_is_hidden_however_json_spells_it() -> None:
     assert replay(lines) is None
 
 
-def test_an_id_that_is_a_secret_is_hidden_in_what_comes_back_as_well() -> None:
+def test_an_id_that_is_a_secret_is_hidden_in_outputs_too() -> None:
     conn, lines = recorded()
     conn.opened(
         0.0, login=SignedLogin("another key", "my-pass-phrase", "1700000000", "another sign")
@@ -500,7 +500,7 @@ def test_an_id_that_is_a_secret_is_hidden_in_what_comes_back_as_well() -> None:
     assert (steps(lines)[-1]["id"], steps(lines)[-1]["gave"]) == ("***", "***")
 
 
-def test_a_login_is_written_as_its_stamp() -> None:
+def test_a_login_is_written_as_its_timestamp() -> None:
     for stamp, said in (
         ("1700000000", "1700000000"),
         ("a stamp of letters", None),
@@ -514,7 +514,7 @@ def test_a_login_is_written_as_its_stamp() -> None:
         assert replay(lines) is None
 
 
-def test_what_is_shorter_than_any_secret_hides_nothing() -> None:
+def test_a_value_too_short_to_be_a_secret_is_not_hidden() -> None:
     conn, lines = recorded()
     conn.opened(0.0, login=SignedLogin("event", "login", "1700000000", "code"))
     outputs(conn, 0.0)
@@ -523,7 +523,7 @@ def test_what_is_shorter_than_any_secret_hides_nothing() -> None:
     assert "***" not in "".join(lines)
 
 
-def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
+def test_only_the_latest_logins_are_remembered_and_hidden() -> None:
     lines: list[str] = []
     session = record(Session(SessionConfig(backoff_min=None), jitter=lambda: 0.5), lines.append)
     for number in range(1, 100):
@@ -540,7 +540,7 @@ def test_logins_are_forgotten_one_day_the_latest_are_not() -> None:
     assert replay(lines) is None
 
 
-def test_a_frame_of_ones_own_hides_what_looks_like_a_secret_and_what_is_no_json() -> None:
+def test_a_callers_frame_hides_likely_secrets_and_invalid_json() -> None:
     conn, lines = ready()
     said = {
         '{"op":"subscribe","args":[]}': '{"op":"subscribe","args":[]}',
@@ -557,10 +557,10 @@ def test_a_frame_of_ones_own_hides_what_looks_like_a_secret_and_what_is_no_json(
     assert replay(lines) is None
 
 
-# --- in the place of a core ---
+# --- used as a core ---
 
 
-def test_a_recorded_connection_goes_wherever_a_connection_goes() -> None:
+def test_a_recorded_connection_works_as_a_connection() -> None:
     lines: list[str] = []
     pair = Pair(record(StrictConnection(), lines.append))
     pair.open()
@@ -571,7 +571,7 @@ def test_a_recorded_connection_goes_wherever_a_connection_goes() -> None:
     assert "StrictConnection" not in lines[0]
 
 
-def test_a_recorded_session_goes_wherever_a_session_goes() -> None:
+def test_a_recorded_session_works_as_a_session() -> None:
     lines: list[str] = []
     pair = SessionPair(record(Session(jitter=lambda: 0.25), lines.append))
     pair.start()
@@ -586,7 +586,7 @@ def test_a_recorded_session_goes_wherever_a_session_goes() -> None:
     assert replay(lines) is None
 
 
-def test_every_command_of_a_session_is_played_again_with_all_that_it_can_be_told() -> None:
+def test_every_session_command_is_replayed_with_all_arguments() -> None:
     lines: list[str] = []
     session = record(Session(jitter=lambda: 0.25), lines.append)
     pair = SessionPair(session)
@@ -614,7 +614,7 @@ def test_every_command_of_a_session_is_played_again_with_all_that_it_can_be_told
     assert replay(lines) is None
 
 
-def test_every_command_of_a_connection_is_played_again_with_all_that_it_can_be_told() -> None:
+def test_every_connection_command_is_replayed_with_all_arguments() -> None:
     conn, lines = ready()
     ids = conn.cancel_many((ORDER, OTHER_ORDER), 0.0, timeout=inf)
     assert conn.cancel(ORDER, 0.0, urgent=True) == "bgproto3"
@@ -631,7 +631,7 @@ def test_every_command_of_a_connection_is_played_again_with_all_that_it_can_be_t
     assert replay(lines) is None
 
 
-def test_a_reply_is_read_again_by_any_engine() -> None:
+def test_a_reply_is_replayed_by_any_engine() -> None:
     conn, lines = ready()
     id = conn.cancel(ORDER, 0.0)
     outputs(conn, 0.0)
@@ -645,7 +645,7 @@ def test_a_reply_is_read_again_by_any_engine() -> None:
 @pytest.mark.parametrize(
     "message", [bytearray(b"pong"), memoryview(b"pong")], ids=["bytearray", "memoryview"]
 )
-def test_a_message_that_can_be_written_to_is_recorded_as_what_it_said(message: Any) -> None:
+def test_a_message_in_a_mutable_buffer_is_recorded_by_content(message: Any) -> None:
     conn, lines = ready()
     conn.receive(message, 1.0)
     outputs(conn, 1.0)

@@ -1,4 +1,4 @@
-"""When the next link may be dialled."""
+"""Tests of when the next link may be dialled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:
     return Redial(config, lambda: jitter)
 
 
-def test_the_first_dial_goes_at_once() -> None:
+def test_the_first_dial_is_immediate() -> None:
     assert redial(SessionConfig()).opens() == -inf
 
 
-def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link() -> None:
+def test_the_backoff_doubles_to_its_bound_and_a_steady_link_resets_it() -> None:
     made = redial(SessionConfig(backoff_min=0.5, backoff_max=3.0, steady_after=60.0))
     waits: list[float] = []
     for _ in range(5):
@@ -39,7 +39,7 @@ def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_steady_link
     ("jitter", "part"),
     [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (nan, 1.0), (-1.0, 1.0), (1.1, 1.0), (inf, 1.0)],
 )
-def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(
+def test_jitter_subtracts_up_to_a_half_and_invalid_jitter_nothing(
     jitter: float, part: float
 ) -> None:
     made = redial(SessionConfig(backoff_min=8.0), jitter)
@@ -47,7 +47,7 @@ def test_the_jitter_takes_up_to_a_half_away_and_nonsense_takes_nothing(
     assert made.opens() == 8.0 * part
 
 
-def test_the_jitter_is_asked_once_for_each_backoff_and_not_before_the_moment_is_wanted() -> None:
+def test_jitter_is_drawn_once_per_backoff_and_only_when_needed() -> None:
     numbers = iter([1.0, 0.5])
     made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
     assert made.opens() == -inf
@@ -57,8 +57,8 @@ def test_the_jitter_is_asked_once_for_each_backoff_and_not_before_the_moment_is_
     assert [made.opens(), made.opens()] == [112.0, 112.0]
 
 
-def test_what_the_jitter_raises_comes_out_once_and_then_the_whole_backoff_holds() -> None:
-    numbers = iter(list[float]())  # it has none to give: this is the mistake
+def test_an_error_of_jitter_is_raised_once_and_then_counts_as_none() -> None:
+    numbers = iter(list[float]())  # deliberately empty
     made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
     made.back_off(1.0)
     with pytest.raises(StopIteration):
@@ -66,7 +66,7 @@ def test_what_the_jitter_raises_comes_out_once_and_then_the_whole_backoff_holds(
     assert made.opens() == 9.0
 
 
-def test_a_recorder_stands_before_the_jitter() -> None:
+def test_a_recorder_wraps_the_jitter() -> None:
     made = redial(SessionConfig(backoff_min=8.0), 1.0)
 
     def halved(jitter: Callable[[], float]) -> Callable[[], float]:
@@ -77,9 +77,7 @@ def test_a_recorder_stands_before_the_jitter() -> None:
     assert made.opens() == 6.0
 
 
-def test_a_dial_that_is_needed_at_once_waits_for_no_more_than_a_first_backoff_if_the_link_was_steady() -> (
-    None
-):
+def test_a_hastened_dial_waits_at_most_a_first_backoff() -> None:
     made = redial(SessionConfig(backoff_min=1.0, steady_after=2.0))
     for _ in range(4):
         made.back_off(0.0)
@@ -88,42 +86,42 @@ def test_a_dial_that_is_needed_at_once_waits_for_no_more_than_a_first_backoff_if
     assert made.opens() == 8.0, "the link was not steady"
     made.served(60.0)
     made.hasten(7.0)
-    assert made.opens() == 8.0, "that is no later"
+    assert made.opens() == 8.0, "not earlier than the backoff"
     made.hasten(6.5)
     assert made.opens() == 7.5
     made.back_off(10.0)
-    assert made.opens() == 12.0, "it counts as the first"
+    assert made.opens() == 12.0, "it counts as the first failure"
 
 
-def test_without_a_backoff_nothing_is_hastened() -> None:
+def test_hasten_changes_nothing_without_a_backoff() -> None:
     made = redial(SessionConfig(backoff_min=None))
     made.back_off(5.0)
     made.hasten(1.0)
     assert made.opens() == 5.0
 
 
-def test_after_a_time_that_the_exchange_asks_for_the_next_dial_may_go_and_not_before() -> None:
+def test_the_next_dial_waits_for_the_retry_after_of_the_exchange() -> None:
     made = redial(SessionConfig(backoff_min=8.0))
     made.back_off(0.0)
     made.retry_after(0.0, 60.0)
     assert made.opens() == 60.0
     made.retry_after(1.0, 5.0)
-    assert made.opens() == 60.0, "the later of both holds"
+    assert made.opens() == 60.0, "the later time applies"
     made.back_off(59.0)
-    assert made.opens() == 59.0 + 16.0, "the backoff holds when it is longer"
+    assert made.opens() == 59.0 + 16.0, "the backoff applies when it is longer"
 
 
 @pytest.mark.parametrize(
     ("seconds", "granted"),
     [(0.0, 0.0), (299.0, 299.0), (300.0, 300.0), (301.0, 300.0), (inf, 300.0)],
 )
-def test_the_exchange_is_granted_at_most_300_seconds(seconds: float, granted: float) -> None:
+def test_a_retry_after_counts_for_at_most_300_seconds(seconds: float, granted: float) -> None:
     made = redial(SessionConfig())
     made.retry_after(100.0, seconds)
     assert made.opens() == 100.0 + granted
 
 
-def test_without_a_steady_time_any_link_that_served_is_steady() -> None:
+def test_without_steady_after_any_link_that_served_is_steady() -> None:
     made = redial(SessionConfig(steady_after=None))
     for _ in range(3):
         made.back_off(0.0)
@@ -131,7 +129,7 @@ def test_without_a_steady_time_any_link_that_served_is_steady() -> None:
         made.served(0.0)
 
 
-def test_without_a_bound_it_doubles_and_stays_a_number() -> None:
+def test_without_a_bound_the_backoff_doubles_and_stays_finite() -> None:
     made = redial(SessionConfig(backoff_max=None))
     for _ in range(5000):
         made.back_off(0.0)
@@ -152,16 +150,14 @@ def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
     assert {later - at for at, later in pairwise(dials)} == {1.0, 294.0}
 
 
-def test_without_a_limit_only_the_backoff_holds() -> None:
+def test_without_a_limit_of_dials_only_the_backoff_applies() -> None:
     made = redial(SessionConfig(dials_per_5_minutes=None))
     for _ in range(1000):
         made.dialled(0.0)
     assert made.opens() == -inf
 
 
-def test_a_dial_that_is_needed_now_waits_no_longer_than_for_a_first_backoff_after_a_steady_link() -> (
-    None
-):
+def test_after_a_steady_link_hasten_shortens_the_wait() -> None:
     redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
     for _ in range(5):
         redial.back_off(100.0)
@@ -171,7 +167,7 @@ def test_a_dial_that_is_needed_now_waits_no_longer_than_for_a_first_backoff_afte
     assert redial.opens() == 101.5
 
 
-def test_after_a_link_that_was_not_steady_nothing_is_hastened() -> None:
+def test_after_an_unsteady_link_hasten_changes_nothing() -> None:
     redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
     for _ in range(5):
         redial.back_off(100.0)
@@ -180,7 +176,7 @@ def test_after_a_link_that_was_not_steady_nothing_is_hastened() -> None:
     assert redial.opens() == 108.0
 
 
-def test_a_dial_that_is_sooner_stays() -> None:
+def test_hasten_does_not_delay_an_earlier_dial() -> None:
     redial = Redial(SessionConfig(backoff_min=0.5), lambda: 0.0)
     redial.back_off(100.0)
     redial.served(60.0)
@@ -188,7 +184,7 @@ def test_a_dial_that_is_sooner_stays() -> None:
     assert redial.opens() == 100.5
 
 
-def test_without_a_backoff_there_is_nothing_to_hasten() -> None:
+def test_without_backoff_min_hasten_changes_nothing() -> None:
     redial = Redial(SessionConfig(backoff_min=None), lambda: 0.0)
     redial.back_off(100.0)
     redial.served(60.0)

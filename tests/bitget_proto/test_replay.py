@@ -1,4 +1,4 @@
-"""A replay tells the first difference, and a core or a trace that was tampered with does not pass."""
+"""Tests that a replay reports the first difference, for a changed core or a changed trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .driving import LOGGED_IN, LOGIN, ORDER, outputs, reply
 
 
 def a_trace() -> list[str]:
-    """A cancel that is accepted, and one that is left when the connection drops."""
+    """A trace: one cancel is accepted, and one is open when the connection is lost."""
     lines: list[str] = []
     conn = record(Connection(), lines.append)
     conn.opened(0.0, login=LOGIN)
@@ -39,7 +39,7 @@ def a_trace() -> list[str]:
     return lines
 
 
-def test_a_trace_is_played_from_its_lines_or_as_a_trace_with_its_engine_or_another() -> None:
+def test_replay_accepts_lines_or_a_trace_and_another_engine() -> None:
     lines = a_trace()
     assert replay(lines) is None
     assert replay(Trace(lines)) is None
@@ -47,7 +47,7 @@ def test_a_trace_is_played_from_its_lines_or_as_a_trace_with_its_engine_or_anoth
     assert replay("".join(lines), "orjson") is None
 
 
-def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(
+def test_a_missing_engine_is_reported_as_by_a_codec(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(name: str) -> object:
@@ -58,7 +58,7 @@ def test_an_engine_that_is_not_installed_is_told_as_by_a_codec(
         replay(a_trace(), Engine.MSGSPEC)
 
 
-def test_a_difference_names_the_step_and_shows_both_sides_part_by_part() -> None:
+def test_a_difference_names_the_step_and_shows_both_sides_by_field() -> None:
     lines = a_trace()
     at = next(n for n, line in enumerate(lines) if '"Accepted"' in line)
     lines[at] = (
@@ -82,7 +82,7 @@ def test_a_difference_names_the_step_and_shows_both_sides_part_by_part() -> None
     assert [line for line in shown[1:] if line[0] != " "] == shown[at : at + 2]
 
 
-def test_what_only_one_side_has_is_shown_as_missing_on_the_other() -> None:
+def test_a_field_of_only_one_side_is_shown_as_missing_on_the_other() -> None:
     recorded, came = (
         '{"n":1,"call":"close","raised":{"kind":"KeyError"}}',
         '{"n":1,"call":"close","gave":[],"x":{}}',
@@ -91,7 +91,7 @@ def test_what_only_one_side_has_is_shown_as_missing_on_the_other() -> None:
     assert shown.split("\n")[3:] == ['- raised.kind: "KeyError"', "+ gave: []", "+ x: {}"]
 
 
-def test_any_change_to_what_came_out_is_found_at_its_step() -> None:
+def test_any_change_of_an_output_is_found_at_its_step() -> None:
     lines = a_trace()
     changed = 0
     for at in range(1, len(lines)):
@@ -110,13 +110,13 @@ def test_any_change_to_what_came_out_is_found_at_its_step() -> None:
     assert changed > 30
 
 
-def test_a_replay_compares_bytes_and_not_what_they_mean() -> None:
+def test_a_replay_compares_bytes_and_not_meanings() -> None:
     lines = a_trace()
     spaced = [lines[0], lines[1].replace(",", ", "), *lines[2:]]
     assert replay(spaced) is not None
 
 
-def test_an_error_may_have_found_better_words_but_not_become_another_one() -> None:
+def test_an_errors_message_may_differ_but_not_its_type() -> None:
     lines: list[str] = []
     conn = record(Connection(), lines.append)
     for text in ("", 'a "quote"\\'):
@@ -135,7 +135,7 @@ def test_an_error_may_have_found_better_words_but_not_become_another_one() -> No
         assert difference.step == n
 
 
-def test_another_limit_is_another_life() -> None:
+def test_another_limit_is_a_difference() -> None:
     lines = a_trace()
     lines[0] = lines[0].replace('"silence":2.0', '"silence":1.75')
     difference = replay(lines)
@@ -143,7 +143,7 @@ def test_another_limit_is_another_life() -> None:
     assert "- gave.until: 3.0\n+ gave.until: 2.75" in str(difference)
 
 
-def test_nothing_of_the_world_is_touched_by_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_uses_no_clock_network_or_files(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = a_trace()
 
     def forbidden(*_: object, **__: object) -> None:

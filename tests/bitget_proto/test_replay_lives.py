@@ -1,7 +1,7 @@
-"""Any life that the other tests can think of is recorded, and played again to the byte.
+"""Records the runs of other property tests, and replays them byte for byte.
 
-The lives are those of the property tests: any inputs in any order, and the promise held against an exchange; of a connection
-and of a session. Those with an exchange share their budget with somebody who has spent from it.
+The runs are random inputs in any order, and runs with an exchange; of a connection and of a session.
+Runs with an exchange share their budget with another user, who has spent from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import test_session_promise as session_promise
 from . import test_session_sequences as session_sequences
 
 ENGINES = cycle(Engine)
-"""Each life is played again by another one."""
+"""Each trace is replayed with another engine."""
 
 SOMETIMES = {
     "raised", "budget", "jitter", "writable", "busy", "unsent", "policy", "urgent", "queued", "within",
@@ -37,7 +37,7 @@ seen: Counter[object] = Counter()
 
 
 def judge(lines: list[str]) -> None:
-    """A life is over: play it again, up to an interruption, which no trace can bring back."""
+    """Replay a finished run, up to an interrupt, which a trace cannot reproduce."""
     interrupted = next(
         (at for at, line in enumerate(lines) if '"raised":{"kind":"Interrupt"' in line), None
     )
@@ -56,7 +56,7 @@ def recorded(core: Any, write: Callable[[str], object]) -> Any:
 
 
 class Recorder:
-    """Takes the place of a class: what it makes is recorded, each life by itself."""
+    """Replaces a class: each instance that it makes is recorded in a trace of its own."""
 
     def __init__(self, kind: Callable[..., Any]) -> None:
         self.kind = kind
@@ -76,7 +76,7 @@ class Recorder:
 
 @pytest.fixture(autouse=True)
 def _transparent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The property tests look at what is private; of a recorded core that is the held one's."""
+    """The property tests use private attributes; this forwards them to the recorded core."""
 
     def private(held: RecordedConnection | RecordedSession, name: str) -> Any:
         return getattr(held.core, name)
@@ -96,7 +96,7 @@ CALLS = ["opened", "receive", "lost", "handle_timeout", "cancel", "send", "close
 
 
 @pytest.mark.slow
-def test_any_inputs_of_a_connection_in_any_order_are_played_again(
+def test_any_sequence_of_inputs_of_a_connection_is_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder(Connection)
@@ -121,7 +121,7 @@ def test_any_inputs_of_a_connection_in_any_order_are_played_again(
     assert expected | {"raised", "writable", "unsent", "interrupted"} <= set(seen)
 
 
-def test_any_inputs_of_a_session_in_any_order_are_played_again(
+def test_any_sequence_of_inputs_of_a_session_is_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder(Session)
@@ -163,7 +163,7 @@ def test_any_inputs_of_a_session_in_any_order_are_played_again(
 
 
 class ConnectionLife(promise.Life):
-    """A connection and an exchange, and what was recorded of them."""
+    """A connection and an exchange, and their trace."""
 
     lines: list[str]
 
@@ -173,7 +173,7 @@ class ConnectionLife(promise.Life):
 
 
 class SessionLife(session_promise.Life):
-    """A session, its links and an exchange, and what was recorded of them."""
+    """A session, its links and an exchange, and their trace."""
 
     lines: list[str]
 
@@ -197,7 +197,7 @@ PROFILE = settings(
 
 
 def spent(core: Connection | Session) -> None:
-    """Somebody else has spent from the same budget."""
+    """Another user has spent from the same budget."""
     budget = core._frames.budget if isinstance(core, Connection) else core._budget
     if budget is not None:
         budget.debit(2, 0.0)
@@ -205,7 +205,7 @@ def spent(core: Connection | Session) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConnectionLife, SessionLife])
-def test_any_life_with_an_exchange_is_played_again(
+def test_any_run_with_an_exchange_is_replayed(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, name, pair = (

@@ -1,4 +1,4 @@
-"""The ids of requests: how they are made, and which are refused."""
+"""Tests of request ids: generation, and refused ids."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from bitget_proto._machine.request_ids import RequestIds
 
 
 def free(_: str) -> None:
-    """No cancel has any id."""
+    """No id belongs to a cancel."""
     return
 
 
 def has(*ids: str) -> dict[str, str]:
-    """What a core says of the ids that its cancels have."""
+    """The ids that belong to cancels, as a core reports them."""
     return dict.fromkeys(ids, "is in flight")
 
 
-def test_ids_are_made_of_the_prefix_and_a_counter() -> None:
+def test_generated_ids_are_the_prefix_and_a_counter() -> None:
     ids = RequestIds("p")
     assert [ids.make() for _ in range(3)] == ["p1", "p2", "p3"]
 
@@ -41,7 +41,7 @@ def test_ids_are_made_of_the_prefix_and_a_counter() -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["cancel", "own frame"])
-def test_an_id_that_the_caller_has_used_is_not_made_again(
+def test_an_id_that_the_caller_has_used_is_not_generated(
     used: str, following: str, how: str
 ) -> None:
     ids = RequestIds("p")
@@ -53,27 +53,27 @@ def test_an_id_that_the_caller_has_used_is_not_made_again(
 
 
 @pytest.mark.parametrize("digits", ["\u0663", "\u00b2", "\uff17"])
-def test_digits_of_other_scripts_are_no_counter(digits: str) -> None:
+def test_digits_of_other_scripts_do_not_advance_the_counter(digits: str) -> None:
     ids = RequestIds("p")
     ids.remember([f"p{digits}"], free)
     assert ids.make() == "p1"
 
 
-def test_a_smaller_id_of_the_callers_does_not_turn_the_counter_back() -> None:
+def test_a_smaller_id_of_the_caller_does_not_reset_the_counter() -> None:
     ids = RequestIds("p")
     ids.check("p9", free)
     ids.check("p2", free)
     assert ids.make() == "p10"
 
 
-def test_without_a_prefix_an_id_is_a_number() -> None:
+def test_without_a_prefix_a_generated_id_is_a_number() -> None:
     ids = RequestIds("")
     ids.check("41", free)
     ids.check("1376695893517410305", free)
     assert ids.make() == "42"
 
 
-def test_an_id_that_a_cancel_has_is_refused_with_the_reason_and_nothing_has_changed() -> None:
+def test_an_id_in_use_is_refused_and_nothing_changes() -> None:
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,
@@ -83,14 +83,14 @@ def test_an_id_that_a_cancel_has_is_refused_with_the_reason_and_nothing_has_chan
     assert ids.make() == "p1"
 
 
-def test_an_id_that_is_none_is_refused() -> None:
+def test_an_invalid_id_is_refused() -> None:
     with pytest.raises(ValidationError):
         RequestIds("p").check("", free)
     with pytest.raises(ValidationError):
         RequestIds("p").check(7, free)
 
 
-def test_an_id_of_an_own_frame_is_refused_for_a_cancel() -> None:
+def test_an_id_of_a_callers_frame_is_refused_for_a_cancel() -> None:
     ids = RequestIds("p")
     ids.remember(["a", "b"], free)
     for id in ("a", "b"):
@@ -102,7 +102,7 @@ def test_an_id_of_an_own_frame_is_refused_for_a_cancel() -> None:
     assert ids.check("c", free) == "c"
 
 
-def test_an_own_frame_may_have_the_id_of_another() -> None:
+def test_a_callers_frame_may_have_the_id_of_another() -> None:
     ids = RequestIds("p")
     ids.remember(["a"], free)
     ids.remember(["a"], free)
@@ -110,9 +110,7 @@ def test_an_own_frame_may_have_the_id_of_another() -> None:
         ids.check("a", free)
 
 
-def test_an_own_frame_with_the_id_of_a_cancel_is_refused_and_none_of_its_ids_is_remembered() -> (
-    None
-):
+def test_a_callers_frame_with_the_id_of_a_cancel_is_refused_as_a_whole() -> None:
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,
@@ -123,7 +121,7 @@ def test_an_own_frame_with_the_id_of_a_cancel_is_refused_and_none_of_its_ids_is_
     assert ids.make() == "p1"
 
 
-def test_the_last_1024_ids_of_own_frames_are_remembered() -> None:
+def test_the_last_1024_ids_of_callers_frames_are_remembered() -> None:
     ids = RequestIds("p")
     ids.remember([f"own{n}" for n in range(1025)], free)
     assert ids.check("own0", free) == "own0"
@@ -132,7 +130,7 @@ def test_the_last_1024_ids_of_own_frames_are_remembered() -> None:
             ids.check(f"own{n}", free)
 
 
-def test_an_id_that_is_used_again_is_the_youngest() -> None:
+def test_an_id_that_is_used_again_becomes_the_latest() -> None:
     ids = RequestIds("p")
     for n in range(1024):
         ids.remember([f"own{n}"], free)

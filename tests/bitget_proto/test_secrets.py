@@ -1,4 +1,4 @@
-"""A secret that is known is in no text; what was hidden looks the same when it is hidden again."""
+"""Tests of redaction: known secrets are hidden, and hiding twice changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALMLY = settings(deadline=None, derandomize=True, database=None)
         ),
     )
 )
-def test_a_frame_of_ones_own_that_was_written_is_written_so_again(text: str) -> None:
+def test_hiding_secrets_of_a_callers_frame_is_idempotent(text: str) -> None:
     once = own_frame(text)
     assert own_frame(once) == once
 
@@ -33,7 +33,7 @@ def test_a_frame_of_ones_own_that_was_written_is_written_so_again(text: str) -> 
     st.booleans(),
     st.integers(0, 2**40),
 )
-def test_a_secret_is_taken_out_of_a_text_with_any_of_its_letters_escaped(
+def test_a_secret_is_hidden_with_any_of_its_letters_escaped(
     secret: str, readable: bool, escaped: int
 ) -> None:
     secrets = Secrets()
@@ -50,12 +50,12 @@ def test_a_secret_is_taken_out_of_a_text_with_any_of_its_letters_escaped(
 
 
 def escape(char: str) -> str:
-    """By its number, which two halves make up beyond 16 bits."""
+    """A `\\u` escape; a surrogate pair beyond 16 bits."""
     units = char.encode("utf-16-be")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-def test_nothing_is_hidden_before_a_login_is_known_nor_what_is_shorter_than_a_secret() -> None:
+def test_only_known_secrets_of_sufficient_length_are_hidden() -> None:
     secrets = Secrets()
     assert secrets.out_of("a passphrase") == "a passphrase"
     secrets.learn(SignedLogin("of 7 ch", "passphrase", "1700000000", "8 of it."))

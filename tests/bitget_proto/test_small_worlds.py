@@ -1,10 +1,9 @@
-"""Small worlds, exhaustively: every sequence of inputs to a `Connection` and to a `Session`, and faults that must be found.
+"""Explores every input sequence of a `Connection` and a `Session` in small worlds; finds planted bugs.
 
-Rules of this file
-- A world has a small alphabet and limits of a few seconds, so that it closes: no new state appears. Several worlds, each of
-  which covers a part, are better than one huge one.
-- What is explored is counted. What no sequence reaches is said here.
-- A planted fault is one line of the core that is wrong. It must be found, and for the reason that is named.
+- A world has few inputs and limits of a few seconds, so that its states are finite. Several worlds
+  that each cover a part are better than one huge world.
+- Coverage is counted, and everything that no sequence reaches is listed here.
+- A planted bug is one wrong line of the core. It must be found, and for the reason that is named.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ from .small_worlds import Explored, Input, Violation, World, explore
 
 
 def config(**limits: Any) -> Config:
-    """Small whole numbers of seconds; what a world is not about is switched off."""
+    """Limits of a few whole seconds; limits that a world does not test are off."""
     small: dict[str, Any] = {
         "login_timeout": 2.0,
         "ping_interval": None,
@@ -105,12 +104,12 @@ def session_config(link: Config | None = None, **limits: Any) -> SessionConfig:
 
 
 def answers(ids: str, *kinds: str) -> list[Input]:
-    """Each kind of answer to each of these."""
+    """Each kind of reply to each of these ids."""
     return [("answer", id, kind) for id in ids for kind in kinds]
 
 
 def says(*texts: str, where: str = "") -> list[Input]:
-    """Messages that name no cancel; from which link, of a session."""
+    """Messages that name no cancel; for a session, with the link that they come from."""
     return [("say", where, text) if where else ("say", text) for text in texts]
 
 
@@ -125,7 +124,7 @@ LINKS_LOST: list[Input] = [("lost", "first"), LINK_LOST]
 LINK_STALLS: list[Input] = [("stall",), ("written",), LINK_LOST, ("lost", "last", "unsent")]
 GOING: Input = ("say", "first", "error 30033")
 AT_ONCE = ("tick", "late")
-"""A clock for worlds that are large enough: nothing comes between two timers, or after a gap and before them."""
+"""A coarser clock for large worlds: no input between two timers, or between a gap and the timers."""
 
 CONNECTIONS = [
     ConnectionWorld(
@@ -357,7 +356,7 @@ SESSIONS = [
 
 
 def explored(worlds: Iterable[World[Any]]) -> tuple[Counter[Hashable], Explored]:
-    """Every world to its end: what was visited, and how much that is."""
+    """Explore every world completely: what was visited, and how many states."""
     visited: Counter[Hashable] = Counter()
     whole = Explored()
     for world in worlds:
@@ -438,12 +437,12 @@ def test_no_sequence_of_inputs_to_a_small_session_breaks_the_promise() -> None:
     assert whole.rechecked > 300
 
 
-# --- planted faults ---
+# --- planted bugs ---
 
 
 @attrs.frozen
 class Fault:
-    """One line of the core that is wrong, and the rule by which it is found in which world."""
+    """One wrong line of the core, the world in which it is found, and the violated rule."""
 
     name: str
     world: str
@@ -451,7 +450,7 @@ class Fault:
     part: Any
     attribute: str
     wrong: Any
-    """A value, or a function that is given the right one before its arguments."""
+    """A value, or a function that receives the original one before its arguments."""
 
     def plant(self, patch: pytest.MonkeyPatch) -> None:
         right, wrong = getattr(self.part, self.attribute), self.wrong
@@ -482,7 +481,7 @@ def urgent_is_normal(right: Any, conn: Any, *taken: Any) -> None:
 
 
 def nothing(right: Any, *args: Any) -> None:
-    """It is not done at all."""
+    """Do nothing."""
 
 
 def sent_is_forgotten(right: Any, in_flight: Any) -> list[Any]:
@@ -690,7 +689,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     worlds: list[World[Any]] = [*CONNECTIONS, *SESSIONS]
     (world,) = [world for world in worlds if world.name == fault.world]
     fault.plant(monkeypatch)
@@ -698,7 +697,7 @@ def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch)
         explore(world)
 
 
-def test_a_violation_is_reported_with_a_shortest_sequence_of_inputs(
+def test_a_violation_is_reported_with_a_shortest_input_sequence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     FAULTS[0].plant(monkeypatch)
@@ -709,12 +708,12 @@ def test_a_violation_is_reported_with_a_shortest_sequence_of_inputs(
 
 
 class Careless(ConnectionWorld):
-    """Takes states for the same that differ in what is due."""
+    """Merges states that differ in their deadlines."""
 
     def key(self, life: Life) -> Hashable:
         return life.core.state, tuple(life.ledger.open)
 
 
-def test_states_that_are_merged_and_do_not_behave_alike_are_found() -> None:
+def test_merged_states_that_behave_differently_are_found() -> None:
     with pytest.raises(Violation, match="the key lacks something"):
         explore(Careless("careless", config(), (CANCEL, *answers("ab", "accepted"))), recheck=1)

@@ -1,4 +1,4 @@
-"""When the same order may be cancelled once more."""
+"""Tests of the interval between two cancels of the same order."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bitget_proto._machine.order_spacing import Spacing
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
-def test_an_order_that_was_never_cancelled_may_be() -> None:
+def test_an_order_that_was_never_cancelled_is_open() -> None:
     assert Spacing(1.0).opens(ORDER) == -inf
 
 
-def test_after_a_hand_out_the_interval_has_to_pass() -> None:
+def test_an_order_is_open_again_after_the_interval() -> None:
     spacing = Spacing(1.0)
     spacing.handed_out(ORDER, 5.0)
     assert spacing.opens(ORDER) == 6.0
@@ -22,7 +22,7 @@ def test_after_a_hand_out_the_interval_has_to_pass() -> None:
     assert spacing.opens(ORDER) == 6.5
 
 
-def test_the_order_id_tells_orders_apart_and_without_one_the_client_oid_does() -> None:
+def test_orders_are_distinguished_by_order_id_or_else_client_oid() -> None:
     spacing = Spacing(1.0)
     spacing.handed_out(CancelOrder("BTCUSDT", order_id="1", client_oid="a"), 0.0)
     assert spacing.opens(CancelOrder("BTCUSDT", order_id="1", client_oid="b")) == 1.0
@@ -35,7 +35,7 @@ def test_the_order_id_tells_orders_apart_and_without_one_the_client_oid_does() -
         assert spacing.opens(other) == -inf
 
 
-def test_only_what_the_interval_still_needs_is_remembered() -> None:
+def test_only_orders_within_the_interval_are_remembered() -> None:
     spacing = Spacing(1.0)
     for number in range(1000):
         spacing.handed_out(CancelOrder("BTCUSDT", order_id=str(number)), number / 8)
@@ -44,7 +44,7 @@ def test_only_what_the_interval_still_needs_is_remembered() -> None:
     )
 
 
-def test_an_order_that_is_cancelled_again_stands_behind_the_others() -> None:
+def test_an_order_that_is_cancelled_again_moves_behind_the_others() -> None:
     spacing = Spacing(1.0)
     other = CancelOrder("BTCUSDT", order_id="2")
     spacing.handed_out(ORDER, 0.0)
@@ -55,7 +55,7 @@ def test_an_order_that_is_cancelled_again_stands_behind_the_others() -> None:
     assert spacing.opens(ORDER) == 1.5
 
 
-def test_without_an_interval_nothing_is_kept() -> None:
+def test_without_an_interval_no_order_is_remembered() -> None:
     spacing = Spacing(None)
     spacing.handed_out(ORDER, 0.0)
     assert spacing.opens(ORDER) == -inf

@@ -1,4 +1,4 @@
-"""The table of states: what leads where, and the diagram that shows it."""
+"""Tests of the table of transitions and of its diagram."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bitget_proto import State, WhyClosed
 from bitget_proto._values.states import TRANSITIONS, Cause, Step, diagram
 
 
-def test_every_state_has_its_row() -> None:
+def test_every_state_has_a_row() -> None:
     assert set(TRANSITIONS) == set(State)
 
 
-def test_the_life_begins_new_and_every_state_can_be_reached() -> None:
+def test_every_state_can_be_reached_from_new() -> None:
     reached, border = {State.NEW}, [State.NEW]
     while border:
         for target in TRANSITIONS[border.pop()].values():
@@ -27,24 +27,24 @@ def test_the_life_begins_new_and_every_state_can_be_reached() -> None:
     assert reached == set(State)
 
 
-def test_closed_is_the_only_end_and_it_is_final() -> None:
+def test_closed_is_the_only_final_state() -> None:
     assert [state for state, row in TRANSITIONS.items() if not row] == [State.CLOSED]
 
 
-def test_an_end_leads_to_closed_and_a_step_does_not() -> None:
+def test_every_why_closed_leads_to_closed_and_no_step_does() -> None:
     for row in TRANSITIONS.values():
         for cause, target in row.items():
             assert (target is State.CLOSED) == isinstance(cause, WhyClosed)
 
 
-def test_no_way_leads_back() -> None:
+def test_no_transition_leads_back() -> None:
     order = list(State)
     for state, row in TRANSITIONS.items():
         assert all(order.index(target) > order.index(state) for target in row.values())
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.CLOSED])
-def test_any_life_can_be_ended_by_the_caller_and_by_the_transport(state: State) -> None:
+def test_every_state_but_closed_can_be_ended_by_caller_or_transport(state: State) -> None:
     assert {WhyClosed.ASKED, WhyClosed.LOST} <= set(TRANSITIONS[state])
 
 
@@ -64,15 +64,15 @@ def test_any_life_can_be_ended_by_the_caller_and_by_the_transport(state: State) 
         (WhyClosed.LOST, set(State) - {State.CLOSED}),
     ],
 )
-def test_a_cause_can_happen_in_these_states_alone(cause: Cause, states: set[State]) -> None:
+def test_a_cause_is_possible_only_in_these_states(cause: Cause, states: set[State]) -> None:
     assert {state for state, row in TRANSITIONS.items() if cause in row} == states
 
 
-def test_every_cause_happens_somewhere() -> None:
+def test_every_cause_is_possible_in_some_state() -> None:
     assert {cause for row in TRANSITIONS.values() for cause in row} == {*Step, *WhyClosed}
 
 
-def test_the_reasons_for_an_end_are_those_of_the_contract() -> None:
+def test_the_reasons_for_closing_are_the_documented_ones() -> None:
     assert [why.value for why in WhyClosed] == [
         "asked",
         "lost",
@@ -85,22 +85,22 @@ def test_the_reasons_for_an_end_are_those_of_the_contract() -> None:
     ]
 
 
-def test_the_table_cannot_be_written_to() -> None:
+def test_the_table_of_transitions_is_read_only() -> None:
     with pytest.raises(TypeError):
-        TRANSITIONS[State.CLOSED] = {}  # type: ignore[index]  # this is the mistake
+        TRANSITIONS[State.CLOSED] = {}  # type: ignore[index]  # deliberate misuse
     with pytest.raises(TypeError):
-        TRANSITIONS[State.CLOSED][Step.OPENED] = State.NEW  # type: ignore[index]  # this is the mistake
+        TRANSITIONS[State.CLOSED][Step.OPENED] = State.NEW  # type: ignore[index]  # deliberate misuse
 
 
 @pytest.mark.parametrize("kind", [State, Step, WhyClosed])
-def test_every_member_carries_a_sentence(kind: type[State | Step | WhyClosed]) -> None:
+def test_every_member_has_a_meaning_of_one_sentence(kind: type[State | Step | WhyClosed]) -> None:
     for member in kind:
         assert member.sentence[0] in "ABCDEFGHIJKLMNOPQRSTUVWXYZ`"
         assert member.sentence.endswith(".")
 
 
 @pytest.mark.parametrize("member", [*State, *Step, *WhyClosed])
-def test_a_member_is_found_by_its_word_and_survives_copies(member: Enum) -> None:
+def test_a_member_is_found_by_value_and_survives_copying(member: Enum) -> None:
     assert type(member)(member.value) is member
     assert pickle.loads(pickle.dumps(member)) is member
     assert copy.deepcopy(member) is member

@@ -1,4 +1,4 @@
-"""The timers and their names, and the store of many deadlines."""
+"""Tests of the timers, their names, and the store of deadlines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Entry:
 
 
 def in_order(deadlines: Deadlines[Entry]) -> list[Entry]:
-    """All of them, the first first; none is left."""
+    """Remove and return all entries, the earliest first."""
     came: list[Entry] = []
     while (first := deadlines.first()) is not None:
         came.append(first)
@@ -36,12 +36,12 @@ def in_order(deadlines: Deadlines[Entry]) -> list[Entry]:
 
 
 def type_of(member: Enum) -> type[Enum]:
-    """The enum, without the second argument of its `__new__`, which looking a member up does not take."""
+    """The enum as `Callable`: a lookup does not take the second argument of its `__new__`."""
     return type(member)
 
 
 @pytest.mark.parametrize("timer", Timer)
-def test_every_timer_has_a_name_and_a_sentence_that_begins_with_when(timer: Timer) -> None:
+def test_every_timer_has_a_name_and_a_meaning_beginning_with_when(timer: Timer) -> None:
     assert timer.sentence.startswith("When ")
     assert timer.sentence.endswith(".")
     assert type_of(timer)(timer.value) is timer
@@ -50,14 +50,14 @@ def test_every_timer_has_a_name_and_a_sentence_that_begins_with_when(timer: Time
     assert {timer: 1}[timer] == 1
 
 
-def test_the_timers_of_a_connection_stand_in_the_order_in_which_ties_fire() -> None:
+def test_the_timers_are_listed_in_the_order_in_which_ties_fire() -> None:
     assert [timer.name for timer in Timer][:5] == ["REQUEST", "LOGIN", "PONG", "DRAIN", "PING"]
 
 
 # --- the clock ---
 
 
-def test_a_time_is_never_before_the_latest_that_came() -> None:
+def test_a_time_is_never_before_the_latest_one() -> None:
     assert finite_time(2.0, 1.0) == 2.0
     assert finite_time(1.0, 1.0) == 1.0
     assert finite_time(0.0, 1.0) == 1.0
@@ -65,20 +65,20 @@ def test_a_time_is_never_before_the_latest_that_came() -> None:
 
 
 @pytest.mark.parametrize("now", [nan, inf, -inf, None, "1", b"2", [3]])
-def test_what_is_no_finite_number_of_seconds_is_refused(now: object) -> None:
+def test_a_time_that_is_not_finite_is_refused(now: object) -> None:
     with pytest.raises(
         LocalProtocolError, match=r"^now must be a finite number of seconds on your clock; got "
     ):
-        finite_time(now, 0.0)  # type: ignore[arg-type]  # what an unchecked caller passes
+        finite_time(now, 0.0)  # type: ignore[arg-type]  # as an untyped caller may pass
 
 
 @pytest.mark.parametrize("seconds", [1, 0.5, 5e-324, MAX, inf])
-def test_a_number_above_zero_is_a_number_of_seconds(seconds: float) -> None:
+def test_a_positive_number_is_a_number_of_seconds(seconds: float) -> None:
     assert is_seconds(seconds)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -1, -inf, nan, True, "1", None, [1], 10**400])
-def test_what_is_no_number_above_zero_is_no_number_of_seconds(value: object) -> None:
+def test_anything_else_is_not_a_number_of_seconds(value: object) -> None:
     assert not is_seconds(value)
 
 
@@ -88,12 +88,12 @@ def test_any_finite_number_is_a_time(now: float) -> None:
 
 
 @pytest.mark.parametrize("now", [True, 10**400, -(10**400)])
-def test_a_truth_value_and_an_integer_beyond_every_float_are_no_times(now: float) -> None:
+def test_a_bool_or_an_integer_beyond_every_float_is_not_a_time(now: float) -> None:
     with pytest.raises(LocalProtocolError, match=r"^now must be a finite number"):
         finite_time(now, 0.0)
 
 
-def test_a_limit_that_is_switched_off_is_never_reached() -> None:
+def test_a_limit_that_is_none_is_never_reached() -> None:
     assert after(5.0, None) == inf
     assert after(5.0, 2.5) == 7.5
 
@@ -101,7 +101,7 @@ def test_a_limit_that_is_switched_off_is_never_reached() -> None:
 # --- alarms ---
 
 
-def test_of_alarms_the_first_is_due_and_of_two_at_once_the_one_named_first() -> None:
+def test_the_earliest_alarm_is_due_and_ties_go_by_order() -> None:
     alarms = Alarms(Timer.LOGIN, Timer.PONG, Timer.PING)
     assert (alarms.until, alarms.timer) == (inf, None)
     alarms[Timer.PING] = 5.0
@@ -133,13 +133,13 @@ def test_an_alarm_that_is_set_again_moves_and_infinity_clears_it() -> None:
 # --- deadlines ---
 
 
-def test_nothing_is_due_first_in_an_empty_store() -> None:
+def test_an_empty_store_has_no_first_entry() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     assert deadlines.first() is None
     assert (len(deadlines), deadlines.until) == (0, inf)
 
 
-def test_looking_at_the_first_leaves_it() -> None:
+def test_reading_the_first_entry_does_not_remove_it() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     entry = Entry()
     deadlines.set(entry, 1.0)
@@ -149,7 +149,7 @@ def test_looking_at_the_first_leaves_it() -> None:
     assert (len(deadlines), deadlines.until) == (1, 1.0)
 
 
-def test_one_without_an_end_is_not_kept() -> None:
+def test_an_entry_without_a_deadline_is_not_stored() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     endless, entry = Entry(), Entry()
     deadlines.set(endless, inf)
@@ -159,7 +159,7 @@ def test_one_without_an_end_is_not_kept() -> None:
     assert deadlines.first() is entry
 
 
-def test_an_earlier_one_that_comes_later_is_first() -> None:
+def test_an_earlier_deadline_set_later_is_first() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     late, early, between = Entry(), Entry(), Entry()
     for entry, deadline in ((late, 3.0), (early, 1.0), (between, 2.0)):
@@ -181,7 +181,7 @@ def test_equal_deadlines_come_in_the_order_they_were_set(
 
 
 @pytest.mark.parametrize("moved_to", [0.5, 1.5, 9.0])
-def test_a_deadline_that_is_set_again_takes_the_place_of_the_one_before(moved_to: float) -> None:
+def test_setting_a_deadline_again_replaces_it(moved_to: float) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     moved, one, two = Entry(), Entry(), Entry()
     for entry, deadline in ((moved, 1.0), (one, 1.0), (two, 2.0)):
@@ -192,7 +192,7 @@ def test_a_deadline_that_is_set_again_takes_the_place_of_the_one_before(moved_to
     assert in_order(deadlines) == [entry for _, entry in expected]
 
 
-def test_the_first_that_is_dropped_makes_room_for_the_next() -> None:
+def test_clearing_the_first_deadline_makes_the_next_one_first() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     entries = [Entry(n) for n in range(4)]
     for entry, deadline in zip(entries, (3.0, 1.0, 4.0, 2.0), strict=True):
@@ -203,7 +203,7 @@ def test_the_first_that_is_dropped_makes_room_for_the_next() -> None:
     assert len(deadlines) == 0
 
 
-def test_one_that_is_dropped_behind_the_first_leaves_the_first() -> None:
+def test_clearing_a_later_deadline_leaves_the_first() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     one, two = Entry(), Entry()
     deadlines.set(one, 1.0)
@@ -212,7 +212,7 @@ def test_one_that_is_dropped_behind_the_first_leaves_the_first() -> None:
     assert (deadlines.first(), deadlines.until) == (one, 1.0)
 
 
-def test_a_deadline_that_is_dropped_and_set_anew_stands_behind_its_equals() -> None:
+def test_a_cleared_and_reset_deadline_comes_after_its_equals() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     first, again, between = Entry(), Entry(), Entry()
     for entry in (first, again, between):
@@ -240,7 +240,7 @@ def test_a_cleared_store_is_empty_and_can_be_used_again() -> None:
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])
-def test_the_dead_never_pile_up_in_front_of_nor_behind_the_living(step: float) -> None:
+def test_cleared_entries_never_pile_up(step: float) -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     living = Entry()
     deadlines.set(living, -(10.0**6))
@@ -252,9 +252,7 @@ def test_the_dead_never_pile_up_in_front_of_nor_behind_the_living(step: float) -
     assert in_order(deadlines) == [living]
 
 
-def test_one_that_is_dropped_and_set_to_the_same_deadline_again_and_again_is_stored_a_bounded_number_of_times() -> (
-    None
-):
+def test_an_entry_cleared_and_reset_repeatedly_is_stored_boundedly() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     entry = Entry()
     for _ in range(1000):
@@ -265,9 +263,9 @@ def test_one_that_is_dropped_and_set_to_the_same_deadline_again_and_again_is_sto
     assert deadlines.first() is entry
 
 
-def test_where_the_dead_are_dropped_the_earliest_of_those_left_is_first() -> None:
-    # In descending order all but the first go to the heap. Those settled are its last leaves, so that what is left is no heap
-    # any more until it is made one.
+def test_after_cleared_entries_are_dropped_the_earliest_is_first() -> None:
+    # In descending order all but the first go to the heap. The cleared entries are its last leaves,
+    # so that the rest is not a heap until it is heapified.
     deadlines: Deadlines[Entry] = Deadlines()
     entries = [Entry(n) for n in range(300)]
     order = sorted(range(300), key=lambda n: (n * 7919) % 300)
@@ -318,8 +316,8 @@ def test_the_store_agrees_with_a_sorted_list(actions: list[tuple[str, int, int]]
     assert in_order(deadlines) == [entry for _, _, entry in living]
 
 
-def test_an_entry_that_had_a_deadline_of_another_keeper_is_kept_from_now_on() -> None:
-    """As a cancel of a session has while it waits in the order taken, and then returns to the queue."""
+def test_an_entry_with_a_deadline_from_elsewhere_is_stored() -> None:
+    """Such as a cancel of a session that waited in the order taken, and returns to the queue."""
     deadlines: Deadlines[Entry] = Deadlines()
     entry = Entry(deadline=5.0)
     deadlines.set(entry, 5.0)
@@ -328,7 +326,7 @@ def test_an_entry_that_had_a_deadline_of_another_keeper_is_kept_from_now_on() ->
     assert (deadlines.first(), deadlines.until, entry.deadline) == (None, inf, inf)
 
 
-def test_an_entry_of_another_keeper_that_is_dropped_drops_no_other() -> None:
+def test_clearing_an_entry_from_elsewhere_clears_no_other() -> None:
     deadlines: Deadlines[Entry] = Deadlines()
     kept = [Entry(n) for n in range(40)]
     for n, entry in enumerate(kept):

@@ -1,4 +1,4 @@
-"""A trace is read as it was written, and what was written otherwise is told."""
+"""Tests of the trace reader: exact values, and errors for invalid traces."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def write(trace: list[str], at: int, change: Callable[[dict[str, object]], objec
     return [*trace[:at], json.dumps(data), *trace[at + 1 :]]
 
 
-# --- what is read ---
+# --- valid traces ---
 
 
-def test_a_trace_is_read_from_lines_with_or_without_ends_from_a_file_and_from_a_string() -> None:
+def test_a_trace_is_read_from_lines_a_file_or_a_string() -> None:
     lines = a_trace()
     bare = [line.rstrip("\n") for line in lines]
     read = [
@@ -65,7 +65,7 @@ def test_a_trace_is_read_from_lines_with_or_without_ends_from_a_file_and_from_a_
     assert [step.text for step in read[0]] == bare[1:]
 
 
-def test_a_trace_is_read_as_it_is_asked_for() -> None:
+def test_a_trace_is_read_lazily() -> None:
     read: list[int] = []
 
     def endless() -> object:
@@ -118,7 +118,7 @@ def test_the_arguments_of_a_step_are_those_of_the_call() -> None:
     st.integers(-(2**70), 2**70),
     st.one_of(st.text(st.characters()), st.binary()),
 )
-def test_numbers_texts_and_bytes_are_read_to_the_last_bit(
+def test_numbers_texts_and_bytes_read_back_exactly(
     number: float, whole: int, message: str | bytes
 ) -> None:
     lines: list[str] = []
@@ -137,7 +137,7 @@ def test_numbers_texts_and_bytes_are_read_to_the_last_bit(
     assert replay(lines) is None
 
 
-def test_what_is_no_number_is_read_as_that() -> None:
+def test_nan_is_read_back_as_nan() -> None:
     lines: list[str] = []
     with pytest.raises(LocalProtocolError):
         record(Connection(), lines.append).poll(nan)
@@ -145,10 +145,10 @@ def test_what_is_no_number_is_read_as_that() -> None:
     assert isnan(step.arguments()["now"])
 
 
-# --- a crash ---
+# --- traces cut off by a crash ---
 
 
-def test_a_last_line_that_is_torn_is_left_out_and_told() -> None:
+def test_an_incomplete_last_line_is_skipped_and_reported() -> None:
     lines = a_trace()
     whole = list(Trace(lines))
     for cut in range(1, len(lines[-1]) - 1):
@@ -166,7 +166,7 @@ def test_a_last_line_that_is_torn_is_left_out_and_told() -> None:
 
 
 @pytest.mark.parametrize("torn", ['{"n":3,', "[]", "null", "7", '"text"', "[" * 100_000])
-def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -> None:
+def test_an_unreadable_line_before_the_last_is_an_error(torn: str) -> None:
     lines = a_trace()
     with pytest.raises(
         ValidationError,
@@ -175,7 +175,7 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
         replay([*lines[:3], torn, *lines[3:]])
 
 
-# --- what is no trace ---
+# --- invalid traces ---
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_line_that_cannot_be_read_and_is_not_the_last_is_an_error(torn: str) -
         ),
     ],
 )
-def test_a_file_that_is_no_trace_is_told_from_one(first: str, words: str) -> None:
+def test_a_file_that_is_no_trace_is_refused(first: str, words: str) -> None:
     for lines in ([first], first, [first, *a_trace()]):
         with pytest.raises(ValidationError) as caught:
             Trace(lines)
@@ -221,7 +221,7 @@ def test_a_file_that_is_no_trace_is_told_from_one(first: str, words: str) -> Non
         Trace([])
 
 
-def test_limits_that_are_unknown_here_or_make_no_sense_are_an_error_that_names_them() -> None:
+def test_unknown_or_invalid_limits_are_an_error_that_names_them() -> None:
     lines = a_trace()
     wrong: dict[str, tuple[object, str]] = {
         "new_limit": (1, "new_limit is unknown"),
@@ -248,7 +248,7 @@ def test_a_limit_that_is_missing_has_its_default() -> None:
     assert Trace(write(a_trace(), 0, forget)).config == Config()
 
 
-def test_lines_that_are_missing_or_of_another_life_are_an_error() -> None:
+def test_missing_steps_and_steps_of_another_trace_are_an_error() -> None:
     lines = a_trace()
     with pytest.raises(
         ValidationError,
@@ -287,7 +287,7 @@ UNREADABLE: list[tuple[str, object, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "words"), UNREADABLE)
-def test_an_argument_that_no_recorder_writes_is_an_error_that_names_the_step(
+def test_an_invalid_argument_is_an_error_that_names_the_step(
     name: str, value: object, words: str
 ) -> None:
     lines = a_trace()
@@ -297,7 +297,7 @@ def test_an_argument_that_no_recorder_writes_is_an_error_that_names_the_step(
     assert words in str(caught.value)
 
 
-def test_arguments_that_the_call_does_not_take_are_an_error_too() -> None:
+def test_an_argument_that_the_call_does_not_have_is_an_error() -> None:
     with pytest.raises(
         ValidationError,
         match="step 1 of the trace has arguments that opened does not take: another version",
@@ -305,7 +305,7 @@ def test_arguments_that_the_call_does_not_take_are_an_error_too() -> None:
         replay(write(a_trace(), 1, lambda data: data.update(link=1)))
 
 
-def test_the_held_core_is_no_part_of_what_is_public() -> None:
+def test_the_class_of_a_recorded_connection_is_not_public() -> None:
     import bitget_proto
 
     assert RecordedConnection.__name__ not in bitget_proto.__all__

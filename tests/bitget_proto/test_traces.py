@@ -1,7 +1,7 @@
-"""Interesting lives, recorded and committed: each is played again by every engine, and takes the turns that it took.
+"""Replays the committed traces of tests/traces with every engine.
 
-They stand in tests/traces. Run as a script, this writes them anew, and leaves alone those in which nothing has changed: read
-what git then shows before you commit it, for every line of it is a promise that was kept otherwise until now.
+Run as a script to regenerate them; unchanged traces are left alone. Read the diff before you commit
+it: every changed line is a change of behaviour.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ def in_session(
     return pair
 
 
-# --- the lives ---
+# --- the recorded runs ---
 
 
 def dropped_after_it_left(write: Write) -> None:
-    """Of three cancels one is answered, one is done and its answer lost, one waits in the queue: then the connection drops."""
+    """The connection is lost with one cancel answered, one executed but unanswered, and one queued."""
     pair = connected(write, Config(messages_per_second=3))
     pair.exchange.inject(None, Fault.DROP_AFTER)
     for order in ORDERS[:3]:
@@ -103,7 +103,7 @@ def dropped_after_it_left(write: Write) -> None:
 
 
 def late_reply(write: Write) -> None:
-    """An answer comes after the cancel's own deadline, a second copy of it later still."""
+    """A reply comes after the cancel's deadline, and a second copy later."""
     pair = connected(write)
     id = pair.cancel(ORDERS[0], timeout=0.01)
     pair.run(1.0)
@@ -113,7 +113,7 @@ def late_reply(write: Write) -> None:
 
 
 def going_away(write: Write) -> None:
-    """The exchange announces its end while a cancel is unanswered: the session moves, the old link drains."""
+    """The exchange announces its shutdown: the session moves, the old link drains."""
     pair = in_session(write)
     pair.exchange.inject(Fault.SILENT)
     pair.cancel(ORDERS[0])
@@ -127,7 +127,7 @@ def going_away(write: Write) -> None:
 
 
 def rotation(write: Write) -> None:
-    """A link nears the age at which the exchange cuts it, and its successor takes over without a gap."""
+    """A link nears its maximum age, and its successor takes over without a gap."""
     pair = in_session(write, lifetime=200.0, rotate_before=50.0, link=Config(ping_interval=40.0))
     for order in ORDERS[:6]:
         pair.run(45.0)
@@ -138,7 +138,7 @@ def rotation(write: Write) -> None:
 
 
 def resent(write: Write) -> None:
-    """Cancels whose answers were lost are sent again under resend, and under report they are not."""
+    """Cancels whose replies were lost are sent again with Policy.RESEND, and not with REPORT."""
     pair = in_session(write, policy=Policy.RESEND)
     pair.exchange.inject(Fault.SILENT, Fault.SILENT, Fault.DROP_AFTER)
     pair.cancel(MINE)
@@ -150,7 +150,7 @@ def resent(write: Write) -> None:
 
 
 def throttled(write: Write) -> None:
-    """More than the paces let through, an account that somebody else spends from, and an exchange that has had enough."""
+    """More cancels than the paces allow, a budget shared with another user, and a throttling exchange."""
     budget = Budget(5)
     pair = connected(write, Config(max_in_flight=20), budget)
     budget.debit(2, pair.clock.now)
@@ -170,7 +170,7 @@ def throttled(write: Write) -> None:
 
 
 def skewed_clock(write: Write) -> None:
-    """The first stamp is refused, the corrected one is not."""
+    """The first timestamp is refused, the corrected one is accepted."""
     pair = in_session(write, skew=-100.0)
     pair.run(2.0)
     pair.cancel(ORDERS[0])
@@ -180,7 +180,7 @@ def skewed_clock(write: Write) -> None:
 
 
 def wrong_key(write: Write) -> None:
-    """The login is refused for good, and what waited for it never left."""
+    """The login is refused for good, and the waiting cancels were never sent."""
     numbers = iter([0.5])
     session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
     pair = SessionPair(
@@ -193,7 +193,7 @@ def wrong_key(write: Write) -> None:
 
 
 def no_pong(write: Write) -> None:
-    """The route dies without a word while nothing is due; the heartbeat notices."""
+    """The route fails silently while no cancel is open; the heartbeat notices."""
     pair = connected(write)
     pair.run(29.0)
     pair.freeze()
@@ -201,7 +201,7 @@ def no_pong(write: Write) -> None:
 
 
 def silent(write: Write) -> None:
-    """The route dies without a word while a cancel is out; the silence is found out, and what became of it is not known."""
+    """The route fails silently with a cancel open; the silence is detected, the outcome is unknown."""
     pair = connected(write)
     pair.run(1.0)
     pair.freeze()
@@ -223,8 +223,8 @@ def half_open(write: Write) -> None:
 
 
 def at_once(write: Write) -> None:
-    """Many cancels at once, an urgent one behind them, one that is withdrawn and one that is too late for it, and a close that
-    sends what is queued: the last ones wait too long.
+    """Many cancels, then an urgent one, a withdrawn one and one withdrawn too late; then a close that
+    sends the queue, in which the last cancels expire.
     """
     pair = connected(write, Config(messages_per_second=3, queue_timeout=1.9))
     ids = pair.cancel_many(ORDERS[:9])
@@ -237,7 +237,7 @@ def at_once(write: Write) -> None:
 
 
 def no_link(write: Write) -> None:
-    """No link is to be had, and the exchange asks not to be dialled; cancels wait for ten seconds, and urgent ones go first."""
+    """No link can be opened and the exchange asks to wait: cancels wait ten seconds, urgent ones first."""
     numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
     session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
     pair = SessionPair(session, exchange(), latency=0.05, dial_time=0.1)
@@ -254,7 +254,7 @@ def no_link(write: Write) -> None:
 
 
 def maintenance(write: Write) -> None:
-    """Logins are refused for minutes with one code after another: the session backs off, and comes back."""
+    """Logins are refused for minutes with various codes: the session backs off, and recovers."""
     pair = in_session(write)
     pair.exchange.maintenance(pair.clock.now, seconds=120.0, grace=5.0)
     pair.run(200.0)
@@ -265,7 +265,7 @@ def maintenance(write: Write) -> None:
 
 
 def stalled(write: Write) -> None:
-    """The peer stops reading: one frame is stranded, and since not a byte of it left, it was not sent."""
+    """The peer stops reading: no byte of one frame was written, so it was not sent."""
     pair = connected(write)
     pair.stall()
     for order in ORDERS[:3]:
@@ -275,7 +275,7 @@ def stalled(write: Write) -> None:
 
 
 def closed_while_answers_were_out(write: Write) -> None:
-    """One is answered after the close, one never, and one had not left yet."""
+    """One cancel is answered after the close, one never, and one was not sent."""
     pair = connected(write, Config(messages_per_second=3, drain_timeout=2.0))
     pair.exchange.inject(None, Fault.SILENT)
     for order in ORDERS[:3]:
@@ -285,7 +285,7 @@ def closed_while_answers_were_out(write: Write) -> None:
 
 
 def unsure(write: Write) -> None:
-    """Answers that settle nothing, and answers that nobody waits for."""
+    """Replies that settle no cancel, and replies to unknown requests."""
     pair = connected(write)
     pair.exchange.inject(*[Fault.SILENT] * 4)
     ids = [pair.cancel(order) for order in ORDERS[:4]]
@@ -302,7 +302,7 @@ def unsure(write: Write) -> None:
 
 
 def noise(write: Write) -> None:
-    """Frames that cannot be read, calls that are refused, frames of one's own, a clock that runs backwards."""
+    """Malformed frames, refused calls, the caller's own frames, a clock that runs backwards."""
     conn = record(
         Connection(Config(max_in_flight=1, max_own_frames=1, max_message=300, max_depth=3)), write
     )
@@ -370,7 +370,7 @@ def noise(write: Write) -> None:
 
 
 def two_links_lost(write: Write) -> None:
-    """Dials that fail, one that is never answered, a link that is thrown out: the backoff grows, and a cancel waits."""
+    """Failed dials, a timed-out dial, a link that is thrown out: the backoff grows, a cancel waits."""
     pair = in_session(write, dial_timeout=2.0, policy=Policy.RESEND)
     pair.refuse_dials = True
     pair.say('{"event":"error","code":30007,"msg":"request too many"}')
@@ -413,13 +413,13 @@ def committed(name: str) -> list[str]:
 # --- the tests ---
 
 
-def test_each_life_is_committed_and_nothing_else() -> None:
+def test_every_trace_is_committed_and_no_others() -> None:
     assert {path.stem for path in TRACES.glob("*.jsonl")} == set(LIVES)
 
 
 @pytest.mark.parametrize("engine", Engine)
 @pytest.mark.parametrize("name", LIVES)
-def test_a_committed_life_takes_the_turns_that_it_took(name: str, engine: Engine) -> None:
+def test_a_committed_trace_replays_without_a_difference(name: str, engine: Engine) -> None:
     trace = Trace(committed(name))
     difference = replay(trace, engine)
     assert difference is None, str(difference)
@@ -427,13 +427,13 @@ def test_a_committed_life_takes_the_turns_that_it_took(name: str, engine: Engine
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_a_life_lived_anew_is_the_committed_one(name: str) -> None:
+def test_a_new_recording_equals_the_committed_trace(name: str) -> None:
     assert lived(name)[1:] == committed(name)[1:], (
         "tests/traces differs: run python tests/bitget_proto/test_traces.py"
     )
 
 
-def test_the_lives_have_seen_nearly_everything() -> None:
+def test_the_traces_cover_the_events_and_timers() -> None:
     kinds: set[str] = set()
     for name in LIVES:
         for step in Trace(committed(name)):
@@ -478,14 +478,14 @@ def test_no_secret_is_committed() -> None:
         )
 
 
-# --- a core with a fault does not pass ---
+# --- a core with a bug does not pass ---
 
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def faulty(kind: type[Connection | Session], **methods: Any) -> Plant:
-    """A core of which some methods are replaced."""
+    """A core with some methods replaced."""
     made = type(f"Faulty{kind.__name__}", (kind,), {"__slots__": (), **methods})
 
     def plant(patch: pytest.MonkeyPatch) -> None:
@@ -619,7 +619,7 @@ FAULTS: dict[str, Plant] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_core_with_a_fault_does_not_pass(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_core_with_a_bug_does_not_pass(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FAULTS[fault](monkeypatch)
     differing = [name for name in LIVES if replay(committed(name)) is not None]
     assert differing, "no committed life notices"
@@ -652,7 +652,7 @@ def test_other_limits_do_not_pass(name: str) -> None:
     assert differing
 
 
-# --- written anew ---
+# --- regenerate the traces ---
 
 
 def write() -> None:

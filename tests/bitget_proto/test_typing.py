@@ -1,6 +1,6 @@
-"""What the types promise: a `match` that forgets a member is refused by mypy, and a complete one is not.
+"""Tests of the types: mypy rejects a `match` that omits a member, and accepts a complete one.
 
-One run of mypy over one made file serves all tests here.
+All tests use one run of mypy over one generated file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from bitget_proto import Event, Message, Outcome, Output
 
 ROOT = Path(__file__).parents[2]
-# Two runs of mypy that share a cache break each other, so each process of a parallel run has one of its own.
+# Concurrent runs of mypy must not share a cache: each process of a parallel run has its own.
 CACHE = ROOT / ".mypy_cache" / f"typing-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 UNIONS: dict[str, Any] = {
     "Outcome": Outcome,
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     union: str
     forgotten: str | None
     style: str
-    """Whether the match simply ends («open»), or ends in `assert_never`."""
+    """Whether the match has no final case ("open"), or ends in `assert_never`."""
 
 
 def cases() -> Iterator[Case]:
@@ -98,7 +98,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What mypy says, by the function that it says it about."""
+    """mypy's errors by function."""
     folder = tmp_path_factory.mktemp("typing")
     lines = ["from typing import assert_never", "import bitget_proto", ""]
     for case in CASES:
@@ -140,7 +140,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_match_is_refused_exactly_when_it_forgets_a_member(
+def test_a_match_is_rejected_exactly_when_it_omits_a_member(
     case: Case, said: dict[str, list[str]]
 ) -> None:
     messages = said.get(case.name, [])
@@ -156,7 +156,7 @@ def test_a_match_is_refused_exactly_when_it_forgets_a_member(
         )
 
 
-def test_a_match_over_the_parts_of_an_outcome_is_complete(said: dict[str, list[str]]) -> None:
+def test_a_match_over_the_types_of_an_outcome_is_complete(said: dict[str, list[str]]) -> None:
     assert "the_sent_of_an_unresolved_narrows" not in said
 
 
@@ -168,11 +168,13 @@ def test_a_poll_reveals_the_closed_union(said: dict[str, list[str]]) -> None:
 
 
 @pytest.mark.parametrize(("function", "reason"), REFUSED.items())
-def test_a_mistake_is_refused(function: str, reason: str, said: dict[str, list[str]]) -> None:
+def test_a_mistake_is_rejected_by_mypy(
+    function: str, reason: str, said: dict[str, list[str]]
+) -> None:
     assert any(reason in message for message in said[function])
 
 
-def test_nothing_else_is_complained_about(said: dict[str, list[str]]) -> None:
+def test_mypy_reports_nothing_else(said: dict[str, list[str]]) -> None:
     expected = (
         {case.name for case in CASES if case.forgotten} | set(REFUSED) | {"every_output_is_known"}
     )

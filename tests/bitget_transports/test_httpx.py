@@ -195,19 +195,11 @@ def test_a_frame_refused_by_httpx_ws_was_not_sent(
 def test_messages_arrive_without_the_shortcut_past_the_queue(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-<<<<<<< HEAD
     def bypass_nothing(*_: object) -> None:
-        """Messages stay in the queue."""
-
-    monkeypatch.setattr(HttpxWebSocket, "_bypass_queue", bypass_nothing)
-    test_an_app_in_process_is_cancelled_from_with_one_outcome_each(colour)
-=======
-    def shorten_nothing(*_: object) -> None:
         """Leave messages in the queue."""
 
-    monkeypatch.setattr(HttpxWebSocket, "_shorten", shorten_nothing)
+    monkeypatch.setattr(HttpxWebSocket, "_bypass_queue", bypass_nothing)
     test_cancels_to_an_app_in_process_have_one_outcome_each(flavour)
->>>>>>> 00cf56809d2c9f1e6a4c8aebec60fe9059a46265
 
 
 def test_other_tasks_run_during_a_flood(flavour: Flavour) -> None:
