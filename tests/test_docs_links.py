@@ -1,4 +1,4 @@
-"""Tests that links between the pages work on disk and in a repository, and that code fits 88 columns.
+"""Tests that links between pages work on disk and in a repository, and that code fits 88 columns.
 
 The build of the docs checks links on the site, anchors included.
 """

@@ -394,7 +394,7 @@ class Terminal(StringIO):
     encoding = "utf-8"
 
 
-def told(run: Callable[[list[str]], int], line: str) -> str:
+def stderr_of(run: Callable[[list[str]], int], line: str) -> str:
     """The standard error of a command, and its exit code."""
     with redirect_stdout(Terminal()), redirect_stderr(Terminal()) as said:
         code = run(line.split())
@@ -415,10 +415,10 @@ def commands() -> str:
         try:
             for run, line in COMMANDS:
                 prog = PROGRAMS[run]
-                parts.append(f"$ {prog} {line}\n{told(run, line)}")
+                parts.append(f"$ {prog} {line}\n{stderr_of(run, line)}")
             os.environ["BITGET_API_KEY"] = "k"
             parts.append(
-                f"$ BITGET_API_KEY=k bitget-cancel {WITHOUT_KEYS[1]}\n{told(*WITHOUT_KEYS)}"
+                f"$ BITGET_API_KEY=k bitget-cancel {WITHOUT_KEYS[1]}\n{stderr_of(*WITHOUT_KEYS)}"
             )
         finally:
             os.environ.pop("BITGET_API_KEY", None)

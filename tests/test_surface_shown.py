@@ -118,8 +118,8 @@ def _loaded(name: str) -> ModuleType:
 def of_value(name: str, value: object) -> str:
     if get_args(value):
         return f"{name} = {of_type(value)}"
-    told = repr(value)
-    return f"{name} = {told}" if len(told) < _LONGEST else f"{name}: a {type(value).__name__}"
+    text = repr(value)
+    return f"{name} = {text}" if len(text) < _LONGEST else f"{name}: a {type(value).__name__}"
 
 
 def of_type(value: Any) -> str:
@@ -146,7 +146,7 @@ def source_of(value: Any) -> ast.FunctionDef | ast.AsyncFunctionDef:
 
 def of_arguments(given: ast.arguments) -> str:
     """The arguments as in the source, without the first one of a method."""
-    told: list[str] = []
+    arguments: list[str] = []
     positional = [*given.posonlyargs, *given.args]
     defaults: list[ast.expr | None] = [
         *[None] * (len(positional) - len(given.defaults)),
@@ -154,18 +154,18 @@ def of_arguments(given: ast.arguments) -> str:
     ]
     for place, (argument, default) in enumerate(zip(positional, defaults, strict=True)):
         if not (place == 0 and argument.arg in ("self", "cls")):
-            told.append(_with_default(argument, default))
+            arguments.append(_with_default(argument, default))
         if given.posonlyargs and place == len(given.posonlyargs) - 1:
-            told.append("/")
+            arguments.append("/")
     if given.vararg is not None or given.kwonlyargs:
-        told.append("*" if given.vararg is None else f"*{ast.unparse(given.vararg)}")
-    told += [
+        arguments.append("*" if given.vararg is None else f"*{ast.unparse(given.vararg)}")
+    arguments += [
         _with_default(argument, default)
         for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)
     ]
     if given.kwarg is not None:
-        told.append(f"**{ast.unparse(given.kwarg)}")
-    return ", ".join(told)
+        arguments.append(f"**{ast.unparse(given.kwarg)}")
+    return ", ".join(arguments)
 
 
 def _with_default(argument: ast.arg, default: ast.expr | None) -> str:
@@ -177,9 +177,9 @@ def of_function(name: str, value: Any, indent: str = "") -> list[str]:
     node = source_of(value)
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
     kept = [
-        f"{indent}@{told}"
-        for told in decorators
-        if told not in ("property", "overload", "abstractmethod")
+        f"{indent}@{text}"
+        for text in decorators
+        if text not in ("property", "overload", "abstractmethod")
     ]
     returns = "" if node.returns is None else f" -> {of_annotation(ast.unparse(node.returns))}"
     word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
@@ -215,7 +215,7 @@ def of_class(name: str, value: type[Any]) -> list[str]:
                 word: vars(kind)[word] for word in _WORDS_OF_PYTHON if word in vars(kind)
             }
             members |= {
-                member: told for member, told in set_when_made(kind) if not member.startswith("_")
+                member: text for member, text in set_when_made(kind) if not member.startswith("_")
             }
     for member, inside in sorted(members.items()):
         if isinstance(inside, str):
@@ -259,9 +259,9 @@ def made_of(value: type[Any]) -> Iterator[str]:
             yield of_arguments(source_of(own).args)
         return
     annotations = {
-        name: of_annotation(told)
+        name: of_annotation(text)
         for kind in reversed(value.__mro__)
-        for name, told in inspect.get_annotations(kind).items()
+        for name, text in inspect.get_annotations(kind).items()
     }
     keywords = False
     for field in attrs.fields(value):
@@ -274,15 +274,15 @@ def made_of(value: type[Any]) -> Iterator[str]:
 
 def of_annotation(value: Any) -> str:
     """A type as in the source, whether the annotation is a string or a class."""
-    told = value if isinstance(value, str) else inspect.formatannotation(value)
-    return re.sub(r"\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", told)
+    text = value if isinstance(value, str) else inspect.formatannotation(value)
+    return re.sub(r"\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", text)
 
 
 def of_default(value: object) -> str:
     if value is attrs.NOTHING:
         return ""
-    told = f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
-    return f" = {told}" if len(told) < _LONGEST and "Factory(" not in told else " = …"
+    text = f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+    return f" = {text}" if len(text) < _LONGEST and "Factory(" not in text else " = …"
 
 
 # --- the list ---

@@ -58,7 +58,7 @@ def interrupted(
     parts: Collection[ModuleType] = PARTS,
     within: str | None = None,
 ) -> bool:
-    """Call it, raise at the n-th executed line of these modules, and return whether that was reached.
+    """Call it, raise at the n-th executed line of these modules, and return whether it was reached.
 
     With `within`, only lines executed during a function of that name count.
     """
@@ -92,7 +92,7 @@ def interrupted(
 
 
 def lines(call: Callable[[], object], probe: Callable[[], bool]) -> list[int]:
-    """Call it; return the numbers of the lines, as `interrupted` counts them, where the probe held."""
+    """Call it; return the lines, as `interrupted` counts them, where the probe held."""
     files = {module.__file__ for module in PARTS}
     held: list[int] = []
     count = 0
@@ -121,7 +121,7 @@ def interrupt(conn: Connection, now: float) -> None:
     nth = 0
     while not conn._inside:
         nth += 1
-        assert interrupted(lambda: conn.handle_timeout(now), nth), "the call came to its end"
+        assert interrupted(lambda: conn.handle_timeout(now), nth), "the call was not interrupted"
 
 
 _sources: dict[str, list[str]] = {}

@@ -165,7 +165,7 @@ class Ledger:
 
 
 @attrs.define(eq=False)
-class Life:
+class Run:
     """A connection and its ledger."""
 
     of_the_ledger: ClassVar = True
@@ -200,22 +200,22 @@ class ConnectionWorld:
 
     # --- interface for the explorer ---
 
-    def start(self) -> Life:
+    def start(self) -> Run:
         budget = None if self.per_second is None else Budget(self.per_second, pace_margin=None)
-        life = Life(Connection(self.config, CODEC, budget), Ledger())
+        run = Run(Connection(self.config, CODEC, budget), Ledger())
         for given in self.begin:
-            self.step(life, given, Counter())
-        return life
+            self.step(run, given, Counter())
+        return run
 
-    def key(self, life: Life) -> Hashable:
-        ledger, now = life.ledger, life.ledger.now
+    def key(self, run: Run) -> Hashable:
+        ledger, now = run.ledger, run.ledger.now
         if ledger.closed:
             # A closed connection emits nothing, whatever happened before: each input checks that.
             return None
-        return key_of(life.core, now), self._key(ledger, now)
+        return key_of(run.core, now), self._key(ledger, now)
 
     def _key(self, ledger: Ledger, now: float) -> Hashable:
-        """The ledger in canonical form; states in which the core has forgotten something stay separate."""
+        """The ledger in canonical form, with everything that the core may have forgotten."""
         silence = self.config.silence
         return (
             tuple(
@@ -265,11 +265,11 @@ class ConnectionWorld:
             ledger.wait.until is not None and ledger.wait.until <= now,
         )
 
-    def is_open(self, life: Life) -> bool:
-        return bool(life.ledger.open)
+    def is_open(self, run: Run) -> bool:
+        return bool(run.ledger.open)
 
-    def inputs(self, life: Life) -> list[Input]:
-        ledger = life.ledger
+    def inputs(self, run: Run) -> list[Input]:
+        ledger = run.ledger
         if ledger.closed:
             return []
         given = on_the_clock(ledger.now, ledger.wait.until, self.clock)
@@ -307,31 +307,31 @@ class ConnectionWorld:
 
     # --- one step ---
 
-    def step(self, life: Life, given: Input, visited: Counter[Hashable]) -> None:
-        core, ledger = life.core, life.ledger
+    def step(self, run: Run, given: Input, visited: Counter[Hashable]) -> None:
+        core, ledger = run.core, run.ledger
         ledger.given, ledger.events, ledger.outcomes, ledger.hangup = given, [], [], None
         before = Before(ledger)
         visited[
             given[0], *(given[2:] if given[0] in ("answer", "withdraw", "again") else given[1:])
         ] += 1
-        getattr(self, f"_{given[0]}")(life, *given[1:])
-        self._drain(life, before, visited)
-        self._check(life, before)
+        getattr(self, f"_{given[0]}")(run, *given[1:])
+        self._drain(run, before, visited)
+        self._check(run, before)
         visited[core.state] += 1
 
     # Each of these makes one input, and updates the ledger.
 
-    def _open(self, life: Life) -> None:
-        ledger = life.ledger
-        life.core.opened(ledger.now, login=LOGIN)
+    def _open(self, run: Run) -> None:
+        ledger = run.ledger
+        run.core.opened(ledger.now, login=LOGIN)
         ledger.login = "due"
         ledger.login_until = ledger.now + (self.config.login_timeout or inf)
         ledger.ping_at = ledger.now + (self.config.ping_interval or inf)
         ledger.heard_at = ledger.now
 
-    def _say(self, life: Life, text: str) -> None:
-        ledger = life.ledger
-        life.core.receive(text, ledger.now)
+    def _say(self, run: Run, text: str) -> None:
+        ledger = run.ledger
+        run.core.receive(text, ledger.now)
         self._heard(ledger)
         code = text.partition(" ")[2]
         if text == "pong":
@@ -355,44 +355,44 @@ class ConnectionWorld:
                     None,
                 )
 
-    def _answer(self, life: Life, id: str, kind: str) -> None:
-        life.core.receive(f"{kind} {id}", life.ledger.now)
-        self._heard(life.ledger)
+    def _answer(self, run: Run, id: str, kind: str) -> None:
+        run.core.receive(f"{kind} {id}", run.ledger.now)
+        self._heard(run.ledger)
 
     def _heard(self, ledger: Ledger) -> None:
         ledger.heard_at, ledger.asked = ledger.now, None
 
-    def _lost(self, life: Life, unsent: str = "") -> None:
-        ledger = life.ledger
+    def _lost(self, run: Run, unsent: str = "") -> None:
+        ledger = run.ledger
         ids: list[str] = []
         if unsent and ledger.stuck is not None and ledger.stuck.id is not None:
             ids = [ledger.stuck.id, "never heard of"]
             if ledger.stuck.id in ledger.open:
                 ledger.open[ledger.stuck.id].sent_at = None
-        life.core.lost(ledger.now, "reason", ids)
+        run.core.lost(ledger.now, "reason", ids)
 
-    def _cancel(self, life: Life, how: str = "") -> None:
-        id = self._next_id(life.ledger)
+    def _cancel(self, run: Run, how: str = "") -> None:
+        id = self._next_id(run.ledger)
         assert id is not None
-        self._take(life, id, how)
+        self._take(run, id, how)
 
-    def _take(self, life: Life, id: str, how: str) -> None:
-        core, ledger, config = life.core, life.ledger, self.config
+    def _take(self, run: Run, id: str, how: str) -> None:
+        core, ledger, config = run.core, run.ledger, self.config
         timeout = 1.0 if how == "timeout" else None
         named = None if self.config.id_prefix == "" and how != "named" else id
         if ledger.closing or ledger.closed:
-            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=named))
+            self._refused(run, lambda: core.cancel(ORDERS[id], ledger.now, id=named))
             return
         if config.max_in_flight is not None and len(ledger.open) >= config.max_in_flight:
-            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=named))
+            self._refused(run, lambda: core.cancel(ORDERS[id], ledger.now, id=named))
             return
         got = core.cancel(ORDERS[id], ledger.now, id=named, timeout=timeout, urgent=how == "urgent")
         require(
             got not in ledger.open and got not in ledger.late,
-            "an id that is not free was made",
+            "an id in use was generated",
             got,
         )
-        require(got not in ledger.own_ids, "the id of an own frame was made", got)
+        require(got not in ledger.own_ids, "the id of a caller's frame was generated", got)
         if got in ledger.ended:
             ledger.ended.remove(got)
         ledger.taken += 1
@@ -402,41 +402,41 @@ class ConnectionWorld:
             got, ORDERS[id], ledger.taken, how == "urgent", ledger.now, until, min(until, queued)
         )
 
-    def _again(self, life: Life, id: str) -> None:
+    def _again(self, run: Run, id: str) -> None:
         """A cancel or a caller's frame with an id that is in use is refused."""
-        ledger = life.ledger
+        ledger = run.ledger
         if id in ledger.open or id in ledger.late or id in ledger.own_ids:
-            self._refused(life, lambda: life.core.cancel(ORDERS[id], ledger.now, id=id))
+            self._refused(run, lambda: run.core.cancel(ORDERS[id], ledger.now, id=id))
         if id in ledger.open or id in ledger.late:
-            self._refused(life, lambda: life.core.send(f"place {id}", ledger.now))
+            self._refused(run, lambda: run.core.send(f"place {id}", ledger.now))
 
-    def _many(self, life: Life) -> None:
+    def _many(self, run: Run) -> None:
         """Fill the queue at once; one more cancel is refused."""
-        ledger = life.ledger
+        ledger = run.ledger
         left = self.ids[ledger.taken :]
         limit = self.config.max_in_flight or 1_000
         if ledger.closing or ledger.closed:
-            self._refused(life, lambda: life.core.cancel_many([ORDERS["a"]], ledger.now))
+            self._refused(run, lambda: run.core.cancel_many([ORDERS["a"]], ledger.now))
             return
         too_many = limit - len(ledger.open) + 1
-        self._refused(life, lambda: life.core.cancel_many([ORDERS["a"]] * too_many, ledger.now))
+        self._refused(run, lambda: run.core.cancel_many([ORDERS["a"]] * too_many, ledger.now))
         orders = [ORDERS[id] for id in left[: too_many - 1]]
-        for order, got in zip(orders, life.core.cancel_many(orders, ledger.now), strict=True):
+        for order, got in zip(orders, run.core.cancel_many(orders, ledger.now), strict=True):
             ledger.taken += 1
             deadline = ledger.now + (self.config.queue_timeout or inf)
             ledger.open[got] = Open(got, order, ledger.taken, False, ledger.now, inf, deadline)
 
-    def _withdraw(self, life: Life, id: str) -> None:
-        ledger = life.ledger
+    def _withdraw(self, run: Run, id: str) -> None:
+        ledger = run.ledger
         waits = id in ledger.open and ledger.open[id].sent_at is None
         require(
-            life.core.withdraw(id, ledger.now) is waits,
-            "withdraw is true when the cancel has not left",
+            run.core.withdraw(id, ledger.now) is waits,
+            "withdraw returns True if the cancel was not sent",
             id,
         )
 
-    def _send(self, life: Life, text: str = "subscribe") -> None:
-        core, ledger = life.core, life.ledger
+    def _send(self, run: Run, text: str = "subscribe") -> None:
+        core, ledger = run.core, run.ledger
         limit = self.config.max_own_frames
         full = limit is not None and len(ledger.own) >= limit
         ids = text.split()[1:]
@@ -446,28 +446,28 @@ class ConnectionWorld:
             or full
             or any(id in ledger.open or id in ledger.late for id in ids)
         ):
-            self._refused(life, lambda: core.send(text, ledger.now))
+            self._refused(run, lambda: core.send(text, ledger.now))
             return
         core.send(text, ledger.now)
         ledger.own.append(text)
         ledger.own_ids += [id for id in ids if id not in ledger.own_ids]
 
-    def _refused(self, life: Life, command: Any) -> None:
+    def _refused(self, run: Run, command: Any) -> None:
         """An invalid command is an error and changes nothing."""
-        before = key_of(life.core, life.ledger.now)
+        before = key_of(run.core, run.ledger.now)
         try:
             command()
         except LocalProtocolError:
             require(
-                key_of(life.core, life.ledger.now) == before,
-                "a command that was refused has changed something",
+                key_of(run.core, run.ledger.now) == before,
+                "a refused command changes nothing",
             )
         else:
-            require(False, "a command that cannot be was taken")
+            require(False, "an invalid command is refused")
 
-    def _close(self, life: Life, queued: Queued) -> None:
-        ledger = life.ledger
-        life.core.close(ledger.now, queued, self.within)
+    def _close(self, run: Run, queued: Queued) -> None:
+        ledger = run.ledger
+        run.core.close(ledger.now, queued, self.within)
         ledger.again = ledger.closing
         if queued == "send" and not ledger.closing:
             limit = self.config.queue_timeout if self.within is None else self.within
@@ -481,21 +481,21 @@ class ConnectionWorld:
         ledger.dropped, ledger.drain_until = True, ledger.now + (limit or inf)
         ledger.own.clear()
 
-    def _stall(self, life: Life) -> None:
-        life.ledger.stalls = True
+    def _stall(self, run: Run) -> None:
+        run.ledger.stalls = True
 
-    def _written(self, life: Life) -> None:
-        life.ledger.stalls, life.ledger.stuck = False, None
+    def _written(self, run: Run) -> None:
+        run.ledger.stalls, run.ledger.stuck = False, None
 
-    def _debit(self, life: Life) -> None:
+    def _debit(self, run: Run) -> None:
         """Another client of the account cancels by REST."""
-        budget, ledger = life.core._frames.budget, life.ledger
+        budget, ledger = run.core._frames.budget, run.ledger
         assert budget is not None
         budget.debit(1, ledger.now)
         self._spend(ledger)
 
-    def _grant(self, life: Life) -> None:
-        budget, ledger = life.core._frames.budget, life.ledger
+    def _grant(self, run: Run) -> None:
+        budget, ledger = run.core._frames.budget, run.ledger
         assert budget is not None
         if ledger.granted_until <= ledger.now:
             budget.grant(1, ledger.now + 1, ledger.now)
@@ -503,34 +503,34 @@ class ConnectionWorld:
 
     # --- the clock ---
 
-    def _tick(self, life: Life) -> None:
-        ledger = life.ledger
+    def _tick(self, run: Run) -> None:
+        ledger = run.ledger
         assert ledger.wait.until is not None
         if ledger.wait.until > ledger.now:
-            self._early(life)
-        self._fire(life, max(ledger.wait.until, ledger.now))
+            self._early(run)
+        self._fire(run, max(ledger.wait.until, ledger.now))
 
-    def _late(self, life: Life) -> None:
-        assert life.ledger.wait.until is not None
-        self._fire(life, life.ledger.wait.until + 1)
+    def _late(self, run: Run) -> None:
+        assert run.ledger.wait.until is not None
+        self._fire(run, run.ledger.wait.until + 1)
 
-    def _gap(self, life: Life) -> None:
-        assert life.ledger.wait.until is not None
-        life.ledger.now = life.ledger.wait.until + 1
+    def _gap(self, run: Run) -> None:
+        assert run.ledger.wait.until is not None
+        run.ledger.now = run.ledger.wait.until + 1
 
-    def _pass(self, life: Life) -> None:
-        life.ledger.now += 1
-        life.core.handle_timeout(life.ledger.now)
+    def _pass(self, run: Run) -> None:
+        run.ledger.now += 1
+        run.core.handle_timeout(run.ledger.now)
 
-    def _early(self, life: Life) -> None:
-        life.core.handle_timeout(life.ledger.now)
-        polled = self._poll(life)
-        require(polled == life.ledger.wait, "a timer that fires early is harmless", polled)
+    def _early(self, run: Run) -> None:
+        run.core.handle_timeout(run.ledger.now)
+        polled = self._poll(run)
+        require(polled == run.ledger.wait, "a timer that fires early is harmless", polled)
 
-    def _fire(self, life: Life, now: float) -> None:
-        ledger = life.ledger
+    def _fire(self, run: Run, now: float) -> None:
+        ledger = run.ledger
         ledger.now = now
-        life.core.handle_timeout(now)
+        run.core.handle_timeout(now)
         silent = self._silent_at(ledger)
         if ledger.ping_at <= now:
             ledger.ping_at = now + (self.config.ping_interval or inf)
@@ -556,22 +556,22 @@ class ConnectionWorld:
 
     # --- checks of outputs ---
 
-    def _poll(self, life: Life) -> Output:
-        return life.core.poll(life.ledger.now, writable=life.ledger.stuck is None)
+    def _poll(self, run: Run) -> Output:
+        return run.core.poll(run.ledger.now, writable=run.ledger.stuck is None)
 
-    def _drain(self, life: Life, before: Before, visited: Counter[Hashable]) -> None:
-        ledger = life.ledger
+    def _drain(self, run: Run, before: Before, visited: Counter[Hashable]) -> None:
+        ledger = run.ledger
         for number in itertools.count():
-            output = self._poll(life)
+            output = self._poll(run)
             require(number < 30, "a drain ends with a Wait", output)
             if isinstance(output, Wait):
                 visited[Wait, output.timer] += 1
                 ledger.wait = output
                 return
-            require(not ledger.closed, "nothing comes after Closed", output)
+            require(not ledger.closed, "no output comes after Closed", output)
             require(
                 ledger.hangup is None or isinstance(output, Closed),
-                "after a Hangup comes Closed and nothing else",
+                "only Closed comes after a Hangup",
                 output,
             )
             if isinstance(output, Transmit):
@@ -598,69 +598,79 @@ class ConnectionWorld:
 
     def _handed_out(self, ledger: Ledger, frame: Transmit) -> None:
         now = ledger.now
-        require(ledger.stuck is None, "one frame at most is unwritten", frame)
+        require(ledger.stuck is None, "at most one frame is unwritten", frame)
         require(
             ledger.thrown_out is None,
-            "nothing leaves once the exchange has thrown the connection out",
+            "no frame is sent once the exchange has thrown the connection out",
             frame,
         )
-        require(ledger.hangup is None, "nothing leaves after a Hangup", frame)
-        require(self._pace_opens(ledger) <= now, "no frame leaves faster than the pace", frame)
+        require(ledger.hangup is None, "no frame is sent after a Hangup", frame)
+        require(
+            self._pace_opens(ledger) <= now, "no frame is sent faster than the pace allows", frame
+        )
         self._hand(ledger)
         if frame.secret:
-            require(ledger.login == "due", "a login leaves once, after `opened`", frame)
+            require(ledger.login == "due", "the login is sent once, after `opened`", frame)
             ledger.login = "sent"
             return
-        require(ledger.login in ("sent", "accepted"), "the login leaves first", frame)
+        require(ledger.login in ("sent", "accepted"), "the login is sent first", frame)
         if frame.text == "ping":
-            require(ledger.ping_waits, "a ping leaves when one is due", frame)
+            require(ledger.ping_waits, "a ping is sent only when one is due", frame)
             ledger.ping_waits, ledger.ping_until = False, inf
             if ledger.question_waits and ledger.asked is not None:
                 ledger.asked = now + (self.config.silence_pong or inf)
             ledger.question_waits = False
             return
-        require(ledger.ready, "cancels and own frames leave while the connection is ready", frame)
-        require(not ledger.ping_waits, "pings leave first", frame)
+        require(
+            ledger.ready,
+            "cancels and callers' frames are sent only while the connection is ready",
+            frame,
+        )
+        require(not ledger.ping_waits, "pings are sent first", frame)
         head = next(iter(ledger.queue()), None)
         blocked = self._budget_opens(ledger) > now
         own_turn = ledger.in_a_row >= CANCELS_PER_OWN_FRAME
         if frame.id is None:
             require(
                 ledger.own and frame.text == ledger.own[0],
-                "own frames leave once, in their order",
+                "callers' frames are sent once, in order",
                 frame,
             )
             require(
                 head is None or blocked or own_turn,
-                "an own frame leaves when no cancel may, or in its turn",
+                "a caller's frame is sent when no cancel may be, or in its turn",
                 frame,
             )
             del ledger.own[0]
             ledger.in_a_row = 0
             return
         cancel = ledger.open.get(frame.id)
-        require(cancel is not None, "what leaves is a cancel that has no outcome", frame)
+        require(cancel is not None, "a sent cancel has no outcome yet", frame)
         assert cancel is not None
-        require(cancel.sent_at is None, "no cancel leaves twice", frame)
-        require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
+        require(cancel.sent_at is None, "no cancel is sent twice", frame)
+        require(now < cancel.deadline, "no cancel is sent after its deadline", frame)
         require(
             not ledger.closing or now < ledger.drain_until,
-            "no cancel leaves after the time of close",
+            "no cancel is sent after the deadline of close",
             frame,
         )
         require(
             cancel is head,
-            "cancels leave in the order taken, urgent ones first",
+            "cancels are sent in the order taken, urgent ones first",
             frame,
             head and head.id,
         )
         require(
             frame.text == f"cancel {cancel.order.order_id} {frame.id}",
-            "a frame is that of its cancel",
+            "a frame is the encoded cancel",
             frame,
         )
-        require(not blocked, "no cancel leaves without allowance", frame)
-        require(not (ledger.own and own_turn), "one place in so many is for own frames", frame)
+        require(not blocked, "no cancel is sent without allowance", frame)
+        require(
+            not (ledger.own and own_turn),
+            "a fixed share of the frames is for callers' frames",
+            frame,
+        )
         cancel.sent_at = now
         cancel.deadline = min(cancel.until, now + (self.config.answer_timeout or inf))
         ledger.in_a_row += 1
@@ -676,16 +686,20 @@ class ConnectionWorld:
         )
         assert cancel is not None
         handed_out = cancel.sent_at is not None
-        require(outcome.order == cancel.order, "an outcome names the order of its cancel", outcome)
+        require(outcome.order == cancel.order, "an outcome has the order of its cancel", outcome)
         require(
             outcome.taken_at == cancel.taken_at,
-            "an outcome says when its cancel was taken",
+            "an outcome has the time when its cancel was taken",
             outcome,
         )
-        require(outcome.sent_at == cancel.sent_at, "an outcome says when its cancel left", outcome)
+        require(
+            outcome.sent_at == cancel.sent_at,
+            "an outcome has the time when its cancel was sent",
+            outcome,
+        )
         require(
             outcome.resolved_at == now and outcome.attempts == 1,
-            "an outcome says when it was decided",
+            "an outcome has the time when it was decided",
             outcome,
         )
         answer = (
@@ -702,7 +716,7 @@ class ConnectionWorld:
                 if answer in REFUSED
                 else None
             )
-            require(code == expected, "what the exchange is said to have answered, it has", outcome)
+            require(code == expected, "an outcome repeats the exchange's reply", outcome)
             ledger.ended.append(outcome.id)
             return
         require(
@@ -728,7 +742,7 @@ class ConnectionWorld:
                 holds = given == ("withdraw", outcome.id) and not handed_out
             case _:
                 holds = False
-        require(holds, "an outcome has its reason", outcome)
+        require(holds, "the reason of an outcome holds", outcome)
         if handed_out:
             ledger.late.append(outcome.id)
             if self.config.late_ids is not None and len(ledger.late) > self.config.late_ids:
@@ -739,11 +753,11 @@ class ConnectionWorld:
     def _ended(self, ledger: Ledger, before: Before, closed: Closed) -> None:
         given, now = ledger.given, ledger.now
         ledger.closed = True
-        require(not ledger.open, "at the end each cancel has its outcome", closed, *ledger.open)
+        require(not ledger.open, "at the end each cancel has an outcome", closed, *ledger.open)
         gone = given[0] == "lost"
         require(
             (ledger.hangup is None) == gone,
-            "a hangup is asked for unless the transport is gone",
+            "the end has a Hangup unless the transport is lost",
             closed,
         )
         match closed.why:
@@ -767,7 +781,7 @@ class ConnectionWorld:
                 holds = holds or (ledger.thrown_out is closed.why and given[0] == "close")
             case _:
                 holds = False
-        require(holds, "the end has its reason", closed)
+        require(holds, "the reason of the end holds", closed)
         abort = closed.why is WhyClosed.NO_PONG
         require(
             ledger.hangup is None or ledger.hangup.abort == abort,
@@ -777,63 +791,63 @@ class ConnectionWorld:
 
     # --- checks for missing outputs ---
 
-    def _check(self, life: Life, before: Before) -> None:
-        core, ledger = life.core, life.ledger
+    def _check(self, run: Run, before: Before) -> None:
+        core, ledger = run.core, run.ledger
         now, given, wait = ledger.now, ledger.given, ledger.wait
-        for polled in (self._poll(life), core.poll(now - 1, writable=ledger.stuck is None)):
+        for polled in (self._poll(run), core.poll(now - 1, writable=ledger.stuck is None)):
             require(polled == wait, "polling again after a Wait gives an equal one", wait, polled)
         require(
             core.in_flight == len(ledger.open),
-            "in flight are those that have no outcome",
+            "in_flight counts the cancels without an outcome",
             core.in_flight,
         )
         limit = self.config.max_in_flight or 1_000_000
         capacity = 0 if ledger.closing or ledger.closed else limit - len(ledger.open)
         require(
             core.capacity == capacity or capacity > 1_000,
-            "the capacity is what there is room for",
+            "capacity counts the free places",
             core.capacity,
         )
         require(
             (core.state is State.CLOSED) == ledger.closed,
-            "Closed says that the connection is",
+            "the state is closed after Closed",
             core.state,
         )
         if given[0] == "answer" or given[0] == "say":
             self._check_events(ledger, before)
         else:
-            require(not ledger.events, "an event comes of a message", ledger.events)
+            require(not ledger.events, "only a message causes an event", ledger.events)
         self._check_order(ledger)
-        require(given[0] != "lost" or ledger.closed, "a transport that has ended is the end")
-        require(not ledger.again or ledger.closed, "one more close is the end")
+        require(given[0] != "lost" or ledger.closed, "a lost transport closes the connection")
+        require(not ledger.again or ledger.closed, "a second close ends it at once")
         if given[0] == "withdraw" and given[1] in before.waiting:
-            require(given[1] not in ledger.open, "what is withdrawn has its outcome", given[1])
+            require(given[1] not in ledger.open, "a withdrawn cancel has an outcome", given[1])
         if ledger.closed:
-            self._check_over(life)
+            self._check_over(run)
             return
         if ledger.dropped:
             require(
                 not any(c.sent_at is None for c in ledger.open.values()),
-                "what cannot leave has its outcome",
+                "a cancel that can no longer be sent has an outcome",
             )
             require(
                 ledger.open or ledger.thrown_out,
-                "with nothing to wait for a closing connection ends",
+                "a closing connection with nothing open ends",
             )
             require(
                 given[0] not in FIRES or now < ledger.drain_until,
-                "the time to drain is over, and nothing ends",
+                "the connection ends when the time to drain is over",
             )
         if ledger.closing and not ledger.thrown_out:
-            require(ledger.open or ledger.own, "with nothing to wait for a closing connection ends")
+            require(ledger.open or ledger.own, "a closing connection with nothing open ends")
         if given[0] in FIRES:
             over = [cancel.id for cancel in ledger.open.values() if cancel.deadline <= now]
-            require(not over, "a cancel whose deadline is over has its outcome", over)
-            require(now < ledger.login_until, "a login that is not answered is the end")
-            require(now < ledger.pong_until, "a ping that is not answered is the end")
+            require(not over, "an expired cancel has an outcome", over)
+            require(now < ledger.login_until, "an unanswered login ends the connection")
+            require(now < ledger.pong_until, "an unanswered ping ends the connection")
             require(
                 ledger.asked is None or now < ledger.asked,
-                "a link that is asked and stays silent is dead",
+                "a probed link that stays silent is dead",
             )
         self._check_wait(ledger)
 
@@ -843,14 +857,14 @@ class ConnectionWorld:
         expected, settles = _consequence(ledger.given, before)
         require(
             came == ([] if expected is None else [expected]),
-            "a message has its one consequence",
+            "a message has exactly one consequence",
             came,
             expected,
         )
         answered = [outcome.id for outcome in ledger.outcomes if not _at_the_end(outcome)]
         require(
             answered == ([settles] if settles else []),
-            "an answer settles the cancel that it names",
+            "a reply settles the cancel that it names",
             answered,
             settles,
         )
@@ -858,7 +872,7 @@ class ConnectionWorld:
             ledger.late.remove(ledger.given[1])
             ledger.ended.append(ledger.given[1])
             event = ledger.events[0]
-            require(event.id == ledger.given[1], "a late reply names its cancel", event)
+            require(event.id == ledger.given[1], "a late reply has the id of its cancel", event)
 
     def _check_order(self, ledger: Ledger) -> None:
         ended = [outcome for outcome in ledger.outcomes if _at_the_end(outcome)]
@@ -870,22 +884,22 @@ class ConnectionWorld:
             ]
             require(
                 [at for at, _ in times] == sorted(at for at, _ in times),
-                "at the end outcomes come in the order taken",
+                "at the end outcomes are in the order taken",
             )
 
-    def _check_over(self, life: Life) -> None:
+    def _check_over(self, run: Run) -> None:
         """After the end no input has an effect."""
-        core, now, over = life.core, life.ledger.now, Wait(None, None)
+        core, now, over = run.core, run.ledger.now, Wait(None, None)
         require(
-            life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
+            run.ledger.wait == over, "after the end there is nothing to wait for", run.ledger.wait
         )
         core.handle_timeout(now + 9)
         core.receive("accepted a", now + 9)
         core.receive("login 0", now + 9)
         core.close(now + 9)
         core.lost(now + 9, "", ["a"])
-        require(core.withdraw("a", now + 9) is False, "after the end nothing is withdrawn")
-        require(core.poll(now + 9) == over, "nothing comes after the end")
+        require(core.withdraw("a", now + 9) is False, "after the end no cancel is withdrawn")
+        require(core.poll(now + 9) == over, "no output comes after the end")
 
     def _check_wait(self, ledger: Ledger) -> None:
         """The end of a drain: no output is held back, and the Wait is for the earliest deadline."""
@@ -895,12 +909,12 @@ class ConnectionWorld:
         due += [ledger.login_until, ledger.drain_until, ledger.ping_at, ledger.pong_until, silent]
         if ledger.stuck is None:
             opens = self._opens(ledger)
-            require(opens > now, "what may leave, leaves")
+            require(opens > now, "a frame that may be sent is sent")
             due.append(opens)
         first = min(due)
         require(
             wait.until == (None if first == inf else first),
-            "a Wait is for what is due first",
+            "a Wait is for the earliest deadline",
             wait,
             first,
         )

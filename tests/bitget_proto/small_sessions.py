@@ -90,8 +90,8 @@ class OpenCancel:
     queue_until: float
     until: float
     turn: int
-    """Its position among waiting cancels of its rank; on a link, among those handed to it: they return
-    in this order.
+    """Its position among waiting cancels of its rank; on a link, among those handed to it, which
+    return in this order.
     """
 
     returned: bool = False
@@ -228,7 +228,7 @@ class Ledger:
 
 
 @attrs.define(eq=False)
-class Life:
+class Run:
     """A session and its ledger."""
 
     of_the_ledger: ClassVar = True
@@ -266,21 +266,21 @@ class SessionWorld:
 
     # --- interface for the explorer ---
 
-    def start(self) -> Life:
-        life = Life(Session(self.config, CODEC, jitter=_no_jitter), Ledger())
-        self.step(life, ("begin",), Counter())
+    def start(self) -> Run:
+        run = Run(Session(self.config, CODEC, jitter=_no_jitter), Ledger())
+        self.step(run, ("begin",), Counter())
         for given in self.begin:
-            self.step(life, given, Counter())
-        return life
+            self.step(run, given, Counter())
+        return run
 
-    def key(self, life: Life) -> Hashable:
-        ledger, now = life.ledger, life.ledger.now
+    def key(self, run: Run) -> Hashable:
+        ledger, now = run.ledger, run.ledger.now
         if ledger.end is not None:
             return None
-        return key_of(life.core, now), self._key(ledger, now)
+        return key_of(run.core, now), self._key(ledger, now)
 
     def _key(self, ledger: Ledger, now: float) -> Hashable:
-        """The ledger in canonical form; states in which the core has forgotten something stay separate."""
+        """The ledger in canonical form, with everything that the core may have forgotten."""
         config = self.config
         order = {number: place for place, number in enumerate(ledger.links)}
         cancels = tuple(
@@ -343,11 +343,11 @@ class SessionWorld:
             ledger.wait.until is not None and ledger.wait.until <= now,
         )
 
-    def is_open(self, life: Life) -> bool:
-        return bool(life.ledger.open)
+    def is_open(self, run: Run) -> bool:
+        return bool(run.ledger.open)
 
-    def inputs(self, life: Life) -> list[Input]:
-        ledger = life.ledger
+    def inputs(self, run: Run) -> list[Input]:
+        ledger = run.ledger
         if ledger.end is not None:
             return []
         given = on_the_clock(ledger.now, ledger.wait.until, self.clock)
@@ -388,8 +388,8 @@ class SessionWorld:
 
     # --- one step ---
 
-    def step(self, life: Life, given: Input, visited: Counter[Hashable]) -> None:
-        core, ledger = life.core, life.ledger
+    def step(self, run: Run, given: Input, visited: Counter[Hashable]) -> None:
+        core, ledger = run.core, run.ledger
         ledger.given, ledger.events, ledger.outcomes, ledger.over, ledger.gone = (
             given,
             [],
@@ -399,9 +399,9 @@ class SessionWorld:
         )
         before = Before(ledger, self._about(ledger, given))
         visited[given[0], *(given[2:] if given[0] in ("answer", "say", "lost") else given[1:])] += 1
-        getattr(self, f"_{given[0].replace(' ', '_')}")(life, *given[1:])
-        self._drain(life, before, visited)
-        self._check(life, before)
+        getattr(self, f"_{given[0].replace(' ', '_')}")(run, *given[1:])
+        self._drain(run, before, visited)
+        self._check(run, before)
         visited[core.state] += 1
 
     def _about(self, ledger: Ledger, given: Input) -> Link | None:
@@ -422,33 +422,33 @@ class SessionWorld:
 
     # Each of these makes one input, and updates the ledger.
 
-    def _begin(self, life: Life) -> None:
+    def _begin(self, run: Run) -> None:
         """The first drain."""
 
-    def _opened(self, life: Life) -> None:
-        ledger = life.ledger
+    def _opened(self, run: Run) -> None:
+        ledger = run.ledger
         link = self._about(ledger, ("opened",))
         assert link is not None
-        life.core.opened(link.number, ledger.now, login=LOGIN)
+        run.core.opened(link.number, ledger.now, login=LOGIN)
         link.phase, link.dial_until = "due", inf
         link.login_until = ledger.now + (self.config.link.login_timeout or inf)
         if self.config.lifetime is not None:
             link.cut_at = ledger.now + self.config.lifetime - self.config.rotate_before
 
-    def _no_dial(self, life: Life, retry_after: str = "") -> None:
-        ledger = life.ledger
+    def _no_dial(self, run: Run, retry_after: str = "") -> None:
+        ledger = run.ledger
         link = self._about(ledger, ("no dial",))
         assert link is not None
         if retry_after:
             ledger.not_before = max(ledger.not_before, ledger.now + float(retry_after))
         ledger.gone = link.number
-        life.core.lost(link.number, ledger.now, "", (), float(retry_after) if retry_after else None)
+        run.core.lost(link.number, ledger.now, "", (), float(retry_after) if retry_after else None)
 
-    def _say(self, life: Life, where: str, text: str) -> None:
-        ledger = life.ledger
+    def _say(self, run: Run, where: str, text: str) -> None:
+        ledger = run.ledger
         link = self._link(ledger, where)
         assert link is not None
-        life.core.receive(link.number, text, ledger.now)
+        run.core.receive(link.number, text, ledger.now)
         code = text.partition(" ")[2]
         if (
             link.phase == "sent"
@@ -465,13 +465,13 @@ class SessionWorld:
         if code in ENDS and link.phase == "ready":
             link.thrown_out = True
 
-    def _answer(self, life: Life, id: str, kind: str) -> None:
-        link = self._about(life.ledger, ("answer", id, kind))
+    def _answer(self, run: Run, id: str, kind: str) -> None:
+        link = self._about(run.ledger, ("answer", id, kind))
         assert link is not None
-        life.core.receive(link.number, f"{kind} {id}", life.ledger.now)
+        run.core.receive(link.number, f"{kind} {id}", run.ledger.now)
 
-    def _lost(self, life: Life, where: str, unsent: str = "") -> None:
-        ledger = life.ledger
+    def _lost(self, run: Run, where: str, unsent: str = "") -> None:
+        ledger = run.ledger
         link = self._link(ledger, where)
         assert link is not None
         ids: list[str] = []
@@ -481,37 +481,37 @@ class SessionWorld:
             if cancel is not None and cancel.link == link.number:
                 cancel.attempts.pop()
         ledger.gone = link.number
-        life.core.lost(link.number, ledger.now, "reason", ids)
+        run.core.lost(link.number, ledger.now, "reason", ids)
 
-    def _ghost(self, life: Life) -> None:
+    def _ghost(self, run: Run) -> None:
         """Inputs of a link that has ended, or never existed, are ignored."""
-        ledger = life.ledger
-        before = key_of(life.core, ledger.now)
+        ledger = run.ledger
+        before = key_of(run.core, ledger.now)
         over = [number for number in range(1, ledger.dialled) if number not in ledger.links]
         for number in (0, *over[-1:], ledger.dialled + 1):
-            life.core.opened(number, ledger.now, login=LOGIN)
-            life.core.receive(number, "accepted a", ledger.now)
-            life.core.receive(number, "login 0", ledger.now)
-            life.core.lost(number, ledger.now, "", ["a"])
-        require(key_of(life.core, ledger.now) == before, "a link that is over is ignored")
+            run.core.opened(number, ledger.now, login=LOGIN)
+            run.core.receive(number, "accepted a", ledger.now)
+            run.core.receive(number, "login 0", ledger.now)
+            run.core.lost(number, ledger.now, "", ["a"])
+        require(key_of(run.core, ledger.now) == before, "inputs of an ended link are ignored")
 
-    def _cancel(self, life: Life, how: str = "", policy: str = "") -> None:
-        core, ledger, config = life.core, life.ledger, self.config
+    def _cancel(self, run: Run, how: str = "", policy: str = "") -> None:
+        core, ledger, config = run.core, run.ledger, self.config
         id = self.ids[ledger.taken % len(self.ids)]
         timeout = 1.0 if how == "timeout" else None
         chosen = Policy(policy) if policy else None
         limit = config.link.max_in_flight
         if ledger.closing or ledger.ending or (limit is not None and len(ledger.open) >= limit):
-            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=f"{id}{id}"))
+            self._refused(run, lambda: core.cancel(ORDERS[id], ledger.now, id=f"{id}{id}"))
             return
         if id in ledger.open or self._late_on(ledger, id) is not None:
-            self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
+            self._refused(run, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
             return
         urgent = how == "urgent"
         got = core.cancel(
             ORDERS[id], ledger.now, id=id, timeout=timeout, policy=chosen, urgent=urgent
         )
-        self._refused(life, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
+        self._refused(run, lambda: core.cancel(ORDERS[id], ledger.now, id=id))
         ledger.taken += 1
         ledger.resends = ledger.resends or (chosen or config.policy) is Policy.RESEND
         ledger.open[got] = OpenCancel(
@@ -529,43 +529,43 @@ class SessionWorld:
         ledger.turns += 1
         return ledger.turns
 
-    def _withdraw(self, life: Life, id: str) -> None:
-        cancel = life.ledger.open.get(id)
+    def _withdraw(self, run: Run, id: str) -> None:
+        cancel = run.ledger.open.get(id)
         unsent = cancel is not None and cancel.link is None and not cancel.attempts
         require(
-            life.core.withdraw(id, life.ledger.now) is unsent,
-            "withdraw is true for what has not left",
+            run.core.withdraw(id, run.ledger.now) is unsent,
+            "withdraw returns True if the cancel was not sent",
             id,
         )
 
-    def _send(self, life: Life) -> None:
-        ledger = life.ledger
+    def _send(self, run: Run) -> None:
+        ledger = run.ledger
         if ledger.closing or ledger.ending or ledger.own:
-            self._refused(life, lambda: life.core.send("subscribe", ledger.now))
+            self._refused(run, lambda: run.core.send("subscribe", ledger.now))
             return
-        life.core.send("subscribe", ledger.now)
+        run.core.send("subscribe", ledger.now)
         serving = None if ledger.serving is None else ledger.links[ledger.serving]
         ledger.own, ledger.own_link = (
             True,
             None if serving is None or serving.thrown_out else serving.number,
         )
 
-    def _refused(self, life: Life, command: Any) -> None:
+    def _refused(self, run: Run, command: Any) -> None:
         """An invalid command is an error and changes nothing."""
-        before = key_of(life.core, life.ledger.now)
+        before = key_of(run.core, run.ledger.now)
         try:
             command()
         except LocalProtocolError:
             require(
-                key_of(life.core, life.ledger.now) == before,
-                "a command that was refused has changed something",
+                key_of(run.core, run.ledger.now) == before,
+                "a refused command changes nothing",
             )
         else:
-            require(False, "a command that cannot be was taken")
+            require(False, "an invalid command is refused")
 
-    def _close(self, life: Life, queued: Queued) -> None:
-        ledger = life.ledger
-        life.core.close(ledger.now, queued)
+    def _close(self, run: Run, queued: Queued) -> None:
+        ledger = run.ledger
+        run.core.close(ledger.now, queued)
         if queued == "send" and not ledger.closing:
             ledger.close_at = ledger.now + (self.config.link.queue_timeout or inf)
         else:
@@ -573,39 +573,39 @@ class SessionWorld:
         ledger.again = ledger.closing
         ledger.closing = True
 
-    def _stall(self, life: Life) -> None:
-        life.ledger.stalls = True
+    def _stall(self, run: Run) -> None:
+        run.ledger.stalls = True
 
-    def _written(self, life: Life) -> None:
-        for link in life.ledger.links.values():
+    def _written(self, run: Run) -> None:
+        for link in run.ledger.links.values():
             link.stuck = None
 
     # --- the clock ---
 
-    def _tick(self, life: Life) -> None:
-        ledger = life.ledger
+    def _tick(self, run: Run) -> None:
+        ledger = run.ledger
         assert ledger.wait.until is not None
         if ledger.wait.until > ledger.now:
-            life.core.handle_timeout(ledger.now)
-            polled = self._poll(life)
+            run.core.handle_timeout(ledger.now)
+            polled = self._poll(run)
             require(polled == ledger.wait, "a timer that fires early is harmless", polled)
-        self._fire(life, max(ledger.wait.until, ledger.now))
+        self._fire(run, max(ledger.wait.until, ledger.now))
 
-    def _late(self, life: Life) -> None:
-        assert life.ledger.wait.until is not None
-        self._fire(life, life.ledger.wait.until + 1)
+    def _late(self, run: Run) -> None:
+        assert run.ledger.wait.until is not None
+        self._fire(run, run.ledger.wait.until + 1)
 
-    def _gap(self, life: Life) -> None:
-        assert life.ledger.wait.until is not None
-        life.ledger.now = life.ledger.wait.until + 1
+    def _gap(self, run: Run) -> None:
+        assert run.ledger.wait.until is not None
+        run.ledger.now = run.ledger.wait.until + 1
 
-    def _pass(self, life: Life) -> None:
-        self._fire(life, life.ledger.now + 1)
+    def _pass(self, run: Run) -> None:
+        self._fire(run, run.ledger.now + 1)
 
-    def _fire(self, life: Life, now: float) -> None:
-        ledger = life.ledger
+    def _fire(self, run: Run, now: float) -> None:
+        ledger = run.ledger
         ledger.now = now
-        life.core.handle_timeout(now)
+        run.core.handle_timeout(now)
         ledger.closes = ledger.close_at <= now and not ledger.ending
 
     def _after_the_links(self, ledger: Ledger) -> None:
@@ -641,7 +641,7 @@ class SessionWorld:
         ledger.failures += 1
 
     def _hasten(self, ledger: Ledger, served: float) -> None:
-        """A link due for replacement has ended: after a steady one the dial waits as after its loss."""
+        """A link due for replacement has ended: if it was steady, dial as after its loss."""
         if served >= (self.config.steady_after or 0.0):
             ledger.failures = 0
         if not ledger.failures and ledger.now + (self.config.backoff_min or 0.0) < ledger.dial_at:
@@ -661,23 +661,23 @@ class SessionWorld:
 
     # --- checks of outputs ---
 
-    def _poll(self, life: Life, back: float = 0.0) -> Any:
-        ledger = life.ledger
-        return life.core.poll(
+    def _poll(self, run: Run, back: float = 0.0) -> Any:
+        ledger = run.ledger
+        return run.core.poll(
             ledger.now - back, busy={link.number for link in ledger.links.values() if link.stuck}
         )
 
-    def _drain(self, life: Life, before: Before, visited: Counter[Hashable]) -> None:
-        ledger = life.ledger
+    def _drain(self, run: Run, before: Before, visited: Counter[Hashable]) -> None:
+        ledger = run.ledger
         for number in itertools.count():
-            output = self._poll(life)
+            output = self._poll(run)
             require(number < 40, "a drain ends with a Wait", output)
             if isinstance(output, Wait):
                 visited[Wait, output.timer] += 1
                 self._after_the_links(ledger)
                 ledger.wait = output
                 return
-            require(ledger.end is None, "nothing comes after Ended", output)
+            require(ledger.end is None, "no output comes after Ended", output)
             sent = (output.sent,) if isinstance(output, Unresolved) else ()
             visited[type(output), *sent, getattr(output, "why", None)] += 1
             match output:
@@ -704,7 +704,7 @@ class SessionWorld:
                     )
                     require(
                         output.up_for == ledger.served_for,
-                        "Down says for how long it has served",
+                        "Down has the time that the link served",
                         output,
                     )
                     ledger.served = None
@@ -715,66 +715,66 @@ class SessionWorld:
 
     def _handed_out(self, ledger: Ledger, frame: LinkTransmit) -> None:
         now, link = ledger.now, ledger.links.get(frame.link)
-        require(link is not None, "a frame is for a link that is not over", frame)
+        require(link is not None, "a frame is for a link that has not ended", frame)
         assert link is not None
-        require(link.stuck is None, "one frame at most is unwritten on a link", frame)
+        require(link.stuck is None, "at most one frame is unwritten on a link", frame)
         require(
             not link.hung_up and not link.thrown_out,
-            "nothing leaves on a link that is hung up",
+            "no frame is sent after the hangup of a link",
             frame,
         )
         limit = self.config.link.messages_per_second
         require(
             _opens(limit, link.hands, link.resumes) <= now,
-            "no frame leaves faster than the pace",
+            "no frame is sent faster than the pace allows",
             frame,
         )
         link.hands = [*link.hands[-2:], now]
         if ledger.stalls:
             ledger.stalls, link.stuck = False, frame
         if frame.secret:
-            require(link.phase == "due", "a login leaves once, after `opened`", frame)
+            require(link.phase == "due", "the login is sent once, after `opened`", frame)
             link.phase = "sent"
             return
-        require(link.phase in ("sent", "ready"), "the login leaves first", frame)
+        require(link.phase in ("sent", "ready"), "the login is sent first", frame)
         if frame.text == "ping":
             return
         require(
             ledger.serving == link.number,
-            "cancels and own frames leave on the link that serves",
+            "cancels and callers' frames are sent on the serving link",
             frame,
         )
         if frame.id is None:
             # With `queued="send"` the link sends its cancels although none is open any more.
             require(
                 not ledger.ending or ledger.close_at < inf,
-                "nothing leaves once the session ends",
+                "no frame is sent once the session ends",
                 frame,
             )
             own = ledger.own and ledger.own_link == link.number
-            require(frame.text == "subscribe" and own, "own frames leave once", frame)
+            require(frame.text == "subscribe" and own, "callers' frames are sent once", frame)
             ledger.own, ledger.own_link = False, None
             return
-        require(not ledger.ending, "no cancel leaves once the session ends", frame)
+        require(not ledger.ending, "no cancel is sent once the session ends", frame)
         cancel = ledger.open.get(frame.id)
-        require(cancel is not None, "what leaves is a cancel that has no outcome", frame)
+        require(cancel is not None, "a sent cancel has no outcome yet", frame)
         assert cancel is not None
         require(cancel.link is None, "at most one link has a cancel", frame)
         require(
             cancel.resend or not cancel.attempts,
-            "what was sent under REPORT is never sent again",
+            "a cancel sent under REPORT is never sent again",
             frame,
         )
-        require(now < cancel.deadline, "no cancel leaves after its deadline", frame)
+        require(now < cancel.deadline, "no cancel is sent after its deadline", frame)
         require(
             frame.text == f"cancel {cancel.order.order_id} {cancel.id}",
-            "a frame is that of its cancel",
+            "a frame is the encoded cancel",
             frame,
         )
         free = [other for other in ledger.queue() if self._spaced(ledger, other) <= now]
         require(
             free and cancel is free[0],
-            "cancels leave in their order",
+            "cancels are sent in order",
             frame,
             [other.id for other in free],
         )
@@ -803,23 +803,23 @@ class SessionWorld:
         )
         assert cancel is not None
         attempts = len(cancel.attempts)
-        require(outcome.order == cancel.order, "an outcome names the order of its cancel", outcome)
+        require(outcome.order == cancel.order, "an outcome has the order of its cancel", outcome)
         require(
             outcome.taken_at == cancel.taken_at,
-            "an outcome says when its cancel was taken",
+            "an outcome has the time when its cancel was taken",
             outcome,
         )
-        require(outcome.resolved_at == now, "an outcome says when it was decided", outcome)
+        require(outcome.resolved_at == now, "an outcome has the time when it was decided", outcome)
         require(
             outcome.attempts == max(attempts, 1),
-            "an outcome says how often it was tried",
+            "an outcome has the number of attempts",
             outcome,
             attempts,
         )
         sent_at = cancel.attempts[-1] if attempts else None
         require(
             outcome.sent_at == sent_at,
-            "an outcome says when its cancel left last",
+            "an outcome has the time when its cancel was last sent",
             outcome,
             sent_at,
         )
@@ -840,7 +840,7 @@ class SessionWorld:
                 if answer in REFUSED
                 else None
             )
-            require(code == expected, "what the exchange is said to have answered, it has", outcome)
+            require(code == expected, "an outcome repeats the exchange's reply", outcome)
             final = answer in ("accepted", "finished")
             require(
                 final or attempts == 1,
@@ -878,7 +878,7 @@ class SessionWorld:
                 )
             case _:
                 holds = False
-        require(holds, "an outcome has its reason", outcome)
+        require(holds, "the reason of an outcome holds", outcome)
         if cancel.link in ledger.links and attempts and answer not in REFUSED:
             ledger.links[cancel.link].late.append(outcome.id)
 
@@ -896,15 +896,15 @@ class SessionWorld:
     def _dialled(self, ledger: Ledger, dial: Dial) -> None:
         self._after_the_links(ledger)
         now = ledger.now
-        require(dial.link == ledger.dialled + 1, "links are counted from 1", dial)
+        require(dial.link == ledger.dialled + 1, "links are numbered from 1", dial)
         require(
             self._dial_opens(ledger) <= now,
-            "a link is dialled when one is needed, and not before its time",
+            "a link is dialled only when needed, and not too early",
             dial,
         )
         require(
             dial.stamp_refused == ledger.stamp_refused,
-            "a dial says whether the stamp was refused",
+            "a Dial says whether the timestamp was refused",
             dial,
         )
         ledger.dialled = dial.link
@@ -930,7 +930,7 @@ class SessionWorld:
             if ledger.serving is not None or ledger.down_since is None
             else ledger.now - ledger.down_since
         )
-        require(up.down_for == down_for, "Up says for how long no link has served", up, down_for)
+        require(up.down_for == down_for, "Up has the time without a serving link", up, down_for)
         if ledger.own_link is not None:
             # The previous link is replaced, and drops its cancels.
             ledger.own, ledger.own_link = False, None
@@ -947,11 +947,11 @@ class SessionWorld:
         if closed.why is WhyClosed.ASKED:
             self._after_the_links(ledger)
         link = ledger.links.pop(closed.link, None)
-        require(link is not None, "a link is over once", closed)
+        require(link is not None, "a link ends once", closed)
         assert link is not None
         require(
             link.hung_up != (link.number == ledger.gone),
-            "a link is hung up unless it is gone",
+            "a link has a hangup unless it is lost",
             closed,
         )
         ledger.over.append(link.number)
@@ -963,7 +963,7 @@ class SessionWorld:
             back = not ledger.ending and (cancel.resend or not cancel.attempts)
             require(
                 back,
-                "when a link is over, what it had has its outcome or waits again",
+                "when a link ends, its cancels have an outcome or wait again",
                 closed,
                 cancel.id,
             )
@@ -988,8 +988,8 @@ class SessionWorld:
             self._back_off(ledger)
 
     def _ended(self, ledger: Ledger, ended: Ended) -> None:
-        require(not ledger.open, "at the end each cancel has its outcome", ended, *ledger.open)
-        require(not ledger.links, "at the end each link is over", ended, *ledger.links)
+        require(not ledger.open, "at the end each cancel has an outcome", ended, *ledger.open)
+        require(not ledger.links, "at the end each link has ended", ended, *ledger.links)
         ledger.end = ended.why
         match ended.why:
             case WhyEnded.ASKED:
@@ -1000,19 +1000,19 @@ class SessionWorld:
                 holds = ended.code in STAMP_REFUSED and not ledger.was_up
             case _:
                 holds = False
-        require(holds, "the end has its reason", ended)
+        require(holds, "the reason of the end holds", ended)
 
     # --- checks for missing outputs ---
 
-    def _check(self, life: Life, before: Before) -> None:
-        core, ledger = life.core, life.ledger
+    def _check(self, run: Run, before: Before) -> None:
+        core, ledger = run.core, run.ledger
         now, given, wait = ledger.now, ledger.given, ledger.wait
         for back in (0.0, 1.0):
-            polled = self._poll(life, back)
+            polled = self._poll(run, back)
             require(polled == wait, "polling again after a Wait gives an equal one", wait, polled)
         require(
             core.in_flight == len(ledger.open),
-            "in flight are those that have no outcome",
+            "in_flight counts the cancels without an outcome",
             core.in_flight,
         )
         limit = self.config.link.max_in_flight or 1_000_000
@@ -1020,54 +1020,56 @@ class SessionWorld:
         capacity = 0 if refusing else limit - len(ledger.open)
         require(
             core.capacity == capacity or capacity > 1_000,
-            "the capacity is what there is room for",
+            "capacity counts the free places",
             core.capacity,
         )
         self._check_events(ledger, before)
         if given[0] in ("lost", "no dial"):
-            require(ledger.over, "a transport that has ended is the end of its link")
+            require(ledger.over, "a lost transport ends its link")
         if given[0] == "withdraw" and given[1] in before.holder:
             waits = given[1] in ledger.open and not ledger.open[given[1]].attempts
             require(
                 not waits or ledger.open[given[1]].link is not None,
-                "what is withdrawn has its outcome",
+                "a withdrawn cancel has an outcome",
                 given[1],
             )
         if ledger.end is not None:
-            self._check_over(life)
+            self._check_over(run)
             return
-        require(not ledger.again, "one more close is the end")
-        require(core.state is not SessionState.ENDED, "Ended says that the session has")
-        require(ledger.served is None, "Down says that a link serves no longer", ledger.served)
+        require(not ledger.again, "a second close ends it at once")
+        require(core.state is not SessionState.ENDED, "the state is ended after Ended")
+        require(ledger.served is None, "Down comes when a link stops serving", ledger.served)
         if given[::2] == ("say", "login 0") and before.phase == "sent":
             require(
                 any(link.up_at == now for link in ledger.links.values()),
-                "a login that is accepted is an Up",
+                "an accepted login causes an Up",
             )
         if ledger.ending:
             require(
                 all(cancel.link is not None for cancel in ledger.open.values()),
-                "what cannot leave has its outcome",
+                "a cancel that can no longer be sent has an outcome",
             )
-            require(ledger.links, "with no link to wait for a session ends")
+            require(ledger.links, "a closing session without links ends")
         held = {cancel.link for cancel in ledger.open.values()}
         idle = [link.number for link in ledger.links.values() if link.left and not link.thrown_out]
-        require(held.issuperset(idle), "a link that was left ends when all is answered", idle)
+        require(
+            held.issuperset(idle), "a replaced link ends when all its cancels are answered", idle
+        )
         if given[0] in FIRES:
             over = [cancel.id for cancel in ledger.open.values() if cancel.deadline <= now]
-            require(not over, "a cancel whose deadline is over has its outcome", over)
+            require(not over, "an expired cancel has an outcome", over)
             over = [
                 id
                 for id, cancel in ledger.open.items()
                 if self._no_link_until(ledger, cancel) <= now
             ]
-            require(not over, "a cancel that finds no link has its outcome in time", over)
+            require(not over, "a cancel without a link has its outcome in time", over)
             late = [
                 link.number
                 for link in ledger.links.values()
                 if min(link.dial_until, link.login_until) <= now
             ]
-            require(not late, "a link that does not come up in time is given up", late)
+            require(not late, "a link that is not up in time is dropped", late)
             require(
                 wait.until is None or wait.until > now, "firing what is due makes progress", wait
             )
@@ -1080,14 +1082,14 @@ class SessionWorld:
         expected, settles = self._consequence(given, before)
         require(
             came == ([] if expected is None else [expected]),
-            "a message has its one consequence",
+            "a message has exactly one consequence",
             came,
             expected,
         )
         answered = [o.id for o in ledger.outcomes if given[0] == "answer" and given[1] == o.id]
         require(
             answered == ([settles] if settles else []),
-            "an answer settles the cancel that it names",
+            "a reply settles the cancel that it names",
             answered,
         )
         if expected == (LateReply, None):
@@ -1120,23 +1122,23 @@ class SessionWorld:
         refused = before.phase == "sent" and code not in NO_LOGIN
         return (LoginRejected, None) if refused else (ExchangeError, None), None
 
-    def _check_over(self, life: Life) -> None:
+    def _check_over(self, run: Run) -> None:
         """After the end no input has an effect."""
-        core, now, over = life.core, life.ledger.now, Wait(None, None)
+        core, now, over = run.core, run.ledger.now, Wait(None, None)
         require(
-            life.ledger.wait == over, "after the end there is nothing to wait for", life.ledger.wait
+            run.ledger.wait == over, "after the end there is nothing to wait for", run.ledger.wait
         )
-        for link in range(life.ledger.dialled + 2):
+        for link in range(run.ledger.dialled + 2):
             core.receive(link, "accepted a", now + 9)
             core.lost(link, now + 9, "", ["a"])
         core.handle_timeout(now + 9)
         core.close(now + 9)
-        require(core.withdraw("a", now + 9) is False, "after the end nothing is withdrawn")
-        require(core.poll(now + 9) == over, "nothing comes after the end")
-        require(core.state is SessionState.ENDED, "Ended says that the session has", core.state)
+        require(core.withdraw("a", now + 9) is False, "after the end no cancel is withdrawn")
+        require(core.poll(now + 9) == over, "no output comes after the end")
+        require(core.state is SessionState.ENDED, "the state is ended after Ended", core.state)
 
     def _check_wait(self, ledger: Ledger) -> None:
-        """The end of a drain: no output is held back, and the Wait is not later than the first deadline."""
+        """The end of a drain: no output is held back, and the Wait is not too late."""
         now, wait = ledger.now, ledger.wait
         due = [cancel.deadline for cancel in ledger.open.values()]
         due += [self._no_link_until(ledger, cancel) for cancel in ledger.open.values()]
@@ -1155,13 +1157,13 @@ class SessionWorld:
                 _opens(limit, ledger.spent, ledger.resumes),
             )
             if opens:
-                require(max(min(opens), paced) > now, "what may leave, leaves")
+                require(max(min(opens), paced) > now, "a frame that may be sent is sent")
                 due.append(max(min(opens), paced))
         due.append(self._dial_opens(ledger))
-        require(due[-1] > now, "a link that is needed is dialled when its time has come")
+        require(due[-1] > now, "a needed link is dialled when it is due")
         first = min(due, default=inf)
         until = inf if wait.until is None else wait.until
-        require(until <= first, "a Wait is not beyond what is due", wait, first)
+        require(until <= first, "a Wait is not later than the earliest deadline", wait, first)
 
 
 def _opens(limit: int | None, moments: list[float], resumes: float, window: float = 1.0) -> float:

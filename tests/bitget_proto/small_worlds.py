@@ -523,17 +523,17 @@ _L = TypeVar("_L")
 
 
 class World(Protocol[_L]):
-    """The inputs of a core and its ledger (together a life), and the checks at each step."""
+    """The inputs of a core and its ledger (together a run), and the checks at each step."""
 
     @property
     def name(self) -> str: ...
     @property
     def alphabet(self) -> tuple[Input, ...]: ...
     def start(self) -> _L: ...
-    def inputs(self, life: _L) -> list[Input]: ...
-    def step(self, life: _L, given: Input, visited: Counter[Hashable]) -> None: ...
-    def key(self, life: _L) -> Hashable: ...
-    def is_open(self, life: _L) -> bool: ...
+    def inputs(self, run: _L) -> list[Input]: ...
+    def step(self, run: _L, given: Input, visited: Counter[Hashable]) -> None: ...
+    def key(self, run: _L) -> Hashable: ...
+    def is_open(self, run: _L) -> bool: ...
 
 
 @attrs.define
@@ -589,18 +589,18 @@ class _Exploration(Generic[_L]):
 
     def run(self) -> Explored:
         while self.todo:
-            index, life = self.todo.popleft()
-            for given in self.world.inputs(life):
+            index, run = self.todo.popleft()
+            for given in self.world.inputs(run):
                 self.found.given.add(given)
-                self.seen[index].leads_to[given] = self.lands(index, life, given)
+                self.seen[index].leads_to[given] = self.lands(index, run, given)
         self.check_time()
         self.check_merged()
         self.found.states, self.found.rechecked = len(self.seen), len(self.merged)
         return self.found
 
-    def after(self, life: _L, index: int, *given: Input) -> _L:
+    def after(self, run: _L, index: int, *given: Input) -> _L:
         """A copy of the state at `index` after these inputs."""
-        branch = cast("_L", copied(life))
+        branch = cast("_L", copied(run))
         try:
             self.world.step(branch, given[-1], self.found.visited)
         except Exception as error:
@@ -608,9 +608,9 @@ class _Exploration(Generic[_L]):
         self.found.steps += 1
         return branch
 
-    def lands(self, index: int, life: _L, given: Input) -> int:
+    def lands(self, index: int, run: _L, given: Input) -> int:
         """The state to which an input leads."""
-        branch = self.after(life, index, given)
+        branch = self.after(run, index, given)
         key = self.world.key(branch)
         known = self.keys.get(key)
         if known is None:
@@ -626,7 +626,7 @@ class _Exploration(Generic[_L]):
         return known
 
     def check_time(self) -> None:
-        """Check that time alone leads to an outcome for each open cancel, in a bounded number of steps."""
+        """Check that time alone settles each open cancel in a bounded number of steps."""
         settles = [not state.is_open for state in self.seen]
         for start in range(len(self.seen)):
             way = [start]
@@ -642,9 +642,9 @@ class _Exploration(Generic[_L]):
 
     def check_merged(self) -> None:
         """Check that merged states behave alike."""
-        for known, life, index, by in self.merged:
+        for known, run, index, by in self.merged:
             for given, leads_to in self.seen[known].leads_to.items():
-                lands = self.keys.get(self.world.key(self.after(life, index, by, given)))
+                lands = self.keys.get(self.world.key(self.after(run, index, by, given)))
                 if lands != leads_to:
                     error = Violation(
                         "states with the same key lead to different states: the key lacks something"

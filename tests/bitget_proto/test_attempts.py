@@ -153,7 +153,7 @@ def test_an_attempt_that_has_ended_is_not_in_progress() -> None:
     assert (made.attempts, made.sent_at) == (1, 2.0)
     made.trying_since = 4.0
     assert made.outcome_of(unresolved(WhyUnresolved.LOST, None), ending=False) is None, (
-        "its frame never left"
+        "its frame was not sent"
     )
     assert attrs.evolve(made).trying_since is None
     assert (made.attempts, made.sent_at) == (1, 2.0)

@@ -81,7 +81,7 @@ def test_a_waiting_cancel_is_found_by_id_and_discarded_once(rank: Rank) -> None:
     waiting.discard(cancel)
     assert (waiting.get("a"), waiting.size, ids(waiting)) == (None, 1, "b")
     waiting.discard(cancel)
-    assert waiting.size == 1, "it did not wait any more"
+    assert waiting.size == 1, "it no longer waits"
 
 
 def test_the_first_cancel_is_the_head_of_the_highest_rank() -> None:
@@ -104,7 +104,7 @@ def test_a_cancel_is_skipped_from_the_moment_it_expires() -> None:
     assert waiting.first(4.75) is urgent
     assert waiting.first(5.0) is two
     assert waiting.first(6.0) is None
-    assert waiting.size == 3, "passed over is not discarded"
+    assert waiting.size == 3, "a skipped cancel is not discarded"
 
 
 def looked_at(waiting: CancelQueue[Waits], now: float) -> list[str]:

@@ -983,7 +983,7 @@ BY_NONE = dict.fromkeys(Engine, NOT_JSON)
 
 DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
     # name, message, and for each engine whether it is read or why it is malformed
-    ("a lone surrogate in a string that nobody reads", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\\ud800"}', {}),
+    ("a lone surrogate in a string that is not read", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\\ud800"}', {}),
     ("a lone surrogate in the text", '{"event":"trade","arg":[{"id":"1"}],"code":5,"msg":"\\udc00"}', {}),
     ("a lone surrogate in a key", '{"event":"trade","arg":[{"id":"1"}],"code":5,"\\ud800":0}', {}),
     ("a raw lone surrogate", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\ud800"}', {}),
@@ -993,7 +993,7 @@ DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
     ("a key twice, once escaped", '{"event":"login","\\u0065vent":"trade","arg":[{"id":"1"}],"code":5}', {}),
     ("an integer beyond 64 bits", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":123456789012345678901234567890}', {}),
     ("an integer beyond 64 bits as the time", '{"event":"trade","arg":[{"id":"1"}],"code":5,"ts":18446744073709551616}', {}),
-    ("an integer of 5000 digits that nobody reads", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":' + "9" * 5000 + "}",
+    ("an integer of 5000 digits that is not read", '{"event":"trade","arg":[{"id":"1"}],"code":5,"x":' + "9" * 5000 + "}",
      {Engine.STDLIB: NOT_JSON, Engine.ORJSON: NOT_JSON}),
     ("an integer of 5000 digits as the time", '{"event":"trade","arg":[{"id":"1"}],"code":5,"ts":' + "9" * 5000 + "}",
      BY_NONE),
@@ -1012,7 +1012,7 @@ DISPUTED: list[tuple[str, str | bytes, dict[Engine, str]]] = [
     ("a comment", '{"event":"trade","arg":[{"id":"1"}],"code":5/**/}', BY_NONE),
     ("a comma too many", '{"event":"trade","arg":[{"id":"1"}],"code":5,}', BY_NONE),
     ("a leading zero", '{"event":"trade","arg":[{"id":"1"}],"code":05}', BY_NONE),
-    ("bytes that are no UTF-8 in a string that nobody reads", b'{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\xff"}',
+    ("bytes that are no UTF-8 in a string that is not read", b'{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\xff"}',
      dict.fromkeys(Engine, "not UTF-8")),
     ("an encoded surrogate", b'{"event":"trade","arg":[{"id":"1"}],"code":5,"x":"\xed\xa0\x80"}',
      dict.fromkeys(Engine, "not UTF-8")),

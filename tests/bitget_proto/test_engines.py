@@ -27,7 +27,7 @@ def test_an_engine_is_named_like_the_extra_that_installs_it() -> None:
     assert [engine.value for engine in Engine] == ["stdlib", "msgspec", "orjson"]
 
 
-def told(frame: Frame) -> tuple[object, ...]:
+def fields(frame: Frame) -> tuple[object, ...]:
     """The content of a frame; an engine may have its own class for it."""
     arg = frame.arg
     entries = [] if arg is None else arg if isinstance(arg, list) else [arg]
@@ -38,7 +38,7 @@ def told(frame: Frame) -> tuple[object, ...]:
 @pytest.mark.parametrize("engine", Engine)
 def test_every_engine_reads_a_frame_alike(engine: Engine) -> None:
     read = reader(engine)
-    assert told(read.fast(FRAME)) == told(READ)
+    assert fields(read.fast(FRAME)) == fields(READ)
     assert read.plain(FRAME) == READ
 
 
@@ -76,13 +76,13 @@ def test_every_engine_refuses_alike_after_the_standard_librarys_reading(
 
 @pytest.mark.parametrize("engine", Engine)
 def test_nothing_is_coerced_and_missing_fields_are_none(engine: Engine) -> None:
-    assert told(reader(engine).fast("{}")) == told(Frame())
-    assert told(
+    assert fields(reader(engine).fast("{}")) == fields(Frame())
+    assert fields(
         reader(engine).fast(
             '{"code":"5","ts":"5","msg":5,"arg":{"id":5,"channel":[]},"topic":0,"op":{}}'
         )
-    ) == told(Frame(None, Entry(5, []), "5", 5, "5", 0, {}))
-    assert told(reader(engine).fast('{"event":null,"arg":null}')) == told(Frame())
+    ) == fields(Frame(None, Entry(5, []), "5", 5, "5", 0, {}))
+    assert fields(reader(engine).fast('{"event":null,"arg":null}')) == fields(Frame())
 
 
 def test_plain_data_is_read_unchanged() -> None:

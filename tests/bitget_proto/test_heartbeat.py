@@ -41,7 +41,7 @@ def test_the_pong_deadline_counts_from_when_the_ping_falls_due() -> None:
     assert (alarms[PING], alarms[PONG]) == (61.0, 41.0)
     heartbeat.sent(35.0)
     assert not heartbeat.ping_due
-    assert (alarms[PING], alarms[PONG]) == (61.0, 41.0), "not from when it was sent"
+    assert (alarms[PING], alarms[PONG]) == (61.0, 41.0), "counts from when it fell due"
 
 
 def test_a_pong_clears_the_alarm_and_a_second_one_is_ignored() -> None:
@@ -52,7 +52,7 @@ def test_a_pong_clears_the_alarm_and_a_second_one_is_ignored() -> None:
     assert alarms[PONG] == inf
     heartbeat.beat(60.0)
     heartbeat.pong()
-    assert alarms[PONG] == 70.0, "the ping has not left"
+    assert alarms[PONG] == 70.0, "the ping was not sent"
 
 
 def test_an_unwritten_ping_keeps_the_deadline_of_the_first_one_due() -> None:
@@ -154,8 +154,8 @@ def test_a_silent_link_is_probed_once_and_has_its_time_from_sending() -> None:
     assert heartbeat.asked_until == heartbeat.silence_at(0.0) == 10.0, "the ping could be sent at 7"
     heartbeat.sent(9.0)
     assert heartbeat.asked_until == heartbeat.silence_at(0.0) == 12.0
-    assert heartbeat.silence_at(inf) == 12.0, "also when what was unanswered has timed out"
-    assert alarms[PONG] == inf, "this ping has its own time"
+    assert heartbeat.silence_at(inf) == 12.0, "also if the unanswered cancel has expired"
+    assert alarms[PONG] == inf, "this ping has its own deadline"
     assert heartbeat.ask(12.0) is True
 
 

@@ -254,7 +254,7 @@ def prefix_of(first: list[Output], all: list[Output]) -> bool:
 
 
 def judge(world: World, lost: frozenset[str] = frozenset()) -> None:
-    """Each cancel has exactly one outcome, and a true one. `lost`: ids that `lost` named as unsent."""
+    """Each cancel has exactly one outcome, and a true one. `lost`: ids named as unsent."""
     assert world.conn.state is State.CLOSED
     assert world.conn.poll(1e6) == Wait(until=None, timer=None)
     counted = Counter(outcome.id for outcome in world.outcomes())
@@ -262,7 +262,7 @@ def judge(world: World, lost: frozenset[str] = frozenset()) -> None:
     assert set(world.taken) <= set(counted) <= set(world.taken) | world.perhaps
     for outcome in world.outcomes():
         if isinstance(outcome, Unresolved) and outcome.id in world.handed_out:
-            assert outcome.sent or outcome.id in lost, f"{outcome.id} was handed out"
+            assert outcome.sent or outcome.id in lost, f"{outcome.id} was emitted"
         elif isinstance(outcome, Accepted | Rejected):
             assert outcome.id in world.handed_out
     assert sum(isinstance(output, Closed) for output in world.came) == 1
@@ -273,7 +273,7 @@ def ends_as_interrupted(world: World, pending: list[Output]) -> None:
     begin = len(world.came)
     world.drain()
     given = world.came[begin:]
-    assert prefix_of(pending, given), "what was decided comes first"
+    assert prefix_of(pending, given), "pending outputs come first"
     assert given[-3:] == [
         Hangup(code=1000, reason="interrupted", abort=True),
         Closed(why=WhyClosed.INTERRUPTED, detail=""),
@@ -421,7 +421,7 @@ def test_no_late_reply_is_reported_after_an_interrupt() -> None:
     world.drain()
     assert not [output for output in world.came if isinstance(output, LateReply)]
     assert len([output for output in world.came if isinstance(output, Unrecognised)]) == 1, (
-        "the noise before"
+        "only the earlier noise"
     )
 
 
@@ -450,7 +450,7 @@ def storm(random: Random, hits: list[int]) -> Generator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def life(world: World, random: Random, upto: int) -> None:
+def drive(world: World, random: Random, upto: int) -> None:
     """Random calls of a driver, which continues after interrupts."""
     numbers = count(1)
     while len(world.taken) < upto:
@@ -478,7 +478,7 @@ def life(world: World, random: Random, upto: int) -> None:
         except LocalProtocolError:
             # Not through the property: a signal during it would be raised here.
             assert world.conn._state is State.CLOSED, (
-                "one that was interrupted ends at the next call"
+                "an interrupted connection ends at the next call"
             )
 
 
@@ -491,7 +491,7 @@ def test_under_many_signals_each_cancel_has_one_true_outcome() -> None:
     for _ in range(3000):
         world = ready()
         with storm(random, hits):
-            life(world, random, upto=400)
+            drive(world, random, upto=400)
         if world.conn.state is not State.CLOSED:
             world.conn.lost(world.now)
         world.drain()

@@ -582,7 +582,7 @@ def test_the_help_is_ascii_and_shows_examples(arguments: tuple[str, ...]) -> Non
     assert "examples:\n  python -m bitget_proto" in console.out
     assert "\n\noptions:" in console.out or "\n\npositional arguments:" in console.out
     usage, _, _ = console.out.partition("\n\noptions:")
-    assert "." in usage.partition("\n\n")[2], "it says in a sentence what it does"
+    assert "." in usage.partition("\n\n")[2], "the help has a sentence on what it does"
 
 
 def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -309,7 +309,7 @@ def test_a_grant_expires_at_its_end() -> None:
     assert spend(budget, 5.0) == 0
     budget.debit(1, 5.0)
     budget.grant(1, inf, 5.0)
-    assert spend(budget, 5.0) == 0, "what was gone paid for nothing"
+    assert spend(budget, 5.0) == 0, "an expired grant paid for nothing"
 
 
 @pytest.mark.parametrize("until", [5.0, 4.0, -inf])
@@ -327,8 +327,8 @@ def test_the_grant_that_expires_first_is_spent_first() -> None:
     budget.grant(3, 5.0, 0.0)
     budget.grant(1, inf, 0.0)
     budget.debit(4, 1.0)
-    assert spend(budget, 5.0, at_most=1) == 1, "one of those until 9"
-    assert spend(budget, 9.0) == 1, "the one without an end"
+    assert spend(budget, 5.0, at_most=1) == 1, "one of the grant until 9"
+    assert spend(budget, 9.0) == 1, "the grant without an end"
 
 
 def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
@@ -337,7 +337,7 @@ def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
     budget.grant(2, 9.0, 0.0)
     budget.debit(3, 1.0)
     assert repr(budget) == "Budget(per_second=0, granted=1)"
-    assert budget.opens(5.0) == -inf, "the one that is left lasts until 9"
+    assert budget.opens(5.0) == -inf, "the remaining grant lasts until 9"
 
 
 def test_a_later_grant_is_available_after_an_earlier_one_expired() -> None:

@@ -89,7 +89,7 @@ visited: Counter[object] = Counter()
 
 
 class Watched(StrictConnection):
-    """A `StrictConnection` that counts transitions and keeps each frame with the time it was sent."""
+    """A `StrictConnection` that counts transitions and keeps frames with their times."""
 
     __slots__ = ("handed_out",)
 
@@ -383,11 +383,11 @@ class Life(RuleBasedStateMachine):
                     assert id not in written
                     assert outcome.sent_at is None
         assert all(at < self.deadlines[id] for id, at in handed_out.items()), (
-            "a cancel left after its deadline"
+            "a cancel was sent after its deadline"
         )
         times = [at for at, _ in client.handed_out]
         assert all(later >= at + 1.05 for at, later in zip(times, times[10:], strict=False)), (
-            "the pace was not kept"
+            "the pace was exceeded"
         )
 
 

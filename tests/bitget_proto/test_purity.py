@@ -71,7 +71,7 @@ FILES = {
 
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
-FLOORS = [
+LAYERS = [
     {"bitget_proto._values", "bitget_proto._version"},
     {"bitget_proto._wire"},
     {"bitget_proto._machine"},
@@ -117,20 +117,20 @@ LATER = {
 """Modules that may be imported lazily: extras, and OpenSSL, a tenth of the import time."""
 
 
-def room(module: str) -> str:
+def part(module: str) -> str:
     """The part of a file: the longest layer name that is its own or a parent folder."""
-    rooms = [
+    parts = [
         name
-        for floor in FLOORS
-        for name in floor
+        for layer in LAYERS
+        for name in layer
         if module == name or module.startswith(f"{name}.")
     ]
-    assert rooms, f"{module} is on no floor"
-    return max(rooms, key=len)
+    assert parts, f"{module} is in no layer"
+    return max(parts, key=len)
 
 
-def floor(module: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
+def layer(module: str) -> int:
+    return next(number for number, parts in enumerate(LAYERS) if part(module) in parts)
 
 
 def imports(module: str, tree: ast.AST) -> Iterator[str]:
@@ -202,7 +202,7 @@ LAZY = {"bitget_proto._wire.json_engines", "bitget_proto.__init__"}
 
 def test_every_file_is_in_a_layer_and_no_part_is_empty() -> None:
     assert len(FILES) > 100
-    assert {room(module) for module in FILES} == {name for rooms in FLOORS for name in rooms}
+    assert {part(module) for module in FILES} == {name for parts in LAYERS for name in parts}
 
 
 @pytest.mark.parametrize("module", FILES)
@@ -210,7 +210,7 @@ def test_a_module_imports_only_from_lower_layers(module: str) -> None:
     up = {
         name
         for name in inside(module)
-        if room(name) != room(module) and floor(name) >= floor(module)
+        if part(name) != part(module) and layer(name) >= layer(module)
     }
     assert not up
 
@@ -422,7 +422,7 @@ def drained(connection: Connection, now: float) -> list[Output]:
 
 
 def play(engine: Engine) -> list[Output]:
-    """A whole run: login, cancels with each kind of reply, heartbeat, noise, late reply, close, end."""
+    """A whole run: login, each kind of reply, heartbeat, noise, late reply, close, end."""
     codec, budget = Codec(engine), Budget(10)
     connection = Connection(Config(id_prefix="p-", max_in_flight=6), codec, budget)
     order = CancelOrder("BTCUSDT", order_id="1")

@@ -345,8 +345,8 @@ def test_changes_of_a_shared_budget_by_others_are_replayed() -> None:
     counts.append(len(outputs(conn, 2.0)))
     counts.append(len(outputs(conn, 3.5)))
     assert counts == [2, 2, 0, 1, 2]
-    told = [step["budget"] for step in steps(lines) if "budget" in step]
-    assert told
+    changes = [step["budget"] for step in steps(lines) if "budget" in step]
+    assert changes
     assert replay(lines) is None
     assert replay([line for line in lines if True][:4]) is None
     without = [json.dumps({key: value for key, value in json.loads(line).items() if key != "budget"},
@@ -387,7 +387,7 @@ def test_jitter_is_replayed_and_not_drawn_again(number: float) -> None:
     session.lost(1, 0.0)
     session.poll(0.0)
     assert not any("jitter" in step for step in steps(lines)), (
-        "there was an event to give: no dial is thought of"
+        "an event was pending, so no dial was considered"
     )
     if number is None:
         with pytest.raises(TypeError):

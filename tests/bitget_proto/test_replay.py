@@ -100,9 +100,9 @@ def test_any_change_of_an_output_is_found_at_its_step() -> None:
             continue
         gave: dict[str, object] = data["gave"]
         for key in gave:
-            told = {**data, "gave": {**gave, key: "something else"}}
+            edited = {**data, "gave": {**gave, key: "something else"}}
             difference = replay(
-                [*lines[:at], json.dumps(told, separators=(",", ":")), *lines[at + 1 :]]
+                [*lines[:at], json.dumps(edited, separators=(",", ":")), *lines[at + 1 :]]
             )
             assert difference is not None
             assert (difference.step, difference.call) == (at, "poll")

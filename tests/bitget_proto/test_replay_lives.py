@@ -60,17 +60,17 @@ class Recorder:
 
     def __init__(self, kind: Callable[..., Any]) -> None:
         self.kind = kind
-        self.lives: list[list[str]] = []
+        self.traces: list[list[str]] = []
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         lines: list[str] = []
-        self.lives.append(lines)
+        self.traces.append(lines)
         return recorded(self.kind(*args, **named), lines.append)
 
     def judge(self) -> None:
-        lives, self.lives = self.lives, []
-        assert lives
-        for lines in lives:
+        traces, self.traces = self.traces, []
+        assert traces
+        for lines in traces:
             judge(lines)
 
 
@@ -213,18 +213,18 @@ def test_any_run_with_an_exchange_is_replayed(
         if kind is ConnectionLife
         else (session_promise, "SessionPair", SessionPair)
     )
-    lives: list[list[str]] = []
+    traces: list[list[str]] = []
 
     def joined(core: Any, *args: Any, **named: Any) -> Any:
-        lives.append([])
-        held = recorded(core, lives[-1].append)
+        traces.append([])
+        held = recorded(core, traces[-1].append)
         spent(core)
         return pair(held, *args, **named)
 
-    class Life(kind):  # type: ignore[misc]
+    class Recorded(kind):  # type: ignore[misc]
         @property
         def lines(self) -> list[str]:
-            return lives[-1]
+            return traces[-1]
 
     monkeypatch.setattr(module, name, joined)
     expected: set[object] = {
@@ -247,7 +247,7 @@ def test_any_run_with_an_exchange_is_replayed(
                 ("withdraw", "whether"),
             )
         )
-    machine: type[RuleBasedStateMachine] = Life
+    machine: type[RuleBasedStateMachine] = Recorded
     seen.clear()
     for number in range(40):
         run_state_machine_as_test(seed(number)(machine), settings=PROFILE)

@@ -1,4 +1,4 @@
-"""Explores every input sequence of a `Connection` and a `Session` in small worlds; finds planted bugs.
+"""Explores every input sequence of small worlds of a `Connection` and a `Session`.
 
 - A world has few inputs and limits of a few seconds, so that its states are finite. Several worlds
   that each cover a part are better than one huge world.
@@ -65,7 +65,7 @@ from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
 
-from .small_connections import ConnectionWorld, Life
+from .small_connections import ConnectionWorld, Run
 from .small_sessions import SessionWorld
 from .small_worlds import Explored, Input, Violation, World, explore
 
@@ -124,7 +124,7 @@ LINKS_LOST: list[Input] = [("lost", "first"), LINK_LOST]
 LINK_STALLS: list[Input] = [("stall",), ("written",), LINK_LOST, ("lost", "last", "unsent")]
 GOING: Input = ("say", "first", "error 30033")
 AT_ONCE = ("tick", "late")
-"""A coarser clock for large worlds: no input between two timers, or between a gap and the timers."""
+"""A coarser clock for large worlds: no input between timers, or a gap and timers."""
 
 CONNECTIONS = [
     ConnectionWorld(
@@ -550,97 +550,97 @@ FAULTS = [
     Fault(
         "a cancel that has expired is sent",
         "a message a second",
-        "no cancel leaves after its deadline",
+        "no cancel is sent after its deadline",
         CancelQueue, "first", expired_is_sent,
     ),
     Fault(
-        "an answer settles a cancel that was never sent",
+        "a reply settles a cancel that was never sent",
         "a message a second",
-        "an outcome says when its cancel left",
+        "an outcome has the time when its cancel was sent",
         Connection, "_reply", waiting_is_settled,
     ),
     Fault(
-        "what never left counts as sent",
+        "an unsent cancel counts as sent",
         "two messages a second",
-        "an outcome says when its cancel left",
+        "an outcome has the time when its cancel was sent",
         Connection, "lost", unsent_is_sent,
     ),
     Fault(
-        "an unknown outcome is called a refusal",
+        "an unknown outcome is reported as rejected",
         "answers",
-        "what the exchange is said to have answered, it has",
+        "an outcome repeats the exchange's reply",
         in_flight_module, "REFUSALS", REFUSALS | {CodeClass.OUTCOME_UNKNOWN},
     ),
     Fault(
-        "urgent cancels wait like others",
+        "urgent cancels are queued like others",
         "a message a second",
-        "cancels leave in the order taken, urgent ones first",
+        "cancels are sent in the order taken, urgent ones first",
         Connection, "_take", urgent_is_normal,
     ),
     Fault(
-        "too many requests do not stop the paces",
+        '"too many requests" does not pause the paces',
         "a budget",
-        "no frame leaves faster than the pace",
+        "no frame is sent faster than the pace allows",
         Pace, "pause", nothing,
     ),
     Fault(
-        "an own frame gets one place in eleven",
+        "a caller's frame gets one place in eleven",
         "own frames, one place in ten",
-        "one place in so many is for own frames",
+        "a fixed share of the frames is for callers' frames",
         frame_queue_module, "CANCELS_PER_OWN_FRAME", 10,
     ),
     Fault(
-        "the end forgets what was sent",
+        "the end forgets sent cancels",
         "closing",
-        "at the end each cancel has its outcome",
+        "at the end each cancel has an outcome",
         InFlight, "in_order", sent_is_forgotten,
     ),
     Fault(
-        "a silent link is asked for ever",
+        "a silent link is probed forever",
         "silence",
-        "a ping leaves when one is due",
+        "a ping is sent only when one is due",
         Heartbeat, "ask", asks_once_more,
     ),
     Fault(
-        "a pong answers a ping that waits",
+        "a pong answers a ping that is not sent yet",
         "heartbeat",
-        "a Wait is for what is due first",
+        "a Wait is for the earliest deadline",
         Heartbeat, "pong", pong_answers_all,
     ),
     Fault(
-        "a second late answer is one, too",
+        "a second late reply is reported as well",
         "answers",
-        "a message has its one consequence",
+        "a message has exactly one consequence",
         Connection, "_reply", late_for_ever,
     ),
     Fault(
-        "a closing connection waits although all is answered",
+        "a closing connection waits although all cancels are answered",
         "closing",
-        "with nothing to wait for a closing connection ends",
+        "a closing connection with nothing open ends",
         Connection, "_end_if_done", nothing,
     ),
     Fault(
-        "a timer fires once its time is past",
+        "a timer fires too late",
         "answers",
-        "a cancel whose deadline is over has its outcome",
+        "an expired cancel has an outcome",
         Connection, "handle_timeout", fires_too_late,
     ),
     Fault(
-        "a frame that is refused leaves its id behind",
+        "a refused frame leaves its id behind",
         "ids that are made",
-        "a command that was refused has changed something",
+        "a refused command changes nothing",
         RequestIds, "remember", remembers_what_is_refused,
     ),
     Fault(
-        "REPORT sends again",
+        "REPORT resends",
         "report",
-        "when a link is over, what it had has its outcome or waits again",
+        "when a link ends, its cancels have an outcome or wait again",
         Session, "_take", always_resends,
     ),
     Fault(
-        "an attempt counts that never left",
+        "an unsent attempt is counted",
         "resend, stalled",
-        "an outcome says how often it was tried",
+        "an outcome has the number of attempts",
         Cancel, "outcome_of", counts_what_never_left,
     ),
     Fault(
@@ -652,37 +652,37 @@ FAULTS = [
     Fault(
         "an order is cancelled again at once",
         "resend",
-        "cancels leave in their order",
+        "cancels are sent in order",
         Spacing, "handed_out", nothing,
     ),
     Fault(
         "the time without a link counts from `cancel`",
         "resend",
-        "an outcome has its reason",
+        "the reason of an outcome holds",
         Session, "_link_until", counts_from_cancel,
     ),
     Fault(
-        "a link that served well is dialled like one that did not",
+        "a steady link is dialled again like an unsteady one",
         "two links",
-        "a Wait is not beyond what is due",
+        "a Wait is not later than the earliest deadline",
         Redial, "served", nothing,
     ),
     Fault(
-        "the link before is not left",
+        "the previous link is not replaced",
         "two links",
-        "a link that was left ends when all is answered",
+        "a replaced link ends when all its cancels are answered",
         Session, "_ready", link_before_stays,
     ),
     Fault(
-        "a stalled writer is given more",
+        "a stalled writer gets more frames",
         "report, stalled",
-        "one frame at most is unwritten on a link",
+        "at most one frame is unwritten on a link",
         Session, "poll", none_is_busy,
     ),
     Fault(
-        "the end of a session forgets what waits",
+        "the end of a session forgets waiting cancels",
         "both policies, and closing",
-        "at the end each cancel has its outcome",
+        "at the end each cancel has an outcome",
         CancelQueue, "__iter__", none_waits,
     ),
 ]  # fmt: skip
@@ -710,8 +710,8 @@ def test_a_violation_is_reported_with_a_shortest_input_sequence(
 class Careless(ConnectionWorld):
     """Merges states that differ in their deadlines."""
 
-    def key(self, life: Life) -> Hashable:
-        return life.core.state, tuple(life.ledger.open)
+    def key(self, run: Run) -> Hashable:
+        return run.core.state, tuple(run.ledger.open)
 
 
 def test_merged_states_that_behave_differently_are_found() -> None:

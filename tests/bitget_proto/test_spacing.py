@@ -39,9 +39,7 @@ def test_only_orders_within_the_interval_are_remembered() -> None:
     spacing = Spacing(1.0)
     for number in range(1000):
         spacing.handed_out(CancelOrder("BTCUSDT", order_id=str(number)), number / 8)
-    assert len(spacing._free) == 8, (
-        "of those of the last second, the one that is just a second old is free"
-    )
+    assert len(spacing._free) == 8, "a cancel exactly a second old no longer counts"
 
 
 def test_an_order_that_is_cancelled_again_moves_behind_the_others() -> None:

@@ -236,7 +236,7 @@ def test_a_cleared_store_is_empty_and_can_be_used_again() -> None:
         dead = Entry()
         deadlines.set(dead, 10.0 + n)
         deadlines.set(dead, inf)
-        assert len(deadlines) <= 2 * 1 + 64, "those that were cleared live no longer"
+        assert len(deadlines) <= 2 * 1 + 64, "cleared entries are not returned"
 
 
 @pytest.mark.parametrize("step", [1.0, -1.0])
@@ -276,7 +276,7 @@ def test_after_cleared_entries_are_dropped_the_earliest_is_first() -> None:
         deadlines.set(entries[n], inf)
     for n in range(1, 300, 3):
         deadlines.set(entries[n], inf)
-    assert len(deadlines) < 301, "the dead were dropped"
+    assert len(deadlines) < 301, "the cleared entries were dropped"
     assert [entry.name for entry in in_order(deadlines)] == [*range(2, 300, 3), -1]
 
 

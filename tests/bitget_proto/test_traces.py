@@ -94,7 +94,7 @@ def in_session(
 
 
 def dropped_after_it_left(write: Write) -> None:
-    """The connection is lost with one cancel answered, one executed but unanswered, and one queued."""
+    """The connection is lost with one cancel answered, one unanswered, one queued."""
     pair = connected(write, Config(messages_per_second=3))
     pair.exchange.inject(None, Fault.DROP_AFTER)
     for order in ORDERS[:3]:
@@ -150,7 +150,7 @@ def resent(write: Write) -> None:
 
 
 def throttled(write: Write) -> None:
-    """More cancels than the paces allow, a budget shared with another user, and a throttling exchange."""
+    """More cancels than the paces allow, a shared budget, and a throttling exchange."""
     budget = Budget(5)
     pair = connected(write, Config(max_in_flight=20), budget)
     budget.debit(2, pair.clock.now)
@@ -201,7 +201,7 @@ def no_pong(write: Write) -> None:
 
 
 def silent(write: Write) -> None:
-    """The route fails silently with a cancel open; the silence is detected, the outcome is unknown."""
+    """The route fails silently with a cancel open; the silence is detected, the outcome unknown."""
     pair = connected(write)
     pair.run(1.0)
     pair.freeze()
@@ -223,7 +223,7 @@ def half_open(write: Write) -> None:
 
 
 def at_once(write: Write) -> None:
-    """Many cancels, then an urgent one, a withdrawn one and one withdrawn too late; then a close that
+    """Many cancels, an urgent one, a withdrawn one, one withdrawn too late; then a close that
     sends the queue, in which the last cancels expire.
     """
     pair = connected(write, Config(messages_per_second=3, queue_timeout=1.9))
@@ -237,7 +237,7 @@ def at_once(write: Write) -> None:
 
 
 def no_link(write: Write) -> None:
-    """No link can be opened and the exchange asks to wait: cancels wait ten seconds, urgent ones first."""
+    """No link can be opened: cancels wait ten seconds, urgent ones first."""
     numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
     session = record(Session(SessionConfig(), jitter=lambda: next(numbers)), write)
     pair = SessionPair(session, exchange(), latency=0.05, dial_time=0.1)
@@ -370,7 +370,7 @@ def noise(write: Write) -> None:
 
 
 def two_links_lost(write: Write) -> None:
-    """Failed dials, a timed-out dial, a link that is thrown out: the backoff grows, a cancel waits."""
+    """Failed dials, a timed-out dial, a link thrown out: the backoff grows, a cancel waits."""
     pair = in_session(write, dial_timeout=2.0, policy=Policy.RESEND)
     pair.refuse_dials = True
     pair.say('{"event":"error","code":30007,"msg":"request too many"}')
@@ -622,7 +622,7 @@ FAULTS: dict[str, Plant] = {
 def test_a_core_with_a_bug_does_not_pass(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FAULTS[fault](monkeypatch)
     differing = [name for name in LIVES if replay(committed(name)) is not None]
-    assert differing, "no committed life notices"
+    assert differing, "no committed trace shows a difference"
 
 
 @pytest.mark.parametrize(
