@@ -17,11 +17,11 @@ Rules for changes
 - Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
 - Nothing is random. The outputs depend on the calls and their times, not on how often `poll` or
   `handle_timeout` is called.
-- A call that makes several changes sets `_inside` before the first and clears it after the last. A
-  call that finds it set follows one that an exception interrupted: `_recover` ends the connection.
-  The interruption may come at any line. So what moves is added to its new place before it is
-  removed from the old one, and `poll` reads, removes and returns an output without a call in
-  between.
+- A call that makes several changes sets `_inside` before the first and clears it after the last. If
+  a call finds `_inside` already set, an exception interrupted the previous call, so `_recover` ends
+  the connection. Because that can happen on any line, always add an object to its new container
+  before removing it from the old one. In `poll`, call nothing between removing an output and
+  returning it.
 """
 
 from __future__ import annotations
@@ -111,12 +111,16 @@ class Connection:
 
     `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number; nothing has changed.
+    finite number.
+
+    A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
+    state unchanged.
 
     If an exception interrupts a call, such as one raised by a signal handler, the next call ends
     the connection: `poll` returns the remaining outputs, then an outcome for each cancel that has
-    none (INTERRUPTED), a `Hangup` and `Closed`. An exception that was raised before the call had
-    changed anything has no effect, so repeat an input that was interrupted.
+    none (INTERRUPTED), a `Hangup` and `Closed`. You cannot tell whether the interrupted call had
+    already changed anything, so repeat an interrupted input. If it had not, the repeat does the
+    work; if it had, the repeat ends the connection.
 
     A connection is not thread-safe: call it from one thread, and pass work from other threads
     through a queue.
@@ -195,7 +199,7 @@ class Connection:
         ended: its `Hangup` asked you to abort the dial.
 
         Raises: LocalProtocolError if it was called before; ValidationError if `login` is not a
-        `SignedLogin`. In each case nothing has changed.
+        `SignedLogin`.
         """
         now = self._begin(now)
         self._check_opens(login)
@@ -215,7 +219,7 @@ class Connection:
         the login, an error 30004 or 30007 that names no request, and the last answer after `close`.
         Messages before `opened` and after the end are ignored.
 
-        Raises: ValidationError if the message is neither text nor bytes; nothing has changed.
+        Raises: ValidationError if the message is neither text nor bytes.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -258,7 +262,7 @@ class Connection:
         returned, but of which provably not one byte was sent: they end `Unresolved(sent=False)`.
         Leave out an id if you are not sure. The call is ignored after the end.
 
-        Raises: ValidationError if `unsent` is not an iterable of strings; nothing has changed.
+        Raises: ValidationError if `unsent` is not an iterable of strings.
         """
         now = self._begin(now)
         ids = unsent_ids(unsent)
@@ -311,7 +315,7 @@ class Connection:
 
         Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
         `Config.max_in_flight` cancels have no outcome; ValidationError for an invalid order, id or
-        timeout. In each case nothing has changed.
+        timeout.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -333,7 +337,7 @@ class Connection:
 
         `timeout` applies to each, as in `cancel`.
 
-        Raises: as `cancel`; NoRoom if there is no room for all of them. Nothing has changed.
+        Raises: as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
         given = check_orders(orders)
@@ -367,13 +371,13 @@ class Connection:
         It is sent after the login. Its answer is an `Unrecognised` event, or an `ExchangeError` if
         the answer names no request. Answers are matched by id alone. So the `id` of a trade request
         (`op` "trade") must not be that of a cancel, and no later cancel may have it: the last 1,024
-        ids are remembered. While cancels wait too, your own frames get one place in ten. No event
-        reports that a frame was sent; `close` drops those that were not, unless it is called with
-        `queued="send"`.
+        ids are remembered. While both cancels and your frames are queued, every tenth frame is one
+        of yours. No event reports that a frame was sent; `close` drops those that were not, unless
+        it is called with `queued="send"`.
 
         Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
-        has the id of a cancel. In each case nothing has changed.
+        has the id of a cancel.
         """
         now = self._begin(now)
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
@@ -405,7 +409,7 @@ class Connection:
         a call does nothing.
 
         Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
-        seconds above 0; nothing has changed.
+        seconds above 0.
         """
         now = self._begin(now)
         check_closing(queued, within)
@@ -450,7 +454,8 @@ class Connection:
             or frames.login is not None
         ):
             self._inside = True
-            # When the time of `close` is over, `handle_timeout` drops what was not sent.
+            # Past the deadline that `close(queued="send")` set, no cancel and no frame of the
+            # caller is sent: `handle_timeout` drops them.
             over = self._closing and self._alarms[_DRAIN] <= now
             frame = frames.next(now, ready=self._state is _READY, cancels=not over)
             if isinstance(frame, Transmit):
@@ -472,7 +477,7 @@ class Connection:
 
         This is the only private attribute that `record` uses.
 
-        Raises: ValidationError if the connection was used before; nothing has changed.
+        Raises: ValidationError if the connection was used before.
         """
         check_new(self._now)
         if self._frames.budget is not None:
@@ -482,14 +487,15 @@ class Connection:
     # --- for `Session`, which has its own queue ---
 
     def _opens(self, now: float) -> float:
-        """Return when `_send` may be called; infinity if waiting does not help.
+        """Return the earliest time at which `_send` may be called.
 
-        That is the case when the connection is not ready, or when other frames go first.
+        Infinity means that no amount of time will allow it: the connection is not ready, or other
+        frames go first.
         """
         return self._frames.opens(now) if self._state is _READY else inf
 
     def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
-        """Return the frame of a cancel from the session's queue, which counts as sent.
+        """Encode a cancel taken from the session's queue, mark it as sent, and return the frame.
 
         `_opens` must allow it. `until` is when the cancel's own timeout ends.
         """
@@ -747,7 +753,7 @@ class Connection:
     def _begin(self, now: float) -> float:
         """Return the checked time of a call, and recover if the last call was interrupted.
 
-        Raises: LocalProtocolError if `now` is not a finite number; nothing has changed.
+        Raises: LocalProtocolError if `now` is not a finite number.
         """
         now = finite_time(now, self._now)
         if self._inside:

@@ -1,7 +1,8 @@
 """Decides which frame of a connection is sent next, and when.
 
-The order is: the login, pings, cancels, the caller's own frames. While cancels wait too, own frames
-get one place in ten. The rate limits apply to every frame.
+The order is: the login, pings, cancels, the caller's own frames. But while both cancels and frames
+of the caller are queued, every tenth frame is one of the caller's. The rate limits apply to every
+frame.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .in_flight import InFlight, OpenCancel
 from .rate_limit import WINDOW, Budget, Pace
 
 CANCELS_PER_OWN_FRAME = 9
-"""The number of cancels that are sent before an own frame that waits."""
+"""How many cancels may be sent in a row while one of the caller's frames waits."""
 
 
 class FrameQueue:
@@ -57,10 +58,11 @@ class FrameQueue:
         """The caller's own frames."""
 
     def next(self, now: float, *, ready: bool, cancels: bool) -> Transmit | float:
-        """Return the frame to send now, or when one may be sent; infinity if waiting does not help.
+        """Return the frame to send now, or the earliest time at which one may be sent.
 
+        Infinity means that no amount of time will allow it: nothing that is queued may be sent.
         Without `ready`, only the login and pings may be sent. `cancels` says whether cancels and
-        own frames may be sent.
+        the caller's frames may be sent.
         """
         heartbeat, own = self._heartbeat, self.own
         if not ready and not heartbeat.ping_due and self.login is None:

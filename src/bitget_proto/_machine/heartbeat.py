@@ -57,7 +57,8 @@ class Heartbeat:
     def beat(self, now: float) -> None:
         """Handle PING: a heartbeat ping is due."""
         alarms, config = self._alarms, self._config
-        # At very large times, adding seconds may not change the float: neither may be due at once.
+        # For a very large `now`, adding a few seconds may not change the float. `nextafter` makes
+        # sure that both timers still lie in the future.
         later = nextafter(now, inf)
         alarms[Timer.PING] = max(after(now, config.ping_interval), later)
         if self._due_pong_at == inf:

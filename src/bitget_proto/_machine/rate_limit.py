@@ -48,7 +48,10 @@ class Pace:
         """When the pause ends."""
 
     def opens(self) -> float:
-        """Return when the next one may be sent; infinity if waiting does not help."""
+        """Return the earliest time at which the next one may be sent.
+
+        Infinity means that no amount of time will allow it: the limit is 0.
+        """
         limit, places = self._limit, self._places
         if limit is None or len(places) < limit:
             return self.resumes
@@ -87,6 +90,8 @@ class Budget:
     All users of a `Budget` must pass times of the same clock. A `Budget` is not thread-safe: share
     it within one thread, and `grant` to the `Budget` of each thread or process from a shared store.
 
+    A call that raises LocalProtocolError leaves the state unchanged.
+
     Raises: ValidationError for a limit that is not a whole number from 0 up, or a margin that is
     not a number of seconds.
     """
@@ -123,13 +128,15 @@ class Budget:
         return self._pace.opens()
 
     def debit(self, n: int, now: float) -> None:
-        """Count `n` cancels that were sent elsewhere.
+        """Count `n` sent cancels against the budget.
+
+        Connections do this for their own; call it yourself for cancels sent by other means, such as
+        REST.
 
         This always succeeds and may overdraw the budget. Then no cancel is sent until the window
         has passed or, with `per_second=0`, until grants have made up for it.
 
-        Raises: LocalProtocolError for a count below 0, or a time that is not a finite number;
-        nothing has changed.
+        Raises: LocalProtocolError for a count below 0, or a time that is not a finite number.
         """
         _check_count("debit: n", n)
         now = finite_time(now, -inf)
@@ -160,7 +167,7 @@ class Budget:
         connection that shares this budget: one of them may be waiting for it.
 
         Raises: LocalProtocolError for a count below 0, an `until` that is not a number, or a time
-        that is not a finite number; nothing has changed.
+        that is not a finite number.
         """
         _check_count("grant: n", n)
         if not _is_number(until) or isnan(until):

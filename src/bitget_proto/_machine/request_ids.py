@@ -49,7 +49,7 @@ class RequestIds:
     def check(self, value: object, taken: Taken) -> str:
         """Return the caller's id for a cancel, if it may be used.
 
-        Raises: ValidationError otherwise; nothing has changed.
+        Raises: ValidationError otherwise.
         """
         id = check_request_id(value)
         why = "was used for a frame of your own" if id in self._own else taken(id)
@@ -63,7 +63,7 @@ class RequestIds:
     def remember(self, ids: Iterable[str], taken: Taken) -> None:
         """Remember the ids under which a frame of the caller's own will be answered.
 
-        Raises: ValidationError if a cancel has one of them; nothing has changed.
+        Raises: ValidationError if a cancel has one of them.
         """
         for id in ids:
             why = taken(id)

@@ -22,8 +22,8 @@ Rules for changes
   exception is `_recover`.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
-- A link gets a cancel only when it sends it, and returns it only when the link has ended. So no two
-  links that can still receive an answer have sent the same cancel.
+- A cancel is handed to a link only at the moment of sending, and comes back only after that link
+  has ended. So at most one live link has sent any given cancel.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
   called while `_inside` is not set, so an exception that it raises leaves the state consistent.
 """
@@ -116,14 +116,17 @@ class Session:
 
     `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number or `link` is not a whole number; nothing has changed. An exception raised by
-    `jitter` propagates out of `poll`.
+    finite number or `link` is not a whole number. An exception raised by `jitter` propagates out of
+    `poll`.
+
+    A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
+    state unchanged.
 
     If an exception interrupts a call, such as one raised by a signal handler, the next call ends
     the session: `poll` returns the remaining outputs, then an outcome for each cancel that has none
-    (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each link, and `Ended`. An exception that
-    was raised before the call had changed anything has no effect, so repeat an input that was
-    interrupted.
+    (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each link, and `Ended`. You cannot tell
+    whether the interrupted call had already changed anything, so repeat an interrupted input. If it
+    had not, the repeat does the work; if it had, the repeat ends the session.
 
     A session is not thread-safe: call it from one thread, and pass work from other threads through
     a queue.
@@ -175,7 +178,7 @@ class Session:
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
-        """When the time of `close` for what is queued is over."""
+        """The deadline that `close(queued="send")` set for sending what is still queued."""
         self._ending: Ended | None = None
         """The last event, which is added when every link has ended; None if not ending."""
 
@@ -219,7 +222,7 @@ class Session:
         ended: its `LinkHangup` asked you to abort the dial.
 
         Raises: LocalProtocolError if it was called before for this link; ValidationError if `login`
-        is not a `SignedLogin`. In each case nothing has changed.
+        is not a `SignedLogin`.
         """
         now = self._begin(now)
         known = self._links.find(link)
@@ -237,7 +240,7 @@ class Session:
     def receive(self, link: int, message: str | bytes, now: float) -> None:
         """Handle one whole WebSocket message of a link, text or bytes. Then drain `poll`.
 
-        Raises: ValidationError if the message is neither text nor bytes; nothing has changed.
+        Raises: ValidationError if the message is neither text nor bytes.
         """
         now = self._begin(now)
         known = self._links.find(link)
@@ -266,7 +269,7 @@ class Session:
         is less.
 
         Raises: ValidationError if `unsent` is not an iterable of strings, or `retry_after` is not a
-        number of seconds from 0 up; nothing has changed.
+        number of seconds from 0 up.
         """
         now = self._begin(now)
         known = self._links.find(link)
@@ -327,7 +330,7 @@ class Session:
 
         Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
         `Config.max_in_flight` cancels have no outcome; ValidationError for an invalid order, id,
-        timeout or policy. In each case nothing has changed.
+        timeout or policy.
         """
         now = self._begin(now)
         self._check_takes(1)
@@ -351,7 +354,7 @@ class Session:
 
         `timeout` and `policy` apply to each, as in `cancel`.
 
-        Raises: as `cancel`; NoRoom if there is no room for all of them. Nothing has changed.
+        Raises: as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
         given = check_orders(orders)
@@ -389,7 +392,7 @@ class Session:
 
         Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
-        has the id of a cancel. In each case nothing has changed.
+        has the id of a cancel.
         """
         now = self._begin(now)
         if self._closing or self._ending is not None:
@@ -420,7 +423,7 @@ class Session:
         call does nothing.
 
         Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
-        seconds above 0; nothing has changed.
+        seconds above 0.
         """
         now = self._begin(now)
         check_closing(queued, within)
@@ -448,7 +451,7 @@ class Session:
         Call it after every input and command, until it returns a `Wait`. `busy` contains the links
         on which a write is in progress: it returns no `LinkTransmit` for these.
 
-        Raises: ValidationError if `busy` is not a container of link numbers; nothing has changed.
+        Raises: ValidationError if `busy` is not a container of link numbers.
         """
         now = self._begin(now)
         busy = self._links.busy(busy)
@@ -524,7 +527,7 @@ class Session:
 
         This is the only private attribute that `record` uses.
 
-        Raises: ValidationError if the session was used before; nothing has changed.
+        Raises: ValidationError if the session was used before.
         """
         check_new(self._now)
         self._budget = budget(self._budget)
@@ -542,7 +545,7 @@ class Session:
     def _begin(self, now: float) -> float:
         """Return the checked time of a call, and recover if the last call was interrupted.
 
-        Raises: LocalProtocolError if `now` is not a finite number; nothing has changed.
+        Raises: LocalProtocolError if `now` is not a finite number.
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
@@ -712,7 +715,7 @@ class Session:
             self._settle(cancel, outcome)
 
     def _link_until(self, cancel: Cancel) -> float:
-        """Return until when a cancel waits while no link serves."""
+        """Return the deadline after which a cancel without a link ends with NO_LINK."""
         since = (
             cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
         )

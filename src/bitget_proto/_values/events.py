@@ -28,7 +28,10 @@ class WhyUnresolved(DescribedEnum):
     LOST = "lost", "The transport ended, or the exchange stopped answering pings."
     CLOSED = (
         "closed",
-        "The connection ended for another reason (`Closed.why`): `close`, the login, 30004, 30007.",
+        (
+            "The connection ended for any other reason (`Closed.why`): you called `close`, the "
+            "login failed, or the exchange sent 30004 (not logged in) or 30007 (too many requests)."
+        ),
     )
     UNSURE = (
         "unsure",
@@ -49,7 +52,10 @@ class WhyUnrecognised(DescribedEnum):
     MALFORMED = "malformed", "It could not be decoded; `Unrecognised.malformed` gives the reason."
     UNKNOWN_ID = (
         "unknown id",
-        "It answers a request that is not in flight: your own, or one that was already answered.",
+        (
+            "Its id matches no cancel in flight: it answers a frame that you sent with `send`, or "
+            "repeats an earlier answer."
+        ),
     )
     OTHER_REQUEST = (
         "other request",
@@ -61,7 +67,10 @@ class WhyUnrecognised(DescribedEnum):
     )
     NO_SINGLE_ID = (
         "no single id",
-        "It names no single request by a string id: several answers, or an id of another type.",
+        (
+            "It cannot be matched to one request: it has several entries, or an id that is not a "
+            "string."
+        ),
     )
     NO_ID = "no id", "It answers a trade request but does not say which one."
     UNEXPECTED = "unexpected", "It answers a login when none is pending, or has no readable code."
@@ -107,8 +116,9 @@ class Hangup:
     code: int
     reason: str
     abort: bool = False
-    """Whether to abort the socket without a close frame. The link is dead, and data still in the
-    kernel's buffers must not be delivered after the same cancel was sent on another link."""
+    """Whether to abort the socket without a close frame. The link is dead, and bytes still in the
+    kernel's send buffer must not reach the exchange after the cancel has been resent on another
+    link."""
 
 
 @set_module("bitget_proto")
@@ -134,7 +144,8 @@ class _Settled:
     order: CancelOrder
 
     attempts: int = attrs.field(default=1, kw_only=True)
-    """How many times the cancel was tried; always 1 on a single connection."""
+    """The number of attempts that may have reached the exchange, but never less than 1; always 1 on
+    a single connection. A cancel that was never sent also reports 1; check `sent_at`."""
 
     taken_at: float
     """When `cancel` took it, in seconds on the caller's clock."""

@@ -2,17 +2,19 @@
 
 The codec of the exchange's side is in `exchange_codec`.
 
+"The page" below is "Cancel Order Channel" of the exchange's V2 Websocket API.
+
 Rules for changes
 - Encoding is strict: requests match the page byte for byte, with its order of fields.
 - Decoding is tolerant: `decode` never raises for the content of a frame, but returns `Malformed`.
 - The codec keeps no state between frames.
 
-"The page" is "Cancel Order Channel" of the exchange's V2 Websocket API. Where recorded frames
-differ from the page, both forms are accepted:
-- "code | String"; recorded on this channel as a number. The newer V3 channel has a string again.
-- "arg | Object" in the table, but a list of one object in the page's example and in every recorded
-  trade reply.
-- `ts` and, elsewhere, `connId` are in no table. Any key may appear at any time.
+Where recorded frames differ from the page, both forms are accepted:
+- The page types `code` as a string ("code | String"), but V2 frames carry a number (V3 uses a
+  string).
+- It types `arg` as an object ("arg | Object"), but its own example and every recorded trade reply
+  have a list of one.
+- `ts`, and `connId` in other messages, are undocumented. Any key may appear at any time.
 - The page's example of a failure has `event: "trade"` and code 0; recorded refusals have
   `event: "error"`.
 """
@@ -149,9 +151,9 @@ class Codec:
         """Decode one WebSocket message of the exchange.
 
         `max_message` limits its length (characters of a `str`, bytes of `bytes`). `max_depth`
-        limits the nesting of objects and lists; it is only checked in messages of more than 16
-        characters per allowed level or more than 512 characters, because shorter ones cannot nest
-        deep enough to do harm. None switches a limit off.
+        limits the nesting of objects and lists. Messages of up to `min(16 * max_depth, 512)`
+        characters are not checked for it: they are too short to nest dangerously. None switches a
+        limit off.
 
         Never raises for the content: a message that cannot be decoded is `Malformed`.
         """
@@ -263,8 +265,10 @@ def _message(frame: Frame) -> Message:
 def _named_request(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:
     """Return the id of the single request that is named, and whether any request is named.
 
-    An id that is not a string names something, but never equals one of ours. An empty list names
-    nothing. Several entries may be several answers, so they resolve nothing.
+    - `(id, True)`: exactly one entry with a string id.
+    - `(None, True)`: an id that is not a string, or several entries, so no single cancel can be
+      matched.
+    - `(None, False)`: no entry, or an entry without an id.
     """
     if arg is None:
         return None, False

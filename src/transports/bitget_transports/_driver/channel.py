@@ -63,7 +63,8 @@ class AsyncDriver(Driver):
 class Channel:
     """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
-    Use it in the thread of its event loop, from any number of tasks.
+    Use it in the thread of its event loop, from any number of tasks. A call of `cancel`,
+    `withdraw`, `send` or `close` that raises LocalProtocolError leaves the state unchanged.
     """
 
     def __init__(self, driver: AsyncDriver) -> None:
@@ -108,7 +109,7 @@ class Channel:
         comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
-        for an invalid order, id or timeout. In each case nothing has changed.
+        for an invalid order, id or timeout.
         """
         return await self._cancel(order, id, timeout, None, urgent=urgent)
 
@@ -168,11 +169,11 @@ class Channel:
         """Send a frame of your own on the same socket, after the login: a subscription, or an order
         to place.
 
-        Answers and pushes come in `events`. While cancels wait as well, your frames get one place
-        in ten. An answer is matched by its id alone: never use the same `id` for a frame of your
-        own and for a cancel.
+        Answers and pushes come in `events`. While both cancels and your frames are queued, every
+        tenth frame is one of yours. An answer is matched by its id alone: never use the same `id`
+        for a frame of your own and for a cancel.
 
-        Raises: as `Connection.send`, and nothing has changed.
+        Raises: as `Connection.send`.
         """
         now = self._driver.now()
         self._inbox.core.send(text, now)
@@ -187,7 +188,7 @@ class Channel:
         `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
         end; a call with "drop" after one with "send" ends the channel now.
 
-        Raises: as `Connection.close`, and nothing has changed.
+        Raises: as `Connection.close`.
         """
         driver, inbox = self._driver, self._inbox
         now = driver.now()

@@ -5,8 +5,8 @@ each link, nothing after the end. Nothing here waits.
 
 - Each transport has its own kind of `Link`. A link writes the frames that it is given, reports what
   happened, and reports when it cannot take more. It holds at most one unwritten frame.
-- A core raises what the caller's jitter raises. All other output is handled before that exception
-  leaves.
+- If the caller's `jitter` raises, the exception propagates out of `core.poll`. The driver first
+  handles all remaining output and then re-raises it.
 - Any other exception out of a step came from outside, such as a signal handler's. The state may be
   inconsistent then: see `interrupted`.
 """
@@ -56,8 +56,8 @@ from .stalled_writes import StalledWrites
 from .url import Target
 
 _BACKLOG = 900
-"""The number of messages that are processed past a deadline before timers fire: messages that have
-arrived count, up to this bound.
+"""How many already received messages are processed after a deadline has passed before timers are
+fired anyway.
 """
 
 _AT_A_TIME = 1e-2
@@ -69,7 +69,9 @@ class Link(Protocol):
 
     @property
     def stalled_since(self) -> float:
-        """Since when a frame is not written completely; infinity while nothing waits."""
+        """The time at which the current, still incomplete write stalled; infinity if none is
+        pending.
+        """
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
@@ -88,8 +90,8 @@ class Link(Protocol):
         ...
 
     def reset(self) -> None:
-        """Abort the socket now, without a close frame. Nothing more is delivered, not even what is
-        in the system's buffer.
+        """Abort the socket now, without a close frame, so that bytes still in the kernel's send
+        buffer cannot reach the exchange.
         """
         ...
 
@@ -230,7 +232,7 @@ class Driver(ABC):
                 self._core.receive(number, message, now)
             finally:
                 self.drain(now)
-            # One read may contain thousands.
+            # A single read may yield thousands of messages, so let overdue timers fire in between.
             if now < self.until:
                 self._overdue = 0
                 return
@@ -345,7 +347,9 @@ class Driver(ABC):
                 self.rearm()
         except BaseException as error:
             if error is self._jitter.raised:
-                self.drain(now)  # the jitter is called once for each backoff
+                # Does not recurse again for this backoff: `jitter` is called at most once for each,
+                # and it has just raised.
+                self.drain(now)
             else:
                 self.interrupted()
             raise

@@ -8,9 +8,9 @@ Rules for changes:
   number.
 - Abandoning a wait abandons nothing else: outcomes that it did not fetch, and later ones, become
   events.
-- An exception such as Ctrl-C may interrupt any call. So an outcome is added to its new place before
-  it is removed from the old one, and nothing is called between removing and returning it: Python
-  checks for signals at calls and in loops.
+- An exception such as Ctrl-C may interrupt any call. So always add an outcome to its new container
+  before removing it from the old one, and call nothing between removing an outcome and returning
+  it: Python checks for signals at calls and in loops.
 """
 
 from __future__ import annotations
@@ -164,9 +164,10 @@ class Inbox:
         *,
         urgent: bool = False,
     ) -> None:
-        """Take a cancel for this waiter. After the end, it gets the outcome "not sent" at once.
+        """Submit a cancel on behalf of this waiter. If the channel has ended, the waiter
+        immediately gets `Unresolved(sent=False)`, not an exception.
 
-        Raises: as `Connection.cancel`, except after the end; and nothing has changed.
+        Raises: as `Connection.cancel`, except that the end of the channel is not an error.
         """
         if self._unread and not self.room and self.taking:
             raise NoRoom(
@@ -202,7 +203,9 @@ class Inbox:
             if not self.room and not (clogged and not waiter.outcomes):
                 return False
         elif waiter.outcomes:
-            return False  # one at a time: there may be many
+            # The channel has ended: make one outcome at a time, so that a huge iterable does not
+            # fill memory.
+            return False
         try:
             order = next(waiter.orders)
         except StopIteration:
@@ -246,7 +249,7 @@ class Inbox:
     def close(self, now: float, queued: Queued, within: float | None) -> None:
         """Ask the core to close. A second call has an effect only when it changes "send" to "drop".
 
-        Raises: as `Connection.close`, and nothing has changed.
+        Raises: as `Connection.close`.
         """
         if self.taking or (self.closing == "send" and queued == "drop"):
             self.core.close(now, queued, within)
@@ -394,7 +397,7 @@ class Inbox:
             self._refused += 1
             # No digit follows the prefix, so no id from the connection can be the same.
             id = f"{self._id_prefix}-{self._refused}"
-        encode_cancel(order, id)  # checks both
+        encode_cancel(order, id)  # Called only to validate `order` and `id`.
         if timeout is not None:
             check_timeout(timeout)
         lost = isinstance(self.closed, Closed) and self.closed.why in (

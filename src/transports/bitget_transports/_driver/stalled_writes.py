@@ -15,7 +15,9 @@ class Stallable(Protocol):
 
     @property
     def stalled_since(self) -> float:
-        """Since when a frame is not written completely; infinity while nothing waits."""
+        """The time at which the current, still incomplete write stalled; infinity if none is
+        pending.
+        """
         ...
 
 
@@ -28,7 +30,7 @@ class StalledWrites:
         self.numbers: set[int] = set()
 
     def due(self) -> float:
-        """Return when the first write timeout expires; infinity when nothing waits."""
+        """Return when the first write timeout expires; infinity if no link is stalled."""
         return min(
             (self._links[number].stalled_since + self._timeout for number in self.numbers),
             default=inf,

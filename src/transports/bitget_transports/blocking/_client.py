@@ -152,7 +152,8 @@ class Channel:
     """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
     Use it from one thread at a time: with several threads, hold a lock of your own around each
-    call.
+    call. A call of `cancel`, `withdraw`, `send` or `close` that raises LocalProtocolError leaves
+    the state unchanged.
     """
 
     def __init__(self, driver: BlockingDriver) -> None:
@@ -197,7 +198,7 @@ class Channel:
         comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
-        for an invalid order, id or timeout. In each case nothing has changed.
+        for an invalid order, id or timeout.
         """
         return self._cancel(order, id, timeout, None, urgent=urgent)
 
@@ -231,11 +232,11 @@ class Channel:
         """Send a frame of your own on the same socket, after the login: a subscription, or an order
         to place.
 
-        Answers and pushes come in `events`. While cancels wait as well, your frames get one place
-        in ten. An answer is matched by its id alone: never use the same `id` for a frame of your
-        own and for a cancel.
+        Answers and pushes come in `events`. While both cancels and your frames are queued, every
+        tenth frame is one of yours. An answer is matched by its id alone: never use the same `id`
+        for a frame of your own and for a cancel.
 
-        Raises: as `Connection.send`, and nothing has changed.
+        Raises: as `Connection.send`.
         """
         self._driver.check_free()
         self._driver.execute(partial(self._inbox.core.send, text, self._driver.now()))
@@ -266,7 +267,7 @@ class Channel:
         `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
         end; a call with "drop" after one with "send" ends the channel now.
 
-        Raises: as `Connection.close`, and nothing has changed.
+        Raises: as `Connection.close`.
         """
         self._driver.check_free()
         self._driver.execute(partial(self._inbox.close, self._driver.now(), queued, within))

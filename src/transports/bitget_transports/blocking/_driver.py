@@ -158,7 +158,7 @@ class BlockingDriver(Driver):
     ) -> None:
         """Take a cancel for this waiter, and handle the output of the core.
 
-        Raises: as `Inbox.cancel`, and nothing has changed.
+        Raises: as `Inbox.cancel`.
         """
         if self.held:
             self.check_free()
