@@ -38,13 +38,13 @@ class Desk(PlainSocket):
     def __init__(self, conn: Connection, url: str) -> None:
         super().__init__(conn, url, self.handle_event)
         self.ready, self.waiting = Future[None](), dict[str, Future[Outcome]]()
-        self.inbox, self.outbox = Queue[Callable[[], object]](), Queue[bytes | None]()
+        self.router, self.outbox = Queue[Callable[[], object]](), Queue[bytes | None]()
         self.under_way, self.room = 0, Semaphore(8)
 
     # --- for callers ---
 
     def call(self, fn: Call) -> None:  # rule 10
-        self.inbox.put(partial(self.do, fn))
+        self.router.put(partial(self.do, fn))
 
     def cancel(self, order: CancelOrder, timeout: float | None = None) -> Outcome:
         """Cancel an order and return its outcome.
@@ -62,7 +62,7 @@ class Desk(PlainSocket):
             else:
                 self.drain()
 
-        self.inbox.put(begin)
+        self.router.put(begin)
         if self.over:
             raise ConnectionError("the connection has ended")
         return future.result(timeout)
@@ -106,8 +106,8 @@ class Desk(PlainSocket):
                 self.socket.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join()
-        while not self.inbox.empty():  # calls that came too late raise
-            self.inbox.get()()
+        while not self.router.empty():  # calls that came too late raise
+            self.router.get()()
 
     def next(self) -> Callable[[], object]:
         """Return the next function to call.
@@ -117,7 +117,7 @@ class Desk(PlainSocket):
         return (
             partial(self.read, at_most=1)
             if self.unread
-            else self.inbox.get(timeout=self.patience())
+            else self.router.get(timeout=self.patience())
         )
 
     def fed(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class Desk(PlainSocket):
         with suppress(OSError):  # `receive` reports it
             while (data := self.outbox.get()) is not None:
                 self.socket.sendall(data)
-                self.inbox.put(self.written)
+                self.router.put(self.written)
 
     def receive(self) -> None:  # rule 7
         data = b"more"
@@ -160,7 +160,7 @@ class Desk(PlainSocket):
             except OSError:
                 data = b""
             if not self.over:
-                self.inbox.put(partial(self.fed, data))
+                self.router.put(partial(self.fed, data))
 
 
 make_driver = Desk

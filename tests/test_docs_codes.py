@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._values.codes import CODES, ENDS, NOTES, TOO_MANY_REQUESTS
+from bitget_proto._values.codes import CODES, FATAL_ERRORS, NOTES, TOO_MANY_REQUESTS
 from bitget_proto.explain import _without_id, outcome_of
 from bitget_proto.testing import ContractBroken, DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
@@ -63,7 +63,7 @@ def codes() -> str:
 
 def without_id() -> str:
     rows: list[tuple[str, ...]] = []
-    for code in (*filter(None, ENDS), TOO_MANY_REQUESTS, "30033", "30016"):
+    for code in (*filter(None, FATAL_ERRORS), TOO_MANY_REQUESTS, "30033", "30016"):
         _, _, more = _without_id(code, CodeClass.of(code)).partition("; ")
         rows.append((f"`{code}`", f"`{CodeClass.of(code).name}`", more.rstrip(".") or "nothing"))
     return table(("Code", "`CodeClass`", "What it does to the connection"), rows)

@@ -42,7 +42,7 @@ from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualCl
 from bitget_proto.testing.__main__ import main as kit
 from bitget_proto.testing._exchange.exchange_connection import check_refusal
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
-from bitget_transports._driver.connect_errors import could_not_connect, not_logged_in, took_too_long
+from bitget_transports._driver.connect_errors import could_not_connect, login_error, took_too_long
 from bitget_transports._driver.driver import Account
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
 from bitget_transports._driver.sockets import check_sock
@@ -310,7 +310,7 @@ def refused(code: str | None, skew: float | None = None) -> Provoke:
 
 
 def ended(why: WhyClosed, detail: str) -> Provoke:
-    return raising(not_logged_in(TARGET, Closed(why=why, detail=detail)))
+    return raising(login_error(TARGET, Closed(why=why, detail=detail)))
 
 
 DIALS: list[Provoke] = [

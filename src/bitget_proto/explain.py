@@ -18,7 +18,7 @@ import attrs
 from ._values.codes import (
     ASK_FOR_ACCESS,
     CODES,
-    ENDS,
+    FATAL_ERRORS,
     NOT_THE_LOGINS_ANSWER,
     NOTES,
     REFUSALS,
@@ -239,7 +239,7 @@ def code_table() -> Iterator[str]:
 
 def _reply(reply: TradeReply | ErrorReply) -> Explained:
     code_class, outcome = reply.code_class, None
-    if reply.answers_other:
+    if reply.not_for_cancel:
         means = "It answers something other than a cancel, and settles none."
     elif reply.id is not None:
         outcome, means = outcome_of(code_class), code_class.sentence
@@ -269,8 +269,8 @@ def _without_id(code: str | None, code_class: CodeClass) -> str:
         means += "; while a login is pending it refuses the login, and the connection ends"
     if code == TOO_MANY_REQUESTS:
         means += "; the rate limits pause for a second"
-    if code in ENDS:
-        means += f"; once logged in, it ends the connection ({ENDS[code]})"
+    if code in FATAL_ERRORS:
+        means += f"; once logged in, it ends the connection ({FATAL_ERRORS[code]})"
     return f"{means}."
 
 

@@ -119,7 +119,7 @@ def lines(call: Callable[[], object], probe: Callable[[], bool]) -> list[int]:
 def interrupt(conn: Connection, now: float) -> None:
     """Let an exception pass through a call that has begun to change state."""
     nth = 0
-    while not conn._inside:
+    while not conn._in_call:
         nth += 1
         assert interrupted(lambda: conn.handle_timeout(now), nth), "the call was not interrupted"
 

@@ -43,7 +43,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine.arguments import Queued
-from bitget_proto._machine.connection import _SAME_READ
+from bitget_proto._machine.connection import _LATE_ANSWER_SECONDS
 from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME
 from bitget_proto._machine.rate_limit import PAUSE
 
@@ -56,7 +56,7 @@ ORDERS: Final = {
 }
 
 BUSY: Final = "30006"
-ENDS: Final = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
+FATAL_ERRORS: Final = {"30004": WhyClosed.NOT_LOGGED_IN, "30007": WhyClosed.THROWN_OUT}
 GOING_AWAY: Final = "30033"
 NO_LOGIN: Final = (BUSY, GOING_AWAY, "30007", "40015")
 """Codes that do not answer a pending login: throttled, going away, retry later."""
@@ -342,9 +342,9 @@ class ConnectionWorld:
         elif text.startswith("error"):
             if code == BUSY:
                 ledger.resumes = ledger.now + PAUSE
-            if code in ENDS and ledger.login == "accepted" and ledger.thrown_out is None:
-                ledger.thrown_out, ledger.closing = ENDS[code], True
-                until = ledger.now + _SAME_READ
+            if code in FATAL_ERRORS and ledger.login == "accepted" and ledger.thrown_out is None:
+                ledger.thrown_out, ledger.closing = FATAL_ERRORS[code], True
+                until = ledger.now + _LATE_ANSWER_SECONDS
                 ledger.drain_until = min(ledger.drain_until, until) if ledger.dropped else until
                 ledger.dropped = True
                 ledger.own.clear()

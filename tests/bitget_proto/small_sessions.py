@@ -50,7 +50,7 @@ from bitget_proto._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .small_connections import (
     BUSY,
     CODEC,
-    ENDS,
+    FATAL_ERRORS,
     FIRES,
     GOING_AWAY,
     LOGIN,
@@ -177,7 +177,7 @@ class Ledger:
     dials: list[float] = attrs.field(factory=lambda: list[float]())
 
     stamp_refused: bool = False
-    was_up: bool = False
+    was_in_up: bool = False
     closing: bool = False
     again: bool = False
     """Whether `close` was called again."""
@@ -328,7 +328,7 @@ class SessionWorld:
             places(ledger.dials, now, config.dials_per_5_minutes, 300.0),
             (
                 ledger.stamp_refused,
-                ledger.was_up,
+                ledger.was_in_up,
                 ledger.closing,
                 ledger.close_at - now,
                 ledger.ending,
@@ -462,7 +462,7 @@ class SessionWorld:
             link.warned = True
             if link.number == ledger.serving and not ledger.ending:
                 self._leave(ledger, link)
-        if code in ENDS and link.phase == "ready":
+        if code in FATAL_ERRORS and link.phase == "ready":
             link.thrown_out = True
 
     def _answer(self, run: Run, id: str, kind: str) -> None:
@@ -939,7 +939,7 @@ class SessionWorld:
         if ledger.serving is not None:
             ledger.links[ledger.serving].left = True
         ledger.serving, ledger.down_since = link.number, None
-        ledger.stamp_refused, ledger.was_up = False, True
+        ledger.stamp_refused, ledger.was_in_up = False, True
         if link.warned:
             self._leave(ledger, link)
 
@@ -971,7 +971,7 @@ class SessionWorld:
             cancel.turn = self._turn(ledger)
         if link.refused in STAMP_REFUSED and not ledger.ending:
             again, ledger.stamp_refused = ledger.stamp_refused, True
-            if again and not ledger.was_up:
+            if again and not ledger.was_in_up:
                 ledger.ending = True
         if link.refused in REFUSED_FOR_GOOD and ledger.serving is None:
             ledger.ending = True
@@ -997,7 +997,7 @@ class SessionWorld:
             case WhyEnded.REFUSED:
                 holds = ended.code in REFUSED_FOR_GOOD and ledger.serving is None
             case WhyEnded.STAMP_REFUSED:
-                holds = ended.code in STAMP_REFUSED and not ledger.was_up
+                holds = ended.code in STAMP_REFUSED and not ledger.was_in_up
             case _:
                 holds = False
         require(holds, "the reason of the end holds", ended)

@@ -126,7 +126,7 @@ def _read(kind: str, id: str = "") -> Message:
     match kind:
         case "accepted" | "unreadable" | "elsewhere":
             code = None if kind == "unreadable" else "0"
-            return TradeReply(id, True, code, "", None, answers_other=kind == "elsewhere")
+            return TradeReply(id, True, code, "", None, not_for_cancel=kind == "elsewhere")
         case "several" | "nameless":
             return TradeReply(None, kind == "several", "0", "", None)
         case "login":
@@ -325,7 +325,7 @@ def _of_session(session: Any, now: float) -> Hashable:
             link.leaving,
             link.refusal and link.refusal.code,
             link is session._links.serving,
-            link is session._links.following,
+            link is session._links.successor,
         )
         for link in session._links.all.values()
     ]
@@ -397,7 +397,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         {
             "_alarms": key_of, "_cause": _as_it_is, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
             "_detail": LEFT_OUT, "_frames": key_of, "_heartbeat": key_of, "_ids": key_of, "_in_flight": key_of,
-            "_inside": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
+            "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
         },
     ),
     InFlight: (
@@ -418,12 +418,12 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         _of_session,
         {
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
-            "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_ending": _as_it_is, "_ids": key_of, "_inside": _as_it_is,
+            "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
             "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,
-            "_stamp_refused": _as_it_is, "_state": _as_it_is, "_was_up": _as_it_is,
+            "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
         },
     ),
-    Links: (None, dict.fromkeys(("_dialled", "all", "following", "serving"), LEFT_OUT)),
+    Links: (None, dict.fromkeys(("_dialled", "all", "successor", "serving"), LEFT_OUT)),
     SessionQueue: (
         None,
         {
@@ -446,9 +446,9 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Heartbeat: (
         None,
         {
-            "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_due_pong_at": off,
-            "_probe_waits": _as_it_is, "_silence": _as_it_is, "asked_until": _off_if_any, "heard_at": LEFT_OUT,
-            "ping_due": _as_it_is,
+            "_alarms": LEFT_OUT, "_config": LEFT_OUT, "_queued_ping_deadline": off,
+            "_probe_queued": _as_it_is, "_silence": _as_it_is, "probe_deadline": _off_if_any, "heard_at": LEFT_OUT,
+            "ping_pending": _as_it_is,
         },
     ),
     Pace: (

@@ -420,7 +420,7 @@ def test_channel_topic_or_op_marks_a_reply_to_something_else(
     for read in (codec.decode, CODECS[Engine.STDLIB].decode):
         message = read(frame(event=event, code=0, **keys))
         assert isinstance(message, TradeReply | ErrorReply)
-        assert message.answers_other is other
+        assert message.not_for_cancel is other
 
 
 def test_a_reply_to_a_placement_does_not_answer_a_cancel_of_the_same_id() -> None:
@@ -430,7 +430,7 @@ def test_a_reply_to_a_placement_does_not_answer_a_cancel_of_the_same_id() -> Non
     )
     for codec in CODECS.values():
         assert codec.decode(placed) == TradeReply(
-            "1", True, "0", "Success", 1763958928351, answers_other=True
+            "1", True, "0", "Success", 1763958928351, not_for_cancel=True
         )
 
 

@@ -313,7 +313,7 @@ def test_an_invalid_close_is_refused_and_changes_nothing(name: str, state: State
 
 # --- 30004 and 30007: what came in the same read still counts ---
 
-ENDS = pytest.mark.parametrize(
+FATAL_ERRORS = pytest.mark.parametrize(
     ("code", "why"),
     [(30004, WhyClosed.NOT_LOGGED_IN), (30007, WhyClosed.THROWN_OUT)],
     ids=["30004", "30007"],
@@ -328,7 +328,7 @@ def sent(*names: str) -> Connection:
     return conn
 
 
-@ENDS
+@FATAL_ERRORS
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_answers_in_the_same_read_as_the_fatal_error_count_in_any_order(
     code: int, why: WhyClosed, place: int
@@ -353,7 +353,7 @@ def test_answers_in_the_same_read_as_the_fatal_error_count_in_any_order(
     ]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_nothing_is_sent_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = one_sent_two_queued()
     conn.send("own", 2.0)
@@ -367,7 +367,7 @@ def test_nothing_is_sent_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     assert texts(outputs(conn, 2.7)) == []
 
 
-@ENDS
+@FATAL_ERRORS
 def test_a_waiting_ping_is_not_sent_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.handle_timeout(30.0)
@@ -377,7 +377,7 @@ def test_a_waiting_ping_is_not_sent_after_a_fatal_error(code: int, why: WhyClose
     assert only(Closed, outputs(conn, 30.5))[0].why is why
 
 
-@ENDS
+@FATAL_ERRORS
 def test_the_connection_ends_half_a_second_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.receive(error(code, "bye"), 3.0)
@@ -390,7 +390,7 @@ def test_the_connection_ends_half_a_second_after_a_fatal_error(code: int, why: W
     assert given[1:] == [Hangup(code=1000, reason=why.value), Closed(why=why, detail="bye")]
 
 
-@ENDS
+@FATAL_ERRORS
 @pytest.mark.parametrize("names", [(), ("a",)], ids=["with nothing open", "with one open"])
 def test_the_loss_of_the_link_ends_it_at_once_after_a_fatal_error(
     code: int, why: WhyClosed, names: tuple[str, ...]
@@ -404,7 +404,7 @@ def test_the_loss_of_the_link_ends_it_at_once_after_a_fatal_error(
     assert given[len(names) :] == [Closed(why=why, detail="bye")], "and no hangup"
 
 
-@ENDS
+@FATAL_ERRORS
 def test_unsent_ids_count_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a", "b")
     conn.receive(error(code), 3.0)
@@ -413,7 +413,7 @@ def test_unsent_ids_count_after_a_fatal_error(code: int, why: WhyClosed) -> None
     assert ended(outputs(conn, 3.1)) == [("a", True, CLOSED), ("b", False, CLOSED)]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_close_ends_it_at_once_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.receive(error(code, "bye"), 3.0)
@@ -435,7 +435,7 @@ def test_the_first_of_two_fatal_errors_counts() -> None:
     assert only(Closed, outputs(conn, 3.5)) == [Closed(why=WhyClosed.THROWN_OUT, detail="first")]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_a_late_reply_is_reported_after_a_fatal_error(code: int, why: WhyClosed) -> None:
     conn = sent("a")
     conn.handle_timeout(12.0)
@@ -445,7 +445,7 @@ def test_a_late_reply_is_reported_after_a_fatal_error(code: int, why: WhyClosed)
     assert [late.id for late in only(LateReply, outputs(conn, 13.0))] == ["a"]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_a_deadline_within_the_half_second_is_kept(code: int, why: WhyClosed) -> None:
     conn = ready()
     conn.cancel(ORDER, 2.0, id="a", timeout=1.25)
@@ -459,7 +459,7 @@ def test_a_deadline_within_the_half_second_is_kept(code: int, why: WhyClosed) ->
     assert only(Closed, outputs(conn, 3.5))[0].why is why
 
 
-@ENDS
+@FATAL_ERRORS
 @pytest.mark.parametrize(("within", "until"), [(60.0, 3.5), (1.25, 3.25)])
 def test_a_fatal_error_shortens_the_time_of_a_closing_connection(
     code: int, why: WhyClosed, within: float, until: float
@@ -474,7 +474,7 @@ def test_a_fatal_error_shortens_the_time_of_a_closing_connection(
     assert only(Closed, outputs(conn, until)) == [Closed(why=why, detail="bye")]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_the_last_answer_does_not_hide_the_fatal_error(code: int, why: WhyClosed) -> None:
     conn = draining(ids=("a",))
     conn.receive(error(code, "bye"), 2.0)
@@ -485,7 +485,7 @@ def test_the_last_answer_does_not_hide_the_fatal_error(code: int, why: WhyClosed
     assert outputs(conn, 2.1) == [Closed(why=why, detail="bye")]
 
 
-@ENDS
+@FATAL_ERRORS
 def test_a_fatal_error_drops_the_queue_that_close_was_sending(code: int, why: WhyClosed) -> None:
     conn = one_sent_two_queued()
     conn.close(2.0, queued="send")

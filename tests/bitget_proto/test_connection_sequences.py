@@ -615,13 +615,13 @@ class Play:
         before = self.conn.state
         if (
             interrupted(partial(self.conn.handle_timeout, passed), 1 + how % 60)
-            and not self.conn._inside
+            and not self.conn._in_call
         ):
             self.not_counted()
             self.judge(before)
             return
-        torn = self.conn._inside and self.conn.state is not State.CLOSED
-        if self.conn._inside:
+        torn = self.conn._in_call and self.conn.state is not State.CLOSED
+        if self.conn._in_call:
             self.conn.handle_timeout(self.now)
         self.judge(before, fires=True, torn=torn)
         assert not torn or self.conn.state is State.CLOSED

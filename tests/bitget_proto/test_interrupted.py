@@ -336,7 +336,7 @@ UNTORN = {
 
 
 def tears(conn: Connection) -> bool:
-    return conn._inside and conn.state is not State.CLOSED
+    return conn._in_call and conn.state is not State.CLOSED
 
 
 @pytest.mark.parametrize("what", CALLS)
@@ -414,7 +414,7 @@ def test_no_late_reply_is_reported_after_an_interrupt() -> None:
     world.drain()
     for nth in count(1):
         assert interrupted(partial(world.conn.receive, reply("late"), 4.0), nth)
-        if world.conn._inside:
+        if world.conn._in_call:
             break
     world.drain()
     world.conn.receive(reply("sent1"), 4.0)

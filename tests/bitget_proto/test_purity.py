@@ -222,14 +222,14 @@ OF_A_LINK = (
     "_in_flight",
     "_opens",
     "_outputs",
-    "_send",
+    "_encode_and_mark_sent",
 )
 """Private attributes of a connection that only a session uses."""
 
 OPENED = {
     ("bitget_proto._wire.codec", "_value_"),
     ("bitget_proto._values.enums", "_value_"),
-    ("bitget_proto._trace.recorder", "_overheard"),
+    ("bitget_proto._trace.recorder", "_attach_recorder"),
     *(("bitget_proto._machine.session", name) for name in OF_A_LINK),
 }
 """Uses of private attributes of other files: an enum's `_value_`, the parts of a connection that a

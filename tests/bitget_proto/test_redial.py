@@ -72,7 +72,7 @@ def test_a_recorder_wraps_the_jitter() -> None:
     def halved(jitter: Callable[[], float]) -> Callable[[], float]:
         return lambda: jitter() / 2
 
-    made.overheard(halved)
+    made.wrap_jitter(halved)
     made.back_off(0.0)
     assert made.opens() == 6.0
 

@@ -284,7 +284,7 @@ class Watched(Session):
             visited[policy, outcome.sent, outcome.why] += 1
             if not outcome.sent:
                 assert outcome.why is not WhyUnresolved.UNSURE
-                ending = self._ending is not None
+                ending = self._pending_end is not None
                 assert outcome.why is not WhyUnresolved.LOST or ending, (
                     "what never left goes to the next link"
                 )

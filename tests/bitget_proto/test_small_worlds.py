@@ -490,7 +490,7 @@ def sent_is_forgotten(right: Any, in_flight: Any) -> list[Any]:
 
 def asks_once_more(right: Any, heartbeat: Any, opens: float) -> bool:
     if right(heartbeat, opens):
-        heartbeat.asked_until = None
+        heartbeat.probe_deadline = None
         right(heartbeat, opens)
     return False
 
@@ -599,7 +599,7 @@ FAULTS = [
         "a silent link is probed forever",
         "silence",
         "a ping is sent only when one is due",
-        Heartbeat, "ask", asks_once_more,
+        Heartbeat, "probe", asks_once_more,
     ),
     Fault(
         "a pong answers a ping that is not sent yet",

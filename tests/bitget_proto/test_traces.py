@@ -604,8 +604,8 @@ FAULTS: dict[str, Plant] = {
     "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),
     "in a session nothing is withdrawn": faulty(Session, withdraw=_withdraws_nothing),
     "Retry-After is not heard": changed(Redial, "retry_after", _does_not_wait),
-    "a silent link is not asked": changed(Heartbeat, "silence_at", _is_not_asked),
-    "an error without id ends nothing": changed(connection_module, "ENDS", {}),
+    "a silent link is not asked": changed(Heartbeat, "silence_due_at", _is_not_asked),
+    "an error without id ends nothing": changed(connection_module, "FATAL_ERRORS", {}),
     "30006 pauses nothing": changed(connection_module, "TOO_MANY_REQUESTS", "0"),
     "an unknown outcome is a rejection": changed(
         in_flight_module, "REFUSALS", frozenset(CodeClass)

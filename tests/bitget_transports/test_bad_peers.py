@@ -80,7 +80,7 @@ class Case:
 CLOSED_OR_BROKE = "the connection (ended without a close frame|broke: )"
 BROKE_PROTOCOL = "the exchange broke the WebSocket protocol: "
 
-ENDS = {
+FATAL_ERRORS = {
     "end of stream": Case(hostile_server.end_of_stream(), CLOSED_OR_BROKE),
     "end of stream, after the cancel": Case(hostile_server.end_of_stream(After.CANCEL), CLOSED_OR_BROKE),
     "reset": Case(hostile_server.reset(), CLOSED_OR_BROKE),
@@ -113,7 +113,7 @@ ENDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("case", FATAL_ERRORS.values(), ids=FATAL_ERRORS)
 def test_a_bad_peer_ends_the_connection_with_one_clear_reason(flavour: Flavour, case: Case) -> None:
     with HostileServer(case.behaviour) as server:
         outcome, events = to_the_end(flavour, server.url)

@@ -41,10 +41,10 @@ def fail(error: BaseException) -> None:
 def begin(channel: AnyChannel, id: str) -> None:
     """Cancel an order without waiting."""
     real: Any = getattr(channel, "blocking", channel)
-    driver, inbox = real._driver, real._driver.inbox
+    driver, router = real._driver, real._driver.router
     waiter = Waiter(lambda: None)
-    inbox.cancel(waiter, orders(1)[0], driver.now(), id)
-    inbox.abandon(waiter)
+    router.cancel(waiter, orders(1)[0], driver.now(), id)
+    router.abandon(waiter)
     driver.drain(driver.now())
 
 

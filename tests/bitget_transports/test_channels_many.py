@@ -319,11 +319,11 @@ def test_closing_the_iterator_wakes_its_reader(flavour: Flavour) -> None:
 def cancel_and_abandon(channel: AnyChannel, some: list[CancelOrder]) -> None:
     """Cancel each order and abandon the wait at once."""
     real: Any = getattr(channel, "blocking", channel)
-    driver, inbox = real._driver, real._driver.inbox
+    driver, router = real._driver, real._driver.router
     for order in some:
         waiter = Waiter(lambda: None)
-        inbox.cancel(waiter, order, driver.now())
-        inbox.abandon(waiter)
+        router.cancel(waiter, order, driver.now())
+        router.abandon(waiter)
         driver.drain(driver.now())
 
 

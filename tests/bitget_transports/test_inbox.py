@@ -1,4 +1,4 @@
-"""The inbox of a channel: where outcomes go, what is kept, and what frees capacity.
+"""The router of a channel: where outcomes go, what is kept, and what frees capacity.
 
 No socket, and the time is passed in.
 """
@@ -32,8 +32,8 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_transports import Dropped, Limits
-from bitget_transports._driver.outcome_router import Inbox, Waiter
-from bitget_transports._driver.single_link import ONLY, SingleLink
+from bitget_transports._driver.outcome_router import OutcomeRouter, Waiter
+from bitget_transports._driver.single_link import ONLY_LINK, SingleLink
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
 
@@ -43,7 +43,7 @@ def order(number: int) -> CancelOrder:
 
 
 class Harness:
-    """A logged-in connection and its inbox, driven by hand."""
+    """A logged-in connection and its router, driven by hand."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class Harness:
             messages_per_second=None, max_in_flight=max_in_flight, ping_interval=None, id_prefix=""
         )
         self.core = SingleLink(Connection(config))
-        self.inbox = Inbox(
+        self.router = OutcomeRouter(
             self.core, Limits(max_events=max_events, max_event_chars=max_event_chars), ""
         )
         self.sent: list[str] = []
         self.woken = 0
         self.drain()
-        self.core.opened(ONLY, 0.0, login=LOGIN)
+        self.core.opened(ONLY_LINK, 0.0, login=LOGIN)
         self.drain()
         self.say('{"event":"login","code":0}')
         self.sent.clear()
@@ -71,10 +71,10 @@ class Harness:
             if isinstance(output, Transmit):
                 self.sent += [] if output.id is None else [output.id]
             elif not isinstance(output, (Dial, Hangup)):
-                self.inbox.dispatch(output)
+                self.router.dispatch(output)
 
     def say(self, text: str) -> None:
-        self.core.receive(ONLY, text, 0.0)
+        self.core.receive(ONLY_LINK, text, 0.0)
         self.drain()
 
     def answer(self, *ids: str) -> None:
@@ -88,16 +88,16 @@ class Harness:
         return Waiter(wake, orders)
 
     def cancel(self, waiter: Waiter, id: str) -> None:
-        self.inbox.cancel(waiter, order(1), 0.0, id)
+        self.router.cancel(waiter, order(1), 0.0, id)
         self.drain()
 
     def fill(self, waiter: Waiter) -> None:
-        while self.inbox.take_next_order(waiter, 0.0, None):
+        while self.router.take_next_order(waiter, 0.0, None):
             self.drain()
 
     def events(self) -> list[object]:
         found: list[object] = []
-        while (event := self.inbox.pop_event()) is not None:
+        while (event := self.router.pop_event()) is not None:
             found.append(event)
         return found
 
@@ -107,7 +107,7 @@ def ids(events: list[object]) -> list[str]:
 
 
 def pop_outcomes(harness: Harness, waiter: Waiter) -> list[Outcome]:
-    return [harness.inbox.pop_outcome(waiter) for _ in range(len(waiter.outcomes))]
+    return [harness.router.pop_outcome(waiter) for _ in range(len(waiter.outcomes))]
 
 
 def test_each_outcome_goes_to_its_waiter() -> None:
@@ -123,7 +123,7 @@ def test_each_outcome_goes_to_its_waiter() -> None:
         ["a"],
         ["b"],
     )
-    assert (harness.woken, harness.events(), harness.inbox.room) == (2, [], 3)
+    assert (harness.woken, harness.events(), harness.router.room) == (2, [], 3)
 
 
 def test_breaking_off_resolves_every_cancel_as_sent_and_ends_once() -> None:
@@ -131,15 +131,15 @@ def test_breaking_off_resolves_every_cancel_as_sent_and_ends_once() -> None:
     one, many = harness.waiter(), harness.waiter(iter([order(2), order(3)]))
     harness.cancel(one, "a")
     harness.fill(many)
-    harness.inbox.abandon(one)
+    harness.router.abandon(one)
     harness.answer("1")
     closed = Closed(why=WhyClosed.LOST, detail="interrupted")
     for _ in ("once", "again"):
-        harness.inbox.break_off(5.0, closed)
+        harness.router.settle_all(5.0, closed)
     answered, owed = pop_outcomes(harness, many)
     assert isinstance(answered, Accepted)
     abandoned, end = harness.events()
-    assert end == harness.inbox.closed == closed
+    assert end == harness.router.closed == closed
     assert (owed, abandoned) == tuple(
         Unresolved(
             id=id,
@@ -152,32 +152,32 @@ def test_breaking_off_resolves_every_cancel_as_sent_and_ends_once() -> None:
         )
         for id, number in (("2", 3), ("a", 1))
     )
-    assert many.due == 0
+    assert many.expected == 0
 
 
 def test_breaking_off_does_not_repeat_earlier_outcomes() -> None:
     harness = Harness()
     waiter = harness.waiter()
     harness.cancel(waiter, "a")
-    entry = harness.inbox._waiting["a"]
+    entry = harness.router._waiting["a"]
     harness.answer("a")
     closed = Closed(why=WhyClosed.ASKED, detail="")
-    harness.inbox.dispatch(closed)
+    harness.router.dispatch(closed)
     # As if an interrupt had come after each arrival.
-    harness.inbox._waiting["a"] = entry
-    harness.inbox.closed = None
-    harness.inbox.break_off(5.0, Closed(why=WhyClosed.LOST, detail="interrupted"))
+    harness.router._waiting["a"] = entry
+    harness.router.closed = None
+    harness.router.settle_all(5.0, Closed(why=WhyClosed.LOST, detail="interrupted"))
     assert [type(outcome) for outcome in pop_outcomes(harness, waiter)] == [Accepted]
     assert harness.events() == [closed]
-    assert harness.inbox.closed == closed
+    assert harness.router.closed == closed
 
 
 def test_a_wait_abandoned_before_the_answer_makes_it_an_event() -> None:
     harness = Harness()
     waiter = harness.waiter()
     harness.cancel(waiter, "a")
-    harness.inbox.abandon(waiter)
-    assert harness.inbox.pop_event() is None
+    harness.router.abandon(waiter)
+    assert harness.router.pop_event() is None
     harness.answer("a")
     assert (ids(harness.events()), harness.woken) == (["a"], 0)
 
@@ -187,8 +187,8 @@ def test_a_wait_abandoned_after_the_answer_makes_it_an_event() -> None:
     waiter = harness.waiter()
     harness.cancel(waiter, "a")
     harness.answer("a")
-    harness.inbox.abandon(waiter)
-    harness.inbox.abandon(waiter)
+    harness.router.abandon(waiter)
+    harness.router.abandon(waiter)
     assert (ids(harness.events()), list(waiter.outcomes)) == (["a"], [])
 
 
@@ -197,7 +197,7 @@ def test_the_oldest_events_are_dropped_but_outcomes_never_are() -> None:
     waiter = harness.waiter()
     for number in range(5):
         harness.cancel(waiter, f"first {number}")
-    harness.inbox.abandon(waiter)
+    harness.router.abandon(waiter)
     for number in range(5):
         harness.say(f"push {number}")
         harness.answer(f"first {number}")
@@ -254,20 +254,20 @@ def test_an_unread_outcome_uses_capacity() -> None:
     waiting, given_up = harness.waiter(), harness.waiter()
     harness.cancel(waiting, "a")
     harness.cancel(given_up, "b")
-    harness.inbox.abandon(given_up)
+    harness.router.abandon(given_up)
     harness.answer("a", "b")
-    assert harness.inbox.room == 1
+    assert harness.router.room == 1
     harness.cancel(waiting, "c")
-    assert harness.inbox.room == 0
+    assert harness.router.room == 0
     with pytest.raises(NoRoom, match="unread outcomes"):
         harness.cancel(waiting, "d")
     assert ids(harness.events()) == ["b"]
-    assert harness.inbox.room == 1
-    harness.inbox.pop_outcome(waiting)
-    assert harness.inbox.room == 2
+    assert harness.router.room == 1
+    harness.router.pop_outcome(waiting)
+    assert harness.router.room == 2
     harness.answer("c")
-    harness.inbox.pop_outcome(waiting)
-    assert harness.inbox.room == 3
+    harness.router.pop_outcome(waiting)
+    assert harness.router.room == 3
 
 
 def test_a_full_connection_raises_no_room() -> None:
@@ -295,9 +295,9 @@ def test_orders_are_taken_as_capacity_allows_and_sent_one_by_one() -> None:
     harness.answer("1")
     harness.fill(waiter)
     assert len(seen) == 2  # reading the outcome frees its capacity
-    harness.inbox.pop_outcome(waiter)
+    harness.router.pop_outcome(waiter)
     harness.fill(waiter)
-    assert (seen, waiter.due) == ([0, 1, 2], 2)
+    assert (seen, waiter.expected) == ([0, 1, 2], 2)
 
 
 def raises() -> Iterator[CancelOrder]:
@@ -320,20 +320,20 @@ def test_orders_that_fail_keep_the_orders_taken_before(
     waiter = harness.waiter(some())
     with pytest.raises(error):
         harness.fill(waiter)
-    assert (harness.sent, waiter.due) == (["1"], 1)
-    harness.inbox.abandon(waiter)
+    assert (harness.sent, waiter.expected) == (["1"], 1)
+    harness.router.abandon(waiter)
     harness.answer("1")
-    assert (ids(harness.events()), harness.inbox.room) == (["1"], 3)
+    assert (ids(harness.events()), harness.router.room) == (["1"], 3)
 
 
 def test_taking_an_order_raises_no_room_when_only_reading_helps() -> None:
     harness = Harness(max_in_flight=1)
     given_up = harness.waiter()
     harness.cancel(given_up, "a")
-    harness.inbox.abandon(given_up)
+    harness.router.abandon(given_up)
     waiter = harness.waiter(iter([order(1), order(2)]))
     harness.fill(waiter)  # the answer may free capacity
-    assert waiter.due == 0
+    assert waiter.expected == 0
     harness.answer("a")
     with pytest.raises(
         NoRoom,
@@ -350,20 +350,20 @@ def test_a_listener_is_called_once_for_the_next_event() -> None:
     def listener() -> None:
         calls.append("news")
 
-    harness.inbox.listen(listener)
-    harness.inbox.listen(listener)
+    harness.router.listen(listener)
+    harness.router.listen(listener)
     harness.say("push")
     harness.say("push")
     assert calls == ["news"]
     waiter = harness.waiter()
     harness.cancel(waiter, "a")
     harness.answer("a")
-    harness.inbox.listen(listener)
-    harness.inbox.pop_outcome(waiter)  # capacity was freed
+    harness.router.listen(listener)
+    harness.router.pop_outcome(waiter)  # capacity was freed
     assert calls == ["news"] * 2
-    harness.inbox.listen(listener)
-    harness.inbox.unlisten(listener)
-    harness.inbox.unlisten(listener)
+    harness.router.listen(listener)
+    harness.router.unlisten(listener)
+    harness.router.unlisten(listener)
     harness.core.close(0.0)
     harness.drain()
     assert calls == ["news"] * 2
@@ -375,15 +375,15 @@ def test_a_listener_is_called_once_for_the_next_event() -> None:
 def test_a_cancel_after_the_end_is_resolved_like_a_queued_one(end: str, why: WhyUnresolved) -> None:
     harness = Harness()
     before, after = harness.waiter(), harness.waiter()
-    harness.inbox.cancel(before, order(1), 0.0)  # not sent
+    harness.router.cancel(before, order(1), 0.0)  # not sent
     if end == "close":
         harness.core.close(0.0)
     else:
-        harness.core.lost(ONLY, 0.0)
+        harness.core.lost(ONLY_LINK, 0.0)
     harness.drain()
-    harness.inbox.cancel(after, order(1), 0.0, "mine")
-    harness.inbox.cancel(after, order(1), 0.0)
-    harness.inbox.cancel(after, order(1), 0.0, timeout=inf)
+    harness.router.cancel(after, order(1), 0.0, "mine")
+    harness.router.cancel(after, order(1), 0.0)
+    harness.router.cancel(after, order(1), 0.0, timeout=inf)
     outcomes = [*pop_outcomes(harness, before), *pop_outcomes(harness, after)]
     assert all(isinstance(outcome, Unresolved) for outcome in outcomes)
     assert {
@@ -392,7 +392,7 @@ def test_a_cancel_after_the_end_is_resolved_like_a_queued_one(end: str, why: Why
     made = [outcome.id for outcome in outcomes]
     assert made[1] == "mine"
     assert len(set(made)) == 4
-    assert (harness.inbox.room, harness.core.in_flight) == (0, 0)
+    assert (harness.router.room, harness.core.in_flight) == (0, 0)
 
 
 def test_while_closing_only_an_id_in_flight_is_refused() -> None:
@@ -402,12 +402,12 @@ def test_while_closing_only_an_id_in_flight_is_refused() -> None:
     harness.core.close(0.0)
     harness.drain()
     with pytest.raises(ValidationError, match="in flight"):
-        harness.inbox.cancel(waiter, order(1), 0.0, "open")
-    harness.inbox.cancel(waiter, order(1), 0.0, "other")
-    assert isinstance(outcome := harness.inbox.pop_outcome(waiter), Unresolved)
+        harness.router.cancel(waiter, order(1), 0.0, "open")
+    harness.router.cancel(waiter, order(1), 0.0, "other")
+    assert isinstance(outcome := harness.router.pop_outcome(waiter), Unresolved)
     assert not outcome.sent
     harness.answer("open")
-    assert isinstance(harness.inbox.pop_outcome(waiter), Accepted)
+    assert isinstance(harness.router.pop_outcome(waiter), Accepted)
 
 
 def test_after_the_end_orders_are_taken_one_at_a_time() -> None:
@@ -426,7 +426,7 @@ def test_after_the_end_orders_are_taken_one_at_a_time() -> None:
         harness.fill(waiter)
         harness.fill(waiter)
         assert (len(taken), len(waiter.outcomes)) == (count, 1)
-        harness.inbox.pop_outcome(waiter)
+        harness.router.pop_outcome(waiter)
     harness.fill(waiter)
     assert waiter.orders is None
 
@@ -437,12 +437,12 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
     for number in range(10_000):
         harness.cancel(waiter, f"x{number}")
         harness.answer(f"x{number}")
-        harness.inbox.pop_outcome(waiter)
-    inbox = harness.inbox
-    assert (inbox._waiting, len(inbox._outcomes), len(inbox._events), inbox._unread) == (
+        harness.router.pop_outcome(waiter)
+    router = harness.router
+    assert (router._waiting, len(router._outcomes), len(router._events), router._unread) == (
         {},
         0,
         0,
         0,
     )
-    assert (inbox._listeners, waiter.due, len(waiter.outcomes)) == (set(), 0, 0)
+    assert (router._listeners, waiter.expected, len(waiter.outcomes)) == (set(), 0, 0)

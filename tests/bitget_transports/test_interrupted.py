@@ -268,7 +268,7 @@ class Interrupt:
             self._at((frame.f_code.co_filename, frame.f_lineno, arg.__name__))
         elif event == "return" and frame.f_code in _CANCELS and arg is not None:
             local = frame.f_locals
-            # A connection that was never opened answers cancels after the end: see `Inbox.cancel`.
+            # A connection that was never opened answers cancels after the end: see `OutcomeRouter.cancel`.
             if local["self"].state is not State.NEW:
                 self.taken.append(local["order"].order_id)
 

@@ -21,7 +21,7 @@ from bitget_proto import (
     WhyEnded,
     WhyUnresolved,
 )
-from bitget_transports._driver.outcome_router import Inbox
+from bitget_transports._driver.outcome_router import OutcomeRouter
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import ASYNCIO, FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
@@ -34,14 +34,14 @@ pytestmark = pytest.mark.parametrize(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Raise this once, while an answer passes from the core to its waiter."""
-    dispatch, left = Inbox.dispatch, [error]
+    dispatch, left = OutcomeRouter.dispatch, [error]
 
-    def interrupted(self: Inbox, event: Any) -> None:
+    def interrupted(self: OutcomeRouter, event: Any) -> None:
         if isinstance(event, Accepted) and left:
             raise left.pop()
         dispatch(self, event)
 
-    monkeypatch.setattr(Inbox, "dispatch", interrupted)
+    monkeypatch.setattr(OutcomeRouter, "dispatch", interrupted)
 
 
 def innermost(error: BaseException) -> BaseException:

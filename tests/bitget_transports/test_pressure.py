@@ -32,9 +32,11 @@ def _nothing_left() -> Iterator[None]:
 
 
 def left_in(channel: Any) -> int:
-    """Return how many entries the inbox keeps for cancels."""
-    inbox = getattr(channel, "blocking", channel)._inbox
-    return int(len(inbox._waiting) + len(inbox._outcomes) + inbox._unread + len(inbox._listeners))
+    """Return how many entries the router keeps for cancels."""
+    router = getattr(channel, "blocking", channel)._router
+    return int(
+        len(router._waiting) + len(router._outcomes) + router._unread + len(router._listeners)
+    )
 
 
 class CountedOrders:

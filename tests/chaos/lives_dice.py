@@ -25,18 +25,18 @@ class Dice:
         self._random = random.Random(seed).random
         self._part: list[int] = []
         self._parts: list[list[int]] = [self._part]
-        self._ending = False
+        self._pending_end = False
 
     @property
     def tape(self) -> Tape:
         """The choices made so far."""
-        return self._parts if self._ending else [*self._parts, []]
+        return self._parts if self._pending_end else [*self._parts, []]
 
     def begin(self, *, end: bool = False) -> None:
         """Begin another part, the last one with `end`."""
         self._part = []
         self._parts.append(self._part)
-        self._ending = end
+        self._pending_end = end
 
     def parts(self) -> int:
         """Return the number of parts between the first and the last one."""
@@ -50,7 +50,7 @@ class Dice:
             value = int(self._random() * count)
         else:
             part, at = len(self._parts) - 1, len(self._part)
-            if self._ending:
+            if self._pending_end:
                 part = len(self._given) - 1
             known = part < len(self._given) and at < len(self._given[part])
             value = self._given[part][at] % count if known else 0

@@ -387,7 +387,7 @@ def all_answers_count(patch: Patch) -> None:
     reply = Connection._reply
 
     def wrapped(self: Connection, id: str, frame: Any, message: str | bytes) -> None:
-        reply(self, id, attrs.evolve(frame, answers_other=False), message)
+        reply(self, id, attrs.evolve(frame, not_for_cancel=False), message)
 
     patch.setattr(Connection, "_reply", wrapped)
 
@@ -410,7 +410,7 @@ def close_without_abort(patch: Patch) -> None:
 
 def interruption_is_ignored(patch: Patch) -> None:
     def go_on(self: Session | Connection) -> None:
-        self._inside = False
+        self._in_call = False
 
     patch.setattr(Session, "_recover", go_on)
     patch.setattr(Connection, "_recover", go_on)

@@ -16,7 +16,7 @@ Queued: TypeAlias = Literal["drop", "send"]
 """What `close` does with what was not sent."""
 
 
-def no_room(limit: int, in_flight: int, count: int) -> NoRoom:
+def no_room_error(limit: int, in_flight: int, count: int) -> NoRoom:
     """Return the error for `count` more cancels when `in_flight` of `limit` have no outcome."""
     what = (
         "there is no room for one more"

@@ -39,7 +39,7 @@ class Redial:
         """The backoff to which the jitter has not been applied yet."""
         self._not_before = -inf
 
-    def overheard(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
+    def wrap_jitter(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
         """Wrap the jitter function, for a recorder."""
         self._jitter = by(self._jitter)
 

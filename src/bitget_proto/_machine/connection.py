@@ -17,8 +17,8 @@ Rules for changes
 - Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
 - Nothing is random. The outputs depend on the calls and their times, not on how often `poll` or
   `handle_timeout` is called.
-- A call that makes several changes sets `_inside` before the first and clears it after the last. If
-  a call finds `_inside` already set, an exception interrupted the previous call, so `_recover` ends
+- A call that makes several changes sets `_in_call` before the first and clears it after the last. If
+  a call finds `_in_call` already set, an exception interrupted the previous call, so `_recover` ends
   the connection. Because that can happen on any line, always add an object to its new container
   before removing it from the old one. In `poll`, call nothing between removing an output and
   returning it.
@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 
-from .._values.codes import ENDS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
+from .._values.codes import FATAL_ERRORS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
@@ -69,7 +69,7 @@ from .arguments import (
     check_order,
     check_orders,
     check_timeout,
-    no_room,
+    no_room_error,
     unsent_ids,
 )
 from .cancel_queue import Rank
@@ -84,7 +84,7 @@ from .request_ids import IN_FLIGHT, RequestIds
 NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
 
-_SAME_READ = 0.5
+_LATE_ANSWER_SECONDS = 0.5
 """Seconds after 30004 or 30007 in which answers still count: they may come from the same read."""
 
 # In Python 3.11, looking up an enum member takes 0.1 µs. A cancel needs a dozen of these look-ups,
@@ -129,8 +129,21 @@ class Connection:
     """
 
     __slots__ = (
-        "_alarms", "_cause", "_closing", "_codec", "_config", "_detail", "_frames", "_heartbeat", "_ids", "_in_flight",
-        "_inside", "_now", "_opened", "_outputs", "_state",
+        "_alarms",
+        "_cause",
+        "_closing",
+        "_codec",
+        "_config",
+        "_detail",
+        "_frames",
+        "_heartbeat",
+        "_ids",
+        "_in_call",
+        "_in_flight",
+        "_now",
+        "_opened",
+        "_outputs",
+        "_state",
     )  # fmt: skip
 
     def __init__(
@@ -144,7 +157,7 @@ class Connection:
         self._state = _NEW
         self._opened = False
         self._now: float = -MAX
-        self._inside = False
+        self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[Output] = deque()
 
@@ -203,14 +216,14 @@ class Connection:
         """
         now = self._begin(now)
         self._check_opens(login)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if self._state is _NEW:
             self._opened = True
             self._move(Step.OPENED)
             self._frames.login = login
             self._alarms[_LOGIN] = after(now, self._config.login_timeout)
             self._heartbeat.start(now)
-        self._inside = False
+        self._in_call = False
 
     def receive(self, message: str | bytes, now: float) -> None:
         """Handle one whole WebSocket message, text or bytes. Then drain `poll`.
@@ -223,11 +236,11 @@ class Connection:
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
-        if self._inside:
+        if self._in_call:
             self._recover()
         if type(message) is not str and type(message) is not bytes:
             message = as_message(message)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         config = self._config
         frame = self._codec.decode(
             message, max_message=config.max_message, max_depth=config.max_depth
@@ -253,7 +266,7 @@ class Connection:
                 self._unrecognised(message, WhyUnrecognised.OTHER)
             if self._closing:
                 self._end_if_done()
-        self._inside = False
+        self._in_call = False
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """Handle the end of the transport, or a failed dial. Then drain `poll`.
@@ -266,13 +279,13 @@ class Connection:
         """
         now = self._begin(now)
         ids = unsent_ids(unsent)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if self._state is not _CLOSED:
             self._in_flight.mark_unsent(ids)
             if self._cause is WhyClosed.ASKED:
                 self._cause, self._detail = WhyClosed.LOST, reason
             self._end(self._cause, self._detail, gone=True)
-        self._inside = False
+        self._in_call = False
 
     def handle_timeout(self, now: float) -> None:
         """Fire the timers that are due. Then drain `poll`.
@@ -281,13 +294,13 @@ class Connection:
         equal deadlines, in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
         """
         now = self._begin(now)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         while True:
             until, timer = self._next_timer()
             if timer is None or until > now:
                 break
             self._fire(timer)
-        self._inside = False
+        self._in_call = False
 
     # --- commands ---
 
@@ -319,15 +332,15 @@ class Connection:
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
-        if self._inside:
+        if self._in_call:
             self._recover()
         self._check_takes(1)
         check_order(order)
         until = inf if timeout is None else now + check_timeout(timeout)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         self._take(id, order, now, until, _URGENT if urgent else _NORMAL)
-        self._inside = False
+        self._in_call = False
         return id
 
     def cancel_many(
@@ -343,11 +356,11 @@ class Connection:
         given = check_orders(orders)
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
             self._take(id, order, now, until, _NORMAL)
-        self._inside = False
+        self._in_call = False
         return ids
 
     def withdraw(self, id: str, now: float) -> bool:
@@ -358,11 +371,11 @@ class Connection:
         """
         now = self._begin(now)
         waiting = self._in_flight.queue.get(id) if isinstance(id, str) else None
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if waiting is not None:
             self._unresolved(waiting, WhyUnresolved.WITHDRAWN)
             self._end_if_done()
-        self._inside = False
+        self._in_call = False
         return waiting is not None
 
     def send(self, text: str, now: float) -> None:
@@ -391,7 +404,7 @@ class Connection:
                 f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
                 "been sent and try again"
             )
-        self._ids.remember(self._codec.trade_ids(text), self._in_flight.why_taken)
+        self._ids.remember(self._codec.trade_ids(text), self._in_flight.id_conflict)
         self._now = now
         self._frames.own.append(text)
 
@@ -413,7 +426,7 @@ class Connection:
         """
         now = self._begin(now)
         check_closing(queued, within)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if self._state is not _CLOSED:
             again, self._closing = self._closing, True
             if again:
@@ -424,8 +437,8 @@ class Connection:
                 )
                 self._end_if_done()
             else:
-                self._drop_queue(self._config.drain_timeout if within is None else within)
-        self._inside = False
+                self._start_draining(self._config.drain_timeout if within is None else within)
+        self._in_call = False
 
     # --- outputs ---
 
@@ -439,7 +452,7 @@ class Connection:
             if type(now) is not float or not self._now <= now <= MAX:
                 now = finite_time(now, self._now)
             self._now = now
-        if self._inside:
+        if self._in_call:
             self._recover()
         outputs = self._outputs
         if outputs:
@@ -450,10 +463,10 @@ class Connection:
         if writable and (
             self._in_flight.queue.size
             or frames.own
-            or self._heartbeat.ping_due
+            or self._heartbeat.ping_pending
             or frames.login is not None
         ):
-            self._inside = True
+            self._in_call = True
             # Past the deadline that `close(queued="send")` set, no cancel and no frame of the
             # caller is sent: `handle_timeout` drops them.
             over = self._closing and self._alarms[_DRAIN] <= now
@@ -461,9 +474,9 @@ class Connection:
             if isinstance(frame, Transmit):
                 if self._closing:
                     self._end_if_done()
-                self._inside = False
+                self._in_call = False
                 return frame
-            self._inside = False
+            self._in_call = False
             paced = frame
         until, timer = self._next_timer()
         if paced < until:
@@ -472,7 +485,7 @@ class Connection:
 
     # --- for `record` ---
 
-    def _overheard(self, budget: Callable[[Budget], Budget]) -> Codec:
+    def _attach_recorder(self, budget: Callable[[Budget], Budget]) -> Codec:
         """Wrap the budget, if there is one, and return the codec.
 
         This is the only private attribute that `record` uses.
@@ -494,7 +507,9 @@ class Connection:
         """
         return self._frames.opens(now) if self._state is _READY else inf
 
-    def _send(self, id: str, order: CancelOrder, taken_at: float, until: float, now: float) -> str:
+    def _encode_and_mark_sent(
+        self, id: str, order: CancelOrder, taken_at: float, until: float, now: float
+    ) -> str:
         """Encode a cancel taken from the session's queue, mark it as sent, and return the frame.
 
         `_opens` must allow it. `until` is when the cancel's own timeout ends.
@@ -511,7 +526,7 @@ class Connection:
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
         cancel = self._in_flight.sent.get(id)
-        if reply.answers_other:
+        if reply.not_for_cancel:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
             self._settle(cancel, cancel.answered(reply, self._now))
@@ -527,7 +542,7 @@ class Connection:
         if (
             self._state is _AUTHENTICATING
             and self._frames.login_sent
-            and not error.answers_other
+            and not error.not_for_cancel
             and code_class not in NOT_THE_LOGINS_ANSWER
         ):
             self._login_refused(error, message)
@@ -541,15 +556,19 @@ class Connection:
         self._outputs.append(
             ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
         )
-        if code in ENDS and self._state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
+        if (
+            code in FATAL_ERRORS
+            and self._state is not _AUTHENTICATING
+            and self._cause is WhyClosed.ASKED
+        ):
             # Nothing more can be sent, but answers may follow in the same read.
-            self._cause, self._detail = ENDS[code], error.message
+            self._cause, self._detail = FATAL_ERRORS[code], error.message
             self._closing = True
             self._heartbeat.stop()
             if self._state is _READY:
-                self._drop_queue(_SAME_READ)
+                self._start_draining(_LATE_ANSWER_SECONDS)
             else:
-                self._drain_within(self._now, _SAME_READ)
+                self._drain_within(self._now, _LATE_ANSWER_SECONDS)
 
     def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
         if self._state is not _AUTHENTICATING:
@@ -586,9 +605,9 @@ class Connection:
     def _next_timer(self) -> tuple[float, Timer | None]:
         """Return the time of the next timer, and the timer."""
         until, heartbeat, alarms = self._in_flight.due(), self._heartbeat, self._alarms
-        silent = inf if heartbeat.asked_until is None else heartbeat.asked_until
+        silent = inf if heartbeat.probe_deadline is None else heartbeat.probe_deadline
         for oldest in self._in_flight.sent.values():
-            silent = heartbeat.silence_at(oldest.sent_at)
+            silent = heartbeat.silence_due_at(oldest.sent_at)
             break
         timer = None if until == inf else _REQUEST
         if alarms.until < until:
@@ -611,14 +630,14 @@ class Connection:
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.ask(self._frames.ping_opens(self._now)):
+            if self._heartbeat.probe(self._frames.ping_opens(self._now)):
                 self._end(
                     WhyClosed.NO_PONG,
                     "answers were due, and no message came within "
                     f"{config.silence_pong} s of a ping",
                 )
         elif self._state is not _DRAINING:
-            self._drop_queue(config.drain_timeout)
+            self._start_draining(config.drain_timeout)
         elif self._cause is WhyClosed.ASKED:
             self._end(WhyClosed.ASKED, "answers were still due when the drain timeout expired")
         else:
@@ -631,7 +650,7 @@ class Connection:
         self._in_flight.wait(self._in_flight.make(id, order, now, until, rank), now)
 
     def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.why_taken(id)
+        return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.id_conflict(id)
 
     def _check_opens(self, login: object) -> None:
         """Check a call of `opened`.
@@ -662,7 +681,7 @@ class Connection:
             )
         limit = self._config.max_in_flight
         if limit is not None and len(self._in_flight) + count > limit:
-            raise no_room(limit, self.in_flight, count)
+            raise no_room_error(limit, self.in_flight, count)
 
     def _closing_phrase(self) -> str:
         return "is closed" if self._state is _CLOSED else "is closing"
@@ -675,7 +694,7 @@ class Connection:
         self._outputs.append(outcome)
         self._in_flight.settle(cancel, outcome)
 
-    def _drop_queue(self, seconds: float | None) -> None:
+    def _start_draining(self, seconds: float | None) -> None:
         """Drop what was not sent, and wait `seconds` for answers to what was sent.
 
         The connection ends at once if there is nothing to wait for.
@@ -744,7 +763,7 @@ class Connection:
                 "",
                 [Hangup(code=NORMAL_CLOSURE, reason=WhyClosed.INTERRUPTED.value, abort=True)],
             )
-        self._inside = False
+        self._in_call = False
 
     def _move(self, cause: Cause) -> None:
         """Look the new state up in the table. The state changes nowhere else."""
@@ -756,7 +775,7 @@ class Connection:
         Raises: LocalProtocolError if `now` is not a finite number.
         """
         now = finite_time(now, self._now)
-        if self._inside:
+        if self._in_call:
             self._recover()
         return now
 

@@ -65,7 +65,7 @@ class FrameQueue:
         the caller's frames may be sent.
         """
         heartbeat, own = self._heartbeat, self.own
-        if not ready and not heartbeat.ping_due and self.login is None:
+        if not ready and not heartbeat.ping_pending and self.login is None:
             return inf
         opens = self._pace.opens()
         if opens > now:
@@ -75,7 +75,7 @@ class FrameQueue:
             self.login, self.login_sent = None, True
             self._pace.take(now)
             return Transmit(text, secret=True)
-        if heartbeat.ping_due:
+        if heartbeat.ping_pending:
             heartbeat.sent(now)
             self._pace.take(now)
             return Transmit(PING)
@@ -103,7 +103,7 @@ class FrameQueue:
 
     def opens(self, now: float) -> float:
         """Return when a cancel may be sent; infinity while other frames go first."""
-        if self._heartbeat.ping_due or (
+        if self._heartbeat.ping_pending or (
             self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
         ):
             return inf

@@ -22,8 +22,14 @@ class Heartbeat:
     """The pings of one connection; sets PING and PONG among the connection's alarms."""
 
     __slots__ = (
-        "_alarms", "_config", "_due_pong_at", "_probe_waits", "_silence", "asked_until", "heard_at",
-        "ping_due",
+        "_alarms",
+        "_config",
+        "_probe_queued",
+        "_queued_ping_deadline",
+        "_silence",
+        "heard_at",
+        "ping_pending",
+        "probe_deadline",
     )  # fmt: skip
 
     def __init__(self, config: Config, alarms: Alarms) -> None:
@@ -31,13 +37,13 @@ class Heartbeat:
         self._alarms = alarms
         self.heard_at = -inf
         """When the last message arrived."""
-        self.ping_due = False
+        self.ping_pending = False
         """Whether a ping is waiting to be sent."""
-        self._due_pong_at = inf
+        self._queued_ping_deadline = inf
         """The deadline for the answer to a waiting heartbeat ping; infinity if there is none."""
-        self.asked_until: float | None = None
+        self.probe_deadline: float | None = None
         """The deadline for a message after a probe; None if this silent period has no probe."""
-        self._probe_waits = False
+        self._probe_queued = False
         """Whether the probing ping is waiting to be sent."""
         self._silence = inf if config.silence is None else config.silence
         """Seconds of silence before the link is probed; infinity for never."""
@@ -50,8 +56,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop all pings."""
         self._alarms[Timer.PING] = self._alarms[Timer.PONG] = inf
-        self.ping_due = False
-        self.asked_until = None
+        self.ping_pending = False
+        self.probe_deadline = None
         self._silence = inf
 
     def beat(self, now: float) -> None:
@@ -61,45 +67,45 @@ class Heartbeat:
         # sure that both timers still lie in the future.
         later = nextafter(now, inf)
         alarms[Timer.PING] = max(after(now, config.ping_interval), later)
-        if self._due_pong_at == inf:
-            self._due_pong_at = max(after(now, config.pong_timeout), later)
-        self.ping_due = True
-        alarms[Timer.PONG] = min(alarms[Timer.PONG], self._due_pong_at)
+        if self._queued_ping_deadline == inf:
+            self._queued_ping_deadline = max(after(now, config.pong_timeout), later)
+        self.ping_pending = True
+        alarms[Timer.PONG] = min(alarms[Timer.PONG], self._queued_ping_deadline)
 
     def sent(self, now: float) -> None:
         """Note that the waiting ping is sent."""
-        self.ping_due = False
-        self._due_pong_at = inf
-        if self._probe_waits and self.asked_until is not None:
+        self.ping_pending = False
+        self._queued_ping_deadline = inf
+        if self._probe_queued and self.probe_deadline is not None:
             # A following heartbeat ping does not extend this deadline.
-            self.asked_until = max(after(now, self._config.silence_pong), nextafter(now, inf))
-        self._probe_waits = False
+            self.probe_deadline = max(after(now, self._config.silence_pong), nextafter(now, inf))
+        self._probe_queued = False
 
     def pong(self) -> None:
         """Handle a pong. It answers the pings sent; a waiting ping keeps its deadline."""
-        self._alarms[Timer.PONG] = self._due_pong_at
+        self._alarms[Timer.PONG] = self._queued_ping_deadline
 
     # --- silence ---
 
     def heard(self, now: float) -> None:
         """Note that a message of any kind arrived."""
         self.heard_at = now
-        self.asked_until = None
+        self.probe_deadline = None
 
-    def silence_at(self, sent_at: float) -> float:
+    def silence_due_at(self, sent_at: float) -> float:
         """Return when SILENCE is due, if the oldest unanswered cancel was sent at `sent_at`."""
-        if self.asked_until is not None:
-            return self.asked_until
+        if self.probe_deadline is not None:
+            return self.probe_deadline
         heard_at = self.heard_at
         return (sent_at if sent_at > heard_at else heard_at) + self._silence
 
-    def ask(self, opens: float) -> bool:
+    def probe(self, opens: float) -> bool:
         """Handle SILENCE: request a ping, which can be sent from `opens` on.
 
         Return True if the link was already probed, and is therefore dead.
         """
-        if self.asked_until is not None:
+        if self.probe_deadline is not None:
             return True
-        self.ping_due = self._probe_waits = True
-        self.asked_until = max(after(opens, self._config.silence_pong), nextafter(opens, inf))
+        self.ping_pending = self._probe_queued = True
+        self.probe_deadline = max(after(opens, self._config.silence_pong), nextafter(opens, inf))
         return False

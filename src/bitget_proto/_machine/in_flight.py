@@ -133,7 +133,7 @@ class InFlight:
         both = {cancel.id: cancel for cancel in self.queue} | self.sent
         return sorted(both.values(), key=_in_order)
 
-    def why_taken(self, id: str) -> str | None:
+    def id_conflict(self, id: str) -> str | None:
         """Return why no other request may have this id, for an error message; None if it may."""
         if id in self.sent or self.queue.get(id) is not None:
             return IN_FLIGHT

@@ -41,7 +41,7 @@ class Link:
 class Links:
     """The links that have not ended."""
 
-    __slots__ = ("_dialled", "all", "following", "serving")
+    __slots__ = ("_dialled", "all", "serving", "successor")
 
     def __init__(self) -> None:
         self._dialled = 0
@@ -49,14 +49,14 @@ class Links:
         """The links by number."""
         self.serving: Link | None = None
         """The link that sends cancels."""
-        self.following: Link | None = None
+        self.successor: Link | None = None
         """The link that was dialled and whose login is not accepted yet."""
 
     def dial(self, connection: Connection, until: float) -> Link:
         """Add a link and return it. Its dial is given up at `until`."""
         self._dialled += 1
         link = Link(self._dialled, connection, until)
-        self.all[link.number] = self.following = link
+        self.all[link.number] = self.successor = link
         return link
 
     def find(self, number: int) -> Link | None:
@@ -83,7 +83,7 @@ class Links:
 
     def clear_roles(self) -> None:
         """Let no link serve or follow. The links stay in `all`."""
-        self.serving = self.following = None
+        self.serving = self.successor = None
 
 
 _SAFE = (tuple, set, frozenset, list)

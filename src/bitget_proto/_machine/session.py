@@ -25,7 +25,7 @@ Rules for changes
 - A cancel is handed to a link only at the moment of sending, and comes back only after that link
   has ended. So at most one live link has sent any given cancel.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
-  called while `_inside` is not set, so an exception that it raises leaves the state consistent.
+  called while `_in_call` is not set, so an exception that it raises leaves the state consistent.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ from .arguments import (
     check_order,
     check_orders,
     check_timeout,
-    no_room,
+    no_room_error,
     unsent_ids,
 )
 from .backoff import Redial
@@ -135,8 +135,24 @@ class Session:
     """
 
     __slots__ = (
-        "_budget", "_cancels", "_close_at", "_closing", "_codec", "_config", "_down_since", "_ending", "_ids", "_inside",
-        "_links", "_now", "_outputs", "_own", "_redial", "_stamp_refused", "_state", "_was_up",
+        "_budget",
+        "_cancels",
+        "_close_at",
+        "_closing",
+        "_codec",
+        "_config",
+        "_down_since",
+        "_ever_up",
+        "_ids",
+        "_in_call",
+        "_links",
+        "_now",
+        "_outputs",
+        "_own",
+        "_pending_end",
+        "_redial",
+        "_stamp_refused",
+        "_state",
     )  # fmt: skip
 
     def __init__(
@@ -163,7 +179,7 @@ class Session:
         )
         self._state = _DOWN
         self._now = -inf
-        self._inside = False
+        self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[SessionOutput] = deque()
 
@@ -173,13 +189,13 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
-        self._stamp_refused = self._was_up = False
+        self._stamp_refused = self._ever_up = False
         self._down_since: float | None = None
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
         """The deadline that `close(queued="send")` set for sending what is still queued."""
-        self._ending: Ended | None = None
+        self._pending_end: Ended | None = None
         """The last event, which is added when every link has ended; None if not ending."""
 
     def __repr__(self) -> str:
@@ -203,7 +219,7 @@ class Session:
 
         The limit applies to the session as a whole.
         """
-        if self._closing or self._ending is not None:
+        if self._closing or self._pending_end is not None:
             return 0
         limit = self._config.link.max_in_flight
         return sys.maxsize if limit is None else limit - len(self._cancels)
@@ -228,14 +244,14 @@ class Session:
         known = self._links.find(link)
         if known is not None:
             known.connection._check_opens(login)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if known is not None:
             known.connection.opened(now, login=login)
             known.dial_until = inf
             lifetime = self._config.lifetime
             if lifetime is not None:
                 known.rotate_at = now + (lifetime - self._config.rotate_before)
-        self._inside = False
+        self._in_call = False
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
         """Handle one whole WebSocket message of a link, text or bytes. Then drain `poll`.
@@ -245,12 +261,12 @@ class Session:
         now = self._begin(now)
         known = self._links.find(link)
         message = as_message(message)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)
             self._collect(known)
             self._end_if_done()
-        self._inside = False
+        self._in_call = False
 
     def lost(
         self,
@@ -276,14 +292,14 @@ class Session:
         ids = unsent_ids(unsent)
         if retry_after is not None:
             retry_after = _check_retry_after(retry_after)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         if known is not None:
             if retry_after is not None:
                 self._redial.retry_after(now, retry_after)
             known.connection.lost(now, reason, ids)
             self._collect(known)
             self._end_if_done()
-        self._inside = False
+        self._in_call = False
 
     def handle_timeout(self, now: float) -> None:
         """Fire the timers that are due, of the session and of each link. Then drain `poll`.
@@ -291,7 +307,7 @@ class Session:
         It may be called early, late or repeatedly.
         """
         now = self._begin(now)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         for link in list(self._links.all.values()):
             link.connection.handle_timeout(now)
             self._collect(link)
@@ -304,10 +320,10 @@ class Session:
         serving = self._links.serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
-        if self._close_at <= now and self._ending is None:
+        if self._close_at <= now and self._pending_end is None:
             self._end(_ASKED)
         self._end_if_done()
-        self._inside = False
+        self._in_call = False
 
     # --- commands ---
 
@@ -338,9 +354,9 @@ class Session:
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         self._take(id, order, now, until, policy, urgent=urgent)
-        self._inside = False
+        self._in_call = False
         return id
 
     def cancel_many(
@@ -361,11 +377,11 @@ class Session:
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
             self._take(id, order, now, until, policy, urgent=False)
-        self._inside = False
+        self._in_call = False
         return ids
 
     def withdraw(self, id: str, now: float) -> bool:
@@ -376,12 +392,12 @@ class Session:
         """
         now = self._begin(now)
         waiting = self._cancels.waiting.get(id) if isinstance(id, str) else None
-        self._inside, self._now = True, now
+        self._in_call, self._now = True, now
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
             self._settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
             self._end_if_done()
-        self._inside = False
+        self._in_call = False
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
@@ -395,7 +411,7 @@ class Session:
         has the id of a cancel.
         """
         now = self._begin(now)
-        if self._closing or self._ending is not None:
+        if self._closing or self._pending_end is not None:
             raise LocalProtocolError(
                 f"the session {self._closing_phrase()} and takes no more frames: use another one"
             )
@@ -408,7 +424,7 @@ class Session:
                 f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
                 "been sent and try again"
             )
-        self._ids.remember(self._codec.trade_ids(text), self._why_taken)
+        self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
         self._now = now
         own.append(text)
 
@@ -427,9 +443,9 @@ class Session:
         """
         now = self._begin(now)
         check_closing(queued, within)
-        self._inside, self._now = True, now
-        again = self._closing or self._ending is not None
-        if self._ending is None and (again or queued == "drop"):
+        self._in_call, self._now = True, now
+        again = self._closing or self._pending_end is not None
+        if self._pending_end is None and (again or queued == "drop"):
             self._end(_ASKED, within=within)
         if again:
             for link in list(self._links.all.values()):
@@ -441,7 +457,7 @@ class Session:
                 now, self._config.link.queue_timeout if within is None else within
             )
             self._end_if_done()
-        self._inside = False
+        self._in_call = False
 
     # --- outputs ---
 
@@ -463,11 +479,11 @@ class Session:
                 del outputs[0]
                 return given
             opens = inf
-            if self._state is _DOWN or (self._state is _MOVING and self._links.following is None):
+            if self._state is _DOWN or (self._state is _MOVING and self._links.successor is None):
                 opens = self._redial.opens()
-            self._inside = True
+            self._in_call = True
             output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
-            self._inside = False
+            self._in_call = False
             if output is not None:
                 return output
 
@@ -503,22 +519,22 @@ class Session:
         """Return the time of the session's own next timer, and the timer."""
         until = self._cancels.due()
         timer = None if until == inf else Timer.REQUEST
-        following, serving = self._links.following, self._links.serving
+        successor, serving = self._links.successor, self._links.serving
         if serving is None and self._cancels.waiting.size:
             for cancel in self._cancels.waiting.heads():
                 if (at := self._link_until(cancel)) < until:
                     until, timer = at, Timer.NO_LINK
-        if following is not None and following.dial_until < until:
-            until, timer = following.dial_until, Timer.DIALLED
+        if successor is not None and successor.dial_until < until:
+            until, timer = successor.dial_until, Timer.DIALLED
         if serving is not None and self._state is _UP and serving.rotate_at < until:
             until, timer = serving.rotate_at, Timer.ROTATION
-        if self._close_at < until and self._ending is None:
+        if self._close_at < until and self._pending_end is None:
             until, timer = self._close_at, Timer.DRAIN
         return until, timer
 
     # --- for `record` ---
 
-    def _overheard(
+    def _attach_recorder(
         self,
         budget: Callable[[Budget], Budget],
         jitter: Callable[[Callable[[], float]], Callable[[], float]],
@@ -531,7 +547,7 @@ class Session:
         """
         check_new(self._now)
         self._budget = budget(self._budget)
-        self._redial.overheard(jitter)
+        self._redial.wrap_jitter(jitter)
         return self._codec, self._links.all.keys()
 
     # --- links ---
@@ -549,7 +565,7 @@ class Session:
         """
         if type(now) is not float or not self._now <= now <= MAX:
             now = finite_time(now, self._now)
-        if self._inside:
+        if self._in_call:
             self._recover()
         return now
 
@@ -600,9 +616,9 @@ class Session:
         The one before it drains; what was sent on it keeps its deadlines.
         """
         links, now, down_since = self._links, self._now, self._down_since
-        before, links.serving, links.following = links.serving, link, None
+        before, links.serving, links.successor = links.serving, link, None
         self._down_since = None
-        self._stamp_refused, self._was_up = False, True
+        self._stamp_refused, self._ever_up = False, True
         link.up_at = now
         self._move(SessionStep.READY)
         self._outputs.append(
@@ -617,7 +633,7 @@ class Session:
             self._leave(link)
 
     def _going_away(self, link: Link) -> None:
-        if link is self._links.following:
+        if link is self._links.successor:
             # Its login may still be accepted. It is replaced once it serves.
             link.leaving = True
         elif link is self._links.serving and self._state is _UP:
@@ -634,28 +650,28 @@ class Session:
         links, now = self._links, self._now
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
         del links.all[link.number]
-        if self._ending is not None:
+        if self._pending_end is not None:
             if not links.all:
-                self._finish(self._ending)
+                self._finish(self._pending_end)
         elif link is links.serving:
             links.serving, self._down_since = None, now
             up_for = now - link.up_at
             self._outputs.append(
                 Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
             )
-            if links.following is not None:
-                self._move(SessionStep.OVERTAKEN)
+            if links.successor is not None:
+                self._move(SessionStep.LOST_WHILE_MOVING)
                 return
-            was_up = self._state is _UP
+            was_in_up = self._state is _UP
             self._move(SessionStep.LOST)
             self._redial.served(up_for)
-            if was_up:
+            if was_in_up:
                 self._redial.back_off(now)
             else:
                 # The next dial is already scheduled: `_leave` did it, or the end of a successor.
                 self._redial.hasten(now)
-        elif link is links.following:
-            links.following = None
+        elif link is links.successor:
+            links.successor = None
             end = None if link.refusal is None else self._refused(link.refusal)
             if end is not None and links.serving is None:
                 self._end(end)
@@ -668,7 +684,7 @@ class Session:
         """Return `Ended` if the session must not dial again after this refusal; else None."""
         why = None
         if refusal.code in STAMP_REFUSED:
-            if self._stamp_refused and not self._was_up:
+            if self._stamp_refused and not self._ever_up:
                 why = WhyEnded.STAMP_REFUSED
             self._stamp_refused = True
         elif refusal.code in REFUSED_FOR_GOOD:
@@ -702,13 +718,15 @@ class Session:
 
     def _send_cancel(self, cancel: Cancel, link: Link) -> LinkTransmit:
         now = cancel.trying_since = self._now
-        text = link.connection._send(cancel.id, cancel.order, cancel.taken_at, cancel.until, now)
+        text = link.connection._encode_and_mark_sent(
+            cancel.id, cancel.order, cancel.taken_at, cancel.until, now
+        )
         self._cancels.mark_sent(cancel, now)
         return LinkTransmit(text, cancel.id, link=link.number)
 
     def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
         """Handle the outcome that a link reports for a cancel."""
-        outcome = cancel.outcome_of(attempt, ending=self._ending is not None)
+        outcome = cancel.outcome_of(attempt, ending=self._pending_end is not None)
         if outcome is None:
             self._cancels.give_back(cancel)
         else:
@@ -741,15 +759,15 @@ class Session:
         Raises: LocalProtocolError if the session is closing or has ended; NoRoom if too many
         cancels have no outcome.
         """
-        if self._closing or self._ending is not None:
+        if self._closing or self._pending_end is not None:
             raise LocalProtocolError(
                 f"the session {self._closing_phrase()} and takes no more cancels: use another one"
             )
         limit = self._config.link.max_in_flight
         if limit is not None and len(self._cancels) + count > limit:
-            raise no_room(limit, len(self._cancels), count)
+            raise no_room_error(limit, len(self._cancels), count)
 
-    def _why_taken(self, id: str) -> str | None:
+    def _id_conflict(self, id: str) -> str | None:
         """Return why no other request may have this id, for an error message; None if it may."""
         if id in self._cancels.open:
             return IN_FLIGHT
@@ -759,18 +777,18 @@ class Session:
         return None
 
     def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled_ids(self._outputs) else self._why_taken(id)
+        return IN_FLIGHT if id in settled_ids(self._outputs) else self._id_conflict(id)
 
     # --- the end ---
 
     def _end_if_done(self) -> None:
         """End a closing session if no cancel is open."""
-        if self._closing and self._ending is None and not self._cancels:
+        if self._closing and self._pending_end is None and not self._cancels:
             self._end(_ASKED, queued="send")
 
     def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
         """Settle what waits and close each link. The session ends with the last of them."""
-        self._ending = ended
+        self._pending_end = ended
         self._links.clear_roles()
         for cancel in self._cancels.in_order():
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
@@ -814,12 +832,12 @@ class Session:
                 )
                 kept.append(LinkClosed(link=number, why=why, detail=""))
             self._outputs = deque([*kept, ended])
-            self._ending = ended
+            self._pending_end = ended
             self._links.clear_roles()
             self._links.all.clear()
             self._cancels.clear()
             self._move(WhyEnded.INTERRUPTED)
-        self._inside = False
+        self._in_call = False
 
     def _is_final(self, output: SessionOutput) -> bool:
         """Return whether `_recover` adds this again: the end of the session or of an open link."""

@@ -51,7 +51,10 @@ class SessionStep(DescribedEnum):
         "lost",
         "The link that was up, or being dialled, has ended, and no other is being dialled.",
     )
-    OVERTAKEN = "overtaken", "The link that was up has ended while its successor was being dialled."
+    LOST_WHILE_MOVING = (
+        "overtaken",
+        "The link that was up has ended while its successor was being dialled.",
+    )
     LEAVING = (
         "leaving",
         "The exchange is going away, or the link approaches the age at which it is cut.",
@@ -112,7 +115,7 @@ SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] 
     }),
     SessionState.MOVING: MappingProxyType({
         SessionStep.READY: SessionState.UP,
-        SessionStep.OVERTAKEN: SessionState.DIALLING,
+        SessionStep.LOST_WHILE_MOVING: SessionState.DIALLING,
         SessionStep.LOST: SessionState.DOWN,
         SessionStep.CLOSING: SessionState.CLOSING,
         WhyEnded.ASKED: SessionState.ENDED,

@@ -5,7 +5,7 @@
   answers of a budget that others spend from.
 - Outcomes matter more than the trace: when `write` raises, it is not called again, and the core
   continues.
-- The only private method of a core that is used is `_overheard`, once, before its first call.
+- The only private method of a core that is used is `_attach_recorder`, once, before its first call.
 
 A recorded core is a subclass of `Connection` or `Session` so that it is accepted in place of one.
 It is never initialised as one and has no such state: each method calls the same method of the core
@@ -234,7 +234,7 @@ class RecordedConnection(Connection):
     def __init__(self, core: Connection, write: Callable[[str], object]) -> None:
         self.core = core
         self.writer = TraceWriter(write)
-        codec = core._overheard(self.writer.watch_budget)
+        codec = core._attach_recorder(self.writer.watch_budget)
         self.writer.begin(Connection, codec, core.config)
 
     def __repr__(self) -> str:
@@ -328,7 +328,9 @@ class RecordedSession(Session):
     def __init__(self, core: Session, write: Callable[[str], object]) -> None:
         self.core = core
         self.writer = TraceWriter(write)
-        codec, self.links = core._overheard(self.writer.watch_budget, self.writer.watch_jitter)
+        codec, self.links = core._attach_recorder(
+            self.writer.watch_budget, self.writer.watch_jitter
+        )
         self.writer.begin(Session, codec, core.config)
 
     def __repr__(self) -> str:

@@ -134,7 +134,7 @@ attempt did it. Other refusals say nothing about the previous attempt."""
 TOO_MANY_REQUESTS = "30006"
 """An error that names no request. The rate limits pause after it."""
 
-ENDS: Mapping[str | None, WhyClosed] = MappingProxyType({
+FATAL_ERRORS: Mapping[str | None, WhyClosed] = MappingProxyType({
     "30004": WhyClosed.NOT_LOGGED_IN,
     "30007": WhyClosed.THROWN_OUT,
 })  # fmt: skip

@@ -38,7 +38,14 @@ from .json_engines import (
     plain_loads,
     reader,
 )
-from .message_limits import MAX_DEPTH, MAX_MESSAGE, SHORT, SHORT_AT_MOST, malformed, read_text
+from .message_limits import (
+    MAX_DEPTH,
+    MAX_MESSAGE,
+    UNCHECKED_AT_MOST,
+    UNCHECKED_PER_LEVEL,
+    malformed,
+    read_text,
+)
 from .messages import (
     ErrorReply,
     LoginReply,
@@ -77,7 +84,7 @@ class Codec:
     ValidationError if `engine` is not an engine.
     """
 
-    __slots__ = ("_fast", "_loads", "_plain", "_refusals", "engine")
+    __slots__ = ("_decode_fast", "_decode_plain", "_fallback_errors", "_loads", "engine")
 
     def __init__(self, engine: Engine | EngineName = Engine.STDLIB) -> None:
         try:
@@ -88,7 +95,11 @@ class Codec:
                 f"engine must be an Engine, or one of the names {names}; got {safe_repr(engine)}"
             ) from None
         read = reader(self.engine)
-        self._fast, self._refusals, self._plain = read.fast, read.refusals, read.plain
+        self._decode_fast, self._fallback_errors, self._decode_plain = (
+            read.fast,
+            read.refusals,
+            read.plain,
+        )
         self._loads = plain_loads()
 
     def __repr__(self) -> str:
@@ -160,9 +171,9 @@ class Codec:
         # Fast path of every answer: the common case needs no further call.
         if (
             (type(message) is str or type(message) is bytes)
-            and (size := len(message)) <= SHORT_AT_MOST
+            and (size := len(message)) <= UNCHECKED_AT_MOST
             and (max_message is None or size <= max_message)
-            and (max_depth is None or size <= SHORT * max_depth)
+            and (max_depth is None or size <= UNCHECKED_PER_LEVEL * max_depth)
         ):
             try:
                 text = message if isinstance(message, str) else message.decode()
@@ -177,9 +188,9 @@ class Codec:
             return _PONG
         try:
             try:
-                frame = self._fast(text)
-            except self._refusals:
-                frame = self._plain(text)
+                frame = self._decode_fast(text)
+            except self._fallback_errors:
+                frame = self._decode_plain(text)
         except WrongType:
             return malformed("wrong type", text)
         except WrongShape:
@@ -246,7 +257,7 @@ def _message(frame: Frame) -> Message:
         if arg:
             channel = (arg[0] if isinstance(arg, list) else arg).channel
     topic, op = frame.topic, frame.op
-    answers_other = not (
+    not_for_cancel = not (
         (channel == _CHANNEL or channel is None)
         and (topic is None or topic == _CHANNEL)
         and (op is None or op in ("trade", "login"))
@@ -259,7 +270,7 @@ def _message(frame: Frame) -> Message:
     ts = frame.ts
     if type(ts) is not int or not 0 <= ts <= _MAX_SAFE_INTEGER:
         ts = _milliseconds(ts)
-    return made(id, names_request, code, words, ts, answers_other)
+    return made(id, names_request, code, words, ts, not_for_cancel)
 
 
 def _named_request(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:

@@ -15,10 +15,10 @@ from .messages import Malformed, MalformedReason
 _EXCERPT = 100
 MAX_MESSAGE: Final = 65536
 MAX_DEPTH: Final = 32
-SHORT = 16
+UNCHECKED_PER_LEVEL = 16
 """Nesting is not checked in messages of up to this many characters per allowed level, because the
 check takes longer than decoding a reply."""
-SHORT_AT_MOST = 512
+UNCHECKED_AT_MOST = 512
 """Nesting is always checked in messages longer than this, whatever the limit: 8000 levels crash the
 interpreter in a thread with a small stack."""
 
@@ -44,7 +44,7 @@ def read_text(
             return malformed("not UTF-8", message)
     if (
         max_depth is not None
-        and len(text) > min(SHORT * max_depth, SHORT_AT_MOST)
+        and len(text) > min(UNCHECKED_PER_LEVEL * max_depth, UNCHECKED_AT_MOST)
         and _is_deeper(text, max_depth)
     ):
         return malformed("too deep", text)

@@ -32,7 +32,7 @@ class TradeReply:
     exchange_ts: int | None
     """The exchange's timestamp, in milliseconds since 1970. Undocumented, and may be missing."""
 
-    answers_other: bool = False
+    not_for_cancel: bool = False
     """Whether the frame answers something other than a cancel: its echo has another channel than
     `cancel-order`, or the frame has another `topic`, or another `op` than `trade`. A frame without
     any of these may answer either."""
@@ -56,7 +56,7 @@ class ErrorReply:
     code: str | None
     message: str
     exchange_ts: int | None
-    answers_other: bool = False
+    not_for_cancel: bool = False
 
     @property
     def code_class(self) -> CodeClass:

@@ -75,7 +75,7 @@ class _LoopAdapter(_Adapter):
         self.driver = driver
         with suppress(ConnectFailed):  # the connection has had its `lost` already
             async with driver.running():
-                while driver.inbox.closed is None:
+                while driver.router.closed is None:
                     await news(driver)
 
     async def cancel_order(self, order: CancelOrder) -> None:
@@ -171,7 +171,7 @@ class _BlockingAdapter(_Adapter):
     def run(self) -> None:
         driver = self._driver
         with suppress(ConnectFailed), driver.running():
-            while driver.inbox.closed is None:
+            while driver.router.closed is None:
                 driver.turn(inf)
 
     def call(self, fn: _Call) -> None:

@@ -69,7 +69,7 @@ class Channel:
 
     def __init__(self, driver: AsyncDriver) -> None:
         self._driver = driver
-        self._inbox = driver.inbox
+        self._router = driver.router
         self.events: Events = Events(driver)
 
     def __repr__(self) -> str:
@@ -78,12 +78,12 @@ class Channel:
     @property
     def state(self) -> State | SessionState:
         """The state of the connection, or of the session."""
-        return self._inbox.core.state
+        return self._router.core.state
 
     @property
     def in_flight(self) -> int:
         """The number of cancels that have no outcome yet."""
-        return self._inbox.core.in_flight
+        return self._router.core.in_flight
 
     @property
     def capacity(self) -> int:
@@ -91,7 +91,7 @@ class Channel:
 
         An outcome keeps its place in `Config.max_in_flight` until it is read.
         """
-        return self._inbox.room
+        return self._router.room
 
     async def cancel(
         self,
@@ -141,16 +141,16 @@ class Channel:
         *,
         urgent: bool,
     ) -> Outcome:
-        driver, inbox = self._driver, self._inbox
+        driver, router = self._driver, self._router
         flag, now = driver.flag(), driver.now()
         waiter = Waiter(flag.set)
         try:
-            inbox.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
+            router.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             driver.drain(now)
             await flag.wait()
-            return inbox.pop_outcome(waiter)
+            return router.pop_outcome(waiter)
         except BaseException:
-            inbox.abandon(waiter)
+            router.abandon(waiter)
             raise
 
     async def withdraw(self, id: str) -> bool:
@@ -161,7 +161,7 @@ class Channel:
         open. To know the id, pass one to `cancel`.
         """
         now = self._driver.now()
-        withdrawn = self._inbox.core.withdraw(id, now)
+        withdrawn = self._router.core.withdraw(id, now)
         self._driver.drain(now)
         return withdrawn
 
@@ -176,7 +176,7 @@ class Channel:
         Raises: as `Connection.send`.
         """
         now = self._driver.now()
-        self._inbox.core.send(text, now)
+        self._router.core.send(text, now)
         self._driver.drain(now)
 
     async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
@@ -190,11 +190,11 @@ class Channel:
 
         Raises: as `Connection.close`.
         """
-        driver, inbox = self._driver, self._inbox
+        driver, router = self._driver, self._router
         now = driver.now()
-        inbox.close(now, queued, within)
+        router.close(now, queued, within)
         driver.drain(now)
-        while inbox.closed is None:
+        while router.closed is None:
             await news(driver)
 
 
@@ -257,7 +257,7 @@ class Outcomes:
 
     async def __anext__(self) -> Outcome:
         driver, waiter = self._driver, self._waiter
-        inbox = driver.inbox
+        router = driver.router
         if self._iterated:
             raise LocalProtocolError(
                 "these outcomes are already awaited by another task: call cancel_many in each task"
@@ -269,19 +269,19 @@ class Outcomes:
                 if more:
                     await driver.pause()
                 if waiter.outcomes:
-                    return inbox.pop_outcome(waiter)
+                    return router.pop_outcome(waiter)
                 if more:
                     continue
-                if waiter.orders is None and not waiter.due:
+                if waiter.orders is None and not waiter.expected:
                     break
                 flag = driver.flag()
                 waiter.wake = flag.set
                 if waiter.orders is not None:
-                    inbox.listen(flag.set)
+                    router.listen(flag.set)
                 try:
                     await flag.wait()
                 finally:
-                    inbox.unlisten(flag.set)
+                    router.unlisten(flag.set)
         except BaseException:
             self.close()
             raise
@@ -291,7 +291,7 @@ class Outcomes:
 
     def close(self) -> None:
         """Take no more orders. Outcomes not fetched so far come in `events`."""
-        self._driver.inbox.abandon(self._waiter)
+        self._driver.router.abandon(self._waiter)
         self._waiter.wake()
 
     def __del__(self) -> None:
@@ -312,12 +312,12 @@ class Events:
 
     def take(self) -> ChannelEvent | None:
         """Return the oldest unread event, or None when there is none. It never waits."""
-        return self._driver.inbox.pop_event()
+        return self._driver.router.pop_event()
 
     async def __anext__(self) -> ChannelEvent:
-        inbox = self._driver.inbox
-        while (event := inbox.pop_event()) is None:
-            if inbox.closed is not None:
+        router = self._driver.router
+        while (event := router.pop_event()) is None:
+            if router.closed is not None:
                 raise StopAsyncIteration
             await news(self._driver)
         return event
@@ -335,11 +335,11 @@ async def wait_until_up(driver: AsyncDriver) -> None:
 async def news(driver: AsyncDriver) -> None:
     """Wait for the next event."""
     flag = driver.flag()
-    driver.inbox.listen(flag.set)
+    driver.router.listen(flag.set)
     try:
         await flag.wait()
     finally:
-        driver.inbox.unlisten(flag.set)
+        driver.router.unlisten(flag.set)
 
 
 def _no_wake() -> None:

@@ -86,7 +86,7 @@ def ended_early(target: Target) -> ConnectFailed:
     )
 
 
-def not_logged_in(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectFailed:
+def login_error(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectFailed:
     """Return the error for a connection that ended before the login was answered."""
     if closed.why is WhyClosed.LOGIN_TIMEOUT:
         return ConnectFailed(

@@ -46,12 +46,12 @@ from bitget_proto import (
 
 from .checks import safe_repr
 from .clock import clock
-from .connect_errors import not_logged_in
+from .connect_errors import login_error
 from .errors import ConnectFailed, LoginRefused, UpgradeRefused
 from .http_refusal import http_date
 from .limits import Limits
-from .outcome_router import Inbox, Waiter
-from .single_link import ONLY, Core, SingleLink
+from .outcome_router import OutcomeRouter, Waiter
+from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
 from .url import Target
 
@@ -60,7 +60,7 @@ _BACKLOG = 900
 fired anyway.
 """
 
-_AT_A_TIME = 1e-2
+_FILL_SECONDS = 1e-2
 """Seconds for which orders are taken before arrived messages are processed."""
 
 
@@ -170,7 +170,7 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self.inbox = Inbox(core, self.limits, config.id_prefix)
+        self.router = OutcomeRouter(core, self.limits, config.id_prefix)
         self.account = account
         self.max_message = config.max_message
         self.failure: ConnectFailed | None = None
@@ -187,7 +187,7 @@ class Driver(ABC):
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
         self._overdue = 0
         """The number of messages that were processed past a deadline."""
-        self._distrusted = False
+        self._use_exchange_time = False
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
         """
@@ -220,7 +220,7 @@ class Driver(ABC):
         theirs, now = http_date(date), self.now()
         self._skew = None if theirs is None else self.account.wall_clock() - theirs
         self._core.opened(
-            number, now, login=self.account.sign(theirs if self._distrusted else None)
+            number, now, login=self.account.sign(theirs if self._use_exchange_time else None)
         )
         self.drain(now)
 
@@ -286,7 +286,7 @@ class Driver(ABC):
             finally:
                 link.reset()
         try:
-            if self.inbox.closed is None:
+            if self.router.closed is None:
                 self._core.handle_timeout(now)
         finally:
             self.drain(self.now())  # `now` may be ahead by a tick of the loop
@@ -299,10 +299,10 @@ class Driver(ABC):
         Return whether there may be more: it stops after 10 ms, so that arrived messages are
         processed.
 
-        Raises: as `Inbox.take_next_order`.
+        Raises: as `OutcomeRouter.take_next_order`.
         """
-        stop = self.now() + _AT_A_TIME
-        while self.inbox.take_next_order(waiter, self.now(), timeout, policy):
+        stop = self.now() + _FILL_SECONDS
+        while self.router.take_next_order(waiter, self.now(), timeout, policy):
             self.drain(self.now())  # the iterable may have been slow
             if self.now() >= stop:
                 return True
@@ -319,12 +319,12 @@ class Driver(ABC):
                 if isinstance(output, Wait):
                     break
                 if isinstance(output, Transmit):
-                    links[output.link if isinstance(output, LinkTransmit) else ONLY].write(
+                    links[output.link if isinstance(output, LinkTransmit) else ONLY_LINK].write(
                         output.text, output.id
                     )
                     now = self.now()  # writing takes time, and the link may have reported something
                 elif isinstance(output, Hangup):
-                    number = output.link if isinstance(output, LinkHangup) else ONLY
+                    number = output.link if isinstance(output, LinkHangup) else ONLY_LINK
                     link = links.pop(number, None)
                     if link is not None:
                         busy.discard(number)
@@ -334,11 +334,11 @@ class Driver(ABC):
                             link.hang_up(output.code, output.reason)
                     now = self.now()
                 elif isinstance(output, Dial):
-                    self._distrusted = self._distrusted or output.stamp_refused
+                    self._use_exchange_time = self._use_exchange_time or output.stamp_refused
                     links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
-                    self.inbox.dispatch(output)
+                    self.router.dispatch(output)
             until = inf if output.until is None else output.until
             if busy:
                 until = min(until, self._stalled.due())
@@ -359,19 +359,21 @@ class Driver(ABC):
 
         Raises: ConnectFailed when none will be.
         """
-        inbox, tries = self.inbox, self.limits.first_dials
-        if inbox.ready:
+        router, tries = self.router, self.limits.first_dials
+        if router.ready:
             return True
-        if inbox.closed is not None and inbox.login_rejected is not None:
-            raise LoginRefused(inbox.login_rejected, self._skew)
+        if router.closed is not None and router.login_rejected is not None:
+            raise LoginRefused(router.login_rejected, self._skew)
         over = (
-            inbox.last_dial if tries is not None and inbox.failed_dials >= tries else inbox.closed
+            router.last_dial
+            if tries is not None and router.failed_dials >= tries
+            else router.closed
         )
         if over is not None:
-            raise self.failure or not_logged_in(self.account.target, over)
+            raise self.failure or login_error(self.account.target, over)
         return False
 
-    def not_up_in_time(self) -> ConnectFailed:
+    def up_timeout_error(self) -> ConnectFailed:
         """Return the error for an expired `Limits.up_timeout`."""
         why = "" if self.failure is None else f"; the last try: {self.failure}"
         return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
@@ -379,11 +381,11 @@ class Driver(ABC):
     def break_off(self, why: str) -> None:
         """End everything after an interrupted step. Nothing more is written.
 
-        The core ends, with an outcome for each cancel that it knows. The inbox adds one for each
-        cancel that was between the core and the inbox. If this is interrupted, call it again.
+        The core ends, with an outcome for each cancel that it knows. The router adds one for each
+        cancel that was between the core and the router. If this is interrupted, call it again.
         """
-        core, now, inbox = self._core, self.now(), self.inbox
-        numbers = {ONLY, *self._links}
+        core, now, router = self._core, self.now(), self.router
+        numbers = {ONLY_LINK, *self._links}
         for link in self._links.values():
             link.reset()
         self._links.clear()
@@ -398,10 +400,10 @@ class Driver(ABC):
                     WhyUnresolved.LOST,
                     WhyUnresolved.CLOSED,
                 ):
-                    inbox.dispatch(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
+                    router.dispatch(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
                 elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
-                    inbox.dispatch(output)
-        inbox.break_off(
+                    router.dispatch(output)
+        router.settle_all(
             now,
             Closed(why=WhyClosed.INTERRUPTED, detail=why)
             if isinstance(core, SingleLink)

@@ -89,7 +89,7 @@ def _chars(event: Event | SessionEvent) -> int:
 class Waiter:
     """A call that waits for the outcomes of one or more cancels. `wake` is called when one arrives."""
 
-    __slots__ = ("abandoned", "due", "orders", "outcomes", "wake")
+    __slots__ = ("abandoned", "expected", "orders", "outcomes", "wake")
 
     def __init__(
         self, wake: Callable[[], object], orders: Iterator[CancelOrder] | None = None
@@ -100,12 +100,12 @@ class Waiter:
         # A list is created in half the time, and is as fast for a single outcome.
         self.outcomes: MutableSequence[Outcome] = [] if orders is None else deque()
         """The outcomes that have arrived and were not fetched."""
-        self.due = 0
+        self.expected = 0
         """The number of outcomes that are still to come."""
         self.abandoned = False
 
 
-class Inbox:
+class OutcomeRouter:
     """Takes the cancels of one channel, and routes the events of its core."""
 
     def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
@@ -181,7 +181,7 @@ class Inbox:
             if self.taking or is_callers(error):
                 raise
         else:
-            waiter.due += 1
+            waiter.expected += 1
             return
         outcome = self._not_sent(order, now, id, timeout)
         self._unread += 1
@@ -295,7 +295,7 @@ class Inbox:
                 del self._waiting[event.id]
                 return
             waiter.outcomes.append(event)
-            waiter.due -= 1
+            waiter.expected -= 1
             del self._waiting[event.id]
             waiter.wake()
             return
@@ -324,7 +324,7 @@ class Inbox:
             self.closed = event
         self._wake_listeners()
 
-    def break_off(self, now: float, closed: Closed | Ended) -> None:
+    def settle_all(self, now: float, closed: Closed | Ended) -> None:
         """Report an outcome for each cancel that has none, then the end.
 
         The state of the core may be inconsistent, and it is not called any more. Whether these
@@ -350,7 +350,7 @@ class Inbox:
                     )
                 )
             # A waiter that is still registered here gets no more outcomes.
-            waiter.due = 0
+            waiter.expected = 0
             self._waiting.pop(id, None)
         if self.closed is None:
             self.closed = next(

@@ -20,7 +20,7 @@ from bitget_proto import (
     State,
 )
 
-ONLY = 1
+ONLY_LINK = 1
 """The number of the only link."""
 
 
@@ -122,5 +122,5 @@ class SingleLink:
     def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
         if not self._dialled:
             self._dialled = True
-            return Dial(link=ONLY)
-        return self._connection.poll(now, ONLY not in busy)
+            return Dial(link=ONLY_LINK)
+        return self._connection.poll(now, ONLY_LINK not in busy)

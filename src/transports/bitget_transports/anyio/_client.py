@@ -201,7 +201,7 @@ class AnyioDriver(AsyncDriver):
         with anyio.move_on_after(seconds) as waiting:
             await wait_until_up(self)
         if waiting.cancelled_caught:
-            raise self.not_up_in_time()
+            raise self.up_timeout_error()
 
     def dial(self, number: int) -> _Link:
         link = _Link(self, number)

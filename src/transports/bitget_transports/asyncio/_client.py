@@ -197,7 +197,7 @@ class AsyncioDriver(AsyncDriver):
                 async with asyncio.timeout(up_timeout):
                     await wait_until_up(self)
             except TimeoutError:
-                raise self.not_up_in_time() from None
+                raise self.up_timeout_error() from None
             yield
         finally:
             self.end()

@@ -158,7 +158,7 @@ class Channel:
 
     def __init__(self, driver: BlockingDriver) -> None:
         self._driver = driver
-        self._inbox = driver.inbox
+        self._router = driver.router
         self.events: Events = Events(driver)
 
     def __repr__(self) -> str:
@@ -167,12 +167,12 @@ class Channel:
     @property
     def state(self) -> State | SessionState:
         """The state of the connection, or of the session."""
-        return self._inbox.core.state
+        return self._router.core.state
 
     @property
     def in_flight(self) -> int:
         """The number of cancels that have no outcome yet."""
-        return self._inbox.core.in_flight
+        return self._router.core.in_flight
 
     @property
     def capacity(self) -> int:
@@ -180,7 +180,7 @@ class Channel:
 
         An outcome keeps its place in `Config.max_in_flight` until it is read.
         """
-        return self._inbox.room
+        return self._router.room
 
     def cancel(
         self,
@@ -226,7 +226,7 @@ class Channel:
         open. To know the id, pass one to `cancel`.
         """
         self._driver.check_free()
-        return self._driver.execute(partial(self._inbox.core.withdraw, id, self._driver.now()))
+        return self._driver.execute(partial(self._router.core.withdraw, id, self._driver.now()))
 
     def send(self, text: str) -> None:
         """Send a frame of your own on the same socket, after the login: a subscription, or an order
@@ -239,7 +239,7 @@ class Channel:
         Raises: as `Connection.send`.
         """
         self._driver.check_free()
-        self._driver.execute(partial(self._inbox.core.send, text, self._driver.now()))
+        self._driver.execute(partial(self._router.core.send, text, self._driver.now()))
 
     def pump(self, seconds: float) -> None:
         """Serve the connection for this many seconds: read, answer, ping.
@@ -255,7 +255,7 @@ class Channel:
             )
         end = self._driver.now() + seconds
         self._driver.turn(end)
-        while self._driver.now() < end and self._inbox.closed is None:
+        while self._driver.now() < end and self._router.closed is None:
             self._driver.turn(end)
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
@@ -270,8 +270,8 @@ class Channel:
         Raises: as `Connection.close`.
         """
         self._driver.check_free()
-        self._driver.execute(partial(self._inbox.close, self._driver.now(), queued, within))
-        while self._inbox.closed is None:
+        self._driver.execute(partial(self._router.close, self._driver.now(), queued, within))
+        while self._router.closed is None:
             self._driver.turn(inf)
 
     # --- inside ---
@@ -285,21 +285,21 @@ class Channel:
         *,
         urgent: bool,
     ) -> Outcome:
-        driver, inbox = self._driver, self._inbox
+        driver, router = self._driver, self._router
         waiter = Waiter(_no_wake)
         try:
             driver.cancel(waiter, order, id, timeout, policy, urgent=urgent)
             while not waiter.outcomes:
                 driver.turn(inf)
-            return inbox.pop_outcome(waiter)
+            return router.pop_outcome(waiter)
         except BaseException:
-            inbox.abandon(waiter)
+            router.abandon(waiter)
             raise
 
     def _cancel_many(
         self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
     ) -> Generator[Outcome]:
-        inbox = self._inbox
+        router = self._router
         waiter = Waiter(_no_wake, Orders(self._driver, orders))
         try:
             while True:
@@ -307,12 +307,12 @@ class Channel:
                 if more:
                     self._driver.turn(self._driver.now())
                 if waiter.outcomes:
-                    yield inbox.pop_outcome(waiter)
+                    yield router.pop_outcome(waiter)
                 elif more:
                     continue
-                elif waiter.orders is None and not waiter.due:
+                elif waiter.orders is None and not waiter.expected:
                     return
-                elif not waiter.due and not inbox.core.in_flight and inbox.taking:
+                elif not waiter.expected and not router.core.in_flight and router.taking:
                     # Only the caller of this could read them.
                     raise NoRoom(
                         "unread outcomes hold every place of Config.max_in_flight: read "
@@ -322,9 +322,9 @@ class Channel:
                     self._driver.turn(inf)
         finally:
             try:
-                inbox.abandon(waiter)
+                router.abandon(waiter)
             except BaseException:
-                inbox.abandon(waiter)  # or its outcomes would be lost
+                router.abandon(waiter)  # or its outcomes would be lost
                 raise
 
 
@@ -381,12 +381,12 @@ class Events:
         serve the connection: see `pump`.
         """
         self._driver.recover()
-        return self._driver.inbox.pop_event()
+        return self._driver.router.pop_event()
 
     def __next__(self) -> ChannelEvent:
-        inbox = self._driver.inbox
+        router = self._driver.router
         while (event := self.take()) is None:
-            if inbox.closed is not None:
+            if router.closed is not None:
                 raise StopIteration
             self._driver.turn(inf)
         return event

@@ -96,7 +96,7 @@ class BlockingDriver(Driver):
             self.execute(_no_command)
             while not self.is_up():
                 if self.now() >= deadline:
-                    raise self.not_up_in_time()
+                    raise self.up_timeout_error()
                 self.turn(deadline)
             yield
         finally:
@@ -121,7 +121,7 @@ class BlockingDriver(Driver):
             self.check_free()
         try:
             self.held = _IN_USE
-            if self.inbox.closed is None:
+            if self.router.closed is None:
                 self._serve(deadline if deadline < self.until else self.until)
                 if self.now() >= self.until:
                     self.fire(self.now())
@@ -158,7 +158,7 @@ class BlockingDriver(Driver):
     ) -> None:
         """Take a cancel for this waiter, and handle the output of the core.
 
-        Raises: as `Inbox.cancel`.
+        Raises: as `OutcomeRouter.cancel`.
         """
         if self.held:
             self.check_free()
@@ -166,7 +166,7 @@ class BlockingDriver(Driver):
         self.held = _IN_USE
         try:
             now = self.now()
-            self.inbox.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
+            self.router.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             self.drain(now)
             if self.held is _IN_USE:
                 self.held = ""
