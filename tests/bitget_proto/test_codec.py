@@ -404,6 +404,7 @@ ECHOES: list[tuple[dict[str, object], bool]] = [
     ({"topic": 5}, True),
     ({"op": "subscribe"}, True),
     ({"op": "login"}, False),  # a refused login may have it
+    ({"arg": [{"id": "1"}], "op": "login"}, True),  # names a request, which no login has
     ({"op": []}, True),
     ({"arg": [{"id": "1", "channel": "cancel-order"}], "op": "subscribe"}, True),
     ({"arg": [{"id": "1", "channel": "cancel-order"}], "topic": "place-order"}, True),

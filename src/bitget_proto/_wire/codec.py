@@ -260,7 +260,7 @@ def _message(frame: Frame) -> Message:
     not_for_cancel = not (
         (channel == _CHANNEL or channel is None)
         and (topic is None or topic == _CHANNEL)
-        and (op is None or op in ("trade", "login"))
+        and (op is None or op == "trade" or (op == "login" and not names_request))
     )
     code = frame.code
     code = "0" if code == 0 and type(code) is int else read_code(code)
