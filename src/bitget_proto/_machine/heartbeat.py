@@ -6,7 +6,8 @@
   each silent period. The time for the answer starts when the ping is sent or, if it cannot be
   written, when it could have been sent. Any message ends the period.
 
-PING and PONG are alarms of the connection. The SILENCE time can be computed, so it has no alarm.
+PING and PONG are alarms of the connection. SILENCE needs no alarm: `silence_due_at` computes its
+time from the last message and the oldest unanswered cancel.
 """
 
 from __future__ import annotations

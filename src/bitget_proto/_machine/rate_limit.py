@@ -26,12 +26,12 @@ WINDOW = 1.0
 
 MARGIN = 0.05
 """Seconds added to the window by default. Frames that are sent 1.05 s apart arrive at least 1 s
-apart, unless their network delays differ by more than 50 ms. Our choice: a thousand cancels take
-1.05 times as long."""
+apart, unless their network delays differ by more than 50 ms. The margin is our choice: a thousand
+cancels take 1.05 times as long."""
 
 PAUSE = 1.0
-"""Seconds for which the rate limits pause after "request too many" (30006). The exchange gives no
-time: our choice is its window."""
+"""Seconds for which the rate limits pause after "request too many" (30006). The exchange does not
+say how long to pause. Our choice is one second, the window in which it counts."""
 
 
 class Pace:
@@ -83,9 +83,10 @@ class Budget:
     "Rate limit will be shared with Rest API" (Cancel Order Channel): by default 10 a second for a
     UID, more for VIP tiers. Pass the same `Budget` to every `Connection` of the account, and call
     `debit` for each cancel that you send by REST. With `per_second=0` only grants may be spent;
-    None means no limit. `pace_margin` is the number of seconds added to the one-second window, None
-    for none: 50 ms keep the limit if network delays vary by up to that much. A cancel takes its
-    place when its frame is returned by `poll`, and never gives it back.
+    None means no limit. `pace_margin` is the number of seconds added to the one-second window; None
+    adds nothing. The default of 50 ms keeps the limit as long as network delays vary by no more
+    than 50 ms. A cancel takes its place when its frame is returned by `poll`, and never gives it
+    back.
 
     All users of a `Budget` must pass times of the same clock. A `Budget` is not thread-safe: share
     it within one thread, and `grant` to the `Budget` of each thread or process from a shared store.

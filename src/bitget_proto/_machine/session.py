@@ -278,11 +278,11 @@ class Session:
     ) -> None:
         """Handle the end of a link's transport, or a failed dial. Then drain `poll`.
 
-        `reason` is text for people. `unsent` are the ids of cancels whose frames `poll` has
-        returned for this link, but of which provably not one byte was sent. Leave out an id if you
-        are not sure. `retry_after` is the number of seconds for which the exchange asked not to be
-        dialled (HTTP 429 with `Retry-After`): there is no dial for that time, or for 300 s if that
-        is less.
+        `reason` is text for people. `unsent` lists the ids of cancels that `poll` returned as
+        frames for this link, and of whose frames you are certain that not one byte was sent. Leave
+        out an id if you are not sure. `retry_after` is the number of seconds for which the exchange
+        asked not to be dialled (HTTP 429 with `Retry-After`): there is no dial for that time, or
+        for 300 s if that is less.
 
         Raises: ValidationError if `unsent` is not an iterable of strings, or `retry_after` is not a
         number of seconds from 0 up.
@@ -668,7 +668,8 @@ class Session:
             if was_in_up:
                 self._redial.back_off(now)
             else:
-                # The next dial is already scheduled: `_leave` did it, or the end of a successor.
+                # The next dial was already scheduled, by `_leave` or when the previous successor
+                # ended. Only bring it forward.
                 self._redial.hasten(now)
         elif link is links.successor:
             links.successor = None
@@ -840,7 +841,9 @@ class Session:
         self._in_call = False
 
     def _is_final(self, output: SessionOutput) -> bool:
-        """Return whether `_recover` adds this again: the end of the session or of an open link."""
+        """Return whether `_recover` must drop this output because it appends its own: `Ended`, or
+        the hangup or close of a link that is still open.
+        """
         return isinstance(output, Ended) or (
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )

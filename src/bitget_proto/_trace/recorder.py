@@ -96,7 +96,8 @@ class TraceWriter:
         self.answers: list[float | None] = []
         """The answers of the budget during this call.
 
-        None stands for an answer that others, by spending or granting, did not change."""
+        None means that the other users of the budget made no difference: the answer is the same as
+        if this core alone had spent from it."""
         self._numbers: list[float] = []
         """The numbers of the jitter during this call."""
 
@@ -181,7 +182,8 @@ class TraceWriter:
 def _withheld(bare: Plain, written: Plain) -> Plain:
     """Return the arguments of a refused call that hold a secret, as unrecorded.
 
-    With the secret replaced, a replay might be refused for another reason.
+    If only the secret were replaced, the replayed call might be refused for a different reason, so
+    the whole argument is left out.
     """
     return {
         name: unrecorded(value) for name, value in bare.items() if plain(value) != written[name]

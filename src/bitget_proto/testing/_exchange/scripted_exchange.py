@@ -360,7 +360,7 @@ class ScriptedLink(_BehaviourCommands):
     """The exchange's end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
     A request on one link may cause a push on another. Set `on_news` to a function that drains this
-    link; it is called whenever the link has output for such a reason.
+    link. It is called whenever the link may have output that none of your own calls on it caused.
     """
 
     def __init__(self, exchange: ScriptedExchange, number: int = 0) -> None:

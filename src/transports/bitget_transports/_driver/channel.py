@@ -38,7 +38,7 @@ class AsyncDriver(Driver):
     """A driver on an event loop."""
 
     recovery_pending = False
-    """Whether a step was interrupted, and `break_off` was interrupted as well."""
+    """True while `break_off` has not finished: if it is itself interrupted, `end` runs it again."""
 
     @abstractmethod
     def flag(self) -> Flag:
@@ -103,10 +103,10 @@ class Channel:
     ) -> Outcome:
         """Cancel an order, wait for the outcome, and return it.
 
-        `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`: an urgent cancel is
-        sent before all others that wait. On a channel that has ended, the outcome is
-        `Unresolved(sent=False)`. If this call is cancelled, the request continues: its outcome
-        comes in `events`.
+        `id`, `timeout` (in seconds) and `urgent` mean the same as in `Connection.cancel`. An urgent
+        cancel is sent before all queued cancels that are not urgent. On a channel that has ended,
+        the outcome is `Unresolved(sent=False)`. If this call is cancelled, the request continues:
+        its outcome comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
         for an invalid order, id or timeout.

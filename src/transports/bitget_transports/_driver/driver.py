@@ -264,7 +264,9 @@ class Driver(ABC):
             )
 
     def stalled(self, number: int) -> None:
-        """A frame was not written completely: no other is written before it is."""
+        """A frame was only partly written. The link gets no other frame until it reports
+        `flowing`.
+        """
         if number in self._links:
             self._stalled.numbers.add(number)
 

@@ -117,9 +117,11 @@ class OutcomeRouter:
         self.closed: Closed | Ended | None = None
         """How the channel ended."""
         self.closing: Queued | None = None
-        """The `queued` of the last effective `close`."""
+        """The `queued` argument of the last `close` call that had an effect; None if there was
+        none."""
         self.failed_dials = 0
-        """The number of links that ended before a login was accepted, without refused logins."""
+        """The number of links that ended before the first login was accepted, not counting those
+        whose login was refused."""
         self.last_dial: LinkClosed | None = None
         """How the last of those links ended."""
 

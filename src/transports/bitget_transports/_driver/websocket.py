@@ -55,16 +55,16 @@ _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 _CONNECTING, _OPEN = State.CONNECTING, State.OPEN
 
 _AT_ONCE = 2**14
-"""Bytes that websockets gets at a time. It may turn two bytes into two hundred, a frame and its
-pong.
+"""The most bytes passed to websockets in one call. This bounds memory: a ping of two bytes can cost
+two hundred bytes of frame and pong objects.
 """
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
 
 _HEAD = 2**14
-"""Bytes of the handshake's answer that are kept. The status of an answer with a longer head is
-reported only when its body ends.
+"""How many bytes of the handshake response are kept. If the head is longer than this, a refusal is
+reported only when the body ends.
 """
 
 _REFUSAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) .*?\r\n\r\n", re.DOTALL)
@@ -107,7 +107,8 @@ class WebSocket:
         self.owes = False
         """Whether `outgoing` may return something to write."""
         self._callers_error: BaseException | None = None
-        """The exception of the caller's own code within websockets, once it has been raised here.
+        """An exception that the caller's own code, such as a signal handler, raised while
+        websockets was running. Set when it is raised again; None until then.
         """
         self.over: str | None = None
         """Why the WebSocket ended; None before the end."""

@@ -117,10 +117,10 @@ async def open_session(
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
-    The session dials again with backoff until a login is refused, and moves to a new connection
-    before the exchange closes the old one. `jitter` returns numbers from 0 to 1, which spread the
-    dials of many clients. When the exchange refuses the timestamp of a login, the next login uses
-    the exchange's own time, from its answer to the handshake.
+    The session keeps dialling, with backoff, until the exchange refuses its login for good, and
+    moves to a new connection before the exchange closes the old one. `jitter` returns numbers from
+    0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
+    login, the next login uses the exchange's own time, from its answer to the handshake.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`. `framing` is as for `connect`.

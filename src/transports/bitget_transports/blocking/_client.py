@@ -124,11 +124,11 @@ def open_session(
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
-    The session dials again with backoff until a login is refused, and moves to a new connection
-    before the exchange closes the old one. All of this happens only during calls of the channel,
-    `pump` included. `jitter` returns numbers from 0 to 1, which spread the dials of many clients.
-    When the exchange refuses the timestamp of a login, the next login uses the exchange's own time,
-    from its answer to the handshake.
+    The session keeps dialling, with backoff, until the exchange refuses its login for good, and
+    moves to a new connection before the exchange closes the old one. All of this happens only
+    during calls of the channel, `pump` included. `jitter` returns numbers from 0 to 1, which spread
+    the dials of many clients. When the exchange refuses the timestamp of a login, the next login
+    uses the exchange's own time, from its answer to the handshake.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
@@ -192,10 +192,10 @@ class Channel:
     ) -> Outcome:
         """Cancel an order, wait for the outcome, and return it.
 
-        `id`, `timeout` (seconds) and `urgent` are those of `Connection.cancel`: an urgent cancel is
-        sent before all others that wait. On a channel that has ended, the outcome is
-        `Unresolved(sent=False)`. If this call is interrupted, the request continues: its outcome
-        comes in `events`.
+        `id`, `timeout` (in seconds) and `urgent` mean the same as in `Connection.cancel`. An urgent
+        cancel is sent before all queued cancels that are not urgent. On a channel that has ended,
+        the outcome is `Unresolved(sent=False)`. If this call is interrupted, the request continues:
+        its outcome comes in `events`.
 
         Raises: NoRoom when `Config.max_in_flight` cancels are unanswered or unread; ValidationError
         for an invalid order, id or timeout.
@@ -313,7 +313,8 @@ class Channel:
                 elif waiter.orders is None and not waiter.expected:
                     return
                 elif not waiter.expected and not router.core.in_flight and router.taking:
-                    # Only the caller of this could read them.
+                    # Nothing in flight can free a place, and only the caller can read the outcomes
+                    # that fill all places: waiting here would never end.
                     raise NoRoom(
                         "unread outcomes hold every place of Config.max_in_flight: read "
                         "channel.events, or continue the cancel_many that was started before"
