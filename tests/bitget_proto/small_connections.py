@@ -908,7 +908,7 @@ class ConnectionWorld:
         silent = self._silent_at(ledger) if ledger.asked is None else ledger.asked
         due += [ledger.login_until, ledger.drain_until, ledger.ping_at, ledger.pong_until, silent]
         if ledger.stuck is None:
-            opens = self._opens(ledger)
+            opens = self._cancel_allowed_at(ledger)
             require(opens > now, "a frame that may be sent is sent")
             due.append(opens)
         first = min(due)
@@ -949,7 +949,7 @@ class ConnectionWorld:
             return ledger.resumes
         return max(ledger.spent[-limit] + 1, ledger.resumes) if limit else inf
 
-    def _opens(self, ledger: Ledger) -> float:
+    def _cancel_allowed_at(self, ledger: Ledger) -> float:
         """The earliest time at which the next frame may be sent."""
         over = ledger.closing and ledger.drain_until <= ledger.now
         waits = ledger.ready and (ledger.queue() or ledger.own) and not over

@@ -656,7 +656,7 @@ class SessionWorld:
         return max(
             ledger.dial_at,
             ledger.not_before,
-            _opens(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0),
+            _allowed_at(self.config.dials_per_5_minutes, ledger.dials, -inf, 300.0),
         )
 
     # --- checks of outputs ---
@@ -725,7 +725,7 @@ class SessionWorld:
         )
         limit = self.config.link.messages_per_second
         require(
-            _opens(limit, link.hands, link.resumes) <= now,
+            _allowed_at(limit, link.hands, link.resumes) <= now,
             "no frame is sent faster than the pace allows",
             frame,
         )
@@ -779,7 +779,7 @@ class SessionWorld:
             [other.id for other in free],
         )
         require(
-            _opens(limit, ledger.spent, ledger.resumes) <= now,
+            _allowed_at(limit, ledger.spent, ledger.resumes) <= now,
             "the links share one allowance",
             frame,
         )
@@ -1153,8 +1153,8 @@ class SessionWorld:
             opens = [self._spaced(ledger, cancel) for cancel in ledger.queue()]
             limit = self.config.link.messages_per_second
             paced = max(
-                _opens(limit, serving.hands, serving.resumes),
-                _opens(limit, ledger.spent, ledger.resumes),
+                _allowed_at(limit, serving.hands, serving.resumes),
+                _allowed_at(limit, ledger.spent, ledger.resumes),
             )
             if opens:
                 require(max(min(opens), paced) > now, "a frame that may be sent is sent")
@@ -1166,7 +1166,9 @@ class SessionWorld:
         require(until <= first, "a Wait is not later than the earliest deadline", wait, first)
 
 
-def _opens(limit: int | None, moments: list[float], resumes: float, window: float = 1.0) -> float:
+def _allowed_at(
+    limit: int | None, moments: list[float], resumes: float, window: float = 1.0
+) -> float:
     """The earliest time of one more send: a limit per window, and none before `resumes`."""
     return (
         resumes if limit is None or len(moments) < limit else max(moments[-limit] + window, resumes)

@@ -111,11 +111,11 @@ def looked_at(waiting: CancelQueue[Waits], now: float) -> list[str]:
     """The ids of the cancels that are examined when none may be sent."""
     asked: list[str] = []
 
-    def opens(cancel: Waits) -> float:
+    def allowed_at(cancel: Waits) -> float:
         asked.append(cancel.id)
         return inf
 
-    assert waiting.first_open(now, opens) == (None, inf)
+    assert waiting.first_open(now, allowed_at) == (None, inf)
     return asked
 
 

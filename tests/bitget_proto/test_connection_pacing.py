@@ -380,13 +380,13 @@ def test_the_budget_is_spent_by_sending_and_never_refunded() -> None:
     conn = ready(budget=budget)
     for id in "abc":
         conn.cancel(ORDER, 2.0, id=id)
-    assert budget.opens(2.0) <= 2.0
+    assert budget.allowed_at(2.0) <= 2.0
     assert len(texts(outputs(conn, 2.0))) == 2
-    assert budget.opens(2.0) == 3.05
+    assert budget.allowed_at(2.0) == 3.05
     conn.receive(reply("a"), 2.0)
     conn.lost(2.0, "", unsent=["b"])
     outputs(conn, 2.0)
-    assert budget.opens(2.0) == 3.05
+    assert budget.allowed_at(2.0) == 3.05
 
 
 def test_only_sent_cancels_spend_the_budget() -> None:
@@ -401,7 +401,7 @@ def test_only_sent_cancels_spend_the_budget() -> None:
     assert texts(outputs(conn, 29.5)) == ["own"]
     conn.handle_timeout(30.0)
     assert texts(outputs(conn, 30.0)) == ["ping"]
-    assert budget.opens(29.5) <= 29.5
+    assert budget.allowed_at(29.5) <= 29.5
 
 
 def test_debit_always_succeeds_and_may_overdraw() -> None:

@@ -189,7 +189,7 @@ def test_a_probe_does_not_spend_the_budget() -> None:
     outputs(conn, 10.0)
     conn.handle_timeout(12.0)
     assert texts(outputs(conn, 12.0)) == ["ping"]
-    assert budget.opens(12.0) <= 12.0
+    assert budget.allowed_at(12.0) <= 12.0
 
 
 def test_the_probe_stays_when_the_unanswered_cancel_expires() -> None:

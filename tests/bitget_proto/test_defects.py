@@ -83,7 +83,7 @@ def test_a_budget_refuses_a_time_that_is_not_finite_and_is_unchanged(bad: Any) -
     with pytest.raises(LocalProtocolError, match="now must be a finite number"):
         budget.pause(bad)
     assert repr(budget) == "Budget(per_second=1, granted=1)"
-    assert budget.opens(0.0) <= 0.0
+    assert budget.allowed_at(0.0) <= 0.0
 
 
 @pytest.mark.parametrize(

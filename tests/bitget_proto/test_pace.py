@@ -37,18 +37,18 @@ def test_debits_add_up_where_there_is_no_allowance() -> None:
     budget.debit(1, 0.0)
     budget.debit(2, 0.0)
     budget.grant(3, inf, 0.0)
-    assert budget.opens(0.0) == inf
+    assert budget.allowed_at(0.0) == inf
     budget.grant(1, inf, 0.0)
-    assert budget.opens(0.0) <= 0.0
+    assert budget.allowed_at(0.0) <= 0.0
 
 
 def test_a_debit_by_a_clock_that_lags_counts_at_the_latest_time() -> None:
     budget = Budget(2, pace_margin=None)
     budget.debit(1, 5.0)
     budget.debit(1, 4.875)
-    assert budget.opens(5.875) == 6.0
+    assert budget.allowed_at(5.875) == 6.0
     budget.debit(1, 6.0)
-    assert budget.opens(6.0) == 6.0, "both debits count at the later time"
+    assert budget.allowed_at(6.0) == 6.0, "both debits count at the later time"
 
 
 @given(
@@ -61,10 +61,10 @@ def test_a_pace_is_open_exactly_when_the_last_second_has_room(
 ) -> None:
     pace, now, left = Pace(limit), float(start), list[tuple[float, int]]()
     for step, to_the_deadline in steps:
-        opens = pace.opens()
+        opens = pace.allowed_at()
         now = opens if to_the_deadline and opens > now else now + step
-        assert (pace.opens() <= now) == (in_the_last_second(left, now) < limit)
-        while pace.opens() <= now:
+        assert (pace.allowed_at() <= now) == (in_the_last_second(left, now) < limit)
+        while pace.allowed_at() <= now:
             pace.take(now)
             left.append((now, 1))
     assert busiest_second(left) <= limit
@@ -82,7 +82,7 @@ def test_opens_returns_the_first_time_that_has_room(
         now += step
         pace.take(now, count)
         left.append((now, count))
-        opens = pace.opens()
+        opens = pace.allowed_at()
         if limit == 0:
             assert opens == inf
         elif opens > now:
@@ -104,13 +104,13 @@ def test_the_pace_is_open_at_exactly_the_time_that_opens_returned(
 ) -> None:
     pace, now, left = Pace(limit), start, list[float]()
     for step in steps:
-        opens = pace.opens()
+        opens = pace.allowed_at()
         if step is None and opens > now:
             now = opens
-            assert pace.opens() <= now
+            assert pace.allowed_at() <= now
         else:
             now += step or 0.0
-        while pace.opens() <= now:
+        while pace.allowed_at() <= now:
             pace.take(now)
             left.append(now)
     assert all(later >= earlier + 1.0 for earlier, later in zip(left, left[limit:], strict=False))
@@ -120,101 +120,101 @@ def test_the_pace_lets_less_through_than_a_token_bucket() -> None:
     pace = Pace(10)
     left = 0
     for n in range(16):
-        while pace.opens() <= n / 16:
+        while pace.allowed_at() <= n / 16:
             pace.take(n / 16)
             left += 1
     assert left == 10
-    assert pace.opens() == 1.0
-    assert pace.opens() <= 1.0
+    assert pace.allowed_at() == 1.0
+    assert pace.allowed_at() <= 1.0
 
 
 def test_without_a_limit_the_pace_is_always_open() -> None:
     pace = Pace(None)
     pace.take(0.0, 10**6)
-    assert pace.opens() == -inf
+    assert pace.allowed_at() == -inf
 
 
 def test_with_a_limit_of_zero_the_pace_never_opens() -> None:
     pace = Pace(0)
-    assert pace.opens() == inf
+    assert pace.allowed_at() == inf
     pace.take(0.0)
-    assert pace.opens() == inf
+    assert pace.allowed_at() == inf
 
 
 def test_taking_too_many_closes_the_pace_until_the_window_has_passed() -> None:
     pace = Pace(2)
     pace.take(0.0, 30)
     pace.take(0.5, 1)
-    assert pace.opens() == 1.0
+    assert pace.allowed_at() == 1.0
     pace.take(1.0, 1)
-    assert pace.opens() == 1.5
+    assert pace.allowed_at() == 1.5
 
 
 def test_a_lagging_clock_frees_no_place_early() -> None:
     pace = Pace(2)
     pace.take(5.0)
     pace.take(4.0)
-    assert pace.opens() == 6.0
-    assert pace.opens() <= 6.0
+    assert pace.allowed_at() == 6.0
+    assert pace.allowed_at() <= 6.0
 
 
 def test_a_place_is_free_again_when_the_window_has_passed() -> None:
     pace = Pace(2, 1.25)
     pace.take(0.0)
-    assert pace.opens() == -inf
+    assert pace.allowed_at() == -inf
     pace.take(0.5)
-    assert pace.opens() == 1.25
+    assert pace.allowed_at() == 1.25
     pace.take(1.25)
-    assert pace.opens() == 1.75
+    assert pace.allowed_at() == 1.75
 
 
 def test_of_many_taken_at_once_only_the_limit_is_remembered() -> None:
     pace = Pace(3)
     pace.take(0.0)
     pace.take(0.25, 2)
-    assert pace.opens() == 1.0
+    assert pace.allowed_at() == 1.0
     pace.take(0.5, 2)
-    assert pace.opens() == 1.25
+    assert pace.allowed_at() == 1.25
     pace.take(0.75, 10**15)
-    assert pace.opens() == 1.75
+    assert pace.allowed_at() == 1.75
 
 
 def test_taking_zero_takes_nothing() -> None:
     pace = Pace(1)
     pace.take(0.0, 0)
-    assert pace.opens() == -inf
+    assert pace.allowed_at() == -inf
 
 
 def test_calling_opens_takes_nothing() -> None:
     pace = Pace(1)
-    assert [pace.opens() for _ in range(5)] == [-inf] * 5
+    assert [pace.allowed_at() for _ in range(5)] == [-inf] * 5
 
 
 @pytest.mark.parametrize("limit", [None, 0, 5])
 def test_a_pause_closes_the_pace_for_a_second(limit: int | None) -> None:
     pace = Pace(limit)
     pace.pause(3.0)
-    assert pace.opens() == (inf if limit == 0 else 4.0)
+    assert pace.allowed_at() == (inf if limit == 0 else 4.0)
 
 
 def test_a_pause_may_be_extended_but_not_shortened() -> None:
     pace = Pace(5)
     pace.pause(3.0)
     pace.pause(2.0)
-    assert pace.opens() == 4.0
+    assert pace.allowed_at() == 4.0
     pace.pause(3.5)
-    assert pace.opens() == 4.5
+    assert pace.allowed_at() == 4.5
 
 
 def test_opens_returns_the_later_of_the_pause_and_the_window() -> None:
     pace = Pace(1)
     pace.take(0.0)
     pace.pause(0.5)
-    assert pace.opens() == 1.5
+    assert pace.allowed_at() == 1.5
     pace = Pace(1)
     pace.pause(0.0)
     pace.take(0.5)
-    assert pace.opens() == 1.5
+    assert pace.allowed_at() == 1.5
 
 
 # --- the allowance of an account ---
@@ -223,7 +223,7 @@ def test_opens_returns_the_later_of_the_pause_and_the_window() -> None:
 def spend(budget: Budget, now: float, at_most: int = 1000) -> int:
     """Debit one at a time while the budget is open, as connections do."""
     spent = 0
-    while spent < at_most and budget.opens(now) <= now:
+    while spent < at_most and budget.allowed_at(now) <= now:
         budget.debit(1, now)
         spent += 1
     return spent
@@ -233,7 +233,7 @@ def test_the_default_allowance_is_ten_cancels_a_second() -> None:
     budget = Budget()
     assert (budget.per_second, budget.pace_margin) == (10, 0.05)
     assert spend(budget, 0.0) == 10
-    assert budget.opens(0.0) == 1.05
+    assert budget.allowed_at(0.0) == 1.05
     assert spend(budget, 1.049) == 0
     assert spend(budget, 1.05) == 10
 
@@ -245,7 +245,7 @@ def test_the_margin_is_added_to_the_window_of_a_second(margin: float | None, ope
     budget = Budget(1, margin)
     assert budget.pace_margin == margin
     budget.debit(1, 0.0)
-    assert budget.opens(0.0) == opens
+    assert budget.allowed_at(0.0) == opens
 
 
 @pytest.mark.parametrize("margin", [-0.05, inf, -inf, nan, True, "1", b"2", [1]])
@@ -260,7 +260,7 @@ def test_a_cancel_by_rest_counts_against_the_same_allowance() -> None:
     budget = Budget(10, None)
     budget.debit(4, 0.25)
     assert spend(budget, 0.5) == 6
-    assert budget.opens(0.5) == 1.25
+    assert budget.allowed_at(0.5) == 1.25
     assert spend(budget, 1.25) == 4
 
 
@@ -268,7 +268,7 @@ def test_a_debit_is_never_refused_and_overdraws() -> None:
     budget = Budget(2, None)
     budget.debit(50, 0.0)
     assert spend(budget, 0.875) == 0
-    assert budget.opens(0.875) == 1.0
+    assert budget.allowed_at(0.875) == 1.0
     assert spend(budget, 1.0) == 2
 
 
@@ -291,7 +291,7 @@ def test_a_grant_opens_a_budget_that_is_used_up() -> None:
     assert spend(budget, 0.0) == 1
     budget.grant(2, inf, 0.5)
     assert spend(budget, 0.5) == 2
-    assert budget.opens(0.5) == 1.0
+    assert budget.allowed_at(0.5) == 1.0
 
 
 def test_a_debit_beyond_the_grants_takes_the_rest_from_the_allowance() -> None:
@@ -305,7 +305,7 @@ def test_a_grant_expires_at_its_end() -> None:
     budget = Budget(0)
     budget.grant(2, 5.0, 0.0)
     assert spend(budget, nextafter(5.0, 0.0), at_most=1) == 1
-    assert budget.opens(5.0) == inf
+    assert budget.allowed_at(5.0) == inf
     assert spend(budget, 5.0) == 0
     budget.debit(1, 5.0)
     budget.grant(1, inf, 5.0)
@@ -318,7 +318,7 @@ def test_a_grant_that_has_expired_on_arrival_is_ignored(until: float) -> None:
     budget.debit(1, 0.0)
     budget.grant(7, until, 5.0)
     assert repr(budget) == "Budget(per_second=0, granted=-1)"
-    assert budget.opens(5.0) == inf
+    assert budget.allowed_at(5.0) == inf
 
 
 def test_the_grant_that_expires_first_is_spent_first() -> None:
@@ -337,14 +337,14 @@ def test_a_debit_may_take_all_of_one_grant_and_a_part_of_the_next() -> None:
     budget.grant(2, 9.0, 0.0)
     budget.debit(3, 1.0)
     assert repr(budget) == "Budget(per_second=0, granted=1)"
-    assert budget.opens(5.0) == -inf, "the remaining grant lasts until 9"
+    assert budget.allowed_at(5.0) == -inf, "the remaining grant lasts until 9"
 
 
 def test_a_later_grant_is_available_after_an_earlier_one_expired() -> None:
     budget = Budget(0)
     budget.grant(1, 5.0, 0.0)
     budget.grant(1, 9.0, 0.0)
-    assert budget.opens(6.0) == -inf
+    assert budget.allowed_at(6.0) == -inf
     assert spend(budget, 6.0) == 1
 
 
@@ -359,7 +359,7 @@ def test_a_debit_skips_expired_grants() -> None:
     budget = Budget(2, None)
     budget.grant(9, 5.0, 0.0)
     budget.debit(2, 5.0)
-    assert budget.opens(5.0) == 6.0
+    assert budget.allowed_at(5.0) == 6.0
 
 
 def test_a_new_grant_drops_expired_ones() -> None:
@@ -384,7 +384,7 @@ def test_a_debit_overdraws_by_the_part_that_no_grant_covers() -> None:
     budget.grant(2, 9.0, 0.0)
     budget.debit(5, 0.0)
     assert repr(budget) == "Budget(per_second=0, granted=-3)"
-    assert budget.opens(0.0) == inf
+    assert budget.allowed_at(0.0) == inf
 
 
 @pytest.mark.parametrize("until", [nan, None, "5", True, [5]])
@@ -400,10 +400,10 @@ def test_a_grant_with_an_invalid_end_is_refused_and_changes_nothing(until: objec
 
 def test_with_an_allowance_of_zero_only_grants_are_spent() -> None:
     budget = Budget(0)
-    assert budget.opens(0.0) == inf
+    assert budget.allowed_at(0.0) == inf
     budget.grant(2, inf, 0.0)
     assert spend(budget, 0.0) == 2
-    assert budget.opens(100.0) == inf
+    assert budget.allowed_at(100.0) == inf
 
 
 def test_with_an_allowance_of_zero_grants_first_cover_the_overdraft() -> None:
@@ -425,7 +425,7 @@ def test_a_pause_blocks_grants_too(per_second: int | None) -> None:
     budget = Budget(per_second, None)
     budget.grant(1, inf, 0.0)
     budget.pause(0.0)
-    assert budget.opens(0.0) == 1.0
+    assert budget.allowed_at(0.0) == 1.0
     assert spend(budget, 0.875) == 0
     assert spend(budget, 1.0, at_most=1) == 1
 
@@ -433,7 +433,7 @@ def test_a_pause_blocks_grants_too(per_second: int | None) -> None:
 def test_reading_a_budget_spends_nothing() -> None:
     budget = Budget(1, None)
     budget.grant(1, inf, 0.0)
-    assert [budget.opens(0.0) for _ in range(5)] == [-inf] * 5
+    assert [budget.allowed_at(0.0) for _ in range(5)] == [-inf] * 5
     assert spend(budget, 0.0) == 2
 
 
@@ -515,11 +515,11 @@ def test_a_budget_agrees_with_a_simple_model(
             claim(n)
         else:
             for _ in range(n):
-                assert (budget.opens(now) <= now) == is_open()
+                assert (budget.allowed_at(now) <= now) == is_open()
                 if is_open():
                     budget.debit(1, now)
                     claim(1)
-        assert (budget.opens(now) <= now) == is_open()
+        assert (budget.allowed_at(now) <= now) == is_open()
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(EIGHTHS, st.integers(0, 5)), max_size=40))

@@ -220,7 +220,7 @@ OF_A_LINK = (
     "_drain_within",
     "_frames",
     "_in_flight",
-    "_opens",
+    "_cancel_allowed_at",
     "_outputs",
     "_encode_and_mark_sent",
 )

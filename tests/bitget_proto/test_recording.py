@@ -375,7 +375,7 @@ def test_changes_of_a_recorded_budget_between_calls_are_by_others() -> None:
     watched.grant(1, inf, 0.0)
     watched.pause(0.0)
     assert repr(watched) == repr(Budget(2))
-    assert watched.opens(0.0) == budget.opens(0.0) == 1.0
+    assert watched.allowed_at(0.0) == budget.allowed_at(0.0) == 1.0
     assert repr(budget) == "Budget(per_second=2, granted=1)"
 
 

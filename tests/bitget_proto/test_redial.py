@@ -17,7 +17,7 @@ def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:
 
 
 def test_the_first_dial_is_immediate() -> None:
-    assert redial(SessionConfig()).opens() == -inf
+    assert redial(SessionConfig()).allowed_at() == -inf
 
 
 def test_the_backoff_doubles_to_its_bound_and_a_steady_link_resets_it() -> None:
@@ -25,14 +25,14 @@ def test_the_backoff_doubles_to_its_bound_and_a_steady_link_resets_it() -> None:
     waits: list[float] = []
     for _ in range(5):
         made.back_off(100.0)
-        waits.append(made.opens() - 100.0)
+        waits.append(made.allowed_at() - 100.0)
     assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]
     made.served(59.9)
     made.back_off(100.0)
-    assert made.opens() == 103.0
+    assert made.allowed_at() == 103.0
     made.served(60.0)
     made.back_off(100.0)
-    assert made.opens() == 100.5
+    assert made.allowed_at() == 100.5
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,17 @@ def test_jitter_subtracts_up_to_a_half_and_invalid_jitter_nothing(
 ) -> None:
     made = redial(SessionConfig(backoff_min=8.0), jitter)
     made.back_off(0.0)
-    assert made.opens() == 8.0 * part
+    assert made.allowed_at() == 8.0 * part
 
 
 def test_jitter_is_drawn_once_per_backoff_and_only_when_needed() -> None:
     numbers = iter([1.0, 0.5])
     made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
-    assert made.opens() == -inf
+    assert made.allowed_at() == -inf
     made.back_off(0.0)
-    assert [made.opens(), made.opens()] == [4.0, 4.0]
+    assert [made.allowed_at(), made.allowed_at()] == [4.0, 4.0]
     made.back_off(100.0)
-    assert [made.opens(), made.opens()] == [112.0, 112.0]
+    assert [made.allowed_at(), made.allowed_at()] == [112.0, 112.0]
 
 
 def test_an_error_of_jitter_is_raised_once_and_then_counts_as_none() -> None:
@@ -62,8 +62,8 @@ def test_an_error_of_jitter_is_raised_once_and_then_counts_as_none() -> None:
     made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
     made.back_off(1.0)
     with pytest.raises(StopIteration):
-        made.opens()
-    assert made.opens() == 9.0
+        made.allowed_at()
+    assert made.allowed_at() == 9.0
 
 
 def test_a_recorder_wraps_the_jitter() -> None:
@@ -74,41 +74,41 @@ def test_a_recorder_wraps_the_jitter() -> None:
 
     made.wrap_jitter(halved)
     made.back_off(0.0)
-    assert made.opens() == 6.0
+    assert made.allowed_at() == 6.0
 
 
 def test_a_hastened_dial_waits_at_most_a_first_backoff() -> None:
     made = redial(SessionConfig(backoff_min=1.0, steady_after=2.0))
     for _ in range(4):
         made.back_off(0.0)
-    assert made.opens() == 8.0
+    assert made.allowed_at() == 8.0
     made.hasten(1.0)
-    assert made.opens() == 8.0, "the link was not steady"
+    assert made.allowed_at() == 8.0, "the link was not steady"
     made.served(60.0)
     made.hasten(7.0)
-    assert made.opens() == 8.0, "not earlier than the backoff"
+    assert made.allowed_at() == 8.0, "not earlier than the backoff"
     made.hasten(6.5)
-    assert made.opens() == 7.5
+    assert made.allowed_at() == 7.5
     made.back_off(10.0)
-    assert made.opens() == 12.0, "it counts as the first failure"
+    assert made.allowed_at() == 12.0, "it counts as the first failure"
 
 
 def test_hasten_changes_nothing_without_a_backoff() -> None:
     made = redial(SessionConfig(backoff_min=None))
     made.back_off(5.0)
     made.hasten(1.0)
-    assert made.opens() == 5.0
+    assert made.allowed_at() == 5.0
 
 
 def test_the_next_dial_waits_for_the_retry_after_of_the_exchange() -> None:
     made = redial(SessionConfig(backoff_min=8.0))
     made.back_off(0.0)
     made.retry_after(0.0, 60.0)
-    assert made.opens() == 60.0
+    assert made.allowed_at() == 60.0
     made.retry_after(1.0, 5.0)
-    assert made.opens() == 60.0, "the later time applies"
+    assert made.allowed_at() == 60.0, "the later time applies"
     made.back_off(59.0)
-    assert made.opens() == 59.0 + 16.0, "the backoff applies when it is longer"
+    assert made.allowed_at() == 59.0 + 16.0, "the backoff applies when it is longer"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_the_next_dial_waits_for_the_retry_after_of_the_exchange() -> None:
 def test_a_retry_after_counts_for_at_most_300_seconds(seconds: float, granted: float) -> None:
     made = redial(SessionConfig())
     made.retry_after(100.0, seconds)
-    assert made.opens() == 100.0 + granted
+    assert made.allowed_at() == 100.0 + granted
 
 
 def test_without_steady_after_any_link_that_served_is_steady() -> None:
     made = redial(SessionConfig(steady_after=None))
     for _ in range(3):
         made.back_off(0.0)
-        assert made.opens() == 0.5
+        assert made.allowed_at() == 0.5
         made.served(0.0)
 
 
@@ -133,7 +133,7 @@ def test_without_a_bound_the_backoff_doubles_and_stays_finite() -> None:
     made = redial(SessionConfig(backoff_max=None))
     for _ in range(5000):
         made.back_off(0.0)
-    assert 1e15 < made.opens() < inf
+    assert 1e15 < made.allowed_at() < inf
 
 
 def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
@@ -141,7 +141,7 @@ def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
     now = 0.0
     dials: list[float] = []
     for _ in range(50):
-        now = max(now, made.opens())
+        now = max(now, made.allowed_at())
         dials.append(now)
         made.dialled(now)
         now += 1.0
@@ -154,17 +154,17 @@ def test_without_a_limit_of_dials_only_the_backoff_applies() -> None:
     made = redial(SessionConfig(dials_per_5_minutes=None))
     for _ in range(1000):
         made.dialled(0.0)
-    assert made.opens() == -inf
+    assert made.allowed_at() == -inf
 
 
 def test_after_a_steady_link_hasten_shortens_the_wait() -> None:
     redial = Redial(SessionConfig(backoff_min=0.5, backoff_max=30.0), lambda: 0.0)
     for _ in range(5):
         redial.back_off(100.0)
-    assert redial.opens() == 108.0
+    assert redial.allowed_at() == 108.0
     redial.served(2.0)
     redial.hasten(101.0)
-    assert redial.opens() == 101.5
+    assert redial.allowed_at() == 101.5
 
 
 def test_after_an_unsteady_link_hasten_changes_nothing() -> None:
@@ -173,7 +173,7 @@ def test_after_an_unsteady_link_hasten_changes_nothing() -> None:
         redial.back_off(100.0)
     redial.served(1.0)
     redial.hasten(101.0)
-    assert redial.opens() == 108.0
+    assert redial.allowed_at() == 108.0
 
 
 def test_hasten_does_not_delay_an_earlier_dial() -> None:
@@ -181,7 +181,7 @@ def test_hasten_does_not_delay_an_earlier_dial() -> None:
     redial.back_off(100.0)
     redial.served(60.0)
     redial.hasten(100.25)
-    assert redial.opens() == 100.5
+    assert redial.allowed_at() == 100.5
 
 
 def test_without_backoff_min_hasten_changes_nothing() -> None:
@@ -189,4 +189,4 @@ def test_without_backoff_min_hasten_changes_nothing() -> None:
     redial.back_off(100.0)
     redial.served(60.0)
     redial.hasten(100.25)
-    assert redial.opens() == 100.0
+    assert redial.allowed_at() == 100.0

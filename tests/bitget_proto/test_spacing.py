@@ -11,28 +11,28 @@ ORDER = CancelOrder("BTCUSDT", order_id="1")
 
 
 def test_an_order_that_was_never_cancelled_is_open() -> None:
-    assert Spacing(1.0).opens(ORDER) == -inf
+    assert Spacing(1.0).allowed_at(ORDER) == -inf
 
 
 def test_an_order_is_open_again_after_the_interval() -> None:
     spacing = Spacing(1.0)
     spacing.handed_out(ORDER, 5.0)
-    assert spacing.opens(ORDER) == 6.0
+    assert spacing.allowed_at(ORDER) == 6.0
     spacing.handed_out(ORDER, 5.5)
-    assert spacing.opens(ORDER) == 6.5
+    assert spacing.allowed_at(ORDER) == 6.5
 
 
 def test_orders_are_distinguished_by_order_id_or_else_client_oid() -> None:
     spacing = Spacing(1.0)
     spacing.handed_out(CancelOrder("BTCUSDT", order_id="1", client_oid="a"), 0.0)
-    assert spacing.opens(CancelOrder("BTCUSDT", order_id="1", client_oid="b")) == 1.0
+    assert spacing.allowed_at(CancelOrder("BTCUSDT", order_id="1", client_oid="b")) == 1.0
     for other in (
         CancelOrder("BTCUSDT", order_id="2", client_oid="a"),
         CancelOrder("BTCUSDT", client_oid="1"),
         CancelOrder("ETHUSDT", order_id="1"),
         CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.USDT_FUTURES),
     ):
-        assert spacing.opens(other) == -inf
+        assert spacing.allowed_at(other) == -inf
 
 
 def test_only_orders_within_the_interval_are_remembered() -> None:
@@ -49,12 +49,12 @@ def test_an_order_that_is_cancelled_again_moves_behind_the_others() -> None:
     spacing.handed_out(other, 0.25)
     spacing.handed_out(ORDER, 0.5)
     spacing.handed_out(CancelOrder("BTCUSDT", order_id="3"), 1.25)
-    assert spacing.opens(other) == -inf
-    assert spacing.opens(ORDER) == 1.5
+    assert spacing.allowed_at(other) == -inf
+    assert spacing.allowed_at(ORDER) == 1.5
 
 
 def test_without_an_interval_no_order_is_remembered() -> None:
     spacing = Spacing(None)
     spacing.handed_out(ORDER, 0.0)
-    assert spacing.opens(ORDER) == -inf
+    assert spacing.allowed_at(ORDER) == -inf
     assert not spacing._free

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from bitget_transports._driver.exception_origin import is_callers, is_systems, suppress_ours
+from bitget_transports._driver.exception_origin import is_systems, raised_by_caller, suppress_ours
 
 _REFUSES = ("127.0.0.1", 1)
 """An address that nothing listens on."""
@@ -36,30 +36,30 @@ def connect_elsewhere() -> None:
 def test_a_system_error_in_a_call_of_ours_is_not_the_callers() -> None:
     error = caught(partial(socket.create_connection, _REFUSES))
     assert isinstance(error, ConnectionRefusedError)
-    assert not is_callers(error)
+    assert not raised_by_caller(error)
 
 
 def test_an_error_raised_in_the_callers_function_is_the_callers() -> None:
-    assert is_callers(caught(alarm))
+    assert raised_by_caller(caught(alarm))
 
 
 def test_a_system_error_in_a_call_of_the_callers_is_the_callers() -> None:
     error = caught(connect_elsewhere)
     assert isinstance(error, ConnectionRefusedError)
-    assert is_callers(error)
+    assert raised_by_caller(error)
 
 
 def test_the_callers_error_is_found_as_the_cause_of_another() -> None:
     error = ValueError("unreadable")
-    assert not is_callers(error)
+    assert not raised_by_caller(error)
     error.__cause__ = caught(alarm)
-    assert is_callers(error)
+    assert raised_by_caller(error)
 
 
 def test_the_context_of_an_error_does_not_make_it_the_callers() -> None:
     error = ConnectionResetError(ECONNRESET, "reset")
     error.__context__ = caught(alarm)
-    assert not is_callers(error)
+    assert not raised_by_caller(error)
 
 
 def test_an_error_without_an_errno_is_not_the_systems() -> None:
@@ -78,13 +78,13 @@ def test_an_error_from_the_callers_socket_counts_as_the_systems() -> None:
     with Own() as sock:
         error = caught(partial(sock.send, b""))
         assert isinstance(error, BlockingIOError)
-        assert (is_callers(error), is_systems(error)) == (True, False)
-        assert (is_callers(error, sock), is_systems(error, sock)) == (False, True)
+        assert (raised_by_caller(error), is_systems(error)) == (True, False)
+        assert (raised_by_caller(error, sock), is_systems(error, sock)) == (False, True)
 
 
 def test_an_error_from_the_named_package_is_not_the_callers() -> None:
     error = caught(alarm)
-    assert not is_callers(error, __name__.partition(".")[0])
+    assert not raised_by_caller(error, __name__.partition(".")[0])
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Peer:
 def opened(max_message: int | None = 65_536) -> tuple[WebSocket, Peer]:
     websocket, peer = WebSocket(TARGET, max_message), Peer()
     assert websocket.receive(peer.answer(websocket.start())) == []
-    assert (websocket.opened, websocket.over) == (True, None)
+    assert (websocket.opened, websocket.end_reason) == (True, None)
     return websocket, peer
 
 
@@ -86,7 +86,7 @@ def test_messages_are_complete_however_the_bytes_are_split(size: int) -> None:
     websocket, peer = opened()
     assert by_pieces(websocket, STREAM, size) == MESSAGES
     assert peer.frames(websocket.outgoing()) == [(Opcode.PONG, b"in between")]
-    assert websocket.over is None
+    assert websocket.end_reason is None
 
 
 def test_the_handshake_may_be_split_and_followed_by_messages() -> None:
@@ -121,15 +121,15 @@ def test_the_peer_reads_what_is_written() -> None:
 def test_after_the_peer_closed_nothing_is_received_or_written(data: bytes, over: str) -> None:
     websocket, peer = opened()
     assert websocket.receive(frame(TEXT, b"last") + data + frame(TEXT, b"too late")) == [b"last"]
-    assert websocket.over is not None
-    assert websocket.over.startswith(over)
+    assert websocket.end_reason is not None
+    assert websocket.end_reason.startswith(over)
     assert [opcode for opcode, _ in peer.frames(websocket.outgoing())] == [Opcode.CLOSE]
-    said = websocket.over
+    said = websocket.end_reason
     assert websocket.encode("not sent") == b""
     assert websocket.hang_up(1000, "") == b""
     assert websocket.receive(frame(TEXT, b"later")) == []
     websocket.end_of_stream()
-    assert websocket.over == said
+    assert websocket.end_reason == said
     websocket.end_of_stream()
 
 
@@ -138,13 +138,13 @@ def test_messages_before_the_peers_close_frame_are_received() -> None:
     assert peer.frames(websocket.hang_up(1000, "done")) == [
         (Opcode.CLOSE, struct.pack("!H", 1000) + b"done")
     ]
-    assert websocket.over == "closed by this side"
+    assert websocket.end_reason == "closed by this side"
     assert websocket.hang_up(1000, "again") == b""
     assert websocket.encode("not sent") == b""
     assert websocket.receive(
         frame(TEXT, b"on its way") + frame(CLOSE, struct.pack("!H", 1000))
     ) == [b"on its way"]
-    assert websocket.over == "closed by this side"
+    assert websocket.end_reason == "closed by this side"
 
 
 def test_hang_up_works_before_the_handshake_is_complete() -> None:
@@ -152,27 +152,27 @@ def test_hang_up_works_before_the_handshake_is_complete() -> None:
     answer = peer.answer(websocket.start())
     assert websocket.hang_up(1000, "") == b""
     websocket.receive(answer)
-    assert websocket.over == "closed by this side"
+    assert websocket.end_reason == "closed by this side"
 
 
 def test_the_end_of_the_stream_ends_every_state() -> None:
     websocket, _ = opened()
     websocket.receive(frame(TEXT, b"half", final=False) + frame(CONTINUATION, b"more")[:3])
     websocket.end_of_stream()
-    assert websocket.over == "the connection ended without a close frame"
+    assert websocket.end_reason == "the connection ended without a close frame"
     websocket = WebSocket(TARGET, None)
     websocket.start()
     websocket.end_of_stream()
-    assert (websocket.opened, websocket.over) == (False, "the handshake failed")
-    assert "127.0.0.1 does not speak HTTP" in str(websocket.refusal())
+    assert (websocket.opened, websocket.end_reason) == (False, "the handshake failed")
+    assert "127.0.0.1 does not speak HTTP" in str(websocket.handshake_error())
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 429, 503])
 def test_a_refusal_shows_the_status_and_the_body(status: int) -> None:
     websocket, peer = WebSocket(TARGET, None), Peer()
     by_pieces(websocket, peer.answer(websocket.start(), status))
-    assert (websocket.opened, websocket.over) == (False, "the handshake failed")
-    refusal = websocket.refusal()
+    assert (websocket.opened, websocket.end_reason) == (False, "the handshake failed")
+    refusal = websocket.handshake_error()
     assert isinstance(refusal, UpgradeRefused)
     assert refusal.status == status
     assert f"HTTP status {status}, saying 'no'" in str(refusal)
@@ -193,8 +193,8 @@ def test_a_message_over_the_limit_ends_the_connection(fragment: int) -> None:
     websocket, _ = opened()
     assert by_pieces(websocket, message(2**20) * 2, 65_536) == [b"x" * 2**20] * 2
     assert by_pieces(websocket, message(2**20 + 1), 65_536) == []
-    assert websocket.over is not None
-    assert "broke the WebSocket protocol" in websocket.over
+    assert websocket.end_reason is not None
+    assert "broke the WebSocket protocol" in websocket.end_reason
     websocket, _ = opened(300_000)
     assert len(by_pieces(websocket, message(1_200_000), 65_536)) == 1
     websocket, _ = opened(None)
@@ -243,7 +243,7 @@ def test_a_flood_of_control_frames_uses_bounded_memory(data: bytes) -> None:
         tracemalloc.stop()
     assert current < 100_000
     assert peak < 5_000_000
-    assert websocket.over is None
+    assert websocket.end_reason is None
 
 
 def test_websockets_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

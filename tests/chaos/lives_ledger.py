@@ -242,7 +242,7 @@ class Link:
         """Whether it has ended, as far as can be seen from outside."""
         return self.closed or self.hung_up or self.lost_at is not None or self.refused is not None
 
-    def opens(self, now: float) -> float:
+    def allowed_at(self, now: float) -> float:
         """Return the time at which its rate limit allows the next frame."""
         opens = max(now, self.paused_until, self.may_pause_until)
         if len(self.frames) >= PER_SECOND:
@@ -275,7 +275,7 @@ class Allowance:
         self.paused_until = self.may_pause_until = -math.inf
         self.granted = False
 
-    def opens(self, now: float) -> float:
+    def allowed_at(self, now: float) -> float:
         """Return the time at which the next cancel may be sent."""
         opens = max(now, self.paused_until)
         self._grants = [grant for grant in self._grants if grant[0] > now and grant[1] > 0]
@@ -300,7 +300,7 @@ class Allowance:
 
     def spend(self, count: int, now: float) -> None:
         """Count sent cancels."""
-        self.opens(now)
+        self.allowed_at(now)
         for grant in sorted(self._grants):
             spent = min(count, int(grant[1]))
             grant[1] -= spent
@@ -760,11 +760,11 @@ class Ledger:
                 )
         if now >= deadline:
             raise Broken("deadline", f"{id!r} was handed out at {now}; its deadline was {deadline}")
-        if now < self.allowance.opens(now) - EPS:
+        if now < self.allowance.allowed_at(now) - EPS:
             raise Broken(
                 "budget",
                 f"{id!r} was handed out at {now}; "
-                f"the allowance opens at {self.allowance.opens(now)}",
+                f"the allowance opens at {self.allowance.allowed_at(now)}",
             )
         self.allowance.spend(1, now)
         key = order_key(order)
@@ -1405,7 +1405,7 @@ class Ledger:
             return
         if not link.ready or link.number in busy:
             return
-        opens = link.opens(now)
+        opens = link.allowed_at(now)
         ping = (link.pings[-1] if link.pings else link.opened_at) + PING_INTERVAL
         if link.regular_ping is None:
             yield max(ping, opens), f"link {link.number} must be pinged"
@@ -1426,13 +1426,13 @@ class Ledger:
         link = self.serving
         if link is None or link.over or link.condemned_at is not None or link.number in busy:
             return
-        opens = link.opens(self.now)
+        opens = link.allowed_at(self.now)
         waits = any(self.own_for[text] in {None, link.number} for text in self.own_waiting)
         if waits and (
             self.closing_at is None or (self.closing_send and opens < self.closing_by - EPS)
         ):
             yield opens, "an own frame may be sent"
-        budget = max(opens, self.allowance.opens(self.now), self.allowance.may_pause_until)
+        budget = max(opens, self.allowance.allowed_at(self.now), self.allowance.may_pause_until)
         for cancel in self.open.values():
             if cancel.on is None and not self._past(cancel):
                 spaced = (

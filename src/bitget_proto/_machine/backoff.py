@@ -43,7 +43,7 @@ class Redial:
         """Wrap the jitter function, for a recorder."""
         self._jitter = by(self._jitter)
 
-    def opens(self) -> float:
+    def allowed_at(self) -> float:
         """Return when the next dial is allowed.
 
         After `back_off`, this calls the jitter function. If that raises, the exception propagates
@@ -54,7 +54,7 @@ class Redial:
             number = self._jitter()
             if 0.0 <= number <= 1.0:
                 self._at -= backoff * 0.5 * number
-        return max(self._at, self._not_before, self._pace.opens())
+        return max(self._at, self._not_before, self._pace.allowed_at())
 
     def dialled(self, now: float) -> None:
         """Count a dial."""

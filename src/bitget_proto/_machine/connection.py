@@ -499,13 +499,13 @@ class Connection:
 
     # --- for `Session`, which has its own queue ---
 
-    def _opens(self, now: float) -> float:
+    def _cancel_allowed_at(self, now: float) -> float:
         """Return the earliest time at which `_send` may be called.
 
         Infinity means that no amount of time will allow it: the connection is not ready, or other
         frames go first.
         """
-        return self._frames.opens(now) if self._state is _READY else inf
+        return self._frames.allowed_at(now) if self._state is _READY else inf
 
     def _encode_and_mark_sent(
         self, id: str, order: CancelOrder, taken_at: float, until: float, now: float
@@ -630,7 +630,7 @@ class Connection:
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.probe(self._frames.ping_opens(self._now)):
+            if self._heartbeat.probe(self._frames.ping_allowed_at(self._now)):
                 self._end(
                     WhyClosed.NO_PONG,
                     "answers were due, and no message came within "

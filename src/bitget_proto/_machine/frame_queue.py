@@ -67,7 +67,7 @@ class FrameQueue:
         heartbeat, own = self._heartbeat, self.own
         if not ready and not heartbeat.ping_pending and self.login is None:
             return inf
-        opens = self._pace.opens()
+        opens = self._pace.allowed_at()
         if opens > now:
             return opens
         if self.login is not None:
@@ -81,7 +81,7 @@ class FrameQueue:
             return Transmit(PING)
         if not cancels:
             return inf
-        opens = -inf if self.budget is None else self.budget.opens(now)
+        opens = -inf if self.budget is None else self.budget.allowed_at(now)
         cancel = None if opens > now else self._in_flight.queue.first(now)
         if cancel is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
             return Transmit(self.hand_out(cancel, now), cancel.id)
@@ -101,18 +101,18 @@ class FrameQueue:
         self._in_flight.mark_sent(cancel, now)
         return self._codec.encode_cancel(cancel.order, cancel.id)
 
-    def opens(self, now: float) -> float:
+    def allowed_at(self, now: float) -> float:
         """Return when a cancel may be sent; infinity while other frames go first."""
         if self._heartbeat.ping_pending or (
             self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
         ):
             return inf
-        opens = self._pace.opens()
-        return opens if self.budget is None else max(opens, self.budget.opens(now))
+        opens = self._pace.allowed_at()
+        return opens if self.budget is None else max(opens, self.budget.allowed_at(now))
 
-    def ping_opens(self, now: float) -> float:
+    def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""
-        return max(now, self._pace.opens())
+        return max(now, self._pace.allowed_at())
 
     def pause(self, now: float) -> None:
         """Send nothing for a second, after "request too many" (30006)."""

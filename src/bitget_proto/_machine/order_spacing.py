@@ -23,7 +23,7 @@ class Spacing:
         self._free: OrderedDict[object, float] = OrderedDict()
         """When each order may be cancelled again, the earliest first."""
 
-    def opens(self, order: CancelOrder) -> float:
+    def allowed_at(self, order: CancelOrder) -> float:
         """Return when the order may be cancelled again; minus infinity if there is no limit."""
         return self._free.get(order.identity, -inf)
 

@@ -47,7 +47,7 @@ class Pace:
         self.resumes = -inf
         """When the pause ends."""
 
-    def opens(self) -> float:
+    def allowed_at(self) -> float:
         """Return the earliest time at which the next one may be sent.
 
         Infinity means that no amount of time will allow it: the limit is 0.
@@ -119,14 +119,14 @@ class Budget:
         granted = sum(n for _, n in self._grants) - self._overdrawn
         return f"Budget(per_second={self.per_second}, granted={granted})"
 
-    def opens(self, now: float) -> float:
+    def allowed_at(self, now: float) -> float:
         """Return when the next cancel may be sent; infinity if only a grant helps.
 
         A time up to `now` means that it may be sent at once.
         """
         if self._grants and self._grants[-1][0] > now:
             return self._pace.resumes
-        return self._pace.opens()
+        return self._pace.allowed_at()
 
     def debit(self, n: int, now: float) -> None:
         """Count `n` sent cancels against the budget.

@@ -480,7 +480,7 @@ class Session:
                 return given
             opens = inf
             if self._state is _DOWN or (self._state is _MOVING and self._links.successor is None):
-                opens = self._redial.opens()
+                opens = self._redial.allowed_at()
             self._in_call = True
             output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
             self._in_call = False
@@ -709,7 +709,7 @@ class Session:
         serving = self._links.serving
         if serving is None or serving.number in busy or self._close_at <= now:
             return inf, None
-        opens = serving.connection._opens(now)
+        opens = serving.connection._cancel_allowed_at(now)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
         first, opens = self._cancels.next(now)

@@ -121,7 +121,7 @@ class SessionQueue:
 
     def _spaced_until(self, cancel: Cancel) -> float:
         """Return when a cancel may be sent, after earlier cancels of the same order."""
-        return -inf if cancel.sent_at is None else self._spacing.opens(cancel.order)
+        return -inf if cancel.sent_at is None else self._spacing.allowed_at(cancel.order)
 
 
 def _in_order(cancel: Cancel) -> int:

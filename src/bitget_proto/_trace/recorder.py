@@ -203,8 +203,8 @@ class _WatchedBudget(Budget):
         self._shared = shared
         self._writer = writer
 
-    def opens(self, now: float) -> float:
-        opens, alone = self._shared.opens(now), super().opens(now)
+    def allowed_at(self, now: float) -> float:
+        opens, alone = self._shared.allowed_at(now), super().allowed_at(now)
         if self._writer.in_call:
             self._writer.answers.append(None if opens == alone else opens)
         return opens

@@ -141,8 +141,8 @@ class _ReplayedBudget(Budget):
         super().__init__(trace.per_second, trace.pace_margin)
         self._answers = answers
 
-    def opens(self, now: float) -> float:
-        opens = super().opens(now)
+    def allowed_at(self, now: float) -> float:
+        opens = super().allowed_at(now)
         recorded = self._answers.popleft() if self._answers else None
         return opens if recorded is None else recorded
 

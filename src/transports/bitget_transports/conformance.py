@@ -172,7 +172,7 @@ class _BlockingAdapter(_Adapter):
         driver = self._driver
         with suppress(ConnectFailed), driver.running():
             while driver.router.closed is None:
-                driver.turn(inf)
+                driver.run_once(inf)
 
     def call(self, fn: _Call) -> None:
         self._calls.append(fn)
@@ -199,9 +199,9 @@ class _Pump(BlockingDriver):
         super().__init__(core, account, limits, config, selector)
         self._between = between
 
-    def turn(self, deadline: float) -> None:
+    def run_once(self, deadline: float) -> None:
         self._between()
-        super().turn(min(deadline, self.now() + self._TICK))
+        super().run_once(min(deadline, self.now() + self._TICK))
 
 
 def asyncio(connection: Connection, url: str) -> _AsyncioAdapter:

@@ -127,7 +127,9 @@ def test_a_dropped_connection_is_redialled_and_sent_cancels_unresolved(
     assert sorted(int(line["order_id"]) for line in outcomes) == list(range(1, 31))
     received = [act.order.order_id for act in exchange.log]
     assert len(set(received)) == len(received)
-    assert {line["why"] for line in outcomes if line["outcome"] == "unresolved"} == {"lost"}
+    why = {line["why"] for line in outcomes if line["outcome"] == "unresolved"}
+    # A busy machine may deliver frames in bursts, and the exchange then closes the connection (30007).
+    assert {"lost"} <= why <= {"lost", "closed"}
     summary = ran.of("summary")[0]
     assert summary["unresolved_sent"] >= 1
     assert summary["accepted"] >= 20

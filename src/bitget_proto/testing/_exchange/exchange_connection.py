@@ -215,7 +215,7 @@ class ExchangeConnection:
         if self._state is State.NEW or self._state is State.CLOSED:
             return
         soon = now + (self._config.jitter or 0.0)
-        if self._pace.opens() > soon:
+        if self._pace.allowed_at() > soon:
             self._say_error("30007", "request too many")
             self._end(WhyDropped.TOO_MANY_MESSAGES, "")
             return

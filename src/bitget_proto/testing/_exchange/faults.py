@@ -63,7 +63,7 @@ class Fault(Enum):
     """The push of the `orders` channel is lost."""
 
 
-KEPT_BACK: Final = frozenset({
+ANSWER_WITHHELD: Final = frozenset({
     Fault.LATE, Fault.SILENT, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.UNKNOWN_ID, Fault.NO_ARG,
 })  # fmt: skip
 """The faults with which the true answer is not given, or not in time."""

@@ -75,7 +75,7 @@ class Book:
         if len(self._last_cancel) > _REMEMBERED:
             self._last_cancel.popitem(last=False)
         soon = now + self._jitter
-        if self._allowance.opens() > soon:
+        if self._allowance.allowed_at() > soon:
             return "429", "Too Many Requests"
         self._allowance.take(now)
         if last is not None and self._interval is not None and soon < last + self._interval:

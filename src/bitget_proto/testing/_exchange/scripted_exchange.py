@@ -37,7 +37,7 @@ from .exchange_connection import (
     OtherRequested,
     check_refusal,
 )
-from .faults import AT_LOGIN, KEPT_BACK, Fault, check_faults
+from .faults import ANSWER_WITHHELD, AT_LOGIN, Fault, check_faults
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, refusal
 from .order_book import SAME_ORDER_INTERVAL, Book
 from .placed_orders import encode_placed, placed_order, placement_of
@@ -590,7 +590,7 @@ class ScriptedLink(_BehaviourCommands):
         encode = encode_reply
         if fault is Fault.UNSURE:
             code, message = "40010", "Request timed out"
-        if fault in KEPT_BACK:
+        if fault in ANSWER_WITHHELD:
             self.connection.forget(id, now)
         answer = (
             ""

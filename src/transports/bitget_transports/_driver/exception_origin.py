@@ -25,7 +25,7 @@ _KNOWN = sys.stdlib_module_names | {"bitget_proto", "bitget_transports", "websoc
 """The packages whose exceptions result from a call of ours."""
 
 
-def is_callers(error: BaseException, *called: object) -> bool:
+def raised_by_caller(error: BaseException, *called: object) -> bool:
     """Return whether the caller's own code raised this exception, and not something that we called.
 
     `called` is what we called besides `_KNOWN`: names of packages, and objects of the caller whose
@@ -38,14 +38,14 @@ def is_callers(error: BaseException, *called: object) -> bool:
         at = at.tb_next
     # A library may have taken it for an error of its input, and have raised another from it.
     # `__context__` proves nothing: it may be an exception that the caller was handling.
-    return error.__cause__ is not None and is_callers(error.__cause__, *called)
+    return error.__cause__ is not None and raised_by_caller(error.__cause__, *called)
 
 
 def is_systems(error: OSError, *called: object) -> bool:
     """Return whether the system raised this from a call of ours, or an object in `called` did so in
     place of the system.
     """
-    if is_callers(error, *called):
+    if raised_by_caller(error, *called):
         return False
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
@@ -71,7 +71,7 @@ class suppress_ours:  # noqa: N801 - named like contextlib.suppress, which it re
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        return isinstance(error, self._classes) and not is_callers(error, *self._called)
+        return isinstance(error, self._classes) and not raised_by_caller(error, *self._called)
 
 
 def _is_of(frame: FrameType, called: tuple[object, ...]) -> bool:

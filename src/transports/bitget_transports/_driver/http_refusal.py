@@ -10,7 +10,7 @@ import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from .exception_origin import is_callers
+from .exception_origin import raised_by_caller
 
 _TOO_LATE = 4e9
 """Seconds since 1970, in the year 2096: a later date is not the clock of an exchange."""
@@ -27,7 +27,7 @@ def http_date(text: str | None) -> float | None:
         # HTTP dates are GMT, whether or not they say so.
         seconds = (said if said.tzinfo is not None else said.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        if is_callers(error):
+        if raised_by_caller(error):
             raise
         return None
     return seconds if 0.0 < seconds < _TOO_LATE else None

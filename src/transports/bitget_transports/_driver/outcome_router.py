@@ -53,7 +53,7 @@ from bitget_proto import (
 )
 
 from .checks import check_timeout, safe_repr
-from .exception_origin import is_callers
+from .exception_origin import raised_by_caller
 from .limits import Limits
 from .set_module import set_module
 from .single_link import Core
@@ -138,7 +138,7 @@ class OutcomeRouter:
         self._dropped = 0
         self._unread = 0
         """The number of outcomes that were not fetched, in waiters and in events."""
-        self._refused = 0
+        self._cancels_after_end = 0
         self._listeners: set[Callable[[], object]] = set()
 
     # --- state ---
@@ -180,7 +180,7 @@ class OutcomeRouter:
             taken = self.core.cancel(order, now, id, timeout, policy, urgent)
             self._waiting[taken] = (waiter, order, now)
         except LocalProtocolError as error:
-            if self.taking or is_callers(error):
+            if self.taking or raised_by_caller(error):
                 raise
         else:
             waiter.expected += 1
@@ -201,8 +201,10 @@ class OutcomeRouter:
         if waiter.orders is None:
             return False
         if self.taking:
-            clogged = not self.core.in_flight and len(self._outcomes) >= self._unread
-            if not self.room and not (clogged and not waiter.outcomes):
+            only_events_hold_places = (
+                not self.core.in_flight and len(self._outcomes) >= self._unread
+            )
+            if not self.room and not (only_events_hold_places and not waiter.outcomes):
                 return False
         elif waiter.outcomes:
             # The channel has ended: make one outcome at a time, so that a huge iterable does not
@@ -220,7 +222,7 @@ class OutcomeRouter:
         try:
             self.cancel(waiter, order, now, None, timeout, policy)
         except NoRoom as error:
-            if is_callers(error):
+            if raised_by_caller(error):
                 raise
             what = repr(order) if isinstance(order, CancelOrder) else safe_repr(order)
             raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
@@ -396,9 +398,9 @@ class OutcomeRouter:
                 f"the id {safe_repr(id)} is in flight: pass another one, or none to have one made"
             )
         if id is None:
-            self._refused += 1
+            self._cancels_after_end += 1
             # No digit follows the prefix, so no id from the connection can be the same.
-            id = f"{self._id_prefix}-{self._refused}"
+            id = f"{self._id_prefix}-{self._cancels_after_end}"
         encode_cancel(order, id)  # Called only to validate `order` and `id`.
         if timeout is not None:
             check_timeout(timeout)

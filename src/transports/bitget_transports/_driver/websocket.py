@@ -2,7 +2,7 @@
 transports. It turns bytes from a socket into whole messages, and messages into bytes to write.
 
 - Nothing here waits, or reads or writes a socket.
-- After the end, `over` is the reason, for people, and no more messages are returned.
+- After the end, `end_reason` is the reason, for people, and no more messages are returned.
 - The logger of websockets is silenced, because it would show the login.
 - websockets treats every exception during its code as an error of the peer. Exceptions from the
   caller's code are raised again: see `exception_origin`.
@@ -45,7 +45,7 @@ from .connect_errors import (
     speaks_no_http,
 )
 from .errors import ConnectFailed, UpgradeRefused
-from .exception_origin import is_callers
+from .exception_origin import raised_by_caller
 from .http_refusal import header, retry_after
 from .limits import frame_limit
 from .url import Target
@@ -81,8 +81,17 @@ class WebSocket:
     """The client side of one WebSocket, without its socket."""
 
     __slots__ = (
-        "_callers_error", "_fragments", "_head", "_outgoing", "_pong", "_protocol", "_target",
-        "date", "opened", "over", "owes",
+        "_callers_error",
+        "_fragments",
+        "_head",
+        "_outgoing",
+        "_pong",
+        "_protocol",
+        "_target",
+        "date",
+        "end_reason",
+        "has_outgoing",
+        "opened",
     )  # fmt: skip
 
     def __init__(self, target: Target, max_message: int | None) -> None:
@@ -104,13 +113,13 @@ class WebSocket:
         """The Date of the answer to the handshake."""
         self.opened = False
         """Whether the handshake succeeded."""
-        self.owes = False
+        self.has_outgoing = False
         """Whether `outgoing` may return something to write."""
         self._callers_error: BaseException | None = None
         """An exception that the caller's own code, such as a signal handler, raised while
         websockets was running. Set when it is raised again; None until then.
         """
-        self.over: str | None = None
+        self.end_reason: str | None = None
         """Why the WebSocket ended; None before the end."""
 
     def start(self) -> bytes:
@@ -134,13 +143,13 @@ class WebSocket:
         if self._protocol.state is _OPEN:
             self._protocol.send_close(code, reason)
             self._collect_output()
-        self.over = self.over or "closed by this side"
+        self.end_reason = self.end_reason or "closed by this side"
         return self.outgoing()
 
     def receive(self, data: bytes) -> list[bytes]:
         """Process bytes from the socket, and return the messages that are complete now.
 
-        Then check `opened` and `over`, and write `outgoing` if `owes` is true.
+        Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
 
         Raises: what the caller's own code raised meanwhile, such as a signal handler. The state may
         be inconsistent then.
@@ -189,17 +198,17 @@ class WebSocket:
         # Nothing may follow a close frame.
         if self._pong and not stalled and self._protocol.state is _OPEN:
             data, self._pong = data + self._pong, b""
-        self.owes = bool(self._pong)
+        self.has_outgoing = bool(self._pong)
         return data
 
-    def refused(self) -> UpgradeRefused | None:
+    def early_refusal(self) -> UpgradeRefused | None:
         """Return the refusal in the answer to the handshake if its head is complete, although its
         body has not ended. websockets itself waits for the whole answer.
         """
         head = _REFUSAL.match(self._head)
         return None if head is None else self._upgrade_refused(int(head[1]), b"")
 
-    def refusal(self) -> ConnectFailed:
+    def handshake_error(self) -> ConnectFailed:
         """Return why the handshake failed."""
         error = self._protocol.handshake_exc
         if self._callers_error is not None:
@@ -208,7 +217,7 @@ class WebSocket:
             failure: ConnectFailed = self._upgrade_refused(
                 error.response.status_code, bytes(error.response.body or b"")
             )
-        elif (refused := self.refused()) is not None:
+        elif (refused := self.early_refusal()) is not None:
             failure = refused  # the body was cut short, or websockets does not read it
         elif isinstance(error, (InvalidHeader, InvalidUpgrade)):
             failure = answered_wrongly(self._target, error)
@@ -236,7 +245,7 @@ class WebSocket:
     def _collect_output(self) -> None:
         """Collect what websockets wants written. Only the last pong is kept."""
         for data in self._protocol.data_to_send():
-            self.owes = True
+            self.has_outgoing = True
             if data[:1] == _PONG:
                 self._pong = data
             else:
@@ -248,7 +257,7 @@ class WebSocket:
         if (
             error is None
             or self._callers_error is not None
-            or (isinstance(error, _FAULTS) and not is_callers(error))
+            or (isinstance(error, _FAULTS) and not raised_by_caller(error))
         ):
             return
         while error.__cause__ is not None:
@@ -258,21 +267,21 @@ class WebSocket:
 
     def _check_for_end(self) -> None:
         protocol = self._protocol
-        if self.over is not None or (
+        if self.end_reason is not None or (
             protocol.state is _CONNECTING and protocol.handshake_exc is None
         ):
             return
         received: Close | None = protocol.close_rcvd
         if protocol.handshake_exc is not None:
-            self.over = "the handshake failed"
+            self.end_reason = "the handshake failed"
         elif self._callers_error is not None:
-            self.over = interrupted(self._callers_error)
+            self.end_reason = interrupted(self._callers_error)
         elif received is not None:
-            self.over = closed_by_peer(received.code, received.reason)
+            self.end_reason = closed_by_peer(received.code, received.reason)
         elif protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
-            self.over = protocol_broken(protocol.parser_exc)
+            self.end_reason = protocol_broken(protocol.parser_exc)
         else:
-            self.over = NO_CLOSE_FRAME
+            self.end_reason = NO_CLOSE_FRAME
 
 
 def _cut(data: bytes, size: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from math import inf
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
-from .._driver.exception_origin import is_callers, suppress_ours
+from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
 
 LONG = 0.01
@@ -126,7 +126,7 @@ class AsyncioLink(ABC):
                 failure.__cause__ = error
             else:
                 failure = could_not_connect(target, error)
-                if is_callers(error, target.tls, "picows", "uvloop", package_of_loop()):
+                if raised_by_caller(error, target.tls, "picows", "uvloop", package_of_loop()):
                     self.report(error)
         finally:
             if sock is not None and self._transport is None:

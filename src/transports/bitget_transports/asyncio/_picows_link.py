@@ -48,7 +48,7 @@ from .._driver.connect_errors import (
 )
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed, UpgradeRefused
-from .._driver.exception_origin import is_callers, suppress_ours
+from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.http_refusal import retry_after
 from .._driver.limits import frame_limit
 from .._driver.url import Target
@@ -317,7 +317,7 @@ class PicowsLink(AsyncioLink, WSListener):
         try:
             await websocket.wait_disconnected()
         except Exception as error:  # noqa: BLE001 - the end was already reported
-            if is_callers(error, "picows", "uvloop", package_of_loop()):
+            if raised_by_caller(error, "picows", "uvloop", package_of_loop()):
                 self.report(error)
         finally:
             self.closed()

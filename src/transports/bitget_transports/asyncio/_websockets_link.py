@@ -52,10 +52,10 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             await self._start_tls(target.tls, target.host)
         self._put(self._websocket.start())
         await self._handshake_over.wait()
-        return None if self._websocket.opened else self._websocket.refusal()
+        return None if self._websocket.opened else self._websocket.handshake_error()
 
     def refused(self) -> ConnectFailed | None:
-        return self._websocket.refused()
+        return self._websocket.early_refusal()
 
     # --- callbacks of the transport ---
 
@@ -93,7 +93,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         self.closed()
         if websocket.opened:
             self._driver.lost(
-                self._number, f"the connection broke: {exc}" if exc else websocket.over or ""
+                self._number, f"the connection broke: {exc}" if exc else websocket.end_reason or ""
             )
 
     # --- methods of `Link` ---
@@ -144,16 +144,18 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     def _process(self, data: bytes) -> None:
         websocket, driver = self._websocket, self._driver
         messages = websocket.receive(data)
-        if not self._handshake_over.is_set() and (websocket.opened or websocket.over is not None):
+        if not self._handshake_over.is_set() and (
+            websocket.opened or websocket.end_reason is not None
+        ):
             self._handshake_over.set()
             if websocket.opened:
                 # First, since messages may have arrived together with the handshake's answer.
                 driver.opened(self._number, websocket.date)
         for message in messages:
             driver.received(self._number, message)
-        if websocket.owes:
+        if websocket.has_outgoing:
             self._put(websocket.outgoing(stalled=self.stalled_since < inf))
-        if websocket.over is not None:
+        if websocket.end_reason is not None:
             if websocket.opened:
-                driver.lost(self._number, websocket.over)
+                driver.lost(self._number, websocket.end_reason)
             self.close()

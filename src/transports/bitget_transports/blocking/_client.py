@@ -254,9 +254,9 @@ class Channel:
                 f"seconds must be a finite number from 0 up; got {safe_repr(seconds)}"
             )
         end = self._driver.now() + seconds
-        self._driver.turn(end)
+        self._driver.run_once(end)
         while self._driver.now() < end and self._router.closed is None:
-            self._driver.turn(end)
+            self._driver.run_once(end)
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
         """Close the channel and wait until it has ended. Leaving the context does the same.
@@ -272,7 +272,7 @@ class Channel:
         self._driver.check_free()
         self._driver.execute(partial(self._router.close, self._driver.now(), queued, within))
         while self._router.closed is None:
-            self._driver.turn(inf)
+            self._driver.run_once(inf)
 
     # --- inside ---
 
@@ -290,7 +290,7 @@ class Channel:
         try:
             driver.cancel(waiter, order, id, timeout, policy, urgent=urgent)
             while not waiter.outcomes:
-                driver.turn(inf)
+                driver.run_once(inf)
             return router.pop_outcome(waiter)
         except BaseException:
             router.abandon(waiter)
@@ -305,7 +305,7 @@ class Channel:
             while True:
                 more = self._driver.fill(waiter, timeout, policy)
                 if more:
-                    self._driver.turn(self._driver.now())
+                    self._driver.run_once(self._driver.now())
                 if waiter.outcomes:
                     yield router.pop_outcome(waiter)
                 elif more:
@@ -320,7 +320,7 @@ class Channel:
                         "channel.events, or continue the cancel_many that was started before"
                     )
                 else:
-                    self._driver.turn(inf)
+                    self._driver.run_once(inf)
         finally:
             try:
                 router.abandon(waiter)
@@ -389,7 +389,7 @@ class Events:
         while (event := self.take()) is None:
             if router.closed is not None:
                 raise StopIteration
-            self._driver.turn(inf)
+            self._driver.run_once(inf)
         return event
 
 

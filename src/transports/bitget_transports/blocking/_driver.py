@@ -23,7 +23,7 @@ from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, Valida
 
 from .._driver.checks import safe_repr
 from .._driver.driver import Account, Driver, Jitter
-from .._driver.exception_origin import is_callers, suppress_ours
+from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.single_link import Core
@@ -97,7 +97,7 @@ class BlockingDriver(Driver):
             while not self.is_up():
                 if self.now() >= deadline:
                     raise self.up_timeout_error()
-                self.turn(deadline)
+                self.run_once(deadline)
             yield
         finally:
             try:
@@ -112,7 +112,7 @@ class BlockingDriver(Driver):
                 self._drop()
                 self._selector.close()
 
-    def turn(self, deadline: float) -> None:
+    def run_once(self, deadline: float) -> None:
         """Wait until something arrives or the deadline expires, process a bounded amount of what
         has arrived, then fire what is due.
         """
@@ -216,7 +216,7 @@ class BlockingDriver(Driver):
         those the driver is free.
         """
         if error is self._jitter.raised or (
-            isinstance(error, LocalProtocolError) and not is_callers(error)
+            isinstance(error, LocalProtocolError) and not raised_by_caller(error)
         ):
             self.release()
         else:
@@ -238,7 +238,7 @@ class BlockingDriver(Driver):
         """Do nothing: the method that began the step calls `mark_interrupted`."""
 
     def rearm(self) -> None:
-        """Do nothing: `turn` reads `until` each time."""
+        """Do nothing: `run_once` reads `until` each time."""
 
     # --- for the links ---
 

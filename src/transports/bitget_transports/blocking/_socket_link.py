@@ -23,7 +23,7 @@ from math import inf
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
-from .._driver.exception_origin import is_callers, is_systems
+from .._driver.exception_origin import is_systems, raised_by_caller
 from .._driver.tcp_reset import reset_when_closed
 from .._driver.websocket import WebSocket
 
@@ -87,7 +87,7 @@ class SocketLink:
         if self._opening is not None:
             return self._opening_wants
         if not self._closing and (
-            self._websocket.over or self._broken or (self._tls and self._has_pending())
+            self._websocket.end_reason or self._broken or (self._tls and self._has_pending())
         ):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
@@ -106,7 +106,7 @@ class SocketLink:
             return
         for message in messages:
             self._driver.received(self._number, message)
-        over = self._websocket.over or self._broken
+        over = self._websocket.end_reason or self._broken
         if over is not None:
             self._driver.lost(self._number, over)
             self._begin_to_close()
@@ -171,10 +171,10 @@ class SocketLink:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self.deadline:
-                raise self._websocket.refused() or took_too_long(target, driver.limits)
+                raise self._websocket.early_refusal() or took_too_long(target, driver.limits)
             wants = next(opening, None)
         except OSError as error:
-            if isinstance(error, ConnectFailed) and not is_callers(error):
+            if isinstance(error, ConnectFailed) and not raised_by_caller(error):
                 failure = error
             elif is_systems(error, self.sock, target.tls, _resolver_package()):
                 failure = could_not_connect(target, error)
@@ -211,8 +211,8 @@ class SocketLink:
             self._early = self._read()
             if self._websocket.opened:
                 return
-            if self._websocket.over or self._broken:
-                raise self._websocket.refusal()
+            if self._websocket.end_reason or self._broken:
+                raise self._websocket.handshake_error()
 
     def _connect(self) -> Generator[int]:
         """Connect to the addresses of the host, one after the other."""
@@ -276,7 +276,7 @@ class SocketLink:
                 break
             if data:
                 messages += self._websocket.receive(data)
-                if self._websocket.owes:
+                if self._websocket.has_outgoing:
                     self._put(self._websocket.outgoing(stalled=bool(self._out)))
             else:
                 self._ended = True
