@@ -92,5 +92,5 @@ def test_answers_count_when_a_long_read_yields_to_the_event_loop(
 ) -> None:
     if flavour in ASYNCIO:  # they read everything that has arrived, in several steps
         framing = "picows" if flavour in (Flavour.PICOWS, Flavour.PICOWS_UVLOOP) else "websockets"
-        monkeypatch.setattr(f"bitget_transports.asyncio._{framing}_link.LONG", 0.0)
+        monkeypatch.setattr(f"bitget_transports.asyncio._{framing}_link.YIELD_AFTER_SECONDS", 0.0)
         assert outcomes_after_a_gap(flavour, 800, 3.0, tls=False) == {"Accepted": 800}

@@ -116,11 +116,11 @@ class Connection:
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.
 
-    If an exception interrupts a call, such as one raised by a signal handler, the next call ends
-    the connection: `poll` returns the remaining outputs, then an outcome for each cancel that has
-    none (INTERRUPTED), a `Hangup` and `Closed`. You cannot tell whether the interrupted call had
-    already changed anything, so repeat an interrupted input. If it had not, the repeat does the
-    work; if it had, the repeat ends the connection.
+    If an exception, such as one raised by a signal handler, interrupts a call that has begun to
+    change the state, the next call ends the connection: `poll` returns the remaining outputs, then
+    an outcome for each cancel that has none (INTERRUPTED), a `Hangup` and `Closed`. If it
+    interrupts the call before that, nothing has changed. You cannot tell which, so repeat an
+    interrupted input: either it is handled normally, or it ends the connection.
 
     A connection is not thread-safe: call it from one thread, and pass work from other threads
     through a queue.
@@ -500,7 +500,7 @@ class Connection:
     # --- for `Session`, which has its own queue ---
 
     def _cancel_allowed_at(self, now: float) -> float:
-        """Return the earliest time at which `_send` may be called.
+        """Return the earliest time at which `_encode_and_mark_sent` may be called.
 
         Infinity means that no amount of time will allow it: the connection is not ready, or other
         frames go first.
@@ -512,7 +512,8 @@ class Connection:
     ) -> str:
         """Encode a cancel taken from the session's queue, mark it as sent, and return the frame.
 
-        `_opens` must allow it. `until` is when the cancel's own timeout ends.
+        Call it only when `_cancel_allowed_at(now)` is not after `now`. `until` is when the cancel's
+        own timeout ends.
         """
         self._now = now
         cancel = self._in_flight.make(id, order, taken_at, until, _NORMAL)
@@ -647,7 +648,7 @@ class Connection:
 
     def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
         """Queue a cancel; `until` is when its own timeout ends."""
-        self._in_flight.wait(self._in_flight.make(id, order, now, until, rank), now)
+        self._in_flight.enqueue(self._in_flight.make(id, order, now, until, rank), now)
 
     def _why_refused(self, id: str) -> str | None:
         return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.id_conflict(id)

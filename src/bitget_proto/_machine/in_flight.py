@@ -134,7 +134,9 @@ class InFlight:
         return sorted(both.values(), key=_in_order)
 
     def id_conflict(self, id: str) -> str | None:
-        """Return why no other request may have this id, for an error message; None if it may."""
+        """Return why this id cannot be used for a new request, as text for an error message; None
+        if it can.
+        """
         if id in self.sent or self.queue.get(id) is not None:
             return IN_FLIGHT
         return MAY_BE_ANSWERED if id in self.late else None
@@ -148,7 +150,7 @@ class InFlight:
         self._taken += 1
         return OpenCancel(id, order, taken_at, until, self._taken, rank)
 
-    def wait(self, cancel: OpenCancel, now: float) -> None:
+    def enqueue(self, cancel: OpenCancel, now: float) -> None:
         """Add a new cancel to the queue."""
         self._set_deadline(cancel, after(now, self._queue_timeout))
         self.queue.add(cancel)

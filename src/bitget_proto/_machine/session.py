@@ -122,11 +122,11 @@ class Session:
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.
 
-    If an exception interrupts a call, such as one raised by a signal handler, the next call ends
-    the session: `poll` returns the remaining outputs, then an outcome for each cancel that has none
-    (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each link, and `Ended`. You cannot tell
-    whether the interrupted call had already changed anything, so repeat an interrupted input. If it
-    had not, the repeat does the work; if it had, the repeat ends the session.
+    If an exception, such as one raised by a signal handler, interrupts a call that has begun to
+    change the state, the next call ends the session: `poll` returns the remaining outputs, then an
+    outcome for each cancel that has none (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each
+    link, and `Ended`. If it interrupts the call before that, nothing has changed. You cannot tell
+    which, so repeat an interrupted input: either it is handled normally, or it ends the session.
 
     A session is not thread-safe: call it from one thread, and pass work from other threads through
     a queue.

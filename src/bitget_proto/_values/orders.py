@@ -3,9 +3,9 @@ r"""The order to cancel, and the check of request ids.
 Rules for changes
 - A value is checked when it is created and never changes: every `CancelOrder` can be written to the
   wire.
-- Refusing to cancel a real order is the worse mistake. A check must not be stricter than what is
-  known to be true. Where the exchange's page has no rule, refuse only values that could not be
-  written or read back, and values that no exchange creates.
+- Refusing to cancel a real order is worse than sending an id that the exchange rejects. A check
+  must not be stricter than what is known to be true. Where the exchange's page has no rule, refuse
+  only values that could not be written or read back, and values that no exchange creates.
 - Patterns use `fullmatch` and ASCII classes: `$` also matches before a final line feed, and `\d`
   matches Unicode digits.
 """

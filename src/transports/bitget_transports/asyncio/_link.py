@@ -4,7 +4,8 @@ The framing is in `_websockets_link` and `_picows_link`.
 
 - Opening and closing are bounded. There is a task only during the dial.
 - If `take_back` returns a cancel, not one byte of its frame was sent, and none will be.
-- The end is reported to the driver. The socket is closed when `gone` is set.
+- The end is reported to the driver. `gone` is set once the socket is closed and the dial's task has
+  ended.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
 
-LONG = 0.01
-"""Seconds of processing one read after which the link yields to the loop."""
+YIELD_AFTER_SECONDS = 0.01
+"""If processing one read takes at least so many seconds, the link lets the loop run before the
+next."""
 
 
 class AsyncioLink(ABC):
@@ -40,9 +42,9 @@ class AsyncioLink(ABC):
         """The number of bytes that were passed to the transport so far."""
         self._last: tuple[str | None, int, int] = (None, 0, 0)
         """The id and the size of the last frame, and `_given` at its end."""
-        self._refused = False
+        self._transport_ending = False
         """Whether the transport refused that frame."""
-        self._cut: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
         self._closed = False
         """Whether the transport's socket is closed."""
 
@@ -61,8 +63,10 @@ class AsyncioLink(ABC):
         """
 
     @abstractmethod
-    def refused(self) -> ConnectFailed | None:
-        """Return a refusal of the peer that was still incomplete at the timeout."""
+    def partial_refusal(self) -> ConnectFailed | None:
+        """Return the peer's HTTP refusal if, at the timeout, only part of it had arrived; else
+        None.
+        """
 
     @abstractmethod
     def write(self, text: str, id: str | None) -> None:
@@ -79,7 +83,7 @@ class AsyncioLink(ABC):
         if not size or (self._transport is not None and self._transport.is_closing()):
             # The peer has closed, or the transport failed: the end is about to be reported. All
             # earlier frames were sent.
-            self._refused = True
+            self._transport_ending = True
             self.pause_writing()
 
     def failed(self, error: BaseException) -> None:
@@ -122,7 +126,7 @@ class AsyncioLink(ABC):
                 failure = await self.connect(sock)
         except Exception as error:  # noqa: BLE001 - the driver waits for this dial
             if bound.expired():
-                failure = self.refused() or took_too_long(target, limits)
+                failure = self.partial_refusal() or took_too_long(target, limits)
                 failure.__cause__ = error
             else:
                 failure = could_not_connect(target, error)
@@ -168,7 +172,8 @@ class AsyncioLink(ABC):
         # A TLS transport does not show what was sent.
         tls = self._target.tls is not None
         if tls or (
-            not self._refused and self._transport.get_write_buffer_size() < size + self._given - end
+            not self._transport_ending
+            and self._transport.get_write_buffer_size() < size + self._given - end
         ):
             return ()
         self._stop_sending()
@@ -193,13 +198,13 @@ class AsyncioLink(ABC):
         """Write what is left in bounded time and close: the peer has ended the WebSocket."""
         if self._transport is not None:
             self._transport.close()
-            self.bound()
+            self.abort_after_close_timeout()
 
-    def bound(self) -> None:
+    def abort_after_close_timeout(self) -> None:
         """Abort the socket if it is not closed within `Limits.close_timeout`."""
         timeout = self._driver.limits.close_timeout
-        if self._cut is None and timeout is not None:
-            self._cut = asyncio.get_running_loop().call_later(timeout, self.abort)
+        if self._abort_timer is None and timeout is not None:
+            self._abort_timer = asyncio.get_running_loop().call_later(timeout, self.abort)
 
     def yield_to_loop(self) -> None:
         """Let other callbacks run before the next read; uvloop would read up to 32 times in a row."""
@@ -224,8 +229,8 @@ class AsyncioLink(ABC):
                 same.shutdown(socket.SHUT_WR)
 
     def _gone(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         self.gone.set()
         self._on_gone(self)
 

@@ -53,7 +53,7 @@ from .._driver.http_refusal import retry_after
 from .._driver.limits import frame_limit
 from .._driver.url import Target
 from .._driver.websocket import SILENT
-from ._link import LONG, AsyncioLink, package_of_loop
+from ._link import YIELD_AFTER_SECONDS, AsyncioLink, package_of_loop
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
@@ -119,7 +119,7 @@ class PicowsLink(AsyncioLink, WSListener):
         """Return the listener; the factory that picows calls."""
         return self
 
-    def refused(self) -> ConnectFailed | None:
+    def partial_refusal(self) -> ConnectFailed | None:
         return None  # picows raises a refusal as soon as its head is complete
 
     async def _dial(self) -> socket.socket:
@@ -226,7 +226,7 @@ class PicowsLink(AsyncioLink, WSListener):
         else:
             self._over = self._over or "closed by this side"
             self._send_close(code, reason)
-            self.bound()
+            self.abort_after_close_timeout()
 
     # --- inside ---
 
@@ -289,7 +289,7 @@ class PicowsLink(AsyncioLink, WSListener):
     def _end_of_read(self) -> None:
         self._write_pong()
         since, self._many_since = self._many_since, None
-        if since is not None and self._driver.now() - since >= LONG:
+        if since is not None and self._driver.now() - since >= YIELD_AFTER_SECONDS:
             self.yield_to_loop()
 
     def _write_pong(self) -> None:

@@ -18,7 +18,7 @@ from typing import cast
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.websocket import WebSocket
-from ._link import LONG, AsyncioLink
+from ._link import YIELD_AFTER_SECONDS, AsyncioLink
 
 _READ = 2**16
 """Bytes for one read."""
@@ -54,7 +54,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         await self._handshake_over.wait()
         return None if self._websocket.opened else self._websocket.handshake_error()
 
-    def refused(self) -> ConnectFailed | None:
+    def partial_refusal(self) -> ConnectFailed | None:
         return self._websocket.early_refusal()
 
     # --- callbacks of the transport ---
@@ -75,7 +75,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         try:
             began = self._driver.now()
             self._process(data)
-            if self._driver.now() - began >= LONG:
+            if self._driver.now() - began >= YIELD_AFTER_SECONDS:
                 self.yield_to_loop()
         except BaseException as error:  # noqa: BLE001 - given to the loop
             self.failed(error)
@@ -107,7 +107,7 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     def hang_up(self, code: int, reason: str) -> None:
         if self._websocket.opened and self._transport is not None:
             self._put(self._websocket.hang_up(code, reason))
-            self.bound()
+            self.abort_after_close_timeout()
         else:
             self.abort()
 
