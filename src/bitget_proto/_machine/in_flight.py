@@ -193,8 +193,8 @@ class InFlight:
         self, id: str, reply: TradeReply | ErrorReply, message: str | bytes
     ) -> LateReply | Unrecognised:
         """Return the event for a reply to a request that is not in `sent`."""
-        order = self.late.get(id)
-        if order is not None and self.queue.get(id) is None:
+        waits, order = self.queue.get(id) is not None, self.late.get(id)
+        if order is not None and not waits:
             return LateReply(
                 id=id,
                 order=order,
@@ -204,7 +204,6 @@ class InFlight:
                 exchange_ts=reply.exchange_ts,
                 text=as_text(message),
             )
-        waits = self.queue.get(id) is not None
         why = WhyUnrecognised.NEVER_SENT if waits else WhyUnrecognised.UNKNOWN_ID
         return Unrecognised(text=as_text(message), why=why)
 
