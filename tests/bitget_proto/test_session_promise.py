@@ -65,6 +65,7 @@ from bitget_proto import (
 from bitget_proto._machine.arguments import Queued
 from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair
+from bitget_proto.testing._exchange.logins import Refusal
 
 KEY = Credentials("key", "secret", "passphrase")
 WRONG_KEY = Credentials("key", "another secret", "passphrase")
@@ -119,12 +120,12 @@ visited: Counter[object] = Counter()
 
 
 class Moody(ScriptedExchange):
-    """It refuses coming logins for any reason that it is told."""
+    """It refuses the next logins for the given reasons."""
 
     moods: deque[tuple[str, str]]
 
-    def _why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
-        return self.moods.popleft() if self.moods else super()._why_not(login, now)
+    def _refusal(self, login: SignedLogin, now: float) -> Refusal | None:
+        return Refusal(*self.moods.popleft()) if self.moods else super()._refusal(login, now)
 
 
 class Watched(Session):

@@ -572,7 +572,7 @@ def test_a_client_that_reads_late_gets_everything() -> None:
 class Broken(ScriptedExchange):
     """An exchange that raises at each login."""
 
-    def _why_not(self, login: object, now: float) -> tuple[str, str] | None:
+    def _refusal(self, login: object, now: float) -> None:
         raise ZeroDivisionError
 
 

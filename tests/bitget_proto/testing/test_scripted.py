@@ -31,6 +31,7 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, StrictConnection
+from bitget_proto.testing._exchange.logins import Refusal, invalid_login
 from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
 
 KEY = Credentials("key", "secret", "passphrase")
@@ -148,13 +149,14 @@ def test_a_login_is_checked_when_the_exchange_has_credentials(login: object, cod
 
 @pytest.mark.parametrize("stamp", ["", "x", "1763958366000", "١"])
 def test_a_timestamp_that_is_not_in_seconds_is_refused(stamp: str) -> None:
-    exchange = ScriptedExchange(credentials=KEY)
-    right = sign_login(KEY, 1_763_958_366)
+    now = 1_763_958_366
+    right = sign_login(KEY, now)
     if stamp:
         login = type(right)(right.api_key, right.passphrase, stamp, right.sign)
-        assert exchange._why_not(login, 0.0) == ("30013", "Invalid ACCESS_TIMESTAMP")
-    assert exchange._why_not(right, 0.0) is None
-    assert exchange._why_not(right, 30.0) is None
+        refused = invalid_login(login, KEY, now, lenient=False)
+        assert refused == Refusal("30013", "Invalid ACCESS_TIMESTAMP")
+    assert invalid_login(right, KEY, now, lenient=False) is None
+    assert invalid_login(right, KEY, now + 30.0, lenient=False) is None
 
 
 def test_an_answer_after_the_timeout_comes_after_the_outcome() -> None:

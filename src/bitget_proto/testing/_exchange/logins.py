@@ -1,6 +1,7 @@
-"""Scripted refusals of logins: during maintenance, the next n, or a second login of an account.
+"""Refusals of logins: of an invalid key, timestamp or signature, and scripted ones.
 
-They apply whatever the login contains. Key, timestamp and signature are not checked here.
+The scripted ones apply whatever the login contains: during maintenance, the next n, or a second
+login of an account.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import attrs
 
 from ..._machine.connection_config import check_flag
+from ..._values.credentials import Credentials, SignedLogin, sign_stamp
 from ..._values.errors import ValidationError, safe_repr
 from .exchange_connection import check_refusal
 
@@ -27,6 +29,13 @@ MAINTENANCE_CODES: Final = MappingProxyType({
 """The codes with which logins were refused around releases, and their messages."""
 
 _WORDS: Final = MappingProxyType({**MAINTENANCE_CODES, "30005": "error"})
+
+
+STAMP_VALID = 30.0
+"""Seconds by which the timestamp of a login may be behind or ahead of the exchange's clock."""
+
+_MILLISECONDS_FROM = 10**11
+"""Timestamps from here on are in milliseconds: in seconds this would be the year 5138."""
 
 
 @attrs.frozen
@@ -45,6 +54,29 @@ def refusal(code: str, *, stay: bool = False) -> Refusal:
     """
     check_refusal(code)
     return Refusal(code, _WORDS.get(code, "refused as scripted"), stay)
+
+
+def invalid_login(
+    login: SignedLogin, credentials: Credentials, wall_clock: float, *, lenient: bool
+) -> Refusal | None:
+    """Return the refusal of a login that does not match the credentials or whose timestamp is not
+    valid at `wall_clock`; None for a valid login.
+    """
+    if login.api_key != credentials.api_key:
+        return Refusal("30011", "Invalid ACCESS_KEY")
+    if login.passphrase != credentials.passphrase:
+        return Refusal("30012", "Invalid ACCESS_PASSPHRASE")
+    stamp = login.timestamp
+    seconds: float = int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 15 else inf
+    if seconds >= _MILLISECONDS_FROM and lenient:
+        seconds /= 1000
+    if seconds >= _MILLISECONDS_FROM:
+        return Refusal("30013", "Invalid ACCESS_TIMESTAMP")
+    if abs(wall_clock - seconds) > STAMP_VALID:
+        return Refusal("30014", "Timestamp expired")
+    if login != sign_stamp(credentials, stamp):
+        return Refusal("30015", "Invalid sign")
+    return None
 
 
 class Logins:

@@ -8,6 +8,8 @@
 - `log` records what each cancel did to the book, so that a test can compare outcomes with it.
 """
 
+from __future__ import annotations
+
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +20,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ..._machine.deadlines import after, finite_time, is_seconds
-from ..._values.credentials import Credentials, SignedLogin, sign_stamp
+from ..._values.credentials import Credentials, SignedLogin
 from ..._values.errors import ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
@@ -38,19 +40,13 @@ from .exchange_connection import (
     check_refusal,
 )
 from .faults import ANSWER_WITHHELD, AT_LOGIN, Fault, check_faults
-from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, refusal
+from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
 from .order_book import SAME_ORDER_INTERVAL, Book
 from .placed_orders import encode_placed, placed_order, placement_of
 from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
 
 _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
-
-STAMP_VALID = 30.0
-"""Seconds by which the timestamp of a login may be behind or ahead of the exchange's clock."""
-
-_MILLISECONDS_FROM = 10**11
-"""Timestamps from here on are in milliseconds: in seconds this would be the year 5138."""
 
 _FIRST_ORDER_ID = 1_376_000_000_000_000_001
 """The id of the first order that a client places."""
@@ -159,7 +155,7 @@ class ScriptedExchange(_BehaviourCommands):
         return self._book.live
 
     @property
-    def links(self) -> tuple["ScriptedLink", ...]:
+    def links(self) -> tuple[ScriptedLink, ...]:
         """The open links, oldest first."""
         return tuple(self._open)
 
@@ -262,7 +258,7 @@ class ScriptedExchange(_BehaviourCommands):
         """Accept logins again. Links that got the notice are still dropped."""
         self._logins.end_maintenance()
 
-    def link(self) -> "ScriptedLink":
+    def link(self) -> ScriptedLink:
         """Return the exchange's end of a new WebSocket."""
         self._numbers += 1
         return ScriptedLink(self, self._numbers)
@@ -294,35 +290,17 @@ class ScriptedExchange(_BehaviourCommands):
         """Return the refusal of a login, or None when it is accepted."""
         if (scripted := self._logins.refusal(now)) is not None:
             return scripted
-        if (wrong := self._why_not(login, now)) is not None:
-            return Refusal(*wrong)
+        wrong = None
+        if self.credentials is not None:
+            wrong = invalid_login(
+                login, self.credentials, self.wall_clock(now), lenient=self.config.lenient
+            )
+        if wrong is not None:
+            return wrong
         if self._logins.second is not None and any(
             link.account == login.api_key and link.state is State.READY for link in self.links
         ):
             return refusal(self._logins.second)
-        return None
-
-    def _why_not(self, login: SignedLogin, now: float) -> tuple[str, str] | None:
-        """Check the login; return the code and message of the refusal, or None when it is valid."""
-        credentials = self.credentials
-        if credentials is None:
-            return None
-        if login.api_key != credentials.api_key:
-            return "30011", "Invalid ACCESS_KEY"
-        if login.passphrase != credentials.passphrase:
-            return "30012", "Invalid ACCESS_PASSPHRASE"
-        stamp = login.timestamp
-        seconds: float = (
-            int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 15 else inf
-        )
-        if seconds >= _MILLISECONDS_FROM and self.config.lenient:
-            seconds /= 1000
-        if seconds >= _MILLISECONDS_FROM:
-            return "30013", "Invalid ACCESS_TIMESTAMP"
-        if abs(self.wall_clock(now) - seconds) > STAMP_VALID:
-            return "30014", "Timestamp expired"
-        if login != sign_stamp(credentials, stamp):
-            return "30015", "Invalid sign"
         return None
 
     def _act(
@@ -348,7 +326,7 @@ class ScriptedExchange(_BehaviourCommands):
             ):
                 return order
 
-    def _push(self, order: CancelOrder, status: str, by: "ScriptedLink", now: float) -> None:
+    def _push(self, order: CancelOrder, status: str, by: ScriptedLink, now: float) -> None:
         """Send the order's new status to all links that have subscribed to it."""
         for link in self.links:
             if link._push(order, status, now) and link is not by:
