@@ -182,10 +182,13 @@ _TRANSPORT = Path(bitget_transports.__file__).parent
 _CORE = Path(bitget_proto.__file__).parent
 _WEBSOCKETS = Path(websockets.__file__).parent
 _PATHS = [
-    *(_TRANSPORT / "blocking" / f"{name}.py" for name in ("_client", "_driver", "_socket_link")),
+    *(
+        _TRANSPORT / "blocking" / f"{name}.py"
+        for name in ("_client", "_dial", "_driver", "_socket_link")
+    ),
     *(
         _TRANSPORT / "_driver" / f"{name}.py"
-        for name in ("driver", "outcome_router", "single_link", "websocket")
+        for name in ("address_race", "driver", "outcome_router", "single_link", "websocket")
     ),
     *(_CORE / "_machine" / f"{name}.py" for name in ("connection", "session")),
     *(_WEBSOCKETS / f"{name}.py" for name in ("client", "frames", "protocol")),

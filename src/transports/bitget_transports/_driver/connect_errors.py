@@ -13,6 +13,7 @@ import ssl
 
 from bitget_proto import Closed, Ended, LinkClosed, WhyClosed
 
+from .address_race import AddressesFailed, AddressRace
 from .errors import ConnectFailed
 from .limits import Limits
 from .url import Target
@@ -52,16 +53,23 @@ def _describe(target: Target, error: BaseException) -> ConnectFailed:
         return ConnectFailed(
             f"{where} refused the connection: nothing listens there; check the URL and its port"
         )
+    if isinstance(error, AddressesFailed) and error.refused:
+        return ConnectFailed(
+            f"{where} refused the connection: nothing listens there (tried "
+            f"{', '.join(error.addresses)}); check the URL and its port"
+        )
     return ConnectFailed(
         f"no connection to {where} ({str(error) or type(error).__name__}): check the network and "
         "the URL"
     )
 
 
-def took_too_long(target: Target, limits: Limits) -> ConnectFailed:
+def took_too_long(target: Target, limits: Limits, race: AddressRace | None = None) -> ConnectFailed:
     """Return the error for an expired `Limits.open_timeout`."""
+    progress = "" if race is None else race.progress()
     return ConnectFailed(
-        f"{target.host}:{target.port} did not open a WebSocket within {limits.open_timeout} s: "
+        f"{target.host}:{target.port} did not open a WebSocket within {limits.open_timeout} s"
+        f"{progress and f' ({progress})'}: "
         "check the network, and whether a proxy is needed, or raise Limits.open_timeout"
     )
 

@@ -33,9 +33,11 @@ from bitget_proto import (
     LinkHangup,
     LinkTransmit,
     Policy,
+    Ready,
     SignedLogin,
     Transmit,
     Unresolved,
+    Up,
     ValidationError,
     Wait,
     WhyClosed,
@@ -44,6 +46,7 @@ from bitget_proto import (
     sign_login,
 )
 
+from .address_race import Address, AddressBook
 from .checks import safe_repr
 from .clock import clock
 from .connect_errors import login_error
@@ -72,6 +75,11 @@ class Link(Protocol):
         """The time at which the current, still incomplete write stalled; infinity if none is
         pending.
         """
+        ...
+
+    @property
+    def address(self) -> Address | None:
+        """The address that the transport has connected to; None when it did not choose one."""
         ...
 
     def write(self, text: str, id: str | None) -> None: ...
@@ -172,6 +180,7 @@ class Driver(ABC):
         self.limits = Limits() if limits is None else limits
         self.router = OutcomeRouter(core, self.limits, config.id_prefix)
         self.account = account
+        self.addresses = AddressBook()
         self.max_message = config.max_message
         self.failure: ConnectFailed | None = None
         """Why the last dial failed."""
@@ -340,6 +349,8 @@ class Driver(ABC):
                     links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
+                    if isinstance(output, (Ready, Up)):
+                        self._served(output.link if isinstance(output, Up) else ONLY_LINK)
                     self.router.dispatch(output)
             until = inf if output.until is None else output.until
             if busy:
@@ -355,6 +366,12 @@ class Driver(ABC):
             else:
                 self.interrupted()
             raise
+
+    def _served(self, number: int) -> None:
+        """The login of this link was accepted."""
+        link = self._links.get(number)
+        if link is not None and link.address is not None:
+            self.addresses.served(link.address)
 
     def is_up(self) -> bool:
         """Return whether a login was accepted.

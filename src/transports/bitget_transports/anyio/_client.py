@@ -256,6 +256,7 @@ class _Link:
         self._to_write = anyio.Event()
         self._over = False
 
+        self.address = None
         self.stalled_since = inf
         self.gone = anyio.Event()
         """Set when the socket is closed."""

@@ -371,7 +371,9 @@ def _make_client(target: Target) -> httpx.AsyncClient:
     # A plain target uses no TLS: a context without authorities accepts no certificate, and loading
     # the system's authorities is slow.
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
-    # Proxies of the environment, except for loopback. Timeouts are set by the callers.
+    # Proxies of the environment, except for loopback. Timeouts are set by the callers. httpcore dials
+    # with `anyio.connect_tcp`, or on trio with `trio.open_tcp_stream`: both race a host's addresses,
+    # 250 ms apart (RFC 6555), but do not remember which one served.
     return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
 
 

@@ -17,11 +17,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
 
+from .._driver.address_race import Address, AddressRace
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
+from ._dial import connect_first, package_of_loop
 
 YIELD_AFTER_SECONDS = 0.01
 """If processing one read takes at least so many seconds, the link lets the loop run before the
@@ -37,6 +39,8 @@ class AsyncioLink(ABC):
         """Called when the socket is closed and the task of the dial has ended."""
         self._number = number
         self._target = driver.account.target
+        self._race: AddressRace | None = None
+        """The race of the host's addresses; None before it, and for a socket that was given."""
         self._transport: asyncio.Transport | None = None
         self._given = 0
         """The number of bytes that were passed to the transport so far."""
@@ -56,8 +60,8 @@ class AsyncioLink(ABC):
     # --- for the framing ---
 
     @abstractmethod
-    async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
-        """Open the WebSocket, on `sock` if given. Return None, or why the peer did not open it.
+    async def connect(self, sock: socket.socket) -> ConnectFailed | None:
+        """Open the WebSocket on a connected socket. Return None, or why the peer did not open it.
 
         Raises: as the libraries below.
         """
@@ -117,16 +121,30 @@ class AsyncioLink(ABC):
 
     # --- the dial ---
 
+    @property
+    def address(self) -> Address | None:
+        """As `Link.address`."""
+        return None if self._race is None else self._race.winner
+
     async def open(self, sock: socket.socket | None) -> None:
         """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
+                if sock is None:
+                    self._race = self._driver.addresses.race(
+                        await asyncio.get_running_loop().getaddrinfo(
+                            target.host, target.port, type=socket.SOCK_STREAM
+                        )
+                    )
+                    sock = await connect_first(self._race)
+                else:
+                    sock.getpeername()  # raises for an unconnected socket
                 failure = await self.connect(sock)
         except Exception as error:  # noqa: BLE001 - the driver waits for this dial
             if bound.expired():
-                failure = self.partial_refusal() or took_too_long(target, limits)
+                failure = self.partial_refusal() or took_too_long(target, limits, self._race)
                 failure.__cause__ = error
             else:
                 failure = could_not_connect(target, error)
@@ -237,8 +255,3 @@ class AsyncioLink(ABC):
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-def package_of_loop() -> str:
-    """Return the package of the running loop; its exceptions count as network errors."""
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -53,7 +53,8 @@ from .._driver.http_refusal import retry_after
 from .._driver.limits import frame_limit
 from .._driver.url import Target
 from .._driver.websocket import SILENT
-from ._link import YIELD_AFTER_SECONDS, AsyncioLink, package_of_loop
+from ._dial import package_of_loop
+from ._link import YIELD_AFTER_SECONDS, AsyncioLink
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
@@ -87,14 +88,11 @@ class PicowsLink(AsyncioLink, WSListener):
 
     # --- the dial ---
 
-    async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
+    async def connect(self, sock: socket.socket) -> ConnectFailed | None:
         target = self._target
-        if sock is None:
-            sock = await self._dial()
-        else:
-            sock.getpeername()  # raises for an unconnected socket
-            if sock.family not in (socket.AF_INET, socket.AF_INET6):
-                raise OSError("picows accepts only TCP sockets: use framing='websockets'")
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            raise OSError("picows accepts only TCP sockets: use framing='websockets'")
+        same = sock.dup()
         try:
             await ws_connect(
                 self._listening,
@@ -111,8 +109,9 @@ class PicowsLink(AsyncioLink, WSListener):
         except WSHandshakeError as error:
             return _refusal(target, error)
         finally:
-            if self._websocket is None:
-                await _close_orphan(sock)
+            with same:
+                if self._websocket is None:
+                    await _close_orphan(sock, same)
         return ended_early(target) if self._websocket is None else None
 
     def _listening(self, *_: object) -> PicowsLink:
@@ -121,29 +120,6 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def partial_refusal(self) -> ConnectFailed | None:
         return None  # picows raises a refusal as soon as its head is complete
-
-    async def _dial(self) -> socket.socket:
-        """Return a connected socket. picows does not close a socket of its own when the dial is
-        cancelled before the handshake is done.
-        """
-        loop = asyncio.get_running_loop()
-        error = OSError("the name has no address")
-        for family, kind, protocol, _, address in await loop.getaddrinfo(
-            self._target.host, self._target.port, type=socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(0.0)
-                await loop.sock_connect(sock, address)
-            except OSError as failure:
-                sock.close()
-                error = failure
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
-        raise error
 
     # --- callbacks of picows ---
 
@@ -349,15 +325,33 @@ def _size(payload: int) -> int:
     return (4 if payload < 2**16 else 10) + 4 + payload
 
 
-async def _close_orphan(sock: socket.socket) -> None:
-    """Close a socket whose transport is unreachable: ending its stream makes the transport close."""
-    with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
-        same.shutdown(socket.SHUT_RDWR)
-    for _ in range(_TURNS):
-        if sock.fileno() < 0:
-            return
-        await asyncio.sleep(0)
-    sock.close()
+async def _close_orphan(sock: socket.socket, same: socket.socket) -> None:
+    """Close a socket whose transport is unreachable: ending its stream makes the transport close.
+
+    `same` is a duplicate. uvloop may have closed the descriptor of `sock` without its knowledge,
+    and the system may have given the number to another file since then.
+    """
+    try:
+        with suppress_ours(OSError):
+            same.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if sock.fileno() < 0:
+                return
+            await asyncio.sleep(0)
+    finally:
+        if sock.fileno() >= 0:
+            if _is_open(sock, same):
+                sock.close()
+            else:
+                sock.detach()
+
+
+def _is_open(sock: socket.socket, same: socket.socket) -> bool:
+    """Return whether the descriptor of `sock` is still that of its connection."""
+    try:
+        return os.path.sameopenfile(sock.fileno(), same.fileno())
+    except OSError:
+        return False
 
 
 def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:

@@ -18,6 +18,7 @@ from typing import cast
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.websocket import WebSocket
+from ._dial import on_uvloop
 from ._link import YIELD_AFTER_SECONDS, AsyncioLink
 
 _READ = 2**16
@@ -40,14 +41,15 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         self._data_before_tls = False
         """Whether data arrived before that."""
 
-    async def connect(self, sock: socket.socket | None) -> ConnectFailed | None:
-        loop, target = asyncio.get_running_loop(), self._target
-        if sock is None:
-            await loop.create_connection(lambda: self, target.host, target.port)
-        else:
-            sock.getpeername()  # raises for an unconnected socket, which uvloop would never close
-            sock.settimeout(0.0)
-            await loop.create_connection(lambda: self, sock=sock)
+    async def connect(self, sock: socket.socket) -> ConnectFailed | None:
+        target = self._target
+        sock.settimeout(0.0)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
+        finally:
+            if on_uvloop():
+                # It owns the descriptor now, and may have closed it already.
+                sock.detach()
         if target.tls is not None:
             await self._start_tls(target.tls, target.host)
         self._put(self._websocket.start())

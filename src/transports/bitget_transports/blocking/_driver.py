@@ -28,6 +28,7 @@ from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.single_link import Core
 from .._driver.sockets import check_sock
+from ._dial import Watched
 from ._socket_link import SocketLink
 
 T = TypeVar("T")
@@ -82,8 +83,8 @@ class BlockingDriver(Driver):
             )
         self._sock = sock
         self._selector = selector()
-        self._alive: list[SocketLink] = []
-        """The links whose sockets are not closed."""
+        self._alive: list[Watched] = []
+        """The links whose sockets are not closed, and their attempts to connect."""
         self.armed = -inf
         self.held = ""
         """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
@@ -230,8 +231,8 @@ class BlockingDriver(Driver):
             self.held = ""
 
     def dial(self, number: int) -> SocketLink:
-        link = SocketLink(self, number, self._sock, unwatch=self._unwatch, on_gone=self._forget)
-        self._alive.append(link)
+        link = SocketLink(self, number, self._sock, self)
+        self.add(link)
         return link
 
     def interrupted(self) -> None:
@@ -240,29 +241,34 @@ class BlockingDriver(Driver):
     def rearm(self) -> None:
         """Do nothing: `run_once` reads `until` each time."""
 
-    # --- for the links ---
+    # --- methods of `Watcher` ---
 
-    def _unwatch(self, link: SocketLink) -> None:
-        """Remove the link's socket from the selector, before it changes or is closed."""
-        if link.watched and link.sock is not None:
-            self._selector.unregister(link.sock)
-            link.watched = 0
+    def add(self, watched: Watched) -> None:
+        """As `Watcher.add`."""
+        self._alive.append(watched)
 
-    def _forget(self, link: SocketLink) -> None:
-        """Forget a link that has ended and closed its socket."""
-        if link in self._alive:
-            self._alive.remove(link)
+    def unwatch(self, watched: Watched) -> None:
+        """As `Watcher.unwatch`."""
+        if watched.watched and watched.sock is not None:
+            self._selector.unregister(watched.sock)
+            watched.watched = 0
+
+    def forget(self, watched: Watched) -> None:
+        """As `Watcher.forget`."""
+        if watched in self._alive:
+            self._alive.remove(watched)
 
     # --- inside ---
 
     def _serve(self, deadline: float) -> None:
         """Wait until a link is ready or the deadline expires; then step the links that are ready."""
-        ready: list[SocketLink] = []
+        ready: list[Watched] = []
         limited = False
         for link in self._alive:
             interest = link.interest
             if not interest:
-                ready.append(link)
+                if interest is not None:
+                    ready.append(link)
             elif interest != link.watched:
                 self._watch(link, interest)
             if link.deadline < deadline:
@@ -299,7 +305,7 @@ class BlockingDriver(Driver):
         if self._sock is not None:
             self._sock.close()
 
-    def _watch(self, link: SocketLink, interest: int) -> None:
+    def _watch(self, link: Watched, interest: int) -> None:
         """Let the selector wait for these events on the link's socket."""
         assert link.sock is not None  # noqa: S101 - it has an interest
         if link.watched:

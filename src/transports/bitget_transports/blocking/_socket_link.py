@@ -3,7 +3,7 @@
 - A link never waits: the driver waits in its selector for the events in `interest`, then calls
   `step`.
 - Opening is a generator, from resolving the name to the handshake; each `yield` gives the events to
-  wait for.
+  wait for, or None while the sockets that race in `Dial` are watched instead.
 - The driver gets one report of the end. Only exceptions from the caller's own code are raised: see
   `exception_origin`.
 
@@ -12,26 +12,29 @@ The only blocking operation is resolving a host name in the system.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import ssl
-from collections.abc import Callable, Generator
-from errno import EINPROGRESS, EWOULDBLOCK
+from collections.abc import Generator
 from math import inf
 
+from .._driver.address_race import Address
 from .._driver.connect_errors import could_not_connect, took_too_long
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_systems, raised_by_caller
 from .._driver.tcp_reset import reset_when_closed
 from .._driver.websocket import WebSocket
+from ._dial import Dial, Watcher, resolver_package
 
 _READ = 2**16
 """Bytes for one read."""
 
 _AT_MOST = 2**18
 """Bytes that are read before timers fire: an answer to each cancel that may be in flight fits."""
+
+_OPEN = -1
+"""Stands for the end of opening."""
 
 _WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -40,31 +43,27 @@ class SocketLink:
     """One WebSocket, from its dial to its end."""
 
     def __init__(
-        self,
-        driver: Driver,
-        number: int,
-        sock: socket.socket | None,
-        *,
-        unwatch: Callable[[SocketLink], None],
-        on_gone: Callable[[SocketLink], None],
+        self, driver: Driver, number: int, sock: socket.socket | None, watcher: Watcher
     ) -> None:
         self.stalled_since = inf
         self.deadline = inf
-        """When to step even without an event: the timeout of opening, later of closing."""
+        """When to step even without an event: the timeout of opening, or earlier the next attempt to
+        connect; later the timeout of closing.
+        """
         self.sock: socket.socket | None = None
         self.watched = 0
         """The events that the selector waits for on the socket; 0 when it is not registered."""
 
         self._driver = driver
         self._number = number
-        self._unwatch = unwatch
-        """Called before the socket changes or is closed."""
-        self._on_gone = on_gone
-        """Called when the link has ended and its socket is closed."""
+        self._watcher = watcher
+        """Hears of each change of the socket, and of its end."""
         self._target = driver.account.target
         self._websocket = WebSocket(self._target, driver.max_message)
-        self._opening: Generator[int] | None = self._open(sock)
-        self._opening_wants = 0
+        self._opening: Generator[int | None] | None = self._open(sock)
+        self._opening_wants: int | None = 0
+        self._dial: Dial | None = None
+        """The race of the host's addresses; None before it, and for a socket that was given."""
         self._early: list[bytes] = []
         """Messages that arrived together with the handshake's answer."""
         self._out = b""
@@ -78,12 +77,17 @@ class SocketLink:
         self._ended = False
         """Whether the stream has ended."""
         self._closing = False
-        if driver.limits.open_timeout is not None:
-            self.deadline = driver.now() + driver.limits.open_timeout
+        timeout = driver.limits.open_timeout
+        self._open_by = self.deadline = inf if timeout is None else driver.now() + timeout
 
     @property
-    def interest(self) -> int:
-        """The selector events to wait for; 0 to be stepped at once."""
+    def address(self) -> Address | None:
+        """As `Link.address`."""
+        return None if self._dial is None else self._dial.race.winner
+
+    @property
+    def interest(self) -> int | None:
+        """As `Watched.interest`."""
         if self._opening is not None:
             return self._opening_wants
         if not self._closing and (
@@ -159,24 +163,28 @@ class SocketLink:
 
     def close(self) -> None:
         """Close the socket now."""
-        self._unwatch(self)
+        if self._dial is not None:
+            self._dial.close()
+        self._watcher.unwatch(self)
         if self.sock is not None:
             self.sock.close()
             self.sock = None
-        self._on_gone(self)
+        self._watcher.forget(self)
 
     # --- opening ---
 
-    def _step_opening(self, opening: Generator[int]) -> None:
+    def _step_opening(self, opening: Generator[int | None]) -> None:
         driver, target = self._driver, self._target
         try:
-            if driver.now() >= self.deadline:
-                raise self._websocket.early_refusal() or took_too_long(target, driver.limits)
-            wants = next(opening, None)
+            if driver.now() >= self._open_by:
+                raise self._websocket.early_refusal() or took_too_long(
+                    target, driver.limits, None if self._dial is None else self._dial.race
+                )
+            wants = next(opening, _OPEN)
         except OSError as error:
             if isinstance(error, ConnectFailed) and not raised_by_caller(error):
                 failure = error
-            elif is_systems(error, self.sock, target.tls, _resolver_package()):
+            elif is_systems(error, self.sock, target.tls, resolver_package()):
                 failure = could_not_connect(target, error)
             else:
                 raise
@@ -184,7 +192,7 @@ class SocketLink:
             self.close()
             driver.failed(self._number, failure)
             return
-        if wants is not None:
+        if wants != _OPEN:
             self._opening_wants = wants
             return
         self._opening, self.deadline = None, inf
@@ -192,7 +200,7 @@ class SocketLink:
         for message in self._early:
             driver.received(self._number, message)
 
-    def _open(self, sock: socket.socket | None) -> Generator[int]:
+    def _open(self, sock: socket.socket | None) -> Generator[int | None]:
         target = self._target
         self.sock = sock
         if sock is None:
@@ -214,27 +222,26 @@ class SocketLink:
             if self._websocket.end_reason or self._broken:
                 raise self._websocket.handshake_error()
 
-    def _connect(self) -> Generator[int]:
-        """Connect to the addresses of the host, one after the other."""
-        error: OSError = could_not_connect(self._target, OSError("the name has no address"))
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self._target.host, self._target.port, type=socket.SOCK_STREAM
-        ):
-            self.sock = sock = socket.socket(family, kind, protocol)
-            sock.settimeout(0.0)
-            code = sock.connect_ex(address)
-            if code in (EINPROGRESS, EWOULDBLOCK):
-                yield selectors.EVENT_WRITE
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code == 0:
-                return
-            error = OSError(code, os.strerror(code))
-            self._unwatch(self)
-            sock.close()
-        raise error
+    def _connect(self) -> Generator[None]:
+        """Connect to the first address of the host that answers."""
+        driver, target = self._driver, self._target
+        race = driver.addresses.race(
+            socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        )
+        self._dial = Dial(race, self._watcher, self.step)
+        while True:
+            self._dial.begin_due(driver.now)
+            if race.winner is not None:
+                break
+            if race.exhausted:
+                raise could_not_connect(target, race.error())
+            self.deadline = min(self._open_by, race.until)
+            yield None
+        self.deadline = self._open_by
+        self._dial.hand_over(self)
 
     def _start_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
-        self._unwatch(self)
+        self._watcher.unwatch(self)
         self.sock = wrapped = tls.wrap_socket(
             sock, server_hostname=self._target.host, do_handshake_on_connect=False
         )
@@ -315,10 +322,3 @@ class SocketLink:
         self.deadline = inf if timeout is None else self._driver.now() + timeout
         if self._ended or self._broken is not None:
             self.close()
-
-
-def _resolver_package() -> str:
-    """Return the package that resolves names: `socket`, unless it is patched, for example by
-    gevent.
-    """
-    return socket.getaddrinfo.__module__.partition(".")[0]
