@@ -1,6 +1,6 @@
 """bitget_transports.asyncio: `await channel.cancel(CancelOrder("BTCUSDT", order_id=...))`.
 
-The loop's `create_connection` is replaced by a fake transport. The WebSocket framing is timed, and
+The loop's `create_connection` is replaced by a fake transport, which never uses the socket. The WebSocket framing is timed, and
 so is the framing and unmasking by the fake. The rate limit is off.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -106,16 +107,24 @@ async def driven() -> AsyncGenerator[Prepare]:
 
     asyncio.get_running_loop().create_connection = create_connection  # type: ignore[method-assign, assignment]
     config, key = Config(messages_per_second=None), Credentials("key", "secret", "passphrase")
-    async with connect(
-        key, url="ws://127.0.0.1/v2/ws/private", config=config, codec=Codec(fastest())
-    ) as channel:
+    near, far = socket.socketpair()
+    with near, far:
+        async with connect(
+            key,
+            url="ws://127.0.0.1/v2/ws/private",
+            config=config,
+            codec=Codec(fastest()),
+            sock=near,
+        ) as channel:
 
-        def prepare(count: int) -> Callable[[], Awaitable[object]]:
-            async def run() -> None:
-                for _ in range(count):
-                    outcome = await channel.cancel(CancelOrder("BTCUSDT", "1376695893517410304"))
-                    assert isinstance(outcome, Accepted)
+            def prepare(count: int) -> Callable[[], Awaitable[object]]:
+                async def run() -> None:
+                    for _ in range(count):
+                        outcome = await channel.cancel(
+                            CancelOrder("BTCUSDT", "1376695893517410304")
+                        )
+                        assert isinstance(outcome, Accepted)
 
-            return run
+                return run
 
-        yield prepare
+            yield prepare
