@@ -42,6 +42,7 @@ from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualCl
 from bitget_proto.testing.__main__ import main as kit
 from bitget_proto.testing._exchange.exchange_connection import check_refusal
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
+from bitget_transports._driver.address_race import AddressBook, AddressRace
 from bitget_transports._driver.connect_errors import could_not_connect, login_error, took_too_long
 from bitget_transports._driver.driver import Account
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
@@ -309,6 +310,19 @@ def refused(code: str | None, skew: float | None = None) -> Provoke:
     return raising(LoginRefused(rejected, skew))
 
 
+def failed_race(*errors: OSError) -> AddressRace:
+    """Return a race of two addresses: the first refused, and the second failed so, or is pending."""
+    race = AddressBook().race(
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{number}", 443)) for number in (1, 2)
+    )
+    for error in (ConnectionRefusedError(111, ""), *errors):
+        address = race.next(0.0)
+        assert address is not None
+        race.failed(address, error)
+    race.next(0.0)
+    return race
+
+
 def ended(why: WhyClosed, detail: str) -> Provoke:
     return raising(login_error(TARGET, Closed(why=why, detail=detail)))
 
@@ -325,7 +339,10 @@ DIALS: list[Provoke] = [
     raising(could_not_connect(TARGET, socket.gaierror(-2, "Name or service not known"))),
     raising(could_not_connect(TARGET, ConnectionRefusedError())),
     raising(could_not_connect(TARGET, OSError(101, "Network is unreachable"))),
+    raising(could_not_connect(TARGET, failed_race(ConnectionRefusedError(111, "")).error())),
+    raising(could_not_connect(TARGET, failed_race(OSError(101, "")).error())),
     raising(took_too_long(TARGET, Limits())),
+    raising(took_too_long(TARGET, Limits(), failed_race())),
     ended(WhyClosed.LOGIN_TIMEOUT, "no answer to the login within 10.0 s"),
     ended(WhyClosed.LOST, "the exchange closed with code 1001"),
     *(raising(UpgradeRefused("ws.bitget.com", status)) for status in (*_UPGRADE_HINTS, 302, 503)),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from bitget_transports import Limits
 from bitget_transports._driver.address_race import (
     DELAY,
+    Address,
     AddressBook,
     AddressesFailed,
     AddressRace,
-    Address,
 )
 from bitget_transports._driver.connect_errors import could_not_connect, took_too_long
 from bitget_transports._driver.url import Target
@@ -180,7 +180,9 @@ def test_any_schedule_tries_each_address_at_most_once_and_has_at_most_one_winner
             now += data.draw(st.floats(0.0, 2 * DELAY))
             address = race.next(now)
             # One begins exactly when it is due, unless there is a winner or no address is left.
-            assert (address is not None) == (now >= due and not winners and len(tried) < len(set(names)))
+            assert (address is not None) == (
+                now >= due and not winners and len(tried) < len(set(names))
+            )
             if address is not None:
                 tried.append(address)
                 pending.append(address)

@@ -29,7 +29,9 @@ from bitget_transports.faults.hostile_server import HostileServer, Victim
 from .colours import ASYNCIO, BOUND, FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs 127.0.0.2 and a full backlog")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="needs 127.0.0.2 and a full backlog"
+)
 
 ALL = pytest.mark.parametrize("flavour", Flavour)
 OURS = pytest.mark.parametrize("flavour", [*ASYNCIO, Flavour.BLOCKING])
@@ -63,7 +65,9 @@ def resolves_to(patch: pytest.MonkeyPatch, addresses: Sequence[Address]) -> None
     by_system, by_uvloop = socket.getaddrinfo, uvloop.Loop.getaddrinfo
 
     def getaddrinfo(host: Any, *rest: Any, **options: Any) -> Any:
-        return list(addresses) if host in (HOST, HOST.encode()) else by_system(host, *rest, **options)
+        return (
+            list(addresses) if host in (HOST, HOST.encode()) else by_system(host, *rest, **options)
+        )
 
     async def on_uvloop(loop: uvloop.Loop, host: Any, *rest: Any, **options: Any) -> Any:
         return list(addresses) if host == HOST else await by_uvloop(loop, host, *rest, **options)
@@ -210,7 +214,7 @@ def test_open_timeout_bounds_the_whole_dial(
         assert "(no answer from 127.0.0.2; no answer from 127.0.0.3)" in message
 
 
-@OURS
+@ALL
 def test_the_error_names_each_address_and_how_it_failed(
     flavour: Flavour, server: ExchangeThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,10 +222,16 @@ def test_the_error_names_each_address_and_how_it_failed(
     dead = [address("::1", port), address("127.0.0.3", port)]
     resolves_to(monkeypatch, dead)
     without_ipv6(monkeypatch)
-    assert (
-        f"no connection to {HOST}:{port} (::1: Address family not supported by protocol; "
-        "127.0.0.3: Connection refused)"
-    ) in failure(flavour, port)
+    message = failure(flavour, port)
+    assert f"no connection to {HOST}:{port} (" in message
+    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
+        assert "Address family not supported" in message
+        assert "127.0.0.3" in message
+    else:
+        assert (
+            "(::1: Address family not supported by protocol; 127.0.0.3: Connection refused)"
+            in message
+        )
 
 
 @ALL
@@ -284,7 +294,7 @@ def test_a_session_leaves_an_address_that_resets_each_connection(
 @ALL
 def test_no_socket_is_left_when_the_peer_resets_at_once(flavour: Flavour) -> None:
     async def scenario(connect: Connect) -> None:
-        for _ in range(40):
+        for _ in range(200):
             with pytest.raises(ConnectFailed):
                 async with connect(KEY, url=dead.url, config=FAST, limits=LIMITS):
                     raise AssertionError("a channel was opened")

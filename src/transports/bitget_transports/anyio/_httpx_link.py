@@ -277,7 +277,7 @@ class HttpxWebSocket:
                 f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): "
                 "check HTTPS_PROXY, the credentials in it, and NO_PROXY"
             )
-        for cause in _causes(error):
+        for cause in (*_attempts(error), *_causes(error)):
             if isinstance(cause, OSError):
                 return could_not_connect(self._target, cause)
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
@@ -393,6 +393,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         found.append(at)
         at = _first_of_group(at) or at.__cause__ or at.__context__
     return reversed(found)
+
+
+def _attempts(error: BaseException) -> Iterator[OSError]:
+    """Return one error for the attempts to connect to several addresses, if they failed differently."""
+    for cause in _causes(error):
+        if isinstance(cause, ExceptionGroup):
+            group = cast("ExceptionGroup[Exception]", cause).exceptions
+            if not all(isinstance(each, ConnectionRefusedError) for each in group):
+                yield OSError("; ".join(map(str, group)))
 
 
 def _first_of_group(error: BaseException) -> BaseException | None:
