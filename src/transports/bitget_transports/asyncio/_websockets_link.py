@@ -44,11 +44,15 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
     async def connect(self, sock: socket.socket) -> ConnectFailed | None:
         target = self._target
         sock.settimeout(0.0)
+        closed = True
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: self, sock=sock
+            )
+            closed = transport.is_closing()
         finally:
-            if on_uvloop():
-                # It owns the descriptor now, and may have closed it already.
+            if closed and on_uvloop():
+                # uvloop closes the descriptor, and the number may then belong to another file.
                 sock.detach()
         if target.tls is not None:
             await self._start_tls(target.tls, target.host)
