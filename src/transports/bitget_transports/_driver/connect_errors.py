@@ -8,11 +8,13 @@ ones, whatever the libraries below them say.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 
 from bitget_proto import Closed, Ended, LinkClosed, WhyClosed
 
+from . import rfc6455
 from .address_race import AddressesFailed, AddressRace
 from .errors import ConnectFailed
 from .limits import Limits
@@ -22,6 +24,21 @@ NO_CODE = 1005
 """The code that stands for a close frame without a code (RFC 6455, 7.1.5)."""
 
 NO_CLOSE_FRAME = "the connection ended without a close frame"
+
+_VIOLATIONS = {
+    "invalid utf-8 reason|decoding close reason": rfc6455.INVALID_REASON,
+    "codec can't decode": rfc6455.INVALID_TEXT,
+    "unexpected continuation": rfc6455.NO_START,
+    "expected continuation": rfc6455.NO_CONTINUATION,
+    "reserved bit": rfc6455.RESERVED_BITS,
+    "invalid opcode": rfc6455.RESERVED_OPCODE,
+    "masked frame": rfc6455.MASKED,
+    "fragment(ed)? control": rfc6455.FRAGMENTED_CONTROL,
+    "control frame with payload": rfc6455.LONG_CONTROL,
+    "payload len": rfc6455.INVALID_LENGTH,
+    "close with|close frame too short|invalid status code": rfc6455.INVALID_CLOSE_CODE,
+}
+"""What the libraries below call a violation of RFC 6455, and what we call it."""
 
 
 def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
@@ -81,6 +98,14 @@ def answered_wrongly(target: Target, error: object) -> ConnectFailed:
     )
 
 
+def refused_by_picows(target: Target, what: str) -> ConnectFailed:
+    """Return the error for an answer that RFC 6455 allows and picows does not accept."""
+    return ConnectFailed(
+        f"{target.host} answered the WebSocket handshake with {what}, which picows does not "
+        "accept: use framing='websockets'"
+    )
+
+
 def speaks_no_http(target: Target, error: object) -> ConnectFailed:
     """Return the error for an answer that is not HTTP."""
     return ConnectFailed(f"{target.host} does not speak HTTP ({error}): check the URL and its port")
@@ -118,5 +143,10 @@ def interrupted(error: BaseException) -> str:
 
 
 def protocol_broken(how: object) -> str:
-    """Describe a violation of the WebSocket protocol."""
-    return f"the exchange broke the WebSocket protocol: {how}"
+    """Describe a violation of the WebSocket protocol, in our words or in those of a library below."""
+    found = str(how)
+    for pattern, words in _VIOLATIONS.items():
+        if re.search(pattern, found, re.IGNORECASE):
+            found = words
+            break
+    return f"the exchange broke the WebSocket protocol: {found}"

@@ -1,4 +1,5 @@
-"""Reads the date of an HTTP answer, and when to retry (RFC 9110, 5.6.7 and 10.2.3).
+"""Reads an HTTP answer that refuses the WebSocket: its status, its date, and when to retry
+(RFC 9110, 5.6.7 and 10.2.3).
 
 Nothing here raises for what the peer wrote: an unreadable value is None.
 """
@@ -10,10 +11,14 @@ import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from .errors import UpgradeRefused
 from .exception_origin import raised_by_caller
 
 _TOO_LATE = 4e9
 """Seconds since 1970, in the year 2096: a later date is not the clock of an exchange."""
+
+_REFUSAL = re.compile(rb"HTTP/1\.[01] ([2-5]\d\d)[ \r].*?\r\n\r\n", re.DOTALL)
+"""The complete head of an answer that refuses the WebSocket."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -50,6 +55,16 @@ def retry_after(status: int, value: str | None, date: str | None) -> float | Non
         return None
     asked = http_date(date)
     return max(0.0, until - (time.time() if asked is None else asked))
+
+
+def refusal(host: str, head: bytes, body: bytes) -> UpgradeRefused | None:
+    """Return the error for the raw head of an answer; None when it is no complete refusal."""
+    found = _REFUSAL.match(head)
+    if found is None:
+        return None
+    status = int(found[1])
+    wait = retry_after(status, header(head, "Retry-After"), header(head, "Date"))
+    return UpgradeRefused(host, status, body, wait)
 
 
 def header(head: bytes, name: str) -> str | None:

@@ -6,6 +6,7 @@ transports. It turns bytes from a socket into whole messages, and messages into 
 - The logger of websockets is silenced, because it would show the login.
 - websockets treats every exception during its code as an error of the peer. Exceptions from the
   caller's code are raised again: see `exception_origin`.
+- websockets does not check all rules of RFC 6455. The others are checked here: see `rfc6455`.
 - Memory is bounded, whatever the peer does: by the size limit for messages and fragments, and by
   keeping only one pong.
 """
@@ -13,27 +14,24 @@ transports. It turns bytes from a socket into whole messages, and messages into 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
+from codecs import IncrementalDecoder
+from collections.abc import Callable, Generator, Iterator
 
 try:
     from websockets.client import ClientProtocol
-    from websockets.exceptions import (
-        InvalidHeader,
-        InvalidStatus,
-        InvalidUpgrade,
-        WebSocketException,
-    )
+    from websockets.exceptions import InvalidStatus, ProtocolError, WebSocketException
     from websockets.frames import Close, Frame, Opcode
     from websockets.http11 import Response
     from websockets.protocol import State
     from websockets.uri import parse_uri
+    from websockets.utils import accept_key
 except ImportError as error:
     raise ImportError(
         "this transport needs websockets: pip install 'bitget-proto[asyncio]' or "
         "'bitget-proto[blocking]', which install the same"
     ) from error
 
+from . import rfc6455
 from .connect_errors import (
     NO_CLOSE_FRAME,
     answered_wrongly,
@@ -46,7 +44,7 @@ from .connect_errors import (
 )
 from .errors import ConnectFailed, UpgradeRefused
 from .exception_origin import raised_by_caller
-from .http_refusal import header, retry_after
+from .http_refusal import refusal
 from .limits import frame_limit
 from .url import Target
 
@@ -67,9 +65,6 @@ _HEAD = 2**14
 reported only when the body ends.
 """
 
-_REFUSAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) .*?\r\n\r\n", re.DOTALL)
-"""The complete head of an answer that refuses the WebSocket."""
-
 _FAULTS = (EOFError, UnicodeDecodeError, WebSocketException)
 """Exceptions of websockets for frames that it cannot read."""
 
@@ -81,6 +76,7 @@ class WebSocket:
     """The client side of one WebSocket, without its socket."""
 
     __slots__ = (
+        "_answer",
         "_callers_error",
         "_fragments",
         "_head",
@@ -88,6 +84,8 @@ class WebSocket:
         "_pong",
         "_protocol",
         "_target",
+        "_text",
+        "_wrong_answer",
         "date",
         "end_reason",
         "has_outgoing",
@@ -101,8 +99,16 @@ class WebSocket:
         self._protocol = ClientProtocol(
             parse_uri(target.url), max_size=frame_limit(max_message), logger=SILENT
         )
+        # websockets asks for this method at each read.
+        reader = self._protocol.reader
+        reader.read_exact = _CheckedReads(reader.read_exact)  # type: ignore[method-assign]
+        self._answer = rfc6455.FinalAnswer()
         self._fragments = bytearray()
         """The beginning of an incomplete message."""
+        self._text = False
+        """Whether that is a text message."""
+        self._wrong_answer: str | None = None
+        """What is wrong with an answer of status 101."""
         self._head = b""
         """The first bytes of the answer to the handshake."""
         self._outgoing = b""
@@ -146,8 +152,9 @@ class WebSocket:
         self.end_reason = self.end_reason or "closed by this side"
         return self.outgoing()
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Process bytes from the socket, and return the messages that are complete now.
+    def receive(self, data: bytes) -> list[str | bytes]:
+        """Process bytes from the socket, and return the messages that are complete now: text as
+        str, binary as bytes.
 
         Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
 
@@ -155,8 +162,9 @@ class WebSocket:
         be inconsistent then.
         """
         protocol = self._protocol
-        messages: list[bytes] = []
+        messages: list[str | bytes] = []
         if not self.opened:
+            data = self._answer.receive(data)
             self._head += data[: _HEAD - len(self._head)]
         parts = (data,) if len(data) <= _AT_ONCE else _cut(data, _AT_ONCE)
         for part in parts:
@@ -164,12 +172,16 @@ class WebSocket:
             for event in protocol.events_received():
                 if isinstance(event, Frame):
                     opcode = event.opcode
-                    if event.fin and (opcode is _TEXT or opcode is _BINARY):
-                        messages.append(bytes(event.data))
+                    if event.fin and opcode is _TEXT:
+                        messages.append(str(event.data, "utf-8"))
                     else:
-                        self._handle_partial(event, messages)
+                        self._handle_other(event, messages)
                 elif isinstance(event, Response):
                     self.opened = protocol.handshake_exc is None
+                    if event.status_code == 101:
+                        self._wrong_answer = rfc6455.wrong_upgrade(
+                            event.headers.raw_items(), accept_key(protocol.key)
+                        )
                     # There may be no Date, or two.
                     self.date = next(iter(event.headers.get_all("Date")), None)
         if protocol.state is not _OPEN or protocol.parser_exc is not None:
@@ -205,22 +217,21 @@ class WebSocket:
         """Return the refusal in the answer to the handshake if its head is complete, although its
         body has not ended. websockets itself waits for the whole answer.
         """
-        head = _REFUSAL.match(self._head)
-        return None if head is None else self._upgrade_refused(int(head[1]), b"")
+        return refusal(self._target.host, self._head, b"")
 
     def handshake_error(self) -> ConnectFailed:
         """Return why the handshake failed."""
         error = self._protocol.handshake_exc
         if self._callers_error is not None:
             return could_not_connect(self._target, self._callers_error)
-        if isinstance(error, InvalidStatus):
-            failure: ConnectFailed = self._upgrade_refused(
-                error.response.status_code, bytes(error.response.body or b"")
-            )
-        elif (refused := self.early_refusal()) is not None:
-            failure = refused  # the body was cut short, or websockets does not read it
-        elif isinstance(error, (InvalidHeader, InvalidUpgrade)):
-            failure = answered_wrongly(self._target, error)
+        body = bytes(error.response.body or b"") if isinstance(error, InvalidStatus) else b""
+        failure: ConnectFailed | None = refusal(self._target.host, self._head, body)
+        if failure is not None:
+            pass  # the body may be cut short, or one that websockets does not read
+        elif self._wrong_answer is not None:
+            failure = answered_wrongly(self._target, self._wrong_answer)
+        elif self._head.startswith(b"HTTP/1.0 101"):
+            failure = answered_wrongly(self._target, "HTTP/1.0 instead of HTTP/1.1")
         elif error is not None:
             failure = speaks_no_http(self._target, error)
         else:
@@ -228,16 +239,15 @@ class WebSocket:
         failure.__cause__ = error
         return failure
 
-    def _upgrade_refused(self, status: int, body: bytes) -> UpgradeRefused:
-        wait = retry_after(status, header(self._head, "Retry-After"), header(self._head, "Date"))
-        return UpgradeRefused(self._target.host, status, body, wait)
-
-    def _handle_partial(self, frame: Frame, messages: list[bytes]) -> None:
-        """Handle a frame that is not a whole message."""
+    def _handle_other(self, frame: Frame, messages: list[str | bytes]) -> None:
+        """Handle a frame that is not a whole text message."""
         if frame.opcode is _TEXT or frame.opcode is _BINARY or frame.opcode is _CONT:
+            if frame.opcode is not _CONT:
+                self._text = frame.opcode is _TEXT
             self._fragments += frame.data
             if frame.fin:
-                messages.append(bytes(self._fragments))
+                data = self._fragments
+                messages.append(data.decode() if self._text else bytes(data))
                 self._fragments.clear()
         else:
             self._collect_output()
@@ -279,9 +289,76 @@ class WebSocket:
         elif received is not None:
             self.end_reason = closed_by_peer(received.code, received.reason)
         elif protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
-            self.end_reason = protocol_broken(protocol.parser_exc)
+            self.end_reason = protocol_broken(_violation(protocol.parser_exc))
         else:
             self.end_reason = NO_CLOSE_FRAME
+
+
+class _CheckedReads:
+    """Replaces the method by which websockets reads a part of a frame: its head, the length if it
+    is not in the head, and the data. Raises what websockets raises for a frame that it refuses.
+    """
+
+    __slots__ = ("_data_next", "_form", "_head", "_read", "_text", "_within_message")
+
+    def __init__(self, read: Callable[[int], Generator[None, None, bytearray]]) -> None:
+        self._read = read
+        self._form = 0
+        """126 or 127 when the next read is the length; 0 otherwise."""
+        self._data_next = False
+        """Whether the next read is the data."""
+        self._head = 0
+        """The first byte of the frame."""
+        self._within_message = False
+        """Whether a fragmented message is incomplete."""
+        self._text: IncrementalDecoder | None = None
+        """Checks that message; None when it is binary."""
+
+    def __call__(self, size: int) -> Generator[None, None, bytearray]:
+        data = yield from self._read(size)
+        if self._data_next:
+            self._data_next = False
+            self._check_data(data)
+        elif self._form:
+            if not rfc6455.is_length(self._form, int.from_bytes(data, "big")):
+                raise ProtocolError(rfc6455.INVALID_LENGTH)
+            self._form, self._data_next = 0, True
+        else:
+            head, length = data
+            wrong = rfc6455.wrong_head(head, length, within_message=self._within_message)
+            if wrong is not None:
+                raise ProtocolError(wrong)
+            self._head = head
+            self._form = length if length > 125 else 0
+            self._data_next = not self._form
+        return data
+
+    def _check_data(self, data: bytearray) -> None:
+        opcode, final = self._head & 0x0F, self._head >= 0x80
+        if opcode & 0x8:
+            return
+        try:
+            if opcode == _TEXT and final:
+                if not data.isascii():
+                    data.decode()
+                return
+            if opcode:
+                self._text = rfc6455.utf8_checker() if opcode == _TEXT else None
+            if self._text is not None:
+                self._text.decode(data, final)
+        except UnicodeDecodeError as error:
+            error.reason = rfc6455.INVALID_TEXT
+            raise
+        self._within_message = not final
+
+
+def _violation(error: Exception) -> object:
+    """Return how the peer broke the protocol."""
+    if not isinstance(error, UnicodeDecodeError):
+        return error
+    # websockets itself decodes only the reason of a close frame.
+    is_text = error.reason == rfc6455.INVALID_TEXT
+    return rfc6455.INVALID_TEXT if is_text else rfc6455.INVALID_REASON
 
 
 def _cut(data: bytes, size: int) -> Iterator[bytes]:

@@ -13,10 +13,11 @@ What httpx-ws 0.9.0 does, and what this file does about it:
 - `max_message_size_bytes` is the size of a read; a fragmented message has no limit. Here the bytes
   since the last message, without pings and pongs, are counted on the stream below, which ends when
   there are too many.
-- It does not check `Sec-WebSocket-Accept`. It is checked here.
+- It does not check the answer to the handshake. It is checked here: see `rfc6455`.
 - The errors of wsproto, below it, contain what could not be sent, including the login. Here none of
   them is repeated or chained.
-- wsproto reports an invalid frame as if the peer had closed. Here the two are distinguished.
+- wsproto reports an invalid frame as if the peer had closed. Here the two are distinguished. Both
+  are answered with a close frame of code 1000. Here the code is that of the error, or the peer's.
 - A message passes through a queue and an extra task. Here it is taken before the queue.
 - httpcore, below it, does not close a socket whose TLS handshake is cancelled. Here it is closed.
 - It sends WebSocket pings, which the exchange does not count. Here they are disabled.
@@ -49,6 +50,7 @@ try:
 except ImportError as error:
     raise ImportError("this transport needs httpx-ws: pip install 'bitget-proto[anyio]'") from error
 
+from .._driver import rfc6455
 from .._driver.connect_errors import (
     NO_CLOSE_FRAME,
     answered_wrongly,
@@ -128,8 +130,10 @@ class HttpxWebSocket:
                     session = await stack.enter_async_context(self._connect(client))
                     try:
                         self._whole.deadline = float("inf")
-                        wrong = self._check_accept(session)
-                        if wrong is None:
+                        wrong = self._wrong_answer(session)
+                        if wrong is not None:
+                            self._meter.aborted = True
+                        else:
                             self._session = session
                             opened(
                                 session.response.headers.get("date")
@@ -215,15 +219,16 @@ class HttpxWebSocket:
             for stream in self._dialled:
                 await stream.aclose()
 
-    def _check_accept(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
+    def _wrong_answer(self, session: AsyncWebSocketSession) -> ConnectFailed | None:
         response = session.response
         assert response is not None  # noqa: S101 - aconnect_ws hands it over
         key = response.request.headers["sec-websocket-key"].encode("ascii")
-        if response.headers.get("sec-websocket-accept") == generate_accept_token(key).decode(
-            "ascii"
-        ):
-            return None
-        return answered_wrongly(self._target, "Sec-WebSocket-Accept")
+        wrong = rfc6455.wrong_upgrade(
+            response.headers.multi_items(),
+            generate_accept_token(key).decode("ascii"),
+            response.http_version,
+        )
+        return None if wrong is None else answered_wrongly(self._target, wrong)
 
     def _bypass_queue(
         self, session: AsyncWebSocketSession, received: Callable[[str | bytes], object]
@@ -249,6 +254,7 @@ class HttpxWebSocket:
                 if isinstance(event, (TextMessage, BytesMessage)):
                     received(_message(event))
         except WebSocketDisconnect as error:
+            self._close_args = (error.code, error.reason or "")
             if session.connection.state is ConnectionState.OPEN:
                 return protocol_broken(error.reason)
             return closed_by_peer(error.code, error.reason)

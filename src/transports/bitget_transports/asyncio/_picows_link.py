@@ -6,6 +6,8 @@ and the socket.
 - An exception from a callback is lost, so no callback raises: see `failed`.
 - Memory is bounded, whatever the peer does: by the size limit for frames and messages, and by
   keeping only one pong.
+- picows does not check all rules of RFC 6455. The others are checked here: see `rfc6455`. It refuses
+  two answers to the handshake that the RFC allows: see `_wrong_answer`.
 
 Over TLS, picows creates the transport, which buffers up to 64 KiB unseen: a stall is noticed only
 when that buffer is full.
@@ -17,7 +19,9 @@ import asyncio
 import os
 import socket
 import sys
+from codecs import IncrementalDecoder
 from collections.abc import Callable
+from http import HTTPStatus
 from math import inf
 
 try:
@@ -26,10 +30,10 @@ try:
         WSFrame,
         WSHandshakeError,
         WSInvalidHeaderError,
-        WSInvalidStatusError,
         WSListener,
         WSMsgType,
         WSTransport,
+        WSUpgradeResponse,
         ws_connect,  # pyright: ignore[reportUnknownVariableType] - its keywords have no types
     )
 except ImportError as error:
@@ -37,6 +41,7 @@ except ImportError as error:
         "framing='picows' needs picows: pip install 'bitget-proto[picows]'"
     ) from error
 
+from .._driver import rfc6455
 from .._driver.connect_errors import (
     NO_CLOSE_FRAME,
     NO_CODE,
@@ -44,12 +49,13 @@ from .._driver.connect_errors import (
     closed_by_peer,
     ended_early,
     protocol_broken,
+    refused_by_picows,
     speaks_no_http,
 )
 from .._driver.driver import Driver
-from .._driver.errors import ConnectFailed, UpgradeRefused
+from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
-from .._driver.http_refusal import retry_after
+from .._driver.http_refusal import refusal
 from .._driver.limits import frame_limit
 from .._driver.url import Target
 from .._driver.websocket import SILENT
@@ -73,8 +79,12 @@ class PicowsLink(AsyncioLink, WSListener):
         self._limit = sys.maxsize if limit is None else limit
         """Maximum size of a message, in bytes."""
         self._websocket: WSTransport | None = None
+        self._wrong_answer: str | None = None
+        """What is wrong with an answer to the handshake that picows accepted."""
         self._fragments: bytearray | None = None
         """The beginning of an incomplete message."""
+        self._text: IncrementalDecoder | None = None
+        """Checks that message; None when it is binary."""
         self._pong: bytes | None = None
         """The answer to the last ping, while it is not written."""
         self._over: str | None = None
@@ -112,6 +122,8 @@ class PicowsLink(AsyncioLink, WSListener):
             with same:
                 if self._websocket is None:
                     await _close_orphan(sock, same)
+        if self._wrong_answer is not None:
+            return answered_wrongly(target, self._wrong_answer)
         return ended_early(target) if self._websocket is None else None
 
     def _listening(self, *_: object) -> PicowsLink:
@@ -125,6 +137,10 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._websocket, self._transport = transport, transport.underlying_transport
+        self._wrong_answer = rfc6455.wrong_upgrade(transport.response.headers.items(), None)
+        if self._wrong_answer is not None:
+            self._over = "the handshake failed"
+            return
         # A TLS transport pauses at `high`, a plain one above it.
         self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
         try:
@@ -144,8 +160,9 @@ class PicowsLink(AsyncioLink, WSListener):
                 and frame.msg_type == _TEXT
                 and frame.fin
                 and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+                and not transport.is_close_frame_sent
             ):
-                self._driver.received(self._number, frame.get_payload_as_bytes())
+                self._received_text(frame)
             else:
                 self._handle_frame(transport, frame)
         except BaseException as error:  # noqa: BLE001 - given to the loop
@@ -160,6 +177,8 @@ class PicowsLink(AsyncioLink, WSListener):
             )
         else:
             self.closed()
+        if self._wrong_answer is not None:
+            return
         try:
             self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
         except BaseException as error:  # noqa: BLE001 - given to the loop
@@ -211,7 +230,12 @@ class PicowsLink(AsyncioLink, WSListener):
         if not last and self._many_since is None:
             self._many_since = self._driver.now()
         if self._over is None:
-            self._read(websocket, frame)
+            refused = websocket.is_close_frame_sent and not self._close_given
+            # picows passes on the frame before one that it refuses; nothing may come after that.
+            if not refused or frame.tail_size:
+                self._read(websocket, frame)
+            if refused:
+                self._over = self._over or self._picows_error(websocket)
         elif frame.msg_type == _CLOSE:
             self.close()
         if last:
@@ -220,47 +244,71 @@ class PicowsLink(AsyncioLink, WSListener):
     def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._protocol_error("reserved bits must be 0")
+            self._protocol_error(rfc6455.RESERVED_BITS)
         elif kind == _PING:
             self._pong = frame.get_payload_as_bytes()
         elif kind == _CLOSE:
-            # Echo the payload: a frame without a code must be answered by one without.
-            payload = frame.get_payload_as_bytes()
-            if not websocket.is_close_frame_sent:
-                websocket.send(_CLOSE, payload)
-                self._given += _size(len(payload))
-                self._close_given = True
-            code = (
-                NO_CODE
-                if frame.get_close_code() == WSCloseCode.NO_INFO
-                else frame.get_close_code().value
-            )
-            self._end(closed_by_peer(code, frame.get_close_reason() or ""))
-        elif kind in (_TEXT, _BINARY) and frame.fin and self._fragments is None:
+            self._closed_by_peer(websocket, frame.get_payload_as_bytes())
+        elif kind == _TEXT and frame.fin and self._fragments is None:
+            self._received_text(frame)
+        elif kind == _BINARY and frame.fin and self._fragments is None:
             self._driver.received(self._number, frame.get_payload_as_bytes())
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
             self._add_fragment(frame)
+
+    def _closed_by_peer(self, websocket: WSTransport, payload: bytes) -> None:
+        # picows has checked the length and the reason, and not all codes.
+        code = int.from_bytes(payload[:2], "big") if payload else NO_CODE
+        if payload and not rfc6455.may_be_sent(code):
+            self._protocol_error(rfc6455.INVALID_CLOSE_CODE)
+            return
+        # Echo the payload: a frame without a code must be answered by one without.
+        if not websocket.is_close_frame_sent:
+            websocket.send(_CLOSE, payload)
+            self._given += _size(len(payload))
+            self._close_given = True
+        self._end(closed_by_peer(code, payload[2:].decode()))
+
+    def _received_text(self, frame: WSFrame) -> None:
+        try:
+            text = frame.get_payload_as_utf8_text()
+        except UnicodeDecodeError as error:
+            self._invalid_text(error)
+        else:
+            self._driver.received(self._number, text)
+
+    def _invalid_text(self, error: UnicodeDecodeError) -> None:
+        if raised_by_caller(error, "picows"):
+            raise error
+        self._protocol_error(rfc6455.INVALID_TEXT, WSCloseCode.INVALID_TEXT)
 
     def _add_fragment(self, frame: WSFrame) -> None:
         """Add a fragment to its message."""
         parts = self._fragments
         if (parts is None) == (frame.msg_type == _CONTINUATION):
-            self._protocol_error(
-                "unexpected continuation frame"
-                if parts is None
-                else "expected a continuation frame"
-            )
+            self._protocol_error(rfc6455.NO_START if parts is None else rfc6455.NO_CONTINUATION)
             return
-        parts = bytearray() if parts is None else parts
+        if parts is None:
+            parts = bytearray()
+            self._text = rfc6455.utf8_checker() if frame.msg_type == _TEXT else None
         if len(parts) + frame.payload_size > self._limit:
             self._protocol_error(
                 f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG
             )
             return
-        parts += frame.get_payload_as_memoryview()
+        data = frame.get_payload_as_memoryview()
+        try:
+            if self._text is not None:
+                self._text.decode(data, frame.fin)
+        except UnicodeDecodeError as error:
+            self._invalid_text(error)
+            return
+        parts += data
         self._fragments = None if frame.fin else parts
         if frame.fin:
-            self._driver.received(self._number, bytes(parts))
+            self._driver.received(
+                self._number, bytes(parts) if self._text is None else parts.decode()
+            )
 
     def _end_of_read(self) -> None:
         self._write_pong()
@@ -356,13 +404,26 @@ def _is_open(sock: socket.socket, same: socket.socket) -> bool:
 
 def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
     """Return why the handshake failed."""
-    if isinstance(error, WSInvalidStatusError) and error.response is not None:
-        status, headers = error.response.status, error.response.headers
-        wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
-        failure: ConnectFailed = UpgradeRefused(target.host, status, error.raw_body or b"", wait)
-    elif isinstance(error, WSInvalidHeaderError):
-        failure = answered_wrongly(target, error)
-    else:
-        failure = speaks_no_http(target, error)
+    head, answer = (error.raw_header or b"") + b"\r\n\r\n", error.response
+    failure: ConnectFailed | None = refusal(target.host, head, error.raw_body or b"")
+    if failure is None and head.startswith(b"HTTP/1.0 101"):
+        failure = answered_wrongly(target, "HTTP/1.0 instead of HTTP/1.1")
+    elif failure is None and answer is not None:
+        failure = _wrong_answer(target, error, answer)
+    failure = failure or speaks_no_http(target, error)
     failure.__cause__ = error
     return failure
+
+
+def _wrong_answer(
+    target: Target, error: WSHandshakeError, answer: WSUpgradeResponse
+) -> ConnectFailed | None:
+    """Return why picows refused an answer of a status below 200."""
+    if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        return refused_by_picows(target, f"an interim answer of status {answer.status:d}")
+    wrong = rfc6455.wrong_upgrade(answer.headers.items(), None)
+    if wrong is not None or not isinstance(error, WSInvalidHeaderError):
+        return None if wrong is None else answered_wrongly(target, wrong)
+    if error.name == "Sec-WebSocket-Accept":
+        return answered_wrongly(target, rfc6455.WRONG_ACCEPT)
+    return refused_by_picows(target, f"{error.name}: {error.value}")

@@ -64,7 +64,7 @@ class SocketLink:
         self._opening_wants: int | None = 0
         self._dial: Dial | None = None
         """The race of the host's addresses; None before it, and for a socket that was given."""
-        self._early: list[bytes] = []
+        self._early: list[str | bytes] = []
         """Messages that arrived together with the handshake's answer."""
         self._out = b""
         self._given = 0
@@ -267,9 +267,9 @@ class SocketLink:
         """Return whether TLS has decrypted data that the selector does not see."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
-    def _read(self) -> list[bytes]:
+    def _read(self) -> list[str | bytes]:
         """Read a bounded number of bytes, and return the messages in them."""
-        messages: list[bytes] = []
+        messages: list[str | bytes] = []
         left = _AT_MOST
         while left > 0 and self.sock is not None and not self._ended:
             try:
