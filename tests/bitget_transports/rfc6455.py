@@ -7,7 +7,9 @@ docs/websocket.md.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
@@ -41,7 +43,7 @@ class Row:
     """How many bytes are sent at a time; 0 for all at once."""
     messages: tuple[str, ...] = ()
     """The messages that reach the core."""
-    differs: dict[str, tuple[str | None, int | None]] = attrs.field(factory=dict)
+    differs: Mapping[str, tuple[str | None, int | None]] = MappingProxyType({})
     """`refused` and `closes` of the libraries below that do it otherwise."""
     note: str = ""
     """What they do, in words."""
@@ -61,7 +63,9 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 NO_UPGRADE = "its Upgrade is not websocket"
 NO_CONNECTION = "its Connection has no upgrade"
-BY_PICOWS = {PICOWS: ("which picows does not accept: use framing='websockets'", None)}
+BY_PICOWS: Mapping[str, tuple[str | None, int | None]] = {
+    PICOWS: ("which picows does not accept: use framing='websockets'", None)
+}
 
 
 def opens(name: str, *lines: bytes, pieces: int = 0) -> Row:

@@ -98,6 +98,8 @@ def wrong_head(first: int, second: int, *, within_message: bool) -> str | None:
     """Return what is wrong with the first two bytes of a server's frame (5.2); None when nothing
     is. `within_message` says whether a fragmented message is incomplete.
     """
+    if first == 0x81 and second < 0x80 and not within_message:
+        return None  # a text message in one frame, as nearly all are
     opcode = first & 0x0F
     if first & 0x70:
         return RESERVED_BITS

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from codecs import IncrementalDecoder
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 try:
     from websockets.client import ClientProtocol
@@ -23,6 +23,7 @@ try:
     from websockets.frames import Close, Frame, Opcode
     from websockets.http11 import Response
     from websockets.protocol import State
+    from websockets.streams import StreamReader
     from websockets.uri import parse_uri
     from websockets.utils import accept_key
 except ImportError as error:
@@ -65,6 +66,9 @@ _HEAD = 2**14
 reported only when the body ends.
 """
 
+_WHOLE_TEXT = 0x81
+"""The first byte of a text message in one frame."""
+
 _FAULTS = (EOFError, UnicodeDecodeError, WebSocketException)
 """Exceptions of websockets for frames that it cannot read."""
 
@@ -101,7 +105,7 @@ class WebSocket:
         )
         # websockets asks for this method at each read.
         reader = self._protocol.reader
-        reader.read_exact = _CheckedReads(reader.read_exact)  # type: ignore[method-assign]
+        reader.read_exact = _CheckedReads(reader)  # type: ignore[method-assign, assignment]
         self._answer = rfc6455.FinalAnswer()
         self._fragments = bytearray()
         """The beginning of an incomplete message."""
@@ -299,10 +303,10 @@ class _CheckedReads:
     is not in the head, and the data. Raises what websockets raises for a frame that it refuses.
     """
 
-    __slots__ = ("_data_next", "_form", "_head", "_read", "_text", "_within_message")
+    __slots__ = ("_buffer", "_data_next", "_form", "_head", "_read", "_text", "_within_message")
 
-    def __init__(self, read: Callable[[int], Generator[None, None, bytearray]]) -> None:
-        self._read = read
+    def __init__(self, reader: StreamReader) -> None:
+        self._buffer, self._read = reader.buffer, reader.read_exact
         self._form = 0
         """126 or 127 when the next read is the length; 0 otherwise."""
         self._data_next = False
@@ -315,22 +319,29 @@ class _CheckedReads:
         """Checks that message; None when it is binary."""
 
     def __call__(self, size: int) -> Generator[None, None, bytearray]:
-        data = yield from self._read(size)
+        # Each message takes three reads, and nearly all have arrived.
+        if size <= len(self._buffer):
+            data = self._buffer[:size]
+            del self._buffer[:size]
+        else:
+            data = yield from self._read(size)
         if self._data_next:
             self._data_next = False
-            self._check_data(data)
+            if self._head != _WHOLE_TEXT or not data.isascii():
+                self._check_data(data)
         elif self._form:
             if not rfc6455.is_length(self._form, int.from_bytes(data, "big")):
                 raise ProtocolError(rfc6455.INVALID_LENGTH)
             self._form, self._data_next = 0, True
         else:
-            head, length = data
-            wrong = rfc6455.wrong_head(head, length, within_message=self._within_message)
+            self._head, length = data
+            wrong = rfc6455.wrong_head(self._head, length, within_message=self._within_message)
             if wrong is not None:
                 raise ProtocolError(wrong)
-            self._head = head
-            self._form = length if length > 125 else 0
-            self._data_next = not self._form
+            if length > 125:
+                self._form = length
+            else:
+                self._data_next = True
         return data
 
     def _check_data(self, data: bytearray) -> None:
@@ -338,9 +349,8 @@ class _CheckedReads:
         if opcode & 0x8:
             return
         try:
-            if opcode == _TEXT and final:
-                if not data.isascii():
-                    data.decode()
+            if self._head == _WHOLE_TEXT:
+                data.decode()
                 return
             if opcode:
                 self._text = rfc6455.utf8_checker() if opcode == _TEXT else None
