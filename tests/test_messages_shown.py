@@ -492,6 +492,8 @@ def test_a_must_be_is_followed_by_got_and_the_value() -> None:
 
 
 NOT_SHOWN = {
+    " answered the WebSocket handshake with ",
+    ", which picows does not accept: use framing='websockets'",
     " sent an invalid answer to the WebSocket handshake (",
     " could not connect to the embedded exchange: ",
     " does not speak HTTP (",

@@ -98,6 +98,35 @@ def test_the_handshake_may_be_split_and_followed_by_messages() -> None:
     assert websocket.opened
 
 
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 Almost\r\nX: HTTP/1.1 101\r\n\r\n"
+
+
+@given(st.integers(1, len(INTERIM) + 200))
+def test_interim_answers_are_skipped_however_the_bytes_are_split(size: int) -> None:
+    websocket, peer = WebSocket(TARGET, None), Peer()
+    answer = peer.answer(websocket.start())
+    assert by_pieces(websocket, INTERIM + answer + STREAM, size) == MESSAGES
+    assert websocket.opened
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_an_interim_answer_that_is_too_long_is_not_skipped(end: bytes) -> None:
+    websocket = WebSocket(TARGET, None)
+    websocket.start()
+    websocket.receive(b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 2**14 + end)
+    assert websocket.end_reason == "the handshake failed"
+
+
+@pytest.mark.parametrize(
+    "begin", [b"HTTP/1.1 1x", b"HTTP/1.1 1000 ", b"HTTP/1.0 100 Continue", b"HTTP/2"]
+)
+def test_what_begins_like_an_interim_answer_is_not_held_back(begin: bytes) -> None:
+    websocket = WebSocket(TARGET, None)
+    websocket.start()
+    by_pieces(websocket, begin + b"\r\n")
+    assert websocket.end_reason == "the handshake failed"
+
+
 def test_the_peer_reads_what_is_written() -> None:
     websocket, peer = opened()
     assert peer.frames(websocket.encode("ping") + websocket.encode("é€😀")) == [

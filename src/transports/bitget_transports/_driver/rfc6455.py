@@ -83,7 +83,11 @@ class FinalAnswer:
         if self._is_final:
             return data
         held, at = self._held + data, 0
-        while (interim := _INTERIM.match(held, at)) is not None and interim[1] is not None:
+        while (
+            (interim := _INTERIM.match(held, at)) is not None
+            and interim[1] is not None
+            and interim.end() - at <= _INTERIM_MOST
+        ):
             at = interim.end()
         held = held[at:]
         begins = len(held) < 13 and held[:10] == _STATUS[: len(held)] and held[9:12] != b"101"
