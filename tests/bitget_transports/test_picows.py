@@ -114,3 +114,40 @@ def test_a_frame_whose_write_broke_the_transport_is_not_taken_back() -> None:
     assert link.take_back() == ()
     link.write("x" * 100, "c")
     assert link.take_back() == ("c",)
+
+
+def text_frame(**options: Any) -> Mock:
+    return Mock(msg_type=WSMsgType.TEXT, fin=True, rsv1=0, rsv2=0, rsv3=0, **options)
+
+
+def test_after_a_frame_that_picows_refused_no_message_is_read() -> None:
+    """picows passes on the frame before the refused one, and may parse later ones."""
+    link = held(100, sent=0)
+    link._close_given = False
+    refused = Mock(is_close_frame_sent=True)
+    refused.close_handshake.sent.reason = "Received CLOSE with invalid close code: 999"
+    link.on_ws_frame(refused, text_frame(tail_size=0, last_in_buffer=True))
+    link._driver.received.assert_not_called()
+    assert (
+        link._over
+        == "the exchange broke the WebSocket protocol: a close frame with an invalid code"
+    )
+
+    link._over = None
+    before = text_frame(tail_size=4, last_in_buffer=True)
+    link.on_ws_frame(refused, before)
+    link.on_ws_frame(refused, text_frame(tail_size=4, last_in_buffer=True))
+    link._driver.received.assert_called_once_with(0, before.get_payload_as_utf8_text())
+
+
+def test_a_decode_error_of_the_callers_code_is_not_the_peers() -> None:
+    link = held(100, sent=0)
+    link.failed = Mock()
+    error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "in a signal handler")
+
+    def interrupted() -> str:
+        raise error
+
+    frame = text_frame(last_in_buffer=True, get_payload_as_utf8_text=interrupted)
+    link.on_ws_frame(Mock(is_close_frame_sent=False), frame)
+    link.failed.assert_called_once_with(error)
