@@ -1,4 +1,4 @@
-"""The rules of RFC 6455 that not every library below checks, the same for all transports.
+"""Rules of RFC 6455, the same for all transports: those that not every library below checks.
 
 `docs/websocket.md` lists what is accepted and what is refused.
 """
@@ -138,3 +138,12 @@ def may_be_sent(code: int) -> bool:
 def utf8_checker() -> codecs.IncrementalDecoder:
     """Return a decoder for the fragments of a text message, which may end within a character (8.1)."""
     return codecs.getincrementaldecoder("utf-8")()
+
+
+def frame_size(payload: int) -> int:
+    """Return the size of a frame that we write (5.2): two bytes, the extended length, the mask, and
+    the payload.
+    """
+    if payload < 126:
+        return 2 + 4 + payload
+    return (4 if payload < 2**16 else 10) + 4 + payload

@@ -7,7 +7,7 @@ and the socket.
 - Memory is bounded, whatever the peer does: by the size limit for frames and messages, and by
   keeping only one pong.
 - picows does not check all rules of RFC 6455. The others are checked here: see `rfc6455`. It refuses
-  two answers to the handshake that the RFC allows: see `_wrong_answer`.
+  two answers to the handshake that the RFC allows: see `_picows_errors`.
 
 Over TLS, picows creates the transport, which buffers up to 64 KiB unseen: a stall is noticed only
 when that buffer is full.
@@ -21,7 +21,6 @@ import socket
 import sys
 from codecs import IncrementalDecoder
 from collections.abc import Callable
-from http import HTTPStatus
 from math import inf
 
 try:
@@ -29,11 +28,9 @@ try:
         WSCloseCode,
         WSFrame,
         WSHandshakeError,
-        WSInvalidHeaderError,
         WSListener,
         WSMsgType,
         WSTransport,
-        WSUpgradeResponse,
         ws_connect,  # pyright: ignore[reportUnknownVariableType] - its keywords have no types
     )
 except ImportError as error:
@@ -49,18 +46,15 @@ from .._driver.connect_errors import (
     closed_by_peer,
     ended_early,
     protocol_broken,
-    refused_by_picows,
-    speaks_no_http,
 )
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
-from .._driver.http_refusal import refusal
 from .._driver.limits import frame_limit
-from .._driver.url import Target
 from .._driver.websocket import SILENT
 from ._dial import package_of_loop
 from ._link import YIELD_AFTER_SECONDS, AsyncioLink
+from ._picows_errors import frame_error, refused_handshake
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
@@ -117,7 +111,7 @@ class PicowsLink(AsyncioLink, WSListener):
                 logger_name=SILENT,
             )
         except WSHandshakeError as error:
-            return _refusal(target, error)
+            return refused_handshake(target, error)
         finally:
             with same:
                 if self._websocket is None:
@@ -171,7 +165,7 @@ class PicowsLink(AsyncioLink, WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if transport.is_close_frame_sent:
             # A protocol error may have arrived after the end as well.
-            self._over = self._over or self._picows_error(transport)
+            self._over = self._over or frame_error(transport, self._limit)
             self._disconnect_task = asyncio.Task(
                 self._wait_disconnected(transport), loop=asyncio.get_running_loop()
             )
@@ -200,7 +194,7 @@ class PicowsLink(AsyncioLink, WSListener):
         else:
             # If this fails, a part may have been sent without the transport.
             websocket.send(_TEXT, data)
-            self._given += (size := _size(len(data)))
+            self._given += (size := rfc6455.frame_size(len(data)))
             self._last = (id, size, self._given)
 
     def take_back(self) -> tuple[str, ...]:
@@ -235,7 +229,7 @@ class PicowsLink(AsyncioLink, WSListener):
             if not refused or frame.tail_size:
                 self._read(websocket, frame)
             if refused:
-                self._over = self._over or self._picows_error(websocket)
+                self._over = self._over or frame_error(websocket, self._limit)
         elif frame.msg_type == _CLOSE:
             self.close()
         if last:
@@ -265,7 +259,7 @@ class PicowsLink(AsyncioLink, WSListener):
         # Echo the payload: a frame without a code must be answered by one without.
         if not websocket.is_close_frame_sent:
             websocket.send(_CLOSE, payload)
-            self._given += _size(len(payload))
+            self._given += rfc6455.frame_size(len(payload))
             self._close_given = True
         self._end(closed_by_peer(code, payload[2:].decode()))
 
@@ -306,9 +300,8 @@ class PicowsLink(AsyncioLink, WSListener):
         parts += data
         self._fragments = None if frame.fin else parts
         if frame.fin:
-            self._driver.received(
-                self._number, bytes(parts) if self._text is None else parts.decode()
-            )
+            message = bytes(parts) if self._text is None else parts.decode()
+            self._driver.received(self._number, message)
 
     def _end_of_read(self) -> None:
         self._write_pong()
@@ -326,15 +319,8 @@ class PicowsLink(AsyncioLink, WSListener):
             and self._over is None
         ):
             self._pong = None
-            self._given += _size(len(pong))
+            self._given += rfc6455.frame_size(len(pong))
             websocket.send_pong(pong)
-
-    def _picows_error(self, websocket: WSTransport) -> str:
-        """Return the protocol error that picows found."""
-        sent = websocket.close_handshake.sent
-        if sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG:
-            return protocol_broken(f"a message was longer than {self._limit} bytes")
-        return protocol_broken("a frame that cannot be read" if sent is None else sent.reason)
 
     async def _wait_disconnected(self, websocket: WSTransport) -> None:
         """Wait for the end, and retrieve the exception of picows; otherwise asyncio would log it."""
@@ -359,18 +345,9 @@ class PicowsLink(AsyncioLink, WSListener):
     def _send_close(self, code: int, reason: str) -> None:
         if self._websocket is not None and not self._websocket.is_close_frame_sent:
             words = reason.encode()
-            self._given += _size(2 + len(words))
+            self._given += rfc6455.frame_size(2 + len(words))
             self._close_given = True
             self._websocket.send_close(WSCloseCode(code), words)
-
-
-def _size(payload: int) -> int:
-    """Return the size of a frame that we write (RFC 6455, 5.2): two bytes, the extended length, the
-    mask, and the payload.
-    """
-    if payload < 126:
-        return 2 + 4 + payload
-    return (4 if payload < 2**16 else 10) + 4 + payload
 
 
 async def _close_orphan(sock: socket.socket, same: socket.socket) -> None:
@@ -400,30 +377,3 @@ def _is_open(sock: socket.socket, same: socket.socket) -> bool:
         return os.path.sameopenfile(sock.fileno(), same.fileno())
     except OSError:
         return False
-
-
-def _refusal(target: Target, error: WSHandshakeError) -> ConnectFailed:
-    """Return why the handshake failed."""
-    head, answer = (error.raw_header or b"") + b"\r\n\r\n", error.response
-    failure: ConnectFailed | None = refusal(target.host, head, error.raw_body or b"")
-    if failure is None and head.startswith(b"HTTP/1.0 101"):
-        failure = answered_wrongly(target, "HTTP/1.0 instead of HTTP/1.1")
-    elif failure is None and answer is not None:
-        failure = _wrong_answer(target, error, answer)
-    failure = failure or speaks_no_http(target, error)
-    failure.__cause__ = error
-    return failure
-
-
-def _wrong_answer(
-    target: Target, error: WSHandshakeError, answer: WSUpgradeResponse
-) -> ConnectFailed | None:
-    """Return why picows refused an answer of a status below 200."""
-    if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-        return refused_by_picows(target, f"an interim answer of status {answer.status:d}")
-    wrong = rfc6455.wrong_upgrade(answer.headers.items(), None)
-    if wrong is not None or not isinstance(error, WSInvalidHeaderError):
-        return None if wrong is None else answered_wrongly(target, wrong)
-    if error.name == "Sec-WebSocket-Accept":
-        return answered_wrongly(target, rfc6455.WRONG_ACCEPT)
-    return refused_by_picows(target, f"{error.name}: {error.value}")
