@@ -22,6 +22,7 @@ from ._values.credentials import Credentials, SignedLogin, sign_login
 from ._values.errors import LocalProtocolError, NoRoom, ValidationError
 from ._values.events import (
     Accepted,
+    CallerError,
     Closed,
     Event,
     ExchangeError,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Accepted",
     "Budget",
+    "CallerError",
     "CancelOrder",
     "Closed",
     "CodeClass",

@@ -13,6 +13,7 @@ import pytest
 
 from bitget_proto import (
     Accepted,
+    CallerError,
     CancelOrder,
     Closed,
     CodeClass,
@@ -73,6 +74,7 @@ def test_the_other_events_are_the_documented_ones() -> None:
         "ExchangeError",
         "GoingAway",
         "Unrecognised",
+        "CallerError",
         "Closed",
     ]
 
@@ -262,6 +264,7 @@ SAMPLES: dict[type[Any], Callable[[], Output]] = {
     Unrecognised: lambda: Unrecognised(
         text="x", why=WhyUnrecognised.MALFORMED, malformed="not JSON"
     ),
+    CallerError: lambda: CallerError(where="trace", error=OSError("full")),
     Closed: lambda: Closed(why=WhyClosed.LOST, detail=""),
 }
 
@@ -300,3 +303,37 @@ def test_an_order_is_immutable() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         ORDER.order_id = "2"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
     assert hash(ORDER) == hash(CancelOrder("BTCUSDT", "1"))
+
+
+class Odd(Exception):
+    def __init__(self, shown: str | BaseException) -> None:
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        if isinstance(self.shown, BaseException):
+            raise self.shown
+        return self.shown
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (None, ""),
+        (OSError(28, "No space left on device"), "OSError(28, 'No space left on device')"),
+        (Odd("two\nlines \ud800"), "two\\nlines \\ud800"),
+        (Odd("x" * 201), "x" * 200 + "…"),
+        (Odd(RecursionError()), "Odd"),
+    ],
+)
+def test_the_detail_of_a_callers_error_is_short_and_on_one_line(
+    error: Exception | None, detail: str
+) -> None:
+    event = CallerError(where="jitter", error=error)
+    assert event.detail == detail
+    assert event == CallerError(where="jitter", detail=detail)
+    assert repr(event) == f"CallerError(where='jitter', detail={detail!r})"
+
+
+def test_an_interrupt_in_a_repr_passes() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        CallerError(where="jitter", error=Odd(KeyboardInterrupt()))

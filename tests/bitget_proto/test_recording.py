@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 
 from bitget_proto import (
     Budget,
+    CallerError,
     CancelOrder,
+    Closed,
     Codec,
     Config,
     Connection,
     Credentials,
+    Ended,
     Engine,
+    LinkClosed,
     LocalProtocolError,
     LoginRejected,
     NoRoom,
@@ -295,21 +299,90 @@ def test_a_bug_of_the_core_is_recorded_and_replayed() -> None:
 # --- the write function ---
 
 
-def test_a_failed_write_loses_no_outcome_and_is_not_retried() -> None:
-    tried: list[str] = []
+class Writer:
+    """A write function that raises an exception at one line, and keeps the lines."""
 
-    def full(line: str) -> None:
-        tried.append(line)
-        if len(tried) > 3:
-            raise OSError("no space left on device")
+    def __init__(self, at: int, error: BaseException) -> None:
+        self.at = at
+        self.error = error
+        self.tried: list[str] = []
 
-    conn = record(Connection(), full)
-    conn.opened(0.0, login=LOGIN)
-    assert [type(output) for output in outputs(conn, 0.0)] == [Transmit]
-    conn.receive(LOGGED_IN, 0.0)
-    assert outputs(conn, 0.0) == [Ready()]
-    assert len(tried) == 4
-    assert replay(tried) is None
+    def __call__(self, line: str) -> None:
+        self.tried.append(line)
+        if len(self.tried) == self.at:
+            raise self.error
+
+
+def run(core: Any) -> list[object]:
+    """Log in, cancel an order, lose the WebSocket, and close. Return the outputs without waits.
+
+    A poll that Ctrl-C interrupts is repeated.
+    """
+    link = (1,) if isinstance(core, Session) else ()
+    returned: list[object] = []
+
+    def drain_all() -> None:
+        while True:
+            with suppress(KeyboardInterrupt):
+                output = core.poll(0.0)
+                if isinstance(output, Wait):
+                    return
+                returned.append(output)
+
+    drain_all()
+    core.opened(*link, 0.0, login=LOGIN)
+    drain_all()
+    core.receive(*link, LOGGED_IN, 0.0)
+    drain_all()
+    core.cancel(ORDER, 0.0)
+    drain_all()
+    core.lost(*link, 0.0)
+    drain_all()
+    core.close(0.0)
+    drain_all()
+    return returned
+
+
+CORES = [Connection, lambda: Session(jitter=lambda: 0.5)]
+
+
+@pytest.mark.parametrize("make", CORES)
+def test_a_write_that_raises_is_one_event_and_changes_nothing_else(
+    make: Callable[[], Any],
+) -> None:
+    expected = run(make())
+    lines: list[str] = []
+    run(record(make(), lines.append))
+    seen = 0
+    for at in range(1, len(lines) + 1):
+        writer = Writer(at, OSError(28, "No space left on device"))
+        returned = run(record(make(), writer))
+        failures = [output for output in returned if isinstance(output, CallerError)]
+        assert [output for output in returned if output not in failures] == expected
+        assert isinstance(returned[-1], (Closed, Ended))
+        if failures:
+            seen += 1
+            (failure,) = failures
+            assert (failure.where, failure.error) == ("trace", writer.error)
+            assert failure.detail == "OSError(28, 'No space left on device')"
+        else:
+            rest = [json.loads(line).get("gave", {}).get("kind") for line in lines[at - 1 :]]
+            assert set(rest) <= {None, "Wait"}, "only after the last event there is none"
+        assert writer.tried == lines[:at]
+        assert replay(writer.tried) is None
+    assert seen > 12
+
+
+@pytest.mark.parametrize("make", CORES)
+def test_an_interrupt_in_write_passes_and_loses_no_event(make: Callable[[], Any]) -> None:
+    lines: list[str] = []
+    run(record(make(), lines.append))
+    polls = [number for number, step in enumerate(steps(lines), 2) if step["call"] == "poll"]
+    expected = [type(output) for output in run(make()) if not isinstance(output, Transmit)]
+    assert len(polls) > 10
+    for at in polls:
+        returned = run(record(make(), Writer(at, KeyboardInterrupt())))
+        assert [type(output) for output in returned if not isinstance(output, Transmit)] == expected
 
 
 def test_a_trace_is_written_in_whole_lines() -> None:
@@ -379,8 +452,8 @@ def test_changes_of_a_recorded_budget_between_calls_are_by_others() -> None:
     assert repr(budget) == "Budget(per_second=2, granted=1)"
 
 
-@pytest.mark.parametrize("number", [0.0, 0.25, 1.0, nan, inf, -inf, 5.0, 1, None])
-def test_jitter_is_replayed_and_not_drawn_again(number: float) -> None:
+@pytest.mark.parametrize("number", [0.0, 0.25, 1.0, nan, inf, -inf, 5.0, 1, None, "x", object()])
+def test_jitter_is_replayed_and_not_drawn_again(number: Any) -> None:
     lines: list[str] = []
     session = record(Session(jitter=lambda: number), lines.append)
     session.poll(0.0)
@@ -389,14 +462,34 @@ def test_jitter_is_replayed_and_not_drawn_again(number: float) -> None:
     assert not any("jitter" in step for step in steps(lines)), (
         "an event was pending, so no dial was considered"
     )
-    if number is None:
-        with pytest.raises(TypeError):
-            session.poll(0.0)
-    else:
-        session.poll(0.0)
+    output = session.poll(0.0)
+    valid = isinstance(number, (float, int)) and 0.0 <= number <= 1.0
+    assert isinstance(output, Wait if valid else CallerError)
     assert len(steps(lines)[-1]["jitter"]) == 1
     session.poll(0.0)
     assert "jitter" not in steps(lines)[-1]
+    assert replay(lines) is None
+
+
+def test_a_jitter_that_raises_is_replayed_and_its_secrets_are_hidden() -> None:
+    lines: list[str] = []
+
+    def jitter() -> float:
+        raise ValueError("no entropy for a long passphrase\n")
+
+    session = record(Session(jitter=jitter), lines.append)
+    session.poll(0.0)
+    session.opened(1, 0.0, login=SignedLogin("key", "a long passphrase", "1", "signature"))
+    session.lost(1, 0.0)
+    assert isinstance(session.poll(0.0), LinkClosed)
+    failure = session.poll(0.0)
+    assert isinstance(failure, CallerError)
+    assert isinstance(failure.error, ValueError)
+    assert "a long passphrase" in failure.detail
+    step = steps(lines)[-1]
+    hidden = "ValueError('no entropy for ***\\n')"
+    assert step["jitter"] == [hidden]
+    assert step["gave"] == {"kind": "CallerError", "where": "jitter", "detail": hidden}
     assert replay(lines) is None
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from math import inf, nan
+from typing import cast
 
 import pytest
 
-from bitget_proto import SessionConfig
-from bitget_proto._machine.backoff import Redial
+from bitget_proto import CallerError, SessionConfig
+from bitget_proto._machine.backoff import Draw, Redial
 
 
 def redial(config: SessionConfig, jitter: float = 0.0) -> Redial:
     return Redial(config, lambda: jitter)
+
+
+def allowed_at(made: Redial) -> float:
+    at = made.allowed_at()
+    assert not isinstance(at, CallerError)
+    return at
 
 
 def test_the_first_dial_is_immediate() -> None:
@@ -25,7 +31,7 @@ def test_the_backoff_doubles_to_its_bound_and_a_steady_link_resets_it() -> None:
     waits: list[float] = []
     for _ in range(5):
         made.back_off(100.0)
-        waits.append(made.allowed_at() - 100.0)
+        waits.append(allowed_at(made) - 100.0)
     assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]
     made.served(59.9)
     made.back_off(100.0)
@@ -35,16 +41,40 @@ def test_the_backoff_doubles_to_its_bound_and_a_steady_link_resets_it() -> None:
     assert made.allowed_at() == 100.5
 
 
-@pytest.mark.parametrize(
-    ("jitter", "part"),
-    [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (nan, 1.0), (-1.0, 1.0), (1.1, 1.0), (inf, 1.0)],
-)
-def test_jitter_subtracts_up_to_a_half_and_invalid_jitter_nothing(
-    jitter: float, part: float
-) -> None:
+@pytest.mark.parametrize(("jitter", "part"), [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5), (1, 0.5)])
+def test_jitter_subtracts_up_to_a_half(jitter: float, part: float) -> None:
     made = redial(SessionConfig(backoff_min=8.0), jitter)
     made.back_off(0.0)
     assert made.allowed_at() == 8.0 * part
+
+
+class Incomparable(float):
+    def __ge__(self, other: object) -> bool:
+        raise TimeoutError("not a number any more")
+
+    __le__ = __ge__
+
+
+@pytest.mark.parametrize(
+    ("jitter", "detail"),
+    [
+        (nan, "got the float nan')"),
+        (-1.0, "got the float -1.0')"),
+        (1.1, "got the float 1.1')"),
+        (inf, "got the float inf')"),
+        (cast("float", None), "got None')"),
+        (cast("float", "1"), "got '1'\")"),
+        (Incomparable(), "TimeoutError('not a number any more')"),
+    ],
+)
+def test_invalid_jitter_is_reported_once_and_subtracts_nothing(jitter: float, detail: str) -> None:
+    made = redial(SessionConfig(backoff_min=8.0), jitter)
+    made.back_off(0.0)
+    failure = made.allowed_at()
+    assert isinstance(failure, CallerError)
+    assert failure.where == "jitter"
+    assert failure.detail.endswith(detail)
+    assert made.allowed_at() == 8.0
 
 
 def test_jitter_is_drawn_once_per_backoff_and_only_when_needed() -> None:
@@ -57,11 +87,25 @@ def test_jitter_is_drawn_once_per_backoff_and_only_when_needed() -> None:
     assert [made.allowed_at(), made.allowed_at()] == [112.0, 112.0]
 
 
-def test_an_error_of_jitter_is_raised_once_and_then_counts_as_none() -> None:
+def test_an_error_of_jitter_is_returned_once_per_backoff() -> None:
     numbers = iter(list[float]())  # deliberately empty
     made = Redial(SessionConfig(backoff_min=8.0), lambda: next(numbers))
+    for start, backoff in ((0.0, 8.0), (100.0, 16.0)):
+        made.back_off(start)
+        failure = made.allowed_at()
+        assert failure == CallerError(where="jitter", detail="StopIteration()")
+        assert isinstance(failure, CallerError)
+        assert isinstance(failure.error, StopIteration)
+        assert made.allowed_at() == start + backoff
+
+
+def test_an_interrupt_in_jitter_passes_and_the_backoff_has_no_jitter() -> None:
+    def interrupted() -> float:
+        raise KeyboardInterrupt
+
+    made = Redial(SessionConfig(backoff_min=8.0), interrupted)
     made.back_off(1.0)
-    with pytest.raises(StopIteration):
+    with pytest.raises(KeyboardInterrupt):
         made.allowed_at()
     assert made.allowed_at() == 9.0
 
@@ -69,8 +113,8 @@ def test_an_error_of_jitter_is_raised_once_and_then_counts_as_none() -> None:
 def test_a_recorder_wraps_the_jitter() -> None:
     made = redial(SessionConfig(backoff_min=8.0), 1.0)
 
-    def halved(jitter: Callable[[], float]) -> Callable[[], float]:
-        return lambda: jitter() / 2
+    def halved(jitter: Draw) -> Draw:
+        return lambda: 0.5 if jitter() == 1.0 else 0.0
 
     made.wrap_jitter(halved)
     made.back_off(0.0)
@@ -133,7 +177,7 @@ def test_without_a_bound_the_backoff_doubles_and_stays_finite() -> None:
     made = redial(SessionConfig(backoff_max=None))
     for _ in range(5000):
         made.back_off(0.0)
-    assert 1e15 < made.allowed_at() < inf
+    assert 1e15 < allowed_at(made) < inf
 
 
 def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
@@ -141,7 +185,7 @@ def test_without_a_backoff_the_limit_of_five_minutes_still_holds() -> None:
     now = 0.0
     dials: list[float] = []
     for _ in range(50):
-        now = max(now, made.allowed_at())
+        now = max(now, allowed_at(made))
         dials.append(now)
         made.dialled(now)
         now += 1.0

@@ -10,6 +10,7 @@ import pytest
 from bitget_proto import (
     Accepted,
     Budget,
+    CallerError,
     CancelOrder,
     Codec,
     Config,
@@ -204,8 +205,7 @@ def test_a_jitter_that_raises_leaves_the_session_consistent(moment: str) -> None
     made.lost(1, 1.0)
     expected = [LinkClosed] if moment != "up" else [Unresolved, LinkClosed, Down]
     assert [type(made.poll(1.0)) for _ in expected] == expected
-    with pytest.raises(StopIteration):
-        made.poll(1.0)
+    assert made.poll(1.0) == CallerError(where="jitter", detail="StopIteration()")
     assert state_of(made) is SessionState.DOWN
     assert drain(made, 1.0) == [Wait(until=1.5, timer=Timer.DIAL)], "the whole backoff"
     assert Dial(link=2) in drain(made, 1.5)

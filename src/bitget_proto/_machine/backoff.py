@@ -4,15 +4,18 @@ The backoff doubles, up to its maximum, with each link that ends before it was s
 takes off up to half of it, so that clients that were dropped at the same time do not all come back
 at the same time. Independently of the backoff, the limit on dials in 5 minutes is never exceeded.
 
-The jitter function is the caller's and may raise. Call it only in `opens`, where no other change is
-in progress.
+The jitter function is the caller's and may raise. Call it only in `allowed_at`, where no other
+change is in progress.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import TypeAlias
 
+from .._values.errors import ValidationError, safe_repr
+from .._values.events import CallerError
 from .rate_limit import Pace
 from .session_config import SessionConfig
 
@@ -22,6 +25,9 @@ FIVE_MINUTES = 300.0
 _DOUBLINGS = 60
 """The maximum number of doublings: enough for any maximum, and no overflow of a float."""
 
+Draw: TypeAlias = Callable[[], float | CallerError]
+"""A jitter whose numbers are checked. It returns a failure instead of raising it."""
+
 
 class Redial:
     """Computes the time of the next dial."""
@@ -30,7 +36,7 @@ class Redial:
 
     def __init__(self, config: SessionConfig, jitter: Callable[[], float]) -> None:
         self._config = config
-        self._jitter = jitter
+        self._jitter: Draw = lambda: _draw(jitter)
         self._pace = Pace(config.dials_per_5_minutes, FIVE_MINUTES)
         self._failures = 0
         """The number of consecutive dials that led to no steady link."""
@@ -39,21 +45,22 @@ class Redial:
         """The backoff to which the jitter has not been applied yet."""
         self._not_before = -inf
 
-    def wrap_jitter(self, by: Callable[[Callable[[], float]], Callable[[], float]]) -> None:
+    def wrap_jitter(self, by: Callable[[Draw], Draw]) -> None:
         """Wrap the jitter function, for a recorder."""
         self._jitter = by(self._jitter)
 
-    def allowed_at(self) -> float:
+    def allowed_at(self) -> float | CallerError:
         """Return when the next dial is allowed.
 
-        After `back_off`, this calls the jitter function. If that raises, the exception propagates
-        and the backoff stays without jitter.
+        After `back_off`, this calls the jitter function. If that fails, this returns the failure
+        once, and the backoff stays without jitter.
         """
         backoff, self._backoff = self._backoff, 0.0
         if backoff:
             number = self._jitter()
-            if 0.0 <= number <= 1.0:
-                self._at -= backoff * 0.5 * number
+            if isinstance(number, CallerError):
+                return number
+            self._at -= backoff * 0.5 * number
         return max(self._at, self._not_before, self._pace.allowed_at())
 
     def dialled(self, now: float) -> None:
@@ -87,3 +94,20 @@ class Redial:
         shortest = self._config.backoff_min
         if shortest is not None and not self._failures and now + shortest < self._at:
             self.back_off(now)
+
+
+def _draw(jitter: Callable[[], object]) -> float | CallerError:
+    """Return a number from the caller's jitter, or how it failed.
+
+    The jitter of a replay returns a recorded failure, which is returned unchanged.
+    """
+    try:
+        number = jitter()
+        if isinstance(number, CallerError):
+            return number
+        if isinstance(number, (float, int)) and 0.0 <= number <= 1.0:
+            return number
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        return CallerError(where="jitter", error=error)
+    refused = ValidationError(f"jitter must return a number from 0 to 1; got {safe_repr(number)}")
+    return CallerError(where="jitter", error=refused)

@@ -25,7 +25,7 @@ Rules for changes
 - A cancel is handed to a link only at the moment of sending, and comes back only after that link
   has ended. So at most one live link has sent any given cancel.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
-  called while `_in_call` is not set, so an exception that it raises leaves the state consistent.
+  called while `_in_call` is not set, so an interrupt in it leaves the state consistent.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
     Accepted,
+    CallerError,
     Closed,
     Event,
     GoingAway,
@@ -71,7 +72,7 @@ from .arguments import (
     no_room_error,
     unsent_ids,
 )
-from .backoff import Redial
+from .backoff import Draw, Redial
 from .cancel_attempts import Cancel
 from .connection import NORMAL_CLOSURE, Connection, settled_ids
 from .deadlines import MAX, after, finite_time
@@ -116,8 +117,8 @@ class Session:
 
     `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number or `link` is not a whole number. An exception raised by `jitter` propagates out of
-    `poll`.
+    finite number or `link` is not a whole number. If `jitter` raises an `Exception` or returns
+    anything else, `poll` returns a `CallerError`, and the backoff has no jitter.
 
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.
@@ -480,7 +481,10 @@ class Session:
                 return given
             opens = inf
             if self._state is _DOWN or (self._state is _MOVING and self._links.successor is None):
-                opens = self._redial.allowed_at()
+                allowed_at = self._redial.allowed_at()
+                if isinstance(allowed_at, CallerError):
+                    return allowed_at
+                opens = allowed_at
             self._in_call = True
             output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
             self._in_call = False
@@ -537,7 +541,7 @@ class Session:
     def _attach_recorder(
         self,
         budget: Callable[[Budget], Budget],
-        jitter: Callable[[Callable[[], float]], Callable[[], float]],
+        jitter: Callable[[Draw], Draw],
     ) -> tuple[Codec, Collection[int]]:
         """Wrap the budget and the jitter. Return the codec and a view of the links' numbers.
 

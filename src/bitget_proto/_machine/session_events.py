@@ -1,8 +1,8 @@
 """Outputs of a session: dials, frames and hangups for a link, outcomes, and events about links.
 
 A link is identified by a whole number, counted from 1 in the order of dialling; no number is used
-twice. Outcomes, `LateReply`, `LoginRejected`, `ExchangeError`, `GoingAway`, `Unrecognised` and
-`Wait` are the classes of a connection. The unions at the end are closed: mypy and pyright report a
+twice. Outcomes, `LateReply`, `LoginRejected`, `ExchangeError`, `GoingAway`, `Unrecognised`,
+`CallerError` and `Wait` are the classes of a connection. The unions at the end are closed: mypy and pyright report a
 `match` that misses a member.
 """
 
@@ -11,6 +11,7 @@ from typing import TypeAlias
 import attrs
 
 from .._values.events import (
+    CallerError,
     ExchangeError,
     GoingAway,
     Hangup,
@@ -126,7 +127,7 @@ class Ended:
 
 SessionEvent: TypeAlias = (
     Outcome | Up | Down | LinkClosed | LoginRejected | LateReply | ExchangeError | GoingAway
-    | Unrecognised | Ended
+    | Unrecognised | CallerError | Ended
 )  # fmt: skip
 """Everything that a session reports."""
 

@@ -1,10 +1,11 @@
 """Records a trace: wraps a core and writes a line for each call.
 
-- A recorded core behaves like the core it wraps: it returns and raises the same.
+- A recorded core behaves like the core it wraps: it returns and raises the same, with one
+  exception, the `CallerError` of `write`.
 - Inputs that do not come from the driver are recorded as well: the numbers of the jitter, and the
   answers of a budget that others spend from.
 - Outcomes matter more than the trace: when `write` raises, it is not called again, and the core
-  continues.
+  continues. `poll` returns a `CallerError` before the next `Wait` or the last event.
 - The only private method of a core that is used is `_attach_recorder`, once, before its first call.
 
 A recorded core is a subclass of `Connection` or `Session` so that it is accepted in place of one.
@@ -17,19 +18,20 @@ The encoding of calls is in `schema`.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from typing import ParamSpec, TypeVar, overload
+from typing import ParamSpec, TypeVar, cast, overload
 
 from .._machine.arguments import Queued
+from .._machine.backoff import Draw
 from .._machine.connection import Connection
 from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session import Session
 from .._machine.session_config import Policy, SessionConfig
-from .._machine.session_events import SessionOutput
+from .._machine.session_events import Ended, SessionOutput
 from .._machine.session_states import SessionState
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, ValidationError, safe_repr
-from .._values.events import Output
+from .._values.events import CallerError, Closed, Output, Transmit, Wait
 from .._values.orders import CancelOrder
 from .._values.states import State
 from .._wire.codec import Codec
@@ -55,8 +57,9 @@ def record(
 
     `write` is called with each line, including its line ending: pass the `write` method of a text
     file or the `append` method of a list. Each call gets a complete line, so a line-buffered file
-    survives a crash up to its last line. If `write` raises, it is not called again. If `write` is
-    None, nothing is recorded, and `core` itself is returned.
+    survives a crash up to its last line. If `write` raises an `Exception`, it is not called again,
+    and `poll` returns a `CallerError`. If `write` is None, nothing is recorded, and `core` itself is
+    returned.
 
     The key, passphrase and signature of a login are never written; docs/traces.md lists what else
     is hidden. `replay` replays the trace.
@@ -84,10 +87,28 @@ def record(
 class TraceWriter:
     """Writes the trace of one core."""
 
-    __slots__ = ("_n", "_numbers", "_secrets", "_shared", "_write", "answers", "in_call")
+    __slots__ = (
+        "_ended",
+        "_failure",
+        "_held",
+        "_n",
+        "_numbers",
+        "_secrets",
+        "_shared",
+        "_write",
+        "answers",
+        "in_call",
+    )  # fmt: skip
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write: Callable[[str], object] | None = write
+        self._failure: CallerError | None = None
+        """What `write` raised, until `poll` returns it."""
+        self._ended = False
+        """Whether `poll` has returned the last event."""
+        self._held: object = None
+        """An output of the core that `poll` has not returned yet, because Ctrl-C interrupted
+        `write`, or because it is the last event and the failure of `write` comes before it."""
         self._secrets = Secrets()
         self._n = 0
         self.in_call = False
@@ -98,8 +119,8 @@ class TraceWriter:
 
         None means that the other users of the budget made no difference: the answer is the same as
         if this core alone had spent from it."""
-        self._numbers: list[float] = []
-        """The numbers of the jitter during this call."""
+        self._numbers: list[float | str] = []
+        """The numbers of the jitter during this call; a string for a jitter that failed."""
 
     def begin(self, kind: type, codec: Codec, config: Config | SessionConfig) -> None:
         """Write the first line."""
@@ -128,10 +149,30 @@ class TraceWriter:
             data["raised"] = self._raised(error, data)
             self._put(line(data))
             raise
+        if name == "poll" and not isinstance(gave, (Transmit, Wait)):
+            self._held = gave
         self._add_inputs(data)
         result = call.gives(gave)
         self._put(line(data if result is None else data | {"gave": self._plain(result)}))
         return gave
+
+    def poll(
+        self, do: Callable[_P, _T], /, *none: _P.args, **passed: _P.kwargs
+    ) -> _T | CallerError:
+        """Call `poll` of the core, write the call, and return the output or how `write` failed."""
+        output = cast("_T | None", self._held)
+        if output is None:
+            if self._failure is None:
+                output = self.call("poll", do, *none, **passed)
+            if self._failure is not None and (
+                output is None or isinstance(output, (Wait, Closed, Ended))
+            ):
+                failure, self._failure = self._failure, None
+                return failure
+        if isinstance(output, (Closed, Ended)):
+            self._ended = True
+        self._held = None
+        return cast("_T", output)
 
     def _add_inputs(self, data: Plain) -> None:
         self.in_call = False
@@ -158,8 +199,10 @@ class TraceWriter:
         if self._write is not None:
             try:
                 self._write(text)
-            except Exception:  # noqa: BLE001 - a failing trace must not affect the cancels
+            except Exception as error:  # noqa: BLE001 - a failing trace must not affect the cancels
                 self._write = None
+                if not self._ended:
+                    self._failure = CallerError(where="trace", error=error)
 
     # --- inputs that do not come from the driver ---
 
@@ -168,12 +211,12 @@ class TraceWriter:
         self._shared = budget
         return _WatchedBudget(budget, self)
 
-    def watch_jitter(self, jitter: Callable[[], float]) -> Callable[[], float]:
-        """Return the same jitter, with its numbers recorded."""
+    def watch_jitter(self, jitter: Draw) -> Draw:
+        """Return the same jitter, with its numbers and failures recorded."""
 
-        def watched() -> float:
+        def watched() -> float | CallerError:
             number = jitter()
-            self._numbers.append(number)
+            self._numbers.append(number.detail if isinstance(number, CallerError) else number)
             return number
 
         return watched
@@ -319,7 +362,7 @@ class RecordedConnection(Connection):
 
     def poll(self, now: float, writable: bool = True) -> Output:
         """As `Connection.poll`."""
-        return self.writer.call("poll", self.core.poll, now=now, writable=writable)
+        return self.writer.poll(self.core.poll, now=now, writable=writable)
 
 
 class RecordedSession(Session):
@@ -441,6 +484,6 @@ class RecordedSession(Session):
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""
-        return self.writer.call(
-            "poll", self.core.poll, now=now, busy=[link for link in self.links if link in busy]
+        return self.writer.poll(
+            self.core.poll, now=now, busy=[link for link in self.links if link in busy]
         )

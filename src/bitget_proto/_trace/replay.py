@@ -23,6 +23,7 @@ from .._machine.rate_limit import Budget
 from .._machine.session import Session
 from .._machine.session_config import SessionConfig
 from .._values.errors import ValidationError
+from .._values.events import CallerError
 from .._values.set_module import set_module
 from .._wire.codec import Codec
 from .._wire.json_engines import Engine, EngineName
@@ -89,7 +90,7 @@ class _Player:
 
     def __init__(self, trace: Trace, codec: Codec) -> None:
         self._answers: deque[float | None] = deque()
-        self._numbers: deque[float] = deque()
+        self._numbers: deque[float | CallerError] = deque()
         self._lines: list[str] = []
         config = trace.config
         budget = _ReplayedBudget(trace, self._answers) if trace.has_budget else None
@@ -126,9 +127,13 @@ class _Player:
         self._answers.clear()
         self._answers.extend(step.drawn("budget"))
         self._numbers.clear()
-        self._numbers.extend(step.drawn("jitter"))
+        self._numbers.extend(
+            CallerError(where="jitter", detail=drawn) if isinstance(drawn, str) else drawn
+            for drawn in step.drawn("jitter")
+        )
 
-    def _jitter(self) -> float:
+    def _jitter(self) -> Any:
+        """Return the next number, or the failure that `Redial` returned in its place."""
         return self._numbers.popleft() if self._numbers else 0.0
 
 

@@ -21,7 +21,7 @@ from .._machine.session_config import Policy
 from .._machine.session_events import SessionOutput
 from .._values.credentials import SignedLogin
 from .._values.errors import safe_repr
-from .._values.events import Output, Transmit
+from .._values.events import CallerError, Output, Transmit
 from .._values.orders import CancelOrder
 from .json_values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
 from .trace_redaction import own_frame
@@ -157,6 +157,8 @@ def _policy(data: object) -> Policy:
 
 
 def _output(output: Output | SessionOutput) -> Plain:
+    if isinstance(output, CallerError):  # without the exception
+        return {"kind": "CallerError", "where": output.where, "detail": output.detail}
     data: Plain = {"kind": type(output).__name__, **BRIEF.unstructure(output)}
     if isinstance(output, Transmit):
         if output.secret:

@@ -12,6 +12,9 @@ from .set_module import set_module
 _SHOWN = 48
 """The maximum number of characters of a refused value in an error message."""
 
+_ERROR_SHOWN = 200
+"""The maximum number of characters of a caller's exception in an event."""
+
 
 @set_module("bitget_proto")
 class LocalProtocolError(Exception):
@@ -59,3 +62,17 @@ def safe_repr(value: object) -> str:
     if type(value) is float or (type(value) is int and -(10**20) < value < 10**20):
         return f"the {type(value).__name__} {value!r}"
     return f"a value of type {type(value).__name__}"
+
+
+def safe_error_repr(error: Exception) -> str:
+    """Return the `repr` of a caller's exception: short and on one line.
+
+    If the `repr` raises an `Exception`, the name of the class is returned instead.
+    """
+    try:
+        text = str.__str__(repr(error))
+    except Exception:  # noqa: BLE001 - it is code of the caller
+        text = type(error).__name__
+    if not text.isprintable():
+        text = repr(text)[1:-1]
+    return text if len(text) <= _ERROR_SHOWN else f"{text[:_ERROR_SHOWN]}…"

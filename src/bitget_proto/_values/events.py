@@ -8,12 +8,13 @@ a `match` that misses a member.
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import attrs
 
 from .codes import CodeClass
 from .enums import DescribedEnum
+from .errors import safe_error_repr
 from .orders import CancelOrder
 from .set_module import set_module
 from .states import WhyClosed
@@ -285,6 +286,31 @@ class Unrecognised:
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
+class CallerError:
+    """A function that you passed in raised an exception or returned a wrong value.
+
+    Cancels are not affected: the library goes on without the function, as `where` says.
+    """
+
+    where: Literal["jitter", "wall_clock", "trace"]
+    """The function: `jitter` (this backoff has no jitter), `wall_clock` of a transport (no login
+    can be signed; the next dial waits until it returns a time), or `trace`, the `write` of `record`
+    (no more lines are written)."""
+
+    error: Exception | None = attrs.field(default=None, eq=False, repr=False)
+    """The exception; a ValidationError for a wrong value; None in a replay. Two events that differ
+    in this only are equal. In the events of a channel it has no traceback: that is in the log."""
+
+    detail: str = attrs.field()
+    """The `repr` of the exception, for people: at most 200 characters on one line."""
+
+    @detail.default
+    def _detail(self) -> str:
+        return "" if self.error is None else safe_error_repr(self.error)
+
+
+@set_module("bitget_proto")
+@attrs.frozen(kw_only=True)
 class Closed:
     """The connection has ended and every cancel has its outcome. This is the last event."""
 
@@ -297,9 +323,10 @@ Outcome: TypeAlias = Accepted | Rejected | Unresolved
 """The result of a cancel."""
 
 Event: TypeAlias = (
-    Outcome | Ready | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised | Closed
+    Outcome | Ready | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised
+    | CallerError | Closed
 )  # fmt: skip
-"""Everything that a connection reports."""
+"""Everything that a connection reports. It reports a `CallerError` only if it is recorded."""
 
 Output: TypeAlias = Transmit | Hangup | Event | Wait
 """What `Connection.poll` returns."""
