@@ -5,13 +5,12 @@ Real sockets on loopback; each wait is bounded.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
@@ -40,9 +39,8 @@ from bitget_proto import (
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports import ConnectFailed, Limits, LoginRefused
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
-from bitget_transports.faults import hostile_server
 from bitget_transports.faults.flaky_proxy import FlakyProxy, NetworkFault, Treatment, Way
-from bitget_transports.faults.hostile_server import After, HostileServer, Victim
+from bitget_transports.faults.hostile_server import HostileServer, Victim
 
 from .colours import KEY, AnySession, Connect, Flavour, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy, upgraded
@@ -591,80 +589,3 @@ def test_an_invalid_policy_is_refused_and_changes_nothing(flavour: Flavour) -> N
 
         flavour.run_session(tidy(scenario))
     assert len(server.exchange.log) == 1
-
-
-def raising_once(raised: list[object]) -> Callable[[], float]:
-    """Return a jitter that raises at its first call and records that."""
-
-    def jitter() -> float:
-        if not raised:
-            raised.append("once")
-            raise ZeroDivisionError
-        return 0.0
-
-    return jitter
-
-
-def serve(victim: Victim) -> None:
-    victim.reach(After.LOGIN)
-    victim.serve()
-
-
-def test_a_jitter_that_raises_loses_no_outcome_and_no_dial(flavour: Flavour) -> None:
-    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
-        return  # there it is raised in the task that holds the channel's context
-    raised: list[object] = []
-    with HostileServer(hostile_server.end_of_stream(After.CANCEL), serve) as server:
-
-        async def scenario(open_session: OpenSession) -> None:
-            if flavour is not Flavour.BLOCKING:
-                asyncio.get_running_loop().set_exception_handler(
-                    lambda _, context: raised.append(context["exception"])
-                )
-            async with open_session(
-                KEY, url=server.url, config=CONFIG, limits=LIMITS, jitter=raising_once(raised)
-            ) as channel:
-                if flavour is Flavour.BLOCKING:
-                    with pytest.raises(ZeroDivisionError):
-                        await channel.cancel(orders(1)[0])
-                    outcome: object = await until(channel, Unresolved)
-                else:
-                    outcome = await channel.cancel(orders(1)[0])
-                    assert isinstance(raised[-1], ZeroDivisionError)
-                assert isinstance(outcome, Unresolved)
-                assert (outcome.sent, outcome.why) == (True, WhyUnresolved.LOST)
-                assert isinstance(await channel.cancel(orders(2)[1]), Accepted)
-
-        flavour.run_session(tidy(scenario))
-
-
-def test_a_jitter_that_raises_does_not_leak_a_stalled_socket(
-    flavour: Flavour,
-) -> None:
-    if flavour in (Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO):
-        return  # there it is raised in the task that holds the channel's context
-    raised: list[object] = []
-    with HostileServer(hostile_server.stop_reading(), serve) as server:
-
-        async def scenario(open_session: OpenSession) -> None:
-            if flavour is not Flavour.BLOCKING:
-                asyncio.get_running_loop().set_exception_handler(
-                    lambda _, context: raised.append(context["exception"])
-                )
-            limits = attrs.evolve(LIMITS, write_timeout=0.1)
-            async with open_session(
-                KEY, url=server.url, config=CONFIG, limits=limits, jitter=raising_once(raised)
-            ) as channel:
-                await channel.send("x" * 2**24)  # sent in part
-                if flavour is Flavour.BLOCKING:
-                    with pytest.raises(ZeroDivisionError):
-                        await until(channel, Down)
-                    down: object = await until(channel, Down)
-                else:
-                    down = await until(channel, Down)
-                    assert isinstance(raised[-1], ZeroDivisionError)
-                assert isinstance(down, Down)
-                assert down.detail == "the exchange read nothing for 0.1 s"
-                await until(channel, Up)
-
-        flavour.run_session(tidy(scenario))

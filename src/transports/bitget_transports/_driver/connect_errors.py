@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 
-from bitget_proto import Closed, Ended, LinkClosed, WhyClosed
+from bitget_proto import CallerError, Closed, Ended, LinkClosed, WhyClosed
 
 from . import rfc6455
 from .address_race import AddressesFailed, AddressRace
@@ -128,6 +128,14 @@ def login_error(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectF
     return ConnectFailed(
         f"{target.host} ended the connection before the login was answered ({closed.detail}): "
         "try again later"
+    )
+
+
+def clock_failed(failure: CallerError) -> str:
+    """Describe a wall clock that gave no time for a login."""
+    return (
+        f"no login can be signed, because wall_clock failed ({failure.detail}): pass a function "
+        "that returns seconds since 1970, such as time.time"
     )
 
 

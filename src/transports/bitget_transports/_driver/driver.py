@@ -5,25 +5,23 @@ each link, nothing after the end. Nothing here waits.
 
 - Each transport has its own kind of `Link`. A link writes the frames that it is given, reports what
   happened, and reports when it cannot take more. It holds at most one unwritten frame.
-- If the caller's `jitter` raises, the exception propagates out of `core.poll`. The driver first
-  handles all remaining output and then re-raises it.
-- Any other exception out of a step came from outside, such as a signal handler's. The state may be
-  inconsistent then: see `interrupted`.
+- An `Exception` that a function of the caller raises is an event. An exception out of a step came
+  from outside, such as a signal handler's. The state may be inconsistent then: see `interrupted`.
 """
 
 from __future__ import annotations
 
-import random
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from math import inf, isfinite
+from math import inf
 from typing import Protocol, Self
 
 import attrs
 
 from bitget_proto import (
+    CallerError,
     Closed,
     Config,
     Credentials,
@@ -49,7 +47,7 @@ from bitget_proto import (
 from .address_race import Address, AddressBook
 from .checks import safe_repr
 from .clock import clock
-from .connect_errors import login_error
+from .connect_errors import clock_failed, login_error
 from .errors import ConnectFailed, LoginRefused, UpgradeRefused
 from .http_refusal import http_date
 from .limits import Limits
@@ -133,35 +131,34 @@ class Account:
                 f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
             )
         self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
-        self.sign()
+        self.sign(0.0)
+        now = self.sign_now()
+        if isinstance(now, CallerError):
+            if isinstance(now.error, ValidationError):
+                raise now.error
+            raise ValidationError(clock_failed(now)) from now.error
         return self
 
-    def sign(self, corrected: float | None = None) -> SignedLogin:
-        """Return a login that is signed for now, or for the time `corrected` if given."""
-        time = self.wall_clock() if corrected is None else corrected
-        if not isinstance(time, (float, int)) or not isfinite(time):
-            raise ValidationError(
-                f"wall_clock must give seconds since 1970; it gave {safe_repr(time)}"
-            )
+    def sign(self, time: float) -> SignedLogin:
+        """Return a login that is signed for this time."""
         return sign_login(self.credentials, int(time))
 
-
-class Jitter:
-    """The caller's jitter. It is called only between steps, so an exception from it leaves the
-    state consistent.
-    """
-
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._jitter = jitter
-        self.raised: BaseException | None = None
-        """The exception that it raised last."""
-
-    def __call__(self) -> float:
+    def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
+        """Return the time of the wall clock and a login that is signed for it, or how it failed."""
         try:
-            return self._jitter()
-        except BaseException as error:
-            self.raised = error
-            raise
+            time = self.wall_clock()
+            valid = isinstance(time, (float, int)) and 0.0 <= time < inf
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            return CallerError(where="wall_clock", error=error)
+        if not valid:
+            refused = ValidationError(
+                f"wall_clock must return seconds since 1970; it returned {safe_repr(time)}"
+            )
+            return CallerError(where="wall_clock", error=refused)
+        try:
+            return time, self.sign(time)
+        except ValidationError as error:  # the time is in milliseconds
+            return CallerError(where="wall_clock", error=error)
 
 
 class Driver(ABC):
@@ -173,7 +170,6 @@ class Driver(ABC):
         account: Account,
         limits: Limits | None,
         config: Config,
-        jitter: Jitter | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
@@ -190,7 +186,6 @@ class Driver(ABC):
         """The time for which the transport has set its timer: `until` or earlier."""
 
         self._core = core
-        self._jitter = Jitter() if jitter is None else jitter
         self._links: dict[int, Link] = {}
         """The links that are dialled or open."""
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
@@ -202,6 +197,8 @@ class Driver(ABC):
         """
         self._skew: float | None = None
         """Seconds by which the wall clock is ahead of the exchange's, from the last handshake."""
+        self._clock_failed = False
+        """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
 
     # --- implemented by each transport ---
 
@@ -226,11 +223,17 @@ class Driver(ABC):
         """The WebSocket is open; `date` is the Date of the answer to the handshake."""
         if number not in self._links:
             return
-        theirs, now = http_date(date), self.now()
-        self._skew = None if theirs is None else self.account.wall_clock() - theirs
-        self._core.opened(
-            number, now, login=self.account.sign(theirs if self._use_exchange_time else None)
-        )
+        theirs = http_date(date)
+        login = self._sign(theirs)
+        if login is None:
+            link = self._links[number]
+            try:
+                self.lost(number, str(self.failure))
+            finally:
+                link.hang_up(1000, "")
+            return
+        now = self.now()
+        self._core.opened(number, now, login=login)
         self.drain(now)
 
     def received(self, number: int, message: str | bytes) -> None:
@@ -346,7 +349,10 @@ class Driver(ABC):
                     now = self.now()
                 elif isinstance(output, Dial):
                     self._use_exchange_time = self._use_exchange_time or output.stamp_refused
-                    links[output.link] = self.dial(output.link)
+                    if self._clock_failed and not self._use_exchange_time and not self._sign(None):
+                        core.lost(output.link, now, str(self.failure))
+                    else:
+                        links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
                     if isinstance(output, (Ready, Up)):
@@ -358,13 +364,8 @@ class Driver(ABC):
             self.until = until
             if until < self.armed:
                 self.rearm()
-        except BaseException as error:
-            if error is self._jitter.raised:
-                # Does not recurse again for this backoff: `jitter` is called at most once for each,
-                # and it has just raised.
-                self.drain(now)
-            else:
-                self.interrupted()
+        except BaseException:
+            self.interrupted()
             raise
 
     def _served(self, number: int) -> None:
@@ -372,6 +373,25 @@ class Driver(ABC):
         link = self._links.get(number)
         if link is not None and link.address is not None:
             self.addresses.served(link.address)
+
+    def _sign(self, theirs: float | None) -> SignedLogin | None:
+        """Return a login that is signed for now, where `theirs` is the exchange's time if known.
+
+        If the wall clock fails, report that and return None, unless the exchange's time is used.
+        """
+        now = self.account.sign_now()
+        self._clock_failed, self._skew = isinstance(now, CallerError), None
+        if isinstance(now, CallerError):
+            self.failure = ConnectFailed(clock_failed(now))
+            self.failure.__cause__ = now.error
+            self.router.dispatch(now)
+            login = None
+        else:
+            time, login = now
+            self._skew = None if theirs is None else time - theirs
+        return (
+            self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
+        )
 
     def is_up(self) -> bool:
         """Return whether a login was accepted.

@@ -24,6 +24,7 @@ import attrs
 
 from bitget_proto import (
     Accepted,
+    CallerError,
     CancelOrder,
     Closed,
     Ended,
@@ -55,6 +56,7 @@ from bitget_proto import (
 from .checks import check_timeout, safe_repr
 from .exception_origin import raised_by_caller
 from .limits import Limits
+from .log import log_caller_error
 from .set_module import set_module
 from .single_link import Core
 
@@ -307,7 +309,9 @@ class OutcomeRouter:
             self.ready = True
             self._wake_listeners()
             return
-        if isinstance(event, LoginRejected):
+        if isinstance(event, CallerError):
+            log_caller_error(event)
+        elif isinstance(event, LoginRejected):
             self.login_rejected = event
         elif isinstance(event, Up):
             self.ready = True

@@ -35,7 +35,7 @@ from bitget_proto import (
 
 from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
 from .._driver.checks import safe_repr
-from .._driver.driver import Account, Jitter
+from .._driver.driver import Account
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
@@ -125,11 +125,8 @@ async def open_session(
     """
     _check_client(client, tls)
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    asked = Jitter(jitter)
-    session = record(
-        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
-    )
-    driver = AnyioDriver(session, account, limits, session.config.link, client, asked)
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
+    driver = AnyioDriver(session, account, limits, session.config.link, client)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -157,9 +154,8 @@ class AnyioDriver(AsyncDriver):
         limits: Limits | None,
         config: Config,
         client: httpx.AsyncClient | None,
-        jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config, jitter)
+        super().__init__(core, account, limits, config)
         self.client = client
         self.arrived = 0
         """The number of messages that have arrived."""

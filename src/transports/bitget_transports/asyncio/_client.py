@@ -30,7 +30,7 @@ from bitget_proto import (
 
 from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
 from .._driver.checks import safe_repr
-from .._driver.driver import Account, Jitter
+from .._driver.driver import Account
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
@@ -128,13 +128,8 @@ async def open_session(
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    asked = Jitter(jitter)
-    session = record(
-        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
-    )
-    driver = AsyncioDriver(
-        session, account, limits, session.config.link, framing=framing, jitter=asked
-    )
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
+    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing)
     async with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel
@@ -168,9 +163,8 @@ class AsyncioDriver(AsyncDriver):
         config: Config,
         sock: socket.socket | None = None,
         framing: Framing = "websockets",
-        jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config, jitter)
+        super().__init__(core, account, limits, config)
         self._framed = _link(framing)
         check_sock(sock)
         self._sock = sock

@@ -39,7 +39,7 @@ from bitget_proto import (
 )
 
 from .._driver.checks import safe_repr
-from .._driver.driver import Account, Jitter
+from .._driver.driver import Account
 from .._driver.limits import Limits
 from .._driver.outcome_router import ChannelEvent, Waiter
 from .._driver.set_module import set_module
@@ -136,11 +136,8 @@ def open_session(
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
     account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    asked = Jitter(jitter)
-    session = record(
-        Session(config, codec, budget, jitter=asked if callable(jitter) else jitter), trace
-    )
-    driver = BlockingDriver(session, account, limits, session.config.link, selector, jitter=asked)
+    session = record(Session(config, codec, budget, jitter=jitter), trace)
+    driver = BlockingDriver(session, account, limits, session.config.link, selector)
     with driver.running(driver.limits.up_timeout):
         channel = SessionChannel(driver)
         yield channel

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
 
 from .._driver.checks import safe_repr
-from .._driver.driver import Account, Driver, Jitter
+from .._driver.driver import Account, Driver
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
@@ -72,9 +72,8 @@ class BlockingDriver(Driver):
         config: Config,
         selector: Callable[[], selectors.BaseSelector],
         sock: socket.socket | None = None,
-        jitter: Jitter | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config, jitter)
+        super().__init__(core, account, limits, config)
         check_sock(sock)
         if not callable(selector):
             raise ValidationError(
@@ -128,8 +127,8 @@ class BlockingDriver(Driver):
                     self.fire(self.now())
             if self.held is _IN_USE:
                 self.held = ""
-        except BaseException as error:
-            self.held = _INTERRUPTED if self.held and error is not self._jitter.raised else ""
+        except BaseException:
+            self.held = _INTERRUPTED if self.held else ""
             raise
 
     def execute(self, command: Callable[[], T]) -> T:
@@ -213,12 +212,9 @@ class BlockingDriver(Driver):
     def mark_interrupted(self, error: BaseException) -> None:
         """Mark the step as interrupted by this exception.
 
-        A refusal changes nothing, and neither does an exception from the caller's jitter: after
-        those the driver is free.
+        A refusal changes nothing: after it the driver is free.
         """
-        if error is self._jitter.raised or (
-            isinstance(error, LocalProtocolError) and not raised_by_caller(error)
-        ):
+        if isinstance(error, LocalProtocolError) and not raised_by_caller(error):
             self.release()
         else:
             self.held = _INTERRUPTED
