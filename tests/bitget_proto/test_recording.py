@@ -318,7 +318,8 @@ def run(core: Any) -> list[object]:
 
     A poll that Ctrl-C interrupts is repeated.
     """
-    link = (1,) if isinstance(core, Session) else ()
+    in_session = isinstance(core, Session)
+    link = (1,) if in_session else ()
     returned: list[object] = []
 
     def drain_all() -> None:

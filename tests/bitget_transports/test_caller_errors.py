@@ -9,7 +9,7 @@ import gc
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from errno import ECONNRESET
 from math import nan
 from typing import Any
@@ -36,7 +36,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
-from bitget_transports import ConnectFailed, Limits
+from bitget_transports import ChannelEvent, ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults.hostile_server import (
     After,
@@ -376,7 +376,7 @@ def test_an_event_keeps_no_iterator_alive_that_was_left(
                 finally:
                     gc.enable()
 
-        async def left_behind(channel: AnyChannel) -> Any:
+        async def left_behind(channel: AnyChannel) -> AsyncIterator[ChannelEvent]:
             outcomes = 0
             async for event in channel.events:
                 yield event

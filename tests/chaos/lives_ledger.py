@@ -18,6 +18,7 @@ import attrs
 
 from bitget_proto import (
     Accepted,
+    CallerError,
     CancelOrder,
     CodeClass,
     Dial,
@@ -630,7 +631,7 @@ class Ledger:
                 self._link_closed(output)
             case Ended():
                 self._ended(output)
-            case Wait():
+            case Wait() | CallerError():
                 raise AssertionError
             case LateReply() | ExchangeError() | GoingAway() | LoginRejected() | Unrecognised():
                 self._event(output, output.text)

@@ -8,7 +8,7 @@ a `match` that misses a member.
 
 from __future__ import annotations
 
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import attrs
 
@@ -284,6 +284,10 @@ class Unrecognised:
     """Why the message is malformed, in a few words; None when it is not."""
 
 
+def _repr_of_error(event: CallerError) -> str:
+    return "" if event.error is None else safe_error_repr(event.error)
+
+
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class CallerError:
@@ -292,7 +296,7 @@ class CallerError:
     Cancels are not affected: the library goes on without the function, as `where` says.
     """
 
-    where: Literal["jitter", "wall_clock", "trace"]
+    where: str
     """The function: `jitter` (this backoff has no jitter), `wall_clock` of a transport (no login
     can be signed; the next dial waits until it returns a time), or `trace`, the `write` of `record`
     (no more lines are written)."""
@@ -301,12 +305,8 @@ class CallerError:
     """The exception; a ValidationError for a wrong value; None in a replay. Two events that differ
     in this only are equal. In the events of a channel it has no traceback: that is in the log."""
 
-    detail: str = attrs.field()
+    detail: str = attrs.field(default=attrs.Factory(_repr_of_error, takes_self=True))
     """The `repr` of the exception, for people: at most 200 characters on one line."""
-
-    @detail.default
-    def _detail(self) -> str:
-        return "" if self.error is None else safe_error_repr(self.error)
 
 
 @set_module("bitget_proto")

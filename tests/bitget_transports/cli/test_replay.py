@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bitget_proto import Engine, Trace, WhyUnresolved, replay
+from bitget_proto import Engine, Session, Trace, Wait, WhyUnresolved, record, replay
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._screen import Screen
 from bitget_transports.cli._traces import Recording, recording
@@ -132,6 +132,20 @@ def test_the_last_event_is_the_end(shell: Shell, tmp_path: Path) -> None:
     texts = [moment["text"] for moment in shell("replay", "--json", str(file)).of("moment")]
     assert texts.count("close") == 1
     assert texts[-1] == "the session has ended (asked)"
+
+
+def test_a_callers_error_is_shown_and_replayed(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    with file.open("w") as trace:
+        session = record(Session(jitter=lambda: 2.0), trace.write)
+        session.poll(0.0)
+        session.lost(1, 0.0)
+        while not isinstance(session.poll(0.0), Wait):
+            pass
+    ran = shell("replay", "--json", str(file))
+    assert ran.code == 0
+    texts = [moment["text"] for moment in ran.of("moment")]
+    assert texts[-1].startswith("jitter failed: ValidationError('jitter must return a number from")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))

@@ -152,7 +152,7 @@ class Account:
             return CallerError(where="wall_clock", error=error)
         if not valid:
             refused = ValidationError(
-                f"wall_clock must return seconds since 1970; it returned {safe_repr(time)}"
+                f"wall_clock must give seconds since 1970; it gave {safe_repr(time)}"
             )
             return CallerError(where="wall_clock", error=refused)
         try:

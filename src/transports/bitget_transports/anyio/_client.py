@@ -78,6 +78,9 @@ async def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
+    An `Exception` that `wall_clock` or `trace` raises stops no cancel. It is a `CallerError` in
+    `events`, and goes with its traceback to the logger `bitget_transports`.
+
     Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
     exception the channel ends at once.
 

@@ -76,6 +76,9 @@ async def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
+    An `Exception` that `wall_clock` or `trace` raises stops no cancel. It is a `CallerError` in
+    `events`, and goes with its traceback to the logger `bitget_transports`.
+
     `framing` selects the library that frames messages. `"picows"` is faster and needs the extra
     `picows`. It accepts only TCP sockets. Over TLS it has a buffer of up to 64 KiB that the
     transport cannot see: a stall is noticed only when this buffer is full, and several cancels that

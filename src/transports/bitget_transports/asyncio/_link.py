@@ -91,8 +91,8 @@ class AsyncioLink(ABC):
             self.pause_writing()
 
     def failed(self, error: BaseException) -> None:
-        """End the link after an exception of the caller's own code in a callback, such as the
-        jitter or a signal handler, and pass the exception to the loop.
+        """End the link after an exception of the caller's own code in a callback, such as a signal
+        handler, and pass the exception to the loop.
 
         If the callback raised it, it would be lost: asyncio ignores an OSError, and uvloop does not
         stop at a KeyboardInterrupt.

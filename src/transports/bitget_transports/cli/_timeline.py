@@ -160,6 +160,8 @@ def _polled(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -
             )
         case "Unrecognised":
             return "happened", None, f"message passed on as Unrecognised: {gave['why']}"
+        case "CallerError":
+            return "happened", None, f"{gave['where']} failed: {gave['detail']}"
         case "LoginRejected" | "ExchangeError":
             said = (
                 "the login was refused"
