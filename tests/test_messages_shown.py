@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from bitget_proto import (
     Budget,
+    CallerError,
     CancelOrder,
     Closed,
     Codec,
@@ -92,6 +93,16 @@ def closed(core: Ends) -> Ends:
 def twice(core: Any, id: str | None) -> None:
     for _ in range(2):
         core.cancel(ORDER, 0.0, id=id)
+
+
+def raise_callers_error(made: Session) -> None:
+    """Raise the exception of the next `CallerError`."""
+    made.poll(0.0)
+    made.lost(1, 0.0)
+    while not isinstance(output := made.poll(0.0), CallerError):
+        pass
+    assert output.error is not None
+    raise output.error
 
 
 def frames_twice(core: Any) -> None:
@@ -224,6 +235,7 @@ CORE: list[Provoke] = [
     lambda: Session(WRONG, jitter=lambda: 0.5),
     lambda: ExchangeConnection(WRONG),
     lambda: Session(jitter=WRONG),
+    lambda: raise_callers_error(Session(jitter=lambda: WRONG)),
     lambda: session().lost(WRONG_LINK, 0.0),
     lambda: session().lost(1, 0.0, retry_after=-1.0),
     lambda: session().poll(0.0, WRONG),
