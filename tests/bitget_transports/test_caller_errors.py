@@ -318,7 +318,7 @@ def test_the_exchanges_time_replaces_a_wall_clock_that_fails(flavour: Flavour) -
 # --- trace ---
 
 
-@pytest.mark.parametrize(("line", "error"), zip([1, 2, 5, 12], ERRORS, strict=True))
+@pytest.mark.parametrize(("line", "error"), [*zip([1, 2, 5, 12], ERRORS, strict=True)])
 @pytest.mark.parametrize("in_session", [False, True])
 def test_a_trace_that_raises_is_detached(
     flavour: Flavour,
