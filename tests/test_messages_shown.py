@@ -44,6 +44,7 @@ from bitget_proto.testing.__main__ import main as kit
 from bitget_proto.testing._exchange.exchange_connection import check_refusal
 from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver.address_race import AddressBook, AddressRace
+from bitget_transports._driver.checks import check_unused
 from bitget_transports._driver.connect_errors import could_not_connect, login_error, took_too_long
 from bitget_transports._driver.driver import Account
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
@@ -344,6 +345,7 @@ DIALS: list[Provoke] = [
     url(LIVE, WRONG),
     url("ws://127.0.0.1", TLS),
     lambda: check_sock(WRONG),
+    lambda: check_unused(used=True),
     lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
     lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),
     raising(could_not_connect(TARGET, verification())),
@@ -518,6 +520,7 @@ NOT_SHOWN = {
     "): pass another --port, or 0 for a free one",
     ": --ca-file needs a PEM file",
     ": invalid file name, or no input",
+    ": on asyncio, leave it out",
     "cannot listen on port ",
     "cannot read certificates from ",
     "cannot read standard input: it is closed",
@@ -527,6 +530,21 @@ NOT_SHOWN = {
     "limits must be a Limits, or None; got ",
     "no login was accepted within ",
     "no transport is installed: pip install 'bitget-proto[cli]' installs all",
+    (
+        "open() got no task group, and on trio every task needs one: pass a nursery or an "
+        "anyio task group that outlives the channel"
+    ),
+    "task_group must be a trio nursery or an anyio task group; got ",
+    (
+        "the channel was used outside of the event loop that opened it; it may be used only "
+        "there: from another thread, pass the call to that loop "
+        "(asyncio.run_coroutine_threadsafe, anyio.from_thread.run), or open a channel in "
+        "this one"
+    ),
+    (
+        "the task of the channel was cancelled before a login was accepted: open it in an "
+        "event loop, or a task group, that is not about to end"
+    ),
     (
         "unread outcomes hold every place of Config.max_in_flight: read "
         "channel.events, or continue the cancel_many that was started before"

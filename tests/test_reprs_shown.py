@@ -72,8 +72,8 @@ MADE: dict[str, object] = {
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""
 
-WITHOUT = {"Channel", "DriverUnderTest", "SessionChannel"}
-"""A protocol, and classes that only a running transport instantiates."""
+WITHOUT = {"Channel", "DriverUnderTest", "Opener", "SessionChannel"}
+"""A protocol, and classes that only a transport instantiates."""
 
 
 def public() -> Iterator[tuple[str, type[Any]]]:

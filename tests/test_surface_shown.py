@@ -199,7 +199,7 @@ def of_class(name: str, value: type[Any]) -> list[str]:
     word = "exception" if issubclass(value, BaseException) else "protocol" if protocol else "class"
     made = "" if protocol else f"({', '.join(made_of(value))})"
     lines = [
-        f"{word} {name}{'' if '_driver: ' in f'_{made[1:]}' else made}"
+        f"{word} {name}{'' if made.startswith(('(driver: ', '(channel: ')) else made}"
         + (f" is a {', '.join(bases)}" if bases else "")
     ]
     members: dict[str, Any] = {}
@@ -313,7 +313,7 @@ def test_signatures_show_defaults_types_and_decorators() -> None:
         "enum Policy: REPORT, RESEND",
         "exception NoRoom() is a LocalProtocolError",
         "    outcomes: dict[str, Outcome]",
-        "@asynccontextmanager",
+        "@contextmanager",
     ):
         assert f"\n{line}\n" in page, line
     assert " at 0x" not in page

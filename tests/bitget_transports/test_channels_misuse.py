@@ -198,6 +198,7 @@ def test_a_second_thread_in_a_blocking_channel_is_refused(
             lambda: channel.send("x"),
             lambda: channel.pump(0),
             lambda: next(channel.events),
+            channel.events.take,
             channel.close,
         ):
             with pytest.raises(LocalProtocolError, match="in use"):

@@ -56,7 +56,7 @@ from bitget_proto import (
 )
 from bitget_proto.testing.framing import CLOSE, TEXT, frame, key_of, parse, upgraded
 from bitget_transports import ConnectFailed, Limits
-from bitget_transports.blocking import Channel, connect, open_session
+from bitget_transports.blocking import Channel, Opener, connect, open_session
 
 from .colours import KEY, orders
 from .tidy import nothing_left
@@ -197,6 +197,10 @@ assert all(path.is_file() for path in _PATHS)
 _FILES = frozenset(map(str, _PATHS))
 
 
+_CONTEXT = tuple(vars(Opener)[name].__code__ for name in ("__enter__", "__exit__"))
+"""Not interrupted before their first step, as the functions of contextlib are not: when a context
+was not left, the garbage collector closes the channel."""
+
 _CANCELS = (Connection.cancel.__code__, Session.cancel.__code__)
 
 
@@ -260,7 +264,7 @@ class Interrupt:
         sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        if frame.f_code.co_filename not in _FILES:
+        if frame.f_code.co_filename not in _FILES or frame.f_code in _CONTEXT:
             return None
         if event == "line" and frame.f_lineno in _calling(frame.f_code):
             self._at((frame.f_code.co_filename, frame.f_lineno, "before"))

@@ -1,6 +1,6 @@
 """Transports: `bitget_proto` over asyncio, anyio and blocking sockets.
 
-`connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` yield a `Channel` and a
+`connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` open a `Channel` and a
 `SessionChannel`; those in `.blocking` yield their own channels with the same methods. Each needs
 the extra of the same name.
 
@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._driver.channel import Channel, SessionChannel
+    from ._driver.channel import Channel, Opener, SessionChannel
+    from ._driver.channel_events import ChannelEvent, Dropped
     from ._driver.clock import clock
     from ._driver.errors import ConnectFailed, LoginRefused, UpgradeRefused
     from ._driver.limits import Limits
-    from ._driver.outcome_router import ChannelEvent, Dropped
     from ._driver.url import DEMO_URL, LIVE_URL
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Dropped",
     "Limits",
     "LoginRefused",
+    "Opener",
     "SessionChannel",
     "UpgradeRefused",
     "clock",
@@ -36,13 +37,14 @@ __all__ = [
 
 _HOMES = MappingProxyType({
     "Channel": "._driver.channel",
-    "ChannelEvent": "._driver.outcome_router",
+    "ChannelEvent": "._driver.channel_events",
     "ConnectFailed": "._driver.errors",
     "DEMO_URL": "._driver.url",
-    "Dropped": "._driver.outcome_router",
+    "Dropped": "._driver.channel_events",
     "LIVE_URL": "._driver.url",
     "Limits": "._driver.limits",
     "LoginRefused": "._driver.errors",
+    "Opener": "._driver.channel",
     "SessionChannel": "._driver.channel",
     "UpgradeRefused": "._driver.errors",
     "clock": "._driver.clock",

@@ -26,7 +26,8 @@ from anyio import from_thread, lowlevel
 
 from bitget_proto import CancelOrder, Config, Connection, Credentials
 
-from ._driver.channel import AsyncDriver, Channel, news
+from ._driver.async_driver import AsyncDriver, news
+from ._driver.channel import Channel
 from ._driver.driver import Account, Driver
 from ._driver.errors import ConnectFailed
 from ._driver.limits import Limits

@@ -8,8 +8,6 @@
 - `log` records what each cancel did to the book, so that a test can compare outcomes with it.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -155,7 +153,7 @@ class ScriptedExchange(_BehaviourCommands):
         return self._book.live
 
     @property
-    def links(self) -> tuple[ScriptedLink, ...]:
+    def links(self) -> tuple["ScriptedLink", ...]:
         """The open links, oldest first."""
         return tuple(self._open)
 
@@ -258,7 +256,7 @@ class ScriptedExchange(_BehaviourCommands):
         """Accept logins again. Links that got the notice are still dropped."""
         self._logins.end_maintenance()
 
-    def link(self) -> ScriptedLink:
+    def link(self) -> "ScriptedLink":
         """Return the exchange's end of a new WebSocket."""
         self._numbers += 1
         return ScriptedLink(self, self._numbers)
@@ -326,7 +324,7 @@ class ScriptedExchange(_BehaviourCommands):
             ):
                 return order
 
-    def _push(self, order: CancelOrder, status: str, by: ScriptedLink, now: float) -> None:
+    def _push(self, order: CancelOrder, status: str, by: "ScriptedLink", now: float) -> None:
         """Send the order's new status to all links that have subscribed to it."""
         for link in self.links:
             if link._push(order, status, now) and link is not by:

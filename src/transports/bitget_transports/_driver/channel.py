@@ -3,14 +3,15 @@
 - Every cancel that was taken gets an outcome, whatever happens to the connection. Only misuse and a
   lack of room raise.
 - Cancelling the wait does not cancel the request: its outcome comes as an event.
-- No task is started here, and no lock is held while waiting.
+- No task is started here, and no lock is held while waiting. Only `Opener.open` starts one.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Awaitable, Iterable, Iterator
-from typing import Protocol, Self
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeVar
 
 from bitget_proto import (
     CancelOrder,
@@ -22,49 +23,20 @@ from bitget_proto import (
     State,
 )
 
-from .driver import Driver
-from .outcome_router import ChannelEvent, Waiter
+from .async_driver import AsyncDriver, Owner, TaskGroup, news
+from .channel_events import ChannelEvent
+from .checks import check_unused
+from .outcome_router import Waiter
 from .set_module import set_module
-
-
-class Flag(Protocol):
-    """Like an `anyio.Event`: set at least once, and awaited by one task."""
-
-    def set(self) -> object: ...
-    def wait(self) -> Awaitable[object]: ...
-
-
-class AsyncDriver(Driver):
-    """A driver on an event loop."""
-
-    recovery_pending = False
-    """True while `break_off` has not finished: if it is itself interrupted, `end` runs it again."""
-
-    @abstractmethod
-    def flag(self) -> Flag:
-        """Return a new flag for this event loop."""
-
-    def interrupted(self) -> None:
-        self.recovery_pending = True
-        self.break_off("a step was interrupted")
-        self.recovery_pending = False
-
-    def end(self) -> None:
-        if self.recovery_pending:
-            self.interrupted()
-        super().end()
-
-    @abstractmethod
-    def pause(self) -> Awaitable[object]:
-        """Yield to the event loop once, so that other tasks can run."""
 
 
 @set_module("bitget_transports")
 class Channel:
     """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
-    Use it in the thread of its event loop, from any number of tasks. A call of `cancel`,
-    `withdraw`, `send` or `close` that raises LocalProtocolError leaves the state unchanged.
+    Use it in its event loop, from any number of tasks: a call from another thread or loop raises
+    LocalProtocolError. Only `state`, `in_flight` and `capacity` may be read anywhere, and the events
+    of a channel that has ended. A call that raises LocalProtocolError leaves the state unchanged.
     """
 
     def __init__(self, driver: AsyncDriver) -> None:
@@ -130,6 +102,7 @@ class Channel:
         orders taken before then come in `events`. NoRoom only when unread outcomes in `events` hold
         every place.
         """
+        self._driver.check_loop()
         return Outcomes(self._driver, iter(orders), timeout, None)
 
     async def _cancel(
@@ -142,6 +115,7 @@ class Channel:
         urgent: bool,
     ) -> Outcome:
         driver, router = self._driver, self._router
+        driver.check_loop()
         flag, now = driver.flag(), driver.now()
         waiter = Waiter(flag.set)
         try:
@@ -160,6 +134,7 @@ class Channel:
         Return False, and change nothing, when it was sent already or when no cancel with this id is
         open. To know the id, pass one to `cancel`.
         """
+        self._driver.check_loop()
         now = self._driver.now()
         withdrawn = self._router.core.withdraw(id, now)
         self._driver.drain(now)
@@ -175,12 +150,14 @@ class Channel:
 
         Raises: as `Connection.send`.
         """
+        self._driver.check_loop()
         now = self._driver.now()
         self._router.core.send(text, now)
         self._driver.drain(now)
 
     async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """Close the channel and wait until it has ended. Leaving the context does the same.
+        """Close the channel and wait until it has ended. Leaving the context and `aclose` do the
+        same.
 
         With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
         those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
@@ -191,11 +168,30 @@ class Channel:
         Raises: as `Connection.close`.
         """
         driver, router = self._driver, self._router
+        driver.check_loop()
         now = driver.now()
         router.close(now, queued, within)
         driver.drain(now)
         while router.closed is None:
             await news(driver)
+
+    async def aclose(self) -> None:
+        """Close a channel that `Opener.open` has opened, and wait until its sockets are closed too.
+
+        It waits for the cancels in flight, as `close` does. If this call is cancelled, the channel
+        ends at once.
+
+        Raises: once, what went wrong in the task that keeps the channel open.
+        """
+        driver = self._driver
+        driver.check_loop()
+        try:
+            await self.close()
+            if driver.owner is not None:
+                await driver.owner.close()
+        except BaseException:
+            driver.end()
+            raise
 
 
 @set_module("bitget_transports")
@@ -230,6 +226,7 @@ class SessionChannel(Channel):
         policy: Policy | None = None,
     ) -> Outcomes:
         """As `Channel.cancel_many`, with the `policy` of `cancel`."""
+        self._driver.check_loop()
         return Outcomes(self._driver, iter(orders), timeout, policy)
 
 
@@ -257,6 +254,7 @@ class Outcomes:
 
     async def __anext__(self) -> Outcome:
         driver, waiter = self._driver, self._waiter
+        driver.check_loop()
         router = driver.router
         if self._iterated:
             raise LocalProtocolError(
@@ -283,7 +281,7 @@ class Outcomes:
                 finally:
                     router.unlisten(flag.set)
         except BaseException:
-            self.close()
+            self._close()
             raise
         finally:
             self._iterated = False
@@ -291,11 +289,15 @@ class Outcomes:
 
     def close(self) -> None:
         """Take no more orders. Outcomes not fetched so far come in `events`."""
+        self._driver.check_loop()
+        self._close()
+
+    def _close(self) -> None:
         self._driver.router.abandon(self._waiter)
         self._waiter.wake()
 
     def __del__(self) -> None:
-        self.close()
+        self._close()
 
 
 class Events:
@@ -312,9 +314,11 @@ class Events:
 
     def take(self) -> ChannelEvent | None:
         """Return the oldest unread event, or None when there is none. It never waits."""
+        self._driver.check_reader()
         return self._driver.router.pop_event()
 
     async def __anext__(self) -> ChannelEvent:
+        self._driver.check_reader()
         router = self._driver.router
         while (event := router.pop_event()) is None:
             if router.closed is not None:
@@ -323,23 +327,58 @@ class Events:
         return event
 
 
-async def wait_until_up(driver: AsyncDriver) -> None:
-    """Wait until a login is accepted.
+AnyChannel = TypeVar("AnyChannel", bound=Channel)
 
-    Raises: ConnectFailed when none will be.
+
+@set_module("bitget_transports")
+class Opener(AbstractAsyncContextManager[AnyChannel]):
+    """Opens one channel: with `async with`, or with `open` where the channel is opened and closed
+    in different functions or tasks.
     """
-    while not driver.is_up():
-        await news(driver)
+
+    def __init__(self, channel: Callable[[], AnyChannel]) -> None:
+        self._channel = channel
+        self._used = False
+        self._context: AbstractAsyncContextManager[AnyChannel]
+
+    async def open(self, task_group: TaskGroup | None = None) -> AnyChannel:
+        """Connect, log in, and return the channel. Close it with `Channel.aclose`, in any task.
+
+        One task keeps the channel open. It raises nothing: what goes wrong in it ends the channel,
+        and is raised by `Channel.aclose`. On trio, pass the nursery or the anyio task group in
+        which that task runs; it must outlive the channel. On asyncio it needs none. If the event
+        loop ends before the channel is closed, the cancels in flight are `Unresolved`, and asyncio
+        gives a ResourceWarning.
+
+        Raises: as `connect` or `open_session`; LocalProtocolError on trio without a task group.
+        """
+        channel = self._make()
+        await Owner(channel._driver).open(task_group)
+        return channel
+
+    async def __aenter__(self) -> AnyChannel:
+        self._context = _entered(self._make())
+        return await self._context.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._context.__aexit__(kind, error, traceback)
+
+    def _make(self) -> AnyChannel:
+        check_unused(used=self._used)
+        self._used = True
+        return self._channel()
 
 
-async def news(driver: AsyncDriver) -> None:
-    """Wait for the next event."""
-    flag = driver.flag()
-    driver.router.listen(flag.set)
-    try:
-        await flag.wait()
-    finally:
-        driver.router.unlisten(flag.set)
+@asynccontextmanager
+async def _entered(channel: AnyChannel) -> AsyncGenerator[AnyChannel]:
+    async with channel._driver.running():
+        yield channel
+        await channel.close()
 
 
 def _no_wake() -> None:

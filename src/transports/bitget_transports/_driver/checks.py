@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from bitget_proto import ValidationError
+from bitget_proto import LocalProtocolError, ValidationError
 
 _SHOWN = 48
 """The number of characters of a refused value that an error message quotes."""
@@ -63,4 +63,16 @@ def check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         raise ValidationError(
             f"{attribute.name} must be a whole number from 1 up, or None for no limit; "
             f"got {safe_repr(value)}"
+        )
+
+
+def check_unused(*, used: bool) -> None:
+    """Check that an `Opener` was not used before.
+
+    Raises: LocalProtocolError.
+    """
+    if used:
+        raise LocalProtocolError(
+            "what connect and open_session return opens one channel, and this one was used before: "
+            "call connect or open_session again"
         )

@@ -180,6 +180,8 @@ class Driver(ABC):
         self.max_message = config.max_message
         self.failure: ConnectFailed | None = None
         """Why the last dial failed."""
+        # Seconds within which a login must be accepted. A connection has limits of its own.
+        self.up_timeout = None if isinstance(core, SingleLink) else self.limits.up_timeout
         self.until = inf
         """The next deadline: call `fire` then."""
         self.armed = inf

@@ -18,9 +18,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence
 from itertools import chain
-from typing import TypeAlias
-
-import attrs
 
 from bitget_proto import (
     Accepted,
@@ -29,9 +26,6 @@ from bitget_proto import (
     Closed,
     Ended,
     Event,
-    ExchangeError,
-    GoingAway,
-    LateReply,
     LinkClosed,
     LocalProtocolError,
     LoginRejected,
@@ -44,7 +38,6 @@ from bitget_proto import (
     SessionEvent,
     SessionState,
     State,
-    Unrecognised,
     Unresolved,
     Up,
     ValidationError,
@@ -53,39 +46,14 @@ from bitget_proto import (
     encode_cancel,
 )
 
+from .channel_events import ChannelEvent, Dropped, chars
 from .checks import check_timeout, safe_repr
 from .exception_origin import raised_by_caller
 from .limits import Limits
 from .log import log_caller_error
-from .set_module import set_module
 from .single_link import Core
 
-
-@set_module("bitget_transports")
-@attrs.frozen
-class Dropped:
-    """`n` events were dropped here, because `channel.events` was not read and had more than
-    `Limits.max_events` or `Limits.max_event_chars` allow. Outcomes are never dropped.
-    """
-
-    n: int
-
-
-ChannelEvent: TypeAlias = Event | SessionEvent | Dropped
-"""The type of the items of `channel.events`."""
-
-
 _ENDING = frozenset({State.DRAINING, State.CLOSED, SessionState.CLOSING, SessionState.ENDED})
-
-
-_WITH_MESSAGE = (ExchangeError, GoingAway, LateReply, LoginRejected)
-
-
-def _chars(event: Event | SessionEvent) -> int:
-    """Return the number of characters from the exchange in an event."""
-    if isinstance(event, Unrecognised):
-        return len(event.text)
-    return len(event.message) if isinstance(event, _WITH_MESSAGE) else 0
 
 
 class Waiter:
@@ -118,6 +86,8 @@ class OutcomeRouter:
         """The last refusal of a login."""
         self.closed: Closed | Ended | None = None
         """How the channel ended."""
+        self.on_end: Callable[[], object] = _do_nothing
+        """Called when the channel has ended."""
         self.closing: Queued | None = None
         """The `queued` argument of the last `close` call that had an effect; None if there was
         none."""
@@ -233,7 +203,7 @@ class OutcomeRouter:
     def pop_outcome(self, waiter: Waiter) -> Outcome:
         """Return the next outcome for this waiter, and free its place in the capacity."""
         if self._listeners:
-            self._wake_listeners()
+            self.wake_listeners()
         outcomes = waiter.outcomes
         outcome = outcomes[0]
         self._unread -= 1
@@ -250,7 +220,7 @@ class OutcomeRouter:
             self._count += 1
             self._outcomes += ((self._count, waiter.outcomes[0]),)
             del waiter.outcomes[0]
-        self._wake_listeners()
+        self.wake_listeners()
 
     def close(self, now: float, queued: Queued, within: float | None) -> None:
         """Ask the core to close. A second call has an effect only when it changes "send" to "drop".
@@ -271,7 +241,7 @@ class OutcomeRouter:
         outcomes, events = self._outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
             if self._listeners:
-                self._wake_listeners()
+                self.wake_listeners()
             outcome = outcomes[0][1]
             self._unread -= 1
             del outcomes[0]
@@ -307,7 +277,7 @@ class OutcomeRouter:
             return
         if isinstance(event, Ready):
             self.ready = True
-            self._wake_listeners()
+            self.wake_listeners()
             return
         if isinstance(event, CallerError):
             log_caller_error(event)
@@ -324,13 +294,14 @@ class OutcomeRouter:
             self.last_dial = event
         self._count += 1
         self._events.append((self._count, event))
-        self._chars += _chars(event)
+        self._chars += chars(event)
         while self._too_many():
             self._pop_oldest()
             self._dropped += 1
         if isinstance(event, (Closed, Ended)):
             self.closed = event
-        self._wake_listeners()
+            self.on_end()
+        self.wake_listeners()
 
     def settle_all(self, now: float, closed: Closed | Ended) -> None:
         """Report an outcome for each cancel that has none, then the end.
@@ -366,12 +337,28 @@ class OutcomeRouter:
             )
         if self.closed is None:
             self.dispatch(closed)
+        # Again, since `dispatch` may have been interrupted before it.
+        self.on_end()
+        self.wake_listeners()
+
+    def abandon_all(self) -> None:
+        """Abandon every wait and wake none, because the event loop of the callers is closed."""
+        self._listeners.clear()
+        self.on_end = _do_nothing
+        for waiter, _, _ in list(self._waiting.values()):
+            self.abandon(waiter)
+
+    def wake_listeners(self) -> None:
+        """Call every `wake` that `listen` was given."""
+        listeners, self._listeners = self._listeners, set()
+        for wake in listeners:
+            wake()
 
     # --- inside ---
 
     def _pop_oldest(self) -> Event | SessionEvent:
         event = self._events[0][1]
-        self._chars -= _chars(event)
+        self._chars -= chars(event)
         del self._events[0]
         return event
 
@@ -386,12 +373,7 @@ class OutcomeRouter:
     def _add_outcome(self, outcome: Outcome) -> None:
         self._count += 1
         self._outcomes.append((self._count, outcome))
-        self._wake_listeners()
-
-    def _wake_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, set()
-        for wake in listeners:
-            wake()
+        self.wake_listeners()
 
     def _not_sent(
         self, order: CancelOrder, now: float, id: str | None, timeout: float | None
@@ -421,3 +403,7 @@ class OutcomeRouter:
             sent=False,
             why=WhyUnresolved.LOST if lost else WhyUnresolved.CLOSED,
         )
+
+
+def _do_nothing() -> None:
+    """Nothing waits for the end."""

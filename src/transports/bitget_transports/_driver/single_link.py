@@ -122,5 +122,6 @@ class SingleLink:
     def poll(self, now: float, busy: Container[int] = ()) -> Output | Dial:
         if not self._dialled:
             self._dialled = True
-            return Dial(link=ONLY_LINK)
+            if self._connection.state is State.NEW:  # not closed before it was dialled
+                return Dial(link=ONLY_LINK)
         return self._connection.poll(now, ONLY_LINK not in busy)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 import time
@@ -33,7 +34,8 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
+from .._driver.async_driver import AsyncDriver, wait_until_up
+from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import safe_repr
 from .._driver.driver import Account
 from .._driver.errors import ConnectFailed
@@ -51,8 +53,7 @@ cancels that may be in flight.
 """
 
 
-@asynccontextmanager
-async def connect(
+def connect(
     credentials: Credentials,
     *,
     url: str = LIVE_URL,
@@ -65,8 +66,9 @@ async def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     client: httpx.AsyncClient | None = None,
-) -> AsyncGenerator[Channel]:
-    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
+) -> Opener[Channel]:
+    """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
+    opens one without a context.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
@@ -87,18 +89,19 @@ async def connect(
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
     """
-    _check_client(client, tls)
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = record(Connection(config, codec, budget), trace)
-    driver = AnyioDriver(SingleLink(connection), account, limits, connection.config, client)
-    async with driver.running():
-        channel = Channel(driver)
-        yield channel
-        await channel.close()
+
+    def channel() -> Channel:
+        _check_client(client, tls)
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        connection = record(Connection(config, codec, budget), trace)
+        return Channel(
+            AnyioDriver(SingleLink(connection), account, limits, connection.config, client)
+        )
+
+    return Opener(channel)
 
 
-@asynccontextmanager
-async def open_session(
+def open_session(
     credentials: Credentials,
     *,
     url: str = LIVE_URL,
@@ -112,7 +115,7 @@ async def open_session(
     trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
     client: httpx.AsyncClient | None = None,
-) -> AsyncGenerator[SessionChannel]:
+) -> Opener[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
@@ -126,14 +129,14 @@ async def open_session(
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
-    _check_client(client, tls)
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = AnyioDriver(session, account, limits, session.config.link, client)
-    async with driver.running(driver.limits.up_timeout):
-        channel = SessionChannel(driver)
-        yield channel
-        await channel.close()
+
+    def channel() -> SessionChannel:
+        _check_client(client, tls)
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        return SessionChannel(AnyioDriver(session, account, limits, session.config.link, client))
+
+    return Opener(channel)
 
 
 def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
@@ -147,6 +150,18 @@ def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
         )
 
 
+def _current_loop(native_token: object) -> Callable[[], object]:
+    """Return the function that returns this event loop when it is running.
+
+    `current_token` of anyio itself takes ten times longer.
+    """
+    if isinstance(native_token, asyncio.AbstractEventLoop):
+        return asyncio.get_running_loop
+    from trio.lowlevel import current_trio_token
+
+    return current_trio_token
+
+
 class AnyioDriver(AsyncDriver):
     """The driver on anyio."""
 
@@ -158,7 +173,8 @@ class AnyioDriver(AsyncDriver):
         config: Config,
         client: httpx.AsyncClient | None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        token = anyio.lowlevel.current_token()
+        super().__init__(core, account, limits, config, _current_loop(token.native_token))
         self.client = client
         self.arrived = 0
         """The number of messages that have arrived."""
@@ -177,14 +193,13 @@ class AnyioDriver(AsyncDriver):
         return anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
-    async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
-        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
+    async def running(self) -> AsyncGenerator[None]:
         raised: BaseException | None = None
         async with self._tasks:
             try:
                 self.drain(self.now())
                 self._tasks.start_soon(self._keep_time)
-                await self._up_within(up_timeout)
+                await self._up_within(self.up_timeout)
                 yield
             except BaseException as error:  # noqa: BLE001 - raised below, outside of the task group
                 raised = error

@@ -28,7 +28,8 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.channel import AsyncDriver, Channel, SessionChannel, wait_until_up
+from .._driver.async_driver import AsyncDriver, wait_until_up
+from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import safe_repr
 from .._driver.driver import Account
 from .._driver.limits import Limits
@@ -50,8 +51,7 @@ A link that yielded to the loop resumes reading in the third.
 """
 
 
-@asynccontextmanager
-async def connect(
+def connect(
     credentials: Credentials,
     *,
     url: str = LIVE_URL,
@@ -65,8 +65,9 @@ async def connect(
     trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
     framing: Framing = "websockets",
-) -> AsyncGenerator[Channel]:
-    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
+) -> Opener[Channel]:
+    """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
+    opens one without a context.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
@@ -90,19 +91,18 @@ async def connect(
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
     """
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = record(Connection(config, codec, budget), trace)
-    driver = AsyncioDriver(
-        SingleLink(connection), account, limits, connection.config, sock, framing
-    )
-    async with driver.running():
-        channel = Channel(driver)
-        yield channel
-        await channel.close()
+
+    def channel() -> Channel:
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        connection = record(Connection(config, codec, budget), trace)
+        return Channel(
+            AsyncioDriver(SingleLink(connection), account, limits, connection.config, sock, framing)
+        )
+
+    return Opener(channel)
 
 
-@asynccontextmanager
-async def open_session(
+def open_session(
     credentials: Credentials,
     *,
     url: str = LIVE_URL,
@@ -116,7 +116,7 @@ async def open_session(
     trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
     framing: Framing = "websockets",
-) -> AsyncGenerator[SessionChannel]:
+) -> Opener[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
@@ -130,13 +130,15 @@ async def open_session(
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = AsyncioDriver(session, account, limits, session.config.link, framing=framing)
-    async with driver.running(driver.limits.up_timeout):
-        channel = SessionChannel(driver)
-        yield channel
-        await channel.close()
+
+    def channel() -> SessionChannel:
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        return SessionChannel(
+            AsyncioDriver(session, account, limits, session.config.link, framing=framing)
+        )
+
+    return Opener(channel)
 
 
 class _Flag:
@@ -167,7 +169,7 @@ class AsyncioDriver(AsyncDriver):
         sock: socket.socket | None = None,
         framing: Framing = "websockets",
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, asyncio.get_running_loop)
         self._framed = _link(framing)
         check_sock(sock)
         self._sock = sock
@@ -186,12 +188,11 @@ class AsyncioDriver(AsyncDriver):
         return asyncio.sleep(0)
 
     @asynccontextmanager
-    async def running(self, up_timeout: float | None = None) -> AsyncGenerator[None]:
-        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
+    async def running(self) -> AsyncGenerator[None]:
         try:
             self.drain(self.now())
             try:
-                async with asyncio.timeout(up_timeout):
+                async with asyncio.timeout(self.up_timeout):
                     await wait_until_up(self)
             except TimeoutError:
                 raise self.up_timeout_error() from None
@@ -206,6 +207,14 @@ class AsyncioDriver(AsyncDriver):
                     link.abort()
                 if self._timer is not None:
                     self._timer.cancel()
+                if self._sock is not None:
+                    self._sock.close()  # nothing was dialled
+
+    def end_without_loop(self) -> bool:
+        closed = super().end_without_loop()
+        if closed:
+            self._alive.clear()  # the closed loop reports no end of a socket
+        return closed
 
     def dial(self, number: int) -> AsyncioLink:
         link = self._framed(self, number, self._alive.discard)

@@ -6,6 +6,6 @@
 It needs the extra `blocking`.
 """
 
-from ._client import Channel, SessionChannel, connect, open_session
+from ._client import Channel, Opener, SessionChannel, connect, open_session
 
-__all__ = ["Channel", "SessionChannel", "connect", "open_session"]
+__all__ = ["Channel", "Opener", "SessionChannel", "connect", "open_session"]

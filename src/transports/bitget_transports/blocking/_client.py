@@ -14,10 +14,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from math import inf
-from typing import Self
+from types import TracebackType
+from typing import Self, TypeVar
 
 from bitget_proto import (
     Budget,
@@ -38,10 +39,11 @@ from bitget_proto import (
     record,
 )
 
-from .._driver.checks import safe_repr
+from .._driver.channel_events import ChannelEvent
+from .._driver.checks import check_unused, safe_repr
 from .._driver.driver import Account
 from .._driver.limits import Limits
-from .._driver.outcome_router import ChannelEvent, Waiter
+from .._driver.outcome_router import Waiter
 from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import LIVE_URL
@@ -53,7 +55,6 @@ _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
 """`poll` has no descriptor that an interruption could leak, and is faster than `epoll` for one socket."""
 
 
-@contextmanager
 def connect(
     credentials: Credentials,
     *,
@@ -68,8 +69,9 @@ def connect(
     trace: Callable[[str], object] | None = None,
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
-) -> Generator[Channel]:
-    """Connect, log in, and yield a `Channel`. Leaving the context closes it.
+) -> Opener[Channel]:
+    """Connect and log in, for a `Channel`. With `with`, leaving the context closes it; `Opener.open`
+    opens one without a context.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
@@ -97,18 +99,19 @@ def connect(
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
     """
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    connection = record(Connection(config, codec, budget), trace)
-    driver = BlockingDriver(
-        SingleLink(connection), account, limits, connection.config, selector, sock
-    )
-    with driver.running():
-        channel = Channel(driver)
-        yield channel
-        channel.close()
+
+    def channel() -> Channel:
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        connection = record(Connection(config, codec, budget), trace)
+        return Channel(
+            BlockingDriver(
+                SingleLink(connection), account, limits, connection.config, selector, sock
+            )
+        )
+
+    return Opener(channel)
 
 
-@contextmanager
 def open_session(
     credentials: Credentials,
     *,
@@ -123,7 +126,7 @@ def open_session(
     trace: Callable[[str], object] | None = None,
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
-) -> Generator[SessionChannel]:
+) -> Opener[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
@@ -138,13 +141,15 @@ def open_session(
 
     Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
     """
-    account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-    session = record(Session(config, codec, budget, jitter=jitter), trace)
-    driver = BlockingDriver(session, account, limits, session.config.link, selector)
-    with driver.running(driver.limits.up_timeout):
-        channel = SessionChannel(driver)
-        yield channel
-        channel.close()
+
+    def channel() -> SessionChannel:
+        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
+        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        return SessionChannel(
+            BlockingDriver(session, account, limits, session.config.link, selector)
+        )
+
+    return Opener(channel)
 
 
 @set_module("bitget_transports.blocking")
@@ -259,7 +264,8 @@ class Channel:
             self._driver.run_once(end)
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """Close the channel and wait until it has ended. Leaving the context does the same.
+        """Close the channel, and wait until it has ended and its sockets are closed. Leaving the
+        context does the same.
 
         With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
         those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
@@ -273,6 +279,7 @@ class Channel:
         self._driver.execute(partial(self._router.close, self._driver.now(), queued, within))
         while self._router.closed is None:
             self._driver.run_once(inf)
+        self._driver.stop()
 
     # --- inside ---
 
@@ -381,7 +388,7 @@ class Events:
         """Return the oldest unread event, or None when there is none. It never waits, and does not
         serve the connection: see `pump`.
         """
-        self._driver.recover()
+        self._driver.check_free()
         return self._driver.router.pop_event()
 
     def __next__(self) -> ChannelEvent:
@@ -391,6 +398,54 @@ class Events:
                 raise StopIteration
             self._driver.run_once(inf)
         return event
+
+
+AnyChannel = TypeVar("AnyChannel", bound=Channel)
+
+
+@set_module("bitget_transports.blocking")
+class Opener(AbstractContextManager[AnyChannel]):
+    """Opens one channel: with `with`, or with `open` where the channel is opened and closed in
+    different functions.
+    """
+
+    def __init__(self, channel: Callable[[], AnyChannel]) -> None:
+        self._channel = channel
+        self._used = False
+        self._context: AbstractContextManager[AnyChannel]
+
+    def open(self) -> AnyChannel:
+        """Connect, log in, and return the channel. Close it with `Channel.close`.
+
+        Raises: as `connect` or `open_session`.
+        """
+        channel = self._make()
+        channel._driver.start()
+        return channel
+
+    def __enter__(self) -> AnyChannel:
+        self._context = _entered(self._make())
+        return self._context.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._context.__exit__(kind, error, traceback)
+
+    def _make(self) -> AnyChannel:
+        check_unused(used=self._used)
+        self._used = True
+        return self._channel()
+
+
+@contextmanager
+def _entered(channel: AnyChannel) -> Generator[AnyChannel]:
+    with channel._driver.running():
+        yield channel
+        channel.close()
 
 
 def _no_wake() -> None:

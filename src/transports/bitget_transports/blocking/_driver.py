@@ -87,30 +87,42 @@ class BlockingDriver(Driver):
         self.armed = -inf
         self.held = ""
         """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
+        self._stopped = False
+        """Whether every socket is closed, and the selector."""
 
     @contextmanager
-    def running(self, up_timeout: float | None = None) -> Generator[None]:
+    def running(self) -> Generator[None]:
         """Dial and wait until a login is accepted; on exit close everything in bounded time."""
         try:
-            deadline = inf if up_timeout is None else self.now() + up_timeout
-            self.execute(_no_command)
-            while not self.is_up():
-                if self.now() >= deadline:
-                    raise self.up_timeout_error()
-                self.run_once(deadline)
+            self._start()
             yield
         finally:
-            try:
-                self.check_free()
-                self.end()
-                while self._alive:
-                    self._serve(inf)
-            except BaseException:
-                self.held = _INTERRUPTED
-                raise
-            finally:
-                self._drop()
-                self._selector.close()
+            self.stop()
+
+    def start(self) -> None:
+        """Dial and wait until a login is accepted."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Close everything in bounded time. A second call does nothing."""
+        if self._stopped:
+            return
+        try:
+            self.check_free()
+            self.end()
+            while self._alive:
+                self._serve(inf)
+        except BaseException:
+            self.held = _INTERRUPTED
+            raise
+        finally:
+            self._drop()
+            self._selector.close()
+            self._stopped = True
 
     def run_once(self, deadline: float) -> None:
         """Wait until something arrives or the deadline expires, process a bounded amount of what
@@ -255,6 +267,15 @@ class BlockingDriver(Driver):
             self._alive.remove(watched)
 
     # --- inside ---
+
+    def _start(self) -> None:
+        timeout = self.up_timeout
+        deadline = inf if timeout is None else self.now() + timeout
+        self.execute(_no_command)
+        while not self.is_up():
+            if self.now() >= deadline:
+                raise self.up_timeout_error()
+            self.run_once(deadline)
 
     def _serve(self, deadline: float) -> None:
         """Wait until a link is ready or the deadline expires; then step the links that are ready."""

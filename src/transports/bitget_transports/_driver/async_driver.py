@@ -1,0 +1,251 @@
+"""What the drivers on event loops share: the check of the caller's loop, waiting for events, and the
+owner task of a channel that is used without `async with`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Protocol
+
+from bitget_proto import Config, LocalProtocolError, ValidationError
+
+from .checks import safe_repr
+from .driver import Account, Driver
+from .errors import ConnectFailed
+from .limits import Limits
+from .single_link import Core
+
+
+class Flag(Protocol):
+    """Like an `anyio.Event`: set at least once, and awaited by one task."""
+
+    def set(self) -> object: ...
+    def wait(self) -> Awaitable[object]: ...
+
+
+class TaskGroup(Protocol):
+    """A trio nursery, or a task group of anyio."""
+
+    def start_soon(self, run: Callable[[], Coroutine[Any, Any, None]], /) -> object: ...
+
+
+class AsyncDriver(Driver):
+    """A driver on an event loop."""
+
+    recovery_pending = False
+    """True while `break_off` has not finished: if it is itself interrupted, `end` runs it again."""
+
+    owner: Owner | None = None
+    """The task that keeps the channel open; None inside `async with`."""
+
+    def __init__(
+        self,
+        core: Core,
+        account: Account,
+        limits: Limits | None,
+        config: Config,
+        current: Callable[[], object],
+    ) -> None:
+        super().__init__(core, account, limits, config)
+        self._current = current
+        """Returns the running event loop, or raises RuntimeError when none is running."""
+        self.home = current()
+        """The event loop of this driver."""
+
+    @abstractmethod
+    def flag(self) -> Flag:
+        """Return a new flag for this event loop."""
+
+    @abstractmethod
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Dial and wait until a login is accepted; on exit close everything in bounded time."""
+
+    def interrupted(self) -> None:
+        self.recovery_pending = True
+        self.break_off("a step was interrupted")
+        self.recovery_pending = False
+
+    def end(self) -> None:
+        if self.recovery_pending:
+            self.interrupted()
+        super().end()
+
+    @abstractmethod
+    def pause(self) -> Awaitable[object]:
+        """Yield to the event loop once, so that other tasks can run."""
+
+    # --- the caller's event loop ---
+
+    def check_loop(self) -> None:
+        """Refuse a caller in another thread or event loop.
+
+        Raises: LocalProtocolError.
+        """
+        try:
+            here = self._current()
+        except RuntimeError:
+            here = None
+        if here is not self.home:
+            raise LocalProtocolError(
+                "the channel was used outside of the event loop that opened it; it may be used only "
+                "there: from another thread, pass the call to that loop "
+                "(asyncio.run_coroutine_threadsafe, anyio.from_thread.run), or open a channel in "
+                "this one"
+            )
+
+    def check_reader(self) -> None:
+        """As `check_loop`, but allow anyone to read the events of a channel that has ended. One
+        whose event loop was closed ends here.
+        """
+        if self.router.closed is None and not self.end_without_loop():
+            self.check_loop()
+
+    def end_without_loop(self) -> bool:
+        """End the channel if its event loop was closed before it, and return whether that was so."""
+        if not isinstance(self.home, asyncio.AbstractEventLoop) or not self.home.is_closed():
+            return False
+        if self.router.closed is None:
+            self.router.abandon_all()
+            for link in self._links.values():
+                with suppress(RuntimeError):  # the closed loop refuses
+                    link.reset()
+            self._links.clear()
+            self.break_off("the event loop was closed")
+            self.warn_unclosed()
+        return True
+
+    def warn_unclosed(self) -> None:
+        """Warn that the event loop ended before the channel."""
+        warnings.warn(
+            "a channel was not closed before its event loop: await channel.aclose()",
+            ResourceWarning,
+            stacklevel=3,
+            source=self,
+        )
+
+
+class Owner:
+    """One task that opens a driver and closes it after the end, so that the channel may be opened
+    and closed in different tasks.
+
+    A cancel scope must be left in the task that has entered it, and `running` has some.
+    """
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self.driver = driver
+        self.finished = False
+        """Whether every socket is closed and no task is left."""
+        self._opened = driver.flag()
+        self._failure: BaseException | None = None
+        """What ended the channel, besides its own end. `open` or `close` raises it, once."""
+        self._task: asyncio.Task[None] | None = None
+        self._unclosed = False
+        """Whether the task was ended from outside, before the channel."""
+
+    async def open(self, task_group: TaskGroup | None) -> None:
+        """Start the task, and wait until a login is accepted.
+
+        Raises: ConnectFailed; LocalProtocolError without a task group where one is needed.
+        """
+        driver = self.driver
+        if task_group is not None:
+            if not callable(getattr(task_group, "start_soon", None)):
+                raise ValidationError(
+                    "task_group must be a trio nursery or an anyio task group; got "
+                    f"{safe_repr(task_group)}: on asyncio, leave it out"
+                )
+            task_group.start_soon(self._run)
+        elif isinstance(driver.home, asyncio.AbstractEventLoop):
+            # Not `create_task`: an eager task factory would run it before `_task` is set.
+            self._task = asyncio.Task(self._run(), loop=driver.home)
+            self._task.add_done_callback(lambda _: self._task_done())
+        else:
+            raise LocalProtocolError(
+                "open() got no task group, and on trio every task needs one: pass a nursery or an "
+                "anyio task group that outlives the channel"
+            )
+        driver.owner = self
+        try:
+            await self._opened.wait()
+        except BaseException:
+            driver.end()  # the task closes the sockets
+            raise
+        self._raise_failure()
+
+    async def close(self) -> None:
+        """Wait until the task has closed everything: the channel has ended.
+
+        Raises: what the task raised.
+        """
+        while not self.finished:
+            await news(self.driver)
+        self._raise_failure()
+
+    async def _run(self) -> None:
+        driver, ended = self.driver, self.driver.flag()
+        driver.router.on_end = ended.set
+        try:
+            async with driver.running():
+                self._opened.set()
+                try:
+                    await ended.wait()
+                except GeneratorExit:
+                    driver.end_without_loop()
+                    raise
+                except BaseException:
+                    self._unclosed = driver.router.closed is None
+                    raise
+        except Exception as error:  # noqa: BLE001 - raised by `open` or `close`
+            self._finish(error)
+        except BaseException as error:
+            self._finish(error)
+            if self._unclosed and self._task is not None:
+                driver.warn_unclosed()
+            raise
+        else:
+            self._finish(None)
+
+    def _task_done(self) -> None:
+        """The task has ended. One that was cancelled before its first step has run nothing."""
+        if not self.finished:
+            self._finish(asyncio.CancelledError())
+
+    def _finish(self, failure: BaseException | None) -> None:
+        self.finished, self._failure = True, failure
+        if self.driver.router.closed is None:
+            self.driver.end()
+        self._opened.set()
+        self.driver.router.wake_listeners()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is not None and not self.driver.router.ready:
+            raise ConnectFailed(
+                "the task of the channel was cancelled before a login was accepted: open it in an "
+                "event loop, or a task group, that is not about to end"
+            ) from failure
+
+
+async def wait_until_up(driver: AsyncDriver) -> None:
+    """Wait until a login is accepted.
+
+    Raises: ConnectFailed when none will be.
+    """
+    while not driver.is_up():
+        await news(driver)
+
+
+async def news(driver: AsyncDriver) -> None:
+    """Wait for the next event."""
+    flag = driver.flag()
+    driver.router.listen(flag.set)
+    try:
+        await flag.wait()
+    finally:
+        driver.router.unlisten(flag.set)
