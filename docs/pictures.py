@@ -166,7 +166,7 @@ def tutorial_bot() -> Terminal:
         (
             Column("fault", "bold"),
             Column("the order at the exchange"),
-            Column("the outcome", "yellow"),
+            Column("the outcome", "yellow", wraps=True),
         ),
         rows,
     )

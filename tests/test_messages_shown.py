@@ -371,8 +371,8 @@ DIALS: list[Provoke] = [
 
 WITHOUT_KEYS: tuple[Callable[[list[str]], int], str] = (command, "orders --instrument BTCUSDT 1")
 COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
-    (look, "encode --inst-id BTCUSDT"),
-    (look, "encode --inst-id BTC/USDT --order-id 1"),
+    (look, "encode --instrument BTCUSDT"),
+    (look, "encode --instrument BTC/USDT --order-id 1"),
     (look, "decode no-such-file"),
     (look, "explain gone"),
     (look, "explain --jsn"),
@@ -387,6 +387,10 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTC/USDT 1"),
     (command, "orders --instrument BTCUSDT --file no-such-file"),
     (command, "orders --instrument BTCUSDT --file long.txt"),
+    (command, "orders --instrument BTCUSDT x"),
+    (command, "orders --instrument BTCUSDT --file attempts.csv"),
+    (command, "orders --instrument BTCUSDT --file left.jsonl"),
+    (command, "orders --instrument BTCUSDT --file refused.json"),
     (command, "orders --instrument BTCUSDT --timeout 0 1"),
     (command, "orders --instrument BTCUSDT --dry-run --record new.jsonl 1"),
     (command, "orders --instrument BTCUSDT --url ws://example.org 1"),
@@ -400,6 +404,8 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --credentials long.txt 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --record there.jsonl 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --record nowhere/new.jsonl 1"),
+    (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining there.jsonl 1"),
+    (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining nowhere/left 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
     (command, "replay no-such-file"),
     (command, "replay there.jsonl"),
@@ -414,6 +420,8 @@ PROGRAMS: dict[Callable[[list[str]], int], str] = {
 }  # fmt: skip
 FILES = {
     "open.toml": b"", "ca.pem": b"", "there.jsonl": b"{}\n", "latin.toml": b"\xff", "long.txt": b"x" * 70_000,
+    "attempts.csv": b"order_id,attempts\n1,x\n", "left.jsonl": b'{"order_id":"1","attempts":1}\n',
+    "refused.json": b'{"code":"40009","msg":"sign signature error","data":null}',
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
     "keys.toml": b'api_key = "k"\nsecret = "s"\npassphrase = "p"\n',
 }  # fmt: skip
@@ -521,6 +529,7 @@ NOT_SHOWN = {
     ": --ca-file needs a PEM file",
     ": invalid file name, or no input",
     ": on asyncio, leave it out",
+    ": the JSON is longer than ",
     "cannot listen on port ",
     "cannot read certificates from ",
     "cannot read standard input: it is closed",
@@ -558,7 +567,7 @@ NOT_SHOWN = {
     "these outcomes are already awaited by another task: call cancel_many in each task",
     "tls was given with a client, which has its own: create the client with verify=tls",
 }
-"""Messages that need a socket, proxy, second task or closed terminal; other tests cover them."""
+"""Messages that need a socket, proxy, second task, closed terminal or large file; other tests cover them."""
 
 ERRORS = {"LocalProtocolError", "ValidationError", "NoRoom", "ConnectFailed", "Failure", "_Failure"}
 

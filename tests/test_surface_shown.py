@@ -42,6 +42,7 @@ PROVISIONAL = (
 
 RUN = (
     "bitget_proto.__main__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest", "bitget_transports.__main__",
+    "bitget_transports.cli.__main__",
     "bitget_transports.cli", "bitget_transports.pytest_plugin",
 )  # fmt: skip
 """Modules that a command or pytest runs: their public part is the command or the fixture."""

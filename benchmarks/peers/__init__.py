@@ -21,7 +21,7 @@ from benchmarks.sides import Group, Part, Side, Skipped, Target, Turn
 
 HERE = Path(__file__).parent
 FOLDER = HERE / ".venv"
-"""Where the peers are installed, including those for Node."""
+"""Where the peers are looked for first, and those for Node. Then in the current environment."""
 
 _PIP = "benchmarks/peers/.venv/bin/python -m pip install"
 INSTALL = f"python3 -m venv benchmarks/peers/.venv && {_PIP} -U pip && {_PIP} -e . --group peers"
@@ -44,18 +44,21 @@ def groups() -> Iterator[Group]:
 def _sides(stack: ExitStack) -> list[Part]:
     python = FOLDER / "bin" / "python"
     at_home = [sys.executable, "-m", "benchmarks.peers.worker"]
-    elsewhere = [str(python), "-m", "benchmarks.peers.worker"]
-    parts = [
+    elsewhere = [
+        str(python) if python.exists() else sys.executable,
+        "-m",
+        "benchmarks.peers.worker",
+    ]
+    parts: list[Part] = [
         _side(stack, _OURS, [*at_home, "ours_msgspec"], ours=None),
         _side(stack, "Connection, stdlib", [*at_home, "ours_stdlib"]),
         _side(stack, "bitget_transports.asyncio, with its frames", [*at_home, "ours_asyncio"]),
     ]
-    if python.exists():
-        parts += [
-            _side(stack, name, [*elsewhere, name.replace("-", "_")], _AHEAD) for name in _NAMES
-        ]
-    else:
-        parts += [Skipped(name=name, why=f"not installed: {INSTALL}") for name in _NAMES]
+    for name in _NAMES:
+        part = _side(stack, name, [*elsewhere, name.replace("-", "_")], _AHEAD)
+        if isinstance(part, Skipped):
+            part = Skipped(name=name, why=f"{part.why}; to install it: {INSTALL}")
+        parts.append(part)
     node, package = shutil.which("node"), FOLDER / "node_modules" / "bitget-api"
     if node is not None and package.exists():
         parts.append(_side(stack, "bitget-api", [node, str(HERE / "bitget_api.cjs"), str(package)]))

@@ -40,7 +40,7 @@ _LINE = 65536
 
 _EXAMPLES = """\
 examples:
-  python -m bitget_proto encode --inst-id BTCUSDT --order-id 1376695893517410304
+  python -m bitget_proto encode --instrument BTCUSDT --order-id 1376695893517410304
   python -m bitget_proto decode frames.txt
   python -m bitget_proto explain 43001 30033
   python -m bitget_proto diagram
@@ -48,8 +48,8 @@ examples:
 
 _ENCODE_EXAMPLES = """\
 examples:
-  python -m bitget_proto encode --inst-id BTCUSDT --order-id 1376695893517410304
-  python -m bitget_proto encode --inst-id ETHUSDT --client-oid a7 --inst-type USDT-FUTURES --id 42
+  python -m bitget_proto encode --instrument BTCUSDT --order-id 1376695893517410304
+  python -m bitget_proto encode --instrument ETHUSDT --client-oid a7 --inst-type USDT-FUTURES --id 42
 
 Use an equals sign for a value that begins with a dash: --client-oid=-7
 """
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_ENCODE_EXAMPLES,
         formatter_class=plain,
     )
-    encode.add_argument("--inst-id", required=True, help="the instrument, for example BTCUSDT")
+    encode.add_argument("--instrument", required=True, help="the instrument, for example BTCUSDT")
     encode.add_argument(
         "--order-id", help="the exchange's id of the order; it prevails if both ids are given"
     )
@@ -222,7 +222,7 @@ def _encode(arguments: argparse.Namespace) -> str:
         )
     try:
         order = CancelOrder(
-            arguments.inst_id,
+            arguments.instrument,
             arguments.order_id,
             arguments.client_oid,
             InstType(arguments.inst_type),

@@ -25,6 +25,7 @@ from ._values.codes import (
     TOO_MANY_REQUESTS,
     CodeClass,
 )
+from ._values.foreign_symbols import meant_instrument
 from ._values.orders import InstType
 from ._wire.codec import Codec
 from ._wire.exchange_codec import decode_request
@@ -54,6 +55,7 @@ __all__ = [
     "encodable",
     "explain",
     "explain_code",
+    "meant_instrument",
     "outcome_of",
     "printable",
     "quoted",

@@ -115,14 +115,14 @@ def as_data(frame: str | bytes) -> dict[str, Any]:
 
 def test_encode_prints_the_frame_that_the_codec_writes() -> None:
     console = Console()
-    assert console.run("encode", "--inst-id", "BTCUSDT", "--order-id", "12") == 0
+    assert console.run("encode", "--instrument", "BTCUSDT", "--order-id", "12") == 0
     assert console.out == Codec().encode_cancel(CancelOrder("BTCUSDT", "12"), "1") + "\n"
 
 
 def test_encode_takes_every_part_of_the_request() -> None:
     console = Console()
     arguments = [
-        "--inst-id=ETHUSDT",
+        "--instrument=ETHUSDT",
         "--order-id=1",
         '--client-oid=-"',
         "--inst-type=USDT-FUTURES",
@@ -143,7 +143,7 @@ def test_encode_takes_every_part_of_the_request() -> None:
 
 def test_decode_explains_a_frame_that_encode_prints() -> None:
     console = Console()
-    console.run("encode", "--inst-id", "BTCUSDT", "--client-oid", "mine")
+    console.run("encode", "--instrument", "BTCUSDT", "--client-oid", "mine")
     code, out = decoded(console.out)
     assert code == 0
     assert out.startswith(
@@ -154,11 +154,11 @@ def test_decode_explains_a_frame_that_encode_prints() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--inst-id=BTCUSDT"], "needs --order-id"),
-        (["--inst-id=BTC/USDT", "--order-id=1"], "write 'BTCUSDT'"),
-        (["--inst-id=BTCUSDT", "--order-id="], "order_id must be"),
-        (["--inst-id=BTCUSDT", "--order-id=1", "--id=\x1b[2J"], r"\x1b[2J"),
-        (["--inst-id=BTCUSDT", "--order-id=\ud800"], r"\ud800"),
+        (["--instrument=BTCUSDT"], "needs --order-id"),
+        (["--instrument=BTC/USDT", "--order-id=1"], "write 'BTCUSDT'"),
+        (["--instrument=BTCUSDT", "--order-id="], "order_id must be"),
+        (["--instrument=BTCUSDT", "--order-id=1", "--id=\x1b[2J"], r"\x1b[2J"),
+        (["--instrument=BTCUSDT", "--order-id=\ud800"], r"\ud800"),
     ],
 )
 def test_encode_reports_an_error_in_one_line(arguments: list[str], said: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import json
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -183,3 +184,14 @@ def test_without_websockets_the_import_says_what_to_install(
     monkeypatch.delitem(sys.modules, "bitget_transports.exchange")
     with pytest.raises(ImportError, match=r"pip install 'bitget-proto\[exchange\]'"):
         importlib.import_module("bitget_transports.exchange")
+
+
+def test_a_program_ends_although_it_never_left_the_context() -> None:
+    """As the tutorial after its second step, or a program that ends with an exception."""
+    program = (
+        "from bitget_transports.exchange import exchange_in_thread\n"
+        "entered = exchange_in_thread()\n"
+        "entered.__enter__()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], timeout=BOUND, check=False)
+    assert ran.returncode == 0

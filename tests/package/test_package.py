@@ -9,11 +9,11 @@ import pytest
 from packaging.requirements import Requirement
 from tests.package.bounds import constraints, extras, lowest, requirements
 from tests.package.contents import faults_of_sdist, faults_of_wheel
+from tests.package.groups import TRIES
 from tests.package.smoke import ALONE, TRANSPORTS
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
-    "project"
-]
+SETTINGS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+PROJECT = SETTINGS["project"]
 
 TRACKED = [
     "src/bitget_proto/py.typed", "src/bitget_proto/_values/orders.py",
@@ -96,6 +96,10 @@ def test_a_missing_or_ambiguous_lower_bound_is_refused(wanted: list[str], messag
 
 def test_every_extra_for_users_has_a_smoke_test() -> None:
     assert set(extras(PROJECT)) == {*TRANSPORTS, *ALONE, "exchange", "all"} - {"core"}
+
+
+def test_every_group_for_developers_is_tried_alone() -> None:
+    assert set(TRIES) == {*SETTINGS["dependency-groups"], "test"}
 
 
 @pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa"])

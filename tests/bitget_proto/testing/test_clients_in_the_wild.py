@@ -170,6 +170,7 @@ def answers(link: ScriptedLink, request: object) -> list[Any]:
 @each_client
 def test_a_strict_exchange_accepts_a_login_or_refuses_it_with_a_code(client: Client) -> None:
     (answer, *end) = answers(opened(lenient=False), client.login)
+    assert ("lenient=True" in answer.get("msg", "")) is (client.refused is not None)
     if client.refused is None:
         assert answer == {"event": "login", "code": 0}
     else:
@@ -213,6 +214,14 @@ def test_a_strict_exchange_refuses_additional_keys() -> None:
     answers(link, CLIENTS[0].login)
     (answer,) = answers(link, CANCELS[1]())
     assert (answer["event"], answer["code"]) == ("error", 30016)
+    assert answer["msg"].endswith("lenient=True accepts this form")
+
+
+@pytest.mark.parametrize("stamp", [-1, float(EPOCH), True, None, "x", str(EPOCH * 10**6)])
+def test_no_hint_is_given_for_a_login_that_no_exchange_accepts(stamp: Any) -> None:
+    (answer, *_) = answers(opened(lenient=False), login(stamp))
+    assert answer["event"] == "error"
+    assert ("lenient" in answer["msg"]) is (stamp == -1)  # its form is accepted, not its value
 
 
 BOUNDS: list[tuple[dict[str, Any], int]] = [
@@ -242,3 +251,4 @@ def test_a_lenient_exchange_still_refuses_invalid_requests(
 ) -> None:
     (answer, *_) = answers(opened(lenient=True), request_)
     assert answer["code"] == code
+    assert "lenient=True" not in answer.get("msg", "")

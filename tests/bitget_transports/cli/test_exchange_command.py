@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from bitget_proto.testing import Fault
-from bitget_transports.cli._arguments import FAULTS
 from bitget_transports.cli._exchange import parse_fault
 from bitget_transports.cli._exit_codes import Failure
+from bitget_transports.cli._help import FAULTS
 
-from .running import SECRETS, Shell, finished, line_of, process
+from .running import BOUND, SECRETS, Shell, finished, line_of, process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
 
@@ -59,6 +60,10 @@ def test_it_prints_its_url_serves_and_prints_a_summary(shell: Shell) -> None:
     frames = served.of("frame")
     assert '"op":"login"' in frames[0]["text"]
     assert (frames[0]["direction"], frames[1]["text"]) == ("received", '{"event":"login","code":0}')
+    connections = [line["text"] for line in served.of("connection")]
+    assert connections[0].startswith("connected from 127.0.0.1:")
+    assert connections[1] == "ended: the client has closed with code 1000"
+    assert connections[3] == "closed with code 1000 by the exchange: Invalid sign"
     (summary,) = served.of("summary")
     assert summary == {
         "type": "summary", "received": 4, "cancelled": 3, "refused": {"not found": 1}, "faults": {"unsure": 1}, "live": 2,
@@ -77,6 +82,20 @@ def test_any_key_is_accepted_when_none_is_configured(shell: Shell, tmp_path: Pat
         served = finished(running)
     assert served.code == 0
     assert "handled 1 cancel: 1 cancelled; 0 orders still live" in served.out
+
+
+def test_a_login_that_only_lenient_accepts_says_so() -> None:
+    with process("exchange", "--any-key", "--json") as running:
+        url = json.loads(line_of(running.stdout))["url"]
+        login = {"apiKey": "k", "passphrase": "p", "timestamp": 1763958366, "sign": "s"}
+        with connect(url, proxy=None) as client:
+            client.send(json.dumps({"op": "login", "args": [login]}))
+            assert "lenient=True" in json.loads(client.recv(timeout=BOUND))["msg"]
+        while "--lenient" not in line_of(running.stderr):
+            pass
+        running.send_signal(signal.SIGINT)
+        served = finished(running)
+    assert not served.of("connection")  # without --log
 
 
 def test_the_environment_can_be_ignored() -> None:

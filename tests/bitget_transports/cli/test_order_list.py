@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ ETH = CancelOrder("ETHUSDT", "1", None, InstType.USDT_FUTURES)
         ("id,order_id\n5,1\n", [CancelOrder("BTCUSDT", "1")]),
         ('[{"id":"1","clientOrderId":"a","symbol":"ETHUSDT","status":"open"},{"orderId":"2"}, "3"]\n4\n',
          [CancelOrder("ETHUSDT", "1", "a"), *(CancelOrder("BTCUSDT", id) for id in "234")]),
+        ("id,clientOrderId,symbol\n1,,BTC/USDT\n2,,ETH/USDT:USDT\n3,mine,BTC/USDC:USDC\n",
+         [CancelOrder("BTCUSDT", "1"), CancelOrder("ETHUSDT", "2", None, InstType.USDT_FUTURES),
+          CancelOrder("BTCPERP", "3", "mine", InstType.USDC_FUTURES)]),
+        ('[\n  {\n    "id": "1",\n    "clientOrderId": null,\n    "symbol": "ETH/USDT:USDT",\n    "info": {}\n  }\n]\n', [ETH]),
+        ('{"code":"00000","msg":"success","data":[{"orderId":"1","symbol":"ETHUSDT","category":"USDT-FUTURES"}]}', [ETH]),
+        ('{\n"code": "00000",\n"data": {"entrustedList": [{"orderId": "1", "symbol": "BTCUSDT"}], "endId": "1"}\n}\n',
+         [CancelOrder("BTCUSDT", "1")]),
+        ('{"code":"00000","data":{"list":[{"orderId":"1","symbol":"BTCUSDT"}],"cursor":"1"}}', [CancelOrder("BTCUSDT", "1")]),
+        ("order_id\nabc\n", [CancelOrder("BTCUSDT", "abc")]),
         ("order_id,inst_id\n1,币安人生USDT\n2,BTCUSDT-250328\n",
          [CancelOrder("币安人生USDT", "1"), CancelOrder("BTCUSDT-250328", "2")]),
     ],
@@ -81,6 +91,17 @@ def test_the_format_of_a_list_is_detected(
         ('{"order_id": ', "is not valid JSON: expected one object per line"),
         ("[1, 2]", "is not an object or a string: expected one object per line"),
         ('[{"order_id": "1"}, []]', "is not an object or a string: expected one object per line"),
+        ('{"order_id": \n{}', "alone or with the lines below (Expecting ',' delimiter in line 2 from here): expected"),
+        ("1\n[\n1]\n", '/orders:2: "[" is not valid JSON: expected one object per line'),
+        ('{"code":"40009","msg":"sign signature error","data":null}',
+         'is a response with the code "40009", which lists no orders'),
+        ('{"code":"00000","data":{"orderId":"1"}}', "has no list of orders in data: expected one object per line"),
+        ('{"code":"00000","data":{"entrustedList":null}}', "no order to cancel"),
+        ("ids\n1\n", '/orders:1: order_id has digits only; got "ids"'),
+        ('"abc"\n', '/orders:1: order_id has digits only; got "abc"'),
+        ("symbol,id\nBTC/ETH:BTC,1\n", "/orders:2: inst_id must be the exchange's own name"),
+        ('[{"order_id": "1"}, {"order_id": true}]', "/orders:1, item 2: order_id must be"),
+        ("order_id,attempts\n1,x\n", '/orders:2: attempts must be a whole number from 0 up; got "x"'),
         ("[\n", "is not valid JSON: expected one object per line"),
         ("order_id\n1.37669589351741E+18\n", "/orders:2: order_id must be the exchange's whole id"),
         (b"1\n\xff\n", "/orders:2: not valid UTF-8"),
@@ -89,7 +110,7 @@ def test_the_format_of_a_list_is_detected(
 def test_a_bad_line_is_reported_by_its_number(tmp_path: Path, text: str | bytes, said: str) -> None:
     lines = refusal(tmp_path, text)
     assert any(said in line for line in lines), lines
-    assert lines[-1] == "nothing was sent"
+    assert lines[-1] == "nothing was sent" or said == "no order to cancel"
     assert all(line.isprintable() for line in lines)
 
 
@@ -106,6 +127,25 @@ def test_an_order_without_an_instrument_is_refused(tmp_path: Path) -> None:
 def test_an_endless_line_is_not_read_to_its_end() -> None:
     with pytest.raises(Failure, match="longer than 65536 bytes"):
         read_orders((), ["/dev/zero"], DEFAULTS)
+
+
+def test_a_long_array_on_one_line_is_read(tmp_path: Path) -> None:
+    listed = [{"id": str(n), "info": {"why": "x" * 500}} for n in range(300)]
+    assert len(read(tmp_path, json.dumps(listed))) == 300
+
+
+def test_an_endless_array_is_not_read_to_its_end(tmp_path: Path) -> None:
+    for text in ("[" + " " * 2**24, "[\n" + " " * 2**24):
+        assert "longer than 16777216 bytes" in refusal(tmp_path, text)[0]
+
+
+def test_attempts_of_earlier_runs_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "left.jsonl"
+    file.write_text(
+        '{"order_id":"1"}\n{"order_id":"2","attempts":2}\n{"order_id":"1","attempts":1}\n'
+    )
+    read = read_orders(["3"], [str(file)], DEFAULTS)
+    assert {order.order_id: n for order, n in read.attempts.items()} == {"1": 1, "2": 2}
 
 
 @pytest.mark.parametrize("file", ["/no/such/file", "/tmp", "a\0b"])

@@ -151,6 +151,20 @@ def test_cancels_sent_on_a_dropped_connection_are_resent_on_request(shell: Shell
     assert outcomes.pop("1") in ("accepted", "unresolved")
     assert outcomes == {"2": "unresolved", "3": "accepted", "4": "accepted", "5": "accepted"}
     assert ran.code == 3
+    assert next(line for line in ran.of("outcome") if line["order_id"] == "2")["attempts"] == 2
+
+
+def test_the_table_shows_attempts_when_there_were_several(shell: Shell) -> None:
+    exchange = ScriptedExchange(spot("1"))
+    exchange.inject(Fault.DROP_AFTER)
+    with exchange_in_thread(exchange) as server:
+        resent = shell("orders", "--resend", "--url", server.url, *BTC, "1")
+        once = shell("orders", "--url", server.url, *BTC, "1")
+    heading, row, *_ = resent.out.splitlines()
+    assert heading.split() == ["instrument", "order", "outcome", "attempts", "detail", "ms"]
+    assert "unresolved, sent         2  unsure: 43001" in row
+    assert "an earlier attempt may have cancelled it" in row
+    assert "attempts" not in once.out
 
 
 def test_a_late_answer_is_reported_beside_the_outcome(shell: Shell) -> None:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from bitget_proto import CancelOrder, CodeClass, ExchangeError, Rejected
+from bitget_proto import (
+    CancelOrder,
+    CodeClass,
+    ExchangeError,
+    Rejected,
+    Unresolved,
+    WhyUnresolved,
+)
 from bitget_transports.cli import main
 from bitget_transports.cli._exit_codes import EXIT_CODES, Exit
 from bitget_transports.cli._ledger import Ledger, percentile
 from bitget_transports.cli._results import Results
 from bitget_transports.cli._screen import Column, OutputLost, Screen, _Console, console
 from bitget_transports.cli._stop import Stop
+from bitget_transports.cli._wrapping import wrapped
 
-from .running import Shell
+from .running import Shell, finished, process
 
 NASTY = "\x1b[2J\x1b]0;x\x07\r[bold red]x[/] :boom: \u202e\x9b31m"
 
@@ -82,6 +93,81 @@ def test_a_table_that_is_too_wide_loses_its_frame_but_not_its_text() -> None:
     assert "╭" not in written(narrow)
 
 
+WRAPPING = (Column("order"), Column("outcome", wraps=True), Column("detail", wraps=True))
+ROW = ("1376695893517410304", "unresolved, not sent", 'unsure: 40010 "Request timed out"')
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_table_wraps_between_words(width: int) -> None:
+    screen = Screen(out=terminal(width))
+    screen.table(WRAPPING, [ROW] * 2)
+    shown = [line.split() for line in written(screen).splitlines()]
+    assert max(map(len, written(screen).splitlines())) <= width
+    words = {word for line in shown for word in line}
+    assert {word for cell in ROW for word in cell.split()} <= words
+
+
+def test_rows_become_lists_where_a_table_does_not_fit() -> None:
+    screen = Screen(out=terminal(35))
+    screen.table((*WRAPPING, Column("p50/\nms", number=True)), [(*ROW, "")] * 2)
+    text = written(screen)
+    assert max(map(len, text.splitlines())) <= 35
+    assert text.count("order   1376695893517410304") == 2
+    assert text.count('detail  unsure: 40010 "Request') == 2
+    assert "p50" not in text  # the cell is empty
+
+
+def test_a_cell_has_the_style_of_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(out=console(Terminal()))
+    screen.table((Column("outcome", styles={"rejected": "yellow"}),), [("rejected",), ("x",)])
+    assert "\x1b[33mrejected\x1b[0m" in written(screen)
+    assert "\x1b[33mx" not in written(screen)
+
+
+def test_text_wraps_below_its_label() -> None:
+    screen = Screen(out=terminal(30))
+    screen.say("    51  accepted: the exchange cancelled each")
+    assert written(screen).splitlines() == [
+        "    51  accepted: the exchange",
+        "        cancelled each",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_progress_is_not_cut(width: int) -> None:
+    screen = Screen(err=terminal(width))
+    with screen.progress() as progress:
+        progress.add_task("anyio on asyncio", total=9000, completed=1234, said="1 accepted, " * 3)
+    text = written(Screen(out=screen.err))
+    assert "1234/9000" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(("remaining", "shown"), [(False, ["2", "1", "3"]), (True, ["1", "3"])])
+def test_cancels_never_sent_are_listed_first_or_in_their_file_and_the_others_in_order(
+    remaining: bool, shown: list[str]
+) -> None:
+    orders = [CancelOrder("BTCUSDT", str(n)) for n in range(1, 4)]
+    out = console(io.StringIO())
+    screen = Screen(out=out, err=out)
+    results = Results(Ledger(orders), screen, Stop(), "here", 1.0, remaining=remaining)
+    list(results.ledger.orders())
+    for n in (1, 2, 0):
+        never = n == 1
+        results.on_outcome(
+            Unresolved(
+                id=str(n), order=orders[n], taken_at=0.0, sent_at=None if never else 0.0, resolved_at=1.0,
+                sent=not never, why=WhyUnresolved.CLOSED, code=None, message=None,
+            )
+        )  # fmt: skip
+    results.show()
+    table = written(screen).splitlines()[1 : len(shown) + 1]
+    assert [line.split()[1] for line in table] == shown
+
+
 def test_a_table_is_not_cut_without_a_terminal() -> None:
     screen = Screen(out=console(io.StringIO()))
     screen.table(COLUMNS, [("x" * 500, "1")])
@@ -144,8 +230,67 @@ def test_every_command_has_help_with_examples_in_ascii(shell: Shell, command: st
     assert f"bitget-cancel {command}" in ran.out
 
 
+@pytest.mark.parametrize("width", [60, 80, 160])
+@pytest.mark.parametrize("command", ["", "demo", "orders", "replay", "exchange"])
+def test_the_help_fits_the_terminal_and_uses_its_width(
+    shell: Shell, command: str, width: int
+) -> None:
+    shell.patch.setenv("COLUMNS", str(width))
+    lines = shell(*command.split(), "--help").out.splitlines()
+    assert width - 25 < max(map(len, lines)) <= width or (not command and width == 160)
+
+
+def test_lists_and_labels_keep_their_shape_and_commands_stay_commands() -> None:
+    text = (
+        "A sentence that goes\non.\n\n  0    one two three\n       four\n"
+        "  - five six seven\n  bitget-cancel orders --file x\n"
+    )
+    assert wrapped(text, 20).splitlines() == [
+        "A sentence that goes", "on.", "", "  0    one two three", "       four", "  - five six seven",
+        "  bitget-cancel \\", "      orders \\", "      --file x",
+    ]  # fmt: skip
+    assert wrapped(text, 80).splitlines() == [
+        "A sentence that goes on.", "", "  0    one two three four", "  - five six seven",
+        "  bitget-cancel orders --file x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("bitget-cancel or", {"orders"}),
+        ("bitget-cancel orders --inst", {"--instrument", "--inst-type"}),
+        ("bitget-cancel orders --inst-type C", {"COIN-FUTURES"}),
+        ("bitget-cancel demo --transport ", {"anyio", "trio", "asyncio", "blocking"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(
+    tmp_path: Path, typed: str, completed: set[str]
+) -> None:
+    found = tmp_path / "completed"
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(found),
+        "_ARGCOMPLETE_IFS": "\n",
+    }
+    with process(
+        environment=asked | {"COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    ) as running:
+        assert finished(running).code == 0
+    assert {word.strip() for word in found.read_text().splitlines()} == completed
+
+
+def test_both_modules_run_the_command() -> None:
+    for module in ("bitget_transports", "bitget_transports.cli"):
+        ran = subprocess.run(
+            [sys.executable, "-m", module, "--version"], check=True, capture_output=True, text=True
+        )
+        assert ran.stdout.startswith("bitget-proto ")
+
+
 def test_the_help_lists_every_exit_code(shell: Shell) -> None:
-    assert EXIT_CODES in shell("orders", "--help").out
+    shell.patch.setenv("COLUMNS", "102")
+    assert wrapped(EXIT_CODES, 100) in shell("orders", "--help").out
     for code in Exit:
         assert f"{int(code)}" in EXIT_CODES
 

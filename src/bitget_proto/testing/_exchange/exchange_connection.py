@@ -35,6 +35,9 @@ ABORT = 1006
 
 RFC 6455 (7.4.1) reserves 1006 for connections that ended this way."""
 
+LENIENT_HINT = "; lenient=True accepts this form"
+"""The end of the message about a request whose form only a lenient exchange accepts."""
+
 
 @set_module("bitget_proto.testing")
 class WhyDropped(DescribedEnum):
@@ -245,7 +248,8 @@ class ExchangeConnection:
             if request.arg is not None and not ready:
                 self._say_not_logged_in()
             else:
-                self._say_error(request.code, request.message, request.arg)
+                hint = "" if config.lenient else _lenient_hint(message)
+                self._say_error(request.code, request.message + hint, request.arg)
         else:
             self._say_error("30002", f"illegal request: {request.reason}")
 
@@ -432,6 +436,12 @@ class ExchangeConnection:
         else:
             self._outputs.append(Hangup(code=code, reason=detail or why.value))
         self._outputs.append(ConnectionDropped(why=why, detail=detail))
+
+
+def _lenient_hint(message: str | bytes) -> str:
+    """Return `LENIENT_HINT` for a request that is readable only with `ExchangeConfig.lenient`."""
+    request = decode_request(message, lenient=True)
+    return LENIENT_HINT if isinstance(request, (LoginRequest, CancelRequest)) else ""
 
 
 def check_refusal(code: object) -> None:

@@ -18,7 +18,7 @@ import attrs
 from ..._machine.connection_config import check_flag
 from ..._values.credentials import Credentials, SignedLogin, sign_stamp
 from ..._values.errors import ValidationError, safe_repr
-from .exchange_connection import check_refusal
+from .exchange_connection import LENIENT_HINT, check_refusal
 
 MAINTENANCE_CODES: Final = MappingProxyType({
     "45001": "Unknown error",
@@ -71,7 +71,9 @@ def invalid_login(
     if seconds >= _MILLISECONDS_FROM and lenient:
         seconds /= 1000
     if seconds >= _MILLISECONDS_FROM:
-        return Refusal("30013", "Invalid ACCESS_TIMESTAMP")
+        readable = seconds < 1000 * _MILLISECONDS_FROM and not lenient
+        hint = LENIENT_HINT if readable else ""
+        return Refusal("30013", f"Invalid ACCESS_TIMESTAMP{hint}")
     if abs(wall_clock - seconds) > STAMP_VALID:
         return Refusal("30014", "Timestamp expired")
     if login != sign_stamp(credentials, stamp):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bitget_proto.explain import encodable, printable
 
-from ._arguments import parser
+from ._arguments import complete, parser
 from ._exit_codes import Exit, Failure, missing_extra
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. `argv` defaults to the arguments of the process."""
+    top = parser()
+    complete(top)
     try:
-        arguments = parser().parse_args(argv)
+        arguments = top.parse_args(argv)
     except SystemExit as stop:  # argparse has printed the help or an error
         return stop.code if isinstance(stop.code, int) else Exit.USAGE
     try:

@@ -46,7 +46,7 @@ _MAX_SHOWN = 10
 """How many contradictions are shown one by one."""
 
 _COLUMNS = (
-    Column("transport", "bold"),
+    Column("transport", "bold", wraps=True),
     Column("accepted", "green", number=True),
     Column("rejected", "yellow"),
     Column("unresolved\nsent", "red"),

@@ -6,19 +6,20 @@ It listens on 127.0.0.1 only. Frames are shown without secrets, and a key to che
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
-from bitget_proto.explain import printable
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from .._driver.checks import safe_repr
 from ..exchange import ExchangeThread, exchange_in_thread
-from ._arguments import FAULTS
 from ._exit_codes import Exit, Failure
+from ._help import FAULTS
 from ._keys import VARIABLES, keys_if_any
 from ._order_list import Defaults, read_orders
 from ._results import count
@@ -26,6 +27,9 @@ from ._screen import OutputLost, Screen
 from ._stop import Stop
 
 _FIRST_ID = 1000001
+_LENIENT = "lenient=True accepts this form"
+"""In the message about a request whose form only a lenient exchange accepts."""
+
 _MAX_COUNT = 1_000_000
 """The largest N of a `--fault` option."""
 
@@ -35,6 +39,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     credentials = None if arguments.any_key else keys_if_any(arguments.credentials, os.environ)
     orders = _orders(arguments)
     faults = [fault for text in arguments.fault for fault in parse_fault(text)]
+    log = _Log(screen, stop, all=arguments.log)
     exchange = ScriptedExchange(
         orders,
         credentials=credentials,
@@ -43,12 +48,13 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         else None,
         cancels_per_second=None if arguments.no_limits else 10,
         lenient=arguments.lenient,
-        on_frame=(lambda frame: _show(frame, screen, stop)) if arguments.log else None,
+        on_frame=log.frame,
     )
     exchange.inject(*faults)
     stopped = threading.Event()
     try:
         with (
+            log.listening(),
             stop.listening(),
             stop.waking(stopped.set),
             exchange_in_thread(exchange, port=arguments.port) as server,
@@ -129,8 +135,9 @@ def _introduce(
             if credentials is not None
             else " ".join(f"{name}=any" for name in VARIABLES.values()) + " "
         )
+        screen.say("to cancel the first one, run in another shell:")
         screen.say(
-            f"try: {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}"
+            f"  {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}"
         )
         if credentials is not None:
             screen.say("(with the same API key: see bitget-cancel orders --help)")
@@ -146,22 +153,53 @@ def _range(orders: tuple[CancelOrder, ...]) -> str:
     return f", {orders[0].inst_id} {first}" + (f" to {last}" if len(orders) > 1 else "")
 
 
-def _show(frame: SeenFrame, screen: Screen, stop: Stop) -> None:
-    """Show one frame. Called in the server's thread."""
-    way = "<-" if frame.direction == "received" else "->"
-    try:
-        if screen.json:
-            screen.data(
-                "frame",
-                at=round(frame.at, 6),
-                link=frame.link,
-                direction=frame.direction,
-                text=frame.text,
+class _Log(logging.Handler):
+    """Shows frames and connections; of all else, logins that `--lenient` would accept.
+
+    Its methods are called in the server's thread.
+    """
+
+    def __init__(self, screen: Screen, stop: Stop, *, all: bool) -> None:
+        super().__init__()
+        self._screen, self._stop, self._all = screen, stop, all
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """Receive the log of connections, if it is to be shown."""
+        logger = logging.getLogger("bitget_transports.exchange")
+        if self._all:
+            logger.setLevel(logging.INFO)
+            logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        at, link, text = (record.__dict__[name] for name in ("at", "link", "text"))
+        self._show("connection", at, link, text, "--")
+
+    def frame(self, frame: SeenFrame) -> None:
+        """Show a frame."""
+        sent = frame.direction == "sent"
+        if self._all:
+            way = "->" if sent else "<-"
+            self._show("frame", frame.at, frame.link, frame.text, way, direction=frame.direction)
+        if sent and _LENIENT in frame.text:
+            self._screen.aside(
+                f"#{frame.link}: refused a request in a form that is not documented; to accept "
+                "such requests, start with --lenient",
+                "yellow",
             )
-        else:
-            screen.say(f"{frame.at:10.3f}  #{frame.link} {way} {printable(frame.text)}")
-    except OutputLost:
-        stop.ask(Exit.PIPE_CLOSED)
+
+    def _show(self, type: str, at: float, link: int, text: str, mark: str, **more: object) -> None:
+        try:
+            if self._screen.json:
+                self._screen.data(type, at=round(at, 6), link=link, **more, text=text)
+            else:
+                self._screen.say(f"{at:10.3f}  #{link} {mark}  {text}")
+        except OutputLost:
+            self._stop.ask(Exit.PIPE_CLOSED)
 
 
 def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:

@@ -30,10 +30,9 @@ KEYS_HELP: Final = """\
 keys:
   The API key is read from the environment variables BITGET_API_KEY, BITGET_SECRET
   and BITGET_PASSPHRASE, or from a TOML file (--credentials FILE) that only its
-  owner can access (chmod 600 FILE):
-      api_key = "..."
-      secret = "..."        # for an RSA key: its PEM text, between triple quotes
-      passphrase = "..."
+  owner can access (chmod 600 FILE). The file has three lines, api_key = "...",
+  secret = "..." and passphrase = "...". An RSA key is its PEM text, between
+  triple quotes.
 """
 
 _MAX_BYTES = 65536

@@ -1,14 +1,17 @@
-"""Counts the outcomes of a run.
+"""Counts the outcomes of a run, and knows which orders it leaves.
 
-An order without an outcome is listed as missing and counted nowhere else. Percentiles are of
-answered cancels only, from the time the frame was sent to the time the answer was known.
+- An order without an outcome is listed as missing and counted nowhere else.
+- Percentiles are of answered cancels only, from the time the frame was sent to the time the answer
+  was known.
+- After an earlier attempt that may have reached the exchange, a refusal says nothing about that
+  attempt, unless it says that the order has ended (docs/outcomes.md).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from bitget_proto import (
     Accepted,
@@ -22,10 +25,16 @@ from bitget_proto import (
 
 
 class Ledger:
-    """The outcomes of one run. Pass `orders()` to the run, and each outcome to `add`."""
+    """The outcomes of one run. Pass `orders()` to the run, and each outcome to `add`.
 
-    def __init__(self, asked: Iterable[CancelOrder]) -> None:
+    `earlier` has the attempts of earlier runs that may have reached the exchange.
+    """
+
+    def __init__(
+        self, asked: Iterable[CancelOrder], earlier: Mapping[CancelOrder, int] | None = None
+    ) -> None:
         self.asked = tuple(asked)
+        self.earlier = dict(earlier or {})
         self.outcomes: list[Outcome] = []
         """The outcomes, in the order in which they were reported."""
         self.accepted = 0
@@ -66,6 +75,36 @@ class Ledger:
         """Orders that were yielded and have no outcome. There are none, except after a bug."""
         settled = Counter(outcome.order for outcome in self.outcomes)
         return tuple(order for order in self.asked[: self.given] if not settled[order])
+
+    def attempts(self, outcome: Outcome) -> int:
+        """Return how many attempts, with those of earlier runs, may have reached the exchange."""
+        now = 0 if outcome.sent_at is None else outcome.attempts
+        return self.earlier.get(outcome.order, 0) + now
+
+    def left(self) -> Iterator[tuple[CancelOrder, int]]:
+        """Yield the orders whose cancel is not settled, and their attempts, in the input's order.
+
+        A cancel with 0 attempts is safe to send. The others may have taken effect.
+        """
+        settled = {outcome.order: outcome for outcome in self.outcomes}
+        for number, order in enumerate(self.asked):
+            outcome = settled.get(order)
+            if outcome is None:
+                missing = number < self.given
+                yield order, self.earlier.get(order, 0) + missing
+                continue
+            attempts = self.attempts(outcome)
+            match outcome:
+                case Unresolved():
+                    yield order, attempts
+                case Rejected(code_class=CodeClass.THROTTLED):
+                    yield order, attempts - 1  # this one had no effect
+                case Rejected(code_class=code_class) if (
+                    attempts > 1 and code_class is not CodeClass.FINISHED
+                ):
+                    yield order, attempts - 1
+                case _:
+                    pass
 
     @property
     def latencies(self) -> list[float]:

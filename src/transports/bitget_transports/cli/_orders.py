@@ -32,7 +32,8 @@ from ._carriers import Carrier, Job, carry
 from ._exit_codes import Exit, Failure
 from ._keys import keys_from
 from ._ledger import Ledger
-from ._order_list import Defaults, read_orders
+from ._order_list import Defaults, OrderList, read_orders
+from ._remaining import check_not_lost, remaining
 from ._results import Results, count
 from ._screen import OutputLost, Screen
 from ._stop import Stop
@@ -71,20 +72,55 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     )
     for sentence in wanted.duplicates:
         screen.aside(sentence, "yellow")
+    kept, orders = _tried(wanted, screen, resend=arguments.resend)
     if arguments.dry_run:
-        if arguments.record is not None:
-            raise Failure(
-                "--record and --dry-run cannot be combined, because a dry run sends nothing: "
-                "leave one of them out"
-            )
-        return _show_frames(wanted.orders, screen)
+        for option in ("record", "remaining"):
+            if getattr(arguments, option) is not None:
+                raise Failure(
+                    f"--{option} and --dry-run cannot be combined, because a dry run sends "
+                    "nothing: leave one of them out"
+                )
+        return _show_frames(orders, screen)
     url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
-    with recording(arguments.record, screen) as record:
-        return _cancel(
-            arguments, _Login(url, target, credentials), wanted.orders, screen, stop, record
-        )
+    check_not_lost(arguments.remaining, files)
+    ledger = Ledger(orders, wanted.attempts)
+    with (
+        recording(arguments.record, screen) as record,
+        remaining(arguments.remaining, lambda: (*kept, *ledger.left()), screen),
+    ):
+        return _cancel(arguments, _Login(url, target, credentials), ledger, screen, stop, record)
+
+
+def _tried(
+    wanted: OrderList, screen: Screen, *, resend: bool
+) -> tuple[list[tuple[CancelOrder, int]], tuple[CancelOrder, ...]]:
+    """Return the orders to leave out, with their attempts, and the orders to send.
+
+    Raises: Failure when no order is left to send.
+    """
+    kept = [
+        (order, attempts)
+        for order, attempts in wanted.attempts.items()
+        if not resend or order.order_id is None
+    ]
+    if not kept:
+        return kept, wanted.orders
+    left_out = (
+        f"{count(len(kept), 'order')} left out: an earlier run may have cancelled "
+        f"{'it' if len(kept) == 1 else 'them'}; look up first"
+    )
+    left_out += (
+        ", since a client order id may name another order by now"
+        if resend
+        else ", or pass --resend to send the cancel again where there is an order id"
+    )
+    orders = tuple(order for order in wanted.orders if order not in dict(kept))
+    if not orders:
+        raise Failure(f"no order to cancel: {left_out}")
+    screen.aside(left_out, "yellow")
+    return kept, orders
 
 
 @attrs.frozen
@@ -99,14 +135,15 @@ class _Login:
 def _cancel(
     arguments: argparse.Namespace,
     login: _Login,
-    orders: tuple[CancelOrder, ...],
+    ledger: Ledger,
     screen: Screen,
     stop: Stop,
     record: Recording | None,
 ) -> Exit:
     target = login.target
     drain = min(_DRAIN, arguments.timeout)
-    results = Results(Ledger(orders), screen, stop, f"{target.host}:{target.port}", drain)
+    where, kept = f"{target.host}:{target.port}", arguments.remaining is not None
+    results = Results(ledger, screen, stop, where, drain, remaining=kept)
     job = Job(
         credentials=login.credentials,
         url=login.url,
@@ -125,7 +162,7 @@ def _cancel(
         tls=target.tls if arguments.ca_file else None,
         allow_plaintext=arguments.allow_plaintext,
         trace=None if record is None else record.write,
-        orders=results.ledger.orders(),
+        orders=ledger.orders(),
         stop=stop,
         on_outcome=results.on_outcome,
         on_event=results.on_event,

@@ -49,26 +49,46 @@ _WHAT_TO_DO = {
 }
 """The advice for each class of rejections."""
 
+_NOT_SENT = "unresolved, not sent"
+_STYLES = {
+    "accepted": "green",
+    "rejected": "yellow",
+    "unresolved, sent": "red",
+    _NOT_SENT: "magenta",
+}
+"""The colour of each outcome, as in the demo."""
+
 _COLUMNS = (
     Column("instrument"),
     Column("order"),
-    Column("outcome"),
-    Column("detail"),
+    Column("outcome", wraps=True, styles=_STYLES),
+    Column("attempts", number=True),
+    Column("detail", wraps=True),
     Column("ms", number=True),
 )
+_ATTEMPTS = 3
+"""The place of the column that is shown only if a cancel had several attempts."""
 
 
 class Results:
     """Shows progress, then a table of outcomes and a summary."""
 
     def __init__(
-        self, ledger: Ledger, screen: Screen, stop: Stop, where: str, drain: float
+        self,
+        ledger: Ledger,
+        screen: Screen,
+        stop: Stop,
+        where: str,
+        drain: float,
+        *,
+        remaining: bool = False,
     ) -> None:
         self.ledger = ledger
         self._screen = screen
         self._stop = stop
         self._where = where
         self._drain = drain
+        self._remaining = remaining
         self._connected = False
         self._closed: Closed | Ended | None = None
         self._dropped = False
@@ -105,7 +125,7 @@ class Results:
             self._progress.update(self._task, advance=1, said=said)
         if self._lost is None:
             try:
-                self._screen.data("outcome", **as_fields(outcome))
+                self._screen.data("outcome", **as_fields(outcome, ledger.attempts(outcome)))
             except OutputLost as lost:
                 self._lost = lost
                 self._stop.ask(Exit.PIPE_CLOSED)
@@ -165,7 +185,7 @@ class Results:
             screen.aside("stopped before the connection was open: nothing was sent")
         code = self._code()
         if not screen.json:
-            screen.table(_COLUMNS, (_row(outcome) for outcome in self._shown()))
+            self._show_table()
         for order in ledger.missing:
             screen.aside(
                 f"{name_of(order)} has no outcome: it may have been sent, so look it up", "red"
@@ -184,10 +204,21 @@ class Results:
         )
         return code
 
-    def _shown(self) -> list[Outcome]:
-        """Return the outcomes, in the order of the input."""
-        place = {order: index for index, order in enumerate(self.ledger.asked)}
-        return sorted(self.ledger.outcomes, key=lambda outcome: place.get(outcome.order, 0))
+    def _show_table(self) -> None:
+        """Show the outcomes in the order of the input; first those of cancels never sent.
+
+        With `--remaining`, the cancels never sent are in that file and left out here.
+        """
+        ledger = self.ledger
+        place = {order: index for index, order in enumerate(ledger.asked)}
+        shown = sorted(
+            (o for o in ledger.outcomes if not self._remaining or _word(o) != _NOT_SENT),
+            key=lambda outcome: (_word(outcome) != _NOT_SENT, place.get(outcome.order, 0)),
+        )
+        several = any(ledger.attempts(outcome) > 1 for outcome in shown)
+        rows = (_row(outcome, ledger.attempts(outcome)) for outcome in shown)
+        kept = [n for n in range(len(_COLUMNS)) if several or n != _ATTEMPTS]
+        self._screen.table([_COLUMNS[n] for n in kept], ([row[n] for n in kept] for row in rows))
 
     def _code(self) -> Exit:
         ledger = self.ledger
@@ -227,9 +258,10 @@ class Results:
                 )
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(
-                f"unresolved, not sent: {count(not_sent, 'cancel')} cannot have taken effect: "
-                "safe to send again",
-                "yellow",
+                f"unresolved, not sent: {count(not_sent, 'cancel')} cannot have taken effect"
+                f"{' in this run' if ledger.earlier else ''}: safe to send again"
+                f"{'' if self._remaining else '; --remaining FILE keeps such orders for a later run'}",
+                "magenta",
             )
 
 
@@ -238,30 +270,45 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _word(outcome: Outcome) -> str:
+    match outcome:
+        case Accepted():
+            return "accepted"
+        case Rejected():
+            return "rejected"
+        case Unresolved(sent=sent):
+            return "unresolved, sent" if sent else _NOT_SENT
+
+
+def _row(outcome: Outcome, attempts: int) -> tuple[str, ...]:
     order = outcome.order
     named = order.order_id if order.order_id is not None else f"client {order.client_oid}"
     latency = latency_of(outcome)
     detail = ""
     match outcome:
         case Accepted():
-            word = "accepted"
+            pass
         case Rejected(code=code, code_class=code_class, message=message):
-            word, detail = "rejected", f"{code_class.value}: {code} {quoted(message)}"
-        case Unresolved(sent=sent, why=why, code=code, message=message):
-            word = "unresolved, sent" if sent else "unresolved, not sent"
+            detail = f"{code_class.value}: {code} {quoted(message)}"
+        case Unresolved(why=why, code=code, message=message):
             detail = why.value if code is None else f"{why.value}: {code} {quoted(message or '')}"
+    if detail and attempts > (outcome.sent_at is not None):
+        detail += "; an earlier attempt may have cancelled it"
     return (
         order.inst_id,
         named or "",
-        word,
+        _word(outcome),
+        str(attempts),
         detail,
         "" if latency is None else f"{latency * 1000:.0f}",
     )
 
 
-def as_fields(outcome: Outcome) -> dict[str, object]:
-    """Return an outcome as plain data. Unknown values are None."""
+def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
+    """Return an outcome as plain data. Unknown values are None.
+
+    `attempts` is how many, with those of earlier runs, may have reached the exchange.
+    """
     order, latency = outcome.order, latency_of(outcome)
     fields: dict[str, object] = {
         "outcome": type(outcome).__name__.lower(),
@@ -272,6 +319,7 @@ def as_fields(outcome: Outcome) -> dict[str, object]:
         "request_id": outcome.id,
         "latency_ms": None if latency is None else round(latency * 1000, 3),
         "sent": outcome.sent_at is not None,
+        "attempts": attempts,
         "code": None,
         "code_class": None,
         "message": None,

@@ -22,8 +22,12 @@ from ._stop import Stop
 from ._timeline import Moment, timeline
 
 _COLUMNS = (
-    Column("seconds", number=True), Column("link", number=True), Column("what"), Column("id"), Column("description"),
-)  # fmt: skip
+    Column("seconds", number=True),
+    Column("link", number=True),
+    Column("what"),
+    Column("id"),
+    Column("description", wraps=True),
+)
 _WHAT = {"came": "received", "became": "outcome", "asked": "called", "happened": "event"}
 """What the table shows for the values of `Moment.what`."""
 
@@ -60,7 +64,7 @@ def recording(path: str | None, screen: Screen) -> Generator[Recording | None]:
         yield None
         return
     try:
-        file = open(path, "x", encoding="ascii", opener=_owner_only)  # noqa: SIM115 - closed below
+        file = open(path, "x", encoding="ascii", opener=owner_only)  # noqa: SIM115 - closed below
     except FileExistsError:
         raise Failure(
             f"{quoted(path)} already exists and is not overwritten: choose another file for --record"
@@ -173,5 +177,6 @@ def _show_difference(
     return code
 
 
-def _owner_only(path: str, flags: int) -> int:
+def owner_only(path: str, flags: int) -> int:
+    """Open a file that only its owner can access; an `opener` for `open`."""
     return os.open(path, flags, 0o600)

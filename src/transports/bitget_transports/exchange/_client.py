@@ -6,11 +6,13 @@
   after `write_timeout` seconds its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
 - An error in here ends this connection, and is raised when the server's context exits.
+- Connections and their ends are logged; frames are not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +30,8 @@ from bitget_proto import Hangup, State, Transmit, Wait
 from bitget_proto.testing import ABORT, ScriptedExchange
 
 from .._driver.websocket import SILENT
+
+_LOGGER = logging.getLogger("bitget_transports.exchange")
 
 _UPGRADE_TIMEOUT = 10.0
 """Seconds that a client has to request the upgrade."""
@@ -167,7 +171,10 @@ class Client(asyncio.Protocol):
             elif isinstance(event, Request):
                 self._upgrade(event)
         if self.connected and framing.state is not Framing.OPEN:
-            self._lost(str(framing.parser_exc or "the client has closed"))
+            code = (
+                framing.close_rcvd and f"the client has closed with code {framing.close_rcvd.code}"
+            )
+            self._lost(str(framing.parser_exc or code or "the client has closed"))
         self._settle()
 
     def _upgrade(self, request: Request) -> None:
@@ -180,6 +187,11 @@ class Client(asyncio.Protocol):
             if retry_after is not None:
                 response.headers["Retry-After"] = str(retry_after)
         framing.send_response(response)
+        if framing.state is Framing.OPEN:
+            peer = self._transport.get_extra_info("peername")  # None if it has left already
+            self._note("connected" + (f" from {peer[0]}:{peer[1]}" if peer else ""))
+        else:
+            self._note(f"handshake refused with HTTP status {response.status_code}")
         self._write(framing.data_to_send())  # a silent exchange still completes the upgrade
         if framing.state is Framing.OPEN:
             self._cancel_cut()
@@ -217,6 +229,8 @@ class Client(asyncio.Protocol):
                 return
 
     def _hangup(self, hangup: Hangup) -> None:
+        how = "cut" if hangup.code == ABORT else f"closed with code {hangup.code}"
+        self._note(f"{how} by the exchange: {hangup.reason}")
         if hangup.code == ABORT:
             self._flush()
             self.abort()
@@ -257,8 +271,15 @@ class Client(asyncio.Protocol):
         self._settle()
 
     def _lost(self, reason: str) -> None:
+        if self.connected:
+            self._note(f"ended: {reason or 'the client has hung up'}")
         self.link.lost(self._server.now(), reason)
         self._drain()
+
+    def _note(self, text: str) -> None:
+        number = self.link.number
+        extra = {"at": self._server.now(), "link": number, "text": text}
+        _LOGGER.info("#%d %s", number, text, extra=extra)
 
     # --- timers ---
 

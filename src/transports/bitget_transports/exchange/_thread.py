@@ -2,7 +2,7 @@
 
 The methods of the handle are those of the server, callable from any thread; each runs in the
 server's thread, between two of its steps. The thread ends when the context exits, and an error in
-it is raised there.
+it is raised there. A program that ends without leaving the context is not held up by the thread.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def exchange_in_thread(
         finally:
             started.set()
 
-    thread = threading.Thread(target=body, name="bitget exchange")
+    thread = threading.Thread(target=body, name="bitget exchange", daemon=True)
     thread.start()
     started.wait()
     try:
