@@ -77,4 +77,16 @@ def slow(session: nox.Session) -> None:
     session.run("pytest", "-n", "4", "-q", "-m", "slow", "--cov", "--cov-append", "--cov-report=")
     session.run("python", "-W", "error", "-m", "tests.chaos.days")
     for example in sorted(Path("examples").glob("*.py")):
+        if example.stem == "on_glib":  # has a session of its own
+            continue
         session.run("python", "-W", "error", str(example), silent=True)
+
+
+@nox.session(python="/usr/bin/python3", venv_params=["--system-site-packages"])
+def glib(session: nox.Session) -> None:
+    """The example on GLib's loop, with the system's Python, where Debian's python3-gi is installed."""
+    found = "import sys; from importlib.util import find_spec; print(sys.version_info >= (3, 11) and bool(find_spec('gi')))"
+    if "True" not in str(session.run("python", "-c", found, silent=True)):
+        session.skip("the system's Python is too old, or has no gi: apt-get install python3-gi")
+    install(session, "-e", ".[test]")
+    session.run("pytest", "-n", "2", "-q", "-m", "", "-k", "on_glib", "tests/examples")

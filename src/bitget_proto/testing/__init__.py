@@ -39,7 +39,7 @@ from ._virtual.network import Latency
 from ._virtual.session_pair import SessionPair
 
 if TYPE_CHECKING:
-    from ._kit.harness import DriverUnderTest
+    from ._kit.driver_thread import DriverUnderTest
     from ._kit.report import ContractBroken, Report, Result
     from ._kit.runner import check_driver
 
@@ -75,7 +75,7 @@ __all__ = [
 
 _HOMES = MappingProxyType({
     "ContractBroken": "._kit.report",
-    "DriverUnderTest": "._kit.harness",
+    "DriverUnderTest": "._kit.driver_thread",
     "Report": "._kit.report",
     "Result": "._kit.report",
     "check_driver": "._kit.runner",

@@ -18,7 +18,7 @@ from typing import cast
 
 from ..__main__ import PIPE_CLOSED, _silence
 from .._values.errors import ValidationError
-from ._kit.harness import MakeDriver, raised_at
+from ._kit.driver_thread import MakeDriver, raised_at
 from ._kit.report import Result
 from ._kit.runner import PATIENCE, SCENARIOS, check_driver
 
@@ -79,6 +79,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         action="store_true",
         help="show what the driver did in each broken scenario",
     )
+    parser.add_argument(
+        "--main-thread",
+        action="store_true",
+        help="run the driver in the main thread, as Tk and Qt need it",
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     given = parser.parse_args(arguments)
     if given.list:
@@ -91,7 +96,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         make_driver = _load(given.make_driver)
         report = check_driver(
-            make_driver, given.scenario, patience=given.patience, tell=_print_result
+            make_driver,
+            given.scenario,
+            patience=given.patience,
+            tell=_print_result,
+            main_thread=given.main_thread,
         )
     except (_NotFound, ValidationError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -149,8 +158,9 @@ def _print_result(result: Result) -> None:
     width = max(len(scenario.name) for scenario in SCENARIOS)
     verdict = "kept" if result.kept else "not played" if result.not_played else "BROKEN"
     rule = result.scenario.rule if result.broken is None else result.broken
+    why = f"  {result.not_played}" if result.not_played else ""
     print(
-        f"{result.scenario.name:<{width}}  {verdict:<10}  {rule.value:<9}  {result.seconds * 1000:5.0f} ms",
+        f"{result.scenario.name:<{width}}  {verdict:<10}  {rule.value:<9}  {result.seconds * 1000:5.0f} ms{why}",
         flush=True,
     )
 

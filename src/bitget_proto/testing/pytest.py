@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from ._kit.harness import MakeDriver
+from ._kit.driver_thread import MakeDriver
 from ._kit.report import Report
-from ._kit.runner import PATIENCE, SCENARIOS, named, play
+from ._kit.runner import PATIENCE, SCENARIOS, check_thread, named, play
 from ._kit.scenario import Scenario
 
 
@@ -26,11 +26,12 @@ def scenarios(
     patience: float = PATIENCE,
     without: Collection[str] = (),
     known: Collection[str] = (),
+    main_thread: bool = False,
 ) -> Callable[[Scenario], None]:
     """Return a parametrized test with one case per scenario.
 
-    Assign it to a name that begins with `test_`. `make_driver` and `patience` are those of
-    `check_driver`. `without` names scenarios to leave out. `known` names scenarios that the driver
+    Assign it to a name that begins with `test_`. `make_driver`, `patience` and
+    `main_thread` are those of `check_driver`. `without` names scenarios to leave out. `known` names scenarios that the driver
     is known to break: they are expected to fail, and the test fails when they pass.
 
     Raises: ValidationError for an unknown scenario name.
@@ -45,7 +46,8 @@ def scenarios(
 
     @pytest.mark.parametrize("scenario", parameters)
     def test(scenario: Scenario) -> None:
-        result = play(scenario, make_driver, patience=patience)
+        check_thread(main_thread=main_thread)
+        result = play(scenario, make_driver, patience=patience, main_thread=main_thread)
         if result.not_played:
             pytest.skip(result.not_played)
         Report([result]).check()

@@ -25,7 +25,7 @@ from bitget_proto import (
     Wait,
 )
 from bitget_proto.testing import Rule
-from bitget_proto.testing.framing import BINARY, CLOSE, CONTINUATION, TEXT, frame, parse
+from bitget_proto.testing.framing import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame, parse
 
 from .selector_driver import Call, SelectorDriver
 
@@ -259,7 +259,7 @@ class WakesEarlyAndOnce(SelectorDriver):
         early = self.early()
         if early is not None and self.now() >= early:
             self.fired = self.until
-            self.handle_timeout(self.now())
+            self.handle_timeout(min(self.now(), early))  # early, however late the machine is
 
 
 @breaks(Rule.OVERDUE, "deadline already past")
@@ -336,6 +336,42 @@ class FiresBeforeItReads(SelectorDriver):
     def go_on_writing(self) -> None:
         self.look_at_timer()
         super().go_on_writing()
+
+
+@breaks(Rule.ALTERNATE, "gap")
+class FiresFirstAfterATimerHasFired(SelectorDriver):
+    """A loop that handles its sources in the order in which they were last added."""
+
+    fired = False
+
+    def handle_timeout(self, now: float) -> None:
+        super().handle_timeout(now)
+        self.fired = True
+
+    def go_on_writing(self) -> None:
+        if self.fired:
+            self.look_at_timer()
+        super().go_on_writing()
+
+
+@breaks(Rule.ALTERNATE, "gap after a write has stalled")
+class FiresFirstAfterAWriteHasStalled(SelectorDriver):
+    """As a loop in which a watch for writing puts the socket behind the timer."""
+
+    stalled = False
+
+    def go_on_writing(self) -> None:
+        if self.stalled:
+            self.look_at_timer()
+        self.stalled = self.stalled or bool(self.out)
+        super().go_on_writing()
+
+
+@breaks(Rule.ALTERNATE, "gap while a message is handled")
+class FiresAfterEachMessage(SelectorDriver):
+    def received(self, message: str | bytes) -> None:
+        super().received(message)
+        self.look_at_timer()
 
 
 @breaks(Rule.ALTERNATE, "flood")
@@ -452,6 +488,16 @@ class PassesOnFragments(SelectorDriver):
         return super().hand_over()
 
 
+@breaks(Rule.READ, "WebSocket pings")
+class DoesNotAnswerPings(SelectorDriver):
+    def hand_over(self) -> bool:
+        parsed = parse(self.read_bytes)
+        if parsed is not None and parsed[0].opcode == PING:
+            del self.read_bytes[: parsed[1]]
+            return True
+        return super().hand_over()
+
+
 @breaks(Rule.READ, "login and a cancel")
 class PassesOnMessagesTwice(SelectorDriver):
     def received(self, message: str | bytes) -> None:
@@ -526,6 +572,34 @@ class PassesOnAnIncompleteMessage(SelectorDriver):
         if self.read_bytes:
             self.received(bytes(self.read_bytes[2:]))
         super().lost(reason)
+
+
+@breaks(Rule.READ, "end of stream")
+class StopsReading(SelectorDriver):
+    """Its thread does everything else: the end of the stream lies unread."""
+
+    def take_what_has_arrived(self) -> None:
+        if self.connection.state.value != "ready":
+            super().take_what_has_arrived()
+
+    def timeout(self) -> float | None:
+        return 0.01
+
+
+@breaks(Rule.READ, "half a message")
+class StopsReadingAfterALostCancel(SelectorDriver):
+    stopped = False
+
+    def take_what_has_arrived(self) -> None:
+        if not self.stopped:
+            super().take_what_has_arrived()
+
+    def dispatch(self, output: Output) -> None:
+        super().dispatch(output)
+        self.stopped = self.stopped or isinstance(output, Unresolved)
+
+    def timeout(self) -> float | None:
+        return 0.01
 
 
 # --- end ---
@@ -685,6 +759,12 @@ class UsesTwoClocks(SelectorDriver):
     def received(self, message: str | bytes) -> None:
         self.connection.receive(message, time.time())
         self.drain()
+
+
+@breaks(Rule.CLOCK, "clock")
+class UsesTheWallClock(SelectorDriver):
+    def now(self) -> float:
+        return time.time()
 
 
 @breaks(Rule.CLOCK, "clock")

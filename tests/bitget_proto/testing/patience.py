@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitget_proto.testing import Result, Rule, check_driver
-from bitget_proto.testing._kit.harness import MakeDriver
+from bitget_proto.testing._kit.driver_thread import MakeDriver
 
 PATIENCE = 0.3
 """In seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import socket
 import subprocess
 import sys
@@ -10,17 +11,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import attrs
 import pytest
 
 import bitget_proto.testing
-from bitget_proto import Connection, Transmit, ValidationError
+from bitget_proto import Connection, Output, Transmit, ValidationError
 from bitget_proto.testing import ContractBroken, DriverError, Report, Result, Rule, check_driver
-from bitget_proto.testing._kit.harness import MakeDriver, Stage
+from bitget_proto.testing._kit.driver_thread import MakeDriver
+from bitget_proto.testing._kit.harness import NotReached, Stage
 from bitget_proto.testing._kit.recording_connection import DriverStep
 from bitget_proto.testing._kit.report import Break
-from bitget_proto.testing._kit.runner import SCENARIOS, play
+from bitget_proto.testing._kit.runner import ATTEMPTS, SCENARIOS, play
 from bitget_proto.testing._kit.scenario import Scenario
 from bitget_proto.testing._kit.websocket_peer import Gone
 from bitget_proto.testing.pytest import scenarios
@@ -29,6 +32,7 @@ from .faulty_drivers import (
     BlocksInAWrite,
     DoesNotDrainAfterOpened,
     KeepsItsTimer,
+    PassesOnMessagesTwice,
     PollsOnceAfterAMessage,
     ReportsAWrittenFrameAsUnsent,
 )
@@ -109,7 +113,7 @@ class ClosesWithoutACode(SelectorDriver):
 class ClosesByItself(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         super().transmit(output)
-        if output.id is not None:
+        if output.id == "d":  # once: a second close would end the connection at once
             self.call(lambda connection, now: connection.close(now))
 
 
@@ -174,7 +178,7 @@ class WaitsTooLong(SelectorDriver):
             Rule.END,
             "the connection refused a command: the connection is closing",
         ),
-        (EndsWhenItIsReady, "clock", Rule.CALLER, "s; run() had returned"),
+        (EndsWhenItIsReady, "clock", Rule.END, "s; run() had returned"),
         (
             LosesTheLastOfManyCalls,
             "calls from many threads",
@@ -259,9 +263,197 @@ def test_a_connection_that_ends_early_is_reported_with_its_reason() -> None:
     assert [str(one.what) for one in result.breaks] == ["the connection did not last (it was cut)"]
 
 
+def test_a_stuck_driver_is_reported_with_the_place_of_its_thread() -> None:
+    rests = threading.Event()
+
+    class Hangs(SelectorDriver):
+        def lost(self, reason: str) -> None:
+            rests.wait(10.0)
+
+    (result,) = check_driver(Hangs, ["end of stream"], patience=PATIENCE).results
+    rests.set()
+    assert "lost was not called; its thread is in wait() (threading.py, line " in str(result)
+    assert ", called by lost() (test_kit.py, line " in str(result)
+
+
+def test_unread_bytes_are_the_reason_of_a_run_that_does_not_return() -> None:
+    class ReadsOneAnswer(SelectorDriver):
+        at_once = 1
+
+        def take_what_has_arrived(self) -> None:
+            if not self.connection.outcomes:  # type: ignore[attr-defined]
+                super().take_what_has_arrived()
+
+    words = "run() had not returned 0.3 s after the transport had ended: "
+    result = run_scenario(ReadsOneAnswer, "login and a cancel", Rule.READ, words)
+    assert words in str(result)
+    assert " bytes lie unread; its thread is in select() (selectors.py, line " in str(result)
+
+
+class FreedInItsThread(SelectorDriver):
+    """Refers to itself, so that only the garbage collector frees it."""
+
+    freed: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, connection: Connection, url: str) -> None:
+        super().__init__(connection, url)
+        self.itself, self.made_in = self, threading.get_ident()
+
+    def __del__(self) -> None:
+        self.freed.append((self.made_in, threading.get_ident()))
+
+
+@pytest.mark.parametrize("main_thread", [False, True])
+def test_a_driver_is_freed_in_the_thread_in_which_it_was_made(main_thread: bool) -> None:
+    FreedInItsThread.freed.clear()
+    report = check_driver(FreedInItsThread, ["hangup", "reset"], main_thread=main_thread)
+    assert report.kept
+    assert len(FreedInItsThread.freed) == 2
+    for made_in, freed_in in FreedInItsThread.freed:
+        assert made_in == freed_in
+        assert (made_in == threading.main_thread().ident) is main_thread
+
+
+def test_a_driver_that_cannot_be_referred_to_weakly_is_freed_too() -> None:
+    class Slotted:
+        __slots__ = ("call", "run")
+
+        def __init__(self, connection: Connection, url: str) -> None:
+            inner = SelectorDriver(connection, url)
+            self.run, self.call = inner.run, inner.call
+
+    assert check_driver(Slotted, ["hangup"], patience=BUSY).kept
+    gc.disable()
+    try:
+        assert check_driver(Slotted, ["hangup"], patience=BUSY).kept
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_driver_that_keeps_the_main_thread_is_interrupted() -> None:
+    class Hangs(SelectorDriver):
+        def lost(self, reason: str) -> None:
+            while True:
+                time.sleep(0.01)
+
+    report = check_driver(Hangs, ["end of stream", "hangup"], patience=PATIENCE, main_thread=True)
+    assert report["end of stream"].broken is Rule.END
+    assert "; its thread is in lost() (test_kit.py, line " in str(report)
+    assert report["hangup"].kept
+
+
+def test_ctrl_c_ends_a_kit_that_runs_the_driver_in_the_main_thread() -> None:
+    class Interrupted(SelectorDriver):
+        def opened(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_driver(Interrupted, ["hangup"], patience=PATIENCE, main_thread=True)
+
+
+def test_the_main_thread_is_used_only_from_the_main_thread() -> None:
+    raised: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            check_driver(SelectorDriver, ["hangup"], main_thread=True)
+        except ValidationError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=elsewhere, name="a worker")
+    thread.start()
+    thread.join()
+    assert str(raised[0]) == (
+        "main_thread=True runs the driver in the main thread, and this is 'a worker': "
+        "call it from the main thread"
+    )
+
+
+def test_an_error_in_a_scenario_is_raised_to_the_caller() -> None:
+    def fail(stage: Stage) -> None:
+        raise ZeroDivisionError
+
+    scenario = Scenario(name="fail", rule=Rule.END, tells="It fails.", play=fail)
+    for main_thread in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            play(scenario, SelectorDriver, main_thread=main_thread)
+
+
+def test_a_scenario_without_its_situation_is_played_again_and_never_kept() -> None:
+    attempts: list[int] = []
+
+    def never(stage: Stage) -> None:
+        stage.log_in()
+        attempts.append(stage.attempt)
+        raise NotReached("the write did not stall")
+
+    def later(stage: Stage) -> None:
+        stage.log_in()
+        if stage.attempt < 2:
+            raise NotReached("the write did not stall")
+
+    scenario = Scenario(name="never", rule=Rule.END, tells="It never stalls.", play=never)
+    result = play(scenario, SelectorDriver, patience=BUSY)
+    assert attempts == list(range(ATTEMPTS))
+    assert str(result) == (
+        f"not played  never: its situation did not arise in {ATTEMPTS} attempts: "
+        "the write did not stall"
+    )
+    assert not result.kept
+    assert result.steps
+    assert play(attrs.evolve(scenario, play=later), SelectorDriver, patience=BUSY).kept
+
+
+def test_a_driver_that_names_no_unsent_frame_is_not_said_to_have_kept_the_rule() -> None:
+    class NamesNone(SelectorDriver):
+        def unsent(self) -> tuple[str, ...]:
+            return ()
+
+    (result,) = check_driver(NamesNone, ["close frame while a write stalls"], patience=BUSY).results
+    assert not result.kept
+    assert result.not_played.endswith(" attempts: lost named no frame as unsent")
+
+
+def test_a_scenario_is_played_again_when_the_machine_was_too_slow() -> None:
+    class SlowAtFirst(SelectorDriver):
+        connections: ClassVar[list[Connection]] = []
+
+        def arm(self, until: float | None) -> None:
+            super().arm(until)
+            if self.connection not in self.connections:
+                self.connections.append(self.connection)
+            if until is not None and until < self.now() + 1.0 and len(self.connections) == 1:
+                time.sleep(max(0.0, until - self.now()))
+                self.handle_timeout(max(self.now(), until))
+
+    for name in ("gap", "half a message", "wait moves later"):
+        SlowAtFirst.connections.clear()
+        assert check_driver(SlowAtFirst, [name], patience=BUSY).kept
+        assert len(SlowAtFirst.connections) == 2
+
+
+def test_a_write_that_does_not_stall_shows_nothing() -> None:
+    class RoomForAll(SelectorDriver):
+        def poll(self) -> Output:
+            return self.connection.poll(self.now())
+
+    (result,) = check_driver(RoomForAll, ["deadline while a write stalls"], patience=BUSY).results
+    assert "the socket buffers took 1,000,000 bytes, and no write stalled" in str(result)
+
+
+def test_a_broken_rule_counts_even_if_the_situation_did_not_arise() -> None:
+    def never(stage: Stage) -> None:
+        stage.log_in()
+        raise NotReached("the write did not stall")
+
+    scenario = Scenario(name="never", rule=Rule.END, tells="It never stalls.", play=never)
+    assert play(scenario, PassesOnMessagesTwice, patience=PATIENCE).broken is Rule.READ
+
+
 def test_a_call_waits_until_the_driver_exists() -> None:
     def early(stage: Stage) -> None:
-        stage.start()
+        stage.thread.start()
         with pytest.raises(RuntimeError, match="there is no driver"):
             _ = stage.driver
 
@@ -413,6 +605,18 @@ def test_a_users_test_is_skipped_when_the_scenario_cannot_run() -> None:
         scenarios(NoAbandon)(by_name["abandoned wait"])
 
 
+def test_a_users_test_may_run_the_driver_in_the_main_thread() -> None:
+    made_in: list[int] = []
+
+    def make_driver(connection: Connection, url: str) -> SelectorDriver:
+        made_in.append(threading.get_ident())
+        return SelectorDriver(connection, url)
+
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    scenarios(make_driver, main_thread=True)(by_name["hangup"])
+    assert made_in == [threading.main_thread().ident]
+
+
 # --- imports ---
 
 
@@ -448,7 +652,7 @@ def test_each_module_imports_only_the_io_that_it_needs() -> None:
                 uses.setdefault(name, set()).add(path.stem)
     assert uses == {
         "socket": {"websocket_peer"},
-        "threading": {"runner", "recording_connection", "harness", "invariants"},
+        "threading": {"runner", "recording_connection", "harness", "driver_thread", "invariants"},
         "pytest": {"pytest"},
         "argparse": {"__main__"},
     }

@@ -27,6 +27,11 @@ def test_a_correct_driver_exits_with_0(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[-1] == "2 scenarios kept, 0 broken"
 
 
+def test_a_driver_may_have_the_main_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([GOOD, "--scenario", "hangup", "--main-thread"]) == 0
+    assert capsys.readouterr().out.endswith("1 scenarios kept, 0 broken\n")
+
+
 @pytest.mark.parametrize("steps", [True, False])
 def test_a_broken_rule_is_printed_and_exits_with_1(
     steps: bool, capsys: pytest.CaptureFixture[str]
@@ -48,6 +53,7 @@ def test_a_scenario_that_was_not_run_is_not_reported_as_kept(
     assert main([f"{faulty_drivers.__name__}:DoesNotWakeUp", "--patience", "0.1"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert " not played " in lines[1]
+    assert lines[1].endswith(' ms  "login and a cancel" is broken')
     assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
 
 

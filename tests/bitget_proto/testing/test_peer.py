@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
@@ -151,3 +152,27 @@ def test_finish_closes_cleanly_or_reads_the_rest() -> None:
     with Peer(0.1) as peer:
         peer.finish()
         assert not peer.connected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the bytes")
+def test_it_counts_the_bytes_that_lie_unread_in_the_drivers_socket() -> None:
+    assert Peer(0.2).unread == 0
+    with opened() as (peer, client):
+        assert peer.unread == 0
+        peer.write(b"12345")
+        assert peer.unread == 5
+        client.recv(5)
+        assert peer.unread == 0
+        peer.end_of_stream()
+        assert peer.unread == 1
+        assert client.recv(5) == b""
+        assert peer.unread == 0
+
+
+def test_it_waits_for_a_pong_with_the_same_data() -> None:
+    with opened() as (peer, client):
+        client.sendall(frame(PONG, b"1", mask=MASK) + frame(PONG, b"2", mask=MASK))
+        peer.read_pong(b"2")
+        assert peer.pongs == [b"1", b"2"]
+        with pytest.raises(Silence):
+            peer.read_pong(b"3")

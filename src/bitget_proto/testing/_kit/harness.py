@@ -1,28 +1,27 @@
 """The stage of a conformance scenario: a driver in its thread, its connection, and the peer.
 
-The driver runs in a thread of its own; the scenario and the peer run in the caller's thread. Every
-wait is bounded by `patience`; an event that is missing by then breaks the rule that the scenario
-names. If the driver left a call undrained, or its `run` raised, the message says so.
+The driver and the scenario run in different threads, of which either may be the caller's. The
+driver is made, run and freed in the same thread. Every wait is bounded by `patience`; an event that
+is missing by then breaks the rule that the scenario names. If the driver left a call undrained, or
+its `run` raised, the message says so.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import traceback
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, runtime_checkable
 
 from ..._machine.connection import Connection
 from ..._machine.connection_config import Config
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
-from ..._values.set_module import set_module
 from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
+from .driver_thread import DriverThread, DriverUnderTest, MakeDriver
 from .recording_connection import Recorder
 from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Peer, Silence
@@ -37,23 +36,8 @@ class NotPlayed(Exception):
     """The scenario does not apply to this driver."""
 
 
-@set_module("bitget_proto.testing")
-class DriverUnderTest(Protocol):
-    """The interface that the kit needs of a driver."""
-
-    def run(self) -> None:
-        """Dial, open and drive the connection until it is `Closed`, then return.
-
-        It blocks, and starts any event loop that it needs.
-        """
-        ...
-
-    def call(self, fn: Callable[[Connection, float], object], /) -> object:
-        """Run `fn(connection, now)` in the thread of `run`, then drain.
-
-        It is called from other threads.
-        """
-        ...
+class NotReached(Exception):
+    """The situation of the scenario did not arise, so that it shows nothing about the driver."""
 
 
 @runtime_checkable
@@ -68,31 +52,33 @@ class Abandons(Protocol):
         ...
 
 
-MakeDriver: TypeAlias = Callable[[Connection, str], DriverUnderTest]
-"""Makes a driver for a connection and the URL of the exchange, in the thread of `run`."""
-
-
 class Stage:
     """The driver, connection and peer of one scenario."""
 
     def __init__(
-        self, make_driver: MakeDriver, config: Config, patience: float, *, narrow: bool
+        self,
+        make_driver: MakeDriver,
+        config: Config,
+        patience: float,
+        *,
+        narrow: bool,
+        attempt: int = 0,
     ) -> None:
+        self.attempt = attempt
+        """How often the scenario was played before without reaching its situation."""
         self.connection = Recorder(config)
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
-        self.failed = ""
-        """What `make_driver` or `run` raised and where, or why there is no driver; else empty."""
         self.orders: dict[str, CancelOrder] = {}
         """The orders to cancel, by request id."""
 
         self.reads_on = True
         """Whether the peer reads to the end, so that the driver's close frame can arrive."""
 
-        self._make_driver = make_driver
-        self._driver: DriverUnderTest | None = None
-        self._made = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._callers: list[threading.Thread] = []
+        self.thread = DriverThread(
+            lambda: make_driver(self.connection, self.peer.url), self.connection.changed
+        )
 
     # --- the driver ---
 
@@ -102,53 +88,11 @@ class Stage:
 
         Raises: RuntimeError when `make_driver` has failed or takes too long.
         """
-        self._made.wait(self.patience)
-        if self._driver is None:
-            raise RuntimeError("there is no driver")
-        return self._driver
-
-    @property
-    def doing(self) -> str:
-        """The call that the driver's thread is in, or was in last."""
-        return "make_driver" if self._driver is None else "run()"
-
-    @property
-    def running(self) -> bool:
-        """Whether `run` was called and has not returned."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self) -> None:
-        """Make the driver and run it in a new thread."""
-        url = self.peer.url
-
-        def body() -> None:
-            try:
-                made = self._make_driver(self.connection, url)
-                lacks = [
-                    name for name in ("run", "call") if not callable(getattr(made, name, None))
-                ]
-                if lacks:
-                    self.failed = f"make_driver returned {made!r}, which has no {lacks[0]}(): a driver has run() and call(fn)"
-                    return
-                self._driver, run = made, cast("Callable[[], object]", made.run)
-                self._made.set()
-                result = run()
-                if isinstance(result, Coroutine):
-                    result.close()
-                    self.failed = (
-                        "run() is a coroutine function: it must block, and start its own event loop"
-                    )
-            except BaseException as error:  # noqa: BLE001 - reported in the result
-                self.failed = f"{self.doing} raised {error!r}{raised_at(error)}"
-            finally:
-                self.connection.changed()
-
-        self._thread = threading.Thread(target=body, name="the driver under test", daemon=True)
-        self._thread.start()
+        return self.thread.driver(self.patience)
 
     def open(self) -> None:
         """Start the driver and open the WebSocket."""
-        self.start()
+        self.thread.start()
         with self.demands(Rule.END, "the driver did not open a WebSocket"):
             self.peer.accept()
             self.peer.upgrade()
@@ -185,47 +129,74 @@ class Stage:
         def inside(connection: Connection, now: float) -> None:
             if connection is not self.connection:
                 self.connection.complain(Rule.CALLER, "call(fn) passed another connection to fn")
+            since = time.monotonic()
             try:
                 fn(self.connection, now)
             finally:
+                self.connection.held_up_for += time.monotonic() - since
                 done.set()
 
         # In a thread, because a call may wait for a loop that has stopped.
-        threading.Thread(
+        thread = threading.Thread(
             target=self._call, args=(inside,), name="calls the driver", daemon=True
-        ).start()
+        )
+        self._callers.append(thread)
+        thread.start()
         return done
+
+    def release(self) -> None:
+        """Have the driver freed, once no call of the kit refers to it."""
+        for thread in self._callers:
+            thread.join(_SLICE)  # one that waits for a loop that has stopped never ends
+        self.thread.release()
 
     def _call(self, inside: Callable[[Connection, float], None]) -> None:
         try:
             self.driver.call(inside)
         except BaseException as error:  # noqa: BLE001 - reported in the result
-            if self.running:
+            if self.thread.running:
                 self.connection.complain(Rule.CALLER, f"call(fn) raised {error!r}")
 
-    @contextmanager
-    def held_up(self) -> Generator[None]:
+    def held_up(self) -> AbstractContextManager[None]:
         """Block the driver's thread during the body, like a suspended laptop or a GC pause."""
+        return self._held_up(self.call_soon, self.unreachable)
+
+    def held_up_in_receive(self, message: str) -> AbstractContextManager[None]:
+        """As `held_up`, while the driver hands over this message of the peer."""
+
+        def begin(hold: Callable[..., object]) -> None:
+            def timed() -> None:
+                since = time.monotonic()
+                hold()
+                self.connection.held_up_for += time.monotonic() - since
+
+            self.connection.on_receive = timed
+            self.peer.say(message)
+
+        return self._held_up(
+            begin, lambda: self.missing(Rule.READ, "a message was not handed over")
+        )
+
+    @contextmanager
+    def _held_up(
+        self,
+        begin: Callable[[Callable[..., object]], object],
+        missing: Callable[[], DriverError],
+    ) -> Generator[None]:
         held, go_on = threading.Event(), threading.Event()
 
-        def hold(_: Recorder, __: float) -> None:
+        def hold(*_: object) -> None:
             held.set()
-            go_on.wait(self.patience)
+            go_on.wait()
 
-        done = self.call_soon(hold)
-        if not held.wait(self.patience):
-            raise self.unreachable()
+        begin(hold)
         try:
+            if not held.wait(self.patience):
+                raise missing()
             yield
         finally:
+            self.connection.on_receive = None
             go_on.set()
-            done.wait(self.patience)
-
-    def returned(self, seconds: float) -> bool:
-        """Wait up to `seconds` for `run` to return; return whether it has."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return not self.running
 
     # --- cancels ---
 
@@ -301,6 +272,18 @@ class Stage:
 
     # --- requirements ---
 
+    def needs(self, holds: bool, unless: str) -> None:
+        """Check that the situation of the scenario has arisen.
+
+        Raises: NotReached with the message `unless` when it has not.
+        """
+        if not holds:
+            raise NotReached(unless)
+
+    def longer(self, seconds: float) -> float:
+        """Return a timeout: twice as long in each further attempt, for a machine that is busy."""
+        return seconds * 2.0**self.attempt
+
     def expect(self, holds: Callable[[], bool], rule: Rule, unless: str) -> None:
         """Wait until `holds` returns true.
 
@@ -308,8 +291,8 @@ class Stage:
         """
         end = time.monotonic() + self.patience
         while not self.connection.wait_for(holds, min(_SLICE, max(0.0, end - time.monotonic()))):
-            if (time.monotonic() >= end or not self.running) and not holds():
-                raise self.blame(rule, unless)
+            if (time.monotonic() >= end or not self.thread.running) and not holds():
+                raise self.missing(rule, unless)
 
     def expect_all_read(self, unless: str) -> None:
         """Wait until all messages of the peer are handed over, as long as there is progress."""
@@ -323,7 +306,7 @@ class Stage:
         try:
             yield
         except (Silence, Gone) as error:
-            raise self.blame(rule, f"{unless} ({error})") from None
+            raise self.missing(rule, f"{unless} ({error})") from None
 
     def expect_closed(self, rule: Rule, unless: str) -> Closed:
         """Wait for `Closed` and return it.
@@ -338,22 +321,28 @@ class Stage:
     def unreachable(self) -> DriverError:
         """Return the error for a driver that did not run `fn` in time."""
         what = f"call(fn) did not run fn within {self.patience} s"
-        if self.running and self.connection.is_writing:
-            return DriverError(
-                Rule.READ, f"the driver did nothing else while a write stalled: {what}"
-            )
-        return self.blame(Rule.CALLER, what)
+        if self.thread.running and self.connection.is_writing:
+            what = f"the driver did nothing else while a write stalled: {what}"
+            return DriverError(Rule.READ, what + self.thread.stands())
+        return self.missing(Rule.CALLER if self.thread.running else Rule.END, what)
+
+    def missing(self, rule: Rule, what: str) -> DriverError:
+        """Return the error for something that did not happen, with where the driver's thread is."""
+        error = self.blame(rule, what)
+        return DriverError(error.rule, error.what + self.thread.stands())
 
     def blame(self, rule: Rule, what: str) -> DriverError:
         """Return the error for a broken rule; an undrained call or a cut frame takes precedence."""
         if self.peer.has_part:
             return DriverError(Rule.WRITE, f"{what}: only the beginning of a frame arrived")
-        if self.failed:
-            what += f"; {self.failed}"
-        elif not self.running:
+        if self.thread.failed:
+            what += f"; {self.thread.failed}"
+        elif not self.thread.running:
             what += "; run() had returned"
-        elif self._driver is None:
+        elif not self.thread.made:
             what += "; make_driver had not returned"
+        elif rule is Rule.END and self.connection.closed is None and self.peer.unread:
+            rule, what = Rule.READ, f"{what}: {self.peer.unread} bytes lie unread"
         elif self._is_undrained():
             return DriverError(Rule.DRAIN, f"{what}: the last call was not drained to its Wait")
         return DriverError(rule, what)
@@ -366,13 +355,3 @@ class Stage:
             if not self.connection.undrained or len(self.connection.steps) != before:
                 return False
         return True
-
-
-def raised_at(error: BaseException) -> str:
-    """Return the innermost line of an error in brackets; empty when it is not the driver's code."""
-    *_, last = traceback.extract_tb(error.__traceback__)
-    return (
-        ""
-        if last.filename == __file__ or last.filename.startswith("<")
-        else f" ({Path(last.filename).name}, line {last.lineno})"
-    )

@@ -12,12 +12,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 from ..._values.events import Unresolved
 from .harness import Stage
 from .recording_connection import describe_output
 from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
+
+OTHER_THREAD: Final = "the other thread of the conformance kit"
+"""The name of the thread that runs the driver, or the scenario if the driver has the main thread."""
+
+_OF_THE_KIT: Final = frozenset({OTHER_THREAD, "calls the driver"})
 
 
 def unwritten(stage: Stage) -> Iterator[DriverError]:
@@ -83,11 +89,12 @@ def left_behind(
 ) -> Iterator[DriverError]:
     """Check at the end that `run` has returned, and left no socket or thread."""
     connection, patience = stage.connection, stage.patience
-    if stage.failed:
-        yield DriverError(Rule.END, stage.failed)
+    if stage.thread.failed:
+        yield DriverError(Rule.END, stage.thread.failed)
     elif not returned:
         after = "Closed" if connection.closed is not None else "the transport had ended"
-        yield DriverError(Rule.END, f"{stage.doing} had not returned {patience} s after {after}")
+        what = f"{stage.thread.doing} had not returned {patience} s after {after}"
+        yield stage.missing(Rule.END, what)
     elif connection.closed is None:
         yield stage.blame(Rule.END, "run() returned before the connection was Closed")
     elif stage.peer.connected and not stage.peer.gone:
@@ -128,9 +135,7 @@ def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
     """Wait up to `seconds` until no thread runs except `threads`; return whether that is so."""
     end = time.monotonic() + seconds
     while left := [
-        thread
-        for thread in set(threading.enumerate()) - threads
-        if thread.name != "calls the driver"
+        thread for thread in set(threading.enumerate()) - threads if thread.name not in _OF_THE_KIT
     ]:
         if time.monotonic() >= end:
             return False

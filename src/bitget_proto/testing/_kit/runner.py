@@ -2,7 +2,7 @@
 
 Breaks are reported with the probable cause first: what the connection observed, then differences
 between what one end sent and the other received, then what the scenario missed, then what was left
-behind. Scenarios run in real time and are not retried.
+behind. Scenarios run in real time. A broken rule is never retried.
 """
 
 from __future__ import annotations
@@ -10,26 +10,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from difflib import get_close_matches
 from typing import Final
 
+import attrs
+
 from ..._values.errors import ValidationError, safe_repr
-from .harness import MakeDriver, NotPlayed, Stage
-from .invariants import differences, false_reports, left_behind, unwritten
+from .driver_thread import MakeDriver
+from .harness import NotPlayed, NotReached, Stage
+from .invariants import OTHER_THREAD, differences, false_reports, left_behind, unwritten
+from .recording_connection import DriverStep
 from .report import Break, Report, Result
 from .scenario import Scenario
 from .scenarios_end import END
+from .scenarios_gaps import GAPS
 from .scenarios_reading import READING
 from .scenarios_time import TIME
 from .scenarios_writing import WRITING
 from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
-SCENARIOS: Final[tuple[Scenario, ...]] = READING + TIME + WRITING + END
+SCENARIOS: Final[tuple[Scenario, ...]] = READING + GAPS + TIME + WRITING + END
 """All scenarios, in the order in which they are played."""
 
 PATIENCE: Final = 2.0
 """Default number of seconds by which anything may be late."""
+
+ATTEMPTS: Final = 3
+"""How often a scenario that does not reach its situation is played."""
 
 
 def check_driver(
@@ -38,44 +47,103 @@ def check_driver(
     *,
     patience: float = PATIENCE,
     tell: Callable[[Result], object] | None = None,
+    main_thread: bool = False,
 ) -> Report:
     """Play scenarios with a driver, and report which rules of the driver contract it broke.
 
     `make_driver(connection, url)` returns a driver: an object with `run()`, which dials the URL and
     blocks until the connection is `Closed`, and a thread-safe `call(fn)`, which runs
     `fn(connection, now)` in the thread of `run` and then drains. Both `make_driver` and `run` are
-    called in a new thread for each scenario. The driver may sign the login with any credentials:
-    every login is accepted. A driver whose users wait for outcomes may also have `abandon(order)`,
-    which starts such a wait and cancels it.
+    called in a new thread for each scenario, and the driver is freed in that thread. The driver may
+    sign the login with any credentials: every login is accepted. A driver whose users wait for
+    outcomes may also have `abandon(order)`, which starts such a wait and cancels it.
 
     `scenarios` are the names of the scenarios to play; by default all of them. `patience` is how
     many seconds anything may be late; a driver that keeps the contract never waits that long.
     `tell` is called with each result as soon as it is available.
 
+    With `main_thread=True` the driver is made, run and freed in the main thread, as Tk and Qt need
+    it: call `check_driver` there. A driver that does not return is then interrupted, as by Ctrl-C.
+
     If the first scenario is broken, the others are not played: they need a login and a cancel.
 
-    Raises: ValidationError for an unknown scenario name.
+    Raises: ValidationError for an unknown scenario name, and for `main_thread` in another thread.
     """
+    check_thread(main_thread=main_thread)
     chosen = tuple(named(name) for name in scenarios) if scenarios is not None else SCENARIOS
     results: list[Result] = []
     for scenario in chosen:
         if results and results[0].scenario is SCENARIOS[0] and results[0].breaks:
             results.append(Result(scenario=scenario, not_played=f'"{SCENARIOS[0].name}" is broken'))
         else:
-            results.append(play(scenario, make_driver, patience=patience))
+            results.append(play(scenario, make_driver, patience=patience, main_thread=main_thread))
         if tell is not None:
             tell(results[-1])
     return Report(results)
 
 
-def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIENCE) -> Result:
-    """Play one scenario with a driver and return its result."""
-    begun, threads = time.monotonic(), set(threading.enumerate())
-    stage = Stage(make_driver, scenario.config, patience, narrow=scenario.narrow)
+def play(
+    scenario: Scenario,
+    make_driver: MakeDriver,
+    *,
+    patience: float = PATIENCE,
+    main_thread: bool = False,
+) -> Result:
+    """Play one scenario with a driver and return its result.
+
+    A scenario that does not reach its situation is played again, differently, and at last counts as
+    not played.
+    """
+    begun = time.monotonic()
+    why, steps = "", tuple[DriverStep, ...]()
+    for attempt in range(ATTEMPTS):
+        stage = Stage(
+            make_driver, scenario.config, patience, narrow=scenario.narrow, attempt=attempt
+        )
+        try:
+            result = _on_two_threads(scenario, stage, main_thread=main_thread)
+        except NotReached as error:
+            why, steps = str(error), tuple(stage.connection.steps)
+        else:
+            return attrs.evolve(result, seconds=time.monotonic() - begun)
+    return Result(
+        scenario=scenario,
+        steps=steps,
+        seconds=time.monotonic() - begun,
+        not_played=f"its situation did not arise in {ATTEMPTS} attempts: {why}",
+    )
+
+
+def _on_two_threads(scenario: Scenario, stage: Stage, *, main_thread: bool) -> Result:
+    """Run the driver in a new thread and the scenario in this one, or the other way round."""
+    threads, results = set(threading.enumerate()), Future[Result]()
+
+    def direct() -> None:
+        try:
+            results.set_result(_directed(scenario, stage, threads))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            results.set_exception(error)
+        finally:
+            stage.release()
+
+    here, there = (stage.thread.serve, direct) if main_thread else (direct, stage.thread.serve)
+    other = threading.Thread(target=there, name=OTHER_THREAD, daemon=True)
+    other.start()
+    here()
+    if stage.thread.returned(0.0):
+        other.join()
+    return results.result()
+
+
+def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) -> Result:
+    """Play the scenario and return what was observed.
+
+    Raises: NotReached, when no rule was broken.
+    """
     seen: list[DriverError] = []
     with stage.peer:
         missed: DriverError | None = None
-        not_played = ""
+        not_played, not_reached = "", None
         try:
             scenario.play(stage)
         except (Gone, Silence) as error:
@@ -84,22 +152,25 @@ def play(scenario: Scenario, make_driver: MakeDriver, *, patience: float = PATIE
             missed = error
         except NotPlayed as why:
             not_played = str(why)
+        except NotReached as why:
+            not_reached = str(why)
         noticed = len(stage.connection.complaints)
         seen += stage.connection.complaints
         seen += unwritten(stage) if missed is None else ()
         stage.peer.finish()
-        returned = stage.returned(patience)
+        returned = stage.thread.returned(stage.patience)
         seen += differences(stage)
         seen += [] if missed is None else [missed]
         seen += false_reports(stage)
         seen += stage.connection.complaints[noticed:]
         seen += left_behind(stage, threads, returned=returned)
+    if not_reached is not None and not seen:
+        raise NotReached(not_reached)
     breaks = dict.fromkeys(Break(error.rule, error.what) for error in seen)
     return Result(
         scenario=scenario,
         breaks=tuple(breaks),
         steps=tuple(stage.connection.steps),
-        seconds=time.monotonic() - begun,
         not_played=not_played,
     )
 
@@ -117,3 +188,15 @@ def named(name: str) -> Scenario:
     raise ValidationError(
         f"scenario must be one that python -m bitget_proto.testing --list names; got {safe_repr(name)}{hint}"
     )
+
+
+def check_thread(*, main_thread: bool) -> None:
+    """Check that this is the main thread, if a driver is to run in it.
+
+    Raises: ValidationError when it is not.
+    """
+    if main_thread and threading.current_thread() is not threading.main_thread():
+        raise ValidationError(
+            "main_thread=True runs the driver in the main thread, and this is "
+            f"{threading.current_thread().name!r}: call it from the main thread"
+        )

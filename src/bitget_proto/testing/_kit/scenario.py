@@ -27,6 +27,8 @@ QUIET = Config(
 SOON = 0.04
 """Seconds: long enough for a loop on loopback to finish its work, and short for a test."""
 
+TOO_LATE = "a deadline passed before the scenario had prepared its situation"
+
 HANGUP_LIMIT = 3.0
 """Seconds within which an unanswered hangup must end, in addition to the run's `patience`."""
 

@@ -68,7 +68,7 @@ def _unanswered_hangup(stage: Stage) -> None:
     stage.log_in()
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not reach Closed")
-    if not stage.returned(HANGUP_LIMIT + stage.patience):
+    if not stage.thread.returned(HANGUP_LIMIT + stage.patience):
         raise DriverError(
             Rule.END,
             "the exchange did not answer the close frame, and run() went on waiting for the answer",
@@ -121,12 +121,12 @@ def _login_refused(stage: Stage) -> None:
 
 def _connection_refused(stage: Stage) -> None:
     stage.peer.stop_listening()
-    stage.start()
+    stage.thread.start()
     _dial_failed(stage, "the TCP connection was refused")
 
 
 def _upgrade_refused(stage: Stage) -> None:
-    stage.start()
+    stage.thread.start()
     with stage.demands(Rule.END, "the driver did not request a WebSocket"):
         stage.peer.accept()
         stage.peer.read_request()
@@ -179,7 +179,7 @@ def _abandoned(stage: Stage) -> None:
     barrier = stage.call_soon(lambda _, __: None)
     if (
         not barrier.wait(stage.patience)
-        or not stage.running
+        or not stage.thread.running
         or stage.connection.state is not State.READY
     ):
         raise stage.blame(Rule.ABANDON, "a wait was cancelled, and the connection ended with it")

@@ -1,26 +1,20 @@
-"""Scenarios of the conformance kit: reading, and the order of messages and timers.
+"""Scenarios of the conformance kit: reading.
 
 That all messages of the peer are handed over, whole, once and in order, is checked after every
-scenario (see `invariants`), not in each. A message counts if it has arrived before its deadline is
-handled, however late the driver reads it.
+scenario (see `invariants`), not in each.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from ..._values.events import Accepted, Unresolved
 from ..framing import PING, TEXT, frame
 from .harness import LOGGED_IN, Stage
-from .scenario import SOON, Scenario
-from .strict_connection import DriverError, Rule
+from .scenario import SOON, TOO_LATE, Scenario
+from .strict_connection import Rule
 
-_ENDLESS = 10**9
-
-_SLOW = 0.0002
-"""Seconds per message of a flood, so that no driver reads faster than the flood arrives."""
-_PUSH = '{"action":"snapshot","arg":{"channel":"orders"},"data":["' + "x" * 200 + '"]}'
+PUSH = '{"action":"snapshot","arg":{"channel":"orders"},"data":["' + "x" * 200 + '"]}'
 
 
 def _login(stage: Stage) -> None:
@@ -84,11 +78,12 @@ def _fragments(stage: Stage) -> None:
 
 def _half_a_message(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * SOON)
+    stage.cancel("a", timeout=stage.longer(2 * SOON))
     stage.cancel("b")
     stage.hear("a", "b")
     whole = frame(TEXT, stage.reply("b").encode())
     stage.peer.write(whole[:30])
+    in_time = "a" not in stage.connection.outcomes
     stage.outcome_is(
         "a", Unresolved, Rule.OVERDUE, "the first part of a message kept the timers from firing"
     )
@@ -97,6 +92,7 @@ def _half_a_message(stage: Stage) -> None:
     stage.outcome_is(
         "b", Accepted, Rule.READ, "a message that came in two parts was not handed over"
     )
+    stage.needs(in_time, TOO_LATE)
 
 
 def _unread_messages(stage: Stage) -> None:
@@ -106,7 +102,7 @@ def _unread_messages(stage: Stage) -> None:
     with stage.demands(
         Rule.READ, "the driver stopped reading after 2,000 messages that its user did not take"
     ):
-        stage.peer.write(stage.peer.flood(_PUSH, 2000, lambda: False))
+        stage.peer.write(stage.peer.flood(PUSH, 2000, lambda: False))
         stage.peer.say(stage.reply("a"))
     stage.expect_all_read(
         "the driver stopped reading after 2,000 messages that its user did not take"
@@ -114,59 +110,16 @@ def _unread_messages(stage: Stage) -> None:
     stage.outcome_is("a", Accepted, Rule.READ, "an answer was not handed over")
 
 
-def _gap(stage: Stage) -> None:
+def _pings(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=0.15)
+    for data in (b"", b"are you there?"):
+        stage.peer.write(frame(PING, data))
+        with stage.demands(Rule.READ, "a WebSocket ping was not answered with a pong"):
+            stage.peer.read_pong(data)
+    stage.cancel("a")
     stage.hear("a")
-    with stage.held_up():
-        stage.peer.say(stage.reply("a"))
-        time.sleep(0.2)
-    stage.outcome_is(
-        "a",
-        Accepted,
-        Rule.ALTERNATE,
-        "the answer had arrived before the driver read, and the timer fired first",
-    )
-
-
-def _flood(stage: Stage) -> None:
-    stage.log_in()
-    stage.cancel("a", timeout=SOON)
-    stage.hear("a")
-    stage.connection.takes = _SLOW
-    with stage.demands(Rule.READ, "the driver stopped reading"):
-        rest = stage.peer.flood(_PUSH, _ENDLESS, lambda: "a" in stage.connection.outcomes)
-        stage.connection.takes = 0.0
-        if "a" not in stage.connection.outcomes:
-            read = len(stage.connection.handed_over)
-            raise DriverError(
-                Rule.ALTERNATE, f"a flood of {read} messages kept the timers from firing"
-            )
-        stage.peer.write(rest)
-    stage.expect_all_read("the rest of a flood was not read")
-
-
-def _ten_thousand(stage: Stage) -> None:
-    stage.log_in()
-    stage.cancel("a", timeout=SOON)
-    stage.hear("a")
-    before, push = len(stage.peer.said), '{"n":1}'
-    with stage.demands(Rule.READ, "the driver stopped reading"):
-        with stage.held_up():
-            end = time.monotonic() + 2 * SOON
-            rest = stage.peer.flood(push, 10_000, lambda: time.monotonic() > end)
-            time.sleep(max(0.0, end - time.monotonic()))
-        stage.peer.write(rest)
-        stage.peer.write(
-            stage.peer.flood(push, 10_000 - (len(stage.peer.said) - before), lambda: False)
-        )
-    stage.expect_all_read("some of 10,000 messages were not read")
-    stage.outcome_is(
-        "a",
-        Unresolved,
-        Rule.ALTERNATE,
-        "10,000 messages kept a due deadline from firing",
-    )
+    stage.peer.say(stage.reply("a"))
+    stage.outcome_is("a", Accepted, Rule.READ, "an answer after a ping was not handed over")
 
 
 def _before_the_write(stage: Stage) -> None:
@@ -248,6 +201,12 @@ READING: Final = (
         play=_fragments,
     ),
     Scenario(
+        name="WebSocket pings",
+        rule=Rule.READ,
+        tells="The exchange sends WebSocket pings: each is answered with a pong that has the same data.",
+        play=_pings,
+    ),
+    Scenario(
         name="half a message",
         rule=Rule.OVERDUE,
         tells="The first part of a message arrives: deadlines fire. Then the rest arrives: the message is handed over.",
@@ -258,24 +217,6 @@ READING: Final = (
         rule=Rule.READ,
         tells="2,000 pushes that the user does not take from the driver arrive, then an answer: the answer is handed over.",
         play=_unread_messages,
-    ),
-    Scenario(
-        name="gap",
-        rule=Rule.ALTERNATE,
-        tells="The driver's thread is blocked past a deadline while the answer arrives: the answer counts.",
-        play=_gap,
-    ),
-    Scenario(
-        name="flood",
-        rule=Rule.ALTERNATE,
-        tells="Messages arrive without end, as fast as they are read: a deadline fires among them.",
-        play=_flood,
-    ),
-    Scenario(
-        name="10,000 messages with a deadline due",
-        rule=Rule.ALTERNATE,
-        tells="The driver's thread is blocked past a deadline while messages pile up: it fires after at most 1,000 of them.",
-        play=_ten_thousand,
     ),
     Scenario(
         name="answer before the write returns",

@@ -14,7 +14,7 @@ import attrs
 from ..._values.events import Accepted, Unresolved
 from .harness import Stage
 from .recording_connection import Recorder
-from .scenario import QUIET, SOON, Scenario
+from .scenario import QUIET, SOON, TOO_LATE, Scenario
 from .strict_connection import DriverError, Rule
 
 _SPINS = 200
@@ -56,15 +56,23 @@ def _sooner(stage: Stage) -> None:
     )
 
 
+def _answered_in_time(stage: Stage, id: str) -> float:
+    """Have a cancel taken and answered before its deadline; return its timeout."""
+    timeout = stage.longer(2 * SOON)
+    stage.cancel(id, timeout=timeout)
+    stage.hear(id)
+    stage.peer.say(stage.reply(id))
+    outcome = stage.outcome(id, Rule.READ, "an answer was not handed over")
+    stage.needs(isinstance(outcome, Accepted), TOO_LATE)
+    return timeout
+
+
 def _later(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * SOON)
-    stage.hear("a")
-    stage.peer.say(stage.reply("a"))
-    stage.outcome("a", Rule.READ, "an answer was not handed over")
+    timeout = _answered_in_time(stage, "a")
     stage.cancel("b", timeout=stage.patience + 5)
     stage.hear("b")
-    time.sleep(4 * SOON)
+    time.sleep(2 * timeout)
     stage.peer.say(stage.reply("b"))
     stage.outcome_is(
         "b",
@@ -76,12 +84,9 @@ def _later(stage: Stage) -> None:
 
 def _nothing_due(stage: Stage) -> None:
     stage.log_in()
-    stage.cancel("a", timeout=2 * SOON)
-    stage.hear("a")
-    stage.peer.say(stage.reply("a"))
-    stage.outcome("a", Rule.READ, "an answer was not handed over")
-    time.sleep(4 * SOON)
-    if stage.connection.closed is not None or not stage.running:
+    timeout = _answered_in_time(stage, "a")
+    time.sleep(2 * timeout)
+    if stage.connection.closed is not None or not stage.thread.running:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due")
     fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
     if fired > _SPINS:
@@ -165,6 +170,12 @@ def _clock(stage: Stage) -> None:
     stage.call(look)
     time.sleep(_WATCHED)
     stage.call(look)
+    if abs(seen[-1][0] - time.time()) < _ABOUT_NOW:
+        raise DriverError(
+            Rule.CLOCK,
+            f"`now` was {seen[-1][0]:.3f}, the time of the wall clock, which runs backwards when it is set: use "
+            "time.monotonic() or a clock like it",
+        )
     theirs, ours = (late - early for early, late in zip(*seen, strict=True))
     if abs(theirs - ours) > _WATCHED / 2:
         raise DriverError(
@@ -174,6 +185,9 @@ def _clock(stage: Stage) -> None:
 
 _WATCHED: Final = 0.3
 """Seconds for which the driver's clock is observed."""
+
+_ABOUT_NOW: Final = 3600.0
+"""Seconds: a clock that is no further from the wall clock is taken for the wall clock."""
 
 TIME: Final = (
     Scenario(
@@ -253,7 +267,7 @@ TIME: Final = (
     Scenario(
         name="clock",
         rule=Rule.CLOCK,
-        tells="The driver's clock advances by one second per second.",
+        tells="The driver's clock advances by one second per second, and is not the wall clock.",
         play=_clock,
         tolerates="an error of half of the observed 300 ms",
     ),

@@ -41,7 +41,7 @@ def _in_order(stage: Stage) -> None:
         stage.outcome_is(id, Accepted, Rule.READ, "an answer was not handed over")
 
 
-def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
+def _write_big(stage: Stage, *first: str, timeout: float | None = None) -> None:
     """Log in, take the cancels `first`, and have a frame written that does not fit."""
     stage.log_in()
 
@@ -59,8 +59,25 @@ def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
     )
 
 
+def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
+    """As `_write_big`, and check that the write stalls."""
+    _write_big(stage, *first, timeout=timeout)
+    time.sleep(SOON)
+    _check_stall(stage)
+
+
+def _check_stall(stage: Stage) -> None:
+    """Check that the big frame is not written yet, as far as the driver's calls show."""
+    steps = stage.connection.steps
+    begun = max(number for number, step in enumerate(steps) if _BIG[:20] in step.what)
+    stage.needs(
+        all(step.call != "poll" for step in steps[begun + 1 :]),
+        f"the socket buffers took {len(_BIG):,} bytes, and no write stalled",
+    )
+
+
 def _one_unwritten(stage: Stage) -> None:
-    _stall(stage)
+    _write_big(stage)
     time.sleep(SOON)
     stage.cancel("a", "b", "c")
     time.sleep(SOON)
@@ -75,19 +92,20 @@ def _one_unwritten(stage: Stage) -> None:
 
 
 def _deadline_in_a_stall(stage: Stage) -> None:
-    _stall(stage, "a", timeout=2 * SOON)
+    _write_big(stage, "a", timeout=2 * SOON)
     stage.outcome_is("a", Unresolved, Rule.OVERDUE, "no timer fired while a write stalled")
+    _check_stall(stage)
 
 
 def _reading_in_a_stall(stage: Stage) -> None:
-    _stall(stage, "a")
+    _write_big(stage, "a")
     stage.peer.say(stage.reply("a"))
     stage.outcome_is("a", Accepted, Rule.READ, "nothing was read while a write stalled")
+    _check_stall(stage)
 
 
 def _reset_in_a_stall(stage: Stage) -> None:
     _stall(stage, "a")
-    time.sleep(SOON)
     stage.cancel("b")
     stage.peer.reset()
     stage.expect_closed(
@@ -102,10 +120,11 @@ def _close_in_a_stall(stage: Stage) -> None:
     stage.call_soon(
         lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids]
     )
-    counts = [-1]
-    # Until the write stalls, or all are handed out.
+    counts, settled = [-1], 2 + 5 * stage.attempt
+    # Until the write stalls, or all are handed out. A busy machine may only pause.
     while not (
-        _stands_still(counts[-2:], stage) or (len(counts) > 5 and _stands_still(counts[-5:]))
+        _stands_still(counts[-settled:], stage)
+        or (len(counts) > 5 * settled and _stands_still(counts[-5 * settled :]))
     ):
         time.sleep(SOON / 2)
         counts.append(len(stage.connection.handed_out))
@@ -121,15 +140,15 @@ def _close_in_a_stall(stage: Stage) -> None:
     stage.expect_closed(
         Rule.END, "the exchange closed while a write stalled, and lost was not called"
     )
+    stage.needs(bool(stage.connection.unsent), "lost named no frame as unsent")
 
 
 def _hangup_in_a_stall(stage: Stage) -> None:
     stage.reads_on = False
     _stall(stage)
-    time.sleep(SOON)
     stage.call(lambda connection, now: connection.close(now))
     stage.expect_closed(Rule.DRAIN, "close was called, and the drain did not reach Closed")
-    if not stage.returned(HANGUP_LIMIT + stage.patience):
+    if not stage.thread.returned(HANGUP_LIMIT + stage.patience):
         raise DriverError(
             Rule.END,
             "the connection was closed while a write stalled, and run() went on waiting for the write",
@@ -197,6 +216,7 @@ WRITING: Final = (
         tells="The writing of 2,500 cancels stalls, and the exchange closes: no cancel that arrived is reported as unsent.",
         play=_close_in_a_stall,
         narrow=True,
+        tolerates="a driver that names no frame as unsent: the scenario is not played",
     ),
     Scenario(
         name="hangup while a write stalls",

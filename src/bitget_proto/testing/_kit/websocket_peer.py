@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +60,8 @@ class Peer:
         """The text messages that were received, in order."""
         self.said: list[bytes] = []
         """The messages that were sent, in order."""
+        self.pongs: list[bytes] = []
+        """The data of the WebSocket pongs that were received."""
         self.faults: list[str] = []
         """The errors in the frames that were received."""
         self.closed_with: int | None = None
@@ -71,6 +74,8 @@ class Peer:
         self._socket: socket.socket | None = None
         self._in = bytearray()
         self._fragments: list[bytes] = []
+        self._ports: tuple[int, int] | None = None
+        """The ports of the driver's socket and of this end."""
         self._opened = False
         self._over = False
         """Whether this end has ended its direction of the stream."""
@@ -110,9 +115,10 @@ class Peer:
         Raises: Silence when none comes in time.
         """
         try:
-            self._socket, _ = self._listening.accept()
+            self._socket, (_, port) = self._listening.accept()
         except TimeoutError:
             raise Silence("no connection came in time") from None
+        self._ports = port, self._socket.getsockname()[1]
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BACKLOG)
 
@@ -218,6 +224,16 @@ class Peer:
                 self._fill(end)
         return self.received[count]
 
+    def read_pong(self, data: bytes) -> None:
+        """Read up to the WebSocket pong with this data.
+
+        Raises: Silence when none comes in time, Gone when the driver has closed.
+        """
+        end = time.monotonic() + self.patience
+        while data not in self.pongs:
+            if not self._take_frame():
+                self._fill(end)
+
     def read_for(self, seconds: float) -> None:
         """Read all that arrives within this time."""
         end = time.monotonic() + seconds
@@ -246,6 +262,19 @@ class Peer:
     def listens_on(self) -> bool:
         """Whether the WebSocket is open at this end."""
         return self._opened and not self._over and not self.gone
+
+    @property
+    def unread(self) -> int:
+        """Bytes that lie unread in the driver's socket, its end included; 0 where it is unknown.
+
+        Linux lists them in /proc/net/tcp.
+        """
+        with suppress(OSError):
+            for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+                _, local, remote, _, queues, *_ = line.split()
+                if (int(local[9:], 16), int(remote[9:], 16)) == self._ports:
+                    return int(queues[9:], 16)
+        return 0
 
     @property
     def has_part(self) -> bool:
@@ -348,7 +377,9 @@ class Peer:
             self.write(frame(PONG, got.data))
         elif got.opcode in (TEXT, CONTINUATION):
             self._take_text(got)
-        elif got.opcode != PONG:
+        elif got.opcode == PONG:
+            self.pongs.append(got.data)
+        else:
             self.faults.append(f"a frame came that is not text (opcode {got.opcode})")
         return True
 

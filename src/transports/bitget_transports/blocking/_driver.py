@@ -136,7 +136,11 @@ class BlockingDriver(Driver):
             if self.router.closed is None:
                 self._serve(deadline if deadline < self.until else self.until)
                 if self.now() >= self.until:
-                    self.fire(self.now())
+                    # The time may have passed while a message was handled: what has arrived since
+                    # then comes before the timers.
+                    self._serve(self.until)
+                    if self.now() >= self.until:
+                        self.fire(self.now())
             if self.held is _IN_USE:
                 self.held = ""
         except BaseException:
