@@ -17,6 +17,7 @@ from benchmarks import (
     at_the_limit,
     codec,
     cycles,
+    floods,
     imports,
     memory,
     peers,
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def groups() -> Iterator[Group]:
     """Yield all groups."""
-    for module in (codec, cycles, at_the_limit, peers, memory, imports, round_trips):
+    for module in (codec, cycles, at_the_limit, peers, memory, imports, round_trips, floods):
         yield from module.groups()
 
 

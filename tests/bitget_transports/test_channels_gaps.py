@@ -20,7 +20,7 @@ from bitget_proto import Config
 from bitget_transports import Limits
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer, Victim
 
-from .colours import ASYNCIO, BOUND, KEY, Connect, Flavour, orders
+from .colours import BOUND, KEY, Connect, Flavour, orders
 
 pytestmark = pytest.mark.parametrize("flavour", Flavour)
 
@@ -75,7 +75,8 @@ def outcomes_after_a_gap(flavour: Flavour, count: int, timeout: float, tls: bool
 def test_answers_that_arrived_before_their_deadlines_count(
     flavour: Flavour,
 ) -> None:
-    assert outcomes_after_a_gap(flavour, 400, 2.0, tls=False) == {"Accepted": 400}
+    # As many as may be in flight.
+    assert outcomes_after_a_gap(flavour, 1000, 3.0, tls=False) == {"Accepted": 1000}
 
 
 def test_answers_in_separate_tls_records_count(flavour: Flavour) -> None:
@@ -85,12 +86,3 @@ def test_answers_in_separate_tls_records_count(flavour: Flavour) -> None:
         Flavour.ANYIO_ASYNCIO,
     ):  # the same code is tested on the other event loop
         assert outcomes_after_a_gap(flavour, 20, 1.0, tls=True) == {"Accepted": 20}
-
-
-def test_answers_count_when_a_long_read_yields_to_the_event_loop(
-    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if flavour in ASYNCIO:  # they read everything that has arrived, in several steps
-        framing = "picows" if flavour in (Flavour.PICOWS, Flavour.PICOWS_UVLOOP) else "websockets"
-        monkeypatch.setattr(f"bitget_transports.asyncio._{framing}_link.YIELD_AFTER_SECONDS", 0.0)
-        assert outcomes_after_a_gap(flavour, 800, 3.0, tls=False) == {"Accepted": 800}

@@ -89,6 +89,32 @@ def test_untouched_data_arrives_complete_and_in_order(treatment: Treatment) -> N
         assert proxy.befallen.total() == 0
 
 
+@pytest.mark.parametrize("piece", [None, 1])
+def test_messages_from_the_exchange_are_cut_into_fragments(piece: int | None) -> None:
+    ping, half = frame_head(9, 1) + b"!", frame_head(1, 100) + b"half of a message"
+
+    def behave(accepted: socket.socket) -> None:
+        accepted.sendall(b"HTTP/1.1 101 Switching\r\n\r\n")
+        for frame in (frame_head(1, 3) + b"abc", ping, frame_head(2, 0), half):
+            accepted.sendall(frame)
+
+    treatment = Treatment(piece=piece, fragment=2)
+    with listening(behave) as url, FlakyProxy(url, [treatment]) as proxy, dial(proxy) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        got = all_of(sock)
+    empty = frame_head(0, 0, final=False)
+    assert got == b"".join((
+        b"HTTP/1.1 101 Switching\r\n\r\n",
+        frame_head(1, 0, final=False),
+        empty + frame_head(0, 2, final=False) + b"ab",
+        empty + frame_head(0, 1, final=False) + b"c",
+        frame_head(0, 0),
+        ping,
+        frame_head(2, 0, final=False) + frame_head(0, 0),
+        half,
+    ))  # fmt: skip
+
+
 def test_data_is_delayed() -> None:
     with (
         listening(echo) as url,

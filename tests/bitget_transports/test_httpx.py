@@ -16,13 +16,12 @@ import httpx
 import pytest
 from httpx_ws import AsyncWebSocketSession
 from httpx_ws.transport import ASGIWebSocketTransport
-from wsproto.events import TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import Channel, ConnectFailed, Limits, UpgradeRefused
 from bitget_transports.anyio import connect
-from bitget_transports.anyio._httpx_link import HttpxWebSocket, _Meter, _QueueBypass
+from bitget_transports.anyio._httpx_link import HttpxWebSocket
 from bitget_transports.exchange import ExchangeApp
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, HostileServer
@@ -199,31 +198,6 @@ def test_messages_arrive_without_the_shortcut_past_the_queue(
 
     monkeypatch.setattr(HttpxWebSocket, "_bypass_queue", bypass_nothing)
     test_cancels_to_an_app_in_process_have_one_outcome_each(flavour)
-
-
-def test_other_tasks_run_during_a_flood(flavour: Flavour) -> None:
-    async def scenario() -> None:
-        turns = 0
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await anyio.lowlevel.checkpoint()
-
-        received: list[str | bytes] = []
-        shortcut = _QueueBypass(None, _Meter(None), received.append)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(others)
-            await anyio.lowlevel.checkpoint()
-            before = turns
-            for _ in range(1600):
-                await shortcut.send(TextMessage(data="push"))
-            assert turns - before >= 90
-            tasks.cancel_scope.cancel()
-        assert len(received) == 1600
-
-    run(flavour, scenario)
 
 
 def test_a_message_in_fragments_has_a_limit(flavour: Flavour) -> None:

@@ -91,7 +91,7 @@ def test_a_partly_sent_frame_is_not_taken_back_after_the_peers_close() -> None:
     closing.get_payload_as_bytes.return_value = CLOSED[2:]
     closing.get_close_code.return_value = WSCloseCode.OK
     closing.get_close_reason.return_value = None
-    link._handle_frame(link._websocket, closing)
+    link.on_ws_frame(link._websocket, closing)
     assert link.take_back() == ()
 
 
@@ -127,7 +127,7 @@ def test_after_a_frame_that_picows_refused_no_message_is_read() -> None:
     refused = Mock(is_close_frame_sent=True)
     refused.close_handshake.sent.reason = "Received CLOSE with invalid close code: 999"
     link.on_ws_frame(refused, text_frame(tail_size=0, last_in_buffer=True))
-    link._driver.received.assert_not_called()
+    assert not link._unprocessed.messages
     assert (
         link._over
         == "the exchange broke the WebSocket protocol: a close frame with an invalid code"
@@ -137,7 +137,7 @@ def test_after_a_frame_that_picows_refused_no_message_is_read() -> None:
     before = text_frame(tail_size=4, last_in_buffer=True)
     link.on_ws_frame(refused, before)
     link.on_ws_frame(refused, text_frame(tail_size=4, last_in_buffer=True))
-    link._driver.received.assert_called_once_with(0, before.get_payload_as_utf8_text())
+    assert list(link._unprocessed.messages) == [before.get_payload_as_utf8_text()]
 
 
 def test_a_decode_error_of_the_callers_code_is_not_the_peers() -> None:

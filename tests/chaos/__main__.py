@@ -1,9 +1,10 @@
 """`python -m tests.chaos`: cancel over a failing network and check each outcome.
 
 Each transport cancels orders at the embedded exchange, with each policy, through a proxy that
-delays, splits, cuts in mid-frame, resets, stalls and corrupts. The exchange also misbehaves: it
-goes away, answers late or twice, and drops. Then each outcome is checked against what the exchange
-received and did. A broken promise is printed, and the exit status is 1.
+delays, splits, cuts in mid-frame, resets, stalls, corrupts, and cuts messages into tiny fragments.
+The exchange also misbehaves: it goes away, answers late or twice, and drops. Then each outcome is
+checked against what the exchange received and did. A broken promise is printed, and the exit status
+is 1.
 
 The seed determines the fault of each connection and of each cancel. The number of cancels that a
 cut affects depends on timing. All limits are the defaults, except those in `CONFIG`, `LIMITS` and

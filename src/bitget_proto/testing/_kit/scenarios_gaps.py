@@ -15,12 +15,9 @@ from ..._values.events import Accepted, Unresolved
 from .harness import Stage
 from .scenario import SOON, TOO_LATE, Scenario
 from .scenarios_reading import PUSH
-from .strict_connection import DriverError, Rule
+from .strict_connection import BACKLOG, DriverError, Rule
 
 _ENDLESS = 10**9
-
-_MOST = 1000
-"""The most messages that a driver may hand over past a deadline before it fires timers."""
 
 _SLOW = 0.0002
 """Seconds per message of a flood, so that no driver reads faster than the flood arrives."""
@@ -94,7 +91,7 @@ def _flood(stage: Stage) -> None:
         nonlocal at_deadline
         if time.monotonic() < end:
             at_deadline = len(read)
-        return "a" in stage.connection.outcomes or len(read) - at_deadline > _MOST
+        return "a" in stage.connection.outcomes or len(read) - at_deadline > BACKLOG
 
     stage.connection.on_receive = lambda: time.sleep(_SLOW)
     with stage.demands(Rule.READ, "the driver stopped reading"):

@@ -54,12 +54,8 @@ from .limits import Limits
 from .outcome_router import OutcomeRouter, Waiter
 from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
+from .turns import OVERDUE_MESSAGES, Arrivals
 from .url import Target
-
-_BACKLOG = 900
-"""How many already received messages are processed after a deadline has passed before timers are
-fired anyway.
-"""
 
 _FILL_SECONDS = 1e-2
 """Seconds for which orders are taken before arrived messages are processed."""
@@ -186,13 +182,12 @@ class Driver(ABC):
         """The next deadline: call `fire` then."""
         self.armed = inf
         """The time for which the transport has set its timer: `until` or earlier."""
+        self.arrivals = Arrivals()
 
         self._core = core
         self._links: dict[int, Link] = {}
         """The links that are dialled or open."""
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
-        self._overdue = 0
-        """The number of messages that were processed past a deadline."""
         self._use_exchange_time = False
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
@@ -246,12 +241,11 @@ class Driver(ABC):
                 self._core.receive(number, message, now)
             finally:
                 self.drain(now)
-            # A single read may yield thousands of messages, so let overdue timers fire in between.
             if now < self.until:
-                self._overdue = 0
+                self.arrivals.messages = 0
                 return
-            self._overdue += 1
-            if self._overdue >= _BACKLOG:
+            self.arrivals.messages += 1
+            if self.arrivals.messages >= OVERDUE_MESSAGES:
                 self.fire(self.now())
 
     def lost(self, number: int, reason: str, retry_after: float | None = None) -> None:
@@ -294,7 +288,8 @@ class Driver(ABC):
 
     def fire(self, now: float) -> None:
         """Fire what is due: give up links that cannot write, and call the core's timers."""
-        self._overdue = 0
+        self.arrivals.messages = 0
+        self.arrivals.restart()
         for number in self._stalled.overdue(now):
             link = self._links[number]
             try:

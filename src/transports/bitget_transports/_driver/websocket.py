@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from codecs import IncrementalDecoder
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 try:
     from websockets.client import ClientProtocol
@@ -52,11 +52,6 @@ from .url import Target
 # In Python 3.11 the lookup of an enum member takes 0.1 µs.
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 _CONNECTING, _OPEN = State.CONNECTING, State.OPEN
-
-_AT_ONCE = 2**14
-"""The most bytes passed to websockets in one call. This bounds memory: a ping of two bytes can cost
-two hundred bytes of frame and pong objects.
-"""
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
@@ -160,7 +155,8 @@ class WebSocket:
         """Process bytes from the socket, and return the messages that are complete now: text as
         str, binary as bytes.
 
-        Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
+        Pass at most `PARSER_BYTES` at a time: a ping of two bytes can cost two hundred bytes of
+        memory. Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
 
         Raises: what the caller's own code raised meanwhile, such as a signal handler. The state may
         be inconsistent then.
@@ -170,24 +166,22 @@ class WebSocket:
         if not self.opened:
             data = self._answer.receive(data)
             self._head += data[: _HEAD - len(self._head)]
-        parts = (data,) if len(data) <= _AT_ONCE else _cut(data, _AT_ONCE)
-        for part in parts:
-            protocol.receive_data(part)
-            for event in protocol.events_received():
-                if isinstance(event, Frame):
-                    opcode = event.opcode
-                    if event.fin and opcode is _TEXT:
-                        messages.append(str(event.data, "utf-8"))
-                    else:
-                        self._handle_other(event, messages)
-                elif isinstance(event, Response):
-                    self.opened = protocol.handshake_exc is None
-                    if event.status_code == 101:
-                        self._wrong_answer = rfc6455.wrong_upgrade(
-                            event.headers.raw_items(), accept_key(protocol.key)
-                        )
-                    # There may be no Date, or two.
-                    self.date = next(iter(event.headers.get_all("Date")), None)
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                opcode = event.opcode
+                if event.fin and opcode is _TEXT:
+                    messages.append(str(event.data, "utf-8"))
+                else:
+                    self._handle_other(event, messages)
+            elif isinstance(event, Response):
+                self.opened = protocol.handshake_exc is None
+                if event.status_code == 101:
+                    self._wrong_answer = rfc6455.wrong_upgrade(
+                        event.headers.raw_items(), accept_key(protocol.key)
+                    )
+                # There may be no Date, or two.
+                self.date = next(iter(event.headers.get_all("Date")), None)
         if protocol.state is not _OPEN or protocol.parser_exc is not None:
             self._raise_callers_error()
             self._collect_output()
@@ -369,7 +363,3 @@ def _violation(error: Exception) -> object:
     # websockets itself decodes only the reason of a close frame.
     is_text = error.reason == rfc6455.INVALID_TEXT
     return rfc6455.INVALID_TEXT if is_text else rfc6455.INVALID_REASON
-
-
-def _cut(data: bytes, size: int) -> Iterator[bytes]:
-    return (data[start : start + size] for start in range(0, len(data), size))

@@ -44,13 +44,8 @@ from .._driver.single_link import Core, SingleLink
 from .._driver.url import LIVE_URL
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
-_QUIET, _AT_MOST = 12, 3000
-"""Steps of the event loop without a message after which everything counts as arrived, and the
-maximum of steps.
-
-A message takes two or three steps, so the maximum has room for an answer to each of the 1000
-cancels that may be in flight.
-"""
+_QUIET = 12
+"""Steps of the event loop without a byte after which everything counts as arrived."""
 
 
 def connect(
@@ -176,8 +171,6 @@ class AnyioDriver(AsyncDriver):
         token = anyio.lowlevel.current_token()
         super().__init__(core, account, limits, config, _current_loop(token.native_token))
         self.client = client
-        self.arrived = 0
-        """The number of messages that have arrived."""
         self._tasks = anyio.create_task_group()
         self._alive: set[_Link] = set()
         """The links whose sockets are not closed."""
@@ -246,13 +239,9 @@ class AnyioDriver(AsyncDriver):
 
     async def _let_arrive(self) -> None:
         """Wait, in bounded time, for messages that are on their way from the socket to here."""
-        quiet, arrived = 0, self.arrived
-        for _ in range(_AT_MOST):
+        self.arrivals.restart()
+        while not self.arrivals.are_over(_QUIET):
             await anyio.lowlevel.checkpoint()
-            quiet = quiet + 1 if self.arrived == arrived else 0
-            arrived = self.arrived
-            if quiet == _QUIET:
-                return
 
 
 class _Link:
@@ -262,7 +251,11 @@ class _Link:
         self._driver = driver
         self._number = number
         self._websocket = HttpxWebSocket(
-            driver.account.target, driver.limits, driver.max_message, driver.client
+            driver.account.target,
+            driver.limits,
+            driver.max_message,
+            driver.client,
+            driver.arrivals,
         )
         self._outgoing: tuple[str, str | None] | None = None
         """The frame that waits to be written, or is being written, and the id of its cancel."""
@@ -314,7 +307,6 @@ class _Link:
         self._driver.opened(self._number, date)
 
     def _received(self, message: str | bytes) -> None:
-        self._driver.arrived += 1
         self._driver.received(self._number, message)
 
     # --- methods of `Link` ---

@@ -63,12 +63,8 @@ from .._driver.errors import ConnectFailed, UpgradeRefused
 from .._driver.http_refusal import retry_after
 from .._driver.limits import Limits, frame_limit
 from .._driver.tcp_reset import reset_when_closed
+from .._driver.turns import CORE_MESSAGES, PARSER_BYTES, Arrivals
 from .._driver.url import Target
-
-_READ = 2**16
-
-_IN_A_ROW = 16
-"""Messages after which other tasks may run, the writer among them."""
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
@@ -96,11 +92,12 @@ class HttpxWebSocket:
         limits: Limits,
         max_message: int | None,
         client: httpx.AsyncClient | None,
+        arrivals: Arrivals,
     ) -> None:
         self._target = target
         self._limits = limits
         self._client = client
-        self._meter = _Meter(frame_limit(max_message))
+        self._meter = _Meter(frame_limit(max_message), arrivals)
         self._whole = anyio.CancelScope()
         self._reading = anyio.CancelScope()
         self._dialled: list[httpcore.AsyncNetworkStream] = []
@@ -201,7 +198,7 @@ class HttpxWebSocket:
         return aconnect_ws(
             "http" + self._target.url.removeprefix("ws"),
             client,
-            max_message_size_bytes=_READ,
+            max_message_size_bytes=PARSER_BYTES,
             keepalive_ping_interval_seconds=None,
             keepalive_ping_timeout_seconds=None,
             session_class=Session,
@@ -298,7 +295,7 @@ class _QueueBypass:
     else into the queue.
 
     One read may contain thousands of messages. The queue yields to other tasks at each; this does
-    so every `_IN_A_ROW` messages.
+    so every `CORE_MESSAGES` messages.
     """
 
     def __init__(
@@ -314,7 +311,7 @@ class _QueueBypass:
             self._meter.count = 0
             self._received(_message(event))
             self._in_a_row += 1
-            if self._in_a_row >= _IN_A_ROW:
+            if self._in_a_row >= CORE_MESSAGES:
                 self._in_a_row = 0
                 await anyio.lowlevel.checkpoint()
         else:
@@ -324,8 +321,9 @@ class _QueueBypass:
 class _Meter:
     """Counts the bytes since the last message, and ends the stream when a message is too long."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, arrivals: Arrivals) -> None:
         self.limit = limit
+        self.arrivals = arrivals
         self.count = 0
         self.exceeded = False
         self.aborted = False
@@ -340,15 +338,25 @@ class _Meter:
 
 
 class _Metered(httpcore.AsyncNetworkStream):
+    """A stream that yields to other tasks after each `PARSER_BYTES`. TLS itself does so only when
+    it waits for the socket.
+    """
+
     def __init__(self, stream: httpcore.AsyncNetworkStream, meter: _Meter) -> None:
         self._stream = stream
         self._meter = meter
+        self._in_a_row = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._stream.read(max_bytes, timeout)
+        if self._in_a_row >= PARSER_BYTES:
+            self._in_a_row = 0
+            await anyio.lowlevel.checkpoint()
+        data = await self._stream.read(max_bytes - self._in_a_row, timeout)
+        self._in_a_row += len(data)
         meter = self._meter
+        meter.arrivals.bytes += len(data)
         meter.count += len(data)
-        if meter.limit is not None and meter.count > meter.limit + _READ:
+        if meter.limit is not None and meter.count > meter.limit + PARSER_BYTES:
             meter.exceeded = True
             raise httpcore.ReadError("a message is too long")
         return data

@@ -45,9 +45,9 @@ Framing: TypeAlias = Literal["websockets", "picows"]
 """
 
 _QUIET = 4
-"""Iterations of the loop without a message after which everything counts as arrived.
+"""Iterations of the loop without a byte after which everything counts as arrived.
 
-A link that yielded to the loop resumes reading in the third.
+A link that paused reading reads in the third after it has resumed.
 """
 
 
@@ -235,19 +235,15 @@ class AsyncioDriver(AsyncDriver):
         self._timer = self._loop.call_later(max(0.0, self.armed - self.now()), self._due)
 
     def _due(self) -> None:
-        """The timer fired: process what has arrived first, until the sockets bring no more."""
-        self._loop.call_soon(self._let_arrive, 0, self._overdue)
+        """The timer fired: process what has arrived first, one turn in each iteration of the loop."""
+        self.arrivals.restart()
+        self._loop.call_soon(self._let_arrive)
 
-    def _let_arrive(self, quiet: int, overdue: int) -> None:
-        """Wait until no more messages arrive.
-
-        This is bounded: after too many messages, `received` fires what is due.
-        """
-        if quiet == _QUIET:
+    def _let_arrive(self) -> None:
+        if self.arrivals.are_over(_QUIET):
             self._fire()
         else:
-            quiet = quiet + 1 if self._overdue == overdue else 0
-            self._loop.call_soon(self._let_arrive, quiet, self._overdue)
+            self._loop.call_soon(self._let_arrive)
 
     def _fire(self) -> None:
         # The loop may call a timer one tick early, before the deadline has expired.

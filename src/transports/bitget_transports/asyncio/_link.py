@@ -1,7 +1,9 @@
-"""The base of links on asyncio: dials, tracks which bytes were sent, and closes.
+"""The base of links on asyncio: dials, reads in bounded turns, tracks which bytes were sent, and
+closes.
 
 The framing is in `_websockets_link` and `_picows_link`.
 
+- Each iteration of the loop processes at most one turn. While more waits, reading is paused.
 - Opening and closing are bounded. There is a task only during the dial.
 - If `take_back` returns a cancel, not one byte of its frame was sent, and none will be.
 - The end is reported to the driver. `gone` is set once the socket is closed and the dial's task has
@@ -23,14 +25,13 @@ from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
+from .._driver.turns import PARSER_BYTES, READ, Unprocessed
 from ._dial import connect_first, package_of_loop
 
-YIELD_AFTER_SECONDS = 0.01
-"""If processing one read takes at least so many seconds, the link lets the loop run before the
-next."""
+_PARTS_OVER_TLS = 2**19 // PARSER_BYTES
 
 
-class AsyncioLink(ABC):
+class AsyncioLink(asyncio.BufferedProtocol, ABC):
     """One WebSocket, from its dial to its end."""
 
     def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
@@ -42,6 +43,18 @@ class AsyncioLink(ABC):
         self._race: AddressRace | None = None
         """The race of the host's addresses; None before it, and for a socket that was given."""
         self._transport: asyncio.Transport | None = None
+        # asyncio allocates 256 KiB for each read, which costs 13 µs for each message. A memoryview,
+        # because asyncio's TLS writes into slices of it.
+        self._buffer = memoryview(bytearray(READ))
+        self._unprocessed = Unprocessed()
+        self._turn: asyncio.Handle | None = None
+        """The next turn, while something waits for it."""
+        self._paused = False
+        """Whether reading is paused."""
+        self._lost = False
+        """Whether the transport has ended."""
+        self._lost_by: Exception | None = None
+        """Why the transport ended, if it failed."""
         self._given = 0
         """The number of bytes that were passed to the transport so far."""
         self._last: tuple[str | None, int, int] = (None, 0, 0)
@@ -79,6 +92,14 @@ class AsyncioLink(ABC):
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
         """As `Link.hang_up`."""
+
+    @abstractmethod
+    def process(self, part: bytes) -> None:
+        """Process one turn: parse these bytes, pass on messages, and report the end."""
+
+    @abstractmethod
+    def report_end(self) -> None:
+        """Report the end of the transport: nothing waits any more."""
 
     def wrote(self, id: str | None, size: int) -> None:
         """Record that a frame was passed to the transport. `size` is 0 when the frame was refused."""
@@ -169,7 +190,30 @@ class AsyncioLink(ABC):
         elif self._closed:
             self._gone()
 
-    # --- flow control of the transport ---
+    # --- callbacks of the transport ---
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # TLS gives the number of bytes that it holds. At the end of the stream it drops those that
+        # do not fit.
+        if sizehint > len(self._buffer):
+            self._buffer = memoryview(bytearray(sizehint))
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._buffer[:nbytes])
+        if nbytes <= PARSER_BYTES and self._turn is None:
+            self._take_turn(data)
+        else:
+            self._unprocessed.add(data)
+            if self._turn is None:
+                self._take_turn(self._unprocessed.next_part())
+            else:
+                self._hold_back()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost, self._lost_by = True, exc
+        if self._turn is None:
+            self._report_end()
 
     def pause_writing(self) -> None:
         self.stalled_since = self._driver.now()
@@ -199,7 +243,7 @@ class AsyncioLink(ABC):
         return (id,)
 
     def reset(self) -> None:
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        sock = self._socket()
         if sock is not None:
             reset_when_closed(sock)
         self._stop_sending()
@@ -207,6 +251,7 @@ class AsyncioLink(ABC):
 
     def abort(self) -> None:
         """Close the socket now."""
+        self._unprocessed.clear()
         if self._transport is not None:
             self._transport.abort()
         elif self.opening is not None:
@@ -221,30 +266,79 @@ class AsyncioLink(ABC):
     def abort_after_close_timeout(self) -> None:
         """Abort the socket if it is not closed within `Limits.close_timeout`."""
         timeout = self._driver.limits.close_timeout
-        if self._abort_timer is None and timeout is not None:
+        if self._abort_timer is None and timeout is not None and not self._lost:
             self._abort_timer = asyncio.get_running_loop().call_later(timeout, self.abort)
 
-    def yield_to_loop(self) -> None:
-        """Let other callbacks run before the next read; uvloop would read up to 32 times in a row."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
+    def take_turn_soon(self) -> None:
+        """Take a turn, or read on, in the next iteration of the loop."""
+        self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     # --- inside ---
 
-    def _read_on(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+    def _next_turn(self) -> None:
+        """Take a turn. Read on in an iteration of the loop without one: uvloop would take another
+        turn in the same.
+        """
+        self._turn = None
+        idle = not self._unprocessed
+        self._take_turn(self._unprocessed.next_part())
+        if idle:
+            self._set_reading(paused=False)
+        elif self._turn is None and not self._lost:
+            self.take_turn_soon()
+
+    def _take_turn(self, part: bytes) -> None:
+        try:
+            self._driver.arrivals.bytes += len(part)
+            self.process(part)
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
+        if self._unprocessed:
+            self._hold_back()
+            self.take_turn_soon()
+        elif self._lost:
+            self._report_end()
+
+    def _hold_back(self) -> None:
+        """Read nothing more while something waits; uvloop would read up to 32 times in a row.
+
+        uvloop's TLS drops what it holds at the end of the stream while reading is paused. So over
+        TLS, reading is paused only when more waits than an answer to each cancel in flight.
+        """
+        if self._target.tls is None or len(self._unprocessed.parts) > _PARTS_OVER_TLS:
+            self._set_reading(paused=True)
+
+    def _set_reading(self, *, paused: bool) -> None:
+        if paused is not self._paused and self._transport is not None:
+            self._paused = paused
+            if not self._lost and not self._transport.is_closing():
+                if paused:
+                    self._transport.pause_reading()
+                else:
+                    self._transport.resume_reading()
+
+    def _report_end(self) -> None:
+        try:
+            self.report_end()
+        except BaseException as error:  # noqa: BLE001 - given to the loop
+            self.failed(error)
 
     def _stop_sending(self) -> None:
         """Stop sending now. uvloop's `abort` drops its buffer only in the next iteration of the
         loop.
         """
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        sock = self._socket()
         if sock is not None:
             # The object that uvloop provides for the socket has no `shutdown`.
             with suppress_ours(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
                 same.shutdown(socket.SHUT_WR)
+
+    def _socket(self) -> socket.socket | None:
+        """Return the transport's socket; None when it is closed, as its number may be reused."""
+        if self._transport is None or self._lost:
+            return None
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
 
     def _gone(self) -> None:
         if self._abort_timer is not None:

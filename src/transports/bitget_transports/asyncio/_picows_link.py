@@ -1,6 +1,8 @@
-"""A link on asyncio with the framing of picows: a callback for each frame, and no Python between it
-and the socket.
+"""A link on asyncio with the framing of picows: a callback for each frame.
 
+- picows processes everything that one read yields, and reads twice as much next time. So once the
+  WebSocket is open, the transport passes bytes to the link, and the link passes them to picows in
+  bounded turns.
 - picows itself answers only protocol errors: pings and close frames are answered here.
 - picows silently drops what is written after a close frame: check before writing.
 - An exception from a callback is lost, so no callback raises: see `failed`.
@@ -22,6 +24,7 @@ import sys
 from codecs import IncrementalDecoder
 from collections.abc import Callable
 from math import inf
+from typing import cast
 
 try:
     from picows import (
@@ -53,7 +56,7 @@ from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import frame_limit
 from .._driver.websocket import SILENT
 from ._dial import package_of_loop
-from ._link import YIELD_AFTER_SECONDS, AsyncioLink
+from ._link import AsyncioLink
 from ._picows_errors import frame_error, refused_handshake
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
@@ -75,6 +78,8 @@ class PicowsLink(AsyncioLink, WSListener):
         self._websocket: WSTransport | None = None
         self._wrong_answer: str | None = None
         """What is wrong with an answer to the handshake that picows accepted."""
+        self._parser: asyncio.BufferedProtocol | None = None
+        """The protocol of picows."""
         self._fragments: bytearray | None = None
         """The beginning of an incomplete message."""
         self._text: IncrementalDecoder | None = None
@@ -83,10 +88,10 @@ class PicowsLink(AsyncioLink, WSListener):
         """The answer to the last ping, while it is not written."""
         self._over: str | None = None
         """Why the WebSocket ended; None before the end."""
+        self._end_due = False
+        """Whether the end is to be reported after the messages before it."""
         self._disconnect_task: asyncio.Task[None] | None = None
         """The task of `_wait_disconnected`; this is the only reference to it."""
-        self._many_since: float | None = None
-        """When the first of several frames from one read was processed; None for a single frame."""
         self._close_given = False
         """Whether `_given` includes a close frame."""
 
@@ -137,6 +142,9 @@ class PicowsLink(AsyncioLink, WSListener):
             return
         # A TLS transport pauses at `high`, a plain one above it.
         self._transport.set_write_buffer_limits(high=0 if self._target.tls is None else 1)
+        self._parser = cast("asyncio.BufferedProtocol", self._transport.get_protocol())
+        self._transport.set_protocol(self)
+        self.take_turn_soon()  # frames may have arrived together with the handshake's answer
         try:
             self._driver.opened(self._number, transport.response.headers.get("Date"))
         except BaseException as error:  # noqa: BLE001 - given to the loop
@@ -144,21 +152,15 @@ class PicowsLink(AsyncioLink, WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
-            # Every answer passes here: the usual case is handled without a call.
-            if (
-                frame.last_in_buffer
-                and self._many_since is None
-                and self._pong is None
-                and self._fragments is None
-                and self._over is None
-                and frame.msg_type == _TEXT
-                and frame.fin
-                and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
-                and not transport.is_close_frame_sent
-            ):
-                self._received_text(frame)
-            else:
-                self._handle_frame(transport, frame)
+            if self._over is None:
+                refused = transport.is_close_frame_sent and not self._close_given
+                # picows passes on the frame before one that it refuses; nothing may come after it.
+                if not refused or frame.tail_size:
+                    self._read(transport, frame)
+                if refused:
+                    self._over = self._over or frame_error(transport, self._limit)
+            elif frame.msg_type == _CLOSE:
+                self.close()
         except BaseException as error:  # noqa: BLE001 - given to the loop
             self.failed(error)
 
@@ -171,16 +173,38 @@ class PicowsLink(AsyncioLink, WSListener):
             )
         else:
             self.closed()
-        if self._wrong_answer is not None:
-            return
-        try:
-            self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
-        except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+
+    # --- callbacks of the transport ---
+
+    def eof_received(self) -> None:
+        """Do nothing: the transport closes."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        cast("asyncio.BufferedProtocol", self._parser).connection_lost(exc)
+        super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._write_pong()
+
+    def process(self, part: bytes) -> None:
+        parser = cast("asyncio.BufferedProtocol", self._parser)
+        while part:
+            room = cast("memoryview", parser.get_buffer(-1))
+            size = min(len(room), len(part))
+            room[:size] = part[:size]
+            parser.buffer_updated(size)
+            part = part[size:]
+        for message in self._unprocessed.next_messages():
+            self._driver.received(self._number, message)
+        self._write_pong()
+        if self._end_due and not self._unprocessed:
+            self._end_due = False
+            self._driver.lost(self._number, self._over or "")
+            self.close()
+
+    def report_end(self) -> None:
+        self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
 
     # --- methods of `Link` ---
 
@@ -219,34 +243,18 @@ class PicowsLink(AsyncioLink, WSListener):
 
     # --- inside ---
 
-    def _handle_frame(self, websocket: WSTransport, frame: WSFrame) -> None:
-        last = frame.last_in_buffer
-        if not last and self._many_since is None:
-            self._many_since = self._driver.now()
-        if self._over is None:
-            refused = websocket.is_close_frame_sent and not self._close_given
-            # picows passes on the frame before one that it refuses; nothing may come after that.
-            if not refused or frame.tail_size:
-                self._read(websocket, frame)
-            if refused:
-                self._over = self._over or frame_error(websocket, self._limit)
-        elif frame.msg_type == _CLOSE:
-            self.close()
-        if last:
-            self._end_of_read()
-
     def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._protocol_error(rfc6455.RESERVED_BITS)
+        elif kind == _TEXT and frame.fin and self._fragments is None:
+            self._received_text(frame)
+        elif kind == _BINARY and frame.fin and self._fragments is None:
+            self._unprocessed.messages.append(frame.get_payload_as_bytes())
         elif kind == _PING:
             self._pong = frame.get_payload_as_bytes()
         elif kind == _CLOSE:
             self._closed_by_peer(websocket, frame.get_payload_as_bytes())
-        elif kind == _TEXT and frame.fin and self._fragments is None:
-            self._received_text(frame)
-        elif kind == _BINARY and frame.fin and self._fragments is None:
-            self._driver.received(self._number, frame.get_payload_as_bytes())
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
             self._add_fragment(frame)
 
@@ -269,7 +277,7 @@ class PicowsLink(AsyncioLink, WSListener):
         except UnicodeDecodeError as error:
             self._invalid_text(error)
         else:
-            self._driver.received(self._number, text)
+            self._unprocessed.messages.append(text)
 
     def _invalid_text(self, error: UnicodeDecodeError) -> None:
         if raised_by_caller(error, "picows"):
@@ -301,13 +309,7 @@ class PicowsLink(AsyncioLink, WSListener):
         self._fragments = None if frame.fin else parts
         if frame.fin:
             message = bytes(parts) if self._text is None else parts.decode()
-            self._driver.received(self._number, message)
-
-    def _end_of_read(self) -> None:
-        self._write_pong()
-        since, self._many_since = self._many_since, None
-        if since is not None and self._driver.now() - since >= YIELD_AFTER_SECONDS:
-            self.yield_to_loop()
+            self._unprocessed.messages.append(message)
 
     def _write_pong(self) -> None:
         """Write the pending pong, unless an earlier write is stalled: see `WebSocket.outgoing`."""
@@ -338,9 +340,8 @@ class PicowsLink(AsyncioLink, WSListener):
         self._end(protocol_broken(how))
 
     def _end(self, why: str) -> None:
-        self._over = why
-        self._driver.lost(self._number, why)
-        self.close()
+        self._over, self._end_due = why, True
+        self._unprocessed.parts.clear()  # nothing counts after this
 
     def _send_close(self, code: int, reason: str) -> None:
         if self._websocket is not None and not self._websocket.is_close_frame_sent:

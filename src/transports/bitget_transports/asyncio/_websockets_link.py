@@ -19,21 +19,15 @@ from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.websocket import WebSocket
 from ._dial import on_uvloop
-from ._link import YIELD_AFTER_SECONDS, AsyncioLink
-
-_READ = 2**16
-"""Bytes for one read."""
+from ._link import AsyncioLink
 
 
-class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
+class WebsocketsLink(AsyncioLink):
     """One WebSocket, framed by websockets."""
 
     def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
         super().__init__(driver, number, on_gone)
         self._websocket = WebSocket(self._target, driver.max_message)
-        # asyncio allocates 256 KiB for each read, which costs 13 µs for each message. A memoryview,
-        # because asyncio's TLS writes into slices of it.
-        self._buffer = memoryview(bytearray(_READ))
         self._handshake_over = asyncio.Event()
         """Set when the handshake has succeeded or failed."""
         self._tls_started = False
@@ -70,42 +64,32 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=0)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - a hint
-        return self._buffer
-
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._buffer[:nbytes])
         if self._target.tls is not None and not self._tls_started:
             self._data_before_tls = True
-            return
-        try:
-            began = self._driver.now()
-            self._process(data)
-            if self._driver.now() - began >= YIELD_AFTER_SECONDS:
-                self.yield_to_loop()
-        except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+        else:
+            super().buffer_updated(nbytes)
 
     def eof_received(self) -> None:
-        try:
-            self._websocket.end_of_stream()
-        except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+        if self._turn is None:  # else when the transport has ended and nothing waits any more
+            try:
+                self._websocket.end_of_stream()
+            except BaseException as error:  # noqa: BLE001 - given to the loop
+                self.failed(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def report_end(self) -> None:
         websocket = self._websocket
         websocket.end_of_stream()
         self._handshake_over.set()
         self.closed()
         if websocket.opened:
-            self._driver.lost(
-                self._number, f"the connection broke: {exc}" if exc else websocket.end_reason or ""
-            )
+            why = f"the connection broke: {self._lost_by}" if self._lost_by else None
+            self._driver.lost(self._number, why or websocket.end_reason or "")
 
     # --- methods of `Link` ---
 
     def write(self, text: str, id: str | None) -> None:
-        data = self._websocket.encode(text)
+        data = b"" if self._lost else self._websocket.encode(text)
         if data:
             cast("asyncio.Transport", self._transport).write(data)
         self.wrote(id, len(data))
@@ -143,13 +127,14 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=1)
 
     def _put(self, data: bytes) -> None:
-        if data and self._transport is not None:
+        if data and self._transport is not None and not self._lost:
             self._given += len(data)
             self._transport.write(data)
 
-    def _process(self, data: bytes) -> None:
+    def process(self, part: bytes) -> None:
         websocket, driver = self._websocket, self._driver
-        messages = websocket.receive(data)
+        if part:
+            self._unprocessed.messages.extend(websocket.receive(part))
         if not self._handshake_over.is_set() and (
             websocket.opened or websocket.end_reason is not None
         ):
@@ -157,11 +142,13 @@ class WebsocketsLink(AsyncioLink, asyncio.BufferedProtocol):
             if websocket.opened:
                 # First, since messages may have arrived together with the handshake's answer.
                 driver.opened(self._number, websocket.date)
-        for message in messages:
+        for message in self._unprocessed.next_messages():
             driver.received(self._number, message)
         if websocket.has_outgoing:
             self._put(websocket.outgoing(stalled=self.stalled_since < inf))
         if websocket.end_reason is not None:
-            if websocket.opened:
-                driver.lost(self._number, websocket.end_reason)
-            self.close()
+            self._unprocessed.parts.clear()  # nothing counts after a close frame
+            if not self._unprocessed:
+                if websocket.opened:
+                    driver.lost(self._number, websocket.end_reason)
+                self.close()

@@ -125,8 +125,8 @@ class BlockingDriver(Driver):
             self._stopped = True
 
     def run_once(self, deadline: float) -> None:
-        """Wait until something arrives or the deadline expires, process a bounded amount of what
-        has arrived, then fire what is due.
+        """Wait until something arrives or the deadline expires, and process one turn. Fire what is
+        due after the turns of what had arrived: see `Arrivals`.
         """
         # Every cancel passes here: the usual case is checked without a call.
         if self.held:
@@ -135,12 +135,10 @@ class BlockingDriver(Driver):
             self.held = _IN_USE
             if self.router.closed is None:
                 self._serve(deadline if deadline < self.until else self.until)
-                if self.now() >= self.until:
-                    # The time may have passed while a message was handled: what has arrived since
-                    # then comes before the timers.
-                    self._serve(self.until)
-                    if self.now() >= self.until:
-                        self.fire(self.now())
+                if (now := self.now()) < self.until:
+                    self.arrivals.restart()
+                elif self.arrivals.are_over(1):
+                    self.fire(now)
             if self.held is _IN_USE:
                 self.held = ""
         except BaseException:

@@ -2,6 +2,7 @@
 
 - A link never waits: the driver waits in its selector for the events in `interest`, then calls
   `step`.
+- Each step processes at most one turn. While more waits, nothing is read.
 - Opening is a generator, from resolving the name to the handshake; each `yield` gives the events to
   wait for, or None while the sockets that race in `Dial` are watched instead.
 - The driver gets one report of the end. Only exceptions from the caller's own code are raised: see
@@ -24,14 +25,9 @@ from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_systems, raised_by_caller
 from .._driver.tcp_reset import reset_when_closed
+from .._driver.turns import READ, Unprocessed
 from .._driver.websocket import WebSocket
 from ._dial import Dial, Watcher, resolver_package
-
-_READ = 2**16
-"""Bytes for one read."""
-
-_AT_MOST = 2**18
-"""Bytes that are read before timers fire: an answer to each cancel that may be in flight fits."""
 
 _OPEN = -1
 """Stands for the end of opening."""
@@ -64,8 +60,7 @@ class SocketLink:
         self._opening_wants: int | None = 0
         self._dial: Dial | None = None
         """The race of the host's addresses; None before it, and for a socket that was given."""
-        self._early: list[str | bytes] = []
-        """Messages that arrived together with the handshake's answer."""
+        self._unprocessed = Unprocessed()
         self._out = b""
         self._given = 0
         """The number of bytes that were queued for writing so far."""
@@ -91,7 +86,10 @@ class SocketLink:
         if self._opening is not None:
             return self._opening_wants
         if not self._closing and (
-            self._websocket.end_reason or self._broken or (self._tls and self._has_pending())
+            self._unprocessed
+            or self._websocket.end_reason
+            or self._broken
+            or (self._tls and self._has_pending())
         ):
             return 0
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
@@ -101,17 +99,22 @@ class SocketLink:
         if self._opening is not None:
             self._step_opening(self._opening)
             return
-        messages = self._read()
+        waited = bool(self._unprocessed)
+        has_read = not waited and self._read()
+        if self._closing:
+            self._unprocessed.clear()
+        self._parse()
         if self._out:
             self._flush()
         if self._closing:
             if self._ended or self._driver.now() >= self.deadline:
                 self.close()
             return
-        for message in messages:
+        for message in self._unprocessed.next_messages():
             self._driver.received(self._number, message)
-        over = self._websocket.end_reason or self._broken
-        if over is not None:
+        # After a failed write, what has arrived still counts.
+        over = self._websocket.end_reason or (None if waited or has_read else self._broken)
+        if over is not None and not self._unprocessed:
             self._driver.lost(self._number, over)
             self._begin_to_close()
             if not self._out:
@@ -197,8 +200,6 @@ class SocketLink:
             return
         self._opening, self.deadline = None, inf
         driver.opened(self._number, self._websocket.date)
-        for message in self._early:
-            driver.received(self._number, message)
 
     def _open(self, sock: socket.socket | None) -> Generator[int | None]:
         target = self._target
@@ -215,11 +216,15 @@ class SocketLink:
         self._out = self._websocket.start()
         while True:
             self._flush()
-            yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-            self._early = self._read()
+            if self._unprocessed:
+                yield 0
+            else:
+                yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+                self._read()
+            self._parse()
             if self._websocket.opened:
                 return
-            if self._websocket.end_reason or self._broken:
+            if self._websocket.end_reason or (self._broken and not self._unprocessed):
                 raise self._websocket.handshake_error()
 
     def _connect(self) -> Generator[None]:
@@ -267,13 +272,12 @@ class SocketLink:
         """Return whether TLS has decrypted data that the selector does not see."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
-    def _read(self) -> list[str | bytes]:
-        """Read a bounded number of bytes, and return the messages in them."""
-        messages: list[str | bytes] = []
-        left = _AT_MOST
+    def _read(self) -> bool:
+        """Read a bounded number of bytes. Return whether there were any."""
+        left = READ
         while left > 0 and self.sock is not None and not self._ended:
             try:
-                data = self.sock.recv(_READ)
+                data = self.sock.recv(left)
             except OSError as error:
                 if not is_systems(error, self.sock):
                     raise
@@ -281,17 +285,27 @@ class SocketLink:
                     break
                 self._ended, self._broken = True, f"the connection broke: {error}"
                 break
-            if data:
-                messages += self._websocket.receive(data)
-                if self._websocket.has_outgoing:
-                    self._put(self._websocket.outgoing(stalled=bool(self._out)))
-            else:
+            if not data:
                 self._ended = True
-                self._websocket.end_of_stream()
-            if len(data) < _READ and not self._tls:
-                break  # nothing more has arrived; TLS returns one record, and may have more
+                break
+            self._unprocessed.add(data)
             left -= len(data)
-        return messages
+            if not self._tls:
+                break  # TLS returns one record, and may have more
+        return left < READ
+
+    def _parse(self) -> None:
+        """Parse one turn, and process the end of the stream after everything that was read."""
+        websocket, unprocessed = self._websocket, self._unprocessed
+        if part := unprocessed.next_part():
+            self._driver.arrivals.bytes += len(part)
+            unprocessed.messages.extend(websocket.receive(part))
+        if self._ended and self._broken is None and not unprocessed.parts:
+            websocket.end_of_stream()
+        if websocket.has_outgoing:
+            self._put(websocket.outgoing(stalled=bool(self._out)))
+        if websocket.end_reason:
+            unprocessed.parts.clear()  # nothing counts after a close frame
 
     def _put(self, data: bytes) -> None:
         self._out += data

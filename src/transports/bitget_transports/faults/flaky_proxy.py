@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ._fragments import Fragments
+
 _READ = 2**14
 _HELD = 2**16
 """Bytes that are buffered per direction; beyond them nothing is read."""
@@ -79,6 +81,12 @@ class Treatment:
     piece: int | None = None
     """Bytes that are passed on at a time; None passes them on as they come."""
 
+    fragment: int | None = None
+    """Bytes of each fragment into which messages from the exchange are cut, with an empty fragment
+    before each; None passes messages on as they come. Not for TLS. A message is kept until it is
+    complete.
+    """
+
     delay: float = 0.0
     """Seconds by which all data is delayed."""
 
@@ -114,10 +122,12 @@ def random_plan(
     `faults` are the faults to choose from, with their relative weights.
     """
     chance = random.Random(seed)  # noqa: S311 - a plan is not a secret
+    fragments = random.Random(f"fragments {seed}")  # noqa: S311
     names, weights = zip(*faults, strict=True)
     for _ in range(cuts):
         yield Treatment(
             piece=chance.choice((None, None, None, 1, 7, 50, 200)),
+            fragment=fragments.choice((None, None, None, 1, 10)),
             delay=chance.choice((0.0, 0.0, 0.0, 0.0001, 0.001)),
             fault=chance.choices(names, weights)[0],
             way=chance.choice(tuple(Way)),
@@ -375,6 +385,11 @@ class _Pipe:
         """Bytes left until the fault."""
         self._ended = False
         self._frames = _Frames()
+        self._fragments = (
+            Fragments(treatment.fragment)
+            if treatment.fragment is not None and way is Way.BACK
+            else None
+        )
 
     @property
     def wants(self) -> bool:
@@ -402,6 +417,8 @@ class _Pipe:
         except BlockingIOError:
             return
         self._ended = not data
+        if self._fragments is not None:
+            data = self._fragments.of(data) if data else self._fragments.rest()
         self._size += len(data)
         piece = self._treatment.piece or len(data) or 1
         # Pieces of one read are due together: to delay each of them in turn would take minutes.
