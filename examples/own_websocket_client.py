@@ -42,6 +42,7 @@ class Own(Driver):
             return
         self.socket.settimeout(None)
         raw = self.socket.sock  # the library drops it when the stream ends
+        assert raw is not None
         threads = [Thread(target=self.write_all), Thread(target=self.read_all)]
         for thread in threads:
             thread.start()
@@ -64,13 +65,14 @@ class Own(Driver):
     def take(self, frame: ABNF) -> None:
         """Handle a frame. `recv` of the library would answer it by itself, and wait for writes."""
         self.room.release()
+        data = frame.data if isinstance(frame.data, bytes) else frame.data.encode()
         if frame.opcode == ABNF.OPCODE_CLOSE:
-            self.lost(f"closed with {frame.data!r}")
-            self.put(frame.data[:2], ABNF.OPCODE_CLOSE)
+            self.lost(f"closed with {data!r}")
+            self.put(data[:2], ABNF.OPCODE_CLOSE)
         elif frame.opcode == ABNF.OPCODE_PING:
-            self.put(frame.data, ABNF.OPCODE_PONG)
+            self.put(data, ABNF.OPCODE_PONG)
         elif frame.opcode != ABNF.OPCODE_PONG:
-            self.parts += frame.data
+            self.parts += data
             if frame.fin:
                 message, self.parts = self.parts, b""
                 self.received(message)
@@ -110,7 +112,7 @@ class Own(Driver):
             while opcode != ABNF.OPCODE_CLOSE:
                 if not self.over:
                     self.room.acquire()  # bounds the memory of messages that are not handled
-                frame = self.socket.recv_frame()
+                frame = self.socket.recv_frame()  # type: ignore[no-untyped-call]
                 opcode = frame.opcode
                 self.inbox.put(partial(self.take, frame))
         except (OSError, WebSocketException) as error:

@@ -81,8 +81,11 @@ def connection(opened: bool = True, **limits: Any) -> Connection:
     return conn
 
 
-def session(**limits: Any) -> Session:
-    return Session(SessionConfig(link=Config(**limits)), jitter=lambda: 0.5)
+def session(*, dialled: bool = False, **limits: Any) -> Session:
+    made = Session(SessionConfig(link=Config(**limits)), jitter=lambda: 0.5)
+    if dialled:
+        made.poll(0.0)
+    return made
 
 
 def closed(core: Ends) -> Ends:
@@ -238,7 +241,9 @@ CORE: list[Provoke] = [
     lambda: Session(jitter=WRONG),
     lambda: raise_callers_error(Session(jitter=lambda: WRONG)),
     lambda: session().lost(WRONG_LINK, 0.0),
-    lambda: session().lost(1, 0.0, retry_after=-1.0),
+    lambda: session(dialled=True).lost(1, 0.0, retry_after=-1.0),
+    lambda: session().lost(1, 0.0),
+    lambda: session(dialled=True).lost(2, 0.0),
     lambda: session().poll(0.0, WRONG),
     lambda: session().cancel(WRONG, 0.0),
     lambda: session().cancel(ORDER, 0.0, timeout=-1.0),

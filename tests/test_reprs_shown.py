@@ -34,6 +34,7 @@ from bitget_proto.testing import (
     ScriptedExchange,
     SessionPair,
     StrictConnection,
+    StrictSession,
     VirtualClock,
 )
 from bitget_proto.testing._kit.runner import SCENARIOS
@@ -63,6 +64,7 @@ EXCHANGE.inject_login(Fault.SILENT)
 MADE: dict[str, object] = {
     "Credentials": KEY, "SignedLogin": SAMPLES["login"], "Budget": Budget(10), "Codec": Codec(), "Connection": Connection(),
     "Session": Session(jitter=lambda: 0.5), "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
+    "StrictSession": StrictSession(jitter=lambda: 0.5),
     "Pair": Pair(), "SessionPair": SessionPair(), "VirtualClock": VirtualClock(), "CancelOrder": SAMPLES["order"],
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),
     "LinkHangup": import_module("bitget_proto").LinkHangup(code=1000, reason="asked", link=1),
@@ -72,8 +74,8 @@ MADE: dict[str, object] = {
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""
 
-WITHOUT = {"Channel", "DriverUnderTest", "Opener", "SessionChannel"}
-"""A protocol, and classes that only a transport instantiates."""
+WITHOUT = {"Channel", "DriverUnderTest", "Opener", "SessionChannel", "SessionDriverUnderTest"}
+"""A protocol, and classes that only a running transport instantiates."""
 
 
 def public() -> Iterator[tuple[str, type[Any]]]:

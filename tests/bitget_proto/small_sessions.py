@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Hashable
+from functools import partial
 from math import inf
 from typing import Any, ClassVar, Final
 
@@ -484,11 +485,15 @@ class SessionWorld:
         run.core.lost(link.number, ledger.now, "reason", ids)
 
     def _ghost(self, run: Run) -> None:
-        """Inputs of a link that has ended, or never existed, are ignored."""
+        """Inputs of a link that has ended are ignored; of one that never existed, refused."""
         ledger = run.ledger
         before = key_of(run.core, ledger.now)
         over = [number for number in range(1, ledger.dialled) if number not in ledger.links]
-        for number in (0, *over[-1:], ledger.dialled + 1):
+        for number in (0, ledger.dialled + 1):
+            self._refused(run, partial(run.core.opened, number, ledger.now, login=LOGIN))
+            self._refused(run, partial(run.core.receive, number, "accepted a", ledger.now))
+            self._refused(run, partial(run.core.lost, number, ledger.now, "", ["a"]))
+        for number in over[-1:]:
             run.core.opened(number, ledger.now, login=LOGIN)
             run.core.receive(number, "accepted a", ledger.now)
             run.core.receive(number, "login 0", ledger.now)
@@ -1128,7 +1133,7 @@ class SessionWorld:
         require(
             run.ledger.wait == over, "after the end there is nothing to wait for", run.ledger.wait
         )
-        for link in range(run.ledger.dialled + 2):
+        for link in range(1, run.ledger.dialled + 1):
             core.receive(link, "accepted a", now + 9)
             core.lost(link, now + 9, "", ["a"])
         core.handle_timeout(now + 9)

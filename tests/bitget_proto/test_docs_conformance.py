@@ -9,17 +9,22 @@ import re
 from pathlib import Path
 
 from bitget_proto.testing import Rule
-from bitget_proto.testing._kit.runner import SCENARIOS
+from bitget_proto.testing._kit.runner import OF_SESSIONS, SCENARIOS
+from bitget_proto.testing._kit.scenario import Scenario
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "conformance.md"
 COMMAND = "python tests/bitget_proto/test_docs_conformance.py"
-PART = re.compile(
-    f"(?<=<!-- scenarios: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of scenarios -->)", re.DOTALL
-)
+PARTS: dict[str, tuple[Scenario, ...]] = {"scenarios": SCENARIOS, "session scenarios": OF_SESSIONS}
 
 
-def table() -> str:
+def part(name: str) -> re.Pattern[str]:
+    return re.compile(
+        f"(?<=<!-- {name}: made by {COMMAND} -->\n\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL
+    )
+
+
+def table(scenarios: tuple[Scenario, ...]) -> str:
     lines = [
         "| Rule | Scenario | What is played and demanded | What it tolerates |",
         "|---|---|---|---|",
@@ -27,16 +32,17 @@ def table() -> str:
     lines += [
         f"| {rule.value} | {one.name} | {one.tells} | {one.tolerates or '-'} |"
         for rule in Rule
-        for one in SCENARIOS
+        for one in scenarios
         if one.rule is rule
     ]
     return "\n".join(lines) + "\n"
 
 
 def test_the_page_says_what_the_kit_does() -> None:
-    assert PART.findall(PAGE.read_text("utf-8")) == [table()], (
-        f"docs/conformance.md differs from the kit: run {COMMAND}"
-    )
+    for name, scenarios in PARTS.items():
+        assert part(name).findall(PAGE.read_text("utf-8")) == [table(scenarios)], (
+            f"docs/conformance.md differs from the kit: run {COMMAND}"
+        )
 
 
 def test_every_rule_of_the_contract_has_a_name() -> None:
@@ -55,12 +61,15 @@ def test_every_rule_of_the_contract_has_a_name() -> None:
         Rule.CALLER: "One caller",
     }
     assert {named.get(rule, rule.value.capitalize()) for rule in Rule} == set(titles)
-    assert len(titles) == 10
+    assert len(titles) == 12
 
 
 def write() -> None:
     text = PAGE.read_text("utf-8")
-    PAGE.write_text(PART.sub(lambda _: table(), text), "utf-8")
+    for name, scenarios in PARTS.items():
+        for before in part(name).findall(text):
+            text = text.replace(before, table(scenarios))
+    PAGE.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -676,6 +676,7 @@ def test_close_lets_a_draining_link_continue() -> None:
 
 def test_after_the_end_nothing_is_returned_or_taken() -> None:
     made = session()
+    drain(made, 0.0)
     made.close(0.0)
     drain(made, 0.0)
     made.close(1.0)
@@ -755,6 +756,25 @@ def test_an_invalid_link_number_is_refused(link: int) -> None:
             ValidationError, match=r"^link must be the number of a link, as in Dial\.link; got "
         ):
             call()
+
+
+@pytest.mark.parametrize("link", [0, -1, 2])
+def test_a_link_that_was_never_dialled_is_refused(link: int) -> None:
+    made = up()
+    calls: list[Callable[[], None]] = [
+        lambda: made.opened(link, 1.0, login=LOGIN),
+        lambda: made.receive(link, "pong", 1.0),
+        lambda: made.lost(link, 1.0),
+    ]
+    for call in calls:
+        with pytest.raises(
+            LocalProtocolError,
+            match=rf"^link {link} was never dialled; the last Dial has link 1: pass the number",
+        ):
+            call()
+    assert made.state is SessionState.UP
+    with pytest.raises(LocalProtocolError, match=r"^link 1 was never dialled: drain poll first"):
+        session().lost(1, 0.0)
 
 
 def test_a_link_is_opened_once_and_with_a_signed_login() -> None:

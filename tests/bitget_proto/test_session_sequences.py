@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from math import inf, nextafter
 from random import Random
 
@@ -238,17 +239,27 @@ class Play:
 
     # --- in ---
 
+    def report(self, link: int, call: Callable[[], None]) -> None:
+        """Make an input call. It is refused if its link was never dialled."""
+        if 0 < link <= len(self.dials):
+            call()
+        else:
+            with pytest.raises(LocalProtocolError, match="was never dialled"):
+                call()
+
+    def receive(self, link: int, text: str) -> None:
+        self.report(link, lambda: self.session.receive(link, text, self.now))
+
     def open(self, link: int) -> None:
         try:
-            self.session.opened(link, self.now, login=LOGIN)
+            self.report(link, lambda: self.session.opened(link, self.now, login=LOGIN))
         except LocalProtocolError:
             assert link in self.opened
-        if link <= len(self.dials):
-            self.opened.add(link)
+        self.opened.add(link)
 
     def login(self, link: int) -> None:
         code = 0 if self.is_welcome() else self.refusal
-        self.session.receive(link, json.dumps({"event": "login", "code": code}), self.now)
+        self.receive(link, json.dumps({"event": "login", "code": code}))
 
     def is_welcome(self) -> bool:
         """Whether a login is accepted: in some runs only the first one is."""
@@ -261,7 +272,7 @@ class Play:
         if code in (0, "0") and id in self.held.get(link, ()):
             self.acknowledged.add(id)
         text = json.dumps({"event": "trade", "arg": [{"id": id}], "code": code, "msg": ""})
-        self.session.receive(link, text, self.now)
+        self.receive(link, text)
 
     def lose(self, link: int, what: int) -> None:
         unsent = sorted(self.held.get(link, ()))[: what % 3]
@@ -269,7 +280,7 @@ class Play:
         for id in unsent:
             if known is not None and id in known.connection._in_flight.sent:
                 self.entries[id].sent.pop()
-        self.session.lost(link, self.now, "lost", unsent)
+        self.report(link, lambda: self.session.lost(link, self.now, "lost", unsent))
 
     def cancel(self, what: int) -> None:
         orders = [ORDERS[(what + number) % len(ORDERS)] for number in range(1 + what % 5 // 4 * 2)]
@@ -340,7 +351,7 @@ class Play:
             case 5 | 6:
                 self.reply(link, what)
             case 7:
-                self.session.receive(link, SAID[what % len(SAID)], self.now)
+                self.receive(link, SAID[what % len(SAID)])
             case 8:
                 self.lose(link, what)
             case 9:

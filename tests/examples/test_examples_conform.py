@@ -39,7 +39,7 @@ SELECTED = [
 
 
 def test_the_selected_scenarios_cover_every_rule() -> None:
-    assert {named(name).rule for name in SELECTED} == set(Rule)
+    assert {named(name).rule for name in SELECTED} == set(Rule) - {Rule.DIAL, Rule.LINK}
 
 
 def example(name: str) -> ModuleType:

@@ -11,7 +11,7 @@ from math import inf
 
 import attrs
 
-from .._values.errors import ValidationError, safe_repr
+from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import LoginRejected
 from .connection import Connection
 
@@ -60,13 +60,21 @@ class Links:
         return link
 
     def find(self, number: int) -> Link | None:
-        """Return the link with this number; None if it has ended or never existed.
+        """Return the link with this number; None if it has ended.
 
-        Raises: ValidationError if `number` is not a whole number.
+        Raises: ValidationError if `number` is not a whole number; LocalProtocolError if no link
+        with this number was dialled.
         """
         if type(number) is not int:
             raise ValidationError(
                 f"link must be the number of a link, as in Dial.link; got {safe_repr(number)}"
+            )
+        if not 0 < number <= self._dialled:
+            raise LocalProtocolError(
+                f"link {number} was never dialled; the last Dial has link {self._dialled}: pass "
+                "the number that Dial.link gave"
+                if self._dialled
+                else f"link {number} was never dialled: drain poll first, which returns a Dial"
             )
         return self.all.get(number)
 

@@ -15,8 +15,9 @@ Rules for changes
   message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
   `backoff` when to dial.
 - Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
-- An input never raises because of what a peer did, and is ignored if its link has ended or never
-  existed. A command that is refused raises `LocalProtocolError` before anything has changed.
+- An input never raises because of what a peer did, and is ignored if its link has ended. An input
+  for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
+  before anything has changed.
 - The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`.
 - A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
   exception is `_recover`.
@@ -117,8 +118,9 @@ class Session:
 
     `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number or `link` is not a whole number. If `jitter` raises an `Exception` or returns
-    anything else, `poll` returns a `CallerError`, and the backoff has no jitter.
+    finite number or `link` is not the number of a link that was dialled. If `jitter` raises an
+    `Exception` or returns anything else, `poll` returns a `CallerError`, and the backoff has no
+    jitter.
 
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.

@@ -8,7 +8,8 @@ clock. Begin with `Pair`:
     id = pair.cancel(CancelOrder("BTCUSDT", order_id="1"))
     pair.outcomes[id]
 
-`check_driver` checks whether a driver of your own keeps the driver contract (docs/conformance.md).
+`check_driver` and `check_session_driver` check whether a driver of your own keeps the driver
+contract (docs/conformance.md).
 
 `ExchangeConnection`, the exchange's side of one WebSocket, is also here, together with its events.
 The names of the conformance kit are imported on first use, because it uses sockets and threads.
@@ -32,16 +33,18 @@ from ._exchange.exchange_connection import (
 from ._exchange.faults import Fault
 from ._exchange.scripted_exchange import Act, ScriptedExchange, ScriptedLink
 from ._exchange.seen_frames import SeenFrame
-from ._kit.strict_connection import DriverError, Rule, StrictConnection
+from ._kit.driver_checks import DriverError, Rule
+from ._kit.strict_connection import StrictConnection
+from ._kit.strict_session import StrictSession
 from ._virtual.clock import VirtualClock
 from ._virtual.connection_pair import Pair
 from ._virtual.network import Latency
 from ._virtual.session_pair import SessionPair
 
 if TYPE_CHECKING:
-    from ._kit.driver_thread import DriverUnderTest
+    from ._kit.driver_thread import DriverUnderTest, SessionDriverUnderTest
     from ._kit.report import ContractBroken, Report, Result
-    from ._kit.runner import check_driver
+    from ._kit.runner import check_driver, check_session_driver
 
 __all__ = [
     "ABORT",
@@ -64,11 +67,14 @@ __all__ = [
     "ScriptedExchange",
     "ScriptedLink",
     "SeenFrame",
+    "SessionDriverUnderTest",
     "SessionPair",
     "StrictConnection",
+    "StrictSession",
     "VirtualClock",
     "WhyDropped",
     "check_driver",
+    "check_session_driver",
     "encode_event",
     "encode_reply",
 ]
@@ -78,7 +84,9 @@ _HOMES = MappingProxyType({
     "DriverUnderTest": "._kit.driver_thread",
     "Report": "._kit.report",
     "Result": "._kit.report",
+    "SessionDriverUnderTest": "._kit.driver_thread",
     "check_driver": "._kit.runner",
+    "check_session_driver": "._kit.runner",
 })  # fmt: skip
 """The module that defines each name of the conformance kit."""
 

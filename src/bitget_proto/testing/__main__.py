@@ -1,5 +1,7 @@
 """Checks a driver: `python -m bitget_proto.testing mypackage:make_driver`.
 
+With `--session`, a driver of a `Session`.
+
 Plays the conformance kit. Prints one line per scenario as it is played, then the rules that were
 broken. Needs only the standard library. Exits with 0 when every rule was kept, 1 when one was
 broken, and 2 when the driver could not be imported or an argument was invalid.
@@ -11,16 +13,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import cast
+from typing import Any
 
 from ..__main__ import PIPE_CLOSED, _silence
 from .._values.errors import ValidationError
-from ._kit.driver_thread import MakeDriver, raised_at
+from ._kit.driver_thread import raised_at
 from ._kit.report import Result
-from ._kit.runner import PATIENCE, SCENARIOS, check_driver
+from ._kit.runner import (
+    PATIENCE,
+    SCENARIOS,
+    SESSION_SCENARIOS,
+    check_driver,
+    check_session_driver,
+)
+from ._kit.scenario import Scenario
 
 _BROKEN, _FAILED = 1, 2
 
@@ -28,11 +37,14 @@ _EXAMPLES = """\
 examples:
   python -m bitget_proto.testing mypackage:make_driver
   python -m bitget_proto.testing mypackage.drivers:make --scenario gap --scenario flood --steps
+  python -m bitget_proto.testing --session mypackage:make_session_driver
   python -m bitget_proto.testing --list
 
 make_driver(connection, url) returns an object with run(), which dials the URL and blocks until the
 connection is Closed, and call(fn), which runs fn(connection, now) in the thread of run() and then
-drains. Any login is accepted.
+drains. Any login is accepted. With --session it is make_session_driver(session, url): run() drives
+the session, dials the URL for each Dial and blocks until the session is Ended, and call(fn) runs
+fn(session, now).
 
 exit codes: 0 when every rule was kept, 1 when one was broken, 2 when make_driver could not be
 imported or an argument was invalid
@@ -62,6 +74,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         help="the function that makes the driver (see below)",
     )
     parser.add_argument(
+        "--session",
+        action="store_true",
+        help="the driver drives a Session; the scenarios include those with several links",
+    )
+    parser.add_argument(
         "--scenario",
         action="append",
         metavar="NAME",
@@ -87,7 +104,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     given = parser.parse_args(arguments)
     if given.list:
-        print("\n".join(_scenario_table()))
+        print("\n".join(_scenario_table(SESSION_SCENARIOS if given.session else SCENARIOS)))
         return 0
     if given.make_driver is None:
         parser.error("MODULE:MAKE_DRIVER is required")
@@ -95,7 +112,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         parser.error(f"--patience must be a number of seconds above 0; got {given.patience}")
     try:
         make_driver = _load(given.make_driver)
-        report = check_driver(
+        check = check_session_driver if given.session else check_driver
+        report = check(
             make_driver,
             given.scenario,
             patience=given.patience,
@@ -118,7 +136,7 @@ class _NotFound(Exception):
     """The named function cannot be imported."""
 
 
-def _load(name: str) -> MakeDriver:
+def _load(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise _NotFound(f"the driver must be named as MODULE:MAKE_DRIVER; got {name!r}")
@@ -137,9 +155,9 @@ def _load(name: str) -> MakeDriver:
         raise _NotFound(f"{name!r} cannot be imported: {what}") from None
     if not callable(found):
         raise _NotFound(
-            f"{name!r} is not callable: it must take a connection and a URL and return a driver"
+            f"{name!r} is not callable: it must take a connection (with --session, a session) and a URL, and return a driver"
         )
-    return cast("MakeDriver", found)
+    return found
 
 
 def _suggestion(error: ImportError | AttributeError) -> str:
@@ -148,14 +166,14 @@ def _suggestion(error: ImportError | AttributeError) -> str:
     return f"; did you mean {like[0]!r}?" if like else ""
 
 
-def _scenario_table() -> list[str]:
-    width = max(len(scenario.name) for scenario in SCENARIOS)
-    rules = max(len(scenario.rule.value) for scenario in SCENARIOS)
-    return [f"{one.name:<{width}}  {one.rule.value:<{rules}}  {one.tells}" for one in SCENARIOS]
+def _scenario_table(scenarios: Sequence[Scenario]) -> list[str]:
+    rules = max(len(one.rule.value) for one in scenarios)
+    width = max(len(one.name) for one in scenarios)
+    return [f"{one.name:<{width}}  {one.rule.value:<{rules}}  {one.tells}" for one in scenarios]
 
 
 def _print_result(result: Result) -> None:
-    width = max(len(scenario.name) for scenario in SCENARIOS)
+    width = max(len(scenario.name) for scenario in SESSION_SCENARIOS)
     verdict = "kept" if result.kept else "not played" if result.not_played else "BROKEN"
     rule = result.scenario.rule if result.broken is None else result.broken
     why = f"  {result.not_played}" if result.not_played else ""

@@ -1,12 +1,13 @@
 """Adapters that run this package's transports under the conformance kit.
 
     python -m bitget_proto.testing bitget_transports.conformance:asyncio
+    python -m bitget_proto.testing --session bitget_transports.conformance:asyncio
 
-Each function makes a driver for a connection and a URL: `asyncio`, `uvloop`, `picows` (asyncio,
+Each function makes a driver for a connection or a session, and a URL: `asyncio`, `uvloop`, `picows` (asyncio,
 framed by picows), `anyio` (on asyncio), `trio` (anyio on trio), and `blocking`. The transport's own
-driver runs, with the kit's connection in place of its own; its events are not read.
+driver runs, with the kit's core in place of its own; its events are not read.
 
-It also serves as an example for other drivers: `run` blocks until the connection is closed; `call`
+It also serves as an example for other drivers: `run` blocks until the core has ended; `call`
 runs a function in the driver's thread, from another thread, and drains.
 """
 
@@ -20,11 +21,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from typing import Any
 
 import anyio as _anyio
 from anyio import from_thread, lowlevel
 
-from bitget_proto import CancelOrder, Config, Connection, Credentials
+from bitget_proto import CancelOrder, Config, Connection, Credentials, Session
 
 from ._driver.async_driver import AsyncDriver, news
 from ._driver.channel import Channel
@@ -41,19 +43,22 @@ __all__ = ["anyio", "asyncio", "blocking", "picows", "trio", "uvloop"]
 _LIMITS = Limits(close_timeout=0.3)
 _KEY = Credentials("key", "secret", "passphrase")
 
-_Call = Callable[[Connection, float], object]
+_Call = Callable[[Any, float], object]
+"""A function of a `Connection` or a `Session`, and a time."""
 
 
 class _Adapter(ABC):
     """Base of the adapters: a driver with the `run` and `call` that the kit needs."""
 
-    def __init__(self, connection: Connection, url: str) -> None:
-        self.connection = connection
+    def __init__(self, given: Connection | Session, url: str) -> None:
+        self.given = given
+        self.core: Core = SingleLink(given) if isinstance(given, Connection) else given
+        self.config = given.config if isinstance(given, Connection) else given.config.link
         self.account = Account.of(_KEY, url, None, time.time, allow_plaintext=False)
 
     @abstractmethod
     def run(self) -> None:
-        """Dial, and drive the connection until it is closed."""
+        """Dial, and drive the core until it has ended."""
 
     @abstractmethod
     def call(self, fn: _Call) -> None:
@@ -62,7 +67,7 @@ class _Adapter(ABC):
     def do(self, driver: Driver, fn: _Call) -> None:
         """Run `fn` and drain. Called in the driver's thread."""
         now = driver.now()
-        fn(self.connection, now)
+        fn(self.given, now)
         driver.drain(now)
 
 
@@ -72,9 +77,9 @@ class _LoopAdapter(_Adapter):
     driver: AsyncDriver
 
     async def until_closed(self, driver: _on_asyncio.AsyncioDriver | _on_anyio.AnyioDriver) -> None:
-        """Run the driver until its connection is closed, as `connect` does."""
+        """Run the driver until its core has ended, as `connect` and `open_session` do."""
         self.driver = driver
-        with suppress(ConnectFailed):  # the connection has had its `lost` already
+        with suppress(ConnectFailed):  # the core knows it already
             async with driver.running():
                 while driver.router.closed is None:
                     await news(driver)
@@ -87,12 +92,12 @@ class _LoopAdapter(_Adapter):
 class _AsyncioAdapter(_LoopAdapter):
     def __init__(
         self,
-        connection: Connection,
+        given: Connection | Session,
         url: str,
         loop: Callable[[], _asyncio.AbstractEventLoop] | None = None,
         framing: _on_asyncio.Framing = "websockets",
     ) -> None:
-        super().__init__(connection, url)
+        super().__init__(given, url)
         self._framing: _on_asyncio.Framing = framing
         self._runner = _asyncio.Runner(loop_factory=loop)
 
@@ -102,10 +107,10 @@ class _AsyncioAdapter(_LoopAdapter):
 
     async def _main(self) -> None:
         driver = _on_asyncio.AsyncioDriver(
-            SingleLink(self.connection),
+            self.core,
             self.account,
             _LIMITS,
-            self.connection.config,
+            self.config,
             framing=self._framing,
         )
         await self.until_closed(driver)
@@ -124,8 +129,8 @@ class _AsyncioAdapter(_LoopAdapter):
 
 
 class _AnyioAdapter(_LoopAdapter):
-    def __init__(self, connection: Connection, url: str, backend: str) -> None:
-        super().__init__(connection, url)
+    def __init__(self, given: Connection | Session, url: str, backend: str) -> None:
+        super().__init__(given, url)
         self._backend = backend
         self._token: lowlevel.EventLoopToken | None = None
 
@@ -134,9 +139,7 @@ class _AnyioAdapter(_LoopAdapter):
 
     async def _main(self) -> None:
         self._token = lowlevel.current_token()
-        driver = _on_anyio.AnyioDriver(
-            SingleLink(self.connection), self.account, _LIMITS, self.connection.config, None
-        )
+        driver = _on_anyio.AnyioDriver(self.core, self.account, _LIMITS, self.config, None)
         await self.until_closed(driver)
 
     def call(self, fn: _Call) -> None:
@@ -157,14 +160,14 @@ class _AnyioAdapter(_LoopAdapter):
 class _BlockingAdapter(_Adapter):
     """A thread that turns the blocking driver and runs queued calls between two turns."""
 
-    def __init__(self, connection: Connection, url: str) -> None:
-        super().__init__(connection, url)
+    def __init__(self, given: Connection | Session, url: str) -> None:
+        super().__init__(given, url)
         self._calls: deque[_Call] = deque()
         self._driver = _Pump(
-            SingleLink(connection),
+            self.core,
             self.account,
             _LIMITS,
-            connection.config,
+            self.config,
             selectors.DefaultSelector,
             self._do_calls,
         )
@@ -205,33 +208,33 @@ class _Pump(BlockingDriver):
         super().run_once(min(deadline, self.now() + self._TICK))
 
 
-def asyncio(connection: Connection, url: str) -> _AsyncioAdapter:
+def asyncio(given: Connection | Session, url: str) -> _AsyncioAdapter:
     """Make a driver of `bitget_transports.asyncio`, on asyncio's own loop."""
-    return _AsyncioAdapter(connection, url)
+    return _AsyncioAdapter(given, url)
 
 
-def uvloop(connection: Connection, url: str) -> _AsyncioAdapter:
+def uvloop(given: Connection | Session, url: str) -> _AsyncioAdapter:
     """Make a driver of `bitget_transports.asyncio`, on uvloop."""
     from uvloop import new_event_loop
 
-    return _AsyncioAdapter(connection, url, new_event_loop)
+    return _AsyncioAdapter(given, url, new_event_loop)
 
 
-def picows(connection: Connection, url: str) -> _AsyncioAdapter:
+def picows(given: Connection | Session, url: str) -> _AsyncioAdapter:
     """Make a driver of `bitget_transports.asyncio`, on asyncio's own loop, framed by picows."""
-    return _AsyncioAdapter(connection, url, framing="picows")
+    return _AsyncioAdapter(given, url, framing="picows")
 
 
-def anyio(connection: Connection, url: str) -> _AnyioAdapter:
+def anyio(given: Connection | Session, url: str) -> _AnyioAdapter:
     """Make a driver of `bitget_transports.anyio`, on asyncio."""
-    return _AnyioAdapter(connection, url, "asyncio")
+    return _AnyioAdapter(given, url, "asyncio")
 
 
-def trio(connection: Connection, url: str) -> _AnyioAdapter:
+def trio(given: Connection | Session, url: str) -> _AnyioAdapter:
     """Make a driver of `bitget_transports.anyio`, on trio."""
-    return _AnyioAdapter(connection, url, "trio")
+    return _AnyioAdapter(given, url, "trio")
 
 
-def blocking(connection: Connection, url: str) -> _BlockingAdapter:
+def blocking(given: Connection | Session, url: str) -> _BlockingAdapter:
     """Make a driver of `bitget_transports.blocking`."""
-    return _BlockingAdapter(connection, url)
+    return _BlockingAdapter(given, url)

@@ -21,9 +21,15 @@ from bitget_proto import Connection, Output, Transmit, ValidationError
 from bitget_proto.testing import ContractBroken, DriverError, Report, Result, Rule, check_driver
 from bitget_proto.testing._kit.driver_thread import MakeDriver
 from bitget_proto.testing._kit.harness import NotReached, Stage
-from bitget_proto.testing._kit.recording_connection import DriverStep
+from bitget_proto.testing._kit.recording import DriverStep
 from bitget_proto.testing._kit.report import Break
-from bitget_proto.testing._kit.runner import ATTEMPTS, SCENARIOS, play
+from bitget_proto.testing._kit.runner import (
+    ATTEMPTS,
+    OF_SESSIONS,
+    SCENARIOS,
+    SESSION_SCENARIOS,
+    play,
+)
 from bitget_proto.testing._kit.scenario import Scenario
 from bitget_proto.testing._kit.websocket_peer import Gone
 from bitget_proto.testing.pytest import scenarios
@@ -46,9 +52,12 @@ test_the_correct_driver_keeps_every_rule = scenarios(SelectorDriver, patience=BU
 
 
 def test_every_rule_has_a_scenario_and_scenario_names_are_unique() -> None:
-    assert {scenario.rule for scenario in SCENARIOS} == set(Rule)
-    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) >= 30
-    assert all(scenario.tells.endswith(".") for scenario in SCENARIOS)
+    assert {scenario.rule for scenario in SCENARIOS} == set(Rule) - {Rule.DIAL, Rule.LINK}
+    assert {scenario.rule for scenario in OF_SESSIONS} >= {Rule.DIAL, Rule.LINK}
+    assert SESSION_SCENARIOS == SCENARIOS + OF_SESSIONS
+    names = {scenario.name for scenario in SESSION_SCENARIOS}
+    assert len(names) == len(SESSION_SCENARIOS) >= 60
+    assert all(scenario.tells.endswith(".") for scenario in SESSION_SCENARIOS)
 
 
 def test_an_unknown_scenario_is_refused_with_the_most_similar_name() -> None:
@@ -652,7 +661,7 @@ def test_each_module_imports_only_the_io_that_it_needs() -> None:
                 uses.setdefault(name, set()).add(path.stem)
     assert uses == {
         "socket": {"websocket_peer"},
-        "threading": {"runner", "recording_connection", "harness", "driver_thread", "invariants"},
+        "threading": {"runner", "recording", "harness", "driver_thread", "invariants"},
         "pytest": {"pytest"},
         "argparse": {"__main__"},
     }

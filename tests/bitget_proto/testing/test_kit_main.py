@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bitget_proto.testing.__main__ import main
-from bitget_proto.testing._kit.runner import SCENARIOS
+from bitget_proto.testing._kit.runner import SCENARIOS, SESSION_SCENARIOS
 
-from . import faulty_drivers, selector_driver
+from . import faulty_drivers, selector_driver, selector_session_driver
 
 GOOD = f"{selector_driver.__name__}:SelectorDriver"
 FAULTY = f"{faulty_drivers.__name__}:ReportsAWrittenFrameAsUnsent"
@@ -57,6 +57,16 @@ def test_a_scenario_that_was_not_run_is_not_reported_as_kept(
     assert f"{len(SCENARIOS) - 1} not played" in lines[-1]
 
 
+def test_a_driver_of_a_session_is_checked_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    good = f"{selector_session_driver.__name__}:SelectorSessionDriver"
+    assert main(["--session", good, "--scenario", "two links", "--scenario", "hangup"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["two", "links", "kept", "link"]
+    assert lines[-1] == "2 scenarios kept, 0 broken"
+    assert main([good, "--scenario", "two links"]) == 2
+    assert "--list names; got 'two links'" in capsys.readouterr().err
+
+
 def test_a_closed_output_pipe_ends_the_command_quietly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -76,6 +86,13 @@ def test_the_list_names_every_scenario_with_its_rule(capsys: pytest.CaptureFixtu
         assert line.startswith(scenario.name)
         assert scenario.rule.value in line
         assert line.endswith(scenario.tells)
+
+
+def test_the_list_for_sessions_has_more_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == main(["--list", "--session"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(SCENARIOS) + len(SESSION_SCENARIOS)
+    assert any(line.startswith("two links") for line in lines)
 
 
 @pytest.mark.parametrize(

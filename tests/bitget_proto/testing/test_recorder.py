@@ -14,6 +14,7 @@ from bitget_proto import (
     Config,
     Credentials,
     LocalProtocolError,
+    SessionConfig,
     Transmit,
     Unresolved,
     Wait,
@@ -21,6 +22,7 @@ from bitget_proto import (
 )
 from bitget_proto.testing import Rule, encode_reply
 from bitget_proto.testing._kit.recording_connection import Recorder
+from bitget_proto.testing._kit.recording_session import SessionRecorder
 
 from .patience import BUSY, PATIENCE
 
@@ -40,7 +42,7 @@ def ready() -> Recorder:
     drain(connection)
     connection.receive(LOGGED_IN, time.monotonic())
     drain(connection)
-    assert connection.ready
+    assert connection.links[1].ready
     return connection
 
 
@@ -62,9 +64,9 @@ def test_all_steps_are_recorded_except_the_login() -> None:
     assert rules(connection) == []
     assert isinstance(connection.outcomes[id], Accepted)
     assert isinstance(connection.closed, Closed)
-    assert connection.hangup is not None
+    assert connection.links[1].hangup is not None
     assert [transmit.id for transmit in connection.handed_out] == [None, id, None]
-    assert connection.handed_over[0] == LOGGED_IN
+    assert connection.links[1].handed_over[0] == LOGGED_IN
     story = "\n".join(map(str, connection.steps))
     assert "key-of-mine" not in story
     assert f"{'x' * 150}… (1000 characters)" in story
@@ -164,7 +166,7 @@ def test_hooks_get_a_transmit_before_the_driver_and_see_each_message() -> None:
     drain(connection)
     assert [transmit.id for transmit in seen] == ["a"]
     received: list[str | bytes] = []
-    connection.on_receive = lambda: received.extend(connection.handed_over)
+    connection.on_receive = lambda: received.extend(connection.links[1].handed_over)
     connection.receive("push", time.monotonic())
     assert received[-1] == "push"
     assert connection.undrained
@@ -193,3 +195,35 @@ def test_more_patience_allows_longer_delays() -> None:
     drain(connection, connection.steps[-1].now)
     drain(connection, connection.steps[-1].now + 0.01)
     assert list(connection.about_the_clock(BUSY)) == []
+
+
+def test_a_session_records_each_link() -> None:
+    session = SessionRecorder(SessionConfig())
+
+    def drain_session() -> None:
+        while not isinstance(session.poll(time.monotonic()), Wait):
+            pass
+
+    drain_session()
+    session.opened(1, time.monotonic(), login=LOGIN)
+    drain_session()
+    session.receive(1, LOGGED_IN, time.monotonic())
+    drain_session()
+    assert session.is_up
+    first, second = session.cancel_many([ORDER, ORDER], time.monotonic())
+    assert session.withdraw(second, time.monotonic())
+    drain_session()
+    assert [transmit.id for transmit in session.links[1].handed_out] == [None, first]
+    calls: tuple[Callable[[], None], ...] = (
+        lambda: session.receive(7, "x", time.monotonic()),
+        lambda: session.lost(7, time.monotonic()),
+    )
+    for call in calls:
+        with pytest.raises(LocalProtocolError, match="link 7 was never dialled"):
+            call()
+    assert [complaint.rule for complaint in session.complaints][::2] == [Rule.LINK, Rule.LINK]
+    session.lost(1, time.monotonic(), "gone", retry_after=1.0)
+    drain_session()
+    assert not session.is_up
+    assert session.links[1].retry_after == 1.0
+    assert session.lost_calls == 1

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
 from ..._machine.connection import Connection
+from ..._machine.session import Session
 from ..._values.set_module import set_module
 
 _STDLIB = sysconfig.get_path("stdlib")
@@ -43,14 +44,38 @@ class DriverUnderTest(Protocol):
         ...
 
 
+@set_module("bitget_proto.testing")
+class SessionDriverUnderTest(Protocol):
+    """The interface that the kit needs of a driver of a `Session`."""
+
+    def run(self) -> None:
+        """Drive the session, beginning with a drain, until it is `Ended`, then return.
+
+        It blocks, and starts any event loop that it needs.
+        """
+        ...
+
+    def call(self, fn: Callable[[Session, float], object], /) -> object:
+        """Run `fn(session, now)` in the thread of `run`, then drain.
+
+        It is called from other threads.
+        """
+        ...
+
+
 MakeDriver: TypeAlias = Callable[[Connection, str], DriverUnderTest]
 """Makes a driver for a connection and the URL of the exchange, in the thread of `run`."""
+
+MakeSessionDriver: TypeAlias = Callable[[Session, str], SessionDriverUnderTest]
+"""Makes a driver for a session and the URL of the exchange, in the thread of `run`."""
+
+AnyDriver: TypeAlias = DriverUnderTest | SessionDriverUnderTest
 
 
 class DriverThread:
     """Runs a driver in the thread that calls `serve`; other threads start, watch and release it."""
 
-    def __init__(self, make: Callable[[], DriverUnderTest], on_end: Callable[[], object]) -> None:
+    def __init__(self, make: Callable[[], AnyDriver], on_end: Callable[[], object]) -> None:
         self.failed = ""
         """What `make_driver` or `run` raised and where, or why there is no driver; else empty."""
         self.ident = 0
@@ -58,7 +83,7 @@ class DriverThread:
 
         self._make = make
         self._on_end = on_end
-        self._driver: DriverUnderTest | None = None
+        self._driver: AnyDriver | None = None
         self._made = threading.Event()
         self._go = threading.Event()
         """Set by `start`, and by `release` for a driver that was never started."""
@@ -98,7 +123,7 @@ class DriverThread:
 
     # --- for other threads ---
 
-    def driver(self, seconds: float) -> DriverUnderTest:
+    def driver(self, seconds: float) -> AnyDriver:
         """Return the driver, once `make_driver` has returned it.
 
         Raises: RuntimeError when it does not within `seconds`.

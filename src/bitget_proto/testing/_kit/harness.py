@@ -1,4 +1,7 @@
-"""The stage of a conformance scenario: a driver in its thread, its connection, and the peer.
+"""The stage of a conformance scenario: a driver in its thread, its core, and the peers.
+
+The core is a connection or a session. A connection has one link, with number 1; the links of a
+session are accepted one after the other.
 
 The driver and the scenario run in different threads, of which either may be the caller's. The
 driver is made, run and freed in the same thread. Every wait is bounded by `patience`; an event that
@@ -10,20 +13,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from ..._machine.connection import Connection
-from ..._machine.connection_config import Config
+from ..._machine.session import Session
+from ..._machine.session_events import LinkClosed
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
 from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
-from .driver_thread import DriverThread, DriverUnderTest, MakeDriver
-from .recording_connection import Recorder
-from .strict_connection import DriverError, Rule
+from .driver_checks import DriverError, Rule
+from .driver_thread import AnyDriver, DriverThread
+from .recording import LinkRecord
+from .recording_connection import ONLY_LINK, Recorder
+from .recording_session import SessionRecorder
 from .websocket_peer import Gone, Peer, Silence
 
 _SLICE = 0.05
@@ -52,13 +58,16 @@ class Abandons(Protocol):
         ...
 
 
+Core: TypeAlias = Recorder | SessionRecorder
+
+
 class Stage:
-    """The driver, connection and peer of one scenario."""
+    """The driver, core and peers of one scenario."""
 
     def __init__(
         self,
-        make_driver: MakeDriver,
-        config: Config,
+        core: Core,
+        make: Callable[[str], AnyDriver],
         patience: float,
         *,
         narrow: bool,
@@ -66,9 +75,12 @@ class Stage:
     ) -> None:
         self.attempt = attempt
         """How often the scenario was played before without reaching its situation."""
-        self.connection = Recorder(config)
+        self.connection = core
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
+        """The peer of the newest link."""
+        self.peers = {ONLY_LINK: self.peer}
+        """The peers by the number of their link."""
         self.orders: dict[str, CancelOrder] = {}
         """The orders to cancel, by request id."""
 
@@ -76,14 +88,12 @@ class Stage:
         """Whether the peer reads to the end, so that the driver's close frame can arrive."""
 
         self._callers: list[threading.Thread] = []
-        self.thread = DriverThread(
-            lambda: make_driver(self.connection, self.peer.url), self.connection.changed
-        )
+        self.thread = DriverThread(lambda: make(self.peer.url), self.connection.changed)
 
     # --- the driver ---
 
     @property
-    def driver(self) -> DriverUnderTest:
+    def driver(self) -> AnyDriver:
         """The driver, once `make_driver` has returned it.
 
         Raises: RuntimeError when `make_driver` has failed or takes too long.
@@ -100,18 +110,22 @@ class Stage:
     def log_in(self) -> None:
         """Start the driver, open the WebSocket, and accept any login."""
         self.open()
+        self.accept_login()
+
+    def accept_login(self) -> None:
+        """Accept the login of the newest link."""
         with self.demands(Rule.DRAIN, "opened was not followed by the login"):
             self.peer.read()
         self.peer.say(LOGGED_IN)
         self.expect(
-            lambda: self.connection.ready, Rule.READ, "the answer to the login was not handed over"
+            lambda: self.link.ready, Rule.READ, "the answer to the login was not handed over"
         )
 
-    def call(self, fn: Callable[[Recorder, float], object]) -> None:
+    def call(self, fn: Callable[[Core, float], object]) -> None:
         """Have the driver run `fn`, and wait until it has."""
         refused: list[Exception] = []
 
-        def tried(connection: Recorder, now: float) -> None:
+        def tried(connection: Core, now: float) -> None:
             try:
                 fn(connection, now)
             except LocalProtocolError as error:
@@ -120,15 +134,19 @@ class Stage:
         if not self.call_soon(tried).wait(self.patience):
             raise self.unreachable()
         if refused:
-            raise DriverError(Rule.END, f"the connection refused a command: {refused[0]}")
+            raise DriverError(
+                Rule.END, f"the {self.connection.noun} refused a command: {refused[0]}"
+            )
 
-    def call_soon(self, fn: Callable[[Recorder, float], object]) -> threading.Event:
+    def call_soon(self, fn: Callable[[Core, float], object]) -> threading.Event:
         """Have the driver run `fn`; return an event that is set when it has."""
         done = threading.Event()
 
-        def inside(connection: Connection, now: float) -> None:
+        def inside(connection: Connection | Session, now: float) -> None:
             if connection is not self.connection:
-                self.connection.complain(Rule.CALLER, "call(fn) passed another connection to fn")
+                self.connection.complain(
+                    Rule.CALLER, f"call(fn) passed another {self.connection.noun} to fn"
+                )
             since = time.monotonic()
             try:
                 fn(self.connection, now)
@@ -150,11 +168,11 @@ class Stage:
             thread.join(_SLICE)  # one that waits for a loop that has stopped never ends
         self.thread.release()
 
-    def _call(self, inside: Callable[[Connection, float], None]) -> None:
+    def _call(self, inside: Callable[[Connection | Session, float], None]) -> None:
         try:
             self.driver.call(inside)
         except BaseException as error:  # noqa: BLE001 - reported in the result
-            if self.thread.running:
+            if not self.has_ended:
                 self.connection.complain(Rule.CALLER, f"call(fn) raised {error!r}")
 
     def held_up(self) -> AbstractContextManager[None]:
@@ -198,6 +216,84 @@ class Stage:
             self.connection.on_receive = None
             go_on.set()
 
+    # --- links ---
+
+    def links(self) -> Iterator[tuple[int, Peer, LinkRecord]]:
+        """Yield the links that were dialled and accepted: number, peer, and record."""
+        for number, peer in self.peers.items():
+            if number in self.connection.links:
+                yield number, peer, self.connection.links[number]
+
+    def on(self, number: int) -> str:
+        """Return " on link …" for a session, and an empty string for a connection."""
+        return f" on link {number}" if isinstance(self.connection, SessionRecorder) else ""
+
+    @property
+    def link(self) -> LinkRecord:
+        """What the driver did with the newest link.
+
+        Raises: DriverError when it was accepted, and no `Dial` had asked for it.
+        """
+        number = max(self.peers)
+        if number not in self.connection.links and not self.peer.connected:
+            return LinkRecord()
+        if number not in self.connection.links:
+            what = f"the driver has opened {number} WebSockets for {number - 1} of `Dial`"
+            raise DriverError(Rule.DIAL, what)
+        return self.connection.links[number]
+
+    def next_link(self, unless: str) -> Peer:
+        """Accept the connection of the next link of a session, and return its peer.
+
+        Raises: DriverError with the message `unless` when none comes in time, and when none was
+        asked for.
+        """
+        peer = self.peer.another()
+        with self.demands(Rule.DIAL, unless):
+            peer.accept()
+        self.peer = self.peers[max(self.peers) + 1] = peer
+        _ = self.link
+        return peer
+
+    def open_next_link(self, unless: str) -> Peer:
+        """Accept the next link of a session, open it, and accept its login."""
+        peer = self.next_link(unless)
+        with self.demands(Rule.DIAL, unless):
+            peer.upgrade()
+        self.accept_login()
+        return peer
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """Listen during the body; then close all sockets of the peers."""
+        with self.peer:
+            try:
+                yield
+            finally:
+                for peer in self.peers.values():
+                    peer.close()
+
+    def finish(self) -> None:
+        """End the session, and the connection of each link in order."""
+        if isinstance(self.connection, SessionRecorder):
+            self._close()
+        for peer in self.peers.values():
+            peer.finish()
+
+    def _close(self) -> None:
+        """Close the session at once: the second `close` does not wait for answers."""
+        end = time.monotonic() + self.patience
+        for _ in range(2):
+            if not self.has_ended:
+                done = self.call_soon(lambda session, now: session.close(now))
+                while not (done.wait(_SLICE) or self.has_ended or time.monotonic() >= end):
+                    pass
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the core has ended, or the driver has returned."""
+        return self.connection.closed is not None or not self.thread.running
+
     # --- cancels ---
 
     def order(self, id: str) -> CancelOrder:
@@ -210,7 +306,7 @@ class Stage:
         """Have the driver cancel orders under these ids in one call, which sleeps at the end."""
         orders = [(id, self.order(id)) for id in ids]
 
-        def take(connection: Recorder, now: float) -> None:
+        def take(connection: Core, now: float) -> None:
             for id, order in orders:
                 connection.cancel(order, now, id, timeout)
             time.sleep(sleep)
@@ -243,8 +339,8 @@ class Stage:
                 self.peer.read()
 
     def heard(self) -> set[str]:
-        """Return the ids of the cancels that have arrived at the peer."""
-        texts = set(self.peer.received)
+        """Return the ids of the cancels that have arrived, on any link."""
+        texts = {text for peer in self.peers.values() for text in peer.received}
         return {id for id, order in self.orders.items() if encode_cancel(order, id) in texts}
 
     def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
@@ -296,7 +392,7 @@ class Stage:
 
     def expect_all_read(self, unless: str) -> None:
         """Wait until all messages of the peer are handed over, as long as there is progress."""
-        read = self.connection.handed_over
+        read = self.link.handed_over
         while (count := len(read)) < len(self.peer.said):
             self.expect(lambda: len(read) > count, Rule.READ, unless)
 
@@ -308,13 +404,13 @@ class Stage:
         except (Silence, Gone) as error:
             raise self.missing(rule, f"{unless} ({error})") from None
 
-    def expect_closed(self, rule: Rule, unless: str) -> Closed:
-        """Wait for `Closed` and return it.
+    def expect_closed(self, rule: Rule, unless: str) -> Closed | LinkClosed:
+        """Wait for the end of the newest link and return it.
 
         Raises: DriverError for `rule` with the message `unless` when it does not come in time.
         """
-        self.expect(lambda: self.connection.closed is not None, rule, unless)
-        closed = self.connection.closed
+        self.expect(lambda: self.link.closed is not None, rule, unless)
+        closed = self.link.closed
         assert closed is not None
         return closed
 
@@ -333,7 +429,10 @@ class Stage:
 
     def blame(self, rule: Rule, what: str) -> DriverError:
         """Return the error for a broken rule; an undrained call or a cut frame takes precedence."""
-        if self.peer.has_part:
+        mixed_up = self._mixed_up() if rule is Rule.END else ""
+        if mixed_up:
+            return DriverError(Rule.LINK, f"{what}: {mixed_up}")
+        if any(peer.has_part for peer in self.peers.values()):
             return DriverError(Rule.WRITE, f"{what}: only the beginning of a frame arrived")
         if self.thread.failed:
             what += f"; {self.thread.failed}"
@@ -341,11 +440,24 @@ class Stage:
             what += "; run() had returned"
         elif not self.thread.made:
             what += "; make_driver had not returned"
-        elif rule is Rule.END and self.connection.closed is None and self.peer.unread:
+        elif rule is Rule.END and self.link.closed is None and self.peer.unread:
             rule, what = Rule.READ, f"{what}: {self.peer.unread} bytes lie unread"
         elif self._is_undrained():
             return DriverError(Rule.DRAIN, f"{what}: the last call was not drained to its Wait")
         return DriverError(rule, what)
+
+    def _mixed_up(self) -> str:
+        """Describe a `lost` of an open link instead of one that has ended; empty if none."""
+        links = tuple(self.links())
+        open_ = [n for n, peer, link in links if peer.listens_on and link.lost_calls]
+        over = [
+            n
+            for n, peer, link in links
+            if peer.connected and not (peer.listens_on or link.lost_calls or link.hangup)
+        ]
+        if not (open_ and over):
+            return ""
+        return f"lost was called for link {open_[0]}, which is open, and not for link {over[0]}"
 
     def _is_undrained(self) -> bool:
         """Whether the last call was not drained, and the driver makes no progress."""

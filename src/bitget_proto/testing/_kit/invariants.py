@@ -1,7 +1,8 @@
 """Checks after every scenario of the conformance kit.
 
-- The messages that the peer received are the first of the frames that were handed out, and the
-  messages that were handed over are the first of those that the peer sent.
+- On each link, the messages that the peer received are the first of the frames that were handed
+  out, and the messages that were handed over are the first of those that the peer sent.
+- A driver of a session has opened no connection that no `Dial` asked for.
 - A cancel that is reported as unsent never arrived, not even in part.
 - A driver that has returned leaves no open socket and no thread.
 """
@@ -10,15 +11,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from ..._values.events import Unresolved
+from ..._machine.session_events import LinkHangup
+from .driver_checks import DriverError, Rule
 from .harness import Stage
-from .recording_connection import describe_output
-from .strict_connection import DriverError, Rule
-from .websocket_peer import Gone, Silence
+from .recording import LinkRecord, describe_output
+from .recording_session import SessionRecorder
+from .websocket_peer import Gone, Peer, Silence
 
 OTHER_THREAD: Final = "the other thread of the conformance kit"
 """The name of the thread that runs the driver, or the scenario if the driver has the main thread."""
@@ -27,60 +29,66 @@ _OF_THE_KIT: Final = frozenset({OTHER_THREAD, "calls the driver"})
 
 
 def unwritten(stage: Stage) -> Iterator[DriverError]:
-    """Check, while the connection is open, that all frames that were handed out arrive."""
-    peer, connection = stage.peer, stage.connection
+    """Check, while links are open, that all frames that were handed out arrive."""
+    for number, peer, link in stage.links():
 
-    def is_missing() -> bool:
-        return (
-            peer.listens_on
-            and connection.closed is None
-            and len(peer.received) < len(connection.handed_out)
-        )
+        def is_missing(peer: Peer = peer, link: LinkRecord = link) -> bool:
+            return (
+                peer.listens_on
+                and link.closed is None
+                and len(peer.received) < len(link.handed_out)
+            )
 
-    with suppress(Silence, Gone):
-        while is_missing():
-            peer.read()
-    if is_missing():
-        missing = connection.handed_out[len(peer.received)]
-        yield stage.blame(
-            Rule.WRITE, f"{describe_output(missing)} was handed out and never arrived"
-        )
+        with suppress(Silence, Gone):
+            while is_missing():
+                peer.read()
+        if is_missing():
+            missing = describe_output(link.handed_out[len(peer.received)])
+            yield stage.missing(
+                Rule.WRITE, f"{missing} was handed out{stage.on(number)} and never arrived"
+            )
 
 
 def differences(stage: Stage) -> Iterator[DriverError]:
-    """Check at the end that both ends sent and received the same messages."""
-    peer, connection = stage.peer, stage.connection
-    for fault in peer.faults[:1]:
-        yield DriverError(Rule.WRITE, fault)
-    difference = _difference(
-        [one.text.encode() for one in connection.handed_out],
-        [text.encode() for text in peer.received],
-    )
-    if difference is not None:
-        yield DriverError(
-            Rule.WRITE, "the exchange did not receive what was handed out: " + difference
+    """Check at the end that both ends of each link sent and received the same messages."""
+    links = tuple(stage.links())
+    sent = {number: [one.text.encode() for one in link.handed_out] for number, _, link in links}
+    said = {number: peer.said for number, peer, _ in links}
+    for number, peer, link in links:
+        on = stage.on(number)
+        for fault in peer.faults[:1]:
+            yield DriverError(Rule.WRITE, fault + on)
+        yield from _difference(
+            number,
+            [text.encode() for text in peer.received],
+            sent,
+            DriverError(Rule.WRITE, f"the exchange did not receive what was handed out{on}"),
+            "a frame of link {} arrived on link {}",
         )
-    difference = _difference(
-        peer.said, [one.encode() if isinstance(one, str) else one for one in connection.handed_over]
-    )
-    if difference is not None:
-        yield DriverError(
-            Rule.READ, "the driver did not hand over what the exchange sent: " + difference
+        yield from _difference(
+            number,
+            [one.encode() if isinstance(one, str) else one for one in link.handed_over],
+            said,
+            DriverError(Rule.READ, f"the driver did not hand over what the exchange sent{on}"),
+            "a message of link {} was handed over for link {}",
         )
-    yield from connection.about_the_clock(stage.patience)
+    yield from stage.connection.about_the_clock(stage.patience)
 
 
 def false_reports(stage: Stage) -> Iterator[DriverError]:
-    """Check at the end that unsent cancels did not arrive, and that `Hangup` was obeyed."""
-    peer, connection = stage.peer, stage.connection
-    yield from _false_unsent(stage)
-    hangup = connection.hangup
-    wants_frame = hangup is not None and not hangup.abort and peer.connected and stage.reads_on
-    if hangup is not None and wants_frame and peer.closed_with != hangup.code:
-        came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
+    """Check at the end that unsent cancels did not arrive, and that each hangup was obeyed."""
+    for number, peer, link in stage.links():
+        yield from _false_unsent(peer, link)
+        yield from _disobeyed(stage, number, peer, link)
+
+
+def unasked(stage: Stage) -> Iterator[DriverError]:
+    """Check at the end that a WebSocket was opened for each `Dial` only."""
+    asked = len(stage.connection.links)
+    opened = sum(peer.connected for peer in stage.peers.values()) + stage.peer.backlog()
+    if isinstance(stage.connection, SessionRecorder) and opened > asked:
         yield DriverError(
-            Rule.END,
-            f"Hangup asked for a close frame with code {hangup.code}; got {came}",
+            Rule.DIAL, f"the driver has opened {opened} connections for {asked} of `Dial`"
         )
 
 
@@ -92,43 +100,83 @@ def left_behind(
     if stage.thread.failed:
         yield DriverError(Rule.END, stage.thread.failed)
     elif not returned:
-        after = "Closed" if connection.closed is not None else "the transport had ended"
+        after = "the transport had ended" if connection.closed is None else connection.last_event
         what = f"{stage.thread.doing} had not returned {patience} s after {after}"
         yield stage.missing(Rule.END, what)
     elif connection.closed is None:
-        yield stage.blame(Rule.END, "run() returned before the connection was Closed")
-    elif stage.peer.connected and not stage.peer.gone:
+        yield stage.blame(
+            Rule.END, f"run() returned before the {connection.noun} was {connection.last_event}"
+        )
+    elif any(peer.connected and not peer.gone for peer in stage.peers.values()):
         yield DriverError(Rule.END, "run() has returned, and its socket is still open")
     elif not _have_ended(threads, patience):
         yield DriverError(Rule.END, "run() has returned, and a thread that it started still runs")
 
 
-def _difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str | None:
-    """Describe where `got` is not the beginning of `expected`; None when it is."""
-    for number, one in enumerate(got):
-        if number >= len(expected):
-            return f"there is an extra message, {one[:60]!r}"
-        if one != expected[number]:
-            return f"message {number + 1} is {one[:60]!r}; expected {_shown(expected[number])}"
-    return None
+def _difference(
+    link: int,
+    got: Sequence[bytes],
+    expected: Mapping[int, Sequence[bytes]],
+    error: DriverError,
+    of_another: str,
+) -> Iterator[DriverError]:
+    """Yield `error`, with the first difference, if `got` is not the beginning of what is expected.
+
+    If the message is one of another link, the rule is LINK, and the text `of_another`.
+    """
+    wanted = expected[link]
+    wrong = next(
+        (n for n, one in enumerate(got) if n >= len(wanted) or one != wanted[n]),
+        None,
+    )
+    if wrong is None:
+        return
+    if wrong >= len(wanted):
+        difference = f"there is an extra message, {_shown(got[wrong])}"
+    else:
+        difference = (
+            f"message {wrong + 1} is {_shown(got[wrong])}; expected {_shown(wanted[wrong])}"
+        )
+    rule, what = error.rule, error.what
+    for other, messages in expected.items():
+        if other != link and got[wrong] in messages:
+            rule, what = Rule.LINK, of_another.format(other, link)
+            break
+    yield DriverError(rule, f"{what}: {difference}")
 
 
 def _shown(message: bytes) -> str:
-    return "a login" if b'"login"' in message else repr(message[:60])
+    return "a login" if b'"login"' in message and b'"event"' not in message else repr(message[:60])
 
 
-def _false_unsent(stage: Stage) -> Iterator[DriverError]:
-    peer, connection = stage.peer, stage.connection
-    arrived = stage.heard()
-    if peer.has_part and len(peer.received) < len(connection.handed_out):
-        arrived.add(connection.handed_out[len(peer.received)].id or "")
-    for id, outcome in connection.outcomes.items():
-        if isinstance(outcome, Unresolved) and not outcome.sent and id in arrived:
+def _false_unsent(peer: Peer, link: LinkRecord) -> Iterator[DriverError]:
+    texts = set(peer.received)
+    arrived = {one.id for one in link.handed_out if one.text in texts}
+    if peer.has_part and len(peer.received) < len(link.handed_out):
+        arrived.add(link.handed_out[len(peer.received)].id)
+    for id in link.unsent:
+        if id in arrived:
             yield DriverError(
                 Rule.END,
                 f"the cancel {id!r} was reported as unsent, and it has arrived, at least in part",
             )
             return
+
+
+def _disobeyed(stage: Stage, number: int, peer: Peer, link: LinkRecord) -> Iterator[DriverError]:
+    hangup = link.hangup
+    if hangup is None or not (peer.connected and link.opened and stage.reads_on):
+        return
+    came = "none" if peer.closed_with is None else f"one with code {peer.closed_with}"
+    if not hangup.abort and peer.closed_with != hangup.code:
+        yield DriverError(
+            Rule.END,
+            f"Hangup asked for a close frame with code {hangup.code}{stage.on(number)}; got {came}",
+        )
+    elif isinstance(hangup, LinkHangup) and hangup.abort and peer.closed_with is not None:
+        yield DriverError(
+            Rule.END, f"Hangup asked to abort link {number} without a close frame; got {came}"
+        )
 
 
 def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:

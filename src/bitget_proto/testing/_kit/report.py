@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ..._values.set_module import set_module
-from .recording_connection import DriverStep
+from .driver_checks import Rule
+from .recording import DriverStep
 from .scenario import Scenario
-from .strict_connection import Rule
 
 _FOLD = 3
 """Length of a repeating pattern of steps; a long repetition is counted instead of shown."""

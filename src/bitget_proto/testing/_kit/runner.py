@@ -9,30 +9,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from difflib import get_close_matches
+from functools import partial
 from typing import Final
 
 import attrs
 
 from ..._values.errors import ValidationError, safe_repr
-from .driver_thread import MakeDriver
+from .driver_checks import DriverError, Rule
+from .driver_thread import MakeDriver, MakeSessionDriver
 from .harness import NotPlayed, NotReached, Stage
-from .invariants import OTHER_THREAD, differences, false_reports, left_behind, unwritten
-from .recording_connection import DriverStep
+from .invariants import OTHER_THREAD, differences, false_reports, left_behind, unasked, unwritten
+from .recording import DriverStep
+from .recording_connection import Recorder
+from .recording_session import SessionRecorder
 from .report import Break, Report, Result
 from .scenario import Scenario
+from .scenarios_dials import DIALS
 from .scenarios_end import END
 from .scenarios_gaps import GAPS
+from .scenarios_links import LINKS
 from .scenarios_reading import READING
 from .scenarios_time import TIME
 from .scenarios_writing import WRITING
-from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 SCENARIOS: Final[tuple[Scenario, ...]] = READING + GAPS + TIME + WRITING + END
-"""All scenarios, in the order in which they are played."""
+"""All scenarios for drivers of a connection, in the order in which they are played."""
+
+OF_SESSIONS: Final = LINKS + DIALS
+"""The scenarios for drivers of a session only."""
+
+SESSION_SCENARIOS: Final = SCENARIOS + OF_SESSIONS
+"""All scenarios for drivers of a session."""
 
 PATIENCE: Final = 2.0
 """Default number of seconds by which anything may be late."""
@@ -70,13 +81,59 @@ def check_driver(
     Raises: ValidationError for an unknown scenario name, and for `main_thread` in another thread.
     """
     check_thread(main_thread=main_thread)
-    chosen = tuple(named(name) for name in scenarios) if scenarios is not None else SCENARIOS
+    chosen = SCENARIOS if scenarios is None else [named(name) for name in scenarios]
+
+    def one(scenario: Scenario) -> Result:
+        return play(scenario, make_driver, patience=patience, main_thread=main_thread)
+
+    return _play_all(chosen, one, tell)
+
+
+def check_session_driver(
+    make_session_driver: MakeSessionDriver,
+    scenarios: Iterable[str] | None = None,
+    *,
+    patience: float = PATIENCE,
+    tell: Callable[[Result], object] | None = None,
+    main_thread: bool = False,
+) -> Report:
+    """Play scenarios with a driver of a `Session`, and report which rules it broke.
+
+    `make_session_driver(session, url)` returns a driver: an object with `run()`, which drains the
+    session, dials the URL for each `Dial`, and blocks until the session is `Ended`, and a
+    thread-safe `call(fn)`, which runs `fn(session, now)` in the thread of `run` and then drains.
+
+    The scenarios of `check_driver` are played with the links of the session, then others with
+    several links. Everything else is as for `check_driver`.
+
+    Raises: as `check_driver`.
+    """
+    check_thread(main_thread=main_thread)
+    chosen = (
+        SESSION_SCENARIOS
+        if scenarios is None
+        else [named(name, SESSION_SCENARIOS) for name in scenarios]
+    )
+
+    def one(scenario: Scenario) -> Result:
+        return play_session(
+            scenario, make_session_driver, patience=patience, main_thread=main_thread
+        )
+
+    return _play_all(chosen, one, tell)
+
+
+def _play_all(
+    scenarios: Iterable[Scenario],
+    play: Callable[[Scenario], Result],
+    tell: Callable[[Result], object] | None,
+) -> Report:
     results: list[Result] = []
-    for scenario in chosen:
+    for scenario in scenarios:
         if results and results[0].scenario is SCENARIOS[0] and results[0].breaks:
             results.append(Result(scenario=scenario, not_played=f'"{SCENARIOS[0].name}" is broken'))
         else:
-            results.append(play(scenario, make_driver, patience=patience, main_thread=main_thread))
+            results.append(play(scenario))
         if tell is not None:
             tell(results[-1])
     return Report(results)
@@ -89,6 +146,34 @@ def play(
     patience: float = PATIENCE,
     main_thread: bool = False,
 ) -> Result:
+    """Play one scenario with a driver of a connection and return its result."""
+
+    def make_stage(attempt: int) -> Stage:
+        core = Recorder(scenario.config)
+        make = partial(make_driver, core)
+        return Stage(core, make, patience, narrow=scenario.narrow, attempt=attempt)
+
+    return _play(scenario, make_stage, main_thread=main_thread)
+
+
+def play_session(
+    scenario: Scenario,
+    make_session_driver: MakeSessionDriver,
+    *,
+    patience: float = PATIENCE,
+    main_thread: bool = False,
+) -> Result:
+    """Play one scenario with a driver of a session and return its result."""
+
+    def make_stage(attempt: int) -> Stage:
+        core = SessionRecorder(attrs.evolve(scenario.session, link=scenario.config))
+        make = partial(make_session_driver, core)
+        return Stage(core, make, patience, narrow=scenario.narrow, attempt=attempt)
+
+    return _play(scenario, make_stage, main_thread=main_thread)
+
+
+def _play(scenario: Scenario, make_stage: Callable[[int], Stage], *, main_thread: bool) -> Result:
     """Play one scenario with a driver and return its result.
 
     A scenario that does not reach its situation is played again, differently, and at last counts as
@@ -97,9 +182,7 @@ def play(
     begun = time.monotonic()
     why, steps = "", tuple[DriverStep, ...]()
     for attempt in range(ATTEMPTS):
-        stage = Stage(
-            make_driver, scenario.config, patience, narrow=scenario.narrow, attempt=attempt
-        )
+        stage = make_stage(attempt)
         try:
             result = _on_two_threads(scenario, stage, main_thread=main_thread)
         except NotReached as error:
@@ -141,7 +224,7 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
     Raises: NotReached, when no rule was broken.
     """
     seen: list[DriverError] = []
-    with stage.peer:
+    with stage.listening():
         missed: DriverError | None = None
         not_played, not_reached = "", None
         try:
@@ -157,9 +240,10 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
         noticed = len(stage.connection.complaints)
         seen += stage.connection.complaints
         seen += unwritten(stage) if missed is None else ()
-        stage.peer.finish()
+        stage.finish()
         returned = stage.thread.returned(stage.patience)
         seen += differences(stage)
+        seen += unasked(stage)
         seen += [] if missed is None else [missed]
         seen += false_reports(stage)
         seen += stage.connection.complaints[noticed:]
@@ -175,18 +259,19 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
     )
 
 
-def named(name: str) -> Scenario:
+def named(name: str, scenarios: Sequence[Scenario] = SCENARIOS) -> Scenario:
     """Return the scenario with this name.
 
     Raises: ValidationError when there is none.
     """
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         if scenario.name == name:
             return scenario
-    like = get_close_matches(name, [scenario.name for scenario in SCENARIOS], n=1)
+    like = get_close_matches(name, [scenario.name for scenario in scenarios], n=1)
+    option = "" if scenarios is SCENARIOS else "--session "
     hint = f": did you mean {like[0]!r}?" if like else ""
     raise ValidationError(
-        f"scenario must be one that python -m bitget_proto.testing --list names; got {safe_repr(name)}{hint}"
+        f"scenario must be one that python -m bitget_proto.testing {option}--list names; got {safe_repr(name)}{hint}"
     )
 
 

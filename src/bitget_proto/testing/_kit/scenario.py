@@ -11,8 +11,9 @@ from collections.abc import Callable
 import attrs
 
 from ..._machine.connection_config import Config
+from ..._machine.session_config import SessionConfig
+from .driver_checks import Rule
 from .harness import Stage
-from .strict_connection import Rule
 
 QUIET = Config(
     login_timeout=None,
@@ -23,6 +24,17 @@ QUIET = Config(
     max_own_frames=None,
 )
 """A configuration without timers, except the deadlines of cancels."""
+
+SESSION = SessionConfig(
+    no_link_timeout=None,
+    resend_interval=None,
+    dial_timeout=None,
+    dials_per_5_minutes=None,
+    backoff_min=0.05,
+    backoff_max=0.4,
+    lifetime=None,
+)
+"""A configuration of a session without timers, except the backoff."""
 
 SOON = 0.04
 """Seconds: long enough for a loop on loopback to finish its work, and short for a test."""
@@ -48,6 +60,9 @@ class Scenario:
     """Plays the scenario; raises DriverError for a broken rule."""
 
     config: Config = attrs.field(default=QUIET, repr=False)
+    session: SessionConfig = attrs.field(default=SESSION, repr=False)
+    """For drivers of a session: its limits, except those of the links."""
+
     narrow: bool = False
     """Whether socket buffers between the driver and the peer are small."""
 

@@ -9,13 +9,12 @@ from typing import Final
 import attrs
 
 from ..._values.events import Accepted, Unresolved
-from ..._values.states import State, WhyClosed
+from ..._values.states import WhyClosed
 from ..._wire.exchange_codec import encode_event, encode_reply
 from ..framing import TEXT, frame
-from .harness import Stage
-from .recording_connection import Recorder
+from .driver_checks import DriverError, Rule
+from .harness import Core, Stage
 from .scenario import HANGUP_LIMIT, QUIET, SOON, Scenario
-from .strict_connection import DriverError, Rule
 
 
 def _in_flight(stage: Stage) -> None:
@@ -149,7 +148,7 @@ def _many_threads(stage: Stage) -> None:
     stage.log_in()
     ids = [f"n{number}" for number in range(20)]
 
-    def one(id: str) -> Callable[[Recorder, float], object]:
+    def one(id: str) -> Callable[[Core, float], object]:
         order = stage.order(id)
         return lambda connection, now: connection.cancel(order, now, id)
 
@@ -177,11 +176,7 @@ def _abandoned(stage: Stage) -> None:
     order = stage.order("abandoned")
     id = stage.abandon(order)
     barrier = stage.call_soon(lambda _, __: None)
-    if (
-        not barrier.wait(stage.patience)
-        or not stage.thread.running
-        or stage.connection.state is not State.READY
-    ):
+    if not barrier.wait(stage.patience) or not stage.thread.running or not stage.connection.is_up:
         raise stage.blame(Rule.ABANDON, "a wait was cancelled, and the connection ended with it")
     stage.cancel("a")
     stage.hear("a")

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from ..._values.events import Accepted, Unresolved
+from .driver_checks import BACKLOG, DriverError, Rule
 from .harness import Stage
 from .scenario import SOON, TOO_LATE, Scenario
 from .scenarios_reading import PUSH
-from .strict_connection import BACKLOG, DriverError, Rule
 
 _ENDLESS = 10**9
 
@@ -83,7 +83,7 @@ def _gap_after_a_stall(stage: Stage) -> None:
 
 def _flood(stage: Stage) -> None:
     stage.log_in()
-    end, read = _take(stage, "a", stage.longer(SOON)), stage.connection.handed_over
+    end, read = _take(stage, "a", stage.longer(SOON)), stage.link.handed_over
     stage.needs("a" not in stage.connection.outcomes, TOO_LATE)
     at_deadline = 0
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from ..._values.events import Accepted, Unresolved
 from ..framing import PING, TEXT, frame
+from .driver_checks import Rule
 from .harness import LOGGED_IN, Stage
 from .scenario import SOON, TOO_LATE, Scenario
-from .strict_connection import Rule
 
 PUSH = '{"action":"snapshot","arg":{"channel":"orders"},"data":["' + "x" * 200 + '"]}'
 
@@ -70,7 +70,7 @@ def _fragments(stage: Stage) -> None:
     stage.peer.say("y" * 60_000)
     stage.outcome_is("a", Accepted, Rule.READ, "an answer in several frames was not handed over")
     stage.expect(
-        lambda: len(stage.connection.handed_over) == 4,
+        lambda: len(stage.link.handed_over) == 4,
         Rule.READ,
         "a long message was not handed over",
     )

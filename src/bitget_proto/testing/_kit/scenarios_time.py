@@ -12,10 +12,9 @@ from typing import Final
 import attrs
 
 from ..._values.events import Accepted, Unresolved
-from .harness import Stage
-from .recording_connection import Recorder
+from .driver_checks import DriverError, Rule
+from .harness import Core, Stage
 from .scenario import QUIET, SOON, TOO_LATE, Scenario
-from .strict_connection import DriverError, Rule
 
 _SPINS = 200
 """How often a driver may call `handle_timeout` with nothing due, as loops with a frame rate do."""
@@ -86,7 +85,7 @@ def _nothing_due(stage: Stage) -> None:
     stage.log_in()
     timeout = _answered_in_time(stage, "a")
     time.sleep(2 * timeout)
-    if stage.connection.closed is not None or not stage.thread.running:
+    if stage.link.closed is not None or not stage.thread.running:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due")
     fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
     if fired > _SPINS:
@@ -163,7 +162,7 @@ def _close_unanswered(stage: Stage) -> None:
 def _clock(stage: Stage) -> None:
     seen: list[tuple[float, float]] = []
 
-    def look(_: Recorder, now: float) -> None:
+    def look(_: Core, now: float) -> None:
         seen.append((now, time.monotonic()))
 
     stage.log_in()

@@ -15,10 +15,9 @@ from typing import Final
 from ..._values.events import Accepted, Unresolved
 from ..._values.orders import CancelOrder
 from ..._wire.codec import encode_cancel
-from .harness import Stage
-from .recording_connection import Recorder
+from .driver_checks import DriverError, Rule
+from .harness import Core, Stage
 from .scenario import HANGUP_LIMIT, SOON, Scenario
-from .strict_connection import DriverError, Rule
 from .websocket_peer import Gone, Silence
 
 _FRAME = 125
@@ -45,7 +44,7 @@ def _write_big(stage: Stage, *first: str, timeout: float | None = None) -> None:
     """Log in, take the cancels `first`, and have a frame written that does not fit."""
     stage.log_in()
 
-    def take(connection: Recorder, now: float) -> None:
+    def take(connection: Core, now: float) -> None:
         for id in first:
             connection.cancel(stage.order(id), now, id, timeout)
         connection.send(_BIG, now)
@@ -140,7 +139,7 @@ def _close_in_a_stall(stage: Stage) -> None:
     stage.expect_closed(
         Rule.END, "the exchange closed while a write stalled, and lost was not called"
     )
-    stage.needs(bool(stage.connection.unsent), "lost named no frame as unsent")
+    stage.needs(bool(stage.link.unsent), "lost named no frame as unsent")
 
 
 def _hangup_in_a_stall(stage: Stage) -> None:
@@ -157,7 +156,7 @@ def _hangup_in_a_stall(stage: Stage) -> None:
 
 def _stands_still(counts: Sequence[int], stage: Stage | None = None) -> bool:
     """Whether the counts do not grow and, with a stage, the last poll was not writable."""
-    stalled = stage is None or stage.connection.steps[-1].call == "poll, not writable"
+    stalled = stage is None or stage.connection.steps[-1].call.startswith("poll, ")
     return stalled and len(set(counts)) == 1 and len(counts) > 1
 
 

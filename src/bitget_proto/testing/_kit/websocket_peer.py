@@ -101,9 +101,29 @@ class Peer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
         for held in (self._listener, self._socket):
             if held is not None:
                 held.close()
+
+    def another(self) -> Peer:
+        """Return a peer for the next connection to the same listener, which this one closes."""
+        other = Peer(self.patience)
+        other.url, other._listener = self.url, self._listener
+        return other
+
+    def backlog(self) -> int:
+        """Accept and close the connections that were not accepted; return their number."""
+        count = 0
+        with suppress(OSError):
+            self._listening.settimeout(0.0)
+            while True:
+                self._listening.accept()[0].close()
+                count += 1
+        return count
 
     def stop_listening(self) -> None:
         """Close the listener."""
@@ -136,8 +156,15 @@ class Peer:
 
         Raises: Silence when none comes in time, Gone when it is not a WebSocket request.
         """
+        self.answer(self.read_request())
+
+    def answer(self, request: bytes) -> None:
+        """Answer an upgrade request.
+
+        Raises: Silence and Gone as `write`; Gone when it is not a WebSocket request.
+        """
         try:
-            key = key_of(self.read_request())
+            key = key_of(request)
         except KeyError:
             raise Gone(
                 "its request is not a WebSocket upgrade: it has no Sec-WebSocket-Key"
@@ -279,7 +306,7 @@ class Peer:
     @property
     def has_part(self) -> bool:
         """Whether an incomplete frame has arrived."""
-        return bool(self._in)
+        return self._opened and bool(self._in)
 
     # --- ending ---
 
@@ -362,6 +389,8 @@ class Peer:
 
     def _take_frame(self) -> bool:
         """Handle one frame of the received data; return False when there is no whole frame."""
+        if not self._opened:
+            self._in.clear()  # an upgrade request that is not answered
         parsed = parse(self._in)
         if parsed is None:
             return False

@@ -421,7 +421,7 @@ class Driver(ABC):
         cancel that was between the core and the router. If this is interrupted, call it again.
         """
         core, now, router = self._core, self.now(), self.router
-        numbers = {ONLY_LINK, *self._links}
+        numbers = {ONLY_LINK} if isinstance(core, SingleLink) else set(self._links)
         for link in self._links.values():
             link.reset()
         self._links.clear()

@@ -1,0 +1,205 @@
+"""`StrictSession`, a `Session` that checks its driver.
+
+It is to `Session` what `StrictConnection` is to `Connection`, and also checks, for each link, that
+`opened` comes once and before any message, and that nothing comes after `lost`.
+
+A link may end while a report of it is on its way. So a message, one `opened` and one `lost` for a
+link that has ended are no errors, as in `Session`. After `Ended`, only `lost` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+
+import attrs
+
+from ..._machine.arguments import Queued, unsent_ids
+from ..._machine.rate_limit import Budget
+from ..._machine.session import Session
+from ..._machine.session_config import Policy, SessionConfig
+from ..._machine.session_events import Dial, Ended, LinkTransmit, SessionOutput
+from ..._machine.session_states import SessionState
+from ..._values.credentials import SignedLogin
+from ..._values.orders import CancelOrder
+from ..._values.set_module import set_module
+from ..._wire.codec import Codec
+from .driver_checks import DriverChecks, Rule
+
+
+@attrs.define
+class _Reports:
+    """What a driver has reported of a link."""
+
+    opened: bool = False
+    lost: bool = False
+    last: str | None = None
+    """The id of the cancel in the last frame for this link."""
+
+
+@set_module("bitget_proto.testing")
+class StrictSession(Session):
+    """A `Session` that raises `DriverError` from the call with which its driver breaks a rule.
+
+    It detects what `StrictConnection` detects, and reports of a link that are wrong: for a link
+    that was never dialled, `opened` or `lost` twice, a message before `opened`, and anything after
+    `lost` or after `Ended`. Use it in tests wherever a `Session` is expected.
+    """
+
+    __slots__ = ("_checks", "_reports")
+
+    def __init__(
+        self,
+        config: SessionConfig | None = None,
+        codec: Codec | None = None,
+        budget: Budget | None = None,
+        *,
+        jitter: Callable[[], float],
+    ) -> None:
+        super().__init__(config, codec, budget, jitter=jitter)
+        self._checks = DriverChecks()
+        self._reports: dict[int, _Reports] = {}
+
+    # --- inputs ---
+
+    def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
+        """As `Session.opened`; raises DriverError for a second call, or one after `lost`."""
+        self._checks.input("opened", now)
+        reports = self._of("opened", link)
+        if reports.opened:
+            self._checks.broken(Rule.DIAL, f"opened was called a second time for link {link}")
+        super().opened(link, now, login=login)
+        reports.opened = True
+        self._checks.done()
+
+    def receive(self, link: int, message: str | bytes, now: float) -> None:
+        """As `Session.receive`.
+
+        Raises: DriverError before `opened`, after `lost`, after the end, and for starved timers.
+        """
+        self._checks.input("receive", now)
+        if not self._of("receive", link).opened:
+            self._checks.broken(Rule.END, f"receive was called for link {link} before opened")
+        self._checks.receive()
+        super().receive(link, message, now)
+        self._checks.done()
+
+    def lost(
+        self,
+        link: int,
+        now: float,
+        reason: str = "",
+        unsent: Iterable[str] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        """As `Session.lost`.
+
+        Raises: DriverError for a second call, and for unsent frames other than the last one that
+        was given to this link.
+        """
+        self._checks.input("lost", now)
+        reports = self._of("lost", link)
+        ids = unsent_ids(unsent)
+        self._checks.lost(ids)
+        if len(ids) == 1 and ids[0] != reports.last:
+            self._checks.broken(
+                Rule.WRITE,
+                f"lost of link {link} named {ids[0]!r} as unsent, and the last frame for this link "
+                f"was {'none' if reports.last is None else f'that of {reports.last!r}'}",
+            )
+        super().lost(link, now, reason, ids, retry_after)
+        reports.lost = True
+        self._checks.done()
+
+    def handle_timeout(self, now: float) -> None:
+        """As `Session.handle_timeout`; raises DriverError for the same time again and again."""
+        self._checks.timeout(now)
+        super().handle_timeout(now)
+        self._checks.done()
+
+    # --- commands ---
+
+    def cancel(
+        self,
+        order: CancelOrder,
+        now: float,
+        id: str | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+        urgent: bool = False,
+    ) -> str:
+        """As `Session.cancel`; raises DriverError when the previous call was not drained."""
+        self._checks.command("cancel", now)
+        taken = super().cancel(order, now, id, timeout, policy, urgent)
+        self._checks.done([taken])
+        return taken
+
+    def cancel_many(
+        self,
+        orders: Iterable[CancelOrder],
+        now: float,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> list[str]:
+        """As `Session.cancel_many`; raises DriverError when the previous call was not drained."""
+        self._checks.command("cancel_many", now)
+        taken = super().cancel_many(orders, now, timeout, policy)
+        self._checks.done(taken)
+        return taken
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """As `Session.withdraw`; raises DriverError when the previous call was not drained."""
+        self._checks.command("withdraw", now)
+        withdrawn = super().withdraw(id, now)
+        self._checks.done()
+        return withdrawn
+
+    def send(self, text: str, now: float) -> None:
+        """As `Session.send`; raises DriverError when the previous call was not drained."""
+        self._checks.command("send", now)
+        super().send(text, now)
+        self._checks.done()
+
+    def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
+        """As `Session.close`; raises DriverError when the previous call was not drained."""
+        self._checks.command("close", now)
+        super().close(now, queued, within)
+        self._checks.done()
+
+    # --- outputs ---
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        """As `Session.poll`; raises DriverError for a clock that runs backwards."""
+        self._checks.poll(now)
+        output = super().poll(now, busy)
+        self._checks.output(output, now)
+        if isinstance(output, Dial):
+            self._reports[output.link] = _Reports()
+        elif isinstance(output, LinkTransmit):
+            assert output.link not in busy, "a LinkTransmit was given to a link that is busy"
+            self._reports[output.link].last = output.id
+        elif isinstance(output, Ended):
+            self._checks.ended()
+        return output
+
+    # --- inside ---
+
+    def _of(self, call: str, link: int) -> _Reports:
+        """Return the reports of a link, and check that another one may come.
+
+        For a link that was never dialled, `Session` refuses the call itself.
+        """
+        reports = self._reports.get(link) if type(link) is int else None
+        if reports is None:
+            if type(link) is int:
+                self._checks.broken(
+                    Rule.LINK,
+                    f"{call} was called for link {link}, which no Dial has named",
+                )
+            return _Reports(opened=call == "receive")
+        if reports.lost and call == "lost":
+            self._checks.broken(Rule.END, f"lost was called a second time for link {link}")
+        elif reports.lost:
+            self._checks.broken(Rule.END, f"{call} was called for link {link} after its lost")
+        elif self.state is SessionState.ENDED and call != "lost":
+            self._checks.broken(Rule.END, f"{call} was called for link {link} after Ended")
+        return reports
