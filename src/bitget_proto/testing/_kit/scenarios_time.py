@@ -16,7 +16,7 @@ from .driver_checks import DriverError, Rule
 from .harness import Core, Stage
 from .scenario import QUIET, SOON, TOO_LATE, Scenario
 
-_SPINS = 200
+_SPINS = 100
 """How often a driver may call `handle_timeout` with nothing due, as loops with a frame rate do."""
 
 
