@@ -202,7 +202,7 @@ def test_messages_arrive_without_the_shortcut_past_the_queue(
 
 def test_a_message_in_fragments_has_a_limit(flavour: Flavour) -> None:
     closed, _ = ended(flavour, hostile_server.endless_message(after=After.CANCEL))
-    assert closed.detail == f"a message was longer than {2**20} bytes"
+    assert closed.detail == f"the exchange sent a message longer than {2**20} bytes"
 
 
 def test_many_messages_do_not_exceed_the_limit_of_one(flavour: Flavour) -> None:

@@ -193,7 +193,7 @@ def test_the_end_of_the_stream_ends_every_state() -> None:
     websocket.start()
     websocket.end_of_stream()
     assert (websocket.opened, websocket.end_reason) == (False, "the handshake failed")
-    assert "127.0.0.1 does not speak HTTP" in str(websocket.handshake_error())
+    assert "ended the connection before the WebSocket was open" in str(websocket.handshake_error())
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 429, 503])
@@ -222,8 +222,7 @@ def test_a_message_over_the_limit_ends_the_connection(fragment: int) -> None:
     websocket, _ = opened()
     assert by_pieces(websocket, message(2**20) * 2, 65_536) == ["x" * 2**20] * 2
     assert by_pieces(websocket, message(2**20 + 1), 65_536) == []
-    assert websocket.end_reason is not None
-    assert "broke the WebSocket protocol" in websocket.end_reason
+    assert websocket.end_reason == "the exchange sent a message longer than 1048576 bytes"
     websocket, _ = opened(300_000)
     assert len(by_pieces(websocket, message(1_200_000), 65_536)) == 1
     websocket, _ = opened(None)

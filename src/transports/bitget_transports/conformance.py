@@ -28,9 +28,10 @@ from anyio import from_thread, lowlevel
 
 from bitget_proto import CancelOrder, Config, Connection, Credentials, Session
 
+from ._driver.account import Account
 from ._driver.async_driver import AsyncDriver, news
 from ._driver.channel import Channel
-from ._driver.driver import Account, Driver
+from ._driver.driver import Driver
 from ._driver.errors import ConnectFailed
 from ._driver.limits import Limits
 from ._driver.single_link import Core, SingleLink

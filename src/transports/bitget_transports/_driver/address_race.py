@@ -26,8 +26,9 @@ class AddressesFailed(OSError):
     def __init__(self, failures: dict[Address, OSError]) -> None:
         super().__init__("; ".join(_failure(*failure) for failure in failures.items()))
         self.addresses = [_host(address) for address in failures]
-        self.refused = all(isinstance(error, ConnectionRefusedError) for error in failures.values())
-        """Whether each of them refused the connection."""
+        numbers = {error.errno for error in failures.values()}
+        self.errno = numbers.pop() if len(numbers) == 1 else None
+        """That of each attempt, when they all failed in the same way."""
 
 
 class AddressBook:

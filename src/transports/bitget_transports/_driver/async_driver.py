@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from bitget_proto import Config, LocalProtocolError, ValidationError
 
+from .account import Account
 from .checks import safe_repr
-from .driver import Account, Driver
+from .driver import Driver
 from .errors import ConnectFailed
 from .limits import Limits
 from .single_link import Core
@@ -225,7 +226,7 @@ class Owner:
         failure, self._failure = self._failure, None
         if isinstance(failure, Exception):
             raise failure
-        if failure is not None and not self.driver.router.ready:
+        if failure is not None and not self.driver.first_login.accepted:
             raise ConnectFailed(
                 "the task of the channel was cancelled before a login was accepted: open it in an "
                 "event loop, or a task group, that is not about to end"

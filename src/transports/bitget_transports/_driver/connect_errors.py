@@ -8,9 +8,20 @@ ones, whatever the libraries below them say.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
+from errno import (
+    EACCES,
+    ECONNREFUSED,
+    EHOSTUNREACH,
+    EMFILE,
+    ENETUNREACH,
+    ENFILE,
+    EPERM,
+    ETIMEDOUT,
+)
 
 from bitget_proto import CallerError, Closed, Ended, LinkClosed, WhyClosed
 
@@ -23,7 +34,31 @@ from .url import Target
 NO_CODE = 1005
 """The code that stands for a close frame without a code (RFC 6455, 7.1.5)."""
 
-NO_CLOSE_FRAME = "the connection ended without a close frame"
+_ENDS = (
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+    EOFError,
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+)
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+"""What OpenSSL calls bytes that are not TLS."""
+
+_NO_DESCRIPTOR = "no socket could be opened for {}"
+_NOT_ALLOWED = "this machine does not allow a connection to {}", "check its firewall"
+_NO_ROUTE = "there is no route to {}", "check the network and the URL"
+_PARTS = {
+    EMFILE: (_NO_DESCRIPTOR, "close files and sockets of this process, or raise its limit (ulimit -n)"),
+    ENFILE: (_NO_DESCRIPTOR, "close files and sockets on this machine, or raise its limit"),
+    EACCES: _NOT_ALLOWED,
+    EPERM: _NOT_ALLOWED,
+    ENETUNREACH: _NO_ROUTE,
+    EHOSTUNREACH: _NO_ROUTE,
+    ETIMEDOUT: ("{} did not answer", "check the network and the URL"),
+}  # fmt: skip
+"""For each errno, the part that failed and what to do."""
 
 _VIOLATIONS = {
     "invalid utf-8 reason|decoding close reason": rfc6455.INVALID_REASON,
@@ -56,29 +91,52 @@ def _describe(target: Target, error: BaseException) -> ConnectFailed:
             "this machine's clock; for a certificate authority of your own, pass "
             "tls=ssl.create_default_context(cafile=…)"
         )
+    if is_end(error):
+        return ended_early(target) if target.tls is None else _ended_in_tls(target)
     if isinstance(error, ssl.SSLError):
-        return ConnectFailed(
-            f"{where} does not speak TLS as expected ({getattr(error, 'reason', None) or error}): "
-            "check the URL and its port"
-        )
+        return _no_tls(target, error)
     if isinstance(error, socket.gaierror):
         return ConnectFailed(
             f"the name {target.host} cannot be resolved ({error.strerror}): check the URL and the "
             "network"
         )
-    if isinstance(error, ConnectionRefusedError):
+    number = error.errno if isinstance(error, OSError) else None
+    tried = ""
+    if number is not None and isinstance(error, AddressesFailed):  # else its text names them
+        tried = f" (tried {', '.join(error.addresses)})"
+    if number == ECONNREFUSED:
         return ConnectFailed(
-            f"{where} refused the connection: nothing listens there; check the URL and its port"
+            f"{where} refused the connection: nothing listens there{tried}; check the URL and its "
+            "port"
         )
-    if isinstance(error, AddressesFailed) and error.refused:
-        return ConnectFailed(
-            f"{where} refused the connection: nothing listens there (tried "
-            f"{', '.join(error.addresses)}); check the URL and its port"
-        )
+    why = os.strerror(number) if number else str(error) or type(error).__name__
+    what, advice = _PARTS.get(number or 0, ("no connection to {}", "check the network and the URL"))
+    return ConnectFailed(f"{what.format(where)} ({why}){tried}: {advice}")
+
+
+def _no_tls(target: Target, error: ssl.SSLError) -> ConnectFailed:
+    """Return the error for a TLS handshake that failed."""
+    where, reason = f"{target.host}:{target.port}", getattr(error, "reason", None)
+    if reason is None or reason in _NOT_TLS:
+        return ConnectFailed(f"{where} does not speak TLS: check the URL and its port")
     return ConnectFailed(
-        f"no connection to {where} ({str(error) or type(error).__name__}): check the network and "
-        "the URL"
+        f"the TLS handshake with {where} failed ({reason.lower().replace('_', ' ')}): check the "
+        "URL, and which versions of TLS this machine allows"
     )
+
+
+def _ended_in_tls(target: Target) -> ConnectFailed:
+    return ConnectFailed(
+        f"{target.host}:{target.port} ended the connection during the TLS handshake: check the URL "
+        "and its port"
+    )
+
+
+def is_end(error: BaseException) -> bool:
+    """Return whether this error means that the peer has ended the connection. The libraries below
+    do not all distinguish the end of the stream from a reset.
+    """
+    return isinstance(error, _ENDS)
 
 
 def took_too_long(target: Target, limits: Limits, race: AddressRace | None = None) -> ConnectFailed:
@@ -91,7 +149,7 @@ def took_too_long(target: Target, limits: Limits, race: AddressRace | None = Non
     )
 
 
-def answered_wrongly(target: Target, error: object) -> ConnectFailed:
+def answered_wrongly(target: Target, error: str) -> ConnectFailed:
     """Return the error for an answer that is not a valid answer to our handshake."""
     return ConnectFailed(
         f"{target.host} sent an invalid answer to the WebSocket handshake ({error}): check the URL"
@@ -106,16 +164,18 @@ def refused_by_picows(target: Target, what: str) -> ConnectFailed:
     )
 
 
-def speaks_no_http(target: Target, error: object) -> ConnectFailed:
+def speaks_no_http(target: Target) -> ConnectFailed:
     """Return the error for an answer that is not HTTP."""
-    return ConnectFailed(f"{target.host} does not speak HTTP ({error}): check the URL and its port")
+    return ConnectFailed(
+        f"{target.host}:{target.port} does not speak HTTP: check the URL and its port"
+    )
 
 
 def ended_early(target: Target) -> ConnectFailed:
-    """Return the error for a connection that ended without an answer."""
+    """Return the error for a connection that ended without a whole answer to the handshake."""
     return ConnectFailed(
-        f"{target.host} ended the connection before the WebSocket was open: check the URL and its "
-        "port"
+        f"{target.host}:{target.port} ended the connection before the WebSocket was open: check "
+        "the URL and its port"
     )
 
 
@@ -129,6 +189,17 @@ def login_error(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectF
         f"{target.host} ended the connection before the login was answered ({closed.detail}): "
         "try again later"
     )
+
+
+def no_login(limits: Limits, last: ConnectFailed | None) -> ConnectFailed:
+    """Return the error for an expired `Limits.up_timeout`; `last` is why the last link has ended."""
+    if last is None:
+        why = ", and the first connection has not ended: check the network, or raise Limits.up_timeout"
+    else:
+        why = f"; the last try: {last}"
+    failure = ConnectFailed(f"no login was accepted within {limits.up_timeout} s{why}")
+    failure.__cause__ = last
+    return failure
 
 
 def clock_failed(failure: CallerError) -> str:
@@ -148,6 +219,20 @@ def closed_by_peer(code: int, reason: str) -> str:
 def interrupted(error: BaseException) -> str:
     """Describe an exception from the caller's code that interrupted a step."""
     return f"interrupted by an exception from the caller's code: {error!r}"
+
+
+def connection_broken(error: BaseException | None = None) -> str:
+    """Describe the end of an open WebSocket without a close frame; None is the end of the stream."""
+    if isinstance(error, ssl.SSLError) and not is_end(error):
+        return f"the connection broke: TLS failed ({error.reason or 'without a reason'})"
+    if isinstance(error, OSError) and error.errno and not is_end(error):
+        return f"the connection broke: {os.strerror(error.errno)}"
+    return "the connection ended without a close frame"
+
+
+def too_long(limit: int | None) -> str:
+    """Describe a message that is longer than `frame_limit` allows."""
+    return f"the exchange sent a message longer than {limit} bytes"
 
 
 def protocol_broken(how: object) -> str:

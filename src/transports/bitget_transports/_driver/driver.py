@@ -11,12 +11,10 @@ each link, nothing after the end. Nothing here waits.
 
 from __future__ import annotations
 
-import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Protocol, Self
+from typing import Protocol
 
 import attrs
 
@@ -24,7 +22,6 @@ from bitget_proto import (
     CallerError,
     Closed,
     Config,
-    Credentials,
     Dial,
     Ended,
     Hangup,
@@ -41,21 +38,21 @@ from bitget_proto import (
     WhyClosed,
     WhyEnded,
     WhyUnresolved,
-    sign_login,
 )
 
+from .account import Account
 from .address_race import Address, AddressBook
 from .checks import safe_repr
 from .clock import clock
-from .connect_errors import clock_failed, login_error
-from .errors import ConnectFailed, LoginRefused, UpgradeRefused
+from .connect_errors import clock_failed
+from .errors import ConnectFailed, UpgradeRefused
+from .first_login import FirstLogin
 from .http_refusal import http_date
 from .limits import Limits
 from .outcome_router import OutcomeRouter, Waiter
 from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
 from .turns import OVERDUE_MESSAGES, Arrivals
-from .url import Target
 
 _FILL_SECONDS = 1e-2
 """Seconds for which orders are taken before arrived messages are processed."""
@@ -98,65 +95,6 @@ class Link(Protocol):
         ...
 
 
-@attrs.frozen
-class Account:
-    """Credentials, the URL to log in to, and the wall clock for the login."""
-
-    credentials: Credentials
-    target: Target
-    wall_clock: Callable[[], float]
-    """Seconds since 1970."""
-
-    @classmethod
-    def of(
-        cls,
-        credentials: Credentials,
-        url: str,
-        tls: ssl.SSLContext | None,
-        wall_clock: Callable[[], float],
-        *,
-        allow_plaintext: bool,
-    ) -> Self:
-        """Check all arguments before anything is dialled.
-
-        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a
-        clock that does not give a time.
-        """
-        if not callable(wall_clock):
-            raise ValidationError(
-                f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
-            )
-        self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
-        self.sign(0.0)
-        now = self.sign_now()
-        if isinstance(now, CallerError):
-            if isinstance(now.error, ValidationError):
-                raise now.error
-            raise ValidationError(clock_failed(now)) from now.error
-        return self
-
-    def sign(self, time: float) -> SignedLogin:
-        """Return a login that is signed for this time."""
-        return sign_login(self.credentials, int(time))
-
-    def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
-        """Return the time of the wall clock and a login that is signed for it, or how it failed."""
-        try:
-            time = self.wall_clock()
-            valid = isinstance(time, (float, int)) and 0.0 <= time < inf
-        except Exception as error:  # noqa: BLE001 - it is the caller's
-            return CallerError(where="wall_clock", error=error)
-        if not valid:
-            refused = ValidationError(
-                f"wall_clock must give seconds since 1970; it gave {safe_repr(time)}"
-            )
-            return CallerError(where="wall_clock", error=refused)
-        try:
-            return time, self.sign(time)
-        except ValidationError as error:  # the time is in milliseconds
-            return CallerError(where="wall_clock", error=error)
-
-
 class Driver(ABC):
     """Drives a core over any number of links, by the rules of docs/driver.md."""
 
@@ -174,8 +112,7 @@ class Driver(ABC):
         self.account = account
         self.addresses = AddressBook()
         self.max_message = config.max_message
-        self.failure: ConnectFailed | None = None
-        """Why the last dial failed."""
+        self.first_login = FirstLogin(account.target, self.limits)
         # Seconds within which a login must be accepted. A connection has limits of its own.
         self.up_timeout = None if isinstance(core, SingleLink) else self.limits.up_timeout
         self.until = inf
@@ -192,8 +129,6 @@ class Driver(ABC):
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
         """
-        self._skew: float | None = None
-        """Seconds by which the wall clock is ahead of the exchange's, from the last handshake."""
         self._clock_failed = False
         """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
 
@@ -225,7 +160,7 @@ class Driver(ABC):
         if login is None:
             link = self._links[number]
             try:
-                self.lost(number, str(self.failure))
+                self.lost(number, str(self.first_login.dial_failure))
             finally:
                 link.hang_up(1000, "")
             return
@@ -264,7 +199,7 @@ class Driver(ABC):
     def failed(self, number: int, failure: ConnectFailed) -> None:
         """The dial failed."""
         if number in self._links:
-            self.failure = failure
+            self.first_login.dial_failure = failure
             self.lost(
                 number,
                 str(failure),
@@ -347,13 +282,15 @@ class Driver(ABC):
                 elif isinstance(output, Dial):
                     self._use_exchange_time = self._use_exchange_time or output.stamp_refused
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
-                        core.lost(output.link, now, str(self.failure))
+                        core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
                     if isinstance(output, (Ready, Up)):
                         self._served(output.link if isinstance(output, Up) else ONLY_LINK)
+                    if not self.first_login.accepted:
+                        self.first_login.add(output)
                     self.router.dispatch(output)
             until = inf if output.until is None else output.until
             if busy:
@@ -376,43 +313,23 @@ class Driver(ABC):
 
         If the wall clock fails, report that and return None, unless the exchange's time is used.
         """
-        now = self.account.sign_now()
-        self._clock_failed, self._skew = isinstance(now, CallerError), None
+        now, first = self.account.sign_now(), self.first_login
+        self._clock_failed, first.skew = isinstance(now, CallerError), None
         if isinstance(now, CallerError):
-            self.failure = ConnectFailed(clock_failed(now))
-            self.failure.__cause__ = now.error
+            first.dial_failure = ConnectFailed(clock_failed(now))
+            first.dial_failure.__cause__ = now.error
             self.router.dispatch(now)
             login = None
         else:
             time, login = now
-            self._skew = None if theirs is None else time - theirs
+            first.skew = None if theirs is None else time - theirs
         return (
             self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )
 
     def is_up(self) -> bool:
-        """Return whether a login was accepted.
-
-        Raises: ConnectFailed when none will be.
-        """
-        router, tries = self.router, self.limits.first_dials
-        if router.ready:
-            return True
-        if router.closed is not None and router.login_rejected is not None:
-            raise LoginRefused(router.login_rejected, self._skew)
-        over = (
-            router.last_dial
-            if tries is not None and router.failed_dials >= tries
-            else router.closed
-        )
-        if over is not None:
-            raise self.failure or login_error(self.account.target, over)
-        return False
-
-    def up_timeout_error(self) -> ConnectFailed:
-        """Return the error for an expired `Limits.up_timeout`."""
-        why = "" if self.failure is None else f"; the last try: {self.failure}"
-        return ConnectFailed(f"no login was accepted within {self.limits.up_timeout} s{why}")
+        """As `FirstLogin.check`."""
+        return self.first_login.check(self.router.closed)
 
     def break_off(self, why: str) -> None:
         """End everything after an interrupted step. Nothing more is written.

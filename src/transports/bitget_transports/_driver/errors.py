@@ -18,13 +18,26 @@ _UPGRADE_HINTS = {
     429: "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address",
 }
 
+_NOT_PRIVATE = (
+    "check the URL, which is not that of the private WebSocket (its path ends in /v2/ws/private)"
+)
+_WRONG_MODE = "check the mode of the account, classic or unified, which must be that of the URL"
+_MALFORMED = "check the API key and the passphrase, and the path of the URL"
+
 _LOGIN_HINTS = {
+    "30001": _NOT_PRIVATE,
+    "30002": _MALFORMED,
+    "30003": _NOT_PRIVATE,
     "30011": "check the API key, and that a demo key is used for demo trading and a live key for "
     "live trading",
     "30012": "check the passphrase, which is the one chosen when the key was made",
     "30013": "check this machine's clock, which gives the timestamp of the login",
     "30014": "check this machine's clock, since a login expires 30 s after its timestamp",
     "30015": "check the secret, which signs the login",
+    "30016": _MALFORMED,
+    "40084": _WRONG_MODE,
+    "40085": _WRONG_MODE,
+    "25245": _WRONG_MODE,
 }
 
 
@@ -81,7 +94,10 @@ class LoginRefused(ConnectFailed):
         self.code_class = rejected.code_class
         self.message = rejected.message
         hint = _LOGIN_HINTS.get(
-            rejected.code or "", "check the key, its permissions and its list of IP addresses"
+            rejected.code or "",
+            "try again later"
+            if rejected.code_class is CodeClass.OUTCOME_UNKNOWN
+            else "check the key, its permissions and its list of IP addresses",
         )
         if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= _NOTICED:
             where = "ahead of" if skew > 0 else "behind"

@@ -31,8 +31,8 @@ class Limits:
 
     first_dials: int | None = attrs.field(default=None, validator=check_count)
     """The number of failed dials after which `open_session` raises, before its first login is
-    accepted; 1 to raise at the first failure. Refused logins are not counted: the session knows
-    which of them to retry.
+    accepted; 1 to raise at the first failure. A link that ends before its login is answered counts
+    as a failed dial. Refused logins are not counted: the session knows which of them to retry.
     """
 
     write_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)

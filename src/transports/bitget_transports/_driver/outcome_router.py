@@ -26,9 +26,7 @@ from bitget_proto import (
     Closed,
     Ended,
     Event,
-    LinkClosed,
     LocalProtocolError,
-    LoginRejected,
     NoRoom,
     Outcome,
     Policy,
@@ -39,7 +37,6 @@ from bitget_proto import (
     SessionState,
     State,
     Unresolved,
-    Up,
     ValidationError,
     WhyClosed,
     WhyUnresolved,
@@ -80,10 +77,6 @@ class OutcomeRouter:
 
     def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
         self.core = core
-        self.ready = False
-        """Whether a login was accepted."""
-        self.login_rejected: LoginRejected | None = None
-        """The last refusal of a login."""
         self.closed: Closed | Ended | None = None
         """How the channel ended."""
         self.on_end: Callable[[], object] = _do_nothing
@@ -91,11 +84,6 @@ class OutcomeRouter:
         self.closing: Queued | None = None
         """The `queued` argument of the last `close` call that had an effect; None if there was
         none."""
-        self.failed_dials = 0
-        """The number of links that ended before the first login was accepted, not counting those
-        whose login was refused."""
-        self.last_dial: LinkClosed | None = None
-        """How the last of those links ended."""
 
         self._id_prefix = id_prefix
         self._max_events = limits.max_events
@@ -276,22 +264,10 @@ class OutcomeRouter:
             waiter.wake()
             return
         if isinstance(event, Ready):
-            self.ready = True
             self.wake_listeners()
             return
         if isinstance(event, CallerError):
             log_caller_error(event)
-        elif isinstance(event, LoginRejected):
-            self.login_rejected = event
-        elif isinstance(event, Up):
-            self.ready = True
-        elif (
-            isinstance(event, LinkClosed)
-            and not self.ready
-            and event.why is not WhyClosed.LOGIN_REFUSED
-        ):
-            self.failed_dials += 1
-            self.last_dial = event
         self._count += 1
         self._events.append((self._count, event))
         self._chars += chars(event)

@@ -34,10 +34,17 @@ _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r](.*?\r\n\r\n)?", re.DOTALL)
 complete.
 """
 
+_PROTOCOL = b"HTTP/"
+
 _STATUS = b"HTTP/1.1 1"
 
 _INTERIM_MOST = 2**14
 """The most bytes of an interim answer."""
+
+
+def begins_http(head: bytes) -> bool:
+    """Return whether the first bytes of an answer may be those of HTTP."""
+    return head[:5] == _PROTOCOL[: len(head)]
 
 
 def wrong_upgrade(

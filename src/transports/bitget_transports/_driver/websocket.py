@@ -19,7 +19,12 @@ from collections.abc import Generator
 
 try:
     from websockets.client import ClientProtocol
-    from websockets.exceptions import InvalidStatus, ProtocolError, WebSocketException
+    from websockets.exceptions import (
+        InvalidStatus,
+        PayloadTooBig,
+        ProtocolError,
+        WebSocketException,
+    )
     from websockets.frames import Close, Frame, Opcode
     from websockets.http11 import Response
     from websockets.protocol import State
@@ -34,14 +39,15 @@ except ImportError as error:
 
 from . import rfc6455
 from .connect_errors import (
-    NO_CLOSE_FRAME,
     answered_wrongly,
     closed_by_peer,
+    connection_broken,
     could_not_connect,
     ended_early,
     interrupted,
     protocol_broken,
     speaks_no_http,
+    too_long,
 )
 from .errors import ConnectFailed, UpgradeRefused
 from .exception_origin import raised_by_caller
@@ -79,6 +85,7 @@ class WebSocket:
         "_callers_error",
         "_fragments",
         "_head",
+        "_limit",
         "_outgoing",
         "_pong",
         "_protocol",
@@ -95,9 +102,8 @@ class WebSocket:
         self._target = target
         # No extensions: messages are small, and without compression a short message cannot expand
         # into a huge one.
-        self._protocol = ClientProtocol(
-            parse_uri(target.url), max_size=frame_limit(max_message), logger=SILENT
-        )
+        self._limit = frame_limit(max_message)
+        self._protocol = ClientProtocol(parse_uri(target.url), max_size=self._limit, logger=SILENT)
         # websockets asks for this method at each read.
         reader = self._protocol.reader
         reader.read_exact = _CheckedReads(reader)  # type: ignore[method-assign, assignment]
@@ -166,6 +172,10 @@ class WebSocket:
         if not self.opened:
             data = self._answer.receive(data)
             self._head += data[: _HEAD - len(self._head)]
+            if not rfc6455.begins_http(self._head):
+                # websockets waits for the end of the line.
+                self.end_reason = "the handshake failed"
+                return messages
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Frame):
@@ -230,10 +240,10 @@ class WebSocket:
             failure = answered_wrongly(self._target, self._wrong_answer)
         elif self._head.startswith(b"HTTP/1.0 101"):
             failure = answered_wrongly(self._target, "HTTP/1.0 instead of HTTP/1.1")
-        elif error is not None:
-            failure = speaks_no_http(self._target, error)
-        else:
+        elif rfc6455.begins_http(self._head) and (error is None or _is_end(error)):
             failure = ended_early(self._target)
+        else:
+            failure = speaks_no_http(self._target)
         failure.__cause__ = error
         return failure
 
@@ -286,10 +296,12 @@ class WebSocket:
             self.end_reason = interrupted(self._callers_error)
         elif received is not None:
             self.end_reason = closed_by_peer(received.code, received.reason)
+        elif isinstance(protocol.parser_exc, PayloadTooBig):
+            self.end_reason = too_long(self._limit)
         elif protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
             self.end_reason = protocol_broken(_violation(protocol.parser_exc))
         else:
-            self.end_reason = NO_CLOSE_FRAME
+            self.end_reason = connection_broken()
 
 
 class _CheckedReads:
@@ -354,6 +366,13 @@ class _CheckedReads:
             error.reason = rfc6455.INVALID_TEXT
             raise
         self._within_message = not final
+
+
+def _is_end(error: BaseException | None) -> bool:
+    """Return whether the handshake failed because the stream had ended."""
+    while error is not None and not isinstance(error, EOFError):
+        error = error.__cause__
+    return error is not None
 
 
 def _violation(error: Exception) -> object:

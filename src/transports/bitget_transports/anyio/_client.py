@@ -34,10 +34,10 @@ from bitget_proto import (
     record,
 )
 
+from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import safe_repr
-from .._driver.driver import Account
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
@@ -208,7 +208,7 @@ class AnyioDriver(AsyncDriver):
         with anyio.move_on_after(seconds) as waiting:
             await wait_until_up(self)
         if waiting.cancelled_caught:
-            raise self.up_timeout_error()
+            raise self.first_login.timeout_error()
 
     def dial(self, number: int) -> _Link:
         link = _Link(self, number)

@@ -26,7 +26,7 @@ What httpx-ws 0.9.0 does, and what this file does about it:
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -40,11 +40,11 @@ try:
         AsyncWebSocketSession,
         HTTPXWSException,
         WebSocketDisconnect,
-        WebSocketUpgradeError,
         aconnect_ws,
     )
     from wsproto.connection import ConnectionState
     from wsproto.events import BytesMessage, TextMessage
+    from wsproto.frame_protocol import CloseReason
     from wsproto.utilities import LocalProtocolError as WriteRefused
     from wsproto.utilities import generate_accept_token
 except ImportError as error:
@@ -52,19 +52,19 @@ except ImportError as error:
 
 from .._driver import rfc6455
 from .._driver.connect_errors import (
-    NO_CLOSE_FRAME,
     answered_wrongly,
     closed_by_peer,
-    could_not_connect,
+    connection_broken,
     protocol_broken,
+    too_long,
     took_too_long,
 )
-from .._driver.errors import ConnectFailed, UpgradeRefused
-from .._driver.http_refusal import retry_after
+from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits, frame_limit
 from .._driver.tcp_reset import reset_when_closed
 from .._driver.turns import CORE_MESSAGES, PARSER_BYTES, Arrivals
 from .._driver.url import Target
+from ._httpx_errors import Handshake, causes
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
@@ -97,7 +97,8 @@ class HttpxWebSocket:
         self._target = target
         self._limits = limits
         self._client = client
-        self._meter = _Meter(frame_limit(max_message), arrivals)
+        self._meter = _Meter(frame_limit(max_message), arrivals, self._too_long)
+        self._handshake = Handshake(target)
         self._whole = anyio.CancelScope()
         self._reading = anyio.CancelScope()
         self._dialled: list[httpcore.AsyncNetworkStream] = []
@@ -132,6 +133,7 @@ class HttpxWebSocket:
                             self._meter.aborted = True
                         else:
                             self._session = session
+                            self._handshake.opened()
                             opened(
                                 session.response.headers.get("date")
                                 if session.response is not None
@@ -144,8 +146,8 @@ class HttpxWebSocket:
                         await self._close(session)
         except Exception as error:
             if wrong is None and self._session is None:
-                raise self._open_error(error) from error
-            self._reason = f"the connection broke: {_unwrapped(error)!r}"
+                raise self._handshake.failure(error) from error
+            self._reason = self._broken(error)
         finally:
             if self._session is None:
                 await self._close_dialled()
@@ -153,7 +155,7 @@ class HttpxWebSocket:
             # Raised outside of the task group, which would wrap it in an exception group.
             raise wrong
         if self._session is None:
-            raise took_too_long(self._target, self._limits)
+            raise self._handshake.early_refusal() or took_too_long(self._target, self._limits)
         return self._reason
 
     async def write(self, text: str) -> None:
@@ -169,7 +171,7 @@ class HttpxWebSocket:
             # Not chained: its text contains what could not be sent.
             raise Refused from None
         except (HTTPXWSException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise Broken(f"the connection broke: {_unwrapped(error)!r}") from error
+            raise Broken(self._broken(error)) from error
 
     def hang_up(self, code: int, reason: str) -> None:
         """Close with a close frame in bounded time, or cancel opening. `run` returns."""
@@ -197,7 +199,7 @@ class HttpxWebSocket:
         # As https, so that HTTPS_PROXY of the environment applies.
         return aconnect_ws(
             "http" + self._target.url.removeprefix("ws"),
-            client,
+            cast("httpx.AsyncClient", self._handshake.of(client)),
             max_message_size_bytes=PARSER_BYTES,
             keepalive_ping_interval_seconds=None,
             keepalive_ping_timeout_seconds=None,
@@ -210,6 +212,7 @@ class HttpxWebSocket:
     async def _traced(self, event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._dialled.append(info["return_value"])
+        self._handshake.traced(event, info)
 
     async def _close_dialled(self) -> None:
         with anyio.move_on_after(self._limits.close_timeout, shield=True):
@@ -255,10 +258,18 @@ class HttpxWebSocket:
             if session.connection.state is ConnectionState.OPEN:
                 return protocol_broken(error.reason)
             return closed_by_peer(error.code, error.reason)
-        except HTTPXWSException:
-            if meter.exceeded:
-                return f"a message was longer than {meter.limit} bytes"
-            return NO_CLOSE_FRAME
+        except HTTPXWSException as error:
+            return self._broken(error)
+
+    def _broken(self, error: Exception) -> str:
+        """Return why the connection ended without a close frame."""
+        # httpx-ws raises an error of its own, without that of the stream.
+        found = causes(self._meter.failure or error)
+        return connection_broken(next((at for at in found if isinstance(at, OSError)), None))
+
+    def _too_long(self) -> None:
+        self._reason = too_long(self._meter.limit)
+        self.hang_up(CloseReason.MESSAGE_TOO_BIG, "")
 
     async def _close(self, session: AsyncWebSocketSession) -> None:
         """Write the close frame within the timeout. Leaving the session's context has no timeout."""
@@ -268,26 +279,6 @@ class HttpxWebSocket:
                 # First, since a write may be in progress that waits for the peer.
                 await session.stream.aclose()
             await session.close(*self._close_args)
-
-    def _open_error(self, error: Exception) -> ConnectFailed:
-        error = _unwrapped(error)
-        if isinstance(error, WebSocketUpgradeError):
-            status, headers = error.response.status_code, error.response.headers
-            wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
-            return UpgradeRefused(self._target.host, status, retry_after=wait)
-        if isinstance(error, httpx.ProxyError):
-            return ConnectFailed(
-                f"the proxy refused to connect to {self._target.host}:{self._target.port} ({error}): "
-                "check HTTPS_PROXY, the credentials in it, and NO_PROXY"
-            )
-        for cause in (*_attempts(error), *_causes(error)):
-            if isinstance(cause, OSError):
-                return could_not_connect(self._target, cause)
-        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
-            return ConnectFailed(
-                f"{self._target.host} does not speak HTTP ({error}): check the URL and its port"
-            )
-        return could_not_connect(self._target, error)
 
 
 class _QueueBypass:
@@ -319,13 +310,17 @@ class _QueueBypass:
 
 
 class _Meter:
-    """Counts the bytes since the last message, and ends the stream when a message is too long."""
+    """Counts the bytes since the last message, and calls `on_too_long` when a message is too long."""
 
-    def __init__(self, limit: int | None, arrivals: Arrivals) -> None:
+    def __init__(
+        self, limit: int | None, arrivals: Arrivals, on_too_long: Callable[[], object]
+    ) -> None:
         self.limit = limit
         self.arrivals = arrivals
+        self.on_too_long = on_too_long
         self.count = 0
-        self.exceeded = False
+        self.failure: Exception | None = None
+        """Why the stream ended, if it failed."""
         self.aborted = False
         """Whether nothing may be written any more, not even a close frame."""
 
@@ -351,14 +346,18 @@ class _Metered(httpcore.AsyncNetworkStream):
         if self._in_a_row >= PARSER_BYTES:
             self._in_a_row = 0
             await anyio.lowlevel.checkpoint()
-        data = await self._stream.read(max_bytes - self._in_a_row, timeout)
-        self._in_a_row += len(data)
         meter = self._meter
+        try:
+            data = await self._stream.read(max_bytes - self._in_a_row, timeout)
+        except Exception as error:
+            meter.failure = error
+            raise
+        self._in_a_row += len(data)
         meter.arrivals.bytes += len(data)
         meter.count += len(data)
         if meter.limit is not None and meter.count > meter.limit + PARSER_BYTES:
-            meter.exceeded = True
-            raise httpcore.ReadError("a message is too long")
+            meter.on_too_long()
+            await anyio.sleep_forever()  # not an error: httpx-ws would write another close frame
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -389,39 +388,3 @@ def _make_client(target: Target) -> httpx.AsyncClient:
     # with `anyio.connect_tcp`, or on trio with `trio.open_tcp_stream`: both race a host's addresses,
     # 250 ms apart (RFC 6555), but do not remember which one served.
     return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
-
-
-def _unwrapped(error: BaseException) -> Exception:
-    """Return the error itself, without the exception groups around it."""
-    while (inside := _first_of_group(error)) is not None:
-        error = inside
-    assert isinstance(error, Exception)  # noqa: S101 - a group of exceptions holds no others
-    return error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Return the error and its causes, the deepest first; of a group, its first exception."""
-    found: list[BaseException] = []
-    at: BaseException | None = error
-    while at is not None and at not in found:
-        found.append(at)
-        at = _first_of_group(at) or at.__cause__ or at.__context__
-    return reversed(found)
-
-
-def _attempts(error: BaseException) -> Iterator[OSError]:
-    """Return one error for the attempts to connect to several addresses, if they failed differently."""
-    for cause in _causes(error):
-        if isinstance(cause, ExceptionGroup):
-            group = cast("ExceptionGroup[Exception]", cause).exceptions
-            if not all(isinstance(each, ConnectionRefusedError) for each in group):
-                yield OSError("; ".join(map(str, group)))
-
-
-def _first_of_group(error: BaseException) -> BaseException | None:
-    """Return the first exception of a group; None when this is not a group."""
-    return (
-        cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        if isinstance(error, BaseExceptionGroup)
-        else None
-    )

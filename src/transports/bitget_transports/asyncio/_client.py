@@ -28,10 +28,10 @@ from bitget_proto import (
     record,
 )
 
+from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import safe_repr
-from .._driver.driver import Account
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
@@ -195,7 +195,7 @@ class AsyncioDriver(AsyncDriver):
                 async with asyncio.timeout(self.up_timeout):
                     await wait_until_up(self)
             except TimeoutError:
-                raise self.up_timeout_error() from None
+                raise self.first_login.timeout_error() from None
             yield
         finally:
             self.end()

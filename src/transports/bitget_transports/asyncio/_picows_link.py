@@ -43,12 +43,13 @@ except ImportError as error:
 
 from .._driver import rfc6455
 from .._driver.connect_errors import (
-    NO_CLOSE_FRAME,
     NO_CODE,
     answered_wrongly,
     closed_by_peer,
+    connection_broken,
     ended_early,
     protocol_broken,
+    too_long,
 )
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
@@ -204,7 +205,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self.close()
 
     def report_end(self) -> None:
-        self._driver.lost(self._number, self._over or NO_CLOSE_FRAME)
+        self._driver.lost(self._number, self._over or connection_broken(self._lost_by))
 
     # --- methods of `Link` ---
 
@@ -294,9 +295,8 @@ class PicowsLink(AsyncioLink, WSListener):
             parts = bytearray()
             self._text = rfc6455.utf8_checker() if frame.msg_type == _TEXT else None
         if len(parts) + frame.payload_size > self._limit:
-            self._protocol_error(
-                f"a message was longer than {self._limit} bytes", WSCloseCode.MESSAGE_TOO_BIG
-            )
+            self._send_close(WSCloseCode.MESSAGE_TOO_BIG.value, "")
+            self._end(too_long(self._limit))
             return
         data = frame.get_payload_as_memoryview()
         try:

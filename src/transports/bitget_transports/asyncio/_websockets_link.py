@@ -15,6 +15,7 @@ from collections.abc import Callable
 from math import inf
 from typing import cast
 
+from .._driver.connect_errors import connection_broken
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.websocket import WebSocket
@@ -83,7 +84,7 @@ class WebsocketsLink(AsyncioLink):
         self._handshake_over.set()
         self.closed()
         if websocket.opened:
-            why = f"the connection broke: {self._lost_by}" if self._lost_by else None
+            why = self._lost_by and connection_broken(self._lost_by)
             self._driver.lost(self._number, why or websocket.end_reason or "")
 
     # --- methods of `Link` ---

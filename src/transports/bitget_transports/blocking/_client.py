@@ -39,9 +39,9 @@ from bitget_proto import (
     record,
 )
 
+from .._driver.account import Account
 from .._driver.channel_events import ChannelEvent
 from .._driver.checks import check_unused, safe_repr
-from .._driver.driver import Account
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.set_module import set_module

@@ -21,8 +21,9 @@ from typing import Self, TypeVar
 
 from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
 
+from .._driver.account import Account
 from .._driver.checks import safe_repr
-from .._driver.driver import Account, Driver
+from .._driver.driver import Driver
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
@@ -276,7 +277,7 @@ class BlockingDriver(Driver):
         self.execute(_no_command)
         while not self.is_up():
             if self.now() >= deadline:
-                raise self.up_timeout_error()
+                raise self.first_login.timeout_error()
             self.run_once(deadline)
 
     def _serve(self, deadline: float) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Generator
 from math import inf
 
 from .._driver.address_race import Address
-from .._driver.connect_errors import could_not_connect, took_too_long
+from .._driver.connect_errors import connection_broken, could_not_connect, took_too_long
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_systems, raised_by_caller
@@ -283,7 +283,7 @@ class SocketLink:
                     raise
                 if isinstance(error, _WAITS):
                     break
-                self._ended, self._broken = True, f"the connection broke: {error}"
+                self._ended, self._broken = True, connection_broken(error)
                 break
             if not data:
                 self._ended = True
@@ -320,7 +320,7 @@ class SocketLink:
                 if not is_systems(error, self.sock):
                     raise
                 if not isinstance(error, _WAITS):
-                    self._broken = f"the connection broke: {error}"
+                    self._broken = connection_broken(error)
         if not self._out:
             if self.stalled_since != inf:
                 self.stalled_since = inf

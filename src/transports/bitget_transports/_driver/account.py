@@ -1,0 +1,75 @@
+"""The account that a channel logs in to."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from math import inf
+from typing import Self
+
+import attrs
+
+from bitget_proto import CallerError, Credentials, SignedLogin, ValidationError, sign_login
+
+from .checks import safe_repr
+from .connect_errors import clock_failed
+from .url import Target
+
+
+@attrs.frozen
+class Account:
+    """Credentials, the URL to log in to, and the wall clock for the login."""
+
+    credentials: Credentials
+    target: Target
+    wall_clock: Callable[[], float]
+    """Seconds since 1970."""
+
+    @classmethod
+    def of(
+        cls,
+        credentials: Credentials,
+        url: str,
+        tls: ssl.SSLContext | None,
+        wall_clock: Callable[[], float],
+        *,
+        allow_plaintext: bool,
+    ) -> Self:
+        """Check all arguments before anything is dialled.
+
+        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a
+        clock that does not give a time.
+        """
+        if not callable(wall_clock):
+            raise ValidationError(
+                f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
+            )
+        self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
+        self.sign(0.0)
+        now = self.sign_now()
+        if isinstance(now, CallerError):
+            if isinstance(now.error, ValidationError):
+                raise now.error
+            raise ValidationError(clock_failed(now)) from now.error
+        return self
+
+    def sign(self, time: float) -> SignedLogin:
+        """Return a login that is signed for this time."""
+        return sign_login(self.credentials, int(time))
+
+    def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
+        """Return the time of the wall clock and a login that is signed for it, or how it failed."""
+        try:
+            time = self.wall_clock()
+            valid = isinstance(time, (float, int)) and 0.0 <= time < inf
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            return CallerError(where="wall_clock", error=error)
+        if not valid:
+            refused = ValidationError(
+                f"wall_clock must give seconds since 1970; it gave {safe_repr(time)}"
+            )
+            return CallerError(where="wall_clock", error=refused)
+        try:
+            return time, self.sign(time)
+        except ValidationError as error:  # the time is in milliseconds
+            return CallerError(where="wall_clock", error=error)
