@@ -27,6 +27,7 @@ from bitget_proto import (
     Ended,
     LinkClosed,
     LoginRejected,
+    Outcome,
     Policy,
     Rejected,
     SessionConfig,
@@ -382,7 +383,7 @@ def test_an_event_keeps_no_iterator_alive_that_was_left(
                     await channel.close()
                     events = [event async for event in channel.events]
                     assert len(caller_errors(events)) == 1
-                    assert sum(isinstance(event, Accepted) for event in events) == taken - 1
+                    assert sum(isinstance(event, Outcome) for event in events) == taken - 1
                 finally:
                     gc.enable()
 
