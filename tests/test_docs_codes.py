@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bitget_proto import CodeClass, LocalProtocolError, NoRoom, ValidationError
-from bitget_proto._values.codes import CODES, FATAL_ERRORS, NOTES, TOO_MANY_REQUESTS
-from bitget_proto.explain import _without_id, outcome_of
+from bitget_proto._values.codes import FATAL_ERRORS, NOTES, TOO_MANY_REQUESTS
+from bitget_proto.explain import _without_id, codes_of, outcome_of
 from bitget_proto.testing import ContractBroken, DriverError
 from bitget_transports import ConnectFailed, LoginRefused, UpgradeRefused
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
@@ -46,17 +46,24 @@ def classes() -> str:
 def codes() -> str:
     parts: list[str] = []
     for code_class in CodeClass:
-        if code_class not in CODES:
+        known = codes_of(code_class)
+        if not known:
             continue
-        listed = [code for code in CODES[code_class] if code not in NOTES]
         noted: list[tuple[str, ...]] = [
-            (f"`{code}`", NOTES[code]) for code in CODES[code_class] if code in NOTES
+            (f"`{code}`", accounts, NOTES[code])
+            for code, accounts in known.items()
+            if code in NOTES
+        ]
+        listed = [
+            f"`{code}`" if accounts == "both" else f"`{code}` ({accounts})"
+            for code, accounts in known.items()
+            if code not in NOTES
         ]
         part = f"### {code_class.name}\n\n{code_class.sentence} Ends `{outcome_of(code_class)}`.\n"
         if noted:
-            part += "\n" + table(("Code", "What is known of it"), noted)
+            part += "\n" + table(("Code", "Accounts", "What is known of it"), noted)
         if listed:
-            part += f"\n{'Also ' if noted else ''}{', '.join(f'`{code}`' for code in listed)}.\n"
+            part += f"\n{'Also ' if noted else ''}{', '.join(listed)}.\n"
         parts.append(part)
     return "\n".join(parts)
 
@@ -119,7 +126,7 @@ def test_the_page_names_every_class_and_every_code() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for code_class in CodeClass:
         assert f"`{code_class.name}`" in text
-        for code in CODES.get(code_class, ()):
+        for code in codes_of(code_class):
             assert f"`{code}`" in text
     assert "| |" not in text
 

@@ -40,6 +40,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    InstType,
     LoginRejected,
     Session,
     SessionConfig,
@@ -234,6 +235,9 @@ CORE: list[Provoke] = [
     lambda: Codec("json"),  # type: ignore[arg-type]
     lambda: Codec().encode_cancel(WRONG, "1"),
     lambda: Codec().encode_cancel(ORDER, "a\tb"),
+    lambda: Codec(dialect="v3"),  # type: ignore[arg-type]
+    lambda: Codec().check_order(CancelOrder(order_id="1")),
+    lambda: Codec().check_order(CancelOrder("BTCUSDT", "1", inst_type=InstType.MARGIN)),
     lambda: Codec().decode(WRONG),
     lambda: Connection(WRONG),
     lambda: connection().opened(1.0, login=LOGIN),
@@ -554,6 +558,12 @@ def test_a_must_be_is_followed_by_got_and_the_value() -> None:
 
 
 NOT_SHOWN = {
+    " accounts, and the dialect is ",
+    ", and codec is for ",
+    ", which serves ",
+    ": pass a Codec with this dialect, or leave dialect out",
+    ": pass dialect=",
+    "codec must be a Codec, or None; got ",
     " answered the WebSocket handshake with ",
     ", which picows does not accept: use framing='websockets'",
     " could not connect to the embedded exchange: ",

@@ -19,6 +19,7 @@ from ._machine.connection_config import Config
 from ._machine.rate_limit import Budget
 from ._values.codes import CodeClass
 from ._values.credentials import Credentials, SignedLogin, sign_login
+from ._values.dialects import Dialect
 from ._values.errors import LocalProtocolError, NoRoom, ValidationError
 from ._values.events import (
     Accepted,
@@ -52,6 +53,7 @@ from ._wire.messages import (
     LoginReply,
     Malformed,
     Message,
+    OrderReply,
     Other,
     Pong,
     TradeReply,
@@ -91,6 +93,7 @@ __all__ = [
     "Connection",
     "Credentials",
     "Dial",
+    "Dialect",
     "Difference",
     "Down",
     "Ended",
@@ -111,6 +114,7 @@ __all__ = [
     "Malformed",
     "Message",
     "NoRoom",
+    "OrderReply",
     "Other",
     "Outcome",
     "Output",

@@ -14,12 +14,14 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
+from ._values.dialects import Dialect
 from ._values.errors import ValidationError, safe_repr
 from ._values.orders import CancelOrder, InstType
 from ._values.states import diagram
 from ._version import __version__
-from ._wire.codec import Codec, read_code
+from ._wire.codec import Codec
 from ._wire.json_engines import Engine, fastest
+from ._wire.json_text import read_code
 from ._wire.messages import Malformed
 from .explain import (
     at_a_shell,
@@ -50,6 +52,7 @@ _ENCODE_EXAMPLES = """\
 examples:
   python -m bitget_proto encode --instrument BTCUSDT --order-id 1376695893517410304
   python -m bitget_proto encode --instrument ETHUSDT --client-oid a7 --inst-type USDT-FUTURES --id 42
+  python -m bitget_proto encode --account unified --order-id 1376695893517410304
 
 Use an equals sign for a value that begins with a dash: --client-oid=-7
 """
@@ -140,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_ENCODE_EXAMPLES,
         formatter_class=plain,
     )
-    encode.add_argument("--instrument", required=True, help="the instrument, for example BTCUSDT")
+    encode.add_argument("--instrument", help="the instrument, for example BTCUSDT")
     encode.add_argument(
         "--order-id", help="the exchange's id of the order; it prevails if both ids are given"
     )
@@ -151,9 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument(
         "--inst-type",
         choices=product_lines,
-        default="SPOT",
-        help="the product line (default: SPOT)",
+        help="the product line (default: SPOT; any, on unified accounts)",
     )
+    _add_account(encode)
     encode.add_argument(
         "--id", default="1", help="the request id, which the answer repeats (default: 1)"
     )
@@ -179,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument(
         "--engine", choices=engines, default="stdlib", help="the JSON library (default: stdlib)"
     )
+    _add_account(decode)
     decode.add_argument("--json", action="store_true", help="print JSON lines")
 
     codes = commands.add_parser(
@@ -206,10 +210,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "encode":
         return _write([_encode(arguments)])
     if arguments.command == "decode":
-        return _decode(arguments.file, arguments.engine, as_json=arguments.json)
+        return _decode(arguments.file, arguments.engine, arguments.account, as_json=arguments.json)
     if arguments.command == "explain":
         return _write([explain_code(_checked(code)) for code in arguments.codes] or code_table())
     return _write([diagram()])
+
+
+def _add_account(command: argparse.ArgumentParser) -> None:
+    kinds = [dialect.value for dialect in Dialect]
+    command.add_argument(
+        "--account", choices=kinds, default="classic", help="the kind of account (default: classic)"
+    )
 
 
 # --- the commands ---
@@ -225,16 +236,16 @@ def _encode(arguments: argparse.Namespace) -> str:
             arguments.instrument,
             arguments.order_id,
             arguments.client_oid,
-            InstType(arguments.inst_type),
+            None if arguments.inst_type is None else InstType(arguments.inst_type),
         )
-        return Codec().encode_cancel(order, arguments.id) + "\n"
+        return Codec(dialect=arguments.account).encode_cancel(order, arguments.id) + "\n"
     except ValidationError as error:
         raise _Failure(at_a_shell(str(error))) from None
 
 
-def _decode(file: str, engine: str, *, as_json: bool) -> int:
+def _decode(file: str, engine: str, account: str, *, as_json: bool) -> int:
     try:
-        codec = Codec(fastest() if engine == "fastest" else Engine(engine))
+        codec = Codec(fastest() if engine == "fastest" else Engine(engine), Dialect(account))
     except ImportError as error:
         raise _Failure(str(error)) from None
     code = 0

@@ -25,6 +25,7 @@ from ._values.codes import (
     TOO_MANY_REQUESTS,
     CodeClass,
 )
+from ._values.dialects import Dialect
 from ._values.foreign_symbols import meant_instrument
 from ._values.orders import InstType
 from ._wire.codec import Codec
@@ -140,7 +141,7 @@ def read(codec: Codec, frame: bytes) -> Message | Request:
     """
     message = codec.decode(frame)
     if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
-        request = decode_request(frame)
+        request = decode_request(frame, dialect=codec.dialect)
         if not (
             isinstance(request, Malformed)
             or (isinstance(request, BadRequest) and request.code == _NO_OP)
@@ -179,7 +180,9 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
         case CancelRequest(id=id, order=order):
             ids = (("the order", order.order_id), ("your own id", order.client_oid))
             named = ", ".join(f"{name} {value}" for name, value in ids if value is not None)
-            text = f"{order.inst_type.value} {order.inst_id}, {named}"
+            line = None if order.inst_type is None else order.inst_type.value
+            place = " ".join(part for part in (line, order.inst_id) if part is not None)
+            text = f"{place}, {named}" if place else named
             return Explained(side="client", kind=kind, id=id, text=text, means=_ONE_OUTCOME)
         case LoginRequest():
             return Explained(
@@ -215,10 +218,21 @@ def outcome_of(code_class: CodeClass) -> str:
 
 
 def explain_code(code: str) -> str:
-    """Return lines about a code, given as a decimal string without leading zeros."""
-    code_class = CodeClass.of(code)
-    lines = [f"{code}: {code_class.value}", f"   {code_class.sentence}"]
-    if code in NOTES:
+    """Return lines about a code, given as a decimal string without leading zeros: once if it means
+    the same on classic and unified accounts, else for each.
+    """
+    classes = {dialect: CodeClass.of(code, dialect) for dialect in Dialect}
+    if len(set(classes.values())) == 1:
+        return _about_code(code, "", classes[Dialect.CLASSIC])
+    return "".join(
+        _about_code(code, f" on {dialect.value} accounts", code_class)
+        for dialect, code_class in classes.items()
+    )
+
+
+def _about_code(code: str, where: str, code_class: CodeClass) -> str:
+    lines = [f"{code}{where}: {code_class.value}", f"   {code_class.sentence}"]
+    if code in NOTES and code_class is not CodeClass.UNLISTED:
         lines.append(f"   {NOTES[code]}")
     lines.append(f"   A cancel that is answered with it ends {outcome_of(code_class)}.")
     if code_class is CodeClass.ACCEPTED:
@@ -232,8 +246,18 @@ def code_table() -> Iterator[str]:
     """Yield lines about all classes and their codes."""
     for code_class in CodeClass:
         yield f"{code_class.value} ({outcome_of(code_class)}): {code_class.sentence}\n"
-        for code in CODES.get(code_class, ()):
-            yield f"   {code:<6} {NOTES.get(code, '')}".rstrip() + "\n"
+        for code, accounts in codes_of(code_class).items():
+            yield f"   {code:<6} {accounts:<7} {NOTES.get(code, '')}".rstrip() + "\n"
+
+
+def codes_of(code_class: CodeClass) -> dict[str, str]:
+    """Return the codes of a class, each with the accounts that know it: both, classic, unified."""
+    known = {dialect: CODES[dialect].get(code_class, ()) for dialect in Dialect}
+    found = {
+        code: [dialect.value for dialect, codes in known.items() if code in codes]
+        for code in dict.fromkeys(code for codes in known.values() for code in codes)
+    }
+    return {code: "both" if len(on) == len(Dialect) else on[0] for code, on in found.items()}
 
 
 # --- sentences ---

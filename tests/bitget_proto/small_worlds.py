@@ -29,6 +29,7 @@ from bitget_proto import (
     CodeClass,
     Config,
     Connection,
+    Dialect,
     Session,
     SessionConfig,
     SignedLogin,
@@ -45,7 +46,7 @@ from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._machine.session_queue import SessionQueue
-from bitget_proto._values.codes import CODES
+from bitget_proto._values.codes import CODES as TABLES
 from bitget_proto._wire.messages import (
     ErrorReply,
     LoginReply,
@@ -55,6 +56,8 @@ from bitget_proto._wire.messages import (
     Pong,
     TradeReply,
 )
+
+CODES = TABLES[Dialect.CLASSIC]
 
 Input: TypeAlias = tuple[str, ...]
 """An input: a kind, and its arguments."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import CodeClass
+from bitget_proto import CodeClass, Dialect
 from bitget_proto._values.codes import (
     CODES,
     FINAL_AFTER_RESEND,
@@ -22,45 +22,85 @@ from bitget_proto._values.codes import (
 )
 from bitget_proto.explain import outcome_of
 
-TABLE = {
+CLASSIC = {
     CodeClass.ACCEPTED: "0",
-    CodeClass.NOT_FOUND: "43001 22001 31007 40109 40768 40819 43004 45057 80011 25204 24056 43020 43025 43033",
+    CodeClass.NOT_FOUND: "43001 22001 31007 40109 40768 40819 43004 45057 80011 43020 43025 43033 25204",
     CodeClass.FINISHED: "40769 45031 45055 45134 50062",
-    CodeClass.NOT_CANCELLABLE: "45056 45125 45126 45024 43002 43003 25102 25106",
-    CodeClass.THROTTLED: "429 45129 25004 70228 30006 30007",
-    CodeClass.OUTCOME_UNKNOWN: "40010 40725 45001 40910 25000 25001 40200 40604 500 50008",
-    CodeClass.RETRY_LATER: "40015 40808 25003 25653 40908",
-    CodeClass.BAD_PARAMETERS: "40017 40019 40020 40034 40402 41101 400172 40304 40305",
-    CodeClass.PERMISSION: (
-        "40014 40018 40022 40023 40025 40026 40038 40084 40085 40301 25006 25007 25008 25012 25013 25245 25620"
-    ),
-    CodeClass.PROTOCOL: "30001 30002 30003 30016 25002",
+    CodeClass.NOT_CANCELLABLE: "45056 45125 45126 45024 43002 43003",
+    CodeClass.THROTTLED: "45129 70228 429 25004 30006 30007",
+    CodeClass.OUTCOME_UNKNOWN: "40010 40725 45001 40910 25001 40200 40604 500 50008",
+    CodeClass.RETRY_LATER: "40015 40808 25003 40908",
+    CodeClass.BAD_PARAMETERS: "40017 40019 40020 40034 40402 400172 40304 40305 41101",
+    CodeClass.PERMISSION: "40014 40018 40022 40023 40025 40026 40038 40084 40085 40301",
+    CodeClass.PROTOCOL: "30001 30002 30003 30016",
     CodeClass.LOGIN: "30004 30005 30011 30012 30013 30014 30015",
     CodeClass.GOING_AWAY: "30033",
 }
+UNIFIED = {
+    CodeClass.ACCEPTED: "0",
+    CodeClass.NOT_FOUND: "24056 25204",
+    CodeClass.NOT_CANCELLABLE: "25102 25106",
+    CodeClass.THROTTLED: "429 25004 30006 30007",
+    CodeClass.OUTCOME_UNKNOWN: "25000 40010 40725 45001 40910 25001 40200 40604 500 50008",
+    CodeClass.RETRY_LATER: "25653 40015 40808 25003 40908",
+    CodeClass.BAD_PARAMETERS: "41101",
+    CodeClass.PERMISSION: (
+        "25006 25007 25008 25012 25013 25245 25620 "
+        "40014 40018 40022 40023 40025 40026 40038 40084 40085 40301"
+    ),
+    CodeClass.PROTOCOL: "25002 30001 30002 30003 30016",
+    CodeClass.LOGIN: "30004 30005 30011 30012 30013 30014 30015",
+    CodeClass.GOING_AWAY: "30033",
+}
+TABLES = {Dialect.CLASSIC: CLASSIC, Dialect.UNIFIED: UNIFIED}
 """An independent copy of the exchange's tables: a typo in the source does not pass."""
 
 
 @pytest.mark.parametrize(
-    ("code", "code_class"), [(code, cls) for cls, codes in TABLE.items() for code in codes.split()]
+    ("dialect", "code", "code_class"),
+    [
+        (dialect, code, code_class)
+        for dialect, table in TABLES.items()
+        for code_class, codes in table.items()
+        for code in codes.split()
+    ],
 )
 def test_a_code_has_the_class_that_the_exchanges_table_implies(
-    code: str, code_class: CodeClass
+    dialect: Dialect, code: str, code_class: CodeClass
 ) -> None:
-    assert CodeClass.of(code) is code_class
+    assert CodeClass.of(code, dialect) is code_class
 
 
-def test_the_table_holds_exactly_the_codes_of_the_exchange() -> None:
-    assert {code_class: " ".join(codes) for code_class, codes in CODES.items()} == TABLE
+@pytest.mark.parametrize("dialect", Dialect)
+def test_the_table_holds_exactly_the_codes_of_the_exchange(dialect: Dialect) -> None:
+    written = {code_class: " ".join(codes) for code_class, codes in CODES[dialect].items()}
+    assert written == TABLES[dialect]
 
 
-def test_no_code_is_in_two_classes() -> None:
-    counted = Counter(code for codes in CODES.values() for code in codes)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_no_code_is_in_two_classes(dialect: Dialect) -> None:
+    counted = Counter(code for codes in CODES[dialect].values() for code in codes)
     assert set(counted.values()) == {1}
 
 
+def test_a_code_that_both_dialects_know_means_the_same() -> None:
+    classic, unified = (
+        {code: code_class for code_class, codes in CODES[dialect].items() for code in codes}
+        for dialect in Dialect
+    )
+    assert all(classic[code] is unified[code] for code in classic.keys() & unified.keys())
+
+
+@pytest.mark.parametrize(
+    ("code", "dialect"), [("43001", Dialect.UNIFIED), ("25245", Dialect.CLASSIC)]
+)
+def test_a_code_of_the_other_dialect_is_unlisted(code: str, dialect: Dialect) -> None:
+    """The codes are "not guaranteed to be identical", so it might mean something else."""
+    assert CodeClass.of(code, dialect) is CodeClass.UNLISTED
+
+
 def test_every_code_of_the_table_is_in_canonical_form() -> None:
-    for codes in CODES.values():
+    for codes in (codes for table in CODES.values() for codes in table.values()):
         for code in codes:
             assert code.isascii()
             assert code == str(int(code))
@@ -69,10 +109,10 @@ def test_every_code_of_the_table_is_in_canonical_form() -> None:
 @given(
     st.integers(0, 2**53)
     .map(str)
-    .filter(lambda code: all(code not in codes.split() for codes in TABLE.values()))
+    .filter(lambda code: all(code not in codes.split() for codes in UNIFIED.values()))
 )
 def test_a_code_that_is_not_in_the_table_stays_unknown(code: str) -> None:
-    assert CodeClass.of(code) is CodeClass.UNLISTED
+    assert CodeClass.of(code, Dialect.UNIFIED) is CodeClass.UNLISTED
 
 
 def test_a_code_that_could_not_be_read_is_unreadable() -> None:
@@ -80,7 +120,8 @@ def test_a_code_that_could_not_be_read_is_unreadable() -> None:
 
 
 def test_only_unknown_and_unreadable_have_no_codes() -> None:
-    assert set(CodeClass) - set(CODES) == {CodeClass.UNLISTED, CodeClass.UNREADABLE}
+    known = {code_class for table in CODES.values() for code_class in table}
+    assert set(CodeClass) - known == {CodeClass.UNLISTED, CodeClass.UNREADABLE}
 
 
 @pytest.mark.parametrize("code_class", CodeClass)
@@ -138,7 +179,8 @@ def test_a_missing_permission_quotes_the_exchanges_page() -> None:
 
 
 def test_only_bad_credentials_or_permissions_refuse_a_login_for_good() -> None:
-    assert {"30011", "30012", "30015", *TABLE[CodeClass.PERMISSION].split()} == REFUSED_FOR_GOOD
+    permission = [table[CodeClass.PERMISSION] for table in TABLES.values()]
+    assert {"30011", "30012", "30015", *" ".join(permission).split()} == REFUSED_FOR_GOOD
     assert not REFUSED_FOR_GOOD & STAMP_REFUSED
     assert not {CodeClass.of(code) for code in REFUSED_FOR_GOOD} & NOT_THE_LOGINS_ANSWER
 
@@ -148,7 +190,7 @@ def test_an_acknowledgement_is_not_described_as_a_cancel() -> None:
 
 
 def test_every_note_is_about_a_code_of_the_table() -> None:
-    listed = {code for codes in CODES.values() for code in codes}
+    listed = {code for table in CODES.values() for codes in table.values() for code in codes}
     assert set(NOTES) <= listed
     assert all(note.endswith(".") for note in NOTES.values())
 

@@ -15,6 +15,7 @@ from bitget_proto import (
     CodeClass,
     Config,
     Connection,
+    Dialect,
     Engine,
     ExchangeError,
     LateReply,
@@ -28,7 +29,7 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._values.codes import CODES
+from bitget_proto._values.codes import CODES as TABLES
 
 from .driving import (
     LOGGED_IN,
@@ -47,6 +48,8 @@ from .driving import (
     snapshot,
     texts,
 )
+
+CODES = TABLES[Dialect.CLASSIC]
 
 QUIET = Config(silence=None)
 """No ping asks whether the link is there."""

@@ -12,6 +12,7 @@ from bitget_proto import (
     CodeClass,
     Config,
     Connection,
+    Dialect,
     ExchangeError,
     GoingAway,
     Hangup,
@@ -29,7 +30,7 @@ from bitget_proto import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from bitget_proto._values.codes import CODES
+from bitget_proto._values.codes import CODES as TABLES
 
 from .driving import (
     LOGGED_IN,
@@ -52,6 +53,8 @@ from .driving import (
     texts,
     waits,
 )
+
+CODES = TABLES[Dialect.CLASSIC]
 
 NOT_THE_ANSWER = (CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER)
 REFUSING = [

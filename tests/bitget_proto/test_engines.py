@@ -118,7 +118,7 @@ def test_the_standard_library_is_the_default_and_needs_nothing_else(
         without.setitem(sys.modules, engine.value, None)
     codec = Codec()
     assert codec.engine is Engine.STDLIB
-    assert repr(codec) == "Codec(Engine.STDLIB)"
+    assert repr(codec) == "Codec(Engine.STDLIB, Dialect.CLASSIC)"
     assert isinstance(codec.decode(FRAME), TradeReply)
 
 

@@ -84,7 +84,7 @@ _OF_A_CANCEL = ["id", "order", "taken_at", "sent_at", "resolved_at"]
 BY_POSITION: dict[type[Any], list[str]] = {
     Transmit: ["text", "id", "secret"],
     Wait: ["until", "timer"],
-    Accepted: [*_OF_A_CANCEL, "exchange_ts"],
+    Accepted: [*_OF_A_CANCEL, "exchange_ts", "order_id"],
     Rejected: [*_OF_A_CANCEL, "code", "code_class", "message", "exchange_ts"],
     Unresolved: [*_OF_A_CANCEL, "sent", "why", "code", "message"],
 }

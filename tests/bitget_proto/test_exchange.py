@@ -10,6 +10,7 @@ from bitget_proto import (
     CancelOrder,
     Codec,
     Hangup,
+    InstType,
     LocalProtocolError,
     State,
     Timer,
@@ -33,7 +34,7 @@ from bitget_proto.testing import (
 )
 from bitget_proto.testing._exchange.exchange_connection import ExchangeOutput
 
-ORDER = CancelOrder("BTCUSDT", order_id="1")
+ORDER = CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.SPOT)
 SUBSCRIBE = '{"op":"subscribe","args":[]}'
 LOGIN = sign_login(Key("key", "secret", "passphrase"), 1_763_958_366)
 

@@ -24,6 +24,7 @@ from bitget_proto import (
     CodeClass,
     Config,
     Connection,
+    Dialect,
     Engine,
     Outcome,
     SignedLogin,
@@ -31,10 +32,13 @@ from bitget_proto import (
     __version__,
 )
 from bitget_proto.__main__ import main
-from bitget_proto._values.codes import CODES, NOTES
+from bitget_proto._values.codes import CODES as TABLES
+from bitget_proto._values.codes import NOTES
 from bitget_proto._values.states import diagram
 from bitget_proto.explain import outcome_of, printable
 from bitget_proto.testing import encode_event
+
+CODES = TABLES[Dialect.CLASSIC]
 
 ACCEPTED = (
     '{"event":"trade","arg":[{"id":"1","instType":"SPOT","channel":"cancel-order","instId":"BTCUSDT",'
@@ -507,7 +511,11 @@ def test_explain_prints_class_meaning_and_notes_of_each_code() -> None:
     console = Console()
     assert console.run("explain", "43001", "00000", "12345") == 0
     assert console.out.startswith(
-        f"43001: not found\n   {CodeClass.NOT_FOUND.sentence}\n   {NOTES['43001']}\n   A cancel that"
+        f"43001 on classic accounts: not found\n   {CodeClass.NOT_FOUND.sentence}\n   "
+        f"{NOTES['43001']}\n   A cancel that"
+    )
+    assert (
+        f"\n43001 on unified accounts: unlisted\n   {CodeClass.UNLISTED.sentence}\n" in console.out
     )
     assert (
         f"\n0: accepted\n   {CodeClass.ACCEPTED.sentence}\n   A cancel that is answered with it ends Accepted.\n"
@@ -596,7 +604,7 @@ def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.Monke
         for line in console.out.splitlines()
         if line.startswith("  python -m bitget_proto ")
     ]
-    assert len(tried) == 6
+    assert len(tried) == 7
     for arguments in tried:
         assert Console().run(*arguments) == 0
 

@@ -15,6 +15,7 @@ from bitget_proto import (
     LoginReply,
     Malformed,
     Message,
+    OrderReply,
     Other,
     Pong,
     TradeReply,
@@ -52,7 +53,7 @@ def test_every_frame_type_is_in_a_union() -> None:
         for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.ClassDef)
     }
-    assert defined == set(get_args(Message)) | set(get_args(Request))
+    assert defined == {OrderReply, *get_args(Message), *get_args(Request)}
     assert all(attrs.has(member) for member in defined)
 
 

@@ -51,7 +51,7 @@ def test_an_order_may_have_only_an_order_id() -> None:
         "BTCUSDT",
         "1376695893517410304",
         None,
-        InstType.SPOT,
+        None,
     )
 
 
@@ -108,6 +108,7 @@ def test_the_product_lines_are_those_of_the_exchange() -> None:
         "USDT-FUTURES",
         "COIN-FUTURES",
         "USDC-FUTURES",
+        "MARGIN",
     ]
 
 
@@ -115,7 +116,7 @@ def test_the_product_lines_are_those_of_the_exchange() -> None:
 
 NO_INST_ID = [
     "", " ", "BTCUSDT\n", "BTCUSDT ", "BTC\u00a0USD T", "\ufeffBTCUSDT", "BTC\u200bUSDT", "\u202eBTC", "A" * 41, "é" * 41,
-    "BTC\x00USDT", "BTC\x7fUSDT", "BTC\x85", '"', "BTC'", "“BTCUSDT”", "`", "BTC\\USDT", "\ud800", "BTC\udfff", None, 5,
+    "BTC\x00USDT", "BTC\x7fUSDT", "BTC\x85", '"', "BTC'", "“BTCUSDT”", "`", "BTC\\USDT", "\ud800", "BTC\udfff", 5,
     b"BTCUSDT", True, "A" * 10**6,
 ]  # fmt: skip
 
@@ -190,7 +191,6 @@ def test_an_order_without_an_id_is_refused_with_both_remedies() -> None:
         ("SUSDT-FUTURES", "inst_type=InstType.USDT_FUTURES"),
         ("swap", "the member of the order's product line"),
         ("margin", "the member of the order's product line"),
-        (None, "the member of the order's product line"),
         (5, "the member of the order's product line"),
     ],
 )
@@ -201,7 +201,8 @@ def test_an_invalid_product_line_is_refused_with_the_likely_member(
         CancelOrder("BTCUSDT", "1", inst_type=inst_type)  # type: ignore[arg-type]  # as an untyped caller may pass
     said = str(refused.value)
     assert said.startswith(
-        "inst_type must be one of InstType.SPOT, InstType.USDT_FUTURES, InstType.COIN_FUTURES, InstType.USDC_FUTURES; got "
+        "inst_type must be one of InstType.SPOT, InstType.USDT_FUTURES, InstType.COIN_FUTURES, "
+        "InstType.USDC_FUTURES, InstType.MARGIN; got "
     )
     assert said.endswith(f": pass {hint}")
 

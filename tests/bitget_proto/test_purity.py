@@ -227,7 +227,7 @@ OF_A_LINK = (
 """Private attributes of a connection that only a session uses."""
 
 OPENED = {
-    ("bitget_proto._wire.codec", "_value_"),
+    ("bitget_proto._wire.classic", "_value_"),
     ("bitget_proto._values.enums", "_value_"),
     ("bitget_proto._trace.recorder", "_attach_recorder"),
     *(("bitget_proto._machine.session", name) for name in OF_A_LINK),
@@ -329,7 +329,13 @@ def strings(tree: ast.AST) -> Iterator[str]:
 def test_only_the_codecs_have_the_exchanges_words(module: str) -> None:
     spelled = [text for text in strings(TREES[module]) if CAMEL.search(text)]
     assert bool(spelled) == (
-        module in ("bitget_proto._wire.codec", "bitget_proto._wire.exchange_codec")
+        module
+        in (
+            "bitget_proto._wire.classic",
+            "bitget_proto._wire.codec",
+            "bitget_proto._wire.exchange_codec",
+            "bitget_proto._wire.unified",
+        )
     )
 
 

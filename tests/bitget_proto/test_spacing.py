@@ -29,10 +29,22 @@ def test_orders_are_distinguished_by_order_id_or_else_client_oid() -> None:
     for other in (
         CancelOrder("BTCUSDT", order_id="2", client_oid="a"),
         CancelOrder("BTCUSDT", client_oid="1"),
-        CancelOrder("ETHUSDT", order_id="1"),
-        CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.USDT_FUTURES),
     ):
         assert spacing.allowed_at(other) == -inf
+    spacing.handed_out(CancelOrder("BTCUSDT", client_oid="a"), 0.0)
+    for other in (
+        CancelOrder("ETHUSDT", client_oid="a"),
+        CancelOrder("BTCUSDT", client_oid="a", inst_type=InstType.USDT_FUTURES),
+    ):
+        assert spacing.allowed_at(other) == -inf
+    assert spacing.allowed_at(CancelOrder("BTCUSDT", None, "a", InstType.SPOT)) == 1.0
+
+
+def test_the_id_of_the_exchange_alone_names_an_order() -> None:
+    """A unified account needs neither the instrument nor the product line."""
+    spacing = Spacing(1.0)
+    spacing.handed_out(CancelOrder("BTCUSDT", order_id="1"), 0.0)
+    assert spacing.allowed_at(CancelOrder(order_id="1")) == 1.0
 
 
 def test_only_orders_within_the_interval_are_remembered() -> None:

@@ -273,7 +273,7 @@ def test_missing_steps_and_steps_of_another_trace_are_an_error() -> None:
 UNREADABLE: list[tuple[str, object, str]] = [
     ("order", {"inst_id": "BTC/USDT", "order_id": "1"}, "inst_id must be"),
     ("order", {"inst_id": 7, "order_id": "1"}, "inst_id must be str; got the int 7"),
-    ("order", {"order_id": "1"}, "inst_id is missing"),
+    ("order", {"inst_id": "BTCUSDT"}, "CancelOrder needs an order_id or a client_oid"),
     ("order", "1", "order must be an object; got '1'"),
     ("now", {"float": "soon"}, "soon"),
     ("now", {"date": "soon"}, "'date' is missing"),

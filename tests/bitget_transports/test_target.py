@@ -10,12 +10,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bitget_proto import LocalProtocolError, ValidationError
-from bitget_transports import DEMO_URL, LIVE_URL, ConnectFailed, Limits, UpgradeRefused
+from bitget_proto import Dialect, LocalProtocolError, ValidationError
+from bitget_transports import ConnectFailed, Limits, UpgradeRefused
 from bitget_transports._driver.connect_errors import closed_by_peer
 from bitget_transports._driver.limits import frame_limit
 from bitget_transports._driver.url import Target
 from bitget_transports._driver.websocket import WebSocket
+
+LIVE_URL = Dialect.CLASSIC.live_url
 
 
 def of(url: object, tls: object = None, *, allow_plaintext: bool = False) -> Target:
@@ -36,7 +38,7 @@ def refused(url: object, tls: object = None) -> str:
     ("url", "host", "port"),
     [
         (LIVE_URL, "ws.bitget.com", 443),
-        (DEMO_URL, "wspap.bitget.com", 443),
+        (Dialect.CLASSIC.demo_url, "wspap.bitget.com", 443),
         ("wss://example.com", "example.com", 443),
         ("wss://example.com:8443/a?b=c", "example.com", 8443),
         ("wss://[2001:db8::1]:8443/", "2001:db8::1", 8443),

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from .._values.errors import NoRoom, ValidationError, safe_repr
 from .._values.orders import CancelOrder
+from .._wire.codec import Codec
 from .deadlines import MAX, is_seconds
 
 Queued: TypeAlias = Literal["drop", "send"]
@@ -40,25 +41,26 @@ def as_message(message: Any) -> str | bytes:
     raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
 
 
-def check_order(order: object) -> None:
-    """Raise ValidationError for anything but a `CancelOrder`."""
+def check_order(order: object, codec: Codec) -> None:
+    """Raise ValidationError for anything but a `CancelOrder` that the codec's dialect can cancel."""
     if not isinstance(order, CancelOrder):
         raise ValidationError(
             f"order must be a CancelOrder; got {safe_repr(order)}: pass "
             "CancelOrder('BTCUSDT', order_id=…)"
         )
+    codec.check_order(order)
 
 
-def check_orders(orders: object) -> list[CancelOrder]:
+def check_orders(orders: object, codec: Codec) -> list[CancelOrder]:
     """Return the orders as a list.
 
-    Raises: ValidationError for anything but an iterable of `CancelOrder`.
+    Raises: ValidationError for anything but an iterable of orders that `check_order` accepts.
     """
     if not isinstance(orders, Iterable):
         raise ValidationError(f"orders must be an iterable of CancelOrder; got {safe_repr(orders)}")
     given = list(cast("Iterable[CancelOrder]", orders))
     for order in given:
-        check_order(order)
+        check_order(order, codec)
     return given
 
 

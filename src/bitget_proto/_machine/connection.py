@@ -335,7 +335,7 @@ class Connection:
         if self._in_call:
             self._recover()
         self._check_takes(1)
-        check_order(order)
+        check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
         self._in_call, self._now = True, now
@@ -353,7 +353,7 @@ class Connection:
         Raises: as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
-        given = check_orders(orders)
+        given = check_orders(orders, self._codec)
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         self._in_call, self._now = True, now

@@ -62,10 +62,12 @@ class OpenCancel:
     def answered(self, reply: TradeReply | ErrorReply, now: float) -> Outcome:
         """Return the outcome that follows from the reply to this cancel."""
         code, code_class = reply.code, reply.code_class
-        if code_class is _ACCEPTED:
+        if isinstance(reply, TradeReply) and code_class is _ACCEPTED:
+            named = reply.orders
+            order_id = named[0].order_id if len(named) == 1 else None
             # Positional arguments: keywords take twice as long.
             return Accepted(
-                self.id, self.order, self.taken_at, self.sent_at, now, reply.exchange_ts
+                self.id, self.order, self.taken_at, self.sent_at, now, reply.exchange_ts, order_id
             )
         if code is not None and code_class in REFUSALS:
             return Rejected(

@@ -353,7 +353,7 @@ class Session:
         """
         now = self._begin(now)
         self._check_takes(1)
-        check_order(order)
+        check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
@@ -376,7 +376,7 @@ class Session:
         Raises: as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
-        given = check_orders(orders)
+        given = check_orders(orders, self._codec)
         self._check_takes(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)

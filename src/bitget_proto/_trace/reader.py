@@ -8,7 +8,7 @@
 The encoding of values is in `json_values`, the encoding of calls in `schema`.
 
 The first line describes the recording:
-    {"trace":1,"version":"0.1.0","core":"Connection","engine":"stdlib","config":{…},"budget":null}
+    {"trace":1,"version":"0.1.0","core":"Connection","engine":"stdlib","dialect":"classic","config":{…},"budget":null}
 Every other line is a call. Arguments that equal their default are left out:
     {"n":4,"call":"receive","now":0.5,"message":"pong"}
     {"n":5,"call":"poll","now":0.5,"gave":{"kind":"Wait","until":30.0,"timer":"ping"}}
@@ -24,9 +24,11 @@ from cattrs import BaseValidationError, ForbiddenExtraKeysError, transform_error
 from .._machine.connection_config import Config
 from .._machine.rate_limit import Budget
 from .._machine.session_config import SessionConfig
+from .._values.dialects import Dialect
 from .._values.errors import ValidationError, safe_repr
 from .._values.set_module import set_module
 from .._version import __version__
+from .._wire.codec import Codec
 from .json_values import STRICT, WHOLE, line, loaded, restored
 from .schema import ARGUMENTS, CALLS, is_whole
 
@@ -98,10 +100,11 @@ class _Allowance:
     pace_margin: float | None
 
 
-def header(core: str, engine: str, config: Config | SessionConfig, budget: Budget | None) -> str:
+def header(core: str, codec: Codec, config: Config | SessionConfig, budget: Budget | None) -> str:
     """Return the first line. It holds all limits, as a later version may have other defaults."""
     allowance = None if budget is None else _Allowance(budget.per_second, budget.pace_margin)
-    fields = {"trace": FORMAT, "version": __version__, "core": core, "engine": engine}
+    fields = {"trace": FORMAT, "version": __version__, "core": core}
+    fields |= {"engine": codec.engine.value, "dialect": codec.dialect.value}
     return line(
         fields | {"config": WHOLE.unstructure(config), "budget": WHOLE.unstructure(allowance)}
     )
@@ -138,6 +141,8 @@ class Trace:
             """The kind of core that was recorded: `Connection` or `Session`."""
             self.engine: Final = str(fields["engine"])
             """The JSON engine that the core used."""
+            self.dialect: Final = Dialect(fields.get("dialect", Dialect.CLASSIC.value))
+            """The API of the account."""
             self.version: Final = str(fields["version"])
             """The version of this library that wrote the trace."""
             self.config: Final[Config | SessionConfig] = STRICT.structure(

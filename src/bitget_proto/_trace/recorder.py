@@ -124,7 +124,7 @@ class TraceWriter:
 
     def begin(self, kind: type, codec: Codec, config: Config | SessionConfig) -> None:
         """Write the first line."""
-        self._put(header(kind.__name__, codec.engine.value, config, self._shared))
+        self._put(header(kind.__name__, codec, config, self._shared))
 
     def skip_to(self, n: int) -> None:
         """Count calls up to and including this number as written."""

@@ -79,7 +79,9 @@ def replay(
     """
     if not isinstance(trace, Trace):
         trace = Trace(trace)
-    player = _Player(trace, Codec(cast("EngineName", trace.engine) if engine is None else engine))
+    player = _Player(
+        trace, Codec(cast("EngineName", trace.engine) if engine is None else engine, trace.dialect)
+    )
     return next(
         (difference for step in trace if (difference := player.play(step)) is not None), None
     )

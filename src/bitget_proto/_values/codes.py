@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .dialects import Dialect
 from .enums import DescribedEnum
 from .set_module import set_module
 from .states import WhyClosed
@@ -74,38 +75,64 @@ class CodeClass(DescribedEnum):
     )
 
     @classmethod
-    def of(cls, code: str | None) -> CodeClass:
+    def of(cls, code: str | None, dialect: Dialect = Dialect.CLASSIC) -> CodeClass:
         """Return the class of a code; None stands for a code that could not be read."""
-        return CLASSES[code]
+        return CLASSES[dialect][code]
 
 
-CODES: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
+_BOTH: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
     CodeClass.ACCEPTED: ("0",),
-    CodeClass.NOT_FOUND: (
-        "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011", "25204",
-        "24056", "43020", "43025", "43033",
-    ),
-    CodeClass.FINISHED: ("40769", "45031", "45055", "45134", "50062"),
-    CodeClass.NOT_CANCELLABLE: (
-        "45056", "45125", "45126", "45024", "43002", "43003", "25102", "25106",
-    ),
-    CodeClass.THROTTLED: ("429", "45129", "25004", "70228", "30006", "30007"),
+    CodeClass.NOT_FOUND: ("25204",),
+    CodeClass.THROTTLED: ("429", "25004", "30006", "30007"),
     CodeClass.OUTCOME_UNKNOWN: (
-        "40010", "40725", "45001", "40910", "25000", "25001", "40200", "40604", "500", "50008",
+        "40010", "40725", "45001", "40910", "25001", "40200", "40604", "500", "50008",
     ),
-    CodeClass.RETRY_LATER: ("40015", "40808", "25003", "25653", "40908"),
-    CodeClass.BAD_PARAMETERS: (
-        "40017", "40019", "40020", "40034", "40402", "41101", "400172", "40304", "40305",
-    ),
+    CodeClass.RETRY_LATER: ("40015", "40808", "25003", "40908"),
+    CodeClass.BAD_PARAMETERS: ("41101",),
     CodeClass.PERMISSION: (
         "40014", "40018", "40022", "40023", "40025", "40026", "40038", "40084", "40085", "40301",
-        "25006", "25007", "25008", "25012", "25013", "25245", "25620",
     ),
-    CodeClass.PROTOCOL: ("30001", "30002", "30003", "30016", "25002"),
+    CodeClass.PROTOCOL: ("30001", "30002", "30003", "30016"),
     CodeClass.LOGIN: ("30004", "30005", "30011", "30012", "30013", "30014", "30015"),
     CodeClass.GOING_AWAY: ("30033",),
 })  # fmt: skip
-"""The codes of each class, the most common one first."""
+"""The codes that mean the same on classic and on unified accounts."""
+
+_CLASSIC: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
+    CodeClass.NOT_FOUND: (
+        "43001", "22001", "31007", "40109", "40768", "40819", "43004", "45057", "80011",
+        "43020", "43025", "43033",
+    ),
+    CodeClass.FINISHED: ("40769", "45031", "45055", "45134", "50062"),
+    CodeClass.NOT_CANCELLABLE: ("45056", "45125", "45126", "45024", "43002", "43003"),
+    CodeClass.THROTTLED: ("45129", "70228"),
+    CodeClass.BAD_PARAMETERS: (
+        "40017", "40019", "40020", "40034", "40402", "400172", "40304", "40305",
+    ),
+})  # fmt: skip
+
+_UNIFIED: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
+    CodeClass.NOT_FOUND: ("24056",),
+    CodeClass.NOT_CANCELLABLE: ("25102", "25106"),
+    CodeClass.OUTCOME_UNKNOWN: ("25000",),
+    CodeClass.RETRY_LATER: ("25653",),
+    CodeClass.PERMISSION: ("25006", "25007", "25008", "25012", "25013", "25245", "25620"),
+    CodeClass.PROTOCOL: ("25002",),
+})  # fmt: skip
+
+CODES: Mapping[Dialect, Mapping[CodeClass, tuple[str, ...]]] = MappingProxyType({
+    dialect: MappingProxyType({
+        code_class: codes
+        for code_class in CodeClass
+        if (codes := own.get(code_class, ()) + _BOTH.get(code_class, ()))
+    })
+    for dialect, own in ((Dialect.CLASSIC, _CLASSIC), (Dialect.UNIFIED, _UNIFIED))
+})  # fmt: skip
+"""The codes of each class for each dialect, the most common one first.
+
+The codes of the two are "not guaranteed to be identical", so a code is a refusal only where it is
+known to be one.
+"""
 
 
 class _Classes(dict[str | None, CodeClass]):
@@ -113,12 +140,15 @@ class _Classes(dict[str | None, CodeClass]):
         return CodeClass.UNLISTED
 
 
-CLASSES: Mapping[str | None, CodeClass] = MappingProxyType(
-    _Classes(
-        {None: CodeClass.UNREADABLE}
-        | {code: code_class for code_class, codes in CODES.items() for code in codes}
+CLASSES: Mapping[Dialect, Mapping[str | None, CodeClass]] = MappingProxyType({
+    dialect: MappingProxyType(
+        _Classes(
+            {None: CodeClass.UNREADABLE}
+            | {code: code_class for code_class, codes in table.items() for code in codes}
+        )
     )
-)
+    for dialect, table in CODES.items()
+})  # fmt: skip
 """The class of each code, as returned by `CodeClass.of`."""
 
 REFUSALS = frozenset({
@@ -150,7 +180,12 @@ STAMP_REFUSED = frozenset({"30013", "30014"})
 """The timestamp of a login is invalid, or older than 30 s; usually because of a skewed clock."""
 
 REFUSED_FOR_GOOD: frozenset[str] = frozenset(
-    {"30011", "30012", "30015", *CODES[CodeClass.PERMISSION]}
+    {
+        "30011",
+        "30012",
+        "30015",
+        *(code for codes in CODES.values() for code in codes[CodeClass.PERMISSION]),
+    }
 )
 """Codes after which a login is not retried: the key, the passphrase, the signature or the account
 is wrong. 30005 is not among them, because its meaning is not documented."""

@@ -169,6 +169,9 @@ class Accepted(_Settled):
     exchange_ts: int | None
     """The exchange's timestamp, in milliseconds since 1970; None when the answer has none."""
 
+    order_id: str | None = None
+    """The exchange's id of the order, as named in its answer; None on classic accounts."""
+
 
 @set_module("bitget_proto")
 @attrs.frozen

@@ -57,8 +57,16 @@ class InstType(Enum):
     COIN_FUTURES = "COIN-FUTURES"
     USDC_FUTURES = "USDC-FUTURES"
 
+    MARGIN = "MARGIN"
+    """Unified accounts only."""
+
     if not TYPE_CHECKING:
         __hash__ = object.__hash__
+
+
+def _line(inst_type: InstType | None) -> InstType:
+    """Return the product line of an order on a classic account."""
+    return InstType.SPOT if inst_type is None else inst_type
 
 
 @set_module("bitget_proto")
@@ -66,10 +74,11 @@ class InstType(Enum):
 class CancelOrder:
     """An order to cancel; pass it to `Connection.cancel`.
 
-    `inst_id` is the exchange's name of the instrument, for example `BTCUSDT`: 1 to 40 characters in
-    any script, without blanks, quotes, backslashes and control characters. Names that are certainly
-    another client's are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the
-    instrument and the product line to use instead.
+    `inst_id` is the exchange's name of the instrument, for example `BTCUSDT`. Unified accounts
+    (`Dialect.UNIFIED`) need none; classic ones do. It has 1 to 40 characters in any script, without
+    blanks, quotes, backslashes and control characters. Names that are certainly another client's
+    are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the instrument and
+    the product line to use instead.
 
     At least one of `order_id` (the exchange's) and `client_oid` (yours) is required, each 1 to 64
     printable ASCII characters. An `order_id` has no blanks, quotes, commas or backslashes, and is
@@ -77,28 +86,31 @@ class CancelOrder:
     no exchange creates and what does not survive the round trip. "If both are present, orderId
     prevails" (Cancel Order Channel).
 
+    `inst_type` is the product line. None means SPOT on classic accounts, and is equal to it. On
+    unified accounts it means any; a wrong product line there reads as "not found".
+
     Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the
     likely fix.
     """
 
-    inst_id: str
+    inst_id: str | None = None
     order_id: str | None = None
     client_oid: str | None = None
-    inst_type: InstType = InstType.SPOT
+    inst_type: InstType | None = attrs.field(default=None, eq=_line)
 
     def __init__(
         self,
-        inst_id: str,
+        inst_id: str | None = None,
         order_id: str | None = None,
         client_oid: str | None = None,
-        inst_type: InstType = InstType.SPOT,
+        inst_type: InstType | None = None,
     ) -> None:
         # Fast path: the common case needs no further call.
         if not (
             type(inst_id) is str
             and type(order_id) is str
             and client_oid is None
-            and type(inst_type) is InstType
+            and (inst_type is None or type(inst_type) is InstType)
             and inst_id.isupper()
             and inst_id.isalnum()
             and inst_id.isascii()
@@ -118,13 +130,14 @@ class CancelOrder:
         _set_inst_type(self, inst_type)
 
     @property
-    def identity(self) -> tuple[InstType, str, bool, str]:
+    def identity(self) -> object:
         """A key that is equal for two that name the same order in the same way.
 
         "If both are present, orderId prevails" (Cancel Order Channel).
         """
-        by_order_id = self.order_id is not None
-        return self.inst_type, self.inst_id, by_order_id, self.order_id or self.client_oid or ""
+        if self.order_id is not None:
+            return self.order_id
+        return _line(self.inst_type), self.inst_id, self.client_oid
 
     def __attrs_post_init__(self) -> None:
         # attrs generates an `__init__` for subclasses that calls this, not the `__init__` above.
@@ -137,11 +150,13 @@ _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
 )
 
 
-def _checked_inst_id(value: object, inst_type: object) -> str:
-    """Return the instrument as a plain `str`.
+def _checked_inst_id(value: object, inst_type: object) -> str | None:
+    """Return the instrument as a plain `str`, or None.
 
     A `str` subclass may format differently: the f-string of an enum member is not its value.
     """
+    if value is None:
+        return None
     hint = ": write it like 'BTCUSDT'"
     if isinstance(value, str):
         value = str.__str__(value)
@@ -262,7 +277,7 @@ def _check_there_is_an_id(order_id: str | None, client_oid: str | None) -> None:
 
 
 def _check_inst_type(inst_type: object) -> None:
-    if type(inst_type) is not InstType:
+    if inst_type is not None and type(inst_type) is not InstType:
         names = ", ".join(f"InstType.{member.name}" for member in InstType)
         line = meant_product_line(inst_type) if isinstance(inst_type, str) else None
         hint = (

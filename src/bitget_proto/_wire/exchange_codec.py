@@ -16,13 +16,16 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, tran
 from cattrs.gen import make_dict_structure_fn, override
 
 from .._values.credentials import SignedLogin
+from .._values.dialects import Dialect
 from .._values.errors import ValidationError
 from .._values.orders import CancelOrder, InstType, check_request_id
+from .classic import CHANNEL
 from .codec import PING
 from .json_engines import for_type, plain_loads
 from .message_limits import MAX_DEPTH, MAX_MESSAGE, read_text
 from .messages import Malformed
 from .requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping, Request
+from .unified import CATEGORIES
 
 _PING = Ping()
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -36,12 +39,20 @@ def encode_reply(
     code: int = 0,
     message: str = "Success",
     exchange_ts: int | None = None,
+    dialect: Dialect = Dialect.CLASSIC,
 ) -> str:
     """Return the answer to a cancel, as recorded: `event` is `trade` for code 0, else `error`."""
+    if dialect is Dialect.UNIFIED:
+        return _unified_reply(order, id, str(code), message, exchange_ts)
     arg = [_echo(order, id)]
     return encode_event(
         "error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts
     )
+
+
+def encode_refusal(id: str, code: str, message: str) -> str:
+    """Return a refusal of a unified account, as recorded: with an id and without an echo."""
+    return _dumps({"event": "error", "id": id, "code": code, "msg": message})
 
 
 def encode_event(
@@ -63,13 +74,14 @@ def decode_request(
     max_message: int | None = MAX_MESSAGE,
     max_depth: int | None = MAX_DEPTH,
     lenient: bool = False,
+    dialect: Dialect = Dialect.CLASSIC,
 ) -> Request:
     """Decode a request of a client by the rules of the exchange's page.
 
     A request that breaks them is a `BadRequest`, with the code to refuse it with. With `lenient`,
     deviations of existing clients are accepted: the timestamp of a login may be a number, its key
-    `api_key`, and unknown keys are ignored. The limits are those of `decode`. Never raises for the
-    content.
+    `api_key`, and unknown keys are ignored. `dialect` is the API of the account. The limits are
+    those of `decode`. Never raises for the content.
     """
     text = read_text(message, max_message, max_depth)
     if isinstance(text, Malformed):
@@ -85,7 +97,11 @@ def decode_request(
     if type(data) is not dict:
         return Malformed("not an object", "")
     request = cast("dict[str, Any]", data)
-    return _request(_normalised(request) if lenient else request)
+    if lenient:
+        request = _normalised(request, dialect)
+    if dialect is Dialect.UNIFIED and request.get("op") == "trade":
+        return _unified_request(request)
+    return _request(request)
 
 
 # --- decoding ---
@@ -118,11 +134,53 @@ def _request(data: dict[str, Any]) -> Request:
         return BadRequest("30016", str(error), arg)
 
 
+def _unified_request(data: dict[str, Any]) -> Request:
+    """Decode a trade request of a unified account."""
+    id, topic = data.get("id"), data.get("topic")
+    named = id if isinstance(id, str) else None
+    if topic != CHANNEL:
+        return BadRequest("25002", f"the topic {topic} is not supported", named)
+    try:
+        trade = _structure(data, _UnifiedTrade)
+        check_request_id(trade.id)
+        count = len(trade.args)
+        if count != 1:
+            return BadRequest("30016", f"args must hold exactly one object; got {count}", named)
+        line = None
+        if trade.category is not None:
+            line = _LINES.get(trade.category)
+            if line is None:
+                return BadRequest("41101", f"Param category={trade.category} error", named)
+        ids = trade.args[0]
+        return CancelRequest(trade.id, CancelOrder(None, ids.order_id, ids.client_oid, line))
+    except BaseValidationError as error:
+        return BadRequest("30016", _all_reasons(error), named)
+    except ValidationError as error:
+        return BadRequest("30016", str(error), named)
+
+
+def _unified_reply(
+    order: CancelOrder, id: str, code: str, message: str, exchange_ts: int | None
+) -> str:
+    if code != "0":
+        return encode_refusal(id, code, message)
+    ids = {"orderId": order.order_id, "clientOid": order.client_oid}
+    return _dumps({
+        "event": "trade",
+        "id": id,
+        "topic": CHANNEL,
+        "args": [{key: value for key, value in ids.items() if value is not None}],
+        "code": code,
+        "msg": message,
+        **({} if exchange_ts is None else {"ts": str(exchange_ts)}),
+    })  # fmt: skip
+
+
 def _echo(order: CancelOrder, id: str) -> dict[str, object]:
     params = {"orderId": order.order_id, "clientOid": order.client_oid}
     return {
         "id": id,
-        "instType": order.inst_type.value,
+        "instType": (order.inst_type or InstType.SPOT).value,
         "channel": "cancel-order",
         "instId": order.inst_id,
         "params": {key: value for key, value in params.items() if value is not None},
@@ -154,8 +212,13 @@ _KNOWN_KEYS = MappingProxyType({
 })  # fmt: skip
 """The keys that the object in `args` may have."""
 
+_UNIFIED_KEYS = frozenset({"op", "id", "topic", "category", "args"})
+"""The keys of a trade request of a unified account."""
 
-def _normalised(request: dict[str, Any]) -> dict[str, Any]:
+_LINES = MappingProxyType({category: line for line, category in CATEGORIES.items()})
+
+
+def _normalised(request: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     """Return a login or cancel without unknown keys and with the page's spelling.
 
     Other errors are left as they are.
@@ -163,6 +226,9 @@ def _normalised(request: dict[str, Any]) -> dict[str, Any]:
     op, args = request.get("op"), request.get("args")
     if type(op) is not str or op not in _KNOWN_KEYS or not isinstance(args, list):
         return request
+    if op == "trade" and dialect is Dialect.UNIFIED:
+        kept = {key: value for key, value in request.items() if key in _UNIFIED_KEYS}
+        return {**kept, "args": [_normalised_ids(entry) for entry in cast("list[object]", args)]}
     return {
         "op": op,
         "args": [_normalised_entry(op, entry) for entry in cast("list[object]", args)],
@@ -179,11 +245,16 @@ def _normalised_entry(op: str, entry: object) -> object:
             kept.setdefault("apiKey", given["api_key"])
         if type(kept.get("timestamp")) is int:
             kept["timestamp"] = str(kept["timestamp"])
-    elif isinstance(kept.get("params"), dict):
-        kept["params"] = {
-            key: value for key, value in kept["params"].items() if key in ("orderId", "clientOid")
-        }
+    else:
+        kept["params"] = _normalised_ids(kept.get("params"))
     return kept
+
+
+def _normalised_ids(ids: object) -> object:
+    if not isinstance(ids, dict):
+        return ids
+    given = cast("dict[str, Any]", ids)
+    return {key: value for key, value in given.items() if key in ("orderId", "clientOid")}
 
 
 @attrs.frozen
@@ -210,6 +281,15 @@ class _Cancel:
 class _Trade:
     op: str
     args: list[_Cancel]
+
+
+@attrs.frozen
+class _UnifiedTrade:
+    op: str
+    id: str
+    topic: str
+    args: list[_Params]
+    category: str | None = None
 
 
 @attrs.frozen
@@ -244,7 +324,7 @@ def _request_converter() -> Any:
     converter.register_structure_hook(str, _strictly_text)
     converter.register_structure_hook_func(for_type(str | None), _strictly_optional_text)
     converter.register_structure_hook(InstType, _inst_type)
-    for made in (_Params, _Cancel, _LoginArg, _Trade, _Login):
+    for made in (_Params, _Cancel, _LoginArg, _Trade, _UnifiedTrade, _Login):
         names = (field.name for field in attrs.fields(made))
         renamed: Any = {name: override(rename=_SPELLED[name]) for name in names if name in _SPELLED}
         converter.register_structure_hook(
@@ -265,7 +345,7 @@ def _strictly_optional_text(value: object, _: object) -> str | None:
 
 def _inst_type(value: object, _: object) -> InstType:
     for member in InstType:
-        if member.value == value:
+        if member.value == value and member is not InstType.MARGIN:
             return member
     raise ValueError("not a product line")
 

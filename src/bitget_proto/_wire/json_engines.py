@@ -59,6 +59,8 @@ class Frame:
     ts: Any = None
     topic: Any = None
     op: Any = None
+    id: Any = None
+    args: Any = None
 
 
 class WrongShape(ValueError):
@@ -133,7 +135,7 @@ def _of_structs(msgspec: Any) -> Any:
     # Plain data has no cycles, so the garbage collector does not have to track these.
     entry: Any = msgspec.defstruct("Entry", [("id", Any, None), ("channel", Any, None)], gc=False)
     types = {"event": str | None, "arg": list[entry] | entry | None}
-    types |= dict.fromkeys(("code", "msg", "ts", "topic", "op"), Any)
+    types |= dict.fromkeys(("code", "msg", "ts", "topic", "op", "id", "args"), Any)
     return msgspec.defstruct(
         "Frame", [(name, type, None) for name, type in types.items()], gc=False
     )
@@ -166,6 +168,8 @@ def _structure() -> Callable[[object], Frame]:
             "ts": 0,
             "topic": "",
             "op": "",
+            "id": "",
+            "args": [],
         }
     )
     return structure

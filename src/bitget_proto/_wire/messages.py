@@ -9,7 +9,19 @@ from typing import Literal, TypeAlias
 import attrs
 
 from .._values.codes import CLASSES, CodeClass
+from .._values.dialects import Dialect
 from .._values.set_module import set_module
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class OrderReply:
+    """An order in an answer of a unified account."""
+
+    order_id: str | None
+    """The exchange's id of the order; None if it has none, or one that is not a string."""
+
+    client_oid: str | None
 
 
 @set_module("bitget_proto")
@@ -37,10 +49,16 @@ class TradeReply:
     `cancel-order`, or the frame has another `topic`, or another `op` than `trade`. A frame without
     any of these may answer either."""
 
+    dialect: Dialect = Dialect.CLASSIC
+    """The API whose codes are used."""
+
+    orders: tuple[OrderReply, ...] = ()
+    """The orders that the answer names; empty on classic accounts."""
+
     @property
     def code_class(self) -> CodeClass:
         """The class of the code."""
-        return CLASSES[self.code]
+        return CLASSES[self.dialect][self.code]
 
 
 @set_module("bitget_proto")
@@ -57,11 +75,12 @@ class ErrorReply:
     message: str
     exchange_ts: int | None
     not_for_cancel: bool = False
+    dialect: Dialect = Dialect.CLASSIC
 
     @property
     def code_class(self) -> CodeClass:
         """The class of the code; UNREADABLE for an error with code 0, which contradicts itself."""
-        code_class = CLASSES[self.code]
+        code_class = CLASSES[self.dialect][self.code]
         return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
 
 
@@ -72,11 +91,12 @@ class LoginReply:
 
     code: str | None
     message: str
+    dialect: Dialect = Dialect.CLASSIC
 
     @property
     def code_class(self) -> CodeClass:
         """The class of the code."""
-        return CLASSES[self.code]
+        return CLASSES[self.dialect][self.code]
 
 
 @set_module("bitget_proto")

@@ -50,7 +50,9 @@ class BadRequest:
 
     message: str
     arg: object
-    """The part to echo, as plain data; None if there is nothing to identify the request by."""
+    """The part to echo, as plain data: the entries of `args` on classic accounts, the id on unified
+    ones. None if there is nothing to identify the request by.
+    """
 
 
 Request: TypeAlias = LoginRequest | CancelRequest | Ping | OtherRequest | BadRequest | Malformed

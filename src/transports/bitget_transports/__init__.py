@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from ._driver.clock import clock
     from ._driver.errors import ConnectFailed, LoginRefused, UpgradeRefused
     from ._driver.limits import Limits
-    from ._driver.url import DEMO_URL, LIVE_URL
 
 __all__ = [
-    "DEMO_URL",
-    "LIVE_URL",
     "Channel",
     "ChannelEvent",
     "ConnectFailed",
@@ -39,9 +36,7 @@ _HOMES = MappingProxyType({
     "Channel": "._driver.channel",
     "ChannelEvent": "._driver.channel_events",
     "ConnectFailed": "._driver.errors",
-    "DEMO_URL": "._driver.url",
     "Dropped": "._driver.channel_events",
-    "LIVE_URL": "._driver.url",
     "Limits": "._driver.limits",
     "LoginRefused": "._driver.errors",
     "Opener": "._driver.channel",

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from bitget_proto import CancelOrder, Codec, encode_cancel, sign_login
+from bitget_proto import CancelOrder, Codec, InstType, encode_cancel, sign_login
 from bitget_proto import Credentials as Key
 from bitget_proto.testing import Pair, ScriptedExchange, SeenFrame
 from bitget_proto.testing._exchange.seen_frames import Direction, redacted
 
-ORDER = CancelOrder("BTCUSDT", order_id="1")
+ORDER = CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.SPOT)
 SECRETS = ("my-key", "my-secret", "my-passphrase")
 LOGIN = sign_login(Key(*SECRETS), 1_763_958_366)
 

@@ -82,7 +82,7 @@ def test_a_placed_order_is_answered_as_documented_and_can_be_cancelled() -> None
             "ts": 1000000,
         }
     ]
-    order = CancelOrder("BTCUSDT", order_id=FIRST, client_oid="mine")
+    order = CancelOrder("BTCUSDT", FIRST, "mine", InstType.SPOT)
     assert link.exchange.live == (order,)
     (answer,) = asked(link, encode_cancel(CancelOrder("BTCUSDT", client_oid="mine"), "8"))
     assert answer["code"] == 0

@@ -15,6 +15,7 @@ from bitget_proto import (
     ExchangeError,
     GoingAway,
     Hangup,
+    InstType,
     LateReply,
     LoginRejected,
     Ready,
@@ -36,7 +37,7 @@ from bitget_proto.testing._exchange.logins import Refusal, invalid_login
 from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
 
 KEY = Credentials("key", "secret", "passphrase")
-BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine")
+BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine", inst_type=InstType.SPOT)
 
 
 def ready(exchange: ScriptedExchange) -> Pair:

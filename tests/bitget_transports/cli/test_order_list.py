@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bitget_proto import CancelOrder, InstType
+from bitget_proto import CancelOrder, Codec, InstType
 from bitget_transports.cli._exit_codes import Failure
 from bitget_transports.cli._order_list import Defaults, read_orders
 
-DEFAULTS = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=False)
-BARE = Defaults(inst_id=None, inst_type=InstType.SPOT, client_oids=False)
+DEFAULTS = Defaults(inst_id="BTCUSDT", inst_type=None, client_oids=False, codec=Codec())
+BARE = Defaults(inst_id=None, inst_type=None, client_oids=False, codec=Codec())
 
 
 def read(
@@ -175,7 +175,7 @@ def test_a_duplicate_is_sent_once_and_its_first_place_is_named(tmp_path: Path) -
 
 
 def test_plain_ids_may_be_client_order_ids(tmp_path: Path) -> None:
-    mine = Defaults(inst_id="BTCUSDT", inst_type=InstType.SPOT, client_oids=True)
+    mine = Defaults(inst_id="BTCUSDT", inst_type=None, client_oids=True, codec=Codec())
     assert read(tmp_path, "x\n#5\n", mine) == tuple(
         CancelOrder("BTCUSDT", client_oid=id) for id in ("x", "#5")
     )

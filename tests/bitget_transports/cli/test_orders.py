@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 import bitget_transports
-from bitget_proto import Codec
+from bitget_proto import Codec, InstType
 from bitget_proto.testing import Fault, ScriptedExchange
 from bitget_transports.cli._carriers import Carrier, Job
 from bitget_transports.cli._orders import _SHELL_ADVICE
@@ -56,7 +56,7 @@ def test_every_transport_reports_the_outcome_of_each_cancel(
         "accepted",
         True,
         "BTCUSDT",
-        "SPOT",
+        None,
     )
     assert one["latency_ms"] > 0.0
     assert one["exchange_ts"] > 1e12
@@ -187,10 +187,10 @@ def test_client_order_ids_and_other_product_lines_are_sent_as_such(
     ran = shell("orders", "--url", server.url, *options, "mine-7")
     assert ran.code == 1
     (act,) = server.exchange.log
-    assert (act.order.order_id, act.order.client_oid, act.order.inst_type.value) == (
+    assert (act.order.order_id, act.order.client_oid, act.order.inst_type) == (
         None,
         "mine-7",
-        "USDT-FUTURES",
+        InstType.USDT_FUTURES,
     )
     assert "client mine-7" in ran.out
 

@@ -18,6 +18,7 @@ from ..._machine.connection_config import check_count, check_flag, check_seconds
 from ..._machine.deadlines import after, finite_time
 from ..._machine.rate_limit import Pace
 from ..._values.credentials import SignedLogin
+from ..._values.dialects import Dialect
 from ..._values.enums import DescribedEnum
 from ..._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
@@ -26,7 +27,7 @@ from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.codec import PONG
-from ..._wire.exchange_codec import decode_request, encode_event, encode_reply
+from ..._wire.exchange_codec import decode_request, encode_event, encode_refusal, encode_reply
 from ..._wire.message_limits import as_text
 from ..._wire.requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
 
@@ -143,6 +144,11 @@ class ExchangeConfig:
 
     That is: the timestamp of a login as a number, `api_key`, and undocumented keys."""
 
+    dialect: Dialect = attrs.field(
+        default=Dialect.CLASSIC, validator=attrs.validators.instance_of(Dialect)
+    )
+    """The API of the exchange's accounts."""
+
 
 @set_module("bitget_proto.testing")
 class ExchangeConnection:
@@ -229,6 +235,7 @@ class ExchangeConnection:
             max_message=config.max_message,
             max_depth=config.max_depth,
             lenient=config.lenient,
+            dialect=config.dialect,
         )
         ready = self._state is State.READY
         if isinstance(request, Ping):
@@ -297,13 +304,23 @@ class ExchangeConnection:
         if not stay:
             self._end(WhyDropped.LOGIN_REFUSED, message)
 
-    def accept(self, id: str, now: float, *, exchange_ts: int | None = None) -> None:
+    def accept(
+        self,
+        id: str,
+        now: float,
+        *,
+        exchange_ts: int | None = None,
+        order: CancelOrder | None = None,
+    ) -> None:
         """Accept a cancel.
+
+        `order` is the cancelled order, both of whose ids a unified account names; by default the
+        ids are those of the request.
 
         Raises: LocalProtocolError when no cancel with this id waits for an answer; nothing changes
         then.
         """
-        self._answer(id, now, "0", "Success", exchange_ts)
+        self._answer(id, now, "0", "Success", exchange_ts, order)
 
     def refuse(
         self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None
@@ -372,10 +389,8 @@ class ExchangeConnection:
     def _cancel_requested(self, request: CancelRequest) -> None:
         limit = self._config.max_in_flight
         if request.id in self._in_flight:
-            self._transmit(
-                encode_reply(request.order, request.id, code=30016, message="the id is in flight"),
-                request.id,
-            )
+            text = self._reply(request.order, request.id, 30016, "the id is in flight")
+            self._transmit(text, request.id)
         elif limit is not None and len(self._in_flight) >= limit:
             self._say_error("30006", "request too many")
         else:
@@ -383,16 +398,33 @@ class ExchangeConnection:
             self._outputs.append(CancelRequested(id=request.id, order=request.order))
 
     def _answer(
-        self, id: str, now: float, code: str, message: str, exchange_ts: int | None
+        self,
+        id: str,
+        now: float,
+        code: str,
+        message: str,
+        exchange_ts: int | None,
+        order: CancelOrder | None = None,
     ) -> None:
         now = finite_time(now, self._now)
         self._check_open()
         self._check_waits(id)
         self._now = now
-        order = self._in_flight.pop(id)
-        self._transmit(
-            encode_reply(order, id, code=int(code), message=message, exchange_ts=exchange_ts),
+        asked = self._in_flight.pop(id)
+        if order is None or self._config.dialect is Dialect.CLASSIC:
+            order = asked  # classic accounts echo the request
+        self._transmit(self._reply(order, id, int(code), message, exchange_ts), id)
+
+    def _reply(
+        self, order: CancelOrder, id: str, code: int, message: str, exchange_ts: int | None = None
+    ) -> str:
+        return encode_reply(
+            order,
             id,
+            code=code,
+            message=message,
+            exchange_ts=exchange_ts,
+            dialect=self._config.dialect,
         )
 
     def _check_open(self) -> None:
@@ -421,7 +453,11 @@ class ExchangeConnection:
         self._say_error("30004", "User not logged in/User must be logged in")
 
     def _say_error(self, code: str, message: str, arg: object = None) -> None:
-        self._transmit(encode_event("error", int(code), message, arg=arg))
+        self._transmit(
+            encode_refusal(arg, code, message)
+            if isinstance(arg, str)
+            else encode_event("error", int(code), message, arg=arg)
+        )
 
     def _transmit(self, text: str, id: str | None = None) -> None:
         self._unwritten.append(Transmit(text=text, id=id))

@@ -9,8 +9,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeAlias
+
+import attrs
 
 from ..._machine.rate_limit import Pace
+from ..._values.dialects import Dialect
 from ..._values.orders import CancelOrder, InstType
 
 SAME_ORDER_INTERVAL = 1.0
@@ -20,6 +24,12 @@ Code 45129: "The same order may be cancelled once a second"."""
 
 _REMEMBERED = 10_000
 """The number of orders whose last cancel is remembered."""
+
+
+_Key: TypeAlias = tuple[object, ...]
+"""Classic accounts: the product line and the instrument. Then whether the id is the exchange's, and
+the id.
+"""
 
 
 class Book:
@@ -36,7 +46,9 @@ class Book:
         cancels_per_second: int | None,
         jitter: float,
         same_order_interval: float | None = SAME_ORDER_INTERVAL,
+        dialect: Dialect = Dialect.CLASSIC,
     ) -> None:
+        self._unified = dialect is Dialect.UNIFIED
         self._refusals = refusals
         self._jitter = jitter
         self._interval = same_order_interval
@@ -51,25 +63,25 @@ class Book:
 
     def place(self, order: CancelOrder) -> None:
         """Add a live order, under each of its ids."""
-        for key in _keys(order):
+        for key in self._keys(order):
             self._live[key] = order
 
     def knows(self, order: CancelOrder) -> bool:
         """Return whether a live order has one of the ids of `order`."""
-        return any(key in self._live for key in _keys(order))
+        return any(key in self._live for key in self._keys(order))
 
     def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
         """Cancel an order, or refuse to; return the code, the message, and the cancelled order."""
-        key = order.identity
-        refusal = self._refusal(key, now)
+        key = self._key(order)
+        refusal = self._refusal(key, order, now)
         if refusal is not None:
             return (*refusal, None)
         gone = self._live[key]
-        for other in _keys(gone):
+        for other in self._keys(gone):
             self._live.pop(other, None)
         return "0", "Success", gone
 
-    def _refusal(self, key: tuple[InstType, str, bool, str], now: float) -> tuple[str, str] | None:
+    def _refusal(self, key: _Key, order: CancelOrder, now: float) -> tuple[str, str] | None:
         last = self._last_cancel.pop(key, None)
         self._last_cancel[key] = now
         if len(self._last_cancel) > _REMEMBERED:
@@ -78,24 +90,31 @@ class Book:
         if self._allowance.allowed_at() > soon:
             return "429", "Too Many Requests"
         self._allowance.take(now)
-        if last is not None and self._interval is not None and soon < last + self._interval:
+        interval = None if self._unified else self._interval
+        if last is not None and interval is not None and soon < last + interval:
             return (
                 "45129",
                 "The cancel order frequency of the same orderId cannot exceed 1 time per second",
             )
-        if key[3] in self._refusals:
-            return self._refusals[key[3]], "refused as scripted"
-        if key not in self._live:
+        code = self._refusals.get(order.order_id or order.client_oid or "")
+        if code is not None:
+            return code, "refused as scripted"
+        live = self._live.get(key)
+        if self._unified and (live is None or order.inst_type not in (None, live.inst_type)):
+            return "25204", "Order does not exist"
+        if live is None:
             return "43001", "The order does not exist"
         return None
 
+    def _keys(self, order: CancelOrder) -> list[_Key]:
+        """Return the keys of an order, one for each of its ids."""
+        keys = [self._key(order)]
+        if order.order_id is not None and order.client_oid is not None:
+            keys.append(self._key(attrs.evolve(order, order_id=None)))
+        return keys
 
-def _keys(order: CancelOrder) -> list[object]:
-    """Return the keys of an order, one for each of its ids."""
-    keys: list[object] = [order.identity]
-    if order.order_id is not None and order.client_oid is not None:
-        by_client_oid = CancelOrder(
-            order.inst_id, client_oid=order.client_oid, inst_type=order.inst_type
-        )
-        keys.append(by_client_oid.identity)
-    return keys
+    def _key(self, order: CancelOrder) -> _Key:
+        """Return the key for the id that prevails. A unified account has one for all its orders."""
+        place = () if self._unified else (order.inst_type or InstType.SPOT, order.inst_id)
+        by_order_id = order.order_id is not None
+        return *place, by_order_id, order.order_id or order.client_oid or ""

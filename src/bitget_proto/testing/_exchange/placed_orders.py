@@ -30,7 +30,7 @@ def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
     """
     check_request_id(arg.get("id"))
     inst_type = next((member for member in InstType if member.value == arg.get("instType")), None)
-    if inst_type is None:
+    if inst_type in (None, InstType.MARGIN):
         raise ValidationError("instType must be a product line")
     params = arg.get("params")
     if not isinstance(params, dict):
@@ -50,7 +50,7 @@ def encode_placed(id: str, order: CancelOrder, exchange_ts: int) -> str:
     params = {"orderId": order.order_id, "clientOid": order.client_oid}
     arg = {
         "id": id,
-        "instType": order.inst_type.value,
+        "instType": (order.inst_type or InstType.SPOT).value,
         "channel": "place-order",
         "instId": order.inst_id,
         "params": {key: value for key, value in params.items() if value is not None},

@@ -9,8 +9,10 @@
 """
 
 import heapq
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from math import inf
 from typing import Any, TypeAlias
@@ -19,6 +21,7 @@ import attrs
 
 from ..._machine.deadlines import after, finite_time, is_seconds
 from ..._values.credentials import Credentials, SignedLogin
+from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
@@ -127,7 +130,11 @@ class ScriptedExchange(_BehaviourCommands):
 
         self.on_frame = on_frame
         self._book = Book(
-            self.refusals, cancels_per_second, self.config.jitter or 0.0, same_order_interval
+            self.refusals,
+            cancels_per_second,
+            self.config.jitter or 0.0,
+            same_order_interval,
+            self.config.dialect,
         )
         self._faults: deque[Fault | None] = deque()
         self._login_faults: deque[Fault | None] = deque()
@@ -473,9 +480,9 @@ class ScriptedLink(_BehaviourCommands):
             self._place(placement_of(request.text), now) if ready else self._say_error(
                 *_NOT_LOGGED_IN, now
             )
-            return
-        for answer in self._channels.answers(request.op, request.text, ready=ready):
-            self.say(answer, now)
+        else:
+            for answer in self._channels.answers(request.op, request.text, ready=ready):
+                self.say(answer, now)
 
     def _place(self, arg: dict[str, Any], now: float) -> None:
         exchange_ts = self._exchange_ts(now)
@@ -555,7 +562,9 @@ class ScriptedLink(_BehaviourCommands):
         code, message, gone = self.exchange._act(id, order, now, fault)
         if gone is not None and fault is Fault.PUSH_FIRST:
             self.exchange._push(gone, "cancelled", self, now)
-        self._answer(id, order, code, message, now, fault)
+        unified = self.exchange.config.dialect is Dialect.UNIFIED
+        named = gone if unified and gone is not None else order
+        self._answer(id, named, code, message, now, fault)
         if gone is not None and fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
             self.exchange._push(gone, "cancelled", self, now)
 
@@ -563,7 +572,7 @@ class ScriptedLink(_BehaviourCommands):
         self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None
     ) -> None:
         exchange_ts = self._exchange_ts(now)
-        encode = encode_reply
+        encode = partial(encode_reply, dialect=self.exchange.config.dialect)
         if fault is Fault.UNSURE:
             code, message = "40010", "Request timed out"
         if fault in ANSWER_WITHHELD:
@@ -582,8 +591,8 @@ class ScriptedLink(_BehaviourCommands):
                 self.say("\x00\x1b[2Jnot json", now)
             case Fault.WRONG_TYPES:
                 self.say(
-                    answer.replace(f'"id":"{id}"', '"id":7').replace(
-                        f'"code":{code}', '"code":true'
+                    re.sub(
+                        r'"code":"?\d+"?', '"code":true', answer.replace(f'"id":"{id}"', '"id":7')
                     ),
                     now,
                 )
@@ -606,7 +615,7 @@ class ScriptedLink(_BehaviourCommands):
                 if fault is Fault.GOING_AWAY:
                     self._go_away(now, self.exchange.grace)
                 if code == "0":
-                    self.connection.accept(id, now, exchange_ts=exchange_ts)
+                    self.connection.accept(id, now, exchange_ts=exchange_ts, order=order)
                 else:
                     self.connection.refuse(id, code, message, now, exchange_ts=exchange_ts)
                 if fault is Fault.DUPLICATE:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from ..._values.dialects import Dialect
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._wire.exchange_codec import decode_request
@@ -43,5 +44,8 @@ class SeenFrame:
         """
         if self.direction != "received":
             return None
-        request = decode_request(self.text, lenient=True)
-        return request.order if isinstance(request, CancelRequest) else None
+        for dialect in Dialect:
+            request = decode_request(self.text, lenient=True, dialect=dialect)
+            if isinstance(request, CancelRequest):
+                return request.order
+        return None

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._wire.exchange_codec import encode_event
 
 PRIVATE: Final = frozenset({
@@ -56,7 +56,7 @@ class Channels:
         for arg in self._subscribed.values():
             if (
                 arg["channel"] == "orders"
-                and arg.get("instType") == order.inst_type.value
+                and arg.get("instType") == (order.inst_type or InstType.SPOT).value
                 and arg.get("instId", "default") in ("default", order.inst_id)
             ):
                 data = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from bitget_proto import LocalProtocolError, ValidationError
+from bitget_proto import Codec, Dialect, LocalProtocolError, ValidationError
 
 _SHOWN = 48
 """The number of characters of a refused value that an error message quotes."""
@@ -76,3 +76,20 @@ def check_unused(*, used: bool) -> None:
             "what connect and open_session return opens one channel, and this one was used before: "
             "call connect or open_session again"
         )
+
+
+def codec_for(dialect: Dialect | None, codec: Codec | None) -> Codec:
+    """Return the codec to use.
+
+    Raises: ValidationError if the codec is for another dialect, or not a codec.
+    """
+    if codec is None:
+        return Codec(dialect=Dialect.CLASSIC if dialect is None else dialect)
+    if not isinstance(codec, Codec):
+        raise ValidationError(f"codec must be a Codec, or None; got {safe_repr(codec)}")
+    if dialect is not None and codec.dialect is not dialect:
+        raise ValidationError(
+            f"dialect is {dialect}, and codec is for {codec.dialect}: pass a Codec with this "
+            "dialect, or leave dialect out"
+        )
+    return codec

@@ -13,7 +13,7 @@ _UPGRADE_HINTS = {
     401: "check the URL and any proxy, since the exchange itself asks for no HTTP credentials",
     403: "check from where you may connect, since the exchange, or something between you and it, "
     "refuses this address",
-    404: "check the path of the URL, which must end in /v2/ws/private",
+    404: "check the path of the URL, which must end in /v2/ws/private (classic accounts) or /v3/ws/private (unified)",
     407: "give the proxy's credentials in its URL",
     429: "wait, since the exchange allows 300 connection requests in 5 minutes from one IP address",
 }

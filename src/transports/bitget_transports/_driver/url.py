@@ -15,15 +15,11 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from bitget_proto import ValidationError
+from bitget_proto import Dialect, ValidationError
 
 from .checks import safe_repr
 
-LIVE_URL = "wss://ws.bitget.com/v2/ws/private"
-"""The private WebSocket of live trading (Websocket API, Connect)."""
-
-DEMO_URL = "wss://wspap.bitget.com/v2/ws/private"
-"""The private WebSocket of demo trading: it requires a demo API key (Demo trading, Websocket)."""
+_LIVE_URL = Dialect.CLASSIC.live_url
 
 _VISIBLE = re.compile(r"[!-~]*")
 
@@ -31,6 +27,22 @@ _NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]{0,62})(\.[0-9a-z_-]{1,63})*\.?")
 """A host name in lower case, or an IPv4 address (RFC 1123, 2.1; underscores occur in practice)."""
 
 _LONGEST_NAME = 253
+
+
+def url_for(url: str | None, dialect: Dialect) -> str:
+    """Return the URL to dial: by default the dialect's for live trading.
+
+    Raises: ValidationError for an address of the other dialect.
+    """
+    if url is None:
+        return dialect.live_url
+    for other in Dialect:
+        if other is not dialect and url in (other.live_url, other.demo_url):
+            raise ValidationError(
+                f"url is {url}, which serves {other.value} accounts, and the dialect is {dialect}: "
+                f"pass dialect={other}, or {dialect.live_url}"
+            )
+    return url
 
 
 @attrs.frozen
@@ -54,7 +66,7 @@ class Target:
         """
         if not isinstance(url, str):
             raise ValidationError(
-                f"url must be a string; got {safe_repr(url)}: pass {LIVE_URL}, or leave it out"
+                f"url must be a string; got {safe_repr(url)}: pass {_LIVE_URL}, or leave it out"
             )
         # A URL that may contain a password is not repeated.
         got = "" if "@" in url else f"; got {safe_repr(url)}"
@@ -64,7 +76,7 @@ class Target:
         except ValueError as error:
             why = f" ({error})" if got else ""
             raise ValidationError(
-                f"url must be a valid URL{got}{why}: the live one is {LIVE_URL}"
+                f"url must be a valid URL{got}{why}: the live one is {_LIVE_URL}"
             ) from None
         host = parts.hostname
         if "@" in parts.netloc or parts.fragment:
@@ -74,7 +86,7 @@ class Target:
             )
         if parts.scheme not in ("ws", "wss") or not host:
             raise ValidationError(
-                f"url must begin with wss:// and a host{got}: the live one is {LIVE_URL}"
+                f"url must begin with wss:// and a host{got}: the live one is {_LIVE_URL}"
             )
         if not _VISIBLE.fullmatch(url):
             raise ValidationError(
@@ -84,7 +96,7 @@ class Target:
         if not _is_host(host, bracketed=parts.netloc.startswith("[")):
             raise ValidationError(
                 f"url must hold a host name or an IP address; got {safe_repr(host)}: the live one "
-                f"is {LIVE_URL}"
+                f"is {_LIVE_URL}"
             )
         if port == 0:
             raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")

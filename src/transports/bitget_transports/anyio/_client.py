@@ -28,6 +28,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dialect,
     Session,
     SessionConfig,
     ValidationError,
@@ -37,11 +38,11 @@ from bitget_proto import (
 from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
-from .._driver.checks import safe_repr
+from .._driver.checks import codec_for, safe_repr
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
-from .._driver.url import LIVE_URL
+from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
 _QUIET = 12
@@ -51,7 +52,8 @@ _QUIET = 12
 def connect(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: Config | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -64,6 +66,9 @@ def connect(
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
     opens one without a context.
+
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
+    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
@@ -87,8 +92,15 @@ def connect(
 
     def channel() -> Channel:
         _check_client(client, tls)
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        connection = record(Connection(config, codec, budget), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        connection = record(Connection(config, chosen, budget), trace)
         return Channel(
             AnyioDriver(SingleLink(connection), account, limits, connection.config, client)
         )
@@ -99,7 +111,8 @@ def connect(
 def open_session(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: SessionConfig | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -127,8 +140,15 @@ def open_session(
 
     def channel() -> SessionChannel:
         _check_client(client, tls)
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(AnyioDriver(session, account, limits, session.config.link, client))
 
     return Opener(channel)

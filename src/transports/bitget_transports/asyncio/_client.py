@@ -22,6 +22,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dialect,
     Session,
     SessionConfig,
     ValidationError,
@@ -31,11 +32,11 @@ from bitget_proto import (
 from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
-from .._driver.checks import safe_repr
+from .._driver.checks import codec_for, safe_repr
 from .._driver.limits import Limits
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
-from .._driver.url import LIVE_URL
+from .._driver.url import url_for
 from ._link import AsyncioLink
 from ._websockets_link import WebsocketsLink
 
@@ -54,7 +55,8 @@ A link that paused reading reads in the third after it has resumed.
 def connect(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: Config | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -68,6 +70,9 @@ def connect(
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
     opens one without a context.
+
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
+    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
@@ -93,8 +98,15 @@ def connect(
     """
 
     def channel() -> Channel:
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        connection = record(Connection(config, codec, budget), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        connection = record(Connection(config, chosen, budget), trace)
         return Channel(
             AsyncioDriver(SingleLink(connection), account, limits, connection.config, sock, framing)
         )
@@ -105,7 +117,8 @@ def connect(
 def open_session(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: SessionConfig | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -132,8 +145,15 @@ def open_session(
     """
 
     def channel() -> SessionChannel:
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(
             AsyncioDriver(session, account, limits, session.config.link, framing=framing)
         )

@@ -27,6 +27,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dialect,
     NoRoom,
     Outcome,
     Policy,
@@ -41,12 +42,12 @@ from bitget_proto import (
 
 from .._driver.account import Account
 from .._driver.channel_events import ChannelEvent
-from .._driver.checks import check_unused, safe_repr
+from .._driver.checks import check_unused, codec_for, safe_repr
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
-from .._driver.url import LIVE_URL
+from .._driver.url import url_for
 from ._driver import BlockingDriver, Orders
 
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
@@ -58,7 +59,8 @@ _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
 def connect(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: Config | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -72,6 +74,9 @@ def connect(
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `with`, leaving the context closes it; `Opener.open`
     opens one without a context.
+
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
+    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
@@ -101,8 +106,15 @@ def connect(
     """
 
     def channel() -> Channel:
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        connection = record(Connection(config, codec, budget), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        connection = record(Connection(config, chosen, budget), trace)
         return Channel(
             BlockingDriver(
                 SingleLink(connection), account, limits, connection.config, selector, sock
@@ -115,7 +127,8 @@ def connect(
 def open_session(
     credentials: Credentials,
     *,
-    url: str = LIVE_URL,
+    url: str | None = None,
+    dialect: Dialect | None = None,
     config: SessionConfig | None = None,
     codec: Codec | None = None,
     budget: Budget | None = None,
@@ -143,8 +156,15 @@ def open_session(
     """
 
     def channel() -> SessionChannel:
-        account = Account.of(credentials, url, tls, wall_clock, allow_plaintext=allow_plaintext)
-        session = record(Session(config, codec, budget, jitter=jitter), trace)
+        chosen = codec_for(dialect, codec)
+        account = Account.of(
+            credentials,
+            url_for(url, chosen.dialect),
+            tls,
+            wall_clock,
+            allow_plaintext=allow_plaintext,
+        )
+        session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(
             BlockingDriver(session, account, limits, session.config.link, selector)
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from bitget_proto import Engine, InstType, __version__
+from bitget_proto import Dialect, Engine, InstType, __version__
 from bitget_proto.explain import printable
 
 from ._carriers import Carrier
@@ -271,9 +271,15 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
     command.add_argument(
         "--inst-type",
         choices=lines,
-        default="SPOT",
         metavar="LINE",
-        help=f"the product line (default: SPOT): {', '.join(lines)}",
+        help=f"the product line (default: SPOT; any, on unified accounts): {', '.join(lines)}",
+    )
+    command.add_argument(
+        "--account",
+        choices=[dialect.value for dialect in Dialect],
+        default=Dialect.CLASSIC.value,
+        metavar="KIND",
+        help=f"the kind of account: {', '.join(dialect.value for dialect in Dialect)} (default: classic)",
     )
     command.add_argument(
         "--client-oid",

@@ -24,6 +24,7 @@ from bitget_proto import (
     CancelOrder,
     Config,
     Credentials,
+    Dialect,
     Outcome,
     Rejected,
     SessionConfig,
@@ -66,6 +67,7 @@ class Job:
 
     credentials: Credentials
     url: str
+    dialect: Dialect = Dialect.CLASSIC
     config: Config | SessionConfig
     """Of a single connection, or of a session, which reconnects when a connection drops."""
     limits: Limits = attrs.field(factory=Limits)
@@ -87,8 +89,8 @@ class Job:
     def options(self) -> dict[str, Any]:
         """Return the arguments for `connect` and `open_session`."""
         return {
-            "credentials": self.credentials, "url": self.url, "config": self.config, "limits": self.limits,
-            "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
+            "credentials": self.credentials, "url": self.url, "dialect": self.dialect, "config": self.config,
+            "limits": self.limits, "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
         }  # fmt: skip
 
     def report(self, event: ChannelEvent | None) -> bool:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
-from bitget_proto import CancelOrder, CodeClass, Credentials, InstType
+from bitget_proto import CancelOrder, Codec, CodeClass, Credentials, Dialect
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from .._driver.checks import safe_repr
@@ -21,7 +21,7 @@ from ..exchange import ExchangeThread, exchange_in_thread
 from ._exit_codes import Exit, Failure
 from ._help import FAULTS
 from ._keys import VARIABLES, keys_if_any
-from ._order_list import Defaults, read_orders
+from ._order_list import Defaults, line_of, read_orders
 from ._results import count
 from ._screen import OutputLost, Screen
 from ._stop import Stop
@@ -43,9 +43,11 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     exchange = ScriptedExchange(
         orders,
         credentials=credentials,
-        config=ExchangeConfig(messages_per_second=None, max_in_flight=None)
-        if arguments.no_limits
-        else None,
+        config=ExchangeConfig(
+            dialect=Dialect(arguments.account),
+            messages_per_second=None if arguments.no_limits else 10,
+            max_in_flight=None if arguments.no_limits else 1000,
+        ),
         cancels_per_second=None if arguments.no_limits else 10,
         lenient=arguments.lenient,
         on_frame=log.frame,
@@ -95,13 +97,13 @@ def _orders(arguments: argparse.Namespace) -> tuple[CancelOrder, ...]:
             arguments.orders,
             Defaults(
                 inst_id=arguments.instrument,
-                inst_type=InstType(arguments.inst_type),
+                inst_type=line_of(arguments),
                 client_oids=arguments.client_oid,
+                codec=Codec(dialect=arguments.account),
             ),
         ).orders
-    inst_type = InstType(arguments.inst_type)
     return tuple(
-        CancelOrder(arguments.instrument, str(_FIRST_ID + n), f"mine-{n + 1}", inst_type)
+        CancelOrder(arguments.instrument, str(_FIRST_ID + n), f"mine-{n + 1}", line_of(arguments))
         for n in range(arguments.generate)
     )
 
@@ -205,7 +207,9 @@ class _Log(logging.Handler):
 def _sum_up(exchange: ScriptedExchange, screen: Screen) -> None:
     log = exchange.log
     cancelled = sum(act.cancelled for act in log)
-    refused = Counter(CodeClass.of(act.code).value for act in log if not act.cancelled)
+    refused = Counter(
+        CodeClass.of(act.code, exchange.config.dialect).value for act in log if not act.cancelled
+    )
     faults = Counter(act.fault.value for act in log if act.fault is not None)
     screen.data(
         "summary",

@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from bitget_proto import CancelOrder, InstType, ValidationError
+from bitget_proto import CancelOrder, Codec, InstType, ValidationError
 from bitget_proto.explain import at_a_shell, meant_instrument, quoted
 
 from ._exit_codes import Failure
@@ -39,9 +40,17 @@ class Defaults:
     """The values that apply where a line does not give them."""
 
     inst_id: str | None
-    inst_type: InstType
+    inst_type: InstType | None
     client_oids: bool
     """Whether an id without a column name is a client order id."""
+
+    codec: Codec
+    """The codec of the account, which may need an instrument."""
+
+
+def line_of(arguments: argparse.Namespace) -> InstType | None:
+    """Return the product line that the arguments name, if any."""
+    return None if arguments.inst_type is None else InstType(arguments.inst_type)
 
 
 def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) -> OrderList:
@@ -99,10 +108,6 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
     if not inst_id:
         inst_id, meant_type = _instrument(fields.get("symbol"))
     inst_id = inst_id or defaults.inst_id
-    if inst_id is None:
-        raise ValidationError(
-            "inst_id is missing: pass --instrument BTCUSDT, or add it to the line"
-        )
     inst_type: object = fields.get("inst_type") or meant_type or defaults.inst_type
     if isinstance(inst_type, str):
         names = [member.value for member in InstType]
@@ -114,6 +119,15 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
     order_id, client_oid = (_id(fields.get(name)) for name in ("order_id", "client_oid"))
     # CancelOrder checks the types: a value from JSON may have any.
     order = CancelOrder(inst_id, order_id, client_oid, inst_type)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    try:
+        defaults.codec.check_order(order)
+    except ValidationError:
+        if inst_id is not None:
+            raise
+        raise ValidationError(
+            "inst_id is missing: pass --instrument BTCUSDT, add it to the line, or pass --account "
+            "unified for a unified account, which needs none"
+        ) from None
     if "unnamed" in fields and order.order_id is not None and not order.order_id.isdigit():
         raise ValidationError(
             f"order_id has digits only; got {quoted(order.order_id)}: for other ids, write a first "

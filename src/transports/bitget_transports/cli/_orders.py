@@ -19,20 +19,20 @@ from bitget_proto import (
     Codec,
     Config,
     Credentials,
-    InstType,
+    Dialect,
     Policy,
     SessionConfig,
     ValidationError,
 )
 from bitget_proto.explain import quoted
 
-from .. import DEMO_URL, LIVE_URL, ConnectFailed, Limits
+from .. import ConnectFailed, Limits
 from .._driver.url import Target
 from ._carriers import Carrier, Job, carry
 from ._exit_codes import Exit, Failure
 from ._keys import keys_from
 from ._ledger import Ledger
-from ._order_list import Defaults, OrderList, read_orders
+from ._order_list import Defaults, OrderList, line_of, read_orders
 from ._remaining import check_not_lost, remaining
 from ._results import Results, count
 from ._screen import OutputLost, Screen
@@ -66,8 +66,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         files,
         Defaults(
             inst_id=arguments.instrument,
-            inst_type=InstType(arguments.inst_type),
+            inst_type=line_of(arguments),
             client_oids=arguments.client_oid,
+            codec=Codec(dialect=arguments.account),
         ),
     )
     for sentence in wanted.duplicates:
@@ -80,8 +81,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                     f"--{option} and --dry-run cannot be combined, because a dry run sends "
                     "nothing: leave one of them out"
                 )
-        return _show_frames(orders, screen)
-    url = arguments.url or (DEMO_URL if arguments.demo_trading else LIVE_URL)
+        return _show_frames(orders, Codec(dialect=arguments.account), screen)
+    dialect = Dialect(arguments.account)
+    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
     target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
     credentials = keys_from(arguments.credentials, os.environ)
     check_not_lost(arguments.remaining, files)
@@ -147,6 +149,7 @@ def _cancel(
     job = Job(
         credentials=login.credentials,
         url=login.url,
+        dialect=Dialect(arguments.account),
         config=SessionConfig(
             link=Config(
                 answer_timeout=arguments.timeout,
@@ -211,8 +214,7 @@ def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
         raise Failure(_for_shell(str(error))) from None
 
 
-def _show_frames(orders: tuple[CancelOrder, ...], screen: Screen) -> Exit:
-    codec = Codec()
+def _show_frames(orders: tuple[CancelOrder, ...], codec: Codec, screen: Screen) -> Exit:
     for number, order in enumerate(orders, 1):
         screen.raw(codec.encode_cancel(order, str(number)))
     screen.aside(f"dry run: {count(len(orders), 'frame')}; nothing was sent")

@@ -85,7 +85,7 @@ def _line(order: CancelOrder, attempts: int) -> str:
         "order_id": order.order_id,
         "client_oid": order.client_oid,
         "inst_id": order.inst_id,
-        "inst_type": order.inst_type.value,
+        "inst_type": None if order.inst_type is None else order.inst_type.value,
         "attempts": attempts or None,
     }
     given = {name: value for name, value in fields.items() if value is not None}

@@ -295,7 +295,7 @@ def _row(outcome: Outcome, attempts: int) -> tuple[str, ...]:
     if detail and attempts > (outcome.sent_at is not None):
         detail += "; an earlier attempt may have cancelled it"
     return (
-        order.inst_id,
+        order.inst_id or "",
         named or "",
         _word(outcome),
         str(attempts),
@@ -312,7 +312,7 @@ def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
     order, latency = outcome.order, latency_of(outcome)
     fields: dict[str, object] = {
         "outcome": type(outcome).__name__.lower(),
-        "inst_type": order.inst_type.value,
+        "inst_type": None if order.inst_type is None else order.inst_type.value,
         "inst_id": order.inst_id,
         "order_id": order.order_id,
         "client_oid": order.client_oid,

@@ -70,7 +70,7 @@ class ExchangeServer(_Controls):
 
     @property
     def url(self) -> str:
-        """The URL to connect to: `ws://127.0.0.1:PORT/v2/ws/private`.
+        """The URL to connect to: `ws://127.0.0.1:PORT/v2/ws/private` for classic accounts.
 
         With TLS it is `wss://localhost:PORT/v2/ws/private`. Any path is served.
 
@@ -81,7 +81,7 @@ class ExchangeServer(_Controls):
                 "the exchange is not running: use it in `async with`, or exchange_in_thread in `with`"
             )
         origin = "ws://127.0.0.1" if self._tls is None else "wss://localhost"
-        return f"{origin}:{self._listener.getsockname()[1]}/v2/ws/private"
+        return f"{origin}:{self._listener.getsockname()[1]}{self.exchange.config.dialect.path}"
 
     @property
     def connections(self) -> int:
