@@ -42,6 +42,7 @@ from bitget_proto import (
     LinkClosed,
     LinkHangup,
     LinkTransmit,
+    LocalProtocolError,
     LoginRejected,
     NoRoom,
     Outcome,
@@ -598,15 +599,17 @@ class Life(RuleBasedStateMachine):
         self.session.handle_timeout(self.pair.clock.now)
         self.pair.start()
 
-    @rule(link=st.sampled_from([0, 99, -1]), what=st.sampled_from(["opened", "receive", "lost"]))
-    def hear_of_a_link_that_is_not(self, link: int, what: str) -> None:
+    @rule(link=st.sampled_from([0, 10**6, -1]), what=st.sampled_from(["opened", "receive", "lost"]))
+    def hear_of_a_link_that_never_was(self, link: int, what: str) -> None:
         now = self.pair.clock.now
-        if what == "opened":
-            self.session.opened(link, now, login=SignedLogin("key", "pass", "1700000000", "c2ln"))
-        elif what == "receive":
-            self.session.receive(link, "pong", now)
-        else:
-            self.session.lost(link, now)
+        session, login = self.session, SignedLogin("key", "pass", "1700000000", "c2ln")
+        calls = {
+            "opened": lambda: session.opened(link, now, login=login),
+            "receive": lambda: session.receive(link, "pong", now),
+            "lost": lambda: session.lost(link, now),
+        }
+        with pytest.raises(LocalProtocolError, match="never dialled"):
+            calls[what]()
         self.pair.start()
 
     @precondition(linked)

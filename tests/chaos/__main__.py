@@ -28,6 +28,7 @@ from bitget_proto import (
     Accepted,
     CancelOrder,
     Config,
+    Dialect,
     Outcome,
     Policy,
     Rejected,
@@ -119,13 +120,20 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: int) -> Result:
+def chaos(
+    transport: Transport,
+    policy: Policy,
+    cancels: int,
+    cuts: int,
+    seed: int,
+    dialect: Dialect = Dialect.CLASSIC,
+) -> Result:
     """Run once and check the outcomes."""
     orders = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(1, cancels + 1)]
     chance = random.Random(seed)
     log = Log()
     # The exchange does not have one order in ten.
-    exchange = make_exchange([order for order in orders if chance.random() > 0.1], log)
+    exchange = make_exchange([order for order in orders if chance.random() > 0.1], log, dialect)
     exchange.inject(*draw(chance, FAULTS, 2 * cancels))
     exchange.inject_login(None, *draw(chance, _LOGIN_FAULTS, cuts))
     batches = [
@@ -137,7 +145,7 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     began = time.monotonic()
     with exchange_in_thread(exchange) as server, FlakyProxy(server.url, plan) as proxy:
         config = attrs.evolve(CONFIG, policy=policy)
-        rest = transport.run(Run(proxy.url, config, LIMITS, batches, answers.append))
+        rest = transport.run(Run(proxy.url, config, LIMITS, batches, answers.append, dialect))
         seconds = time.monotonic() - began
     # Everything is closed, so nothing can arrive any more.
     log.acts = exchange.log
@@ -153,11 +161,13 @@ def chaos(transport: Transport, policy: Policy, cancels: int, cuts: int, seed: i
     )
 
 
-def make_exchange(orders: Iterable[CancelOrder], log: Log) -> ScriptedExchange:
+def make_exchange(
+    orders: Iterable[CancelOrder], log: Log, dialect: Dialect = Dialect.CLASSIC
+) -> ScriptedExchange:
     """Return an exchange without rate limits whose delays are short, as time is real here."""
     return ScriptedExchange(
         orders,
-        config=ExchangeConfig(messages_per_second=None, max_in_flight=None),
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None, dialect=dialect),
         cancels_per_second=None,
         same_order_interval=None,
         late_by=0.05,
@@ -216,6 +226,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=POLICIES,
         help="run only this policy; may be repeated (default: all)",
     )
+    parser.add_argument(
+        "--account",
+        choices=[dialect.value for dialect in Dialect],
+        default="classic",
+        help="the kind of account (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     print("  ".join(_COLUMNS))
     kept = True
@@ -238,6 +254,7 @@ def _results(arguments: argparse.Namespace) -> Iterator[Result]:
                 arguments.cancels,
                 arguments.cuts,
                 arguments.seed,
+                Dialect(arguments.account),
             )
 
 

@@ -29,7 +29,8 @@ class Log:
     def seen(self, frame: SeenFrame) -> None:
         """Count the frame if it is a cancel that the exchange received."""
         if frame.direction == "received" and '"cancel-order"' in frame.text:
-            self.received[json.loads(frame.text)["args"][0]["id"]] += 1
+            request = json.loads(frame.text)
+            self.received[request.get("id") or request["args"][0]["id"]] += 1
 
 
 def broken_promises(

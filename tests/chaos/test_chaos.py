@@ -10,7 +10,7 @@ from tests.chaos.__main__ import chaos, main
 from tests.chaos.soak import main as soak
 from tests.chaos.transports import Transport
 
-from bitget_proto import Accepted, LinkClosed, Policy, Up
+from bitget_proto import Accepted, Dialect, LinkClosed, Policy, Up
 from bitget_transports.faults.flaky_proxy import NetworkFault
 
 
@@ -30,6 +30,16 @@ def test_every_promise_is_kept_over_twenty_cuts(transport: Transport, policy: Po
     assert sum(isinstance(event, LinkClosed) for event in result.events) >= 10
     resent = sum(outcome.attempts > 1 for outcome in result.outcomes)
     assert (resent > 10) is (policy is Policy.RESEND)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", Transport)
+def test_every_promise_is_kept_on_unified_accounts(transport: Transport) -> None:
+    result = chaos(transport, Policy.RESEND, 500, 20, seed=7, dialect=Dialect.UNIFIED)
+    assert result.broken == []
+    kinds = Counter(type(outcome) for outcome in result.outcomes)
+    assert sum(kinds.values()) == 500
+    assert kinds[Accepted] > 100
 
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import trio
 import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
-from bitget_proto import CancelOrder, Credentials, Outcome, SessionConfig
+from bitget_proto import CancelOrder, Credentials, Dialect, Outcome, SessionConfig
 from bitget_transports import ChannelEvent, Limits
 
 _KEY = Credentials("key", "secret", "passphrase")
@@ -51,11 +51,14 @@ class Run:
     """The next one is taken when all cancels of the one before have an outcome."""
 
     answered: Callable[[Answer], object]
+    dialect: Dialect = Dialect.CLASSIC
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of `open_session`."""
-        return {"url": self.url, "config": self.config, "limits": self.limits}
+        return {
+            "url": self.url, "config": self.config, "limits": self.limits, "dialect": self.dialect,
+        }  # fmt: skip
 
 
 class Transport(Enum):
