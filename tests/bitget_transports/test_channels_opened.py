@@ -372,6 +372,10 @@ def test_a_loop_that_ends_first_warns_and_gives_the_outcomes(flavour: Flavour) -
             del channel
 
 
+def _ignore(_loop: object, _context: object) -> None:
+    """Take the place of a loop's exception handler."""
+
+
 @pytest.mark.parametrize("session", [False, True], ids=["connection", "session"])
 @pytest.mark.parametrize("cancelled", [False, True])
 @pytest.mark.parametrize("framing", ["websockets", "picows"])
@@ -382,7 +386,7 @@ def test_a_loop_closed_with_pending_tasks_gives_the_outcomes(
     session: bool, cancelled: bool, framing: Any, new_loop: Callable[[], Any]
 ) -> None:
     loop = new_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)
+    loop.set_exception_handler(_ignore)
     with exchange_in_thread(fast_exchange(1)) as server:
         server.inject(Fault.SILENT)
         to = bitget_transports.asyncio

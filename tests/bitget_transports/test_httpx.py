@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import httpx
 import pytest
 from httpx_ws import AsyncWebSocketSession

@@ -62,8 +62,11 @@ def _orders(args: object) -> tuple[OrderReply, ...]:
     """Return the orders that an answer names."""
     if not isinstance(args, list):
         return ()
-    items = (item for item in cast("list[object]", args) if isinstance(item, dict))
-    return tuple(_order(cast("dict[str, object]", item)) for item in items)
+    return tuple(
+        _order(cast("dict[str, object]", item))
+        for item in cast("list[object]", args)
+        if isinstance(item, dict)
+    )
 
 
 def _order(item: dict[str, object]) -> OrderReply:
