@@ -55,6 +55,7 @@ def test_there_is_a_group_for_every_subject_of_a_target() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_scaling_benchmark_runs() -> None:
     done = run("benchmarks.scaling", "--quick")
     assert (done.returncode, done.stderr) == (0, "")
@@ -62,6 +63,7 @@ def test_the_scaling_benchmark_runs() -> None:
     assert "300 connects that are allowed in 5 minutes" in done.stdout
 
 
+@pytest.mark.slow
 def test_equal_results_are_drawn_alike(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results, _ = measured(

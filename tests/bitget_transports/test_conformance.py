@@ -28,10 +28,16 @@ ONE_LINK = [scenario.name for scenario in SCENARIOS]
 SEVERAL_LINKS = [scenario.name for scenario in OF_SESSIONS]
 
 test_session_on_asyncio = session_scenarios(conformance.asyncio, patience=BUSY, without=ONE_LINK)
-test_session_on_uvloop = session_scenarios(conformance.uvloop, patience=BUSY, without=ONE_LINK)
-test_session_on_picows = session_scenarios(conformance.picows, patience=BUSY, without=ONE_LINK)
+test_session_on_uvloop = pytest.mark.slow(
+    session_scenarios(conformance.uvloop, patience=BUSY, without=ONE_LINK)
+)
+test_session_on_picows = pytest.mark.slow(
+    session_scenarios(conformance.picows, patience=BUSY, without=ONE_LINK)
+)
 test_session_on_anyio = session_scenarios(conformance.anyio, patience=BUSY, without=ONE_LINK)
-test_session_on_trio = session_scenarios(conformance.trio, patience=BUSY, without=ONE_LINK)
+test_session_on_trio = pytest.mark.slow(
+    session_scenarios(conformance.trio, patience=BUSY, without=ONE_LINK)
+)
 test_session_on_blocking = session_scenarios(conformance.blocking, patience=BUSY, without=ONE_LINK)
 
 test_each_link_on_asyncio = pytest.mark.slow(

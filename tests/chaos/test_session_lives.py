@@ -310,6 +310,7 @@ def test_a_planted_fault_is_found(plant: Plant, rules: set[str]) -> None:
     assert found.broken.rule in rules, found.broken
 
 
+@pytest.mark.slow
 def test_no_promise_of_a_session_is_broken_and_all_cases_occur() -> None:
     visits: Counter[str] = Counter()
     assert run_many(RUNS, SEED, visits) == []

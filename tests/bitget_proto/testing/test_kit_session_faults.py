@@ -13,7 +13,9 @@ from .faulty_session_drivers import SESSION_FAULTS, FiresTimersBeforeItReads
 from .patience import BUSY, PATIENCE
 from .selector_session_driver import SelectorSessionDriver
 
-test_the_correct_driver_keeps_every_rule = session_scenarios(SelectorSessionDriver, patience=BUSY)
+test_the_correct_driver_keeps_every_rule = pytest.mark.slow(
+    session_scenarios(SelectorSessionDriver, patience=BUSY)
+)
 
 
 def run_scenario(driver: type[SelectorSessionDriver], scenario: str, rule: Rule) -> Result:
