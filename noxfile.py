@@ -74,7 +74,8 @@ def slow(session: nox.Session) -> None:
     install(session, "-e", ".[test]", "--group", "bench", "--group", "examples")
     others = ("tests/examples", "tests/bitget_transports/test_byo.py", "tests/test_benchmarks.py")
     session.run("pytest", "-n", "4", "-q", *others)
-    session.run("pytest", "-n", "4", "-q", "-m", "slow", "--cov", "--cov-append", "--cov-report=")
+    # Those of the conformance kit run once, with the coverage of the core: see `.ci/run`.
+    session.run("pytest", "-n", "4", "-q", "-m", "slow", "--ignore=tests/bitget_proto/testing")
     session.run("python", "-W", "error", "-m", "tests.chaos.days")
     for example in sorted(Path("examples").glob("*.py")):
         if example.stem == "on_glib":  # has a session of its own
