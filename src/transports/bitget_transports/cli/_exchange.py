@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
+import attrs
+
 from bitget_proto import CancelOrder, Codec, CodeClass, Credentials, Dialect
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
@@ -40,14 +42,13 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     orders = _orders(arguments)
     faults = [fault for text in arguments.fault for fault in parse_fault(text)]
     log = _Log(screen, stop, all=arguments.log)
+    config = ExchangeConfig(dialect=Dialect(arguments.account))
+    if arguments.no_limits:
+        config = attrs.evolve(config, messages_per_second=None, max_in_flight=None)
     exchange = ScriptedExchange(
         orders,
         credentials=credentials,
-        config=ExchangeConfig(
-            dialect=Dialect(arguments.account),
-            messages_per_second=None if arguments.no_limits else 10,
-            max_in_flight=None if arguments.no_limits else 1000,
-        ),
+        config=config,
         cancels_per_second=None if arguments.no_limits else 10,
         lenient=arguments.lenient,
         on_frame=log.frame,
