@@ -53,7 +53,7 @@ SAMPLES: dict[str, Any] = {
     "names_request": True, "excerpt": "{", "op": "subscribe", "step": 3, "call": "poll", "recorded": "{}", "came": "[]", "n": 3,
     "data": {}, "arg": None, "at": 0.5, "cancelled": True, "rule": Rule.DRAIN, "what": "a call was not drained", "now": 0.5,
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
-    "event": "login", "where": "jitter", "order_id": "1376695893517410304", "client_oid": "a7",
+    "event": "login", "where": "jitter", "orders": (), "order_id": "1376695893517410304", "client_oid": "a7",
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 

@@ -41,6 +41,7 @@ from ._wire.messages import (
 )
 from ._wire.requests import (
     BadRequest,
+    BatchRequest,
     CancelRequest,
     LoginRequest,
     OtherRequest,
@@ -184,6 +185,11 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
             place = " ".join(part for part in (line, order.inst_id) if part is not None)
             text = f"{place}, {named}" if place else named
             return Explained(side="client", kind=kind, id=id, text=text, means=_ONE_OUTCOME)
+        case BatchRequest(id=id, orders=orders):
+            return Explained(
+                side="client", kind=kind, id=id, text=f"{len(orders)} orders",
+                means="A request to cancel several orders. Each gets exactly one outcome.",
+            )  # fmt: skip
         case LoginRequest():
             return Explained(
                 side="client",
@@ -265,8 +271,10 @@ def codes_of(code_class: CodeClass) -> dict[str, str]:
 
 def _reply(reply: TradeReply | ErrorReply) -> Explained:
     code_class, outcome = reply.code_class, None
-    if reply.not_for_cancel:
+    if reply.not_for_cancel and not reply.for_batch:
         means = "It answers something other than a cancel, and settles none."
+    elif reply.id is not None and isinstance(reply, TradeReply) and reply.not_for_cancel:
+        means = f"The answer to a batch: {_items(reply)}"
     elif reply.id is not None:
         outcome, means = outcome_of(code_class), code_class.sentence
     elif reply.names_request:
@@ -286,6 +294,17 @@ def _reply(reply: TradeReply | ErrorReply) -> Explained:
         code_class=code_class, exchange_ts=reply.exchange_ts, text=reply.message, outcome=outcome,
         means=means,
     )  # fmt: skip
+
+
+def _items(reply: TradeReply) -> str:
+    """Return what the answer to a batch means for each order that it names."""
+    if reply.code_class is not CodeClass.ACCEPTED:
+        return f"{reply.code_class.sentence} This applies to each order of the batch."
+    found = [
+        f"{item.order_id or item.client_oid}: {outcome_of(CodeClass.of(item.code, reply.dialect))}"
+        for item in reply.orders
+    ]
+    return "; ".join([*found, "any other order of the batch: Unresolved"]) + "."
 
 
 def _without_id(code: str | None, code_class: CodeClass) -> str:

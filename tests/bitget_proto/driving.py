@@ -130,7 +130,9 @@ def draining(
     conn = ready(config, now)
     for id in ids:
         conn.cancel(ORDER, now + 1.0, id=id)
-    assert [frame.id for frame in only(Transmit, outputs(conn, now + 1.0))] == list(ids)
+    assert [frame.ids for frame in only(Transmit, outputs(conn, now + 1.0))] == [
+        (id,) for id in ids
+    ]
     conn.close(now + 1.0)
     assert outputs(conn, now + 1.0) == []
     assert conn.state is State.DRAINING
@@ -197,8 +199,8 @@ def answering(latency: float) -> Answers:
     """Return an exchange that accepts every cancel and answers every ping after `latency` s."""
 
     def answers(frame: Transmit, now: float) -> list[tuple[float, str]]:
-        if frame.id is not None:
-            return [(now + latency, reply(frame.id))]
+        if frame.ids:
+            return [(now + latency, reply(frame.ids[0]))]
         return [(now + latency, PONG)] if frame.text == "ping" else []
 
     return answers

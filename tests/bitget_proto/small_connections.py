@@ -365,10 +365,11 @@ class ConnectionWorld:
     def _lost(self, run: Run, unsent: str = "") -> None:
         ledger = run.ledger
         ids: list[str] = []
-        if unsent and ledger.stuck is not None and ledger.stuck.id is not None:
-            ids = [ledger.stuck.id, "never heard of"]
-            if ledger.stuck.id in ledger.open:
-                ledger.open[ledger.stuck.id].sent_at = None
+        if unsent and ledger.stuck is not None and ledger.stuck.ids:
+            (id,) = ledger.stuck.ids
+            ids = [id, "never heard of"]
+            if id in ledger.open:
+                ledger.open[id].sent_at = None
         run.core.lost(ledger.now, "reason", ids)
 
     def _cancel(self, run: Run, how: str = "") -> None:
@@ -630,7 +631,7 @@ class ConnectionWorld:
         head = next(iter(ledger.queue()), None)
         blocked = self._budget_opens(ledger) > now
         own_turn = ledger.in_a_row >= CANCELS_PER_OWN_FRAME
-        if frame.id is None:
+        if not frame.ids:
             require(
                 ledger.own and frame.text == ledger.own[0],
                 "callers' frames are sent once, in order",
@@ -644,7 +645,7 @@ class ConnectionWorld:
             del ledger.own[0]
             ledger.in_a_row = 0
             return
-        cancel = ledger.open.get(frame.id)
+        cancel = ledger.open.get(frame.ids[0])
         require(cancel is not None, "a sent cancel has no outcome yet", frame)
         assert cancel is not None
         require(cancel.sent_at is None, "no cancel is sent twice", frame)
@@ -661,7 +662,7 @@ class ConnectionWorld:
             head and head.id,
         )
         require(
-            frame.text == f"cancel {cancel.order.order_id} {frame.id}",
+            frame.text == f"cancel {cancel.order.order_id} {frame.ids[0]}",
             "a frame is the encoded cancel",
             frame,
         )

@@ -476,9 +476,9 @@ class SessionWorld:
         link = self._link(ledger, where)
         assert link is not None
         ids: list[str] = []
-        if unsent and link.stuck is not None and link.stuck.id is not None:
-            ids = [link.stuck.id]
-            cancel = ledger.open.get(link.stuck.id)
+        if unsent and link.stuck is not None and link.stuck.ids:
+            ids = [*link.stuck.ids]
+            cancel = ledger.open.get(ids[0])
             if cancel is not None and cancel.link == link.number:
                 cancel.attempts.pop()
         ledger.gone = link.number
@@ -749,7 +749,7 @@ class SessionWorld:
             "cancels and callers' frames are sent on the serving link",
             frame,
         )
-        if frame.id is None:
+        if not frame.ids:
             # With `queued="send"` the link sends its cancels although none is open any more.
             require(
                 not ledger.ending or ledger.close_at < inf,
@@ -761,7 +761,7 @@ class SessionWorld:
             ledger.own, ledger.own_link = False, None
             return
         require(not ledger.ending, "no cancel is sent once the session ends", frame)
-        cancel = ledger.open.get(frame.id)
+        cancel = ledger.open.get(frame.ids[0])
         require(cancel is not None, "a sent cancel has no outcome yet", frame)
         assert cancel is not None
         require(cancel.link is None, "at most one link has a cancel", frame)

@@ -407,13 +407,14 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         None,
         {
             "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_queue_timeout": LEFT_OUT,
-            "_taken": LEFT_OUT, "late": _order, "queue": key_of, "sent": LEFT_OUT,
+            "_taken": LEFT_OUT, "batches": _order, "late": _order, "queue": key_of, "sent": LEFT_OUT,
         },
     ),
     FrameQueue: (
         None,
         {
             "_cancels_in_a_row": LEFT_OUT, "_codec": LEFT_OUT, "_heartbeat": LEFT_OUT, "_in_flight": LEFT_OUT,
+            "_max_batch": LEFT_OUT,
             "_pace": key_of, "budget": key_of, "login": _is_there, "login_sent": _as_it_is, "own": _order,
         },
     ),
@@ -466,6 +467,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         {
             "_grants": lambda grants, now: tuple((at - now, left) for at, left in grants if at > now),
             "_overdrawn": _as_it_is, "_pace": key_of, "pace_margin": LEFT_OUT, "per_second": LEFT_OUT,
+            "_batches": _as_it_is, "_observed": _as_it_is, "batches_per_second": LEFT_OUT,
         },
     ),
     RequestIds: (None, {"_counter": _as_it_is, "_own": lambda own, _: tuple(sorted(own)), "_prefix": LEFT_OUT}),

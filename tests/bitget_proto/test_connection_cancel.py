@@ -60,7 +60,7 @@ def sent(*ids: str, config: Config | None = None) -> Connection:
     conn = ready(config)
     for id in ids:
         conn.cancel(ORDER, 1.0, id=id)
-    assert [frame.id for frame in only(Transmit, outputs(conn, 1.0))] == list(ids)
+    assert [frame.ids for frame in only(Transmit, outputs(conn, 1.0))] == [(id,) for id in ids]
     return conn
 
 
@@ -80,7 +80,7 @@ def test_a_cancel_is_sent_as_one_frame_with_its_id() -> None:
     assert conn.cancel(OTHER_ORDER, 2.0, id="my id") == "my id"
     (frame,) = outputs(conn, 2.0)
     assert isinstance(frame, Transmit)
-    assert (frame.id, frame.secret) == ("my id", False)
+    assert (frame.ids, frame.secret) == (("my id",), False)
     (arg,) = json.loads(frame.text)["args"]
     assert arg["id"] == "my id"
     assert arg["params"] == {"clientOid": "mine-2"}

@@ -66,7 +66,7 @@ def one_sent_two_queued(config: Config = ONE_A_SECOND) -> Connection:
 
 
 def ids(given: list[Output]) -> str:
-    return " ".join(frame.id or frame.text for frame in only(Transmit, given))
+    return " ".join(", ".join(frame.ids) or frame.text for frame in only(Transmit, given))
 
 
 def ended(given: list[Output]) -> list[tuple[str, bool, WhyUnresolved]]:
@@ -85,9 +85,9 @@ def test_close_sends_the_queue_and_the_last_answer_ends_the_connection() -> None
     conn.close(2.0, queued="send")
     assert (conn.state, conn.capacity, conn.in_flight) == (State.READY, 0, 3)
     came = live(conn, 2.0, 5.0, answering(0.25))
-    assert [(at, output.id) for at, output in came if isinstance(output, Transmit)] == [
-        (3.0, "b"),
-        (4.0, "c"),
+    assert [(at, output.ids) for at, output in came if isinstance(output, Transmit)] == [
+        (3.0, ("b",)),
+        (4.0, ("c",)),
     ]
     conn.receive(reply("a"), 5.0)
     given = [output for _, output in came] + outputs(conn, 5.0)

@@ -83,7 +83,7 @@ def test_opened_sends_the_login_once_and_marks_it_as_secret() -> None:
             {"apiKey": "key", "passphrase": "pass", "timestamp": "1700000000", "sign": "c2lnbg=="}
         ],
     }
-    assert (frame.id, frame.secret) == (None, True)
+    assert (frame.ids, frame.secret) == ((), True)
     assert "pass" not in repr(frame)
     assert "c2ln" not in repr(frame)
     assert wait == Wait(until=15.0, timer=Timer.LOGIN)
@@ -133,7 +133,7 @@ def test_cancels_queued_before_the_login_are_sent_after_it_in_order() -> None:
     conn.receive(LOGGED_IN, 1.0)
     given = outputs(conn, 1.0)
     assert given[0] == Ready()
-    assert [frame.id for frame in only(Transmit, given)] == ["before", "during", None]
+    assert [frame.ids for frame in only(Transmit, given)] == [("before",), ("during",), ()]
     assert texts(given)[-1] == "mine"
 
 
@@ -238,7 +238,7 @@ def test_a_temporary_error_does_not_refuse_the_login(
     conn.receive(LOGGED_IN, 3.0)
     given = outputs(conn, 3.0)
     assert given[0] == Ready()
-    assert [frame.id for frame in only(Transmit, given)] == ["a"]
+    assert [frame.ids for frame in only(Transmit, given)] == [("a",)]
 
 
 def test_a_temporary_error_alone_ends_in_the_login_timeout() -> None:

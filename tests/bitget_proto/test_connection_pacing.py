@@ -46,7 +46,7 @@ def follow(conn: Connection, now: float, end: float) -> list[tuple[float, str]]:
     while now <= end:
         given, wait = drain(conn, now)
         for frame in only(Transmit, given):
-            left.append((now, frame.id or frame.text[:12]))
+            left.append((now, ", ".join(frame.ids) or frame.text[:12]))
             if frame.text == "ping":
                 conn.receive(PONG, now)
         steps += 1
@@ -114,7 +114,7 @@ def test_pacing_needs_no_handle_timeout() -> None:
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.PACING)
     conn.handle_timeout(3.0)
     assert waits(conn, 2.0, writable=False) == Wait(until=12.0, timer=Timer.REQUEST)
-    assert [frame.id for frame in only(Transmit, outputs(conn, 3.0))] == ["b"]
+    assert [id for frame in only(Transmit, outputs(conn, 3.0)) for id in frame.ids] == ["b"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
@@ -167,9 +167,9 @@ def test_a_cancel_is_sent_exactly_when_the_budget_allows_it() -> None:
     conn = ready(Config(messages_per_second=None), budget=Budget(1, pace_margin=None))
     conn.cancel(ORDER, 2.0, id="a")
     conn.cancel(ORDER, 2.0, id="b")
-    assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["a"]
+    assert [id for frame in only(Transmit, outputs(conn, 2.0)) for id in frame.ids] == ["a"]
     assert waits(conn, 2.0) == Wait(until=3.0, timer=Timer.PACING)
-    assert [frame.id for frame in only(Transmit, outputs(conn, 3.0))] == ["b"]
+    assert [id for frame in only(Transmit, outputs(conn, 3.0)) for id in frame.ids] == ["b"]
 
 
 def test_pings_are_sent_before_cancels_and_cancels_before_own_frames() -> None:
@@ -180,7 +180,11 @@ def test_pings_are_sent_before_cancels_and_cancels_before_own_frames() -> None:
     conn.cancel(ORDER, 29.0, id="a")
     conn.handle_timeout(30.0)
     given, wait = drain(conn, 30.0)
-    assert [frame.id or frame.text for frame in only(Transmit, given)] == ["ping", "b", "a"]
+    assert [", ".join(frame.ids) or frame.text for frame in only(Transmit, given)] == [
+        "ping",
+        "b",
+        "a",
+    ]
     assert wait == Wait(until=31.0, timer=Timer.PACING)
     assert texts(outputs(conn, 31.0)) == ["own 1", "own 2"]
 
@@ -235,7 +239,11 @@ def test_without_writable_only_frames_are_withheld() -> None:
     assert isinstance(outcome, Unresolved)
     assert (outcome.id, outcome.sent) == ("a", False)
     given = outputs(conn, 3.5)
-    assert [frame.id or frame.text for frame in only(Transmit, given)] == ["ping", "b", "own"]
+    assert [", ".join(frame.ids) or frame.text for frame in only(Transmit, given)] == [
+        "ping",
+        "b",
+        "own",
+    ]
 
 
 def test_without_writable_no_pacing_is_announced() -> None:
@@ -275,7 +283,7 @@ def test_30006_pauses_sending_for_a_second_and_settles_nothing() -> None:
     assert [type(output) for output in given] == [ExchangeError]
     assert wait == Wait(until=3.25, timer=Timer.PACING)
     assert outputs(conn, 3.2499) == []
-    assert [frame.id for frame in only(Transmit, outputs(conn, 3.25))] == ["b"]
+    assert [id for frame in only(Transmit, outputs(conn, 3.25)) for id in frame.ids] == ["b"]
     assert conn.in_flight == 2
 
 
@@ -299,7 +307,7 @@ def test_a_pause_holds_although_the_window_has_room() -> None:
     conn.receive(error(30006), 2.5)
     assert waits(conn, 2.5) == Wait(until=3.5, timer=Timer.PACING)
     assert outputs(conn, 3.0) == []
-    assert [frame.id for frame in only(Transmit, outputs(conn, 3.5))] == ["b"]
+    assert [id for frame in only(Transmit, outputs(conn, 3.5)) for id in frame.ids] == ["b"]
 
 
 def test_30006_pauses_even_without_a_rate_limit() -> None:
@@ -363,14 +371,18 @@ def test_connections_that_share_a_budget_never_exceed_it(limit: int) -> None:
         now += (0.0, 0.25, 0.125, 0.5)[step % 4]
         sharers[step % 3].cancel(ORDER, now)
         for conn in sharers[step % 2 :] + sharers[: step % 2]:
-            left += [(now, frame.id or "?") for frame in only(Transmit, outputs(conn, now))]
+            left += [
+                (now, ", ".join(frame.ids) or "?") for frame in only(Transmit, outputs(conn, now))
+            ]
     while any(conn._in_flight.queue.size for conn in sharers):
         untils = [until for conn in sharers if (until := waits(conn, now).until) is not None]
         assert untils, "cancels wait, and nothing is announced"
         assert min(untils) > now
         now = min(untils)
         for conn in sharers:
-            left += [(now, frame.id or "?") for frame in only(Transmit, outputs(conn, now))]
+            left += [
+                (now, ", ".join(frame.ids) or "?") for frame in only(Transmit, outputs(conn, now))
+            ]
     check_pace(left, limit)
     assert len(left) == 80
 

@@ -57,7 +57,7 @@ def orders(count: int) -> list[CancelOrder]:
 
 def left(given: list[Output]) -> list[str | None]:
     """The ids of the frames, and the texts of those that have none."""
-    return [frame.id or frame.text for frame in only(Transmit, given)]
+    return [", ".join(frame.ids) or frame.text for frame in only(Transmit, given)]
 
 
 def leaving(conn: Connection, now: float, count: int) -> list[str | None]:
@@ -83,8 +83,8 @@ def test_many_cancels_at_once_are_all_sent_and_answered(count: int, how: str) ->
             came += [(2.0, output) for output in outputs(conn, 2.0)]
         for _, output in came:
             assert isinstance(output, Transmit)
-            assert output.id is not None
-            conn.receive(reply(output.id), 2.0)
+            (id,) = output.ids
+            conn.receive(reply(id), 2.0)
     came += live(conn, 2.0, 170.0, answering(0.02))
     given = [output for _, output in came]
     assert [outcome.id for outcome in only(Accepted, given)] == ids
@@ -92,7 +92,7 @@ def test_many_cancels_at_once_are_all_sent_and_answered(count: int, how: str) ->
     assert conn.state is State.READY
     times = [at for at, output in came if isinstance(output, Transmit)]
     assert all(later >= at + 1.05 for at, later in zip(times, times[10:], strict=False))
-    last = max(at for at, output in came if isinstance(output, Transmit) and output.id is not None)
+    last = max(at for at, output in came if isinstance(output, Transmit) and output.ids)
     windows = (count + len([text for text in texts(given) if text == "ping"]) - 1) // 10
     assert abs(last - (2.0 + 1.05 * windows)) < 1e-9
     assert last <= 2.0 + 1.06 * (count / 10)
@@ -163,7 +163,7 @@ def test_cancel_many_returns_ids_in_the_order_of_the_orders() -> None:
     given = orders(3)
     assert conn.cancel_many(given, 2.0) == ["bgproto1", "bgproto2", "bgproto3"]
     frames = only(Transmit, outputs(conn, 2.0))
-    assert [frame.id for frame in frames] == ["bgproto1", "bgproto2", "bgproto3"]
+    assert [frame.ids for frame in frames] == [("bgproto1",), ("bgproto2",), ("bgproto3",)]
     assert [json.loads(frame.text)["args"][0]["params"]["orderId"] for frame in frames] == [
         "0",
         "1",

@@ -377,16 +377,17 @@ class Play:
         assert now >= self.paused_until
         assert len(self.frames) < 4 or self.frames[-4] + WINDOW <= now, "more than 4 in a window"
         self.frames.append(now)
-        if frame.id is not None:
+        if frame.ids:
+            (id,) = frame.ids
             assert state is State.READY
-            assert self.may_leave()[:1] == [frame.id], "not the first that may leave"
+            assert self.may_leave()[:1] == [id], "not the first that may leave"
             assert not (self.own and self.cancels_in_a_row >= 9), (
                 "an own frame waits behind ten cancels"
             )
             self.cancels_in_a_row += 1
             (arg,) = json.loads(frame.text)["args"]
-            entry = self.open[frame.id]
-            assert (arg["id"], arg["params"]["orderId"]) == (frame.id, entry.order.order_id)
+            entry = self.open[id]
+            assert (arg["id"], arg["params"]["orderId"]) == (id, entry.order.order_id)
             entry.sent_at = now
             self.cancel_frames.append(now)
             if self.budget is not None and len(self.cancel_frames) > ALLOWANCE:

@@ -178,7 +178,7 @@ def test_the_probe_is_sent_next_within_the_rate_limit() -> None:
     conn.handle_timeout(10.5)
     assert drain(conn, 10.5) == ([], Wait(until=11.0, timer=Timer.PACING))
     given, wait = drain(conn, 11.0)
-    assert [frame.id or frame.text for frame in only(Transmit, given)] == ["ping", "c"]
+    assert [", ".join(frame.ids) or frame.text for frame in only(Transmit, given)] == ["ping", "c"]
     assert wait == Wait(until=14.0, timer=Timer.SILENCE)
 
 

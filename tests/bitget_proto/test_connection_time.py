@@ -185,10 +185,12 @@ def test_poll_sends_a_cancel_just_before_its_deadline_and_not_at_it() -> None:
     conn = ready()
     conn.cancel(ORDER, 1.0, id="gone", timeout=1.0)
     conn.cancel(ORDER, 1.0, id="kept", timeout=1.5)
-    assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["kept"]
+    assert [id for frame in only(Transmit, outputs(conn, 2.0)) for id in frame.ids] == ["kept"]
     conn = ready()
     conn.cancel(ORDER, 1.0, id="kept", timeout=1.0)
-    assert [frame.id for frame in only(Transmit, outputs(conn, just_before(2.0)))] == ["kept"]
+    assert [
+        id for frame in only(Transmit, outputs(conn, just_before(2.0))) for id in frame.ids
+    ] == ["kept"]
 
 
 def test_with_mixed_timeouts_only_unexpired_cancels_are_sent() -> None:
@@ -201,7 +203,7 @@ def test_with_mixed_timeouts_only_unexpired_cancels_are_sent() -> None:
     now = 2.0
     while conn.in_flight:
         given, wait = drain(conn, now)
-        handed_out += [(now, frame.id) for frame in only(Transmit, given)]
+        handed_out += [(now, id) for frame in only(Transmit, given) for id in frame.ids]
         ended += [(now, end.id, end.sent) for end in only(Unresolved, given)]
         assert wait.until is not None
         assert wait.until > now
@@ -224,7 +226,7 @@ def test_an_expired_cancel_does_not_use_the_rate_limit() -> None:
         conn.cancel(ORDER, 1.0, timeout=1.0)
     conn.cancel(ORDER, 1.0, id="kept", timeout=9.0)
     assert outputs(conn, 1.0)[0] is not None
-    assert [frame.id for frame in only(Transmit, outputs(conn, 2.0))] == ["kept"]
+    assert [id for frame in only(Transmit, outputs(conn, 2.0)) for id in frame.ids] == ["kept"]
 
 
 def test_without_timeouts_only_a_cancels_own_timeout_sets_a_deadline() -> None:

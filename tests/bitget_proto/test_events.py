@@ -82,7 +82,7 @@ def test_the_other_events_are_the_documented_ones() -> None:
 _OF_A_CANCEL = ["id", "order", "taken_at", "sent_at", "resolved_at"]
 
 BY_POSITION: dict[type[Any], list[str]] = {
-    Transmit: ["text", "id", "secret"],
+    Transmit: ["text", "ids", "secret"],
     Wait: ["until", "timer"],
     Accepted: [*_OF_A_CANCEL, "exchange_ts", "order_id"],
     Rejected: [*_OF_A_CANCEL, "code", "code_class", "message", "exchange_ts"],
@@ -213,8 +213,8 @@ def test_a_match_statement_distinguishes_outcomes() -> None:
 
 
 def test_a_frame_to_write_shows_its_text_unless_it_holds_secrets() -> None:
-    assert repr(Transmit(text="ping")) == "Transmit(text='ping', id=None)"
-    assert repr(Transmit(text="{}", id="7")) == "Transmit(text='{}', id='7')"
+    assert repr(Transmit(text="ping")) == "Transmit(text='ping', ids=())"
+    assert repr(Transmit(text="{}", ids=("7",))) == "Transmit(text='{}', ids=('7',))"
     hidden = repr(Transmit(text="hush", secret=True))
     assert "hush" not in hidden
     assert "4 characters" in hidden
@@ -238,7 +238,7 @@ CHANGEABLE = (Transmit, Hangup, Wait)
 """Outputs for the driver only, made for each call."""
 
 SAMPLES: dict[type[Any], Callable[[], Output]] = {
-    Transmit: lambda: Transmit("ping", "7"),
+    Transmit: lambda: Transmit("ping", ("7",)),
     Hangup: lambda: Hangup(code=1000, reason="asked"),
     Wait: lambda: Wait(1.0, Timer.PING),
     Accepted: lambda: attrs.evolve(ACCEPTED),

@@ -77,10 +77,9 @@ class World:
 
     def poll(self, *, writable: bool = True) -> Output:
         output = self.conn.poll(self.now, writable)
-        if isinstance(output, Transmit) and output.id is not None:
-            self.handed_out.add(output.id)
-        elif isinstance(output, Transmit) and output.secret:
-            self.login_handed_out = True
+        if isinstance(output, Transmit):
+            self.handed_out.update(output.ids)
+            self.login_handed_out = self.login_handed_out or output.secret
         self.came.append(output)
         return output
 
@@ -510,7 +509,7 @@ def test_an_exception_of_the_caller_in_a_call_ends_the_connection() -> None:
     class Broken(Budget):
         __slots__ = ()
 
-        def debit(self, n: int, now: float) -> None:
+        def debit(self, n: int, now: float, *, batch: bool = False) -> None:
             raise ZeroDivisionError
 
     conn = Connection(budget=Broken())

@@ -35,10 +35,11 @@ def test_there_are_six_types_of_messages() -> None:
     ]
 
 
-def test_there_are_six_types_of_requests() -> None:
+def test_there_are_seven_types_of_requests() -> None:
     assert [member.__name__ for member in get_args(Request)] == [
         "LoginRequest",
         "CancelRequest",
+        "BatchRequest",
         "Ping",
         "OtherRequest",
         "BadRequest",

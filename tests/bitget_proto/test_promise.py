@@ -111,7 +111,7 @@ class Watched(StrictConnection):
         if isinstance(output, Wait):
             visited["wait", output.timer] += 1
         elif isinstance(output, Transmit):
-            self.handed_out.append((now, output.id))
+            self.handed_out += [(now, id) for id in output.ids or [None]]
         elif isinstance(output, Unresolved):
             visited[Unresolved, output.sent, output.why] += 1
         elif isinstance(output, Unrecognised):
@@ -366,7 +366,7 @@ class Life(RuleBasedStateMachine):
         assert len(acts) == len(pair.exchange.log), "a cancel was sent twice"
         client = cast("Watched", pair.client)
         handed_out = {id: at for at, id in client.handed_out if id is not None}
-        written = {transmit.id for _, transmit in pair.sent if transmit.id is not None}
+        written = {id for _, transmit in pair.sent for id in transmit.ids}
         for id, outcome in pair.outcomes.items():
             act = acts.get(id)
             match outcome:

@@ -222,7 +222,8 @@ OF_A_LINK = (
     "_in_flight",
     "_cancel_allowed_at",
     "_outputs",
-    "_encode_and_mark_sent",
+    "_hand_out",
+    "_ids",
 )
 """Private attributes of a connection that only a session uses."""
 

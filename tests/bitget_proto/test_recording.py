@@ -174,7 +174,7 @@ def test_a_call_is_a_line_with_arguments_and_result_but_no_defaults() -> None:
         },
         {
             "n": 9, "call": "poll", "now": 1.5,
-            "gave": {"kind": "Transmit", "text": Codec().encode_cancel(OTHER_ORDER, "bgproto1"), "id": "bgproto1"},
+            "gave": {"kind": "Transmit", "text": Codec().encode_cancel(OTHER_ORDER, "bgproto1"), "ids": ["bgproto1"]},
         },
         {"n": 10, "call": "receive", "now": 2.0, "message": {"base64": "/w=="}},
         {"n": 11, "call": "receive", "now": 2.0, "message": {"utf8": "{}"}},

@@ -480,7 +480,7 @@ def test_moving_refuses_and_loses_no_cancel() -> None:
     pair.run(5.0)
     assert state_of(pair.session) is SessionState.UP
     assert {type(pair.outcomes[id]) for id in ids} == {Accepted}
-    assert {transmit.link for _, transmit in pair.sent if transmit.id is not None} == {1, 2}
+    assert {transmit.link for _, transmit in pair.sent if transmit.ids} == {1, 2}
     assert [outcome.id for outcome in pair.outcomes.values()] == ids
     assert len(pair.exchange.log) == 25
 
@@ -491,7 +491,7 @@ def test_without_a_budget_two_links_send_no_more_than_one() -> None:
         pair.cancel(order)
     pair.say(GOING)
     pair.run(1.0)
-    at = [at for at, transmit in pair.sent if transmit.id is not None]
+    at = [at for at, transmit in pair.sent if transmit.ids]
     assert all(later >= earlier + 1.0 for earlier, later in zip(at, at[10:], strict=False))
 
 
@@ -838,7 +838,7 @@ def test_an_invalid_busy_is_refused_and_changes_nothing(busy: object) -> None:
         made.poll(2.0, busy)  # type: ignore[arg-type]  # this is the mistake
     frame = made.poll(2.0)
     assert isinstance(frame, LinkTransmit)
-    assert frame.id == id
+    assert frame.ids == (id,)
     assert state_of(made) is SessionState.UP
 
 

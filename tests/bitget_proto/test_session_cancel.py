@@ -166,7 +166,7 @@ def test_with_report_a_cancel_sent_on_a_lost_link_is_unresolved_at_once(fault: F
         2.0,
     )
     pair.run(60.0)
-    assert len([transmit for _, transmit in pair.sent if transmit.id == id]) == 1
+    assert len([transmit for _, transmit in pair.sent if transmit.ids == (id,)]) == 1
 
 
 def test_a_cancel_on_a_replaced_link_keeps_its_answer_timeout() -> None:
@@ -340,7 +340,7 @@ def test_the_same_order_is_resent_a_second_after_its_last_cancel() -> None:
     pair.run(0.5)
     assert pair.session.poll(2.5) == Wait(until=3.0, timer=Timer.SPACING)
     pair.run(4.0)
-    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    times = [(at, id) for at, transmit in pair.sent for id in transmit.ids]
     assert times == [(2.0, ids[0]), (2.0, ids[1]), (3.0, ids[0]), (4.0, ids[1])]
     assert [pair.outcomes[id].attempts for id in ids] == [2, 2]
 
@@ -351,7 +351,7 @@ def test_the_callers_cancel_of_the_same_order_delays_only_a_resend() -> None:
     pair.run(0.9)
     second = pair.cancel(ORDERS[0], timeout=60.0)
     pair.run(10.0)
-    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    times = [(at, id) for at, transmit in pair.sent for id in transmit.ids]
     assert times == [(2.0, first), (2.9, second), (3.9, first)]
 
 
@@ -361,7 +361,7 @@ def test_a_cancel_with_report_delays_the_resend_of_the_same_order() -> None:
     pair.run(0.9)
     second = pair.cancel(ORDERS[0], policy=Policy.REPORT)
     pair.run(10.0)
-    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    times = [(at, id) for at, transmit in pair.sent for id in transmit.ids]
     assert times == [(2.0, first), (2.9, second), (3.9, first)]
 
 
@@ -371,7 +371,7 @@ def test_a_resend_that_waits_lets_other_cancels_pass() -> None:
     pair.run(0.6)
     second = pair.cancel(ORDERS[1])
     pair.run(1.0)
-    times = [(at, transmit.id) for at, transmit in pair.sent if transmit.id is not None]
+    times = [(at, id) for at, transmit in pair.sent for id in transmit.ids]
     assert times == [(2.0, first), (2.6, second), (3.0, first)]
 
 
@@ -380,7 +380,7 @@ def test_without_a_resend_interval_it_is_resent_at_once() -> None:
     pair = pair_up(Fault.DROP_BEFORE, config=config)
     pair.cancel(ORDERS[0])
     pair.run(5.0)
-    assert [at for at, transmit in pair.sent if transmit.id is not None] == [2.0, 2.5]
+    assert [at for at, transmit in pair.sent if transmit.ids] == [2.0, 2.5]
 
 
 # --- late replies and ids ---
@@ -543,7 +543,7 @@ def test_an_expired_cancel_is_not_sent_before_its_timer_fires() -> None:
     pair = SessionPair(session, ScriptedExchange(ORDERS))
     pair.clock.advance(5.0)
     pair.start()
-    assert [transmit for _, transmit in pair.sent if transmit.id] == []
+    assert [transmit for _, transmit in pair.sent if transmit.ids] == []
     assert unresolved(pair, "bgproto1").resolved_at == 5.0
 
 
@@ -552,4 +552,4 @@ def test_frames_name_their_link_and_their_cancel() -> None:
     id = pair.cancel(ORDERS[0])
     _, frame = pair.sent[-1]
     assert isinstance(frame, LinkTransmit)
-    assert (frame.link, frame.id, frame.secret) == (1, id, False)
+    assert (frame.link, frame.ids, frame.secret) == (1, (id,), False)

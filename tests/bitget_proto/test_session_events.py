@@ -32,12 +32,12 @@ def test_a_hangup_does_not_abort_by_default() -> None:
 
 
 def test_the_repr_of_a_frame_names_its_link_and_shows_no_secret() -> None:
-    assert repr(LinkTransmit(text="ping", link=7)) == "LinkTransmit(text='ping', id=None, link=7)"
+    assert repr(LinkTransmit(text="ping", link=7)) == "LinkTransmit(text='ping', ids=(), link=7)"
     login = LinkTransmit(text="passphrase", secret=True, link=7)
-    assert repr(login) == "LinkTransmit(text=<not shown, 10 characters>, id=None, link=7)"
+    assert repr(login) == "LinkTransmit(text=<not shown, 10 characters>, ids=(), link=7)"
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(login)
-    frame = LinkTransmit(text="x", id="1", link=7)
+    frame = LinkTransmit(text="x", ids=("1",), link=7)
     assert pickle.loads(pickle.dumps(frame)) == frame
 
 

@@ -160,7 +160,7 @@ class World:
             case LinkTransmit(link=link, text="ping"):
                 if not self.mute:
                     self.session.receive(link, "pong", self.now)
-            case LinkTransmit(link=link, id=str(id)):
+            case LinkTransmit(link=link, ids=(id,)):
                 assert id not in self.outcomes, "sent after its outcome"
                 assert link not in self.frames.setdefault(id, []), "sent twice on one link"
                 self.frames[id].append(link)

@@ -199,7 +199,7 @@ class Watched(Session):
         withdrawn = super().withdraw(id, now)
         visited["withdrawn", withdrawn] += 1
         left = any(
-            transmit.id == id for _, transmit in self.handed_out if id not in self.taken_back
+            id in transmit.ids for _, transmit in self.handed_out if id not in self.taken_back
         )
         assert withdrawn == (open_before and not left)
         return withdrawn
@@ -214,7 +214,7 @@ class Watched(Session):
     ) -> None:
         unsent = list(unsent)
         self.taken_back.update(
-            id for id in unsent if [t.id for _, t in self.handed_out].count(id) == 1
+            id for id in unsent if sum(id in frame.ids for _, frame in self.handed_out) == 1
         )
         super().lost(link, now, reason, unsent, retry_after)
 
@@ -236,13 +236,14 @@ class Watched(Session):
 
     def watch(self, output: SessionOutput, now: float) -> None:
         match output:
-            case LinkTransmit(id=id):
+            case LinkTransmit(ids=ids):
                 self.handed_out.append((now, output))
-                assert id is None or id not in self.answered, "sent after it had its outcome"
-                assert id is None or now < min(self.ledger[id].until, self.ledger[id].at + 40.0), (
-                    "sent after its deadline"
-                )
-                self.taken_back.discard(id or "")
+                for id in ids:
+                    assert id not in self.answered, "sent after it had its outcome"
+                    assert now < min(self.ledger[id].until, self.ledger[id].at + 40.0), (
+                        "sent after its deadline"
+                    )
+                    self.taken_back.discard(id)
             case Accepted() | Rejected() | Unresolved():
                 self.watch_outcome(output, now)
             case Dial():
@@ -655,7 +656,7 @@ class Life(RuleBasedStateMachine):
         self.pair.resume(serving)
         self.pair.freeze(serving)
         id = self.pair.cancel(ORDERS[0], policy=Policy.RESEND)
-        if self.session.handed_out[-1][1].id == id and id not in self.pair.outcomes:
+        if self.session.handed_out[-1][1].ids == (id,) and id not in self.pair.outcomes:
             self.pair.run(7.0)
             assert serving not in self.pair.links or self.pair._wires[serving].hung_up
             visited["fell silent"] += 1
@@ -700,10 +701,8 @@ class Life(RuleBasedStateMachine):
     def check_outcomes(self) -> None:
         session, exchange = self.session, self.exchange
         assert set(self.pair.outcomes) == set(session.ledger)
-        written = Counter(transmit.id for _, transmit in self.pair.sent if transmit.id is not None)
-        handed_out = Counter(
-            transmit.id for _, transmit in session.handed_out if transmit.id is not None
-        )
+        written = Counter(id for _, transmit in self.pair.sent for id in transmit.ids)
+        handed_out = Counter(id for _, transmit in session.handed_out for id in transmit.ids)
         for id, outcome in self.pair.outcomes.items():
             acts = [act for act in exchange.log if act.id == id]
             cancelled = any(act.cancelled for act in acts)
@@ -713,7 +712,7 @@ class Life(RuleBasedStateMachine):
                 assert written[id] <= 1, "sent twice under report"
             if written[id] > 1:
                 assert outcome.order.order_id is not None or session.config.client_oids_unique
-            times = [at for at, transmit in session.handed_out if transmit.id == id]
+            times = [at for at, transmit in session.handed_out if id in transmit.ids]
             assert outcome.sent_at is None or outcome.sent_at in times
             match outcome:
                 case Accepted():
@@ -730,12 +729,8 @@ class Life(RuleBasedStateMachine):
 
     def check_frames(self) -> None:
         session = self.session
-        often = Counter(transmit.id for _, transmit in session.handed_out)
-        once = [
-            transmit.id
-            for _, transmit in session.handed_out
-            if transmit.id is not None and often[transmit.id] == 1
-        ]
+        often = Counter(id for _, transmit in session.handed_out for id in transmit.ids)
+        once = [id for _, transmit in session.handed_out for id in transmit.ids if often[id] == 1]
         places = {id: place for place, id in enumerate(session.ledger)}
         for urgent in (False, True):
             alike = [id for id in once if session.ledger[id].urgent is urgent]
@@ -747,16 +742,15 @@ class Life(RuleBasedStateMachine):
         written = {id(transmit) for _, transmit in self.pair.sent}
         for at, transmit in session.handed_out:
             links.setdefault(transmit.link, []).append(at)
-            if transmit.id is None:
-                continue
-            cancels.append(at)
-            order = self.pair.outcomes[transmit.id].order
-            key = order.order_id or order.client_oid or ""
-            if transmit.id in seen:
-                assert at >= last[key] + 1.0, "the same order within a second"
-            last[key] = at
-            if id(transmit) in written:
-                seen.add(transmit.id)
+            for cancel in transmit.ids:
+                cancels.append(at)
+                order = self.pair.outcomes[cancel].order
+                key = order.order_id or order.client_oid or ""
+                if cancel in seen:
+                    assert at >= last[key] + 1.0, "the same order within a second"
+                last[key] = at
+                if id(transmit) in written:
+                    seen.add(cancel)
         for times in links.values():
             assert all(later >= at + 1.0 for at, later in zip(times, times[10:], strict=False)), (
                 "the pace of a link"

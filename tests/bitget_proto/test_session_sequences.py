@@ -146,10 +146,10 @@ class Play:
                 if self.down_since is None and self.serving is None:
                     self.down_since = self.now
                 assert link == len(self.dials)
-            case LinkTransmit(link=link, id=id):
+            case LinkTransmit(link=link, ids=ids):
                 assert link in self.opened
                 assert link not in self.over | {*busy}
-                if id is not None:
+                for id in ids:
                     entry = self.entries[id]
                     assert id not in self.outcomes
                     assert not self.tidy or link == self.serving

@@ -521,10 +521,11 @@ def _sent_is_taken_back(self: Any, now: float, reason: str = "", unsent: Any = (
     Connection.lost(self, now, reason, list(self._in_flight.sent))
 
 
-def _a_tick_longer(self: Any, cancel: Any, now: float) -> str:
-    text = _hand_out(self, cancel, now)
-    cancel.deadline += 2**-40
-    return text
+def _a_tick_longer(self: Any, cancels: Any, ids: Any, now: float) -> Any:
+    frame = _hand_out(self, cancels, ids, now)
+    for cancel in cancels:
+        cancel.deadline += 2**-40
+    return frame
 
 
 def _outcome_again(self: Any, cancel: Any, outcome: Any) -> None:

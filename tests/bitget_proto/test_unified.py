@@ -129,7 +129,7 @@ def test_an_accepting_answer_names_both_ids(engine: Engine) -> None:
 def test_a_refusal_has_an_id_and_nothing_to_echo(engine: Engine) -> None:
     reply = Codec(engine, Dialect.UNIFIED).decode(REFUSED)
     assert reply == ErrorReply(
-        "7", True, "25204", "Order does not exist", None, False, Dialect.UNIFIED
+        "7", True, "25204", "Order does not exist", None, False, Dialect.UNIFIED, for_batch=True
     )
     assert isinstance(reply, ErrorReply)
     assert reply.code_class is CodeClass.NOT_FOUND

@@ -228,10 +228,10 @@ def test_an_answer_that_arrives_during_the_write_counts(
                 write: Any = link.write
 
                 def answered(
-                    text: str, id: str | None, number: int = number, write: Any = write
+                    text: str, ids: tuple[str, ...], number: int = number, write: Any = write
                 ) -> None:
-                    write(text, id)
-                    if id is not None:
+                    write(text, ids)
+                    for id in ids:
                         self.received(
                             number,
                             f'{{"event":"trade","arg":[{{"id":"{id}"}}],"code":0,"msg":"Success"}}',

@@ -248,9 +248,9 @@ def test_reentrant_use_of_a_blocking_channel_is_refused(
         bitget_transports.blocking.connect(KEY, url=server.url) as channel,
     ):
 
-        def write(self: SocketLink, text: str, id: str | None) -> None:
+        def write(self: SocketLink, text: str, ids: tuple[str, ...]) -> None:
             nonlocal refused
-            wrote(self, text, id)
+            wrote(self, text, ids)
             for call in (
                 lambda: channel.cancel(orders(2)[1]),
                 lambda: channel.send("x"),

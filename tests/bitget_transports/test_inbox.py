@@ -69,7 +69,7 @@ class Harness:
     def drain(self) -> None:
         while not isinstance(output := self.core.poll(0.0), Wait):
             if isinstance(output, Transmit):
-                self.sent += [] if output.id is None else [output.id]
+                self.sent += output.ids
             elif not isinstance(output, (Dial, Hangup)):
                 self.router.dispatch(output)
 

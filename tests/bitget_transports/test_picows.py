@@ -66,7 +66,7 @@ def held(frame: int, sent: int) -> Any:
     link._transport.is_closing.return_value = False
     link._transport.get_extra_info.return_value = None
     link._transport.get_write_buffer_size.return_value = frame - sent
-    link.wrote("a", frame)
+    link.wrote(("a",), frame)
     link.pause_writing()
     return link
 
@@ -110,9 +110,9 @@ def test_a_frame_whose_write_broke_the_transport_is_not_taken_back() -> None:
     link._websocket.close_handshake = None
     link._websocket.send.side_effect = partial(breaks, link)
     link._transport.get_write_buffer_size.return_value = 0
-    link.write("x" * 100, "b")
+    link.write("x" * 100, ("b",))
     assert link.take_back() == ()
-    link.write("x" * 100, "c")
+    link.write("x" * 100, ("c",))
     assert link.take_back() == ("c",)
 
 

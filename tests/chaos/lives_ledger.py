@@ -671,20 +671,21 @@ class Ledger:
         if len(link.frames) > PER_SECOND:
             link.frames.popleft()
         if output.text == "ping":
-            if output.id is not None or first:
+            if output.ids or first:
                 raise Broken("frame", f"a ping with an id, or before the login: {output!r}")
             self._ping(link)
             return
         frame: Any = json.loads(output.text)
         if frame.get("op") == "login":
-            if not first or not output.secret or output.id is not None or link.ready:
+            if not first or not output.secret or output.ids or link.ready:
                 raise Broken("frame", f"not the first frame of the link, or not secret: {output!r}")
             link.logged_in = True
             return
         if first or not link.ready:
             raise Broken("frame", f"before the login was accepted: {output!r}")
-        if output.id is not None:
-            self._cancel_sent(link, output.id, frame)
+        if output.ids:
+            (id,) = output.ids
+            self._cancel_sent(link, id, frame)
             return
         if not self.own_waiting or output.text not in self.own_for:
             raise Broken("own frame", f"a frame that was not requested, or a duplicate: {output!r}")

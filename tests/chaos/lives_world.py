@@ -172,7 +172,7 @@ class OneConnection:
             return Ended(why=WhyEnded.ASKED, detail=closed.detail, code=None)
         output = self._core.poll(now, 1 not in busy)
         if isinstance(output, Transmit):
-            return LinkTransmit(output.text, output.id, output.secret, link=1)
+            return LinkTransmit(output.text, output.ids, output.secret, link=1)
         if isinstance(output, Hangup):
             return LinkHangup(code=output.code, reason=output.reason, abort=output.abort, link=1)
         if isinstance(output, Ready):
@@ -585,8 +585,8 @@ class RandomRun:
         now = self._begin()
         unsent: list[str] = []
         writing = wire.writing
-        if writing is not None and writing.id is not None and self._dice.chance(50) and not dead:
-            unsent.append(writing.id)
+        if writing is not None and self._dice.chance(50) and not dead:
+            unsent += writing.ids
         if self._dice.chance(self._plan.dead_inputs):
             unsent.append(self._dice.pick(("unknown", "bgproto999", "")))
         if dead:
@@ -641,7 +641,7 @@ class RandomRun:
 
     def _send(self, wire: Wire, output: LinkTransmit) -> None:
         """Send the frame to the exchange."""
-        cancel = self._ledger.open.get(output.id) if output.id is not None else None
+        cancel = self._ledger.open.get(output.ids[0]) if output.ids else None
         request = cancel.hand_outs[-1].number if cancel is not None and cancel.hand_outs else 0
         arrives = max(wire.last_received_at, self._now + wire.latency + self._extra_latency())
         wire.last_received_at = self._at(

@@ -232,7 +232,7 @@ class DoublesAFrame(Forwarding):
             output, self.again = self.again, None
             return output
         output = super().poll(now, busy)
-        if isinstance(output, LinkTransmit) and output.id is not None and output.id.endswith("3"):
+        if isinstance(output, LinkTransmit) and any(id.endswith("3") for id in output.ids):
             self.again = output
         return output
 

@@ -70,7 +70,7 @@ class Ledger:
                 case Wait(until=until):
                     assert self.connection.in_flight == len(self.taken) - len(self.resolved)
                     return until
-                case Transmit(id=str(id)):
+                case Transmit(ids=(id,)):
                     assert writable
                     assert id not in self.handed_out
                     assert now < self.taken[id], "handed out after its deadline"

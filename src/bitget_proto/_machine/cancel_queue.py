@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from itertools import islice
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, prevailing_id
 
 _FEW = 10
 """The number of orders per rank that `first_open` examines before it gives up."""
+
+_EXAMINED = 100
+"""The number of cancels that `batch` examines before it gives up."""
 
 
 class Rank(IntEnum):
@@ -85,6 +89,33 @@ class CancelQueue(Generic[_C]):
                         return cancel
         return None
 
+    def batch(
+        self, first: _C, now: float, size: int, opens: Callable[[_C], float] | None = None
+    ) -> list[_C]:
+        """Return `first` and other cancels that fit into its frame, at most `size`.
+
+        A frame names its orders by one kind of id, and each order once. An order that is named by
+        its `client_oid` and a product line is cancelled alone, because a batch has no product line.
+        """
+        by_order_id, named = prevailing_id(first.order)
+        batch, names = [first], {named}
+        if not _fits(first.order):
+            return batch
+        for cancel in islice(self, _EXAMINED):
+            if len(batch) == size:
+                break
+            alike, name = prevailing_id(cancel.order)
+            if (
+                now < cancel.deadline
+                and alike is by_order_id
+                and name not in names
+                and _fits(cancel.order)
+                and (opens is None or opens(cancel) <= now)
+            ):
+                batch.append(cancel)
+                names.add(name)
+        return batch
+
     def heads(self) -> list[_C]:
         """Return the first cancel of each rank, expired or not."""
         return [next(iter(rank.values())) for rank in self._ranks if rank]
@@ -115,3 +146,8 @@ class CancelQueue(Generic[_C]):
         for rank in self._ranks:
             rank.clear()
         self.size = 0
+
+
+def _fits(order: CancelOrder) -> bool:
+    """Return whether a batch can name this order."""
+    return order.order_id is not None or order.inst_type is None

@@ -77,7 +77,7 @@ from .connection_config import Config
 from .deadlines import MAX, Alarms, after, finite_time
 from .frame_queue import FrameQueue
 from .heartbeat import Heartbeat
-from .in_flight import InFlight, OpenCancel
+from .in_flight import Batch, InFlight, OpenCancel
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, RequestIds
 
@@ -470,7 +470,7 @@ class Connection:
             # Past the deadline that `close(queued="send")` set, no cancel and no frame of the
             # caller is sent: `handle_timeout` drops them.
             over = self._closing and self._alarms[_DRAIN] <= now
-            frame = frames.next(now, ready=self._state is _READY, cancels=not over)
+            frame = frames.next(now, self._ids, ready=self._state is _READY, cancels=not over)
             if isinstance(frame, Transmit):
                 if self._closing:
                     self._end_if_done()
@@ -499,25 +499,21 @@ class Connection:
 
     # --- for `Session`, which has its own queue ---
 
-    def _cancel_allowed_at(self, now: float) -> float:
-        """Return the earliest time at which `_encode_and_mark_sent` may be called.
+    def _cancel_allowed_at(self, now: float, waiting: int) -> float:
+        """Return the earliest time at which one of the session's `waiting` cancels may be sent.
 
         Infinity means that no amount of time will allow it: the connection is not ready, or other
         frames go first.
         """
-        return self._frames.allowed_at(now) if self._state is _READY else inf
+        return self._frames.allowed_at(now, waiting) if self._state is _READY else inf
 
-    def _encode_and_mark_sent(
-        self, id: str, order: CancelOrder, taken_at: float, until: float, now: float
-    ) -> str:
-        """Encode a cancel taken from the session's queue, mark it as sent, and return the frame.
+    def _hand_out(self, cancels: list[OpenCancel], now: float) -> Transmit:
+        """Mark cancels from the session's queue as sent, and return their frame.
 
-        Call it only when `_cancel_allowed_at(now)` is not after `now`. `until` is when the cancel's
-        own timeout ends.
+        Call it only when `_cancel_allowed_at(now)` is not after `now`.
         """
         self._now = now
-        cancel = self._in_flight.make(id, order, taken_at, until, _NORMAL)
-        return self._frames.hand_out(cancel, now)
+        return self._frames.hand_out(cancels, self._ids, now)
 
     def _drain_within(self, now: float, seconds: float | None) -> None:
         """Limit the time that is left to a DRAINING connection."""
@@ -527,15 +523,45 @@ class Connection:
 
     def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
         cancel = self._in_flight.sent.get(id)
-        if reply.not_for_cancel:
+        if cancel is None and (batch := self._in_flight.batches.get(id)) is not None:
+            self._batch_reply(id, batch, reply, message)
+        elif reply.not_for_cancel:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
         elif cancel is not None:
             self._settle(cancel, cancel.answered(reply, self._now))
+            self._frames.observe(reply.remaining, self._now)
         else:
             event = self._in_flight.unmatched(id, reply, message)
             self._outputs.append(event)
             if isinstance(event, LateReply):
                 del self._in_flight.late[id]
+
+    def _batch_reply(
+        self, id: str, batch: Batch, reply: TradeReply | ErrorReply, message: str | bytes
+    ) -> None:
+        """Handle the answer to a batch, of whose cancels some may have ended."""
+        if not reply.for_batch:
+            self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
+            return
+        in_flight, told = self._in_flight, False
+        for cancel in batch:
+            answer = cancel.answer_in(reply)
+            if in_flight.sent.get(cancel.id) is cancel:
+                told = True
+                self._settle(
+                    cancel,
+                    cancel.unresolved(WhyUnresolved.UNSURE, self._now, reply.code, reply.message)
+                    if answer is None
+                    else cancel.answered(answer, self._now),
+                )
+            elif answer is not None and in_flight.late.get(cancel.id) is cancel.order:
+                told = True
+                self._outputs.append(in_flight.unmatched(cancel.id, answer, message))
+                del in_flight.late[cancel.id]
+        del in_flight.batches[id]
+        if not told:
+            self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
+        self._frames.observe(reply.remaining, self._now)
 
     def _error(self, error: ErrorReply, message: str | bytes) -> None:
         """Handle an error that names no request."""

@@ -108,6 +108,10 @@ class Config:
     max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
     """Cancels without an outcome, including queued ones."""
 
+    max_batch: int | None = attrs.field(default=20, validator=check_count)
+    """Cancels in one frame, on unified accounts; 1 sends each in a frame of its own. The exchange's
+    page has no number for the WebSocket; REST takes 20."""
+
     max_message: int | None = attrs.field(default=65536, validator=check_count)
     """Maximum length of a received message: characters of a `str`, bytes of `bytes`."""
 

@@ -7,16 +7,23 @@ frame.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from math import inf
+from typing import TypeVar
 
 from .._values.credentials import SignedLogin
 from .._values.events import Transmit
 from .._wire.codec import PING, Codec
+from .cancel_queue import CancelQueue, Waiting
 from .connection_config import Config
 from .heartbeat import Heartbeat
 from .in_flight import InFlight, OpenCancel
 from .rate_limit import WINDOW, Budget, Pace
+from .request_ids import RequestIds
+
+_C = TypeVar("_C", bound=Waiting)
 
 CANCELS_PER_OWN_FRAME = 9
 """How many cancels may be sent in a row while one of the caller's frames waits."""
@@ -30,6 +37,7 @@ class FrameQueue:
         "_codec",
         "_heartbeat",
         "_in_flight",
+        "_max_batch",
         "_pace",
         "budget",
         "login",
@@ -50,6 +58,10 @@ class FrameQueue:
         self._in_flight = in_flight
         self._pace = Pace(config.messages_per_second, WINDOW + (config.pace_margin or 0.0))
         self._cancels_in_a_row = 0
+        self._max_batch = (config.max_batch or sys.maxsize) if codec.batches else 1
+        if budget is None and codec.batches:
+            # The limit of messages does not limit the cancels in them.
+            budget = Budget(config.messages_per_second, config.pace_margin)
         self.budget = budget
         self.login: SignedLogin | None = None
         """The login, until it is sent."""
@@ -57,12 +69,12 @@ class FrameQueue:
         self.own: deque[str] = deque()
         """The caller's own frames."""
 
-    def next(self, now: float, *, ready: bool, cancels: bool) -> Transmit | float:
+    def next(self, now: float, ids: RequestIds, *, ready: bool, cancels: bool) -> Transmit | float:
         """Return the frame to send now, or the earliest time at which one may be sent.
 
         Infinity means that no amount of time will allow it: nothing that is queued may be sent.
         Without `ready`, only the login and pings may be sent. `cancels` says whether cancels and
-        the caller's frames may be sent.
+        the caller's frames may be sent. `ids` makes the ids of batches.
         """
         heartbeat, own = self._heartbeat, self.own
         if not ready and not heartbeat.ping_pending and self.login is None:
@@ -81,10 +93,14 @@ class FrameQueue:
             return Transmit(PING)
         if not cancels:
             return inf
-        opens = -inf if self.budget is None else self.budget.allowed_at(now)
-        cancel = None if opens > now else self._in_flight.queue.first(now)
-        if cancel is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
-            return Transmit(self.hand_out(cancel, now), cancel.id)
+        queue = self._in_flight.queue
+        opens = -inf if self.budget is None else self.budget.allowed_at(now, queue.size)
+        first = None if opens > now else queue.first(now)
+        if first is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
+            chosen = self.choose(queue, first, now)
+            if isinstance(chosen, list):
+                return self.hand_out(chosen, ids, now)
+            opens = chosen
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
@@ -92,23 +108,59 @@ class FrameQueue:
         # Expired cancels are not sent: `handle_timeout` settles them.
         return opens if opens > now else inf
 
-    def hand_out(self, cancel: OpenCancel, now: float) -> str:
-        """Return the frame of a cancel, and count the cancel as sent."""
+    def choose(
+        self,
+        queue: CancelQueue[_C],
+        first: _C,
+        now: float,
+        opens: Callable[[_C], float] | None = None,
+    ) -> list[_C] | float:
+        """Return the cancels of the next frame, the `first` of `queue` among them, or when it may
+        be sent.
+
+        `opens` says when a cancel may be sent.
+        """
+        budget = self.budget
+        if self._max_batch == 1 or budget is None:
+            return [first]
+        size = min(self._max_batch, budget.room(now))
+        batch = [first] if size == 1 else queue.batch(first, now, size, opens)
+        if len(batch) == 1 and (single := budget.allowed_at(now)) > now:
+            return single
+        return batch
+
+    def hand_out(self, cancels: list[OpenCancel], ids: RequestIds, now: float) -> Transmit:
+        """Return the frame of these cancels, and count them as sent."""
         self._cancels_in_a_row += 1
         self._pace.take(now)
+        if len(cancels) == 1:
+            (cancel,) = cancels
+            if self.budget is not None:
+                self.budget.debit(1, now)
+            self._in_flight.mark_sent(cancel, now)
+            return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), (cancel.id,))
         if self.budget is not None:
-            self.budget.debit(1, now)
-        self._in_flight.mark_sent(cancel, now)
-        return self._codec.encode_cancel(cancel.order, cancel.id)
+            self.budget.debit(len(cancels), now, batch=True)
+        id = ids.make()
+        for cancel in cancels:
+            self._in_flight.mark_sent(cancel, now)
+        self._in_flight.add_batch(id, tuple(cancels))
+        text = self._codec.encode_batch([cancel.order for cancel in cancels], id)
+        return Transmit(text, tuple(cancel.id for cancel in cancels))
 
-    def allowed_at(self, now: float) -> float:
-        """Return when a cancel may be sent; infinity while other frames go first."""
+    def observe(self, remaining: int | None, now: float) -> None:
+        """Take over how many cancels an answer says are left, less the unanswered ones."""
+        if remaining is not None and self.budget is not None:
+            self.budget.observe(max(0, remaining - len(self._in_flight.sent)), now)
+
+    def allowed_at(self, now: float, waiting: int) -> float:
+        """Return when one of the `waiting` cancels may be sent; infinity while others go first."""
         if self._heartbeat.ping_pending or (
             self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
         ):
             return inf
         opens = self._pace.allowed_at()
-        return opens if self.budget is None else max(opens, self.budget.allowed_at(now))
+        return opens if self.budget is None else max(opens, self.budget.allowed_at(now, waiting))
 
     def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 from math import inf
+from typing import TypeAlias
 
 import attrs
 
@@ -25,7 +26,7 @@ from .._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, prevailing_id
 from .._wire.message_limits import as_text
 from .._wire.messages import ErrorReply, TradeReply
 from .cancel_queue import CancelQueue, Rank
@@ -83,6 +84,35 @@ class OpenCancel:
             )
         return self.unresolved(WhyUnresolved.UNSURE, now, code, reply.message)
 
+    def answer_in(self, reply: TradeReply | ErrorReply) -> TradeReply | ErrorReply | None:
+        """Return what the answer to a batch says about this cancel; None if nothing is certain.
+
+        The success of a batch says nothing about its orders: each has an item of its own, and is
+        found by its id. A refusal of the batch refuses each order without an item.
+        """
+        by_order_id, id = prevailing_id(self.order)
+        items = [
+            item
+            for item in reply.orders
+            if (item.order_id if by_order_id else item.client_oid) == id
+        ]
+        done = isinstance(reply, TradeReply) and reply.code_class is _ACCEPTED
+        if not items:
+            return None if done else reply
+        if len(items) > 1:
+            return None
+        (item,) = items
+        answer = TradeReply(
+            id=self.id,
+            names_request=True,
+            code=item.code,
+            message=item.message,
+            exchange_ts=reply.exchange_ts,
+            dialect=reply.dialect,
+            orders=(item,),
+        )
+        return answer if done or answer.code_class is not _ACCEPTED else None
+
     def unresolved(
         self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
     ) -> Unresolved:
@@ -101,6 +131,10 @@ class OpenCancel:
         )
 
 
+Batch: TypeAlias = tuple[OpenCancel, ...]
+"""The cancels of one frame."""
+
+
 class InFlight:
     """The cancels of one connection that have no outcome yet."""
 
@@ -110,6 +144,7 @@ class InFlight:
         "_late_ids",
         "_queue_timeout",
         "_taken",
+        "batches",
         "late",
         "queue",
         "sent",
@@ -126,6 +161,10 @@ class InFlight:
         """The cancels that were sent, the oldest first."""
         self.late: OrderedDict[str, CancelOrder] = OrderedDict()
         """The orders of cancels that were sent and ended `Unresolved`, by id, the oldest first."""
+        self.batches: OrderedDict[str, Batch] = OrderedDict()
+        """The batches that were sent and not answered, by the id of their frame, the oldest first.
+
+        Their cancels may have ended."""
 
     def __len__(self) -> int:
         return self.queue.size + len(self.sent)
@@ -141,7 +180,7 @@ class InFlight:
         """
         if id in self.sent or self.queue.get(id) is not None:
             return IN_FLIGHT
-        return MAY_BE_ANSWERED if id in self.late else None
+        return MAY_BE_ANSWERED if id in self.late or id in self.batches else None
 
     # --- adding, sending, settling ---
 
@@ -165,9 +204,22 @@ class InFlight:
         timeout = self._answer_timeout
         self._set_deadline(cancel, inf if timeout is None else now + timeout)
 
+    def add_batch(self, id: str, batch: Batch) -> None:
+        """Remember a batch that is sent in a frame with this id."""
+        self.batches[id] = batch
+        if self._late_ids is not None and len(self.batches) > self._late_ids:
+            for old, cancels in self.batches.items():
+                if not any(self.sent.get(cancel.id) is cancel for cancel in cancels):
+                    del self.batches[old]
+                    break
+
     def mark_unsent(self, ids: Iterable[str]) -> None:
         """Mark cancels as not sent: not one byte of their frames was written."""
-        for id in ids:
+        named = set(ids)
+        for batch in self.batches.values():
+            if any(cancel.id in named for cancel in batch):
+                named.update(cancel.id for cancel in batch)
+        for id in named:
             if id in self.sent:
                 self.sent[id].sent_at = inf
 
@@ -187,6 +239,7 @@ class InFlight:
         self.queue.clear()
         self.sent.clear()
         self.late.clear()
+        self.batches.clear()
         self._deadlines.clear()
 
     # --- replies ---

@@ -13,6 +13,7 @@ Rules for changes
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from math import inf, isnan
 from typing import Final, TypeGuard
@@ -57,6 +58,14 @@ class Pace:
             return self.resumes
         return max(places[0], self.resumes) if places else inf
 
+    def room(self, now: float) -> int:
+        """Return how many may be sent now."""
+        if self.resumes > now:
+            return 0
+        if self._limit is None:
+            return sys.maxsize
+        return self._limit - sum(free > now for free in self._places)
+
     def take(self, now: float, count: int = 1) -> None:
         """Count what is sent at `now`, even if the limit does not allow it."""
         limit, places = self._limit, self._places
@@ -88,6 +97,11 @@ class Budget:
     than 50 ms. A cancel takes its place when its frame is returned by `poll`, and never gives it
     back.
 
+    `batches_per_second` is the number of batches that a unified account may send besides, whatever
+    their size. The exchange does not say how it counts a batch on the WebSocket, so the default,
+    None, is the careful one: each order of a batch counts as one cancel. REST allows 5 batches a
+    second.
+
     All users of a `Budget` must pass times of the same clock. A `Budget` is not thread-safe: share
     it within one thread, and `grant` to the `Budget` of each thread or process from a shared store.
 
@@ -97,11 +111,27 @@ class Budget:
     not a number of seconds.
     """
 
-    __slots__ = ("_grants", "_overdrawn", "_pace", "pace_margin", "per_second")
+    __slots__ = (
+        "_batches",
+        "_grants",
+        "_observed",
+        "_overdrawn",
+        "_pace",
+        "batches_per_second",
+        "pace_margin",
+        "per_second",
+    )  # fmt: skip
 
-    def __init__(self, per_second: int | None = 10, pace_margin: float | None = MARGIN) -> None:
+    def __init__(
+        self,
+        per_second: int | None = 10,
+        pace_margin: float | None = MARGIN,
+        batches_per_second: int | None = None,
+    ) -> None:
         if per_second is not None:
             _check_count("per_second", per_second)
+        if batches_per_second is not None:
+            _check_count("batches_per_second", batches_per_second)
         if pace_margin is not None and not (_is_number(pace_margin) and 0 <= pace_margin < inf):
             raise ValidationError(
                 "pace_margin must be a number of seconds from 0 up, or None; got "
@@ -109,7 +139,13 @@ class Budget:
             )
         self.per_second: Final = per_second
         self.pace_margin: Final = pace_margin
-        self._pace = Pace(per_second, WINDOW + (pace_margin or 0.0))
+        self.batches_per_second: Final = batches_per_second
+        window = WINDOW + (pace_margin or 0.0)
+        self._pace = Pace(per_second, window)
+        self._batches = None if batches_per_second is None else Pace(batches_per_second, window)
+        """The limit of batches; None if each of their orders counts as a cancel."""
+        self._observed: tuple[float, int] = (-inf, 0)
+        """Until when the exchange's own count applies, and how many it leaves."""
         self._grants: tuple[tuple[float, int], ...] = ()
         """The end of each grant and what is left of it, the first to end first."""
         self._overdrawn = 0
@@ -119,17 +155,32 @@ class Budget:
         granted = sum(n for _, n in self._grants) - self._overdrawn
         return f"Budget(per_second={self.per_second}, granted={granted})"
 
-    def allowed_at(self, now: float) -> float:
+    def allowed_at(self, now: float, waiting: int = 1) -> float:
         """Return when the next cancel may be sent; infinity if only a grant helps.
 
-        A time up to `now` means that it may be sent at once.
+        A time up to `now` means that it may be sent at once. If more than one is `waiting`, they
+        may also leave as a batch.
         """
-        if self._grants and self._grants[-1][0] > now:
-            return self._pace.resumes
-        return self._pace.allowed_at()
+        granted = self._grants and self._grants[-1][0] > now
+        opens = self._pace.resumes if granted else self._pace.allowed_at()
+        if waiting > 1 and self._batches is not None:
+            opens = min(opens, self._batches.allowed_at())
+        until, left = self._observed
+        return opens if left > 0 or until <= now else max(opens, until)
 
-    def debit(self, n: int, now: float) -> None:
-        """Count `n` sent cancels against the budget.
+    def room(self, now: float) -> int:
+        """Return how many cancels one frame may carry now."""
+        if self._batches is not None:
+            room = sys.maxsize if self._batches.allowed_at() <= now else 1
+        else:
+            room = self._pace.room(now)
+            if self._pace.resumes <= now:
+                room += sum(n for until, n in self._grants if until > now)
+        until, left = self._observed
+        return room if until <= now else min(room, left)
+
+    def debit(self, n: int, now: float, *, batch: bool = False) -> None:
+        """Count `n` sent cancels against the budget; `batch` if one frame or request had them all.
 
         Connections do this for their own; call it yourself for cancels sent by other means, such as
         REST.
@@ -141,6 +192,13 @@ class Budget:
         """
         _check_count("debit: n", n)
         now = finite_time(now, -inf)
+        batches = self._batches if batch else None
+        until, left = self._observed
+        if until > now:
+            self._observed = until, left - (n if batches is None else 1)
+        if batches is not None:
+            batches.take(now)
+            return
         if self._grants:
             n = self._spend(n, now)
         if self.per_second != 0:
@@ -191,7 +249,25 @@ class Budget:
 
         `Connection` calls this after 30006; call it when REST answers 429.
         """
-        self._pace.pause(finite_time(now, -inf))
+        now = finite_time(now, -inf)
+        self._pace.pause(now)
+        if self._batches is not None:
+            self._batches.pause(now)
+
+    def observe(self, remaining: int, now: float) -> None:
+        """Take over how many cancels the exchange itself says it would take now.
+
+        `Connection` calls this for answers that say so (`rateLimit`, unified accounts), less what
+        it has sent and what is not answered. It applies for one second, and only ever tightens the
+        limit.
+
+        Raises: LocalProtocolError for a count below 0, or a time that is not a finite number.
+        """
+        _check_count("observe: remaining", remaining)
+        now = finite_time(now, -inf)
+        until, left = self._observed
+        if until <= now or remaining < left:
+            self._observed = now + WINDOW, remaining
 
 
 def _is_number(value: object) -> TypeGuard[float]:

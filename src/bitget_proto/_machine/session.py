@@ -79,7 +79,7 @@ from .connection import NORMAL_CLOSURE, Connection, settled_ids
 from .deadlines import MAX, after, finite_time
 from .links import Link, Links
 from .rate_limit import Budget
-from .request_ids import IN_FLIGHT, MAY_BE_ANSWERED, RequestIds
+from .request_ids import IN_FLIGHT, RequestIds
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
@@ -510,7 +510,7 @@ class Session:
         for link in self._links.all.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
-                return LinkTransmit(output.text, None, output.secret, link=link.number)
+                return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
                 self._route(link, output)
                 self._collect(link)
@@ -559,7 +559,9 @@ class Session:
     # --- links ---
 
     def _connect(self) -> Connection:
-        return Connection(self._config.link, self._codec, self._budget)
+        connection = Connection(self._config.link, self._codec, self._budget)
+        connection._ids = self._ids  # no batch may have the id of a cancel
+        return connection
 
     def _closing_phrase(self) -> str:
         return "has ended" if self._state is _ENDED else "is closing"
@@ -715,21 +717,30 @@ class Session:
         serving = self._links.serving
         if serving is None or serving.number in busy or self._close_at <= now:
             return inf, None
-        opens = serving.connection._cancel_allowed_at(now)
+        opens = serving.connection._cancel_allowed_at(now, self._cancels.waiting.size)
         if opens > now:
             return opens, None if opens == inf else Timer.PACING
         first, opens = self._cancels.next(now)
-        if first is not None:
-            return self._send_cancel(first, serving)
-        return opens, None if opens == inf else Timer.SPACING
-
-    def _send_cancel(self, cancel: Cancel, link: Link) -> LinkTransmit:
-        now = cancel.trying_since = self._now
-        text = link.connection._encode_and_mark_sent(
-            cancel.id, cancel.order, cancel.taken_at, cancel.until, now
+        if first is None:
+            return opens, None if opens == inf else Timer.SPACING
+        chosen = serving.connection._frames.choose(
+            self._cancels.waiting, first, now, self._cancels.spaced_until
         )
-        self._cancels.mark_sent(cancel, now)
-        return LinkTransmit(text, cancel.id, link=link.number)
+        if isinstance(chosen, list):
+            return self._send_cancels(chosen, serving)
+        return chosen, Timer.PACING
+
+    def _send_cancels(self, cancels: list[Cancel], link: Link) -> LinkTransmit:
+        now, connection = self._now, link.connection
+        for cancel in cancels:
+            cancel.trying_since = now
+        make = connection._in_flight.make
+        frame = connection._hand_out(
+            [make(one.id, one.order, one.taken_at, one.until, one.rank) for one in cancels], now
+        )
+        for cancel in cancels:
+            self._cancels.mark_sent(cancel, now)
+        return LinkTransmit(frame.text, frame.ids, link=link.number)
 
     def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
         """Handle the outcome that a link reports for a cancel."""
@@ -779,8 +790,8 @@ class Session:
         if id in self._cancels.open:
             return IN_FLIGHT
         for link in self._links.all.values():
-            if id in link.connection._in_flight.late:
-                return MAY_BE_ANSWERED
+            if (why := link.connection._in_flight.id_conflict(id)) is not None:
+                return why
         return None
 
     def _why_refused(self, id: str) -> str | None:

@@ -83,7 +83,7 @@ class SessionQueue:
         first = self.waiting.first(now)
         if first is not None and first.sent_at is None:
             return first, now
-        return self.waiting.first_open(now, self._spaced_until)
+        return self.waiting.first_open(now, self.spaced_until)
 
     def in_order(self) -> list[Cancel]:
         """Return the waiting cancels, in the order in which they were taken."""
@@ -119,7 +119,7 @@ class SessionQueue:
         if cancel.until != inf or cancel.returned:
             self._deadlines.set(cancel, inf)
 
-    def _spaced_until(self, cancel: Cancel) -> float:
+    def spaced_until(self, cancel: Cancel) -> float:
         """Return when a cancel may be sent, after earlier cancels of the same order."""
         return -inf if cancel.sent_at is None else self._spacing.allowed_at(cancel.order)
 

@@ -98,11 +98,16 @@ class TraceStep:
 class _Allowance:
     per_second: int | None
     pace_margin: float | None
+    batches_per_second: int | None = None
 
 
 def header(core: str, codec: Codec, config: Config | SessionConfig, budget: Budget | None) -> str:
     """Return the first line. It holds all limits, as a later version may have other defaults."""
-    allowance = None if budget is None else _Allowance(budget.per_second, budget.pace_margin)
+    allowance = (
+        None
+        if budget is None
+        else _Allowance(budget.per_second, budget.pace_margin, budget.batches_per_second)
+    )
     fields = {"trace": FORMAT, "version": __version__, "core": core}
     fields |= {"engine": codec.engine.value, "dialect": codec.dialect.value}
     return line(
@@ -156,6 +161,9 @@ class Trace:
             """The cancels per second that the budget allowed; None for no limit or no budget."""
             self.pace_margin: Final = None if budget is None else budget.pace_margin
             """The seconds that the budget added to each second; None without a budget."""
+            self.batches_per_second: Final = None if budget is None else budget.batches_per_second
+            """The batches per second that the budget allowed besides; None for no budget, or if
+            their orders counted as cancels."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

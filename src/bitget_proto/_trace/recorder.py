@@ -242,20 +242,31 @@ class _WatchedBudget(Budget):
     __slots__ = ("_shared", "_writer")
 
     def __init__(self, shared: Budget, writer: TraceWriter) -> None:
-        super().__init__(shared.per_second, shared.pace_margin)
+        super().__init__(shared.per_second, shared.pace_margin, shared.batches_per_second)
         self._shared = shared
         self._writer = writer
 
-    def allowed_at(self, now: float) -> float:
-        opens, alone = self._shared.allowed_at(now), super().allowed_at(now)
+    def allowed_at(self, now: float, waiting: int = 1) -> float:
+        opens, alone = self._shared.allowed_at(now, waiting), super().allowed_at(now, waiting)
         if self._writer.in_call:
             self._writer.answers.append(None if opens == alone else opens)
         return opens
 
-    def debit(self, n: int, now: float) -> None:
-        self._shared.debit(n, now)
+    def room(self, now: float) -> int:
+        room, alone = self._shared.room(now), super().room(now)
         if self._writer.in_call:
-            super().debit(n, now)
+            self._writer.answers.append(None if room == alone else room)
+        return room
+
+    def debit(self, n: int, now: float, *, batch: bool = False) -> None:
+        self._shared.debit(n, now, batch=batch)
+        if self._writer.in_call:
+            super().debit(n, now, batch=batch)
+
+    def observe(self, remaining: int, now: float) -> None:
+        self._shared.observe(remaining, now)
+        if self._writer.in_call:
+            super().observe(remaining, now)
 
     def pause(self, now: float) -> None:
         self._shared.pause(now)

@@ -145,13 +145,18 @@ class _ReplayedBudget(Budget):
     __slots__ = ("_answers",)
 
     def __init__(self, trace: Trace, answers: deque[float | None]) -> None:
-        super().__init__(trace.per_second, trace.pace_margin)
+        super().__init__(trace.per_second, trace.pace_margin, trace.batches_per_second)
         self._answers = answers
 
-    def allowed_at(self, now: float) -> float:
-        opens = super().allowed_at(now)
+    def allowed_at(self, now: float, waiting: int = 1) -> float:
+        opens = super().allowed_at(now, waiting)
         recorded = self._answers.popleft() if self._answers else None
         return opens if recorded is None else recorded
+
+    def room(self, now: float) -> int:
+        room = super().room(now)
+        recorded = self._answers.popleft() if self._answers else None
+        return room if recorded is None else int(recorded)
 
 
 def _parts(line: str) -> dict[str, str]:

@@ -163,7 +163,7 @@ def _output(output: Output | SessionOutput) -> Plain:
     if isinstance(output, Transmit):
         if output.secret:
             del data["text"]
-        elif output.id is None:
+        elif not output.ids:
             data["text"] = own_frame(output.text)
     return data
 

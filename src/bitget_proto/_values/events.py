@@ -93,15 +93,16 @@ class Transmit:
     """Write this text as one WebSocket text message, whole and in order."""
 
     text: str
-    id: str | None = None
-    """The id of the cancel that it carries; None for logins, pings and frames of your own."""
+    ids: tuple[str, ...] = ()
+    """The ids of the cancels that it carries: none for logins, pings and frames of your own, and
+    several for a batch."""
 
     secret: bool = False
     """Whether the text contains secrets, as a login does: never log it."""
 
     def __repr__(self) -> str:
         text = f"<not shown, {len(self.text)} characters>" if self.secret else repr(self.text)
-        return f"Transmit(text={text}, id={self.id!r})"
+        return f"Transmit(text={text}, ids={self.ids!r})"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         if self.secret:

@@ -150,6 +150,13 @@ _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
 )
 
 
+def prevailing_id(order: CancelOrder) -> tuple[bool, str]:
+    """Return the id that names an order, after whether it is the exchange's."""
+    if order.order_id is not None:
+        return True, order.order_id
+    return False, str(order.client_oid)
+
+
 def _checked_inst_id(value: object, inst_type: object) -> str | None:
     """Return the instrument as a plain `str`, or None.
 

@@ -11,12 +11,13 @@ Rules for changes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, cast
 
 from .._values.credentials import SignedLogin
 from .._values.dialects import Dialect
 from .._values.errors import ValidationError, safe_repr
-from .._values.orders import CancelOrder, check_request_id
+from .._values.orders import CancelOrder, check_request_id, prevailing_id
 from .._values.set_module import set_module
 from . import classic, unified
 from .json_engines import (
@@ -75,6 +76,7 @@ class Codec:
         "_fallback_errors",
         "_loads",
         "_message",
+        "batches",
         "dialect",
         "engine",
     )  # fmt: skip
@@ -103,6 +105,8 @@ class Codec:
             if self.dialect is Dialect.CLASSIC
             else (unified.encode_cancel, unified.message, unified.check_order)
         )
+        self.batches: Final = self.dialect is Dialect.UNIFIED
+        """Whether one frame may cancel several orders."""
         read = reader(self.engine)
         self._decode_fast, self._fallback_errors, self._decode_plain = (
             read.fast,
@@ -132,6 +136,29 @@ class Codec:
                 "order_id=…)"
             )
         return self._encode_cancel(order, id)
+
+    def encode_batch(self, orders: Sequence[CancelOrder], id: str) -> str:
+        """Return the request to cancel several orders, to be answered under `id`.
+
+        Each order is named by its `order_id`, or by its `client_oid` if it has no `order_id`.
+
+        Raises: ValidationError if the dialect has no batches, if there are no orders, if some of
+        them have an `order_id` and others not, or if two name the same order; and for an id that
+        the exchange would not accept.
+        """
+        id = check_request_id(id)
+        if not self.batches:
+            raise ValidationError(
+                "classic accounts have no batches: call encode_cancel for each order, or use "
+                "Dialect.UNIFIED for a unified account"
+            )
+        named = {prevailing_id(order) for order in orders}
+        if len(named) != len(orders) or len({by_order_id for by_order_id, _ in named}) != 1:
+            raise ValidationError(
+                "a batch must name each order once, and all by order_id or all by client_oid; got "
+                f"{safe_repr(orders)}"
+            )
+        return unified.encode_batch(orders, id)
 
     def check_order(self, order: CancelOrder) -> None:
         """Check that the dialect can cancel this order.

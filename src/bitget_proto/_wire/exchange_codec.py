@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -24,8 +25,19 @@ from .codec import PING
 from .json_engines import for_type, plain_loads
 from .message_limits import MAX_DEPTH, MAX_MESSAGE, read_text
 from .messages import Malformed
-from .requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping, Request
-from .unified import CATEGORIES
+from .requests import (
+    BadRequest,
+    BatchRequest,
+    CancelRequest,
+    LoginRequest,
+    OtherRequest,
+    Ping,
+    Request,
+)
+from .unified import BATCH, CATEGORIES
+
+MAX_BATCH = 20
+"""The orders in a batch. The number is that of REST; the WebSocket's page names none."""
 
 _PING = Ping()
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -40,14 +52,34 @@ def encode_reply(
     message: str = "Success",
     exchange_ts: int | None = None,
     dialect: Dialect = Dialect.CLASSIC,
+    remaining: int | None = None,
 ) -> str:
-    """Return the answer to a cancel, as recorded: `event` is `trade` for code 0, else `error`."""
+    """Return the answer to a cancel, as recorded: `event` is `trade` for code 0, else `error`.
+
+    `remaining` is how many more cancels a unified account may send now.
+    """
     if dialect is Dialect.UNIFIED:
-        return _unified_reply(order, id, str(code), message, exchange_ts)
+        if code:
+            return encode_refusal(id, str(code), message)
+        return _success(CHANNEL, id, [_ids(order)], exchange_ts, remaining)
     arg = [_echo(order, id)]
     return encode_event(
         "error" if code else "trade", code, message, arg=arg, exchange_ts=exchange_ts
     )
+
+
+def encode_batch_reply(
+    items: Iterable[tuple[CancelOrder, str, str]],
+    id: str,
+    exchange_ts: int | None = None,
+    remaining: int | None = None,
+) -> str:
+    """Return the answer to a batch, as documented: with an order, a code and a text in each item.
+
+    It says "Success", whatever the items say.
+    """
+    args = [{"code": code, "msg": message, **_ids(order)} for order, code, message in items]
+    return _success(BATCH, id, args, exchange_ts, remaining)
 
 
 def encode_refusal(id: str, code: str, message: str) -> str:
@@ -138,12 +170,18 @@ def _unified_request(data: dict[str, Any]) -> Request:
     """Decode a trade request of a unified account."""
     id, topic = data.get("id"), data.get("topic")
     named = id if isinstance(id, str) else None
-    if topic != CHANNEL:
+    if topic not in (CHANNEL, BATCH):
         return BadRequest("25002", f"the topic {topic} is not supported", named)
     try:
         trade = _structure(data, _UnifiedTrade)
         check_request_id(trade.id)
         count = len(trade.args)
+        if topic == BATCH:
+            if not 1 <= count <= MAX_BATCH:
+                return BadRequest(
+                    "30016", f"args must hold 1 to {MAX_BATCH} objects; got {count}", named
+                )
+            return BatchRequest(trade.id, _batch(trade.args))
         if count != 1:
             return BadRequest("30016", f"args must hold exactly one object; got {count}", named)
         line = None
@@ -159,31 +197,48 @@ def _unified_request(data: dict[str, Any]) -> Request:
         return BadRequest("30016", str(error), named)
 
 
-def _unified_reply(
-    order: CancelOrder, id: str, code: str, message: str, exchange_ts: int | None
+def _batch(named: list[_Params]) -> tuple[CancelOrder, ...]:
+    """Return the orders of a batch. If one has an `orderId`, those that have none are ignored."""
+    by_order_id = any(one.order_id is not None for one in named)
+    return tuple(
+        CancelOrder(None, one.order_id, one.client_oid)
+        for one in named
+        if one.order_id is not None or not by_order_id
+    )
+
+
+def _success(
+    topic: str,
+    id: str,
+    args: list[dict[str, str]],
+    exchange_ts: int | None,
+    remaining: int | None,
 ) -> str:
-    if code != "0":
-        return encode_refusal(id, code, message)
-    ids = {"orderId": order.order_id, "clientOid": order.client_oid}
+    limits = None if remaining is None else [{"limit": "10", "remaining": str(remaining)}]
     return _dumps({
         "event": "trade",
         "id": id,
-        "topic": CHANNEL,
-        "args": [{key: value for key, value in ids.items() if value is not None}],
-        "code": code,
-        "msg": message,
+        "topic": topic,
+        "args": args,
+        "code": "0",
+        "msg": "Success",
         **({} if exchange_ts is None else {"ts": str(exchange_ts)}),
+        **({} if limits is None else {"rateLimit": limits}),
     })  # fmt: skip
 
 
+def _ids(order: CancelOrder) -> dict[str, str]:
+    ids = {"orderId": order.order_id, "clientOid": order.client_oid}
+    return {key: value for key, value in ids.items() if value is not None}
+
+
 def _echo(order: CancelOrder, id: str) -> dict[str, object]:
-    params = {"orderId": order.order_id, "clientOid": order.client_oid}
     return {
         "id": id,
         "instType": (order.inst_type or InstType.SPOT).value,
         "channel": "cancel-order",
         "instId": order.inst_id,
-        "params": {key: value for key, value in params.items() if value is not None},
+        "params": _ids(order),
     }
 
 

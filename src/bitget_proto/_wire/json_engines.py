@@ -61,6 +61,7 @@ class Frame:
     op: Any = None
     id: Any = None
     args: Any = None
+    rateLimit: Any = None  # noqa: N815 - the key of the frame
 
 
 class WrongShape(ValueError):
@@ -135,7 +136,7 @@ def _of_structs(msgspec: Any) -> Any:
     # Plain data has no cycles, so the garbage collector does not have to track these.
     entry: Any = msgspec.defstruct("Entry", [("id", Any, None), ("channel", Any, None)], gc=False)
     types = {"event": str | None, "arg": list[entry] | entry | None}
-    types |= dict.fromkeys(("code", "msg", "ts", "topic", "op", "id", "args"), Any)
+    types |= dict.fromkeys(("code", "msg", "ts", "topic", "op", "id", "args", "rateLimit"), Any)
     return msgspec.defstruct(
         "Frame", [(name, type, None) for name, type in types.items()], gc=False
     )
@@ -170,6 +171,7 @@ def _structure() -> Callable[[object], Frame]:
             "op": "",
             "id": "",
             "args": [],
+            "rateLimit": [],
         }
     )
     return structure

@@ -16,12 +16,21 @@ from .._values.set_module import set_module
 @set_module("bitget_proto")
 @attrs.frozen
 class OrderReply:
-    """An order in an answer of a unified account."""
+    """An order in an answer of a unified account.
+
+    The items of the answer to a batch have a code and a text each; the one order in the answer to a
+    single cancel has neither.
+    """
 
     order_id: str | None
     """The exchange's id of the order; None if it has none, or one that is not a string."""
 
     client_oid: str | None
+    code: str | None = None
+    """A decimal string without leading zeros; None if the item has no readable code."""
+
+    message: str = ""
+    """Text for people. It may be localised or empty."""
 
 
 @set_module("bitget_proto")
@@ -55,6 +64,14 @@ class TradeReply:
     orders: tuple[OrderReply, ...] = ()
     """The orders that the answer names; empty on classic accounts."""
 
+    for_batch: bool = False
+    """Whether the frame may answer a batch: only on unified accounts, and if its `topic` does not
+    say that it answers something else."""
+
+    remaining: int | None = None
+    """How many more requests the exchange says it would take now (`rateLimit`); None if it does not
+    say."""
+
     @property
     def code_class(self) -> CodeClass:
         """The class of the code."""
@@ -76,6 +93,9 @@ class ErrorReply:
     exchange_ts: int | None
     not_for_cancel: bool = False
     dialect: Dialect = Dialect.CLASSIC
+    orders: tuple[OrderReply, ...] = ()
+    for_batch: bool = False
+    remaining: int | None = None
 
     @property
     def code_class(self) -> CodeClass:

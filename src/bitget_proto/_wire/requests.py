@@ -27,6 +27,14 @@ class CancelRequest:
 
 
 @attrs.define
+class BatchRequest:
+    """A request of a unified account to cancel several orders."""
+
+    id: str
+    orders: tuple[CancelOrder, ...]
+
+
+@attrs.define
 class Ping:
     """The bare text `ping`."""
 
@@ -55,5 +63,7 @@ class BadRequest:
     """
 
 
-Request: TypeAlias = LoginRequest | CancelRequest | Ping | OtherRequest | BadRequest | Malformed
+Request: TypeAlias = (
+    LoginRequest | CancelRequest | BatchRequest | Ping | OtherRequest | BadRequest | Malformed
+)
 """A request of a client."""

@@ -4,19 +4,22 @@
   found".
 - The id of a request, and of its answer, is at the top of the frame.
 - `code` and `ts` of an answer are strings. A refusal has an id, a code and a text, and nothing else.
+- A batch names up to 20 orders, all by the exchange's ids or all by the client's: with both kinds
+  in one frame, the client's are ignored. The success of its answer says nothing about an order; the
+  code of the order's own item does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
 from .._values.dialects import Dialect
-from .._values.orders import CancelOrder, InstType
+from .._values.orders import CancelOrder, InstType, prevailing_id
 from . import classic
 from .json_engines import Entry, Frame
-from .json_text import quoted
+from .json_text import quoted, read_code, readable_text
 from .messages import ErrorReply, LoginReply, Message, OrderReply, TradeReply
 
 CATEGORIES: Mapping[InstType, str] = MappingProxyType(
@@ -24,11 +27,26 @@ CATEGORIES: Mapping[InstType, str] = MappingProxyType(
 )
 """The names of the product lines on the WebSocket. Upper case is refused with 41101."""
 
+BATCH = "batch-cancel"
+"""The `topic` of a batch and of its answer."""
+
+_BATCH_TOPICS = (BATCH, "batch-cancel-order")
+"""The second is what another client sends. The page has the first."""
+
 
 def encode_cancel(order: CancelOrder, id: str) -> str:
     """Return the request to cancel `order`."""
     category = "" if order.inst_type is None else f'"category":"{CATEGORIES[order.inst_type]}",'
     return f'{{"op":"trade","id":"{id}","topic":"cancel-order",{category}"args":[{_named(order)}]}}'
+
+
+def encode_batch(orders: Sequence[CancelOrder], id: str) -> str:
+    """Return the request to cancel these orders, of which each is named by one id."""
+    args = ",".join(
+        f'{{"{"orderId" if by_order_id else "clientOid"}":{quoted(id)}}}'
+        for by_order_id, id in map(prevailing_id, orders)
+    )
+    return f'{{"op":"trade","id":"{id}","topic":"{BATCH}","args":[{args}]}}'
 
 
 def check_order(order: CancelOrder) -> None:
@@ -50,11 +68,17 @@ def message(frame: Frame) -> Message:
     """
     if frame.id is not None:
         frame.arg = [Entry(frame.id)]
+    topic = frame.topic
+    if topic in _BATCH_TOPICS:
+        frame.topic = None
     made = classic.message(frame)
     if isinstance(made, (TradeReply, ErrorReply, LoginReply)):
         made.dialect = Dialect.UNIFIED
-    if isinstance(made, TradeReply):
+    if isinstance(made, (TradeReply, ErrorReply)):
         made.orders = _orders(frame.args)
+        made.remaining = _remaining(frame.rateLimit)
+        made.for_batch = not made.not_for_cancel and topic != classic.CHANNEL
+        made.not_for_cancel = made.not_for_cancel or topic in _BATCH_TOPICS
     return made
 
 
@@ -74,4 +98,18 @@ def _order(item: dict[str, object]) -> OrderReply:
     return OrderReply(
         order_id if isinstance(order_id, str) else None,
         client_oid if isinstance(client_oid, str) else None,
+        read_code(item.get("code")),
+        readable_text(item.get("msg")),
     )
+
+
+def _remaining(limits: object) -> int | None:
+    """Return the smallest `remaining` of the limits in an answer."""
+    if not isinstance(limits, list):
+        return None
+    counts = [
+        read_code(cast("dict[str, object]", limit).get("remaining"))
+        for limit in cast("list[object]", limits)
+        if isinstance(limit, dict)
+    ]
+    return min((int(count) for count in counts if count is not None), default=None)

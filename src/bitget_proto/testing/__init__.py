@@ -19,9 +19,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .._wire.exchange_codec import encode_event, encode_reply
+from .._wire.exchange_codec import encode_batch_reply, encode_event, encode_reply
 from ._exchange.exchange_connection import (
     ABORT,
+    BatchRequested,
     CancelRequested,
     ConnectionDropped,
     ExchangeConfig,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ABORT",
     "Act",
+    "BatchRequested",
     "CancelRequested",
     "ConnectionDropped",
     "ContractBroken",
@@ -75,6 +77,7 @@ __all__ = [
     "WhyDropped",
     "check_driver",
     "check_session_driver",
+    "encode_batch_reply",
     "encode_event",
     "encode_reply",
 ]

@@ -106,7 +106,7 @@ class WritesTheNewestFrameFirst(SelectorDriver):
     kept: Transmit | None = None
 
     def transmit(self, output: Transmit) -> None:
-        if output.id == "n0":
+        if output.ids == ("n0",):
             self.kept = output
             return
         super().transmit(output)
@@ -118,7 +118,7 @@ class WritesTheNewestFrameFirst(SelectorDriver):
 @breaks(Rule.WRITE, "frames in order")
 class LosesAFrame(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
-        if output.id != "n3":
+        if output.ids != ("n3",):
             super().transmit(output)
 
 
@@ -133,7 +133,7 @@ class WritesNothingAfterTheLogin(SelectorDriver):
 class SplitsALongTextIntoTwoMessages(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         for begin in range(0, len(output.text), 65_536):
-            super().transmit(Transmit(text=output.text[begin : begin + 65_536], id=output.id))
+            super().transmit(Transmit(text=output.text[begin : begin + 65_536], ids=output.ids))
 
 
 @breaks(Rule.WRITE, "login and a cancel")
@@ -175,7 +175,7 @@ class DropsTheRestOfAPartialWrite(SelectorDriver):
 class EncodesTextWrongly(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         text = output.text.encode("ascii", "replace").decode()
-        super().transmit(Transmit(text=text, id=output.id))
+        super().transmit(Transmit(text=text, ids=output.ids))
 
 
 # --- re-arm ---
@@ -653,8 +653,7 @@ class WritesToTheEndBeforeItCloses(SelectorDriver):
 @breaks(Rule.END, "reset")
 class ReportsAWrittenFrameAsUnsent(SelectorDriver):
     def unsent(self) -> tuple[str, ...]:
-        id, _ = self.last
-        return () if id is None else (id,)
+        return self.last[0]
 
 
 @breaks(Rule.END, "close frame while a write stalls")

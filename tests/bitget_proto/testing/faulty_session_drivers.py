@@ -145,10 +145,9 @@ class HoldsUpAllLinksForOneWrite(SelectorSessionDriver):
 @breaks(Rule.WRITE, "old link lost")
 class ReportsAFrameOfAnotherLinkAsUnsent(SelectorSessionDriver):
     def lost(self, link: Link, reason: str, retry_after: float | None = None) -> None:
-        last = self.links[max(self.links)].last[0] if self.links else None
+        last = self.links[max(self.links)].last[0] if self.links else ()
         if self.links.pop(link.number, None) is not None:
-            unsent = () if last is None else (last,)
-            self.session.lost(link.number, self.now(), reason, unsent, retry_after)
+            self.session.lost(link.number, self.now(), reason, last, retry_after)
             self.leave_soon(link)
             self.drain()
 
@@ -158,8 +157,7 @@ class ReportsAWrittenFrameAsUnsent(SelectorSessionDriver):
     def lost(self, link: Link, reason: str, retry_after: float | None = None) -> None:
         link.last = (link.last[0], 0)
         if self.links.pop(link.number, None) is not None:
-            unsent = () if link.last[0] is None else (link.last[0],)
-            self.session.lost(link.number, self.now(), reason, unsent, retry_after)
+            self.session.lost(link.number, self.now(), reason, link.last[0], retry_after)
             self.leave_soon(link)
             self.drain()
 

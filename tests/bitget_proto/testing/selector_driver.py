@@ -54,8 +54,8 @@ class SelectorDriver:
         self.fragments: list[bytes] = []
         self.out = b""
         """Bytes that are not written yet."""
-        self.last: tuple[str | None, int] = (None, 0)
-        """The id and the size of the last frame."""
+        self.last: tuple[tuple[str, ...], int] = ((), 0)
+        """The ids and the size of the last frame."""
         self.until: float | None = None
         self.closed = False
         self.close_sent = False
@@ -178,8 +178,8 @@ class SelectorDriver:
         self.drain()
 
     def unsent(self) -> tuple[str, ...]:
-        id, size = self.last
-        return (id,) if id is not None and len(self.out) >= size > 0 else ()
+        ids, size = self.last
+        return ids if len(self.out) >= size > 0 else ()
 
     # --- outputs ---
 
@@ -207,7 +207,7 @@ class SelectorDriver:
 
     def transmit(self, output: Transmit) -> None:
         data = frame(TEXT, output.text.encode(), mask=os.urandom(4))
-        self.last = (output.id, len(data))
+        self.last = (output.ids, len(data))
         self.out += data
         self.flush()
 

@@ -56,16 +56,16 @@ class Link:
         self.fragments: list[bytes] = []
         self.out = request
         """Bytes that are not written yet."""
-        self.last: tuple[str | None, int] = (None, 0)
-        """The id and the size of the last frame."""
+        self.last: tuple[tuple[str, ...], int] = ((), 0)
+        """The ids and the size of the last frame."""
         self.close_sent = False
         self.leave_at: float | None = None
         """When the socket is closed; None if the session has not ended with this link."""
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        id, size = self.last
-        return (id,) if id is not None and len(self.out) >= size > 0 else ()
+        ids, size = self.last
+        return ids if len(self.out) >= size > 0 else ()
 
 
 class SelectorSessionDriver:
@@ -204,7 +204,7 @@ class SelectorSessionDriver:
 
     def write(self, link: Link, output: LinkTransmit) -> None:
         data = frame(TEXT, output.text.encode(), mask=os.urandom(4))
-        link.last = (output.id, len(data))
+        link.last = (output.ids, len(data))
         link.out += data
         self.flush(link)
 

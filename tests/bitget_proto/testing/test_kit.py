@@ -122,7 +122,7 @@ class ClosesWithoutACode(SelectorDriver):
 class ClosesByItself(SelectorDriver):
     def transmit(self, output: Transmit) -> None:
         super().transmit(output)
-        if output.id == "d":  # once: a second close would end the connection at once
+        if output.ids == ("d",):  # once: a second close would end the connection at once
             self.call(lambda connection, now: connection.close(now))
 
 

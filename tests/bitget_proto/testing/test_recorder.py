@@ -65,7 +65,7 @@ def test_all_steps_are_recorded_except_the_login() -> None:
     assert isinstance(connection.outcomes[id], Accepted)
     assert isinstance(connection.closed, Closed)
     assert connection.links[1].hangup is not None
-    assert [transmit.id for transmit in connection.handed_out] == [None, id, None]
+    assert [transmit.ids for transmit in connection.handed_out] == [(), (id,), ()]
     assert connection.links[1].handed_over[0] == LOGGED_IN
     story = "\n".join(map(str, connection.steps))
     assert "key-of-mine" not in story
@@ -79,7 +79,7 @@ def test_cancel_many_and_withdraw_are_recorded() -> None:
     first, second = connection.cancel_many([ORDER, ORDER], time.monotonic())
     assert connection.withdraw(second, time.monotonic())
     drain(connection)
-    assert [transmit.id for transmit in connection.handed_out] == [None, first]
+    assert [transmit.ids for transmit in connection.handed_out] == [(), (first,)]
     assert isinstance(connection.outcomes[second], Unresolved)
     story = "\n".join(map(str, connection.steps))
     assert "2 orders" in story
@@ -92,7 +92,7 @@ def test_a_broken_rule_is_recorded_and_the_call_is_executed() -> None:
     connection.receive("push", time.monotonic())  # the cancel is not drained
     assert rules(connection) == [Rule.DRAIN]
     drain(connection)
-    assert [transmit.id for transmit in connection.handed_out] == [None, "a"]
+    assert [transmit.ids for transmit in connection.handed_out] == [(), ("a",)]
     connection.lost(time.monotonic(), "reset", "a")
     drain(connection)
     connection.lost(time.monotonic(), "reset")
@@ -164,7 +164,7 @@ def test_hooks_get_a_transmit_before_the_driver_and_see_each_message() -> None:
     connection.on_transmit = seen.append
     connection.cancel(ORDER, time.monotonic(), id="a")
     drain(connection)
-    assert [transmit.id for transmit in seen] == ["a"]
+    assert [transmit.ids for transmit in seen] == [("a",)]
     received: list[str | bytes] = []
     connection.on_receive = lambda: received.extend(connection.links[1].handed_over)
     connection.receive("push", time.monotonic())
@@ -213,7 +213,7 @@ def test_a_session_records_each_link() -> None:
     first, second = session.cancel_many([ORDER, ORDER], time.monotonic())
     assert session.withdraw(second, time.monotonic())
     drain_session()
-    assert [transmit.id for transmit in session.links[1].handed_out] == [None, first]
+    assert [transmit.ids for transmit in session.links[1].handed_out] == [(), (first,)]
     calls: tuple[Callable[[], None], ...] = (
         lambda: session.receive(7, "x", time.monotonic()),
         lambda: session.lost(7, time.monotonic()),

@@ -9,6 +9,7 @@
 """
 
 from collections import deque
+from collections.abc import Iterable
 from math import inf
 from typing import TypeAlias
 
@@ -27,9 +28,22 @@ from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
 from ..._wire.codec import PONG
-from ..._wire.exchange_codec import decode_request, encode_event, encode_refusal, encode_reply
+from ..._wire.exchange_codec import (
+    decode_request,
+    encode_batch_reply,
+    encode_event,
+    encode_refusal,
+    encode_reply,
+)
 from ..._wire.message_limits import as_text
-from ..._wire.requests import BadRequest, CancelRequest, LoginRequest, OtherRequest, Ping
+from ..._wire.requests import (
+    BadRequest,
+    BatchRequest,
+    CancelRequest,
+    LoginRequest,
+    OtherRequest,
+    Ping,
+)
 
 ABORT = 1006
 """The `Hangup.code` for ending the transport without a close frame.
@@ -80,6 +94,18 @@ class CancelRequested:
 
 @set_module("bitget_proto.testing")
 @attrs.frozen(kw_only=True)
+class BatchRequested:
+    """An event: a unified account asks to cancel several orders.
+
+    Answer with `answer_batch`, or refuse them all with `refuse`.
+    """
+
+    id: str
+    orders: tuple[CancelOrder, ...]
+
+
+@set_module("bitget_proto.testing")
+@attrs.frozen(kw_only=True)
 class OtherRequested:
     """An event: a client makes any other request.
 
@@ -101,7 +127,14 @@ class ConnectionDropped:
 
 
 ExchangeOutput: TypeAlias = (
-    Transmit | Hangup | LoginRequested | CancelRequested | OtherRequested | ConnectionDropped | Wait
+    Transmit
+    | Hangup
+    | LoginRequested
+    | CancelRequested
+    | BatchRequested
+    | OtherRequested
+    | ConnectionDropped
+    | Wait
 )
 """What `ExchangeConnection.poll` returns."""
 
@@ -174,7 +207,7 @@ class ExchangeConnection:
         self._now: float = -inf
         self._pace = Pace(self._config.messages_per_second)
         self._login_due = False
-        self._in_flight: dict[str, CancelOrder] = {}
+        self._in_flight: dict[str, CancelRequest | BatchRequest] = {}
         self._outputs: deque[ExchangeOutput] = deque()
         self._unwritten: deque[Transmit] = deque()
         self._idle_at = self._lifetime_at = inf
@@ -189,7 +222,7 @@ class ExchangeConnection:
 
     @property
     def in_flight(self) -> int:
-        """The number of unanswered cancels."""
+        """The number of unanswered requests to cancel."""
         return len(self._in_flight)
 
     # --- events from the transport ---
@@ -241,7 +274,7 @@ class ExchangeConnection:
         if isinstance(request, Ping):
             self._idle_at = after(now, self._config.ping_timeout)
             self._transmit(PONG)
-        elif isinstance(request, CancelRequest):
+        elif isinstance(request, (CancelRequest, BatchRequest)):
             self._cancel_requested(request) if ready else self._say_not_logged_in()
         elif isinstance(request, LoginRequest):
             if ready or self._login_due:
@@ -322,10 +355,27 @@ class ExchangeConnection:
         """
         self._answer(id, now, "0", "Success", exchange_ts, order)
 
+    def answer_batch(
+        self,
+        id: str,
+        items: Iterable[tuple[CancelOrder, str, str]],
+        now: float,
+        *,
+        exchange_ts: int | None = None,
+    ) -> None:
+        """Answer a batch: each item is an order with the code and the message for it.
+
+        Raises: LocalProtocolError when no batch with this id waits for an answer; nothing changes
+        then.
+        """
+        text = encode_batch_reply(items, id, exchange_ts)
+        self.forget(id, now)
+        self._transmit(text)
+
     def refuse(
         self, id: str, code: str, message: str, now: float, *, exchange_ts: int | None = None
     ) -> None:
-        """Refuse a cancel with this code (a decimal string other than "0").
+        """Refuse a cancel, or a batch as a whole, with this code (a decimal string other than "0").
 
         Raises: LocalProtocolError when no cancel with this id waits for an answer; ValidationError
         for a code that is not a refusal's. Nothing changes then.
@@ -386,16 +436,19 @@ class ExchangeConnection:
 
     # --- inside ---
 
-    def _cancel_requested(self, request: CancelRequest) -> None:
+    def _cancel_requested(self, request: CancelRequest | BatchRequest) -> None:
         limit = self._config.max_in_flight
         if request.id in self._in_flight:
-            text = self._reply(request.order, request.id, 30016, "the id is in flight")
-            self._transmit(text, request.id)
+            self._transmit(self._reply(request, 30016, "the id is in flight"))
         elif limit is not None and len(self._in_flight) >= limit:
             self._say_error("30006", "request too many")
         else:
-            self._in_flight[request.id] = request.order
-            self._outputs.append(CancelRequested(id=request.id, order=request.order))
+            self._in_flight[request.id] = request
+            self._outputs.append(
+                CancelRequested(id=request.id, order=request.order)
+                if isinstance(request, CancelRequest)
+                else BatchRequested(id=request.id, orders=request.orders)
+            )
 
     def _answer(
         self,
@@ -411,16 +464,20 @@ class ExchangeConnection:
         self._check_waits(id)
         self._now = now
         asked = self._in_flight.pop(id)
-        if order is None or self._config.dialect is Dialect.CLASSIC:
-            order = asked  # classic accounts echo the request
-        self._transmit(self._reply(order, id, int(code), message, exchange_ts), id)
+        if order is not None and self._config.dialect is Dialect.UNIFIED:
+            asked = CancelRequest(id, order)  # classic accounts echo the request
+        self._transmit(self._reply(asked, int(code), message, exchange_ts))
 
     def _reply(
-        self, order: CancelOrder, id: str, code: int, message: str, exchange_ts: int | None = None
+        self,
+        asked: CancelRequest | BatchRequest,
+        code: int,
+        message: str,
+        exchange_ts: int | None = None,
     ) -> str:
         return encode_reply(
-            order,
-            id,
+            asked.order if isinstance(asked, CancelRequest) else asked.orders[0],
+            asked.id,
             code=code,
             message=message,
             exchange_ts=exchange_ts,
@@ -459,8 +516,8 @@ class ExchangeConnection:
             else encode_event("error", int(code), message, arg=arg)
         )
 
-    def _transmit(self, text: str, id: str | None = None) -> None:
-        self._unwritten.append(Transmit(text=text, id=id))
+    def _transmit(self, text: str) -> None:
+        self._unwritten.append(Transmit(text))
 
     def _end(self, why: WhyDropped, detail: str, code: int = 1000) -> None:
         self._state = State.CLOSED

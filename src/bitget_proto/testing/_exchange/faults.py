@@ -56,17 +56,24 @@ class Fault(Enum):
     THROTTLE = "throttle"
     """The exchange does not act on the request; 30006 comes, without a request id."""
 
+    CUT = "cut"
+    """The first half of the answer comes, as a whole message."""
+
+    ITEM_MISSING = "item missing"
+    """The answer to a batch leaves out every second order. No fault of a single cancel."""
+
+    ITEM_TWICE = "item twice"
+    """The answer to a batch names its first order twice. No fault of a single cancel."""
+
+    REORDERED = "reordered"
+    """The answer to a batch names the orders in reverse. No fault of a single cancel."""
+
     PUSH_FIRST = "push first"
     """The push of the `orders` channel comes before the answer, to all subscribers."""
 
     NO_PUSH = "no push"
     """The push of the `orders` channel is lost."""
 
-
-ANSWER_WITHHELD: Final = frozenset({
-    Fault.LATE, Fault.SILENT, Fault.GARBAGE, Fault.WRONG_TYPES, Fault.UNKNOWN_ID, Fault.NO_ARG,
-})  # fmt: skip
-"""The faults with which the true answer is not given, or not in time."""
 
 AT_LOGIN: Final = frozenset({
     Fault.SILENT, Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE,

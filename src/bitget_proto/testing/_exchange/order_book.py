@@ -22,6 +22,8 @@ SAME_ORDER_INTERVAL = 1.0
 
 Code 45129: "The same order may be cancelled once a second"."""
 
+TOO_MANY = "429", "Too Many Requests"
+
 _REMEMBERED = 10_000
 """The number of orders whose last cancel is remembered."""
 
@@ -38,6 +40,7 @@ class Book:
     `refusals` maps order ids to the codes with which their cancels are refused.
     `same_order_interval` is the minimum number of seconds between two cancels of an order. `jitter`
     is how many seconds closer together than the limits allow cancels may arrive.
+    `batches_per_second` limits batches, whose orders then do not count as cancels.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Book:
         jitter: float,
         same_order_interval: float | None = SAME_ORDER_INTERVAL,
         dialect: Dialect = Dialect.CLASSIC,
+        batches_per_second: int | None = None,
     ) -> None:
         self._unified = dialect is Dialect.UNIFIED
         self._refusals = refusals
@@ -55,6 +59,7 @@ class Book:
         self._live: dict[object, CancelOrder] = {}
         self._last_cancel: OrderedDict[object, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
+        self._batches = None if batches_per_second is None else Pace(batches_per_second)
 
     @property
     def live(self) -> tuple[CancelOrder, ...]:
@@ -70,10 +75,15 @@ class Book:
         """Return whether a live order has one of the ids of `order`."""
         return any(key in self._live for key in self._keys(order))
 
-    def cancel(self, order: CancelOrder, now: float) -> tuple[str, str, CancelOrder | None]:
-        """Cancel an order, or refuse to; return the code, the message, and the cancelled order."""
+    def cancel(
+        self, order: CancelOrder, now: float, *, counted: bool = True
+    ) -> tuple[str, str, CancelOrder | None]:
+        """Cancel an order, or refuse to; return the code, the message, and the cancelled order.
+
+        Unless `counted`, the limit of cancels does not apply.
+        """
         key = self._key(order)
-        refusal = self._refusal(key, order, now)
+        refusal = self._refusal(key, order, now, counted=counted)
         if refusal is not None:
             return (*refusal, None)
         gone = self._live[key]
@@ -81,15 +91,36 @@ class Book:
             self._live.pop(other, None)
         return "0", "Success", gone
 
-    def _refusal(self, key: _Key, order: CancelOrder, now: float) -> tuple[str, str] | None:
+    def takes_batch(self, now: float) -> bool:
+        """Count a batch, and return whether the limit of batches allows it."""
+        if self._batches is None:
+            return True
+        if self._batches.allowed_at() > now + self._jitter:
+            return False
+        self._batches.take(now)
+        return True
+
+    @property
+    def counts_orders(self) -> bool:
+        """Whether each order of a batch counts as a cancel."""
+        return self._batches is None
+
+    def remaining(self, now: float) -> int:
+        """Return how many more cancels the account may send now."""
+        return self._allowance.room(now)
+
+    def _refusal(
+        self, key: _Key, order: CancelOrder, now: float, *, counted: bool
+    ) -> tuple[str, str] | None:
         last = self._last_cancel.pop(key, None)
         self._last_cancel[key] = now
         if len(self._last_cancel) > _REMEMBERED:
             self._last_cancel.popitem(last=False)
         soon = now + self._jitter
-        if self._allowance.allowed_at() > soon:
-            return "429", "Too Many Requests"
-        self._allowance.take(now)
+        if counted:
+            if self._allowance.allowed_at() > soon:
+                return TOO_MANY
+            self._allowance.take(now)
         interval = None if self._unified else self._interval
         if last is not None and interval is not None and soon < last + interval:
             return (

@@ -28,10 +28,16 @@ from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
-from ..._wire.exchange_codec import encode_event, encode_reply
+from ..._wire.exchange_codec import (
+    encode_batch_reply,
+    encode_event,
+    encode_refusal,
+    encode_reply,
+)
 from .behaviour import Behaviour, Outbox, _BehaviourCommands, check_delay
 from .exchange_connection import (
     ABORT,
+    BatchRequested,
     CancelRequested,
     ConnectionDropped,
     ExchangeConfig,
@@ -40,9 +46,9 @@ from .exchange_connection import (
     OtherRequested,
     check_refusal,
 )
-from .faults import ANSWER_WITHHELD, AT_LOGIN, Fault, check_faults
+from .faults import AT_LOGIN, Fault, check_faults
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
-from .order_book import SAME_ORDER_INTERVAL, Book
+from .order_book import SAME_ORDER_INTERVAL, TOO_MANY, Book
 from .placed_orders import encode_placed, placed_order, placement_of
 from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
@@ -51,6 +57,11 @@ _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
 
 _FIRST_ORDER_ID = 1_376_000_000_000_000_001
 """The id of the first order that a client places."""
+
+_TIMED_OUT = "40010", "Request timed out"
+
+_Encode: TypeAlias = Callable[..., str]
+"""Returns an answer; `id` is the id of the request that it answers."""
 
 _GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please reconnect."
 
@@ -70,6 +81,8 @@ class Act:
     """The code of the true answer, even when a fault withheld or replaced it."""
 
     fault: Fault | None = None
+    batch: bool = False
+    """Whether the order was in a batch, of which `id` is the id."""
 
 
 ScriptedOutput: TypeAlias = Transmit | Hangup | ConnectionDropped | Wait
@@ -89,6 +102,10 @@ class ScriptedExchange(_BehaviourCommands):
       cancels are refused.
     - `cancels_per_second`: the account's rate limit over all links ("Rate limit will be shared with
       Rest API"); None switches it off.
+    - `batches_per_second`: the account's limit of batches, whose orders then do not count as
+      cancels; None, the default, counts their orders. The exchange does not say which is right.
+    - `tells_limits`: whether answers of a unified account say how many more cancels it may send
+      (`rateLimit`).
     - `same_order_interval`: the minimum seconds between two cancels of the same order (45129); None
       switches it off.
     - `late_by`: how many seconds late the answer is with the fault LATE.
@@ -110,6 +127,8 @@ class ScriptedExchange(_BehaviourCommands):
         config: ExchangeConfig | None = None,
         refusals: Mapping[str, str] | None = None,
         cancels_per_second: int | None = 10,
+        batches_per_second: int | None = None,
+        tells_limits: bool = False,
         same_order_interval: float | None = SAME_ORDER_INTERVAL,
         late_by: float = 15.0,
         grace: float = 60.0,
@@ -125,6 +144,7 @@ class ScriptedExchange(_BehaviourCommands):
         self.refusals: dict[str, str] = dict(refusals or {})
         self.late_by = late_by
         self.grace = grace
+        self.tells_limits = tells_limits
         self.log: list[Act] = []
         """One entry per cancel that the exchange acted on or refused, in the order received."""
 
@@ -135,6 +155,7 @@ class ScriptedExchange(_BehaviourCommands):
             self.config.jitter or 0.0,
             same_order_interval,
             self.config.dialect,
+            batches_per_second,
         )
         self._faults: deque[Fault | None] = deque()
         self._login_faults: deque[Fault | None] = deque()
@@ -309,12 +330,22 @@ class ScriptedExchange(_BehaviourCommands):
         return None
 
     def _act(
-        self, id: str, order: CancelOrder, now: float, fault: Fault | None
+        self, id: str, order: CancelOrder, now: float, fault: Fault | None, *, batch: bool = False
     ) -> tuple[str, str, CancelOrder | None]:
         """Carry out a cancel; return the true code and message, and the cancelled order."""
-        code, message, gone = self._book.cancel(order, now)
+        book = self._book
+        code, message, gone = book.cancel(order, now, counted=not batch or book.counts_orders)
+        cancelled = gone is not None
         self.log.append(
-            Act(at=now, id=id, order=order, cancelled=gone is not None, code=code, fault=fault)
+            Act(
+                at=now,
+                id=id,
+                order=order,
+                cancelled=cancelled,
+                code=code,
+                fault=fault,
+                batch=batch,
+            )
         )
         return code, message, gone
 
@@ -444,8 +475,8 @@ class ScriptedLink(_BehaviourCommands):
         while not isinstance(output := self.connection.poll(now), Wait):
             if isinstance(output, LoginRequested):
                 self._login(output.login, now)
-            elif isinstance(output, CancelRequested):
-                self._cancel(output.id, output.order, now)
+            elif isinstance(output, (CancelRequested, BatchRequested)):
+                self._cancel(output, now)
             elif isinstance(output, OtherRequested):
                 self._other(output, now)
             else:
@@ -548,40 +579,90 @@ class ScriptedLink(_BehaviourCommands):
         else:
             self.connection.refuse_login(refused.code, refused.message, now, stay=refused.stay)
 
-    def _cancel(self, id: str, order: CancelOrder, now: float) -> None:
+    def _cancel(self, request: CancelRequested | BatchRequested, now: float) -> None:
         fault = self.exchange._next_fault()
         if self.state is State.CLOSED:
             return
         if fault is Fault.DROP_BEFORE:
             self.close(now, ABORT, fault.value)
             return
+        self.connection.forget(request.id, now)
         if fault is Fault.THROTTLE:
-            self.connection.forget(id, now)
             self._say_error("30006", "request too many", now)
             return
-        code, message, gone = self.exchange._act(id, order, now, fault)
-        if gone is not None and fault is Fault.PUSH_FIRST:
-            self.exchange._push(gone, "cancelled", self, now)
-        unified = self.exchange.config.dialect is Dialect.UNIFIED
-        named = gone if unified and gone is not None else order
-        self._answer(id, named, code, message, now, fault)
-        if gone is not None and fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
-            self.exchange._push(gone, "cancelled", self, now)
+        if isinstance(request, CancelRequested):
+            encode, gone = self._cancel_one(request, now, fault)
+        else:
+            encode, gone = self._cancel_batch(request, now, fault)
+        if fault is Fault.PUSH_FIRST:
+            self._push_cancelled(gone, now)
+        self._answer(request.id, encode, now, fault)
+        if fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
+            self._push_cancelled(gone, now)
 
-    def _answer(
-        self, id: str, order: CancelOrder, code: str, message: str, now: float, fault: Fault | None
-    ) -> None:
-        exchange_ts = self._exchange_ts(now)
-        encode = partial(encode_reply, dialect=self.exchange.config.dialect)
+    def _cancel_one(
+        self, request: CancelRequested, now: float, fault: Fault | None
+    ) -> tuple[_Encode, list[CancelOrder]]:
+        """Act on a cancel. Return the encoder of its answer, and the cancelled order."""
+        order = request.order
+        code, message, gone = self.exchange._act(request.id, order, now, fault)
         if fault is Fault.UNSURE:
-            code, message = "40010", "Request timed out"
-        if fault in ANSWER_WITHHELD:
-            self.connection.forget(id, now)
-        answer = (
-            ""
-            if fault is None
-            else encode(order, id, code=int(code), message=message, exchange_ts=exchange_ts)
+            code, message = _TIMED_OUT
+        if gone is not None and self.exchange.config.dialect is Dialect.UNIFIED:
+            order = gone  # its answers name both ids
+        encode = partial(
+            encode_reply,
+            order,
+            code=int(code),
+            message=message,
+            exchange_ts=self._exchange_ts(now),
+            dialect=self.exchange.config.dialect,
+            remaining=self._remaining(now),
         )
+        return encode, [] if gone is None else [gone]
+
+    def _cancel_batch(
+        self, request: BatchRequested, now: float, fault: Fault | None
+    ) -> tuple[_Encode, list[CancelOrder]]:
+        """Act on a batch. Return the encoder of its answer, and the cancelled orders."""
+        exchange = self.exchange
+        if not exchange._book.takes_batch(now):
+            code, message = TOO_MANY
+            return partial(encode_refusal, code=code, message=message), []
+        items: list[tuple[CancelOrder, str, str]] = []
+        cancelled: list[CancelOrder] = []
+        for order in request.orders:
+            code, message, gone = exchange._act(request.id, order, now, fault, batch=True)
+            items.append((order if gone is None else gone, code, message))
+            if gone is not None:
+                cancelled.append(gone)
+        if fault is Fault.UNSURE:
+            code, message = _TIMED_OUT
+            return partial(encode_refusal, code=code, message=message), cancelled
+        if fault is Fault.ITEM_MISSING:
+            items = items[::2]
+        elif fault is Fault.ITEM_TWICE:
+            items = [*items[:1], *items]
+        elif fault is Fault.REORDERED:
+            items = items[::-1]
+        encode = partial(
+            encode_batch_reply,
+            items,
+            exchange_ts=self._exchange_ts(now),
+            remaining=self._remaining(now),
+        )
+        return encode, cancelled
+
+    def _remaining(self, now: float) -> int | None:
+        return self.exchange._book.remaining(now) if self.exchange.tells_limits else None
+
+    def _push_cancelled(self, orders: list[CancelOrder], now: float) -> None:
+        for order in orders:
+            self.exchange._push(order, "cancelled", self, now)
+
+    def _answer(self, id: str, encode: _Encode, now: float, fault: Fault | None) -> None:
+        """Send the answer to the request with this id, or what the fault puts in its place."""
+        answer = encode(id=id)
         match fault:
             case Fault.SILENT:
                 pass
@@ -590,34 +671,20 @@ class ScriptedLink(_BehaviourCommands):
             case Fault.GARBAGE:
                 self.say("\x00\x1b[2Jnot json", now)
             case Fault.WRONG_TYPES:
-                self.say(
-                    re.sub(
-                        r'"code":"?\d+"?', '"code":true', answer.replace(f'"id":"{id}"', '"id":7')
-                    ),
-                    now,
-                )
+                wrong = answer.replace(f'"id":"{id}"', '"id":7')
+                self.say(re.sub(r'"code":"?\d+"?', '"code":true', wrong), now)
             case Fault.UNKNOWN_ID:
-                self.say(
-                    encode(
-                        order,
-                        f"{id[:38]}:x",
-                        code=int(code),
-                        message=message,
-                        exchange_ts=exchange_ts,
-                    ),
-                    now,
-                )
+                self.say(encode(id=f"{id[:38]}:x"), now)
             case Fault.NO_ARG:
                 self._say_error("30016", "Param error", now)
+            case Fault.CUT:
+                self.say(answer[: len(answer) // 2], now)
             case Fault.DROP_AFTER:
                 self.close(now, ABORT, fault.value)
             case _:
                 if fault is Fault.GOING_AWAY:
                     self._go_away(now, self.exchange.grace)
-                if code == "0":
-                    self.connection.accept(id, now, exchange_ts=exchange_ts, order=order)
-                else:
-                    self.connection.refuse(id, code, message, now, exchange_ts=exchange_ts)
+                self.say(answer, now)
                 if fault is Fault.DUPLICATE:
                     self.say(answer, now)
 

@@ -138,12 +138,13 @@ class DriverChecks:
                 f"{BACKLOG} messages were handed over past a deadline, and no timer fired",
             )
 
-    def lost(self, unsent: tuple[str, ...]) -> None:
-        """Check that a driver holds at most one frame."""
-        if len(unsent) > 1:
+    def lost(self, unsent: tuple[str, ...], last: tuple[str, ...]) -> None:
+        """Check that a driver held no frame but the last one, which carried the ids `last`."""
+        if not set(unsent) <= set(last):
             self.broken(
                 Rule.WRITE,
-                f"lost got {len(unsent)} unsent frames: a driver may hold at most one",
+                f"lost named {_ids(unsent)} as unsent, and the last frame carried {_ids(last)}: a "
+                "driver may hold at most one frame",
             )
 
     def timeout(self, now: float) -> None:
@@ -222,3 +223,7 @@ class DriverChecks:
                 Rule.OVERDUE,
                 f"{overdue} drains ended past a deadline, and handle_timeout was not called",
             )
+
+
+def _ids(ids: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, ids)) or "no cancel"

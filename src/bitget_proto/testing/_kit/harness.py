@@ -323,8 +323,8 @@ class Stage:
             )
         driver.abandon(order)
         never = "a wait was cancelled, and its cancel was never sent"
-        self.expect(lambda: any(one.id for one in left[before:]), Rule.ABANDON, never)
-        return next(one.id for one in left[before:] if one.id)
+        self.expect(lambda: any(one.ids for one in left[before:]), Rule.ABANDON, never)
+        return next(one.ids[0] for one in left[before:] if one.ids)
 
     def reply(self, id: str) -> str:
         """Return the exchange's reply that accepts this cancel."""

@@ -151,9 +151,9 @@ def _shown(message: bytes) -> str:
 
 def _false_unsent(peer: Peer, link: LinkRecord) -> Iterator[DriverError]:
     texts = set(peer.received)
-    arrived = {one.id for one in link.handed_out if one.text in texts}
+    arrived = {id for one in link.handed_out if one.text in texts for id in one.ids}
     if peer.has_part and len(peer.received) < len(link.handed_out):
-        arrived.add(link.handed_out[len(peer.received)].id)
+        arrived.update(link.handed_out[len(peer.received)].ids)
     for id in link.unsent:
         if id in arrived:
             yield DriverError(

@@ -80,7 +80,7 @@ def _one_unwritten(stage: Stage) -> None:
     time.sleep(SOON)
     stage.cancel("a", "b", "c")
     time.sleep(SOON)
-    early = [one.id for one in stage.connection.handed_out if one.id is not None]
+    early = [one for one in stage.connection.handed_out if one.ids]
     if early:
         raise DriverError(
             Rule.WRITE,

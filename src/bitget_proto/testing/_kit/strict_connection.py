@@ -29,18 +29,20 @@ from .driver_checks import DriverChecks, Rule
 class StrictConnection(Connection):
     """A `Connection` that raises `DriverError` from the call with which its driver breaks a rule.
 
-    It detects breaks of drain, end and clock; of write, when `lost` names more than one frame; of
+    It detects breaks of drain, end and clock; of write, when `lost` names another frame than the last; of
     overdue, when a timer fires early again and again, or never; and of alternate, when messages are
     handed over past a deadline without end. Use it in tests wherever a `Connection` is expected.
     """
 
-    __slots__ = ("_checks", "_lost")
+    __slots__ = ("_checks", "_last", "_lost")
 
     def __init__(
         self, config: Config | None = None, codec: Codec | None = None, budget: Budget | None = None
     ) -> None:
         super().__init__(config, codec, budget)
         self._checks = DriverChecks()
+        self._last: tuple[str, ...] = ()
+        """The ids of the cancels in the last frame."""
         self._lost = False
 
     # --- inputs ---
@@ -76,7 +78,7 @@ class StrictConnection(Connection):
         if self._lost:
             self._checks.broken(Rule.END, "lost was called a second time")
         ids = unsent_ids(unsent)
-        self._checks.lost(ids)
+        self._checks.lost(ids, self._last)
         super().lost(now, reason, ids)
         self._lost = True
         self._checks.done()
@@ -140,6 +142,7 @@ class StrictConnection(Connection):
         self._checks.output(output, now)
         if isinstance(output, Transmit):
             assert writable, "a Transmit was given to a driver that cannot write"
+            self._last = output.ids
         elif isinstance(output, Closed):
             self._checks.ended()
         return output

@@ -110,7 +110,7 @@ class Wire(Generic[_T]):
     @property
     def unsent(self) -> tuple[str, ...]:
         """The ids of cancels that were not written, for the argument `unsent` of `lost`."""
-        return () if self.unwritten is None or self.unwritten.id is None else (self.unwritten.id,)
+        return () if self.unwritten is None else self.unwritten.ids
 
     # --- the network ---
 

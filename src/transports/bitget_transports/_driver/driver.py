@@ -73,9 +73,9 @@ class Link(Protocol):
         """The address that the transport has connected to; None when it did not choose one."""
         ...
 
-    def write(self, text: str, id: str | None) -> None: ...
+    def write(self, text: str, ids: tuple[str, ...]) -> None: ...
     def take_back(self) -> tuple[str, ...]:
-        """Return the id of the cancel whose frame this link still holds, when certainly not one
+        """Return the ids of the cancels whose frame this link still holds, when certainly not one
         byte of it was sent; called when the link has ended.
 
         After this no byte of it is sent, even if the peer reads again.
@@ -266,7 +266,7 @@ class Driver(ABC):
                     break
                 if isinstance(output, Transmit):
                     links[output.link if isinstance(output, LinkTransmit) else ONLY_LINK].write(
-                        output.text, output.id
+                        output.text, output.ids
                     )
                     now = self.now()  # writing takes time, and the link may have reported something
                 elif isinstance(output, Hangup):

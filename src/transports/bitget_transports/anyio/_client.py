@@ -277,8 +277,8 @@ class _Link:
             driver.client,
             driver.arrivals,
         )
-        self._outgoing: tuple[str, str | None] | None = None
-        """The frame that waits to be written, or is being written, and the id of its cancel."""
+        self._outgoing: tuple[str, tuple[str, ...]] | None = None
+        """The frame that waits to be written, or is being written, and the ids of its cancels."""
         self._leaving = False
         self._to_write = anyio.Event()
         self._over = False
@@ -331,8 +331,8 @@ class _Link:
 
     # --- methods of `Link` ---
 
-    def write(self, text: str, id: str | None) -> None:
-        self._outgoing = (text, id)
+    def write(self, text: str, ids: tuple[str, ...]) -> None:
+        self._outgoing = (text, ids)
         self.stalled_since = self._driver.now()
         self._driver.stalled(self._number)
         self._to_write.set()
@@ -340,8 +340,8 @@ class _Link:
     def take_back(self) -> tuple[str, ...]:
         if self._outgoing is None or self._leaving:
             return ()
-        (_, id), self._outgoing = self._outgoing, None
-        return () if id is None else (id,)
+        (_, ids), self._outgoing = self._outgoing, None
+        return ids
 
     def hang_up(self, code: int, reason: str) -> None:
         self._websocket.hang_up(code, reason)

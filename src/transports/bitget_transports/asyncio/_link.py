@@ -57,8 +57,8 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """Why the transport ended, if it failed."""
         self._given = 0
         """The number of bytes that were passed to the transport so far."""
-        self._last: tuple[str | None, int, int] = (None, 0, 0)
-        """The id and the size of the last frame, and `_given` at its end."""
+        self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
+        """The ids and the size of the last frame, and `_given` at its end."""
         self._transport_ending = False
         """Whether the transport refused that frame."""
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -86,7 +86,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """
 
     @abstractmethod
-    def write(self, text: str, id: str | None) -> None:
+    def write(self, text: str, ids: tuple[str, ...]) -> None:
         """As `Link.write`; calls `wrote` with what was passed to the transport."""
 
     @abstractmethod
@@ -101,10 +101,10 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     def report_end(self) -> None:
         """Report the end of the transport: nothing waits any more."""
 
-    def wrote(self, id: str | None, size: int) -> None:
+    def wrote(self, ids: tuple[str, ...], size: int) -> None:
         """Record that a frame was passed to the transport. `size` is 0 when the frame was refused."""
         self._given += size
-        self._last = (id, size, self._given)
+        self._last = (ids, size, self._given)
         if not size or (self._transport is not None and self._transport.is_closing()):
             # The peer has closed, or the transport failed: the end is about to be reported. All
             # earlier frames were sent.
@@ -226,11 +226,11 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     # --- methods of `Link` ---
 
     def take_back(self) -> tuple[str, ...]:
-        id, size, end = self._last
-        if id is None or self.stalled_since == inf or self._transport is None:
+        ids, size, end = self._last
+        if self.stalled_since == inf or self._transport is None:
             return ()
         if not size:
-            return (id,)
+            return ids
         # A TLS transport does not show what was sent.
         tls = self._target.tls is not None
         if tls or (
@@ -240,7 +240,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             return ()
         self._stop_sending()
         self.abort()
-        return (id,)
+        return ids
 
     def reset(self) -> None:
         sock = self._socket()

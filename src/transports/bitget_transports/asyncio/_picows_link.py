@@ -209,18 +209,18 @@ class PicowsLink(AsyncioLink, WSListener):
 
     # --- methods of `Link` ---
 
-    def write(self, text: str, id: str | None) -> None:
+    def write(self, text: str, ids: tuple[str, ...]) -> None:
         websocket, transport = self._websocket, self._transport
         assert websocket is not None and transport is not None  # noqa: S101, PT018 - it is open
         data = text.encode()
         # picows may have received the peer's close frame, and not have passed it on yet.
         if websocket.close_handshake is not None or transport.is_closing():
-            self.wrote(id, 0)
+            self.wrote(ids, 0)
         else:
             # If this fails, a part may have been sent without the transport.
             websocket.send(_TEXT, data)
             self._given += (size := rfc6455.frame_size(len(data)))
-            self._last = (id, size, self._given)
+            self._last = (ids, size, self._given)
 
     def take_back(self) -> tuple[str, ...]:
         # Frames that picows itself writes are not counted: after one, it is unknown how much of our

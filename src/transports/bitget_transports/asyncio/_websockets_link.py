@@ -89,11 +89,11 @@ class WebsocketsLink(AsyncioLink):
 
     # --- methods of `Link` ---
 
-    def write(self, text: str, id: str | None) -> None:
+    def write(self, text: str, ids: tuple[str, ...]) -> None:
         data = b"" if self._lost else self._websocket.encode(text)
         if data:
             cast("asyncio.Transport", self._transport).write(data)
-        self.wrote(id, len(data))
+        self.wrote(ids, len(data))
 
     def hang_up(self, code: int, reason: str) -> None:
         if self._websocket.opened and self._transport is not None:

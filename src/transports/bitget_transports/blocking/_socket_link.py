@@ -64,8 +64,8 @@ class SocketLink:
         self._out = b""
         self._given = 0
         """The number of bytes that were queued for writing so far."""
-        self._last: tuple[str | None, int, int] = (None, 0, 0)
-        """The id and the size of the last frame, and `_given` at its end."""
+        self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
+        """The ids and the size of the last frame, and `_given` at its end."""
         self._tls = False
         self._broken: str | None = None
         """Why the socket failed."""
@@ -122,11 +122,11 @@ class SocketLink:
 
     # --- methods of `Link` ---
 
-    def write(self, text: str, id: str | None) -> None:
+    def write(self, text: str, ids: tuple[str, ...]) -> None:
         data = self._websocket.encode(text)
         self._out += data
         self._given += len(data)
-        self._last = (id, len(data), self._given)
+        self._last = (ids, len(data), self._given)
         self._flush()
         if not data:
             # The peer has closed: the end is about to be reported.
@@ -134,17 +134,15 @@ class SocketLink:
             self._driver.stalled(self._number)
 
     def take_back(self) -> tuple[str, ...]:
-        id, size, end = self._last
-        if id is None:
-            return ()
+        ids, size, end = self._last
         if not size:
-            return (id,)
+            return ids
         # TLS may have written a part of a frame that `send` did not report as written.
-        if self._tls or len(self._out) < size + self._given - end:
+        if not ids or self._tls or len(self._out) < size + self._given - end:
             return ()
         self._out = b""
         self._broken = self._broken or "an unsent frame was taken back"
-        return (id,)
+        return ids
 
     def hang_up(self, code: int, reason: str) -> None:
         if self._opening is not None:

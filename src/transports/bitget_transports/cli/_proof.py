@@ -62,10 +62,10 @@ def _contradiction(
     outcome: Outcome, done: Sequence[Act], arrived: int, *, live: bool
 ) -> str | None:
     match outcome:
-        case Accepted() if live or not any(act.cancelled and act.id == outcome.id for act in done):
+        case Accepted() if live or not any(act.cancelled and _is_of(act, outcome) for act in done):
             return "is Accepted, but the exchange did not cancel it by that request"
         case Rejected(code=code) if not any(
-            act.code == code and act.id == outcome.id for act in done
+            act.code == code and _is_of(act, outcome) for act in done
         ):
             return f"is Rejected with {code}, but the exchange did not answer with that code"
         case Rejected() if any(act.cancelled for act in done):
@@ -74,3 +74,8 @@ def _contradiction(
             return "is Unresolved(sent=False), but it arrived at the exchange"
         case _:
             return None
+
+
+def _is_of(act: Act, outcome: Outcome) -> bool:
+    """Return whether the exchange may have acted on the request of this outcome."""
+    return act.batch or act.id == outcome.id
