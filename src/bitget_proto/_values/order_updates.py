@@ -1,0 +1,128 @@
+"""What the exchange says about an order, in a push or in the answer to a look-up.
+
+An update is a statement about a moment. It never says which request changed the order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from .enums import DescribedEnum
+from .orders import CancelOrder, InstType
+from .set_module import set_module
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+@set_module("bitget_proto")
+class OrderStatus(DescribedEnum):
+    """The status of an order, whatever the spelling of the account's API."""
+
+    OPEN = "open", "It is on the book, filled in part or not at all (`live`, `new`, `init`)."
+    FILLED = "filled", "It is filled completely. It cannot change any more."
+    CANCELLED = (
+        "cancelled",
+        "It was cancelled, after it was filled in part or not at all. It cannot change any more.",
+    )
+    UNKNOWN = "unknown", "The exchange sent a status that this library does not know."
+
+
+@set_module("bitget_proto")
+@attrs.frozen(kw_only=True)
+class OrderUpdate:
+    """The state of an order at one moment."""
+
+    order_id: str | None
+    client_oid: str | None
+    inst_type: InstType | None
+    inst_id: str | None
+    status: OrderStatus
+    status_text: str
+    """The status as the exchange sent it."""
+
+    filled: Decimal | None
+    """The amount that was filled so far, in the base currency; None if it is not readable."""
+
+    average_price: Decimal | None
+    """The average price of the fills; None if there is none, or if it was not sent."""
+
+    reason: str | None
+    """Why the order was cancelled (`cancelReason`). Classic spot orders have none."""
+
+    updated_at: int | None
+    """When the order last changed, by the exchange's clock, in milliseconds since 1970. Two changes
+    may have the same time."""
+
+
+# --- look-ups: questions to REST, and what came back ---
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class OneOrder:
+    """A question: the state of one order."""
+
+    order: CancelOrder
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class OpenOrders:
+    """A question: the open orders, one page of up to 100."""
+
+    inst_type: InstType | None
+    inst_id: str | None = None
+    page: str | None = None
+    """Where the page begins, as `OrderPage.next_page` of the page before; None for the first."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class OrderHistory:
+    """A question: the orders that have ended, one page of up to 100, the latest first."""
+
+    inst_type: InstType | None
+    inst_id: str | None = None
+    page: str | None = None
+
+
+Question: TypeAlias = OneOrder | OpenOrders | OrderHistory
+"""What a look-up asks."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class OrderPage:
+    """An answer: the orders of one page; of one order for `OneOrder`."""
+
+    orders: tuple[OrderUpdate, ...]
+    next_page: str | None = None
+    """The next page; None after the last one."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class NoSuchOrder:
+    """An answer to `OneOrder`: the exchange says that there is no such order."""
+
+    code: str | None
+
+
+@set_module("bitget_proto")
+@attrs.frozen
+class NoAnswer:
+    """No answer: an error, or a body that cannot be read. It says nothing about any order."""
+
+    reason: str
+    """Text for people."""
+
+    code: str | None = None
+    throttled: bool = False
+    """Whether the exchange asked to slow down (429)."""
+
+
+LookUpReply: TypeAlias = OrderPage | NoSuchOrder | NoAnswer
+"""What REST said to a look-up."""
