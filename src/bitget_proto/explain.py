@@ -19,6 +19,7 @@ from ._values.codes import (
     ASK_FOR_ACCESS,
     CODES,
     FATAL_ERRORS,
+    NEVER_ANSWERED,
     NOT_THE_LOGINS_ANSWER,
     NOTES,
     REFUSALS,
@@ -51,6 +52,7 @@ from ._wire.requests import (
 
 __all__ = [
     "ASK_FOR_ACCESS",
+    "NEVER_ANSWERED",
     "Explained",
     "at_a_shell",
     "code_table",

@@ -398,6 +398,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Connection: (
         _of_connection,
         {
+            "_answered": _as_it_is,
             "_alarms": key_of, "_cause": _as_it_is, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
             "_detail": LEFT_OUT, "_frames": key_of, "_heartbeat": key_of, "_ids": key_of, "_in_flight": key_of,
             "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
@@ -421,6 +422,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
+            "_answered": _as_it_is,
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
             "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
             "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,

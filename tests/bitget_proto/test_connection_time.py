@@ -24,6 +24,7 @@ from bitget_proto import (
     WhyClosed,
     WhyUnresolved,
 )
+from bitget_proto.explain import NEVER_ANSWERED
 
 from .driving import (
     LOGGED_IN,
@@ -73,6 +74,7 @@ def test_the_answer_timeout_counts_from_sending_and_is_exact() -> None:
             resolved_at=5.5,
             sent=True,
             why=WhyUnresolved.TIMEOUT,
+            hint=NEVER_ANSWERED,
         )
     ]
     assert conn.state is State.READY

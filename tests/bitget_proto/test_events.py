@@ -86,7 +86,7 @@ BY_POSITION: dict[type[Any], list[str]] = {
     Wait: ["until", "timer"],
     Accepted: [*_OF_A_CANCEL, "exchange_ts", "order_id"],
     Rejected: [*_OF_A_CANCEL, "code", "code_class", "message", "exchange_ts"],
-    Unresolved: [*_OF_A_CANCEL, "sent", "why", "code", "message"],
+    Unresolved: [*_OF_A_CANCEL, "sent", "why", "code", "message", "hint"],
 }
 """The positional fields of outputs made for each cancel; their order never changes."""
 

@@ -103,7 +103,7 @@ CORE = [
 modules = pytest.mark.parametrize("module", CORE)
 
 ALLOWED = {
-    "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "contextlib", "enum",
+    "__future__", "attrs", "base64", "cattrs", "cattrs.gen", "collections", "collections.abc", "contextlib", "decimal", "enum",
     "functools", "hashlib", "heapq", "hmac", "importlib", "itertools", "json", "math", "re", "sys", "types", "typing",
 }  # fmt: skip
 """Modules that the core may import eagerly: its two dependencies, and pure standard modules."""
@@ -222,6 +222,7 @@ OF_A_LINK = (
     "_in_flight",
     "_cancel_allowed_at",
     "_outputs",
+    "_answered",
     "_hand_out",
     "_ids",
 )

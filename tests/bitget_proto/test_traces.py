@@ -509,7 +509,7 @@ def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
 
 
 def _late_replies_are_forgotten(self: Any, cancel: Any, *args: Any) -> None:
-    Connection._unresolved(self, cancel, *args)
+    Connection._time_out(self, cancel, *args)
     self._in_flight.late.pop(cancel.id, None)
 
 
@@ -590,7 +590,7 @@ def _is_not_asked(self: Any, sent_at: float) -> float:
 
 FAULTS: dict[str, Plant] = {
     "pongs are not heard": faulty(Connection, receive=_pongs_are_not_heard),
-    "late replies are forgotten": faulty(Connection, _unresolved=_late_replies_are_forgotten),
+    "late replies are forgotten": faulty(Connection, _time_out=_late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),
     "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
     "a deadline is 2**-40 s late": changed(FrameQueue, "hand_out", _a_tick_longer),

@@ -77,7 +77,9 @@ class Cancel:
             back = attempt.why is WhyUnresolved.LOST or attempt.why is WhyUnresolved.CLOSED
             if back and not ending and (self.resend or not attempt.sent):
                 return None
-            return self.unresolved(attempt.why, attempt.resolved_at, attempt.code, attempt.message)
+            return self.unresolved(
+                attempt.why, attempt.resolved_at, attempt.code, attempt.message, attempt.hint
+            )
         if self.attempts == 1:
             return attempt
         if isinstance(attempt, Rejected) and attempt.code_class not in FINAL_AFTER_RESEND:
@@ -87,7 +89,12 @@ class Cancel:
         return attrs.evolve(attempt, attempts=self.attempts)
 
     def unresolved(
-        self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
+        self,
+        why: WhyUnresolved,
+        now: float,
+        code: str | None = None,
+        message: str | None = None,
+        hint: str | None = None,
     ) -> Unresolved:
         """Return an `Unresolved` outcome for the cancel, over all its attempts."""
         sent_at = self.sent_at if self.trying_since is None else self.trying_since
@@ -102,4 +109,5 @@ class Cancel:
             why=why,
             code=code,
             message=message,
+            hint=hint,
         )

@@ -31,7 +31,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 
-from .._values.codes import FATAL_ERRORS, NOT_THE_LOGINS_ANSWER, TOO_MANY_REQUESTS, CodeClass
+from .._values.codes import (
+    FATAL_ERRORS,
+    NEVER_ANSWERED,
+    NOT_THE_LOGINS_ANSWER,
+    TOO_MANY_REQUESTS,
+    CodeClass,
+)
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
 from .._values.events import (
@@ -130,6 +136,7 @@ class Connection:
 
     __slots__ = (
         "_alarms",
+        "_answered",
         "_cause",
         "_closing",
         "_codec",
@@ -169,6 +176,8 @@ class Connection:
             self._config, self._codec, budget, self._heartbeat, self._in_flight
         )
 
+        self._answered = False
+        """Whether the exchange has answered a cancel."""
         self._closing = False
         """Whether the connection takes nothing more, and ends once nothing is open."""
         self._cause = WhyClosed.ASKED
@@ -526,14 +535,19 @@ class Connection:
         if cancel is None and (batch := self._in_flight.batches.get(id)) is not None:
             self._batch_reply(id, batch, reply, message)
         elif reply.not_for_cancel:
-            self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
+            again = reply.for_batch and cancel is None  # such as the second answer to a batch
+            self._unrecognised(
+                message, WhyUnrecognised.UNKNOWN_ID if again else WhyUnrecognised.OTHER_REQUEST
+            )
         elif cancel is not None:
+            self._answered = True
             self._settle(cancel, cancel.answered(reply, self._now))
             self._frames.observe(reply.remaining, self._now)
         else:
             event = self._in_flight.unmatched(id, reply, message)
             self._outputs.append(event)
             if isinstance(event, LateReply):
+                self._answered = True
                 del self._in_flight.late[id]
 
     def _batch_reply(
@@ -543,6 +557,7 @@ class Connection:
         if not reply.for_batch:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
             return
+        self._answered = True
         in_flight, told = self._in_flight, False
         for cancel in batch:
             answer = cancel.answer_in(reply)
@@ -646,7 +661,7 @@ class Connection:
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is _REQUEST:
-            self._unresolved(self._in_flight.first_due(), WhyUnresolved.TIMEOUT)
+            self._time_out(self._in_flight.first_due())
             self._end_if_done()
         elif timer is _LOGIN:
             self._end(
@@ -712,6 +727,10 @@ class Connection:
 
     def _closing_phrase(self) -> str:
         return "is closed" if self._state is _CLOSED else "is closing"
+
+    def _time_out(self, cancel: OpenCancel) -> None:
+        hint = None if self._answered or cancel.sent_at == inf else NEVER_ANSWERED
+        self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, self._now, hint=hint))
 
     def _unresolved(self, cancel: OpenCancel, why: WhyUnresolved) -> None:
         self._settle(cancel, cancel.unresolved(why, self._now))

@@ -114,7 +114,12 @@ class OpenCancel:
         return answer if done or answer.code_class is not _ACCEPTED else None
 
     def unresolved(
-        self, why: WhyUnresolved, now: float, code: str | None = None, message: str | None = None
+        self,
+        why: WhyUnresolved,
+        now: float,
+        code: str | None = None,
+        message: str | None = None,
+        hint: str | None = None,
     ) -> Unresolved:
         """Return an `Unresolved` outcome for the cancel."""
         sent = self.sent_at != inf
@@ -128,6 +133,7 @@ class OpenCancel:
             why=why,
             code=code,
             message=message,
+            hint=hint,
         )
 
 

@@ -138,6 +138,7 @@ class Session:
     """
 
     __slots__ = (
+        "_answered",
         "_budget",
         "_cancels",
         "_close_at",
@@ -192,7 +193,7 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
-        self._stamp_refused = self._ever_up = False
+        self._stamp_refused = self._ever_up = self._answered = False
         self._down_since: float | None = None
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
@@ -561,6 +562,7 @@ class Session:
     def _connect(self) -> Connection:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
+        connection._answered = self._answered
         return connection
 
     def _closing_phrase(self) -> str:
@@ -744,6 +746,11 @@ class Session:
 
     def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
         """Handle the outcome that a link reports for a cancel."""
+        self._answered = (
+            self._answered
+            or not isinstance(attempt, Unresolved)
+            or attempt.why is WhyUnresolved.UNSURE
+        )
         outcome = cancel.outcome_of(attempt, ending=self._pending_end is not None)
         if outcome is None:
             self._cancels.give_back(cancel)

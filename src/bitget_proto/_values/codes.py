@@ -26,6 +26,13 @@ ASK_FOR_ACCESS = (
 )
 """Advice for a key without access. The error code for that is not documented."""
 
+NEVER_ANSWERED = (
+    "the exchange has answered no cancel on this connection: check that the account is of the kind "
+    "that the connection is for, classic or unified (the login succeeds for both), and that the key "
+    f"may trade; {ASK_FOR_ACCESS}"
+)
+"""Advice when cancels time out and none was ever answered."""
+
 
 @set_module("bitget_proto")
 class CodeClass(DescribedEnum):

@@ -210,6 +210,10 @@ class Unresolved(_Settled):
     message: str | None = None
     """The exchange's text with UNSURE; None otherwise."""
 
+    hint: str | None = None
+    """What to check, for people: with TIMEOUT, if the exchange has answered no cancel on this
+    connection. None otherwise."""
+
 
 # --- other events ---
 

@@ -26,7 +26,7 @@ from bitget_proto import (
     WhyClosed,
     WhyEnded,
 )
-from bitget_proto.explain import ASK_FOR_ACCESS, quoted
+from bitget_proto.explain import ASK_FOR_ACCESS, NEVER_ANSWERED, quoted
 
 from .. import ChannelEvent
 from ._exit_codes import Exit
@@ -252,10 +252,7 @@ class Results:
                 "red",
             )
             if not ledger.accepted and not ledger.rejected:
-                say(
-                    f"if the exchange never answers a cancel with this key: {ASK_FOR_ACCESS}",
-                    "yellow",
-                )
+                say(NEVER_ANSWERED, "yellow")
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(
                 f"unresolved, not sent: {count(not_sent, 'cancel')} cannot have taken effect"
