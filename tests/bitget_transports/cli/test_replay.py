@@ -13,8 +13,20 @@ from typing import Any
 
 import pytest
 
-from bitget_proto import Engine, Session, Trace, Wait, WhyUnresolved, record, replay
-from bitget_proto.testing import Fault, ScriptedExchange
+from bitget_proto import (
+    CancelOrder,
+    Codec,
+    Connection,
+    Dialect,
+    Engine,
+    Session,
+    Trace,
+    Wait,
+    WhyUnresolved,
+    record,
+    replay,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange
 from bitget_transports.cli._screen import Screen
 from bitget_transports.cli._traces import Recording, recording
 from bitget_transports.exchange import exchange_in_thread
@@ -146,6 +158,60 @@ def test_a_callers_error_is_shown_and_replayed(shell: Shell, tmp_path: Path) -> 
     assert ran.code == 0
     texts = [moment["text"] for moment in ran.of("moment")]
     assert texts[-1].startswith("jitter failed: ValidationError('jitter must return a number from")
+
+
+def test_a_frame_is_shown_by_what_it_carries(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    with file.open("w") as trace:
+        pair = Pair(record(Connection(), trace.write), ScriptedExchange(spot("1")))
+        pair.open()
+        pair.cancel(spot("1")[0])
+        pair.send('{"op":"subscribe"}')
+        pair.run(31.0)
+    sent = [
+        one for one in shell("replay", "--json", str(file)).of("moment") if one["what"] == "sent"
+    ]
+    assert [(one["id"], one["text"]) for one in sent] == [
+        (None, "login (not shown)"), ("bgproto1", "cancel"),
+        (None, r'"{\"op\":\"subscribe\"}"'), (None, "ping"),
+    ]  # fmt: skip
+
+
+def test_the_batches_of_a_unified_account_are_shown(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    exchange = ScriptedExchange(spot("1", "2"), config=ExchangeConfig(dialect=Dialect.UNIFIED))
+    with file.open("w") as trace:
+        conn = record(Connection(codec=Codec(dialect=Dialect.UNIFIED)), trace.write)
+        pair = Pair(conn, exchange)
+        pair.open()
+        pair.cancel_many([CancelOrder(order_id="1"), CancelOrder("BTCUSDT", order_id="2")])
+        pair.cancel(CancelOrder(order_id="3"))
+        pair.run(1.0)
+    moments = shell("replay", "--json", str(file)).of("moment")
+    shown = [(one["what"], one["id"], one["text"].split(", 0 ms")[0]) for one in moments]
+    for line in (
+        ("asked", None, "cancel 2 orders: bgproto1 order 1, bgproto2 BTCUSDT 2"),
+        ("asked", "bgproto4", "cancel order 3"),
+        ("sent", None, "2 cancels: bgproto1, bgproto2"),
+        ("became", "bgproto2", "accepted"),
+        ("became", "bgproto4", 'rejected: 25204 not found "Order does not exist"'),
+    ):
+        assert line in shown
+
+
+def test_a_withdrawal_is_shown(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "record.jsonl"
+    with file.open("w") as trace:
+        conn = record(Connection(), trace.write)
+        conn.cancel(spot("1")[0], 0.0, id="mine")
+        conn.withdraw("mine", 0.0)
+        while not isinstance(conn.poll(0.0), Wait):
+            pass
+    moments = shell("replay", "--json", str(file)).of("moment")
+    assert [(one["what"], one["id"]) for one in moments] == [
+        ("asked", "mine"), ("asked", "mine"), ("became", "mine"),
+    ]  # fmt: skip
+    assert moments[1]["text"] == "withdraw"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TRACES.glob("*.jsonl")))

@@ -20,6 +20,7 @@ from bitget_proto import (
 )
 from bitget_transports.cli import main
 from bitget_transports.cli._exit_codes import EXIT_CODES, Exit
+from bitget_transports.cli._help import FAULTS, FAULTS_HELP
 from bitget_transports.cli._ledger import Ledger, percentile
 from bitget_transports.cli._results import Results
 from bitget_transports.cli._screen import Column, OutputLost, Screen, _Console, console
@@ -238,6 +239,12 @@ def test_the_help_fits_the_terminal_and_uses_its_width(
     shell.patch.setenv("COLUMNS", str(width))
     lines = shell(*command.split(), "--help").out.splitlines()
     assert width - 25 < max(map(len, lines)) <= width or (not command and width == 160)
+
+
+def test_the_help_explains_every_fault() -> None:
+    lines = FAULTS_HELP.splitlines()[1:]
+    assert len(lines) == len(FAULTS)
+    assert [line for line in lines if len(line.split()) < 3] == []
 
 
 def test_lists_and_labels_keep_their_shape_and_commands_stay_commands() -> None:

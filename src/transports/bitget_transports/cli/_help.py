@@ -109,6 +109,10 @@ _FAULT_WORDS: Final = {
     "drop-after": "the connection drops after the exchange acts, without an answer",
     "going-away": "a notice (30033), then the answer, then the connection drops",
     "throttle": "the exchange does not act: an error that names no request (30006) comes",
+    "cut": "the first half of the answer comes, as a whole message",
+    "item-missing": "the answer to a batch leaves out every second order",
+    "item-twice": "the answer to a batch names its first order twice",
+    "reordered": "the answer to a batch names the orders in reverse",
     "push-first": "the push of the orders channel comes before the answer",
     "no-push": "the push of the orders channel is lost",
 }
@@ -116,7 +120,7 @@ _FAULT_WORDS: Final = {
 FAULTS_HELP: Final = "\n".join(
     (
         "faults, each applied to one cancel, in the order of the options:",
-        *(f"  {name:<12} {_FAULT_WORDS.get(name, '')}".rstrip() for name in FAULTS),
+        *(f"  {name:<13} {_FAULT_WORDS[name]}" for name in FAULTS),
         "",
     )
 )

@@ -57,7 +57,7 @@ def timeline(trace: Trace) -> Iterator[Moment]:
     """
     began: float | None = None
     sent_at: dict[str, float] = {}
-    codec = Codec()
+    codec = Codec(dialect=trace.dialect)
     over = False
     for step in trace:
         now: object = step.data.get("now")
@@ -97,9 +97,14 @@ def _describe(
         )
     match step.call:
         case "cancel":
-            order = data["order"]
-            named = order.get("order_id") or f"client {order.get('client_oid')}"
-            return "asked", gave, f"cancel {order['inst_id']} {named}"
+            return "asked", gave, f"cancel {_order(data['order'])}"
+        case "cancel_many":
+            orders = [
+                f"{id} {_order(order)}" for id, order in zip(gave, data["orders"], strict=True)
+            ]
+            return "asked", None, f"cancel {len(orders)} orders: {', '.join(orders)}"
+        case "withdraw":
+            return "asked", data["id"], "withdraw"
         case "send":
             return "asked", None, f"send {quoted(data['text'])}"
         case "close":
@@ -136,9 +141,10 @@ def _polled(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -
         case "Wait":
             return None
         case "Transmit" | "LinkTransmit":
-            if id is not None and at is not None:
-                sent_at[id] = at
-            return "sent", id, _frame(gave)
+            ids = gave.get("ids", [])
+            if at is not None:
+                sent_at.update(dict.fromkeys(ids, at))
+            return "sent", ids[0] if len(ids) == 1 else None, _frame(gave, ids)
         case "Accepted":
             return "became", id, f"accepted{_after(id, sent_at, at)}"
         case "Rejected":
@@ -179,16 +185,17 @@ def _polled(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -
             return "happened", None, f"{_WORDS.get(kind, kind)}{why}{detail}"
 
 
-def _frame(gave: dict[str, Any]) -> str:
+def _order(order: dict[str, Any]) -> str:
+    named = order.get("order_id") or f"client {order['client_oid']}"
+    return f"{order.get('inst_id', 'order')} {named}"
+
+
+def _frame(gave: dict[str, Any], ids: list[str]) -> str:
     if gave.get("secret"):
         return "login (not shown)"
-    return (
-        "cancel"
-        if "id" in gave
-        else "ping"
-        if gave["text"] == "ping"
-        else quoted(str(gave["text"]))
-    )
+    if ids:
+        return "cancel" if len(ids) == 1 else f"{len(ids)} cancels: {', '.join(ids)}"
+    return "ping" if gave["text"] == "ping" else quoted(str(gave["text"]))
 
 
 def _after(id: str | None, sent_at: dict[str, float], at: float | None) -> str:
