@@ -236,6 +236,7 @@ CORE: list[Provoke] = [
     lambda: Codec().encode_cancel(WRONG, "1"),
     lambda: Codec().encode_cancel(ORDER, "a\tb"),
     lambda: Codec().encode_batch([ORDER], "1"),
+    lambda: Codec(dialect="unified").encode_batch([], "1"),
     lambda: Codec(dialect="unified").encode_batch([ORDER, ORDER], "1"),
     lambda: Codec(dialect="v3"),  # type: ignore[arg-type]
     lambda: Codec().check_order(CancelOrder(order_id="1")),

@@ -364,7 +364,7 @@ REFUSALS = {
         REFUSED.format(
             "30003",
             "check the URL, which is not that of the private WebSocket (its path ends in "
-            "/v2/ws/private)",
+            "/v2/ws/private, for unified accounts in /v3/ws/private)",
         ),
     ),
     "a code": (

@@ -111,9 +111,9 @@ class Connection:
     `lost`, `handle_timeout`) when something has happened and a command (such as `cancel`) when you
     want something. After each call, drain `poll`: call it until it returns a `Wait`.
 
-    `config` holds the limits. `codec` is the JSON engine, by default the standard library's.
-    `budget` limits the cancels of an account and may be shared with other connections; by default
-    only the limits of this connection apply.
+    `config` holds the limits. `codec` has the JSON engine and the dialect, by default the standard
+    library's and classic. `budget` limits the cancels of an account and may be shared with other
+    connections; by default only the limits of this connection apply.
 
     `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a

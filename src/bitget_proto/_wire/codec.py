@@ -156,7 +156,8 @@ class Codec:
         if len(named) != len(orders) or len({by_order_id for by_order_id, _ in named}) != 1:
             raise ValidationError(
                 "a batch must name each order once, and all by order_id or all by client_oid; got "
-                f"{safe_repr(orders)}"
+                f"{len(orders)} orders with {sum(by for by, _ in named)} different order_id and "
+                f"{sum(not by for by, _ in named)} different client_oid"
             )
         return unified.encode_batch(orders, id)
 

@@ -19,7 +19,8 @@ _UPGRADE_HINTS = {
 }
 
 _NOT_PRIVATE = (
-    "check the URL, which is not that of the private WebSocket (its path ends in /v2/ws/private)"
+    "check the URL, which is not that of the private WebSocket (its path ends in /v2/ws/private, "
+    "for unified accounts in /v3/ws/private)"
 )
 _WRONG_MODE = "check the mode of the account, classic or unified, which must be that of the URL"
 _MALFORMED = "check the API key and the passphrase, and the path of the URL"

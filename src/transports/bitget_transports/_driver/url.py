@@ -19,7 +19,7 @@ from bitget_proto import Dialect, ValidationError
 
 from .checks import safe_repr
 
-_LIVE_URL = Dialect.CLASSIC.live_url
+_LIVE_URL = f"{Dialect.CLASSIC.live_url} (classic accounts) or {Dialect.UNIFIED.live_url} (unified)"
 
 _VISIBLE = re.compile(r"[!-~]*")
 
