@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import sys
@@ -68,6 +69,29 @@ def test_it_prints_its_url_serves_and_prints_a_summary(shell: Shell) -> None:
     assert summary == {
         "type": "summary", "received": 4, "cancelled": 3, "refused": {"not found": 1}, "faults": {"unsure": 1}, "live": 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--inst-type", "USDT-FUTURES"),
+        ("--account", "unified"),
+        ("--account", "unified", "--inst-type", "MARGIN"),
+    ],
+)
+@pytest.mark.parametrize("from_a_file", [False, True])
+def test_the_command_that_it_prints_cancels_an_order(
+    shell: Shell, tmp_path: Path, options: tuple[str, ...], from_a_file: bool
+) -> None:
+    if from_a_file:
+        (tmp_path / "orders.csv").write_text("client_oid\nmine-7\n", "ascii")
+        options = (*options, "--orders", str(tmp_path / "orders.csv"))
+    with process("exchange", *options) as running:
+        while not (line := line_of(running.stdout)).startswith("  bitget-cancel orders "):
+            pass
+        ran = shell(*shlex.split(line)[1:])
+    assert ran.code == 0, ran.err
 
 
 def test_any_key_is_accepted_when_none_is_configured(shell: Shell, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
             stop.waking(stopped.set),
             exchange_in_thread(exchange, port=arguments.port) as server,
         ):
-            _introduce(server, orders, credentials, len(faults), screen)
+            _introduce(server, orders, credentials, len(faults), config.dialect, screen)
             while not stopped.wait(60.0):
                 pass
     except OSError as error:
@@ -114,6 +115,7 @@ def _introduce(
     orders: tuple[CancelOrder, ...],
     credentials: Credentials | None,
     faults: int,
+    dialect: Dialect,
     screen: Screen,
 ) -> None:
     screen.data(
@@ -131,20 +133,26 @@ def _introduce(
     screen.say(f"orders: {len(orders)} live{_range(orders)}")
     screen.say(f"faults: {faults} queued for the next cancels")
     if orders:
-        first = orders[0]
-        id = first.order_id if first.order_id is not None else f"--client-oid {first.client_oid}"
-        keys = (
-            ""
-            if credentials is not None
-            else " ".join(f"{name}=any" for name in VARIABLES.values()) + " "
-        )
+        keys = "" if credentials is not None else "=any ".join((*VARIABLES.values(), ""))
         screen.say("to cancel the first one, run in another shell:")
-        screen.say(
-            f"  {keys}bitget-cancel orders --url {server.url} --instrument {first.inst_id} {id}"
-        )
+        screen.say(f"  {keys}bitget-cancel orders --url {server.url} {_named(orders[0], dialect)}")
         if credentials is not None:
             screen.say("(with the same API key: see bitget-cancel orders --help)")
     screen.say("press Ctrl-C to stop")
+
+
+def _named(order: CancelOrder, dialect: Dialect) -> str:
+    """Return the arguments of `bitget-cancel orders` that name this order."""
+    words: list[str] = []
+    if dialect is not Dialect.CLASSIC:
+        words += ["--account", dialect.value]
+    if order.inst_id is not None:
+        words += ["--instrument", order.inst_id]
+    if order.inst_type is not None:
+        words += ["--inst-type", order.inst_type.value]
+    if order.order_id is None:
+        words += ["--client-oid"]
+    return shlex.join([*words, str(order.order_id or order.client_oid)])
 
 
 def _range(orders: tuple[CancelOrder, ...]) -> str:
