@@ -18,6 +18,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dialect,
     Engine,
     LocalProtocolError,
     LoginReply,
@@ -198,6 +199,40 @@ def test_a_returned_wait_is_not_shared_with_the_connection() -> None:
     wait.until = 99.0
     assert connection.poll(1.0) == Wait(until=30.0, timer=Timer.PING)
     assert connection.poll(1.0) is not connection.poll(1.0)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "reason"),
+    [
+        ("classic", '"args":[null]', "not an object @ $.args[0]"),
+        ("classic", '"args":[["1"]]', "not an object @ $.args[0]"),
+        (
+            "classic",
+            '"args":[{"id":"1","instType":"SPOT","instId":"B","channel":"cancel-order","params":null}]',
+            "not an object @ $.args[0].params",
+        ),
+        ("unified", '"id":"1","topic":"cancel-order","args":["1"]', "not an object @ $.args[0]"),
+        ("unified", '"id":"1","topic":"cancel-order","args":5', "not a list @ $.args"),
+        (
+            "unified",
+            '"id":"1","topic":"batch-cancel","args":{"orderId":"1"}',
+            "not a list @ $.args",
+        ),
+    ],
+)
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_request_of_another_shape_is_refused_without_words_of_python(
+    dialect: str, text: str, reason: str, lenient: bool
+) -> None:
+    request = decode_request(f'{{"op":"trade",{text}}}', dialect=Dialect(dialect), lenient=lenient)
+    assert isinstance(request, BadRequest)
+    assert (request.code, request.message) == ("30016", reason)
+
+
+def test_a_lenient_exchange_says_which_part_is_missing() -> None:
+    request = decode_request('{"op":"trade","args":[{"id":"1","instType":"SPOT"}]}', lenient=True)
+    assert isinstance(request, BadRequest)
+    assert "missing @ $.args[0].params" in request.message
 
 
 def test_a_bad_request_is_reported_with_the_names_of_the_wire() -> None:

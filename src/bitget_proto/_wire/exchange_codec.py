@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -172,6 +172,8 @@ def _unified_request(data: dict[str, Any]) -> Request:
     named = id if isinstance(id, str) else None
     if topic not in (CHANNEL, BATCH):
         return BadRequest("25002", f"the topic {topic} is not supported", named)
+    if not isinstance(data.get("args", []), list):
+        return BadRequest("30016", "not a list @ $.args", named)
     try:
         trade = _structure(data, _UnifiedTrade)
         check_request_id(trade.id)
@@ -300,8 +302,8 @@ def _normalised_entry(op: str, entry: object) -> object:
             kept.setdefault("apiKey", given["api_key"])
         if type(kept.get("timestamp")) is int:
             kept["timestamp"] = str(kept["timestamp"])
-    else:
-        kept["params"] = _normalised_ids(kept.get("params"))
+    elif "params" in kept:
+        kept["params"] = _normalised_ids(kept["params"])
     return kept
 
 
@@ -382,10 +384,20 @@ def _request_converter() -> Any:
     for made in (_Params, _Cancel, _LoginArg, _Trade, _UnifiedTrade, _Login):
         names = (field.name for field in attrs.fields(made))
         renamed: Any = {name: override(rename=_SPELLED[name]) for name in names if name in _SPELLED}
-        converter.register_structure_hook(
-            made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True, **renamed)
+        structure = make_dict_structure_fn(
+            made, converter, _cattrs_forbid_extra_keys=True, **renamed
         )
+        converter.register_structure_hook(made, _from_an_object(structure))
     return converter
+
+
+def _from_an_object(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def checked(value: object, to: object) -> Any:
+        if type(value) is not dict:
+            raise TypeError("not an object")
+        return structure(value, to)
+
+    return checked
 
 
 def _strictly_text(value: object, _: object) -> str:

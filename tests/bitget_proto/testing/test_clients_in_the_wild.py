@@ -17,8 +17,16 @@ from typing import Any
 import attrs
 import pytest
 
-from bitget_proto import CancelOrder, Credentials, Transmit, Wait
-from bitget_proto.testing import ConnectionDropped, ScriptedExchange, ScriptedLink
+from bitget_proto import (
+    CancelOrder,
+    Codec,
+    Credentials,
+    Dialect,
+    Transmit,
+    Wait,
+    encode_cancel,
+)  # fmt: skip
+from bitget_proto.testing import ConnectionDropped, ExchangeConfig, ScriptedExchange, ScriptedLink
 
 EPOCH = 1_763_958_366
 KEY = Credentials("key", "secret", "passphrase")
@@ -214,6 +222,25 @@ def test_a_strict_exchange_refuses_additional_keys() -> None:
     answers(link, CLIENTS[0].login)
     (answer,) = answers(link, CANCELS[1]())
     assert (answer["event"], answer["code"]) == ("error", 30016)
+    assert answer["msg"].endswith("lenient=True accepts this form")
+
+
+def test_a_cancel_of_the_other_kind_of_account_is_not_said_to_be_accepted_when_lenient() -> None:
+    config = ExchangeConfig(dialect=Dialect.UNIFIED)
+    link = ScriptedExchange([ORDER], credentials=KEY, epoch=EPOCH, config=config).link()
+    link.opened(0.0)
+    answers(link, CLIENTS[0].login)
+    (answer,) = answers(link, json.loads(encode_cancel(ORDER, "1")))
+    assert answer["msg"] == "the topic None is not supported"
+
+
+def test_a_batch_that_only_lenient_accepts_says_so() -> None:
+    config = ExchangeConfig(dialect=Dialect.UNIFIED)
+    link = ScriptedExchange([ORDER], credentials=KEY, epoch=EPOCH, config=config).link()
+    link.opened(0.0)
+    answers(link, CLIENTS[0].login)
+    batch = json.loads(Codec(dialect=Dialect.UNIFIED).encode_batch([ORDER], "1"))
+    (answer,) = answers(link, batch | {"more": 1})
     assert answer["msg"].endswith("lenient=True accepts this form")
 
 

@@ -288,7 +288,7 @@ class ExchangeConnection:
             if request.arg is not None and not ready:
                 self._say_not_logged_in()
             else:
-                hint = "" if config.lenient else _lenient_hint(message)
+                hint = "" if config.lenient else _lenient_hint(message, config.dialect)
                 self._say_error(request.code, request.message + hint, request.arg)
         else:
             self._say_error("30002", f"illegal request: {request.reason}")
@@ -531,10 +531,11 @@ class ExchangeConnection:
         self._outputs.append(ConnectionDropped(why=why, detail=detail))
 
 
-def _lenient_hint(message: str | bytes) -> str:
+def _lenient_hint(message: str | bytes, dialect: Dialect) -> str:
     """Return `LENIENT_HINT` for a request that is readable only with `ExchangeConfig.lenient`."""
-    request = decode_request(message, lenient=True)
-    return LENIENT_HINT if isinstance(request, (LoginRequest, CancelRequest)) else ""
+    request = decode_request(message, lenient=True, dialect=dialect)
+    readable = isinstance(request, (LoginRequest, CancelRequest, BatchRequest))
+    return LENIENT_HINT if readable else ""
 
 
 def check_refusal(code: object) -> None:
