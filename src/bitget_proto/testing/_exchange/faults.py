@@ -68,6 +68,18 @@ class Fault(Enum):
     REORDERED = "reordered"
     """The answer to a batch names the orders in reverse. No fault of a single cancel."""
 
+    FILL_FIRST = "fill first"
+    """The order fills before the request reaches it, and the answer says so."""
+
+    HALF_FILL_FIRST = "half fill first"
+    """Half of what is left of the order fills before the request reaches it."""
+
+    PUSH_LATE = "push late"
+    """The push of the order channel comes `ScriptedExchange.late_by` seconds late."""
+
+    PUSH_TWICE = "push twice"
+    """The push of the order channel comes twice."""
+
     PUSH_FIRST = "push first"
     """The push of the `orders` channel comes before the answer, to all subscribers."""
 

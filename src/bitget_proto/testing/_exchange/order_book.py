@@ -1,5 +1,7 @@
-"""The live orders of the scripted exchange, and the rate limits on cancelling them.
+"""The orders of the scripted exchange, and the rate limits on cancelling them.
 
+- An order has a size and a price. It is filled, in part or not at all, or cancelled; what has ended
+  is remembered. Every change is kept with its time, because REST may be behind.
 - An order is stored under each of its ids. A cancel with both ids is looked up by the one that
   prevails.
 - Refusals use the codes and messages of the exchange's documentation.
@@ -8,8 +10,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import TypeAlias
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from decimal import Decimal
+from math import inf
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -26,6 +31,45 @@ TOO_MANY = "429", "Too Many Requests"
 
 _REMEMBERED = 10_000
 """The number of orders whose last cancel is remembered."""
+
+
+Status: TypeAlias = Literal["live", "partially_filled", "filled", "cancelled"]
+
+
+@attrs.frozen
+class Moment:
+    """The state of an order from a time on."""
+
+    at: float
+    status: Status
+    filled: Decimal
+
+
+@attrs.define(eq=False)
+class BookOrder:
+    """An order of the book, live or ended."""
+
+    number: int
+    """Its position in the order in which orders were placed."""
+
+    order: CancelOrder
+    size: Decimal
+    price: Decimal
+    moments: list[Moment]
+    """Its states, the earliest first."""
+
+    @property
+    def last(self) -> Moment:
+        """Its current state."""
+        return self.moments[-1]
+
+    def as_of(self, at: float) -> Moment | None:
+        """Return its state at a time; None before it was placed."""
+        return next((moment for moment in reversed(self.moments) if moment.at <= at), None)
+
+    def change(self, now: float, status: Status, filled: Decimal) -> None:
+        """Add a state."""
+        self.moments.append(Moment(now, status, filled))
 
 
 _Key: TypeAlias = tuple[object, ...]
@@ -56,7 +100,9 @@ class Book:
         self._refusals = refusals
         self._jitter = jitter
         self._interval = same_order_interval
-        self._live: dict[object, CancelOrder] = {}
+        self._live: dict[object, BookOrder] = {}
+        self._ended: deque[BookOrder] = deque(maxlen=_REMEMBERED)
+        self._placed = 0
         self._last_cancel: OrderedDict[object, float] = OrderedDict()
         self._allowance = Pace(cancels_per_second)
         self._batches = None if batches_per_second is None else Pace(batches_per_second)
@@ -64,12 +110,34 @@ class Book:
     @property
     def live(self) -> tuple[CancelOrder, ...]:
         """The live orders, in the order they were placed."""
-        return tuple({id(order): order for order in self._live.values()}.values())
+        return tuple(placed.order for placed in self._all_live())
 
-    def place(self, order: CancelOrder) -> None:
-        """Add a live order, under each of its ids."""
+    def newest_first(self) -> list[BookOrder]:
+        """Return all orders that are live or remembered, those placed last first."""
+        return sorted([*self._ended, *self._all_live()], key=_number, reverse=True)
+
+    def place(
+        self, order: CancelOrder, size: Decimal, price: Decimal, now: float = -inf
+    ) -> BookOrder:
+        """Add a live order, under each of its ids, and return it."""
+        self._placed += 1
+        moments = [Moment(now, "live", Decimal(0))]
+        placed = BookOrder(self._placed, order, size, price, moments)
         for key in self._keys(order):
-            self._live[key] = order
+            self._live[key] = placed
+        return placed
+
+    def find(self, order: CancelOrder) -> BookOrder | None:
+        """Return the live order that `order` names; None if there is none."""
+        return self._live.get(self._key(order))
+
+    def fill(self, placed: BookOrder, quantity: Decimal, now: float) -> None:
+        """Fill a live order, in part or completely."""
+        filled = placed.last.filled + quantity
+        if filled < placed.size:
+            placed.change(now, "partially_filled", filled)
+        else:
+            self._end(placed, now, "filled", filled)
 
     def knows(self, order: CancelOrder) -> bool:
         """Return whether a live order has one of the ids of `order`."""
@@ -77,7 +145,7 @@ class Book:
 
     def cancel(
         self, order: CancelOrder, now: float, *, counted: bool = True
-    ) -> tuple[str, str, CancelOrder | None]:
+    ) -> tuple[str, str, BookOrder | None]:
         """Cancel an order, or refuse to; return the code, the message, and the cancelled order.
 
         Unless `counted`, the limit of cancels does not apply.
@@ -87,8 +155,7 @@ class Book:
         if refusal is not None:
             return (*refusal, None)
         gone = self._live[key]
-        for other in self._keys(gone):
-            self._live.pop(other, None)
+        self._end(gone, now, "cancelled", gone.last.filled)
         return "0", "Success", gone
 
     def takes_batch(self, now: float) -> bool:
@@ -131,11 +198,20 @@ class Book:
         if code is not None:
             return code, "refused as scripted"
         live = self._live.get(key)
-        if self._unified and (live is None or order.inst_type not in (None, live.inst_type)):
+        if self._unified and (live is None or order.inst_type not in (None, live.order.inst_type)):
             return "25204", "Order does not exist"
         if live is None:
             return "43001", "The order does not exist"
         return None
+
+    def _end(self, placed: BookOrder, now: float, status: Status, filled: Decimal) -> None:
+        placed.change(now, status, filled)
+        self._ended.append(placed)
+        for key in self._keys(placed.order):
+            self._live.pop(key, None)
+
+    def _all_live(self) -> Iterator[BookOrder]:
+        return iter({placed.number: placed for placed in self._live.values()}.values())
 
     def _keys(self, order: CancelOrder) -> list[_Key]:
         """Return the keys of an order, one for each of its ids."""
@@ -149,3 +225,7 @@ class Book:
         place = () if self._unified else (order.inst_type or InstType.SPOT, order.inst_id)
         by_order_id = order.order_id is not None
         return *place, by_order_id, order.order_id or order.client_oid or ""
+
+
+def _number(placed: BookOrder) -> int:
+    return placed.number

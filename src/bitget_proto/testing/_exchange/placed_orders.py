@@ -1,16 +1,16 @@
 """Orders that a client of the scripted exchange places on the trade channel.
 
-Only the names of an order are kept. Prices and amounts are only checked for being present. The wire
-format of the channel `place-order` is defined here and not in the codec, because `Connection` does
-not use it.
+The wire format of the channel `place-order` is defined here and not in the codec, because
+`Connection` does not use it.
 """
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, cast
 
-from ..._values.errors import ValidationError
+from ..._values.errors import ValidationError, safe_repr
 from ..._values.orders import CancelOrder, InstType, check_request_id
 from ..._wire.exchange_codec import encode_event
 
@@ -43,6 +43,23 @@ def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
         _text(given, key)
     client_oid = None if given.get("clientOid") is None else _text(given, "clientOid")
     return CancelOrder(_text(arg, "instId"), order_id, client_oid, inst_type)
+
+
+def check_amount(name: str, value: object) -> Decimal:
+    """Return an amount or a price.
+
+    Raises: ValidationError if it is not a decimal number above 0, as text.
+    """
+    try:
+        amount = Decimal(value) if isinstance(value, str) else Decimal(0)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and amount > 0):
+        raise ValidationError(
+            f"{name} must be a decimal number above 0, as text, such as '0.01'; got "
+            f"{safe_repr(value)}"
+        )
+    return amount
 
 
 def encode_placed(id: str, order: CancelOrder, exchange_ts: int) -> str:

@@ -48,8 +48,8 @@ from .exchange_connection import (
 )
 from .faults import AT_LOGIN, Fault, check_faults
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
-from .order_book import SAME_ORDER_INTERVAL, TOO_MANY, Book
-from .placed_orders import encode_placed, placed_order, placement_of
+from .order_book import SAME_ORDER_INTERVAL, TOO_MANY, Book, BookOrder
+from .placed_orders import check_amount, encode_placed, placed_order, placement_of
 from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
 
@@ -57,6 +57,10 @@ _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
 
 _FIRST_ORDER_ID = 1_376_000_000_000_000_001
 """The id of the first order that a client places."""
+
+_AMOUNTS = ("size", "price")
+
+_FILLS_FIRST = (Fault.FILL_FIRST, Fault.HALF_FILL_FIRST)
 
 _TIMED_OUT = "40010", "Request timed out"
 
@@ -185,9 +189,30 @@ class ScriptedExchange(_BehaviourCommands):
         """The open links, oldest first."""
         return tuple(self._open)
 
-    def place(self, order: CancelOrder) -> None:
-        """Add a live order to the book, under each of its ids."""
-        self._book.place(order)
+    def place(self, order: CancelOrder, *, size: str = "1", price: str = "100") -> None:
+        """Add a live order to the book, under each of its ids.
+
+        Raises: ValidationError for a size or a price that is not a decimal number above 0.
+        """
+        self._book.place(order, check_amount("size", size), check_amount("price", price))
+
+    def fill(self, order: CancelOrder, now: float, quantity: str | None = None) -> None:
+        """Fill a live order, completely or by `quantity`, and push its new state.
+
+        Raises: ValidationError if no live order has this name, or if `quantity` is not a decimal
+        number above 0, or more than is left; LocalProtocolError for a `now` that is not a finite
+        number. Nothing changes then.
+        """
+        now = finite_time(now, -inf)
+        placed = self._book.find(order)
+        if placed is None:
+            raise ValidationError(f"order must be live on the exchange; got {order}")
+        left = placed.size - placed.last.filled
+        amount = left if quantity is None else check_amount("quantity", quantity)
+        if amount > left:
+            raise ValidationError(f"quantity must be at most {left}, which is left; got {amount}")
+        self._book.fill(placed, amount, now)
+        self._push(placed, None, now)
 
     def inject(self, *faults: Fault | None) -> None:
         """Apply these faults to the next cancels, one each, in order of arrival; None is no fault.
@@ -331,9 +356,14 @@ class ScriptedExchange(_BehaviourCommands):
 
     def _act(
         self, id: str, order: CancelOrder, now: float, fault: Fault | None, *, batch: bool = False
-    ) -> tuple[str, str, CancelOrder | None]:
+    ) -> tuple[str, str, BookOrder | None]:
         """Carry out a cancel; return the true code and message, and the cancelled order."""
         book = self._book
+        placed = book.find(order)
+        if placed is not None and fault in _FILLS_FIRST:
+            left = placed.size - placed.last.filled
+            book.fill(placed, left if fault is Fault.FILL_FIRST else left / 2, now)
+            self._push(placed, None, now)
         code, message, gone = book.cancel(order, now, counted=not batch or book.counts_orders)
         cancelled = gone is not None
         self.log.append(
@@ -362,10 +392,10 @@ class ScriptedExchange(_BehaviourCommands):
             ):
                 return order
 
-    def _push(self, order: CancelOrder, status: str, by: "ScriptedLink", now: float) -> None:
-        """Send the order's new status to all links that have subscribed to it."""
+    def _push(self, placed: BookOrder, by: "ScriptedLink | None", now: float) -> None:
+        """Send the order's new state to all links that have subscribed to it."""
         for link in self.links:
-            if link._push(order, status, now) and link is not by:
+            if link._push(placed, now) and link is not by:
                 link._news()
 
 
@@ -387,7 +417,7 @@ class ScriptedLink(_BehaviourCommands):
 
         self.on_news: Callable[[], object] | None = None
         self.connection: ExchangeConnection = ExchangeConnection(exchange.config)
-        self._channels = Channels(lenient=exchange.config.lenient)
+        self._channels = Channels(exchange.config.dialect, lenient=exchange.config.lenient)
         self._outbox = Outbox(exchange._behaviour)
         self._behaviour_changes: dict[str, Any] = {}
         """The behaviour that was set for this link."""
@@ -519,6 +549,8 @@ class ScriptedLink(_BehaviourCommands):
         exchange_ts = self._exchange_ts(now)
         try:
             order = self.exchange._take_placed(arg)
+            # A market order has no price.
+            size, price = (check_amount(key, arg["params"].get(key, "1")) for key in _AMOUNTS)
         except ValidationError as error:
             self.say(
                 encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts),
@@ -533,15 +565,15 @@ class ScriptedLink(_BehaviourCommands):
                 now,
             )
             return
-        self.exchange.place(order)
+        placed = self.exchange._book.place(order, size, price, now)
         self.say(encode_placed(arg["id"], order, exchange_ts), now)
-        self.exchange._push(order, "live", self, now)
+        self.exchange._push(placed, self, now)
 
-    def _push(self, order: CancelOrder, status: str, now: float) -> bool:
+    def _push(self, placed: BookOrder, now: float) -> bool:
         """Send the pushes that this client has subscribed to; return whether there were any."""
         if self.state is not State.READY:
             return False
-        pushes = tuple(self._channels.pushes(order, status, self._exchange_ts(now)))
+        pushes = tuple(self._channels.pushes(placed, self._exchange_ts(now)))
         for push in pushes:
             self.say(push, now)
         return bool(pushes)
@@ -597,19 +629,23 @@ class ScriptedLink(_BehaviourCommands):
         if fault is Fault.PUSH_FIRST:
             self._push_cancelled(gone, now)
         self._answer(request.id, encode, now, fault)
-        if fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH):
+        if fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH, Fault.PUSH_LATE):
             self._push_cancelled(gone, now)
+        if fault is Fault.PUSH_TWICE:
+            self._push_cancelled(gone, now)
+        elif fault is Fault.PUSH_LATE:
+            self._push_late(gone, now)
 
     def _cancel_one(
         self, request: CancelRequested, now: float, fault: Fault | None
-    ) -> tuple[_Encode, list[CancelOrder]]:
+    ) -> tuple[_Encode, list[BookOrder]]:
         """Act on a cancel. Return the encoder of its answer, and the cancelled order."""
         order = request.order
         code, message, gone = self.exchange._act(request.id, order, now, fault)
         if fault is Fault.UNSURE:
             code, message = _TIMED_OUT
         if gone is not None and self.exchange.config.dialect is Dialect.UNIFIED:
-            order = gone  # its answers name both ids
+            order = gone.order  # its answers name both ids
         encode = partial(
             encode_reply,
             order,
@@ -623,17 +659,17 @@ class ScriptedLink(_BehaviourCommands):
 
     def _cancel_batch(
         self, request: BatchRequested, now: float, fault: Fault | None
-    ) -> tuple[_Encode, list[CancelOrder]]:
+    ) -> tuple[_Encode, list[BookOrder]]:
         """Act on a batch. Return the encoder of its answer, and the cancelled orders."""
         exchange = self.exchange
         if not exchange._book.takes_batch(now):
             code, message = TOO_MANY
             return partial(encode_refusal, code=code, message=message), []
         items: list[tuple[CancelOrder, str, str]] = []
-        cancelled: list[CancelOrder] = []
+        cancelled: list[BookOrder] = []
         for order in request.orders:
             code, message, gone = exchange._act(request.id, order, now, fault, batch=True)
-            items.append((order if gone is None else gone, code, message))
+            items.append((order if gone is None else gone.order, code, message))
             if gone is not None:
                 cancelled.append(gone)
         if fault is Fault.UNSURE:
@@ -656,9 +692,19 @@ class ScriptedLink(_BehaviourCommands):
     def _remaining(self, now: float) -> int | None:
         return self.exchange._book.remaining(now) if self.exchange.tells_limits else None
 
-    def _push_cancelled(self, orders: list[CancelOrder], now: float) -> None:
-        for order in orders:
-            self.exchange._push(order, "cancelled", self, now)
+    def _push_cancelled(self, orders: list[BookOrder], now: float) -> None:
+        for placed in orders:
+            self.exchange._push(placed, self, now)
+
+    def _push_late(self, orders: list[BookOrder], now: float) -> None:
+        """Put off the pushes to all links."""
+        late_by = self.exchange.late_by
+        for link in self.exchange.links:
+            for placed in orders:
+                for push in link._channels.pushes(placed, self._exchange_ts(now)):
+                    link._put_off(now + late_by, push)
+            if link is not self:
+                link._news()
 
     def _answer(self, id: str, encode: _Encode, now: float, fault: Fault | None) -> None:
         """Send the answer to the request with this id, or what the fault puts in its place."""

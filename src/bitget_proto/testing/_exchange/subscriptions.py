@@ -11,14 +11,20 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from ..._values.orders import CancelOrder, InstType
+from ..._values.dialects import Dialect
+from ..._values.orders import InstType
 from ..._wire.exchange_codec import encode_event
+from .order_book import BookOrder
+from .order_shapes import pushed
 
 PRIVATE: Final = frozenset({
     "account", "account-crossed", "account-isolated", "adl-noti", "equity", "fill", "orders", "orders-algo", "orders-crossed",
     "orders-isolated", "positions", "positions-history",
 })  # fmt: skip
 """The private channels of the V2 Websocket API: spot, margin and futures."""
+
+_UNIFIED: Final = frozenset({"account", "fill", "fast-fill", "order", "position"})
+"""The private topics of unified accounts."""
 
 MAX_SUBSCRIPTIONS: Final = 1000
 """"Max 1000 channel subscription/connection" (Websocket API, Connect)."""
@@ -29,7 +35,8 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 class Channels:
     """The subscriptions of one connection. With `lenient`, any channel is acknowledged."""
 
-    def __init__(self, *, lenient: bool) -> None:
+    def __init__(self, dialect: Dialect, *, lenient: bool) -> None:
+        self._dialect = dialect
         self._lenient = lenient
         self._subscribed: dict[str, dict[str, Any]] = {}
         """The argument of each subscription, by its JSON text."""
@@ -51,29 +58,30 @@ class Channels:
             for arg in cast("list[object]", args):
                 yield self._answer(op, arg, ready=ready)
 
-    def pushes(self, order: CancelOrder, status: str, exchange_ts: int) -> Iterator[str]:
-        """Yield the pushes for an order with a new status, one for each matching subscription."""
+    def pushes(self, placed: BookOrder, exchange_ts: int) -> Iterator[str]:
+        """Yield the pushes for an order that has changed, one for each matching subscription."""
         for arg in self._subscribed.values():
-            if (
-                arg["channel"] == "orders"
-                and arg.get("instType") == (order.inst_type or InstType.SPOT).value
-                and arg.get("instId", "default") in ("default", order.inst_id)
-            ):
-                data = {
-                    "instId": order.inst_id,
-                    "orderId": order.order_id or "",
-                    "clientOid": order.client_oid or "",
-                    "status": status,
-                    "uTime": str(exchange_ts),
-                }
-                yield _dumps({"action": "snapshot", "arg": arg, "data": [data], "ts": exchange_ts})
+            if self._matches(arg, placed):
+                data = [pushed(placed, self._dialect, exchange_ts)]
+                yield _dumps({"action": "snapshot", "arg": arg, "data": data, "ts": exchange_ts})
+
+    def _matches(self, arg: dict[str, Any], placed: BookOrder) -> bool:
+        if self._dialect is Dialect.UNIFIED:
+            return arg["topic"] == "order" and arg.get("instType") == "UTA"
+        return (
+            arg["channel"] == "orders"
+            and arg.get("instType") == (placed.order.inst_type or InstType.SPOT).value
+            and arg.get("instId", "default") in ("default", placed.order.inst_id)
+        )
 
     def _answer(self, op: str, subscription: object, *, ready: bool) -> str:
         if not isinstance(subscription, dict):
             return self._error("30016", "Param error", None)
         arg = cast("dict[str, Any]", subscription)
-        channel = arg.get("channel")
-        private = channel in PRIVATE if isinstance(channel, str) else False
+        unified = self._dialect is Dialect.UNIFIED
+        channel = arg.get("topic" if unified else "channel")
+        known = _UNIFIED if unified else PRIVATE
+        private = channel in known if isinstance(channel, str) else False
         if not ready and not (self._lenient and not private):
             return self._error("30004", "User not logged in/User must be logged in", None)
         if not isinstance(channel, str):
