@@ -31,7 +31,7 @@ from ._exchange.exchange_connection import (
     OtherRequested,
     WhyDropped,
 )
-from ._exchange.faults import Fault
+from ._exchange.faults import Fault, RestFault
 from ._exchange.scripted_exchange import Act, ScriptedExchange, ScriptedLink
 from ._exchange.seen_frames import SeenFrame
 from ._kit.driver_checks import DriverError, Rule
@@ -64,6 +64,7 @@ __all__ = [
     "OtherRequested",
     "Pair",
     "Report",
+    "RestFault",
     "Result",
     "Rule",
     "ScriptedExchange",

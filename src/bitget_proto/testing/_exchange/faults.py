@@ -87,18 +87,45 @@ class Fault(Enum):
     """The push of the `orders` channel is lost."""
 
 
+@set_module("bitget_proto.testing")
+class RestFault(Enum):
+    """A fault of one REST request. Unless stated otherwise, the exchange acts on the request."""
+
+    DOWN = "down"
+    """The connection is cut without an answer, and the exchange does not act on the request."""
+
+    CUT_AFTER = "cut after"
+    """The connection is cut without an answer."""
+
+    UNAVAILABLE = "unavailable"
+    """503 with a page of HTML. The exchange does not act on the request."""
+
+    FAILED_AFTER = "failed after"
+    """500 with the code 40010."""
+
+    TOO_MANY = "too many"
+    """429. The exchange does not act on the request."""
+
+    EMPTY = "empty"
+    """200 with an empty body."""
+
+    CUT_IN_HALF = "cut in half"
+    """200 with the first half of the body."""
+
+
 AT_LOGIN: Final = frozenset({
     Fault.SILENT, Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.GOING_AWAY, Fault.THROTTLE, Fault.GARBAGE,
 })  # fmt: skip
 """The faults that apply to logins."""
 
 
-def check_faults(faults: Iterable[object], allowed: frozenset[Fault]) -> None:
+def check_faults(faults: Iterable[object], allowed: frozenset[Enum]) -> None:
     """Check that each of `faults` is None or one of `allowed`.
 
     Raises: ValidationError when one is not.
     """
     for fault in faults:
         if fault is not None and fault not in allowed:
-            names = ", ".join(str(member) for member in Fault if member in allowed)
+            kind = type(next(iter(allowed)))
+            names = ", ".join(str(member) for member in kind if member in allowed)
             raise ValidationError(f"fault must be None or one of {names}; got {safe_repr(fault)}")

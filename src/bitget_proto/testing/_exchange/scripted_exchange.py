@@ -46,10 +46,11 @@ from .exchange_connection import (
     OtherRequested,
     check_refusal,
 )
-from .faults import AT_LOGIN, Fault, check_faults
+from .faults import AT_LOGIN, Fault, RestFault, check_faults
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
 from .order_book import SAME_ORDER_INTERVAL, TOO_MANY, Book, BookOrder
 from .placed_orders import check_amount, encode_placed, placed_order, placement_of
+from .rest_api import RestApi
 from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
 
@@ -166,6 +167,9 @@ class ScriptedExchange(_BehaviourCommands):
         self._logins = Logins()
         self._handshakes: deque[tuple[int, int | None]] = deque()
         self._behaviour = Behaviour()
+        self.rest_behind = 0.0
+        """How many seconds the orders that REST shows are behind the book."""
+        self._rest_api = RestApi(self)
         self._numbers = 0
         self._placed = 0
         self._open: dict[ScriptedLink, None] = {}
@@ -221,6 +225,13 @@ class ScriptedExchange(_BehaviourCommands):
         """
         check_faults(faults, frozenset(Fault))
         self._faults.extend(faults)
+
+    def inject_rest(self, *faults: RestFault | None) -> None:
+        """Apply these faults to the next REST requests, one each; None is no fault.
+
+        Raises: ValidationError for a value that is not a `RestFault`; nothing changes then.
+        """
+        self._rest_api.inject(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
         """Apply these faults to the next logins, one each; None is no fault.
@@ -314,6 +325,16 @@ class ScriptedExchange(_BehaviourCommands):
         self._numbers += 1
         return ScriptedLink(self, self._numbers)
 
+    def rest(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> tuple[int, bytes] | None:
+        """Return the HTTP status and the body for a REST request; None to cut its connection.
+
+        `target` is the path with its query. `headers` have names in lower case. Never raises for
+        the content of a request.
+        """
+        return self._rest_api.answer(method, target, headers, body, finite_time(now, -inf))
+
     def handshake(self) -> tuple[int, int | None] | None:
         """Return the HTTP status and `Retry-After` for refusing a handshake, or None to accept it.
 
@@ -355,7 +376,14 @@ class ScriptedExchange(_BehaviourCommands):
         return None
 
     def _act(
-        self, id: str, order: CancelOrder, now: float, fault: Fault | None, *, batch: bool = False
+        self,
+        id: str,
+        order: CancelOrder,
+        now: float,
+        fault: Fault | None,
+        *,
+        batch: bool = False,
+        counted: bool = True,
     ) -> tuple[str, str, BookOrder | None]:
         """Carry out a cancel; return the true code and message, and the cancelled order."""
         book = self._book
@@ -364,7 +392,9 @@ class ScriptedExchange(_BehaviourCommands):
             left = placed.size - placed.last.filled
             book.fill(placed, left if fault is Fault.FILL_FIRST else left / 2, now)
             self._push(placed, None, now)
-        code, message, gone = book.cancel(order, now, counted=not batch or book.counts_orders)
+        code, message, gone = book.cancel(
+            order, now, counted=counted and (not batch or book.counts_orders)
+        )
         cancelled = gone is not None
         self.log.append(
             Act(
@@ -391,6 +421,10 @@ class ScriptedExchange(_BehaviourCommands):
                 CancelOrder(order.inst_id, order.order_id, inst_type=order.inst_type)
             ):
                 return order
+
+    def _push_all(self, placed: BookOrder | None, now: float) -> None:
+        if placed is not None:
+            self._push(placed, None, now)
 
     def _push(self, placed: BookOrder, by: "ScriptedLink | None", now: float) -> None:
         """Send the order's new state to all links that have subscribed to it."""

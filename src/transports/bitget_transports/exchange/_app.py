@@ -108,9 +108,29 @@ class ExchangeApp(_Controls):
                 while (message := await receive())["type"] != "lifespan.shutdown":
                     await send({"type": f"{message['type']}.complete"})
                 await send({"type": "lifespan.shutdown.complete"})
+            case "http" if scope.get("path", "").startswith("/api/"):
+                await self._rest(scope, receive, send)
             case "http":
                 headers = [(b"upgrade", b"websocket"), (b"content-type", b"text/plain")]
                 await send({"type": "http.response.start", "status": 426, "headers": headers})
                 await send({"type": "http.response.body", "body": b"This is a WebSocket server.\n"})
             case kind:
                 raise ValueError(f"ASGI scope type must be websocket, http or lifespan; got {kind}")
+
+    async def _rest(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a REST request; without an answer, the connection ends without one."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        query = scope["query_string"].decode("latin-1")
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        target = f"{scope['path']}?{query}" if query else scope["path"]
+        answer = self.exchange.rest(scope["method"], target, headers, body, self.now())
+        if answer is not None:
+            status, content = answer
+            json = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": status, "headers": json})
+            await send({"type": "http.response.body", "body": content})

@@ -5,6 +5,7 @@
 - Memory is bounded. While a client does not read what was sent to it, nothing is read from it;
   after `write_timeout` seconds its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
+- A connection whose first request is for `/api/` is HTTP: it asks for REST.
 - An error in here ends this connection, and is raised when the server's context exits.
 - Connections and their ends are logged; frames are not.
 """
@@ -30,6 +31,7 @@ from bitget_proto import Hangup, State, Transmit, Wait
 from bitget_proto.testing import ABORT, ScriptedExchange
 
 from .._driver.websocket import SILENT
+from ._http import RestRequests, is_rest, may_be_rest
 
 _LOGGER = logging.getLogger("bitget_transports.exchange")
 
@@ -79,6 +81,9 @@ class Client(asyncio.Protocol):
         self._server = server
         self._framing = ServerProtocol(max_size=_MAX_SIZE, logger=SILENT)
         self._loop = asyncio.get_running_loop()
+        self._first = b""
+        """What has arrived while it is unknown whether the connection asks for REST."""
+        self._rest: RestRequests | None = None
         self._parts: list[bytes] = []
         """The fragments of an incomplete message."""
         self._writable = True
@@ -164,6 +169,17 @@ class Client(asyncio.Protocol):
 
     def _received(self, data: bytes) -> None:
         framing = self._framing
+        if self._rest is not None:
+            self._answer_rest(data)
+            return
+        if self.link.state is State.NEW and may_be_rest(first := self._first + data):
+            self._first = first
+            if is_rest(first):
+                self._rest = RestRequests(self._server.exchange, self._server.now)
+                self._cancel_cut()
+                self._answer_rest(first)
+            return
+        data, self._first = self._first + data, b""
         framing.receive_data(data)
         for event in framing.events_received():
             if isinstance(event, Frame):
@@ -176,6 +192,14 @@ class Client(asyncio.Protocol):
             )
             self._lost(str(framing.parser_exc or code or "the client has closed"))
         self._settle()
+
+    def _answer_rest(self, data: bytes) -> None:
+        assert self._rest is not None  # noqa: S101 - checked by the callers
+        out, goes_on = self._rest.receive(data)
+        if out:
+            self._transport.write(out)
+        if not goes_on:
+            self._transport.close()
 
     def _upgrade(self, request: Request) -> None:
         framing, refused = self._framing, self._server.exchange.handshake()
