@@ -306,6 +306,10 @@ TESTING: list[Provoke] = [
     lambda: VirtualClock().advance(-1.0),
     lambda: VirtualClock().advance_to(math.nan),
     lambda: ScriptedExchange().inject(WRONG),
+    lambda: ScriptedExchange().inject_rest(WRONG),
+    lambda: ScriptedExchange([ORDER]).place(ORDER, size=WRONG),
+    lambda: ScriptedExchange([ORDER]).fill(ORDER, 0.0, "2"),
+    lambda: ScriptedExchange().fill(ORDER, 0.0),
     lambda: check_driver(WRONG, ["gapp"]),
 ]
 

@@ -14,21 +14,20 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 import attrs
 
 from ..._machine.rate_limit import Pace
+from ..._values.credentials import Credentials
 from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
+from .exchange_connection import ExchangeConfig
 from .faults import RestFault, check_faults
-from .order_book import BookOrder, Moment
+from .order_book import Book, BookOrder, Moment
 from .order_shapes import Row, is_futures, looked_up
-
-if TYPE_CHECKING:
-    from .scripted_exchange import ScriptedExchange
 
 STAMP_VALID = 30_000
 """Milliseconds by which the timestamp of a request may be behind or ahead (40008)."""
@@ -51,12 +50,27 @@ class Refused(Exception):
         self.code, self.message, self.status = code, message, status
 
 
+class Account(Protocol):
+    """The account whose orders are shown: a `ScriptedExchange`."""
+
+    config: ExchangeConfig
+    credentials: Credentials | None
+    rest_behind: float
+
+    def wall_clock(self, now: float) -> float: ...
+
+
+class CancelIt(Protocol):
+    """Cancels an order for a REST request, and pushes its end; returns the code and the message."""
+
+    def __call__(self, order: CancelOrder, now: float, *, counted: bool) -> tuple[str, str]: ...
+
+
 @attrs.frozen
 class _Call:
     """A request, decoded."""
 
     api: RestApi
-    exchange: ScriptedExchange
     given: Mapping[str, Any]
     """The parameters of the query, or the keys of the body."""
 
@@ -79,8 +93,10 @@ _Handler: TypeAlias = Callable[[_Call], object]
 class RestApi:
     """The REST API of one `ScriptedExchange`."""
 
-    def __init__(self, exchange: ScriptedExchange) -> None:
-        self._exchange = exchange
+    def __init__(self, account: Account, book: Book, cancel: CancelIt) -> None:
+        self.account = account
+        self.cancel = cancel
+        self._book = book
         self._faults: deque[RestFault | None] = deque()
         self._paces: dict[str, Pace] = {}
 
@@ -130,7 +146,7 @@ class RestApi:
         found = _ENDPOINTS.get((method, path))
         if found is None:
             raise Refused("40404", "Request URL NOT FOUND", 404)
-        unified = self._exchange.config.dialect is Dialect.UNIFIED
+        unified = self.account.config.dialect is Dialect.UNIFIED
         if path not in _PUBLIC:
             self._check_signed(method, target, headers, body, now)
             if path.startswith("/api/v2/") is unified:
@@ -140,7 +156,7 @@ class RestApi:
         if pace.allowed_at() > now:
             raise Refused("429", "Too Many Requests", 429)
         pace.take(now)
-        return handler(_Call(self, self._exchange, _given(method, query, body), now))
+        return handler(_Call(self, _given(method, query, body), now))
 
     def _check_signed(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
@@ -149,7 +165,7 @@ class RestApi:
 
         Raises: Refused if they are not those of the account.
         """
-        known = self._exchange.credentials
+        known = self.account.credentials
         if known is None:
             return
         if headers.get("access-key") != known.api_key:
@@ -173,17 +189,17 @@ class RestApi:
         return status, _dumps(whole).encode()
 
     def _milliseconds(self, now: float) -> int:
-        return int(self._exchange.wall_clock(now) * 1000)
+        return int(self.account.wall_clock(now) * 1000)
 
     def row(self, placed: BookOrder, moment: Moment, now: float) -> Row:
         """Return an order in one of its states."""
         at = self._milliseconds(max(moment.at, 0.0) if moment.at <= now else now)
-        return looked_up(placed, moment, self._exchange.config.dialect, at)
+        return looked_up(placed, moment, self.account.config.dialect, at)
 
     def seen(self, now: float) -> list[tuple[BookOrder, Moment]]:
         """Return all orders as REST sees them, which is late, the newest first."""
-        at = now - self._exchange.rest_behind
-        orders = self._exchange._book.newest_first()
+        at = now - self.account.rest_behind
+        orders = self._book.newest_first()
         states = [(placed, placed.as_of(at)) for placed in orders]
         return [(placed, moment) for placed, moment in states if moment is not None]
 
@@ -195,7 +211,7 @@ def _one(call: _Call, *, futures: bool) -> object:
     order_id, client_oid = call.text("orderId"), call.text("clientOid")
     if order_id is None and client_oid is None:
         raise Refused("40019", "Parameter orderId cannot be empty")
-    unified = call.exchange.config.dialect is Dialect.UNIFIED
+    unified = call.api.account.config.dialect is Dialect.UNIFIED
     for placed, moment in call.api.seen(call.now):
         order = placed.order
         if (
@@ -260,7 +276,7 @@ def _unified_page(call: _Call, *, ended: bool) -> object:
 
 
 def _cancel(call: _Call) -> object:
-    unified = call.exchange.config.dialect is Dialect.UNIFIED
+    unified = call.api.account.config.dialect is Dialect.UNIFIED
     order_id, client_oid = call.text("orderId"), call.text("clientOid")
     line, symbol = None, None
     if not unified:
@@ -271,16 +287,15 @@ def _cancel(call: _Call) -> object:
         order = CancelOrder(symbol, order_id, client_oid, line)
     except ValidationError as error:
         raise Refused("40019", str(error)) from None
-    code, message, gone = call.exchange._act("", order, call.now, None)
+    code, message = call.api.cancel(order, call.now, counted=True)
     if code != "0":
         raise Refused(code, message, 429 if code == "429" else 400)
-    call.exchange._push_all(gone, call.now)
     return {"orderId": order_id or "", "clientOid": client_oid or ""}
 
 
 def _cancel_symbol(call: _Call) -> object:
     symbol = call.text("symbol")
-    unified = call.exchange.config.dialect is Dialect.UNIFIED
+    unified = call.api.account.config.dialect is Dialect.UNIFIED
     line = _line(call.text("category"), "category") if unified else InstType.SPOT
     if symbol is None and not unified:
         raise Refused("40019", "Parameter symbol cannot be empty")
@@ -292,16 +307,15 @@ def _cancel_symbol(call: _Call) -> object:
             and (order.inst_type or InstType.SPOT) is line
             and symbol in (None, order.inst_id)
         ):
-            code, message, gone = call.exchange._act("", order, call.now, None, counted=False)
+            code, message = call.api.cancel(order, call.now, counted=False)
             failed = {} if code == "0" else {"code": code, "msg": message}
             ids = {"orderId": order.order_id or "", "clientOid": order.client_oid or ""}
             named.append(ids | failed)
-            call.exchange._push_all(gone, call.now)
     return {"list": named} if unified else {"symbol": symbol}
 
 
 def _time(call: _Call) -> object:
-    return {"serverTime": str(int(call.exchange.wall_clock(call.now) * 1000))}
+    return {"serverTime": str(int(call.api.account.wall_clock(call.now) * 1000))}
 
 
 _ENDPOINTS: Final[Mapping[tuple[str, str], tuple[int, _Handler]]] = MappingProxyType({

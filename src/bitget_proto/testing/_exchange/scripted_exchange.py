@@ -169,7 +169,7 @@ class ScriptedExchange(_BehaviourCommands):
         self._behaviour = Behaviour()
         self.rest_behind = 0.0
         """How many seconds the orders that REST shows are behind the book."""
-        self._rest_api = RestApi(self)
+        self._rest_api = RestApi(self, self._book, self._cancel_by_rest)
         self._numbers = 0
         self._placed = 0
         self._open: dict[ScriptedLink, None] = {}
@@ -422,9 +422,11 @@ class ScriptedExchange(_BehaviourCommands):
             ):
                 return order
 
-    def _push_all(self, placed: BookOrder | None, now: float) -> None:
-        if placed is not None:
-            self._push(placed, None, now)
+    def _cancel_by_rest(self, order: CancelOrder, now: float, *, counted: bool) -> tuple[str, str]:
+        code, message, gone = self._act("", order, now, None, counted=counted)
+        if gone is not None:
+            self._push(gone, None, now)
+        return code, message
 
     def _push(self, placed: BookOrder, by: "ScriptedLink | None", now: float) -> None:
         """Send the order's new state to all links that have subscribed to it."""

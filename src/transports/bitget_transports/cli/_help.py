@@ -113,6 +113,10 @@ _FAULT_WORDS: Final = {
     "item-missing": "the answer to a batch leaves out every second order",
     "item-twice": "the answer to a batch names its first order twice",
     "reordered": "the answer to a batch names the orders in reverse",
+    "fill-first": "the order fills before the request reaches it",
+    "half-fill-first": "half of the order fills before the request reaches it",
+    "push-late": "the push of the orders channel comes late",
+    "push-twice": "the push of the orders channel comes twice",
     "push-first": "the push of the orders channel comes before the answer",
     "no-push": "the push of the orders channel is lost",
 }
