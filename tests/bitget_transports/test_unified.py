@@ -12,10 +12,13 @@ from bitget_proto import (
     Codec,
     Dialect,
     InstType,
+    Outcome,
     Policy,
     Rejected,
     SessionConfig,
+    Unresolved,
     ValidationError,
+    WhyUnresolved,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange
 from bitget_transports.exchange import exchange_in_thread
@@ -92,3 +95,18 @@ def test_a_contradiction_is_refused_before_anything_is_dialled(flavour: Flavour)
                     raise AssertionError("a channel was opened")
 
     flavour.run(tidy(scenario))
+
+
+def test_a_cancel_after_the_end_needs_no_more_than_before(flavour: Flavour) -> None:
+    order = CancelOrder(order_id="1")
+    made = ScriptedExchange([order], config=ExchangeConfig(dialect=Dialect.UNIFIED))
+    with exchange_in_thread(made) as server:
+
+        async def scenario(connect: Connect) -> Outcome:
+            async with connect(KEY, url=server.url, dialect=Dialect.UNIFIED) as channel:
+                await channel.close()
+                return await channel.cancel(order)
+
+        outcome = flavour.run(tidy(scenario))
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why, outcome.order) == (False, WhyUnresolved.CLOSED, order)

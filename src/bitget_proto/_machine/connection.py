@@ -212,6 +212,11 @@ class Connection:
         """The limits of the connection."""
         return self._config
 
+    @property
+    def codec(self) -> Codec:
+        """The codec, which has the dialect of the account."""
+        return self._codec
+
     # --- inputs: what has happened ---
 
     def opened(self, now: float, *, login: SignedLogin) -> None:

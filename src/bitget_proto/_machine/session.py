@@ -233,6 +233,11 @@ class Session:
         """The limits of the session."""
         return self._config
 
+    @property
+    def codec(self) -> Codec:
+        """The codec, which has the dialect of the account."""
+        return self._codec
+
     # --- inputs: what has happened ---
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:

@@ -316,6 +316,11 @@ class RecordedConnection(Connection):
         """As `Connection.config`."""
         return self.core.config
 
+    @property
+    def codec(self) -> Codec:
+        """As `Connection.codec`."""
+        return self.core.codec
+
     def opened(self, now: float, *, login: SignedLogin) -> None:
         """As `Connection.opened`."""
         self.writer.call("opened", self.core.opened, now=now, login=login)
@@ -411,6 +416,11 @@ class RecordedSession(Session):
     def config(self) -> SessionConfig:
         """As `Session.config`."""
         return self.core.config
+
+    @property
+    def codec(self) -> Codec:
+        """As `Session.codec`."""
+        return self.core.codec
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         """As `Session.opened`."""

@@ -40,7 +40,6 @@ from bitget_proto import (
     ValidationError,
     WhyClosed,
     WhyUnresolved,
-    encode_cancel,
 )
 
 from .channel_events import ChannelEvent, Dropped, chars
@@ -363,7 +362,7 @@ class OutcomeRouter:
             self._cancels_after_end += 1
             # No digit follows the prefix, so no id from the connection can be the same.
             id = f"{self._id_prefix}-{self._cancels_after_end}"
-        encode_cancel(order, id)  # Called only to validate `order` and `id`.
+        self.core.codec.encode_cancel(order, id)  # Called only to validate `order` and `id`.
         if timeout is not None:
             check_timeout(timeout)
         lost = isinstance(self.closed, Closed) and self.closed.why in (

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bitget_proto import (
     CancelOrder,
+    Codec,
     Connection,
     Dial,
     Output,
@@ -33,6 +34,8 @@ class Core(Protocol):
     def in_flight(self) -> int: ...
     @property
     def capacity(self) -> int: ...
+    @property
+    def codec(self) -> Codec: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
     def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(
@@ -67,6 +70,10 @@ class SingleLink:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialled = False
+
+    @property
+    def codec(self) -> Codec:
+        return self._connection.codec
 
     @property
     def state(self) -> State:
