@@ -65,10 +65,15 @@ from bitget_transports._driver.connect_errors import (
     ended_early,
     login_error,
     no_login,
+    proxy_ended,
+    proxy_refused,
+    proxy_sent_garbage,
+    proxy_wants_credentials,
     speaks_no_http,
     took_too_long,
 )
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.proxy import Proxy, unless_connected
 from bitget_transports._driver.sockets import check_sock
 from bitget_transports._driver.url import Target
 from bitget_transports.cli import main as command
@@ -82,6 +87,7 @@ KEY = Credentials("the-key", "the-secret", "the-passphrase")
 LOGIN = sign_login(KEY, 1763958366)
 LIVE = "wss://ws.bitget.com/v2/ws/private"
 TARGET = Target.of(LIVE, None, allow_plaintext=False)
+PROXY = Proxy("http", "proxy.example", 3128, "user", "password")
 TLS = ssl.create_default_context()
 WRONG: Any = 5
 """A value of a wrong type."""
@@ -339,6 +345,10 @@ def url(text: Any, tls: Any = None) -> Provoke:
     return lambda: Target.of(text, tls, allow_plaintext=False)
 
 
+def proxy(setting: Any) -> Provoke:
+    return lambda: Target.of(LIVE, None, allow_plaintext=False, proxy=setting)
+
+
 def raising(error: Exception) -> Provoke:
     def provoke() -> None:
         raise error
@@ -406,6 +416,16 @@ DIALS: list[Provoke] = [
     raising(speaks_no_http(TARGET)),
     raising(ended_early(TARGET)),
     raising(answered_wrongly(TARGET, "HTTP/1.0 instead of HTTP/1.1")),
+    *map(proxy, (WRONG, "nonsense:x", "https://a:b@c", "ftp://a", "http://a/b", f"socks5://{'a' * 256}@b")),
+    lambda: unless_connected("http://a", WRONG, "sock"),
+    raising(could_not_connect(TARGET, ConnectionRefusedError(ECONNREFUSED, ""), PROXY)),
+    raising(could_not_connect(TARGET, socket.gaierror(-2, "Name or service not known"), PROXY)),
+    raising(took_too_long(TARGET, Limits(), None, PROXY)),
+    raising(proxy_ended(PROXY, TARGET)),
+    raising(proxy_refused(PROXY, TARGET, "HTTP status 403")),
+    raising(proxy_wants_credentials(PROXY, TARGET, "HTTP status 407")),
+    raising(proxy_wants_credentials(Proxy("http", "::1", 3128), TARGET, "HTTP status 407")),
+    raising(proxy_sent_garbage(PROXY, "something that is not HTTP")),
     raising(no_login(Limits(), None)),
     raising(no_login(Limits(), speaks_no_http(TARGET))),
     ended(WhyClosed.LOGIN_TIMEOUT, "no answer to the login within 10.0 s"),
@@ -578,7 +598,7 @@ NOT_SHOWN = {
     " unread outcomes hold the places of Config.max_in_flight: read channel.events",
     ", and it was not taken",
     ". The orders gave ",
-    "): check HTTPS_PROXY, the credentials in it, and NO_PROXY",
+    ": check its URL, and the credentials in it",
     "): pass another --port, or 0 for a free one",
     ": --ca-file needs a PEM file",
     ": invalid file name, or no input",
@@ -616,7 +636,7 @@ NOT_SHOWN = {
         "the channel is in use, by another thread or by the code that this call interrupts: allow one "
         "caller at a time"
     ),
-    "the proxy refused to connect to ",
+    "the proxy of the client did not connect to ",
     "these outcomes are already awaited by another task: call cancel_many in each task",
     "tls was given with a client, which has its own: create the client with verify=tls",
 }

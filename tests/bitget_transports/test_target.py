@@ -123,7 +123,7 @@ def test_urls_that_are_not_allowed_are_refused_with_advice(url: object, says: st
 
 def test_plaintext_beyond_loopback_needs_an_explicit_option() -> None:
     target = of("ws://example.com/", allow_plaintext=True)
-    assert (target.tls, target.loopback, target.port) == (None, False, 80)
+    assert (target.tls, target.proxy, target.port) == (None, None, 80)
 
 
 def test_invalid_tls_settings_are_refused() -> None:

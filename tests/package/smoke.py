@@ -132,6 +132,23 @@ def rsa() -> None:
     key.public_key().verify(b64decode(signed.sign), text, padding.PKCS1v15(), hashes.SHA256())
 
 
+def socks() -> None:
+    """Speak SOCKS5 to a proxy, without a socket."""
+    from bitget_transports._driver.tunnel import Tunnel
+    from bitget_transports._driver.url import Target
+
+    target = Target.of(
+        "wss://exchange.example/", None, allow_plaintext=False, proxy="socks5://127.0.0.1"
+    )
+    assert target.proxy is not None
+    tunnel = Tunnel(target.proxy, target)
+    assert tunnel.outgoing() == b"\x05\x01\x00"
+    tunnel.receive(b"\x05\x00")
+    assert b"exchange.example" in tunnel.outgoing()
+    tunnel.receive(bytes((5, 0, 0, 1, 127, 0, 0, 1, 0, 1)))
+    assert tunnel.opened
+
+
 def exchange(*order_ids: str) -> None:
     """Serve these orders until standard input ends; then print the cancelled ones."""
     from bitget_proto.testing import ScriptedExchange
@@ -183,6 +200,7 @@ ALONE: dict[str, Callable[[], None]] = {
     "msgspec": engine("msgspec"),
     "orjson": engine("orjson"),
     "rsa": rsa,
+    "socks": socks,
     "cli": cli,
 }
 """Smoke tests without an exchange."""

@@ -13,6 +13,7 @@ from bitget_proto import CallerError, Credentials, SignedLogin, ValidationError,
 
 from .checks import safe_repr
 from .connect_errors import clock_failed
+from .proxy import ProxySetting
 from .url import Target
 
 
@@ -34,17 +35,19 @@ class Account:
         wall_clock: Callable[[], float],
         *,
         allow_plaintext: bool,
+        proxy: ProxySetting = None,
     ) -> Self:
         """Check all arguments before anything is dialled.
 
-        Raises: ValidationError for a URL that must not be dialled, a key that cannot sign, or a
-        clock that does not give a time.
+        Raises: ValidationError for a URL or a proxy that must not be dialled, a key that cannot
+        sign, or a clock that does not give a time.
         """
         if not callable(wall_clock):
             raise ValidationError(
                 f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
             )
-        self = cls(credentials, Target.of(url, tls, allow_plaintext=allow_plaintext), wall_clock)
+        target = Target.of(url, tls, allow_plaintext=allow_plaintext, proxy=proxy)
+        self = cls(credentials, target, wall_clock)
         self.sign(0.0)
         now = self.sign_now()
         if isinstance(now, CallerError):

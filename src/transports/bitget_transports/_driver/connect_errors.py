@@ -29,6 +29,7 @@ from . import rfc6455
 from .address_race import AddressesFailed, AddressRace
 from .errors import ConnectFailed
 from .limits import Limits
+from .proxy import Proxy
 from .url import Target
 
 NO_CODE = 1005
@@ -60,6 +61,8 @@ _PARTS = {
 }  # fmt: skip
 """For each errno, the part that failed and what to do."""
 
+_CHECK_PROXY = "check the URL of the proxy (proxy=, HTTPS_PROXY)"
+
 _VIOLATIONS = {
     "invalid utf-8 reason|decoding close reason": rfc6455.INVALID_REASON,
     "codec can't decode": rfc6455.INVALID_TEXT,
@@ -76,9 +79,13 @@ _VIOLATIONS = {
 """What the libraries below call a violation of RFC 6455, and what we call it."""
 
 
-def could_not_connect(target: Target, error: BaseException) -> ConnectFailed:
-    """Return the error for a failed TCP connection or TLS handshake, caused by `error`."""
-    failure = _describe(target, error)
+def could_not_connect(
+    target: Target, error: BaseException, via: Proxy | None = None
+) -> ConnectFailed:
+    """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is the
+    proxy while it has not connected to the exchange.
+    """
+    failure = _describe(target, error) if via is None else _unreachable(via, error)
     failure.__cause__ = error
     return failure
 
@@ -114,6 +121,50 @@ def _describe(target: Target, error: BaseException) -> ConnectFailed:
     return ConnectFailed(f"{what.format(where)} ({why}){tried}: {advice}")
 
 
+def _unreachable(proxy: Proxy, error: BaseException) -> ConnectFailed:
+    """Return the error for a proxy that could not be connected to, or broke the connection."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, socket.gaierror):
+        why = f"its name cannot be resolved: {error.strerror}"
+    else:
+        why = os.strerror(number) if number else str(error) or type(error).__name__
+    return ConnectFailed(
+        f"no connection to {proxy} ({why}): {_CHECK_PROXY}, and that it is running"
+    )
+
+
+def proxy_ended(proxy: Proxy, target: Target) -> ConnectFailed:
+    """Return the error for a proxy that ended the connection before it answered."""
+    return ConnectFailed(
+        f"{proxy} ended the connection before it had connected to {target.host}:{target.port}: "
+        f"{_CHECK_PROXY}, or try again later"
+    )
+
+
+def proxy_refused(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
+    """Return the error for a proxy that did not connect to the exchange."""
+    return ConnectFailed(
+        f"{proxy} did not connect to {target.host}:{target.port} ({answer}): check that it allows "
+        "this host and port, and can reach them"
+    )
+
+
+def proxy_wants_credentials(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
+    """Return the error for a proxy that refused its user and password, or the lack of them."""
+    given = (
+        "refused its user and password" if proxy.user is not None else "wants a user and a password"
+    )
+    return ConnectFailed(
+        f"{proxy} {given} for {target.host}:{target.port} ({answer}): give those of the proxy in its "
+        "URL, such as http://USER:PASSWORD@HOST:PORT, with special characters as %…"
+    )
+
+
+def proxy_sent_garbage(proxy: Proxy, what: str) -> ConnectFailed:
+    """Return the error for an answer of a proxy that is not valid."""
+    return ConnectFailed(f"{proxy} sent {what}: {_CHECK_PROXY}, its scheme and its port")
+
+
 def _no_tls(target: Target, error: ssl.SSLError) -> ConnectFailed:
     """Return the error for a TLS handshake that failed."""
     where, reason = f"{target.host}:{target.port}", getattr(error, "reason", None)
@@ -139,9 +190,18 @@ def is_end(error: BaseException) -> bool:
     return isinstance(error, _ENDS)
 
 
-def took_too_long(target: Target, limits: Limits, race: AddressRace | None = None) -> ConnectFailed:
-    """Return the error for an expired `Limits.open_timeout`."""
+def took_too_long(
+    target: Target, limits: Limits, race: AddressRace | None = None, via: Proxy | None = None
+) -> ConnectFailed:
+    """Return the error for an expired `Limits.open_timeout`. `via` is the proxy while it has not
+    connected to the exchange.
+    """
     progress = "" if race is None else race.progress()
+    if via is not None:
+        return ConnectFailed(
+            f"{via} did not connect to {target.host}:{target.port} within {limits.open_timeout} s"
+            f"{progress and f' ({progress})'}: {_CHECK_PROXY}, or raise Limits.open_timeout"
+        )
     return ConnectFailed(
         f"{target.host}:{target.port} did not open a WebSocket within {limits.open_timeout} s"
         f"{progress and f' ({progress})'}: "

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from typing import Self
@@ -18,15 +17,12 @@ import attrs
 from bitget_proto import Dialect, ValidationError
 
 from .checks import safe_repr
+from .host_names import is_host, is_loopback
+from .proxy import Proxy, ProxySetting
 
 _LIVE_URL = f"{Dialect.CLASSIC.live_url} (classic accounts) or {Dialect.UNIFIED.live_url} (unified)"
 
 _VISIBLE = re.compile(r"[!-~]*")
-
-_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]{0,62})(\.[0-9a-z_-]{1,63})*\.?")
-"""A host name in lower case, or an IPv4 address (RFC 1123, 2.1; underscores occur in practice)."""
-
-_LONGEST_NAME = 253
 
 
 def url_for(url: str | None, dialect: Dialect) -> str:
@@ -55,14 +51,27 @@ class Target:
     tls: ssl.SSLContext | None
     """Verifies the server's certificate; None for a plain `ws://`."""
 
-    loopback: bool
+    proxy: Proxy | None = None
+    """The proxy to dial through."""
+
+    @property
+    def dialled(self) -> tuple[str, int]:
+        """The host and the port to connect to: those of the proxy, if there is one."""
+        return (self.host, self.port) if self.proxy is None else (self.proxy.host, self.proxy.port)
 
     @classmethod
-    def of(cls, url: str, tls: ssl.SSLContext | None, *, allow_plaintext: bool) -> Self:
+    def of(
+        cls,
+        url: str,
+        tls: ssl.SSLContext | None,
+        *,
+        allow_plaintext: bool,
+        proxy: ProxySetting = None,
+    ) -> Self:
         """Check a URL. Without `tls`, certificates are verified against the system's authorities.
 
-        Raises: ValidationError for an invalid WebSocket URL, and for a plain one beyond loopback
-        unless `allow_plaintext` is set.
+        Raises: ValidationError for an invalid WebSocket URL, for a plain one beyond loopback unless
+        `allow_plaintext` is set, and for an invalid proxy.
         """
         if not isinstance(url, str):
             raise ValidationError(
@@ -93,7 +102,7 @@ class Target:
                 f"url must be in ASCII, without spaces{got}: write other letters as xn--… in a "
                 "host name, and as %… in a path"
             )
-        if not _is_host(host, bracketed=parts.netloc.startswith("[")):
+        if not is_host(host, bracketed=parts.netloc.startswith("[")):
             raise ValidationError(
                 f"url must hold a host name or an IP address; got {safe_repr(host)}: the live one "
                 f"is {_LIVE_URL}"
@@ -102,7 +111,7 @@ class Target:
             raise ValidationError(f"url must hold a port from 1 to 65535, or none{got}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):
             raise ValidationError(f"tls must be an ssl.SSLContext, or None; got {safe_repr(tls)}")
-        loopback = _is_loopback(host)
+        loopback = is_loopback(host)
         secure = parts.scheme == "wss"
         if secure:
             tls = ssl.create_default_context() if tls is None else tls
@@ -117,26 +126,6 @@ class Target:
             )
         # The scheme may be in upper case, which not every library below accepts.
         url = parts.scheme + url[len(parts.scheme) :]
-        return cls(
-            url=url, host=host, port=port or (443 if secure else 80), tls=tls, loopback=loopback
-        )
-
-
-def _is_host(host: str, *, bracketed: bool) -> bool:
-    try:
-        if bracketed:
-            return ipaddress.IPv6Address(host).scope_id is None
-        if host.removesuffix(".").rpartition(".")[2].isdigit():
-            # No host name has a last label of digits (RFC 1123, 2.1): this is an address, and must be one that
-            # all libraries below read alike.
-            ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return len(host) <= _LONGEST_NAME and _NAME.fullmatch(host) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        port = port or (443 if secure else 80)
+        chosen = Proxy.choose(proxy, host=host, port=port, secure=secure, loopback=loopback)
+        return cls(url=url, host=host, port=port, tls=tls, proxy=chosen)

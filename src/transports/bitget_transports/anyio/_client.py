@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
+from typing import Literal
 
 try:
     import anyio
@@ -41,6 +42,7 @@ from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
+from .._driver.proxy import unless_connected
 from .._driver.single_link import Core, SingleLink
 from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
@@ -59,6 +61,7 @@ def connect(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -72,10 +75,14 @@ def connect(
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
-    httpx client of your own, for your own proxies or for an app in the same process
-    (`httpx_ws.transport.ASGIWebSocketTransport`). The default client takes its proxies from the
-    environment (HTTPS_PROXY, NO_PROXY), except for loopback. All times are on
+    httpx client of your own, which has its own proxies, for example for an app in the same process
+    (`httpx_ws.transport.ASGIWebSocketTransport`). All times are on
     `bitget_transports.clock`, which everything that shares a `budget` must use.
+
+    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
+    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
@@ -99,6 +106,7 @@ def connect(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=unless_connected(proxy, client, "client"),
         )
         connection = record(Connection(config, chosen, budget), trace)
         return Channel(
@@ -118,6 +126,7 @@ def open_session(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -147,6 +156,7 @@ def open_session(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=unless_connected(proxy, client, "client"),
         )
         session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(AnyioDriver(session, account, limits, session.config.link, client))

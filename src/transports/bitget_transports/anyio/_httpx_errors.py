@@ -17,6 +17,7 @@ from httpx_ws import WebSocketUpgradeError
 from .._driver.connect_errors import could_not_connect, ended_early, speaks_no_http
 from .._driver.errors import ConnectFailed, UpgradeRefused
 from .._driver.http_refusal import refusal, retry_after
+from .._driver.proxy import Proxy
 from .._driver.rfc6455 import begins_http
 from .._driver.url import Target
 
@@ -40,6 +41,8 @@ class Handshake:
         """Whether the stream has ended."""
         self._body = b""
         """The beginning of the body of a refusal."""
+        self.via = target.proxy
+        """The proxy, while it has not connected to the exchange."""
 
     def of(self, client: httpx.AsyncClient) -> Handshake:
         """Use this client; return what to pass to httpx-ws in its place."""
@@ -60,6 +63,7 @@ class Handshake:
         if event.endswith("start_tls.started"):
             self._head = b""  # a proxy's answer
         elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.via = None
             self._watch(info["return_value"])
 
     def opened(self) -> None:
@@ -75,24 +79,23 @@ class Handshake:
         """Return why the WebSocket was not opened."""
         target = self._target
         error = _unwrapped(error)
+        if isinstance(error, ConnectFailed):
+            return error  # of the proxy
         if isinstance(error, WebSocketUpgradeError):
             status, headers = error.response.status_code, error.response.headers
             wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
             return UpgradeRefused(target.host, status, self._body, wait)
         if isinstance(error, httpx.ProxyError):
             return ConnectFailed(
-                f"the proxy refused to connect to {target.host}:{target.port} ({error}): "
-                "check HTTPS_PROXY, the credentials in it, and NO_PROXY"
+                f"the proxy of the client did not connect to {target.host}:{target.port}: check its "
+                "URL, and the credentials in it"
             )
         if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
             ended = self._ended or not isinstance(error, httpx.RemoteProtocolError)
             return self.early_refusal() or (
                 ended_early(target) if ended and begins_http(self._head) else speaks_no_http(target)
             )
-        for cause in (*_attempts(error), *causes(error)):
-            if isinstance(cause, OSError):
-                return could_not_connect(target, cause)
-        return could_not_connect(target, error)
+        return connect_failure(target, error)
 
     def _watch(self, stream: httpcore.AsyncNetworkStream) -> None:
         read, self._head = stream.read, b""
@@ -107,6 +110,14 @@ class Handshake:
 
         stream.read = watched  # type: ignore[method-assign]
         self._watched.append(stream)
+
+
+def connect_failure(target: Target, error: Exception, via: Proxy | None = None) -> ConnectFailed:
+    """Return why no connection was made, from an error of httpx or httpcore."""
+    for cause in (*_attempts(error), *causes(error)):
+        if isinstance(cause, OSError):
+            return could_not_connect(target, cause, via)
+    return could_not_connect(target, error, via)
 
 
 async def _beginning(response: httpx.Response) -> bytes:

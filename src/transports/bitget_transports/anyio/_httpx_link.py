@@ -36,6 +36,7 @@ import anyio.lowlevel
 try:
     import httpcore
     import httpx
+    from httpcore._backends.auto import AutoBackend
     from httpx_ws import (
         AsyncWebSocketSession,
         HTTPXWSException,
@@ -56,15 +57,18 @@ from .._driver.connect_errors import (
     closed_by_peer,
     connection_broken,
     protocol_broken,
+    proxy_ended,
     too_long,
     took_too_long,
 )
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits, frame_limit
+from .._driver.proxy import Proxy
 from .._driver.tcp_reset import reset_when_closed
+from .._driver.tunnel import Tunnel
 from .._driver.turns import CORE_MESSAGES, PARSER_BYTES, Arrivals
 from .._driver.url import Target
-from ._httpx_errors import Handshake, causes
+from ._httpx_errors import Handshake, causes, connect_failure
 
 _PONG = b"\x8a"
 """The first byte of a pong (RFC 6455, 5.2): final, and the opcode 10."""
@@ -155,7 +159,9 @@ class HttpxWebSocket:
             # Raised outside of the task group, which would wrap it in an exception group.
             raise wrong
         if self._session is None:
-            raise self._handshake.early_refusal() or took_too_long(self._target, self._limits)
+            raise self._handshake.early_refusal() or took_too_long(
+                self._target, self._limits, None, self._handshake.via
+            )
         return self._reason
 
     async def write(self, text: str) -> None:
@@ -376,6 +382,45 @@ class _Metered(httpcore.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
+class _Proxied(AutoBackend):
+    """Connects to the exchange through a proxy."""
+
+    def __init__(self, proxy: Proxy, target: Target) -> None:
+        super().__init__()
+        self._proxy = proxy
+        self._target = target
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        *arguments: Any,
+        **options: Any,
+    ) -> httpcore.AsyncNetworkStream:
+        """As `AutoBackend.connect_tcp`."""
+        del host, port  # those of the target
+        proxy, tunnel = self._proxy, Tunnel(self._proxy, self._target)
+        try:
+            stream = await super().connect_tcp(proxy.host, proxy.port, *arguments, **options)
+        except httpcore.ConnectError as error:
+            raise connect_failure(self._target, error, proxy) from error
+        try:
+            while True:
+                if data := tunnel.outgoing():
+                    await stream.write(data)
+                if tunnel.opened:
+                    return stream
+                tunnel.receive(await stream.read(PARSER_BYTES))
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            if isinstance(error, httpcore.NetworkError):
+                raise proxy_ended(proxy, self._target) from error
+            raise
+        finally:
+            tunnel.close()
+
+
 def _message(event: TextMessage | BytesMessage) -> str | bytes:
     return event.data if isinstance(event, TextMessage) else bytes(event.data)
 
@@ -384,7 +429,14 @@ def _make_client(target: Target) -> httpx.AsyncClient:
     # A plain target uses no TLS: a context without authorities accepts no certificate, and loading
     # the system's authorities is slow.
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
-    # Proxies of the environment, except for loopback. Timeouts are set by the callers. httpcore dials
+    # Timeouts are set by the callers. httpcore dials
     # with `anyio.connect_tcp`, or on trio with `trio.open_tcp_stream`: both race a host's addresses,
     # 250 ms apart (RFC 6555), but do not remember which one served.
-    return httpx.AsyncClient(verify=verify, trust_env=not target.loopback, timeout=None)  # noqa: S113
+    client = httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
+    if target.proxy is not None:
+        # Not httpx's own proxies: with SOCKS, httpcore logs the password, and reads an answer in
+        # pieces wrongly; with HTTP, it does not tunnel `ws://`.
+        client._pool = httpcore.AsyncConnectionPool(
+            ssl_context=verify, network_backend=_Proxied(target.proxy, target)
+        )
+    return httpx.AsyncClient(transport=client, trust_env=False, timeout=None)  # noqa: S113

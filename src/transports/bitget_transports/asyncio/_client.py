@@ -34,6 +34,7 @@ from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
 from .._driver.limits import Limits
+from .._driver.proxy import unless_connected
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import url_for
@@ -62,6 +63,7 @@ def connect(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -76,8 +78,13 @@ def connect(
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
-    socket that is already connected, for example through a proxy; it is closed with the channel.
+    socket that is already connected; it is closed with the channel.
     All times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
+
+    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
+    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
@@ -105,6 +112,7 @@ def connect(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=unless_connected(proxy, sock, "sock"),
         )
         connection = record(Connection(config, chosen, budget), trace)
         return Channel(
@@ -124,6 +132,7 @@ def open_session(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -152,6 +161,7 @@ def open_session(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=proxy,
         )
         session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(

@@ -13,6 +13,10 @@ from math import inf
 from .._driver.address_race import Address, AddressRace
 from .._driver.clock import clock
 from .._driver.exception_origin import raised_by_caller
+from .._driver.proxy import Proxy
+from .._driver.tunnel import Tunnel
+from .._driver.turns import PARSER_BYTES
+from .._driver.url import Target
 
 
 async def connect_first(race: AddressRace) -> socket.socket:
@@ -46,6 +50,23 @@ async def connect_first(race: AddressRace) -> socket.socket:
             sock.close()
         raise
     return won[0]
+
+
+async def open_tunnel(sock: socket.socket, proxy: Proxy, target: Target) -> None:
+    """Let this proxy, which the socket is connected to, connect to the exchange.
+
+    Raises: ConnectFailed when it does not; OSError.
+    """
+    loop, tunnel = asyncio.get_running_loop(), Tunnel(proxy, target)
+    try:
+        while True:
+            if data := tunnel.outgoing():
+                await loop.sock_sendall(sock, data)
+            if tunnel.opened:
+                return
+            tunnel.receive(await loop.sock_recv(sock, PARSER_BYTES))
+    finally:
+        tunnel.close()
 
 
 async def _attempt(race: AddressRace, address: Address, won: list[socket.socket]) -> None:

@@ -26,7 +26,7 @@ from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.tcp_reset import reset_when_closed
 from .._driver.turns import PARSER_BYTES, READ, Unprocessed
-from ._dial import connect_first, package_of_loop
+from ._dial import connect_first, open_tunnel, package_of_loop
 
 _PARTS_OVER_TLS = 2**19 // PARSER_BYTES
 
@@ -150,25 +150,32 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     async def open(self, sock: socket.socket | None) -> None:
         """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
+        via = target.proxy if sock is None else None
+        """The proxy, while it has not connected to the exchange."""
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
                 if sock is None:
                     self._race = self._driver.addresses.race(
                         await asyncio.get_running_loop().getaddrinfo(
-                            target.host, target.port, type=socket.SOCK_STREAM
+                            *target.dialled, type=socket.SOCK_STREAM
                         )
                     )
                     sock = await connect_first(self._race)
+                    if via is not None:
+                        await open_tunnel(sock, via, target)
+                        via = None
                 else:
                     sock.getpeername()  # raises for an unconnected socket
                 failure = await self.connect(sock)
         except Exception as error:  # noqa: BLE001 - the driver waits for this dial
             if bound.expired():
-                failure = self.partial_refusal() or took_too_long(target, limits, self._race)
+                failure = self.partial_refusal() or took_too_long(target, limits, self._race, via)
                 failure.__cause__ = error
+            elif isinstance(error, ConnectFailed) and not raised_by_caller(error):
+                failure = error
             else:
-                failure = could_not_connect(target, error)
+                failure = could_not_connect(target, error, via)
                 if raised_by_caller(error, target.tls, "picows", "uvloop", package_of_loop()):
                     self.report(error)
         finally:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from bitget_proto import (
     Budget,
@@ -45,6 +45,7 @@ from .._driver.channel_events import ChannelEvent
 from .._driver.checks import check_unused, codec_for, safe_repr
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
+from .._driver.proxy import unless_connected
 from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import url_for
@@ -66,6 +67,7 @@ def connect(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -80,10 +82,15 @@ def connect(
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
-    socket that is already connected, for example through a proxy; it is closed with the channel.
+    socket that is already connected; it is closed with the channel.
     `selector` makes the selector that waits: pass another one for a framework such as gevent. All
     times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
     `Limits.open_timeout` does not cover resolving the host name, which blocks in the system.
+
+    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
+    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
@@ -113,6 +120,7 @@ def connect(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=unless_connected(proxy, sock, "sock"),
         )
         connection = record(Connection(config, chosen, budget), trace)
         return Channel(
@@ -134,6 +142,7 @@ def open_session(
     budget: Budget | None = None,
     tls: ssl.SSLContext | None = None,
     allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
@@ -163,6 +172,7 @@ def open_session(
             tls,
             wall_clock,
             allow_plaintext=allow_plaintext,
+            proxy=proxy,
         )
         session = record(Session(config, chosen, budget, jitter=jitter), trace)
         return SessionChannel(

@@ -24,7 +24,9 @@ from .._driver.connect_errors import connection_broken, could_not_connect, took_
 from .._driver.driver import Driver
 from .._driver.errors import ConnectFailed
 from .._driver.exception_origin import is_systems, raised_by_caller
+from .._driver.proxy import Proxy
 from .._driver.tcp_reset import reset_when_closed
+from .._driver.tunnel import Tunnel
 from .._driver.turns import READ, Unprocessed
 from .._driver.websocket import WebSocket
 from ._dial import Dial, Watcher, resolver_package
@@ -55,6 +57,8 @@ class SocketLink:
         self._watcher = watcher
         """Hears of each change of the socket, and of its end."""
         self._target = driver.account.target
+        self._via = self._target.proxy if sock is None else None
+        """The proxy, while it has not connected to the exchange."""
         self._websocket = WebSocket(self._target, driver.max_message)
         self._opening: Generator[int | None] | None = self._open(sock)
         self._opening_wants: int | None = 0
@@ -178,15 +182,16 @@ class SocketLink:
         driver, target = self._driver, self._target
         try:
             if driver.now() >= self._open_by:
+                race = None if self._dial is None else self._dial.race
                 raise self._websocket.early_refusal() or took_too_long(
-                    target, driver.limits, None if self._dial is None else self._dial.race
+                    target, driver.limits, race, self._via
                 )
             wants = next(opening, _OPEN)
         except OSError as error:
             if isinstance(error, ConnectFailed) and not raised_by_caller(error):
                 failure = error
             elif is_systems(error, self.sock, target.tls, resolver_package()):
-                failure = could_not_connect(target, error)
+                failure = could_not_connect(target, error, self._via)
             else:
                 raise
             self._opening = None
@@ -209,6 +214,9 @@ class SocketLink:
         assert self.sock is not None  # noqa: S101 - connected
         if self.sock.family in (socket.AF_INET, socket.AF_INET6):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._via is not None:
+            yield from self._open_tunnel(self._via)
+            self._via = None
         if target.tls is not None:
             yield from self._start_tls(target.tls, self.sock)
         self._out = self._websocket.start()
@@ -226,22 +234,38 @@ class SocketLink:
                 raise self._websocket.handshake_error()
 
     def _connect(self) -> Generator[None]:
-        """Connect to the first address of the host that answers."""
+        """Connect to the first address of the host, or of the proxy, that answers."""
         driver, target = self._driver, self._target
-        race = driver.addresses.race(
-            socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        )
+        race = driver.addresses.race(socket.getaddrinfo(*target.dialled, type=socket.SOCK_STREAM))
         self._dial = Dial(race, self._watcher, self.step)
         while True:
             self._dial.begin_due(driver.now)
             if race.winner is not None:
                 break
             if race.exhausted:
-                raise could_not_connect(target, race.error())
+                raise could_not_connect(target, race.error(), self._via)
             self.deadline = min(self._open_by, race.until)
             yield None
         self.deadline = self._open_by
         self._dial.hand_over(self)
+
+    def _open_tunnel(self, proxy: Proxy) -> Generator[int]:
+        """Let the proxy, which the socket is connected to, connect to the exchange."""
+        tunnel = Tunnel(proxy, self._target)
+        try:
+            while True:
+                self._out += tunnel.outgoing()
+                self._flush()
+                if tunnel.opened:
+                    return
+                yield selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+                self._read()
+                while part := self._unprocessed.next_part():
+                    tunnel.receive(part)
+                if self._ended or self._broken is not None:
+                    tunnel.receive(b"")
+        finally:
+            tunnel.close()
 
     def _start_tls(self, tls: ssl.SSLContext, sock: socket.socket) -> Generator[int]:
         self._watcher.unwatch(self)
