@@ -115,7 +115,7 @@ def caller_errors(events: list[Any]) -> list[CallerError]:
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[BaseException | None]:
     """Return the exceptions that were logged, those raised by `Failing` with their traceback."""
-    records = [record for record in caplog.records if record.name == "bitget_transports"]
+    records = [record for record in caplog.records if "failed, and" in record.message]
     assert all(record.levelno == logging.ERROR for record in records)
     errors = [record.exc_info[1] if record.exc_info else None for record in records]
     raised = [error for error in errors if not isinstance(error, ValidationError)]

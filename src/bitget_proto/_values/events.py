@@ -306,8 +306,8 @@ class CallerError:
 
     where: str
     """The function: `jitter` (this backoff has no jitter), `wall_clock` of a transport (no login
-    can be signed; the next dial waits until it returns a time), or `trace`, the `write` of `record`
-    (no more lines are written)."""
+    can be signed; the next dial waits until it returns a time), `trace`, the `write` of `record`
+    (no more lines are written), or `observe` of a transport (it is not called again)."""
 
     error: Exception | None = attrs.field(default=None, eq=False, repr=False)
     """The exception; a ValidationError for a wrong value; None in a replay. Two events that differ

@@ -18,6 +18,7 @@ from .checks import safe_repr
 from .driver import Driver
 from .errors import ConnectFailed
 from .limits import Limits
+from .reporter import Observe
 from .single_link import Core
 
 
@@ -50,8 +51,9 @@ class AsyncDriver(Driver):
         limits: Limits | None,
         config: Config,
         current: Callable[[], object],
+        observe: Observe | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, observe)
         self._current = current
         """Returns the running event loop, or raises RuntimeError when none is running."""
         self.home = current()

@@ -49,7 +49,9 @@ from .errors import ConnectFailed, UpgradeRefused
 from .first_login import FirstLogin
 from .http_refusal import http_date
 from .limits import Limits
+from .log import ChannelLog
 from .outcome_router import OutcomeRouter, Waiter
+from .reporter import Observe, Reporter
 from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
 from .turns import OVERDUE_MESSAGES, Arrivals
@@ -104,11 +106,15 @@ class Driver(ABC):
         account: Account,
         limits: Limits | None,
         config: Config,
+        observe: Observe | None = None,
     ) -> None:
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self.router = OutcomeRouter(core, self.limits, config.id_prefix)
+        self._log = ChannelLog(account.target, account.credentials)
+        self.router = OutcomeRouter(
+            core, self.limits, config.id_prefix, Reporter(self._log, observe)
+        )
         self.account = account
         self.addresses = AddressBook()
         self.max_message = config.max_message
@@ -164,6 +170,7 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
+        self._log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -284,6 +291,7 @@ class Driver(ABC):
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
+                        self._log.dialling(output.link)
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:

@@ -1,22 +1,203 @@
-"""The log of the transports: the logger `bitget_transports`, which is silent until configured."""
+"""The log of the transports: the logger `bitget_transports`, which is silent until configured.
+
+docs/operation.md lists what is logged, and at which level.
+
+- Text from the exchange is shown on one line, bounded, and without the secrets of the login.
+- An exception of a handler or a filter, which are the caller's, stops no cancel.
+- An `Accepted` is not logged here: `OutcomeRouter.dispatch` does not even call this.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from bitget_proto import CallerError
+from bitget_proto import (
+    CallerError,
+    Closed,
+    CodeClass,
+    Credentials,
+    Down,
+    Ended,
+    Event,
+    ExchangeError,
+    GoingAway,
+    LateReply,
+    LinkClosed,
+    LoginRejected,
+    Ready,
+    Rejected,
+    SessionEvent,
+    SignedLogin,
+    Unresolved,
+    Up,
+    WhyClosed,
+    WhyEnded,
+)
+
+from .url import Target
 
 _LOGGER: Final = logging.getLogger("bitget_transports")
 _LOGGER.addHandler(logging.NullHandler())
 
+_TRACE: Final = logging.getLogger("bitget_transports.trace")
+
 _CONSEQUENCES: Final = MappingProxyType({
     "jitter": "this backoff has no jitter",
+    "observe": "nothing more is observed",
     "wall_clock": "the next dial waits until it returns a time",
     "trace": "nothing more is recorded",
 })  # fmt: skip
+
+_SHOWN = 300
+"""Maximum characters of a text from the exchange."""
+
+_SECRET_FROM = 8
+"""Minimum length of a secret that is hidden in other text: a shorter one may be part of any word. The
+exchange's keys have 35 characters, its passphrases 8 or more.
+"""
+
+_LOGINS_KEPT = 4
+"""The number of logins whose signatures are hidden: a session has two links at most."""
+
+
+class ChannelLog:
+    """Logs the events of one channel."""
+
+    def __init__(self, target: Target, credentials: Credentials) -> None:
+        self._target = target
+        self._secrets = (credentials.api_key, credentials.secret, credentials.passphrase)
+        self._signatures: deque[str] = deque(maxlen=_LOGINS_KEPT)
+
+    def signed(self, login: SignedLogin) -> None:
+        """A login is about to be sent."""
+        self._signatures.append(login.sign)
+
+    def dialling(self, link: int) -> None:
+        """A link is dialled."""
+        target = self._target
+        through = "" if target.proxy is None else f" through {target.proxy}"
+        self._log(
+            logging.INFO, "link %d: dialling %s:%d%s", link, target.host, target.port, through
+        )
+
+    def dropped(self) -> None:
+        """An unread event was discarded, the first since events were read."""
+        self._log(logging.WARNING, "unread events are being discarded: read channel.events")
+
+    def event(self, event: Event | SessionEvent) -> None:
+        """Log an event of the core, unless it is of no concern to an operator."""
+        match event:
+            case Ready():
+                self._log(logging.INFO, "up: the login was accepted")
+            case Up():
+                after = f" after {event.down_for:.1f} s" if event.down_for else ""
+                self._log(logging.INFO, "link %d: up%s", event.link, after)
+            case Down():
+                self._log(
+                    logging.WARNING,
+                    "down: link %d was up for %.1f s (%s); cancels wait for the next one",
+                    event.link,
+                    event.up_for,
+                    event.why.value,
+                )
+            case LinkClosed():
+                asked = event.why is WhyClosed.ASKED
+                self._log(
+                    logging.INFO if asked else logging.WARNING,
+                    "link %d: closed, %s%s",
+                    event.link,
+                    event.why.value,
+                    self._text(event.detail),
+                )
+            case LoginRejected() | ExchangeError():
+                login = isinstance(event, LoginRejected)
+                self._log(
+                    logging.ERROR if login else logging.WARNING,
+                    "the exchange %s: code %s, %s%s",
+                    "refused the login" if login else "reported an error",
+                    event.code,
+                    event.code_class.value,
+                    self._text(event.message),
+                )
+            case GoingAway():
+                self._log(
+                    logging.WARNING,
+                    "the exchange is about to close the connection%s",
+                    self._text(event.message),
+                )
+            case Rejected():
+                self._log(
+                    logging.WARNING if event.code_class is CodeClass.THROTTLED else logging.INFO,
+                    "cancel %s: rejected, code %s, %s%s",
+                    event.id,
+                    event.code,
+                    event.code_class.value,
+                    self._text(event.message),
+                )
+            case Unresolved():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: unresolved, %s, %s%s%s",
+                    event.id,
+                    "sent" if event.sent else "not sent",
+                    event.why.value,
+                    "" if event.code is None else f", code {event.code}",
+                    self._text(event.message or ""),
+                )
+            case LateReply():
+                self._log(
+                    logging.INFO,
+                    "cancel %s: answered late, code %s, %s%s",
+                    event.id,
+                    event.code,
+                    event.code_class.value,
+                    self._text(event.message),
+                )
+            case Closed() | Ended():
+                asked = event.why in (WhyClosed.ASKED, WhyEnded.ASKED)
+                self._log(
+                    logging.INFO if asked else logging.ERROR,
+                    "ended: %s%s",
+                    event.why.value,
+                    self._text(event.detail),
+                )
+            case _:
+                pass
+
+    def _log(self, level: int, message: str, *arguments: object) -> None:
+        with suppress(Exception):
+            _LOGGER.log(level, message, *arguments)
+
+    def _text(self, text: str) -> str:
+        """Return a text that may come from the exchange as it may be logged, after a colon."""
+        for secret in (*self._secrets, *self._signatures):
+            if len(secret) >= _SECRET_FROM:
+                text = text.replace(secret, "***")
+        if len(text) > _SHOWN:
+            text = f"{text[:_SHOWN]}…"
+        line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return f": {line}" if line else ""
+
+
+def with_trace_log(trace: Callable[[str], object] | None) -> Callable[[str], object] | None:
+    """Return a function that writes the lines of a trace to `trace`, and to the log if DEBUG is
+    enabled now for `bitget_transports.trace`.
+    """
+    if not _TRACE.isEnabledFor(logging.DEBUG) or not (trace is None or callable(trace)):
+        return trace
+
+    def write(line: str) -> None:
+        with suppress(Exception):
+            _TRACE.debug("%s", line.rstrip("\n"))
+        if trace is not None:
+            trace(line)
+
+    return write
 
 
 def log_caller_error(event: CallerError) -> None:

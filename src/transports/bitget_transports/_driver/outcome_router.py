@@ -47,6 +47,7 @@ from .checks import check_timeout, safe_repr
 from .exception_origin import raised_by_caller
 from .limits import Limits
 from .log import log_caller_error
+from .reporter import Reporter
 from .single_link import Core
 
 _ENDING = frozenset({State.DRAINING, State.CLOSED, SessionState.CLOSING, SessionState.ENDED})
@@ -74,7 +75,9 @@ class Waiter:
 class OutcomeRouter:
     """Takes the cancels of one channel, and routes the events of its core."""
 
-    def __init__(self, core: Core, limits: Limits, id_prefix: str) -> None:
+    def __init__(
+        self, core: Core, limits: Limits, id_prefix: str, reporter: Reporter | None = None
+    ) -> None:
         self.core = core
         self.closed: Closed | Ended | None = None
         """How the channel ended."""
@@ -85,6 +88,7 @@ class OutcomeRouter:
         none."""
 
         self._id_prefix = id_prefix
+        self._reporter = reporter
         self._max_events = limits.max_events
         self._max_chars = limits.max_event_chars
         self._waiting: dict[str, tuple[Waiter, CancelOrder, float]] = {}
@@ -148,6 +152,7 @@ class OutcomeRouter:
         self._unread += 1
         waiter.outcomes.append(outcome)
         waiter.wake()
+        self._report(outcome)
 
     def take_next_order(
         self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
@@ -244,7 +249,26 @@ class OutcomeRouter:
         self._listeners.discard(wake)
 
     def dispatch(self, event: Event | SessionEvent) -> None:
-        """Dispatch an event from the core."""
+        """Dispatch an event from the core, and report it.
+
+        The last event is reported first, so that a failure of `observe` comes before it.
+        """
+        if isinstance(event, (Closed, Ended)):
+            self._report(event)
+            self._route(event)
+        else:
+            self._route(event)
+            self._report(event)
+
+    def _report(self, event: Event | SessionEvent) -> None:
+        reporter = self._reporter
+        # Nearly all events are `Accepted`, which is not logged.
+        if reporter is not None and (reporter.observe is not None or type(event) is not Accepted):
+            failure = reporter.report(event)
+            if failure is not None:
+                self.dispatch(failure)
+
+    def _route(self, event: Event | SessionEvent) -> None:
         # The usual type first: one comparison is faster than a search among several.
         if type(event) is Accepted or isinstance(event, (Accepted, Rejected, Unresolved)):
             self._unread += 1
@@ -273,6 +297,8 @@ class OutcomeRouter:
         while self._too_many():
             self._pop_oldest()
             self._dropped += 1
+            if self._dropped == 1 and self._reporter is not None:
+                self._reporter.log.dropped()
         if isinstance(event, (Closed, Ended)):
             self.closed = event
             self.on_end()

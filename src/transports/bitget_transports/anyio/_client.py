@@ -30,8 +30,10 @@ from bitget_proto import (
     Connection,
     Credentials,
     Dialect,
+    Event,
     Session,
     SessionConfig,
+    SessionEvent,
     ValidationError,
     record,
 )
@@ -42,7 +44,9 @@ from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
+from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
+from .._driver.reporter import Observe
 from .._driver.single_link import Core, SingleLink
 from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
@@ -65,6 +69,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     client: httpx.AsyncClient | None = None,
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
@@ -87,7 +92,11 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    An `Exception` that `wall_clock` or `trace` raises stops no cancel. It is a `CallerError` in
+    `observe` is called with each event and outcome, whoever awaits it, and with the time when it
+    happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
+    spans.
+
+    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
     Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
@@ -108,9 +117,9 @@ def connect(
             allow_plaintext=allow_plaintext,
             proxy=unless_connected(proxy, client, "client"),
         )
-        connection = record(Connection(config, chosen, budget), trace)
+        connection = record(Connection(config, chosen, budget), with_trace_log(trace))
         return Channel(
-            AnyioDriver(SingleLink(connection), account, limits, connection.config, client)
+            AnyioDriver(SingleLink(connection), account, limits, connection.config, client, observe)
         )
 
     return Opener(channel)
@@ -130,6 +139,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     jitter: Callable[[], float] = random.random,
     client: httpx.AsyncClient | None = None,
 ) -> Opener[SessionChannel]:
@@ -158,8 +168,10 @@ def open_session(
             allow_plaintext=allow_plaintext,
             proxy=unless_connected(proxy, client, "client"),
         )
-        session = record(Session(config, chosen, budget, jitter=jitter), trace)
-        return SessionChannel(AnyioDriver(session, account, limits, session.config.link, client))
+        session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
+        return SessionChannel(
+            AnyioDriver(session, account, limits, session.config.link, client, observe)
+        )
 
     return Opener(channel)
 
@@ -197,9 +209,10 @@ class AnyioDriver(AsyncDriver):
         limits: Limits | None,
         config: Config,
         client: httpx.AsyncClient | None,
+        observe: Observe | None = None,
     ) -> None:
         token = anyio.lowlevel.current_token()
-        super().__init__(core, account, limits, config, _current_loop(token.native_token))
+        super().__init__(core, account, limits, config, _current_loop(token.native_token), observe)
         self.client = client
         self._tasks = anyio.create_task_group()
         self._alive: set[_Link] = set()

@@ -23,8 +23,10 @@ from bitget_proto import (
     Connection,
     Credentials,
     Dialect,
+    Event,
     Session,
     SessionConfig,
+    SessionEvent,
     ValidationError,
     record,
 )
@@ -34,7 +36,9 @@ from .._driver.async_driver import AsyncDriver, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
 from .._driver.limits import Limits
+from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
+from .._driver.reporter import Observe
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import url_for
@@ -67,6 +71,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     sock: socket.socket | None = None,
     framing: Framing = "websockets",
 ) -> Opener[Channel]:
@@ -89,7 +94,11 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    An `Exception` that `wall_clock` or `trace` raises stops no cancel. It is a `CallerError` in
+    `observe` is called with each event and outcome, whoever awaits it, and with the time when it
+    happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
+    spans.
+
+    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
     `framing` selects the library that frames messages. `"picows"` is faster and needs the extra
@@ -114,9 +123,11 @@ def connect(
             allow_plaintext=allow_plaintext,
             proxy=unless_connected(proxy, sock, "sock"),
         )
-        connection = record(Connection(config, chosen, budget), trace)
+        connection = record(Connection(config, chosen, budget), with_trace_log(trace))
         return Channel(
-            AsyncioDriver(SingleLink(connection), account, limits, connection.config, sock, framing)
+            AsyncioDriver(
+                SingleLink(connection), account, limits, connection.config, sock, framing, observe
+            )
         )
 
     return Opener(channel)
@@ -136,6 +147,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     jitter: Callable[[], float] = random.random,
     framing: Framing = "websockets",
 ) -> Opener[SessionChannel]:
@@ -163,9 +175,11 @@ def open_session(
             allow_plaintext=allow_plaintext,
             proxy=proxy,
         )
-        session = record(Session(config, chosen, budget, jitter=jitter), trace)
+        session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         return SessionChannel(
-            AsyncioDriver(session, account, limits, session.config.link, framing=framing)
+            AsyncioDriver(
+                session, account, limits, session.config.link, framing=framing, observe=observe
+            )
         )
 
     return Opener(channel)
@@ -198,8 +212,9 @@ class AsyncioDriver(AsyncDriver):
         config: Config,
         sock: socket.socket | None = None,
         framing: Framing = "websockets",
+        observe: Observe | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config, asyncio.get_running_loop)
+        super().__init__(core, account, limits, config, asyncio.get_running_loop, observe)
         self._framed = _link(framing)
         check_sock(sock)
         self._sock = sock

@@ -28,12 +28,14 @@ from bitget_proto import (
     Connection,
     Credentials,
     Dialect,
+    Event,
     NoRoom,
     Outcome,
     Policy,
     Queued,
     Session,
     SessionConfig,
+    SessionEvent,
     SessionState,
     State,
     ValidationError,
@@ -44,6 +46,7 @@ from .._driver.account import Account
 from .._driver.channel_events import ChannelEvent
 from .._driver.checks import check_unused, codec_for, safe_repr
 from .._driver.limits import Limits
+from .._driver.log import with_trace_log
 from .._driver.outcome_router import Waiter
 from .._driver.proxy import unless_connected
 from .._driver.set_module import set_module
@@ -71,6 +74,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[Channel]:
@@ -95,7 +99,11 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    An `Exception` that `wall_clock` or `trace` raises stops no cancel. It is a `CallerError` in
+    `observe` is called with each event and outcome, whoever awaits it, and with the time when it
+    happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
+    spans.
+
+    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
     Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
@@ -122,10 +130,10 @@ def connect(
             allow_plaintext=allow_plaintext,
             proxy=unless_connected(proxy, sock, "sock"),
         )
-        connection = record(Connection(config, chosen, budget), trace)
+        connection = record(Connection(config, chosen, budget), with_trace_log(trace))
         return Channel(
             BlockingDriver(
-                SingleLink(connection), account, limits, connection.config, selector, sock
+                SingleLink(connection), account, limits, connection.config, selector, sock, observe
             )
         )
 
@@ -146,6 +154,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
+    observe: Callable[[Event | SessionEvent, float], object] | None = None,
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[SessionChannel]:
@@ -174,9 +183,9 @@ def open_session(
             allow_plaintext=allow_plaintext,
             proxy=proxy,
         )
-        session = record(Session(config, chosen, budget, jitter=jitter), trace)
+        session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         return SessionChannel(
-            BlockingDriver(session, account, limits, session.config.link, selector)
+            BlockingDriver(session, account, limits, session.config.link, selector, observe=observe)
         )
 
     return Opener(channel)

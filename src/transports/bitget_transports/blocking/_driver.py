@@ -27,6 +27,7 @@ from .._driver.driver import Driver
 from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
+from .._driver.reporter import Observe
 from .._driver.single_link import Core
 from .._driver.sockets import check_sock
 from ._dial import Watched
@@ -73,8 +74,9 @@ class BlockingDriver(Driver):
         config: Config,
         selector: Callable[[], selectors.BaseSelector],
         sock: socket.socket | None = None,
+        observe: Observe | None = None,
     ) -> None:
-        super().__init__(core, account, limits, config)
+        super().__init__(core, account, limits, config, observe)
         check_sock(sock)
         if not callable(selector):
             raise ValidationError(
