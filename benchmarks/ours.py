@@ -17,6 +17,7 @@ from benchmarks.sides import Job
 from bitget_proto import Codec, Config, Credentials, SessionConfig, fastest
 
 if TYPE_CHECKING:
+    from bitget_transports._driver.reporter import Observe
     from bitget_transports.asyncio._client import Framing
 
 KEY = Credentials("key", "secret", "passphrase")
@@ -37,11 +38,13 @@ def blocking(url: str) -> Generator[Job]:
 
 
 @asynccontextmanager
-async def asyncio(url: str, framing: Framing = "websockets") -> AsyncGenerator[Batch]:
+async def asyncio(
+    url: str, framing: Framing = "websockets", observe: Observe | None = None
+) -> AsyncGenerator[Batch]:
     from bitget_transports.asyncio import connect
 
     async with connect(
-        KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing
+        KEY, url=url, config=UNPACED, codec=Codec(fastest()), framing=framing, observe=observe
     ) as channel:
 
         async def batch(count: int) -> None:

@@ -19,6 +19,7 @@ from benchmarks import bare, ours
 from benchmarks.on_loop import Connected, NewLoop, on_loop
 from benchmarks.other_end import answerer
 from benchmarks.sides import Group, Part, Side, Target, missing, timed
+from bitget_transports._driver.reporter import Observe
 
 AT_ONCE = 64
 _SECONDS = 0.02
@@ -35,6 +36,7 @@ def groups() -> Iterator[Group]:
             ("round trip, uvloop", _uvloop),
             ("round trip, anyio", _anyio),
             ("round trip, a session", _session),
+            ("round trip, observed", _observed),
         ):
             yield Group(
                 name=f"{name}, {where}", sides=partial(_connected, sides, core), seconds=_SECONDS
@@ -149,6 +151,49 @@ def _session(stack: ExitStack, port: int, targets: bool) -> list[Part]:
             connected,
         ),
     ]
+
+
+def _observed(stack: ExitStack, port: int, targets: bool) -> list[Part]:
+    """What `observe` adds: a function that does nothing, counters, and spans that are recorded."""
+    without, url = "bitget_transports.asyncio, without observe", _url(port)
+
+    def side(name: str, observe: Observe | None, target: Target | None = None) -> Side:
+        connected = on_loop(asyncio.new_event_loop, lambda: ours.asyncio(url, observe=observe))
+        return Side(
+            name=name,
+            turn=timed(stack.enter_context(connected)),
+            floor=None if observe is None else without,
+            target=target if targets else None,
+        )
+
+    parts: list[Part] = [side(without, None), side("a function that does nothing", _ignore)]
+    prometheus, spans = "Prometheus metrics", "OpenTelemetry spans and metrics"
+    if skipped := missing("prometheus_client", prometheus):
+        parts.append(skipped)
+    else:
+        from prometheus_client import CollectorRegistry
+
+        from bitget_transports.telemetry.prometheus import PrometheusMetrics
+
+        metrics = PrometheusMetrics(CollectorRegistry())
+        parts.append(side(prometheus, metrics.channel("main"), Target(1.1, 1.05)))
+    if skipped := missing("opentelemetry.sdk", spans):
+        parts.append(skipped)
+    else:
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.trace import TracerProvider
+
+        from bitget_transports.telemetry.opentelemetry import OpenTelemetry
+
+        telemetry = OpenTelemetry(
+            TracerProvider(shutdown_on_exit=False), MeterProvider(shutdown_on_exit=False)
+        )
+        parts.append(side(spans, telemetry.channel("main"), Target(1.1, 1.05)))
+    return parts
+
+
+def _ignore(_event: object, _at: float) -> None:
+    """Do nothing."""
 
 
 def _pipelined(stack: ExitStack, port: int, _targets: bool) -> list[Part]:

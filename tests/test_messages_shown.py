@@ -73,7 +73,9 @@ from bitget_transports._driver.connect_errors import (
     took_too_long,
 )
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.log import ChannelLog
 from bitget_transports._driver.proxy import Proxy, unless_connected
+from bitget_transports._driver.reporter import Reporter
 from bitget_transports._driver.sockets import check_sock
 from bitget_transports._driver.url import Target
 from bitget_transports.cli import main as command
@@ -418,6 +420,7 @@ DIALS: list[Provoke] = [
     raising(answered_wrongly(TARGET, "HTTP/1.0 instead of HTTP/1.1")),
     *map(proxy, (WRONG, "nonsense:x", "https://a:b@c", "ftp://a", "http://a/b", f"socks5://{'a' * 256}@b")),
     lambda: unless_connected("http://a", WRONG, "sock"),
+    lambda: Reporter(ChannelLog(TARGET, KEY), WRONG),
     raising(could_not_connect(TARGET, ConnectionRefusedError(ECONNREFUSED, ""), PROXY)),
     raising(could_not_connect(TARGET, socket.gaierror(-2, "Name or service not known"), PROXY)),
     raising(took_too_long(TARGET, Limits(), None, PROXY)),

@@ -86,7 +86,7 @@ LAYERS = [
     {"bitget_transports.__init__"},
     {
         "bitget_transports.anyio", "bitget_transports.asyncio", "bitget_transports.blocking",
-        "bitget_transports.exchange", "bitget_transports.faults",
+        "bitget_transports.exchange", "bitget_transports.faults", "bitget_transports.telemetry",
     },
     {"bitget_transports.cli", "bitget_transports.conformance", "bitget_transports.pytest_plugin"},
     {"bitget_transports.__main__"},

@@ -27,6 +27,14 @@ from bitget_proto import (
 )
 
 _KEY = Credentials("key", "secret", "passphrase")
+_ACCEPTED = Accepted(
+    "1",
+    CancelOrder("BTCUSDT", order_id="7"),
+    taken_at=0.0,
+    sent_at=1.0,
+    resolved_at=2.0,
+    exchange_ts=None,
+)
 _FRAMES = (
     '{"event":"login","code":0}',
     (
@@ -149,6 +157,24 @@ def socks() -> None:
     assert tunnel.opened
 
 
+def prometheus() -> None:
+    """Count an outcome with Prometheus."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from bitget_transports.telemetry.prometheus import PrometheusMetrics
+
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry).channel("main")(_ACCEPTED, 2.0)
+    assert b'outcome="accepted",reason=""} 1.0' in generate_latest(registry)
+
+
+def opentelemetry() -> None:
+    """Report an outcome to OpenTelemetry, of which nothing but the API is needed."""
+    from bitget_transports.telemetry.opentelemetry import OpenTelemetry
+
+    OpenTelemetry().channel("main")(_ACCEPTED, 2.0)
+
+
 def exchange(*order_ids: str) -> None:
     """Serve these orders until standard input ends; then print the cancelled ones."""
     from bitget_proto.testing import ScriptedExchange
@@ -201,6 +227,8 @@ ALONE: dict[str, Callable[[], None]] = {
     "orjson": engine("orjson"),
     "rsa": rsa,
     "socks": socks,
+    "prometheus": prometheus,
+    "opentelemetry": opentelemetry,
     "cli": cli,
 }
 """Smoke tests without an exchange."""

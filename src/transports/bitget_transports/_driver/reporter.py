@@ -37,7 +37,8 @@ class Reporter:
 
     def report(self, event: Event | SessionEvent) -> CallerError | None:
         """Report an event. Return how `observe` failed; it is not called again then."""
-        self.log.event(event)
+        if type(event) is not Accepted:  # which is not logged
+            self.log.event(event)
         if self.observe is None:
             return None
         at = event.resolved_at if isinstance(event, (Accepted, Rejected, Unresolved)) else clock()

@@ -1,0 +1,78 @@
+"""How metrics name events. The number of different values is bounded, whatever the exchange sends."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from bitget_proto import (
+    Accepted,
+    CallerError,
+    Closed,
+    CodeClass,
+    Down,
+    Ended,
+    Event,
+    ExchangeError,
+    LateReply,
+    LinkClosed,
+    LoginRejected,
+    Outcome,
+    Ready,
+    Rejected,
+    SessionEvent,
+    Unrecognised,
+    Up,
+)
+
+_OTHER = "other"
+"""Stands for every code that is not listed."""
+
+_WORD = re.compile("(?<!^)(?=[A-Z])")
+
+
+class Counted(Protocol):
+    """A channel, as far as its gauges need it."""
+
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+
+
+def outcome_labels(outcome: Outcome) -> tuple[str, str, str]:
+    """Return the kind, the reason and the exchange's code of an outcome; "" for what it lacks.
+
+    The kinds are accepted, rejected, unresolved (it may have happened) and unsent (it did not).
+    """
+    if isinstance(outcome, Accepted):
+        return "accepted", "", ""
+    if isinstance(outcome, Rejected):
+        return "rejected", outcome.code_class.value, _code(outcome.code, outcome.code_class)
+    kind = "unresolved" if outcome.sent else "unsent"
+    code = "" if outcome.code is None else _code(outcome.code, CodeClass.of(outcome.code))
+    return kind, outcome.why.value, code
+
+
+def event_labels(event: Event | SessionEvent) -> tuple[str, str, str]:
+    """Return the kind, the reason and the exchange's code of an event that is not an outcome."""
+    kind = _WORD.sub("_", type(event).__name__).lower()
+    if isinstance(event, (LoginRejected, ExchangeError, LateReply)):
+        code = "" if event.code is None else _code(event.code, event.code_class)
+        return kind, event.code_class.value, code
+    if isinstance(event, (Down, LinkClosed, Closed, Ended, Unrecognised)):
+        return kind, event.why.value, ""
+    if isinstance(event, CallerError):
+        return kind, event.where, ""
+    return kind, "", ""
+
+
+def up_after(event: Event | SessionEvent) -> bool | None:
+    """Return whether the channel can send cancels after this event; None when it changes nothing."""
+    if isinstance(event, (Ready, Up)):
+        return True
+    return False if isinstance(event, (Down, Closed, Ended)) else None
+
+
+def _code(code: str, code_class: CodeClass) -> str:
+    return _OTHER if code_class in (CodeClass.UNLISTED, CodeClass.UNREADABLE) else code
