@@ -330,7 +330,9 @@ class Driver(ABC):
             login = None
         else:
             time, login = now
-            first.skew = None if theirs is None else time - theirs
+            if theirs is not None:
+                first.skew = time - theirs
+                self._log.skewed(first.skew)
         return (
             self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )

@@ -42,7 +42,7 @@ _LOGIN_HINTS = {
 }
 
 
-_NOTICED = 5.0
+SKEW_NOTICED = 5.0
 """Seconds from which a wrong clock is reported. A login is valid for 30 s, and the exchange gives
 whole seconds.
 """
@@ -100,7 +100,7 @@ class LoginRefused(ConnectFailed):
             if rejected.code_class is CodeClass.OUTCOME_UNKNOWN
             else "check the key, its permissions and its list of IP addresses",
         )
-        if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= _NOTICED:
+        if rejected.code in ("30013", "30014") and skew is not None and abs(skew) >= SKEW_NOTICED:
             where = "ahead of" if skew > 0 else "behind"
             hint = f"set this machine's clock, which is {abs(skew):.0f} s {where} the exchange's"
         code = "without a readable code" if rejected.code is None else f"with code {rejected.code}"

@@ -39,6 +39,7 @@ from bitget_proto import (
     WhyEnded,
 )
 
+from .errors import SKEW_NOTICED
 from .url import Target
 
 _LOGGER: Final = logging.getLogger("bitget_transports")
@@ -84,6 +85,17 @@ class ChannelLog:
         self._log(
             logging.INFO, "link %d: dialling %s:%d%s", link, target.host, target.port, through
         )
+
+    def skewed(self, seconds: float) -> None:
+        """This machine's clock is ahead of the exchange's by this much, when a login is signed."""
+        if abs(seconds) >= SKEW_NOTICED:
+            where = "ahead of" if seconds > 0 else "behind"
+            self._log(
+                logging.WARNING,
+                "this machine's clock is %.0f s %s the exchange's",
+                abs(seconds),
+                where,
+            )
 
     def dropped(self) -> None:
         """An unread event was discarded, the first since events were read."""
