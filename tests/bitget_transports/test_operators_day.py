@@ -218,7 +218,8 @@ def test_the_log_tells_the_day_and_the_metrics_agree(
         named = {"outcome": outcome, "reason": reason, "code": code}
         assert day.world.value("bitget_cancels_total", **named) == count
     assert day.world.metric("bitget.cancels") == labels
-    for kind, count in Counter(type(each) for each in day.seen).items():
+    kinds: Counter[type] = Counter(map(type, day.seen))
+    for kind, count in kinds.items():
         if kind in (Up, Down, LinkClosed):
             name = {Up: "up", Down: "down", LinkClosed: "link_closed"}[kind]
             total = sum(

@@ -6,6 +6,7 @@ Real sockets on loopback; each wait is bounded.
 from __future__ import annotations
 
 import gc
+import logging
 import socket
 import threading
 import time
@@ -150,7 +151,10 @@ def test_a_dropped_connection_is_replaced(flavour: Flavour) -> None:
     assert 0.005 <= second.down_for < 10.0  # the backoff; jitter takes at most half of it
 
 
-def test_drop_after_drop_leaves_nothing_in_memory(flavour: Flavour) -> None:
+def test_drop_after_drop_leaves_nothing_in_memory(
+    flavour: Flavour, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "bitget_transports")  # pytest keeps what is logged
     with exchange_in_thread(exchange()) as server:
 
         async def drops(channel: AnySession, count: int) -> Counter[str]:
