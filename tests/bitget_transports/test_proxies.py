@@ -256,6 +256,7 @@ def test_a_failing_proxy_is_named_and_its_password_is_not(
         said = failure(flavour, url, limits=limits)
     assert f"the proxy 127.0.0.1:{proxy.port}" in said
     assert words in said
+    assert said.count("the proxy 127.0.0.1") == 1, said
     for text in (caplog.text, *(repr(record.__dict__) for record in caplog.records)):
         assert not any(secret in text for secret in ("7G8H9I", "dXNlckBvZmZpY2U")), text
 

@@ -21,7 +21,12 @@ import sys
 from types import FrameType, TracebackType
 from typing import Self
 
-_KNOWN = sys.stdlib_module_names | {"bitget_proto", "bitget_transports", "websockets"}
+_KNOWN = sys.stdlib_module_names | {
+    "bitget_proto",
+    "bitget_transports",
+    "python_socks",
+    "websockets",
+}
 """The packages whose exceptions result from a call of ours."""
 
 

@@ -124,7 +124,7 @@ class Tunnel:
                 cast("AsyncSocketStream", _Stream(self)), target.host, target.port
             )
         except ReplyError as error:
-            if raised_by_caller(error, "python_socks"):
+            if raised_by_caller(error):
                 raise
             if error.error_code is not None:
                 raise proxy_refused(proxy, target, f"SOCKS reply {int(error.error_code)}") from None

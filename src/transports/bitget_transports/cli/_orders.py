@@ -51,6 +51,7 @@ _SHELL_ADVICE = (
     ("raise Limits.open_timeout", "raise --connect-timeout"),
     ("raise Config.login_timeout", "raise --connect-timeout"),
     ("pass allow_plaintext=True", "pass --allow-plaintext"),
+    ("(proxy=, HTTPS_PROXY)", "(HTTPS_PROXY)"),
 )
 """Advice in the library's messages, and the option of the command that replaces it."""
 
