@@ -4,7 +4,7 @@ docs/operation.md lists what is logged, and at which level.
 
 - Text from the exchange is shown on one line, bounded, and without the secrets of the login.
 - An exception of a handler or a filter, which are the caller's, stops no cancel.
-- An `Accepted` is not logged here: `OutcomeRouter.dispatch` does not even call this.
+- An `Accepted` is not logged.
 """
 
 from __future__ import annotations

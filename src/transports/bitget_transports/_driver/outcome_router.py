@@ -253,7 +253,10 @@ class OutcomeRouter:
 
         The last event is reported first, so that a failure of `observe` comes before it.
         """
-        if isinstance(event, (Closed, Ended)):
+        reporter = self._reporter
+        if type(event) is Accepted and (reporter is None or reporter.observe is None):
+            self._route(event)  # as nearly always, there is nothing to report
+        elif isinstance(event, (Closed, Ended)):
             self._report(event)
             self._route(event)
         else:
@@ -261,12 +264,9 @@ class OutcomeRouter:
             self._report(event)
 
     def _report(self, event: Event | SessionEvent) -> None:
-        reporter = self._reporter
-        # Nearly all events are `Accepted`, which is not logged.
-        if reporter is not None and (reporter.observe is not None or type(event) is not Accepted):
-            failure = reporter.report(event)
-            if failure is not None:
-                self.dispatch(failure)
+        failure = None if self._reporter is None else self._reporter.report(event)
+        if failure is not None:
+            self.dispatch(failure)
 
     def _route(self, event: Event | SessionEvent) -> None:
         # The usual type first: one comparison is faster than a search among several.
