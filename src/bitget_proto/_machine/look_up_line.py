@@ -70,6 +70,9 @@ class Pass:
     not_before: float = -inf
     """When it may go on, or begin again."""
 
+    doubts_from: float = -inf
+    """When it may begin again for doubted orders alone: one pass serves all that came meanwhile."""
+
     def start(self, *, for_round: bool) -> None:
         """Begin at the first page."""
         self.begun, self.running, self.for_round, self.page, self.pages = (
@@ -159,7 +162,7 @@ class Line:
             return inf
         since = [tracked.history_from for tracked in self.doubted.values()]
         due = min(since) if one is self.history else -inf if inf in since else inf
-        return max(due, one.not_before)
+        return max(due, one.not_before, one.doubts_from)
 
     def singles(self) -> dict[int, Tracked]:
         """Return the orders to look up one by one now."""
@@ -276,6 +279,7 @@ class Line:
         """End a pass, and with the second one the round."""
         of_round = one.for_round
         one.stop()
+        one.doubts_from = now + self._config.settle
         if not of_round or self.open_orders.for_round or self.history.for_round:
             return
         left, self.round = list(self.round.values()), {}

@@ -57,7 +57,7 @@ class LookUps:
 
     def add(self, tracked: Tracked, at: float) -> None:
         """Look an order up at a time."""
-        self.line_of(tracked).schedule(tracked, at)
+        self.line_of(tracked).due.set(tracked, at)
 
     def discard(self, tracked: Tracked) -> None:
         """Forget an order that has its `Final`."""

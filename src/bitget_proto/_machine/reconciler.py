@@ -63,6 +63,9 @@ from .look_ups import LookUps
 from .reconciler_config import ReconcilerConfig
 from .tracked_orders import Tracked, TrackedOrders, has_ended, order_of
 
+_OUTCOMES = (Accepted, Rejected, Unresolved)
+_NO_REPLY = "no reply to a look-up came in time"
+
 
 @set_module("bitget_proto")
 class Reconciler:
@@ -96,6 +99,7 @@ class Reconciler:
         "_closed",
         "_config",
         "_count",
+        "_failure",
         "_in_call",
         "_look_ups",
         "_now",
@@ -113,6 +117,8 @@ class Reconciler:
         self._closed = False
         self._up = False
         self._count = 0
+        self._failure: tuple[float, str] = (-inf, "")
+        """When the last look-up failed, and why."""
         self._orders = TrackedOrders(client_oids_unique=self._config.client_oids_unique)
         self._look_ups = LookUps(self._config)
         self._outputs: deque[Final] = deque()
@@ -143,7 +149,10 @@ class Reconciler:
         `ReconcilerConfig.max_tracked` orders have no `Final`; LocalProtocolError for
         `Unresolved(sent=False)`, or if the reconciler is closed.
         """
-        now = self._begin(now)
+        if type(now) is not float or not self._now <= now <= MAX:
+            now = finite_time(now, self._now)
+        if self._in_call:
+            self._recover()
         self._check_takes(outcome)
         self._in_call, self._now = True, now
         config = self._config
@@ -195,19 +204,23 @@ class Reconciler:
         A number that is unknown or was replied to before is ignored. A reply after
         `ReconcilerConfig.answer_timeout` still counts as evidence.
 
-        Raises: ValidationError if `reply` is not a reply.
+        Raises: ValidationError if `reply` is not a reply, or `number` not a number.
         """
-        if not isinstance(reply, OrderPage | NoSuchOrder | NoAnswer):
+        if not isinstance(reply, (OrderPage, NoSuchOrder, NoAnswer)):
             raise ValidationError(
                 f"reply must be an OrderPage, NoSuchOrder or NoAnswer; got {safe_repr(reply)}"
             )
+        _check_number(number)
         self._input(now, partial(self._reply, number, reply))
 
     def failed(self, number: int, reason: str, now: float) -> None:
         """Handle that the `LookUp` with this number got no reply. Then drain `poll`.
 
-        `reason` is text for people.
+        `reason` is text for people; `Unknown.detail` shows it.
+
+        Raises: ValidationError if `number` is not a number.
         """
+        _check_number(number)
         self._input(now, partial(self._reply, number, NoAnswer(reason)))
 
     def up(self, now: float) -> None:
@@ -274,7 +287,9 @@ class Reconciler:
                 and asked_at is not None
                 and asked_at >= tracked.settled_at
             ):
-                self._still_open(tracked, asked_at - self._config.settle)
+                # Not before `tracked_at`, as a rounded difference might be.
+                as_of = max(tracked.tracked_at, asked_at - self._config.settle)
+                self._still_open(tracked, as_of)
             else:
                 self._look_ups.line_of(tracked).showed(tracked, asked_at, self._now)
 
@@ -292,8 +307,10 @@ class Reconciler:
                 self._look_ups.went_well(asked)
                 asked.line.again(subject, asked.asked_at, self._now)
         elif in_time:
-            throttled = isinstance(reply, NoAnswer) and reply.throttled
-            self._look_ups.failed(asked, self._now, throttled=throttled)
+            if isinstance(reply, NoSuchOrder):
+                reply = NoAnswer("no such order, although a page was asked for", reply.code)
+            self._failure = self._now, reply.reason
+            self._look_ups.failed(asked, self._now, throttled=reply.throttled)
 
     def _page(
         self, asked: Asked, subject: Tracked | Pass, reply: OrderPage, *, in_time: bool
@@ -342,7 +359,9 @@ class Reconciler:
         self._settle(tracked, self._why_unknown(tracked, why))
 
     def _why_unknown(self, tracked: Tracked, why: WhyUnknown) -> Unknown:
-        return Unknown(**self._common(tracked), why=why, filled=tracked.filled)
+        failed_at, reason = self._failure
+        detail = reason if failed_at >= tracked.tracked_at else ""
+        return Unknown(**self._common(tracked), why=why, filled=tracked.filled, detail=detail)
 
     def _common(self, tracked: Tracked) -> dict[str, Any]:
         """Return the fields that every `Final` has."""
@@ -385,6 +404,7 @@ class Reconciler:
         while self._next_deadline()[0] <= self._now:
             asked = self._look_ups.first_unanswered()
             if asked is not None and asked.until <= self._now:
+                self._failure = self._now, _NO_REPLY
                 self._look_ups.give_up(asked, self._now)
             else:
                 self._unknown(next(iter(self._orders.all.values())), WhyUnknown.DEADLINE)
@@ -422,7 +442,7 @@ class Reconciler:
 
         Raises: as `track`.
         """
-        if not isinstance(outcome, Accepted | Rejected | Unresolved):
+        if not isinstance(outcome, _OUTCOMES):
             raise ValidationError(
                 f"outcome must be Accepted, Rejected or Unresolved; got {safe_repr(outcome)}"
             )
@@ -433,7 +453,7 @@ class Reconciler:
             )
         if self._closed:
             raise LocalProtocolError("the reconciler is closed: create a new one")
-        if self.tracked >= self._config.max_tracked:
+        if len(self._orders.all) + len(self._outputs) >= self._config.max_tracked:
             raise NoRoom(
                 f"ReconcilerConfig.max_tracked ({self._config.max_tracked}) is reached: drain poll, "
                 "and try again after a Final"
@@ -456,3 +476,8 @@ class Reconciler:
         if self._in_call:
             self._recover()
         return now
+
+
+def _check_number(number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValidationError(f"number must be that of a LookUp; got {safe_repr(number)}")

@@ -155,6 +155,9 @@ class Unknown(_Final):
     filled: Decimal | None
     """The largest amount that was seen filled, in the base currency; None if none was seen."""
 
+    detail: str
+    """Text for people: why the last look-up that failed did so, since the order was tracked."""
+
 
 Final: TypeAlias = Cancelled | Filled | StillOpen | NotFound | Unknown
 """What became of an order."""
