@@ -33,7 +33,6 @@ class LookUps:
         "_futures_paces",
         "_late",
         "_lines",
-        "_paused_at",
         "_resumes",
         "_throttled",
         "_unanswered",
@@ -52,8 +51,8 @@ class LookUps:
         """Look-ups that were not answered in time."""
         self._throttled = 0
         """The number of pauses in a row."""
-        self._paused_at = self._resumes = -inf
-        """When the last pause began and ends."""
+        self._resumes = -inf
+        """When the last pause ends."""
 
     def add(self, tracked: Tracked, at: float) -> None:
         """Look an order up at a time."""
@@ -151,14 +150,15 @@ class LookUps:
 
     def went_well(self, asked: Asked) -> None:
         """Handle a reply that says something."""
-        if asked.asked_at >= self._paused_at:
+        if asked.asked_at >= self._resumes:
             self._throttled = 0
 
     def failed(self, asked: Asked, now: float, *, throttled: bool = False) -> None:
         """Ask again later what got no answer; after "too many requests" nothing is asked for long."""
-        if throttled and asked.asked_at >= self._paused_at:
+        # Of those that were asked together, one counts: nothing is asked during a pause.
+        if throttled and asked.asked_at >= self._resumes:
             self._throttled += 1
-            self._paused_at, self._resumes = now, now + retry_after(self._throttled)
+            self._resumes = now + retry_after(self._throttled)
         line, subject = asked.line, asked.subject
         if isinstance(subject, Pass):
             line.page_failed(subject, now, throttled=throttled)
