@@ -31,7 +31,17 @@ from bitget_proto import (
     WhyUnknown,
 )
 
-from .order_book import Book, Faults, Order, World, accepted, rejected, unresolved
+from .order_book import (
+    Book,
+    Faults,
+    Order,
+    World,
+    accepted,
+    drain,
+    rejected,
+    unresolved,
+    update,
+)
 
 RARE = st.sampled_from([0.0, 0.0, 0.1, 0.5])
 CALM_FROM = 25.0
@@ -194,6 +204,69 @@ def play(examples: int) -> None:
 
 def test_every_order_gets_one_final_that_the_book_does_not_contradict() -> None:
     play(250)
+
+
+# --- many at once ---
+
+LINES = [(InstType.SPOT,), (InstType.USDT_FUTURES,), (None, InstType.USDT_FUTURES)]
+ENDS = [(OrderStatus.CANCELLED,), (None,), (None, OrderStatus.CANCELLED, OrderStatus.FILLED)]
+
+
+@pytest.mark.parametrize("lines", LINES)
+@pytest.mark.parametrize("ends", ENDS)
+def test_a_thousand_orders_are_settled_within_ten_seconds_of_a_drop(
+    lines: tuple[InstType | None, ...], ends: tuple[OrderStatus | None, ...]
+) -> None:
+    random = Random(1)
+    book = Book(random, page_size=100)
+    world = World(Reconciler(), book, Faults(push_lost=1.0), latency=0.2)
+    world.connect(0.0)
+    for _ in range(500):
+        book.add(random.choice(lines), random.choice([None, OrderStatus.FILLED]), -20.0)
+    for number in range(1000):
+        line = random.choice(lines)
+        order = book.add(line, random.choice(ends), random.uniform(-1.0, 1.5))
+        outcome = unresolved(CancelOrder("BTCUSDT", order.order_id, None, line))
+        world.at(number / 1000, lambda _, order=order, outcome=outcome: world.track(order, outcome))
+    world.at(1.0, world.disconnect)
+    world.run(11.0)
+    assert world.finals.keys() == world.tracked.keys()
+    assert len(world.finals) == 1000
+    assert not [final for final in world.finals.values() if isinstance(final, Unknown)]
+    assert len(world.asked) < 200
+    world.check_paces()
+
+
+def test_its_memory_is_bounded() -> None:
+    rec = Reconciler(ReconcilerConfig(client_oids_unique=True))
+    now = 0.0
+    for number in range(10_000):
+        now += 0.01
+        if number % 300 == 0:
+            rec.down(now) if number % 600 else rec.up(now)
+        mine = f"mine-{number}"
+        named = (
+            CancelOrder("BTCUSDT", str(number)) if number % 2 else CancelOrder("A", client_oid=mine)
+        )
+        rec.track(accepted(named), now)
+        drain(rec, now)
+        if number % 3:
+            rec.pushed(update(str(number), OrderStatus.CANCELLED, client_oid=mine), now)
+        rec.handle_timeout(now)
+        drain(rec, now)
+    rec.handle_timeout(now + 60.0)
+    drain(rec, now + 60.0)
+    assert rec.tracked == 0
+    orders, look_ups = rec._orders, rec._look_ups
+    assert not orders.all
+    assert not orders._by_order_id
+    assert not orders._by_client_oid
+    assert len(orders._ends) == len(orders._end_ids) == 4096
+    assert len(look_ups._late) <= 256
+    [line] = look_ups._lines.values()
+    for waiting in (line.ready, line.alone, line.round, line.doubted):
+        assert not waiting
+    assert len(line.due) <= 64
 
 
 @pytest.mark.slow
