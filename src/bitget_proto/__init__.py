@@ -42,6 +42,7 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
+from ._values.order_updates import OrderStatus, OrderUpdate
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -102,8 +103,6 @@ if TYPE_CHECKING:
         OpenOrders,
         OrderHistory,
         OrderPage,
-        OrderStatus,
-        OrderUpdate,
         Question,
     )
 
@@ -222,8 +221,6 @@ _LAZY = MappingProxyType({
     "OpenOrders": "._values.order_updates",
     "OrderHistory": "._values.order_updates",
     "OrderPage": "._values.order_updates",
-    "OrderStatus": "._values.order_updates",
-    "OrderUpdate": "._values.order_updates",
     "Policy": "._machine.session_config",
     "Question": "._values.order_updates",
     "Reconciler": "._machine.reconciler",

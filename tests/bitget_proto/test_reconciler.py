@@ -820,6 +820,12 @@ def test_a_clock_that_runs_backwards_stands_still() -> None:
     assert final(rec, 0.0).resolved_at == 5.0
 
 
+def test_whole_numbers_are_times_too() -> None:
+    rec = tracking(ORDER, up=True)
+    rec.track(accepted(ORDER), 1)
+    assert drain(rec, 1)[2] == Wait(2.0, Timer.LOOK_UP)
+
+
 def test_a_final_says_how_far_the_order_was_seen_filled() -> None:
     rec = tracking(ORDER)
     rec.pushed(update(filled="2"), 0.0)

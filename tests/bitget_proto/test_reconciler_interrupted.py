@@ -140,6 +140,18 @@ def test_the_finals_of_an_interrupted_reconciler_say_so() -> None:
     assert rec.poll(100.0) == Wait(None, None)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_recovers_first(name: str) -> None:
+    rec = torn_reconciler()
+    if name.startswith("track"):
+        with pytest.raises(LocalProtocolError, match="closed"):
+            CALLS[name](rec)
+    else:
+        CALLS[name](rec)
+    assert not rec._in_call
+    assert repr(rec).endswith("closed>")
+
+
 def test_a_recovery_that_is_interrupted_is_repeated() -> None:
     nth = 0
     with uncollected():
