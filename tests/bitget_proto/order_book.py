@@ -207,7 +207,7 @@ class Book:
         return OrderPage(tuple(state for _, state in page), str(page[-1][0]) if more else None)
 
 
-Event: TypeAlias = tuple[float, int, Callable[[float], None]]
+Event: TypeAlias = tuple[float, int, Callable[[], None]]
 
 
 class World:
@@ -228,7 +228,7 @@ class World:
         """The updates that the reconciler was told: when, when that was asked, and what."""
         self.visited: Counter[object] = Counter()
 
-    def at(self, time: float, act: Callable[[float], None]) -> None:
+    def at(self, time: float, act: Callable[[], None]) -> None:
         heapq.heappush(self.events, (time, next(self.counter), act))
 
     def chance(self, probability: float) -> bool:
@@ -241,11 +241,11 @@ class World:
         assert number not in self.tracked
         self.tracked[number] = (order, outcome, self.now)
 
-    def connect(self, _: float) -> None:
+    def connect(self) -> None:
         self.connected = True
         self.rec.up(self.now)
 
-    def disconnect(self, _: float) -> None:
+    def disconnect(self) -> None:
         self.connected = False
         self.rec.down(self.now)
 
@@ -253,14 +253,14 @@ class World:
         """Schedule the pushes of an order."""
         for time, state in order.states:
             if time >= 0:
-                self.at(time, lambda _, state=state: self.push(state))
+                self.at(time, partial(self.push, state))
 
     def push(self, state: OrderUpdate) -> None:
         if not self.connected or self.chance(self.faults.push_lost):
             return
         for _ in range(1 + self.chance(self.faults.push_doubled)):
             delay = self.random.uniform(0.0, 8.0) if self.chance(self.faults.push_late) else 0.02
-            self.at(self.now + delay, lambda _: self.pushed(state))
+            self.at(self.now + delay, partial(self.pushed, state))
 
     def pushed(self, state: OrderUpdate) -> None:
         self.told.append((self.now, None, state))
@@ -293,9 +293,7 @@ class World:
         elif single and self.chance(faults.rest_empty):
             reply = OrderPage(())
         for _ in range(1 + self.chance(faults.rest_doubled)):
-            self.at(
-                self.now + delay, lambda _, now=self.now: self.replied(look_up.number, now, reply)
-            )
+            self.at(self.now + delay, partial(self.replied, look_up.number, self.now, reply))
 
     def replied(self, number: int, asked_at: float, reply: LookUpReply | None) -> None:
         self.visited["late reply"] += self.now - asked_at >= self.rec.config.answer_timeout
@@ -340,7 +338,7 @@ class World:
                 return
             self.now = max(self.now, due)
             if event is not None and event <= self.now:
-                heapq.heappop(self.events)[2](self.now)
+                heapq.heappop(self.events)[2]()
             else:
                 self.rec.handle_timeout(self.now)
             wait = self.drain()

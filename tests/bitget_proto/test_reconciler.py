@@ -27,6 +27,8 @@ from bitget_proto import (
     OrderHistory,
     OrderPage,
     OrderStatus,
+    Outcome,
+    Question,
     Reconciler,
     ReconcilerConfig,
     StillOpen,
@@ -94,7 +96,7 @@ def test_a_cancel_that_was_never_sent_is_refused_with_a_sentence_that_says_what_
 
 def test_every_other_outcome_is_tracked_and_gets_a_number_of_its_own() -> None:
     rec = Reconciler()
-    outcomes = [accepted(ORDER), rejected(ORDER), unresolved(ORDER), accepted(ORDER)]
+    outcomes: list[Outcome] = [accepted(ORDER), rejected(ORDER), unresolved(ORDER), accepted(ORDER)]
     assert [rec.track(outcome, 0.0) for outcome in outcomes] == [1, 2, 3, 4]
     rec.pushed(update(status=CANCELLED), 0.5)
     _, finals, wait = drain(rec, 0.5)
@@ -352,18 +354,16 @@ def test_open_in_a_push_proves_nothing() -> None:
 
 
 def test_a_look_up_without_an_answer_is_asked_again_after_longer_and_longer() -> None:
-    rec, times, now = tracking(ORDER, up=True), [], 2.0
-    while now < 60.0:
-        asked = look_up(rec, now)
-        times.append(now)
-        rec.failed(asked.number, "connection reset", now)
-        wait = drain(rec, now)[2]
+    rec, times, wait = tracking(ORDER, up=True), list[float](), Wait(2.0, Timer.LOOK_UP)
+    while wait.timer is Timer.LOOK_UP:
         assert wait.until is not None
-        now = wait.until
+        times.append(wait.until)
+        rec.failed(look_up(rec, wait.until).number, "connection reset", wait.until)
+        wait = drain(rec, wait.until)[2]
     assert times == [2.0, 3.0, 5.0, 9.0, 17.0, 25.0, 33.0, 41.0, 49.0, 57.0]
-    assert wait.timer is Timer.UNKNOWN
-    rec.handle_timeout(now)
-    found = final(rec, now)
+    assert wait == Wait(60.0, Timer.UNKNOWN)
+    rec.handle_timeout(60.0)
+    found = final(rec, 60.0)
     assert isinstance(found, Unknown)
     assert (found.why, found.detail) == (WhyUnknown.DEADLINE, "connection reset")
 
@@ -484,8 +484,8 @@ def test_futures_count_in_both_limits() -> None:
     assert sum(_line(question) is InstType.USDT_FUTURES for question in first) == 2
 
 
-def _line(question: Any) -> InstType | None:
-    return question.order.inst_type if isinstance(question, OneOrder) else question.inst_type  # type: ignore[no-any-return]
+def _line(question: Question) -> InstType | None:
+    return question.order.inst_type if isinstance(question, OneOrder) else question.inst_type
 
 
 def test_a_limit_of_none_is_none() -> None:

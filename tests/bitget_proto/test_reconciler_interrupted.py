@@ -7,6 +7,7 @@ and in all its parts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_a_recovery_that_is_interrupted_is_repeated() -> None:
         while True:
             nth += 1
             rec = torn_reconciler()
-            if not interrupted(lambda rec=rec: rec.up(4.0), nth, PARTS, within="_recover"):
+            if not interrupted(partial(rec.up, 4.0), nth, PARTS, within="_recover"):
                 break
             assert sorted(final.number for final in finals_of(rec, 4.0)) == [1, 2, 3, 4, 5, 6]
     assert nth > 5

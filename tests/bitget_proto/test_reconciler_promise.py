@@ -7,6 +7,7 @@ Every order that was tracked gets one `Final`, and the exchange's book does not 
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from random import Random
 
 import attrs
@@ -110,7 +111,7 @@ def live(plan: Plan) -> World:
     for _ in range(plan.orders):
         add(world, random)
     if plan.closes:
-        world.at(random.uniform(0.0, 12.0), lambda _: close(world))
+        world.at(random.uniform(0.0, 12.0), partial(close, world))
     world.run(80.0)
     return world
 
@@ -133,7 +134,7 @@ def add(world: World, random: Random) -> None:
     outcomes: list[Outcome] = [accepted(asked), rejected(asked), unresolved(asked)]
     outcome = accepted(asked, order.order_id) if named == "answer" else random.choice(outcomes)
     for _ in range(random.choice([1, 1, 1, 2])):
-        world.at(known_at, lambda _: track(world, order, outcome))
+        world.at(known_at, partial(track, world, order, outcome))
 
 
 def track(world: World, order: Order, outcome: Outcome) -> None:
@@ -220,14 +221,14 @@ def test_a_thousand_orders_are_settled_within_ten_seconds_of_a_drop(
     random = Random(1)
     book = Book(random, page_size=100)
     world = World(Reconciler(), book, Faults(push_lost=1.0), latency=0.2)
-    world.connect(0.0)
+    world.connect()
     for _ in range(500):
         book.add(random.choice(lines), random.choice([None, OrderStatus.FILLED]), -20.0)
     for number in range(1000):
         line = random.choice(lines)
         order = book.add(line, random.choice(ends), random.uniform(-1.0, 1.5))
         outcome = unresolved(CancelOrder("BTCUSDT", order.order_id, None, line))
-        world.at(number / 1000, lambda _, order=order, outcome=outcome: world.track(order, outcome))
+        world.at(number / 1000, partial(world.track, order, outcome))
     world.at(1.0, world.disconnect)
     world.run(11.0)
     assert world.finals.keys() == world.tracked.keys()
