@@ -156,17 +156,22 @@ class Book:
         self.orders: list[Order] = []
 
     def add(
-        self, inst_type: InstType | None, ends: OrderStatus | None, at: float, exists: bool = True
+        self,
+        inst_type: InstType | None,
+        ends: OrderStatus | None,
+        at: float,
+        exists: bool = True,
+        placed_at: float = -100.0,
     ) -> Order:
         """An order that fills in part, at random times, and may end at a time."""
         order = Order(len(self.orders), inst_type, [])
         filled = 0
         state = partial(update, order.order_id, client_oid=order.client_oid, inst_type=inst_type)
         times = sorted(
-            at - self.random.choice([0.05, 1.0, 3.0]) for _ in range(self.random.randrange(3))
+            at - self.random.choice([0.05, 1.0, 2.9]) for _ in range(self.random.randrange(3))
         )
         if exists:
-            order.states.append((-100.0, state()))
+            order.states.append((placed_at, state()))
             for time in times:
                 filled += 1
                 shown = state(filled=str(filled), average_price=str(10 + filled))

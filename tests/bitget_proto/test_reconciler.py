@@ -326,6 +326,9 @@ def test_after_a_drop_it_asks_at_once() -> None:
     assert look_up(rec, 0.5).question == OneOrder(ORDER)
     rec.down(0.6)  # is not asked twice
     assert drain(rec, 0.6)[0] == []
+    rec.looked_up(1, OrderPage((update(),)), 0.7)
+    rec.down(0.8)
+    assert drain(rec, 0.8) == ([], [], Wait(2.0, Timer.LOOK_UP))
 
 
 def test_what_was_shown_open_too_early_is_asked_again_as_soon_as_it_proves_something() -> None:
@@ -408,6 +411,25 @@ def test_a_late_no_such_order_is_evidence_and_asks_nothing_twice() -> None:
     assert drain(rec, 13.2)[1] == []
 
 
+def test_no_such_order_after_the_deadline_makes_no_second_final() -> None:
+    rec = tracking(ORDER, up=True)
+    asked = look_up(rec, 59.0)
+    rec.handle_timeout(60.0)
+    assert isinstance(final(rec, 60.0), Unknown)
+    rec.looked_up(asked.number, GONE, 61.0)
+    assert drain(rec, 61.0) == ([], [], Wait(None, None))
+
+
+def test_a_late_page_is_evidence_and_turns_no_page() -> None:
+    rec = tracking(*orders(6), up=True)
+    _, history = pages(drain(rec, 2.0)[0])
+    rec.handle_timeout(12.0)
+    assert len(pages(drain(rec, 13.0)[0])) == 2
+    rec.looked_up(history.number, OrderPage((update("1", CANCELLED),), "p2"), 13.1)
+    asked, [found], _ = drain(rec, 13.1)
+    assert (asked, found.evidence) == ([], Evidence.HISTORY)
+
+
 def test_of_look_ups_that_were_not_answered_in_time_the_last_256_are_kept() -> None:
     config = ReconcilerConfig(max_look_ups=400, look_ups_per_second=None, max_tracked=400)
     rec = tracking(ORDER, config=config)
@@ -468,11 +490,11 @@ def test_look_ups_keep_the_limit_of_their_product_line(
     asked = times_of(rec, 8.0)
     for kind in (OneOrder, OpenOrders, OrderHistory):
         times = [at for at, other in asked if other is kind]
-        within = [sum(at <= other < at + 1.0 for other in times) for at in times]
-        assert within
-        assert max(within) <= limit
+        apart = [later - first for first, later in zip(times, times[limit:], strict=False)]
+        assert times
+        assert all(seconds >= 1.0499 for seconds in apart)
         if kind is OneOrder:
-            assert max(within) == limit
+            assert min(apart) < 1.0501
 
 
 def test_futures_count_in_both_limits() -> None:
@@ -540,6 +562,18 @@ def test_too_many_requests_pauses_everything_for_longer_and_longer_until_an_answ
     rec.looked_up(first.number, NOTHING, now)
     rec.looked_up(second.number, throttled, now)
     assert drain(rec, now)[2].until == now + 1.0
+
+
+def test_an_answer_from_before_a_pause_does_not_end_the_slowness() -> None:
+    rec = tracking(*orders(2), up=True)
+    first, second = drain(rec, 2.0)[0]
+    throttled = NoAnswer("429", throttled=True)
+    rec.looked_up(first.number, throttled, 2.1)
+    rec.looked_up(second.number, NOTHING, 2.2)
+    again, *_ = drain(rec, 3.1)[0]
+    rec.looked_up(again.number, throttled, 3.2)
+    rec.looked_up(6, throttled, 3.2)
+    assert drain(rec, 3.2)[2].until == 5.2
 
 
 # --- pages ---
@@ -627,6 +661,16 @@ def test_a_round_reads_no_more_pages_than_it_has_orders() -> None:
     assert read == 12
 
 
+def test_a_round_goes_on_for_the_last_of_its_orders() -> None:
+    rec = tracking(*orders(6), up=True)
+    open_orders, _ = pages(drain(rec, 2.0)[0])
+    shown = tuple(update(str(number)) for number in range(5))
+    rec.looked_up(open_orders.number, OrderPage(shown, "p2"), 2.1)
+    asked, finals, _ = drain(rec, 2.1)
+    assert len(finals) == 5
+    assert one(asked).question == OpenOrders(None, page="p2")
+
+
 def test_pages_that_fail_hold_up_nobody() -> None:
     rec = tracking(*orders(5), up=True)
     for now in (2.0, 3.0):
@@ -634,6 +678,12 @@ def test_pages_that_fail_hold_up_nobody() -> None:
             rec.looked_up(each.number, NoAnswer("500"), now)
     asked, _, _ = drain(rec, 3.0)
     assert {each.question for each in asked} == {OneOrder(order) for order in orders(5)}
+    # For a while, pages are not tried again.
+    rec.down(3.0)
+    more = [CancelOrder("BTCUSDT", f"x{number}") for number in range(6)]
+    for order in more:
+        rec.track(accepted(order), 3.0)
+    assert {each.question for each in drain(rec, 3.0)[0]} == {OneOrder(order) for order in more}
 
 
 def test_while_a_page_fails_what_becomes_due_is_asked_one_by_one() -> None:
@@ -733,6 +783,43 @@ def test_an_order_that_was_ever_shown_is_never_not_found() -> None:
     assert drain(rec, 5.0)[0] == []
 
 
+def test_no_such_order_for_one_that_was_shown_proves_nothing() -> None:
+    rec = tracking(ORDER, up=True)
+    rec.pushed(update(), 0.1)
+    rec.looked_up(look_up(rec, 2.0).number, GONE, 2.1)
+    assert look_up(rec, 3.5).question == OneOrder(ORDER)
+
+
+def test_open_orders_prove_nothing_of_an_order_that_was_tracked_too_late_for_them() -> None:
+    rec, page = doubted()
+    late = CancelOrder("BTCUSDT", "2")
+    rec.down(2.1)
+    rec.track(accepted(late), 2.1)
+    look_up(rec, 2.1)
+    rec.failed(3, "", 2.2)
+    asked, _, _ = drain(rec, 4.5)
+    [single] = [each for each in asked if each.question == OneOrder(late)]
+    rec.looked_up(single.number, GONE, 4.6)
+    rec.looked_up(page.number, NOTHING, 4.7)  # asked at 2.0, it may show the book of 0.0
+    asked, _, _ = drain(rec, 6.7)
+    assert OpenOrders(None) in [each.question for each in asked]
+
+
+def test_the_history_proves_nothing_of_an_order_that_may_have_been_open_when_it_began() -> None:
+    rec = tracking(*orders(2), up=True)
+    first, second = drain(rec, 2.0)[0]
+    rec.looked_up(first.number, GONE, 2.0)
+    rec.looked_up(look_up(rec, 2.0).number, NOTHING, 2.0)
+    rec.looked_up(second.number, GONE, 2.2)
+    drain(rec, 3.5)
+    open_orders, history = pages(drain(rec, 4.0)[0])
+    rec.looked_up(open_orders.number, NOTHING, 4.1)
+    rec.looked_up(history.number, OrderPage((), "p2"), 6.2)
+    [page] = [each for each in drain(rec, 6.2)[0] if isinstance(each.question, OrderHistory)]
+    rec.looked_up(page.number, NOTHING, 6.3)
+    assert [each.number for each in drain(rec, 6.3)[1]] == [1]
+
+
 def test_a_doubted_order_among_the_open_ones_is_still_open() -> None:
     rec, page = doubted()
     rec.looked_up(page.number, OrderPage((update(),)), 2.1)
@@ -811,6 +898,15 @@ def test_close_settles_the_rest_and_takes_nothing_more() -> None:
     assert drain(rec, 100.0) == ([], [], Wait(None, None))
     with pytest.raises(LocalProtocolError, match="closed"):
         rec.track(accepted(ORDER), 100.0)
+
+
+def test_failures_from_before_an_order_was_tracked_are_not_its_own() -> None:
+    rec = tracking(ORDER)
+    rec.failed(look_up(rec, 0.0).number, "connection reset", 0.1)
+    rec.track(accepted(CancelOrder("BTCUSDT", "2")), 0.2)
+    rec.close(0.3)
+    details = [each.detail for each in drain(rec, 0.3)[1] if isinstance(each, Unknown)]
+    assert details == ["connection reset", ""]
 
 
 def test_a_clock_that_runs_backwards_stands_still() -> None:

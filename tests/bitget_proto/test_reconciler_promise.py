@@ -121,9 +121,10 @@ def add(world: World, random: Random) -> None:
     line = random.choice([None, InstType.SPOT, InstType.USDT_FUTURES])
     ends = random.choice([None, OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.CANCELLED])
     at = random.choice([-20.0, random.uniform(0.0, 10.0)])
-    order = world.book.add(line, ends, at, exists=random.random() < 0.85)
-    world.push_changes(order)
     known_at = max(0.0, at + random.choice([-3.0, -0.5, -0.1, 0.0, 0.1, 3.0]))
+    placed_at = random.choice([-100.0, min(known_at, at - 3.0) - random.choice([0.01, 0.5])])
+    order = world.book.add(line, ends, at, random.random() < 0.85, placed_at)
+    world.push_changes(order)
     named = random.choice(["order", "order", "client", "answer"])
     asked = CancelOrder(
         "BTCUSDT",

@@ -243,14 +243,12 @@ class Line:
         if not whole and one.pages < self._config.max_pages and self._needs(one):
             return []
         missing: list[Tracked] = []
-        if one is self.history and (whole or one.pages >= self._config.max_pages):
+        if one is self.history:
             missing = [each for each in self.doubted.values() if each.history_from <= one.begun]
-        elif one is self.open_orders and whole:
+        elif whole:
             for tracked in self.doubted.values():
                 if tracked.settled_at <= one.begun and tracked.history_from == inf:
                     tracked.history_from = now + self._config.settle
-        elif one is self.open_orders and self.doubted:
-            one.not_before = now + _LAST_RETRY
         self._stop(one, now)
         return missing
 

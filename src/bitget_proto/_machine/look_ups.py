@@ -102,7 +102,7 @@ class LookUps:
                     return self._ask(line, tracked, now)
                 earliest = min(earliest, at)
                 break
-        return earliest if earliest == inf else max(earliest, self._resumes)
+        return earliest
 
     def _allowed_at(self, line: Line, subject: Tracked | Pass) -> float:
         kind = line.kind(subject)
@@ -163,7 +163,7 @@ class LookUps:
         if isinstance(subject, Pass):
             line.page_failed(subject, now, throttled=throttled)
         elif throttled:
-            line.schedule(subject, self._resumes)
+            line.schedule(subject, now)
         else:
             subject.tries += 1
             line.schedule(subject, now + retry_after(subject.tries))
