@@ -388,7 +388,10 @@ class World:
             self.check_unknown(final, order, tracked_at)
 
     def check_unknown(self, final: Unknown, order: Order, tracked_at: float) -> None:
-        """Nothing that it was told proves what became of the order."""
+        """Nothing that it was told proves what became of the order.
+
+        Of what pages showed before an order was tracked, nothing is kept.
+        """
         if final.why is WhyUnknown.AMBIGUOUS_ID:
             assert final.order_id is None
             assert not self.rec.config.client_oids_unique
@@ -396,8 +399,8 @@ class World:
         assert final.why is not WhyUnknown.INTERRUPTED
         if final.why is WhyUnknown.DEADLINE:
             assert self.now >= tracked_at + self.rec.config.deadline
-        for _, asked_at, told in self.told:
-            if told.order_id == order.order_id:
+        for at, asked_at, told in self.told:
+            if told.order_id == order.order_id and (asked_at is None or at >= tracked_at):
                 assert told.status not in (CANCELLED, FILLED)
                 assert asked_at is None or asked_at < tracked_at + LAG
 

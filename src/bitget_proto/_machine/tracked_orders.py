@@ -166,8 +166,7 @@ class TrackedOrders:
             self._end_ids[update.client_oid] = update.order_id
         if len(ends) > _MAX_ENDS:
             _, (oldest, _) = ends.popitem(last=False)
-            if oldest.client_oid is not None:
-                self._end_ids.pop(oldest.client_oid, None)
+            self._end_ids.pop(oldest.client_oid or "", None)
 
     def end_of(self, order: CancelOrder) -> tuple[OrderUpdate, Evidence] | None:
         """Return the end state of an order, if it was shown before, and what showed it."""
