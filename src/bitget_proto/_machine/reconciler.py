@@ -34,7 +34,7 @@ from math import inf
 from typing import Any
 
 from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
-from .._values.events import Accepted, Rejected, Unresolved, Wait
+from .._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from .._values.finals import (
     Cancelled,
     Evidence,
@@ -138,7 +138,7 @@ class Reconciler:
 
     # --- commands ---
 
-    def track(self, outcome: Accepted | Rejected | Unresolved, now: float) -> int:
+    def track(self, outcome: Outcome, now: float) -> int:
         """Take an outcome and return its number; exactly one `Final` follows. Then drain `poll`.
 
         Numbers count from 1. Every outcome whose request was sent may be tracked. An order that has
