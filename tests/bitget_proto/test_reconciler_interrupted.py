@@ -17,6 +17,7 @@ from bitget_proto import (
     LocalProtocolError,
     NoAnswer,
     NoSuchOrder,
+    NotFound,
     OrderPage,
     Reconciler,
     Unknown,
@@ -42,7 +43,7 @@ Call = Callable[[Reconciler], object]
 
 
 def situation() -> Reconciler:
-    """Six orders: one doubted, one with a late look-up, the others to be read by pages; a `Final` that waits."""
+    """Six orders: one's look-up is unanswered, the others are read by pages; one has a `Final` that waits."""
     rec = Reconciler()
     for number in range(6):
         rec.track(accepted(CancelOrder("BTCUSDT", str(number))), 0.0)
@@ -51,6 +52,22 @@ def situation() -> Reconciler:
     rec.looked_up(1, NoAnswer("500"), 0.1)
     drain(rec, 3.0)
     rec.pushed(update("5", CANCELLED), 3.0)
+    return rec
+
+
+def doubted() -> Reconciler:
+    """Two orders that do not exist. What is left to prove it is the history, look-up 6."""
+    rec = Reconciler()
+    rec.up(0.0)
+    for number in range(2):
+        rec.track(accepted(CancelOrder("BTCUSDT", str(number))), 0.0)
+    drain(rec, 2.0)
+    for number in (1, 2):
+        rec.looked_up(number, NoSuchOrder("1"), 2.0)
+    drain(rec, 2.0)
+    rec.looked_up(3, OrderPage(()), 2.0)
+    for now in (3.0, 4.0):
+        drain(rec, now)
     return rec
 
 
@@ -64,6 +81,8 @@ CALLS: dict[str, Call] = {
     "pushed open": lambda rec: rec.pushed(update("3"), 3.0),
     "looked up alone": lambda rec: rec.looked_up(2, NoSuchOrder("1"), 3.0),
     "looked up by a page": lambda rec: rec.looked_up(3, END, 3.0),
+    "looked up by the history": lambda rec: rec.looked_up(4, END, 3.0),
+    "not found": lambda rec: rec.looked_up(6, OrderPage(()), 4.0),
     "throttled": lambda rec: rec.looked_up(3, NoAnswer("429", throttled=True), 3.0),
     "failed": lambda rec: rec.failed(2, "", 3.0),
     "up": lambda rec: rec.up(3.0),
@@ -90,7 +109,8 @@ def test_a_call_that_is_interrupted_anywhere_ends_with_one_final_for_each(name: 
     with uncollected():
         while True:
             nth += 1
-            rec = situation()
+            rec = doubted() if name == "not found" else situation()
+            tracked = range(1, rec.tracked + 1)
             taken: list[Final] = []
 
             def call(rec: Reconciler = rec, taken: list[Final] = taken) -> None:
@@ -112,7 +132,8 @@ def test_a_call_that_is_interrupted_anywhere_ends_with_one_final_for_each(name: 
                 taken += finals_of(rec, 60.0)
             numbers = [final.number for final in taken]
             assert len(numbers) == len(set(numbers)), f"{name}, line {nth}: twice"
-            assert set(range(1, 7)) <= set(numbers) <= set(range(1, 8)), f"{name}, line {nth}"
+            more = {len(tracked) + 1} if name.startswith("track") else set[int]()
+            assert set(tracked) <= set(numbers) <= {*tracked, *more}, f"{name}, line {nth}"
             assert rec.tracked == 0
             if torn:
                 with pytest.raises(LocalProtocolError, match="closed"):
@@ -128,6 +149,12 @@ def torn_reconciler() -> Reconciler:
         nth += 1
         assert interrupted(lambda: rec.up(3.0), nth, PARTS)
     return rec
+
+
+def test_the_history_is_the_last_proof() -> None:
+    rec = doubted()
+    rec.looked_up(6, OrderPage(()), 4.0)
+    assert [type(final) for final in finals_of(rec, 4.0)] == [NotFound, NotFound]
 
 
 def test_the_finals_of_an_interrupted_reconciler_say_so() -> None:

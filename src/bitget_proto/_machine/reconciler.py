@@ -22,7 +22,8 @@ Rules for changes
 - A call that makes several changes sets `_in_call` before the first and clears it after the last. If
   a call finds it set, an exception interrupted the previous call, and `_recover` ends the reconciler.
   It relies only on `_orders.all` and `_outputs`, so add a `Final` to the one before the order is
-  removed from the other. In `poll`, call nothing between removing an output and returning it.
+  removed from the other. In `poll`, call nothing between removing an output, or clearing `_in_call`,
+  and returning.
 """
 
 from __future__ import annotations
@@ -261,9 +262,11 @@ class Reconciler:
         if until > now:
             self._in_call = True
             asked = self._look_ups.next(now)
-            self._in_call = False
             if isinstance(asked, Asked):
-                return LookUp(asked.number, asked.question)
+                look_up = LookUp(asked.number, asked.question)
+                self._in_call = False
+                return look_up
+            self._in_call = False
             if asked < until:
                 return Wait(asked, Timer.LOOK_UP)
         return Wait(None if timer is None else until, timer)
