@@ -12,6 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from itertools import count
+from math import inf
 from random import Random
 from typing import TypeAlias
 
@@ -52,6 +53,9 @@ from bitget_proto import (
 
 LAG = ReconcilerConfig().settle
 """Seconds by which REST may be behind."""
+
+WAITING = ("ready", "alone", "round", "doubted")
+"""What an order may be while it has no `Final`, besides due later or asked alone: see `Line`."""
 
 OPEN, FILLED, CANCELLED = OrderStatus.OPEN, OrderStatus.FILLED, OrderStatus.CANCELLED
 
@@ -317,6 +321,10 @@ class World:
             output = self.rec.poll(self.now)
             if isinstance(output, Wait):
                 self.visited["wait", output.timer] += 1
+                for line in self.rec._look_ups._lines.values():
+                    for name in WAITING:
+                        self.visited[name] += bool(getattr(line, name))
+                    self.visited["due"] += line.due.until < inf
                 assert (
                     output.until is None
                     or output.until > self.now

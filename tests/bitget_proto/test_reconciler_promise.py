@@ -1,7 +1,7 @@
 """Random runs of a reconciler with an unreliable exchange, in virtual time.
 
 Every order that was tracked gets one `Final`, and the exchange's book does not contradict it. The run fails if a kind of
-`Final`, a kind of evidence, a reason or a timer was never reached.
+`Final`, a kind of evidence, a reason, a state of an order or a timer was never reached.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from bitget_proto import (
 )
 
 from .order_book import (
+    WAITING,
     Book,
     Faults,
     Order,
@@ -175,7 +176,9 @@ TO_BE_VISITED = {
     (Unknown, None),
     *((Unknown, why) for why in WhyUnknown if why is not WhyUnknown.INTERRUPTED),
     *(("wait", timer) for timer in (Timer.LOOK_UP, Timer.ANSWER, Timer.UNKNOWN, None)),
+    *WAITING,
     "closed",
+    "due",
     "ended since",
     "filled before",
     "late reply",
