@@ -18,7 +18,7 @@ from .._values.errors import ValidationError
 from .._values.events import Accepted, Outcome
 from .._values.finals import Evidence
 from .._values.order_updates import OrderStatus, OrderUpdate
-from .._values.orders import CancelOrder, prevailing_id
+from .._values.orders import CancelOrder
 
 _MAX_ENDS = 4096
 """End states that are kept. Our choice."""
@@ -141,7 +141,11 @@ class TrackedOrders:
         """Remove an order that has its `Final`."""
         tracked.done = True
         del self.all[tracked.number]
-        _take_out(*self._place(tracked.order), tracked)
+        order = tracked.order
+        if order.order_id is not None:
+            _take_out(self._by_order_id, order.order_id, tracked)
+        else:
+            _take_out(self._by_client_oid, str(order.client_oid), tracked)
 
     def find(self, update: OrderUpdate) -> list[Tracked]:
         """Return the tracked orders that an update is about."""
@@ -170,17 +174,17 @@ class TrackedOrders:
 
     def end_of(self, order: CancelOrder) -> tuple[OrderUpdate, Evidence] | None:
         """Return the end state of an order, if it was shown before, and what showed it."""
-        by_order_id, id = prevailing_id(order)
-        order_id = id if by_order_id else self._end_ids.get(id)
-        return None if order_id is None else self._ends.get(order_id)
-
-    def _place(self, order: CancelOrder) -> tuple[dict[str, list[Tracked]], str]:
-        by_order_id, id = prevailing_id(order)
-        return self._by_order_id if by_order_id else self._by_client_oid, id
+        order_id = order.order_id
+        if order_id is None:
+            order_id = self._end_ids.get(str(order.client_oid), "")
+        return self._ends.get(order_id)
 
     def _index(self, tracked: Tracked) -> None:
-        index, id = self._place(tracked.order)
-        index.setdefault(id, []).append(tracked)
+        order = tracked.order
+        if order.order_id is not None:
+            self._by_order_id.setdefault(order.order_id, []).append(tracked)
+        else:
+            self._by_client_oid.setdefault(str(order.client_oid), []).append(tracked)
 
     def _learn_order_id(self, tracked: Tracked, client_oid: str, order_id: str) -> None:
         order = _with_order_id(tracked.order, order_id)
