@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bitget_proto import (
+    Accepted,
     Budget,
     CallerError,
     CancelOrder,
@@ -42,11 +43,15 @@ from bitget_proto import (
     Credentials,
     InstType,
     LoginRejected,
+    Reconciler,
+    ReconcilerConfig,
     Session,
     SessionConfig,
     Trace,
+    Unresolved,
     Wait,
     WhyClosed,
+    WhyUnresolved,
     record,
     replay,
     sign_login,
@@ -292,6 +297,35 @@ CORE: list[Provoke] = [
     lambda: exchange(opened=True).accept("1", 0.0),
     lambda: exchange(opened=True).accept_login(0.0),
     lambda: check_refusal("0"),
+]
+
+OUTCOME = Accepted("1", ORDER, 0.0, 0.0, 0.0, exchange_ts=None)
+
+
+def tracked_twice() -> None:
+    rec = Reconciler(ReconcilerConfig(max_tracked=1))
+    for _ in range(2):
+        rec.track(OUTCOME, 0.0)
+
+
+def tracked_after_the_end() -> None:
+    rec = Reconciler()
+    rec.close(0.0)
+    rec.track(OUTCOME, 0.0)
+
+
+RECONCILER: list[Provoke] = [
+    lambda: ReconcilerConfig(deadline=None),  # type: ignore[arg-type]
+    lambda: Reconciler(WRONG),
+    lambda: Reconciler().track(WRONG, 0.0),
+    lambda: Reconciler().track(
+        Unresolved("1", ORDER, 0.0, None, 0.0, sent=False, why=WhyUnresolved.CLOSED), 0.0
+    ),
+    tracked_twice,
+    tracked_after_the_end,
+    lambda: Reconciler().pushed(WRONG, 0.0),
+    lambda: Reconciler().looked_up(1, WRONG, 0.0),
+    lambda: Reconciler().failed(WRONG_LINK, "", 0.0),
 ]
 
 TRACES: list[Provoke] = [
@@ -553,7 +587,8 @@ def said(provoke: Provoke) -> str:
 
 def text() -> str:
     parts = {
-        "Orders": ORDERS, "Keys and the login": KEYS, "Limits": LIMITS, "Connection, session, codec": CORE, "Traces": TRACES,
+        "Orders": ORDERS, "Keys and the login": KEYS, "Limits": LIMITS, "Connection, session, codec": CORE,
+        "Reconciler": RECONCILER, "Traces": TRACES,
         "Testing": TESTING, "No connection came about": DIALS,
     }  # fmt: skip
     blocks = [f"Every error that a user can meet; made by {COMMAND}"]

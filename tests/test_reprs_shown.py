@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator
+from decimal import Decimal
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +17,16 @@ from typing import Any, cast
 import attrs
 
 from bitget_proto import (
+    Accepted,
     Budget,
     CancelOrder,
     Codec,
     CodeClass,
     Connection,
     Credentials,
+    InstType,
+    OneOrder,
+    Reconciler,
     Session,
     Trace,
     sign_login,
@@ -44,6 +49,7 @@ COMMAND = "python tests/test_reprs_shown.py"
 MODULES = ("bitget_proto", "bitget_proto.testing", "bitget_transports")
 
 KEY = Credentials("the-key", "the-secret", "the-passphrase")
+OUTCOME = Accepted("7", CancelOrder("BTCUSDT", order_id="1"), 1.0, 1.25, 1.5, exchange_ts=None)
 SAMPLES: dict[str, Any] = {
     "id": "7", "order": CancelOrder("BTCUSDT", order_id="1376695893517410304"), "taken_at": 1.0, "sent_at": 1.25,
     "resolved_at": 1.5, "exchange_ts": 1763958366000, "code": "43001", "code_class": CodeClass.NOT_FOUND, "sent": True,
@@ -54,6 +60,9 @@ SAMPLES: dict[str, Any] = {
     "data": {}, "arg": None, "at": 0.5, "cancelled": True, "rule": Rule.DRAIN, "what": "a call was not drained", "now": 0.5,
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
     "event": "login", "where": "jitter", "orders": (), "order_id": "1376695893517410304", "client_oid": "a7",
+    "number": 7, "outcome": OUTCOME, "tracked_at": 1.5, "as_of": 2.0, "inst_type": InstType.SPOT, "filled": Decimal("0.5"),
+    "average_price": Decimal("27000.5"), "updated_at": 1763958366000, "status_text": "canceled",
+    "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 
@@ -63,7 +72,8 @@ EXCHANGE.inject_login(Fault.SILENT)
 
 MADE: dict[str, object] = {
     "Credentials": KEY, "SignedLogin": SAMPLES["login"], "Budget": Budget(10), "Codec": Codec(), "Connection": Connection(),
-    "Session": Session(jitter=lambda: 0.5), "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
+    "Session": Session(jitter=lambda: 0.5), "Reconciler": Reconciler(),
+    "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
     "StrictSession": StrictSession(jitter=lambda: 0.5),
     "Pair": Pair(), "SessionPair": SessionPair(), "VirtualClock": VirtualClock(), "CancelOrder": SAMPLES["order"],
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),

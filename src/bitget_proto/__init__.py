@@ -42,6 +42,7 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
+from ._values.order_updates import OrderStatus, OrderUpdate
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -60,6 +61,8 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from ._machine.reconciler import Reconciler
+    from ._machine.reconciler_config import ReconcilerConfig
     from ._machine.session import Session
     from ._machine.session_config import Policy, SessionConfig
     from ._machine.session_events import (
@@ -80,12 +83,35 @@ if TYPE_CHECKING:
     from ._trace.reader import Trace, TraceStep
     from ._trace.recorder import record
     from ._trace.replay import Difference, replay
+    from ._values.finals import (
+        Cancelled,
+        Evidence,
+        Filled,
+        Final,
+        LookUp,
+        NotFound,
+        ReconcilerOutput,
+        StillOpen,
+        Unknown,
+        WhyUnknown,
+    )
+    from ._values.order_updates import (
+        LookUpReply,
+        NoAnswer,
+        NoSuchOrder,
+        OneOrder,
+        OpenOrders,
+        OrderHistory,
+        OrderPage,
+        Question,
+    )
 
 __all__ = [
     "Accepted",
     "Budget",
     "CallerError",
     "CancelOrder",
+    "Cancelled",
     "Closed",
     "CodeClass",
     "Codec",
@@ -100,7 +126,10 @@ __all__ = [
     "Engine",
     "ErrorReply",
     "Event",
+    "Evidence",
     "ExchangeError",
+    "Filled",
+    "Final",
     "GoingAway",
     "Hangup",
     "InstType",
@@ -111,17 +140,32 @@ __all__ = [
     "LocalProtocolError",
     "LoginRejected",
     "LoginReply",
+    "LookUp",
+    "LookUpReply",
     "Malformed",
     "Message",
+    "NoAnswer",
     "NoRoom",
+    "NoSuchOrder",
+    "NotFound",
+    "OneOrder",
+    "OpenOrders",
+    "OrderHistory",
+    "OrderPage",
     "OrderReply",
+    "OrderStatus",
+    "OrderUpdate",
     "Other",
     "Outcome",
     "Output",
     "Policy",
     "Pong",
+    "Question",
     "Queued",
     "Ready",
+    "Reconciler",
+    "ReconcilerConfig",
+    "ReconcilerOutput",
     "Rejected",
     "Session",
     "SessionConfig",
@@ -130,11 +174,13 @@ __all__ = [
     "SessionState",
     "SignedLogin",
     "State",
+    "StillOpen",
     "Timer",
     "Trace",
     "TraceStep",
     "TradeReply",
     "Transmit",
+    "Unknown",
     "Unrecognised",
     "Unresolved",
     "Up",
@@ -142,6 +188,7 @@ __all__ = [
     "Wait",
     "WhyClosed",
     "WhyEnded",
+    "WhyUnknown",
     "WhyUnrecognised",
     "WhyUnresolved",
     "__version__",
@@ -154,23 +201,43 @@ __all__ = [
 ]
 
 _LAZY = MappingProxyType({
+    "Cancelled": "._values.finals",
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
     "Ended": "._machine.session_events",
+    "Evidence": "._values.finals",
+    "Filled": "._values.finals",
+    "Final": "._values.finals",
     "LinkClosed": "._machine.session_events",
     "LinkHangup": "._machine.session_events",
     "LinkTransmit": "._machine.session_events",
+    "LookUp": "._values.finals",
+    "LookUpReply": "._values.order_updates",
+    "NoAnswer": "._values.order_updates",
+    "NoSuchOrder": "._values.order_updates",
+    "NotFound": "._values.finals",
+    "OneOrder": "._values.order_updates",
+    "OpenOrders": "._values.order_updates",
+    "OrderHistory": "._values.order_updates",
+    "OrderPage": "._values.order_updates",
     "Policy": "._machine.session_config",
+    "Question": "._values.order_updates",
+    "Reconciler": "._machine.reconciler",
+    "ReconcilerConfig": "._machine.reconciler_config",
+    "ReconcilerOutput": "._values.finals",
     "Session": "._machine.session",
     "SessionConfig": "._machine.session_config",
     "SessionEvent": "._machine.session_events",
     "SessionOutput": "._machine.session_events",
     "SessionState": "._machine.session_states",
+    "StillOpen": "._values.finals",
     "Trace": "._trace.reader",
     "TraceStep": "._trace.reader",
+    "Unknown": "._values.finals",
     "Up": "._machine.session_events",
     "WhyEnded": "._machine.session_states",
+    "WhyUnknown": "._values.finals",
     "record": "._trace.recorder",
     "replay": "._trace.replay",
 })  # fmt: skip

@@ -1,4 +1,4 @@
-"""The timers of a connection, a session and the fake exchange."""
+"""The timers of a connection, a session, a reconciler and the fake exchange."""
 
 from __future__ import annotations
 
@@ -46,6 +46,16 @@ class Timer(DescribedEnum):
     ROTATION = (
         "rotation",
         "When a link approaches the age at which the exchange cuts it, and a successor is dialled.",
+    )
+    # Timers of a reconciler.
+    LOOK_UP = (
+        "look-up",
+        "When an order may be looked up. No deadline expires: draining is enough.",
+    )
+    ANSWER = "answer", "When a look-up was not answered in time, and counts as failed."
+    UNKNOWN = (
+        "unknown",
+        "When nothing showed before its deadline what became of an order, and it ends Unknown.",
     )
     # Timers of the fake exchange in `testing`.
     IDLE = (

@@ -1,0 +1,298 @@
+"""The look-ups of one product line: which orders are due, and what is asked next.
+
+A few orders that are due are looked up one by one. From five on, pages are cheaper: a round reads
+the open orders and the history, side by side. What it does not show is looked up alone.
+
+An order that the exchange says does not exist is doubted. A pass through the open orders that lacks
+it proves that it is not open. A pass through the history that begins `settle` seconds after that
+proves that it has not ended either, even if REST is behind.
+
+Rules for changes
+- An order without a `Final` is in exactly one of `due`, `ready`, `alone` and `round`, or its own
+  look-up is unanswered. `doubted` is besides.
+- Whatever is asked, `Reconciler` first takes the evidence of a reply; this module then only decides
+  what is asked next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+import attrs
+
+from .._values.finals import Evidence
+from .._values.order_updates import OneOrder, OpenOrders, OrderHistory, OrderPage, Question
+from .._values.orders import InstType
+from .deadlines import Deadlines
+from .reconciler_config import ReconcilerConfig
+from .tracked_orders import Tracked
+
+_PAGES_FROM = 5
+"""Orders of a product line that are due from which pages are cheaper. Our choice."""
+
+_FIRST_RETRY, _LAST_RETRY = 1.0, 8.0
+"""Seconds to wait after look-ups that showed nothing; they double. Our choice."""
+
+_PAGE_TRIES = 2
+"""Failures of a page after which its pass is given up. Our choice."""
+
+
+def retry_after(tries: int) -> float:
+    """Return how many seconds to wait after so many failures."""
+    return min(_FIRST_RETRY * 2.0 ** min(tries - 1, 10), _LAST_RETRY)
+
+
+@attrs.define(eq=False)
+class Pass:
+    """A pass through the open orders or the history, page by page."""
+
+    evidence: Evidence
+    """OPEN_ORDERS or HISTORY."""
+
+    begun: float = inf
+    """When its first page was asked; infinity if none was."""
+
+    running: bool = False
+    for_round: bool = False
+    """Whether it reads for a round, and not only for doubted orders."""
+
+    waiting: bool = False
+    """Whether a page is unanswered."""
+
+    page: str | None = None
+    pages: int = 0
+    """The number of pages read."""
+
+    tries: int = 0
+    """The number of failures of this page."""
+
+    not_before: float = -inf
+    """When it may go on, or begin again."""
+
+    doubts_from: float = -inf
+    """When it may begin again for doubted orders alone: one pass serves all that came meanwhile."""
+
+    def start(self, *, for_round: bool) -> None:
+        """Begin at the first page."""
+        self.begun, self.running, self.for_round, self.page, self.pages = (
+            inf,
+            True,
+            for_round,
+            None,
+            0,
+        )
+
+    def stop(self) -> None:
+        """End the pass."""
+        self.running = self.for_round = False
+        self.tries = 0
+
+
+@attrs.frozen(eq=False)
+class Asked:
+    """A look-up without a reply."""
+
+    number: int
+    question: Question
+    line: Line
+    subject: Tracked | Pass
+    asked_at: float
+    until: float
+    """When it counts as failed."""
+
+
+class Line:
+    """The look-ups of one product line."""
+
+    __slots__ = (
+        "_config",
+        "alone",
+        "doubted",
+        "due",
+        "history",
+        "inst_type",
+        "open_orders",
+        "ready",
+        "round",
+        "round_size",
+    )
+
+    def __init__(self, inst_type: InstType | None, config: ReconcilerConfig) -> None:
+        self._config = config
+        self.inst_type = inst_type
+        self.due: Deadlines[Tracked] = Deadlines()
+        """Orders that are looked up at a time."""
+        self.ready: dict[int, Tracked] = {}
+        """Orders that are due."""
+        self.alone: dict[int, Tracked] = {}
+        """Orders that are due, and that pages did not show."""
+        self.round: dict[int, Tracked] = {}
+        """Orders for which pages are read, and that these have not shown yet."""
+        self.round_size = 0
+        """How many orders the round had: it reads no more pages than that."""
+        self.doubted: dict[int, Tracked] = {}
+        """Orders of which the exchange said that they do not exist, and which nothing has shown."""
+        self.open_orders = Pass(Evidence.OPEN_ORDERS)
+        self.history = Pass(Evidence.HISTORY)
+
+    # --- what is asked next ---
+
+    def advance(self, now: float) -> None:
+        """Collect what is due, and begin the passes that are needed."""
+        while self.due.until <= now and (tracked := self.due.first()) is not None:
+            self.ready[tracked.number] = tracked
+            self.due.set(tracked, inf)
+        passes = (self.open_orders, self.history)
+        if any(one.running for one in passes):
+            return
+        if len(self.ready) >= _PAGES_FROM and all(one.not_before <= now for one in passes):
+            self.round, self.ready = self.ready, {}
+            self.round_size = len(self.round)
+            for one in passes:
+                one.start(for_round=True)
+            return
+        for one in passes:
+            if self.doubts_due(one) <= now:
+                one.start(for_round=False)
+
+    def doubts_due(self, one: Pass) -> float:
+        """Return when a pass is due for a doubted order; infinity if none is."""
+        if not self.doubted:
+            return inf
+        since = [tracked.history_from for tracked in self.doubted.values()]
+        due = min(since) if one is self.history else -inf if inf in since else inf
+        return max(due, one.not_before, one.doubts_from)
+
+    def singles(self) -> dict[int, Tracked]:
+        """Return the orders to look up one by one now."""
+        if self.alone:
+            return self.alone
+        # Pages that fail hold up nobody.
+        failing = self.open_orders.tries or self.history.tries
+        reading = self.open_orders.running or self.history.running
+        return self.ready if len(self.ready) < _PAGES_FROM or failing or not reading else {}
+
+    def question(self, subject: Tracked | Pass) -> Question:
+        """Return the question that looks an order up, or reads the next page."""
+        if isinstance(subject, Tracked):
+            return OneOrder(subject.order)
+        if subject is self.open_orders:
+            return OpenOrders(self.inst_type, page=subject.page)
+        return OrderHistory(self.inst_type, page=subject.page)
+
+    def kind(self, subject: Tracked | Pass) -> type[Question]:
+        """Return the class of that question, which has a rate limit of its own."""
+        if isinstance(subject, Tracked):
+            return OneOrder
+        return OpenOrders if subject is self.open_orders else OrderHistory
+
+    def asks(self, subject: Tracked | Pass, now: float) -> None:
+        """Mark a look-up as asked."""
+        if isinstance(subject, Tracked):
+            self.alone.pop(subject.number, None)
+            self.ready.pop(subject.number, None)
+            subject.was_asked = True
+        else:
+            subject.waiting = True
+            if subject.page is None:
+                subject.begun = now
+
+    # --- what came of it ---
+
+    def schedule(self, tracked: Tracked, at: float) -> None:
+        """Look an order up at a time, unless it has its `Final`."""
+        if not tracked.done:
+            self.due.set(tracked, at)
+
+    def discard(self, tracked: Tracked) -> None:
+        """Forget an order that has its `Final`."""
+        for orders in (self.ready, self.alone, self.round, self.doubted):
+            orders.pop(tracked.number, None)
+        self.due.set(tracked, inf)
+
+    def showed(self, tracked: Tracked, asked_at: float | None, now: float) -> None:
+        """Handle an update that showed an order, but proved nothing."""
+        self.doubted.pop(tracked.number, None)
+        if asked_at is not None and self.round.pop(tracked.number, None) is not None:
+            self.again(tracked, asked_at, now)
+
+    def again(self, tracked: Tracked, asked_at: float, now: float) -> None:
+        """Look an order up again: as soon as it proves something, or else a little later."""
+        tracked.was_asked = True
+        if asked_at < tracked.settled_at:
+            self.schedule(tracked, max(tracked.settled_at, now))
+        else:
+            tracked.tries += 1
+            self.schedule(tracked, now + retry_after(tracked.tries))
+
+    def doubt(self, tracked: Tracked, asked_at: float) -> None:
+        """Handle "no such order", which is a proof only together with both passes."""
+        if (
+            asked_at >= tracked.settled_at
+            and tracked.order.order_id is not None
+            and tracked.evidence is None
+        ):
+            self.doubted[tracked.number] = tracked
+
+    def read(self, one: Pass, reply: OrderPage, now: float) -> list[Tracked]:
+        """Handle a page; return the orders that are proved not to exist."""
+        one.waiting, one.tries = False, 0
+        one.pages, one.page = one.pages + 1, reply.next_page
+        whole = reply.next_page is None
+        if not whole and one.pages < self._config.max_pages and self._needs(one):
+            return []
+        missing: list[Tracked] = []
+        if one is self.history:
+            missing = [each for each in self.doubted.values() if each.history_from <= one.begun]
+        elif whole:
+            for tracked in self.doubted.values():
+                if tracked.settled_at <= one.begun and tracked.history_from == inf:
+                    tracked.history_from = now + self._config.settle
+        self._stop(one, now)
+        return missing
+
+    def page_failed(self, one: Pass, now: float, *, throttled: bool) -> None:
+        """Handle a page that did not come."""
+        one.waiting = False
+        if throttled:
+            return
+        one.tries += 1
+        one.not_before = now + retry_after(one.tries)
+        if one.tries >= _PAGE_TRIES:
+            one.not_before = now + _LAST_RETRY
+            if one.for_round:
+                self._to_alone(self.round.values())
+            self._stop(one, now)
+
+    def _needs(self, one: Pass) -> bool:
+        """Return whether the next page may show or prove anything."""
+        if one.for_round and self.round and one.pages < self.round_size:
+            return True
+        if one is self.open_orders:
+            return any(each.history_from == inf for each in self.doubted.values())
+        return any(each.history_from <= one.begun for each in self.doubted.values())
+
+    def _stop(self, one: Pass, now: float) -> None:
+        """End a pass, and with the second one the round."""
+        of_round = one.for_round
+        one.stop()
+        one.doubts_from = now + self._config.settle
+        if not of_round or self.open_orders.for_round or self.history.for_round:
+            return
+        left, self.round = list(self.round.values()), {}
+        for tracked in left:
+            tracked.was_asked = True
+            if tracked.settled_at > one.begun:
+                self.schedule(tracked, max(tracked.settled_at, now))
+            else:
+                tracked.tries += 1
+                if tracked.tries > 1:
+                    self.alone[tracked.number] = tracked
+                else:
+                    self.schedule(tracked, now + _FIRST_RETRY)
+
+    def _to_alone(self, orders: Iterable[Tracked]) -> None:
+        for tracked in list(orders):
+            self.round.pop(tracked.number)
+            self.alone[tracked.number] = tracked

@@ -1,0 +1,181 @@
+"""The look-ups of a reconciler: what is asked next, and when the exchange's limits allow it.
+
+"The rate limit of each API interface is calculated independently": one order, open orders and the
+history have a limit each. Futures orders count in a limit of their own as well.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from math import inf
+
+from .._values.order_updates import OneOrder, OpenOrders, OrderHistory
+from .._values.orders import InstType
+from .look_up_line import Asked, Line, Pass, retry_after
+from .rate_limit import MARGIN, WINDOW, Pace
+from .reconciler_config import ReconcilerConfig
+from .tracked_orders import Tracked
+
+_FUTURES = frozenset((InstType.USDT_FUTURES, InstType.COIN_FUTURES, InstType.USDC_FUTURES))
+
+_LATE = 256
+"""Look-ups that were not answered in time and whose replies still count. Our choice."""
+
+
+class LookUps:
+    """What is asked, by product line."""
+
+    __slots__ = (
+        "_all_paces",
+        "_config",
+        "_count",
+        "_futures_paces",
+        "_late",
+        "_lines",
+        "_resumes",
+        "_throttled",
+        "_unanswered",
+    )  # fmt: skip
+
+    def __init__(self, config: ReconcilerConfig) -> None:
+        self._config = config
+        self._count = 0
+        self._lines: OrderedDict[InstType | None, Line] = OrderedDict()
+        """The product lines, the one that asked last at the end."""
+        kinds = (OneOrder, OpenOrders, OrderHistory)
+        self._all_paces = {kind: _pace(config.look_ups_per_second) for kind in kinds}
+        self._futures_paces = {kind: _pace(config.futures_look_ups_per_second) for kind in kinds}
+        self._unanswered: OrderedDict[int, Asked] = OrderedDict()
+        self._late: OrderedDict[int, Asked] = OrderedDict()
+        """Look-ups that were not answered in time."""
+        self._throttled = 0
+        """The number of pauses in a row."""
+        self._resumes = -inf
+        """When the last pause ends."""
+
+    def add(self, tracked: Tracked, at: float) -> None:
+        """Look an order up at a time."""
+        self.line_of(tracked).due.set(tracked, at)
+
+    def discard(self, tracked: Tracked) -> None:
+        """Forget an order that has its `Final`."""
+        self.line_of(tracked).discard(tracked)
+
+    def hurry(self, orders: Iterable[Tracked], now: float) -> None:
+        """Look up at once what only waits for a push."""
+        for tracked in orders:
+            if not tracked.was_asked and now < tracked.deadline < inf:
+                self.line_of(tracked).schedule(tracked, now)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lines.clear()
+        self._unanswered.clear()
+        self._late.clear()
+
+    # --- asking ---
+
+    def next(self, now: float) -> Asked | float:
+        """Return what to ask now, or else the time at which something may be asked.
+
+        Infinity means that only an input can lead to a look-up.
+        """
+        if len(self._unanswered) >= self._config.max_look_ups:
+            return inf
+        earliest = inf
+        for line in self._lines.values():
+            line.advance(now)
+            earliest = min(earliest, line.due.until)
+            passes = (line.open_orders, line.history)
+            if not any(one.running for one in passes):
+                earliest = min(earliest, *map(line.doubts_due, passes))
+            for one in passes:
+                if one.running and not one.waiting:
+                    at = self._allowed_at(line, one)
+                    if at <= now:
+                        return self._ask(line, one, now)
+                    earliest = min(earliest, at)
+            for tracked in line.singles().values():
+                at = self._allowed_at(line, tracked)
+                if at <= now:
+                    return self._ask(line, tracked, now)
+                earliest = min(earliest, at)
+                break
+        return earliest
+
+    def _allowed_at(self, line: Line, subject: Tracked | Pass) -> float:
+        kind = line.kind(subject)
+        at = max(self._all_paces[kind].allowed_at(), self._resumes)
+        if line.inst_type in _FUTURES:
+            at = max(at, self._futures_paces[kind].allowed_at())
+        return max(at, subject.not_before) if isinstance(subject, Pass) else at
+
+    def _ask(self, line: Line, subject: Tracked | Pass, now: float) -> Asked:
+        kind = line.kind(subject)
+        self._all_paces[kind].take(now)
+        if line.inst_type in _FUTURES:
+            self._futures_paces[kind].take(now)
+        self._count += 1
+        until = now + self._config.answer_timeout
+        asked = Asked(self._count, line.question(subject), line, subject, now, until)
+        self._unanswered[asked.number] = asked
+        line.asks(subject, now)
+        self._lines.move_to_end(line.inst_type)
+        return asked
+
+    # --- replies ---
+
+    def answered(self, number: int) -> tuple[Asked | None, bool]:
+        """Return the look-up of a reply, and whether the reply came in time.
+
+        None means that there is none, or that it was answered before.
+        """
+        asked = self._unanswered.pop(number, None)
+        if asked is not None:
+            return asked, True
+        return self._late.pop(number, None), False
+
+    def first_unanswered(self) -> Asked | None:
+        """Return the look-up that was asked first of those without a reply."""
+        return next(iter(self._unanswered.values()), None)
+
+    def give_up(self, asked: Asked, now: float) -> None:
+        """Count a look-up as failed, because its reply did not come in time."""
+        self._late[asked.number] = asked
+        del self._unanswered[asked.number]
+        if len(self._late) > _LATE:
+            self._late.popitem(last=False)
+        self.failed(asked, now)
+
+    def went_well(self, asked: Asked) -> None:
+        """Handle a reply that says something."""
+        if asked.asked_at >= self._resumes:
+            self._throttled = 0
+
+    def failed(self, asked: Asked, now: float, *, throttled: bool = False) -> None:
+        """Ask again later what got no answer; after "too many requests" nothing is asked for long."""
+        # Of those that were asked together, one counts: nothing is asked during a pause.
+        if throttled and asked.asked_at >= self._resumes:
+            self._throttled += 1
+            self._resumes = now + retry_after(self._throttled)
+        line, subject = asked.line, asked.subject
+        if isinstance(subject, Pass):
+            line.page_failed(subject, now, throttled=throttled)
+        elif throttled:
+            line.schedule(subject, now)
+        else:
+            subject.tries += 1
+            line.schedule(subject, now + retry_after(subject.tries))
+
+    def line_of(self, tracked: Tracked) -> Line:
+        """Return the product line of an order."""
+        inst_type = tracked.order.inst_type
+        line = self._lines.get(inst_type)
+        if line is None:
+            line = self._lines[inst_type] = Line(inst_type, self._config)
+        return line
+
+
+def _pace(limit: int | None) -> Pace:
+    return Pace(limit, WINDOW + MARGIN)
