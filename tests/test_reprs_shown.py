@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator
+from decimal import Decimal
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,8 @@ from bitget_proto import (
     CodeClass,
     Connection,
     Credentials,
+    InstType,
+    OrderStatus,
     Session,
     Trace,
     sign_login,
@@ -54,6 +57,8 @@ SAMPLES: dict[str, Any] = {
     "data": {}, "arg": None, "at": 0.5, "cancelled": True, "rule": Rule.DRAIN, "what": "a call was not drained", "now": 0.5,
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
     "event": "login", "where": "jitter", "orders": (), "order_id": "1376695893517410304", "client_oid": "a7",
+    "updates": (), "inst_type": InstType.SPOT, "accepted": True, "status": OrderStatus.CANCELLED, "status_text": "canceled",
+    "filled": Decimal("0.5"), "average_price": Decimal("27000.5"), "updated_at": 1763958366000,
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 

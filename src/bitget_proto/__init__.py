@@ -42,6 +42,7 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
+from ._values.order_updates import OrderStatus, OrderUpdate
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -54,8 +55,10 @@ from ._wire.messages import (
     Malformed,
     Message,
     OrderReply,
+    OrdersPush,
     Other,
     Pong,
+    SubscribeReply,
     TradeReply,
 )
 
@@ -115,6 +118,9 @@ __all__ = [
     "Message",
     "NoRoom",
     "OrderReply",
+    "OrderStatus",
+    "OrderUpdate",
+    "OrdersPush",
     "Other",
     "Outcome",
     "Output",
@@ -130,6 +136,7 @@ __all__ = [
     "SessionState",
     "SignedLogin",
     "State",
+    "SubscribeReply",
     "Timer",
     "Trace",
     "TraceStep",
