@@ -44,7 +44,18 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._values.order_updates import OrderStatus, OrderUpdate
+from ._values.order_updates import (
+    LookUpReply,
+    NoAnswer,
+    NoSuchOrder,
+    OneOrder,
+    OpenOrders,
+    OrderHistory,
+    OrderPage,
+    OrderStatus,
+    OrderUpdate,
+    Question,
+)
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -85,6 +96,8 @@ if TYPE_CHECKING:
     from ._trace.reader import Trace, TraceStep
     from ._trace.recorder import record
     from ._trace.replay import Difference, replay
+    from ._values.rest_requests import RestRequest, sign_request
+    from ._wire.rest import RestCodec
 
 __all__ = [
     "Accepted",
@@ -116,9 +129,16 @@ __all__ = [
     "LocalProtocolError",
     "LoginRejected",
     "LoginReply",
+    "LookUpReply",
     "Malformed",
     "Message",
+    "NoAnswer",
     "NoRoom",
+    "NoSuchOrder",
+    "OneOrder",
+    "OpenOrders",
+    "OrderHistory",
+    "OrderPage",
     "OrderReply",
     "OrderStatus",
     "OrderUpdate",
@@ -128,9 +148,12 @@ __all__ = [
     "Output",
     "Policy",
     "Pong",
+    "Question",
     "Queued",
     "Ready",
     "Rejected",
+    "RestCodec",
+    "RestRequest",
     "Session",
     "SessionConfig",
     "SessionEvent",
@@ -162,6 +185,7 @@ __all__ = [
     "record",
     "replay",
     "sign_login",
+    "sign_request",
 ]
 
 _LAZY = MappingProxyType({
@@ -177,6 +201,8 @@ _LAZY = MappingProxyType({
     "SessionConfig": "._machine.session_config",
     "SessionEvent": "._machine.session_events",
     "SessionOutput": "._machine.session_events",
+    "RestCodec": "._wire.rest",
+    "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
     "Trace": "._trace.reader",
     "TraceStep": "._trace.reader",
@@ -184,6 +210,7 @@ _LAZY = MappingProxyType({
     "WhyEnded": "._machine.session_states",
     "record": "._trace.recorder",
     "replay": "._trace.replay",
+    "sign_request": "._values.rest_requests",
 })  # fmt: skip
 """Names that are imported on first access, with their modules."""
 
