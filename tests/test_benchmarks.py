@@ -13,7 +13,17 @@ from benchmarks import frames, plots, sides, turns
 from benchmarks.__main__ import groups
 from benchmarks.sides import Group, Side, Target, Turn, Verdict
 
-from bitget_proto import Codec, Engine, ErrorReply, LoginReply, Malformed, Other, Pong, TradeReply
+from bitget_proto import (
+    Codec,
+    Engine,
+    ErrorReply,
+    LoginReply,
+    Malformed,
+    OrdersPush,
+    Other,
+    Pong,
+    TradeReply,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -188,6 +198,7 @@ def test_the_stream_is_deterministic_and_has_every_message_type() -> None:
         LoginReply,
         Pong,
         Other,
+        OrdersPush,
     }
     assert not any(isinstance(message, Malformed) for message in messages)
     codes = {message.code for message in messages if isinstance(message, ErrorReply)}

@@ -27,6 +27,7 @@ from bitget_proto import (
     InstType,
     OneOrder,
     Reconciler,
+    RestCodec,
     Session,
     Trace,
     sign_login,
@@ -63,6 +64,7 @@ SAMPLES: dict[str, Any] = {
     "number": 7, "outcome": OUTCOME, "tracked_at": 1.5, "as_of": 2.0, "inst_type": InstType.SPOT, "filled": Decimal("0.5"),
     "average_price": Decimal("27000.5"), "updated_at": 1763958366000, "status_text": "canceled",
     "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
+    "method": "GET", "path": "/api/v2/public/time", "updates": (), "accepted": True,
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 
@@ -80,6 +82,7 @@ MADE: dict[str, object] = {
     "LinkHangup": import_module("bitget_proto").LinkHangup(code=1000, reason="asked", link=1),
     "Transmit": import_module("bitget_proto").Transmit(text='{"op":"login"}', secret=True), "Scenario": SCENARIOS[0],
     "ScriptedExchange": EXCHANGE, "ScriptedLink": EXCHANGE.link(),
+    "RestCodec": RestCodec(),
     "Trace": Trace('{"trace":1,"version":"0.1.0","core":"Session","engine":"stdlib","config":{},"budget":null}'),
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""

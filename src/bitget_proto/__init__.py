@@ -35,6 +35,8 @@ from ._values.events import (
     Output,
     Ready,
     Rejected,
+    Subscribed,
+    SubscribeRefused,
     Transmit,
     Unrecognised,
     Unresolved,
@@ -42,7 +44,18 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._values.order_updates import OrderStatus, OrderUpdate
+from ._values.order_updates import (
+    LookUpReply,
+    NoAnswer,
+    NoSuchOrder,
+    OneOrder,
+    OpenOrders,
+    OrderHistory,
+    OrderPage,
+    OrderStatus,
+    OrderUpdate,
+    Question,
+)
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -55,8 +68,10 @@ from ._wire.messages import (
     Malformed,
     Message,
     OrderReply,
+    OrdersPush,
     Other,
     Pong,
+    SubscribeReply,
     TradeReply,
 )
 
@@ -105,6 +120,8 @@ if TYPE_CHECKING:
         OrderPage,
         Question,
     )
+    from ._values.rest_requests import RestRequest, sign_request
+    from ._wire.rest import RestCodec
 
 __all__ = [
     "Accepted",
@@ -155,6 +172,7 @@ __all__ = [
     "OrderReply",
     "OrderStatus",
     "OrderUpdate",
+    "OrdersPush",
     "Other",
     "Outcome",
     "Output",
@@ -167,6 +185,8 @@ __all__ = [
     "ReconcilerConfig",
     "ReconcilerOutput",
     "Rejected",
+    "RestCodec",
+    "RestRequest",
     "Session",
     "SessionConfig",
     "SessionEvent",
@@ -175,6 +195,9 @@ __all__ = [
     "SignedLogin",
     "State",
     "StillOpen",
+    "SubscribeRefused",
+    "SubscribeReply",
+    "Subscribed",
     "Timer",
     "Trace",
     "TraceStep",
@@ -198,6 +221,7 @@ __all__ = [
     "record",
     "replay",
     "sign_login",
+    "sign_request",
 ]
 
 _LAZY = MappingProxyType({
@@ -230,6 +254,8 @@ _LAZY = MappingProxyType({
     "SessionConfig": "._machine.session_config",
     "SessionEvent": "._machine.session_events",
     "SessionOutput": "._machine.session_events",
+    "RestCodec": "._wire.rest",
+    "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
     "StillOpen": "._values.finals",
     "Trace": "._trace.reader",
@@ -240,6 +266,7 @@ _LAZY = MappingProxyType({
     "WhyUnknown": "._values.finals",
     "record": "._trace.recorder",
     "replay": "._trace.replay",
+    "sign_request": "._values.rest_requests",
 })  # fmt: skip
 """Names that are imported on first access, with their modules."""
 

@@ -104,7 +104,7 @@ def test_pages_have_each_order_once_and_the_newest_first() -> None:
     orders = [CancelOrder("BTCUSDT", str(n), inst_type=InstType.SPOT) for n in range(1, 251)]
     exchange, seen, query = unified(*orders), list[str](), dict[str, str]()
     for size in (100, 100, 50):
-        _, whole = get(exchange, "/api/v3/trade/unfilled-orders", **query)
+        _, whole = get(exchange, "/api/v3/trade/unfilled-orders", 0.0, **query)
         page = whole["data"]
         assert len(page["list"]) == size
         seen += [row["orderId"] for row in page["list"]]
