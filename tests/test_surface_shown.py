@@ -278,7 +278,9 @@ def made_of(value: type[Any]) -> Iterator[str]:
 def of_annotation(value: Any) -> str:
     """A type as in the source, whether the annotation is a string or a class."""
     text = value if isinstance(value, str) else inspect.formatannotation(value)
-    return re.sub(r"\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", text)
+    return re.sub(
+        r"__import__\('\w+'\)\.|\b(typing|collections\.abc|bitget_\w+(\.\w+)*)\.|'", "", text
+    )
 
 
 def of_default(value: object) -> str:

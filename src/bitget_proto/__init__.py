@@ -55,8 +55,10 @@ from ._wire.messages import (
     Malformed,
     Message,
     OrderReply,
+    OrdersPush,
     Other,
     Pong,
+    SubscribeReply,
     TradeReply,
 )
 
@@ -155,6 +157,7 @@ __all__ = [
     "OrderReply",
     "OrderStatus",
     "OrderUpdate",
+    "OrdersPush",
     "Other",
     "Outcome",
     "Output",
@@ -174,7 +177,7 @@ __all__ = [
     "SessionState",
     "SignedLogin",
     "State",
-    "StillOpen",
+    "SubscribeReply",
     "Timer",
     "Trace",
     "TraceStep",

@@ -36,8 +36,10 @@ from ._wire.messages import (
     LoginReply,
     Malformed,
     Message,
+    OrdersPush,
     Other,
     Pong,
+    SubscribeReply,
     TradeReply,
 )
 from ._wire.requests import (
@@ -168,6 +170,22 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
             return Explained(
                 side="exchange", kind=kind, means="The answer to a ping: the exchange is alive."
             )
+        case OrdersPush(updates=updates, unreadable=unreadable):
+            told = [
+                f"{update.order_id or update.client_oid} {update.status_text}" for update in updates
+            ]
+            return Explained(
+                side="exchange", kind=kind, text=", ".join(told) or None,
+                means="A push about orders: an OrderUpdate for each. It settles no cancel."
+                + (f" Not readable: {unreadable}." if unreadable else ""),
+            )  # fmt: skip
+        case SubscribeReply(inst_type=inst_type, accepted=accepted):
+            named = "all product lines" if inst_type is None else inst_type.value
+            what = "Pushes about orders follow" if accepted else "There are no pushes about orders"
+            return Explained(
+                side="exchange", kind=kind, code=message.code, code_class=message.code_class,
+                text=message.message or None, means=f"{what}, for {named}. It settles no cancel.",
+            )  # fmt: skip
         case Other(event=event):
             what = (
                 "An event for the caller"

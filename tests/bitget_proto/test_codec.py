@@ -343,7 +343,7 @@ def test_the_event_selects_the_message_type_and_may_be_unknown(
 def test_a_frame_without_an_event_is_a_push(codec: Codec) -> None:
     push = frame(
         action="snapshot",
-        arg={"instType": "SPOT", "channel": "orders"},
+        arg={"instType": "SPOT", "channel": "account", "coin": "default"},
         data=[{"orderId": "1"}],
         ts=1,
     )
@@ -401,7 +401,7 @@ ECHOES: list[tuple[dict[str, object], bool]] = [
     ({"arg": [{"id": "1", "channel": "place-order"}]}, True),
     ({"arg": {"id": "1", "channel": "place-order"}}, True),
     ({"arg": {"instType": "SPOT", "channel": "positions", "instId": "default"}}, True),
-    ({"arg": [{"channel": "orders"}]}, True),
+    ({"arg": [{"channel": "fill"}]}, True),
     ({"arg": [{"id": "1", "channel": ""}]}, True),
     ({"arg": [{"id": "1", "channel": "Cancel-Order"}]}, True),
     ({"arg": [{"id": "1", "channel": 0}]}, True),
@@ -937,12 +937,14 @@ PARTS: dict[str, st.SearchStrategy[object]] = {
     "connId": VALUES,
 }
 SOUND = {**PARTS, "arg": st.lists(ENTRIES, max_size=2) | ENTRIES}
+PUSHED = {"arg": st.just({"channel": "orders"}), "data": st.lists(ENTRIES | VALUES, max_size=2)}
 FRAMES = (
-    st.fixed_dictionaries({"event": KNOWN_EVENTS}, optional=SOUND)
+    st.fixed_dictionaries(PUSHED, optional={"event": KNOWN_EVENTS, "code": VALUES})
+    | st.fixed_dictionaries({"event": KNOWN_EVENTS}, optional=SOUND)
     | st.fixed_dictionaries({"event": KNOWN_EVENTS}, optional=PARTS)
     | st.fixed_dictionaries({}, optional={"event": SCALARS, **PARTS})
 )
-"""Frames: a third valid, a third nearly valid, a third arbitrary."""
+"""Frames: of the order channel, valid, nearly valid, or arbitrary."""
 
 
 def spelled(value: object, *, escaped: bool, space: str) -> str:

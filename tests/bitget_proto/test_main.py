@@ -247,10 +247,34 @@ def test_decode_explains_frames_of_either_side_in_two_lines_each() -> None:
             "other than a cancel",
         ),
         (
-            '{"event":"error","arg":{"channel":"orders"},"op":"subscribe","code":30001}',
+            '{"event":"error","arg":{"channel":"fill"},"op":"subscribe","code":30001}',
             "ErrorReply",
             None,
             "other than a",
+        ),
+        (
+            '{"event":"error","arg":{"channel":"orders","instType":"SPOT"},"code":30001}',
+            "SubscribeReply",
+            None,
+            "no pushes about orders, for SPOT",
+        ),
+        (
+            '{"event":"subscribe","arg":{"channel":"orders"}}',
+            "SubscribeReply",
+            None,
+            "Pushes about orders follow, for all product lines",
+        ),
+        (
+            '{"arg":{"channel":"orders"},"data":[{"orderId":"1"}]}',
+            "OrdersPush",
+            None,
+            "an OrderUpdate for each. It settles no cancel.",
+        ),
+        (
+            '{"arg":{"channel":"orders"},"data":[{"orderId":"1"},{}]}',
+            "OrdersPush",
+            None,
+            "Not readable: 1.",
         ),
         (
             '{"event":"trade","arg":[{"id":"1"},{"id":"2"}],"code":0}',

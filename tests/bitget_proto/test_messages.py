@@ -24,12 +24,14 @@ from bitget_proto._wire import messages, requests
 from bitget_proto._wire.requests import Ping, Request
 
 
-def test_there_are_six_types_of_messages() -> None:
+def test_there_are_eight_types_of_messages() -> None:
     assert [member.__name__ for member in get_args(Message)] == [
         "TradeReply",
         "ErrorReply",
         "LoginReply",
         "Pong",
+        "OrdersPush",
+        "SubscribeReply",
         "Other",
         "Malformed",
     ]

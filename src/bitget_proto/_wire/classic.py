@@ -14,14 +14,39 @@ Where recorded answers differ from the page, both forms are accepted:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .._values.errors import ValidationError
 from .._values.orders import CancelOrder, InstType
 from .json_engines import Entry, Frame
 from .json_text import MAX_SAFE_INTEGER, milliseconds, quoted, read_code, readable_text
-from .messages import ErrorReply, LoginReply, Message, Other, TradeReply
+from .messages import (
+    ErrorReply,
+    LoginReply,
+    Message,
+    OrdersPush,
+    Other,
+    SubscribeReply,
+    TradeReply,
+)
+from .order_items import OrderKeys, product_line
+from .orders_channel import OfChannel, one_object, read_message
 
 CHANNEL = "cancel-order"
 """The `channel` of a cancel request and of its answer; `topic` on unified accounts."""
+
+ORDERS = "orders"
+"""The `channel` of pushes about orders."""
+
+_PUSHED = OrderKeys(
+    inst_id="instId",
+    inst_type=None,
+    status=("status",),
+    filled="accBaseVolume",
+    average_price="priceAvg",
+    updated_at="uTime",
+)
+"""The keys of an order in a push. `baseVolume` is the amount of the last fill alone."""
 
 _SPOT = InstType.SPOT.value
 _MARGIN = InstType.MARGIN
@@ -76,8 +101,11 @@ def _refusal(order: CancelOrder) -> ValidationError:
     )
 
 
-def message(frame: Frame) -> Message:
-    """Return the message that a frame contains."""
+def message(frame: Frame, text: str, of_channel: OfChannel) -> Message:
+    """Return the message that a frame contains.
+
+    `of_channel` reads a message of the order channel from the `text` of the frame.
+    """
     event = frame.event
     if event == "trade":
         made: type[TradeReply | ErrorReply] = TradeReply
@@ -86,7 +114,7 @@ def message(frame: Frame) -> Message:
     elif event == "login":
         return LoginReply(read_code(frame.code), readable_text(frame.msg))
     else:
-        return Other(event)
+        return of_channel(text) or Other(event)
     # Fast path of every answer: the common case needs no further call.
     arg = frame.arg
     channel = None
@@ -94,6 +122,8 @@ def message(frame: Frame) -> Message:
         names_request, channel = True, entry.channel
     else:
         id, names_request = _named_request(arg)
+        if not names_request and made is ErrorReply and (refusal := of_channel(text)) is not None:
+            return refusal
         if arg:
             channel = (arg[0] if isinstance(arg, list) else arg).channel
     topic, op = frame.topic, frame.op
@@ -111,6 +141,14 @@ def message(frame: Frame) -> Message:
     if type(ts) is not int or not 0 <= ts <= MAX_SAFE_INTEGER:
         ts = milliseconds(ts)
     return made(id, names_request, code, words, ts, not_for_cancel)
+
+
+def channel_message(data: Mapping[str, object]) -> OrdersPush | SubscribeReply | None:
+    """Return the message of the order channel in a frame; None if it is not about that channel."""
+    arg = one_object(data.get("arg"))
+    if arg.get("channel") != ORDERS:
+        return None
+    return read_message(data, _PUSHED, product_line(arg.get("instType")))
 
 
 def _named_request(arg: list[Entry] | Entry | None) -> tuple[str | None, bool]:

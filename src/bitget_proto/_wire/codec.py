@@ -37,11 +37,7 @@ from .message_limits import (
     malformed,
     read_text,
 )
-from .messages import (
-    Malformed,
-    Message,
-    Pong,
-)
+from .messages import Malformed, Message, Pong
 
 PING: Final = "ping"
 """The heartbeat: bare text, not JSON. A WebSocket ping frame does not count."""
@@ -69,6 +65,7 @@ class Codec:
     """
 
     __slots__ = (
+        "_channel_message",
         "_check_order",
         "_decode_fast",
         "_decode_plain",
@@ -113,7 +110,13 @@ class Codec:
             read.refusals,
             read.plain,
         )
-        self._loads = plain_loads()
+        self._loads = loads = plain_loads()
+        channel_message = (
+            classic.channel_message if self.dialect is Dialect.CLASSIC else unified.channel_message
+        )
+        self._channel_message = lambda text: channel_message(cast("dict[str, object]", loads(text)))
+        """Reads what is not an answer to a trade request. The standard library does, so that all
+        engines agree."""
 
     def __repr__(self) -> str:
         return f"Codec({self.engine}, {self.dialect})"
@@ -222,6 +225,7 @@ class Codec:
                 frame = self._decode_fast(text)
             except self._fallback_errors:
                 frame = self._decode_plain(text)
+            return self._message(frame, text, self._channel_message)
         except WrongType:
             return malformed("wrong type", text)
         except WrongShape:
@@ -230,7 +234,6 @@ class Codec:
             return malformed("too deep", text)
         except ValueError:
             return malformed("not JSON", text)
-        return self._message(frame)
 
     def trade_ids(self, text: str) -> tuple[str, ...]:
         """Return the ids under which the exchange answers a trade request in a frame of your own.

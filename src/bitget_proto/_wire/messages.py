@@ -10,6 +10,8 @@ import attrs
 
 from .._values.codes import CLASSES, CodeClass
 from .._values.dialects import Dialect
+from .._values.order_updates import OrderUpdate
+from .._values.orders import InstType
 from .._values.set_module import set_module
 
 
@@ -127,8 +129,43 @@ class Pong:
 
 @set_module("bitget_proto")
 @attrs.define
+class OrdersPush:
+    """A push of the order channel: what became of some orders."""
+
+    updates: tuple[OrderUpdate, ...]
+    unreadable: int = 0
+    """How many of its items cannot be read, because they are not objects or have no id."""
+
+
+@set_module("bitget_proto")
+@attrs.define
+class SubscribeReply:
+    """An answer to a subscription of the order channel (`event` is "subscribe" or "error")."""
+
+    inst_type: InstType | None
+    """The product line; None on unified accounts, where one subscription is for all."""
+
+    accepted: bool
+    code: str | None
+    """A decimal string without leading zeros; None if the frame has no readable code, as it has
+    none if the subscription was accepted."""
+
+    message: str
+    dialect: Dialect = Dialect.CLASSIC
+
+    @property
+    def code_class(self) -> CodeClass:
+        """The class of the code; UNREADABLE for a refusal with code 0, which contradicts itself."""
+        if self.accepted:
+            return CodeClass.ACCEPTED
+        code_class = CLASSES[self.dialect][self.code]
+        return CodeClass.UNREADABLE if code_class is CodeClass.ACCEPTED else code_class
+
+
+@set_module("bitget_proto")
+@attrs.define
 class Other:
-    """Any other JSON object: a push, the answer to a subscription, or an unknown event."""
+    """Any other JSON object: a push of another channel, or an unknown event."""
 
     event: str | None
 
@@ -150,5 +187,7 @@ class Malformed:
     excerpt: str
 
 
-Message: TypeAlias = TradeReply | ErrorReply | LoginReply | Pong | Other | Malformed
+Message: TypeAlias = (
+    TradeReply | ErrorReply | LoginReply | Pong | OrdersPush | SubscribeReply | Other | Malformed
+)
 """A message of the exchange. mypy and pyright check that a `match` over it is exhaustive."""

@@ -20,7 +20,17 @@ from .._values.orders import CancelOrder, InstType, prevailing_id
 from . import classic
 from .json_engines import Entry, Frame
 from .json_text import quoted, read_code, readable_text
-from .messages import ErrorReply, LoginReply, Message, OrderReply, TradeReply
+from .messages import (
+    ErrorReply,
+    LoginReply,
+    Message,
+    OrderReply,
+    OrdersPush,
+    SubscribeReply,
+    TradeReply,
+)
+from .order_items import OrderKeys
+from .orders_channel import OfChannel, one_object, read_message
 
 CATEGORIES: Mapping[InstType, str] = MappingProxyType(
     {line: line.value.lower() for line in InstType}
@@ -32,6 +42,23 @@ BATCH = "batch-cancel"
 
 _BATCH_TOPICS = (BATCH, "batch-cancel-order")
 """The second is what another client sends. The page has the first."""
+
+
+ORDERS = "order"
+"""The `topic` of pushes about orders."""
+
+_ACCOUNT = "UTA"
+"""The `instType` of every channel of a unified account."""
+
+_ORDER = OrderKeys(
+    inst_id="symbol",
+    inst_type="category",
+    status=("orderStatus",),
+    filled="cumExecQty",
+    average_price="avgPrice",
+    updated_at="updatedTime",
+)
+"""The keys of an order, in pushes and in REST."""
 
 
 def encode_cancel(order: CancelOrder, id: str) -> str:
@@ -61,7 +88,7 @@ def _named(order: CancelOrder) -> str:
     )
 
 
-def message(frame: Frame) -> Message:
+def message(frame: Frame, text: str, of_channel: OfChannel) -> Message:
     """Return the message that a frame contains.
 
     A frame is read like one of a classic account whose `arg` has the id.
@@ -71,7 +98,7 @@ def message(frame: Frame) -> Message:
     topic = frame.topic
     if topic in _BATCH_TOPICS:
         frame.topic = None
-    made = classic.message(frame)
+    made = classic.message(frame, text, of_channel)
     if isinstance(made, (TradeReply, ErrorReply, LoginReply)):
         made.dialect = Dialect.UNIFIED
     if isinstance(made, (TradeReply, ErrorReply)):
@@ -80,6 +107,14 @@ def message(frame: Frame) -> Message:
         made.for_batch = not made.not_for_cancel and topic != classic.CHANNEL
         made.not_for_cancel = made.not_for_cancel or topic in _BATCH_TOPICS
     return made
+
+
+def channel_message(data: Mapping[str, object]) -> OrdersPush | SubscribeReply | None:
+    """Return the message of the order channel in a frame; None if it is not about that channel."""
+    arg = one_object(data.get("arg"))
+    if arg.get("topic") != ORDERS or arg.get("instType") != _ACCOUNT:
+        return None
+    return read_message(data, _ORDER, None, Dialect.UNIFIED)
 
 
 def _orders(args: object) -> tuple[OrderReply, ...]:
