@@ -251,6 +251,8 @@ CORE: list[Provoke] = [
     lambda: Codec().encode_batch([ORDER], "1"),
     lambda: Codec(dialect="unified").encode_batch([], "1"),
     lambda: Codec(dialect="unified").encode_batch([ORDER, ORDER], "1"),
+    lambda: Codec().encode_subscribe([]),
+    lambda: Codec().encode_subscribe([InstType.MARGIN]),
     lambda: Codec(dialect="v3"),  # type: ignore[arg-type]
     lambda: Codec().check_order(CancelOrder(order_id="1")),
     lambda: Codec().check_order(CancelOrder("BTCUSDT", "1", inst_type=InstType.MARGIN)),

@@ -417,6 +417,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "_cancels_in_a_row": LEFT_OUT, "_codec": LEFT_OUT, "_heartbeat": LEFT_OUT, "_in_flight": LEFT_OUT,
             "_max_batch": LEFT_OUT,
             "_pace": key_of, "budget": key_of, "login": _is_there, "login_sent": _as_it_is, "own": _order,
+            "subscriptions": _order,
         },
     ),
     Session: (
@@ -427,6 +428,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
             "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,
             "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
+            "_subscriptions": _order,
         },
     ),
     Links: (None, dict.fromkeys(("_dialled", "all", "successor", "serving"), LEFT_OUT)),

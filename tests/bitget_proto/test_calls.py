@@ -95,6 +95,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "urgent": [True],
     "queued": ["send"],
     "within": [5, 0.5, inf],
+    "inst_types": [[InstType.SPOT], [InstType.USDT_FUTURES, InstType.MARGIN]],
     "text": ["", '{"op":"subscribe"}'],
     "writable": [False],
     "busy": [[1, 2]],

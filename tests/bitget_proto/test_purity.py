@@ -187,7 +187,9 @@ def outside(module: str, tree: ast.AST) -> set[str]:
 
 @modules
 def test_a_module_imports_only_attrs_cattrs_and_pure_modules(module: str) -> None:
-    assert outside(module, at_import(TREES[module])) <= ALLOWED
+    # A trace has amounts. It is imported only when something is recorded.
+    also = {"decimal"} if module == "bitget_proto._trace.json_values" else set[str]()
+    assert outside(module, at_import(TREES[module])) <= ALLOWED | also
 
 
 @modules

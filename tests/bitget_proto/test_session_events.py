@@ -49,4 +49,4 @@ def test_the_unions_have_the_expected_members() -> None:
     events, outputs = set(get_args(SessionEvent)), set(get_args(SessionOutput))
     assert outputs - events == {Dial, LinkTransmit, LinkHangup, Wait}
     assert {Up, Ended} < events
-    assert len(events) == 13
+    assert len(events) == 16

@@ -31,10 +31,13 @@ from bitget_proto import (
     LinkHangup,
     LinkTransmit,
     LoginRejected,
+    OrderUpdate,
     Policy,
     Rejected,
     SessionConfig,
     SessionOutput,
+    Subscribed,
+    SubscribeRefused,
     Unrecognised,
     Unresolved,
     Up,
@@ -631,7 +634,7 @@ class Ledger:
                 self._link_closed(output)
             case Ended():
                 self._ended(output)
-            case Wait() | CallerError():
+            case Wait() | CallerError() | OrderUpdate() | Subscribed() | SubscribeRefused():
                 raise AssertionError
             case LateReply() | ExchangeError() | GoingAway() | LoginRejected() | Unrecognised():
                 self._event(output, output.text)

@@ -283,8 +283,8 @@ LOGIN_REFUSALS = (
 GARBAGE: tuple[str | bytes, ...] = (
     "", "[]", "null", "7", '"x"', "{", "\x00", b"\xff\xfe", "[" * 500, '{"event":"tra', '{"event":1,"arg":7}', "{}",
     '{"event":"what","arg":[{"id":"1"}]}', '{"event":"trade","arg":[],"code":0}', "PONG", "pong pong",
-    '{"action":"snapshot","arg":{"channel":"orders"},"data":[{"orderId":"1","status":"live"}],"ts":1}',
-    '{"event":"subscribe","arg":{"instType":"SPOT","channel":"orders","instId":"default"}}',
+    '{"action":"snapshot","arg":{"channel":"fill"},"data":[{"orderId":"1","status":"live"}],"ts":1}',
+    '{"event":"subscribe","arg":{"instType":"SPOT","channel":"fill","instId":"default"}}',
 )  # fmt: skip
 UNREADABLE: tuple[object, ...] = (True, -1, [], "abc", 1.5, None, {}, "", "-3", "4300١")
 
@@ -1200,7 +1200,7 @@ class RandomRun:
         id = None
         match dice.below(6):
             case 0:
-                subscription = {"instType": "SPOT", "channel": "orders", "instId": f"X{self._own}"}
+                subscription = {"instType": "SPOT", "channel": "fill", "instId": f"X{self._own}"}
                 text = json.dumps({"op": "subscribe", "args": [subscription]})
             case 1 if ledger.open:
                 id = dice.pick(list(ledger.open))

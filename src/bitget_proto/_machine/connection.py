@@ -52,6 +52,8 @@ from .._values.events import (
     Output,
     Ready,
     Rejected,
+    Subscribed,
+    SubscribeRefused,
     Transmit,
     Unrecognised,
     Unresolved,
@@ -59,13 +61,21 @@ from .._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, InstType
 from .._values.set_module import set_module
 from .._values.states import TRANSITIONS, Cause, State, Step, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, Codec
 from .._wire.message_limits import as_text
-from .._wire.messages import ErrorReply, LoginReply, Malformed, Pong, TradeReply
+from .._wire.messages import (
+    ErrorReply,
+    LoginReply,
+    Malformed,
+    OrdersPush,
+    Pong,
+    SubscribeReply,
+    TradeReply,
+)
 from .arguments import (
     Queued,
     as_message,
@@ -274,6 +284,15 @@ class Connection:
                 self._heartbeat.pong()
             elif isinstance(frame, LoginReply):
                 self._login_reply(frame, message)
+            elif isinstance(frame, OrdersPush):
+                self._outputs.extend(frame.updates)
+                if frame.unreadable:
+                    self._unrecognised(message, WhyUnrecognised.UNREADABLE_ORDER)
+            elif isinstance(frame, SubscribeReply):
+                if frame.accepted:
+                    self._outputs.append(Subscribed(inst_type=frame.inst_type))
+                else:
+                    self._error(frame, message)
             elif isinstance(frame, Malformed):
                 self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
             else:
@@ -407,10 +426,7 @@ class Connection:
         has the id of a cancel.
         """
         now = self._begin(now)
-        if self._closing or self._state is _DRAINING or self._state is _CLOSED:
-            raise LocalProtocolError(
-                f"the connection {self._closing_phrase()} and takes no more frames: use another one"
-            )
+        self._check_takes_frames()
         check_frame(text)
         limit = self._config.max_own_frames
         if limit is not None and len(self._frames.own) >= limit:
@@ -421,6 +437,24 @@ class Connection:
         self._ids.remember(self._codec.trade_ids(text), self._in_flight.id_conflict)
         self._now = now
         self._frames.own.append(text)
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """Subscribe to changes of your orders, which are `OrderUpdate` events. Then drain `poll`.
+
+        `inst_types` are the product lines, by default all. Unified accounts have one subscription
+        for all, so there they change nothing. The frame is sent after the login, and before every
+        cancel that has not been sent. The exchange answers for each product line: `Subscribed` or
+        `SubscribeRefused`. A new connection needs a new subscription. The exchange allows "240
+        subscriptions an hour" on a connection, which are not counted here.
+
+        Raises: LocalProtocolError if the connection is closing or closed; ValidationError for
+        anything but product lines of the account.
+        """
+        now = self._begin(now)
+        self._check_takes_frames()
+        text = self._codec.encode_subscribe(inst_types)
+        self._now = now
+        self._frames.subscribe(text)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """Close the connection; nothing more is taken. Then drain `poll`.
@@ -479,6 +513,7 @@ class Connection:
             or frames.own
             or self._heartbeat.ping_pending
             or frames.login is not None
+            or frames.subscriptions
         ):
             self._in_call = True
             # Past the deadline that `close(queued="send")` set, no cancel and no frame of the
@@ -583,12 +618,13 @@ class Connection:
             self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
         self._frames.observe(reply.remaining, self._now)
 
-    def _error(self, error: ErrorReply, message: str | bytes) -> None:
-        """Handle an error that names no request."""
+    def _error(self, error: ErrorReply | SubscribeReply, message: str | bytes) -> None:
+        """Handle an error that names no request, or a subscription."""
         code, code_class = error.code, error.code_class
         if (
             self._state is _AUTHENTICATING
             and self._frames.login_sent
+            and isinstance(error, ErrorReply)
             and not error.not_for_cancel
             and code_class not in NOT_THE_LOGINS_ANSWER
         ):
@@ -602,6 +638,14 @@ class Connection:
             self._frames.pause(self._now)
         self._outputs.append(
             ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
+            if isinstance(error, ErrorReply)
+            else SubscribeRefused(
+                inst_type=error.inst_type,
+                code=code,
+                code_class=code_class,
+                message=error.message,
+                text=text,
+            )
         )
         if (
             code in FATAL_ERRORS
@@ -730,6 +774,13 @@ class Connection:
         if limit is not None and len(self._in_flight) + count > limit:
             raise no_room_error(limit, self.in_flight, count)
 
+    def _check_takes_frames(self) -> None:
+        """Raise LocalProtocolError if the connection is closing or closed."""
+        if self._closing or self._state is _DRAINING or self._state is _CLOSED:
+            raise LocalProtocolError(
+                f"the connection {self._closing_phrase()} and takes no more frames: use another one"
+            )
+
     def _closing_phrase(self) -> str:
         return "is closed" if self._state is _CLOSED else "is closing"
 
@@ -755,7 +806,7 @@ class Connection:
             return
         for cancel in [cancel for cancel in self._in_flight.in_order() if cancel.sent_at == inf]:
             self._unresolved(cancel, WhyUnresolved.CLOSED)
-        self._frames.own.clear()
+        self._frames.drop()
         self._move(Step.CLOSING)
         self._alarms[_DRAIN] = after(self._now, seconds)
         self._end_if_done()

@@ -1,6 +1,6 @@
 """Decides which frame of a connection is sent next, and when.
 
-The order is: the login, pings, cancels, the caller's own frames. But while both cancels and frames
+The order is: the login, pings, subscriptions, cancels, the caller's own frames. But while both cancels and frames
 of the caller are queued, every tenth frame is one of the caller's. The rate limits apply to every
 frame.
 """
@@ -43,6 +43,7 @@ class FrameQueue:
         "login",
         "login_sent",
         "own",
+        "subscriptions",
     )
 
     def __init__(
@@ -66,6 +67,7 @@ class FrameQueue:
         self.login: SignedLogin | None = None
         """The login, until it is sent."""
         self.login_sent = False
+        self.subscriptions: deque[str] = deque()
         self.own: deque[str] = deque()
         """The caller's own frames."""
 
@@ -93,6 +95,9 @@ class FrameQueue:
             return Transmit(PING)
         if not cancels:
             return inf
+        if self.subscriptions:
+            self._pace.take(now)
+            return Transmit(self.subscriptions.popleft())
         queue = self._in_flight.queue
         opens = -inf if self.budget is None else self.budget.allowed_at(now, queue.size)
         first = None if opens > now else queue.first(now)
@@ -155,8 +160,10 @@ class FrameQueue:
 
     def allowed_at(self, now: float, waiting: int) -> float:
         """Return when one of the `waiting` cancels may be sent; infinity while others go first."""
-        if self._heartbeat.ping_pending or (
-            self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME
+        if (
+            self._heartbeat.ping_pending
+            or self.subscriptions
+            or (self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME)
         ):
             return inf
         opens = self._pace.allowed_at()
@@ -172,7 +179,17 @@ class FrameQueue:
         if self.budget is not None:
             self.budget.pause(now)
 
-    def clear(self) -> None:
-        """Drop the login and the caller's own frames."""
-        self.login = None
+    def subscribe(self, text: str) -> None:
+        """Queue a subscription. It is sent once, however often it is queued before that."""
+        if text not in self.subscriptions:
+            self.subscriptions.append(text)
+
+    def drop(self) -> None:
+        """Drop the subscriptions and the caller's own frames."""
+        self.subscriptions.clear()
         self.own.clear()
+
+    def clear(self) -> None:
+        """Drop all frames but pings."""
+        self.login = None
+        self.drop()

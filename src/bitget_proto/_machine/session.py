@@ -56,7 +56,7 @@ from .._values.events import (
     Wait,
     WhyUnresolved,
 )
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, InstType
 from .._values.set_module import set_module
 from .._values.states import State, WhyClosed
 from .._values.timers import Timer
@@ -101,6 +101,9 @@ _DOWN, _DIALLING, _UP, _MOVING = (
     SessionState.MOVING,
 )
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
+
+_TAKES_FRAMES = (State.NEW, State.AUTHENTICATING, State.READY)
+"""The states of a link that may still send a frame."""
 
 
 @set_module("bitget_proto")
@@ -157,6 +160,7 @@ class Session:
         "_redial",
         "_stamp_refused",
         "_state",
+        "_subscriptions",
     )  # fmt: skip
 
     def __init__(
@@ -190,6 +194,8 @@ class Session:
         self._cancels = SessionQueue(self._config)
         self._own: deque[str] = deque()
         """The caller's own frames that wait for a link."""
+        self._subscriptions: list[str] = []
+        """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
@@ -412,18 +418,15 @@ class Session:
     def send(self, text: str, now: float) -> None:
         """Queue a frame of your own, as `Connection.send`, on the current link or the next one.
 
-        A link that ends drops its frames, and your subscriptions end with it: subscribe again at
-        each `Up`. Then drain `poll`.
+        A link that ends drops its frames, and what you subscribed to with them ends with it:
+        subscribe again at each `Up`. Then drain `poll`.
 
         Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
         has the id of a cancel.
         """
         now = self._begin(now)
-        if self._closing or self._pending_end is not None:
-            raise LocalProtocolError(
-                f"the session {self._closing_phrase()} and takes no more frames: use another one"
-            )
+        self._check_takes_frames()
         check_frame(text)
         serving, limit = self._links.serving, self._config.link.max_own_frames
         usable = serving is not None and serving.connection.state is State.READY
@@ -436,6 +439,26 @@ class Session:
         self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
         self._now = now
         own.append(text)
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """Subscribe to changes of your orders, as `Connection.subscribe_orders`, on every link.
+
+        The subscription is repeated on each link, before its first cancel, and each time the
+        exchange answers. Then drain `poll`.
+
+        Raises: LocalProtocolError if the session is closing or has ended; ValidationError for
+        anything but product lines of the account.
+        """
+        now = self._begin(now)
+        self._check_takes_frames()
+        text = self._codec.encode_subscribe(inst_types)
+        self._in_call, self._now = True, now
+        if text not in self._subscriptions:
+            self._subscriptions.append(text)
+        for link in self._links.all.values():
+            if link.connection.state in _TAKES_FRAMES:
+                link.connection._frames.subscribe(text)
+        self._in_call = False
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """Close the session; nothing more is taken. Then drain `poll`.
@@ -568,6 +591,7 @@ class Session:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
         connection._answered = self._answered
+        connection._frames.subscriptions.extend(self._subscriptions)
         return connection
 
     def _closing_phrase(self) -> str:
@@ -796,6 +820,13 @@ class Session:
         limit = self._config.link.max_in_flight
         if limit is not None and len(self._cancels) + count > limit:
             raise no_room_error(limit, len(self._cancels), count)
+
+    def _check_takes_frames(self) -> None:
+        """Raise LocalProtocolError if the session is closing or has ended."""
+        if self._closing or self._pending_end is not None:
+            raise LocalProtocolError(
+                f"the session {self._closing_phrase()} and takes no more frames: use another one"
+            )
 
     def _id_conflict(self, id: str) -> str | None:
         """Return why no other request may have this id, for an error message; None if it may."""

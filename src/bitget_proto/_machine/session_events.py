@@ -18,10 +18,13 @@ from .._values.events import (
     LateReply,
     LoginRejected,
     Outcome,
+    Subscribed,
+    SubscribeRefused,
     Transmit,
     Unrecognised,
     Wait,
 )
+from .._values.order_updates import OrderUpdate
 from .._values.set_module import set_module
 from .._values.states import WhyClosed
 from .session_states import WhyEnded
@@ -126,8 +129,8 @@ class Ended:
 
 
 SessionEvent: TypeAlias = (
-    Outcome | Up | Down | LinkClosed | LoginRejected | LateReply | ExchangeError | GoingAway
-    | Unrecognised | CallerError | Ended
+    Outcome | Up | Down | LinkClosed | LoginRejected | LateReply | OrderUpdate | Subscribed
+    | SubscribeRefused | ExchangeError | GoingAway | Unrecognised | CallerError | Ended
 )  # fmt: skip
 """Everything that a session reports."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
@@ -70,6 +71,8 @@ def plain(value: object, hide: Callable[[str], str] = same) -> object:
         return value if isfinite(value) else {"float": float.__repr__(value)}
     if isinstance(value, int) and fits(value):
         return value
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, dict):
         return {key: plain(inside, hide) for key, inside in cast("Plain", value).items()}
     if isinstance(value, (list, tuple)):

@@ -32,7 +32,7 @@ from .._machine.session_states import SessionState
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import CallerError, Closed, Output, Transmit, Wait
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, InstType
 from .._values.states import State
 from .._wire.codec import Codec
 from .json_values import Plain, line, plain
@@ -372,6 +372,15 @@ class RecordedConnection(Connection):
         """As `Connection.send`."""
         self.writer.call("send", self.core.send, text=text, now=now)
 
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """As `Connection.subscribe_orders`."""
+        self.writer.call(
+            "subscribe_orders",
+            self.core.subscribe_orders,
+            now=now,
+            inst_types=None if inst_types is None else _listed(inst_types),
+        )
+
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Connection.close`."""
         self.writer.call("close", self.core.close, now=now, queued=queued, within=within)
@@ -498,6 +507,15 @@ class RecordedSession(Session):
     def send(self, text: str, now: float) -> None:
         """As `Session.send`."""
         self.writer.call("send", self.core.send, text=text, now=now)
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """As `Session.subscribe_orders`."""
+        self.writer.call(
+            "subscribe_orders",
+            self.core.subscribe_orders,
+            now=now,
+            inst_types=None if inst_types is None else _listed(inst_types),
+        )
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         """As `Session.close`."""

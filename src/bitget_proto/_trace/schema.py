@@ -22,7 +22,7 @@ from .._machine.session_events import SessionOutput
 from .._values.credentials import SignedLogin
 from .._values.errors import safe_repr
 from .._values.events import CallerError, Output, Transmit
-from .._values.orders import CancelOrder
+from .._values.orders import CancelOrder, InstType
 from .json_values import BRIEF, STRICT, Plain, fits, is_unicode, restored, same
 from .trace_redaction import own_frame
 
@@ -152,6 +152,15 @@ def _read_many(data: Iterable[object]) -> list[CancelOrder]:
     return [_order(order) for order in data]
 
 
+def _lines(lines: Iterable[InstType]) -> object:
+    listed = isinstance(lines, list) and all(isinstance(line, InstType) for line in lines)
+    return [line.value for line in lines] if listed else unrecorded(lines)
+
+
+def _read_lines(data: Iterable[object]) -> list[InstType]:
+    return [STRICT.structure(line, InstType) for line in data]
+
+
 def _policy(data: object) -> Policy:
     return cast("Policy", STRICT.structure(data, Policy))
 
@@ -205,6 +214,14 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
     ),
     "cancel_many": Call((_NOW, Argument("orders", _many, _read_many), _TIMEOUT, _POLICY), gives=same),
     "withdraw": Call((_NOW, attrs.evolve(_ID, default=REQUIRED)), gives=same),
+    "subscribe_orders": Call(
+        (_NOW, Argument(
+                "inst_types",
+                lambda lines: None if lines is None else _lines(lines),
+                _read_lines,
+                default=None,
+            ))
+    ),
     "send": Call((_NOW, Argument("text", _text))),
     "close": Call((_NOW, Argument("queued", same, default="drop"), Argument("within", _or_none(_number), default=None))),
     "poll": Call(

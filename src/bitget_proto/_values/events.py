@@ -15,7 +15,8 @@ import attrs
 from .codes import CodeClass
 from .enums import DescribedEnum
 from .errors import safe_error_repr
-from .orders import CancelOrder
+from .order_updates import OrderUpdate
+from .orders import CancelOrder, InstType
 from .set_module import set_module
 from .states import WhyClosed
 from .timers import Timer
@@ -74,12 +75,19 @@ class WhyUnrecognised(DescribedEnum):
         ),
     )
     NO_ID = "no id", "It answers a trade request but does not say which one."
+    UNREADABLE_ORDER = (
+        "unreadable order",
+        (
+            "It is a push about orders, of which at least one has no readable id. The others are "
+            "`OrderUpdate` events before this one."
+        ),
+    )
     UNEXPECTED = "unexpected", "It answers a login when none is pending, or has no readable code."
     OTHER = (
         "other",
         (
-            "It does not concern this library: pushes and answers of channels that you subscribed "
-            "to arrive here."
+            "It does not concern this library: pushes and answers of other channels that you "
+            "subscribed to arrive here."
         ),
     )
 
@@ -268,7 +276,35 @@ class ExchangeError:
     code_class: CodeClass
     message: str
     text: str
-    """The whole frame. If it refuses a subscription, it says which one."""
+    """The whole frame. If it refuses a subscription of yours, it says which one."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen(kw_only=True)
+class Subscribed:
+    """The exchange accepted a subscription: changes of orders are `OrderUpdate` events from now on.
+
+    It pushes no state to begin with: an order that ended before is never pushed. "There is a
+    possibility of message loss" (Order Channel).
+    """
+
+    inst_type: InstType | None
+    """The product line; None on unified accounts, where one subscription is for all."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen(kw_only=True)
+class SubscribeRefused:
+    """The exchange refused a subscription: there are no pushes about these orders."""
+
+    inst_type: InstType | None
+    """The product line; None on unified accounts, where one subscription is for all."""
+
+    code: str | None
+    code_class: CodeClass
+    message: str
+    text: str
+    """The whole frame."""
 
 
 @set_module("bitget_proto")
@@ -331,8 +367,8 @@ Outcome: TypeAlias = Accepted | Rejected | Unresolved
 """The result of a cancel."""
 
 Event: TypeAlias = (
-    Outcome | Ready | LoginRejected | LateReply | ExchangeError | GoingAway | Unrecognised
-    | CallerError | Closed
+    Outcome | Ready | LoginRejected | LateReply | OrderUpdate | Subscribed | SubscribeRefused
+    | ExchangeError | GoingAway | Unrecognised | CallerError | Closed
 )  # fmt: skip
 """Everything that a connection reports. It reports a `CallerError` only if it is recorded."""
 

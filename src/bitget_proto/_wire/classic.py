@@ -14,7 +14,7 @@ Where recorded answers differ from the page, both forms are accepted:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .._values.errors import ValidationError
 from .._values.orders import CancelOrder, InstType
@@ -77,6 +77,23 @@ def encode_cancel(order: CancelOrder, id: str) -> str:
         f'{{"op":"trade","args":[{{"id":"{id}","instType":"{line}",'
         f'"instId":{quoted(inst_id)},"channel":"cancel-order","params":{{{params}}}}}]}}'
     )
+
+
+def encode_subscribe(inst_types: Iterable[InstType] | None) -> str:
+    """Return the request for pushes about the orders of these product lines; None is all.
+
+    Raises: ValidationError for a product line that does not exist.
+    """
+    lines = [line for line in InstType if line is not _MARGIN] if inst_types is None else inst_types
+    if _MARGIN in lines:
+        raise ValidationError(
+            "only unified accounts have InstType.MARGIN: leave it out of inst_types, or use "
+            "Dialect.UNIFIED for a unified account"
+        )
+    args = ",".join(
+        f'{{"instType":"{line.value}","channel":"{ORDERS}","instId":"default"}}' for line in lines
+    )
+    return f'{{"op":"subscribe","args":[{args}]}}'
 
 
 def check_order(order: CancelOrder) -> None:

@@ -11,13 +11,13 @@ Rules for changes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
 from .._values.credentials import SignedLogin
 from .._values.dialects import Dialect
 from .._values.errors import ValidationError, safe_repr
-from .._values.orders import CancelOrder, check_request_id, prevailing_id
+from .._values.orders import CancelOrder, InstType, check_request_id, prevailing_id
 from .._values.set_module import set_module
 from . import classic, unified
 from .json_engines import (
@@ -37,7 +37,7 @@ from .message_limits import (
     malformed,
     read_text,
 )
-from .messages import Malformed, Message, Pong
+from .messages import Malformed, Message, OrdersPush, Pong, SubscribeReply
 
 PING: Final = "ping"
 """The heartbeat: bare text, not JSON. A WebSocket ping frame does not count."""
@@ -70,6 +70,7 @@ class Codec:
         "_decode_fast",
         "_decode_plain",
         "_encode_cancel",
+        "_encode_subscribe",
         "_fallback_errors",
         "_loads",
         "_message",
@@ -97,6 +98,11 @@ class Codec:
             raise ValidationError(
                 f"dialect must be a Dialect, or one of the names {names}; got {safe_repr(dialect)}"
             ) from None
+        self._encode_subscribe = (
+            classic.encode_subscribe
+            if self.dialect is Dialect.CLASSIC
+            else unified.encode_subscribe
+        )
         self._encode_cancel, self._message, self._check_order = (
             (classic.encode_cancel, classic.message, classic.check_order)
             if self.dialect is Dialect.CLASSIC
@@ -114,9 +120,12 @@ class Codec:
         channel_message = (
             classic.channel_message if self.dialect is Dialect.CLASSIC else unified.channel_message
         )
-        self._channel_message = lambda text: channel_message(cast("dict[str, object]", loads(text)))
-        """Reads what is not an answer to a trade request. The standard library does, so that all
-        engines agree."""
+
+        def of_channel(text: str) -> OrdersPush | SubscribeReply | None:
+            # By the standard library, so that all engines agree.
+            return channel_message(cast("dict[str, object]", loads(text)))
+
+        self._channel_message = of_channel
 
     def __repr__(self) -> str:
         return f"Codec({self.engine}, {self.dialect})"
@@ -163,6 +172,26 @@ class Codec:
                 f"{sum(not by for by, _ in named)} different client_oid"
             )
         return unified.encode_batch(orders, id)
+
+    def encode_subscribe(self, inst_types: Iterable[InstType] | None = None) -> str:
+        """Return the request to be told of every change of an order.
+
+        `inst_types` are the product lines, by default all. Unified accounts have one subscription
+        for all, so there they change nothing.
+
+        Raises: ValidationError if there are no product lines, for anything else than an `InstType`,
+        and on classic accounts for a product line that only unified accounts have.
+        """
+        if inst_types is not None:
+            given = list(inst_types) if isinstance(inst_types, Iterable) else []
+            if not given or not all(isinstance(line, InstType) for line in given):
+                raise ValidationError(
+                    "inst_types must be one InstType or more, or None for all; got "
+                    f"{safe_repr(inst_types)}"
+                )
+            # In the order of their definition, so that equal subscriptions have equal texts.
+            inst_types = [line for line in InstType if line in given]
+        return self._encode_subscribe(inst_types)
 
     def check_order(self, order: CancelOrder) -> None:
         """Check that the dialect can cancel this order.

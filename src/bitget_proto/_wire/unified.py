@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
@@ -74,6 +74,11 @@ def encode_batch(orders: Sequence[CancelOrder], id: str) -> str:
         for by_order_id, id in map(prevailing_id, orders)
     )
     return f'{{"op":"trade","id":"{id}","topic":"{BATCH}","args":[{args}]}}'
+
+
+def encode_subscribe(_: Iterable[InstType] | None) -> str:
+    """Return the request for pushes about all orders, whatever the product lines."""
+    return f'{{"op":"subscribe","args":[{{"instType":"{_ACCOUNT}","topic":"{ORDERS}"}}]}}'
 
 
 def check_order(order: CancelOrder) -> None:

@@ -12,11 +12,15 @@ from bitget_proto import (
     Codec,
     Config,
     InstType,
+    OrdersPush,
+    OrderStatus,
+    OrderUpdate,
     Ready,
+    Subscribed,
     Transmit,
-    Unrecognised,
     Unresolved,
     Wait,
+    decode,
     encode_cancel,
     sign_login,
 )
@@ -43,9 +47,9 @@ def ready(exchange: ScriptedExchange) -> Pair:
     return pair
 
 
-def frames(pair: Pair) -> list[Any]:
-    """Return the unrecognised frames that the client received since the last call."""
-    received = [json.loads(event.text) for event in pair.events if isinstance(event, Unrecognised)]
+def pushes(pair: Pair) -> list[OrderUpdate]:
+    """Return the updates that the client received since the last call."""
+    received = [event for event in pair.events if isinstance(event, OrderUpdate)]
     pair.events.clear()
     return received
 
@@ -178,30 +182,31 @@ def test_requests_behind_one_that_ends_the_link_are_not_answered() -> None:
 
 
 def push(
-    order_id: str = "1",
-    client_oid: str = "mine",
-    arg: object = ORDERS,
-    inst_id: str = "BTCUSDT",
-    ts: int = 1763958366000,
-) -> dict[str, object]:
-    data = {
-        "instId": inst_id,
-        "orderId": order_id,
-        "clientOid": client_oid,
-        "status": "cancelled",
-        "uTime": str(ts),
-    }
-    return {"action": "snapshot", "arg": arg, "data": [data], "ts": ts}
+    order_id: str = "1", client_oid: str | None = "mine", inst_type: InstType = InstType.SPOT
+) -> OrderUpdate:
+    return OrderUpdate(
+        order_id=order_id,
+        client_oid=client_oid,
+        inst_type=inst_type,
+        inst_id="BTCUSDT",
+        status=OrderStatus.CANCELLED,
+        status_text="cancelled",
+        filled=None,
+        average_price=None,
+        reason=None,
+        updated_at=1763958366000,
+    )
 
 
 def test_a_cancelled_order_is_pushed_with_both_ids_after_the_answer() -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(ORDERS)))
-    assert frames(pair) == [{"event": "subscribe", "arg": ORDERS}]
+    assert pair.events == [Subscribed(inst_type=InstType.SPOT)]
+    pair.events.clear()
     id = pair.cancel(CancelOrder("BTCUSDT", client_oid="mine"))
     assert isinstance(pair.outcomes[id], Accepted)
-    assert [type(event) for event in pair.events] == [Accepted, Unrecognised]
-    assert frames(pair) == [push()]
+    assert [type(event) for event in pair.events] == [Accepted, OrderUpdate]
+    assert pushes(pair) == [push()]
 
 
 def test_a_push_can_be_sent_before_the_answer() -> None:
@@ -210,8 +215,8 @@ def test_a_push_can_be_sent_before_the_answer() -> None:
     pair.events.clear()
     pair.exchange.inject(Fault.PUSH_FIRST)
     pair.cancel(ORDER)
-    assert [type(event) for event in pair.events] == [Unrecognised, Accepted]
-    assert frames(pair) == [push()]
+    assert [type(event) for event in pair.events] == [OrderUpdate, Accepted]
+    assert pushes(pair) == [push()]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,7 @@ def test_a_push_is_sent_or_lost_according_to_the_fault(fault: Fault, *, pushed: 
     pair.events.clear()
     pair.exchange.inject(fault)
     id = pair.cancel(ORDER)
-    assert bool(frames(pair)) is pushed
+    assert bool(pushes(pair)) is pushed
     pair.run(10.0)
     assert isinstance(pair.outcomes[id], Accepted if fault is Fault.NO_PUSH else Unresolved)
 
@@ -236,7 +241,7 @@ def test_a_refused_cancel_is_not_pushed() -> None:
         pair.exchange.inject(fault)
         pair.cancel(ORDER)
         pair.run(2.0)
-    assert frames(pair) == []
+    assert pushes(pair) == []
 
 
 @pytest.mark.parametrize(
@@ -253,9 +258,9 @@ def test_a_refused_cancel_is_not_pushed() -> None:
 def test_only_subscribed_channels_are_pushed(arg: dict[str, str], *, pushed: bool) -> None:
     pair = ready(ScriptedExchange([ORDER]))
     pair.send(json.dumps(subscribe(arg)))
-    frames(pair)
+    pushes(pair)
     pair.cancel(ORDER)
-    assert frames(pair) == ([push(arg=arg)] if pushed else [])
+    assert pushes(pair) == ([push()] if pushed else [])
 
 
 def test_a_missing_client_oid_is_pushed_empty_also_for_futures() -> None:
@@ -263,18 +268,18 @@ def test_a_missing_client_oid_is_pushed_empty_also_for_futures() -> None:
     arg = ORDERS | {"instType": "USDT-FUTURES"}
     pair = ready(ScriptedExchange([order]))
     pair.send(json.dumps(subscribe(arg)))
-    frames(pair)
+    pushes(pair)
     pair.cancel(order)
-    assert frames(pair) == [push("9", "", arg)]
+    assert pushes(pair) == [push("9", None, InstType.USDT_FUTURES)]
 
 
 def test_nothing_is_pushed_after_unsubscribing() -> None:
     pair = ready(ScriptedExchange([ORDER]))
     for op in ("subscribe", "unsubscribe"):
         pair.send(json.dumps(subscribe(ORDERS, op=op)))
-    frames(pair)
+    pushes(pair)
     pair.cancel(ORDER)
-    assert frames(pair) == []
+    assert pushes(pair) == []
 
 
 def two(exchange: ScriptedExchange) -> Iterable[Pair]:
@@ -283,7 +288,7 @@ def two(exchange: ScriptedExchange) -> Iterable[Pair]:
         pair = Pair(StrictConnection(Config()), exchange, clock=clock)
         pair.open()
         pair.send(json.dumps(subscribe(ORDERS)))
-        frames(pair)
+        pushes(pair)
         yield pair
 
 
@@ -294,10 +299,10 @@ def test_a_cancel_by_one_client_is_pushed_to_all(fault: Fault | None) -> None:
     exchange.inject(fault)
     one.cancel(ORDER)
     other.settle()
-    assert frames(other) == [push()]
+    assert pushes(other) == [push()]
     one.settle()
     if fault is not Fault.DROP_AFTER:
-        assert frames(one) == [push()]
+        assert pushes(one) == [push()]
 
 
 @pytest.mark.parametrize("how", ["drop", "close", "end", "end untold"])
@@ -333,4 +338,4 @@ def test_a_link_without_a_wake_callback_gets_pushes_with_its_next_drain() -> Non
     assert [answer.get("event") for answer in answers] == ["trade", None]
     output = links[1].poll(0.0)
     assert isinstance(output, Transmit)
-    assert json.loads(output.text) == push()
+    assert decode(output.text) == OrdersPush((push(),))

@@ -8,7 +8,7 @@ from ..._machine.arguments import Queued
 from ..._machine.connection_config import Config
 from ..._values.credentials import SignedLogin
 from ..._values.events import Closed, Output
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._values.states import State
 from .recording import LinkRecord, Recording, describe_close
 from .strict_connection import StrictConnection
@@ -77,6 +77,10 @@ class Recorder(Recording, StrictConnection):
     def send(self, text: str, now: float) -> None:
         with self._recorded("send", text, now):
             super().send(text, now)
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        with self._recorded("subscribe_orders", "", now):
+            super().subscribe_orders(now, inst_types)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         with self._recorded("close", describe_close(queued, within), now):

@@ -9,7 +9,7 @@ from ..._machine.session_config import Policy, SessionConfig
 from ..._machine.session_events import Dial, Ended, SessionOutput
 from ..._machine.session_states import SessionState
 from ..._values.credentials import SignedLogin
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from .recording import LinkRecord, Recording, describe_close
 from .strict_session import StrictSession
 
@@ -87,6 +87,10 @@ class SessionRecorder(Recording, StrictSession):
     def send(self, text: str, now: float) -> None:
         with self._recorded("send", text, now):
             super().send(text, now)
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        with self._recorded("subscribe_orders", "", now):
+            super().subscribe_orders(now, inst_types)
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
         with self._recorded("close", describe_close(queued, within), now):

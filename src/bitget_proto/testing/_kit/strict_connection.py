@@ -18,7 +18,7 @@ from ..._machine.connection_config import Config
 from ..._machine.rate_limit import Budget
 from ..._values.credentials import SignedLogin
 from ..._values.events import Closed, Output, Transmit
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._wire.codec import Codec
@@ -125,6 +125,12 @@ class StrictConnection(Connection):
         """As `Connection.send`; raises DriverError when the previous call was not drained."""
         self._checks.command("send", now)
         super().send(text, now)
+        self._checks.done()
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """As `Connection.subscribe_orders`; raises DriverError when the last call was not drained."""
+        self._checks.command("subscribe_orders", now)
+        super().subscribe_orders(now, inst_types)
         self._checks.done()
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:

@@ -20,7 +20,7 @@ from ..._machine.session_config import Policy, SessionConfig
 from ..._machine.session_events import Dial, Ended, LinkTransmit, SessionOutput
 from ..._machine.session_states import SessionState
 from ..._values.credentials import SignedLogin
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._values.set_module import set_module
 from ..._wire.codec import Codec
 from .driver_checks import DriverChecks, Rule
@@ -151,6 +151,12 @@ class StrictSession(Session):
         """As `Session.send`; raises DriverError when the previous call was not drained."""
         self._checks.command("send", now)
         super().send(text, now)
+        self._checks.done()
+
+    def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
+        """As `Session.subscribe_orders`; raises DriverError when the last call was not drained."""
+        self._checks.command("subscribe_orders", now)
+        super().subscribe_orders(now, inst_types)
         self._checks.done()
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:

@@ -13,7 +13,7 @@ from ..._machine.connection import Connection
 from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Accepted, Event, Hangup, Outcome, Rejected, Transmit, Unresolved, Wait
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._values.set_module import set_module
 from ..._values.states import State
 from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
@@ -121,6 +121,12 @@ class Pair:
     def send(self, text: str) -> None:
         """Call `Connection.send` now, and settle."""
         self.client.send(text, self.clock.now)
+        self._drain_client()
+        self.settle()
+
+    def subscribe_orders(self, inst_types: Iterable[InstType] | None = None) -> None:
+        """Call `Connection.subscribe_orders` now, and settle."""
+        self.client.subscribe_orders(self.clock.now, inst_types)
         self._drain_client()
         self.settle()
 

@@ -19,7 +19,7 @@ from ..._machine.session_states import SessionState
 from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError, ValidationError, safe_repr
 from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
-from ..._values.orders import CancelOrder
+from ..._values.orders import CancelOrder, InstType
 from ..._values.set_module import set_module
 from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
 from .clock import VirtualClock
@@ -129,6 +129,11 @@ class SessionPair:
     def send(self, text: str) -> None:
         """Call `Session.send` now, and settle."""
         self.session.send(text, self.clock.now)
+        self.start()
+
+    def subscribe_orders(self, inst_types: Iterable[InstType] | None = None) -> None:
+        """Call `Session.subscribe_orders` now, and settle."""
+        self.session.subscribe_orders(self.clock.now, inst_types)
         self.start()
 
     def close(self, queued: Queued = "drop", within: float | None = None) -> None:

@@ -13,6 +13,7 @@ from bitget_proto import (
     LateReply,
     LoginRejected,
     SessionEvent,
+    SubscribeRefused,
     Unrecognised,
 )
 
@@ -32,7 +33,7 @@ class Dropped:
 ChannelEvent: TypeAlias = Event | SessionEvent | Dropped
 """The type of the items of `channel.events`."""
 
-_WITH_MESSAGE = (ExchangeError, GoingAway, LateReply, LoginRejected)
+_WITH_MESSAGE = (ExchangeError, GoingAway, LateReply, LoginRejected, SubscribeRefused)
 
 
 def chars(event: Event | SessionEvent) -> int:

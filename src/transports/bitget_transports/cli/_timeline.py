@@ -18,6 +18,7 @@ from bitget_proto.explain import explain, quoted, read
 _WHY: Final[Mapping[str, str]] = {why.value: why.sentence for why in WhyUnresolved}
 _WORDS: Final[Mapping[str, str]] = {
     "Ready": "logged in; cancels can be sent",
+    "Subscribed": "changes of orders are pushed from now on",
     "Dial": "a new connection is requested",
     "Up": "this connection is in use",
     "Down": "no connection is in use",
@@ -27,6 +28,11 @@ _WORDS: Final[Mapping[str, str]] = {
     "Ended": "the session has ended",
     "Closed": "the connection has ended",
     "LinkClosed": "the connection has ended",
+}
+
+_REFUSED: Final[Mapping[str, str]] = {
+    "LoginRejected": "the login was refused",
+    "SubscribeRefused": "a subscription was refused",
 }
 
 
@@ -168,12 +174,11 @@ def _polled(gave: dict[str, Any], sent_at: dict[str, float], at: float | None) -
             return "happened", None, f"message passed on as Unrecognised: {gave['why']}"
         case "CallerError":
             return "happened", None, f"{gave['where']} failed: {gave['detail']}"
-        case "LoginRejected" | "ExchangeError":
-            said = (
-                "the login was refused"
-                if kind == "LoginRejected"
-                else "the exchange reported an error"
-            )
+        case "OrderUpdate":
+            order = gave["order_id"] or gave["client_oid"]
+            return "happened", None, f"order {quoted(order)}: {quoted(gave['status_text'])}"
+        case "LoginRejected" | "SubscribeRefused" | "ExchangeError":
+            said = _REFUSED.get(kind, "the exchange reported an error")
             return (
                 "happened",
                 None,
