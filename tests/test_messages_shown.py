@@ -43,8 +43,8 @@ from bitget_proto import (
     Credentials,
     InstType,
     LoginRejected,
-    Reconciler,
-    ReconcilerConfig,
+    OpenOrders,
+    RestCodec,
     Session,
     SessionConfig,
     Trace,
@@ -55,6 +55,7 @@ from bitget_proto import (
     record,
     replay,
     sign_login,
+    sign_request,
 )
 from bitget_proto.__main__ import main as look
 from bitget_proto.testing import ExchangeConnection, ScriptedExchange, VirtualClock, check_driver
@@ -251,6 +252,11 @@ CORE: list[Provoke] = [
     lambda: Codec().encode_batch([ORDER], "1"),
     lambda: Codec(dialect="unified").encode_batch([], "1"),
     lambda: Codec(dialect="unified").encode_batch([ORDER, ORDER], "1"),
+    lambda: RestCodec("v3"),  # type: ignore[arg-type]
+    lambda: RestCodec().look_up(WRONG),
+    lambda: RestCodec().look_up(OpenOrders(InstType.MARGIN)),
+    lambda: sign_request(KEY, WRONG, 1),
+    lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),
     lambda: Codec().encode_subscribe([InstType.MARGIN]),
     lambda: Codec(dialect="v3"),  # type: ignore[arg-type]

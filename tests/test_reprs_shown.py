@@ -26,6 +26,7 @@ from bitget_proto import (
     Credentials,
     InstType,
     OrderStatus,
+    RestCodec,
     Session,
     Trace,
     sign_login,
@@ -59,6 +60,7 @@ SAMPLES: dict[str, Any] = {
     "data": {}, "arg": None, "at": 0.5, "cancelled": True, "rule": Rule.DRAIN, "what": "a call was not drained", "now": 0.5,
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
     "event": "login", "where": "jitter", "orders": (), "order_id": "1376695893517410304", "client_oid": "a7",
+    "question": None, "method": "GET", "path": "/api/v2/public/time",
     "updates": (), "inst_type": InstType.SPOT, "accepted": True, "status": OrderStatus.CANCELLED, "status_text": "canceled",
     "filled": Decimal("0.5"), "average_price": Decimal("27000.5"), "updated_at": 1763958366000,
 }  # fmt: skip
@@ -78,6 +80,7 @@ MADE: dict[str, object] = {
     "LinkHangup": import_module("bitget_proto").LinkHangup(code=1000, reason="asked", link=1),
     "Transmit": import_module("bitget_proto").Transmit(text='{"op":"login"}', secret=True), "Scenario": SCENARIOS[0],
     "ScriptedExchange": EXCHANGE, "ScriptedLink": EXCHANGE.link(),
+    "RestCodec": RestCodec(),
     "Trace": Trace('{"trace":1,"version":"0.1.0","core":"Session","engine":"stdlib","config":{},"budget":null}'),
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""

@@ -44,7 +44,18 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._values.order_updates import OrderStatus, OrderUpdate
+from ._values.order_updates import (
+    LookUpReply,
+    NoAnswer,
+    NoSuchOrder,
+    OneOrder,
+    OpenOrders,
+    OrderHistory,
+    OrderPage,
+    OrderStatus,
+    OrderUpdate,
+    Question,
+)
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -87,28 +98,8 @@ if TYPE_CHECKING:
     from ._trace.reader import Trace, TraceStep
     from ._trace.recorder import record
     from ._trace.replay import Difference, replay
-    from ._values.finals import (
-        Cancelled,
-        Evidence,
-        Filled,
-        Final,
-        LookUp,
-        NotFound,
-        ReconcilerOutput,
-        StillOpen,
-        Unknown,
-        WhyUnknown,
-    )
-    from ._values.order_updates import (
-        LookUpReply,
-        NoAnswer,
-        NoSuchOrder,
-        OneOrder,
-        OpenOrders,
-        OrderHistory,
-        OrderPage,
-        Question,
-    )
+    from ._values.rest_requests import RestRequest, sign_request
+    from ._wire.rest import RestCodec
 
 __all__ = [
     "Accepted",
@@ -144,14 +135,12 @@ __all__ = [
     "LocalProtocolError",
     "LoginRejected",
     "LoginReply",
-    "LookUp",
     "LookUpReply",
     "Malformed",
     "Message",
     "NoAnswer",
     "NoRoom",
     "NoSuchOrder",
-    "NotFound",
     "OneOrder",
     "OpenOrders",
     "OrderHistory",
@@ -172,6 +161,8 @@ __all__ = [
     "ReconcilerConfig",
     "ReconcilerOutput",
     "Rejected",
+    "RestCodec",
+    "RestRequest",
     "Session",
     "SessionConfig",
     "SessionEvent",
@@ -205,6 +196,7 @@ __all__ = [
     "record",
     "replay",
     "sign_login",
+    "sign_request",
 ]
 
 _LAZY = MappingProxyType({
@@ -237,6 +229,8 @@ _LAZY = MappingProxyType({
     "SessionConfig": "._machine.session_config",
     "SessionEvent": "._machine.session_events",
     "SessionOutput": "._machine.session_events",
+    "RestCodec": "._wire.rest",
+    "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
     "StillOpen": "._values.finals",
     "Trace": "._trace.reader",
@@ -247,6 +241,7 @@ _LAZY = MappingProxyType({
     "WhyUnknown": "._values.finals",
     "record": "._trace.recorder",
     "replay": "._trace.replay",
+    "sign_request": "._values.rest_requests",
 })  # fmt: skip
 """Names that are imported on first access, with their modules."""
 

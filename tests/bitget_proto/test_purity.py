@@ -345,10 +345,12 @@ def test_only_the_codecs_have_the_exchanges_words(module: str) -> None:
         module
         in (
             "bitget_proto._wire.classic",
+            "bitget_proto._wire.classic_rest",
             "bitget_proto._wire.codec",
             "bitget_proto._wire.exchange_codec",
             "bitget_proto._wire.order_items",
             "bitget_proto._wire.unified",
+            "bitget_proto._wire.unified_rest",
         )
     )
 

@@ -141,11 +141,7 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
     key that cannot be read; ImportError, with the command to install it, when an RSA key is used
     without the package `cryptography`.
     """
-    if not isinstance(credentials, Credentials):
-        raise ValidationError(
-            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: "
-            "pass Credentials(api_key, secret, passphrase)"
-        )
+    check_credentials(credentials)
     if isinstance(timestamp, bool) or not isinstance(timestamp, int) or timestamp < 0:
         raise ValidationError(
             f"timestamp must be a whole number of seconds since 1970; got {safe_repr(timestamp)}: "
@@ -167,20 +163,33 @@ def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
     Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key is
     used without the package `cryptography`.
     """
-    text = f"{stamp}GET/user/verify".encode()
+    sign = signature(credentials, f"{stamp}GET/user/verify")
+    return SignedLogin(credentials.api_key, credentials.passphrase, stamp, sign)
+
+
+def check_credentials(credentials: object) -> None:
+    """Raise ValidationError for anything but `Credentials`."""
+    if not isinstance(credentials, Credentials):
+        raise ValidationError(
+            f"credentials must be Credentials; got a value of type {type(credentials).__name__}: "
+            "pass Credentials(api_key, secret, passphrase)"
+        )
+
+
+def signature(credentials: Credentials, text: str) -> str:
+    """Return the signature of a text in base64.
+
+    Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key is
+    used without the package `cryptography`.
+    """
     if credentials.secret.lstrip().startswith(_PEM):
-        signature = _rsa_sha256(credentials.secret, text)
+        made = _rsa_sha256(credentials.secret, text.encode())
     else:
         import hmac  # loads OpenSSL: a tenth of the import time of this package
 
         secret = credentials.secret.encode("utf-8", "surrogatepass")
-        signature = hmac.digest(secret, text, "sha256")
-    return SignedLogin(
-        credentials.api_key,
-        credentials.passphrase,
-        stamp,
-        base64.b64encode(signature).decode("ascii"),
-    )
+        made = hmac.digest(secret, text.encode(), "sha256")
+    return base64.b64encode(made).decode("ascii")
 
 
 def _rsa_sha256(private_key: str, text: bytes) -> bytes:

@@ -50,7 +50,7 @@ ORDERS = "order"
 _ACCOUNT = "UTA"
 """The `instType` of every channel of a unified account."""
 
-_ORDER = OrderKeys(
+ORDER_KEYS = OrderKeys(
     inst_id="symbol",
     inst_type="category",
     status=("orderStatus",),
@@ -119,7 +119,7 @@ def channel_message(data: Mapping[str, object]) -> OrdersPush | SubscribeReply |
     arg = one_object(data.get("arg"))
     if arg.get("topic") != ORDERS or arg.get("instType") != _ACCOUNT:
         return None
-    return read_message(data, _ORDER, None, Dialect.UNIFIED)
+    return read_message(data, ORDER_KEYS, None, Dialect.UNIFIED)
 
 
 def _orders(args: object) -> tuple[OrderReply, ...]:

@@ -1,0 +1,67 @@
+"""Requests to the exchange's REST API as values, and their signature. Nothing here sends them."""
+
+from typing import Literal
+
+import attrs
+
+from .credentials import Credentials, check_credentials, signature
+from .errors import ValidationError, safe_repr
+from .set_module import set_module
+
+_MILLISECONDS = range(10**12, 10**14)
+"""The timestamps in milliseconds from 2001 to 5138. In seconds they are far smaller."""
+
+
+@set_module("bitget_proto")
+@attrs.frozen(kw_only=True)
+class RestRequest:
+    """A request to send to `https://api.bitget.com` with the headers of `sign_request`.
+
+    Send the texts as they are: the signature is of exactly these characters.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    query: str = ""
+    """Without the question mark, and percent-encoded."""
+
+    body: str = ""
+    """JSON, or empty."""
+
+    @property
+    def target(self) -> str:
+        """The path, and the query if there is one."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+def sign_request(
+    credentials: Credentials, request: RestRequest, timestamp_ms: int, *, demo: bool = False
+) -> dict[str, str]:
+    """Return the headers of a request, signed for a time in whole milliseconds since 1970.
+
+    The signature is `base64(hmac_sha256(secret, timestamp + method + path + "?" + query + body))`
+    or, for an RSA key, RSA-SHA256 of the same text (REST API, Signature). The exchange refuses one
+    that is 30 s away from its clock (40008). `demo` is for the keys of demo trading. The headers
+    contain secrets: never log them.
+
+    Raises: ValidationError for a timestamp that is not in milliseconds, or for a private key that
+    cannot be read; ImportError, with the command to install it, when an RSA key is used without the
+    package `cryptography`.
+    """
+    check_credentials(credentials)
+    if not isinstance(request, RestRequest):
+        raise ValidationError(f"request must be a RestRequest; got {safe_repr(request)}")
+    if type(timestamp_ms) is not int or timestamp_ms not in _MILLISECONDS:
+        raise ValidationError(
+            f"timestamp_ms must be whole milliseconds since 1970; got {safe_repr(timestamp_ms)}: "
+            "pass int(time.time() * 1000)"
+        )
+    text = f"{timestamp_ms}{request.method}{request.target}{request.body}"
+    headers = {
+        "ACCESS-KEY": credentials.api_key,
+        "ACCESS-SIGN": signature(credentials, text),
+        "ACCESS-TIMESTAMP": str(timestamp_ms),
+        "ACCESS-PASSPHRASE": credentials.passphrase,
+        "Content-Type": "application/json",
+    }
+    return headers | {"paptrading": "1"} if demo else headers

@@ -1,0 +1,199 @@
+"""REST requests for look-ups and cancels, and the reading of their answers.
+
+- `classic_rest` and `unified_rest` have the paths and the keys of each API.
+- An answer is evidence about orders. So whatever cannot be read completely is `NoAnswer`; above all
+  an empty or unreadable answer never means that there is no order.
+- Reading never raises because of what an answer contains.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from .._values.codes import CLASSES, CodeClass
+from .._values.dialects import Dialect
+from .._values.errors import ValidationError, safe_repr
+from .._values.order_updates import (
+    LookUpReply,
+    NoAnswer,
+    NoSuchOrder,
+    OneOrder,
+    OpenOrders,
+    OrderHistory,
+    OrderPage,
+    Question,
+)
+from .._values.orders import CancelOrder, prevailing_id
+from .._values.rest_requests import RestRequest
+from .._values.set_module import set_module
+from . import classic_rest, unified_rest
+from .codec import DialectName
+from .json_engines import plain_loads
+from .json_text import milliseconds, read_code, readable_text
+from .message_limits import MAX_DEPTH, read_text
+from .messages import Malformed
+from .order_items import read_orders
+from .rest_pages import Page, get
+
+MAX_BODY: Final = 4 * 2**20
+"""A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
+
+_OK = 200
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
+_SUCCESS = "0"
+
+_NO_SUCH_ORDER = ("25204", "40109", "43001")
+"""Either API may send any of them. Which it sends for an id that never was is not documented."""
+
+_MAX_REASON = 200
+
+_loads = plain_loads()
+
+
+@set_module("bitget_proto")
+class RestCodec:
+    """Makes REST requests about orders, and reads their answers, for one dialect.
+
+    `dialect` is the API of the account. Sign a request with `sign_request`, send it with any HTTP
+    client, and pass status and body of the answer back. Reading never raises because of what the
+    answer contains.
+
+    Raises: ValidationError if `dialect` is not a dialect.
+    """
+
+    __slots__ = ("_spelling", "dialect")
+
+    def __init__(self, dialect: Dialect | DialectName = Dialect.CLASSIC) -> None:
+        try:
+            self.dialect: Final = Dialect(cast("str", dialect))
+        except ValueError:
+            names = ", ".join(repr(member.value) for member in Dialect)
+            raise ValidationError(
+                f"dialect must be a Dialect, or one of the names {names}; got {safe_repr(dialect)}"
+            ) from None
+        self._spelling = (
+            classic_rest.SPELLING if self.dialect is Dialect.CLASSIC else unified_rest.SPELLING
+        )
+
+    def __repr__(self) -> str:
+        return f"RestCodec({self.dialect})"
+
+    # --- requests ---
+
+    def look_up(self, question: Question) -> RestRequest:
+        """Return the request that asks this question.
+
+        An order that has both ids is looked up by its `order_id`. A classic account finds a spot
+        order by its `client_oid` for 2 hours only.
+
+        Raises: ValidationError for anything else than a question, or on classic accounts for an
+        order without an `inst_id`, or for a product line that only unified accounts have.
+        """
+        _check_question(question)
+        if isinstance(question, OneOrder):
+            return self._spelling.one_order(question.order)
+        if isinstance(question, OpenOrders):
+            return self._spelling.open_orders(question)
+        return self._spelling.order_history(question)
+
+    def cancel(self, order: CancelOrder) -> RestRequest:
+        """Return the request to cancel an order, named by its prevailing id.
+
+        "Rate limit will be shared with Rest API" (Cancel Order Channel): it counts as a cancel of
+        the WebSocket does.
+
+        Raises: ValidationError on classic accounts for an order without an `inst_id`, or of a
+        product line that only unified accounts have.
+        """
+        return self._spelling.cancel(order)
+
+    def server_time(self) -> RestRequest:
+        """Return the request for the exchange's time. It needs no signature."""
+        return get("/api/v2/public/time")
+
+    # --- answers ---
+
+    def read_look_up(self, question: Question, status: int, body: str | bytes) -> LookUpReply:
+        """Return what the answer to this question says.
+
+        `status` is the HTTP status and `body` the whole body. An empty list, or one of the codes
+        25204, 40109 and 43001, answers `OneOrder` with `NoSuchOrder`. Everything that is not a
+        complete answer is `NoAnswer`: other errors, a body that cannot be read or has an order that
+        cannot be read, and another order than the one that was asked for.
+
+        Raises: ValidationError if the body is neither text nor bytes, and as `look_up`.
+        """
+        _check_question(question)
+        data = _read_object(body)
+        if data is None:
+            return NoAnswer(
+                f"HTTP {status}, and a body that cannot be read",
+                throttled=status == _TOO_MANY_REQUESTS,
+            )
+        code = read_code(data.get("code"))
+        if status != _OK or code != _SUCCESS:
+            return self._refused(question, status, code, readable_text(data.get("msg")))
+        page = self._spelling.page(question, data["data"]) if "data" in data else None
+        if page is None:
+            return NoAnswer("a success, but its data is not what was asked for")
+        return self._page_of(question, page)
+
+    def read_server_time(self, status: int, body: str | bytes) -> int | None:
+        """Return the exchange's time in milliseconds since 1970; None if there is no such answer.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        if status != _OK or data is None or read_code(data.get("code")) != _SUCCESS:
+            return None
+        time = data.get("data")
+        if not isinstance(time, dict):
+            return None
+        return milliseconds(cast("dict[str, object]", time).get("serverTime"))
+
+    def _refused(
+        self, question: Question, status: int, code: str | None, message: str
+    ) -> LookUpReply:
+        answered = status < _SERVER_ERRORS and status != _TOO_MANY_REQUESTS
+        if isinstance(question, OneOrder) and answered and code in _NO_SUCH_ORDER:
+            return NoSuchOrder(code)
+        return NoAnswer(
+            f"HTTP {status}, code {code}: {message}"[:_MAX_REASON],
+            code=code,
+            throttled=status == _TOO_MANY_REQUESTS
+            or CLASSES[self.dialect][code] is CodeClass.THROTTLED,
+        )
+
+    def _page_of(self, question: Question, page: Page) -> LookUpReply:
+        orders, unreadable = read_orders(page.items, self._spelling.keys, page.inst_type)
+        if unreadable:
+            return NoAnswer(f"{unreadable} of {len(page.items)} orders cannot be read")
+        if isinstance(question, OneOrder):
+            if not orders:
+                return NoSuchOrder(None)
+            by_order_id, id = prevailing_id(question.order)
+            named = {order.order_id if by_order_id else order.client_oid for order in orders}
+            if len(orders) != 1 or named != {id}:
+                return NoAnswer("the answer is not about the one order that was asked for")
+        return OrderPage(orders, page.next_page)
+
+
+def _check_question(question: object) -> None:
+    if not isinstance(question, OneOrder | OpenOrders | OrderHistory):
+        raise ValidationError(
+            "question must be a OneOrder, an OpenOrders or an OrderHistory; got "
+            f"{safe_repr(question)}"
+        )
+
+
+def _read_object(body: str | bytes) -> dict[str, object] | None:
+    """Return a body that is a JSON object; None for any other body."""
+    text = read_text(body, MAX_BODY, MAX_DEPTH)
+    if isinstance(text, Malformed):
+        return None
+    try:
+        data = _loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, object]", data) if isinstance(data, dict) else None

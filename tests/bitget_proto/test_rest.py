@@ -1,0 +1,493 @@
+"""REST requests as values, their signature, and the reading of answers."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitget_proto import (
+    CancelOrder,
+    Credentials,
+    Dialect,
+    InstType,
+    LookUpReply,
+    NoAnswer,
+    NoSuchOrder,
+    OneOrder,
+    OpenOrders,
+    OrderHistory,
+    OrderPage,
+    OrderStatus,
+    OrderUpdate,
+    Question,
+    RestCodec,
+    RestRequest,
+    ValidationError,
+    sign_request,
+)
+
+CLASSIC, UNIFIED = RestCodec(), RestCodec("unified")
+KEY = Credentials("key", "secret", "passphrase")
+NOW = 1_763_958_366_123
+FUTURES = InstType.USDT_FUTURES
+
+SPOT_ORDER = CancelOrder("BTCUSDT", order_id="7")
+FUTURES_ORDER = CancelOrder("BTCUSDT", client_oid="a#7 +", inst_type=FUTURES)
+
+
+def body(data: object, code: object = "00000") -> str:
+    return json.dumps({"code": code, "msg": "m", "requestTime": NOW, "data": data})
+
+
+def asked(codec: RestCodec, question: Question) -> str:
+    """The method and the target of a look-up."""
+    request = codec.look_up(question)
+    assert request.body == ""
+    return f"{request.method} {request.target}"
+
+
+# --- requests ---
+
+
+@pytest.mark.parametrize(
+    ("question", "classic", "unified"),
+    [
+        (
+            OneOrder(SPOT_ORDER),
+            "/api/v2/spot/trade/orderInfo?orderId=7",
+            "/api/v3/trade/order-info?orderId=7",
+        ),
+        (
+            OneOrder(FUTURES_ORDER),
+            "/api/v2/mix/order/detail?clientOid=a%237%20%2B&productType=USDT-FUTURES&symbol=BTCUSDT",
+            "/api/v3/trade/order-info?clientOid=a%237%20%2B",
+        ),
+        (
+            OneOrder(CancelOrder("BTCUSDT", "7", "mine")),
+            "/api/v2/spot/trade/orderInfo?orderId=7",
+            "/api/v3/trade/order-info?orderId=7",
+        ),
+        (
+            OpenOrders(None),
+            "/api/v2/spot/trade/unfilled-orders?limit=100",
+            "/api/v3/trade/unfilled-orders?limit=100",
+        ),
+        (
+            OpenOrders(FUTURES, "BTCUSDT", "99"),
+            "/api/v2/mix/order/orders-pending?idLessThan=99&limit=100&productType=USDT-FUTURES&symbol=BTCUSDT",
+            "/api/v3/trade/unfilled-orders?category=USDT-FUTURES&cursor=99&limit=100&symbol=BTCUSDT",
+        ),
+        (
+            OrderHistory(InstType.SPOT, "BTCUSDT"),
+            "/api/v2/spot/trade/history-orders?limit=100&symbol=BTCUSDT",
+            "/api/v3/trade/history-orders?category=SPOT&limit=100&symbol=BTCUSDT",
+        ),
+        (
+            OrderHistory(FUTURES),
+            "/api/v2/mix/order/orders-history?limit=100&productType=USDT-FUTURES",
+            "/api/v3/trade/history-orders?category=USDT-FUTURES&limit=100",
+        ),
+    ],
+    ids=["spot", "futures", "both ids", "open", "open page", "history", "futures history"],
+)
+def test_a_question_is_a_get_request(question: Question, classic: str, unified: str) -> None:
+    assert asked(CLASSIC, question) == f"GET {classic}"
+    assert asked(UNIFIED, question) == f"GET {unified}"
+
+
+def test_an_instrument_in_any_script_is_percent_encoded() -> None:
+    assert CLASSIC.look_up(OpenOrders(None, "币USDT")).query == "limit=100&symbol=%E5%B8%81USDT"
+
+
+@pytest.mark.parametrize(
+    ("codec", "order", "path", "sent"),
+    [
+        (
+            CLASSIC,
+            SPOT_ORDER,
+            "/api/v2/spot/trade/cancel-order",
+            {"symbol": "BTCUSDT", "orderId": "7"},
+        ),
+        (
+            CLASSIC,
+            FUTURES_ORDER,
+            "/api/v2/mix/order/cancel-order",
+            {"symbol": "BTCUSDT", "productType": "USDT-FUTURES", "clientOid": "a#7 +"},
+        ),
+        (UNIFIED, CancelOrder(order_id="7"), "/api/v3/trade/cancel-order", {"orderId": "7"}),
+        (UNIFIED, FUTURES_ORDER, "/api/v3/trade/cancel-order", {"clientOid": "a#7 +"}),
+    ],
+    ids=["spot", "futures", "unified", "unified by client_oid"],
+)
+def test_a_cancel_is_a_post_request(
+    codec: RestCodec, order: CancelOrder, path: str, sent: dict[str, str]
+) -> None:
+    request = codec.cancel(order)
+    assert (request.method, request.target) == ("POST", path)
+    assert json.loads(request.body) == sent
+
+
+@pytest.mark.parametrize(
+    "order", [CancelOrder(order_id="7"), CancelOrder("B", "7", None, InstType.MARGIN)]
+)
+def test_a_classic_account_refuses_an_order_that_it_cannot_have(order: CancelOrder) -> None:
+    with pytest.raises(ValidationError, match=r"Dialect\.UNIFIED"):
+        CLASSIC.cancel(order)
+    with pytest.raises(ValidationError, match=r"Dialect\.UNIFIED"):
+        CLASSIC.look_up(OneOrder(order))
+
+
+@pytest.mark.parametrize("question", [OpenOrders(InstType.MARGIN), OrderHistory(InstType.MARGIN)])
+def test_a_classic_account_has_no_margin(question: Question) -> None:
+    with pytest.raises(ValidationError, match=r"only unified accounts have InstType\.MARGIN"):
+        CLASSIC.look_up(question)
+    assert "category=MARGIN" in UNIFIED.look_up(question).query
+
+
+def test_anything_but_a_question_is_refused() -> None:
+    wrong: Any = SPOT_ORDER
+    with pytest.raises(ValidationError, match="question must be a OneOrder"):
+        CLASSIC.look_up(wrong)
+    with pytest.raises(ValidationError, match="question must be a OneOrder"):
+        CLASSIC.read_look_up(wrong, 200, body([]))
+    with pytest.raises(ValidationError, match="dialect must be a Dialect"):
+        RestCodec("v3")  # type: ignore[arg-type]
+    assert repr(UNIFIED) == "RestCodec(Dialect.UNIFIED)"
+    assert UNIFIED.dialect is Dialect.UNIFIED
+
+
+# --- the signature ---
+
+
+def signed(text: str) -> str:
+    return base64.b64encode(hmac.digest(b"secret", text.encode(), "sha256")).decode()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [CLASSIC.server_time(), CLASSIC.look_up(OneOrder(FUTURES_ORDER)), CLASSIC.cancel(SPOT_ORDER)],
+)
+def test_the_signature_is_of_the_time_and_of_exactly_what_is_sent(request_: RestRequest) -> None:
+    query = f"?{request_.query}" if request_.query else ""
+    assert sign_request(KEY, request_, NOW) == {
+        "ACCESS-KEY": "key",
+        "ACCESS-SIGN": signed(f"{NOW}{request_.method}{request_.path}{query}{request_.body}"),
+        "ACCESS-TIMESTAMP": str(NOW),
+        "ACCESS-PASSPHRASE": "passphrase",
+        "Content-Type": "application/json",
+    }
+
+
+def test_a_request_of_demo_trading_says_so() -> None:
+    request = CLASSIC.server_time()
+    assert sign_request(KEY, request, NOW, demo=True) == sign_request(KEY, request, NOW) | {
+        "paptrading": "1"
+    }
+
+
+def test_an_rsa_key_signs_with_rsa() -> None:
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    headers = sign_request(
+        Credentials("key", pem.decode(), "passphrase"), CLASSIC.server_time(), NOW
+    )
+    key.public_key().verify(
+        base64.b64decode(headers["ACCESS-SIGN"]),
+        f"{NOW}GET/api/v2/public/time".encode(),
+        padding.PKCS1v15(),
+        hashes.SHA256(),
+    )
+
+
+@pytest.mark.parametrize("time", [0, -NOW, NOW // 1000, NOW * 1000, True, float(NOW), "1", None])
+def test_a_time_that_is_not_in_milliseconds_is_refused(time: Any) -> None:
+    with pytest.raises(ValidationError, match=r"pass int\(time\.time\(\) \* 1000\)"):
+        sign_request(KEY, CLASSIC.server_time(), time)
+
+
+def test_other_arguments_of_a_wrong_type_are_refused_without_showing_a_secret() -> None:
+    wrong: Any = "hidden"
+    with pytest.raises(ValidationError, match="credentials must be Credentials") as refused:
+        sign_request(wrong, CLASSIC.server_time(), NOW)
+    assert "hidden" not in str(refused.value)
+    with pytest.raises(ValidationError, match="request must be a RestRequest"):
+        sign_request(KEY, wrong, NOW)
+
+
+# --- answers about one order ---
+
+
+def test_a_spot_order_is_in_a_list_and_a_futures_order_is_an_object() -> None:
+    spot = {"orderId": "7", "symbol": "BTCUSDT", "status": "cancelled", "baseVolume": "0.5",
+            "priceAvg": "27000", "cancelReason": "normal_cancel", "uTime": "5"}  # fmt: skip
+    reply = CLASSIC.read_look_up(OneOrder(SPOT_ORDER), 200, body([spot]))
+    update = OrderUpdate(
+        order_id="7",
+        client_oid=None,
+        inst_type=InstType.SPOT,
+        inst_id="BTCUSDT",
+        status=OrderStatus.CANCELLED,
+        status_text="cancelled",
+        filled=Decimal("0.5"),
+        average_price=Decimal(27000),
+        reason="normal_cancel",
+        updated_at=5,
+    )
+    assert reply == OrderPage((update,))
+    futures = {"orderId": "7", "clientOid": "a#7 +", "state": "filled", "baseVolume": "1"}
+    reply = CLASSIC.read_look_up(OneOrder(FUTURES_ORDER), 200, body(futures).encode())
+    assert isinstance(reply, OrderPage)
+    (update,) = reply.orders
+    assert (update.status, update.inst_type) == (OrderStatus.FILLED, FUTURES)
+
+
+def test_an_order_of_a_unified_account_names_its_product_line_in_upper_case() -> None:
+    order = {"orderId": "7", "category": "USDT-FUTURES", "orderStatus": "new", "cumExecQty": "0"}
+    reply = UNIFIED.read_look_up(OneOrder(SPOT_ORDER), 200, body(order))
+    assert isinstance(reply, OrderPage)
+    (update,) = reply.orders
+    assert (update.status, update.inst_type) == (OrderStatus.OPEN, FUTURES)
+
+
+@pytest.mark.parametrize("code", ["43001", "40109", "25204"])
+@pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_three_codes_say_that_there_is_no_such_order(
+    codec: RestCodec, code: str, status: int
+) -> None:
+    answer = body(None, code)
+    assert codec.read_look_up(OneOrder(SPOT_ORDER), status, answer) == NoSuchOrder(code)
+    assert isinstance(codec.read_look_up(OpenOrders(None), status, answer), NoAnswer)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_in_trouble_does_not_say_that_there_is_no_such_order(status: int) -> None:
+    reply = CLASSIC.read_look_up(OneOrder(SPOT_ORDER), status, body(None, "43001"))
+    assert reply == NoAnswer(f"HTTP {status}, code 43001: m", code="43001", throttled=status == 429)
+
+
+@pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
+@pytest.mark.parametrize("order", [SPOT_ORDER, FUTURES_ORDER])
+def test_an_empty_list_says_that_there_is_no_such_order(
+    codec: RestCodec, order: CancelOrder
+) -> None:
+    assert codec.read_look_up(OneOrder(order), 200, body([])) == NoSuchOrder(None)
+
+
+NOT_ANSWERS: list[str | bytes] = [
+    "", " ", "{}", "[]", "null", "<html>", b"\xff", "[" * 100_000, '{"code":"00000"}', "0",
+    body([], None), body([], "0x"), body([], 1.5), body([], []), '{"data":[]}', "{" * 40 + "}" * 40,
+    body("none"), body(5), body({"list": {}, "entrustedList": 5}), '{"code":"00000","data":NaN}',
+    '{"code":"00000","data":[],"x":' + "1" * 5000 + "}", "\ufeff" + body([]),
+    '"' + "x" * 5 * 2**20 + '"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(len(NOT_ANSWERS)))
+@pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
+@pytest.mark.parametrize("order", [SPOT_ORDER, FUTURES_ORDER])
+def test_an_empty_or_unreadable_answer_never_means_that_there_is_no_order(
+    codec: RestCodec, order: CancelOrder, index: int
+) -> None:
+    questions: list[Question] = [
+        OneOrder(order),
+        OpenOrders(order.inst_type),
+        OrderHistory(order.inst_type),
+    ]
+    for question in questions:
+        assert isinstance(codec.read_look_up(question, 200, NOT_ANSWERS[index]), NoAnswer)
+
+
+@pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
+@pytest.mark.parametrize("data", [None, {}, [{}], [None], {"orderId": 7}, {"list": None}])
+def test_an_answer_about_one_order_without_an_id_is_no_answer(
+    codec: RestCodec, data: object
+) -> None:
+    assert isinstance(codec.read_look_up(OneOrder(SPOT_ORDER), 200, body(data)), NoAnswer)
+
+
+def test_an_answer_about_another_order_or_about_several_is_no_answer() -> None:
+    for data in ([{"orderId": "8"}], [{"orderId": "7"}, {"orderId": "8"}], [{"clientOid": "7"}],
+                 [{"orderId": "7"}, {"orderId": "7"}]):  # fmt: skip
+        reply = CLASSIC.read_look_up(OneOrder(SPOT_ORDER), 200, body(data))
+        assert isinstance(reply, NoAnswer)
+    by_client_oid = OneOrder(CancelOrder("BTCUSDT", client_oid="mine"))
+    same = CLASSIC.read_look_up(by_client_oid, 200, body([{"orderId": "8", "clientOid": "mine"}]))
+    assert isinstance(same, OrderPage)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "throttled"),
+    [
+        (400, "40085", False),
+        (429, "429", True),
+        (429, None, True),
+        (400, "30007", True),
+        (500, "00000", False),
+        (201, "00000", False),
+    ],
+)
+def test_an_error_is_no_answer_and_says_whether_to_slow_down(
+    status: int, code: str | None, throttled: bool
+) -> None:
+    reply = CLASSIC.read_look_up(OneOrder(SPOT_ORDER), status, body([], code))
+    assert isinstance(reply, NoAnswer)
+    assert (reply.throttled, reply.code) == (throttled, code and (code.lstrip("0") or "0"))
+    assert str(status) in reply.reason
+    empty = CLASSIC.read_look_up(OneOrder(SPOT_ORDER), status, "")
+    assert isinstance(empty, NoAnswer)
+    assert empty.throttled is (status == 429)
+
+
+# --- pages ---
+
+
+def orders(count: int, first: int = 0) -> list[dict[str, str]]:
+    return [{"orderId": str(first + number)} for number in range(count)]
+
+
+def page(codec: RestCodec, question: Question, data: object) -> LookUpReply:
+    return codec.read_look_up(question, 200, body(data))
+
+
+@pytest.mark.parametrize("question", [OpenOrders(None), OrderHistory(InstType.SPOT)])
+def test_a_full_page_of_spot_orders_leads_to_the_orders_before_its_last(
+    question: Question,
+) -> None:
+    full = page(CLASSIC, question, orders(100))
+    assert isinstance(full, OrderPage)
+    assert (len(full.orders), full.next_page) == (100, "99")
+    assert {order.inst_type for order in full.orders} == {InstType.SPOT}
+    assert page(CLASSIC, question, []) == page(CLASSIC, question, None) == OrderPage(())
+    rest = page(CLASSIC, question, orders(99))
+    assert isinstance(rest, OrderPage)
+    assert rest.next_page is None
+
+
+@pytest.mark.parametrize("question", [OpenOrders(FUTURES), OrderHistory(FUTURES)])
+def test_a_full_page_of_futures_orders_names_where_it_ends(question: Question) -> None:
+    full = page(CLASSIC, question, {"entrustedList": orders(100), "endId": "5"})
+    assert isinstance(full, OrderPage)
+    assert full.next_page == "5"
+    assert page(CLASSIC, question, {"entrustedList": None, "endId": None}) == OrderPage(())
+    assert isinstance(page(CLASSIC, question, orders(1)), NoAnswer)
+    assert isinstance(page(CLASSIC, question, None), NoAnswer)
+
+
+@pytest.mark.parametrize("question", [OpenOrders(None), OrderHistory(FUTURES)])
+def test_a_page_of_a_unified_account_has_a_cursor(question: Question) -> None:
+    some = page(UNIFIED, question, {"list": orders(3), "cursor": "5"})
+    assert isinstance(some, OrderPage)
+    assert some.next_page == "5"
+    last = page(UNIFIED, question, {"list": orders(3), "cursor": ""})
+    assert isinstance(last, OrderPage)
+    assert last.next_page is None
+    assert page(UNIFIED, question, {"list": None}) == OrderPage(())
+    assert page(UNIFIED, question, {"list": [], "cursor": "5"}) == OrderPage(())
+
+
+@pytest.mark.parametrize(
+    ("codec", "question", "data"),
+    [
+        (CLASSIC, OpenOrders(None), [*orders(99), {"clientOid": "a"}]),
+        (CLASSIC, OpenOrders(None, None, "99"), orders(100)),
+        (CLASSIC, OpenOrders(FUTURES), {"entrustedList": orders(100)}),
+        (CLASSIC, OpenOrders(FUTURES, None, "5"), {"entrustedList": orders(100), "endId": "5"}),
+        (UNIFIED, OpenOrders(None), {"list": orders(100)}),
+        (UNIFIED, OpenOrders(None, None, "5"), {"list": orders(1), "cursor": "5"}),
+        (CLASSIC, OpenOrders(None), [{"orderId": "1"}, {"status": "live"}]),
+    ],
+    ids=["spot", "spot loop", "futures", "futures loop", "unified", "unified loop", "unreadable"],
+)
+def test_a_page_that_cannot_be_complete_is_no_answer(
+    codec: RestCodec, question: Question, data: object
+) -> None:
+    assert isinstance(page(codec, question, data), NoAnswer)
+
+
+# --- the server's time ---
+
+
+def test_the_servers_time_is_in_milliseconds() -> None:
+    request = UNIFIED.server_time()
+    assert (request.method, request.target) == ("GET", "/api/v2/public/time")
+    answer = body({"serverTime": "1763958366123"})
+    assert CLASSIC.read_server_time(200, answer) == NOW
+    assert CLASSIC.read_server_time(500, answer) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        body({}),
+        body([]),
+        body({"serverTime": "soon"}),
+        body({"serverTime": "5"}, "40001"),
+    ],
+)
+def test_any_other_answer_has_no_time(answer: str) -> None:
+    assert CLASSIC.read_server_time(200, answer) is None
+
+
+# --- any content ---
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["7", "00000", "43001", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["orderId", "clientOid", "list", "entrustedList", "cursor", "endId"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+BODIES = (
+    st.text()
+    | st.binary()
+    | st.fixed_dictionaries(
+        {"code": st.just("00000") | VALUES}, optional={"data": VALUES, "msg": VALUES | st.text()}
+    ).map(json.dumps)
+)
+QUESTIONS: st.SearchStrategy[Question] = st.sampled_from(
+    [
+        OneOrder(SPOT_ORDER),
+        OneOrder(FUTURES_ORDER),
+        OpenOrders(None),
+        OpenOrders(FUTURES, None, "7"),
+        OrderHistory(FUTURES),
+    ]
+)
+
+
+@given(
+    st.sampled_from([CLASSIC, UNIFIED]), QUESTIONS, st.sampled_from([200, 400, 429, 500]), BODIES
+)
+def test_no_answer_raises_and_only_a_real_one_is_about_orders(
+    codec: RestCodec, question: Question, status: int, answer: str | bytes
+) -> None:
+    codec.read_server_time(status, answer)
+    reply = codec.read_look_up(question, status, answer)
+    if isinstance(reply, OrderPage):
+        assert status == 200
+        assert all(order.order_id or order.client_oid for order in reply.orders)
+    elif isinstance(reply, NoSuchOrder):
+        assert isinstance(question, OneOrder)
+        assert status < 429
