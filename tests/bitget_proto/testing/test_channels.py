@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -184,16 +185,17 @@ def test_requests_behind_one_that_ends_the_link_are_not_answered() -> None:
 def push(
     order_id: str = "1", client_oid: str | None = "mine", inst_type: InstType = InstType.SPOT
 ) -> OrderUpdate:
+    futures = inst_type is not InstType.SPOT
     return OrderUpdate(
         order_id=order_id,
         client_oid=client_oid,
         inst_type=inst_type,
         inst_id="BTCUSDT",
         status=OrderStatus.CANCELLED,
-        status_text="cancelled",
-        filled=None,
+        status_text="canceled" if futures else "cancelled",
+        filled=Decimal(0),
         average_price=None,
-        reason=None,
+        reason="normal_cancel" if futures else None,
         updated_at=1763958366000,
     )
 
