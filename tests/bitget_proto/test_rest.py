@@ -404,6 +404,7 @@ def test_a_page_of_a_unified_account_has_a_cursor(question: Question) -> None:
     ("codec", "question", "data"),
     [
         (CLASSIC, OpenOrders(None), [*orders(99), {"clientOid": "a"}]),
+        (CLASSIC, OpenOrders(None), [*orders(99), None]),
         (CLASSIC, OpenOrders(None, None, "99"), orders(100)),
         (CLASSIC, OpenOrders(FUTURES), {"entrustedList": orders(100)}),
         (CLASSIC, OpenOrders(FUTURES, None, "5"), {"entrustedList": orders(100), "endId": "5"}),
@@ -411,7 +412,16 @@ def test_a_page_of_a_unified_account_has_a_cursor(question: Question) -> None:
         (UNIFIED, OpenOrders(None, None, "5"), {"list": orders(1), "cursor": "5"}),
         (CLASSIC, OpenOrders(None), [{"orderId": "1"}, {"status": "live"}]),
     ],
-    ids=["spot", "spot loop", "futures", "futures loop", "unified", "unified loop", "unreadable"],
+    ids=[
+        "spot",
+        "spot null",
+        "spot loop",
+        "futures",
+        "futures loop",
+        "unified",
+        "unified loop",
+        "unreadable",
+    ],
 )
 def test_a_page_that_cannot_be_complete_is_no_answer(
     codec: RestCodec, question: Question, data: object
