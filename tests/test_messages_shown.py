@@ -44,6 +44,8 @@ from bitget_proto import (
     InstType,
     LoginRejected,
     OpenOrders,
+    Reconciler,
+    ReconcilerConfig,
     RestCodec,
     Session,
     SessionConfig,

@@ -25,7 +25,8 @@ from bitget_proto import (
     Connection,
     Credentials,
     InstType,
-    OrderStatus,
+    OneOrder,
+    Reconciler,
     RestCodec,
     Session,
     Trace,
@@ -60,9 +61,10 @@ SAMPLES: dict[str, Any] = {
     "data": {}, "arg": None, "at": 0.5, "cancelled": True, "rule": Rule.DRAIN, "what": "a call was not drained", "now": 0.5,
     "direction": "sent", "results": (), "scenario": SCENARIOS[0], "tells": "a login", "name": "login", "play": None,
     "event": "login", "where": "jitter", "orders": (), "order_id": "1376695893517410304", "client_oid": "a7",
-    "question": None, "method": "GET", "path": "/api/v2/public/time",
-    "updates": (), "inst_type": InstType.SPOT, "accepted": True, "status": OrderStatus.CANCELLED, "status_text": "canceled",
-    "filled": Decimal("0.5"), "average_price": Decimal("27000.5"), "updated_at": 1763958366000,
+    "number": 7, "outcome": OUTCOME, "tracked_at": 1.5, "as_of": 2.0, "inst_type": InstType.SPOT, "filled": Decimal("0.5"),
+    "average_price": Decimal("27000.5"), "updated_at": 1763958366000, "status_text": "canceled",
+    "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
+    "method": "GET", "path": "/api/v2/public/time", "updates": (), "accepted": True,
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 

@@ -44,18 +44,7 @@ from ._values.events import (
     WhyUnrecognised,
     WhyUnresolved,
 )
-from ._values.order_updates import (
-    LookUpReply,
-    NoAnswer,
-    NoSuchOrder,
-    OneOrder,
-    OpenOrders,
-    OrderHistory,
-    OrderPage,
-    OrderStatus,
-    OrderUpdate,
-    Question,
-)
+from ._values.order_updates import OrderStatus, OrderUpdate
 from ._values.orders import CancelOrder, InstType
 from ._values.states import State, WhyClosed
 from ._values.timers import Timer
@@ -98,6 +87,28 @@ if TYPE_CHECKING:
     from ._trace.reader import Trace, TraceStep
     from ._trace.recorder import record
     from ._trace.replay import Difference, replay
+    from ._values.finals import (
+        Cancelled,
+        Evidence,
+        Filled,
+        Final,
+        LookUp,
+        NotFound,
+        ReconcilerOutput,
+        StillOpen,
+        Unknown,
+        WhyUnknown,
+    )
+    from ._values.order_updates import (
+        LookUpReply,
+        NoAnswer,
+        NoSuchOrder,
+        OneOrder,
+        OpenOrders,
+        OrderHistory,
+        OrderPage,
+        Question,
+    )
     from ._values.rest_requests import RestRequest, sign_request
     from ._wire.rest import RestCodec
 
@@ -135,12 +146,14 @@ __all__ = [
     "LocalProtocolError",
     "LoginRejected",
     "LoginReply",
+    "LookUp",
     "LookUpReply",
     "Malformed",
     "Message",
     "NoAnswer",
     "NoRoom",
     "NoSuchOrder",
+    "NotFound",
     "OneOrder",
     "OpenOrders",
     "OrderHistory",
@@ -170,6 +183,7 @@ __all__ = [
     "SessionState",
     "SignedLogin",
     "State",
+    "StillOpen",
     "SubscribeRefused",
     "SubscribeReply",
     "Subscribed",
