@@ -20,7 +20,6 @@ from bitget_proto import (
     LoginReply,
     Malformed,
     OrdersPush,
-    Other,
     Pong,
     TradeReply,
 )
@@ -197,7 +196,6 @@ def test_the_stream_is_deterministic_and_has_every_message_type() -> None:
         ErrorReply,
         LoginReply,
         Pong,
-        Other,
         OrdersPush,
     }
     assert not any(isinstance(message, Malformed) for message in messages)

@@ -110,7 +110,7 @@ def test_pages_have_each_order_once_and_the_newest_first() -> None:
         seen += [row["orderId"] for row in page["list"]]
         query = {"cursor": page["cursor"]}
     assert seen == [order.order_id for order in reversed(orders)]
-    _, whole = get(exchange, "/api/v3/trade/unfilled-orders", **query)
+    _, whole = get(exchange, "/api/v3/trade/unfilled-orders", 0.0, **query)
     assert whole["data"] == {"list": [], "cursor": None}
 
 

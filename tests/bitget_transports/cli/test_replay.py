@@ -17,6 +17,7 @@ from bitget_proto import (
     CancelOrder,
     Codec,
     Connection,
+    Credentials,
     Dialect,
     Engine,
     Session,
@@ -25,6 +26,7 @@ from bitget_proto import (
     WhyUnresolved,
     record,
     replay,
+    sign_login,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, Pair, ScriptedExchange
 from bitget_transports.cli._screen import Screen
@@ -328,3 +330,32 @@ def test_a_missing_engine_is_reported_with_an_install_hint(shell: Shell) -> None
     ran = shell("replay", "--engine", "orjson", str(TRACES / "resent.jsonl"))
     assert ran.code == 2
     assert "pip install 'bitget-proto[orjson]'" in ran.err
+
+
+def test_the_timeline_tells_what_became_of_a_subscription_and_of_an_order(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "record.jsonl"
+    arg = '"arg":{"instType":"SPOT","channel":"orders"}'
+    with file.open("w", encoding="ascii") as trace:
+        conn = record(Connection(), trace.write)
+        conn.opened(0.0, login=sign_login(Credentials("key", "secret", "passphrase"), 1))
+        for message in (
+            '{"event":"login","code":0}',
+            f'{{"event":"subscribe",{arg}}}',
+            f'{{"event":"error",{arg},"code":30001,"msg":"no"}}',
+            f'{{{arg},"data":[{{"orderId":"7","status":"filled"}}]}}',
+        ):
+            while not isinstance(conn.poll(0.0), Wait):
+                pass
+            conn.receive(message, 0.0)
+        while not isinstance(conn.poll(0.0), Wait):
+            pass
+    ran = shell("replay", str(file))
+    assert ran.code == 0
+    for line in (
+        "changes of orders are pushed from now on",
+        "a subscription was refused: 30001",
+        'order "7": "filled"',
+    ):
+        assert line in ran.out
