@@ -19,7 +19,17 @@ import anyio
 import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
-from bitget_proto import CancelOrder, Config, Credentials, Outcome, Policy, SessionState, State
+from bitget_proto import (
+    CancelOrder,
+    Config,
+    Credentials,
+    Final,
+    InstType,
+    Outcome,
+    Policy,
+    SessionState,
+    State,
+)
 from bitget_proto._machine.arguments import Queued
 from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import ChannelEvent
@@ -59,6 +69,10 @@ class AnyChannel(Protocol):
     def cancel_many(
         self, orders: Iterable[CancelOrder], timeout: float | None = None
     ) -> AsyncIterator[Outcome]: ...
+    def confirm(self, outcome: Outcome) -> Awaitable[Final]: ...
+    def cancel_all(
+        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+    ) -> AsyncIterator[tuple[Outcome, Final | None]]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
     def close(self, queued: Queued = "drop", within: float | None = None) -> Awaitable[None]: ...
@@ -90,6 +104,10 @@ class AnySession(Protocol):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> AsyncIterator[Outcome]: ...
+    def confirm(self, outcome: Outcome) -> Awaitable[Final]: ...
+    def cancel_all(
+        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+    ) -> AsyncIterator[tuple[Outcome, Final | None]]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
     def close(self, queued: Queued = "drop", within: float | None = None) -> Awaitable[None]: ...
@@ -212,6 +230,15 @@ class BlockingChannel:
     ) -> AsyncGenerator[Outcome]:
         for outcome in self.blocking.cancel_many(orders, timeout):
             yield outcome
+
+    async def confirm(self, outcome: Outcome) -> Final:
+        return self.blocking.confirm(outcome)
+
+    async def cancel_all(
+        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+    ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
+        for pair in self.blocking.cancel_all(inst_type, inst_id, rounds=rounds):
+            yield pair
 
     async def withdraw(self, id: str) -> bool:
         return self.blocking.withdraw(id)

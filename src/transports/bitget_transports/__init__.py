@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._driver.channel import Channel, Opener, SessionChannel
     from ._driver.channel_events import ChannelEvent, Dropped
     from ._driver.clock import clock
-    from ._driver.errors import ConnectFailed, LoginRefused, UpgradeRefused
+    from ._driver.errors import ConnectFailed, LoginRefused, RestFailed, UpgradeRefused
     from ._driver.limits import Limits
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Limits",
     "LoginRefused",
     "Opener",
+    "RestFailed",
     "SessionChannel",
     "UpgradeRefused",
     "clock",
@@ -39,6 +40,7 @@ _HOMES = MappingProxyType({
     "Dropped": "._driver.channel_events",
     "Limits": "._driver.limits",
     "LoginRefused": "._driver.errors",
+    "RestFailed": "._driver.errors",
     "Opener": "._driver.channel",
     "SessionChannel": "._driver.channel",
     "UpgradeRefused": "._driver.errors",

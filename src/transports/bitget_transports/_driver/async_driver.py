@@ -41,6 +41,9 @@ class AsyncDriver(Driver):
     recovery_pending = False
     """True while `break_off` has not finished: if it is itself interrupted, `end` runs it again."""
 
+    last_step: Callable[[], Awaitable[None]] | None = None
+    """Awaited when the channel has closed everything else."""
+
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
 
@@ -76,6 +79,10 @@ class AsyncDriver(Driver):
         if self.recovery_pending:
             self.interrupted()
         super().end()
+
+    @abstractmethod
+    async def wait(self, flag: Flag, seconds: float) -> None:
+        """Wait until the flag is set, for at most this many seconds."""
 
     @abstractmethod
     def pause(self) -> Awaitable[object]:

@@ -15,6 +15,8 @@ from typing import Self, TypeVar
 
 from bitget_proto import (
     CancelOrder,
+    Final,
+    InstType,
     LocalProtocolError,
     Outcome,
     Policy,
@@ -26,6 +28,8 @@ from bitget_proto import (
 from .async_driver import AsyncDriver, Owner, TaskGroup, news
 from .channel_events import ChannelEvent
 from .checks import check_unused
+from .confirmer import NOT_FOLLOWED
+from .confirming import AsyncConfirming
 from .outcome_router import Waiter
 from .set_module import set_module
 
@@ -39,9 +43,10 @@ class Channel:
     of a channel that has ended. A call that raises LocalProtocolError leaves the state unchanged.
     """
 
-    def __init__(self, driver: AsyncDriver) -> None:
+    def __init__(self, driver: AsyncDriver, confirming: AsyncConfirming | None = None) -> None:
         self._driver = driver
         self._router = driver.router
+        self._confirming = confirming
         self.events: Events = Events(driver)
 
     def __repr__(self) -> str:
@@ -104,6 +109,40 @@ class Channel:
         """
         self._driver.check_loop()
         return Outcomes(self._driver, iter(orders), timeout, None)
+
+    async def confirm(self, outcome: Outcome) -> Final:
+        """Find out what became of the order of an outcome, and return it.
+
+        It waits for a push, and then asks REST, for up to 60 s: see `Reconciler`. Any outcome will
+        do, also of another channel, if its request was sent. The channel may have ended meanwhile.
+        If this call is cancelled, nothing else changes.
+
+        Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
+        `Unresolved(sent=False)`; ValidationError if it is not an outcome.
+        """
+        return await self._confirming_or_raise().confirm(outcome)
+
+    def cancel_all(
+        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+    ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
+        """Cancel all open orders of a product line, or of one instrument:
+        `async for outcome, final in channel.cancel_all(InstType.SPOT)`.
+
+        It lists what is open by REST, cancels it, confirms each, and lists again until nothing is
+        open, at most `rounds` times. So an order that was open after its cancel, or was placed
+        meanwhile, is cancelled in the next round. `final` is None if the cancel was never sent. On
+        classic accounts None means SPOT; on unified ones all product lines.
+
+        Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
+        `confirm`; ValidationError unless `rounds` is a whole number from 1 up.
+        """
+        return self._confirming_or_raise().cancel_all(self.cancel_many, inst_type, inst_id, rounds)
+
+    def _confirming_or_raise(self) -> AsyncConfirming:
+        self._driver.check_loop()
+        if self._confirming is None:
+            raise LocalProtocolError(NOT_FOLLOWED)
+        return self._confirming
 
     async def _cancel(
         self,

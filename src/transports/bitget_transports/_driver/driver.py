@@ -44,6 +44,7 @@ from .account import Account
 from .address_race import Address, AddressBook
 from .checks import safe_repr
 from .clock import clock
+from .confirmer import Confirmer
 from .connect_errors import clock_failed
 from .errors import ConnectFailed, UpgradeRefused
 from .first_login import FirstLogin
@@ -131,12 +132,19 @@ class Driver(ABC):
         self._links: dict[int, Link] = {}
         """The links that are dialled or open."""
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
+        self.confirmer: Confirmer | None = None
+        """Finds out what became of orders, after `follow_orders`."""
         self._use_exchange_time = False
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
         """
         self._clock_failed = False
         """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
+
+    def follow_orders(self, confirmer: Confirmer) -> None:
+        """Subscribe to changes of the account's orders, and find out what becomes of them."""
+        self.confirmer = confirmer
+        self._core.subscribe_orders(self.now())
 
     # --- implemented by each transport ---
 
@@ -300,6 +308,8 @@ class Driver(ABC):
                     if not self.first_login.accepted:
                         self.first_login.add(output)
                     self.router.dispatch(output)
+                    if self.confirmer is not None:
+                        self.confirmer.saw(output)
             until = inf if output.until is None else output.until
             if busy:
                 until = min(until, self._stalled.due())

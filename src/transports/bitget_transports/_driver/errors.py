@@ -107,3 +107,8 @@ class LoginRefused(ConnectFailed):
         super().__init__(
             f"the exchange refused the login {code}, saying {safe_repr(rejected.message)}: {hint}"
         )
+
+
+@set_module("bitget_transports")
+class RestFailed(ConnectionError):
+    """REST did not give what `cancel_all` needs: a list of the open orders."""

@@ -39,14 +39,16 @@ from bitget_proto import (
 )
 
 from .._driver.account import Account
-from .._driver.async_driver import AsyncDriver, wait_until_up
+from .._driver.async_driver import AsyncDriver, Flag, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
+from .._driver.confirming import follow_orders
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
 from .._driver.reporter import Observe
+from .._driver.rest import SendRest
 from .._driver.single_link import Core, SingleLink
 from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
@@ -70,6 +72,8 @@ def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRest | None = None,
     client: httpx.AsyncClient | None = None,
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
@@ -96,6 +100,12 @@ def connect(
     happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
     spans.
 
+    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
+    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    exchange, and returns the status and the body of the answer. By default REST is that of the
+    exchange for its own URLs, and on the host of `url` for any other.
+
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
@@ -118,9 +128,10 @@ def connect(
             proxy=unless_connected(proxy, client, "client"),
         )
         connection = record(Connection(config, chosen, budget), with_trace_log(trace))
-        return Channel(
-            AnyioDriver(SingleLink(connection), account, limits, connection.config, client, observe)
+        driver = AnyioDriver(
+            SingleLink(connection), account, limits, connection.config, client, observe
         )
+        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -140,6 +151,8 @@ def open_session(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,
     client: httpx.AsyncClient | None = None,
 ) -> Opener[SessionChannel]:
@@ -169,9 +182,8 @@ def open_session(
             proxy=unless_connected(proxy, client, "client"),
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
-        return SessionChannel(
-            AnyioDriver(session, account, limits, session.config.link, client, observe)
-        )
+        driver = AnyioDriver(session, account, limits, session.config.link, client, observe)
+        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -225,6 +237,11 @@ class AnyioDriver(AsyncDriver):
         """Return a new flag for anyio."""
         return self._event()
 
+    async def wait(self, flag: Flag, seconds: float) -> None:
+        """Wait until the flag is set, for at most this many seconds."""
+        with anyio.move_on_after(None if seconds == inf else seconds):
+            await flag.wait()
+
     def pause(self) -> Awaitable[None]:
         return anyio.lowlevel.checkpoint()
 
@@ -243,6 +260,8 @@ class AnyioDriver(AsyncDriver):
             with anyio.CancelScope(shield=True):
                 for link in list(self._alive):
                     await link.gone.wait()
+                if self.last_step is not None:
+                    await self.last_step()
             self._tasks.cancel_scope.cancel()
         if raised is not None:
             raise raised

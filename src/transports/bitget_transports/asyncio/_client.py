@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Literal, TypeAlias
 
@@ -32,13 +32,15 @@ from bitget_proto import (
 )
 
 from .._driver.account import Account
-from .._driver.async_driver import AsyncDriver, wait_until_up
+from .._driver.async_driver import AsyncDriver, Flag, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
+from .._driver.confirming import follow_orders
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
 from .._driver.reporter import Observe
+from .._driver.rest import SendRest
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import url_for
@@ -72,6 +74,8 @@ def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRest | None = None,
     sock: socket.socket | None = None,
     framing: Framing = "websockets",
 ) -> Opener[Channel]:
@@ -97,6 +101,12 @@ def connect(
     `observe` is called with each event and outcome, whoever awaits it, and with the time when it
     happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
     spans.
+
+    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
+    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    exchange, and returns the status and the body of the answer. By default REST is that of the
+    exchange for its own URLs, and on the host of `url` for any other.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -124,11 +134,10 @@ def connect(
             proxy=unless_connected(proxy, sock, "sock"),
         )
         connection = record(Connection(config, chosen, budget), with_trace_log(trace))
-        return Channel(
-            AsyncioDriver(
-                SingleLink(connection), account, limits, connection.config, sock, framing, observe
-            )
+        driver = AsyncioDriver(
+            SingleLink(connection), account, limits, connection.config, sock, framing, observe
         )
+        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -148,6 +157,8 @@ def open_session(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,
     framing: Framing = "websockets",
 ) -> Opener[SessionChannel]:
@@ -176,11 +187,10 @@ def open_session(
             proxy=proxy,
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
-        return SessionChannel(
-            AsyncioDriver(
-                session, account, limits, session.config.link, framing=framing, observe=observe
-            )
+        driver = AsyncioDriver(
+            session, account, limits, session.config.link, framing=framing, observe=observe
         )
+        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -228,6 +238,12 @@ class AsyncioDriver(AsyncDriver):
         """Return a new flag for asyncio."""
         return _Flag(self._loop)
 
+    async def wait(self, flag: Flag, seconds: float) -> None:
+        """Wait until the flag is set, for at most this many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                await flag.wait()
+
     def pause(self) -> Awaitable[None]:
         """Yield to the event loop once, so that other tasks can run."""
         return asyncio.sleep(0)
@@ -254,6 +270,8 @@ class AsyncioDriver(AsyncDriver):
                     self._timer.cancel()
                 if self._sock is not None:
                     self._sock.close()  # nothing was dialled
+                if self.last_step is not None:
+                    await self.last_step()
 
     def end_without_loop(self) -> bool:
         closed = super().end_without_loop()

@@ -29,6 +29,9 @@ from bitget_proto import (
     Credentials,
     Dialect,
     Event,
+    Final,
+    InstType,
+    LocalProtocolError,
     NoRoom,
     Outcome,
     Policy,
@@ -45,13 +48,16 @@ from bitget_proto import (
 from .._driver.account import Account
 from .._driver.channel_events import ChannelEvent
 from .._driver.checks import check_unused, codec_for, safe_repr
+from .._driver.confirmer import NOT_FOLLOWED
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.outcome_router import Waiter
 from .._driver.proxy import unless_connected
+from .._driver.rest import SendRestBlocking
 from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import url_for
+from ._confirming import Confirming, follow_orders
 from ._driver import BlockingDriver, Orders
 
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
@@ -75,6 +81,8 @@ def connect(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRestBlocking | None = None,
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[Channel]:
@@ -102,6 +110,12 @@ def connect(
     `observe` is called with each event and outcome, whoever awaits it, and with the time when it
     happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
     spans.
+
+    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
+    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    exchange, and returns the status and the body of the answer. By default REST is that of the
+    exchange for its own URLs, and on the host of `url` for any other.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -131,11 +145,10 @@ def connect(
             proxy=unless_connected(proxy, sock, "sock"),
         )
         connection = record(Connection(config, chosen, budget), with_trace_log(trace))
-        return Channel(
-            BlockingDriver(
-                SingleLink(connection), account, limits, connection.config, selector, sock, observe
-            )
+        driver = BlockingDriver(
+            SingleLink(connection), account, limits, connection.config, selector, sock, observe
         )
+        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -155,6 +168,8 @@ def open_session(
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
     observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    orders: bool = False,
+    rest: SendRestBlocking | None = None,
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[SessionChannel]:
@@ -184,9 +199,10 @@ def open_session(
             proxy=proxy,
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
-        return SessionChannel(
-            BlockingDriver(session, account, limits, session.config.link, selector, observe=observe)
+        driver = BlockingDriver(
+            session, account, limits, session.config.link, selector, observe=observe
         )
+        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -200,9 +216,10 @@ class Channel:
     the state unchanged.
     """
 
-    def __init__(self, driver: BlockingDriver) -> None:
+    def __init__(self, driver: BlockingDriver, confirming: Confirming | None = None) -> None:
         self._driver = driver
         self._router = driver.router
+        self._confirming = confirming
         self.events: Events = Events(driver)
 
     def __repr__(self) -> str:
@@ -261,6 +278,40 @@ class Channel:
         orders taken before then come in `events`.
         """
         return self._cancel_many(iter(orders), timeout, None)
+
+    def confirm(self, outcome: Outcome) -> Final:
+        """Find out what became of the order of an outcome, and return it.
+
+        It waits for a push, and then asks REST, for up to 60 s: see `Reconciler`. It serves the
+        connection meanwhile, except while it waits for an answer of REST, for up to 5 s. Any
+        outcome will do, also of another channel, if its request was sent. The channel may have
+        ended meanwhile.
+
+        Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
+        `Unresolved(sent=False)`; ValidationError if it is not an outcome.
+        """
+        return self._confirming_or_raise().confirm(outcome)
+
+    def cancel_all(
+        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+    ) -> Generator[tuple[Outcome, Final | None]]:
+        """Cancel all open orders of a product line, or of one instrument:
+        `for outcome, final in channel.cancel_all(InstType.SPOT)`.
+
+        It lists what is open by REST, cancels it, confirms each, and lists again until nothing is
+        open, at most `rounds` times. So an order that was open after its cancel, or was placed
+        meanwhile, is cancelled in the next round. `final` is None if the cancel was never sent. On
+        classic accounts None means SPOT; on unified ones all product lines.
+
+        Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
+        `confirm`; ValidationError unless `rounds` is a whole number from 1 up.
+        """
+        return self._confirming_or_raise().cancel_all(self.cancel_many, inst_type, inst_id, rounds)
+
+    def _confirming_or_raise(self) -> Confirming:
+        if self._confirming is None:
+            raise LocalProtocolError(NOT_FOLLOWED)
+        return self._confirming
 
     def withdraw(self, id: str) -> bool:
         """Withdraw a cancel that was not sent. The call that waits for it returns

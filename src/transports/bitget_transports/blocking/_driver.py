@@ -90,6 +90,8 @@ class BlockingDriver(Driver):
         self.armed = -inf
         self.held = ""
         """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
+        self.last_step: Callable[[], None] | None = None
+        """Called when the channel has closed everything else."""
         self._stopped = False
         """Whether every socket is closed, and the selector."""
 
@@ -126,6 +128,8 @@ class BlockingDriver(Driver):
             self._drop()
             self._selector.close()
             self._stopped = True
+            if self.last_step is not None:
+                self.last_step()
 
     def run_once(self, deadline: float) -> None:
         """Wait until something arrives or the deadline expires, and process one turn. Fire what is

@@ -1,0 +1,284 @@
+"""What became of a channel's orders: a `Reconciler`, fed by the pushes of the channel and by REST.
+
+No task of its own runs. The calls that wait for a `Final` do the work: one of them serves, which
+means that it asks REST and fires what is due, for all that wait. When it has its own `Final`, or is
+cancelled, it hands over to another.
+
+Rules for changes:
+- Each `Final` goes to the call that waits for it. One whose call has been left is dropped: whoever
+  does not wait has not asked.
+- Nothing here waits. The transports wait, and call `advance` after whatever they have done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from math import inf
+
+import attrs
+
+from bitget_proto import (
+    CancelOrder,
+    Closed,
+    Dialect,
+    Down,
+    Event,
+    Final,
+    LookUp,
+    LookUpReply,
+    NoAnswer,
+    OpenOrders,
+    OrderPage,
+    OrderUpdate,
+    Outcome,
+    Question,
+    Reconciler,
+    RestCodec,
+    RestRequest,
+    SessionEvent,
+    Subscribed,
+    Unrecognised,
+    Up,
+    ValidationError,
+    Wait,
+    sign_request,
+)
+
+from .account import Account
+from .checks import safe_repr
+from .clock import clock
+from .errors import RestFailed
+from .rest import origin_of
+
+NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
+
+_PAGE_INTERVAL = 0.1
+"""Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
+
+_ATTEMPTS = 5
+"""How often a page of open orders is asked for. Our choice."""
+
+_FIRST_DELAY = 0.1
+"""Half of the seconds before the second attempt; each further one waits twice as long."""
+
+
+class FinalWaiter:
+    """A call that waits for one or more finals. `wake` is called when one arrives."""
+
+    __slots__ = ("expected", "finals", "wake")
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], object] = _do_nothing
+        self.finals: deque[Final] = deque()
+        """The finals that have arrived and were not fetched."""
+        self.expected = 0
+        """The number of finals that are still to come."""
+
+
+class Confirmer:
+    """Finds out what became of the orders of one channel."""
+
+    def __init__(self, account: Account, dialect: Dialect) -> None:
+        self.rest = RestCodec(dialect)
+        self.look_ups: deque[LookUp] = deque()
+        """The look-ups that nobody has begun."""
+        self.until = inf
+        """When `fire` is due."""
+        self.serving: FinalWaiter | None = None
+        """The call that serves."""
+        self._account = account
+        _, self._demo = origin_of(account.target)
+        self._reconciler = Reconciler()
+        self._waiters: dict[int, FinalWaiter] = {}
+
+    # --- calls that wait ---
+
+    def confirm(self, outcome: Outcome, waiter: FinalWaiter) -> None:
+        """Find out what became of the order of this outcome, for this waiter.
+
+        Raises: as `Reconciler.track`.
+        """
+        number = self._reconciler.track(outcome, clock())
+        self._waiters[number] = waiter
+        waiter.expected += 1
+        self.advance()
+
+    def leave(self, waiter: FinalWaiter) -> None:
+        """Stop waiting, and let another call serve if this one did."""
+        waiter.expected, waiter.wake = 0, _do_nothing
+        waiter.finals.clear()
+        for number in [number for number, other in self._waiters.items() if other is waiter]:
+            del self._waiters[number]
+        self.stop_serving(waiter)
+
+    def stop_serving(self, waiter: FinalWaiter) -> None:
+        """Let another call serve if this one did."""
+        if self.serving is waiter:
+            self.serving = None
+            for other in self._waiters.values():
+                if other is not waiter:
+                    other.wake()
+                    break
+
+    # --- what has happened ---
+
+    def saw(self, event: Event | SessionEvent) -> None:
+        """Learn from an event of the channel."""
+        now = clock()
+        if isinstance(event, OrderUpdate):
+            self._reconciler.pushed(event, now)
+        elif isinstance(event, Subscribed):
+            self._reconciler.up(now)
+        elif isinstance(event, (Closed, Down, Up)):
+            # `Up`: pushes of the link before have ended, maybe without a `Down`.
+            self._reconciler.down(now)
+        elif isinstance(event, Unrecognised) and event.malformed is not None:
+            # It may have been a push, such as one that is too long.
+            self._reconciler.down(now)
+            self._reconciler.up(now)
+        else:
+            return
+        self.advance()
+
+    def fire(self) -> None:
+        """Fire what is due."""
+        self._reconciler.handle_timeout(max(clock(), self.until))
+        self.advance()
+
+    def advance(self) -> None:
+        """Deliver what the reconciler has found out, and note what it asks next."""
+        while not isinstance(output := self._reconciler.poll(clock()), Wait):
+            if isinstance(output, LookUp):
+                self.look_ups.append(output)
+            elif (waiter := self._waiters.pop(output.number, None)) is not None:
+                waiter.finals.append(output)
+                waiter.expected -= 1
+                waiter.wake()
+        self.until = inf if output.until is None else output.until
+        if self.serving is not None:
+            self.serving.wake()
+
+    # --- requests ---
+
+    @contextmanager
+    def asking(self, look_up: LookUp) -> Generator[Asked]:
+        """Tell the reconciler what became of a look-up. An exception inside means: no answer."""
+        asked = Asked(self.rest.look_up(look_up.question))
+        try:
+            yield asked
+            reply = self.read(look_up.question, asked.answer)
+        except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
+            self._failed(look_up, f"{type(error).__name__}: {error}")
+        except BaseException:
+            self._failed(look_up, "the call that asked was cancelled")
+            raise
+        else:
+            self._reconciler.looked_up(look_up.number, reply, clock())
+            self.advance()
+
+    def signed(self, request: RestRequest) -> dict[str, str]:
+        """Return the headers of a request, signed for now.
+
+        Raises: RestFailed if the wall clock fails.
+        """
+        try:
+            now = int(self._account.wall_clock() * 1000)
+            return sign_request(self._account.credentials, request, now, demo=self._demo)
+        except Exception as error:
+            raise RestFailed(f"a request could not be signed: {error}") from error
+
+    # --- inside ---
+
+    def read(self, question: Question, answer: object) -> LookUpReply:
+        """Return what the answer to a question says.
+
+        Raises: ValidationError if it is not a status and a body.
+        """
+        match answer:
+            case (int() as status, bytes() | str() as body):
+                return self.rest.read_look_up(question, status, body)
+            case _:
+                raise ValidationError(
+                    f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
+                )
+
+    def _failed(self, look_up: LookUp, reason: str) -> None:
+        self._reconciler.failed(look_up.number, reason, clock())
+        self.advance()
+
+
+@attrs.define
+class Asked:
+    """A question that is being asked."""
+
+    request: RestRequest
+    answer: object = None
+    """The status and the body of the answer."""
+
+
+class Listing:
+    """Reads the open orders, page by page."""
+
+    def __init__(self, confirmer: Confirmer, question: OpenOrders) -> None:
+        self.orders: list[CancelOrder] = []
+        """The open orders of the pages that were read."""
+        self.complete = False
+        self.delay = 0.0
+        """Seconds to wait before the next page, or before the same one again."""
+        self._confirmer = confirmer
+        self._question = question
+        self._failures = 0
+
+    @contextmanager
+    def asking(self) -> Generator[Asked]:
+        """Read one page.
+
+        Raises: RestFailed after the last attempt.
+        """
+        asked = Asked(self._confirmer.rest.look_up(self._question))
+        try:
+            yield asked
+            page = self._confirmer.read(self._question, asked.answer)
+        except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
+            page = NoAnswer(f"{type(error).__name__}: {error}")
+        if isinstance(page, OrderPage):
+            self._add(page)
+        else:
+            self._fail(page.reason if isinstance(page, NoAnswer) else "not a list")
+
+    def _add(self, page: OrderPage) -> None:
+        self.delay, self._failures = _PAGE_INTERVAL, 0
+        self.orders += [
+            CancelOrder(
+                order.inst_id,
+                order.order_id,
+                None if order.order_id else order.client_oid,
+                order.inst_type,
+            )
+            for order in page.orders
+        ]
+        self.complete = page.next_page is None
+        self._question = attrs.evolve(self._question, page=page.next_page)
+
+    def _fail(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures == _ATTEMPTS:
+            raise RestFailed(
+                f"the open orders could not be read after {_ATTEMPTS} attempts: {reason}"
+            )
+        self.delay = _FIRST_DELAY * 2**self._failures
+
+
+def check_rounds(rounds: object) -> None:
+    """Check the argument `rounds` of `cancel_all`.
+
+    Raises: ValidationError unless it is a whole number from 1 up.
+    """
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ValidationError(f"rounds must be a whole number from 1 up; got {safe_repr(rounds)}")
+
+
+def _do_nothing() -> None:
+    """Nothing waits."""

@@ -1,0 +1,125 @@
+"""`confirm` and `cancel_all` for `await`, on every event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from typing import TypeAlias
+
+from bitget_proto import (
+    CancelOrder,
+    Final,
+    InstType,
+    OpenOrders,
+    Outcome,
+    Unresolved,
+)
+
+from .account import Account
+from .async_driver import AsyncDriver
+from .clock import clock
+from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
+from .rest import HttpxSender, SendRest, check_rest
+
+
+def follow_orders(
+    driver: AsyncDriver, account: Account, rest: SendRest | None, *, orders: bool
+) -> AsyncConfirming | None:
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+
+    Raises: ValidationError for an invalid `orders` or `rest`.
+    """
+    check_rest(rest, orders=orders)
+    if not orders:
+        return None
+    confirmer = Confirmer(account, driver.router.core.codec.dialect)
+    driver.follow_orders(confirmer)
+    if rest is None:
+        rest = sender = HttpxSender(account.target)
+        driver.last_step = sender.aclose
+    return AsyncConfirming(driver, confirmer, rest)
+
+
+CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], AsyncIterator[Outcome]]
+
+
+class AsyncConfirming:
+    """Waits for finals, and asks REST meanwhile."""
+
+    def __init__(self, driver: AsyncDriver, confirmer: Confirmer, send: SendRest) -> None:
+        self._driver = driver
+        self._confirmer = confirmer
+        self._send = send
+
+    async def confirm(self, outcome: Outcome) -> Final:
+        """As `Channel.confirm`."""
+        waiter = FinalWaiter()
+        try:
+            self._confirmer.confirm(outcome, waiter)
+            await self._arrive(waiter)
+            return waiter.finals.popleft()
+        finally:
+            self._confirmer.leave(waiter)
+
+    async def cancel_all(
+        self,
+        cancel_many: CancelMany,
+        inst_type: InstType | None,
+        inst_id: str | None,
+        rounds: int,
+    ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
+        """As `Channel.cancel_all`."""
+        check_rounds(rounds)
+        confirmer = self._confirmer
+        for _ in range(rounds):
+            orders = await self._open_orders(OpenOrders(inst_type, inst_id))
+            if not orders:
+                return
+            waiter = FinalWaiter()
+            try:
+                async for outcome in cancel_many(orders):
+                    if isinstance(outcome, Unresolved) and not outcome.sent:
+                        yield outcome, None
+                    else:
+                        confirmer.confirm(outcome, waiter)
+                while waiter.expected or waiter.finals:
+                    await self._arrive(waiter)
+                    final = waiter.finals.popleft()
+                    yield final.outcome, final
+            finally:
+                confirmer.leave(waiter)
+
+    async def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+        """Return all open orders, page by page.
+
+        Raises: RestFailed.
+        """
+        listing = Listing(self._confirmer, question)
+        while not listing.complete:
+            if listing.delay:
+                await self._driver.wait(self._driver.flag(), listing.delay)
+            with listing.asking() as asked:
+                headers = self._confirmer.signed(asked.request)
+                asked.answer = await self._send(asked.request, headers)
+        return listing.orders
+
+    async def _arrive(self, waiter: FinalWaiter) -> None:
+        """Wait until a final has arrived, and serve meanwhile."""
+        confirmer, driver = self._confirmer, self._driver
+        try:
+            while not waiter.finals:
+                flag = driver.flag()
+                waiter.wake = flag.set
+                if confirmer.serving is None:
+                    confirmer.serving = waiter
+                if confirmer.serving is not waiter:
+                    await flag.wait()
+                elif confirmer.look_ups:
+                    with confirmer.asking(confirmer.look_ups.popleft()) as asked:
+                        headers = confirmer.signed(asked.request)
+                        asked.answer = await self._send(asked.request, headers)
+                elif confirmer.until <= clock():
+                    confirmer.fire()
+                else:
+                    await driver.wait(flag, confirmer.until - clock())
+        finally:
+            confirmer.stop_serving(waiter)

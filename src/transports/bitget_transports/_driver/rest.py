@@ -1,0 +1,126 @@
+"""REST for a channel: where it is, and how requests are sent.
+
+httpx sends them, on every event loop and without one; it is imported with the first request. A
+function of the caller's may do it instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from bitget_proto import Dialect, RestRequest, ValidationError
+
+from .checks import safe_repr
+from .url import Target
+
+if TYPE_CHECKING:
+    import httpx
+
+LIVE = "https://api.bitget.com"
+
+TIMEOUT = 5.0
+"""Seconds that a request may take to connect, and to be answered. Our choice."""
+
+Answer: TypeAlias = tuple[int, bytes]
+"""The status and the body of an HTTP answer."""
+
+SendRest: TypeAlias = Callable[[RestRequest, Mapping[str, str]], Awaitable[Answer]]
+"""Sends a request with these headers, and returns the status and the body of the answer."""
+
+SendRestBlocking: TypeAlias = Callable[[RestRequest, Mapping[str, str]], Answer]
+"""As `SendRest`, without an event loop."""
+
+
+def origin_of(target: Target) -> tuple[str, bool]:
+    """Return the origin of REST beside this WebSocket, and whether it is for demo trading."""
+    for dialect in Dialect:
+        for url, demo in ((dialect.live_url, False), (dialect.demo_url, True)):
+            if urlsplit(url).hostname == target.host:
+                return LIVE, demo
+    scheme = "http" if target.tls is None else "https"
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{scheme}://{host}:{target.port}", False
+
+
+def check_rest(rest: object, *, orders: object) -> None:
+    """Check the arguments `rest` and `orders`.
+
+    Raises: ValidationError if `rest` is neither None nor a function, or is given without `orders`.
+    """
+    if not isinstance(orders, bool):
+        raise ValidationError(f"orders must be True or False; got {safe_repr(orders)}")
+    if rest is not None and not orders:
+        raise ValidationError(
+            "rest is used by confirm and cancel_all: pass orders=True as well, or leave it out"
+        )
+    if rest is not None and not callable(rest):
+        raise ValidationError(
+            "rest must be a function that takes a RestRequest and its headers and returns the "
+            f"status and the body of the answer, or None for httpx; got {safe_repr(rest)}"
+        )
+
+
+class _Sender:
+    """What both senders share."""
+
+    def __init__(self, target: Target) -> None:
+        self._origin, _ = origin_of(target)
+        self._tls = target.tls
+
+    def _httpx(self) -> Any:
+        """Return httpx.
+
+        Raises: ImportError, with the command to install it, if it is missing.
+        """
+        try:
+            import httpx
+        except ImportError as error:
+            raise ImportError(
+                "REST needs httpx: pip install 'bitget-proto[rest]', or pass a function as rest"
+            ) from error
+        return httpx
+
+    def _options(self) -> dict[str, Any]:
+        return {"verify": True if self._tls is None else self._tls, "timeout": TIMEOUT}
+
+    def _parts(self, request: RestRequest, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the parts of a request, whose URL has exactly the characters that were signed."""
+        url = self._httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
+        content = request.body.encode()
+        return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
+
+
+class HttpxSender(_Sender):
+    """Sends requests with httpx."""
+
+    _client: httpx.AsyncClient | None = None
+
+    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self._client = self._client or self._httpx().AsyncClient(**self._options())
+        answer = await client.request(**self._parts(request, headers))
+        return answer.status_code, answer.content
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+class BlockingHttpxSender(_Sender):
+    """As `HttpxSender`, without an event loop."""
+
+    _client: httpx.Client | None = None
+
+    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self._client = self._client or self._httpx().Client(**self._options())
+        answer = client.request(**self._parts(request, headers))
+        return answer.status_code, answer.content
+
+    def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()

@@ -1,0 +1,123 @@
+"""`confirm` and `cancel_all` in the caller's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from math import inf
+from typing import TypeAlias
+
+from bitget_proto import CancelOrder, Final, InstType, OpenOrders, Outcome, Unresolved
+
+from .._driver.account import Account
+from .._driver.clock import clock
+from .._driver.confirmer import Confirmer, FinalWaiter, Listing, check_rounds
+from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
+from ._driver import BlockingDriver
+
+CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], Iterable[Outcome]]
+
+
+class Confirming:
+    """Waits for finals: serves the connection, and asks REST in between."""
+
+    def __init__(
+        self, driver: BlockingDriver, confirmer: Confirmer, send: SendRestBlocking
+    ) -> None:
+        self._driver = driver
+        self._confirmer = confirmer
+        self._send = send
+
+    def confirm(self, outcome: Outcome) -> Final:
+        """As `Channel.confirm`."""
+        waiter = FinalWaiter()
+        try:
+            self._confirmer.confirm(outcome, waiter)
+            self._arrive(waiter)
+            return waiter.finals.popleft()
+        finally:
+            self._confirmer.leave(waiter)
+
+    def cancel_all(
+        self,
+        cancel_many: CancelMany,
+        inst_type: InstType | None,
+        inst_id: str | None,
+        rounds: int,
+    ) -> Generator[tuple[Outcome, Final | None]]:
+        """As `Channel.cancel_all`."""
+        check_rounds(rounds)
+        for _ in range(rounds):
+            orders = self._open_orders(OpenOrders(inst_type, inst_id))
+            if not orders:
+                return
+            waiter = FinalWaiter()
+            try:
+                for outcome in cancel_many(orders):
+                    if isinstance(outcome, Unresolved) and not outcome.sent:
+                        yield outcome, None
+                    else:
+                        self._confirmer.confirm(outcome, waiter)
+                while waiter.expected or waiter.finals:
+                    self._arrive(waiter)
+                    final = waiter.finals.popleft()
+                    yield final.outcome, final
+            finally:
+                self._confirmer.leave(waiter)
+
+    def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+        """Return all open orders, page by page.
+
+        Raises: RestFailed.
+        """
+        listing = Listing(self._confirmer, question)
+        while not listing.complete:
+            self._serve(clock() + listing.delay)
+            with listing.asking() as asked:
+                headers = self._confirmer.signed(asked.request)
+                asked.answer = self._send(asked.request, headers)
+        return listing.orders
+
+    def _arrive(self, waiter: FinalWaiter) -> None:
+        """Wait until a final has arrived."""
+        confirmer = self._confirmer
+        while not waiter.finals:
+            if confirmer.look_ups:
+                with confirmer.asking(confirmer.look_ups.popleft()) as asked:
+                    headers = confirmer.signed(asked.request)
+                    asked.answer = self._send(asked.request, headers)
+                self._driver.run_once(clock())
+            elif confirmer.until <= clock():
+                confirmer.fire()
+            else:
+                self._serve_once(confirmer.until)
+
+    def _serve(self, until: float) -> None:
+        """Serve the connection until this time."""
+        while clock() < until:
+            self._serve_once(until)
+
+    def _serve_once(self, until: float) -> None:
+        """Serve the connection until something arrives, or until this time."""
+        if self._driver.router.closed is None:
+            self._driver.run_once(until)
+        elif until < inf:
+            time.sleep(max(0.0, until - clock()))
+
+
+def follow_orders(
+    driver: BlockingDriver, account: Account, rest: SendRestBlocking | None, *, orders: bool
+) -> Confirming | None:
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+
+    Raises: ValidationError for an invalid `orders` or `rest`.
+    """
+    check_rest(rest, orders=orders)
+    if not orders:
+        return None
+    confirmer = Confirmer(account, driver.router.core.codec.dialect)
+    driver.follow_orders(confirmer)
+    if rest is None:
+        rest = sender = BlockingHttpxSender(account.target)
+        driver.last_step = sender.close
+    return Confirming(driver, confirmer, rest)

@@ -1,0 +1,243 @@
+"""`confirm` and `cancel_all` on every transport: each order gets one `Final`, and it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    CancelOrder,
+    Dialect,
+    Evidence,
+    Filled,
+    Final,
+    InstType,
+    LocalProtocolError,
+    Outcome,
+    Rejected,
+    RestRequest,
+    StillOpen,
+    Subscribed,
+    Unresolved,
+    ValidationError,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
+from bitget_transports import RestFailed
+from bitget_transports.exchange import exchange_in_thread
+
+from .colours import FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
+from .tidy import nothing_left, tidy
+
+pytestmark = pytest.mark.parametrize("flavour", Flavour)
+
+ONE = orders(1)[0]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+def confirmed(flavour: Flavour, exchange: ScriptedExchange) -> tuple[Outcome, Final]:
+    """Cancel an order and confirm it."""
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> tuple[Outcome, Final]:
+            async with connect(KEY, url=server.url, config=FAST, orders=True) as channel:
+                outcome = await channel.cancel(ONE)
+                return outcome, await channel.confirm(outcome)
+
+        return flavour.run(tidy(scenario))
+
+
+def test_a_push_confirms_a_cancel(flavour: Flavour) -> None:
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.HALF_FILL_FIRST)
+    outcome, final = confirmed(flavour, exchange)
+    assert isinstance(outcome, Accepted)
+    assert isinstance(final, Cancelled)
+    assert (final.filled, final.average_price) == (Decimal("0.5"), Decimal(100))
+    assert (final.outcome, final.evidence) == (outcome, Evidence.PUSH)
+
+
+def test_a_lost_push_is_replaced_by_a_look_up(flavour: Flavour) -> None:
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.NO_PUSH)
+    exchange.inject_rest(RestFault.EMPTY, RestFault.DOWN)
+    outcome, final = confirmed(flavour, exchange)
+    assert isinstance(outcome, Accepted)
+    assert isinstance(final, Cancelled)
+    assert final.evidence is Evidence.LOOK_UP
+
+
+def test_an_order_that_filled_first_is_filled(flavour: Flavour) -> None:
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.FILL_FIRST)
+    outcome, final = confirmed(flavour, exchange)
+    assert isinstance(outcome, Rejected)
+    assert isinstance(final, Filled)
+    assert final.filled == 1
+
+
+def test_an_order_whose_cancel_never_arrived_is_still_open(flavour: Flavour) -> None:
+    exchange = fast_exchange(1, credentials=KEY)
+    exchange.inject(Fault.DROP_BEFORE)
+    outcome, final = confirmed(flavour, exchange)
+    assert isinstance(outcome, Unresolved)
+    assert outcome.sent
+    assert isinstance(final, StillOpen)
+    assert exchange.live == (ONE,)
+
+
+def test_every_open_order_is_cancelled_and_confirmed(flavour: Flavour) -> None:
+    everything = [
+        *orders(230),
+        CancelOrder("ETHUSDT", "900"),
+        CancelOrder("BTCUSDT", "901", inst_type=InstType.USDT_FUTURES),
+    ]
+    config = ExchangeConfig(messages_per_second=None, max_in_flight=None)
+    exchange = ScriptedExchange(everything, config=config, cancels_per_second=None)
+    exchange.inject_rest(RestFault.UNAVAILABLE, RestFault.CUT_IN_HALF)
+    exchange.inject(Fault.DROP_BEFORE)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(open_session: OpenSession) -> list[tuple[Outcome, Final | None]]:
+            async with open_session(KEY, url=server.url, orders=True) as channel:
+                found = channel.cancel_all(InstType.SPOT, "BTCUSDT")
+                return [pair async for pair in found]
+
+        pairs = flavour.run_session(tidy(scenario))
+    finals = [final for _, final in pairs]
+    ended = {final.order_id for final in finals if isinstance(final, Cancelled)}
+    assert ended == {order.order_id for order in orders(230)}
+    assert [order.order_id for order in exchange.live] == ["900", "901"]
+
+
+def test_a_unified_account_is_confirmed_alike(flavour: Flavour) -> None:
+    named = [CancelOrder("BTCUSDT", str(n), inst_type=InstType.USDT_FUTURES) for n in range(1, 31)]
+    config = ExchangeConfig(dialect=Dialect.UNIFIED)
+    exchange = ScriptedExchange(named, config=config, batches_per_second=5)
+    exchange.inject(Fault.NO_PUSH)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> list[tuple[Outcome, Final | None]]:
+            options: dict[str, Any] = {"dialect": Dialect.UNIFIED, "orders": True}
+            async with connect(KEY, url=server.url, **options) as channel:
+                return [pair async for pair in channel.cancel_all()]
+
+        pairs = flavour.run(tidy(scenario))
+    assert len(pairs) == 30
+    assert all(isinstance(final, Cancelled) for _, final in pairs)
+    assert not exchange.live
+
+
+def test_rest_may_be_a_function_of_the_callers(flavour: Flavour) -> None:
+    exchange, asked = fast_exchange(1, credentials=KEY), list[str]()
+    exchange.inject(Fault.NO_PUSH)
+    with exchange_in_thread(exchange) as server:
+        origin = server.url.replace("ws", "http", 1).removesuffix(Dialect.CLASSIC.path)
+
+        def send(request: RestRequest, headers: Any) -> tuple[int, bytes]:
+            asked.append(request.target)
+            answer = httpx.request(
+                request.method, origin + request.target, headers=headers, content=request.body
+            )
+            return answer.status_code, answer.content
+
+        async def send_soon(request: RestRequest, headers: Any) -> tuple[int, bytes]:
+            return send(request, headers)
+
+        rest = send if flavour is Flavour.BLOCKING else send_soon
+
+        async def scenario(connect: Connect) -> Final:
+            async with connect(KEY, url=server.url, orders=True, rest=rest) as channel:
+                return await channel.confirm(await channel.cancel(ONE))
+
+        final = flavour.run(tidy(scenario))
+    assert isinstance(final, Cancelled)
+    assert asked == ["/api/v2/spot/trade/orderInfo?orderId=1"]
+
+
+def test_a_channel_without_orders_costs_nothing_and_says_what_is_missing(flavour: Flavour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url) as channel:
+                outcome = await channel.cancel(ONE)
+                with pytest.raises(LocalProtocolError, match=r"open it with orders=True$"):
+                    await channel.confirm(outcome)
+                with pytest.raises(LocalProtocolError, match=r"open it with orders=True$"):
+                    await anext(aiter(channel.cancel_all()))
+                assert channel.events.take() is None
+
+        flavour.run(tidy(scenario))
+
+
+def test_what_cannot_be_confirmed_is_refused(flavour: Flavour) -> None:
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url, orders=True) as channel:
+                await channel.close()
+                outcome = await channel.cancel(ONE)
+                with pytest.raises(LocalProtocolError, match="was never sent"):
+                    await channel.confirm(outcome)
+                with pytest.raises(ValidationError, match=r"^rounds must be a whole number"):
+                    await anext(aiter(channel.cancel_all(rounds=0)))
+
+        flavour.run(tidy(scenario))
+
+
+def test_a_list_that_cannot_be_read_is_an_error(flavour: Flavour) -> None:
+    exchange = fast_exchange(1)
+    exchange.inject_rest(*[RestFault.UNAVAILABLE] * 5)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url, orders=True) as channel:
+                with pytest.raises(RestFailed, match="after 5 attempts: HTTP 503, and a body"):
+                    await anext(aiter(channel.cancel_all()))
+
+        flavour.run(tidy(scenario))
+    assert exchange.live == (ONE,)
+
+
+def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:
+    exchange = fast_exchange(2, credentials=KEY)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(open_session: OpenSession) -> list[int]:
+            counts = list[int]()
+            async with open_session(KEY, url=server.url, orders=True) as channel:
+                for _ in range(2):
+                    count = 0
+                    async for event in channel.events:
+                        count += isinstance(event, Subscribed)
+                        if count == 4:
+                            break
+                    counts.append(count)
+                    server.drop()
+            return counts
+
+        assert flavour.run_session(tidy(scenario)) == [4, 4]
+
+
+def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
+    async def scenario(connect: Connect) -> None:
+        for options, message in (
+            ({"rest": print}, r"^rest is used by confirm and cancel_all: pass orders=True"),
+            ({"orders": True, "rest": 5}, r"^rest must be a function that takes a RestRequest"),
+            ({"orders": 1}, r"^orders must be True or False; got the int 1$"),
+        ):
+            with pytest.raises(ValidationError, match=message):
+                async with connect(KEY, **options):
+                    raise AssertionError
+
+    flavour.run(scenario)
