@@ -41,8 +41,10 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    Dialect,
     InstType,
     LoginRejected,
+    OneOrder,
     OpenOrders,
     Reconciler,
     ReconcilerConfig,
@@ -67,6 +69,7 @@ from bitget_transports import Limits, LoginRefused, UpgradeRefused
 from bitget_transports._driver.account import Account
 from bitget_transports._driver.address_race import AddressBook, AddressRace
 from bitget_transports._driver.checks import check_unused
+from bitget_transports._driver.confirmer import Confirmer, check_rounds
 from bitget_transports._driver.connect_errors import (
     answered_wrongly,
     could_not_connect,
@@ -84,6 +87,7 @@ from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
 from bitget_transports._driver.log import ChannelLog
 from bitget_transports._driver.proxy import Proxy, unless_connected
 from bitget_transports._driver.reporter import Reporter
+from bitget_transports._driver.rest import check_rest
 from bitget_transports._driver.sockets import check_sock
 from bitget_transports._driver.url import Target
 from bitget_transports.cli import main as command
@@ -97,6 +101,7 @@ KEY = Credentials("the-key", "the-secret", "the-passphrase")
 LOGIN = sign_login(KEY, 1763958366)
 LIVE = "wss://ws.bitget.com/v2/ws/private"
 TARGET = Target.of(LIVE, None, allow_plaintext=False)
+ACCOUNT = Account.of(KEY, LIVE, None, lambda: 1_763_958_366.0, allow_plaintext=False)
 PROXY = Proxy("http", "proxy.example", 3128, "user", "password")
 TLS = ssl.create_default_context()
 WRONG: Any = 5
@@ -446,6 +451,11 @@ DIALS: list[Provoke] = [
     url("ws://127.0.0.1", TLS),
     lambda: check_sock(WRONG),
     lambda: check_unused(used=True),
+    lambda: check_rest(WRONG, orders=True),
+    lambda: check_rest(print, orders=False),
+    lambda: check_rest(None, orders=WRONG),
+    lambda: check_rounds(WRONG),
+    lambda: Confirmer(ACCOUNT, Dialect.CLASSIC).read(OneOrder(ORDER), WRONG),
     lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
     lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),
     raising(could_not_connect(TARGET, verification())),
