@@ -605,7 +605,7 @@ class Connection:
                 told = True
                 self._settle(
                     cancel,
-                    cancel.unresolved(WhyUnresolved.UNSURE, self._now, reply.code, reply.message)
+                    cancel.unresolved(WhyUnresolved.UNSURE, self._now)
                     if answer is None
                     else cancel.answered(answer, self._now),
                 )
