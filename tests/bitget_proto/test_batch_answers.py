@@ -431,3 +431,55 @@ def test_a_command_that_is_refused_takes_none_of_the_orders() -> None:
     with pytest.raises(LocalProtocolError):
         conn.cancel_many(BY_ORDER_ID[:4], 2.0)
     assert conn.in_flight == 0
+
+
+# --- the exchange's side ---
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"category": "SPOT"}, "41101", "Param category=SPOT error"),
+        ({"args": []}, "30016", "args must hold 1 to 20 objects; got 0"),
+        ({"args": [{"orderId": str(n)} for n in range(21)]}, "30016", "args must hold 1 to 20 ob"),
+        ({"args": [{}]}, "30016", "CancelOrder needs"),
+        ({"topic": "batch-place"}, "25002", "the topic batch-place is not supported"),
+        ({"more": 1}, "30016", "unknown: more @ $; lenient=True accepts this form"),
+    ],
+)
+def test_the_exchange_refuses_a_batch_that_is_not_documented(
+    change: dict[str, object], code: str, message: str
+) -> None:
+    assert_answered(change, {"event": "error", "id": "a", "code": code}, message, gone=0)
+
+
+def test_the_exchange_finds_the_orders_of_a_batch_in_its_product_line() -> None:
+    for category, codes, gone in (("spot", ["0", "0"], 2), ("margin", ["25204", "25204"], 0)):
+        answered = assert_answered({"category": category}, {"event": "trade"}, "Success", gone)
+        assert [one["code"] for one in answered["args"]] == codes
+
+
+def test_with_ids_of_both_kinds_the_exchange_ignores_those_of_the_client() -> None:
+    answered = assert_answered(
+        {"args": [{"clientOid": "mine-1"}, {"orderId": "0"}]}, {"code": "0"}, "Success", gone=1
+    )
+    assert [one["orderId"] for one in answered["args"]] == ["0"]
+
+
+def assert_answered(
+    change: dict[str, object], expected: dict[str, str], message: str, gone: int
+) -> dict[str, list[dict[str, str]]]:
+    """Send a batch of two with this change to an exchange, and return its answer."""
+    pair = Pair(
+        StrictConnection(codec=CODEC),
+        ScriptedExchange(BOTH, config=ExchangeConfig(dialect=Dialect.UNIFIED)),
+    )
+    pair.open()
+    request = {"op": "trade", "id": "a", "topic": "batch-cancel"}
+    pair.send(json.dumps({**request, "args": [{"orderId": "0"}, {"orderId": "1"}], **change}))
+    text = getattr(pair.events[-1], "text", "{}")
+    answered = json.loads(text)
+    assert {key: answered[key] for key in expected} == expected
+    assert message in answered["msg"]
+    assert len(pair.exchange.live) == len(BOTH) - gone
+    return answered
