@@ -1,12 +1,10 @@
-"""Batches of unified accounts: which cancels share a frame, and what its answer means for each."""
+"""Property test of what the answer to a batch means, and tests of what random runs have found."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import inf
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,27 +19,18 @@ from bitget_proto import (
     Dialect,
     InstType,
     LateReply,
-    LocalProtocolError,
     Outcome,
     Output,
-    Policy,
     Rejected,
-    Session,
-    SessionConfig,
-    State,
     Transmit,
     Unrecognised,
     Unresolved,
-    ValidationError,
-    WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto.testing import (
     ExchangeConfig,
-    Fault,
     Pair,
     ScriptedExchange,
-    SessionPair,
     StrictConnection,
 )
 
@@ -77,50 +66,7 @@ def sent(
     return json.loads(frame.text)["id"], ids
 
 
-def named(frame: Transmit) -> list[str]:
-    """Return the orders that a frame names."""
-    return [next(iter(arg.values())) for arg in json.loads(frame.text)["args"]]
-
-
-# --- which cancels share a frame ---
-
-
-def test_a_batch_is_written_as_documented() -> None:
-    conn = ready()
-    batch, ids = sent(conn, BY_ORDER_ID[:2])
-    conn.receive(answer(batch, [item("0"), item("1")]), 2.0)
-    assert (ids, batch) == (["bgproto1", "bgproto2"], "bgproto3")
-    conn.cancel_many(BY_CLIENT_OID[:2], 2.0)
-    (frame,) = frames(outputs(conn, 3.1))
-    assert frame == Transmit(
-        '{"op":"trade","id":"bgproto6","topic":"batch-cancel","args":[{"clientOid":"mine-0"},'
-        '{"clientOid":"mine-1"}]}',
-        ("bgproto4", "bgproto5"),
-    )
-
-
-def test_ids_of_two_kinds_and_an_order_twice_never_share_a_frame() -> None:
-    conn = ready(budget=Budget(None))
-    a, b, mine = BY_ORDER_ID[0], BOTH[1], BY_CLIENT_OID[2]
-    spot = attrs.evolve(BY_CLIENT_OID[3], inst_type=InstType.SPOT)
-    conn.cancel_many([a, mine, spot, a, b, BY_CLIENT_OID[4]], 2.0)
-    # By the client's id and with a product line, which a batch cannot name: alone, and exactly.
-    expected = [["0", "1"], ["mine-2", "mine-4"], ["mine-3"], ["0"]]
-    assert [named(frame) for frame in frames(outputs(conn, 2.0))] == expected
-
-
-@pytest.mark.parametrize(
-    ("limit", "sizes"),
-    [(1, [1] * 10), (2, [2] * 5), (3, [3, 3, 3, 1]), (20, [10]), (None, [10])],
-)
-def test_a_batch_has_at_most_max_batch_orders_and_no_more_than_the_budget(
-    limit: int | None, sizes: list[int]
-) -> None:
-    conn = ready(Config(max_batch=limit))
-    conn.cancel_many(BY_ORDER_ID[:12], 2.0)
-    assert [len(frame.ids) for frame in frames(outputs(conn, 2.0))] == sizes
-    assert [len(frame.ids) for frame in frames(outputs(conn, 3.0))] == []
-    assert sum(len(frame.ids) for frame in frames(outputs(conn, 3.05))) == 2
+# --- the limits ---
 
 
 def test_with_a_limit_of_batches_their_orders_do_not_count() -> None:
@@ -151,34 +97,6 @@ def test_a_limit_of_batches_gives_no_room_to_single_cancels(codec: Codec, limit:
 
 
 CLASSIC = [CancelOrder("BTCUSDT", str(number)) for number in range(10)]
-
-
-def test_an_expired_cancel_is_in_no_batch() -> None:
-    conn = ready(budget=Budget(1, None))
-    conn.cancel(BY_ORDER_ID[0], 2.0)
-    assert len(frames(outputs(conn, 2.0))) == 1
-    conn.cancel(BY_ORDER_ID[1], 2.0)
-    conn.cancel(BY_ORDER_ID[2], 2.0, timeout=0.5)
-    conn.cancel(BY_ORDER_ID[3], 2.0)
-    budget = conn._frames.budget
-    assert budget is not None
-    budget.grant(5, inf, 2.5)
-    assert [named(frame) for frame in frames(outputs(conn, 2.5))] == [["1", "3"]]
-
-
-def test_no_other_request_gets_the_id_of_a_batch() -> None:
-    conn = ready()
-    batch, ids = sent(conn, BY_ORDER_ID[:2], timeout=0.5)
-    conn.handle_timeout(2.5)
-    assert [outcome.id for outcome in outcomes(outputs(conn, 2.5))] == ids
-    with pytest.raises(ValidationError, match="whose answer may still come"):
-        conn.cancel(BY_ORDER_ID[0], 2.5, id=batch)
-    with pytest.raises(ValidationError, match="could be taken for the cancel's"):
-        conn.send(json.dumps({"op": "trade", "id": batch, "topic": "place-order"}), 2.5)
-    # Neither does a batch get the id of another request.
-    conn.cancel(BY_ORDER_ID[0], 2.5, id="bgproto7")
-    outputs(conn, 2.5)
-    assert sent(conn, BY_ORDER_ID[3:5], timeout=0.5)[0] == "bgproto10"
 
 
 # --- what an answer means ---
@@ -308,18 +226,6 @@ def test_any_answer_gives_each_cancel_one_honest_outcome(
     assert not outcomes(outputs(conn, 4.0))
 
 
-def test_an_answer_to_something_else_settles_no_batch() -> None:
-    conn = ready()
-    batch, ids = sent(conn, BY_ORDER_ID[:2])
-    for topic in ("cancel-order", "place-order"):
-        conn.receive(answer(batch, [item("0"), item("1")], topic=topic), 2.0)
-    conn.receive(answer(ids[0], [item("0"), item("1")]), 2.0)
-    assert [output.why for output in only(Unrecognised, outputs(conn, 2.0))] == [
-        WhyUnrecognised.OTHER_REQUEST
-    ] * 3
-    assert conn.in_flight == 2
-
-
 def test_half_an_answer_settles_nothing_and_the_whole_one_does_later() -> None:
     conn = ready()
     batch, ids = sent(conn, BY_ORDER_ID[:2], timeout=0.5)
@@ -334,36 +240,6 @@ def test_half_an_answer_settles_nothing_and_the_whole_one_does_later() -> None:
         (ids[0], "0", text),
         (ids[1], "25204", text),
     ]
-
-
-def test_what_the_exchange_says_is_left_is_less_what_is_unanswered() -> None:
-    conn = ready(budget=Budget(100, None))
-    batch, _ = sent(conn, BY_ORDER_ID[:2])
-    conn.cancel(BY_ORDER_ID[5], 2.0)
-    assert len(frames(outputs(conn, 2.0))) == 1
-    told = json.loads(answer(batch, [item("0"), item("1")]))
-    conn.receive(json.dumps(told | {"rateLimit": [{"limit": "9", "remaining": "4"}]}), 2.5)
-    outputs(conn, 2.5)
-    conn.cancel_many(BY_ORDER_ID[10:20], 2.5)
-    assert [len(frame.ids) for frame in frames(outputs(conn, 2.5))] == [3]
-    assert [len(frame.ids) for frame in frames(outputs(conn, 3.5))] == [7]
-
-
-# --- the end ---
-
-
-def test_one_id_of_a_frame_that_was_not_written_means_all_of_them() -> None:
-    conn = ready()
-    _, ids = sent(conn, BY_ORDER_ID[:3])
-    conn.cancel(BY_ORDER_ID[5], 2.0)
-    (other,) = frames(outputs(conn, 2.0))
-    conn.lost(2.0, "reset", [ids[1]])
-    given = {one.id: one for one in outcomes(outputs(conn, 2.0))}
-    assert all(isinstance(one, Unresolved) for one in given.values())
-    assert {id: getattr(one, "sent", None) for id, one in given.items()} == {
-        **dict.fromkeys(ids, False),
-        other.ids[0]: True,
-    }
 
 
 def test_a_batch_is_taken_back_for_its_own_cancels_alone() -> None:
@@ -385,52 +261,6 @@ def test_a_batch_is_taken_back_for_its_own_cancels_alone() -> None:
     conn.lost(2.0, "reset", ["x"])
     given = {one.id: one for one in outcomes(outputs(conn, 2.0))}
     assert {id: getattr(one, "sent", None) for id, one in given.items()} == {"x": False, "z": True}
-
-
-@pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER])
-def test_a_session_sends_the_orders_of_a_lost_batch_again(fault: Fault) -> None:
-    made = ScriptedExchange(BOTH, config=ExchangeConfig(dialect=Dialect.UNIFIED))
-    session = Session(SessionConfig(policy=Policy.RESEND), CODEC, jitter=lambda: 0.5)
-    pair = SessionPair(session, made)
-    pair.run(1.0)
-    made.inject(fault)
-    ids = pair.cancel_many(BY_ORDER_ID[:5])
-    pair.run(30.0)
-    expected = Unresolved if fault is Fault.DROP_AFTER else Accepted
-    for id in ids:
-        outcome = pair.outcomes[id]
-        assert (type(outcome), outcome.attempts) == (expected, 2)
-    assert len([frame for _, frame in pair.sent if frame.ids]) == 2
-    assert len(made.live) == 25
-
-
-def test_a_thousand_cancels_are_held_by_no_more_than_the_limits() -> None:
-    """Orders counted singly, and batches counted apart, beside the least that the limits allow."""
-    book = [CancelOrder("BTCUSDT", str(n), inst_type=InstType.SPOT) for n in range(1000)]
-    for batches, least in ((None, 99.0), (5, 9.0)):
-        made = ScriptedExchange(
-            book,
-            config=ExchangeConfig(dialect=Dialect.UNIFIED),
-            batches_per_second=batches,
-        )
-        pair = Pair(
-            StrictConnection(codec=CODEC, budget=Budget(10, batches_per_second=batches)), made
-        )
-        pair.open()
-        start = pair.clock.now
-        pair.cancel_many([CancelOrder(order_id=order.order_id) for order in book])
-        while len(pair.outcomes) < len(book):
-            pair.run(0.1)
-        assert all(isinstance(outcome, Accepted) for outcome in pair.outcomes.values())
-        assert pair.client.state is State.READY
-        assert (pair.clock.now - start) / least <= 1.1
-
-
-def test_a_command_that_is_refused_takes_none_of_the_orders() -> None:
-    conn = ready(Config(max_in_flight=3))
-    with pytest.raises(LocalProtocolError):
-        conn.cancel_many(BY_ORDER_ID[:4], 2.0)
-    assert conn.in_flight == 0
 
 
 # --- the exchange's side ---
