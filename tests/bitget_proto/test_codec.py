@@ -145,7 +145,7 @@ CLASSES = {
 
 def of_vector(codec: Codec, name: str) -> Codec:
     """Return the codec of the account that the frame is of."""
-    return Codec(codec.engine, VECTORS[name].get("dialect", Dialect.CLASSIC))
+    return Codec(codec.engine, Dialect(VECTORS[name].get("dialect", "classic")))
 
 
 def test_every_recorded_frame_is_tested() -> None:

@@ -68,11 +68,15 @@ ORDERS = [
     CancelOrder("BTCUSDT", order_id=str(number), client_oid=f"mine-{number}")
     for number in range(40)
 ]
-_NAMED: list[dict[str, object]] = [{"client_oid": None}, {}, {"order_id": None}, {}]
 UNIFIED_ORDERS = [
-    attrs.evolve(order, inst_type=InstType.SPOT, order_id=None)
+    CancelOrder(client_oid=order.client_oid, inst_type=InstType.SPOT)
     if number % 8 == 7
-    else attrs.evolve(order, **_NAMED[number // 3 % 4])
+    else (
+        CancelOrder(order_id=order.order_id),
+        order,
+        CancelOrder(client_oid=order.client_oid),
+        order,
+    )[number // 3 % 4]
     for number, order in enumerate(ORDERS)
 ]
 """Named by one id or by both; by the client's and a product line, which fits into no batch."""
