@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from bitget_proto import (
     Transmit,
     Unrecognised,
     Unresolved,
+    ValidationError,
     WhyUnresolved,
 )
 from bitget_proto.testing import (
@@ -58,11 +60,11 @@ def frames(given: list[Output]) -> list[Transmit]:
 
 
 def sent(
-    conn: Connection, orders: Sequence[CancelOrder], timeout: float | None = None
+    conn: Connection, orders: Sequence[CancelOrder], timeout: float | None = None, at: float = 2.0
 ) -> tuple[str, list[str]]:
-    """Send these in one batch at 2 s; return its id, and theirs."""
-    ids = conn.cancel_many(orders, 2.0, timeout)
-    (frame,) = frames(outputs(conn, 2.0))
+    """Send these in one batch; return its id, and theirs."""
+    ids = conn.cancel_many(orders, at, timeout)
+    (frame,) = frames(outputs(conn, at))
     assert list(frame.ids) == ids
     return json.loads(frame.text)["id"], ids
 
@@ -121,9 +123,10 @@ def answer(
     return json.dumps({key: value for key, value in parts.items() if value is not None})
 
 
-CODES = {
+CODES: dict[str, type[Outcome]] = {
     "0": Accepted,
     "25204": Rejected,
+    "25245": Rejected,
     "25003": Unresolved,
     "25000": Unresolved,
     "x": Unresolved,
@@ -266,6 +269,79 @@ def test_a_batch_is_taken_back_for_its_own_cancels_alone() -> None:
     conn.lost(2.0, "reset", ["x"])
     given = {one.id: one for one in outcomes(outputs(conn, 2.0))}
     assert {id: getattr(one, "sent", None) for id, one in given.items()} == {"x": False, "z": True}
+
+
+def test_a_batch_is_taken_back_by_a_cancel_that_has_timed_out() -> None:
+    conn = ready(budget=Budget(1, None))
+    conn.cancel(BY_ORDER_ID[0], 2.0)
+    assert len(frames(outputs(conn, 2.0))) == 1
+    short = conn.cancel(BY_ORDER_ID[1], 2.0, timeout=2.0)
+    long = conn.cancel(BY_ORDER_ID[2], 2.0)
+    budget = conn._frames.budget
+    assert budget is not None
+    budget.grant(1, inf, 3.0)
+    (batch,) = frames(outputs(conn, 3.0))
+    assert batch.ids == (short, long)
+    conn.handle_timeout(4.0)
+    assert [one.id for one in outcomes(outputs(conn, 4.0))] == [short]
+    conn.lost(4.0, "reset", [short])
+    given = {one.id: one for one in outcomes(outputs(conn, 4.0))}
+    assert isinstance(given[long], Unresolved)
+    assert not given[long].sent
+
+
+def test_a_batch_is_forgotten_only_beyond_the_bound_and_when_its_cancels_have_ended() -> None:
+    conn = ready(Config(late_ids=2), Budget(None))
+    ended, ids = sent(conn, BY_ORDER_ID[:2], timeout=0.5)
+    conn.handle_timeout(2.5)
+    outputs(conn, 2.5)
+    open_ones = [sent(conn, BY_ORDER_ID[2:4], at=2.5)]
+    conn.receive(answer(ended, [item("0"), item("1")]), 2.5)
+    assert [late.id for late in only(LateReply, outputs(conn, 2.5))] == ids
+    open_ones += [sent(conn, BY_ORDER_ID[n : n + 2], at=2.5) for n in (4, 6)]
+    for (batch, ids), number in zip(open_ones, (2, 4, 6), strict=True):
+        conn.receive(answer(batch, [item(str(number)), item(str(number + 1))]), 2.5)
+        assert [one.id for one in only(Accepted, outputs(conn, 2.5))] == ids
+
+
+# --- what mutation tests have found ---
+
+
+def test_grants_make_room_in_a_batch() -> None:
+    budget = Budget(2, None)
+    conn = ready(budget=budget)
+    budget.grant(3, inf, 2.0)
+    conn.cancel_many(BY_ORDER_ID[:7], 2.0)
+    assert [len(frame.ids) for frame in frames(outputs(conn, 2.0))] == [5]
+
+
+def test_after_too_many_requests_no_batch_leaves_for_a_second() -> None:
+    conn = ready(budget=Budget(1, None, batches_per_second=5))
+    conn.receive('{"event":"error","code":30006,"msg":"request too many"}', 2.0)
+    conn.cancel_many(BY_ORDER_ID[:4], 2.0)
+    assert frames(outputs(conn, 2.5)) == []
+    assert [len(frame.ids) for frame in frames(outputs(conn, 3.0))] == [4]
+
+
+def test_no_order_is_twice_in_a_frame_wherever_it_waits() -> None:
+    conn = ready(budget=Budget(None))
+    conn.cancel_many([BY_ORDER_ID[n] for n in (0, 1, 1, 2)], 2.0)
+    named = [json.loads(frame.text)["args"] for frame in frames(outputs(conn, 2.0))]
+    assert [[arg["orderId"] for arg in args] for args in named] == [["0", "1", "2"], ["1"]]
+
+
+def test_a_cancel_is_in_no_batch_at_its_deadline() -> None:
+    conn = ready(budget=Budget(2, None))
+    conn.cancel_many(BY_ORDER_ID[:2], 2.0)
+    outputs(conn, 2.0)
+    first = conn.cancel(BY_ORDER_ID[3], 2.0)
+    conn.cancel(BY_ORDER_ID[4], 2.0, timeout=1.0)
+    assert [frame.ids for frame in frames(outputs(conn, 3.0))] == [(first,)]
+
+
+def test_observe_names_what_is_wrong() -> None:
+    with pytest.raises(ValidationError, match="observe: remaining must be a whole number"):
+        Budget().observe(-1, 0.0)
 
 
 # --- the exchange's side ---
