@@ -286,8 +286,9 @@ def test_a_batch_is_taken_back_by_a_cancel_that_has_timed_out() -> None:
     assert [one.id for one in outcomes(outputs(conn, 4.0))] == [short]
     conn.lost(4.0, "reset", [short])
     given = {one.id: one for one in outcomes(outputs(conn, 4.0))}
-    assert isinstance(given[long], Unresolved)
-    assert not given[long].sent
+    outcome = given[long]
+    assert isinstance(outcome, Unresolved)
+    assert not outcome.sent
 
 
 def test_a_batch_is_forgotten_only_beyond_the_bound_and_when_its_cancels_have_ended() -> None:
