@@ -94,6 +94,7 @@ UNRELATED = [
     '{"event":"error","code":30033,"msg":"going away"}',
     '{"event":"login","code":0}',
     '{"event":"login"}',
+    '{"event":"trade","id":"mine","topic":"place-order","code":"0","msg":"Success"}',
 ]
 FATAL = [
     '{"event":"error","code":30004,"msg":"not logged in"}',
