@@ -19,14 +19,18 @@ from bitget_proto import Connection
 from bitget_proto._machine import cancel_queue as _cancel_queue
 from bitget_proto._machine import connection as _connection
 from bitget_proto._machine import deadlines as _timers
+from bitget_proto._machine import frame_queue as _frame_queue
 from bitget_proto._machine import heartbeat as _heartbeat
+from bitget_proto._machine import in_flight as _in_flight
 from bitget_proto._machine import rate_limit as _pace
 from bitget_proto._machine import request_ids as _request_ids
 
 PARTS: tuple[ModuleType, ...] = (
     _connection,
     _cancel_queue,
+    _frame_queue,
     _heartbeat,
+    _in_flight,
     _pace,
     _request_ids,
     _timers,

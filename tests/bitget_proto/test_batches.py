@@ -331,7 +331,7 @@ def test_a_refusal_of_the_whole_with_a_success_in_it_is_not_believed() -> None:
     text = answer(frame, ("1", "0"), ("2", "25204"), code="25245").replace('"trade"', '"error"')
     conn.receive(text, 1.0)
     given = {outcome.id: outcome for outcome in outcomes(outputs(conn, 1.0))}
-    assert [type(given[id]) for id in ids] == [Unresolved, Rejected, Rejected]
+    assert [type(given[id]) for id in ids] == [Unresolved, Rejected, Unresolved]
     assert [getattr(given[id], "code", None) for id in ids] == ["25245", "25204", "25245"]
 
 

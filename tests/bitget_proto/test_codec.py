@@ -15,12 +15,14 @@ from bitget_proto import (
     CancelOrder,
     Codec,
     CodeClass,
+    Dialect,
     Engine,
     ErrorReply,
     InstType,
     LoginReply,
     Malformed,
     Message,
+    OrderReply,
     Other,
     Pong,
     SignedLogin,
@@ -32,6 +34,7 @@ from bitget_proto import (
 from bitget_proto._wire.exchange_codec import decode_request
 from bitget_proto._wire.requests import (
     BadRequest,
+    BatchRequest,
     CancelRequest,
     LoginRequest,
     OtherRequest,
@@ -74,6 +77,8 @@ def with_line(order: CancelOrder) -> CancelOrder:
 
 PAGE_ORDER = CancelOrder("BTCUSDT", "xxxxxxxxx", PAGE_ID, InstType.SPOT)
 
+ID, OTHER_ID = "1396095071110135834", "1396095071110135835"
+
 MEANING: dict[str, Message] = {
     "page-reply": TradeReply(PAGE_ID, True, "0", "Success", None),
     "accepted": TradeReply("1", True, "0", "Success", 1763958928351),
@@ -86,7 +91,36 @@ MEANING: dict[str, Message] = {
         None, False, "30004", "User not logged in/User must be logged in", None
     ),
     "pong": Pong(),
-}
+    "unified-accepted": TradeReply(
+        "7", True, "0", "Success", 1768580937683, False, Dialect.UNIFIED, (OrderReply(ID, "AwAC-1"),)
+    ),
+    "unified-refused": ErrorReply(
+        "7", True, "25204", "Order does not exist", None, False, Dialect.UNIFIED, for_batch=True
+    ),
+    "unified-upper-case": ErrorReply(
+        "7", True, "41101", "Param category=USDT-FUTURES error", None, False, Dialect.UNIFIED,
+        for_batch=True,
+    ),
+    "unified-batch-reply": TradeReply(
+        "7", True, "0", "Success", 1768580937683, True, Dialect.UNIFIED,
+        (
+            OrderReply(ID, "AwAC-1", "0", "Success"),
+            OrderReply(OTHER_ID, "AwAC-2", "25204", "Order does not exist"),
+        ),
+        for_batch=True,
+    ),
+    "unified-batch-refused": ErrorReply(
+        "7", True, "25004", "Too many requests", None, False, Dialect.UNIFIED, for_batch=True
+    ),
+    "unified-limits": TradeReply(
+        "7", True, "0", "Success", 1768580937683, False, Dialect.UNIFIED,
+        (OrderReply(ID, "AwAC-1"),), remaining=9,
+    ),
+    "unified-login-ok": LoginReply("0", "", Dialect.UNIFIED),
+    "unified-login-bad-sign": ErrorReply(
+        None, False, "30015", "Invalid sign", None, False, Dialect.UNIFIED, for_batch=True
+    ),
+}  # fmt: skip
 """The message in every recorded frame of the exchange."""
 
 CLASSES = {
@@ -98,7 +132,20 @@ CLASSES = {
     "login-ok-seen": CodeClass.ACCEPTED,
     "login-bad-sign": CodeClass.LOGIN,
     "not-logged-in": CodeClass.LOGIN,
+    "unified-accepted": CodeClass.ACCEPTED,
+    "unified-refused": CodeClass.NOT_FOUND,
+    "unified-upper-case": CodeClass.BAD_PARAMETERS,
+    "unified-batch-reply": CodeClass.ACCEPTED,
+    "unified-batch-refused": CodeClass.THROTTLED,
+    "unified-limits": CodeClass.ACCEPTED,
+    "unified-login-ok": CodeClass.ACCEPTED,
+    "unified-login-bad-sign": CodeClass.LOGIN,
 }
+
+
+def of_vector(codec: Codec, name: str) -> Codec:
+    """Return the codec of the account that the frame is of."""
+    return Codec(codec.engine, Dialect(VECTORS[name].get("dialect", "classic")))
 
 
 def test_every_recorded_frame_is_tested() -> None:
@@ -106,7 +153,8 @@ def test_every_recorded_frame_is_tested() -> None:
         MEANING
     )
     assert {name for name, vector in VECTORS.items() if vector["from"] == "client"} == {
-        "page-request"
+        "page-request",
+        *UNIFIED_REQUESTS,
     }
     assert set(CLASSES) == set(MEANING) - {"pong"}
 
@@ -115,6 +163,7 @@ def test_every_recorded_frame_is_tested() -> None:
 @pytest.mark.parametrize("name", MEANING)
 def test_a_recorded_frame_is_read_alike_from_text_and_bytes(codec: Codec, name: str) -> None:
     text = VECTORS[name]["text"]
+    codec = of_vector(codec, name)
     assert codec.decode(text) == MEANING[name]
     assert codec.decode(text.encode()) == MEANING[name]
 
@@ -122,9 +171,32 @@ def test_a_recorded_frame_is_read_alike_from_text_and_bytes(codec: Codec, name: 
 @every_engine
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_recorded_frame_has_its_code_class(codec: Codec, name: str) -> None:
-    message = codec.decode(VECTORS[name]["text"])
+    message = of_vector(codec, name).decode(VECTORS[name]["text"])
     assert isinstance(message, TradeReply | ErrorReply | LoginReply)
     assert message.code_class is CLASSES[name]
+
+
+UNIFIED_REQUESTS: dict[str, CancelRequest | BatchRequest] = {
+    "unified-request": CancelRequest(
+        "7", CancelOrder(order_id=ID, inst_type=InstType.USDT_FUTURES)
+    ),
+    "unified-batch": BatchRequest("7", (CancelOrder(order_id=ID), CancelOrder(order_id=OTHER_ID))),
+}
+
+
+@every_engine
+@pytest.mark.parametrize("name", UNIFIED_REQUESTS)
+def test_a_request_of_a_unified_account_is_written_and_read_as_documented(
+    codec: Codec, name: str
+) -> None:
+    request, text = UNIFIED_REQUESTS[name], VECTORS[name]["text"]
+    codec = of_vector(codec, name)
+    assert decode_request(text, dialect=Dialect.UNIFIED) == request
+    if isinstance(request, CancelRequest):
+        assert codec.encode_cancel(request.order, request.id) == text
+    else:
+        assert codec.encode_batch(request.orders, request.id) == text
+    assert codec.trade_ids(text) == ("7",)
 
 
 @every_engine

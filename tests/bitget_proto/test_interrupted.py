@@ -6,6 +6,7 @@ call, the next call ends the connection; pending outputs are returned first.
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -22,9 +23,12 @@ import pytest
 from bitget_proto import (
     Accepted,
     Budget,
+    CancelOrder,
     Closed,
+    Codec,
     Config,
     Connection,
+    Dialect,
     Hangup,
     LateReply,
     LocalProtocolError,
@@ -62,9 +66,16 @@ class World:
     login_handed_out: bool = False
     came: list[Output] = attrs.field(factory=list[Output])
 
-    def cancel(self, id: str, timeout: float | None = None, *, urgent: bool = False) -> None:
+    def cancel(
+        self,
+        id: str,
+        timeout: float | None = None,
+        *,
+        urgent: bool = False,
+        order: CancelOrder = ORDER,
+    ) -> None:
         self.perhaps.add(id)
-        self.conn.cancel(ORDER, self.now, id=id, timeout=timeout, urgent=urgent)
+        self.conn.cancel(order, self.now, id=id, timeout=timeout, urgent=urgent)
         self.perhaps.discard(id)
         self.taken.append(id)
 
@@ -139,6 +150,47 @@ def logging_in() -> World:
     return world
 
 
+def batch_to_come() -> World:
+    """At 2 s: three cancels of a unified account wait, of which one has timed out in vain before."""
+    world = World(Connection(CONFIG, Codec(dialect=Dialect.UNIFIED), Budget(5)), now=0.0)
+    world.conn.opened(0.0, login=LOGIN)
+    world.drain()
+    for number, id in enumerate(("sent1", "short", "sent2")):
+        world.cancel(id, 3.0 if id == "short" else None, order=CancelOrder(order_id=str(number)))
+        world.drain()
+    world.now = 2.0
+    world.conn.receive(LOGGED_IN, 2.0)
+    while not isinstance(world.poll(writable=False), Wait):
+        pass
+    return world
+
+
+def batch_out() -> World:
+    """At 4 s: a batch is out, of which one cancel has timed out; one cancel waits, and an output is
+    pending.
+    """
+    world = batch_to_come()
+    world.drain()
+    assert world.handed_out == {"sent1", "short", "sent2"}
+    world.now = 4.0
+    world.conn.handle_timeout(4.0)
+    world.drain()
+    world.cancel("waits1", order=CancelOrder(order_id="9"))
+    world.conn.receive("noise", 4.0)
+    return world
+
+
+def batch_reply(code: str = "0", **items: str) -> str:
+    """Return the answer to the batch; `items` are the codes of its cancels."""
+    args = [
+        {"code": items[id], "msg": "text", "orderId": str(number)}
+        for number, id in enumerate(("sent1", "short", "sent2"))
+        if id in items
+    ]
+    event = "trade" if code == "0" else "error"
+    return json.dumps({"event": event, "id": "bgproto1", "code": code, "msg": "text", "args": args})
+
+
 def silent() -> World:
     """At 6 s: the link was probed, and has not answered yet."""
     world = busy()
@@ -207,6 +259,13 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "a reply to none": (busy, receives(reply("zzz"))),
     "a reply to one that waits": (busy, receives(reply("waits1"))),
     "noise": (busy, receives(b"\xff")),
+    "an answer to a batch": (
+        batch_out,
+        receives(batch_reply(sent1="0", short="25204", sent2="25204")),
+    ),
+    "an answer to a part of a batch": (batch_out, receives(batch_reply(short="0", sent2="x"))),
+    "a refusal of a batch": (batch_out, receives(batch_reply("25204"))),
+    "the deadline of a batch": (batch_out, timeout(12.0)),
     "a pong": (silent, receives(PONG)),
     "too many requests": (busy, receives(error(30006))),
     "going away": (busy, receives(error(30033))),
@@ -238,9 +297,15 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "close before anything was opened": (opening, lambda world: world.conn.close(0.0)),
     "lost": (busy, lambda world: world.conn.lost(4.0, "reset")),
     "lost, with one unsent": (busy, lambda world: world.conn.lost(4.0, "reset", ["sent2"])),
+    "lost, with a batch": (batch_out, lambda world: world.conn.lost(4.0, "reset")),
+    "lost, with a batch unsent": (
+        batch_out,
+        lambda world: world.conn.lost(4.0, "reset", ["short"]),
+    ),
     "lost while thrown out": (closing, lambda world: world.conn.lost(4.0, "reset", ["sent2"])),
     "poll for an event": (busy, World.poll),
     "poll for a cancel": (drained(busy, 0.5), World.poll),
+    "poll for a batch": (batch_to_come, World.poll),
     "poll for the login": (opened, World.poll),
     "poll for a ping": (drained(busy, 2.5), the_ping),
     "poll for all, to the wait": (busy, World.drain),
@@ -388,7 +453,9 @@ def test_a_second_interrupt_during_recovery_changes_nothing(what: str) -> None:
 
 
 def unsent(what: str) -> frozenset[str]:
-    """The ids that this call of `lost` names as unsent."""
+    """The cancels of the frame that this call of `lost` names as unsent."""
+    if what == "lost, with a batch unsent":
+        return frozenset({"sent1", "sent2", "short"})
     return frozenset({"sent2"} if what.startswith("lost") else ())
 
 

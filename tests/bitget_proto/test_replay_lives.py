@@ -182,6 +182,14 @@ class SessionLife(session_promise.Life):
         judge(self.lines)
 
 
+class UnifiedConnectionLife(promise.UnifiedLife, ConnectionLife):
+    """The same on a unified account, with batches."""
+
+
+class UnifiedSessionLife(session_promise.UnifiedLife, SessionLife):
+    """The same on a unified account, with batches."""
+
+
 PROFILE = settings(
     stateful_step_count=50,
     max_examples=20,
@@ -204,13 +212,15 @@ def spent(core: Connection | Session) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [ConnectionLife, SessionLife])
+@pytest.mark.parametrize(
+    "kind", [ConnectionLife, SessionLife, UnifiedConnectionLife, UnifiedSessionLife]
+)
 def test_any_run_with_an_exchange_is_replayed(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, name, pair = (
         (promise, "Pair", Pair)
-        if kind is ConnectionLife
+        if issubclass(kind, ConnectionLife)
         else (session_promise, "SessionPair", SessionPair)
     )
     traces: list[list[str]] = []
@@ -233,7 +243,7 @@ def test_any_run_with_an_exchange_is_replayed(
         ("poll", "Rejected"),
         ("poll", "LateReply"),
     }
-    if kind is ConnectionLife:
+    if issubclass(kind, ConnectionLife):
         expected.add("writable")
     else:
         expected.update(

@@ -11,6 +11,7 @@ Rules for changes
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections import Counter
@@ -26,8 +27,10 @@ import pytest
 from bitget_proto import (
     Accepted,
     CancelOrder,
+    Codec,
     Config,
     Dial,
+    Dialect,
     Ended,
     LinkClosed,
     LinkHangup,
@@ -56,7 +59,7 @@ PARTS = frozenset(
     str(Path(module.__file__).with_name(f"{name}.py"))
     for name in (
         "session", "cancel_attempts", "cancel_queue", "backoff", "order_spacing", "deadlines", "connection", "heartbeat",
-        "rate_limit", "request_ids",
+        "rate_limit", "request_ids", "frame_queue", "in_flight", "links", "session_queue",
     )
 )  # fmt: skip
 _BEHIND_THE_REMOVAL = frozenset({"return given", "if output is not None:", "return output"})
@@ -112,11 +115,17 @@ def interrupted(call: Callable[[], object], line: int) -> bool:
 class World:
     """A driver that keeps account of what it was given, and an exchange that answers logins, and cancels when asked to."""
 
-    def __init__(self, policy: Policy = Policy.RESEND, **config: Any) -> None:
+    def __init__(
+        self,
+        policy: Policy = Policy.RESEND,
+        dialect: Dialect = Dialect.CLASSIC,
+        **config: Any,
+    ) -> None:
         self.session = Session(
             SessionConfig(
                 policy=policy, lifetime=500.0, rotate_before=100.0, backoff_max=0.5, **config
             ),
+            Codec(dialect=dialect),
             jitter=lambda: 0.0,
         )
         self.now = 0.0
@@ -160,10 +169,11 @@ class World:
             case LinkTransmit(link=link, text="ping"):
                 if not self.mute:
                     self.session.receive(link, "pong", self.now)
-            case LinkTransmit(link=link, ids=(id,)):
-                assert id not in self.outcomes, "sent after its outcome"
-                assert link not in self.frames.setdefault(id, []), "sent twice on one link"
-                self.frames[id].append(link)
+            case LinkTransmit(link=link, ids=ids) if ids:
+                for id in ids:
+                    assert id not in self.outcomes, "sent after its outcome"
+                    assert link not in self.frames.setdefault(id, []), "sent twice on one link"
+                    self.frames[id].append(link)
             case Accepted() | Rejected() | Unresolved():
                 assert output.id in self.taken | self.perhaps, output
                 assert output.id not in self.outcomes, f"a second outcome: {output}"
@@ -266,6 +276,40 @@ def up() -> World:
     world.drain()
     assert sorted(world.frames) == ["a", "b", "c"]
     return world
+
+
+def batch_to_come() -> World:
+    """A unified account. A link serves; three cancels, under each policy, wait for their place."""
+    world = World(dialect=Dialect.UNIFIED, link=Config(messages_per_second=4))
+    world.cancel("a", 0)
+    world.cancel("b", 1, policy=Policy.REPORT, timeout=30.0)
+    world.cancel("c", 2, timeout=0.5)
+    output = world.session.poll(0.0)
+    assert isinstance(output, Dial)
+    world.session.opened(1, 0.0, login=LOGIN)
+    assert isinstance(world.session.poll(0.0), LinkTransmit)
+    world.session.receive(1, LOGGED_IN, 0.0)
+    world.drain(busy={1})
+    return world
+
+
+def batch_out() -> World:
+    """As `batch_to_come`; they are out in one batch, and one has timed out."""
+    world = batch_to_come()
+    world.drain()
+    assert world.frames == {"a": [1], "b": [1], "c": [1]}
+    return world.at(0.5)
+
+
+def batch_reply(world: World, code: str, **items: str) -> None:
+    """Answer the batch; `items` are the codes of its cancels."""
+    args = [
+        {"code": said, "msg": "text", "orderId": str("abc".index(id))} for id, said in items.items()
+    ]
+    world.acknowledged.update(id for id, said in items.items() if said == "0")
+    event = "trade" if code == "0" else "error"
+    answer = {"event": event, "id": "bgproto1", "code": code, "msg": "text", "args": args}
+    world.session.receive(1, json.dumps(answer), 0.5)
 
 
 def silent() -> World:
@@ -418,6 +462,14 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     "receive a refusal that passes": (logging_in, lambda world: world.session.receive(1, error(45001), 0.0)),
     "receive an answer": (up, lambda world: answer(world, 1, "a", 0.1)),
     "receive a refusal": (up, lambda world: world.session.receive(1, refusal("b"), 0.1)),
+    "receive an answer to a batch": (
+        batch_out, lambda world: batch_reply(world, "0", a="0", b="25204", c="0"),
+    ),
+    "receive an answer to a part of a batch": (batch_out, lambda world: batch_reply(world, "0", b="0")),
+    "receive a refusal of a batch": (batch_out, lambda world: batch_reply(world, "25204")),
+    "lost with a batch": (batch_out, lambda world: give_back(world, 1, 0.5)),
+    "lost with a batch that never left": (batch_out, lambda world: give_back(world, 1, 0.5, "a", "b", "c")),
+    "poll that sends a batch": (batch_to_come, drain_at(0.0)),
     "receive an answer to the second attempt": (resent, lambda world: answer(world, 2, "a", 1.3)),
     "receive a refusal of the second attempt": (resent, lambda world: world.session.receive(2, refusal("a"), 1.3)),
     "receive 30033": (up, lambda world: world.session.receive(1, GOING, 0.1)),

@@ -20,10 +20,12 @@ import pytest
 from bitget_proto import (
     Budget,
     CancelOrder,
+    Codec,
     CodeClass,
     Config,
     Connection,
     Credentials,
+    Dialect,
     Engine,
     LocalProtocolError,
     Policy,
@@ -42,7 +44,7 @@ from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_queue import Rank
 from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
-from bitget_proto._machine.in_flight import InFlight
+from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._trace import replay as replay_module
 from bitget_proto.testing import (
@@ -66,25 +68,54 @@ MINE = CancelOrder("ETHUSDT", client_oid="mine-alone")
 Write = Callable[[str], object]
 
 
-def exchange(**config: Any) -> ScriptedExchange:
-    return ScriptedExchange([*ORDERS, MINE], credentials=KEY, config=ExchangeConfig(**config))
+def exchange(batches_per_second: int | None = None, **config: Any) -> ScriptedExchange:
+    return ScriptedExchange(
+        [*ORDERS, MINE],
+        credentials=KEY,
+        config=ExchangeConfig(**config),
+        batches_per_second=batches_per_second,
+    )
 
 
-def connected(write: Write, config: Config | None = None, budget: Budget | None = None) -> Pair:
-    pair = Pair(record(Connection(config, budget=budget), write), exchange(), latency=0.05)
+def connected(
+    write: Write,
+    config: Config | None = None,
+    budget: Budget | None = None,
+    dialect: Dialect = Dialect.CLASSIC,
+) -> Pair:
+    connection = Connection(config, Codec(dialect=dialect), budget)
+    batches = None if budget is None else budget.batches_per_second
+    made = exchange(batches, dialect=dialect)
+    pair = Pair(record(connection, write), made, latency=0.05)
     pair.open()
     pair.run(0.1)
     return pair
 
 
 def in_session(
-    write: Write, *, skew: float = 0.0, lifetime: float = 86400.0, **config: Any
+    write: Write,
+    *,
+    skew: float = 0.0,
+    lifetime: float = 86400.0,
+    dialect: Dialect = Dialect.CLASSIC,
+    **config: Any,
 ) -> SessionPair:
     numbers = iter([0.5, 0.25, 1.0, 0.0] * 10)
     session = record(
-        Session(SessionConfig(lifetime=lifetime, **config), jitter=lambda: next(numbers)), write
+        Session(
+            SessionConfig(lifetime=lifetime, **config),
+            Codec(dialect=dialect),
+            jitter=lambda: next(numbers),
+        ),
+        write,
     )
-    pair = SessionPair(session, exchange(lifetime=lifetime), latency=0.05, dial_time=0.1, skew=skew)
+    pair = SessionPair(
+        session,
+        exchange(lifetime=lifetime, dialect=dialect),
+        latency=0.05,
+        dial_time=0.1,
+        skew=skew,
+    )
     pair.start()
     pair.run(0.3)
     return pair
@@ -391,11 +422,59 @@ def two_links_lost(write: Write) -> None:
     pair.close()
 
 
+def batches(write: Write) -> None:
+    """A unified account: whole answers, partial ones, half a one, a late one, and a refusal."""
+    budget = Budget(1, batches_per_second=6)
+    pair = connected(write, Config(max_batch=4), budget, Dialect.UNIFIED)
+    pair.exchange.inject(
+        None, Fault.ITEM_MISSING, Fault.REORDERED, Fault.CUT, Fault.LATE, Fault.ITEM_TWICE
+    )
+    pair.cancel_many([*ORDERS[:20], ORDERS[0], MINE], timeout=8.0)
+    pair.run(20.0)
+    pair.exchange.inject(Fault.UNSURE)
+    pair.cancel_many([CancelOrder(order_id=str(number)) for number in (21, 22, 999)])
+    pair.run(1.0)
+    pair.cancel_many([CancelOrder(client_oid=f"mine-{number}") for number in (23, 24, 999)])
+    pair.run(1.0)
+    pair.close()
+
+
+def batch_stalled(write: Write) -> None:
+    """No byte of a batch was written, as one of its ids says, so none of its cancels was sent."""
+    pair = connected(write, dialect=Dialect.UNIFIED)
+    pair.exchange.inject(Fault.SILENT)
+    pair.cancel_many(ORDERS[:3])
+    pair.stall()
+    stalled = pair.cancel_many(ORDERS[3:6])
+    pair.cancel(ORDERS[6])
+    pair.client.lost(pair.clock.now, "the peer took nothing", stalled[1:2])
+    pair._drain_client()
+
+
+def batch_resent(write: Write) -> None:
+    """A batch whose answer was lost is sent again under Policy.RESEND, but for one of its cancels."""
+    pair = in_session(write, dialect=Dialect.UNIFIED, policy=Policy.RESEND)
+    pair.exchange.inject(Fault.DROP_BEFORE)
+    pair.stall()
+    pair.cancel(MINE)
+    pair.cancel(ORDERS[0], policy=Policy.REPORT)
+    pair.cancel(ORDERS[1])
+    pair.cancel_many([CancelOrder(order_id=str(number)) for number in (3, 4, 999)])
+    pair.resume()
+    pair.run(5.0)
+    pair.exchange.inject(Fault.DROP_AFTER)
+    pair.cancel_many(ORDERS[10:13])
+    pair.run(5.0)
+    pair.close()
+    pair.run_until_ended()
+
+
 LIVES = MappingProxyType({
     life.__name__: life
     for life in (
         dropped_after_it_left, late_reply, going_away, rotation, resent, throttled, skewed_clock, wrong_key, no_pong, silent,
         half_open, stalled, closed_while_answers_were_out, at_once, no_link, maintenance, unsure, noise, two_links_lost,
+        batches, batch_stalled, batch_resent,
     )
 })  # fmt: skip
 
@@ -466,7 +545,7 @@ def test_the_traces_cover_the_events_and_timers() -> None:
         "Unresolved withdrawn", "Closed no pong", "Closed thrown out", "Wait pacing", "Wait dialled", "Wait dial",
         "Wait rotation", "Wait spacing", "Wait silence", "Wait no link", "urgent", "queued", "within", "retry_after",
         "Unrecognised malformed", "Unrecognised unknown id", "raised", "budget", "jitter", "writable", "unsent",
-        "policy", "busy",
+        "policy", "busy", "cancel_many",
     } <= kinds  # fmt: skip
 
 
@@ -588,7 +667,21 @@ def _is_not_asked(self: Any, sent_at: float) -> float:
     return inf
 
 
+def _one_of_a_batch_is_taken_back(self: Any, ids: Any) -> None:
+    for id in ids:
+        if id in self.sent:
+            self.sent[id].sent_at = inf
+
+
+def _as_the_whole(self: Any, reply: Any) -> Any:
+    return reply
+
+
 FAULTS: dict[str, Plant] = {
+    "a batch is taken back in part": changed(
+        InFlight, "mark_unsent", _one_of_a_batch_is_taken_back
+    ),
+    "the success of a batch is that of its orders": changed(OpenCancel, "answer_in", _as_the_whole),
     "pongs are not heard": faulty(Connection, receive=_pongs_are_not_heard),
     "late replies are forgotten": faulty(Connection, _time_out=_late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),

@@ -177,6 +177,7 @@ def test_the_id_at_the_top_names_the_request(
         ({"orderId": "1"}, ()),
         (["1", {"orderId": "1"}], (OrderReply("1", None),)),
         ([{"orderId": 1, "clientOid": None}], (OrderReply(None, None),)),
+        ([{"orderId": None, "clientOid": 2}], (OrderReply(None, None),)),
         ([{"orderId": "1"}, {"clientOid": "2"}], (OrderReply("1", None), OrderReply(None, "2"))),
     ],
 )

@@ -68,6 +68,21 @@ def test_cancels_need_no_instrument(flavour: Flavour, options: dict[str, object]
         assert not server.exchange.live
 
 
+def test_a_cancel_after_the_end_needs_no_instrument_either(flavour: Flavour) -> None:
+    with exchange_in_thread(unified()) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(
+                KEY, url=server.url, config=FAST, dialect=Dialect.UNIFIED
+            ) as channel:
+                await channel.close()
+                outcome = await channel.cancel(CancelOrder(order_id="1"))
+                assert isinstance(outcome, Unresolved)
+                assert (outcome.sent, outcome.why) == (False, WhyUnresolved.CLOSED)
+
+        flavour.run(tidy(scenario))
+
+
 def test_a_session_sends_again_after_a_drop(flavour: Flavour) -> None:
     with exchange_in_thread(unified()) as server:
         server.exchange.inject(Fault.DROP_BEFORE)

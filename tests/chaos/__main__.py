@@ -69,7 +69,8 @@ Less than a cancel or its answer takes on the wire, so that nearly all cuts happ
 
 FAULTS = (
     (None, 960), (Fault.GOING_AWAY, 8), (Fault.DUPLICATE, 8), (Fault.LATE, 8), (Fault.UNSURE, 8),
-    (Fault.DROP_BEFORE, 4), (Fault.DROP_AFTER, 4),
+    (Fault.DROP_BEFORE, 4), (Fault.DROP_AFTER, 4), (Fault.ITEM_MISSING, 4), (Fault.ITEM_TWICE, 4),
+    (Fault.REORDERED, 4), (Fault.CUT, 1),
 )  # fmt: skip
 _EXAMPLES = """\
 examples:

@@ -2,6 +2,9 @@
 
 The log of what the exchange received and did decides. An outcome that claims less than is true
 (`sent=True` for a cancel that never arrived) is honest. One that claims more is false.
+
+A batch has an id of its own, and names orders alone. So the cancels of batches are found by their
+orders, of which each must be cancelled once.
 """
 
 from __future__ import annotations
@@ -26,11 +29,17 @@ class Log:
     received: Counter[str] = attrs.field(factory=Counter[str])
     """How often a cancel with each id arrived."""
 
+    received_in_batches: Counter[str] = attrs.field(factory=Counter[str])
+    """How often each order arrived in a batch."""
+
     def seen(self, frame: SeenFrame) -> None:
         """Count the frame if it is a cancel that the exchange received."""
         if frame.direction == "received" and '"cancel-order"' in frame.text:
             request = json.loads(frame.text)
             self.received[request.get("id") or request["args"][0]["id"]] += 1
+        elif frame.direction == "received" and '"batch-cancel"' in frame.text:
+            args = json.loads(frame.text)["args"]
+            self.received_in_batches.update(arg.get("orderId") or arg["clientOid"] for arg in args)
 
 
 def broken_promises(
@@ -54,11 +63,15 @@ def broken_promises(
     for id, count in Counter(outcome.id for outcome in outcomes).items():
         if count > 1:
             yield f"cancel {id}: {count} outcomes"
-    acts: dict[str, list[Act]] = {}
+    acts: dict[tuple[bool, str], list[Act]] = {}
     for act in log.acts:
-        acts.setdefault(act.id, []).append(act)
+        name = name_of(act.order) if act.batch else act.id
+        acts.setdefault((act.batch, name), []).append(act)
     for outcome in outcomes:
-        fault = _fault(outcome, acts.get(outcome.id, []), log.received[outcome.id], policy)
+        name = name_of(outcome.order)
+        theirs = acts.get((False, outcome.id), []) + acts.get((True, name), [])
+        received = log.received[outcome.id] + log.received_in_batches[name]
+        fault = _fault(outcome, theirs, received, policy)
         if fault is not None:
             yield f"cancel {outcome.id}: {fault}: {outcome!r}"
         timeout = timeouts.get(name_of(outcome.order))

@@ -9,7 +9,9 @@ from tests.chaos.judge import Log, broken_promises
 from bitget_proto import (
     Accepted,
     CancelOrder,
+    Codec,
     CodeClass,
+    Dialect,
     Outcome,
     Policy,
     Rejected,
@@ -20,6 +22,7 @@ from bitget_proto import (
 from bitget_proto.testing import Act, SeenFrame
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
+OTHER = CancelOrder("BTCUSDT", order_id="2")
 
 
 def accepted(attempts: int = 1, id: str = "a") -> Accepted:
@@ -150,3 +153,17 @@ def test_an_order_without_an_order_id_is_counted_by_its_client_oid() -> None:
     assert list(broken_promises({"mine": 1}, [], log("0"), Policy.REPORT, {})) == [
         "order mine: 1 cancels taken, 0 outcomes"
     ]
+
+
+def test_a_cancel_in_a_batch_is_found_by_its_order() -> None:
+    batch = Codec(dialect=Dialect.UNIFIED).encode_batch([ORDER, OTHER], "batch")
+    found = Log()
+    found.seen(SeenFrame(at=0.6, link=1, direction="received", text=batch))
+    assert verdict([unresolved(sent=True)], found) == []
+    (message,) = verdict([unresolved(sent=False)], found)
+    assert "but received" in message
+    found.acts.append(Act(at=0.6, id="batch", order=ORDER, cancelled=True, code="0", batch=True))
+    assert verdict([accepted()], found) == []
+    found.acts[0] = Act(at=0.6, id="batch", order=OTHER, cancelled=True, code="0", batch=True)
+    (message,) = verdict([accepted()], found)
+    assert "the exchange did not act" in message

@@ -7,6 +7,7 @@ Each byte chooses what happens next. An independent ledger checks that every can
 has exactly one outcome.
 """
 
+import json
 import sys
 from math import inf
 
@@ -18,9 +19,11 @@ with atheris.instrument_imports(include=["bitget_proto"]):
         Budget,
         CancelOrder,
         Closed,
+        Codec,
         Config,
         Connection,
         Credentials,
+        Dialect,
         LocalProtocolError,
         Rejected,
         State,
@@ -31,7 +34,11 @@ with atheris.instrument_imports(include=["bitget_proto"]):
     )
 
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
-ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(4)]
+ORDERS = [
+    *(CancelOrder("BTCUSDT", order_id=str(number)) for number in range(4)),
+    CancelOrder("BTCUSDT", client_oid="4"),
+]
+CODECS = [Codec(dialect=dialect) for dialect in Dialect]
 MESSAGES = [
     '{"event":"login","code":0}',
     '{"event":"login","code":"30011"}',
@@ -49,6 +56,7 @@ MESSAGES = [
 REPLY = '{{"event":"{}","arg":[{{"id":"{}"}}],"code":{}}}'
 CODES = ["0", "43001", "40010", "true", "null", '"00000"', "1.5"]
 TIMEOUTS = [None, 0.5, 3.0, inf]
+QUEUE_TIMEOUT = 150.0
 
 
 class Ledger:
@@ -60,6 +68,8 @@ class Ledger:
         self.handed_out: dict[str, float] = {}
         self.unsent: set[str] = set()
         self.resolved: set[str] = set()
+        self.batches: dict[str, tuple[str, ...]] = {}
+        """The ids of the cancels of each batch, by the id of the batch."""
         self.closed = False
 
     def drain(self, now: float, writable: bool) -> float | None:
@@ -70,11 +80,14 @@ class Ledger:
                 case Wait(until=until):
                     assert self.connection.in_flight == len(self.taken) - len(self.resolved)
                     return until
-                case Transmit(ids=(id,)):
+                case Transmit(text=text, ids=ids) if ids:
                     assert writable
-                    assert id not in self.handed_out
-                    assert now < self.taken[id], "handed out after its deadline"
-                    self.handed_out[id] = now
+                    if len(ids) > 1:
+                        self.batches[json.loads(text)["id"]] = ids
+                    for id in ids:
+                        assert id not in self.handed_out
+                        assert now < self.taken[id], "handed out after its deadline"
+                        self.handed_out[id] = now
                 case Accepted(id=id) | Rejected(id=id):
                     assert id in self.handed_out
                     self.resolve(id)
@@ -86,6 +99,13 @@ class Ledger:
                     assert self.resolved == set(self.taken)
                 case _:
                     pass
+
+    def take_back(self, unsent: list[str]) -> None:
+        """Note that these, and all of their batches, were not written."""
+        self.unsent.update(unsent)
+        for ids in self.batches.values():
+            if set(ids) & (set(unsent) - self.resolved):
+                self.unsent.update(ids)
 
     def resolve(self, id: str) -> None:
         assert id in self.taken
@@ -102,14 +122,19 @@ def one_input(data: bytes) -> None:
         max_in_flight=choose.PickValueInList([1, 5, 1000]),
         late_ids=choose.PickValueInList([1, 1024]),
         drain_timeout=choose.PickValueInList([None, 5.0]),
+        max_batch=choose.PickValueInList([1, 2, None]),
     )
-    connection = Connection(config, budget=Budget(choose.PickValueInList([None, 0, 2])))
+    budget = Budget(
+        choose.PickValueInList([None, 0, 2]),
+        batches_per_second=choose.PickValueInList([None, 0, 1]),
+    )
+    connection = Connection(config, choose.PickValueInList(CODECS), budget)
     ledger = Ledger(connection)
     now, until = 0.0, None
     while choose.remaining_bytes():
         writable = choose.ConsumeIntInRange(0, 7) > 0
         try:
-            match choose.ConsumeIntInRange(0, 15):
+            match choose.ConsumeIntInRange(0, 17):
                 case 0:
                     connection.opened(now, login=LOGIN)
                 case 1 | 2 | 3:
@@ -136,16 +161,30 @@ def one_input(data: bytes) -> None:
                         ledger.resolved.discard(taken)
                         ledger.handed_out.pop(taken, None)
                         ledger.unsent.discard(taken)
-                    deadline = (
-                        inf if timeout == inf else now + (10.0 if timeout is None else timeout)
-                    )
-                    ledger.taken[taken] = deadline
+                    seconds = QUEUE_TIMEOUT if timeout is None else min(timeout, QUEUE_TIMEOUT)
+                    ledger.taken[taken] = now + seconds
+                case 16:
+                    orders = ORDERS[choose.ConsumeIntInRange(0, 4) :]
+                    room = connection.capacity
+                    for id in connection.cancel_many(orders, now):
+                        assert id not in ledger.taken
+                        ledger.taken[id] = now + QUEUE_TIMEOUT
+                    assert room >= len(orders)
+                case 17 if ledger.batches:
+                    id = choose.PickValueInList([*ledger.batches])
+                    items = [
+                        {"orderId": str(choose.ConsumeIntInRange(0, 4)), "code": code}
+                        for code in CODES[: choose.ConsumeIntInRange(0, 6)]
+                    ]
+                    code = choose.PickValueInList(["0", "0", "25204", "25000"])
+                    answer = {"event": "trade", "id": id, "code": code, "args": items}
+                    connection.receive(json.dumps(answer), now)
                 case 14:
                     connection.send("x", now) if choose.ConsumeBool() else connection.close(now)
                 case 15 if choose.ConsumeIntInRange(0, 3) == 0:
                     unsent = [id for id in ("1", "x") if choose.ConsumeBool()]
                     if connection.state is not State.CLOSED:
-                        ledger.unsent.update(unsent)
+                        ledger.take_back(unsent)
                     connection.lost(now, "reset", unsent)
                 case _:
                     pass

@@ -12,15 +12,15 @@ import sys
 
 import atheris
 
-from bitget_proto._wire.exchange_codec import decode_request
-
 with atheris.instrument_imports(include=["bitget_proto"]):
     from bitget_proto import (
+        Budget,
         CancelOrder,
         Codec,
         Config,
         Connection,
         Credentials,
+        Dialect,
         Engine,
         ErrorReply,
         Malformed,
@@ -29,10 +29,31 @@ with atheris.instrument_imports(include=["bitget_proto"]):
         Wait,
         sign_login,
     )
+    from bitget_proto._wire.exchange_codec import decode_request
 
-CODECS = [Codec(engine) for engine in Engine]
+CODECS = {dialect: [Codec(engine, dialect) for engine in Engine] for dialect in Dialect}
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
-ORDER = CancelOrder("BTCUSDT", order_id="1")
+ORDERS = [CancelOrder("BTCUSDT", order_id=order_id) for order_id in ("1", "10")]
+BATCH = "11"
+"""The id of the batch: the first one that is made with the prefix below."""
+
+
+def sent(codec: Codec, max_batch: int, ids: tuple[str, str]) -> Connection:
+    """Return a connection whose two cancels have been sent."""
+    config = Config(messages_per_second=None, max_batch=max_batch, id_prefix="1")
+    connection = Connection(config, codec, Budget(None))
+    connection.opened(0.0, login=LOGIN)
+    drain(connection)
+    for id, order in zip(ids, ORDERS, strict=True):
+        connection.cancel(order, 0.0, id=id)
+    connection.receive('{"event":"login","code":0}', 0.0)
+    drain(connection)
+    return connection
+
+
+def drain(connection: Connection) -> None:
+    while not isinstance(connection.poll(0.0), Wait):
+        pass
 
 
 def is_i_json(text: str) -> bool:
@@ -68,35 +89,39 @@ def is_i_json(text: str) -> bool:
 
 
 def one_input(data: bytes) -> None:
-    """Decode the message with each engine, as bytes and as text.
+    """Decode the message as each dialect with each engine, as bytes and as text.
 
-    Then pass it to a connection with two cancels in flight.
+    Then pass it to a connection with two cancels in flight, and to one with a batch of two.
     """
-    read = [codec.decode(data) for codec in CODECS]
-    readable = [message for message in read if not isinstance(message, Malformed)]
-    assert all(message == readable[0] for message in readable), read
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        assert not readable, read
-        return
-    assert [codec.decode(text) for codec in CODECS] == read
-    if is_i_json(text):
-        assert all(message == read[0] for message in read), read
-    decode_request(data)
+    for dialect, codecs in CODECS.items():
+        read = [codec.decode(data) for codec in codecs]
+        readable = [message for message in read if not isinstance(message, Malformed)]
+        assert all(message == readable[0] for message in readable), read
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            assert not readable, read
+            return
+        assert [codec.decode(text) for codec in codecs] == read
+        if is_i_json(text):
+            assert all(message == read[0] for message in read), read
+        decode_request(data, dialect=dialect)
+        named = read[0].id if isinstance(read[0], TradeReply | ErrorReply) else None
 
-    connection = Connection(Config(messages_per_second=None))
-    connection.opened(0.0, login=LOGIN)
-    connection.poll(0.0)
-    connection.receive('{"event":"login","code":0}', 0.0)
-    for id in ("1", "10"):
-        connection.cancel(ORDER, 0.0, id=id)
-    while not isinstance(connection.poll(0.0), Wait):
-        pass
+        connection = sent(codecs[0], 1, ("1", "10"))
+        connection.receive(data, 1.0)
+        for_cancel = isinstance(read[0], TradeReply | ErrorReply) and not read[0].not_for_cancel
+        if connection.state is State.READY:
+            left = 1 if named in ("1", "10") and for_cancel else 2
+            assert connection.in_flight == left, read
+        connection.lost(2.0)
+        assert connection.in_flight == 0
+
+    connection = sent(CODECS[Dialect.UNIFIED][0], 20, ("a", "b"))
     connection.receive(data, 1.0)
-    named = read[0].id if isinstance(read[0], TradeReply | ErrorReply) else None
+    for_batch = isinstance(read[0], TradeReply | ErrorReply) and read[0].for_batch
     if connection.state is State.READY:
-        assert connection.in_flight == (1 if named in ("1", "10") else 2), read
+        assert connection.in_flight == (0 if named == BATCH and for_batch else 2), read
     connection.lost(2.0)
     assert connection.in_flight == 0
 

@@ -599,13 +599,15 @@ class Connection:
             return
         self._answered = True
         in_flight, told = self._in_flight, False
+        # The code of a success would read as the success of an order of which nothing is known.
+        said = () if reply.code_class is _ACCEPTED else (reply.code, reply.message)
         for cancel in batch:
             answer = cancel.answer_in(reply)
             if in_flight.sent.get(cancel.id) is cancel:
                 told = True
                 self._settle(
                     cancel,
-                    cancel.unresolved(WhyUnresolved.UNSURE, self._now, reply.code, reply.message)
+                    cancel.unresolved(WhyUnresolved.UNSURE, self._now, *said)
                     if answer is None
                     else cancel.answered(answer, self._now),
                 )

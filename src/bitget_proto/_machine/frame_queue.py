@@ -99,7 +99,7 @@ class FrameQueue:
             self._pace.take(now)
             return Transmit(self.subscriptions.popleft())
         queue = self._in_flight.queue
-        opens = -inf if self.budget is None else self.budget.allowed_at(now, queue.size)
+        opens = self._budget_allows_at(now, queue.size)
         first = None if opens > now else queue.first(now)
         if first is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
             chosen = self.choose(queue, first, now)
@@ -166,8 +166,13 @@ class FrameQueue:
             or (self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME)
         ):
             return inf
-        opens = self._pace.allowed_at()
-        return opens if self.budget is None else max(opens, self.budget.allowed_at(now, waiting))
+        return max(self._pace.allowed_at(), self._budget_allows_at(now, waiting))
+
+    def _budget_allows_at(self, now: float, waiting: int) -> float:
+        """Return when the budget allows one of the `waiting` cancels to be sent."""
+        if self.budget is None:
+            return -inf
+        return self.budget.allowed_at(now, min(waiting, self._max_batch))
 
     def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""

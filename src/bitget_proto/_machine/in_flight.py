@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
-from .._values.codes import REFUSALS, CodeClass
+from .._values.codes import CLASSES, REFUSALS, CodeClass
 from .._values.events import (
     Accepted,
     LateReply,
@@ -88,7 +88,8 @@ class OpenCancel:
         """Return what the answer to a batch says about this cancel; None if nothing is certain.
 
         The success of a batch says nothing about its orders: each has an item of its own, and is
-        found by its id. A refusal of the batch refuses each order without an item.
+        found by its id. A refusal of the batch refuses each order without an item, unless an item
+        says that the exchange acted all the same.
         """
         by_order_id, id = prevailing_id(self.order)
         items = [
@@ -98,7 +99,8 @@ class OpenCancel:
         ]
         done = isinstance(reply, TradeReply) and reply.code_class is _ACCEPTED
         if not items:
-            return None if done else reply
+            acted = any(CLASSES[reply.dialect][item.code] is _ACCEPTED for item in reply.orders)
+            return None if done or acted else reply
         if len(items) > 1:
             return None
         (item,) = items
@@ -223,7 +225,11 @@ class InFlight:
         """Mark cancels as not sent: not one byte of their frames was written."""
         named = set(ids)
         for batch in self.batches.values():
-            if any(cancel.id in named for cancel in batch):
+            # Not another cancel that has the id of one that has ended.
+            if any(
+                cancel.id in named and self.sent.get(cancel.id, cancel) is cancel
+                for cancel in batch
+            ):
                 named.update(cancel.id for cancel in batch)
         for id in named:
             if id in self.sent:

@@ -178,19 +178,19 @@ def _unified_request(data: dict[str, Any]) -> Request:
         trade = _structure(data, _UnifiedTrade)
         check_request_id(trade.id)
         count = len(trade.args)
-        if topic == BATCH:
-            if not 1 <= count <= MAX_BATCH:
-                return BadRequest(
-                    "30016", f"args must hold 1 to {MAX_BATCH} objects; got {count}", named
-                )
-            return BatchRequest(trade.id, _batch(trade.args))
-        if count != 1:
-            return BadRequest("30016", f"args must hold exactly one object; got {count}", named)
         line = None
         if trade.category is not None:
             line = _LINES.get(trade.category)
             if line is None:
                 return BadRequest("41101", f"Param category={trade.category} error", named)
+        if topic == BATCH:
+            if not 1 <= count <= MAX_BATCH:
+                return BadRequest(
+                    "30016", f"args must hold 1 to {MAX_BATCH} objects; got {count}", named
+                )
+            return BatchRequest(trade.id, _batch(trade.args, line))
+        if count != 1:
+            return BadRequest("30016", f"args must hold exactly one object; got {count}", named)
         ids = trade.args[0]
         return CancelRequest(trade.id, CancelOrder(None, ids.order_id, ids.client_oid, line))
     except BaseValidationError as error:
@@ -199,11 +199,14 @@ def _unified_request(data: dict[str, Any]) -> Request:
         return BadRequest("30016", str(error), named)
 
 
-def _batch(named: list[_Params]) -> tuple[CancelOrder, ...]:
-    """Return the orders of a batch. If one has an `orderId`, those that have none are ignored."""
+def _batch(named: list[_Params], line: InstType | None) -> tuple[CancelOrder, ...]:
+    """Return the orders of a batch. If one has an `orderId`, those that have none are ignored.
+
+    The page shows no `category` for a batch; npm's bitget-api sends one.
+    """
     by_order_id = any(one.order_id is not None for one in named)
     return tuple(
-        CancelOrder(None, one.order_id, one.client_oid)
+        CancelOrder(None, one.order_id, one.client_oid, line)
         for one in named
         if one.order_id is not None or not by_order_id
     )

@@ -662,6 +662,12 @@ class WritesAFrameReportedAsUnsent(SelectorDriver):
         """Keep the frame, so that it is written before the close frame."""
 
 
+@breaks(Rule.END, "close frame while a batch stalls")
+class WritesABatchOfWhichItReportsOneCancelAsUnsent(WritesAFrameReportedAsUnsent):
+    def unsent(self) -> tuple[str, ...]:
+        return super().unsent()[-1:]
+
+
 @breaks(Rule.END, "hangup")
 class HangsUpWithACodeOfItsOwn(SelectorDriver):
     def hang_up(self, output: Hangup) -> None:

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
-from bitget_proto import CancelOrder, Codec, InstType, encode_cancel, sign_login
+from bitget_proto import CancelOrder, Codec, Dialect, InstType, encode_cancel, sign_login
 from bitget_proto import Credentials as Key
 from bitget_proto.testing import Pair, ScriptedExchange, SeenFrame
 from bitget_proto.testing._exchange.seen_frames import Direction, redacted
 
 ORDER = CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.SPOT)
+UNIFIED = Codec(dialect=Dialect.UNIFIED)
+BATCH = (CancelOrder(order_id="1"), CancelOrder(order_id="2"))
 SECRETS = ("my-key", "my-secret", "my-passphrase")
 LOGIN = sign_login(Key(*SECRETS), 1_763_958_366)
 
@@ -95,18 +97,20 @@ def test_on_frame_gets_every_received_and_sent_frame_with_its_link() -> None:
 
 
 @pytest.mark.parametrize(
-    ("direction", "text", "order"),
+    ("direction", "text", "orders"),
     [
-        ("received", encode_cancel(ORDER, "1"), ORDER),
-        ("received", encode_cancel(ORDER, "1").replace('"id"', '"more":1,"id"'), ORDER),
-        ("received", encode_cancel(ORDER, "1").replace("cancel-order", "place-order"), None),
-        ("received", "ping", None),
-        ("received", "{", None),
-        ("sent", encode_cancel(ORDER, "1"), None),
+        ("received", encode_cancel(ORDER, "1"), (ORDER,)),
+        ("received", encode_cancel(ORDER, "1").replace('"id"', '"more":1,"id"'), (ORDER,)),
+        ("received", UNIFIED.encode_cancel(BATCH[0], "1"), BATCH[:1]),
+        ("received", UNIFIED.encode_batch(BATCH, "1"), BATCH),
+        ("received", encode_cancel(ORDER, "1").replace("cancel-order", "place-order"), ()),
+        ("received", "ping", ()),
+        ("received", "{", ()),
+        ("sent", encode_cancel(ORDER, "1"), ()),
     ],
-    ids=["page", "lenient", "place-order", "ping", "not JSON", "sent"],
+    ids=["page", "lenient", "unified", "batch", "place-order", "ping", "not JSON", "sent"],
 )
-def test_a_received_cancel_shows_its_order(
-    direction: Direction, text: str, order: CancelOrder | None
+def test_a_received_cancel_shows_its_orders(
+    direction: Direction, text: str, orders: tuple[CancelOrder, ...]
 ) -> None:
-    assert SeenFrame(at=0.0, link=1, direction=direction, text=text).cancels == order
+    assert SeenFrame(at=0.0, link=1, direction=direction, text=text).cancels == orders

@@ -424,6 +424,14 @@ def test_a_driver_that_names_no_unsent_frame_is_not_said_to_have_kept_the_rule()
     assert result.not_played.endswith(" attempts: lost named no frame as unsent")
 
 
+def test_a_driver_may_name_an_unsent_batch_by_one_of_its_cancels() -> None:
+    class NamesOne(SelectorDriver):
+        def unsent(self) -> tuple[str, ...]:
+            return super().unsent()[-1:]
+
+    check_driver(NamesOne, ["close frame while a batch stalls"], patience=BUSY).check()
+
+
 def test_a_scenario_is_played_again_when_the_machine_was_too_slow() -> None:
     class SlowAtFirst(SelectorDriver):
         connections: ClassVar[list[Connection]] = []

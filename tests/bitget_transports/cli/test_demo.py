@@ -51,6 +51,22 @@ def test_every_transport_runs_and_the_counts_add_up() -> None:
     assert "No rate limit here" in ran.err
 
 
+@pytest.mark.slow
+def test_a_unified_account_cancels_in_batches(shell: Shell) -> None:
+    ran = shell(
+        "demo", "--account", "unified", "--orders", "120", "--transport", "blocking", "--json"
+    )
+    assert ran.code == 0
+    (run,) = ran.of("run")
+    assert run["accepted"] > 20
+    assert {"not found", "not cancellable"} <= set(run["rejected"])
+    assert {"unsure", "lost"} <= set(run["unresolved_sent"])
+    (verdict,) = ran.of("verdict")
+    assert verdict["holds"] is True
+    assert verdict["cancels"] == verdict["outcomes"] == 120
+    assert verdict["batches"] > 10
+
+
 def test_output_is_plain_text_without_a_terminal(shell: Shell) -> None:
     ran = shell("demo", "--orders", "20", "--transport", "blocking")
     assert ran.code == 0
@@ -187,4 +203,4 @@ def test_a_cancel_that_was_not_requested_is_found() -> None:
 
 def test_the_fault_script_has_one_entry_per_order() -> None:
     for number in (1, 2, 13, 300):
-        assert len(_demo._script(number, drops=True)) == number
+        assert len(_demo._script(number, _demo._FAULTS, drops=True)) == number

@@ -8,10 +8,12 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from time import time
 
 import pytest
 from websockets.sync.client import connect
 
+from bitget_proto import CancelOrder, Codec, Credentials, Dialect, sign_login
 from bitget_proto.testing import Fault
 from bitget_transports.cli._exchange import parse_fault
 from bitget_transports.cli._exit_codes import Failure
@@ -69,6 +71,27 @@ def test_it_prints_its_url_serves_and_prints_a_summary(shell: Shell) -> None:
     assert summary == {
         "type": "summary", "received": 4, "cancelled": 3, "refused": {"not found": 1}, "faults": {"unsure": 1}, "live": 2,
     }  # fmt: skip
+
+
+def test_a_unified_account_has_a_limit_of_batches_and_is_told_what_is_left() -> None:
+    codec = Codec(dialect=Dialect.UNIFIED)
+    orders = [CancelOrder(order_id=str(1000001 + number)) for number in range(20)]
+    options = ("--account", "unified", "--any-key", "--batches-per-second", "1", "--tells-limits")
+    with process("exchange", "--json", *options) as running:
+        before = [line_of(running.stdout)]
+        with connect(json.loads(before[0])["url"], proxy=None) as client:
+            client.send(codec.encode_login(sign_login(Credentials("k", "s", "p"), int(time()))))
+            client.recv(timeout=BOUND)
+            for id in ("a", "b"):
+                client.send(codec.encode_batch(orders, id))
+            first, second = (json.loads(client.recv(timeout=BOUND)) for _ in range(2))
+        running.send_signal(signal.SIGINT)
+        served = finished(running, before)
+    # Twenty orders are more than ten cancels a second, and two batches more than one.
+    assert [item["code"] for item in first["args"]] == ["0"] * 20
+    assert first["rateLimit"] == [{"limit": "10", "remaining": "10"}]
+    assert (second["id"], second["code"]) == ("b", "429")
+    assert served.of("summary")[0]["cancelled"] == 20
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._wire.exchange_codec import decode_request
 from ..._wire.frame_redaction import redacted
-from ..._wire.requests import CancelRequest
+from ..._wire.requests import BatchRequest, CancelRequest
 
 __all__ = ["Direction", "SeenFrame", "redacted"]
 
@@ -37,15 +37,17 @@ class SeenFrame:
     """The text, with secrets removed."""
 
     @property
-    def cancels(self) -> CancelOrder | None:
-        """The order that a received frame asks to cancel; None for any other frame.
+    def cancels(self) -> tuple[CancelOrder, ...]:
+        """The orders that a received frame asks to cancel: several in a batch, none in other frames.
 
         The frame is read leniently (see `ExchangeConfig.lenient`).
         """
         if self.direction != "received":
-            return None
+            return ()
         for dialect in Dialect:
             request = decode_request(self.text, lenient=True, dialect=dialect)
             if isinstance(request, CancelRequest):
-                return request.order
-        return None
+                return (request.order,)
+            if isinstance(request, BatchRequest):
+                return request.orders
+        return ()

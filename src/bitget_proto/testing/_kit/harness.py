@@ -23,7 +23,6 @@ from ..._machine.session_events import LinkClosed
 from ..._values.errors import LocalProtocolError
 from ..._values.events import Closed, Outcome
 from ..._values.orders import CancelOrder
-from ..._wire.codec import encode_cancel
 from ..._wire.exchange_codec import encode_event, encode_reply
 from .driver_checks import DriverError, Rule
 from .driver_thread import AnyDriver, DriverThread
@@ -341,7 +340,7 @@ class Stage:
     def heard(self) -> set[str]:
         """Return the ids of the cancels that have arrived, on any link."""
         texts = {text for peer in self.peers.values() for text in peer.received}
-        return {id for id, order in self.orders.items() if encode_cancel(order, id) in texts}
+        return {id for one in self.connection.handed_out if one.text in texts for id in one.ids}
 
     def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
         """Return the outcome of a cancel.

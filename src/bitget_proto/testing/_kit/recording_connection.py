@@ -10,6 +10,7 @@ from ..._values.credentials import SignedLogin
 from ..._values.events import Closed, Output
 from ..._values.orders import CancelOrder, InstType
 from ..._values.states import State
+from ..._wire.codec import Codec
 from .recording import LinkRecord, Recording, describe_close
 from .strict_connection import StrictConnection
 
@@ -23,8 +24,8 @@ class Recorder(Recording, StrictConnection):
     noun = "connection"
     last_event = "Closed"
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
+    def __init__(self, config: Config, codec: Codec | None = None) -> None:
+        super().__init__(config, codec)
         self._begin_recording()
         self._link = self.links[ONLY_LINK] = LinkRecord()
         self.closed: Closed | None = None

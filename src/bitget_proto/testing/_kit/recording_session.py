@@ -10,6 +10,7 @@ from ..._machine.session_events import Dial, Ended, SessionOutput
 from ..._machine.session_states import SessionState
 from ..._values.credentials import SignedLogin
 from ..._values.orders import CancelOrder, InstType
+from ..._wire.codec import Codec
 from .recording import LinkRecord, Recording, describe_close
 from .strict_session import StrictSession
 
@@ -20,8 +21,8 @@ class SessionRecorder(Recording, StrictSession):
     noun = "session"
     last_event = "Ended"
 
-    def __init__(self, config: SessionConfig) -> None:
-        super().__init__(config, jitter=lambda: 0.0)
+    def __init__(self, config: SessionConfig, codec: Codec | None = None) -> None:
+        super().__init__(config, codec, jitter=lambda: 0.0)
         self._begin_recording()
         self.closed: Ended | None = None
 

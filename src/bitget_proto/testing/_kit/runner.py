@@ -18,6 +18,7 @@ from typing import Final
 import attrs
 
 from ..._values.errors import ValidationError, safe_repr
+from ..._wire.codec import Codec
 from .driver_checks import DriverError, Rule
 from .driver_thread import MakeDriver, MakeSessionDriver
 from .harness import NotPlayed, NotReached, Stage
@@ -149,7 +150,7 @@ def play(
     """Play one scenario with a driver of a connection and return its result."""
 
     def make_stage(attempt: int) -> Stage:
-        core = Recorder(scenario.config)
+        core = Recorder(scenario.config, Codec(dialect=scenario.dialect))
         make = partial(make_driver, core)
         return Stage(core, make, patience, narrow=scenario.narrow, attempt=attempt)
 
@@ -166,7 +167,9 @@ def play_session(
     """Play one scenario with a driver of a session and return its result."""
 
     def make_stage(attempt: int) -> Stage:
-        core = SessionRecorder(attrs.evolve(scenario.session, link=scenario.config))
+        core = SessionRecorder(
+            attrs.evolve(scenario.session, link=scenario.config), Codec(dialect=scenario.dialect)
+        )
         make = partial(make_session_driver, core)
         return Stage(core, make, patience, narrow=scenario.narrow, attempt=attempt)
 

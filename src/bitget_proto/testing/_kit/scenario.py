@@ -12,6 +12,7 @@ import attrs
 
 from ..._machine.connection_config import Config
 from ..._machine.session_config import SessionConfig
+from ..._values.dialects import Dialect
 from .driver_checks import Rule
 from .harness import Stage
 
@@ -62,6 +63,9 @@ class Scenario:
     config: Config = attrs.field(default=QUIET, repr=False)
     session: SessionConfig = attrs.field(default=SESSION, repr=False)
     """For drivers of a session: its limits, except those of the links."""
+
+    dialect: Dialect = attrs.field(default=Dialect.CLASSIC, repr=False)
+    """The kind of account; only unified accounts have batches."""
 
     narrow: bool = False
     """Whether socket buffers between the driver and the peer are small."""

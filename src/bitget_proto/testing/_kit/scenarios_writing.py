@@ -8,13 +8,15 @@ between the two are small.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from ..._machine.connection_config import Config
+from ..._values.dialects import Dialect
 from ..._values.events import Accepted, Unresolved
 from ..._values.orders import CancelOrder
-from ..._wire.codec import encode_cancel
+from ..._wire.codec import Codec, encode_cancel
 from .driver_checks import DriverError, Rule
 from .harness import Core, Stage
 from .scenario import HANGUP_LIMIT, SOON, Scenario
@@ -113,12 +115,23 @@ def _reset_in_a_stall(stage: Stage) -> None:
 
 
 def _close_in_a_stall(stage: Stage) -> None:
-    stage.log_in()
     ids = [f"n{number:04}" for number in range(2500)]
     stage.orders.update((id, _order_of_size(id, number)) for number, id in enumerate(ids))
-    stage.call_soon(
-        lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids]
+    _close_while_writing(
+        stage,
+        lambda connection, now: [connection.cancel(stage.order(id), now, id) for id in ids],
     )
+
+
+def _close_in_a_stalled_batch(stage: Stage) -> None:
+    orders = _orders_of_batches()
+    _close_while_writing(stage, lambda connection, now: connection.cancel_many(orders, now))
+
+
+def _close_while_writing(stage: Stage, take: Callable[[Core, float], object]) -> None:
+    """Have the exchange close once the writing of many cancels has stalled."""
+    stage.log_in()
+    stage.call_soon(take)
     counts, settled = [-1], 2 + 5 * stage.attempt
     # Until the write stalls, or all are handed out. A busy machine may only pause.
     while not (
@@ -164,6 +177,24 @@ def _order_of_size(id: str, number: int) -> CancelOrder:
     """Return an order whose cancel under this id has `_FRAME` characters."""
     digits = 1 + _FRAME - len(encode_cancel(CancelOrder("BTC", order_id="1"), id))
     return CancelOrder("BTC", order_id=f"{number:0{digits}}")
+
+
+def _orders_of_batches() -> list[CancelOrder]:
+    """Return orders whose batches fill a segment of the narrow connection each.
+
+    Then a write mostly stalls between two frames.
+    """
+    size, prefix = Config().max_batch, Config().id_prefix
+    assert size is not None
+    count = 625 * size
+    short = [CancelOrder(order_id=str(number)) for number in range(10, 10 + size)]
+    text = Codec(dialect=Dialect.UNIFIED).encode_batch(short, f"{prefix}{count}")
+    # The header of such a frame, with its mask, has 8 bytes.
+    digits = 2 * size + 4 * (_FRAME + 6) - 8 - len(text)
+    return [
+        CancelOrder(order_id=f"{number:0{(digits + number % size) // size}}")
+        for number in range(count)
+    ]
 
 
 def _sent_then_reset(stage: Stage) -> None:
@@ -214,6 +245,15 @@ WRITING: Final = (
         rule=Rule.END,
         tells="The writing of 2,500 cancels stalls, and the exchange closes: no cancel that arrived is reported as unsent.",
         play=_close_in_a_stall,
+        narrow=True,
+        tolerates="a driver that names no frame as unsent: the scenario is not played",
+    ),
+    Scenario(
+        name="close frame while a batch stalls",
+        rule=Rule.END,
+        tells="The writing of 625 batches stalls, and the exchange closes: no cancel that arrived is reported as unsent.",
+        play=_close_in_a_stalled_batch,
+        dialect=Dialect.UNIFIED,
         narrow=True,
         tolerates="a driver that names no frame as unsent: the scenario is not played",
     ),

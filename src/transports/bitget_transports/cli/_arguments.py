@@ -104,6 +104,8 @@ def parser() -> argparse.ArgumentParser:
         help=f"run only this transport; may be repeated (default: all): {', '.join(TRANSPORTS)}",
     )
 
+    _add_account(demo)
+
     orders = commands.add_parser(
         "orders", parents=[debug], help="cancel your orders", description=ORDERS_HELP,
         epilog=f"{FILES_HELP}\n{KEYS_HELP}\n{EXIT_CODES}\n{ORDERS_EXAMPLES}", formatter_class=Formatter,
@@ -252,6 +254,18 @@ def parser() -> argparse.ArgumentParser:
         help="lift the rate limits for messages and cancels",
     )
     exchange.add_argument(
+        "--batches-per-second", type=_whole(1, 1_000_000), metavar="N",
+        help=(
+            "on a unified account, take N batches a second, whose orders then do not count as "
+            "cancels (default: each order counts)"
+        ),
+    )  # fmt: skip
+    exchange.add_argument(
+        "--tells-limits",
+        action="store_true",
+        help="on a unified account, say in each answer how many cancels are left (rateLimit)",
+    )
+    exchange.add_argument(
         "--log",
         action="store_true",
         help="show every connection, its end, and every frame, without secrets",
@@ -274,17 +288,21 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
         metavar="LINE",
         help=f"the product line (default: SPOT; any, on unified accounts): {', '.join(lines)}",
     )
+    _add_account(command)
+    command.add_argument(
+        "--client-oid",
+        action="store_true",
+        help="ids without a column name are client order ids (clientOid), not order ids",
+    )
+
+
+def _add_account(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--account",
         choices=[dialect.value for dialect in Dialect],
         default=Dialect.CLASSIC.value,
         metavar="KIND",
         help=f"the kind of account: {', '.join(dialect.value for dialect in Dialect)} (default: classic)",
-    )
-    command.add_argument(
-        "--client-oid",
-        action="store_true",
-        help="ids without a column name are client order ids (clientOid), not order ids",
     )
 
 

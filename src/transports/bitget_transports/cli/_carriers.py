@@ -21,6 +21,7 @@ import attrs
 
 from bitget_proto import (
     Accepted,
+    Budget,
     CancelOrder,
     Config,
     Credentials,
@@ -70,6 +71,7 @@ class Job:
     dialect: Dialect = Dialect.CLASSIC
     config: Config | SessionConfig
     """Of a single connection, or of a session, which reconnects when a connection drops."""
+    budget: Budget | None = None
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
@@ -91,6 +93,7 @@ class Job:
         return {
             "credentials": self.credentials, "url": self.url, "dialect": self.dialect, "config": self.config,
             "limits": self.limits, "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
+            "budget": self.budget,
         }  # fmt: skip
 
     def report(self, event: ChannelEvent | None) -> bool:

@@ -12,7 +12,7 @@ import time
 import attrs
 from rich.progress import Progress
 
-from bitget_proto import CancelOrder, Config, Credentials, Outcome, Unresolved
+from bitget_proto import Budget, CancelOrder, Config, Credentials, Dialect, Outcome, Unresolved
 from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SeenFrame
 
 from .. import ConnectFailed
@@ -41,6 +41,22 @@ _FAULTS = (
     Fault.NO_ARG, Fault.DUPLICATE, Fault.UNKNOWN_ID, Fault.LATE, Fault.WRONG_TYPES, Fault.UNSURE,
 )  # fmt: skip
 """The faults of each run, evenly spread. None of these drops the connection."""
+
+_BATCH_FAULTS = (Fault.ITEM_MISSING, Fault.REORDERED, Fault.ITEM_TWICE, Fault.CUT)
+"""The faults of each run on a unified account, besides these."""
+
+_BATCHES_PER_SECOND = 50
+"""On a unified account, so that cancels wait, and leave in batches."""
+
+_MAX_BATCH = 4
+
+_LIMITS = {
+    Dialect.CLASSIC: "No rate limit here",
+    Dialect.UNIFIED: f"Here {_BATCHES_PER_SECOND} batches a second, of up to {_MAX_BATCH} cancels",
+}
+
+_REFUSALS = {Dialect.CLASSIC: ("40769", "45056"), Dialect.UNIFIED: ("25102", "25013")}
+"""The codes with which some orders are refused."""
 
 _MAX_SHOWN = 10
 """How many contradictions are shown one by one."""
@@ -78,17 +94,18 @@ class _Stage:
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     """Run all transports, check their outcomes, and return the exit code."""
     carriers = _carriers(arguments.transport, screen)
+    dialect = Dialect(arguments.account)
     frames: list[SeenFrame] = []
     exchange = ScriptedExchange(
-        config=ExchangeConfig(messages_per_second=None, max_in_flight=None),
+        config=ExchangeConfig(messages_per_second=None, max_in_flight=None, dialect=dialect),
         cancels_per_second=None,
         late_by=_LATE_BY,
         on_frame=frames.append,
     )
     screen.say(
         f"Sending {arguments.orders} cancels over each transport to an embedded exchange.\n"
-        f"Injected faults: {_fault_names()}; the last connection is also dropped.\n"
-        "No rate limit here; the real exchange allows 10 messages a second on a connection.\n"
+        f"Injected faults: {_fault_names(dialect)}; the last connection is also dropped.\n"
+        f"{_LIMITS[dialect]}; the real exchange allows 10 messages a second on a connection.\n"
     )
     runs: list[_Run] = []
     with stop.listening(), exchange_in_thread(exchange) as server, screen.progress() as progress:
@@ -130,8 +147,12 @@ def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
     return able
 
 
-def _fault_names() -> str:
-    return ", ".join(dict.fromkeys(fault.value for fault in _FAULTS))
+def _faults(dialect: Dialect) -> tuple[Fault, ...]:
+    return _FAULTS if dialect is Dialect.CLASSIC else (*_FAULTS, *_BATCH_FAULTS)
+
+
+def _fault_names(dialect: Dialect) -> str:
+    return ", ".join(dict.fromkeys(fault.value for fault in _faults(dialect)))
 
 
 # --- one run ---
@@ -140,9 +161,13 @@ def _fault_names() -> str:
 def _run(
     carrier: Carrier, stage: _Stage, number: int, progress: Progress, stop: Stop, *, drops: bool
 ) -> _Run:
-    asked, refusals = _book(carrier, number, stage.server)
+    dialect = stage.server.exchange.config.dialect
+    unified = dialect is Dialect.UNIFIED
+    asked, refusals = _book(carrier, number, stage.server, dialect)
     stage.server.call(lambda: stage.server.exchange.refusals.update(refusals))
-    stage.server.inject(*_script(number, drops=drops))
+    # At least as many requests arrive, so that no fault is left for the next run.
+    requests = max(1, number // _MAX_BATCH) if unified else number
+    stage.server.inject(*_script(requests, _faults(dialect), drops=drops))
     ledger = Ledger(asked)
     task = progress.add_task(f"{carrier.words:<16}", total=number, said="")
 
@@ -158,11 +183,14 @@ def _run(
     job = Job(
         credentials=Credentials("demo", "demo", "demo"),
         url=stage.server.url,
+        dialect=dialect,
+        budget=Budget(1, batches_per_second=_BATCHES_PER_SECOND) if unified else None,
         config=Config(
             messages_per_second=None,
             answer_timeout=_TIMEOUT,
             drain_timeout=_TIMEOUT,
             max_in_flight=_MAX_IN_FLIGHT,
+            max_batch=_MAX_BATCH,
             id_prefix=f"{carrier.value}-",
         ),
         orders=ledger.orders(),
@@ -183,26 +211,27 @@ def _run(
 
 
 def _book(
-    carrier: Carrier, number: int, server: ExchangeThread
+    carrier: Carrier, number: int, server: ExchangeThread, dialect: Dialect
 ) -> tuple[list[CancelOrder], dict[str, str]]:
     """Place the orders of a run. Return them, and the codes with which some are refused.
 
     Some of the orders are not placed, so the exchange does not find them.
     """
     first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
-    orders = [
-        CancelOrder(_INSTRUMENTS[n % len(_INSTRUMENTS)], str(first + n)) for n in range(number)
-    ]
+    # A unified account names an order by its id alone.
+    instruments = _INSTRUMENTS if dialect is Dialect.CLASSIC else (None,)
+    orders = [CancelOrder(instruments[n % len(instruments)], str(first + n)) for n in range(number)]
     server.place(*(order for n, order in enumerate(orders) if n % 20 != 7))
     ids = [str(order.order_id) for order in orders]
-    return orders, dict.fromkeys(ids[13::40], "40769") | dict.fromkeys(ids[31::100], "45056")
+    often, seldom = _REFUSALS[dialect]
+    return orders, dict.fromkeys(ids[13::40], often) | dict.fromkeys(ids[31::100], seldom)
 
 
-def _script(number: int, *, drops: bool) -> list[Fault | None]:
-    """Return the fault of each cancel of a run, in the order of arrival."""
+def _script(number: int, faults: tuple[Fault, ...], *, drops: bool) -> list[Fault | None]:
+    """Return the fault of each request of a run, in the order of arrival."""
     script: list[Fault | None] = [None] * number
-    for place, fault in enumerate(_FAULTS, 1):
-        script[place * number // (len(_FAULTS) + 2)] = fault
+    for place, fault in enumerate(faults, 1):
+        script[place * number // (len(faults) + 2)] = fault
     if drops:
         script[number - 1 - number // 8] = Fault.DROP_AFTER
     return script
@@ -323,6 +352,7 @@ def _verdict(
         unresolved_sent_but_done=happened,
         unresolved_not_sent=not_sent,
         arrived=received(frames).total(),
+        batches=sum(len(frame.cancels) > 1 for frame in frames),
         contradictions=found,
     )
     return holds

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
         credentials=credentials,
         config=config,
         cancels_per_second=None if arguments.no_limits else 10,
+        batches_per_second=arguments.batches_per_second,
+        tells_limits=arguments.tells_limits,
         lenient=arguments.lenient,
         on_frame=log.frame,
     )

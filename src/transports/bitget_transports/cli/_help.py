@@ -32,14 +32,15 @@ blocking socket. Faults are injected on the way. At the end every outcome is
 compared with what the exchange received and did.
 
 No keys are needed and nothing leaves this machine. The rate limits are lifted on
-both sides, so the demo takes seconds. Transports that are not installed are
-skipped.
+both sides, so the demo takes seconds. On a unified account most cancels leave in
+batches. Transports that are not installed are skipped.
 """
 
 DEMO_EXAMPLES: Final = """\
 examples:
   bitget-cancel demo
   bitget-cancel demo --orders 2000 --transport trio --transport blocking
+  bitget-cancel demo --account unified
   bitget-cancel demo --json | jq .
 
 exit codes:

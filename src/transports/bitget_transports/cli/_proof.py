@@ -16,8 +16,7 @@ from ._order_list import name_of
 
 def received(frames: Iterable[SeenFrame]) -> Counter[CancelOrder]:
     """Return how often a cancel of each order arrived at the exchange."""
-    orders = (frame.cancels for frame in frames)
-    return Counter(order for order in orders if order is not None)
+    return Counter(order for frame in frames for order in frame.cancels)
 
 
 def contradictions(
