@@ -454,7 +454,7 @@ DIALS: list[Provoke] = [
     lambda: check_rest(WRONG, orders=True),
     lambda: check_rest(print, orders=False),
     lambda: check_rest(None, orders=WRONG),
-    lambda: check_rounds(WRONG),
+    lambda: check_rounds(0),
     lambda: Confirmer(ACCOUNT, Dialect.CLASSIC).read(OneOrder(ORDER), WRONG),
     lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
     lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),
