@@ -78,6 +78,7 @@ from ._wire.messages import (
 if TYPE_CHECKING:
     from ._machine.reconciler import Reconciler
     from ._machine.reconciler_config import ReconcilerConfig
+    from ._machine.lease import Ask, Granted, Lease, LeaseOutput, StoreDown, StoreUp
     from ._machine.session import Session
     from ._machine.session_config import Policy, SessionConfig
     from ._machine.session_events import (
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accepted",
+    "Ask",
     "Budget",
     "CallerError",
     "CancelOrder",
@@ -148,9 +150,12 @@ __all__ = [
     "Filled",
     "Final",
     "GoingAway",
+    "Granted",
     "Hangup",
     "InstType",
     "LateReply",
+    "Lease",
+    "LeaseOutput",
     "LinkClosed",
     "LinkHangup",
     "LinkTransmit",
@@ -195,6 +200,8 @@ __all__ = [
     "SignedLogin",
     "State",
     "StillOpen",
+    "StoreDown",
+    "StoreUp",
     "SubscribeRefused",
     "SubscribeReply",
     "Subscribed",
@@ -226,6 +233,7 @@ __all__ = [
 
 _LAZY = MappingProxyType({
     "Cancelled": "._values.finals",
+    "Ask": "._machine.lease",
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
@@ -233,6 +241,9 @@ _LAZY = MappingProxyType({
     "Evidence": "._values.finals",
     "Filled": "._values.finals",
     "Final": "._values.finals",
+    "Granted": "._machine.lease",
+    "Lease": "._machine.lease",
+    "LeaseOutput": "._machine.lease",
     "LinkClosed": "._machine.session_events",
     "LinkHangup": "._machine.session_events",
     "LinkTransmit": "._machine.session_events",
@@ -258,6 +269,8 @@ _LAZY = MappingProxyType({
     "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
     "StillOpen": "._values.finals",
+    "StoreDown": "._machine.lease",
+    "StoreUp": "._machine.lease",
     "Trace": "._trace.reader",
     "TraceStep": "._trace.reader",
     "Unknown": "._values.finals",

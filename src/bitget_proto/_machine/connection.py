@@ -218,6 +218,16 @@ class Connection:
         return sys.maxsize if limit is None else limit - self.in_flight
 
     @property
+    def waiting_for_grant(self) -> int:
+        """The number of cancels that a grant to the budget would let leave, at the last call.
+
+        Pass it to `Lease.wanted` after each drain.
+        """
+        size = self._in_flight.queue.size
+        ready = self._state is _READY and not self._in_call
+        return size if ready and self._frames.needs_grant(self._now, size) else 0
+
+    @property
     def config(self) -> Config:
         """The limits of the connection."""
         return self._config

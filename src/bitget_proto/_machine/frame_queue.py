@@ -169,6 +169,16 @@ class FrameQueue:
         opens = self._pace.allowed_at()
         return opens if self.budget is None else max(opens, self.budget.allowed_at(now, waiting))
 
+    def needs_grant(self, now: float, waiting: int) -> bool:
+        """Return whether only the budget holds the `waiting` cancels back, and a grant would help."""
+        budget = self.budget
+        return (
+            budget is not None
+            and waiting > 0
+            and self._pace.allowed_at() <= now
+            and budget._needs_grant(now, waiting)
+        )
+
     def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""
         return max(now, self._pace.allowed_at())

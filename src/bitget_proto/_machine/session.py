@@ -235,6 +235,16 @@ class Session:
         return sys.maxsize if limit is None else limit - len(self._cancels)
 
     @property
+    def waiting_for_grant(self) -> int:
+        """The number of cancels that a grant to the budget would let leave, at the last call.
+
+        Pass it to `Lease.wanted` after each drain.
+        """
+        size, serving = self._cancels.waiting.size, self._links.serving
+        ready = serving is not None and not self._in_call and self._now < self._close_at
+        return size if ready and serving.connection._frames.needs_grant(self._now, size) else 0
+
+    @property
     def config(self) -> SessionConfig:
         """The limits of the session."""
         return self._config
