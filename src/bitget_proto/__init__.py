@@ -76,9 +76,9 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from ._machine.lease import Ask, Granted, Lease, LeaseOutput, StoreDown, StoreUp
     from ._machine.reconciler import Reconciler
     from ._machine.reconciler_config import ReconcilerConfig
-    from ._machine.lease import Ask, Granted, Lease, LeaseOutput, StoreDown, StoreUp
     from ._machine.session import Session
     from ._machine.session_config import Policy, SessionConfig
     from ._machine.session_events import (

@@ -187,7 +187,8 @@ def storm(limit: int, processes: int, own: int, seed: int) -> World:
 )
 def test_the_limit_holds_in_every_second(limit: int, processes: int, own: int, seed: int) -> None:
     world = storm(limit, processes, own, seed)
-    assert world.busiest() <= limit + own * processes
+    # The margin of 50 ms is for the network, less a thousandth for the clocks.
+    assert world.busiest(1.0489) <= limit + own * processes
     SEEN.update(world.seen)
 
 

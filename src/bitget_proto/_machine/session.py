@@ -241,8 +241,9 @@ class Session:
         Pass it to `Lease.wanted` after each drain.
         """
         size, serving = self._cancels.waiting.size, self._links.serving
-        ready = serving is not None and not self._in_call and self._now < self._close_at
-        return size if ready and serving.connection._frames.needs_grant(self._now, size) else 0
+        if serving is None or self._in_call or self._close_at <= self._now:
+            return 0
+        return size if serving.connection._frames.needs_grant(self._now, size) else 0
 
     @property
     def config(self) -> SessionConfig:

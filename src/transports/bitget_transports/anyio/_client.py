@@ -119,7 +119,9 @@ def connect(
         )
         connection = record(Connection(config, chosen, budget), with_trace_log(trace))
         return Channel(
-            AnyioDriver(SingleLink(connection), account, limits, connection.config, client, observe)
+            AnyioDriver(
+                SingleLink(connection), account, limits, connection.config, client, observe
+            ).share(budget)
         )
 
     return Opener(channel)
@@ -170,7 +172,9 @@ def open_session(
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         return SessionChannel(
-            AnyioDriver(session, account, limits, session.config.link, client, observe)
+            AnyioDriver(session, account, limits, session.config.link, client, observe).share(
+                budget
+            )
         )
 
     return Opener(channel)

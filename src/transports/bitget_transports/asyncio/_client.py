@@ -127,7 +127,7 @@ def connect(
         return Channel(
             AsyncioDriver(
                 SingleLink(connection), account, limits, connection.config, sock, framing, observe
-            )
+            ).share(budget)
         )
 
     return Opener(channel)
@@ -179,7 +179,7 @@ def open_session(
         return SessionChannel(
             AsyncioDriver(
                 session, account, limits, session.config.link, framing=framing, observe=observe
-            )
+            ).share(budget)
         )
 
     return Opener(channel)

@@ -134,7 +134,7 @@ def connect(
         return Channel(
             BlockingDriver(
                 SingleLink(connection), account, limits, connection.config, selector, sock, observe
-            )
+            ).share(budget)
         )
 
     return Opener(channel)
@@ -185,7 +185,9 @@ def open_session(
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         return SessionChannel(
-            BlockingDriver(session, account, limits, session.config.link, selector, observe=observe)
+            BlockingDriver(
+                session, account, limits, session.config.link, selector, observe=observe
+            ).share(budget)
         )
 
     return Opener(channel)
