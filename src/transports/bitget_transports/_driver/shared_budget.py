@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 from weakref import WeakSet
 
 from bitget_proto import Ask, Budget, Granted, Lease, StoreDown, StoreUp, Wait
 
 from .clock import clock
 from .log import log_store
+
+CONNECT: Final = Ask(n=0, place="")
+"""Books nothing. Asked first, so that no cancel waits for the connection to the store."""
 
 
 class Sharer(Protocol):
@@ -35,6 +38,10 @@ class SharedBudget(Budget):
     @abstractmethod
     def drained(self) -> float:
         """Handle the end of a sharer's drain, and return when it must be drained again."""
+
+    def report(self, error: Exception) -> None:
+        """Log that the first, empty question failed. It only connects, and nothing waits for it."""
+        log_store(self.account, StoreDown(reason=_reason(error)))
 
     def waiting(self) -> int:
         """Return the number of cancels that wait for a grant."""
@@ -78,6 +85,10 @@ class AsyncSharedBudget(SharedBudget):
         news: Callable[[float | None], Awaitable[None]],
     ) -> None:
         """Lease what is wanted, until cancelled. `news` waits for a wake-up, or for some seconds."""
+        try:
+            await question(CONNECT)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises: it is logged
+            self.report(error)
         while True:
             output = self.advance()
             if isinstance(output, Ask):
@@ -106,6 +117,10 @@ class BlockingSharedBudget(SharedBudget):
     ) -> None:
         super().__init__(account, per_second, own)
         self._question = question
+        try:
+            question(CONNECT)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises: it is logged
+            self.report(error)
 
     def drained(self) -> float:
         """As `SharedBudget.drained`."""
