@@ -29,9 +29,9 @@ class Store:
             self.since = now + 2 * LEASE  # what was granted before may be used until then
         since, _, moment = place.partition("/")
         if moment and float(since) == self.since and now <= float(moment):
-            return max(0.0, float(moment) - LEASE - now), place
+            return float(moment) - LEASE - now, place
         oldest = self.limit - n + 1
         before = self.moments[-oldest] if len(self.moments) >= oldest else self.since
         booked = max([now + LEASE, before + SPACING, *self.moments[-1:]])
         self.moments += [booked] * n
-        return max(0.0, booked - LEASE - now), f"{self.since!r}/{booked!r}"
+        return booked - LEASE - now, f"{self.since!r}/{booked!r}"

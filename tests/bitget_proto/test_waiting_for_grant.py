@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from math import inf
 
-from bitget_proto import Budget, Config, Connection, LinkTransmit, Session, Transmit, Wait, record
+from bitget_proto import (
+    Budget,
+    Config,
+    Connection,
+    LinkTransmit,
+    Session,
+    SessionConfig,
+    Transmit,
+    Wait,
+    record,
+)
 from bitget_proto.testing import ScriptedExchange, SessionPair
 
 from .driving import LOGGED_IN, LOGIN, ORDER, OTHER_ORDER, drain, only, ready
@@ -40,6 +50,16 @@ def test_a_cancel_that_the_rate_of_the_connection_holds_back_waits_for_no_grant(
     assert wait.until is not None
     drain(conn, wait.until)
     assert conn.waiting_for_grant == 1
+
+
+def test_no_more_wait_for_a_grant_than_the_rate_of_the_connection_has_room_for() -> None:
+    conn = ready(Config(messages_per_second=3), budget=Budget(0), settled=False)
+    for _ in range(5):
+        conn.cancel(ORDER, 0.0)
+    drain(conn, 0.0)
+    assert conn.waiting_for_grant == 2, "the login has taken a place"
+    drain(conn, 2.0)
+    assert conn.waiting_for_grant == 3
 
 
 def test_an_allowance_of_its_own_comes_first_and_a_grant_helps_when_it_is_used() -> None:
@@ -99,3 +119,15 @@ def test_a_recorded_connection_says_the_same_and_writes_nothing() -> None:
     budget.grant(1, 5.0, 0.0)
     assert conn.waiting_for_grant == 0
     assert len(lines) == written
+
+
+def test_a_session_wakes_up_when_the_rate_of_its_link_allows_a_cancel_that_needs_a_grant() -> None:
+    config = SessionConfig(link=Config(messages_per_second=1))
+    pair = SessionPair(
+        Session(config, budget=Budget(0), jitter=lambda: 0.0), ScriptedExchange([ORDER])
+    )
+    pair.start()
+    pair.cancel(ORDER)
+    assert pair.session.waiting_for_grant == 0, "the login has taken the place"
+    pair.run(pair.clock.now + 2.0)
+    assert pair.session.waiting_for_grant == 1

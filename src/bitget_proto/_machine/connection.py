@@ -223,9 +223,9 @@ class Connection:
 
         Pass it to `Lease.wanted` after each drain.
         """
-        size = self._in_flight.queue.size
-        ready = self._state is _READY and not self._in_call
-        return size if ready and self._frames.needs_grant(self._now, size) else 0
+        if self._state is not _READY or self._in_call:
+            return 0
+        return self._frames.waiting_for_grant(self._now, self._in_flight.queue.size)
 
     @property
     def config(self) -> Config:

@@ -167,17 +167,16 @@ class FrameQueue:
         ):
             return inf
         opens = self._pace.allowed_at()
-        return opens if self.budget is None else max(opens, self.budget.allowed_at(now, waiting))
+        # Like `next`: when the pace allows a frame, it is seen whether a grant is needed.
+        if self.budget is None or opens > now:
+            return opens
+        return self.budget.allowed_at(now, waiting)
 
-    def needs_grant(self, now: float, waiting: int) -> bool:
-        """Return whether only the budget holds the `waiting` cancels back, and a grant would help."""
-        budget = self.budget
-        return (
-            budget is not None
-            and waiting > 0
-            and self._pace.allowed_at() <= now
-            and budget._needs_grant(now, waiting)
-        )
+    def waiting_for_grant(self, now: float, waiting: int) -> int:
+        """Return how many of the `waiting` cancels a grant to the budget would let leave now."""
+        if not waiting or self.budget is None or not self.budget._needs_grant(now, waiting):
+            return 0
+        return min(waiting, self._pace.room(now) * self._max_batch)
 
     def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""

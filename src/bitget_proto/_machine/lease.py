@@ -174,34 +174,34 @@ class Lease:
 
     def granted(self, delay: float, place: str, now: float) -> None:
         """Handle the store's answer: what was asked for may leave `delay` seconds after the store
-        read its clock, and `place` is the store's name for that.
+        read its clock, and for 20 ms from then on. `place` is the store's name for that. A delay
+        below 0 says that a part of the 20 ms is over.
 
         Raises: LocalProtocolError if nothing was asked, for a delay that is not a finite number of
-        seconds from 0 up, a place that is empty or not a string, or a time that is not a finite
-        number.
+        seconds, a place that is empty or not a string, or a time that is not a finite number.
         """
         ask = self._check_asked("granted")
         if (
             isinstance(delay, bool)
             or not isinstance(delay, (float, int))
-            or not 0 <= delay <= MAX
+            or not -MAX <= delay <= MAX
             or not isinstance(place, str)
             or not place
         ):
             raise LocalProtocolError(
-                "granted takes the delay, in seconds from 0 up, and the place that the store named;"
-                f" got {safe_repr(delay)} and {safe_repr(place)}"
+                "granted takes the delay, in seconds, and the place that the store named; got "
+                f"{safe_repr(delay)} and {safe_repr(place)}"
             )
         now = self._now = finite_time(now, self._now)
         self._ask = None
         late = now - self._asked_at
-        self._begins, self._ends = now + delay, self._asked_at + delay + LEASE
+        self._begins, self._ends = now + max(0.0, delay), self._asked_at + delay + LEASE
         if delay > LEASE:
             self._held, self._place, self._begins = ask.n, place, self._asked_at + delay
         elif self._begins < self._ends:
             self._held, self._place = ask.n, ""
         else:
-            self._fail(f"its answer took {late:.3f} s, and a lease ends after {LEASE} s", _LATE)
+            self._fail(f"its answer took {late:.3f} s, and the lease had ended", _LATE)
             return
         if self._begins < self._ends and late < LEASE:
             self._failures = 0
@@ -260,8 +260,14 @@ class Lease:
         return self._ask
 
     def _fail(self, reason: str, tolerated: int) -> None:
-        """Count a failure. From the number `tolerated` on, the store is reported as down."""
-        self._resumes = self._now + min(_LONGEST_RETRY, _RETRY * 2.0 ** min(self._failures, 10))
+        """Count a failure. From the number `tolerated` on, the store is reported as down.
+
+        After the first late answer the store is asked again at once: it may be the process that was
+        slow.
+        """
+        if self._failures or tolerated == 1:
+            pause = min(_LONGEST_RETRY, _RETRY * 2.0 ** min(self._failures, 10))
+            self._resumes = self._now + pause
         self._failures += 1
         if self._failures >= tolerated and not self._down:
             self._down = True

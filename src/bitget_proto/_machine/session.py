@@ -240,10 +240,11 @@ class Session:
 
         Pass it to `Lease.wanted` after each drain.
         """
-        size, serving = self._cancels.waiting.size, self._links.serving
+        serving = self._links.serving
         if serving is None or self._in_call or self._close_at <= self._now:
             return 0
-        return size if serving.connection._frames.needs_grant(self._now, size) else 0
+        frames = serving.connection._frames
+        return frames.waiting_for_grant(self._now, self._cancels.waiting.size)
 
     @property
     def config(self) -> SessionConfig:

@@ -43,7 +43,7 @@ if epoch ~= since or now > moment then
     for _ = 1, n do redis.call('RPUSH', KEYS[1], whole(moment)) end
     redis.call('LTRIM', KEYS[1], -1000, -1)
 end
-return {whole(math.max(0, moment - lease - now)), since .. '/' .. whole(moment)}
+return {whole(moment - lease - now), since .. '/' .. whole(moment)}
 """
 """Books `n` cancels of an account with this limit, or redeems a place; returns the delay and the place.
 """

@@ -1,0 +1,107 @@
+"""A process that cancels as fast as its share of a leased budget allows, until its input ends.
+
+    python lease_process.py SETTINGS
+
+`SETTINGS` is a JSON object: the URLs of the exchange and of Redis, the account's limit, the first order id,
+and by how many seconds Redis is farther away. It prints one JSON object: when each cancel was sent,
+on the clock of the transports, which all processes of a machine share; how many were refused; and
+what was logged about the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bitget_proto import CancelOrder, Credentials
+from bitget_transports.asyncio import open_session, shared_budget
+
+AT_ONCE = 20
+"""The number of cancels in flight."""
+
+
+class Farther(Redis):
+    """A client whose server is farther away."""
+
+    seconds = 0.0
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(self.seconds / 2)
+        answer = await super().execute_command(*arguments, **options)
+        await asyncio.sleep(self.seconds / 2)
+        return answer
+
+
+class Lines(logging.Handler):
+    """Collects what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def farther(url: str, seconds: float) -> Farther:
+    client = Farther.from_url(
+        url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 0)
+    )
+    client.seconds = seconds
+    return client
+
+
+async def main(settings: dict[str, Any]) -> dict[str, Any]:
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.run_in_executor(None, sys.stdin.read).add_done_callback(lambda _: over.set())
+    numbers = count(settings["first"])
+    sent, kinds = list[float](), Counter[str]()
+
+    def orders() -> Iterator[CancelOrder]:
+        while not over.is_set():
+            yield CancelOrder("BTCUSDT", order_id=str(next(numbers)))
+
+    store = (
+        farther(settings["redis"], settings["farther"])
+        if settings["farther"]
+        else settings["redis"]
+    )
+    async with (
+        shared_budget(store, "mine", per_second=settings["limit"]) as budget,
+        open_session(
+            Credentials("key", "secret", "passphrase"), url=settings["exchange"], budget=budget
+        ) as channel,
+    ):
+        print("up", flush=True)
+
+        async def worker() -> None:
+            for order in orders():
+                outcome = await channel.cancel(order)
+                kinds[type(outcome).__name__] += 1
+                if outcome.sent_at is not None:
+                    sent.append(outcome.sent_at)
+
+        workers = [asyncio.create_task(worker()) for _ in range(AT_ONCE)]
+        await over.wait()
+        await channel.close()
+        await asyncio.wait(workers)
+    if isinstance(store, Farther):
+        await store.aclose()
+    return {"sent": sent, "kinds": kinds}
+
+
+if __name__ == "__main__":
+    log = Lines()
+    logging.getLogger("bitget_transports").addHandler(log)
+    result = asyncio.run(main(json.loads(sys.argv[1])))
+    print(json.dumps(result | {"log": log.lines}))
