@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from bitget_proto import CancelOrder, Credentials
+from bitget_proto import Accepted, CancelOrder, Credentials, Outcome, Rejected, Unresolved
 from bitget_transports.asyncio import open_session, shared_budget
 
 AT_ONCE = 20
@@ -61,6 +61,15 @@ def farther(url: str, seconds: float) -> Farther:
     return client
 
 
+def kind(outcome: Outcome) -> str:
+    """Return the class of an outcome, and why it is not `Accepted`."""
+    match outcome:
+        case Accepted():
+            return "accepted"
+        case Rejected(code_class=why) | Unresolved(why=why):
+            return why.value
+
+
 async def main(settings: dict[str, Any]) -> dict[str, Any]:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     loop.run_in_executor(None, sys.stdin.read).add_done_callback(lambda _: over.set())
@@ -87,7 +96,7 @@ async def main(settings: dict[str, Any]) -> dict[str, Any]:
         async def worker() -> None:
             for order in orders():
                 outcome = await channel.cancel(order)
-                kinds[type(outcome).__name__] += 1
+                kinds[kind(outcome)] += 1
                 if outcome.sent_at is not None:
                     sent.append(outcome.sent_at)
 
@@ -102,6 +111,6 @@ async def main(settings: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     log = Lines()
-    logging.getLogger("bitget_transports").addHandler(log)
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     result = asyncio.run(main(json.loads(sys.argv[1])))
     print(json.dumps(result | {"log": log.lines}))

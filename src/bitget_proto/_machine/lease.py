@@ -37,6 +37,10 @@ longer lease costs more of the allowance."""
 SPACING = WINDOW + MARGIN + LEASE
 """Seconds between the moments of two cancels, N apart, where N is the limit per second."""
 
+AHEAD = LEASE / 2
+"""Seconds by which a process comes back for its place before the lease can begin, so that the way to
+the store takes nothing from the lease. Our choice."""
+
 SHARE = 8
 """One question asks for at most this part of the limit per second. Our choice."""
 
@@ -197,7 +201,7 @@ class Lease:
         late = now - self._asked_at
         self._begins, self._ends = now + max(0.0, delay), self._asked_at + delay + LEASE
         if delay > LEASE:
-            self._held, self._place, self._begins = ask.n, place, self._asked_at + delay
+            self._held, self._place, self._begins = ask.n, place, self._asked_at + delay - AHEAD
         elif self._begins < self._ends:
             self._held, self._place = ask.n, ""
         else:
