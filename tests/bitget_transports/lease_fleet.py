@@ -37,7 +37,10 @@ class Result:
     @property
     def kinds(self) -> Counter[str]:
         """The number of outcomes of each class."""
-        return sum((Counter(report["kinds"]) for report in self.reports), Counter[str]())
+        kinds = Counter[str]()
+        for report in self.reports:
+            kinds.update(report["kinds"])
+        return kinds
 
     def busiest(self, seconds: float = 1.0) -> int:
         """Return the largest number sent within any such time."""

@@ -10,10 +10,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 STARTS = 10.0
 """Seconds within which a server must start."""
@@ -33,8 +36,9 @@ class RedisServer:
         ]  # fmt: skip
         self.start()
 
-    def client(self) -> Redis:
-        return Redis(port=self.port, retry=None)
+    def client(self) -> Any:
+        """Return a client that retries nothing. Its methods have no types worth having."""
+        return Redis(port=self.port, retry=Retry(NoBackoff(), 0))
 
     def start(self) -> None:
         self._process = subprocess.Popen(
