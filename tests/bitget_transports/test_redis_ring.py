@@ -14,8 +14,8 @@ from redis import TimeoutError as RedisTimeoutError
 from redis.asyncio import Redis as AsyncRedis
 
 from bitget_proto import Ask, ValidationError
-from bitget_transports.redis._ring import SCRIPT, Ring
-from bitget_transports.redis._stores import Question, asyncio_store, blocking_store
+from bitget_transports._redis.ring import SCRIPT, Ring
+from bitget_transports._redis.stores import Question, asyncio_store, blocking_store
 
 from .redis_server import RedisServer, redis_server
 

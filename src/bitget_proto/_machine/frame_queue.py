@@ -174,7 +174,7 @@ class FrameQueue:
 
     def waiting_for_grant(self, now: float, waiting: int) -> int:
         """Return how many of the `waiting` cancels a grant to the budget would let leave now."""
-        if not waiting or self.budget is None or not self.budget._needs_grant(now, waiting):
+        if not waiting or self.budget is None or not self.budget.needs_grant(now, waiting):
             return 0
         return min(waiting, self._pace.room(now) * self._max_batch)
 

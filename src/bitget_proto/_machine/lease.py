@@ -239,7 +239,7 @@ class Lease:
         if self._held and now < self._begins:
             return Wait(self._begins, Timer.LEASE)
         n, self._held = self._held, 0
-        needed = self._wanted + self._budget._overdrawn
+        needed = self._wanted + self._budget.overdrawn
         if n and not self._place:
             if now < self._ends:
                 self._wanted = max(0, self._wanted - n)

@@ -246,8 +246,8 @@ class _WatchedBudget(Budget):
         self._shared = shared
         self._writer = writer
 
-    def _needs_grant(self, now: float, waiting: int) -> bool:
-        return self._shared._needs_grant(now, waiting)
+    def needs_grant(self, now: float, waiting: int = 1) -> bool:
+        return self._shared.needs_grant(now, waiting)
 
     def allowed_at(self, now: float, waiting: int = 1) -> float:
         opens, alone = self._shared.allowed_at(now, waiting), super().allowed_at(now, waiting)

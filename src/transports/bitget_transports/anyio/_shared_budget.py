@@ -12,7 +12,7 @@ import anyio.to_thread
 from bitget_proto import Ask, Budget
 
 from .._driver.shared_budget import AsyncSharedBudget
-from ..redis._ring import Ring
+from .._redis.ring import Ring
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -29,7 +29,7 @@ async def shared_budget(
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """
-    from ..redis._stores import blocking_store
+    from .._redis.stores import blocking_store
 
     sooner = anyio.Event()
 

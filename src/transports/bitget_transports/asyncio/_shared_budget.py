@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bitget_proto import Budget
 
 from .._driver.shared_budget import AsyncSharedBudget
-from ..redis._ring import Ring
+from .._redis.ring import Ring
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,7 +37,7 @@ async def shared_budget(
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """
-    from ..redis._stores import asyncio_store
+    from .._redis.stores import asyncio_store
 
     sooner = asyncio.Event()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bitget_proto import Budget
 
 from .._driver.shared_budget import BlockingSharedBudget
-from ..redis._ring import Ring
+from .._redis.ring import Ring
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,7 +27,7 @@ def shared_budget(
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """
-    from ..redis._stores import blocking_store
+    from .._redis.stores import blocking_store
 
     with blocking_store(store, Ring(account, per_second)) as question:
         yield BlockingSharedBudget(account, per_second, own_per_second, question)

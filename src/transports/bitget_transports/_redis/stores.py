@@ -19,7 +19,7 @@ from redis.retry import Retry
 from bitget_proto import Ask, ValidationError
 
 from .._driver.checks import safe_repr
-from ._ring import SCRIPT, TIMEOUT, Answer, Ring
+from .ring import SCRIPT, TIMEOUT, Answer, Ring
 
 Question: TypeAlias = Callable[[Ask], tuple[float, str]]
 AsyncQuestion: TypeAlias = Callable[[Ask], Awaitable[tuple[float, str]]]
