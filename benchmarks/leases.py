@@ -22,7 +22,7 @@ import attrs
 from tests.bitget_transports.lease_fleet import run_fleet
 from tests.bitget_transports.redis_server import redis_server
 
-from bitget_proto import Accepted, Budget, CancelOrder, Credentials
+from bitget_proto import Accepted, Budget, CancelOrder, CodeClass, Credentials
 from bitget_proto.testing import ScriptedExchange
 from bitget_transports import clock
 from bitget_transports.asyncio import open_session, shared_budget
@@ -125,7 +125,7 @@ def share(store: str, limit: int, seconds: float, processes: int) -> Share:
         limit=limit,
         used=sum(counts) / (limit * (end - begin)),
         busiest=result.busiest(),
-        refused=len(result.sent) - result.kinds["accepted"],
+        refused=result.kinds[CodeClass.THROTTLED.value],
         sent=len(result.sent),
         spread=max(counts) / max(1, min(counts)),
         farther=counts[0] / (sum(counts) / processes),

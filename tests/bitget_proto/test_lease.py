@@ -66,13 +66,13 @@ def test_a_lease_with_a_delay_begins_after_the_answer_and_ends_after_the_questio
 def test_a_moment_far_ahead_is_a_place_for_which_the_process_comes_back() -> None:
     lease, budget = asked(2, 10.0)
     lease.granted(0.5, "a place", 10.004)
-    assert drain(lease, 10.004) == [Wait(10.49, Timer.LEASE)]
-    assert drain(lease, 10.49) == [Ask(n=2, place="a place"), Wait(None, None)]
+    assert drain(lease, 10.004) == [Wait(10.485, Timer.LEASE)]
+    assert drain(lease, 10.485) == [Ask(n=2, place="a place"), Wait(None, None)]
     assert budget.room(10.5) == 0
-    assert lease.poll(10.49) == Wait(None, None)
-    lease.granted(0.01, "a place", 10.494)
-    assert lease.poll(10.494) == Wait(10.494 + 0.01, Timer.LEASE)
-    assert lease.poll(10.494 + 0.01) == Granted(n=2, until=10.49 + 0.01 + 0.02)
+    assert lease.poll(10.485) == Wait(None, None)
+    lease.granted(0.015, "a place", 10.489)
+    assert lease.poll(10.489) == Wait(10.489 + 0.015, Timer.LEASE)
+    assert lease.poll(10.489 + 0.015) == Granted(n=2, until=10.485 + 0.015 + 0.02)
     assert budget.room(10.51) == 2
 
 
@@ -154,7 +154,7 @@ def test_a_late_place_does_not_say_that_the_store_is_up() -> None:
     assert drain(lease, 0.0) == [StoreDown(reason="refused"), Wait(0.1, Timer.LEASE)]
     assert isinstance(lease.poll(0.1), Ask)
     lease.granted(0.5, "a place", 0.15)
-    assert drain(lease, 0.15) == [Wait(0.59, Timer.LEASE)]
+    assert drain(lease, 0.15) == [Wait(0.585, Timer.LEASE)]
 
 
 def test_a_store_that_fails_is_asked_again_ever_later_and_reported_once() -> None:

@@ -37,7 +37,7 @@ longer lease costs more of the allowance."""
 SPACING = WINDOW + MARGIN + LEASE
 """Seconds between the moments of two cancels, N apart, where N is the limit per second."""
 
-AHEAD = LEASE / 2
+AHEAD = 0.015
 """Seconds by which a process comes back for its place before the lease can begin, so that the way to
 the store takes nothing from the lease. Our choice."""
 
