@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_the_scaling_benchmark_runs() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "| cancels in flight | a cycle |" in done.stdout
     assert "300 connects that are allowed in 5 minutes" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+def test_the_benchmark_of_leases_runs() -> None:
+    done = run("benchmarks.leases", "--quick")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "With a lease for each cancel, a cancel takes" in done.stdout
+    assert "| limit per second | used of it |" in done.stdout
 
 
 @pytest.mark.slow

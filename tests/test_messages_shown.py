@@ -43,6 +43,7 @@ from bitget_proto import (
     Credentials,
     Dialect,
     InstType,
+    Lease,
     LoginRejected,
     OneOrder,
     OpenOrders,
@@ -90,6 +91,8 @@ from bitget_transports._driver.reporter import Reporter
 from bitget_transports._driver.rest import check_rest
 from bitget_transports._driver.sockets import check_sock
 from bitget_transports._driver.url import Target
+from bitget_transports._redis.ring import Ring
+from bitget_transports._redis.stores import blocking_store
 from bitget_transports.cli import main as command
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +117,19 @@ Ends = TypeVar("Ends", Connection, Session)
 
 
 # --- the core ---
+
+
+def asked() -> Lease:
+    """Return a lease that has asked its store."""
+    lease = Lease(Budget(0))
+    lease.wanted(1, 0.0)
+    lease.poll(0.0)
+    return lease
+
+
+def open_store(store: str) -> None:
+    with blocking_store(store, Ring("mine", 10)):
+        pass
 
 
 def connection(opened: bool = True, **limits: Any) -> Connection:
@@ -248,6 +264,16 @@ LIMITS: list[Provoke] = [
     lambda: Budget(10).grant(-1, 1.0, 0.0),
     lambda: Budget(10).grant(1, math.nan, 0.0),
     lambda: Budget(10, pace_margin=-1.0),
+    lambda: Lease(WRONG),
+    lambda: Lease(Budget(0), 0),
+    lambda: Lease(Budget(0)).wanted(-1, 0.0),
+    lambda: Lease(Budget(0)).failed("timeout", 0.0),
+    lambda: asked().granted(-math.inf, "", 0.0),
+    lambda: asked().failed(WRONG, 0.0),
+    lambda: Ring("", 10),
+    lambda: Ring("mine", 1001),
+    lambda: open_store(WRONG),
+    lambda: open_store("127.0.0.1:6379"),
     lambda: Limits(open_timeout=-1.0),
     lambda: Limits(max_events=0),
 ]

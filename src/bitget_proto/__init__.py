@@ -76,6 +76,7 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from ._machine.lease import Ask, Granted, Lease, LeaseOutput, StoreDown, StoreUp
     from ._machine.reconciler import Reconciler
     from ._machine.reconciler_config import ReconcilerConfig
     from ._machine.session import Session
@@ -110,21 +111,12 @@ if TYPE_CHECKING:
         Unknown,
         WhyUnknown,
     )
-    from ._values.order_updates import (
-        LookUpReply,
-        NoAnswer,
-        NoSuchOrder,
-        OneOrder,
-        OpenOrders,
-        OrderHistory,
-        OrderPage,
-        Question,
-    )
     from ._values.rest_requests import RestRequest, sign_request
     from ._wire.rest import RestCodec
 
 __all__ = [
     "Accepted",
+    "Ask",
     "Budget",
     "CallerError",
     "CancelOrder",
@@ -148,9 +140,12 @@ __all__ = [
     "Filled",
     "Final",
     "GoingAway",
+    "Granted",
     "Hangup",
     "InstType",
     "LateReply",
+    "Lease",
+    "LeaseOutput",
     "LinkClosed",
     "LinkHangup",
     "LinkTransmit",
@@ -195,6 +190,8 @@ __all__ = [
     "SignedLogin",
     "State",
     "StillOpen",
+    "StoreDown",
+    "StoreUp",
     "SubscribeRefused",
     "SubscribeReply",
     "Subscribed",
@@ -226,6 +223,7 @@ __all__ = [
 
 _LAZY = MappingProxyType({
     "Cancelled": "._values.finals",
+    "Ask": "._machine.lease",
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
@@ -233,20 +231,15 @@ _LAZY = MappingProxyType({
     "Evidence": "._values.finals",
     "Filled": "._values.finals",
     "Final": "._values.finals",
+    "Granted": "._machine.lease",
+    "Lease": "._machine.lease",
+    "LeaseOutput": "._machine.lease",
     "LinkClosed": "._machine.session_events",
     "LinkHangup": "._machine.session_events",
     "LinkTransmit": "._machine.session_events",
     "LookUp": "._values.finals",
-    "LookUpReply": "._values.order_updates",
-    "NoAnswer": "._values.order_updates",
-    "NoSuchOrder": "._values.order_updates",
     "NotFound": "._values.finals",
-    "OneOrder": "._values.order_updates",
-    "OpenOrders": "._values.order_updates",
-    "OrderHistory": "._values.order_updates",
-    "OrderPage": "._values.order_updates",
     "Policy": "._machine.session_config",
-    "Question": "._values.order_updates",
     "Reconciler": "._machine.reconciler",
     "ReconcilerConfig": "._machine.reconciler_config",
     "ReconcilerOutput": "._values.finals",
@@ -258,6 +251,8 @@ _LAZY = MappingProxyType({
     "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
     "StillOpen": "._values.finals",
+    "StoreDown": "._machine.lease",
+    "StoreUp": "._machine.lease",
     "Trace": "._trace.reader",
     "TraceStep": "._trace.reader",
     "Unknown": "._values.finals",

@@ -84,6 +84,7 @@ LAYERS = [
     {"bitget_proto.testing.__init__", "bitget_proto.testing.__main__", "bitget_proto.testing.pytest"},
     {"bitget_transports._driver"},
     {"bitget_transports.__init__"},
+    {"bitget_transports._redis"},
     {
         "bitget_transports.anyio", "bitget_transports.asyncio", "bitget_transports.blocking",
         "bitget_transports.exchange", "bitget_transports.faults", "bitget_transports.telemetry",

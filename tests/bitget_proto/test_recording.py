@@ -88,10 +88,11 @@ def test_reading_a_property_of_a_recorded_core_writes_nothing() -> None:
     for core in (Connection(), Session(jitter=lambda: 0.5)):
         lines: list[str] = []
         held = record(core, lines.append)
-        assert (held.state, held.in_flight, held.capacity) == (
+        assert (held.state, held.in_flight, held.capacity, held.waiting_for_grant) == (
             core.state,
             core.in_flight,
             core.capacity,
+            core.waiting_for_grant,
         )
         assert held.config is core.config
         assert repr(held) == repr(core)

@@ -211,6 +211,22 @@ def cli() -> None:
     assert verdict["outcomes"] == 80, verdict
 
 
+def redis() -> None:
+    """Ask a store on a port where nothing listens."""
+    from redis import ConnectionError as RedisConnectionError
+
+    from bitget_proto import Ask
+    from bitget_transports._redis.ring import Ring
+    from bitget_transports._redis.stores import blocking_store
+
+    with blocking_store("redis://127.0.0.1:1", Ring("mine", 10)) as ask:
+        try:
+            ask(Ask(n=1, place=""))
+        except RedisConnectionError:
+            return
+    raise AssertionError("the store has answered")
+
+
 TRANSPORTS: dict[str, Callable[[str, str], None]] = {
     "anyio": on_anyio("asyncio"),
     "trio": on_anyio("trio"),
@@ -230,6 +246,7 @@ ALONE: dict[str, Callable[[], None]] = {
     "prometheus": prometheus,
     "opentelemetry": opentelemetry,
     "cli": cli,
+    "redis": redis,
 }
 """Smoke tests without an exchange."""
 

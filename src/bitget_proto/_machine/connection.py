@@ -218,6 +218,16 @@ class Connection:
         return sys.maxsize if limit is None else limit - self.in_flight
 
     @property
+    def waiting_for_grant(self) -> int:
+        """The number of cancels that a grant to the budget would let leave, at the last call.
+
+        Pass it to `Lease.wanted` after each drain.
+        """
+        if self._state is not _READY or self._in_call:
+            return 0
+        return self._frames.waiting_for_grant(self._now, self._in_flight.queue.size)
+
+    @property
     def config(self) -> Config:
         """The limits of the connection."""
         return self._config

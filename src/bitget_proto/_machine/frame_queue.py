@@ -166,13 +166,21 @@ class FrameQueue:
             or (self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME)
         ):
             return inf
-        return max(self._pace.allowed_at(), self._budget_allows_at(now, waiting))
+        opens = self._pace.allowed_at()
+        # Like `next`: when the pace allows a frame, it is seen whether a grant is needed.
+        return opens if opens > now else self._budget_allows_at(now, waiting)
 
     def _budget_allows_at(self, now: float, waiting: int) -> float:
         """Return when the budget allows one of the `waiting` cancels to be sent."""
         if self.budget is None:
             return -inf
         return self.budget.allowed_at(now, min(waiting, self._max_batch))
+
+    def waiting_for_grant(self, now: float, waiting: int) -> int:
+        """Return how many of the `waiting` cancels a grant to the budget would let leave now."""
+        if not waiting or self.budget is None or not self.budget.needs_grant(now, waiting):
+            return 0
+        return min(waiting, self._pace.room(now) * self._max_batch)
 
     def ping_allowed_at(self, now: float) -> float:
         """Return when a ping may be sent."""

@@ -168,6 +168,16 @@ class Budget:
         until, left = self._observed
         return opens if left > 0 or until <= now else max(opens, until)
 
+    @property
+    def overdrawn(self) -> int:
+        """The number of cancels that were sent without an allowance, with `per_second=0`."""
+        return self._overdrawn
+
+    def needs_grant(self, now: float, waiting: int = 1) -> bool:
+        """Return whether a grant would let the next of the `waiting` cancels be sent sooner."""
+        granted = self._grants and self._grants[-1][0] > now
+        return not granted and self.allowed_at(now, waiting) > now
+
     def room(self, now: float) -> int:
         """Return how many cancels one frame may carry now."""
         if self._batches is not None:

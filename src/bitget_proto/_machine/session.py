@@ -235,6 +235,18 @@ class Session:
         return sys.maxsize if limit is None else limit - len(self._cancels)
 
     @property
+    def waiting_for_grant(self) -> int:
+        """The number of cancels that a grant to the budget would let leave, at the last call.
+
+        Pass it to `Lease.wanted` after each drain.
+        """
+        serving = self._links.serving
+        if serving is None or self._in_call or self._close_at <= self._now:
+            return 0
+        frames = serving.connection._frames
+        return frames.waiting_for_grant(self._now, self._cancels.waiting.size)
+
+    @property
     def config(self) -> SessionConfig:
         """The limits of the session."""
         return self._config

@@ -246,6 +246,9 @@ class _WatchedBudget(Budget):
         self._shared = shared
         self._writer = writer
 
+    def needs_grant(self, now: float, waiting: int = 1) -> bool:
+        return self._shared.needs_grant(now, waiting)
+
     def allowed_at(self, now: float, waiting: int = 1) -> float:
         opens, alone = self._shared.allowed_at(now, waiting), super().allowed_at(now, waiting)
         if self._writer.in_call:
@@ -310,6 +313,11 @@ class RecordedConnection(Connection):
     def capacity(self) -> int:
         """As `Connection.capacity`."""
         return self.core.capacity
+
+    @property
+    def waiting_for_grant(self) -> int:
+        """As `Connection.waiting_for_grant`."""
+        return self.core.waiting_for_grant
 
     @property
     def config(self) -> Config:
@@ -420,6 +428,11 @@ class RecordedSession(Session):
     def capacity(self) -> int:
         """As `Session.capacity`."""
         return self.core.capacity
+
+    @property
+    def waiting_for_grant(self) -> int:
+        """As `Session.waiting_for_grant`."""
+        return self.core.waiting_for_grant
 
     @property
     def config(self) -> SessionConfig:

@@ -57,6 +57,14 @@ class Timer(DescribedEnum):
         "unknown",
         "When nothing showed before its deadline what became of an order, and it ends Unknown.",
     )
+    # The timer of a lease.
+    LEASE = (
+        "lease",
+        (
+            "When a lease or a place in the store's queue begins, or the store may be asked again. "
+            "No deadline expires: draining is enough."
+        ),
+    )
     # Timers of the fake exchange in `testing`.
     IDLE = (
         "idle",

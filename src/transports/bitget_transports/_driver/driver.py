@@ -19,6 +19,7 @@ from typing import Protocol
 import attrs
 
 from bitget_proto import (
+    Budget,
     CallerError,
     Closed,
     Config,
@@ -53,6 +54,7 @@ from .limits import Limits
 from .log import ChannelLog
 from .outcome_router import OutcomeRouter, Waiter
 from .reporter import Observe, Reporter
+from .shared_budget import SharedBudget
 from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
 from .turns import OVERDUE_MESSAGES, Arrivals
@@ -128,6 +130,8 @@ class Driver(ABC):
         """The time for which the transport has set its timer: `until` or earlier."""
         self.arrivals = Arrivals()
 
+        self.shared: SharedBudget | None = None
+        """The budget, if it is leased."""
         self._core = core
         self._links: dict[int, Link] = {}
         """The links that are dialled or open."""
@@ -313,12 +317,24 @@ class Driver(ABC):
             until = inf if output.until is None else output.until
             if busy:
                 until = min(until, self._stalled.due())
+            if self.shared is not None:
+                until = min(until, self.shared.drained())
             self.until = until
             if until < self.armed:
                 self.rearm()
         except BaseException:
             self.interrupted()
             raise
+
+    def share(self, budget: Budget | None) -> None:
+        """Note that the core spends from this budget."""
+        if isinstance(budget, SharedBudget):
+            self.shared = budget
+            budget.sharers.add(self)
+
+    def waiting_for_grant(self) -> int:
+        """Return how many cancels a grant would let leave; 0 while a write is stalled."""
+        return 0 if self._stalled.numbers else self._core.waiting_for_grant
 
     def _served(self, number: int) -> None:
         """The login of this link was accepted."""

@@ -33,6 +33,8 @@ from bitget_proto import (
     Rejected,
     SessionEvent,
     SignedLogin,
+    StoreDown,
+    StoreUp,
     Unresolved,
     Up,
     WhyClosed,
@@ -210,6 +212,16 @@ def with_trace_log(trace: Callable[[str], object] | None) -> Callable[[str], obj
             trace(line)
 
     return write
+
+
+def log_store(account: str, event: StoreDown | StoreUp) -> None:
+    """Log that the store of a shared budget grants nothing, or grants again."""
+    # The handlers and filters of a log are the caller's as well.
+    with suppress(Exception):
+        if isinstance(event, StoreDown):
+            _LOGGER.warning("no leases for account %s: %s", account, event.reason)
+        else:
+            _LOGGER.info("leases for account %s again", account)
 
 
 def log_caller_error(event: CallerError) -> None:

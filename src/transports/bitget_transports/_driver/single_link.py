@@ -36,6 +36,8 @@ class Core(Protocol):
     def capacity(self) -> int: ...
     @property
     def codec(self) -> Codec: ...
+    @property
+    def waiting_for_grant(self) -> int: ...
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None: ...
     def receive(self, link: int, message: str | bytes, now: float) -> None: ...
     def lost(
@@ -87,6 +89,10 @@ class SingleLink:
     @property
     def capacity(self) -> int:
         return self._connection.capacity
+
+    @property
+    def waiting_for_grant(self) -> int:
+        return self._connection.waiting_for_grant
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
         self._connection.opened(now, login=login)

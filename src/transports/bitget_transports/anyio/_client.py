@@ -131,6 +131,7 @@ def connect(
         driver = AnyioDriver(
             SingleLink(connection), account, limits, connection.config, client, observe
         )
+        driver.share(budget)
         return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
@@ -183,6 +184,7 @@ def open_session(
         )
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         driver = AnyioDriver(session, account, limits, session.config.link, client, observe)
+        driver.share(budget)
         return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)

@@ -8,5 +8,6 @@ It needs the extra `asyncio`.
 """
 
 from ._client import connect, open_session
+from ._shared_budget import shared_budget
 
-__all__ = ["connect", "open_session"]
+__all__ = ["connect", "open_session", "shared_budget"]

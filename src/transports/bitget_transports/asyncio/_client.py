@@ -137,6 +137,7 @@ def connect(
         driver = AsyncioDriver(
             SingleLink(connection), account, limits, connection.config, sock, framing, observe
         )
+        driver.share(budget)
         return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
@@ -190,6 +191,7 @@ def open_session(
         driver = AsyncioDriver(
             session, account, limits, session.config.link, framing=framing, observe=observe
         )
+        driver.share(budget)
         return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)

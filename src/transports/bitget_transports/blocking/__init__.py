@@ -7,5 +7,6 @@ It needs the extra `blocking`.
 """
 
 from ._client import Channel, Opener, SessionChannel, connect, open_session
+from ._shared_budget import shared_budget
 
-__all__ = ["Channel", "Opener", "SessionChannel", "connect", "open_session"]
+__all__ = ["Channel", "Opener", "SessionChannel", "connect", "open_session", "shared_budget"]

@@ -148,6 +148,7 @@ def connect(
         driver = BlockingDriver(
             SingleLink(connection), account, limits, connection.config, selector, sock, observe
         )
+        driver.share(budget)
         return Channel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
@@ -202,6 +203,7 @@ def open_session(
         driver = BlockingDriver(
             session, account, limits, session.config.link, selector, observe=observe
         )
+        driver.share(budget)
         return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
 
     return Opener(channel)
