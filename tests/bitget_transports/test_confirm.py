@@ -11,6 +11,7 @@ import pytest
 
 from bitget_proto import (
     Accepted,
+    Budget,
     Cancelled,
     CancelOrder,
     Dialect,
@@ -22,6 +23,7 @@ from bitget_proto import (
     Outcome,
     Rejected,
     RestRequest,
+    SessionConfig,
     StillOpen,
     Subscribed,
     Unresolved,
@@ -70,7 +72,7 @@ def test_a_push_confirms_a_cancel(flavour: Flavour) -> None:
 def test_a_lost_push_is_replaced_by_a_look_up(flavour: Flavour) -> None:
     exchange = fast_exchange(2, credentials=KEY)
     exchange.inject(Fault.NO_PUSH)
-    exchange.inject_rest(RestFault.EMPTY, RestFault.DOWN)
+    exchange.inject_rest(RestFault.EMPTY)
     outcome, final = confirmed(flavour, exchange)
     assert isinstance(outcome, Accepted)
     assert isinstance(final, Cancelled)
@@ -98,7 +100,7 @@ def test_an_order_whose_cancel_never_arrived_is_still_open(flavour: Flavour) -> 
 
 def test_every_open_order_is_cancelled_and_confirmed(flavour: Flavour) -> None:
     everything = [
-        *orders(230),
+        *orders(120),
         CancelOrder("ETHUSDT", "900"),
         CancelOrder("BTCUSDT", "901", inst_type=InstType.USDT_FUTURES),
     ]
@@ -109,27 +111,28 @@ def test_every_open_order_is_cancelled_and_confirmed(flavour: Flavour) -> None:
     with exchange_in_thread(exchange) as server:
 
         async def scenario(open_session: OpenSession) -> list[tuple[Outcome, Final | None]]:
-            async with open_session(KEY, url=server.url, orders=True) as channel:
+            options: dict[str, Any] = {"config": SessionConfig(link=FAST), "budget": Budget(None)}
+            async with open_session(KEY, url=server.url, orders=True, **options) as channel:
                 found = channel.cancel_all(InstType.SPOT, "BTCUSDT")
                 return [pair async for pair in found]
 
         pairs = flavour.run_session(tidy(scenario))
     finals = [final for _, final in pairs]
     ended = {final.order_id for final in finals if isinstance(final, Cancelled)}
-    assert ended == {order.order_id for order in orders(230)}
+    assert ended == {order.order_id for order in orders(120)}
     assert [order.order_id for order in exchange.live] == ["900", "901"]
 
 
 def test_a_unified_account_is_confirmed_alike(flavour: Flavour) -> None:
     named = [CancelOrder("BTCUSDT", str(n), inst_type=InstType.USDT_FUTURES) for n in range(1, 31)]
-    config = ExchangeConfig(dialect=Dialect.UNIFIED)
-    exchange = ScriptedExchange(named, config=config, batches_per_second=5)
+    config = ExchangeConfig(dialect=Dialect.UNIFIED, messages_per_second=None)
+    exchange = ScriptedExchange(named, config=config, cancels_per_second=None)
     exchange.inject(Fault.NO_PUSH)
     with exchange_in_thread(exchange) as server:
 
         async def scenario(connect: Connect) -> list[tuple[Outcome, Final | None]]:
-            options: dict[str, Any] = {"dialect": Dialect.UNIFIED, "orders": True}
-            async with connect(KEY, url=server.url, **options) as channel:
+            options: dict[str, Any] = {"dialect": Dialect.UNIFIED, "budget": Budget(None)}
+            async with connect(KEY, url=server.url, orders=True, **options) as channel:
                 return [pair async for pair in channel.cancel_all()]
 
         pairs = flavour.run(tidy(scenario))
@@ -195,6 +198,7 @@ def test_what_cannot_be_confirmed_is_refused(flavour: Flavour) -> None:
         flavour.run(tidy(scenario))
 
 
+@pytest.mark.slow
 def test_a_list_that_cannot_be_read_is_an_error(flavour: Flavour) -> None:
     exchange = fast_exchange(1)
     exchange.inject_rest(*[RestFault.UNAVAILABLE] * 5)

@@ -70,6 +70,7 @@ def nothing_listens() -> Generator[str]:
         yield f"redis://127.0.0.1:{bound.getsockname()[1]}"
 
 
+@pytest.mark.slow
 @every_flavour
 def test_two_channels_and_rest_share_what_the_store_leases(
     flavour: Flavour, server: RedisServer
@@ -121,6 +122,7 @@ def test_without_a_store_cancels_wait_but_for_the_own_slice(
     assert "ConnectionError" in warnings[0]
 
 
+@pytest.mark.slow
 @every_flavour
 def test_a_store_that_comes_back_is_used_again(flavour: Flavour, server: RedisServer) -> None:
     with exchange_in_thread(strict_exchange(3, 10)) as running:

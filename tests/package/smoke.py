@@ -211,6 +211,24 @@ def cli() -> None:
     assert verdict["outcomes"] == 80, verdict
 
 
+def rest() -> None:
+    """Ask REST on a port where nothing listens, and answer a request of REST."""
+    import h11
+    import httpx
+
+    from bitget_proto import RestCodec
+    from bitget_transports._driver.rest import BlockingHttpxSender
+    from bitget_transports._driver.url import Target
+
+    assert h11.Connection(h11.SERVER).our_state is h11.IDLE
+    target = Target.of("ws://127.0.0.1:1", None, allow_plaintext=False)
+    try:
+        BlockingHttpxSender(target)(RestCodec().server_time(), {})
+    except httpx.ConnectError:
+        return
+    raise AssertionError("REST has answered")
+
+
 def redis() -> None:
     """Ask a store on a port where nothing listens."""
     from redis import ConnectionError as RedisConnectionError
@@ -247,6 +265,7 @@ ALONE: dict[str, Callable[[], None]] = {
     "opentelemetry": opentelemetry,
     "cli": cli,
     "redis": redis,
+    "rest": rest,
 }
 """Smoke tests without an exchange."""
 

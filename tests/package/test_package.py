@@ -102,6 +102,6 @@ def test_every_group_for_developers_is_tried_alone() -> None:
     assert set(TRIES) == {*SETTINGS["dependency-groups"], "test"}
 
 
-@pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa", "redis"])
+@pytest.mark.parametrize("name", ["msgspec", "orjson", "rsa", "redis", "rest"])
 def test_a_smoke_test_without_an_exchange_passes_here(name: str) -> None:
     ALONE[name]()

@@ -125,7 +125,7 @@ _FAULT_WORDS: Final = {
 FAULTS_HELP: Final = "\n".join(
     (
         "faults, each applied to one cancel, in the order of the options:",
-        *(f"  {name:<13} {_FAULT_WORDS[name]}" for name in FAULTS),
+        *(f"  {name:<15}  {_FAULT_WORDS[name]}" for name in FAULTS),
         "",
     )
 )
