@@ -141,6 +141,20 @@ def test_a_unified_account_is_confirmed_alike(flavour: Flavour) -> None:
     assert not exchange.live
 
 
+def test_rest_that_is_behind_has_no_order_cancelled_twice(flavour: Flavour) -> None:
+    exchange = fast_exchange(3, credentials=KEY)
+    exchange.rest_behind = 60.0
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> list[tuple[Outcome, Final | None]]:
+            async with connect(KEY, url=server.url, config=FAST, orders=True) as channel:
+                return [pair async for pair in channel.cancel_all(InstType.SPOT)]
+
+        pairs = flavour.run(tidy(scenario))
+    assert [type(final) for _, final in pairs] == [Cancelled] * 3
+    assert len(exchange.log) == 3
+
+
 def test_rest_may_be_a_function_of_the_callers(flavour: Flavour) -> None:
     exchange, asked = fast_exchange(1, credentials=KEY), list[str]()
     exchange.inject(Fault.NO_PUSH)

@@ -20,11 +20,13 @@ from math import inf
 import attrs
 
 from bitget_proto import (
+    Cancelled,
     CancelOrder,
     Closed,
     Dialect,
     Down,
     Event,
+    Filled,
     Final,
     LookUp,
     LookUpReply,
@@ -269,6 +271,22 @@ class Listing:
                 f"the open orders could not be read after {_ATTEMPTS} attempts: {reason}"
             )
         self.delay = _FIRST_DELAY * 2**self._failures
+
+
+class Ended:
+    """The orders that are known to have ended: REST may be behind, and list them as open."""
+
+    def __init__(self) -> None:
+        self._ids: set[str | None] = set()
+
+    def add(self, final: Final) -> None:
+        """Note what became of an order."""
+        if isinstance(final, (Cancelled, Filled)) and final.order_id is not None:
+            self._ids.add(final.order_id)
+
+    def without(self, orders: list[CancelOrder]) -> list[CancelOrder]:
+        """Return the orders that may be open."""
+        return [order for order in orders if order.order_id not in self._ids]
 
 
 def check_rounds(rounds: object) -> None:

@@ -17,7 +17,7 @@ from bitget_proto import (
 from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
-from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
+from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
 
 
@@ -69,9 +69,9 @@ class AsyncConfirming:
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        confirmer = self._confirmer
+        confirmer, ended = self._confirmer, Ended()
         for _ in range(rounds):
-            orders = await self._open_orders(OpenOrders(inst_type, inst_id))
+            orders = ended.without(await self._open_orders(OpenOrders(inst_type, inst_id)))
             if not orders:
                 return
             waiter = FinalWaiter()
@@ -84,6 +84,7 @@ class AsyncConfirming:
                 while waiter.expected or waiter.finals:
                     await self._arrive(waiter)
                     final = waiter.finals.popleft()
+                    ended.add(final)
                     yield final.outcome, final
             finally:
                 confirmer.leave(waiter)

@@ -11,7 +11,7 @@ from bitget_proto import CancelOrder, Final, InstType, OpenOrders, Outcome, Unre
 
 from .._driver.account import Account
 from .._driver.clock import clock
-from .._driver.confirmer import Confirmer, FinalWaiter, Listing, check_rounds
+from .._driver.confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
 from ._driver import BlockingDriver
 
@@ -47,8 +47,9 @@ class Confirming:
     ) -> Generator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
+        ended = Ended()
         for _ in range(rounds):
-            orders = self._open_orders(OpenOrders(inst_type, inst_id))
+            orders = ended.without(self._open_orders(OpenOrders(inst_type, inst_id)))
             if not orders:
                 return
             waiter = FinalWaiter()
@@ -61,6 +62,7 @@ class Confirming:
                 while waiter.expected or waiter.finals:
                     self._arrive(waiter)
                     final = waiter.finals.popleft()
+                    ended.add(final)
                     yield final.outcome, final
             finally:
                 self._confirmer.leave(waiter)
