@@ -568,6 +568,7 @@ NEXT: dict[str, Callable[[World], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", NEXT)
 @pytest.mark.parametrize(
     "name",

@@ -22,7 +22,7 @@ from bitget_transports.faults.hostile_server import After, Behaviour, HostileSer
 
 from .colours import BOUND, KEY, Connect, Flavour, orders
 
-pytestmark = pytest.mark.parametrize("flavour", Flavour)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("flavour", Flavour)]
 
 
 def answers_together(count: int, written: threading.Event) -> Behaviour:

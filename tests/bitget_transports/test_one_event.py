@@ -41,6 +41,8 @@ from .tidy import (
     upgrade_and,
 )
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(open_timeout=0.25, close_timeout=0.2)
 PATIENT = Limits(open_timeout=10.0, close_timeout=0.2)
 

@@ -13,6 +13,8 @@ from .faulty_session_drivers import SESSION_FAULTS, FiresTimersBeforeItReads
 from .patience import BUSY, PATIENCE
 from .selector_session_driver import SelectorSessionDriver
 
+pytestmark = pytest.mark.slow
+
 test_the_correct_driver_keeps_every_rule = pytest.mark.slow(
     session_scenarios(SelectorSessionDriver, patience=BUSY)
 )

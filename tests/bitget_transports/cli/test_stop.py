@@ -22,7 +22,10 @@ from bitget_transports.exchange import ExchangeThread, exchange_in_thread
 
 from .running import BOUND, CARRIERS, KEY, Ran, finished, line_of, process, spot
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does"),
+]
 
 IDS = [str(n) for n in range(1, 61)]
 
