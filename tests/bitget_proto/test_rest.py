@@ -32,6 +32,7 @@ from bitget_proto import (
     ValidationError,
     sign_request,
 )
+from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 
 CLASSIC, UNIFIED = RestCodec(), RestCodec("unified")
 KEY = Credentials("key", "secret", "passphrase")
@@ -494,6 +495,7 @@ def test_no_answer_raises_and_only_a_real_one_is_about_orders(
     codec: RestCodec, question: Question, status: int, answer: str | bytes
 ) -> None:
     codec.read_server_time(status, answer)
+    codec.read_account_kind(status, answer)
     reply = codec.read_look_up(question, status, answer)
     if isinstance(reply, OrderPage):
         assert status == 200
@@ -501,3 +503,27 @@ def test_no_answer_raises_and_only_a_real_one_is_about_orders(
     elif isinstance(reply, NoSuchOrder):
         assert isinstance(question, OneOrder)
         assert status < 429
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (200, "00000", Dialect.UNIFIED),
+        (400, "40084", Dialect.CLASSIC),
+        (400, "40006", None),
+        (429, "429", None),
+        (500, "00000", None),
+    ],
+)
+def test_the_settings_tell_the_kind_of_the_account(
+    status: int, code: str, kind: Dialect | None
+) -> None:
+    assert CLASSIC.account_kind() == UNIFIED.account_kind()
+    body = json.dumps({"code": code, "msg": "text", "data": {"accountMode": "unified"}})
+    assert CLASSIC.read_account_kind(status, body) is kind
+    assert CLASSIC.read_account_kind(status, "") is None
+    for dialect in Dialect:
+        exchange = ScriptedExchange(config=ExchangeConfig(dialect=dialect))
+        answer = exchange.rest("GET", CLASSIC.account_kind().target, {}, b"", 0.0)
+        assert answer is not None
+        assert CLASSIC.read_account_kind(*answer) is dialect

@@ -43,6 +43,8 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 _SUCCESS = "0"
 
+_CLASSIC_ACCOUNT = "40084"
+
 _NO_SUCH_ORDER = ("25204", "40109", "43001")
 """Either API may send any of them. Which it sends for an id that never was is not documented."""
 
@@ -112,6 +114,13 @@ class RestCodec:
         """Return the request for the exchange's time. It needs no signature."""
         return get("/api/v2/public/time")
 
+    def account_kind(self) -> RestRequest:
+        """Return the request whose answer tells a unified account from a classic one.
+
+        The key of either kind logs in on the WebSocket of both, so a successful login says nothing.
+        """
+        return get("/api/v3/account/settings")
+
     # --- answers ---
 
     def read_look_up(self, question: Question, status: int, body: str | bytes) -> LookUpReply:
@@ -151,6 +160,19 @@ class RestCodec:
         if not isinstance(time, dict):
             return None
         return milliseconds(cast("dict[str, object]", time).get("serverTime"))
+
+    def read_account_kind(self, status: int, body: str | bytes) -> Dialect | None:
+        """Return which API the account needs; None if the answer does not say.
+
+        A unified account gets its settings; a classic one is refused with 40084.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        code = None if data is None else read_code(data.get("code"))
+        if status == _OK and code == _SUCCESS:
+            return Dialect.UNIFIED
+        return Dialect.CLASSIC if code == _CLASSIC_ACCOUNT else None
 
     def _refused(
         self, question: Question, status: int, code: str | None, message: str
