@@ -167,7 +167,7 @@ class ScriptedExchange(_BehaviourCommands):
         self._logins = Logins()
         self._handshakes: deque[tuple[int, int | None]] = deque()
         self._behaviour = Behaviour()
-        self.rest_behind = 0.0
+        self.rest_behind: float = 0.0
         """How many seconds the orders that REST shows are behind the book."""
         self._rest_api = RestApi(self, self._book, self._cancel_by_rest)
         self._numbers = 0
