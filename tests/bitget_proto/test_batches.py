@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from bitget_proto import (
     Dialect,
     InstType,
     LateReply,
+    OrderUpdate,
     Outcome,
     Policy,
     Rejected,
@@ -31,15 +33,24 @@ from bitget_proto import (
     ValidationError,
     WhyUnrecognised,
     WhyUnresolved,
+    record,
+    replay,
     sign_login,
 )
+from bitget_proto.explain import explain, read
 from bitget_proto.testing import (
+    BatchRequested,
+    CancelRequested,
     ExchangeConfig,
+    ExchangeConnection,
     Fault,
+    LoginRequested,
     Pair,
     ScriptedExchange,
     SessionPair,
 )
+from bitget_proto.testing._kit.recording_connection import Recorder
+from bitget_proto.testing._kit.recording_session import SessionRecorder
 
 CODEC = Codec(dialect=Dialect.UNIFIED)
 LOGIN = sign_login(Credentials("key", "secret", "passphrase"), 1_763_958_366)
@@ -549,3 +560,150 @@ def test_a_session_that_was_never_answered_gives_the_hint() -> None:
     outcome = pair.outcomes[id]
     assert isinstance(outcome, Unresolved)
     assert outcome.hint is not None
+
+
+# --- traces, explanations, and the exchange's side ---
+
+
+def test_a_recorded_batch_is_replayed_with_what_others_spent_and_the_exchange_said() -> None:
+    lines: list[str] = []
+    budget = Budget(10, None)
+    conn = record(Connection(Config(pace_margin=None), CODEC, budget), lines.append)
+    assert conn.codec is CODEC
+    conn.opened(0.0, login=LOGIN)
+    outputs(conn, 0.0)
+    conn.receive('{"event":"login","code":0}', 0.0)
+    budget.debit(4, 0.0)  # another user of the budget
+    budget.observe(9, 0.0)
+    conn.cancel_many(orders(8), 0.0)
+    (frame,) = frames(conn, 0.0)
+    assert len(frame.ids) == 6
+    items = [(str(n), "0") for n in range(1, 7)]
+    conn.receive(answer(frame, *items, rateLimit=[{"remaining": 1}]), 0.5)
+    outputs(conn, 0.5)
+    assert [len(frame.ids) for frame in frames(conn, 1.6)] == [2]
+    assert replay(lines) is None
+
+
+def test_a_recorded_session_has_its_codec() -> None:
+    session = Session(codec=CODEC, jitter=lambda: 0.5)
+    assert session.codec is CODEC
+    assert record(session, [].append).codec is CODEC
+
+
+def test_a_paused_budget_has_no_room() -> None:
+    budget = Budget(10, None)
+    budget.grant(5, 9.0, 0.0)
+    assert budget.room(0.0) == 15
+    budget.pause(0.0)
+    assert (budget.room(0.5), budget.room(1.0)) == (0, 15)
+
+
+def test_a_looser_count_of_the_exchange_changes_nothing() -> None:
+    budget = Budget(10, None)
+    budget.observe(2, 0.0)
+    budget.observe(5, 0.1)
+    assert (budget.room(0.5), budget.room(1.0)) == (2, 10)
+
+
+def test_a_session_waits_for_the_limit_of_single_cancels() -> None:
+    named = [CancelOrder(client_oid=id, inst_type=InstType.SPOT) for id in "ab"]
+    made = ScriptedExchange(named, config=ExchangeConfig(dialect=Dialect.UNIFIED))
+    pair = SessionPair(Session(codec=CODEC, budget=Budget(1, None, 5), jitter=lambda: 0.5), made)
+    pair.run(1.0)
+    ids = pair.cancel_many(named)
+    pair.run(0.5)
+    assert len(pair.outcomes) == 1
+    pair.run(2.0)
+    assert all(isinstance(pair.outcomes[id], Accepted) for id in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        (CODEC.encode_batch(orders(2), "7"), "Each gets exactly one outcome."),
+        (
+            (
+                '{"event":"trade","id":"7","topic":"batch-cancel","code":"0","args":'
+                '[{"orderId":"1","code":"0"},{"clientOid":"a","code":"25204"}]}'
+            ),
+            "1: Accepted; a: Rejected; any other order of the batch: Unresolved.",
+        ),
+        (
+            '{"event":"trade","id":"7","topic":"batch-cancel","code":"25245","msg":"no"}',
+            "This applies to each order of the batch.",
+        ),
+    ],
+)
+def test_a_batch_is_explained(text: str, means: str) -> None:
+    explained = explain(read(CODEC, text.encode()), text.encode())
+    assert explained.means.endswith(means)
+
+
+def test_the_exchanges_side_answers_a_batch() -> None:
+    exchange = ExchangeConnection(ExchangeConfig(dialect=Dialect.UNIFIED))
+    exchange.opened(0.0)
+    exchange.receive(CODEC.encode_login(LOGIN), 0.0)
+    while not isinstance(exchange.poll(0.0), LoginRequested):
+        pass
+    exchange.accept_login(0.0)
+    exchange.receive(CODEC.encode_batch(orders(2), "7"), 0.0)
+    given = [exchange.poll(0.0) for _ in range(3)]
+    assert BatchRequested(id="7", orders=tuple(orders(2))) in given
+    one, two = orders(2)
+    exchange.answer_batch("7", [(one, "0", "Success"), (two, "25204", "gone")], 0.0)
+    reply = exchange.poll(0.0)
+    assert isinstance(reply, Transmit)
+    assert '"args":[{"code":"0","msg":"Success","orderId":"1"},' in reply.text
+    exchange.receive(CODEC.encode_cancel(one, "8"), 0.0)
+    assert exchange.poll(0.0) == CancelRequested(id="8", order=one)
+    exchange.accept("8", 0.0, order=CancelOrder(order_id="1", client_oid="mine"))
+    reply = exchange.poll(0.0)
+    assert isinstance(reply, Transmit)
+    assert '"clientOid":"mine"' in reply.text
+
+
+def test_the_limit_of_batches_refuses_a_batch_as_a_whole() -> None:
+    made = ScriptedExchange(
+        orders(30), config=ExchangeConfig(dialect=Dialect.UNIFIED), batches_per_second=1
+    )
+    pair = Pair(Connection(codec=CODEC, budget=Budget(None)), made)
+    pair.open()
+    ids = pair.cancel_many(orders(30))
+    pair.run(1.0)
+    given = Counter(type(pair.outcomes[id]) for id in ids)
+    assert given == {Accepted: 20, Rejected: 10}
+    assert len(made.live) == 10
+
+
+# --- subscribing, on the pairs and the kit's cores ---
+
+
+@pytest.mark.parametrize("fault", [Fault.PUSH_LATE, Fault.PUSH_TWICE, Fault.NO_PUSH])
+def test_pushes_may_be_late_twice_or_lost(fault: Fault) -> None:
+    made = ScriptedExchange([CancelOrder("BTCUSDT", "1")])
+    pair, other = Pair(exchange=made), Pair(exchange=made)
+    for each in (pair, other):
+        each.open()
+        each.subscribe_orders()
+    made.inject(fault)
+    pair.cancel(CancelOrder("BTCUSDT", "1"))
+    other.run(0.0)
+    seen = [sum(isinstance(event, OrderUpdate) for event in each.events) for each in (pair, other)]
+    assert seen == [2 if fault is Fault.PUSH_TWICE else 0] * 2
+    pair.run(20.0)
+    other.run(0.0)
+    late = sum(isinstance(event, OrderUpdate) for event in pair.events)
+    assert late == {Fault.PUSH_LATE: 1, Fault.PUSH_TWICE: 2, Fault.NO_PUSH: 0}[fault]
+
+
+def test_the_kits_cores_note_a_subscription() -> None:
+    for core in (Recorder(Config()), SessionRecorder(SessionConfig())):
+        core.subscribe_orders(time.monotonic())
+        assert ["subscribe_orders" in step.what for step in core.steps] == [True]
+
+
+@pytest.mark.parametrize("wrong", ["abc", "0", "-1", "NaN", "Infinity"])
+def test_an_amount_is_a_number_above_0(wrong: str) -> None:
+    with pytest.raises(ValidationError, match=r"^size must be a decimal number above 0, as text"):
+        ScriptedExchange().place(CancelOrder("BTCUSDT", "1"), size=wrong)

@@ -144,8 +144,8 @@ class FrameQueue:
                 self.budget.debit(1, now)
             self._in_flight.mark_sent(cancel, now)
             return Transmit(self._codec.encode_cancel(cancel.order, cancel.id), (cancel.id,))
-        if self.budget is not None:
-            self.budget.debit(len(cancels), now, batch=True)
+        assert self.budget is not None  # noqa: S101 - `choose` forms no batch without one
+        self.budget.debit(len(cancels), now, batch=True)
         id = ids.make()
         for cancel in cancels:
             self._in_flight.mark_sent(cancel, now)

@@ -263,3 +263,16 @@ def test_a_fill_must_fit() -> None:
     exchange.fill(SPOT, 0.0)
     with pytest.raises(ValidationError, match=r"^order must be live on the exchange; got Cancel"):
         exchange.fill(SPOT, 0.0)
+
+
+def test_what_a_request_lacks_is_named() -> None:
+    classic_cancel = "/api/v2/spot/trade/cancel-order"
+    for exchange, method, path, parts in (
+        (classic(), get, "/api/v2/spot/trade/unfilled-orders", {"limit": "101"}),
+        (classic(), get, "/api/v2/mix/order/orders-pending", {"productType": "usdt"}),
+        (classic(), post, classic_cancel, {"symbol": "BTCUSDT"}),
+        (classic(), post, "/api/v2/spot/trade/cancel-symbol-order", {}),
+    ):
+        status, whole = method(exchange, path, 0.0, **parts)
+        assert status == 400
+        assert whole["code"] in ("40019", "40020")
