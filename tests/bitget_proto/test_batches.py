@@ -588,7 +588,7 @@ def test_a_recorded_batch_is_replayed_with_what_others_spent_and_the_exchange_sa
 def test_a_recorded_session_has_its_codec() -> None:
     session = Session(codec=CODEC, jitter=lambda: 0.5)
     assert session.codec is CODEC
-    assert record(session, [].append).codec is CODEC
+    assert record(session, list[str]().append).codec is CODEC
 
 
 def test_a_paused_budget_has_no_room() -> None:
@@ -607,14 +607,14 @@ def test_a_looser_count_of_the_exchange_changes_nothing() -> None:
 
 
 def test_a_session_waits_for_the_limit_of_single_cancels() -> None:
-    named = [CancelOrder(client_oid=id, inst_type=InstType.SPOT) for id in "ab"]
+    named = [CancelOrder(client_oid=id, inst_type=InstType.SPOT) for id in "abc"]
     made = ScriptedExchange(named, config=ExchangeConfig(dialect=Dialect.UNIFIED))
     pair = SessionPair(Session(codec=CODEC, budget=Budget(1, None, 5), jitter=lambda: 0.5), made)
     pair.run(1.0)
     ids = pair.cancel_many(named)
     pair.run(0.5)
     assert len(pair.outcomes) == 1
-    pair.run(2.0)
+    pair.run(4.0)
     assert all(isinstance(pair.outcomes[id], Accepted) for id in ids)
 
 
@@ -686,6 +686,7 @@ def test_pushes_may_be_late_twice_or_lost(fault: Fault) -> None:
     for each in (pair, other):
         each.open()
         each.subscribe_orders()
+        each.run(1.0)
     made.inject(fault)
     pair.cancel(CancelOrder("BTCUSDT", "1"))
     other.run(0.0)
@@ -707,3 +708,18 @@ def test_the_kits_cores_note_a_subscription() -> None:
 def test_an_amount_is_a_number_above_0(wrong: str) -> None:
     with pytest.raises(ValidationError, match=r"^size must be a decimal number above 0, as text"):
         ScriptedExchange().place(CancelOrder("BTCUSDT", "1"), size=wrong)
+
+
+def test_a_session_subscribes_once_on_each_link() -> None:
+    pair = SessionPair(Session(jitter=lambda: 0.5), ScriptedExchange())
+    pair.run(1.0)
+    for _ in range(2):
+        pair.subscribe_orders()
+    pair.run(1.0)
+    texts = [frame.text for _, frame in pair.sent if '"subscribe"' in frame.text]
+    assert len(texts) == 2  # both ask for this link
+    for link in list(pair.links):
+        pair.drop(link)
+    pair.run(10.0)
+    again = [frame for _, frame in pair.sent if '"subscribe"' in frame.text]
+    assert len(again) == 3

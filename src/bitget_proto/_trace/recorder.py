@@ -257,8 +257,7 @@ class _WatchedBudget(Budget):
 
     def room(self, now: float) -> int:
         room, alone = self._shared.room(now), super().room(now)
-        if self._writer.in_call:
-            self._writer.answers.append(None if room == alone else room)
+        self._writer.answers.append(None if room == alone else room)
         return room
 
     def debit(self, n: int, now: float, *, batch: bool = False) -> None:
@@ -268,8 +267,7 @@ class _WatchedBudget(Budget):
 
     def observe(self, remaining: int, now: float) -> None:
         self._shared.observe(remaining, now)
-        if self._writer.in_call:
-            super().observe(remaining, now)
+        super().observe(remaining, now)
 
     def pause(self, now: float) -> None:
         self._shared.pause(now)
