@@ -15,6 +15,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_transports import Limits
+from bitget_transports._driver import driver
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import KEY, Connect, Flavour, OpenSession, fast_exchange, orders
@@ -27,6 +28,12 @@ pytestmark = pytest.mark.parametrize("flavour", Flavour)
 def short_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count messages in a window of 0.3 s."""
     monkeypatch.setattr("bitget_proto._machine.frame_queue.WINDOW", 0.3)
+
+
+@pytest.fixture(autouse=True)
+def _all_orders_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine `cancel_many` would take the first order only, and then serve the link."""
+    monkeypatch.setattr(driver, "_FILL_SECONDS", 30.0)
 
 
 _SLOW = Config(messages_per_second=2, pace_margin=0.001)
