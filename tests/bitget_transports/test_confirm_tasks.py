@@ -5,19 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+from httpx_ws.transport import ASGIWebSocketTransport
 
 import bitget_transports.anyio
 import bitget_transports.asyncio
-from bitget_proto import Accepted, Cancelled, Dialect, Final, LookUp, OneOrder, RestRequest
+import bitget_transports.blocking
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    Config,
+    Dialect,
+    Final,
+    LookUp,
+    OneOrder,
+    Reconciler,
+    ReconcilerConfig,
+    RestRequest,
+)
 from bitget_proto.testing import Fault
 from bitget_transports import Channel
 from bitget_transports._driver.account import Account
 from bitget_transports._driver.confirmer import Confirmer, FinalWaiter
-from bitget_transports.exchange import ExchangeThread, exchange_in_thread
+from bitget_transports.exchange import ExchangeApp, ExchangeThread, exchange_in_thread
 
 from .colours import FAST, KEY, fast_exchange, orders
 
@@ -124,3 +139,56 @@ def test_rest_that_answers_nonsense_proves_nothing(answer: object) -> None:
     with confirmer.asking(LookUp(1, OneOrder(order))) as asked:
         asked.answer = answer
     assert (list(waiter.finals), waiter.expected) == ([], 1)
+
+
+def test_rest_goes_through_the_client_of_the_channel() -> None:
+    app = ExchangeApp(silent(1))
+
+    async def main() -> Final:
+        transport = ASGIWebSocketTransport(app)
+        async with (
+            httpx.AsyncClient(transport=transport) as client,
+            bitget_transports.anyio.connect(
+                KEY, url="ws://127.0.0.1:1/v2/ws/private", client=client, orders=True
+            ) as channel,
+        ):
+            return await channel.confirm(await channel.cancel(orders(1)[0]))
+
+    assert isinstance(anyio.run(main), Cancelled)
+
+
+def test_finals_come_while_other_orders_are_still_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand orders take 105 s to cancel, which is longer than an order may wait for proof."""
+    impatient = partial(Reconciler, ReconcilerConfig(deadline=3.0, settle=0.2))
+    monkeypatch.setattr("bitget_transports._driver.confirmer.Reconciler", impatient)
+    slow = Config(messages_per_second=2)
+    with exchange_in_thread(silent(12)) as server:
+
+        def check(pairs: list[tuple[str, Final | None]]) -> None:
+            assert [type(final) for _, final in pairs] == [Cancelled] * 12
+            assert pairs[0][0] == "still cancelling"
+
+        async def main() -> list[tuple[str, Final | None]]:
+            async with bitget_transports.asyncio.connect(
+                KEY, url=server.url, config=slow, orders=True, rest=asking(server, 0.01)
+            ) as channel:
+                return [
+                    ("still cancelling" if channel.in_flight else "done", final)
+                    async for _, final in channel.cancel_all(rounds=1)
+                ]
+
+        check(asyncio.run(main()))
+    with (
+        exchange_in_thread(silent(12)) as server,
+        bitget_transports.blocking.connect(
+            KEY, url=server.url, config=slow, orders=True
+        ) as channel,
+    ):
+        check(
+            [
+                ("still cancelling" if channel.in_flight else "done", final)
+                for _, final in channel.cancel_all(rounds=1)
+            ]
+        )

@@ -19,6 +19,8 @@ import trustme
 
 from bitget_proto import (
     Accepted,
+    Cancelled,
+    Final,
     LinkClosed,
     Policy,
     SessionConfig,
@@ -26,6 +28,7 @@ from bitget_proto import (
     ValidationError,
     WhyUnresolved,
 )
+from bitget_proto.testing import Fault
 from bitget_transports import ChannelEvent, ConnectFailed, Limits
 from bitget_transports.exchange import exchange_in_thread
 
@@ -414,3 +417,26 @@ def test_a_session_outlives_its_proxy(flavour: Flavour) -> None:
             for proxy in (first, *second):
                 proxy.end()
         assert second[0].asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_rest_goes_through_the_proxy_of_the_channel(flavour: Flavour) -> None:
+    exchange = fast_exchange(1, credentials=KEY)
+    exchange.inject(Fault.NO_PUSH)
+    with (
+        exchange_in_thread(exchange, tls=server_context()) as server,
+        proxies.running(
+            urlsplit(server.url).port or 0, proxies.connect(user=("me", "s3cret"))
+        ) as proxy,
+    ):
+        url = proxy.url.replace("//", "//me:s3cret@")
+
+        async def scenario(connect: Connect) -> Final:
+            async with connect(
+                KEY, url=server.url, tls=trusting(), proxy=url, orders=True
+            ) as channel:
+                return await channel.confirm(await channel.cancel(orders(1)[0]))
+
+        final = flavour.run(tidy(scenario))
+    assert isinstance(final, Cancelled)
+    assert len(proxy.asked) == 2  # the WebSocket, and REST

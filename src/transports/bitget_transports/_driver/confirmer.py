@@ -5,15 +5,14 @@ means that it asks REST and fires what is due, for all that wait. When it has it
 cancelled, it hands over to another.
 
 Rules for changes:
-- Each `Final` goes to the call that waits for it. One whose call has been left is dropped: whoever
-  does not wait has not asked.
-- Nothing here waits. The transports wait, and call `advance` after whatever they have done.
+- Each `Final` goes to the call that waits for it. One whose call has been left is dropped.
+- Nothing here waits. The transports wait.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from math import inf
 
@@ -78,17 +77,22 @@ class FinalWaiter:
         self.expected = 0
         """The number of finals that are still to come."""
 
+    def take(self) -> Iterator[Final]:
+        """Yield the finals that have arrived."""
+        while self.finals:
+            yield self.finals.popleft()
+
 
 class Confirmer:
     """Finds out what became of the orders of one channel."""
 
     def __init__(self, account: Account, dialect: Dialect) -> None:
         self.rest = RestCodec(dialect)
-        self.look_ups: deque[LookUp] = deque()
-        """The look-ups that nobody has begun."""
         self.until = inf
-        """When `fire` is due."""
-        self.serving: FinalWaiter | None = None
+        """When something is due again."""
+        self._look_ups: deque[LookUp] = deque()
+        """The look-ups that have not begun."""
+        self._serving: FinalWaiter | None = None
         """The call that serves."""
         self._account = account
         _, self._demo = origin_of(account.target)
@@ -105,7 +109,7 @@ class Confirmer:
         number = self._reconciler.track(outcome, clock())
         self._waiters[number] = waiter
         waiter.expected += 1
-        self.advance()
+        self._advance()
 
     def leave(self, waiter: FinalWaiter) -> None:
         """Stop waiting, and let another call serve if this one did."""
@@ -115,10 +119,16 @@ class Confirmer:
             del self._waiters[number]
         self.stop_serving(waiter)
 
+    def may_serve(self, waiter: FinalWaiter) -> bool:
+        """Return whether this call serves; it begins to if no other does."""
+        if self._serving is None:
+            self._serving = waiter
+        return self._serving is waiter
+
     def stop_serving(self, waiter: FinalWaiter) -> None:
         """Let another call serve if this one did."""
-        if self.serving is waiter:
-            self.serving = None
+        if self._serving is waiter:
+            self._serving = None
             for other in self._waiters.values():
                 if other is not waiter:
                     other.wake()
@@ -142,25 +152,14 @@ class Confirmer:
             self._reconciler.up(now)
         else:
             return
-        self.advance()
+        self._advance()
 
-    def fire(self) -> None:
-        """Fire what is due."""
-        self._reconciler.handle_timeout(max(clock(), self.until))
-        self.advance()
-
-    def advance(self) -> None:
-        """Deliver what the reconciler has found out, and note what it asks next."""
-        while not isinstance(output := self._reconciler.poll(clock()), Wait):
-            if isinstance(output, LookUp):
-                self.look_ups.append(output)
-            elif (waiter := self._waiters.pop(output.number, None)) is not None:
-                waiter.finals.append(output)
-                waiter.expected -= 1
-                waiter.wake()
-        self.until = inf if output.until is None else output.until
-        if self.serving is not None:
-            self.serving.wake()
+    def next_look_up(self) -> LookUp | None:
+        """Fire what is due, and return the next look-up to ask; None if there is none now."""
+        if self.until <= clock():
+            self._reconciler.handle_timeout(max(clock(), self.until))
+            self._advance()
+        return self._look_ups.popleft() if self._look_ups else None
 
     # --- requests ---
 
@@ -178,7 +177,7 @@ class Confirmer:
             raise
         else:
             self._reconciler.looked_up(look_up.number, reply, clock())
-            self.advance()
+            self._advance()
 
     def signed(self, request: RestRequest) -> dict[str, str]:
         """Return the headers of a request, signed for now.
@@ -190,8 +189,6 @@ class Confirmer:
             return sign_request(self._account.credentials, request, now, demo=self._demo)
         except Exception as error:
             raise RestFailed(f"a request could not be signed: {error}") from error
-
-    # --- inside ---
 
     def read(self, question: Question, answer: object) -> LookUpReply:
         """Return what the answer to a question says.
@@ -206,9 +203,24 @@ class Confirmer:
                     f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
                 )
 
+    # --- inside ---
+
+    def _advance(self) -> None:
+        """Deliver what the reconciler has found out, and note what it asks next."""
+        while not isinstance(output := self._reconciler.poll(clock()), Wait):
+            if isinstance(output, LookUp):
+                self._look_ups.append(output)
+            elif (waiter := self._waiters.pop(output.number, None)) is not None:
+                waiter.finals.append(output)
+                waiter.expected -= 1
+                waiter.wake()
+        self.until = inf if output.until is None else output.until
+        if self._serving is not None:
+            self._serving.wake()
+
     def _failed(self, look_up: LookUp, reason: str) -> None:
         self._reconciler.failed(look_up.number, reason, clock())
-        self.advance()
+        self._advance()
 
 
 @attrs.define

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from bitget_proto import (
     CancelOrder,
     Final,
     InstType,
+    LookUp,
     OpenOrders,
     Outcome,
     Unresolved,
@@ -20,11 +21,21 @@ from .clock import clock
 from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
 
+if TYPE_CHECKING:
+    import httpx
+
 
 def follow_orders(
-    driver: AsyncDriver, account: Account, rest: SendRest | None, *, orders: bool
+    driver: AsyncDriver,
+    account: Account,
+    rest: SendRest | None,
+    client: httpx.AsyncClient | None = None,
+    *,
+    orders: bool,
 ) -> AsyncConfirming | None:
     """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+
+    REST goes through `client`, if there is one, and otherwise through a client of its own.
 
     Raises: ValidationError for an invalid `orders` or `rest`.
     """
@@ -34,7 +45,7 @@ def follow_orders(
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
     driver.follow_orders(confirmer)
     if rest is None:
-        rest = sender = HttpxSender(account.target)
+        rest = sender = HttpxSender(account.target, client)
         driver.last_step = sender.aclose
     return AsyncConfirming(driver, confirmer, rest)
 
@@ -81,11 +92,15 @@ class AsyncConfirming:
                         yield outcome, None
                     else:
                         confirmer.confirm(outcome, waiter)
-                while waiter.expected or waiter.finals:
+                    await self._serve(waiter)
+                    for final in waiter.take():
+                        ended.add(final)
+                        yield final.outcome, final
+                while waiter.expected:
                     await self._arrive(waiter)
-                    final = waiter.finals.popleft()
-                    ended.add(final)
-                    yield final.outcome, final
+                    for final in waiter.take():
+                        ended.add(final)
+                        yield final.outcome, final
             finally:
                 confirmer.leave(waiter)
 
@@ -110,17 +125,27 @@ class AsyncConfirming:
             while not waiter.finals:
                 flag = driver.flag()
                 waiter.wake = flag.set
-                if confirmer.serving is None:
-                    confirmer.serving = waiter
-                if confirmer.serving is not waiter:
+                if not confirmer.may_serve(waiter):
                     await flag.wait()
-                elif confirmer.look_ups:
-                    with confirmer.asking(confirmer.look_ups.popleft()) as asked:
-                        headers = confirmer.signed(asked.request)
-                        asked.answer = await self._send(asked.request, headers)
-                elif confirmer.until <= clock():
-                    confirmer.fire()
+                elif (look_up := confirmer.next_look_up()) is not None:
+                    await self._ask(look_up)
                 else:
                     await driver.wait(flag, confirmer.until - clock())
         finally:
             confirmer.stop_serving(waiter)
+
+    async def _serve(self, waiter: FinalWaiter) -> None:
+        """Do what is due, but do not wait for anything else."""
+        try:
+            if (
+                self._confirmer.may_serve(waiter)
+                and (look_up := self._confirmer.next_look_up()) is not None
+            ):
+                await self._ask(look_up)
+        finally:
+            self._confirmer.stop_serving(waiter)
+
+    async def _ask(self, look_up: LookUp) -> None:
+        with self._confirmer.asking(look_up) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = await self._send(asked.request, headers)

@@ -67,44 +67,44 @@ class _Sender:
 
     def __init__(self, target: Target) -> None:
         self._origin, _ = origin_of(target)
-        self._tls = target.tls
-
-    def _httpx(self) -> Any:
-        """Return httpx.
-
-        Raises: ImportError, with the command to install it, if it is missing.
-        """
-        try:
-            import httpx
-        except ImportError as error:
-            raise ImportError(
-                "REST needs httpx: pip install 'bitget-proto[rest]', or pass a function as rest"
-            ) from error
-        return httpx
+        self._target = target
 
     def _options(self) -> dict[str, Any]:
-        return {"verify": True if self._tls is None else self._tls, "timeout": TIMEOUT}
+        """Return how a client is made: with the proxy and the certificates of the WebSocket."""
+        target = self._target
+        options = {"verify": target.tls or True, "timeout": TIMEOUT, "trust_env": False}
+        if (proxy := target.proxy) is not None:
+            host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+            auth = None if proxy.user is None else (proxy.user, proxy.password)
+            url = f"{proxy.scheme}://{host}:{proxy.port}"
+            options["proxy"] = _httpx().Proxy(url, auth=auth)
+        return options
 
     def _parts(self, request: RestRequest, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the parts of a request, whose URL has exactly the characters that were signed."""
-        url = self._httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
+        url = _httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
         content = request.body.encode()
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
 
 
 class HttpxSender(_Sender):
-    """Sends requests with httpx."""
+    """Sends requests with httpx, through `client` if there is one."""
 
-    _client: httpx.AsyncClient | None = None
+    def __init__(self, target: Target, client: httpx.AsyncClient | None) -> None:
+        super().__init__(target)
+        self._given = client
+        self._own: httpx.AsyncClient | None = None
 
     async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
-        client = self._client = self._client or self._httpx().AsyncClient(**self._options())
+        client = self._given or self._own
+        if client is None:
+            client = self._own = _httpx().AsyncClient(**self._options())
         answer = await client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        client, self._client = self._client, None
+        """Close the connections of its own client."""
+        client, self._own = self._own, None
         if client is not None:
             await client.aclose()
 
@@ -112,15 +112,31 @@ class HttpxSender(_Sender):
 class BlockingHttpxSender(_Sender):
     """As `HttpxSender`, without an event loop."""
 
-    _client: httpx.Client | None = None
+    _own: httpx.Client | None = None
 
     def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
-        client = self._client = self._client or self._httpx().Client(**self._options())
+        client = self._own
+        if client is None:
+            client = self._own = _httpx().Client(**self._options())
         answer = client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
     def close(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
+        client, self._own = self._own, None
         if client is not None:
             client.close()
+
+
+def _httpx() -> Any:
+    """Return httpx.
+
+    Raises: ImportError, with the command to install it, if it is missing.
+    """
+    try:
+        import httpx
+    except ImportError as error:
+        raise ImportError(
+            "REST needs httpx: pip install 'bitget-proto[rest]', or pass a function as rest"
+        ) from error
+    return httpx

@@ -132,7 +132,7 @@ def connect(
             SingleLink(connection), account, limits, connection.config, client, observe
         )
         driver.share(budget)
-        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
+        return Channel(driver, follow_orders(driver, account, rest, client, orders=orders))
 
     return Opener(channel)
 
@@ -185,7 +185,7 @@ def open_session(
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         driver = AnyioDriver(session, account, limits, session.config.link, client, observe)
         driver.share(budget)
-        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
+        return SessionChannel(driver, follow_orders(driver, account, rest, client, orders=orders))
 
     return Opener(channel)
 

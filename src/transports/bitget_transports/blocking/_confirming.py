@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import TypeAlias
 
-from bitget_proto import CancelOrder, Final, InstType, OpenOrders, Outcome, Unresolved
+from bitget_proto import CancelOrder, Final, InstType, LookUp, OpenOrders, Outcome, Unresolved
 
 from .._driver.account import Account
 from .._driver.clock import clock
@@ -59,11 +59,16 @@ class Confirming:
                         yield outcome, None
                     else:
                         self._confirmer.confirm(outcome, waiter)
-                while waiter.expected or waiter.finals:
+                    if (look_up := self._confirmer.next_look_up()) is not None:
+                        self._ask(look_up)
+                    for final in waiter.take():
+                        ended.add(final)
+                        yield final.outcome, final
+                while waiter.expected:
                     self._arrive(waiter)
-                    final = waiter.finals.popleft()
-                    ended.add(final)
-                    yield final.outcome, final
+                    for final in waiter.take():
+                        ended.add(final)
+                        yield final.outcome, final
             finally:
                 self._confirmer.leave(waiter)
 
@@ -84,15 +89,16 @@ class Confirming:
         """Wait until a final has arrived."""
         confirmer = self._confirmer
         while not waiter.finals:
-            if confirmer.look_ups:
-                with confirmer.asking(confirmer.look_ups.popleft()) as asked:
-                    headers = confirmer.signed(asked.request)
-                    asked.answer = self._send(asked.request, headers)
+            if (look_up := confirmer.next_look_up()) is not None:
+                self._ask(look_up)
                 self._driver.run_once(clock())
-            elif confirmer.until <= clock():
-                confirmer.fire()
             else:
                 self._serve_once(confirmer.until)
+
+    def _ask(self, look_up: LookUp) -> None:
+        with self._confirmer.asking(look_up) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = self._send(asked.request, headers)
 
     def _serve(self, until: float) -> None:
         """Serve the connection until this time."""
