@@ -171,11 +171,11 @@ def explain(message: Message | Request, frame: bytes) -> Explained:
                 side="exchange", kind=kind, means="The answer to a ping: the exchange is alive."
             )
         case OrdersPush(updates=updates, unreadable=unreadable):
-            told = [
+            states = [
                 f"{update.order_id or update.client_oid} {update.status_text}" for update in updates
             ]
             return Explained(
-                side="exchange", kind=kind, text=", ".join(told) or None,
+                side="exchange", kind=kind, text=", ".join(states) or None,
                 means="A push about orders: an OrderUpdate for each. It settles no cancel."
                 + (f" Not readable: {unreadable}." if unreadable else ""),
             )  # fmt: skip

@@ -608,13 +608,13 @@ class Connection:
             self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
             return
         self._answered = True
-        in_flight, told = self._in_flight, False
+        in_flight, reported = self._in_flight, False
         # The code of a success would read as the success of an order of which nothing is known.
         said = () if reply.code_class is _ACCEPTED else (reply.code, reply.message)
         for cancel in batch:
             answer = cancel.answer_in(reply)
             if in_flight.sent.get(cancel.id) is cancel:
-                told = True
+                reported = True
                 self._settle(
                     cancel,
                     cancel.unresolved(WhyUnresolved.UNSURE, self._now, *said)
@@ -622,11 +622,11 @@ class Connection:
                     else cancel.answered(answer, self._now),
                 )
             elif answer is not None and in_flight.late.get(cancel.id) is cancel.order:
-                told = True
+                reported = True
                 self._outputs.append(in_flight.unmatched(cancel.id, answer, message))
                 del in_flight.late[cancel.id]
         del in_flight.batches[id]
-        if not told:
+        if not reported:
             self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
         self._frames.observe(reply.remaining, self._now)
 

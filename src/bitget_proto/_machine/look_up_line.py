@@ -168,7 +168,7 @@ class Line:
         """Return the orders to look up one by one now."""
         if self.alone:
             return self.alone
-        # Pages that fail hold up nobody.
+        # Pages that fail delay no order.
         failing = self.open_orders.tries or self.history.tries
         reading = self.open_orders.running or self.history.running
         return self.ready if len(self.ready) < _PAGES_FROM or failing or not reading else {}

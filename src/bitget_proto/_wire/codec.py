@@ -174,7 +174,7 @@ class Codec:
         return unified.encode_batch(orders, id)
 
     def encode_subscribe(self, inst_types: Iterable[InstType] | None = None) -> str:
-        """Return the request to be told of every change of an order.
+        """Return the request to subscribe to every change of an order.
 
         `inst_types` are the product lines, by default all. Unified accounts have one subscription
         for all, so there they change nothing.

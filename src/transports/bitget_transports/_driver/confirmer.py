@@ -30,6 +30,7 @@ from bitget_proto import (
     LookUp,
     LookUpReply,
     NoAnswer,
+    OneOrder,
     OpenOrders,
     OrderPage,
     OrderUpdate,
@@ -104,8 +105,10 @@ class Confirmer:
     def confirm(self, outcome: Outcome, waiter: FinalWaiter) -> None:
         """Find out what became of the order of this outcome, for this waiter.
 
-        Raises: as `Reconciler.track`.
+        Raises: as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name.
         """
+        if isinstance(outcome, Outcome):
+            self.rest.look_up(OneOrder(outcome.order))
         number = self._reconciler.track(outcome, clock())
         self._waiters[number] = waiter
         waiter.expected += 1

@@ -107,8 +107,8 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and outcome, whoever awaits it, and with the time when it
-    happened. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
+    `observe` is called with each event and each outcome, also one that a call waits for, and with
+    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
     spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
