@@ -212,18 +212,6 @@ def test_what_cannot_be_confirmed_is_refused(flavour: Flavour) -> None:
         flavour.run(tidy(scenario))
 
 
-def test_an_order_that_rest_cannot_name_is_refused_at_once(flavour: Flavour) -> None:
-    with exchange_in_thread(fast_exchange(1)) as server:
-
-        async def scenario(connect: Connect) -> None:
-            async with connect(KEY, url=server.url, orders=True) as channel:
-                nameless = Accepted("1", CancelOrder(order_id="1"), 0.0, 0.1, 0.2, None)
-                with pytest.raises(ValidationError, match="^a classic account needs the instr"):
-                    await channel.confirm(nameless)
-
-        flavour.run(tidy(scenario))
-
-
 @pytest.mark.slow
 def test_a_list_that_cannot_be_read_is_an_error(flavour: Flavour) -> None:
     exchange = fast_exchange(1)

@@ -19,6 +19,7 @@ import bitget_transports.blocking
 from bitget_proto import (
     Accepted,
     Cancelled,
+    CancelOrder,
     Config,
     Dialect,
     Final,
@@ -27,6 +28,7 @@ from bitget_proto import (
     Reconciler,
     ReconcilerConfig,
     RestRequest,
+    ValidationError,
 )
 from bitget_proto.testing import Fault
 from bitget_transports import Channel
@@ -192,3 +194,14 @@ def test_finals_come_while_other_orders_are_still_cancelled(
                 for _, final in channel.cancel_all(rounds=1)
             ]
         )
+
+
+def test_an_order_that_rest_cannot_name_is_refused_before_it_is_tracked() -> None:
+    """Its look-ups would fail in another call, which serves."""
+    account = Account.of(KEY, "ws://127.0.0.1:1", None, time.time, allow_plaintext=False)
+    confirmer, waiter = Confirmer(account, Dialect.CLASSIC), FinalWaiter()
+    nameless = Accepted("1", CancelOrder(order_id="1"), 0.0, 0.1, 0.2, None)
+    with pytest.raises(ValidationError, match=r"^a classic account needs the instrument"):
+        confirmer.confirm(nameless, waiter)
+    assert waiter.expected == 0
+    assert confirmer.next_look_up() is None
