@@ -1,8 +1,8 @@
 """Decides which frame of a connection is sent next, and when.
 
-The order is: the login, pings, subscriptions, cancels, the caller's own frames. But while both cancels and frames
-of the caller are queued, every tenth frame is one of the caller's. The rate limits apply to every
-frame.
+The order is: the login, pings, subscriptions, cancels, the caller's own frames. But while both
+cancels and frames of the caller are queued, every tenth frame is one of the caller's. The rate
+limits apply to every frame.
 """
 
 from __future__ import annotations
