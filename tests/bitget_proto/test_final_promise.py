@@ -571,7 +571,6 @@ def play(examples: int, *phases: Phase) -> None:
     @settings(
         max_examples=examples,
         database=None,
-        deadline=None,
         phases=[Phase.generate, *phases],
         suppress_health_check=[HealthCheck.too_slow],
     )
