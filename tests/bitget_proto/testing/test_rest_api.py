@@ -235,6 +235,19 @@ def test_private_requests_are_signed(change: dict[str, str], code: str) -> None:
     assert json.loads(time[1])["data"] == {"serverTime": "1763958362000"}
 
 
+def test_a_signature_is_of_the_values_before_they_are_encoded() -> None:
+    exchange = ScriptedExchange([SPOT], credentials=KEY, epoch=1_763_958_362.0)
+    stamp, found = 1_763_958_362_000, list[str]()
+    for text in ("orderId=1&symbol=币USDT", "orderId=1&symbol=%E5%B8%81USDT"):
+        headers = signed(stamp, f"{ONE_SPOT}?{text}")
+        target = f"{ONE_SPOT}?orderId=1&symbol=%E5%B8%81USDT"
+        answer = exchange.rest("GET", target, headers, b"", 0.0)
+        assert answer is not None
+        found.append(json.loads(answer[1])["code"])
+    # "sign signature error"
+    assert found == ["00000", "40009"]
+
+
 @given(
     method=st.sampled_from(["GET", "POST", "PUT"]),
     target=st.sampled_from([ONE_SPOT, ONE_FUTURES, "/api/v2/spot/trade/cancel-order", "/x"]),
