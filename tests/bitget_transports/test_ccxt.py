@@ -7,6 +7,7 @@ Needs ccxt: `pip install ccxt`.
 """
 
 # The library may be missing where types are checked.
+# mypy: disable-error-code="import-not-found, import-untyped"
 # pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
