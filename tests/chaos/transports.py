@@ -28,6 +28,9 @@ from bitget_proto import (
 )
 from bitget_transports import ChannelEvent, Limits, RestFailed
 
+_MOST_ROUNDS = 50
+"""How often open orders are listed. What is open then is reported."""
+
 _KEY = Credentials("key", "secret", "passphrase")
 
 
@@ -146,7 +149,7 @@ async def _confirm(
 
 async def _cancel_all(channel: Any, confirmed: Callable[[Outcome, Final | None], object]) -> None:
     """Cancel all open orders, until none is listed."""
-    while True:
+    for _ in range(_MOST_ROUNDS):
         count = 0
         try:
             async for outcome, final in channel.cancel_all(InstType.SPOT, rounds=1):
@@ -162,7 +165,7 @@ def _cancel_all_blocking(
     channel: Any, confirmed: Callable[[Outcome, Final | None], object]
 ) -> None:
     """As `_cancel_all`."""
-    while True:
+    for _ in range(_MOST_ROUNDS):
         count = 0
         try:
             for outcome, final in channel.cancel_all(InstType.SPOT, rounds=1):
