@@ -107,6 +107,11 @@ def test_an_instrument_in_any_script_is_percent_encoded() -> None:
     assert CLASSIC.look_up(OpenOrders(None, "币USDT")).query == "limit=100&symbol=%E5%B8%81USDT"
 
 
+def test_what_a_query_may_have_is_not_encoded() -> None:
+    order = CancelOrder("BTCUSDT", client_oid="a.B:c/d_e-f~$g")
+    assert UNIFIED.look_up(OneOrder(order)).query == "clientOid=a.B:c/d_e-f~$g"
+
+
 @pytest.mark.parametrize(
     ("codec", "order", "path", "sent"),
     [
@@ -172,14 +177,33 @@ def signed(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "request_",
-    [CLASSIC.server_time(), CLASSIC.look_up(OneOrder(FUTURES_ORDER)), CLASSIC.cancel(SPOT_ORDER)],
+    ("request_", "text"),
+    [
+        (CLASSIC.server_time(), "GET/api/v2/public/time"),
+        (
+            CLASSIC.look_up(OneOrder(FUTURES_ORDER)),
+            "GET/api/v2/mix/order/detail?clientOid=a#7 +&productType=USDT-FUTURES&symbol=BTCUSDT",
+        ),
+        (
+            UNIFIED.look_up(OpenOrders(InstType.SPOT, "币USDT")),
+            "GET/api/v3/trade/unfilled-orders?category=SPOT&limit=100&symbol=币USDT",
+        ),
+        (
+            CLASSIC.cancel(SPOT_ORDER),
+            'POST/api/v2/spot/trade/cancel-order{"symbol":"BTCUSDT","orderId":"7"}',
+        ),
+        (
+            RestRequest(method="GET", path="/api/x", query="a=100%&b=%e5%b8%81%FF"),
+            "GET/api/x?a=100%&b=币\ufffd",
+        ),
+    ],
 )
-def test_the_signature_is_of_the_time_and_of_exactly_what_is_sent(request_: RestRequest) -> None:
-    query = f"?{request_.query}" if request_.query else ""
+def test_the_signature_is_of_the_values_before_they_are_encoded(
+    request_: RestRequest, text: str
+) -> None:
     assert sign_request(KEY, request_, NOW) == {
         "ACCESS-KEY": "key",
-        "ACCESS-SIGN": signed(f"{NOW}{request_.method}{request_.path}{query}{request_.body}"),
+        "ACCESS-SIGN": signed(f"{NOW}{text}"),
         "ACCESS-TIMESTAMP": str(NOW),
         "ACCESS-PASSPHRASE": "passphrase",
         "Content-Type": "application/json",

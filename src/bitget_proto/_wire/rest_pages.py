@@ -93,8 +93,10 @@ def word(data: object, key: str) -> str | None:
 
 
 def _percent_encoded(value: str) -> str:
-    """Return a value with everything encoded but the unreserved characters of RFC 3986."""
+    """Return a value with everything encoded but what a query may have and no server decodes."""
     return "".join(
-        chr(byte) if (chr(byte).isalnum() and byte < 128) or chr(byte) in "-._~" else f"%{byte:02X}"
+        chr(byte)
+        if (chr(byte).isalnum() and byte < 128) or chr(byte) in "-._~:/$"
+        else f"%{byte:02X}"
         for byte in value.encode()
     )

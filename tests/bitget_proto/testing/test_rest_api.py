@@ -13,8 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import CancelOrder, Credentials, Dialect, InstType, ValidationError
-from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Credentials,
+    Dialect,
+    InstType,
+    Session,
+    ValidationError,
+)
+from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange, SessionPair
 
 KEY = Credentials("key", "secret", "passphrase")
 SPOT = CancelOrder("BTCUSDT", "1", "a")
@@ -233,6 +242,29 @@ def test_private_requests_are_signed(change: dict[str, str], code: str) -> None:
     time = exchange.rest("GET", "/api/v2/public/time", {}, b"", 0.0)
     assert time is not None
     assert json.loads(time[1])["data"] == {"serverTime": "1763958362000"}
+
+
+def test_a_listed_order_without_a_product_line_can_be_cancelled() -> None:
+    exchange = unified(SPOT)
+    (row,) = get(exchange, "/api/v3/trade/unfilled-orders", category="SPOT")[1]["data"]["list"]
+    listed = CancelOrder(row["symbol"], row["orderId"], inst_type=InstType(row["category"]))
+    session = Session(codec=Codec(dialect=Dialect.UNIFIED), jitter=float)
+    pair = SessionPair(session, exchange)
+    pair.start()
+    assert isinstance(pair.outcomes[pair.cancel(listed)], Accepted)
+
+
+def test_a_signature_is_of_the_values_before_they_are_encoded() -> None:
+    exchange = ScriptedExchange([SPOT], credentials=KEY, epoch=1_763_958_362.0)
+    stamp, found = 1_763_958_362_000, list[str]()
+    for text in ("orderId=1&symbol=币USDT", "orderId=1&symbol=%E5%B8%81USDT"):
+        headers = signed(stamp, f"{ONE_SPOT}?{text}")
+        target = f"{ONE_SPOT}?orderId=1&symbol=%E5%B8%81USDT"
+        answer = exchange.rest("GET", target, headers, b"", 0.0)
+        assert answer is not None
+        found.append(json.loads(answer[1])["code"])
+    # "sign signature error"
+    assert found == ["00000", "40009"]
 
 
 @given(

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import attrs
 
@@ -161,7 +161,7 @@ class RestApi:
     def _check_signed(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> None:
-        """Check the headers of a private request.
+        """Check the headers of a private request. The signature is of the query before encoding.
 
         Raises: Refused if they are not those of the account.
         """
@@ -177,7 +177,7 @@ class RestApi:
             raise Refused("40005", "Invalid ACCESS_TIMESTAMP")
         if abs(self._milliseconds(now) - int(stamp)) > STAMP_VALID:
             raise Refused("40008", "Request timestamp expired")
-        signed = (stamp + method + target).encode() + body
+        signed = (stamp + method + unquote(target)).encode() + body
         sign = hmac.new(known.secret.encode(), signed, hashlib.sha256).digest()
         if headers.get("access-sign") != base64.b64encode(sign).decode():
             raise Refused("40009", "sign signature error")
