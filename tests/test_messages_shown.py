@@ -146,6 +146,14 @@ def session(*, dialled: bool = False, **limits: Any) -> Session:
     return made
 
 
+def by_rest() -> Session:
+    made = Session(SessionConfig(rest_after=1.0), jitter=lambda: 0.5)
+    made.cancel(ORDER, 0.0)
+    made.poll(0.0)
+    made.poll(1.0)
+    return made
+
+
 def closed(core: Ends) -> Ends:
     core.close(0.0)
     core.close(0.0)
@@ -259,6 +267,7 @@ LIMITS: list[Provoke] = [
     lambda: SessionConfig(rotate_before=None),  # type: ignore[arg-type]
     lambda: SessionConfig(lifetime=60.0, rotate_before=60.0),
     lambda: SessionConfig(backoff_min=2.0, backoff_max=1.0),
+    lambda: SessionConfig(rest_after=10.0),
     lambda: Budget(-1),
     lambda: Budget(10).debit(-1, 0.0),
     lambda: Budget(10).grant(-1, 1.0, 0.0),
@@ -326,6 +335,11 @@ CORE: list[Provoke] = [
     lambda: session().lost(1, 0.0),
     lambda: session(dialled=True).lost(2, 0.0),
     lambda: session().poll(0.0, WRONG),
+    lambda: session().rest_failed(1, "", 0.0),
+    lambda: by_rest().rest_failed(WRONG_LINK, "", 0.0),
+    lambda: by_rest().rest_failed(2, "", 0.0),
+    lambda: by_rest().rest_failed(1, "", 0.0, unsent=WRONG),
+    lambda: by_rest().rest_replied(1, WRONG, 0.0),
     lambda: session().cancel(WRONG, 0.0),
     lambda: session().cancel(ORDER, 0.0, timeout=-1.0),
     lambda: twice(session(), "a"),

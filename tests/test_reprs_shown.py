@@ -28,6 +28,7 @@ from bitget_proto import (
     OneOrder,
     Reconciler,
     RestCodec,
+    RestRequest,
     Session,
     Trace,
     sign_login,
@@ -65,7 +66,7 @@ SAMPLES: dict[str, Any] = {
     "average_price": Decimal("27000.5"), "updated_at": 1763958366000, "status_text": "canceled",
     "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
     "method": "GET", "path": "/api/v2/public/time", "updates": (), "accepted": True,
-    "place": "1795982145681383/1795982147935304",
+    "place": "1795982145681383/1795982147935304", "request": RestRequest(method="POST", path="/api/v3/trade/cancel-order"),
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 

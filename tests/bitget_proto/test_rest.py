@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bitget_proto import (
     CancelOrder,
+    CodeClass,
     Credentials,
     Dialect,
     InstType,
@@ -29,6 +30,7 @@ from bitget_proto import (
     Question,
     RestCodec,
     RestRequest,
+    TradeReply,
     ValidationError,
     sign_request,
 )
@@ -551,3 +553,91 @@ def test_the_settings_tell_the_kind_of_the_account(
         answer = exchange.rest("GET", CLASSIC.account_kind().target, {}, b"", 0.0)
         assert answer is not None
         assert CLASSIC.read_account_kind(*answer) is dialect
+
+
+# --- answers to a cancel ---
+
+
+def cancelled(
+    status: int, answer: str, order: CancelOrder = SPOT_ORDER, codec: RestCodec = CLASSIC
+) -> tuple[str | None, CodeClass, str]:
+    """What the answer to a cancel says."""
+    reply = codec.read_cancel(order, status, answer)
+    assert isinstance(reply, TradeReply) is (reply.code_class is CodeClass.ACCEPTED)
+    assert reply.dialect is codec.dialect
+    return reply.code, reply.code_class, reply.message
+
+
+@pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
+@pytest.mark.parametrize(
+    "data", [{"orderId": "7", "clientOid": ""}, {"orderId": "7"}, {}, None, ["anything"]]
+)
+def test_a_success_with_the_order_or_without_an_id_is_accepted(codec: RestCodec, data: Any) -> None:
+    answer = body(data)
+    assert cancelled(200, answer, codec=codec) == ("0", CodeClass.ACCEPTED, "m")
+    reply = codec.read_cancel(SPOT_ORDER, 200, answer)
+    assert reply.exchange_ts == NOW
+    named = isinstance(data, dict) and "orderId" in data
+    assert [order.order_id for order in reply.orders] == ["7" if named else None]
+
+
+@pytest.mark.parametrize(
+    ("order", "data"),
+    [
+        (SPOT_ORDER, {"orderId": "8"}),
+        (FUTURES_ORDER, {"orderId": "8", "clientOid": "another"}),
+        (CancelOrder("BTCUSDT", "7", "mine"), {"orderId": "8", "clientOid": "mine"}),
+    ],
+)
+def test_a_success_for_another_order_proves_nothing(order: CancelOrder, data: Any) -> None:
+    assert cancelled(200, body(data), order) == (
+        None,
+        CodeClass.UNREADABLE,
+        "the answer names another order",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "code_class"),
+    [
+        (400, "43001", CodeClass.NOT_FOUND),
+        (200, "43001", CodeClass.NOT_FOUND),
+        (400, "40009", CodeClass.LOGIN),
+        (403, "40014", CodeClass.PERMISSION),
+        (429, "429", CodeClass.THROTTLED),
+        (400, "45129", CodeClass.THROTTLED),
+        (400, "99999", CodeClass.UNLISTED),
+        (500, "40010", CodeClass.OUTCOME_UNKNOWN),
+        (503, "40200", CodeClass.OUTCOME_UNKNOWN),
+    ],
+)
+def test_a_refusal_of_a_cancel_has_its_code(status: int, code: str, code_class: CodeClass) -> None:
+    assert cancelled(status, body(None, code)) == (code, code_class, "m")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "message"),
+    [
+        (500, body(None, "43001"), "HTTP 500, code 43001: m"),
+        (502, body(None, "40009"), "HTTP 502, code 40009: m"),
+        (100, body(None, "43001"), "HTTP 100, code 43001: m"),
+        (400, body(None), "HTTP 400, code 0: m"),
+        (201, body({"orderId": "7"}), "HTTP 201, code 0: m"),
+        (200, body({"orderId": "7"}, code=True), "HTTP 200, code None: m"),
+        (200, "", "HTTP 200, and a body that cannot be read"),
+        (200, "[]", "HTTP 200, and a body that cannot be read"),
+        (503, "<html>", "HTTP 503, and a body that cannot be read"),
+        (429, "<html>", "HTTP 429, and a body that cannot be read"),
+    ],
+)
+def test_an_answer_that_contradicts_itself_or_cannot_be_read_has_no_code(
+    status: int, answer: str, message: str
+) -> None:
+    assert cancelled(status, answer) == (None, CodeClass.UNREADABLE, message)
+
+
+@given(status=st.integers(0, 999), answer=st.binary() | st.text())
+def test_no_answer_to_a_cancel_raises_or_is_accepted_by_chance(
+    status: int, answer: str | bytes
+) -> None:
+    assert CLASSIC.read_cancel(SPOT_ORDER, status, answer).code_class is CodeClass.UNREADABLE

@@ -43,6 +43,13 @@ class Timer(DescribedEnum):
         "spacing",
         "When an order may be cancelled again. No deadline expires: draining is enough.",
     )
+    REST = (
+        "REST",
+        (
+            "When a cancel that no link has taken may go by REST. No deadline expires: draining is "
+            "enough."
+        ),
+    )
     ROTATION = (
         "rotation",
         "When a link approaches the age at which the exchange cuts it, and a successor is dialled.",

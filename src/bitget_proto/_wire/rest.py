@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from .._values.codes import CLASSES, CodeClass
+from .._values.codes import CLASSES, REFUSALS, CodeClass
 from .._values.dialects import Dialect
 from .._values.errors import ValidationError, safe_repr
 from .._values.order_updates import (
@@ -31,8 +31,8 @@ from .codec import DialectName
 from .json_engines import plain_loads
 from .json_text import milliseconds, read_code, readable_text
 from .message_limits import MAX_DEPTH, read_text
-from .messages import Malformed
-from .order_items import read_orders
+from .messages import ErrorReply, Malformed, TradeReply
+from .order_items import named_order, read_orders
 from .rest_pages import Page, get
 
 MAX_BODY: Final = 4 * 2**20
@@ -148,6 +148,42 @@ class RestCodec:
             return NoAnswer("a success, but its data is not what was asked for")
         return self._page_of(question, page)
 
+    def read_cancel(
+        self, order: CancelOrder, status: int, body: str | bytes
+    ) -> TradeReply | ErrorReply:
+        """Return what the answer to the cancel of this order says.
+
+        A `TradeReply` if the exchange accepted the request, with the status 200 and code 0. Anything
+        else is an `ErrorReply`. It has no code, and `message` says what came, if the answer cannot
+        be read or names another order, if it has code 0 with another status, or the code of a
+        refusal with a status of 500 or more: nothing follows from these.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        if data is None:
+            return self._unsure(f"HTTP {status}, and a body that cannot be read")
+        code, text = read_code(data.get("code")), readable_text(data.get("msg"))
+        exchange_ts = milliseconds(data.get("requestTime"))
+        if status == _OK and code == _SUCCESS:
+            named = named_order(data.get("data"))
+            by_order_id, id = prevailing_id(order)
+            if (named.order_id if by_order_id else named.client_oid) not in (None, id):
+                return self._unsure("the answer names another order")
+            return TradeReply(
+                id=None,
+                names_request=False,
+                code=code,
+                message=text,
+                exchange_ts=exchange_ts,
+                dialect=self.dialect,
+                orders=(named,),
+            )
+        refused = CLASSES[self.dialect][code] in REFUSALS
+        if code in (None, _SUCCESS) or (refused and not _OK <= status < _SERVER_ERRORS):
+            return self._unsure(f"HTTP {status}, code {code}: {text}", exchange_ts)
+        return self._error(code, text, exchange_ts)
+
     def read_server_time(self, status: int, body: str | bytes) -> int | None:
         """Return the exchange's time in milliseconds since 1970; None if there is no such answer.
 
@@ -173,6 +209,19 @@ class RestCodec:
         if status == _OK and code == _SUCCESS:
             return Dialect.UNIFIED
         return Dialect.CLASSIC if code == _CLASSIC_ACCOUNT else None
+
+    def _unsure(self, message: str, exchange_ts: int | None = None) -> ErrorReply:
+        return self._error(None, message[:_MAX_REASON], exchange_ts)
+
+    def _error(self, code: str | None, message: str, exchange_ts: int | None) -> ErrorReply:
+        return ErrorReply(
+            id=None,
+            names_request=False,
+            code=code,
+            message=message,
+            exchange_ts=exchange_ts,
+            dialect=self.dialect,
+        )
 
     def _refused(
         self, question: Question, status: int, code: str | None, message: str

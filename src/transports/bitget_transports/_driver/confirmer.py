@@ -45,14 +45,12 @@ from bitget_proto import (
     Up,
     ValidationError,
     Wait,
-    sign_request,
 )
 
 from .account import Account
 from .checks import safe_repr
 from .clock import clock
 from .errors import RestFailed
-from .rest import origin_of
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
@@ -96,7 +94,6 @@ class Confirmer:
         self._serving: FinalWaiter | None = None
         """The call that serves."""
         self._account = account
-        _, self._demo = origin_of(account.target)
         self._reconciler = Reconciler()
         self._waiters: dict[int, FinalWaiter] = {}
 
@@ -187,11 +184,7 @@ class Confirmer:
 
         Raises: RestFailed if the wall clock fails.
         """
-        try:
-            now = int(self._account.wall_clock() * 1000)
-            return sign_request(self._account.credentials, request, now, demo=self._demo)
-        except Exception as error:
-            raise RestFailed(f"a request could not be signed: {error}") from error
+        return self._account.sign_rest(request)
 
     def read(self, question: Question, answer: object) -> LookUpReply:
         """Return what the answer to a question says.

@@ -12,6 +12,7 @@ from bitget_proto import (
     LookUp,
     OpenOrders,
     Outcome,
+    Session,
     Unresolved,
 )
 
@@ -20,33 +21,42 @@ from .async_driver import AsyncDriver
 from .clock import clock
 from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
+from .rest_cancels import RestCancels
 
 if TYPE_CHECKING:
     import httpx
 
 
-def follow_orders(
+def use_rest(
     driver: AsyncDriver,
     account: Account,
     rest: SendRest | None,
     client: httpx.AsyncClient | None = None,
     *,
     orders: bool,
+    session: Session | None = None,
 ) -> AsyncConfirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
+    session with `rest_after` cancel by REST.
 
     REST goes through `client`, if there is one, and otherwise through a client of its own.
 
-    Raises: ValidationError for an invalid `orders` or `rest`.
+    Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
-    check_rest(rest, orders=orders)
+    rest_after = None if session is None else session.config.rest_after
+    check_rest(rest, orders=orders, rest_after=rest_after)
+    if not orders and rest_after is None:
+        return None
+    ours = rest is None and client is None
+    if rest is None:
+        rest = sender = HttpxSender(account.target, client)
+        driver.last_step = sender.aclose
+    if session is not None and rest_after is not None:
+        driver.rest, driver.rest_sender = RestCancels(session, driver, ours=ours), rest
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
     driver.follow_orders(confirmer)
-    if rest is None:
-        rest = sender = HttpxSender(account.target, client)
-        driver.last_step = sender.aclose
     return AsyncConfirming(driver, confirmer, rest)
 
 

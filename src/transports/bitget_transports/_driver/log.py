@@ -99,6 +99,10 @@ class ChannelLog:
                 where,
             )
 
+    def rest_not_sent(self, id: str, reason: str) -> None:
+        """The REST request of a cancel was not sent."""
+        self._log(logging.WARNING, "cancel %s: not sent by REST%s", id, self._text(reason))
+
     def dropped(self) -> None:
         """An unread event was discarded, the first since events were read."""
         self._log(logging.WARNING, "unread events are being discarded: read channel.events")
@@ -161,7 +165,7 @@ class ChannelLog:
                     "sent" if event.sent else "not sent",
                     event.why.value,
                     "" if event.code is None else f", code {event.code}",
-                    self._text(event.message or ""),
+                    self._text(event.message or event.hint or ""),
                 )
             case LateReply():
                 self._log(

@@ -44,17 +44,21 @@ def origin_of(target: Target) -> tuple[str, bool]:
     return f"{scheme}://{host}:{target.port}", False
 
 
-def check_rest(rest: object, *, orders: object) -> None:
-    """Check the arguments `rest` and `orders`.
+def check_rest(rest: object, *, orders: object, rest_after: float | None = None) -> None:
+    """Check the arguments `rest` and `orders`, and that `rest_after` can be kept.
 
-    Raises: ValidationError if `rest` is neither None nor a function, or is given without `orders`.
+    Raises: ValidationError if `rest` is neither None nor a function, or is not used; ImportError,
+    with the command to install it, if `rest_after` needs httpx and it is missing.
     """
     if not isinstance(orders, bool):
         raise ValidationError(f"orders must be True or False; got {safe_repr(orders)}")
-    if rest is not None and not orders:
+    if rest is not None and not orders and rest_after is None:
         raise ValidationError(
-            "rest is used by confirm and cancel_all: pass orders=True as well, or leave it out"
+            "rest is used by confirm and cancel_all, and with SessionConfig.rest_after: pass "
+            "orders=True as well, set rest_after, or leave it out"
         )
+    if rest is None and rest_after is not None:
+        _httpx()
     if rest is not None and not callable(rest):
         raise ValidationError(
             "rest must be a function that takes a RestRequest and its headers and returns the "
@@ -85,6 +89,18 @@ class _Sender:
         url = _httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
         content = request.body.encode()
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
+
+
+def never_left(error: Exception) -> bool:
+    """Return whether not one byte of a request was sent that one of our clients failed to send.
+
+    They open a connection for each request or take an idle one, and try nothing twice. So nothing
+    was sent if it was not opened in time or refused, or the proxy refused it.
+    """
+    httpx = _httpx()
+    return isinstance(
+        error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+    )
 
 
 class HttpxSender(_Sender):

@@ -57,7 +57,7 @@ from .._driver.rest import SendRestBlocking
 from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import url_for
-from ._confirming import Confirming, follow_orders
+from ._confirming import Confirming, use_rest
 from ._driver import BlockingDriver, Orders
 
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
@@ -149,7 +149,7 @@ def connect(
             SingleLink(connection), account, limits, connection.config, selector, sock, observe
         )
         driver.share(budget)
-        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
+        return Channel(driver, use_rest(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -183,10 +183,15 @@ def open_session(
     the dials of many clients. When the exchange refuses the timestamp of a login, the next login
     uses the exchange's own time, from its answer to the handshake.
 
+    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+    While a request is out, for up to 10 s, nothing else is served.
+
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -204,7 +209,9 @@ def open_session(
             session, account, limits, session.config.link, selector, observe=observe
         )
         driver.share(budget)
-        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
+        return SessionChannel(
+            driver, use_rest(driver, account, rest, orders=orders, session=session)
+        )
 
     return Opener(channel)
 

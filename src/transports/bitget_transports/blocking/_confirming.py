@@ -7,12 +7,22 @@ from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import TypeAlias
 
-from bitget_proto import CancelOrder, Final, InstType, LookUp, OpenOrders, Outcome, Unresolved
+from bitget_proto import (
+    CancelOrder,
+    Final,
+    InstType,
+    LookUp,
+    OpenOrders,
+    Outcome,
+    Session,
+    Unresolved,
+)
 
 from .._driver.account import Account
 from .._driver.clock import clock
 from .._driver.confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
+from .._driver.rest_cancels import RestCancels
 from ._driver import BlockingDriver
 
 CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], Iterable[Outcome]]
@@ -113,19 +123,32 @@ class Confirming:
             time.sleep(max(0.0, until - clock()))
 
 
-def follow_orders(
-    driver: BlockingDriver, account: Account, rest: SendRestBlocking | None, *, orders: bool
+def use_rest(
+    driver: BlockingDriver,
+    account: Account,
+    rest: SendRestBlocking | None,
+    *,
+    orders: bool,
+    session: Session | None = None,
 ) -> Confirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
+    session with `rest_after` cancel by REST.
 
-    Raises: ValidationError for an invalid `orders` or `rest`.
+    Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
-    check_rest(rest, orders=orders)
+    rest_after = None if session is None else session.config.rest_after
+    check_rest(rest, orders=orders, rest_after=rest_after)
+    if not orders and rest_after is None:
+        return None
+    ours = rest is None
+    if rest is None:
+        rest = sender = BlockingHttpxSender(account.target)
+        driver.last_step = sender.close
+    if session is not None and rest_after is not None:
+        driver.rest = RestCancels(session, driver, ours=ours, at_once=1)
+        driver.rest_sender = rest
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
     driver.follow_orders(confirmer)
-    if rest is None:
-        rest = sender = BlockingHttpxSender(account.target)
-        driver.last_step = sender.close
     return Confirming(driver, confirmer, rest)
