@@ -288,6 +288,9 @@ CORE: list[Provoke] = [
     lambda: RestCodec("v3"),  # type: ignore[arg-type]
     lambda: RestCodec().look_up(WRONG),
     lambda: RestCodec().look_up(OpenOrders(InstType.MARGIN)),
+    lambda: RestCodec().cancel_by_symbol(InstType.USDT_FUTURES, "BTCUSDT"),
+    lambda: RestCodec().cancel_by_symbol(InstType.SPOT, None),
+    lambda: RestCodec(Dialect.UNIFIED).cancel_by_symbol(None, "BTCUSDT"),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),

@@ -114,9 +114,9 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self._log = ChannelLog(account.target, account.credentials)
+        self.log = ChannelLog(account.target, account.credentials)
         self.router = OutcomeRouter(
-            core, self.limits, config.id_prefix, Reporter(self._log, observe)
+            core, self.limits, config.id_prefix, Reporter(self.log, observe)
         )
         self.account = account
         self.addresses = AddressBook()
@@ -182,7 +182,7 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self._log.signed(login)
+        self.log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -303,7 +303,7 @@ class Driver(ABC):
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
-                        self._log.dialling(output.link)
+                        self.log.dialling(output.link)
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
@@ -358,7 +358,7 @@ class Driver(ABC):
             time, login = now
             if theirs is not None:
                 first.skew = time - theirs
-                self._log.skewed(first.skew)
+                self.log.skewed(first.skew)
         return (
             self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )

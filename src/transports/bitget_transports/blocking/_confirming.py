@@ -7,7 +7,16 @@ from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import TypeAlias
 
-from bitget_proto import CancelOrder, Final, InstType, LookUp, OpenOrders, Outcome, Unresolved
+from bitget_proto import (
+    CancelOrder,
+    Final,
+    InstType,
+    LookUp,
+    OpenOrders,
+    Outcome,
+    RestRequest,
+    Unresolved,
+)
 
 from .._driver.account import Account
 from .._driver.clock import clock
@@ -44,12 +53,18 @@ class Confirming:
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> Generator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        ended = Ended()
-        for _ in range(rounds):
-            orders = ended.without(self._open_orders(OpenOrders(inst_type, inst_id)))
+        confirmer, ended = self._confirmer, Ended()
+        if by_symbol:
+            self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+        for number in range(rounds):
+            settling = by_symbol and number == 0
+            listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+            orders = ended.without(self._open_orders(listing))
             if not orders:
                 return
             waiter = FinalWaiter()
@@ -58,8 +73,8 @@ class Confirming:
                     if isinstance(outcome, Unresolved) and not outcome.sent:
                         yield outcome, None
                     else:
-                        self._confirmer.confirm(outcome, waiter)
-                    if (look_up := self._confirmer.next_look_up()) is not None:
+                        confirmer.confirm(outcome, waiter)
+                    if (look_up := confirmer.next_look_up()) is not None:
                         self._ask(look_up)
                     for final in waiter.take():
                         ended.add(final)
@@ -70,14 +85,18 @@ class Confirming:
                         ended.add(final)
                         yield final.outcome, final
             finally:
-                self._confirmer.leave(waiter)
+                confirmer.leave(waiter)
 
-    def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = self._send(asked.request, headers)
+
+    def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             self._serve(clock() + listing.delay)
             with listing.asking() as asked:
