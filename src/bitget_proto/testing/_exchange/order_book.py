@@ -198,7 +198,9 @@ class Book:
         if code is not None:
             return code, "refused as scripted"
         live = self._live.get(key)
-        if self._unified and (live is None or order.inst_type not in (None, live.order.inst_type)):
+        if self._unified and (
+            live is None or order.inst_type not in (None, live.order.inst_type or InstType.SPOT)
+        ):
             return "25204", "Order does not exist"
         if live is None:
             return "43001", "The order does not exist"

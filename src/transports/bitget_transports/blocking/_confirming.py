@@ -47,6 +47,18 @@ class Confirming:
         finally:
             self._confirmer.leave(waiter)
 
+    def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
+        """As `confirm`, for all of these at once; finals come in the order in which they arrive."""
+        waiter = FinalWaiter()
+        try:
+            for outcome in outcomes:
+                self._confirmer.confirm(outcome, waiter)
+            while waiter.expected or waiter.finals:
+                self._arrive(waiter)
+                yield from waiter.take()
+        finally:
+            self._confirmer.leave(waiter)
+
     def cancel_all(
         self,
         cancel_many: CancelMany,

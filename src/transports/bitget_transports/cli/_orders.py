@@ -10,6 +10,8 @@ import argparse
 import os
 import ssl
 import sys
+from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -83,17 +85,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                     "nothing: leave one of them out"
                 )
         return _show_frames(orders, Codec(dialect=arguments.account), screen)
-    dialect = Dialect(arguments.account)
-    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
-    target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
-    credentials = keys_from(arguments.credentials, os.environ)
+    login = login_of(arguments)
     check_not_lost(arguments.remaining, files)
-    ledger = Ledger(orders, wanted.attempts)
-    with (
-        recording(arguments.record, screen) as record,
-        remaining(arguments.remaining, lambda: (*kept, *ledger.left()), screen),
-    ):
-        return _cancel(arguments, _Login(url, target, credentials), ledger, screen, stop, record)
+    return cancel(arguments, login, Ledger(orders, wanted.attempts), screen, stop, kept)
 
 
 def _tried(
@@ -127,17 +121,52 @@ def _tried(
 
 
 @attrs.frozen
-class _Login:
-    """The URL to connect to, and the keys to log in with."""
+class Login:
+    """Where to connect to, and the keys to log in with."""
 
     url: str
+    dialect: Dialect
+    proxy: str | Literal[True]
     target: Target
     credentials: Credentials
 
 
+def login_of(arguments: argparse.Namespace) -> Login:
+    """Check the URL and the certificates, and then read the keys.
+
+    Raises: Failure.
+    """
+    dialect = Dialect(arguments.account)
+    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
+    target = _checked(url, arguments)
+    credentials = keys_from(arguments.credentials, os.environ, arguments.variables)
+    return Login(url, dialect, arguments.proxy, target, credentials)
+
+
+def cancel(
+    arguments: argparse.Namespace,
+    login: Login,
+    ledger: Ledger,
+    screen: Screen,
+    stop: Stop,
+    kept: Sequence[tuple[CancelOrder, int]] = (),
+) -> Exit:
+    """Cancel the orders of the ledger, show what came of it, and return the exit code.
+
+    `kept` are orders that are left out, for the file of `--remaining`.
+
+    Raises: Failure.
+    """
+    with (
+        recording(arguments.record, screen) as record,
+        remaining(arguments.remaining, lambda: (*kept, *ledger.left()), screen),
+    ):
+        return _cancel(arguments, login, ledger, screen, stop, record)
+
+
 def _cancel(
     arguments: argparse.Namespace,
-    login: _Login,
+    login: Login,
     ledger: Ledger,
     screen: Screen,
     stop: Stop,
@@ -146,11 +175,13 @@ def _cancel(
     target = login.target
     drain = min(_DRAIN, arguments.timeout)
     where, kept = f"{target.host}:{target.port}", arguments.remaining is not None
-    results = Results(ledger, screen, stop, where, drain, remaining=kept)
+    confirm = arguments.confirm
+    results = Results(ledger, screen, stop, where, drain, remaining=kept, confirm=confirm)
     job = Job(
         credentials=login.credentials,
         url=login.url,
-        dialect=Dialect(arguments.account),
+        dialect=login.dialect,
+        proxy=login.proxy,
         config=SessionConfig(
             link=Config(
                 answer_timeout=arguments.timeout,
@@ -169,6 +200,8 @@ def _cancel(
         orders=ledger.orders(),
         stop=stop,
         on_outcome=results.on_outcome,
+        confirm=confirm,
+        on_final=results.on_final,
         on_event=results.on_event,
         on_connected=results.on_connected,
         on_stopping=results.on_stopping,
@@ -179,9 +212,9 @@ def _cancel(
                 carry(Carrier(arguments.transport), job)
             return results.show()
     except ConnectFailed as failed:
-        raise Failure(_for_shell(str(failed)), Exit.NOT_CONNECTED) from failed
+        raise Failure(for_shell(str(failed)), Exit.NOT_CONNECTED) from failed
     except ValidationError as error:
-        raise Failure(_for_shell(str(error))) from error
+        raise Failure(for_shell(str(error))) from error
     except (Failure, OutputLost):
         raise
     except BaseException:  # a bug, or a third Ctrl-C
@@ -189,16 +222,15 @@ def _cancel(
         raise
 
 
-def _for_shell(message: str) -> str:
+def for_shell(message: str) -> str:
     """Replace the advice for programmers in a message by the command's options."""
     for library, shell in _SHELL_ADVICE:
         message = message.replace(library, shell)
     return message
 
 
-def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
-    """Check the URL and the certificates, before the keys are read."""
-    tls = None
+def _checked(url: str, arguments: argparse.Namespace) -> Target:
+    tls, ca_file = None, arguments.ca_file
     if ca_file is not None:
         if urlsplit(url).scheme != "wss":
             raise Failure("--ca-file needs a wss:// URL: leave it out for ws://")
@@ -210,9 +242,11 @@ def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
                 f"{getattr(error, 'strerror', None) or error}: --ca-file needs a PEM file"
             ) from None
     try:
-        return Target.of(url, tls, allow_plaintext=allow_plaintext)
+        return Target.of(url, tls, allow_plaintext=arguments.allow_plaintext, proxy=arguments.proxy)
     except ValidationError as error:
-        raise Failure(_for_shell(str(error))) from None
+        raise Failure(for_shell(str(error))) from None
+    except ImportError as error:  # for a SOCKS proxy; it names the extra
+        raise Failure(str(error)) from None
 
 
 def _show_frames(orders: tuple[CancelOrder, ...], codec: Codec, screen: Screen) -> Exit:
