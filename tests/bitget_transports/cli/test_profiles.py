@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitget_proto import Dialect
+from bitget_proto import Dialect, SessionConfig
 from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports.cli._arguments import parser
+from bitget_transports.cli._carriers import Job
 from bitget_transports.cli._exit_codes import Failure
 from bitget_transports.cli._keys import VARIABLES
 from bitget_transports.cli._profiles import apply
@@ -26,6 +27,7 @@ proxy = "http://127.0.0.1:3128"
 transport = "blocking"
 timeout = 3
 connect_timeout = 2.5
+cancels_per_second = 20
 api_key_env = "DESK_KEY"
 secret_env = "DESK_SECRET"
 passphrase_env = "DESK_PASSPHRASE"
@@ -56,6 +58,7 @@ def test_a_profile_fills_in_what_the_options_leave_open(tmp_path: Path) -> None:
     assert found["proxy"] == "http://127.0.0.1:3128"
     assert found["transport"] == "blocking"
     assert (found["timeout"], found["connect_timeout"]) == (7.0, 2.5)
+    assert found["cancels_per_second"] == 20
     assert found["variables"] == {
         "api_key": "DESK_KEY",
         "secret": "DESK_SECRET",
@@ -73,6 +76,7 @@ def test_without_a_profile_the_defaults_apply(tmp_path: Path) -> None:
         10.0,
     )
     assert (found["url"], found["proxy"], found["variables"]) == (None, True, VARIABLES)
+    assert found["cancels_per_second"] is None
 
 
 def test_a_place_on_the_command_line_replaces_that_of_the_profile(tmp_path: Path) -> None:
@@ -114,6 +118,8 @@ def test_the_file_is_in_the_home_directory_by_default(
         ("[desk]\ntimeout = 0", "timeout must be a number of seconds above 0"),
         ("[desk]\ntimeout = true", "timeout must be a number of seconds above 0"),
         ("[desk]\nconnect_timeout = nan", "connect_timeout must be a number of seconds above 0"),
+        ("[desk]\ncancels_per_second = 0", "must be a whole number from 1 to 1000"),
+        ("[desk]\ncancels_per_second = true", "must be a whole number from 1 to 1000"),
         ('[desk]\nurl = ""', "url must be a text that is not empty"),
         ("[desk]\ndemo_trading = 1", "demo_trading must be true or false"),
         ('[desk]\ndemo_trading = true\nurl = "wss://x/"', "demo_trading and url cannot be combined"),
@@ -177,6 +183,30 @@ def test_the_proxy_of_a_profile_is_used(shell: Shell, tmp_path: Path) -> None:
         ran = shell("orders", "--profile", "desk", "--config", file, *ORDER)
     assert ran.code == 0
     assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("dialect", "limit", "rate"),
+    [(Dialect.CLASSIC, 4, 4), (Dialect.CLASSIC, 60, 10), (Dialect.UNIFIED, 60, 60)],
+)
+def test_the_cancels_per_second_of_a_profile_are_the_limit(
+    shell: Shell, tmp_path: Path, dialect: Dialect, limit: int, rate: int
+) -> None:
+    jobs = list[Job]()
+
+    def carry(_: object, job: Job) -> None:
+        jobs.append(job)
+
+    shell.patch.setattr("bitget_transports.cli._orders.carry", carry)
+    with exchange_in_thread(exchange_of("1", dialect=dialect)) as server:
+        more = f"cancels_per_second = {limit}"
+        file = desk(shell, tmp_path, server, dialect, more)
+        shell("orders", "--profile", "desk", "--config", file, *ORDER)
+    (job,) = jobs
+    assert job.budget is not None
+    assert job.budget.per_second == limit
+    assert isinstance(job.config, SessionConfig)
+    assert job.config.link.max_in_flight == 2 * rate
 
 
 def exchange_of(*ids: str, dialect: Dialect = Dialect.CLASSIC) -> ScriptedExchange:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from bitget_proto import (
+    Budget,
     CancelOrder,
     Codec,
     Config,
@@ -41,9 +42,12 @@ from ._screen import OutputLost, Screen
 from ._stop import Stop
 from ._traces import Recording, recording
 
+_PER_SECOND = 10
+"""The messages that a connection may send in a second, and the cancels that an account may."""
+
 _MAX_IN_FLIGHT = 20
-"""Cancels in flight at a time: two seconds at the exchange's rate limit, so that few are unresolved
-when the connection is lost."""
+"""Cancels in flight at a time at this rate: those of two seconds, so that few are unresolved when
+the connection is lost."""
 
 _DRAIN = 5.0
 """The longest wait for answers after Ctrl-C, in seconds."""
@@ -175,19 +179,25 @@ def _cancel(
     target = login.target
     drain = min(_DRAIN, arguments.timeout)
     where, kept = f"{target.host}:{target.port}", arguments.remaining is not None
-    confirm = arguments.confirm
-    results = Results(ledger, screen, stop, where, drain, remaining=kept, confirm=confirm)
+    confirm, rate = arguments.confirm, arguments.cancels_per_second or _PER_SECOND
+    budget = None if arguments.cancels_per_second is None else Budget(rate)
+    if login.dialect is Dialect.CLASSIC:  # a message has one cancel
+        rate = min(rate, _PER_SECOND)
+    results = Results(
+        ledger, screen, stop, where, drain, rate=rate, remaining=kept, confirm=confirm
+    )
     job = Job(
         credentials=login.credentials,
         url=login.url,
         dialect=login.dialect,
         proxy=login.proxy,
+        budget=budget,
         config=SessionConfig(
             link=Config(
                 answer_timeout=arguments.timeout,
                 drain_timeout=drain,
                 login_timeout=arguments.connect_timeout,
-                max_in_flight=_MAX_IN_FLIGHT,
+                max_in_flight=max(1, _MAX_IN_FLIGHT * rate // _PER_SECOND),
             ),
             policy=Policy.RESEND if arguments.resend else Policy.REPORT,
             dial_timeout=2 * arguments.connect_timeout,

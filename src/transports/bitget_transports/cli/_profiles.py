@@ -29,8 +29,8 @@ PROFILES_HELP: Final = """\
 profiles:
   --profile NAME takes what the options leave open from the table [NAME] of the file
   $XDG_CONFIG_HOME/bitget-cancel.toml (~/.config if the variable is not set), or of
-  --config FILE: account, url, demo_trading, proxy, ca_file, transport, timeout and
-  connect_timeout. The keys api_key_env, secret_env and passphrase_env name the
+  --config FILE: account, url, demo_trading, proxy, ca_file, transport, timeout,
+  connect_timeout and cancels_per_second. The keys api_key_env, secret_env and passphrase_env name the
   environment variables of the API key. A file with a key in it is refused.
 """
 
@@ -48,7 +48,14 @@ _MAX_BYTES = 65536
 
 _EXPECTED = 'a profile is a table such as [desk], with lines such as account = "unified"'
 
-_SHOWN = ("account", "transport", "demo_trading", "timeout", "connect_timeout")
+_SHOWN = (
+    "account",
+    "transport",
+    "demo_trading",
+    "timeout",
+    "connect_timeout",
+    "cancels_per_second",
+)
 """The keys of a profile whose value may be shown."""
 
 _is_variable = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
@@ -72,6 +79,7 @@ def apply(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None
     if arguments.profile is None and arguments.config is not None:
         raise Failure("--config needs --profile NAME, which names a table of the file")
     arguments.variables, arguments.proxy = VARIABLES, None
+    arguments.cancels_per_second = None
     if arguments.profile is not None:
         file = _file(arguments.config, environment)
         _fill_in(arguments, _read(file, arguments.profile), quoted(str(file)))
@@ -174,6 +182,11 @@ def _seconds(value: object) -> tuple[str, bool]:
     return "a number of seconds above 0", number and 0.0 < cast("float", value) < math.inf
 
 
+def _count(value: object) -> tuple[str, bool]:
+    right = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000
+    return "a whole number from 1 to 1000", right
+
+
 def _text(value: object) -> tuple[str, bool]:
     return "a text that is not empty", isinstance(value, str) and value != ""
 
@@ -206,6 +219,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "transport": _one_of(*(carrier.value for carrier in Carrier)),
     "timeout": _seconds,
     "connect_timeout": _seconds,
+    "cancels_per_second": _count,
     **{f"{name}_env": _variable for name in VARIABLES},
 }
 """The keys of a profile."""

@@ -112,6 +112,7 @@ class Results:
         where: str,
         drain: float,
         *,
+        rate: int = 10,
         remaining: bool = False,
         confirm: bool = False,
     ) -> None:
@@ -120,6 +121,7 @@ class Results:
         self._stop = stop
         self._where = where
         self._drain = drain
+        self._rate = rate
         self._remaining = remaining
         self._confirm = confirm
         self._connected = False
@@ -140,7 +142,7 @@ class Results:
     def on_connected(self) -> None:
         self._connected = True
         total = count(len(self.ledger.asked), "cancel")
-        self._screen.aside(f"connected to {self._where}: {total}, about 10 a second")
+        self._screen.aside(f"connected to {self._where}: {total}, about {self._rate} a second")
         if self._progress is not None:
             self._progress.update(self._task, description="cancelling")
 
