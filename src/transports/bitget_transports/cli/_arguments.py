@@ -123,6 +123,11 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _add_account(demo)
+    demo.add_argument(
+        "--confirm",
+        action="store_true",
+        help="also look up what became of each order, and compare that; takes three times as long",
+    )
 
     orders = commands.add_parser(
         "orders", parents=[debug, profile], help="cancel your orders", description=ORDERS_HELP,

@@ -41,12 +41,13 @@ DEMO_EXAMPLES: Final = """\
 examples:
   bitget-cancel demo
   bitget-cancel demo --orders 2000 --transport trio --transport blocking
-  bitget-cancel demo --account unified
+  bitget-cancel demo --account unified --confirm
   bitget-cancel demo --json | jq .
 
 exit codes:
-  0    every cancel got exactly one outcome, and every outcome is correct
-  1    a cancel got no outcome, several outcomes, or a wrong one
+  0    every cancel got exactly one outcome, and every outcome (and, with
+       --confirm, every state) is correct
+  1    a cancel got no outcome, several outcomes, or a wrong one; or a state is wrong
   2    wrong arguments, or no transport is installed
   4    a transport could not connect to the embedded exchange
   130  interrupted by Ctrl-C (143: by SIGTERM)

@@ -288,7 +288,7 @@ class Results:
     def _states(self) -> Counter[str]:
         """Return how many orders are in each state, with those of cancels that were never sent."""
         ledger = self.ledger
-        counts = Counter(_state(ledger.finals.get(order)) for order in ledger.asked)
+        counts = Counter(state_of(ledger.finals.get(order)) for order in ledger.asked)
         return Counter({state: counts[state] for state in _STATES if counts[state]})
 
     def _refusals(self) -> Iterator[CodeClass]:
@@ -363,7 +363,8 @@ def _word(outcome: Outcome) -> str:
             return "unresolved, sent" if sent else _NOT_SENT
 
 
-def _state(final: Final | None) -> str:
+def state_of(final: Final | None) -> str:
+    """Return the word for what became of an order; None if it was not looked up."""
     match final:
         case Cancelled():
             return "cancelled"
@@ -409,7 +410,7 @@ def _row(outcome: Outcome, attempts: int, final: Final | None) -> tuple[str, ...
         order.inst_id or "",
         named or "",
         _word(outcome),
-        _state(final),
+        state_of(final),
         str(attempts),
         "; ".join(filter(None, (detail, _about(final)))),
         "" if latency is None else f"{latency * 1000:.0f}",
@@ -457,7 +458,7 @@ def final_fields(final: Final) -> dict[str, object]:
     """Return what became of an order as plain data. Unknown values are None; amounts are texts."""
     order = final.outcome.order
     fields: dict[str, object] = {
-        "state": _state(final),
+        "state": state_of(final),
         "inst_type": None if order.inst_type is None else order.inst_type.value,
         "inst_id": order.inst_id,
         "order_id": final.order_id or order.order_id,
