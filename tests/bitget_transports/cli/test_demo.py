@@ -253,15 +253,15 @@ def not_found(outcome: Outcome) -> NotFound:
 
 
 def state(kind: type[Cancelled | Filled | StillOpen | Unknown]) -> Final:
-    options: dict[str, Any] = {
+    options: dict[type, dict[str, Any]] = {
         Cancelled: {"average_price": None, "reason": None, "updated_at": None},
         Filled: {"average_price": None, "updated_at": None},
         StillOpen: {"average_price": None, "as_of": 0.0},
         Unknown: {"why": WhyUnknown.DEADLINE, "detail": ""},
-    }[kind]
+    }
     return kind(
         number=1, outcome=accepted(ONE), order_id=None, client_oid=None, evidence=None, tracked_at=0.0,
-        resolved_at=0.0, filled=None, **options,
+        resolved_at=0.0, filled=None, **options[kind],
     )  # fmt: skip
 
 
