@@ -30,6 +30,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from bitget_proto import (
     Accepted,
     Budget,
@@ -297,6 +299,9 @@ CORE: list[Provoke] = [
     lambda: RestCodec("v3"),  # type: ignore[arg-type]
     lambda: RestCodec().look_up(WRONG),
     lambda: RestCodec().look_up(OpenOrders(InstType.MARGIN)),
+    lambda: RestCodec().cancel_by_symbol(InstType.USDT_FUTURES, "BTCUSDT"),
+    lambda: RestCodec().cancel_by_symbol(InstType.SPOT, None),
+    lambda: RestCodec(Dialect.UNIFIED).cancel_by_symbol(None, "BTCUSDT"),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),
@@ -575,6 +580,22 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining there.jsonl 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining nowhere/left 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
+    (command, "all"),
+    (command, "all --instrument BTC/USDT"),
+    (command, "all --instrument BTCUSDT --credentials keys.toml"),
+    (command, "orders --profile desk --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config latin.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config long.txt --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config broken.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config half.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile else --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile typo --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile wrong --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile named --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile proxied --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile both --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --config desk.toml --instrument BTCUSDT 1"),
+    (command, "--profile desk demo"),
     (command, "replay no-such-file"),
     (command, "replay there.jsonl"),
     (command, "replay --jsn there.jsonl"),
@@ -591,6 +612,8 @@ FILES = {
     "attempts.csv": b"order_id,attempts\n1,x\n", "left.jsonl": b'{"order_id":"1","attempts":1}\n',
     "refused.json": b'{"code":"40009","msg":"sign signature error","data":null}',
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
+    "desk.toml": b'[typo]\nacount = "unified"\n[wrong]\naccount = "v3"\n[named]\nsecret_env = "hush"\n'
+    b'[proxied]\nproxy = "http://user:hush@x"\n[both]\nurl = "wss://x/"\ndemo_trading = true\n',
     "keys.toml": b'api_key = "k"\nsecret = "s"\npassphrase = "p"\n',
 }  # fmt: skip
 
@@ -603,7 +626,13 @@ class Terminal(StringIO):
 
 def stderr_of(run: Callable[[list[str]], int], line: str) -> str:
     """The standard error of a command, and its exit code."""
-    with redirect_stdout(Terminal()), redirect_stderr(Terminal()) as said:
+    with (
+        redirect_stdout(Terminal()),
+        redirect_stderr(Terminal()) as said,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("sys.stdin", StringIO())
+        patch.setenv("XDG_CONFIG_HOME", "/etc/xdg")
         code = run(line.split())
     lines = [text for text in said.getvalue().splitlines() if not text.startswith(("usage:", "  "))]
     assert code != 0
@@ -734,6 +763,8 @@ NOT_SHOWN = {
         "the channel is in use, by another thread or by the code that this call interrupts: allow one "
         "caller at a time"
     ),
+    ", not yes: nothing was sent",
+    "the answer was ",
     "the proxy of the client did not connect to ",
     "these outcomes are already awaited by another task: call cancel_many in each task",
     "tls was given with a client, which has its own: create the client with verify=tls",

@@ -152,6 +152,57 @@ def test_a_classic_account_refuses_an_order_that_it_cannot_have(order: CancelOrd
         CLASSIC.look_up(OneOrder(order))
 
 
+@pytest.mark.parametrize(
+    ("codec", "inst_type", "inst_id", "path", "sent"),
+    [
+        (CLASSIC, None, "BTCUSDT", "/api/v2/spot/trade", {"symbol": "BTCUSDT"}),
+        (CLASSIC, InstType.SPOT, "BTCUSDT", "/api/v2/spot/trade", {"symbol": "BTCUSDT"}),
+        (
+            UNIFIED,
+            InstType.USDT_FUTURES,
+            "BTCUSDT",
+            "/api/v3/trade",
+            {"category": "USDT-FUTURES", "symbol": "BTCUSDT"},
+        ),
+        (UNIFIED, InstType.SPOT, None, "/api/v3/trade", {"category": "SPOT"}),
+    ],
+)
+def test_a_cancel_by_symbol_is_a_post_request(
+    codec: RestCodec, inst_type: InstType | None, inst_id: str | None, path: str, sent: object
+) -> None:
+    request = codec.cancel_by_symbol(inst_type, inst_id)
+    assert (request.method, request.target) == ("POST", f"{path}/cancel-symbol-order")
+    assert json.loads(request.body) == sent
+
+
+@pytest.mark.parametrize(
+    ("codec", "inst_type", "inst_id", "said"),
+    [
+        (CLASSIC, InstType.USDT_FUTURES, "BTCUSDT", "has no request that cancels the futures"),
+        (CLASSIC, InstType.MARGIN, "BTCUSDT", r"only unified accounts have InstType\.MARGIN"),
+        (CLASSIC, InstType.SPOT, None, "^inst_id is missing"),
+        (UNIFIED, None, "BTCUSDT", "^inst_type is missing"),
+    ],
+)
+def test_a_cancel_by_symbol_that_the_exchange_does_not_have_is_refused(
+    codec: RestCodec, inst_type: InstType | None, inst_id: str | None, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        codec.cancel_by_symbol(inst_type, inst_id)
+
+
+def test_a_cancel_by_symbol_was_taken_or_the_answer_says_why_not() -> None:
+    assert CLASSIC.read_cancel_by_symbol(200, body({"symbol": "BTCUSDT"})) is None
+    assert UNIFIED.read_cancel_by_symbol(200, body({"list": []})) is None
+    refused = CLASSIC.read_cancel_by_symbol(400, body(None, "40014"))
+    assert refused is not None
+    assert (refused.code, refused.throttled) == ("40014", False)
+    for status in (200, 429):
+        unread = CLASSIC.read_cancel_by_symbol(status, b"")
+        assert unread is not None
+        assert unread.throttled is (status == 429)
+
+
 @pytest.mark.parametrize("question", [OpenOrders(InstType.MARGIN), OrderHistory(InstType.MARGIN)])
 def test_a_classic_account_has_no_margin(question: Question) -> None:
     with pytest.raises(ValidationError, match=r"only unified accounts have InstType\.MARGIN"):

@@ -38,6 +38,7 @@ class Spelling:
     open_orders: Callable[[OpenOrders], RestRequest]
     order_history: Callable[[OrderHistory], RestRequest]
     cancel: Callable[[CancelOrder], RestRequest]
+    cancel_by_symbol: Callable[[InstType | None, str | None], RestRequest]
 
     page: Callable[[Question, object], Page | None]
     """Returns the orders in the `data` of a success; None if it has another shape."""

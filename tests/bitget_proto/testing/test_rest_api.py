@@ -9,6 +9,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +18,22 @@ from bitget_proto import (
     Accepted,
     CancelOrder,
     Codec,
+    Connection,
     Credentials,
     Dialect,
     InstType,
+    Rejected,
     Session,
     ValidationError,
 )
-from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange, SessionPair
+from bitget_proto.testing import (
+    ExchangeConfig,
+    Fault,
+    Pair,
+    RestFault,
+    ScriptedExchange,
+    SessionPair,
+)
 
 KEY = Credentials("key", "secret", "passphrase")
 SPOT = CancelOrder("BTCUSDT", "1", "a")
@@ -164,6 +174,19 @@ def test_cancelling_by_symbol_is_one_request_for_all() -> None:
     )
     assert len(whole["data"]["list"]) == 30
     assert not exchange.live
+
+
+def test_an_order_that_was_placed_without_a_product_line_is_a_spot_order() -> None:
+    orders = [CancelOrder("BTCUSDT", str(n)) for n in (1, 2)]
+    exchange = unified(*orders)
+    (row, _) = get(exchange, "/api/v3/trade/unfilled-orders")[1]["data"]["list"]
+    assert row["category"] == "SPOT"
+    pair = Pair(Connection(codec=Codec(dialect=Dialect.UNIFIED)), exchange=exchange)
+    pair.open()
+    for order, outcome in zip(orders, (Accepted, Rejected), strict=True):
+        line = InstType.SPOT if outcome is Accepted else InstType.MARGIN
+        id = pair.cancel(attrs.evolve(order, inst_type=line))
+        assert isinstance(pair.outcomes[id], outcome)
 
 
 def test_each_endpoint_has_a_limit_of_its_own() -> None:

@@ -51,11 +51,16 @@ from .account import Account
 from .checks import safe_repr
 from .clock import clock
 from .errors import RestFailed
+from .log import ChannelLog
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
 _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
+
+_BY_SYMBOL_DELAY = 1.0
+"""Seconds from a cancel by symbol to the first list of open orders. Our choice: the exchange executes
+it "asynchronously", and REST may be about a second behind."""
 
 _ATTEMPTS = 5
 """How often a page of open orders is asked for. Our choice."""
@@ -179,6 +184,20 @@ class Confirmer:
             self._reconciler.looked_up(look_up.number, reply, clock())
             self._advance()
 
+    @contextmanager
+    def cancelling_by_symbol(self, request: RestRequest, log: ChannelLog) -> Generator[Asked]:
+        """Send the request to cancel by symbol. If it fails, log why: the list of open orders shows
+        what it has done.
+        """
+        asked = Asked(request)
+        try:
+            yield asked
+            failure = self.rest.read_cancel_by_symbol(*_answer(asked.answer))
+        except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
+            failure = NoAnswer(f"{type(error).__name__}: {error}")
+        if failure is not None:
+            log.not_cancelled_by_symbol(failure.reason)
+
     def signed(self, request: RestRequest) -> dict[str, str]:
         """Return the headers of a request, signed for now.
 
@@ -191,13 +210,7 @@ class Confirmer:
 
         Raises: ValidationError if it is not a status and a body.
         """
-        match answer:
-            case (int() as status, bytes() | str() as body):
-                return self.rest.read_look_up(question, status, body)
-            case _:
-                raise ValidationError(
-                    f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
-                )
+        return self.rest.read_look_up(question, *_answer(answer))
 
     # --- inside ---
 
@@ -229,13 +242,18 @@ class Asked:
 
 
 class Listing:
-    """Reads the open orders, page by page."""
+    """Reads the open orders, page by page.
 
-    def __init__(self, confirmer: Confirmer, question: OpenOrders) -> None:
+    `settling` says that the exchange executes a cancel by symbol.
+    """
+
+    def __init__(
+        self, confirmer: Confirmer, question: OpenOrders, *, settling: bool = False
+    ) -> None:
         self.orders: list[CancelOrder] = []
         """The open orders of the pages that were read."""
         self.complete = False
-        self.delay = 0.0
+        self.delay = _BY_SYMBOL_DELAY if settling else 0.0
         """Seconds to wait before the next page, or before the same one again."""
         self._confirmer = confirmer
         self._question = question
@@ -304,6 +322,20 @@ def check_rounds(rounds: object) -> None:
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValidationError(f"rounds must be a whole number from 1 up; got {safe_repr(rounds)}")
+
+
+def _answer(answer: object) -> tuple[int, bytes | str]:
+    """Return the status and the body of an answer.
+
+    Raises: ValidationError if it is not that.
+    """
+    match answer:
+        case (int() as status, bytes() | str() as body):
+            return status, body
+        case _:
+            raise ValidationError(
+                f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
+            )
 
 
 def _do_nothing() -> None:

@@ -12,6 +12,7 @@ from bitget_proto import (
     LookUp,
     OpenOrders,
     Outcome,
+    RestRequest,
     Session,
     Unresolved,
 )
@@ -87,12 +88,18 @@ class AsyncConfirming:
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
         confirmer, ended = self._confirmer, Ended()
-        for _ in range(rounds):
-            orders = ended.without(await self._open_orders(OpenOrders(inst_type, inst_id)))
+        if by_symbol:
+            await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+        for number in range(rounds):
+            settling = by_symbol and number == 0
+            listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+            orders = ended.without(await self._open_orders(listing))
             if not orders:
                 return
             waiter = FinalWaiter()
@@ -114,12 +121,16 @@ class AsyncConfirming:
             finally:
                 confirmer.leave(waiter)
 
-    async def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    async def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = await self._send(asked.request, headers)
+
+    async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             if listing.delay:
                 await self._driver.wait(self._driver.flag(), listing.delay)

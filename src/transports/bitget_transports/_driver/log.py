@@ -107,6 +107,14 @@ class ChannelLog:
         """An unread event was discarded, the first since events were read."""
         self._log(logging.WARNING, "unread events are being discarded: read channel.events")
 
+    def not_cancelled_by_symbol(self, reason: str) -> None:
+        """The request to cancel by symbol was refused, or not answered."""
+        self._log(
+            logging.WARNING,
+            "the cancel by symbol failed, so orders are cancelled one by one%s",
+            self._text(reason),
+        )
+
     def event(self, event: Event | SessionEvent) -> None:
         """Log an event of the core, unless it is of no concern to an operator."""
         match event:

@@ -23,6 +23,7 @@ from bitget_proto.explain import encodable, printable
 
 from ._arguments import complete, parser
 from ._exit_codes import Exit, Failure, missing_extra
+from ._profiles import apply
 
 if TYPE_CHECKING:
     from ._screen import Screen
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed the help or an error
         return stop.code if isinstance(stop.code, int) else Exit.USAGE
     try:
+        apply(arguments, os.environ)
         return int(_run(arguments))
     except Failure as failure:
         if arguments.debug:
@@ -88,6 +90,8 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
     try:
         if name == "orders":
             from ._orders import run
+        elif name == "all":
+            from ._all import run
         elif name == "demo":
             from ._demo import run
         elif name == "replay":
