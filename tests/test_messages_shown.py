@@ -41,6 +41,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    DeadMan,
     Dialect,
     InstType,
     Lease,
@@ -117,6 +118,13 @@ Ends = TypeVar("Ends", Connection, Session)
 
 
 # --- the core ---
+
+
+def asked_countdown() -> DeadMan:
+    """Return a dead man's switch that has sent its first request."""
+    man = DeadMan()
+    man.poll(0.0)
+    return man
 
 
 def asked() -> Lease:
@@ -288,6 +296,11 @@ CORE: list[Provoke] = [
     lambda: RestCodec("v3"),  # type: ignore[arg-type]
     lambda: RestCodec().look_up(WRONG),
     lambda: RestCodec().look_up(OpenOrders(InstType.MARGIN)),
+    lambda: RestCodec().countdown(30),
+    lambda: RestCodec("unified").countdown(4),
+    lambda: DeadMan(61),
+    lambda: DeadMan().failed(1, "timeout", 0.0),
+    lambda: asked_countdown().failed(1, WRONG, 0.0),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),

@@ -65,6 +65,7 @@ SAMPLES: dict[str, Any] = {
     "average_price": Decimal("27000.5"), "updated_at": 1763958366000, "status_text": "canceled",
     "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
     "method": "GET", "path": "/api/v2/public/time", "updates": (), "accepted": True,
+    "disarmed": True, "seconds": 30, "timeout": 5.0, "request": RestCodec("unified").countdown(30),
     "place": "1795982145681383/1795982147935304",
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
@@ -78,6 +79,7 @@ MADE: dict[str, object] = {
     "Session": Session(jitter=lambda: 0.5), "Reconciler": Reconciler(),
     "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
     "Lease": import_module("bitget_proto").Lease(Budget(10)),
+    "DeadMan": import_module("bitget_proto").DeadMan(30),
     "StrictSession": StrictSession(jitter=lambda: 0.5),
     "Pair": Pair(), "SessionPair": SessionPair(), "VirtualClock": VirtualClock(), "CancelOrder": SAMPLES["order"],
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),

@@ -30,6 +30,11 @@ def _cancel(order: CancelOrder) -> RestRequest:
     return post("/api/v3/trade/cancel-order", _named(order))
 
 
+def countdown(seconds: int) -> RestRequest:
+    """Return the request that starts the countdown anew, or with 0 turns it off."""
+    return post("/api/v3/trade/countdown-cancel-all", {"countdown": str(seconds)})
+
+
 def _open_orders(question: OpenOrders) -> RestRequest:
     return get("/api/v3/trade/unfilled-orders", _paged(question))
 
