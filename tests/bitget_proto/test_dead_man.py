@@ -245,6 +245,17 @@ def test_what_was_never_armed_needs_no_stop() -> None:
     assert drain(man, 0.2)[1:] == [Stopped(disarmed=True, detail=""), Wait(None, None)]
 
 
+def test_a_stop_that_cannot_be_sent_ends_once_nothing_can_be_on() -> None:
+    man = DeadMan()
+    first = sent(man, 0.0)
+    man.stop(0.1)
+    _, request, _ = drain(man, 5.0)
+    assert isinstance(request, SetCountdown)
+    assert request.seconds == 0
+    man.failed(first.number, "no route", 5.1, unsent=True)
+    assert drain(man, 5.1) == [Stopped(disarmed=True, detail=""), Wait(None, None)]
+
+
 def test_a_renewal_without_an_answer_may_still_be_done_after_the_stop() -> None:
     man = armed(30)
     man.failed(sent(man, 5.0).number, "reset", 5.5)
@@ -340,5 +351,5 @@ def test_its_repr_says_whether_it_is_armed() -> None:
     man = DeadMan(20)
     assert repr(man) == "<DeadMan not armed, 20 s>"
     assert repr(armed(20)) == "<DeadMan armed, 20 s>"
-    man.stop(0.0)
+    man.stop(0.0, disarm=False)
     assert repr(man) == "<DeadMan stopped, 20 s>"

@@ -265,8 +265,6 @@ class DeadMan:
         elif self._stop_by is None:
             self._stop_by = now + _STOP_WITHIN
             self._next_at = min(self._next_at, self._sent_at + _SPACING)
-            if not self._was_armed and not self._asked:
-                self._end(disarmed=True)
 
     # --- outputs ---
 
@@ -300,7 +298,11 @@ class DeadMan:
         if self._until is not None and self._until <= now:
             self._outputs.append(Lapsed(at=self._until))
             self._until = None
-        if self._stop_by is not None and self._stop_by <= now:
+        if self._stop_by is None:
+            return
+        if not self._was_armed and not any(seconds for seconds, _ in self._asked.values()):
+            self._end(disarmed=True)  # it never was on
+        elif self._stop_by <= now:
             self._end(disarmed=False, detail=self._reason)
 
     def _ask(self, now: float) -> SetCountdown:

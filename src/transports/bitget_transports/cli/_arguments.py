@@ -18,6 +18,7 @@ from bitget_proto.explain import printable
 
 from ._carriers import Carrier
 from ._exit_codes import EXIT_CODES
+from ._guard import GUARD_EXAMPLES, GUARD_HELP, add_arguments
 from ._help import (
     COMPLETION_HELP,
     DEMO_EXAMPLES,
@@ -179,6 +180,14 @@ def parser() -> argparse.ArgumentParser:
     orders.add_argument(
         "--remaining", metavar="FILE",
         help="write the orders whose cancel is not settled to this file, for a later --file",
+    )  # fmt: skip
+
+    add_arguments(
+        commands.add_parser(
+            "guard", parents=[debug], help="let the exchange cancel everything if this ends",
+            description=GUARD_HELP, epilog=f"{KEYS_HELP}\n{GUARD_EXAMPLES}", formatter_class=Formatter,
+        ),
+        _whole(5, 60),
     )  # fmt: skip
 
     replay = commands.add_parser(
