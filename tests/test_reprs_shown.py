@@ -91,7 +91,14 @@ MADE: dict[str, object] = {
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""
 
-WITHOUT = {"Channel", "DriverUnderTest", "Guard", "Opener", "SessionChannel", "SessionDriverUnderTest"}
+WITHOUT = {
+    "Channel",
+    "DriverUnderTest",
+    "Guard",
+    "Opener",
+    "SessionChannel",
+    "SessionDriverUnderTest",
+}
 """A protocol, and classes that only a running transport instantiates."""
 
 

@@ -106,14 +106,18 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     events: SimpleQueue[GuardEvent | None] = SimpleQueue()
     view = _View(screen, arguments.countdown, leave_on=arguments.leave_on)
     try:
-        with stop.listening(), stop.waking(lambda: events.put(None)), guard(
-            credentials,
-            countdown=arguments.countdown,
-            disarm=not arguments.leave_on,
-            url=url,
-            tls=target.tls if arguments.ca_file else None,
-            allow_plaintext=arguments.allow_plaintext,
-            observe=lambda event, _: events.put(event),
+        with (
+            stop.listening(),
+            stop.waking(lambda: events.put(None)),
+            guard(
+                credentials,
+                countdown=arguments.countdown,
+                disarm=not arguments.leave_on,
+                url=url,
+                tls=target.tls if arguments.ca_file else None,
+                allow_plaintext=arguments.allow_plaintext,
+                observe=lambda event, _: events.put(event),
+            ),
         ):
             while (event := events.get()) is not None:
                 view.show(event)
