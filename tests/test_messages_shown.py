@@ -43,10 +43,12 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    DeadMan,
     Dialect,
     InstType,
     Lease,
     LoginRejected,
+    NotRenewed,
     OneOrder,
     OpenOrders,
     Reconciler,
@@ -54,10 +56,12 @@ from bitget_proto import (
     RestCodec,
     Session,
     SessionConfig,
+    Stopped,
     Trace,
     Unresolved,
     Wait,
     WhyClosed,
+    WhyNotRenewed,
     WhyUnresolved,
     record,
     replay,
@@ -87,6 +91,7 @@ from bitget_transports._driver.connect_errors import (
     took_too_long,
 )
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.guard import GuardDriver, _failure
 from bitget_transports._driver.log import ChannelLog
 from bitget_transports._driver.proxy import Proxy, unless_connected
 from bitget_transports._driver.reporter import Reporter
@@ -119,6 +124,13 @@ Ends = TypeVar("Ends", Connection, Session)
 
 
 # --- the core ---
+
+
+def asked_countdown() -> DeadMan:
+    """Return a dead man's switch that has sent its first request."""
+    man = DeadMan()
+    man.poll(0.0)
+    return man
 
 
 def asked() -> Lease:
@@ -302,6 +314,11 @@ CORE: list[Provoke] = [
     lambda: RestCodec().cancel_by_symbol(InstType.USDT_FUTURES, "BTCUSDT"),
     lambda: RestCodec().cancel_by_symbol(InstType.SPOT, None),
     lambda: RestCodec(Dialect.UNIFIED).cancel_by_symbol(None, "BTCUSDT"),
+    lambda: RestCodec().countdown(30),
+    lambda: RestCodec("unified").countdown(4),
+    lambda: DeadMan(61),
+    lambda: DeadMan().failed(1, "timeout", 0.0),
+    lambda: asked_countdown().failed(1, WRONG, 0.0),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),
@@ -490,6 +507,17 @@ def ended(why: WhyClosed, detail: str) -> Provoke:
 
 NUMBERS = (EMFILE, ENFILE, EACCES, EPERM, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, EADDRNOTAVAIL)
 
+UNARMED = (
+    (WhyNotRenewed.REFUSED, "40084"), (WhyNotRenewed.REFUSED, "25008"), (WhyNotRenewed.LATE, None),
+)  # fmt: skip
+
+
+def still_on() -> None:
+    driver = GuardDriver(ACCOUNT, 30, True, None)
+    driver.stopped = Stopped(disarmed=False, detail="no answer within 5.0 s")
+    driver.check_stopped()
+
+
 DIALS: list[Provoke] = [
     *map(url, (WRONG, "wss://a:b@c/", "http://127.0.0.1/", "wss://[", "wss://a b", "wss://1.2.3", "wss://a:0", "ws://example.org")),
     url(LIVE, WRONG),
@@ -500,6 +528,11 @@ DIALS: list[Provoke] = [
     lambda: check_rest(print, orders=False),
     lambda: check_rest(None, orders=WRONG),
     lambda: check_rounds(0),
+    lambda: GuardDriver(ACCOUNT, 30, WRONG, None),
+    lambda: GuardDriver(ACCOUNT, 30, True, None).guard.check(),
+    lambda: GuardDriver(ACCOUNT, 30, True, None).check_stopped(),
+    still_on,
+    *(raising(_failure(NotRenewed(why=why, detail="a reason", code=code), 3)) for why, code in UNARMED),
     lambda: Confirmer(ACCOUNT, Dialect.CLASSIC).read(OneOrder(ORDER), WRONG),
     lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
     lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),
@@ -596,6 +629,8 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --profile both --config desk.toml --instrument BTCUSDT 1"),
     (command, "orders --config desk.toml --instrument BTCUSDT 1"),
     (command, "--profile desk demo"),
+    (command, "guard --countdown 4"),
+    (command, "guard --url wss://ws.bitget.com/v2/ws/private"),
     (command, "replay no-such-file"),
     (command, "replay there.jsonl"),
     (command, "replay --jsn there.jsonl"),

@@ -192,13 +192,13 @@ def test_a_cancel_by_symbol_that_the_exchange_does_not_have_is_refused(
 
 
 def test_a_cancel_by_symbol_was_taken_or_the_answer_says_why_not() -> None:
-    assert CLASSIC.read_cancel_by_symbol(200, body({"symbol": "BTCUSDT"})) is None
-    assert UNIFIED.read_cancel_by_symbol(200, body({"list": []})) is None
-    refused = CLASSIC.read_cancel_by_symbol(400, body(None, "40014"))
+    assert CLASSIC.read_taken(200, body({"symbol": "BTCUSDT"})) is None
+    assert UNIFIED.read_taken(200, body({"list": []})) is None
+    refused = CLASSIC.read_taken(400, body(None, "40014"))
     assert refused is not None
     assert (refused.code, refused.throttled) == ("40014", False)
     for status in (200, 429):
-        unread = CLASSIC.read_cancel_by_symbol(status, b"")
+        unread = CLASSIC.read_taken(status, b"")
         assert unread is not None
         assert unread.throttled is (status == 429)
 
@@ -304,6 +304,31 @@ def test_other_arguments_of_a_wrong_type_are_refused_without_showing_a_secret() 
     assert "hidden" not in str(refused.value)
     with pytest.raises(ValidationError, match="request must be a RestRequest"):
         sign_request(KEY, wrong, NOW)
+
+
+def test_a_countdown_is_a_post_request_of_unified_accounts() -> None:
+    for seconds in (0, 5, 60):
+        request = UNIFIED.countdown(seconds)
+        assert f"{request.method} {request.target}" == "POST /api/v3/trade/countdown-cancel-all"
+        assert json.loads(request.body) == {"countdown": str(seconds)}
+    wrong: Any
+    for wrong in (1, 4, 61, -5, 30.0, True, "30", None):
+        with pytest.raises(ValidationError, match="from 5 to 60, or 0"):
+            UNIFIED.countdown(wrong)
+    with pytest.raises(ValidationError, match="unified accounts only"):
+        CLASSIC.countdown(30)
+
+
+def test_only_a_readable_success_accepts_a_countdown() -> None:
+    assert UNIFIED.read_taken(200, body(None)) is None
+    assert UNIFIED.read_taken(200, body({}, 0)) is None
+    refused = UNIFIED.read_taken(400, body(None, "25008"))
+    assert refused == NoAnswer("HTTP 400, code 25008: m", code="25008")
+    assert UNIFIED.read_taken(429, b"") == NoAnswer(
+        "HTTP 429, and a body that cannot be read", throttled=True
+    )
+    for status, text in ((200, b""), (500, body(None)), (200, "[]"), (200, b"\xff")):
+        assert isinstance(UNIFIED.read_taken(status, text), NoAnswer)
 
 
 # --- answers about one order ---

@@ -38,6 +38,15 @@ from .rest_pages import Page, get
 MAX_BODY: Final = 4 * 2**20
 """A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
 
+COUNTDOWNS: Final = range(5, 61)
+"""Seconds: the countdowns that the exchange takes (REST API V3, Countdown Cancel All)."""
+
+NO_COUNTDOWN: Final = (
+    "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "
+    "man's switch: on a classic account, let a process of your own cancel everything when your "
+    "program has ended (docs/scaling.md)"
+)
+
 _OK = 200
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
@@ -132,6 +141,25 @@ class RestCodec:
         """
         return get("/api/v3/account/settings")
 
+    def countdown(self, seconds: int) -> RestRequest:
+        """Return the request that starts, or starts again, the countdown of a unified account.
+
+        At its end the exchange cancels all orders of the account, and the countdown is off. 0 turns
+        it off; else `seconds` is 5 to 60. At most one such request a second, and access is granted
+        on request (REST API V3, Countdown Cancel All).
+
+        Raises: ValidationError on classic accounts, which have no countdown, or for another number
+        of seconds.
+        """
+        if self.dialect is Dialect.CLASSIC:
+            raise ValidationError(NO_COUNTDOWN)
+        if type(seconds) is not int or not (seconds == 0 or seconds in COUNTDOWNS):
+            raise ValidationError(
+                f"seconds must be a whole number from {COUNTDOWNS[0]} to {COUNTDOWNS[-1]}, or 0 to "
+                f"turn the countdown off; got {safe_repr(seconds)}"
+            )
+        return unified_rest.countdown(seconds)
+
     # --- answers ---
 
     def read_look_up(self, question: Question, status: int, body: str | bytes) -> LookUpReply:
@@ -192,21 +220,22 @@ class RestCodec:
             return self._unsure(f"HTTP {status}, code {code}: {text}", exchange_ts)
         return self._error(code, text, exchange_ts)
 
-    def read_cancel_by_symbol(self, status: int, body: str | bytes) -> NoAnswer | None:
-        """Return None if the exchange took the request to cancel by symbol, and otherwise why not.
+    def read_taken(self, status: int, body: str | bytes) -> NoAnswer | None:
+        """Return None if the exchange took the request of `cancel_by_symbol` or `countdown`, and
+        otherwise why not.
 
-        It says nothing about any order: on classic accounts the request is "executed
+        It says nothing about any order: on classic accounts a cancel by symbol is "executed
         asynchronously" (Cancel Symbol Orders). Look the orders up. Without a complete answer, the
         exchange may have taken the request all the same.
 
         Raises: ValidationError if the body is neither text nor bytes.
         """
         data = _read_object(body)
-        code = None if data is None else read_code(data.get("code"))
-        if status == _OK and code == _SUCCESS:
-            return None
         if data is None:
             return _unreadable(status)
+        code = read_code(data.get("code"))
+        if status == _OK and code == _SUCCESS:
+            return None
         return self._no_answer(status, code, readable_text(data.get("msg")))
 
     def read_server_time(self, status: int, body: str | bytes) -> int | None:

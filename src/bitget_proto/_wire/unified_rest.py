@@ -42,6 +42,11 @@ def _cancel_by_symbol(inst_type: InstType | None, inst_id: str | None) -> RestRe
     return post("/api/v3/trade/cancel-symbol-order", parameters)
 
 
+def countdown(seconds: int) -> RestRequest:
+    """Return the request that starts the countdown anew, or with 0 turns it off."""
+    return post("/api/v3/trade/countdown-cancel-all", {"countdown": str(seconds)})
+
+
 def _open_orders(question: OpenOrders) -> RestRequest:
     return get("/api/v3/trade/unfilled-orders", _paged(question))
 

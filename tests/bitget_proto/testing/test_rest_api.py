@@ -22,6 +22,8 @@ from bitget_proto import (
     Credentials,
     Dialect,
     InstType,
+    OrderStatus,
+    OrderUpdate,
     Rejected,
     Session,
     ValidationError,
@@ -331,3 +333,79 @@ def test_what_a_request_lacks_is_named() -> None:
         status, whole = method(exchange, path, 0.0, **parts)
         assert status == 400
         assert whole["code"] in ("40019", "40020")
+
+
+# --- the countdown ---
+
+COUNTDOWN = "/api/v3/trade/countdown-cancel-all"
+
+
+def test_at_the_end_of_the_countdown_all_orders_are_cancelled_and_it_is_off() -> None:
+    exchange = unified()
+    exchange.fill(SPOT, 0.0, "0.25")
+    assert post(exchange, COUNTDOWN, 1.0, countdown="5")[0] == 200
+    assert exchange.countdown_ends == 6.0
+    exchange.handle_timeout(5.9)
+    assert len(exchange.live) == 2
+    exchange.handle_timeout(7.0)
+    assert not exchange.live
+    assert exchange.countdown_ends is None
+    _, whole = get(exchange, ONE_UNIFIED, 8.0, orderId="1")
+    order = whole["data"]
+    assert (order["orderStatus"], order["cumExecQty"]) == ("cancelled", "0.25")
+    assert int(order["updatedTime"]) == int((exchange.epoch + 6.0) * 1000)
+    assert exchange.log == []
+
+
+def test_a_countdown_starts_anew_and_is_turned_off() -> None:
+    exchange = unified()
+    for now in (0.0, 4.0, 8.0):
+        post(exchange, COUNTDOWN, now, countdown="5")
+    assert exchange.countdown_ends == 13.0
+    post(exchange, COUNTDOWN, 9.0, countdown="0")
+    assert exchange.countdown_ends is None
+    exchange.handle_timeout(99.0)
+    assert len(exchange.live) == 2
+
+
+def test_a_request_after_the_end_sees_the_orders_gone() -> None:
+    exchange = unified()
+    post(exchange, COUNTDOWN, 0.0, countdown="5")
+    _, whole = get(exchange, "/api/v3/trade/unfilled-orders", 6.0)
+    assert whole["data"]["list"] == []
+
+
+def test_a_countdown_has_5_to_60_seconds_once_a_second_on_unified_accounts() -> None:
+    exchange = unified()
+    for text in ("4", "61", "-5", "5.0", "x", "", "100"):
+        status, whole = post(exchange, COUNTDOWN, 10.0 * len(text), countdown=text)
+        if status != 429:
+            assert (status, whole["code"]) == (400, "40020")
+    assert post(exchange, COUNTDOWN, 50.0, countdown="5")[0] == 200
+    assert post(exchange, COUNTDOWN, 50.9, countdown="0")[0] == 429
+    assert exchange.countdown_ends == 55.0
+    assert post(classic(), COUNTDOWN, countdown="5")[1]["code"] == "40084"
+
+
+def test_a_connected_client_gets_the_pushes_when_the_countdown_ends() -> None:
+    pair = Pair(
+        Connection(codec=Codec(dialect=Dialect.UNIFIED)),
+        unified(),
+    )
+    pair.open()
+    pair.subscribe_orders()
+    post(pair.exchange, COUNTDOWN, pair.clock.now, countdown="5")
+    ends = pair.exchange.countdown_ends
+    pair.run(4.9)
+    assert not [event for event in pair.events if isinstance(event, OrderUpdate)]
+    pair.run(0.2)
+    updates = [event for event in pair.events if isinstance(event, OrderUpdate)]
+    assert {update.order_id for update in updates} == {"1", "2"}
+    assert {update.status for update in updates} == {OrderStatus.CANCELLED}
+    assert ends == 5.0
+    # A client that sends something after the end gets them first.
+    pair.exchange.place(SPOT)
+    post(pair.exchange, COUNTDOWN, pair.clock.now, countdown="5")
+    pair.client.cancel(SPOT, pair.clock.now + 6.0)
+    pair.run(7.0)
+    assert isinstance(next(iter(pair.outcomes.values())), Rejected)

@@ -158,6 +158,13 @@ class Book:
         self._end(gone, now, "cancelled", gone.last.filled)
         return "0", "Success", gone
 
+    def cancel_all(self, now: float) -> list[BookOrder]:
+        """Cancel every live order, as the exchange does by itself, and return them."""
+        gone = list(self._all_live())
+        for placed in gone:
+            self._end(placed, now, "cancelled", placed.last.filled)
+        return gone
+
     def takes_batch(self, now: float) -> bool:
         """Count a batch, and return whether the limit of batches allows it."""
         if self._batches is None:

@@ -192,7 +192,7 @@ class Confirmer:
         asked = Asked(request)
         try:
             yield asked
-            failure = self.rest.read_cancel_by_symbol(*_answer(asked.answer))
+            failure = self.rest.read_taken(*_answer(asked.answer))
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
             failure = NoAnswer(f"{type(error).__name__}: {error}")
         if failure is not None:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bitget_proto import (
+    Armed,
     CallerError,
     Closed,
     CodeClass,
@@ -26,13 +27,16 @@ from bitget_proto import (
     Event,
     ExchangeError,
     GoingAway,
+    Lapsed,
     LateReply,
     LinkClosed,
     LoginRejected,
+    NotRenewed,
     Ready,
     Rejected,
     SessionEvent,
     SignedLogin,
+    Stopped,
     StoreDown,
     StoreUp,
     Unresolved,
@@ -194,6 +198,38 @@ class ChannelLog:
                 )
             case _:
                 pass
+
+    def guard(self, event: Armed | NotRenewed | Lapsed | Stopped, countdown: int) -> None:
+        """Log an event of a dead man's switch."""
+        match event:
+            case Armed():
+                self._log(
+                    logging.INFO,
+                    "guard: the exchange cancels all orders %d s after the last renewal",
+                    countdown,
+                )
+            case NotRenewed():
+                self._log(
+                    logging.WARNING,
+                    "guard: not renewed, %s%s",
+                    event.why.value,
+                    self._text(event.detail),
+                )
+            case Lapsed():
+                self._log(
+                    logging.ERROR,
+                    "guard: lapsed: the exchange may have cancelled all orders, and may cancel none "
+                    "later",
+                )
+            case Stopped():
+                self._log(
+                    logging.INFO if event.disarmed else logging.WARNING,
+                    "guard: %s%s",
+                    "turned off"
+                    if event.disarmed
+                    else "ended: the exchange may cancel all orders soon",
+                    self._text(event.detail),
+                )
 
     def _log(self, level: int, message: str, *arguments: object) -> None:
         with suppress(Exception):

@@ -111,10 +111,18 @@ class HttpxSender(_Sender):
         self._given = client
         self._own: httpx.AsyncClient | None = None
 
-    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.AsyncClient:
+        """Return the client, which the first call makes.
+
+        Raises: ImportError, with the command to install it, if httpx is missing.
+        """
         client = self._given or self._own
         if client is None:
             client = self._own = _httpx().AsyncClient(**self._options())
+        return client
+
+    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = await client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -130,10 +138,15 @@ class BlockingHttpxSender(_Sender):
 
     _own: httpx.Client | None = None
 
-    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.Client:
+        """As `HttpxSender.open`."""
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())
+        return client
+
+    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -142,6 +155,16 @@ class BlockingHttpxSender(_Sender):
         client, self._own = self._own, None
         if client is not None:
             client.close()
+
+
+def never_left(error: Exception) -> bool:
+    """Return whether httpx raised this before it had a connection, so that nothing was sent."""
+    kind = type(error)
+    return kind.__module__.partition(".")[0] == "httpx" and kind.__name__ in (
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+    )
 
 
 def _httpx() -> Any:

@@ -94,6 +94,8 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
             from ._all import run
         elif name == "demo":
             from ._demo import run
+        elif name == "guard":
+            from ._guard import run
         elif name == "replay":
             from ._traces import run
         else:

@@ -18,6 +18,7 @@ from bitget_proto.explain import printable
 
 from ._carriers import Carrier
 from ._exit_codes import EXIT_CODES
+from ._guard import GUARD_EXAMPLES, GUARD_HELP, add_arguments
 from ._help import (
     ALL_EXAMPLES,
     ALL_HELP,
@@ -169,6 +170,14 @@ def parser() -> argparse.ArgumentParser:
     everything.add_argument(
         "--yes", action="store_true", help="cancel without the question, in live trading"
     )
+
+    add_arguments(
+        commands.add_parser(
+            "guard", parents=[debug], help="let the exchange cancel everything if this ends",
+            description=GUARD_HELP, epilog=f"{KEYS_HELP}\n{GUARD_EXAMPLES}", formatter_class=Formatter,
+        ),
+        _whole(5, 60),
+    )  # fmt: skip
 
     replay = commands.add_parser(
         "replay", parents=[debug], help="show a recording, replay it and compare", description=REPLAY_HELP,

@@ -14,6 +14,7 @@ examples:
   bitget-cancel demo
   bitget-cancel orders --instrument BTCUSDT 1376695893517410304
   bitget-cancel all --instrument BTCUSDT --dry-run
+  bitget-cancel guard --countdown 30
   bitget-cancel exchange --port 8765
   bitget-cancel replay record.jsonl
 
