@@ -84,12 +84,12 @@ def main(archives: Iterable[str]) -> int:
                 names = wheel.namelist()
                 (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
                 page = wheel.read(about).decode("utf-8")
-            found = [*faults_of_wheel(names, tracked), *faults_of_page(page)]
+            faults_here = [*faults_of_wheel(names, tracked), *faults_of_page(page)]
         else:
             with tarfile.open(path) as archive:
                 files = [member.name for member in archive.getmembers() if member.isfile()]
-            found = faults_of_sdist([file.partition("/")[2] for file in files], tracked)
-        faults += [f"{path}: {fault}" for fault in found]
+            faults_here = list(faults_of_sdist([file.partition("/")[2] for file in files], tracked))
+        faults += [f"{path}: {fault}" for fault in faults_here]
     print("\n".join(faults) or "The archives have the expected files.")
     return 1 if faults else 0
 

@@ -58,12 +58,13 @@ def main(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder, "wheels")
         _pip("wheel", "--wheel-dir", wheels, f"{wheel}[all]")
+        names = ["", *offered]
+
+        def environment(extra: str) -> list[str]:
+            return _environment(Path(folder, extra or "alone"), wheels, extra)
+
         with ThreadPoolExecutor(os.cpu_count()) as several:
-            environments = several.map(
-                lambda extra: _environment(Path(folder, extra or "alone"), wheels, extra),
-                ("", *offered),
-            )
-            made = dict(zip(("", *offered), environments, strict=True))
+            made = dict(zip(names, several.map(environment, names), strict=True))
         with subprocess.Popen(
             [*made["exchange"], "exchange", *orders],
             stdin=subprocess.PIPE,
