@@ -48,6 +48,7 @@ html_show_sphinx = False
 # --- the reference ---
 
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True

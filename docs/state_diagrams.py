@@ -41,7 +41,8 @@ def state_diagram(text: str) -> str:
     Raises: ValueError for a diagram of another kind, or a line that is not a transition.
     """
     steps = transitions(text)
-    states = list(dict.fromkeys(state for step in steps for state in step[:2] if state != "[*]"))
+    named = [step[0] for step in steps] + [step[1] for step in steps]
+    states = [state for state in dict.fromkeys(named) if state != "[*]"]
     width = (_WIDTH - 2 * _MARGIN) / len(states)
     middle = {state: _MARGIN + width * (place + 0.5) for place, state in enumerate(states)}
     starts = [after for before, after, _ in steps if before == "[*]"]
