@@ -18,7 +18,7 @@ _running = ExitStack()
 
 
 def _with_exchange(namespace: dict[str, Any]) -> None:
-    """README talks to an exchange: the embedded one, where any key is welcome."""
+    """The quickstart talks to an exchange: the embedded one, where any key is welcome."""
     from bitget_proto import CancelOrder, Credentials
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
@@ -36,8 +36,13 @@ def _without(namespace: dict[str, Any]) -> None:  # noqa: ARG001 - Sybil passes 
 _parsers: Sequence[Callable[[Document], Iterable[Region]]] = [PythonCodeBlockParser(), SkipParser()]
 
 pytest_collect_file = (
-    Sybil(parsers=_parsers, patterns=["README.md"], setup=_with_exchange, teardown=_without)
-    + Sybil(parsers=_parsers, patterns=["docs/*.md"])
+    Sybil(
+        parsers=_parsers,
+        patterns=["docs/quickstart.md"],
+        setup=_with_exchange,
+        teardown=_without,
+    )
+    + Sybil(parsers=_parsers, patterns=["README.md", "docs/*.md"], excludes=["docs/quickstart.md"])
 ).pytest()
 
 

@@ -91,18 +91,6 @@ class _Sender:
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
 
 
-def never_left(error: Exception) -> bool:
-    """Return whether not one byte of a request was sent that one of our clients failed to send.
-
-    They open a connection for each request or take an idle one, and try nothing twice. So nothing
-    was sent if it was not opened in time or refused, or the proxy refused it.
-    """
-    httpx = _httpx()
-    return isinstance(
-        error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-    )
-
-
 class HttpxSender(_Sender):
     """Sends requests with httpx, through `client` if there is one."""
 
@@ -158,12 +146,16 @@ class BlockingHttpxSender(_Sender):
 
 
 def never_left(error: Exception) -> bool:
-    """Return whether httpx raised this before it had a connection, so that nothing was sent."""
+    """Return whether httpx raised this before it had a connection, so that nothing was sent.
+
+    Our clients open a connection for each request or take an idle one, and try nothing twice.
+    """
     kind = type(error)
     return kind.__module__.partition(".")[0] == "httpx" and kind.__name__ in (
         "ConnectError",
         "ConnectTimeout",
         "PoolTimeout",
+        "ProxyError",
     )
 
 

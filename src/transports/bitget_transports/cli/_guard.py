@@ -6,7 +6,6 @@ It renews the exchange's countdown until it is interrupted. What happens is show
 from __future__ import annotations
 
 import argparse
-import os
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from bitget_proto import (
 )
 
 from ._exit_codes import Exit, Failure
+from ._keys import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,19 +90,16 @@ def add_arguments(guard: argparse.ArgumentParser, countdown: Callable[[str], int
         "--allow-plaintext", action="store_true",
         help="allow an unencrypted ws:// URL to another machine; the key can be read on the way",
     )  # fmt: skip
+    guard.set_defaults(account=Dialect.UNIFIED.value, proxy=True, variables=VARIABLES)
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     """Guard the account until interrupted, and return the exit code."""
     from .. import GuardFailed
     from ..blocking import guard
-    from ._keys import keys_from
-    from ._orders import _checked, _for_shell
+    from ._orders import for_shell, login_of
 
-    dialect = Dialect.UNIFIED
-    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
-    target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
-    credentials = keys_from(arguments.credentials, os.environ)
+    login = login_of(arguments)
     events: SimpleQueue[GuardEvent | None] = SimpleQueue()
     view = _View(screen, arguments.countdown, leave_on=arguments.leave_on)
     try:
@@ -110,11 +107,11 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
             stop.listening(),
             stop.waking(lambda: events.put(None)),
             guard(
-                credentials,
+                login.credentials,
                 countdown=arguments.countdown,
                 disarm=not arguments.leave_on,
-                url=url,
-                tls=target.tls if arguments.ca_file else None,
+                url=login.url,
+                tls=login.target.tls if arguments.ca_file else None,
                 allow_plaintext=arguments.allow_plaintext,
                 observe=lambda event, _: events.put(event),
             ),
@@ -125,9 +122,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     except GuardFailed as failed:
         view.show_rest(events)
         code = Exit.UNRESOLVED if view.armed else Exit.NOT_CONNECTED
-        raise Failure(_for_shell(str(failed)), code) from failed
+        raise Failure(for_shell(str(failed)), code) from failed
     except ValidationError as error:
-        raise Failure(_for_shell(str(error))) from error
+        raise Failure(for_shell(str(error))) from error
     view.show_rest(events)
     return Exit.REJECTED if view.lapsed else Exit.DONE
 
