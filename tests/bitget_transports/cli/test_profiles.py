@@ -156,6 +156,8 @@ def test_a_profile_is_for_the_commands_that_connect(shell: Shell) -> None:
     ran = shell("orders", "--config", "x", *ORDER)
     assert ran.code == 2
     assert "--config needs --profile NAME" in ran.err
+    (error,) = shell("all", "--json", "--profile", "desk", "--config", "x", *ORDER[:2]).lines
+    assert (error["type"], error["exit_code"]) == ("error", 2)
 
 
 @pytest.mark.parametrize("dialect", Dialect)
