@@ -627,6 +627,7 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --profile named --config desk.toml --instrument BTCUSDT 1"),
     (command, "orders --profile proxied --config desk.toml --instrument BTCUSDT 1"),
     (command, "orders --profile both --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile part --config desk.toml --instrument BTCUSDT 1"),
     (command, "orders --config desk.toml --instrument BTCUSDT 1"),
     (command, "--profile desk demo"),
     (command, "guard --countdown 4"),
@@ -648,7 +649,7 @@ FILES = {
     "refused.json": b'{"code":"40009","msg":"sign signature error","data":null}',
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
     "desk.toml": b'[typo]\nacount = "unified"\n[wrong]\naccount = "v3"\n[named]\nsecret_env = "hush"\n'
-    b'[proxied]\nproxy = "http://user:hush@x"\n[both]\nurl = "wss://x/"\ndemo_trading = true\n',
+    b'[proxied]\nproxy = "http://user:hush@x"\n[both]\nurl = "wss://x/"\ndemo_trading = true\n[part]\nsecret_env = "A"\n',
     "keys.toml": b'api_key = "k"\nsecret = "s"\npassphrase = "p"\n',
 }  # fmt: skip
 

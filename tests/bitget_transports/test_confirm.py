@@ -175,6 +175,17 @@ def test_one_request_cancels_all_orders_of_a_symbol(
     assert not any(act.id for act in exchange.log)  # not one cancel of the WebSocket
 
 
+def test_pushes_show_what_a_cancel_by_symbol_has_done_when_rest_is_behind(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.1)
+    exchange = fast_exchange(5, credentials=KEY)
+    exchange.rest_behind = 60.0
+    assert all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT") == []
+    assert not exchange.live
+    assert not any(act.id for act in exchange.log)
+
+
 @pytest.mark.parametrize("fault", [RestFault.UNAVAILABLE, RestFault.TOO_MANY, RestFault.DOWN])
 def test_orders_are_cancelled_one_by_one_when_the_cancel_by_symbol_fails(
     flavour: Flavour,

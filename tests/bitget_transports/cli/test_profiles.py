@@ -111,6 +111,7 @@ def test_the_file_is_in_the_home_directory_by_default(
         ('[desk]\n[other.keys]\npassphrase = "the-passphrase"', "contains a key (passphrase)"),
         ('[desk]\nsecret_env = "the-secret"', "variable, in upper case, and never a key itself"),
         ("[desk]\napi_key_env = 5", "api_key_env must be the name"),
+        ('[desk]\nsecret_env = "A"\napi_key_env = "B"', "passphrase_env is missing: name all of api_key_env,"),
         ('[desk]\nacount = "unified"', '"acount" is not known; allowed are account, url, demo_trading'),
         ('[desk]\naccount = "v3"', "account must be one of classic, unified"),
         ("[desk]\naccount = []", "account must be one of classic, unified"),
@@ -156,6 +157,8 @@ def test_a_profile_is_for_the_commands_that_connect(shell: Shell) -> None:
     ran = shell("orders", "--config", "x", *ORDER)
     assert ran.code == 2
     assert "--config needs --profile NAME" in ran.err
+    (error,) = shell("all", "--json", "--profile", "desk", "--config", "x", *ORDER[:2]).lines
+    assert (error["type"], error["exit_code"]) == ("error", 2)
 
 
 @pytest.mark.parametrize("dialect", Dialect)

@@ -33,6 +33,7 @@ from bitget_proto import (
     OneOrder,
     OpenOrders,
     OrderPage,
+    OrderStatus,
     OrderUpdate,
     Outcome,
     Question,
@@ -101,6 +102,7 @@ class Confirmer:
         self._account = account
         self._reconciler = Reconciler()
         self._waiters: dict[int, FinalWaiter] = {}
+        self._noting: list[Ended] = []
 
     # --- calls that wait ---
 
@@ -145,6 +147,8 @@ class Confirmer:
         """Learn from an event of the channel."""
         now = clock()
         if isinstance(event, OrderUpdate):
+            for ended in self._noting:
+                ended.saw(event)
             self._reconciler.pushed(event, now)
         elif isinstance(event, Subscribed):
             self._reconciler.up(now)
@@ -165,6 +169,16 @@ class Confirmer:
             self._reconciler.handle_timeout(max(clock(), self.until))
             self._advance()
         return self._look_ups.popleft() if self._look_ups else None
+
+    @contextmanager
+    def noting_ends(self) -> Generator[Ended]:
+        """Note which orders the pushes show as ended meanwhile."""
+        ended = Ended()
+        self._noting.append(ended)
+        try:
+            yield ended
+        finally:
+            self._noting.remove(ended)
 
     # --- requests ---
 
@@ -310,9 +324,15 @@ class Ended:
         if isinstance(final, (Cancelled, Filled)) and final.order_id is not None:
             self._ids.add(final.order_id)
 
+    def saw(self, update: OrderUpdate) -> None:
+        """Learn from a push."""
+        if update.status in (OrderStatus.CANCELLED, OrderStatus.FILLED):
+            self._ids.add(update.order_id)
+
     def without(self, orders: list[CancelOrder]) -> list[CancelOrder]:
         """Return the orders that may be open."""
-        return [order for order in orders if order.order_id not in self._ids]
+        ids = self._ids
+        return [order for order in orders if order.order_id is None or order.order_id not in ids]
 
 
 def check_rounds(rounds: object) -> None:

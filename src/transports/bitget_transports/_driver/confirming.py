@@ -20,7 +20,7 @@ from bitget_proto import (
 from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
-from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
 from .rest_cancels import RestCancels
 
@@ -93,33 +93,34 @@ class AsyncConfirming:
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        confirmer, ended = self._confirmer, Ended()
-        if by_symbol:
-            await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
-        for number in range(rounds):
-            settling = by_symbol and number == 0
-            listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
-            orders = ended.without(await self._open_orders(listing))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                async for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        confirmer.confirm(outcome, waiter)
-                    await self._serve(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    await self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(await self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    async for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        await self._serve(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        await self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
     async def _cancel_by_symbol(self, request: RestRequest) -> None:
         with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:

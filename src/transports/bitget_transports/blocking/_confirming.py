@@ -21,7 +21,7 @@ from bitget_proto import (
 
 from .._driver.account import Account
 from .._driver.clock import clock
-from .._driver.confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .._driver.confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
 from .._driver.rest_cancels import RestCancels
 from ._driver import BlockingDriver
@@ -72,34 +72,35 @@ class Confirming:
     ) -> Generator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        confirmer, ended = self._confirmer, Ended()
-        if by_symbol:
-            self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
-        for number in range(rounds):
-            settling = by_symbol and number == 0
-            listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
-            orders = ended.without(self._open_orders(listing))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        confirmer.confirm(outcome, waiter)
-                    if (look_up := confirmer.next_look_up()) is not None:
-                        self._ask(look_up)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        if (look_up := confirmer.next_look_up()) is not None:
+                            self._ask(look_up)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
     def _cancel_by_symbol(self, request: RestRequest) -> None:
         with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:

@@ -41,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed the help or an error
         return stop.code if isinstance(stop.code, int) else Exit.USAGE
     try:
-        apply(arguments, os.environ)
         return int(_run(arguments))
     except Failure as failure:
         if arguments.debug:
@@ -72,6 +71,7 @@ def _run(arguments: argparse.Namespace) -> Exit:
         raise Failure("cannot write the output: standard output is closed")
     screen, stop = Screen(json=arguments.json), Stop()
     try:
+        apply(arguments, os.environ)
         code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
         _silence()

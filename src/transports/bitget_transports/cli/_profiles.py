@@ -159,6 +159,13 @@ def _fill_in(arguments: argparse.Namespace, profile: _Profile, shown: str) -> No
             raise Failure(f"{where}: {name} must be {allowed}{got}")
     if profile.get("demo_trading") and "url" in profile:
         raise Failure(f"{where}: demo_trading and url cannot be combined: leave one of them out")
+    keys = [f"{name}_env" for name in VARIABLES]
+    missing = [key for key in keys if key not in profile]
+    if 0 < len(missing) < len(keys):  # otherwise parts of two keys could be mixed
+        raise Failure(
+            f"{where}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: name "
+            f"all of {', '.join(keys)}, or none for {', '.join(VARIABLES.values())}"
+        )
     # One on the command line replaces both.
     if arguments.url is not None or arguments.demo_trading:
         profile = {key: profile[key] for key in profile if key not in ("url", "demo_trading")}
