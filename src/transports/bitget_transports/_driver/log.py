@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final
 
 from bitget_proto import (
     CallerError,
@@ -25,6 +24,7 @@ from bitget_proto import (
     Ended,
     Event,
     ExchangeError,
+    Final,
     GoingAway,
     LateReply,
     LinkClosed,
@@ -33,8 +33,10 @@ from bitget_proto import (
     Rejected,
     SessionEvent,
     SignedLogin,
+    StillOpen,
     StoreDown,
     StoreUp,
+    Unknown,
     Unresolved,
     Up,
     WhyClosed,
@@ -44,12 +46,12 @@ from bitget_proto import (
 from .errors import SKEW_NOTICED
 from .url import Target
 
-_LOGGER: Final = logging.getLogger("bitget_transports")
+_LOGGER = logging.getLogger("bitget_transports")
 _LOGGER.addHandler(logging.NullHandler())
 
-_TRACE: Final = logging.getLogger("bitget_transports.trace")
+_TRACE = logging.getLogger("bitget_transports.trace")
 
-_CONSEQUENCES: Final = MappingProxyType({
+_CONSEQUENCES = MappingProxyType({
     "jitter": "this backoff has no jitter",
     "observe": "nothing more is observed",
     "wall_clock": "the next dial waits until it returns a time",
@@ -103,8 +105,8 @@ class ChannelLog:
         """An unread event was discarded, the first since events were read."""
         self._log(logging.WARNING, "unread events are being discarded: read channel.events")
 
-    def event(self, event: Event | SessionEvent) -> None:
-        """Log an event of the core, unless it is of no concern to an operator."""
+    def event(self, event: Event | SessionEvent | Final) -> None:
+        """Log an event of the core, or a final, unless it is of no concern to an operator."""
         match event:
             case Ready():
                 self._log(logging.INFO, "up: the login was accepted")
@@ -171,6 +173,21 @@ class ChannelLog:
                     event.code,
                     event.code_class.value,
                     self._text(event.message),
+                )
+            case StillOpen():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: the order was still open, as the %s showed",
+                    event.outcome.id,
+                    "" if event.evidence is None else event.evidence.value,
+                )
+            case Unknown():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: nothing shows what became of the order, %s%s",
+                    event.outcome.id,
+                    event.why.value,
+                    self._text(event.detail),
                 )
             case Closed() | Ended():
                 asked = event.why in (WhyClosed.ASKED, WhyEnded.ASKED)
