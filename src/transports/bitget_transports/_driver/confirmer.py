@@ -5,7 +5,8 @@ means that it asks REST and fires what is due, for all that wait. When it has it
 cancelled, it hands over to another.
 
 Rules for changes:
-- Each `Final` goes to the call that waits for it. One whose call has been left is dropped.
+- Each `Final` goes to the call that waits for it, and to `report`. One whose call has been left
+  goes to `report` alone.
 - Nothing here waits. The transports wait.
 """
 
@@ -95,6 +96,8 @@ class Confirmer:
         self.rest = RestCodec(dialect)
         self.until = inf
         """When something is due again."""
+        self.report: Callable[[Final], object] = _do_nothing
+        """Called with each `Final`, after it was delivered."""
         self._look_ups: deque[LookUp] = deque()
         """The look-ups that have not begun."""
         self._serving: FinalWaiter | None = None
@@ -233,10 +236,12 @@ class Confirmer:
         while not isinstance(output := self._reconciler.poll(clock()), Wait):
             if isinstance(output, LookUp):
                 self._look_ups.append(output)
-            elif (waiter := self._waiters.pop(output.number, None)) is not None:
+                continue
+            if (waiter := self._waiters.pop(output.number, None)) is not None:
                 waiter.finals.append(output)
                 waiter.expected -= 1
                 waiter.wake()
+            self.report(output)
         self.until = inf if output.until is None else output.until
         if self._serving is not None:
             self._serving.wake()
@@ -358,5 +363,5 @@ def _answer(answer: object) -> tuple[int, bytes | str]:
             )
 
 
-def _do_nothing() -> None:
+def _do_nothing(_: object = None) -> None:
     """Nothing waits."""

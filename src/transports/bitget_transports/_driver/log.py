@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final
 
 from bitget_proto import (
     Armed,
@@ -26,6 +25,7 @@ from bitget_proto import (
     Ended,
     Event,
     ExchangeError,
+    Final,
     GoingAway,
     Lapsed,
     LateReply,
@@ -36,9 +36,11 @@ from bitget_proto import (
     Rejected,
     SessionEvent,
     SignedLogin,
+    StillOpen,
     Stopped,
     StoreDown,
     StoreUp,
+    Unknown,
     Unresolved,
     Up,
     WhyClosed,
@@ -48,12 +50,12 @@ from bitget_proto import (
 from .errors import SKEW_NOTICED
 from .url import Target
 
-_LOGGER: Final = logging.getLogger("bitget_transports")
+_LOGGER = logging.getLogger("bitget_transports")
 _LOGGER.addHandler(logging.NullHandler())
 
-_TRACE: Final = logging.getLogger("bitget_transports.trace")
+_TRACE = logging.getLogger("bitget_transports.trace")
 
-_CONSEQUENCES: Final = MappingProxyType({
+_CONSEQUENCES = MappingProxyType({
     "jitter": "this backoff has no jitter",
     "observe": "nothing more is observed",
     "wall_clock": "the next dial waits until it returns a time",
@@ -119,8 +121,8 @@ class ChannelLog:
             self._text(reason),
         )
 
-    def event(self, event: Event | SessionEvent) -> None:
-        """Log an event of the core, unless it is of no concern to an operator."""
+    def event(self, event: Event | SessionEvent | Final) -> None:
+        """Log an event of the core, or a final, unless it is of no concern to an operator."""
         match event:
             case Ready():
                 self._log(logging.INFO, "up: the login was accepted")
@@ -187,6 +189,21 @@ class ChannelLog:
                     event.code,
                     event.code_class.value,
                     self._text(event.message),
+                )
+            case StillOpen():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: the order was still open, as the %s showed",
+                    event.outcome.id,
+                    "" if event.evidence is None else event.evidence.value,
+                )
+            case Unknown():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: nothing shows what became of the order, %s%s",
+                    event.outcome.id,
+                    event.why.value,
+                    self._text(event.detail),
                 )
             case Closed() | Ended():
                 asked = event.why in (WhyClosed.ASKED, WhyEnded.ASKED)

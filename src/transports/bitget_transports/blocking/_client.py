@@ -80,7 +80,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRestBlocking | None = None,
     sock: socket.socket | None = None,
@@ -107,9 +107,9 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and each outcome, also one that a call waits for, and with
-    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
-    spans.
+    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
+    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
@@ -168,7 +168,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRestBlocking | None = None,
     jitter: Callable[[], float] = random.random,
