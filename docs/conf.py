@@ -39,6 +39,11 @@ copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor output
 
 html_theme = "furo"
 html_title = f"bitget-proto {release}"
+html_theme_options = {
+    "source_repository": "https://github.com/bitget-proto/bitget-proto/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/favicon.svg"
