@@ -285,6 +285,12 @@ def _is_there(value: Any, now: float) -> Hashable:
     return value is not None
 
 
+def _never_there(value: Any, now: float) -> Hashable:
+    """No small world uses REST: test_rest_promise.py does."""
+    require(value is None, "a small world uses REST", value)
+    return None
+
+
 def key_of(part: Any, now: float) -> Hashable:
     """The state of a core, or of a part of it, that can influence the future."""
     return _COMPILED[type(part)](part, now)
@@ -382,7 +388,7 @@ _OF_THE_CONNECTION: Final = (
 )
 _OF_THE_SESSION: Final = (
     "id", "order", "taken_at", "queue_until", "until", "number", "rank", "resend", "deadline", "returned", "turn",
-    "attempts", "sent_at", "trying_since",
+    "attempts", "sent_at", "by_rest", "trying_since", "trying_by_rest", "rest_at",
 )  # fmt: skip
 _OF_THE_LINKS: Final = (
     "number",
@@ -390,6 +396,7 @@ _OF_THE_LINKS: Final = (
     "dial_until",
     "rotate_at",
     "up_at",
+    "wrote_at",
     "leaving",
     "refusal",
 )
@@ -427,7 +434,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
             "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
             "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,
-            "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
+            "_rest": _never_there, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
             "_subscriptions": _order,
         },
     ),
@@ -435,8 +442,8 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     SessionQueue: (
         None,
         {
-            "_deadlines": key_of, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is, "_spacing": key_of, "_taken": LEFT_OUT,
-            "open": LEFT_OUT, "waiting": key_of,
+            "_deadlines": key_of, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is, "_rest_after": LEFT_OUT,
+            "_spacing": key_of, "_taken": LEFT_OUT, "open": LEFT_OUT, "waiting": key_of,
         },
     ),
     OpenCancel: (None, dict.fromkeys(_OF_THE_CONNECTION, LEFT_OUT)),

@@ -11,6 +11,7 @@ from bitget_proto import Config, Policy, SessionConfig, ValidationError
 
 SECONDS = [
     "no_link_timeout",
+    "rest_after",
     "resend_interval",
     "dial_timeout",
     "backoff_min",
@@ -32,6 +33,7 @@ def test_the_defaults() -> None:
         "policy": Policy.REPORT,
         "client_oids_unique": False,
         "no_link_timeout": 10,
+        "rest_after": None,
         "resend_interval": 1,
         "dial_timeout": 20,
         "dials_per_5_minutes": 300,

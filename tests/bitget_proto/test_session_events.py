@@ -13,6 +13,7 @@ from bitget_proto import (
     Hangup,
     LinkHangup,
     LinkTransmit,
+    RestCancel,
     SessionEvent,
     SessionOutput,
     Transmit,
@@ -47,6 +48,6 @@ def test_a_dial_does_not_ask_for_a_time_correction_by_default() -> None:
 
 def test_the_unions_have_the_expected_members() -> None:
     events, outputs = set(get_args(SessionEvent)), set(get_args(SessionOutput))
-    assert outputs - events == {Dial, LinkTransmit, LinkHangup, Wait}
+    assert outputs - events == {Dial, LinkTransmit, LinkHangup, RestCancel, Wait}
     assert {Up, Ended} < events
     assert len(events) == 16

@@ -39,6 +39,7 @@ from bitget_proto import (
     Outcome,
     Policy,
     Rejected,
+    RestCancel,
     Session,
     SessionConfig,
     SessionOutput,
@@ -59,7 +60,7 @@ PARTS = frozenset(
     str(Path(module.__file__).with_name(f"{name}.py"))
     for name in (
         "session", "cancel_attempts", "cancel_queue", "backoff", "order_spacing", "deadlines", "connection", "heartbeat",
-        "rate_limit", "request_ids", "frame_queue", "in_flight", "links", "session_queue",
+        "rate_limit", "request_ids", "frame_queue", "in_flight", "links", "session_queue", "rest_attempts",
     )
 )  # fmt: skip
 _BEHIND_THE_REMOVAL = frozenset({"return given", "if output is not None:", "return output"})
@@ -133,7 +134,10 @@ class World:
         self.perhaps: set[str] = set()
         """What was asked for in a call that was interrupted."""
         self.frames: dict[str, list[int]] = {}
-        """On which links each cancel was handed out; those that were taken back are not in it."""
+        """On which links each cancel was handed out, or in which REST requests (negative numbers).
+
+        Those that were taken back are not in it.
+        """
         self.taken_back: set[str] = set()
         self.acknowledged: set[str] = set()
         self.outcomes: dict[str, Outcome] = {}
@@ -174,6 +178,9 @@ class World:
                     assert id not in self.outcomes, "sent after its outcome"
                     assert link not in self.frames.setdefault(id, []), "sent twice on one link"
                     self.frames[id].append(link)
+            case RestCancel(id=id, number=number):
+                assert id not in self.outcomes, "sent after its outcome"
+                self.frames.setdefault(id, []).append(-number)
             case Accepted() | Rejected() | Unresolved():
                 assert output.id in self.taken | self.perhaps, output
                 assert output.id not in self.outcomes, f"a second outcome: {output}"
@@ -406,6 +413,50 @@ def waiting_to_return() -> World:
     return world.at(0.8)
 
 
+def by_rest() -> World:
+    """No link serves. Two cancels are out by REST, and one waits for its place."""
+    world = World(link=Config(messages_per_second=2), rest_after=2.0)
+    world.welcome = False
+    world.cancel("a", 0)
+    world.cancel("b", 1, policy=Policy.REPORT, timeout=30.0)
+    world.cancel("c", 2)
+    world.drain()
+    world.at(2.0)
+    assert world.frames == {"a": [-1], "b": [-2]}
+    return world
+
+
+def by_rest_too_late() -> World:
+    """As `by_rest`; their time has passed."""
+    world = by_rest().at(12.0)
+    assert sorted(world.outcomes) == ["a", "b", "c"]
+    return world
+
+
+def by_rest_while_closing() -> World:
+    """As `by_rest`; `close` was called."""
+    world = by_rest()
+    world.session.close(2.0)
+    world.drain()
+    assert world.session.state is SessionState.CLOSING
+    return world
+
+
+def rest_reply(world: World, number: int, status: int, code: str) -> None:
+    if code == "00000":
+        world.acknowledged.add("ab"[number - 1])
+    world.session.rest_replied(number, (status, json.dumps({"code": code})), world.now)
+
+
+def rest_not_taken(world: World, number: int, status: int | None) -> None:
+    world.taken_back.add("ab"[number - 1])
+    world.frames["ab"[number - 1]].remove(-number)
+    if status is None:
+        world.session.rest_failed(number, "refused", world.now, unsent=True)
+    else:
+        world.session.rest_replied(number, (status, ""), world.now)
+
+
 def answer(world: World, link: int, id: str, now: float) -> None:
     world.acknowledged.add(id)
     world.session.receive(link, reply(id), now)
@@ -516,6 +567,20 @@ CALLS: dict[str, tuple[Callable[[], World], Callable[[World], object]]] = {
     ),
     "handle_timeout while emptying": (emptying, lambda world: world.session.handle_timeout(150.0)),
     "handle_timeout while closing": (closing, lambda world: world.session.handle_timeout(5.5)),
+    "rest_replied": (by_rest, lambda world: rest_reply(world, 1, 200, "00000")),
+    "rest_replied with a refusal": (by_rest, lambda world: rest_reply(world, 2, 400, "43001")),
+    "rest_replied with a refused signature": (by_rest, lambda world: rest_reply(world, 2, 400, "40009")),
+    "rest_replied with 429": (by_rest, lambda world: rest_not_taken(world, 1, 429)),
+    "rest_replied too late": (by_rest_too_late, lambda world: world.session.rest_replied(1, (200, ""), 12.0)),
+    "rest_replied while closing": (by_rest_while_closing, lambda world: rest_reply(world, 1, 200, "00000")),
+    "rest_failed": (by_rest, lambda world: world.session.rest_failed(1, "reset", 2.0)),
+    "rest_failed, unsent": (by_rest, lambda world: rest_not_taken(world, 2, None)),
+    "rest_failed, unsent, while closing": (by_rest_while_closing, lambda world: rest_not_taken(world, 2, None)),
+    "close while REST is out": (by_rest, lambda world: world.session.close(2.0)),
+    "close once more while REST is out": (by_rest_while_closing, lambda world: world.session.close(2.0)),
+    "handle_timeout of REST": (by_rest, lambda world: world.session.handle_timeout(12.0)),
+    "handle_timeout of REST while closing": (by_rest_while_closing, lambda world: world.session.handle_timeout(7.0)),
+    "poll that sends by REST": (by_rest, drain_at(3.06)),
     "poll that dials": (down, drain_at(0.0)),
     "poll that hands over": (up, drain_at(1.05)),
     "poll that sends again": (waiting_to_return, drain_at(1.8)),

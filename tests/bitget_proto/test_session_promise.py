@@ -839,6 +839,8 @@ TO_BE_VISITED: set[object] = {
         for state, row in SESSION_TRANSITIONS.items()
         for cause in row
         if cause is not WhyEnded.INTERRUPTED
+        # Only a REST request that is out delays the end after a refusal: test_rest_promise.py.
+        and (state, cause) != (SessionState.CLOSING, WhyEnded.STAMP_REFUSED)
     ),
     *((Ended, why) for why in WhyEnded if why is not WhyEnded.INTERRUPTED),
     *((LinkClosed, why) for why in WhyClosed if why is not WhyClosed.INTERRUPTED),

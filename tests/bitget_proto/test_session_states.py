@@ -49,8 +49,8 @@ def test_an_interruption_can_end_a_session_in_any_state(state: SessionState) -> 
     ("why", "states"),
     [
         (WhyEnded.REFUSED, {SessionState.DIALLING, SessionState.CLOSING}),
-        # It ends only a session that never was up, and so has no other link to wait for.
-        (WhyEnded.STAMP_REFUSED, {SessionState.DIALLING}),
+        # It ends only a session that never was up. So it closes only for an answer of REST.
+        (WhyEnded.STAMP_REFUSED, {SessionState.DIALLING, SessionState.CLOSING}),
     ],
 )
 def test_a_refused_login_ends_a_session_only_while_no_link_serves(

@@ -34,6 +34,7 @@ from bitget_proto import (
     OrderUpdate,
     Policy,
     Rejected,
+    RestCancel,
     SessionConfig,
     SessionOutput,
     Subscribed,
@@ -634,7 +635,14 @@ class Ledger:
                 self._link_closed(output)
             case Ended():
                 self._ended(output)
-            case Wait() | CallerError() | OrderUpdate() | Subscribed() | SubscribeRefused():
+            case (
+                Wait()
+                | CallerError()
+                | OrderUpdate()
+                | Subscribed()
+                | SubscribeRefused()
+                | RestCancel()
+            ):
                 raise AssertionError
             case LateReply() | ExchangeError() | GoingAway() | LoginRejected() | Unrecognised():
                 self._event(output, output.text)

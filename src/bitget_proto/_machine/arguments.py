@@ -111,6 +111,21 @@ def check_frame(text: object) -> None:
         ) from None
 
 
+def check_rest_reply(reply: object) -> tuple[int, str | bytes]:
+    """Return the status and the body of an HTTP answer.
+
+    Raises: ValidationError for anything but a pair of a whole number, and text or bytes.
+    """
+    match reply:
+        case (int() as status, (str() | bytes()) as body) if type(status) is int:
+            return status, body
+        case _:
+            raise ValidationError(
+                "reply must be the status and the body of an HTTP answer, such as (200, b'{}'); got "
+                f"{safe_repr(reply)}"
+            )
+
+
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
     """Return the ids of cancels that were not sent; a string is one id.
 

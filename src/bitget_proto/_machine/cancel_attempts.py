@@ -55,8 +55,17 @@ class Cancel:
     sent_at: float | None = None
     """When the last of these attempts was sent."""
 
+    by_rest: tuple[int, ...] = ()
+    """Which of these attempts went by REST, counted from 1."""
+
     trying_since: float | None = None
     """When the current attempt was sent; None if there is none."""
+
+    trying_by_rest: bool = False
+    """Whether the current attempt goes by REST."""
+
+    rest_at: float = inf
+    """When it may go by REST, while it waits; infinity without `SessionConfig.rest_after`."""
 
     def outcome_of(self, attempt: Outcome, *, ending: bool) -> Outcome | None:
         """Count an attempt by its outcome and return the outcome of the cancel.
@@ -66,13 +75,15 @@ class Cancel:
         """
         if attempt.sent_at is not None:
             # One assignment: an interruption in between would lose the fact that it was sent.
-            self.attempts, self.sent_at, self.trying_since = (
+            self.attempts, self.sent_at, self.by_rest, self.trying_since, self.trying_by_rest = (
                 self.attempts + 1,
                 attempt.sent_at,
+                self._all_by_rest(),
                 None,
+                False,
             )
         else:
-            self.trying_since = None
+            self.trying_since, self.trying_by_rest = None, False
         if isinstance(attempt, Unresolved):
             back = attempt.why is WhyUnresolved.LOST or attempt.why is WhyUnresolved.CLOSED
             if back and not ending and (self.resend or not attempt.sent):
@@ -81,12 +92,12 @@ class Cancel:
                 attempt.why, attempt.resolved_at, attempt.code, attempt.message, attempt.hint
             )
         if self.attempts == 1:
-            return attempt
+            return attrs.evolve(attempt, by_rest=self.by_rest) if self.by_rest else attempt
         if isinstance(attempt, Rejected) and attempt.code_class not in FINAL_AFTER_RESEND:
             return self.unresolved(
                 WhyUnresolved.UNSURE, attempt.resolved_at, attempt.code, attempt.message
             )
-        return attrs.evolve(attempt, attempts=self.attempts)
+        return attrs.evolve(attempt, attempts=self.attempts, by_rest=self.by_rest)
 
     def unresolved(
         self,
@@ -102,6 +113,7 @@ class Cancel:
             id=self.id,
             order=self.order,
             attempts=max(self.attempts + (self.trying_since is not None), 1),
+            by_rest=self._all_by_rest(),
             taken_at=self.taken_at,
             sent_at=sent_at,
             resolved_at=now,
@@ -111,3 +123,7 @@ class Cancel:
             message=message,
             hint=hint,
         )
+
+    def _all_by_rest(self) -> tuple[int, ...]:
+        """Return which attempts went by REST, the current one included."""
+        return (*self.by_rest, self.attempts + 1) if self.trying_by_rest else self.by_rest

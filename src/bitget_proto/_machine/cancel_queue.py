@@ -120,6 +120,14 @@ class CancelQueue(Generic[_C]):
         """Return the first cancel of each rank, expired or not."""
         return [next(iter(rank.values())) for rank in self._ranks if rank]
 
+    def returned(self) -> list[_C]:
+        """Return the cancels that came back, expired or not."""
+        return [
+            cancel
+            for rank in (Rank.RETURNED_URGENT, Rank.RETURNED)
+            for cancel in self._ranks[rank].values()
+        ]
+
     def first_open(self, now: float, opens: Callable[[_C], float]) -> tuple[_C | None, float]:
         """Return the first cancel that has not expired and may be sent now, and its `opens` time.
 

@@ -31,6 +31,9 @@ class Link:
     up_at: float = inf
     """When its login was accepted; infinity before that."""
 
+    wrote_at: float = -inf
+    """When `poll` returned its last frame."""
+
     leaving: bool = False
     """Whether the exchange announced the end of the link (30033) before its login was accepted."""
 
@@ -87,12 +90,15 @@ class Links:
             return busy
         if isinstance(busy, (str, bytes)) or not isinstance(busy, Container):
             raise ValidationError(f"busy must be a set of link numbers; got {safe_repr(busy)}")
-        return [number for number in self.all if number in busy]
+        return [number for number in (REST, *self.all) if number in busy]
 
     def clear_roles(self) -> None:
         """Let no link serve or follow. The links stay in `all`."""
         self.serving = self.successor = None
 
+
+REST = 0
+"""Stands for REST among the numbers of links that are busy."""
 
 _SAFE = (tuple, set, frozenset, list)
 """Containers whose `in` does not raise for a number."""

@@ -24,7 +24,8 @@ Rules for changes
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
 - A cancel is handed to a link only at the moment of sending, and comes back only after that link
-  has ended. So at most one live link has sent any given cancel.
+  has ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of
+  those that go by REST instead.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
   called while `_in_call` is not set, so an interrupt in it leaves the state consistent.
 """
@@ -47,6 +48,7 @@ from .._values.events import (
     Event,
     GoingAway,
     Hangup,
+    LateReply,
     LoginRejected,
     Outcome,
     Ready,
@@ -69,6 +71,7 @@ from .arguments import (
     check_new,
     check_order,
     check_orders,
+    check_rest_reply,
     check_timeout,
     no_room_error,
     unsent_ids,
@@ -80,6 +83,7 @@ from .deadlines import MAX, after, finite_time
 from .links import Link, Links
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, RequestIds
+from .rest_attempts import RestAttempts
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
@@ -88,6 +92,7 @@ from .session_events import (
     LinkClosed,
     LinkHangup,
     LinkTransmit,
+    RestCancel,
     SessionOutput,
     Up,
 )
@@ -158,6 +163,7 @@ class Session:
         "_own",
         "_pending_end",
         "_redial",
+        "_rest",
         "_stamp_refused",
         "_state",
         "_subscriptions",
@@ -199,6 +205,12 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
+        self._rest = (
+            None
+            if self._config.rest_after is None
+            else RestAttempts(self._config, self._codec.dialect)
+        )
+        """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         self._stamp_refused = self._ever_up = self._answered = False
         self._down_since: float | None = None
         self._closing = False
@@ -240,11 +252,16 @@ class Session:
 
         Pass it to `Lease.wanted` after each drain.
         """
-        serving = self._links.serving
-        if serving is None or self._in_call or self._close_at <= self._now:
+        if self._in_call or self._close_at <= self._now:
             return 0
-        frames = serving.connection._frames
-        return frames.waiting_for_grant(self._now, self._cancels.waiting.size)
+        now, serving, cancels = self._now, self._links.serving, self._cancels
+        by_link = by_rest = 0
+        if serving is not None:
+            frames = serving.connection._frames
+            by_link = frames.waiting_for_grant(now, cancels.waiting.size)
+        if self._rest is not None:
+            by_rest = self._rest.waiting_for_grant(cancels, self._budget, now)
+        return max(by_link, by_rest)
 
     @property
     def config(self) -> SessionConfig:
@@ -328,6 +345,40 @@ class Session:
             self._end_if_done()
         self._in_call = False
 
+    def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
+        """Handle the answer to the `RestCancel` with this number. Then drain `poll`.
+
+        `reply` is the HTTP status and the whole body. After 429 ("Too Many Requests") the cancel is
+        queued again, and nothing is sent for a second. An answer that came too late for the outcome
+        is a `LateReply`. A second answer is ignored.
+
+        Raises: ValidationError if `reply` is not a status and a body, or `number` not a whole
+        number; LocalProtocolError if `poll` has returned no `RestCancel` with this number.
+        """
+        now = self._begin(now)
+        rest = self._check_rest(number)
+        status, body = check_rest_reply(reply)
+        self._in_call, self._now = True, now
+        self._rest_ended(rest.replied(number, status, body, self._budget, now))
+        self._in_call = False
+
+    def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
+        """Handle that the `RestCancel` with this number got no answer. Then drain `poll`.
+
+        `reason` is text for people; it becomes the outcome's `hint`. With `unsent`, you are certain
+        that not one byte of the request was sent, as when no connection could be opened: the cancel
+        is queued again. Otherwise it is `Unresolved(sent=True)` with UNSURE, under either policy.
+
+        Raises: as `rest_replied`; ValidationError if `unsent` is not True or False.
+        """
+        now = self._begin(now)
+        rest = self._check_rest(number)
+        if not isinstance(unsent, bool):
+            raise ValidationError(f"unsent must be True or False; got {safe_repr(unsent)}")
+        self._in_call, self._now = True, now
+        self._rest_ended(rest.failed(number, reason, now, unsent=unsent))
+        self._in_call = False
+
     def handle_timeout(self, now: float) -> None:
         """Fire the timers that are due, of the session and of each link. Then drain `poll`.
 
@@ -344,6 +395,7 @@ class Session:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
         while (cancel := self._expired_without_link(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
+        self._expire_rest(now)
         serving = self._links.serving
         if serving is not None and self._state is _UP and serving.rotate_at <= now:
             self._leave(serving)
@@ -495,6 +547,9 @@ class Session:
             for link in list(self._links.all.values()):
                 link.connection.close(now)
                 self._collect(link)
+            if self._rest is not None:
+                self._rest.closes_at = now
+                self._expire_rest(now)
         elif queued == "send":
             self._closing = True
             self._close_at = after(
@@ -506,10 +561,12 @@ class Session:
     # --- outputs ---
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """Return the next output: a `Dial`, a frame or hangup for a link, an event or a `Wait`.
+        """Return the next output: a `Dial`, a frame or hangup for a link, a `RestCancel`, an event or
+        a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`. `busy` contains the links
-        on which a write is in progress: it returns no `LinkTransmit` for these.
+        on which a write is in progress: it returns no `LinkTransmit` for these. 0 stands for REST:
+        it returns no `RestCancel` then.
 
         Raises: ValidationError if `busy` is not a container of link numbers.
         """
@@ -536,14 +593,20 @@ class Session:
 
     def _advance(
         self, now: float, busy: Container[int], dial_at: float
-    ) -> LinkTransmit | Wait | None:
-        """Return a frame, or how long to wait; None if there may be a new output."""
+    ) -> LinkTransmit | RestCancel | Wait | None:
+        """Return a frame or a request, or how long to wait; None if there may be a new output."""
         opens, sends = inf, None
         if self._cancels.waiting.size:
             frame = self._next_cancel(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
             opens, sends = frame
+            if self._rest is not None and self._close_at > now:
+                asked = self._rest.next(self._cancels, self._links.serving, self._budget, busy, now)
+                if isinstance(asked, RestCancel):
+                    return asked
+                if asked[0] < opens:
+                    opens, sends = asked
         until, timer = self._next_timer()
         if opens < until:
             until, timer = opens, sends
@@ -551,6 +614,7 @@ class Session:
         for link in self._links.all.values():
             output = link.connection.poll(now, link.number not in busy)
             if isinstance(output, Transmit):
+                link.wrote_at = now
                 return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
                 self._route(link, output)
@@ -568,9 +632,13 @@ class Session:
         timer = None if until == inf else Timer.REQUEST
         successor, serving = self._links.successor, self._links.serving
         if serving is None and self._cancels.waiting.size:
-            for cancel in self._cancels.waiting.heads():
+            for cancel in self._cancels.first_without_link():
                 if (at := self._link_until(cancel)) < until:
                     until, timer = at, Timer.NO_LINK
+        if self._rest is not None:
+            at, why = self._rest.due()
+            if at < until:
+                until, timer = at, why
         if successor is not None and successor.dial_until < until:
             until, timer = successor.dial_until, Timer.DIALLED
         if serving is not None and self._state is _UP and serving.rotate_at < until:
@@ -658,6 +726,8 @@ class Session:
             self._outputs.append(output)
             if isinstance(output, LoginRejected):
                 link.refusal = output
+                if self._rest is not None:
+                    self._rest.refused = True
             elif isinstance(output, GoingAway):
                 self._going_away(link)
 
@@ -670,6 +740,8 @@ class Session:
         before, links.serving, links.successor = links.serving, link, None
         self._down_since = None
         self._stamp_refused, self._ever_up = False, True
+        if self._rest is not None:
+            self._rest.refused = False
         link.up_at = now
         self._move(SessionStep.READY)
         self._outputs.append(
@@ -702,8 +774,7 @@ class Session:
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
         del links.all[link.number]
         if self._pending_end is not None:
-            if not links.all:
-                self._finish(self._pending_end)
+            self._finish_if_over()
         elif link is links.serving:
             links.serving, self._down_since = None, now
             up_for = now - link.up_at
@@ -775,6 +846,7 @@ class Session:
 
     def _send_cancels(self, cancels: list[Cancel], link: Link) -> LinkTransmit:
         now, connection = self._now, link.connection
+        link.wrote_at = now
         for cancel in cancels:
             cancel.trying_since = now
         make = connection._in_flight.make
@@ -792,11 +864,46 @@ class Session:
             or not isinstance(attempt, Unresolved)
             or attempt.why is WhyUnresolved.UNSURE
         )
+        self._add_attempt(cancel, attempt)
+
+    def _add_attempt(self, cancel: Cancel, attempt: Outcome) -> None:
         outcome = cancel.outcome_of(attempt, ending=self._pending_end is not None)
         if outcome is None:
-            self._cancels.give_back(cancel)
+            self._cancels.give_back(cancel, self._now)
         else:
             self._settle(cancel, outcome)
+
+    def _check_rest(self, number: int) -> RestAttempts:
+        """Return the REST requests, if one of them has this number.
+
+        Raises: as `RestAttempts.check_number`; LocalProtocolError without `rest_after`.
+        """
+        if self._rest is None:
+            raise LocalProtocolError(
+                "the session asks nothing of REST: set SessionConfig.rest_after, or do not report a "
+                "request"
+            )
+        self._rest.check_number(number)
+        return self._rest
+
+    def _rest_ended(self, result: Outcome | LateReply | None) -> None:
+        """Handle what became of a REST request."""
+        if isinstance(result, LateReply):
+            self._outputs.append(result)
+        elif result is not None:
+            self._add_attempt(self._cancels.open[result.id], result)
+            self._end_if_done()
+            self._finish_if_over()
+
+    def _expire_rest(self, now: float) -> None:
+        """Settle the cancels whose REST request was not answered in time."""
+        if self._rest is None:
+            return
+        while (expired := self._rest.expired(now)) is not None:
+            id, why = expired
+            cancel = self._cancels.open[id]
+            self._settle(cancel, cancel.unresolved(why, now))
+        self._finish_if_over()
 
     def _link_until(self, cancel: Cancel) -> float:
         """Return the deadline after which a cancel without a link ends with NO_LINK."""
@@ -809,7 +916,7 @@ class Session:
         """Return a cancel that has waited too long for a link."""
         if self._links.serving is not None:
             return None
-        for cancel in self._cancels.waiting.heads():
+        for cancel in self._cancels.first_without_link():
             if self._link_until(cancel) <= now:
                 return cancel
         return None
@@ -865,10 +972,12 @@ class Session:
         self._links.clear_roles()
         for cancel in self._cancels.in_order():
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
-        if not self._links.all:
-            self._finish(ended)
+        self._finish_if_over()
+        if self._state is _ENDED:
             return
         seconds = self._config.link.drain_timeout if within is None else within
+        if self._rest is not None:
+            self._rest.closes_at = after(self._now, seconds)
         for link in list(self._links.all.values()):
             if link.connection.state is State.DRAINING and link.connection.in_flight:
                 # It was closed before: another `close` would end it at once.
@@ -876,12 +985,22 @@ class Session:
             else:
                 link.connection.close(self._now, queued, inf if seconds is None else seconds)
                 self._collect(link)
-        if self._links.all:
+        if self._state is not _ENDED:
             self._move(SessionStep.CLOSING)
 
-    def _finish(self, ended: Ended) -> None:
-        self._outputs.append(ended)
-        self._move(ended.why)
+    def _finish_if_over(self) -> None:
+        """End a session that is ending if no link is left and no REST request is out."""
+        ended = self._pending_end
+        if (
+            ended is not None
+            and self._state is not _ENDED
+            and not self._links.all
+            and not (self._rest is not None and self._rest.out)
+        ):
+            self._outputs.append(ended)
+            if self._rest is not None:
+                self._rest.clear()
+            self._move(ended.why)
 
     def _recover(self) -> None:
         """End the session after an interrupted call, of which any part may have been done.
@@ -909,6 +1028,8 @@ class Session:
             self._links.clear_roles()
             self._links.all.clear()
             self._cancels.clear()
+            if self._rest is not None:
+                self._rest.clear()
             self._move(WhyEnded.INTERRUPTED)
         self._in_call = False
 

@@ -74,6 +74,11 @@ class SessionConfig:
     no_link_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds that a cancel waits without a link, from `cancel` or a later `Down`. Our choice."""
 
+    rest_after: float | None = attrs.field(default=None, validator=check_seconds)
+    """Seconds after which a cancel that no link has taken goes by REST, from `cancel` or from its
+    return to the queue. None, the default, never uses REST. It must be less than `no_link_timeout`.
+    With 2 s, a link that is lost has time to come back. docs/session.md has the rules."""
+
     resend_interval: float | None = attrs.field(default=1.0, validator=check_seconds)
     """Seconds between two cancels of the same order under `Policy.RESEND`, when the session sends
     the second one by itself. The exchange's reason is 45129: "The same order may be cancelled once
@@ -106,6 +111,15 @@ class SessionConfig:
     """Seconds before `lifetime` at which the successor is dialled. Our choice."""
 
     def __attrs_post_init__(self) -> None:
+        if (
+            self.rest_after is not None
+            and self.no_link_timeout is not None
+            and self.rest_after >= self.no_link_timeout
+        ):
+            raise ValidationError(
+                f"rest_after must be less than no_link_timeout ({self.no_link_timeout:g} s); got "
+                f"{self.rest_after:g} s: lower it, or raise no_link_timeout"
+            )
         if self.lifetime is not None and self.rotate_before >= self.lifetime:
             raise ValidationError(
                 f"rotate_before must be less than lifetime ({self.lifetime:g} s); got "

@@ -25,6 +25,7 @@ from .._values.events import (
     Wait,
 )
 from .._values.order_updates import OrderUpdate
+from .._values.rest_requests import RestRequest
 from .._values.set_module import set_module
 from .._values.states import WhyClosed
 from .session_states import WhyEnded
@@ -65,6 +66,24 @@ class LinkHangup(Hangup):
     """Close the WebSocket of this link, or abort its dial. Further messages from it are ignored."""
 
     link: int
+
+
+@set_module("bitget_proto")
+@attrs.define(kw_only=True)
+class RestCancel:
+    """Send this request to the exchange's REST API, signed with `sign_request`.
+
+    Then call `Session.rest_replied` with this number, or `Session.rest_failed`. A session returns it
+    only with `SessionConfig.rest_after`.
+    """
+
+    number: int
+    """Counted from 1; no number is used twice."""
+
+    id: str
+    """The id of the cancel."""
+
+    request: RestRequest
 
 
 # --- events ---
@@ -134,5 +153,5 @@ SessionEvent: TypeAlias = (
 )  # fmt: skip
 """Everything that a session reports."""
 
-SessionOutput: TypeAlias = Dial | LinkTransmit | LinkHangup | SessionEvent | Wait
+SessionOutput: TypeAlias = Dial | LinkTransmit | LinkHangup | RestCancel | SessionEvent | Wait
 """What `Session.poll` returns."""

@@ -22,6 +22,7 @@ class SessionQueue:
         "_deadlines",
         "_queue_timeout",
         "_resends",
+        "_rest_after",
         "_spacing",
         "_taken",
         "open",
@@ -30,6 +31,7 @@ class SessionQueue:
 
     def __init__(self, config: SessionConfig) -> None:
         self._queue_timeout = config.link.queue_timeout
+        self._rest_after = config.rest_after
         self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
         """The deadlines of those in `waiting` that do not expire in their order there."""
@@ -54,15 +56,15 @@ class SessionQueue:
         cancel = Cancel(id, order, now, queue_until, until, self._taken, rank, resend)
         self._resends = self._resends or resend
         self.open[id] = cancel
-        self._wait(cancel)
+        self._wait(cancel, now)
 
-    def give_back(self, cancel: Cancel) -> None:
-        """Queue a cancel again after its link has ended."""
+    def give_back(self, cancel: Cancel, now: float) -> None:
+        """Queue a cancel again after its link has ended, or REST has not taken it."""
         cancel.rank, cancel.returned = cancel.rank.returned(), True
-        self._wait(cancel)
+        self._wait(cancel, now)
 
     def mark_sent(self, cancel: Cancel, now: float) -> None:
-        """Remove a cancel from `waiting`: a link has sent it and holds it now."""
+        """Remove a cancel from `waiting`: a link has sent it and holds it now, or REST has."""
         self._stop_waiting(cancel)
         if self._resends:
             self._spacing.handed_out(cancel.order, now)
@@ -85,6 +87,16 @@ class SessionQueue:
             return first, now
         return self.waiting.first_open(now, self.spaced_until)
 
+    def next_by_rest(self, now: float) -> tuple[Cancel | None, float]:
+        """Return the cancel to send by REST now and a time up to now; or None, and when one may be."""
+        return self.waiting.first_open(now, self._rest_opens)
+
+    def first_without_link(self) -> list[Cancel]:
+        """Return waiting cancels, among them the one whose time without a link ends first."""
+        first = self.waiting.heads()
+        # What comes back from REST does so in any order.
+        return first if self._rest_after is None else first + self.waiting.returned()
+
     def in_order(self) -> list[Cancel]:
         """Return the waiting cancels, in the order in which they were taken."""
         return sorted(self.waiting, key=_in_order)
@@ -105,8 +117,10 @@ class SessionQueue:
                 return cancel
         return None
 
-    def _wait(self, cancel: Cancel) -> None:
+    def _wait(self, cancel: Cancel, now: float) -> None:
         self.waiting.add(cancel)
+        if self._rest_after is not None:
+            cancel.rest_at = now + self._rest_after
         # New cancels without a timeout of their own expire in the order of their rank's queue, so
         # the first of each rank has the first deadline. Only the others need `_deadlines`.
         if cancel.until == inf and not cancel.returned:
@@ -122,6 +136,9 @@ class SessionQueue:
     def spaced_until(self, cancel: Cancel) -> float:
         """Return when a cancel may be sent, after earlier cancels of the same order."""
         return -inf if cancel.sent_at is None else self._spacing.allowed_at(cancel.order)
+
+    def _rest_opens(self, cancel: Cancel) -> float:
+        return max(cancel.rest_at, self.spaced_until(cancel))
 
 
 def _in_order(cancel: Cancel) -> int:

@@ -125,6 +125,7 @@ SESSION_TRANSITIONS: Mapping[SessionState, Mapping[SessionCause, SessionState]] 
         WhyEnded.ASKED: SessionState.ENDED,
         WhyEnded.INTERRUPTED: SessionState.ENDED,
         WhyEnded.REFUSED: SessionState.ENDED,
+        WhyEnded.STAMP_REFUSED: SessionState.ENDED,
     }),
     SessionState.ENDED: MappingProxyType({}),
 })  # fmt: skip

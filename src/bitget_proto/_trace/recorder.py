@@ -24,6 +24,7 @@ from .._machine.arguments import Queued
 from .._machine.backoff import Draw
 from .._machine.connection import Connection
 from .._machine.connection_config import Config
+from .._machine.links import REST
 from .._machine.rate_limit import Budget
 from .._machine.session import Session
 from .._machine.session_config import Policy, SessionConfig
@@ -469,6 +470,23 @@ class RecordedSession(Session):
             retry_after=retry_after,
         )
 
+    def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
+        """As `Session.rest_replied`."""
+        self.writer.call(
+            "rest_replied", self.core.rest_replied, number=number, reply=reply, now=now
+        )
+
+    def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
+        """As `Session.rest_failed`."""
+        self.writer.call(
+            "rest_failed",
+            self.core.rest_failed,
+            number=number,
+            reason=reason,
+            now=now,
+            unsent=unsent,
+        )
+
     def handle_timeout(self, now: float) -> None:
         """As `Session.handle_timeout`."""
         self.writer.call("handle_timeout", self.core.handle_timeout, now=now)
@@ -535,5 +553,5 @@ class RecordedSession(Session):
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
         """As `Session.poll`."""
         return self.writer.poll(
-            self.core.poll, now=now, busy=[link for link in self.links if link in busy]
+            self.core.poll, now=now, busy=[link for link in (REST, *self.links) if link in busy]
         )

@@ -133,6 +133,26 @@ def _each(data: Iterable[object]) -> list[Any]:
     return [restored(value) for value in data]
 
 
+def _unsent(unsent: object) -> object:
+    return unsent if isinstance(unsent, bool) else _ids(cast("Iterable[str]", unsent))
+
+
+def _read_unsent(data: object) -> object:
+    return data if isinstance(data, bool) else _each(cast("Iterable[object]", data))
+
+
+def _reply(reply: object) -> object:
+    match reply:
+        case (int() as status, (str() | bytes()) as body) if fits(status):
+            return status, body
+        case _:
+            return unrecorded(reply)
+
+
+def _read_reply(data: Iterable[object]) -> tuple[Any, ...]:
+    return tuple(_each(data))
+
+
 def _brief_order(order: CancelOrder) -> Plain:
     return cast("Plain", BRIEF.unstructure(order, CancelOrder))
 
@@ -188,6 +208,10 @@ _POLICY = Argument(
     "policy", _or_none(_kind(Policy, lambda policy: policy.value)), _policy, default=None
 )
 
+_NUMBER = Argument("number", _number)
+_REASON = Argument("reason", same, default="")
+_UNSENT = Argument("unsent", _unsent, _read_unsent, default=())
+
 CALLS: Final[Mapping[str, Call]] = MappingProxyType({
     "opened": Call((_NOW, _LINK, Argument("login", _kind(SignedLogin, _stamp), _login))),
     "receive": Call((_NOW, _LINK, Argument("message", _message))),
@@ -195,11 +219,13 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
         (
             _NOW,
             _LINK,
-            Argument("reason", same, default=""),
-            Argument("unsent", _ids, _each, default=()),
+            _REASON,
+            _UNSENT,
             Argument("retry_after", _or_none(_number), default=None),
         )
     ),
+    "rest_replied": Call((_NOW, _NUMBER, Argument("reply", _reply, _read_reply))),
+    "rest_failed": Call((_NOW, _NUMBER, _REASON, attrs.evolve(_UNSENT, default=False))),
     "handle_timeout": Call((_NOW,)),
     "cancel": Call(
         (

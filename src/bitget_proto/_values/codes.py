@@ -70,7 +70,13 @@ class CodeClass(DescribedEnum):
         f"The key or the account has no permission for this; {ASK_FOR_ACCESS}.",
     )
     PROTOCOL = "protocol", "The exchange does not know this request: a bug in the sender."
-    LOGIN = "login", "The connection is not logged in, or the login was refused."
+    LOGIN = (
+        "login",
+        (
+            "The connection is not logged in, or the login or the signature of a REST request was "
+            "refused."
+        ),
+    )
     GOING_AWAY = "going away", "The exchange resets the connection within a minute: reconnect."
     UNLISTED = (
         "unlisted",
@@ -100,7 +106,9 @@ _BOTH: Mapping[CodeClass, tuple[str, ...]] = MappingProxyType({
         "40014", "40018", "40022", "40023", "40025", "40026", "40038", "40084", "40085", "40301",
     ),
     CodeClass.PROTOCOL: ("30001", "30002", "30003", "30016"),
-    CodeClass.LOGIN: ("30004", "30005", "30011", "30012", "30013", "30014", "30015"),
+    CodeClass.LOGIN: (
+        "30004", "30005", "30011", "30012", "30013", "30014", "30015", "40005", "40006", "40008", "40009", "40012",
+    ),
     CodeClass.GOING_AWAY: ("30033",),
 })  # fmt: skip
 """The codes that mean the same on classic and on unified accounts."""
@@ -235,6 +243,11 @@ NOTES: Mapping[str, str] = MappingProxyType({
     "30013": "The timestamp of the login is invalid, usually because of a skewed clock.",
     "30014": "The login is older than 30 s by its timestamp, usually because of a skewed clock.",
     "30015": "The signature is invalid.",
+    "40005": "The timestamp of a REST request is invalid.",
+    "40006": "The API key of a REST request is invalid.",
+    "40008": "The timestamp of a REST request is 30 s off, usually because of a skewed clock.",
+    "40009": "The signature of a REST request is invalid.",
+    "40012": "The API key or the passphrase of a REST request is invalid.",
     "30033": "Service upgrade in progress: sent up to 60 s before the exchange drops the "
     "connection.",
 })  # fmt: skip

@@ -37,7 +37,10 @@ class WhyUnresolved(DescribedEnum):
     )
     UNSURE = (
         "unsure",
-        "The exchange's answer has no readable code, or its code does not prove what happened.",
+        (
+            "The exchange's answer has no readable code, or its code does not prove what happened; "
+            "or a REST request got no answer."
+        ),
     )
     NO_LINK = "no link", "No link was up for `SessionConfig.no_link_timeout` seconds."
     WITHDRAWN = "withdrawn", "`withdraw` was called before it was sent."
@@ -157,11 +160,15 @@ class _Settled:
     """The number of attempts that may have reached the exchange, but never less than 1; always 1 on
     a single connection. A cancel that was never sent also reports 1; check `sent_at`."""
 
+    by_rest: tuple[int, ...] = attrs.field(default=(), kw_only=True)
+    """Which of these attempts went by REST, counted from 1 (`SessionConfig.rest_after`). The others
+    went over a WebSocket."""
+
     taken_at: float
     """When `cancel` took it, in seconds on the caller's clock."""
 
     sent_at: float | None
-    """When its frame was returned by `poll`; None when it was provably never sent."""
+    """When its last attempt was returned by `poll`; None when it was provably never sent."""
 
     resolved_at: float
     """When this outcome was determined."""
@@ -219,8 +226,8 @@ class Unresolved(_Settled):
     """The exchange's text with UNSURE; None otherwise."""
 
     hint: str | None = None
-    """What to check, for people: with TIMEOUT, if the exchange has answered no cancel on this
-    connection. None otherwise."""
+    """For people: with TIMEOUT, what to check if the exchange has answered no cancel on this
+    connection; with UNSURE, why a REST request got no answer. None otherwise."""
 
 
 # --- other events ---

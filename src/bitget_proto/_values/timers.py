@@ -43,6 +43,13 @@ class Timer(DescribedEnum):
         "spacing",
         "When an order may be cancelled again. No deadline expires: draining is enough.",
     )
+    REST = (
+        "REST",
+        (
+            "When a cancel that no link has taken may go by REST. No deadline expires: draining is "
+            "enough."
+        ),
+    )
     ROTATION = (
         "rotation",
         "When a link approaches the age at which the exchange cuts it, and a successor is dialled.",
@@ -64,6 +71,11 @@ class Timer(DescribedEnum):
             "When a lease or a place in the store's queue begins, or the store may be asked again. "
             "No deadline expires: draining is enough."
         ),
+    )
+    # The timer of a dead man's switch.
+    COUNTDOWN = (
+        "countdown",
+        "When the countdown must be renewed, a renewal is late, or the countdown may have ended.",
     )
     # Timers of the fake exchange in `testing`.
     IDLE = (

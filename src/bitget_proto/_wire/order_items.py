@@ -15,6 +15,7 @@ import attrs
 from .._values.order_updates import OrderStatus, OrderUpdate
 from .._values.orders import InstType
 from .json_text import milliseconds, readable_text
+from .messages import OrderReply
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -87,6 +88,12 @@ def read_orders(
     read = [read_order(item, keys, inst_type) for item in listed]
     orders = tuple(order for order in read if order is not None)
     return orders, len(read) - len(orders)
+
+
+def named_order(data: object) -> OrderReply:
+    """Return the ids of the order that the answer to a REST cancel names, as far as it does."""
+    named = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+    return OrderReply(_word(named.get("orderId")), _word(named.get("clientOid")))
 
 
 def product_line(value: object) -> InstType | None:

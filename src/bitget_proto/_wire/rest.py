@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from .._values.codes import CLASSES, CodeClass
+from .._values.codes import CLASSES, REFUSALS, CodeClass
 from .._values.dialects import Dialect
 from .._values.errors import ValidationError, safe_repr
 from .._values.order_updates import (
@@ -23,7 +23,7 @@ from .._values.order_updates import (
     OrderPage,
     Question,
 )
-from .._values.orders import CancelOrder, prevailing_id
+from .._values.orders import CancelOrder, InstType, prevailing_id
 from .._values.rest_requests import RestRequest
 from .._values.set_module import set_module
 from . import classic_rest, unified_rest
@@ -31,12 +31,21 @@ from .codec import DialectName
 from .json_engines import plain_loads
 from .json_text import milliseconds, read_code, readable_text
 from .message_limits import MAX_DEPTH, read_text
-from .messages import Malformed
-from .order_items import read_orders
+from .messages import ErrorReply, Malformed, TradeReply
+from .order_items import named_order, read_orders
 from .rest_pages import Page, get
 
 MAX_BODY: Final = 4 * 2**20
 """A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
+
+COUNTDOWNS: Final = range(5, 61)
+"""Seconds: the countdowns that the exchange takes (REST API V3, Countdown Cancel All)."""
+
+NO_COUNTDOWN: Final = (
+    "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "
+    "man's switch: on a classic account, let a process of your own cancel everything when your "
+    "program has ended (docs/scaling.md)"
+)
 
 _OK = 200
 _TOO_MANY_REQUESTS = 429
@@ -110,6 +119,17 @@ class RestCodec:
         """
         return self._spelling.cancel(order)
 
+    def cancel_by_symbol(self, inst_type: InstType | None, inst_id: str | None) -> RestRequest:
+        """Return the request to cancel all open orders of an instrument at once.
+
+        Classic accounts have it for spot, with an `inst_id`; None for `inst_type` means SPOT there.
+        Unified accounts have it for each `inst_type`, and without an `inst_id` for all instruments
+        of that product line. "5 times/1s (UID)" (Cancel Symbol Orders).
+
+        Raises: ValidationError where the exchange has no such request.
+        """
+        return self._spelling.cancel_by_symbol(inst_type, inst_id)
+
     def server_time(self) -> RestRequest:
         """Return the request for the exchange's time. It needs no signature."""
         return get("/api/v2/public/time")
@@ -120,6 +140,25 @@ class RestCodec:
         The key of either kind logs in on the WebSocket of both, so a successful login says nothing.
         """
         return get("/api/v3/account/settings")
+
+    def countdown(self, seconds: int) -> RestRequest:
+        """Return the request that starts, or starts again, the countdown of a unified account.
+
+        At its end the exchange cancels all orders of the account, and the countdown is off. 0 turns
+        it off; else `seconds` is 5 to 60. At most one such request a second, and access is granted
+        on request (REST API V3, Countdown Cancel All).
+
+        Raises: ValidationError on classic accounts, which have no countdown, or for another number
+        of seconds.
+        """
+        if self.dialect is Dialect.CLASSIC:
+            raise ValidationError(NO_COUNTDOWN)
+        if type(seconds) is not int or not (seconds == 0 or seconds in COUNTDOWNS):
+            raise ValidationError(
+                f"seconds must be a whole number from {COUNTDOWNS[0]} to {COUNTDOWNS[-1]}, or 0 to "
+                f"turn the countdown off; got {safe_repr(seconds)}"
+            )
+        return unified_rest.countdown(seconds)
 
     # --- answers ---
 
@@ -136,10 +175,7 @@ class RestCodec:
         _check_question(question)
         data = _read_object(body)
         if data is None:
-            return NoAnswer(
-                f"HTTP {status}, and a body that cannot be read",
-                throttled=status == _TOO_MANY_REQUESTS,
-            )
+            return _unreadable(status)
         code = read_code(data.get("code"))
         if status != _OK or code != _SUCCESS:
             return self._refused(question, status, code, readable_text(data.get("msg")))
@@ -147,6 +183,60 @@ class RestCodec:
         if page is None:
             return NoAnswer("a success, but its data is not what was asked for")
         return self._page_of(question, page)
+
+    def read_cancel(
+        self, order: CancelOrder, status: int, body: str | bytes
+    ) -> TradeReply | ErrorReply:
+        """Return what the answer to the cancel of this order says.
+
+        A `TradeReply` if the exchange accepted the request, with the status 200 and code 0. Anything
+        else is an `ErrorReply`. It has no code, and `message` says what came, if the answer cannot
+        be read or names another order, if it has code 0 with another status, or the code of a
+        refusal with a status of 500 or more: nothing follows from these.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        if data is None:
+            return self._unsure(f"HTTP {status}, and a body that cannot be read")
+        code, text = read_code(data.get("code")), readable_text(data.get("msg"))
+        exchange_ts = milliseconds(data.get("requestTime"))
+        if status == _OK and code == _SUCCESS:
+            named = named_order(data.get("data"))
+            by_order_id, id = prevailing_id(order)
+            if (named.order_id if by_order_id else named.client_oid) not in (None, id):
+                return self._unsure("the answer names another order")
+            return TradeReply(
+                id=None,
+                names_request=False,
+                code=code,
+                message=text,
+                exchange_ts=exchange_ts,
+                dialect=self.dialect,
+                orders=(named,),
+            )
+        refused = CLASSES[self.dialect][code] in REFUSALS
+        if code in (None, _SUCCESS) or (refused and not _OK <= status < _SERVER_ERRORS):
+            return self._unsure(f"HTTP {status}, code {code}: {text}", exchange_ts)
+        return self._error(code, text, exchange_ts)
+
+    def read_taken(self, status: int, body: str | bytes) -> NoAnswer | None:
+        """Return None if the exchange took the request of `cancel_by_symbol` or `countdown`, and
+        otherwise why not.
+
+        It says nothing about any order: on classic accounts a cancel by symbol is "executed
+        asynchronously" (Cancel Symbol Orders). Look the orders up. Without a complete answer, the
+        exchange may have taken the request all the same.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        if data is None:
+            return _unreadable(status)
+        code = read_code(data.get("code"))
+        if status == _OK and code == _SUCCESS:
+            return None
+        return self._no_answer(status, code, readable_text(data.get("msg")))
 
     def read_server_time(self, status: int, body: str | bytes) -> int | None:
         """Return the exchange's time in milliseconds since 1970; None if there is no such answer.
@@ -174,12 +264,28 @@ class RestCodec:
             return Dialect.UNIFIED
         return Dialect.CLASSIC if code == _CLASSIC_ACCOUNT else None
 
+    def _unsure(self, message: str, exchange_ts: int | None = None) -> ErrorReply:
+        return self._error(None, message[:_MAX_REASON], exchange_ts)
+
+    def _error(self, code: str | None, message: str, exchange_ts: int | None) -> ErrorReply:
+        return ErrorReply(
+            id=None,
+            names_request=False,
+            code=code,
+            message=message,
+            exchange_ts=exchange_ts,
+            dialect=self.dialect,
+        )
+
     def _refused(
         self, question: Question, status: int, code: str | None, message: str
     ) -> LookUpReply:
         answered = status < _SERVER_ERRORS and status != _TOO_MANY_REQUESTS
         if isinstance(question, OneOrder) and answered and code in _NO_SUCH_ORDER:
             return NoSuchOrder(code)
+        return self._no_answer(status, code, message)
+
+    def _no_answer(self, status: int, code: str | None, message: str) -> NoAnswer:
         return NoAnswer(
             f"HTTP {status}, code {code}: {message}"[:_MAX_REASON],
             code=code,
@@ -207,6 +313,12 @@ def _check_question(question: object) -> None:
             "question must be a OneOrder, an OpenOrders or an OrderHistory; got "
             f"{safe_repr(question)}"
         )
+
+
+def _unreadable(status: int) -> NoAnswer:
+    return NoAnswer(
+        f"HTTP {status}, and a body that cannot be read", throttled=status == _TOO_MANY_REQUESTS
+    )
 
 
 def _read_object(body: str | bytes) -> dict[str, object] | None:

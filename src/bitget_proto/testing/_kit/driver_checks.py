@@ -73,7 +73,10 @@ class Rule(DescribedEnum):
     )
     LINK = (
         "link",
-        "Report each link under its own number, and write each `LinkTransmit` on its own link.",
+        (
+            "Report each link under its own number, and so each REST request, once; write each "
+            "`LinkTransmit` on its own link."
+        ),
     )
 
 

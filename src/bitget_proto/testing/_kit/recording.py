@@ -16,7 +16,14 @@ from types import MappingProxyType
 
 import attrs
 
-from ..._machine.session_events import Dial, LinkClosed, SessionEvent, SessionOutput, Up
+from ..._machine.session_events import (
+    Dial,
+    LinkClosed,
+    RestCancel,
+    SessionEvent,
+    SessionOutput,
+    Up,
+)
 from ..._values.errors import LocalProtocolError
 from ..._values.events import (
     Accepted,
@@ -238,7 +245,7 @@ class Recording:
             self.outcomes[output.id] = output
         elif isinstance(output, Hangup):
             record.hangup = output
-        elif not isinstance(output, (Dial, Wait)):
+        elif not isinstance(output, (Dial, RestCancel, Wait)):
             self.events.append(output)
             if isinstance(output, (Ready, Up)):
                 record.ready = True

@@ -14,10 +14,11 @@ from collections.abc import Callable, Container, Iterable
 import attrs
 
 from ..._machine.arguments import Queued, unsent_ids
+from ..._machine.links import REST
 from ..._machine.rate_limit import Budget
 from ..._machine.session import Session
 from ..._machine.session_config import Policy, SessionConfig
-from ..._machine.session_events import Dial, Ended, LinkTransmit, SessionOutput
+from ..._machine.session_events import Dial, Ended, LinkTransmit, RestCancel, SessionOutput
 from ..._machine.session_states import SessionState
 from ..._values.credentials import SignedLogin
 from ..._values.orders import CancelOrder, InstType
@@ -42,10 +43,10 @@ class StrictSession(Session):
 
     It detects what `StrictConnection` detects, and reports of a link that are wrong: for a link
     that was never dialled, `opened` or `lost` twice, a message before `opened`, and anything after
-    `lost` or after `Ended`. Use it in tests wherever a `Session` is expected.
+    `lost` or after `Ended`; and two reports of one REST request. Use it in tests wherever a `Session` is expected.
     """
 
-    __slots__ = ("_checks", "_reports")
+    __slots__ = ("_checks", "_reports", "_requests")
 
     def __init__(
         self,
@@ -58,6 +59,8 @@ class StrictSession(Session):
         super().__init__(config, codec, budget, jitter=jitter)
         self._checks = DriverChecks()
         self._reports: dict[int, _Reports] = {}
+        self._requests: set[int] = set()
+        """The numbers of the REST requests of which nothing was reported yet."""
 
     # --- inputs ---
 
@@ -103,6 +106,18 @@ class StrictSession(Session):
         super().lost(link, now, reason, ids, retry_after)
         reports.lost = True
         self._checks.done()
+
+    def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
+        """As `Session.rest_replied`; raises DriverError for a second report of a request."""
+        self._checks.input("rest_replied", now)
+        super().rest_replied(number, reply, now)
+        self._reported("rest_replied", number)
+
+    def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
+        """As `Session.rest_failed`; raises DriverError for a second report of a request."""
+        self._checks.input("rest_failed", now)
+        super().rest_failed(number, reason, now, unsent=unsent)
+        self._reported("rest_failed", number)
 
     def handle_timeout(self, now: float) -> None:
         """As `Session.handle_timeout`; raises DriverError for the same time again and again."""
@@ -177,11 +192,24 @@ class StrictSession(Session):
         elif isinstance(output, LinkTransmit):
             assert output.link not in busy, "a LinkTransmit was given to a link that is busy"
             self._reports[output.link].last = output.ids
+        elif isinstance(output, RestCancel):
+            assert REST not in busy, "a RestCancel was given although REST is busy"
+            self._requests.add(output.number)
         elif isinstance(output, Ended):
             self._checks.ended()
         return output
 
     # --- inside ---
+
+    def _reported(self, call: str, number: int) -> None:
+        """Note that what became of a REST request was reported."""
+        if number in self._requests:
+            self._requests.remove(number)
+        else:
+            self._checks.broken(
+                Rule.LINK, f"{call} was called a second time for the REST request {number}"
+            )
+        self._checks.done()
 
     def _of(self, call: str, link: int) -> _Reports:
         """Return the reports of a link, and check that another one may come.

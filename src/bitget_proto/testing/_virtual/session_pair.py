@@ -3,7 +3,7 @@
 - `SessionPair` must keep the driver contract exactly, so that a failing test is never the driver's
   fault.
 - Links do not wait for each other. Dials that are due at the same time as arrivals are answered
-  first.
+  first, and then REST requests.
 """
 
 from __future__ import annotations
@@ -11,19 +11,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
+import attrs
+
 from ..._machine.arguments import Queued
 from ..._machine.session import Session
 from ..._machine.session_config import Policy
-from ..._machine.session_events import Dial, LinkHangup, LinkTransmit, SessionEvent
+from ..._machine.session_events import (
+    Dial,
+    LinkHangup,
+    LinkTransmit,
+    RestCancel,
+    SessionEvent,
+)
 from ..._machine.session_states import SessionState
 from ..._values.credentials import Credentials, SignedLogin, sign_login
 from ..._values.errors import LocalProtocolError, ValidationError, safe_repr
 from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from ..._values.orders import CancelOrder, InstType
+from ..._values.rest_requests import sign_request
 from ..._values.set_module import set_module
 from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
+
+
+@attrs.define
+class _Request:
+    """A REST request."""
+
+    cancel: RestCancel
+    due: float
+    """When it arrives at the exchange, and then when its answer arrives here."""
+
+    refused: bool = False
+    """Whether no connection can be opened."""
+
+    arrived: bool = False
+    answer: tuple[int, bytes] | None = None
 
 
 @set_module("bitget_proto.testing")
@@ -31,13 +55,16 @@ class SessionPair:
     """A `Session` and the `ScriptedExchange` it talks to, driven in virtual time.
 
     `start` makes it dial, `cancel` requests a cancel, `run` lets time pass. `events` holds
-    everything that the session reports, `outcomes` the outcomes by id; `dials` and `sent` hold its
-    dials and frames, with their times.
+    everything that the session reports, `outcomes` the outcomes by id; `dials`, `sent` and
+    `rest_sent` hold its dials, frames and REST requests, with their times.
 
     A dial takes `dial_time` seconds. With `refuse_dials` it then fails, with `hold_dials` it is
     never answered; both may be changed at any time. `latency` applies to both directions, unless
     `latency_back` is given for messages from the exchange. `skew` is the error of the login
     timestamps in seconds, until a `Dial` asks for a corrected one.
+
+    With `refuse_rest` no connection for a REST request can be opened, and with `hold_rest` requests
+    arrive and are never answered. `ScriptedExchange.inject_rest` has more faults.
 
     `drop`, `stall`, `resume`, `freeze`, `thaw` and `say` apply to one link, by default the newest.
     `sleep` suspends the client. Most methods settle: they also process everything that is due at
@@ -66,6 +93,8 @@ class SessionPair:
         self.credentials = credentials
         self.refuse_dials = False
         self.hold_dials = False
+        self.refuse_rest = False
+        self.hold_rest = False
         self.events: list[SessionEvent] = []
         """The events and outcomes of the client, in order."""
         self.outcomes: dict[str, Outcome] = {}
@@ -74,10 +103,14 @@ class SessionPair:
         """The frames that the client wrote, with their times."""
         self.dials: list[tuple[float, Dial]] = []
         """The dials of the client, with their times."""
+        self.rest_sent: list[tuple[float, RestCancel]] = []
+        """The REST requests that the client sent, with their times."""
 
         self._wires: dict[int, Wire[LinkTransmit]] = {}
         self._dialling: dict[int, tuple[float, bool, Dial]] = {}
         """By link: when a dial is answered, whether it succeeds, and the dial."""
+        self._requests: dict[int, _Request] = {}
+        """The REST requests that were sent and not answered, by number."""
         self._client_wait: float | None = None
 
     def __repr__(self) -> str:
@@ -207,7 +240,9 @@ class SessionPair:
         """Return when the next arrival or timer is due; infinity when nothing is scheduled."""
         dials = (at for at, _, _ in self._dialling.values())
         wires = (wire.next_due() for wire in self._wires.values())
-        return min((inf if self._client_wait is None else self._client_wait, *dials, *wires))
+        requests = (request.due for request in self._requests.values())
+        client = inf if self._client_wait is None else self._client_wait
+        return min((client, *dials, *wires, *requests))
 
     # --- the driver ---
 
@@ -223,9 +258,16 @@ class SessionPair:
         return self.latency, self.latency if self.latency_back is None else self.latency_back
 
     def _next_due_there(self) -> float:
-        return min((wire.next_due_there() for wire in self._wires.values()), default=inf)
+        wires = (wire.next_due_there() for wire in self._wires.values())
+        requests = (request.due for request in self._on_their_way())
+        return min((*wires, *requests), default=inf)
 
     def _step_there(self) -> None:
+        now = self.clock.now
+        for request in self._on_their_way():
+            if request.due <= now:
+                self._let_arrive(request)
+                return
         min(self._wires.values(), key=lambda wire: wire.next_due_there()).step_there()
 
     def _run_to(self, end: float) -> None:
@@ -238,6 +280,13 @@ class SessionPair:
             if at <= now:
                 del self._dialling[number]
                 self._answer(dial, answered=answered)
+                return
+        for request in self._requests.values():
+            if request.due <= now:
+                if request.arrived or request.refused:
+                    self._answered(request)
+                else:
+                    self._let_arrive(request)
                 return
         for number, wire in self._wires.items():
             if wire.next_arrival() <= now:
@@ -271,14 +320,48 @@ class SessionPair:
         self.session.opened(dial.link, self.clock.now, login=self._sign(dial))
 
     def _sign(self, dial: Dial) -> SignedLogin:
-        credentials = (
-            self.credentials
-            or self.exchange.credentials
-            or Credentials("key", "secret", "passphrase")
-        )
         if dial.stamp_refused:
             self.skew = 0.0
-        return sign_login(credentials, int(self.exchange.wall_clock(self.clock.now) + self.skew))
+        return sign_login(self._key(), int(self.exchange.wall_clock(self.clock.now) + self.skew))
+
+    def _send(self, cancel: RestCancel) -> None:
+        """Send a REST request, if a connection can be opened."""
+        due = self.clock.now + _seconds(self._latencies()[0])
+        if not self.refuse_rest:
+            self.rest_sent.append((self.clock.now, cancel))
+        self._requests[cancel.number] = _Request(cancel, due, refused=self.refuse_rest)
+
+    def _on_their_way(self) -> list[_Request]:
+        return [one for one in self._requests.values() if not (one.arrived or one.refused)]
+
+    def _let_arrive(self, request: _Request) -> None:
+        """Deliver a REST request to the exchange."""
+        now, asked = self.clock.now, request.cancel.request
+        stamp = int(self.exchange.wall_clock(now) * 1000)
+        signed = sign_request(self._key(), asked, stamp)
+        headers = {name.lower(): value for name, value in signed.items()}
+        request.answer = self.exchange.rest(
+            asked.method, asked.target, headers, asked.body.encode(), now
+        )
+        request.arrived = True
+        request.due = inf if self.hold_rest else now + _seconds(self._latencies()[1])
+        for wire in self._wires.values():
+            wire.drain()  # of pushes
+
+    def _answered(self, request: _Request) -> None:
+        number, now = request.cancel.number, self.clock.now
+        del self._requests[number]
+        if request.refused:
+            self.session.rest_failed(number, "connection refused", now, unsent=True)
+        elif request.answer is None:
+            self.session.rest_failed(number, "connection reset", now)
+        else:
+            self.session.rest_replied(number, request.answer, now)
+        self._drain_client()
+
+    def _key(self) -> Credentials:
+        given = self.credentials or self.exchange.credentials
+        return given or Credentials("key", "secret", "passphrase")
 
     def _arrived(self, number: int, wire: Wire[LinkTransmit], what: str | End | None) -> None:
         if what is End.CLIENT:
@@ -305,6 +388,8 @@ class SessionPair:
                     self._dialling.pop(output.link, None)
                     if output.link in self._wires:
                         self._wires[output.link].hang_up(abort=output.abort)
+                case RestCancel():
+                    self._send(output)
                 case Dial():
                     self.dials.append((now, output))
                     if not self.hold_dials:
@@ -324,3 +409,7 @@ class SessionPair:
         if not wire.hung_up:
             self.session.lost(number, self.clock.now, reason, wire.unsent)
             self._drain_client()
+
+
+def _seconds(latency: Latency) -> float:
+    return latency if isinstance(latency, float | int) else latency()

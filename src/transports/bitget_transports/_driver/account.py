@@ -9,11 +9,21 @@ from typing import Self
 
 import attrs
 
-from bitget_proto import CallerError, Credentials, SignedLogin, ValidationError, sign_login
+from bitget_proto import (
+    CallerError,
+    Credentials,
+    RestRequest,
+    SignedLogin,
+    ValidationError,
+    sign_login,
+    sign_request,
+)
 
 from .checks import safe_repr
 from .connect_errors import clock_failed
+from .errors import RestFailed
 from .proxy import ProxySetting
+from .rest import origin_of
 from .url import Target
 
 
@@ -59,6 +69,21 @@ class Account:
     def sign(self, time: float) -> SignedLogin:
         """Return a login that is signed for this time."""
         return sign_login(self.credentials, int(time))
+
+    def sign_rest(self, request: RestRequest, ahead: float = 0.0) -> dict[str, str]:
+        """Return the headers of a REST request, signed for now.
+
+        `ahead` is the number of seconds by which the wall clock is known to be ahead of the
+        exchange's.
+
+        Raises: RestFailed if the wall clock fails.
+        """
+        _, demo = origin_of(self.target)
+        try:
+            now = int((self.wall_clock() - ahead) * 1000)
+            return sign_request(self.credentials, request, now, demo=demo)
+        except Exception as error:
+            raise RestFailed(f"a request could not be signed: {error}") from error
 
     def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
         """Return the time of the wall clock and a login that is signed for it, or how it failed."""

@@ -9,9 +9,10 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Any, Protocol
 
-from bitget_proto import Config, LocalProtocolError, ValidationError
+from bitget_proto import Config, LocalProtocolError, RestCancel, ValidationError
 
 from .account import Account
 from .checks import safe_repr
@@ -19,6 +20,8 @@ from .driver import Driver
 from .errors import ConnectFailed
 from .limits import Limits
 from .reporter import Observe
+from .rest import SendRest
+from .rest_cancels import RestCancels
 from .single_link import Core
 
 
@@ -43,6 +46,9 @@ class AsyncDriver(Driver):
 
     last_step: Callable[[], Awaitable[None]] | None = None
     """Awaited when the channel has closed everything else."""
+
+    rest_sender: SendRest | None = None
+    """Sends the requests of `rest`."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
@@ -87,6 +93,16 @@ class AsyncDriver(Driver):
     @abstractmethod
     def pause(self) -> Awaitable[object]:
         """Yield to the event loop once, so that other tasks can run."""
+
+    @abstractmethod
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a REST request in a task, which is cancelled after `LONGEST` seconds or at the end."""
+
+    def send_rest(self, cancel: RestCancel) -> None:
+        rest, send = self.rest, self.rest_sender
+        if rest is not None and send is not None:
+            rest.begin()
+            self.start(partial(_ask_rest, rest, send, cancel))
 
     # --- the caller's event loop ---
 
@@ -136,6 +152,11 @@ class AsyncDriver(Driver):
             stacklevel=3,
             source=self,
         )
+
+
+async def _ask_rest(rest: RestCancels, send: SendRest, cancel: RestCancel) -> None:
+    with rest.asking(cancel) as asked:
+        asked.answer = await send(cancel.request, rest.headers(cancel, asked))
 
 
 class Owner:

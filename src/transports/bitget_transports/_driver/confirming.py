@@ -12,41 +12,52 @@ from bitget_proto import (
     LookUp,
     OpenOrders,
     Outcome,
+    RestRequest,
+    Session,
     Unresolved,
 )
 
 from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
-from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
+from .rest_cancels import RestCancels
 
 if TYPE_CHECKING:
     import httpx
 
 
-def follow_orders(
+def use_rest(
     driver: AsyncDriver,
     account: Account,
     rest: SendRest | None,
     client: httpx.AsyncClient | None = None,
     *,
     orders: bool,
+    session: Session | None = None,
 ) -> AsyncConfirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
+    session with `rest_after` cancel by REST.
 
     REST goes through `client`, if there is one, and otherwise through a client of its own.
 
-    Raises: ValidationError for an invalid `orders` or `rest`.
+    Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
-    check_rest(rest, orders=orders)
+    rest_after = None if session is None else session.config.rest_after
+    check_rest(rest, orders=orders, rest_after=rest_after)
+    if not orders and rest_after is None:
+        return None
+    ours = rest is None and client is None
+    if rest is None:
+        rest = sender = HttpxSender(account.target, client)
+        driver.last_step = sender.aclose
+    if session is not None and rest_after is not None:
+        driver.rest, driver.rest_sender = RestCancels(session, driver, ours=ours), rest
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
     driver.follow_orders(confirmer)
-    if rest is None:
-        rest = sender = HttpxSender(account.target, client)
-        driver.last_step = sender.aclose
     return AsyncConfirming(driver, confirmer, rest)
 
 
@@ -77,39 +88,50 @@ class AsyncConfirming:
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        confirmer, ended = self._confirmer, Ended()
-        for _ in range(rounds):
-            orders = ended.without(await self._open_orders(OpenOrders(inst_type, inst_id)))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                async for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        confirmer.confirm(outcome, waiter)
-                    await self._serve(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    await self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(await self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    async for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        await self._serve(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        await self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
-    async def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    async def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = await self._send(asked.request, headers)
+
+    async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             if listing.delay:
                 await self._driver.wait(self._driver.flag(), listing.delay)

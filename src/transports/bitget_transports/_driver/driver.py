@@ -30,6 +30,7 @@ from bitget_proto import (
     LinkTransmit,
     Policy,
     Ready,
+    RestCancel,
     SignedLogin,
     Transmit,
     Unresolved,
@@ -54,10 +55,14 @@ from .limits import Limits
 from .log import ChannelLog
 from .outcome_router import OutcomeRouter, Waiter
 from .reporter import Observe, Reporter
+from .rest_cancels import Report, RestCancels
 from .shared_budget import SharedBudget
 from .single_link import ONLY_LINK, Core, SingleLink
 from .stalled_writes import StalledWrites
 from .turns import OVERDUE_MESSAGES, Arrivals
+
+REST = 0
+"""Stands for REST among the links that are busy: see `Session.poll`."""
 
 _FILL_SECONDS = 1e-2
 """Seconds for which orders are taken before arrived messages are processed."""
@@ -114,9 +119,9 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self._log = ChannelLog(account.target, account.credentials)
+        self.log = ChannelLog(account.target, account.credentials)
         self.router = OutcomeRouter(
-            core, self.limits, config.id_prefix, Reporter(self._log, observe)
+            core, self.limits, config.id_prefix, Reporter(self.log, observe)
         )
         self.account = account
         self.addresses = AddressBook()
@@ -138,6 +143,10 @@ class Driver(ABC):
         self._stalled = StalledWrites(self.limits.write_timeout, self._links)
         self.confirmer: Confirmer | None = None
         """Finds out what became of orders, after `follow_orders`."""
+        self.rest: RestCancels | None = None
+        """The cancels that go by REST, with `SessionConfig.rest_after`."""
+        self.clock_ahead = 0.0
+        """Seconds by which the wall clock is ahead of the exchange's time, once that is used."""
         self._use_exchange_time = False
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
@@ -148,6 +157,7 @@ class Driver(ABC):
     def follow_orders(self, confirmer: Confirmer) -> None:
         """Subscribe to changes of the account's orders, and find out what becomes of them."""
         self.confirmer = confirmer
+        confirmer.report = self.router.report
         self._core.subscribe_orders(self.now())
 
     # --- implemented by each transport ---
@@ -155,6 +165,10 @@ class Driver(ABC):
     @abstractmethod
     def dial(self, number: int) -> Link:
         """Start to open a WebSocket; then call `opened`, or `lost`."""
+
+    @abstractmethod
+    def send_rest(self, cancel: RestCancel) -> None:
+        """Send a REST request, soon and once; then call `rest_ended`."""
 
     @abstractmethod
     def interrupted(self) -> None:
@@ -182,7 +196,7 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self._log.signed(login)
+        self.log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -238,6 +252,17 @@ class Driver(ABC):
             self._stalled.numbers.discard(number)
             self.drain(self.now())
 
+    def rest_ended(self, report: Report) -> None:
+        """A REST request has ended, and this reports how."""
+        if self.router.closed is None:
+            now = self.now()
+            try:
+                report(now)
+            except BaseException:
+                self.interrupted()
+                raise
+            self.drain(now)
+
     # --- time ---
 
     def fire(self, now: float) -> None:
@@ -277,10 +302,10 @@ class Driver(ABC):
 
     def drain(self, now: float) -> None:
         """Handle all output of the core. Call it after every command, with the same `now`."""
-        core, links, busy = self._core, self._links, self._stalled.numbers
+        core, links, busy, rest = self._core, self._links, self._stalled.numbers, self.rest
         try:
             while True:
-                output = core.poll(now, busy)
+                output = core.poll(now, busy if rest is None or not rest.full else (*busy, REST))
                 if isinstance(output, Wait):
                     break
                 if isinstance(output, Transmit):
@@ -298,12 +323,14 @@ class Driver(ABC):
                         else:
                             link.hang_up(output.code, output.reason)
                     now = self.now()
+                elif isinstance(output, RestCancel):
+                    self.send_rest(output)
                 elif isinstance(output, Dial):
                     self._use_exchange_time = self._use_exchange_time or output.stamp_refused
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
-                        self._log.dialling(output.link)
+                        self.log.dialling(output.link)
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
@@ -358,7 +385,9 @@ class Driver(ABC):
             time, login = now
             if theirs is not None:
                 first.skew = time - theirs
-                self._log.skewed(first.skew)
+                self.log.skewed(first.skew)
+                if self._use_exchange_time:
+                    self.clock_ahead = first.skew
         return (
             self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )
@@ -384,13 +413,13 @@ class Driver(ABC):
         close = partial(core.close, now)
         for step in (*losses, close, close):
             step()
-            while not isinstance(output := core.poll(now, numbers), Wait):
+            while not isinstance(output := core.poll(now, {*numbers, REST}), Wait):
                 if isinstance(output, Unresolved) and output.why in (
                     WhyUnresolved.LOST,
                     WhyUnresolved.CLOSED,
                 ):
                     router.dispatch(attrs.evolve(output, why=WhyUnresolved.INTERRUPTED))
-                elif not isinstance(output, (Transmit, Hangup, Dial, Closed, Ended)):
+                elif not isinstance(output, (Transmit, Hangup, Dial, RestCancel, Closed, Ended)):
                     router.dispatch(output)
         router.settle_all(
             now,

@@ -44,17 +44,21 @@ def origin_of(target: Target) -> tuple[str, bool]:
     return f"{scheme}://{host}:{target.port}", False
 
 
-def check_rest(rest: object, *, orders: object) -> None:
-    """Check the arguments `rest` and `orders`.
+def check_rest(rest: object, *, orders: object, rest_after: float | None = None) -> None:
+    """Check the arguments `rest` and `orders`, and that `rest_after` can be kept.
 
-    Raises: ValidationError if `rest` is neither None nor a function, or is given without `orders`.
+    Raises: ValidationError if `rest` is neither None nor a function, or is not used; ImportError,
+    with the command to install it, if `rest_after` needs httpx and it is missing.
     """
     if not isinstance(orders, bool):
         raise ValidationError(f"orders must be True or False; got {safe_repr(orders)}")
-    if rest is not None and not orders:
+    if rest is not None and not orders and rest_after is None:
         raise ValidationError(
-            "rest is used by confirm and cancel_all: pass orders=True as well, or leave it out"
+            "rest is used by confirm and cancel_all, and with SessionConfig.rest_after: pass "
+            "orders=True as well, set rest_after, or leave it out"
         )
+    if rest is None and rest_after is not None:
+        _httpx()
     if rest is not None and not callable(rest):
         raise ValidationError(
             "rest must be a function that takes a RestRequest and its headers and returns the "
@@ -95,10 +99,18 @@ class HttpxSender(_Sender):
         self._given = client
         self._own: httpx.AsyncClient | None = None
 
-    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.AsyncClient:
+        """Return the client, which the first call makes.
+
+        Raises: ImportError, with the command to install it, if httpx is missing.
+        """
         client = self._given or self._own
         if client is None:
             client = self._own = _httpx().AsyncClient(**self._options())
+        return client
+
+    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = await client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -114,10 +126,15 @@ class BlockingHttpxSender(_Sender):
 
     _own: httpx.Client | None = None
 
-    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.Client:
+        """As `HttpxSender.open`."""
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())
+        return client
+
+    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -126,6 +143,20 @@ class BlockingHttpxSender(_Sender):
         client, self._own = self._own, None
         if client is not None:
             client.close()
+
+
+def never_left(error: Exception) -> bool:
+    """Return whether httpx raised this before it had a connection, so that nothing was sent.
+
+    Our clients open a connection for each request or take an idle one, and try nothing twice.
+    """
+    kind = type(error)
+    return kind.__module__.partition(".")[0] == "httpx" and kind.__name__ in (
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+    )
 
 
 def _httpx() -> Any:

@@ -1,7 +1,7 @@
 """`connect` and `open_session` over anyio.
 
-- All tasks run in the channel's context, and none raises: one for the timer, and two for each link,
-  which read and write.
+- All tasks run in the channel's context, and none raises: one for the timer, two for each link,
+  which read and write, and one for each REST request of a cancel.
 - Only the writing task writes frames, so that a cancelled wait cannot cut a frame short.
 """
 
@@ -11,10 +11,10 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 try:
     import anyio
@@ -31,6 +31,7 @@ from bitget_proto import (
     Credentials,
     Dialect,
     Event,
+    Final,
     Session,
     SessionConfig,
     SessionEvent,
@@ -42,13 +43,14 @@ from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, Flag, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
-from .._driver.confirming import follow_orders
+from .._driver.confirming import use_rest
 from .._driver.errors import ConnectFailed
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
 from .._driver.reporter import Observe
 from .._driver.rest import SendRest
+from .._driver.rest_cancels import LONGEST
 from .._driver.single_link import Core, SingleLink
 from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
@@ -71,7 +73,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     client: httpx.AsyncClient | None = None,
@@ -96,9 +98,9 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and each outcome, also one that a call waits for, and with
-    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
-    spans.
+    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
+    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
@@ -132,7 +134,7 @@ def connect(
             SingleLink(connection), account, limits, connection.config, client, observe
         )
         driver.share(budget)
-        return Channel(driver, follow_orders(driver, account, rest, client, orders=orders))
+        return Channel(driver, use_rest(driver, account, rest, client, orders=orders))
 
     return Opener(channel)
 
@@ -151,7 +153,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,
@@ -165,10 +167,14 @@ def open_session(
     0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
+    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -185,7 +191,9 @@ def open_session(
         session = record(Session(config, chosen, budget, jitter=jitter), with_trace_log(trace))
         driver = AnyioDriver(session, account, limits, session.config.link, client, observe)
         driver.share(budget)
-        return SessionChannel(driver, follow_orders(driver, account, rest, client, orders=orders))
+        return SessionChannel(
+            driver, use_rest(driver, account, rest, client, orders=orders, session=session)
+        )
 
     return Opener(channel)
 
@@ -231,6 +239,8 @@ class AnyioDriver(AsyncDriver):
         self._tasks = anyio.create_task_group()
         self._alive: set[_Link] = set()
         """The links whose sockets are not closed."""
+        self._requests: dict[anyio.CancelScope, anyio.Event] = {}
+        """The REST requests of cancels that have not ended; the events are set when they have."""
         self._sooner = anyio.Event()
         self._event = type(self._sooner)
         """The event class for this loop; `anyio.Event()` detects the loop on every call."""
@@ -260,6 +270,9 @@ class AnyioDriver(AsyncDriver):
                 raised = error
             self.end()
             with anyio.CancelScope(shield=True):
+                for scope, over in list(self._requests.items()):
+                    scope.cancel()
+                    await over.wait()
                 for link in list(self._alive):
                     await link.gone.wait()
                 if self.last_step is not None:
@@ -267,6 +280,21 @@ class AnyioDriver(AsyncDriver):
             self._tasks.cancel_scope.cancel()
         if raised is not None:
             raise raised
+
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        scope = anyio.CancelScope()
+        self._requests[scope] = self._event()
+        self._tasks.start_soon(self._request, scope, run)
+
+    async def _request(
+        self, scope: anyio.CancelScope, run: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        try:
+            with scope:
+                scope.deadline = anyio.current_time() + LONGEST
+                await run()
+        finally:
+            self._requests.pop(scope).set()
 
     async def _up_within(self, seconds: float | None) -> None:
         with anyio.move_on_after(seconds) as waiting:

@@ -1,6 +1,6 @@
 """`connect` and `open_session` over asyncio.
 
-The driver has one timer handle, and a task only while it dials. Opening, writing and closing are
+The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and closing are
 each bounded by a limit. A link is one WebSocket, see `_link`.
 """
 
@@ -11,10 +11,10 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bitget_proto import (
     Budget,
@@ -24,6 +24,7 @@ from bitget_proto import (
     Credentials,
     Dialect,
     Event,
+    Final,
     Session,
     SessionConfig,
     SessionEvent,
@@ -35,12 +36,13 @@ from .._driver.account import Account
 from .._driver.async_driver import AsyncDriver, Flag, wait_until_up
 from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
-from .._driver.confirming import follow_orders
+from .._driver.confirming import use_rest
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
 from .._driver.reporter import Observe
 from .._driver.rest import SendRest
+from .._driver.rest_cancels import LONGEST
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import url_for
@@ -73,7 +75,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     sock: socket.socket | None = None,
@@ -98,9 +100,9 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and each outcome, also one that a call waits for, and with
-    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
-    spans.
+    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
+    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
@@ -138,7 +140,7 @@ def connect(
             SingleLink(connection), account, limits, connection.config, sock, framing, observe
         )
         driver.share(budget)
-        return Channel(driver, follow_orders(driver, account, rest, orders=orders))
+        return Channel(driver, use_rest(driver, account, rest, orders=orders))
 
     return Opener(channel)
 
@@ -157,7 +159,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,
@@ -171,10 +173,14 @@ def open_session(
     0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
+    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`. `framing` is as for `connect`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`.
+    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -192,7 +198,9 @@ def open_session(
             session, account, limits, session.config.link, framing=framing, observe=observe
         )
         driver.share(budget)
-        return SessionChannel(driver, follow_orders(driver, account, rest, orders=orders))
+        return SessionChannel(
+            driver, use_rest(driver, account, rest, orders=orders, session=session)
+        )
 
     return Opener(channel)
 
@@ -233,6 +241,8 @@ class AsyncioDriver(AsyncDriver):
         self._loop = asyncio.get_running_loop()
         self._alive: set[AsyncioLink] = set()
         """The links whose sockets are not closed."""
+        self._requests: set[asyncio.Task[None]] = set()
+        """The REST requests of cancels that have not ended."""
         self._timer: asyncio.TimerHandle | None = None
         """Set for `armed`. If `until` is later when it fires, it is set again."""
 
@@ -263,8 +273,12 @@ class AsyncioDriver(AsyncDriver):
         finally:
             self.end()
             try:
+                for request in self._requests:
+                    request.cancel()
                 for link in list(self._alive):
                     await link.gone.wait()
+                if self._requests:
+                    await asyncio.wait(self._requests)
             finally:
                 for link in list(self._alive):
                     link.abort()
@@ -274,6 +288,12 @@ class AsyncioDriver(AsyncDriver):
                     self._sock.close()  # nothing was dialled
                 if self.last_step is not None:
                     await self.last_step()
+
+    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # Not `create_task`: with an eager task factory it would run in the middle of a drain.
+        request = asyncio.Task(_within(LONGEST, run), loop=self._loop)
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
 
     def end_without_loop(self) -> bool:
         closed = super().end_without_loop()
@@ -315,6 +335,12 @@ class AsyncioDriver(AsyncDriver):
         now = max(self.now(), self.until) if self.armed == self.until else self.now()
         self.armed, self._timer = inf, None
         self.fire(now)
+
+
+async def _within(seconds: float, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await run()
 
 
 def _link(framing: str) -> type[AsyncioLink]:

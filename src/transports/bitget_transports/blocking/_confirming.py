@@ -7,12 +7,23 @@ from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import TypeAlias
 
-from bitget_proto import CancelOrder, Final, InstType, LookUp, OpenOrders, Outcome, Unresolved
+from bitget_proto import (
+    CancelOrder,
+    Final,
+    InstType,
+    LookUp,
+    OpenOrders,
+    Outcome,
+    RestRequest,
+    Session,
+    Unresolved,
+)
 
 from .._driver.account import Account
 from .._driver.clock import clock
-from .._driver.confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .._driver.confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
+from .._driver.rest_cancels import RestCancels
 from ._driver import BlockingDriver
 
 CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], Iterable[Outcome]]
@@ -38,46 +49,69 @@ class Confirming:
         finally:
             self._confirmer.leave(waiter)
 
+    def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
+        """As `confirm`, for all of these at once; finals come in the order in which they arrive."""
+        waiter = FinalWaiter()
+        try:
+            for outcome in outcomes:
+                self._confirmer.confirm(outcome, waiter)
+            while waiter.expected or waiter.finals:
+                self._arrive(waiter)
+                yield from waiter.take()
+        finally:
+            self._confirmer.leave(waiter)
+
     def cancel_all(
         self,
         cancel_many: CancelMany,
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> Generator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        ended = Ended()
-        for _ in range(rounds):
-            orders = ended.without(self._open_orders(OpenOrders(inst_type, inst_id)))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        self._confirmer.confirm(outcome, waiter)
-                    if (look_up := self._confirmer.next_look_up()) is not None:
-                        self._ask(look_up)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                self._confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        if (look_up := confirmer.next_look_up()) is not None:
+                            self._ask(look_up)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
-    def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = self._send(asked.request, headers)
+
+    def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             self._serve(clock() + listing.delay)
             with listing.asking() as asked:
@@ -113,19 +147,32 @@ class Confirming:
             time.sleep(max(0.0, until - clock()))
 
 
-def follow_orders(
-    driver: BlockingDriver, account: Account, rest: SendRestBlocking | None, *, orders: bool
+def use_rest(
+    driver: BlockingDriver,
+    account: Account,
+    rest: SendRestBlocking | None,
+    *,
+    orders: bool,
+    session: Session | None = None,
 ) -> Confirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders.
+    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
+    session with `rest_after` cancel by REST.
 
-    Raises: ValidationError for an invalid `orders` or `rest`.
+    Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
-    check_rest(rest, orders=orders)
+    rest_after = None if session is None else session.config.rest_after
+    check_rest(rest, orders=orders, rest_after=rest_after)
+    if not orders and rest_after is None:
+        return None
+    ours = rest is None
+    if rest is None:
+        rest = sender = BlockingHttpxSender(account.target)
+        driver.last_step = sender.close
+    if session is not None and rest_after is not None:
+        driver.rest = RestCancels(session, driver, ours=ours, at_once=1)
+        driver.rest_sender = rest
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
     driver.follow_orders(confirmer)
-    if rest is None:
-        rest = sender = BlockingHttpxSender(account.target)
-        driver.last_step = sender.close
     return Confirming(driver, confirmer, rest)

@@ -7,6 +7,8 @@ recovers from interrupted calls.
   and nothing else. During a step (of the core, a link, or the selector's table) it may leave the
   state inconsistent, and the channel ends at its next use: see `recover`. This costs nothing
   otherwise.
+- REST requests are sent between two turns, one at a time. An exception during one interrupts it and
+  nothing else.
 - `held` is set during a step, so that a second caller is refused.
 """
 
@@ -19,7 +21,14 @@ from contextlib import contextmanager
 from math import inf
 from typing import Self, TypeVar
 
-from bitget_proto import CancelOrder, Config, LocalProtocolError, Policy, ValidationError
+from bitget_proto import (
+    CancelOrder,
+    Config,
+    LocalProtocolError,
+    Policy,
+    RestCancel,
+    ValidationError,
+)
 
 from .._driver.account import Account
 from .._driver.checks import safe_repr
@@ -28,6 +37,7 @@ from .._driver.exception_origin import raised_by_caller, suppress_ours
 from .._driver.limits import Limits
 from .._driver.outcome_router import Waiter
 from .._driver.reporter import Observe
+from .._driver.rest import SendRestBlocking
 from .._driver.single_link import Core
 from .._driver.sockets import check_sock
 from ._dial import Watched
@@ -92,6 +102,10 @@ class BlockingDriver(Driver):
         """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
         self.last_step: Callable[[], None] | None = None
         """Called when the channel has closed everything else."""
+        self.rest_sender: SendRestBlocking | None = None
+        """Sends the requests of `rest`."""
+        self._to_rest: RestCancel | None = None
+        """The cancel whose REST request is about to be sent."""
         self._stopped = False
         """Whether every socket is closed, and the selector."""
 
@@ -141,6 +155,9 @@ class BlockingDriver(Driver):
         try:
             self.held = _IN_USE
             if self.router.closed is None:
+                if self._to_rest is not None:
+                    self._ask_rest()
+                    deadline = self.now()
                 self._serve(deadline if deadline < self.until else self.until)
                 if (now := self.now()) < self.until:
                     self.arrivals.restart()
@@ -252,6 +269,17 @@ class BlockingDriver(Driver):
         self.add(link)
         return link
 
+    def send_rest(self, cancel: RestCancel) -> None:
+        if self.rest is not None:
+            self._to_rest = cancel
+            self.rest.begin()
+
+    def end(self) -> None:
+        cancel, self._to_rest = self._to_rest, None
+        if cancel is not None and self.rest is not None:
+            self.rest.drop(cancel)
+        super().end()
+
     def interrupted(self) -> None:
         """Do nothing: the method that began the step calls `mark_interrupted`."""
 
@@ -276,6 +304,27 @@ class BlockingDriver(Driver):
             self._alive.remove(watched)
 
     # --- inside ---
+
+    def _ask_rest(self) -> None:
+        """Send the REST request, wait for its answer, and report it."""
+        # It is not sent twice, whatever interrupts this.
+        cancel, self._to_rest = self._to_rest, None
+        rest, send = self.rest, self.rest_sender
+        if cancel is None or rest is None or send is None:
+            return
+        interrupted: BaseException | None = None
+        try:
+            with rest.asking(cancel) as asked:
+                headers = rest.headers(cancel, asked)
+                try:
+                    asked.answer = send(cancel.request, headers)
+                except BaseException as error:
+                    interrupted = error
+                    raise
+        except BaseException as error:
+            if error is interrupted:
+                self.release()  # only the wait was interrupted, and that is reported
+            raise
 
     def _start(self) -> None:
         timeout = self.up_timeout

@@ -1,0 +1,123 @@
+"""The cancels of a session that go by REST: their requests, and what became of them.
+
+- A request is sent once, whatever happens: nothing here tries again.
+- A function of the caller's may fail after it has sent the request. Only a client of our own is known
+  to have sent nothing.
+- Nothing here waits. The transports wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
+
+import attrs
+
+from bitget_proto import RestCancel, Session, ValidationError
+
+from .account import Account
+from .log import ChannelLog
+from .rest import never_left
+
+AT_ONCE = 8
+"""REST requests that may be out at once on an event loop. Our choice: with an answer after 0.1 s they
+are nearly as many as any account may send."""
+
+LONGEST = 10.0
+"""Seconds after which a request is given up: our choice, and as long as `Config.answer_timeout`. A
+function of the caller's may have no limit of its own."""
+
+
+class Report(Protocol):
+    """Reports to the session what became of a request."""
+
+    def __call__(self, now: float) -> None: ...
+
+
+class RestDriver(Protocol):
+    """What requests need of their driver."""
+
+    account: Account
+    log: ChannelLog
+    clock_ahead: float
+
+    def rest_ended(self, report: Report) -> None: ...
+
+
+@attrs.define
+class Asked:
+    """A request that is being sent."""
+
+    headers: Mapping[str, str] | None = None
+    """None before it was signed."""
+
+    answer: object = None
+    """The status and the body of the answer."""
+
+
+class RestCancels:
+    """The REST requests of one session."""
+
+    def __init__(
+        self, session: Session, driver: RestDriver, *, ours: bool, at_once: int = AT_ONCE
+    ) -> None:
+        self._session = session
+        self._driver = driver
+        self._ours = ours
+        """Whether a client of our own sends the requests."""
+        self._at_once = at_once
+        self._out = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no further request may be sent now."""
+        return self._out >= self._at_once
+
+    def begin(self) -> None:
+        """Note that a request is about to be sent: call `asking` or `drop` for it."""
+        self._out += 1
+
+    @contextmanager
+    def asking(self, cancel: RestCancel) -> Generator[Asked]:
+        """Send a request inside, and report what became of it. An exception means: no answer."""
+        asked = Asked()
+        try:
+            yield asked
+        except Exception as error:  # noqa: BLE001 - it may be of the caller's function
+            unsent = asked.headers is None or (self._ours and never_left(error))
+            self._end(partial(self._failed, cancel, f"{type(error).__name__}: {error}", unsent))
+        except BaseException:
+            self._end(partial(self._failed, cancel, "the request was given up", False))  # noqa: FBT003
+            raise
+        else:
+            self._end(partial(self._answered, cancel, asked.answer))
+
+    def headers(self, cancel: RestCancel, asked: Asked) -> Mapping[str, str]:
+        """Return the headers of a request, signed for now.
+
+        Raises: RestFailed if the wall clock fails.
+        """
+        account = self._driver.account
+        asked.headers = account.sign_rest(cancel.request, self._driver.clock_ahead)
+        return asked.headers
+
+    def drop(self, cancel: RestCancel) -> None:
+        """Report that a request was not sent, because the channel is closed first."""
+        self._end(partial(self._failed, cancel, "the channel is closed", True))  # noqa: FBT003
+
+    def _end(self, report: Report) -> None:
+        self._out -= 1
+        self._driver.rest_ended(report)
+
+    def _answered(self, cancel: RestCancel, answer: object, now: float) -> None:
+        try:
+            self._session.rest_replied(cancel.number, answer, now)  # type: ignore[arg-type]
+        except ValidationError as error:
+            self._session.rest_failed(cancel.number, f"rest returned something else: {error}", now)
+
+    def _failed(self, cancel: RestCancel, reason: str, unsent: bool, now: float) -> None:
+        if unsent:
+            self._driver.log.rest_not_sent(cancel.id, reason)
+        self._session.rest_failed(cancel.number, reason, now, unsent=unsent)
