@@ -324,7 +324,7 @@ def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:
 def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
     async def scenario(connect: Connect) -> None:
         for options, message in (
-            ({"rest": print}, r"^rest is used by confirm and cancel_all: pass orders=True"),
+            ({"rest": print}, r"^rest is used by confirm and cancel_all, and with"),
             ({"orders": True, "rest": 5}, r"^rest must be a function that takes a RestRequest"),
             ({"orders": 1}, r"^orders must be True or False; got the int 1$"),
         ):
