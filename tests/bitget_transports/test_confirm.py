@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,16 +22,21 @@ from bitget_proto import (
     InstType,
     LocalProtocolError,
     Outcome,
+    Reconciler,
+    ReconcilerConfig,
     Rejected,
     RestRequest,
     SessionConfig,
     StillOpen,
     Subscribed,
+    Unknown,
     Unresolved,
     ValidationError,
+    WhyUnknown,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
 from bitget_transports import RestFailed
+from bitget_transports._driver import confirmer
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
@@ -225,6 +231,18 @@ def test_a_list_that_cannot_be_read_is_an_error(flavour: Flavour) -> None:
 
         flavour.run(tidy(scenario))
     assert exchange.live == (ONE,)
+
+
+def test_an_order_is_unknown_at_its_deadline_though_nothing_else_happens(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = partial(Reconciler, config=ReconcilerConfig(deadline=0.1, settle=0.2))
+    monkeypatch.setattr(confirmer, "Reconciler", quick)
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.NO_PUSH)
+    _, final = confirmed(flavour, exchange)
+    assert isinstance(final, Unknown)
+    assert final.why is WhyUnknown.DEADLINE
 
 
 def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:

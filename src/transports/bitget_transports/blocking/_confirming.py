@@ -92,7 +92,7 @@ class Confirming:
             if (look_up := confirmer.next_look_up()) is not None:
                 self._ask(look_up)
                 self._driver.run_once(clock())
-            else:
+            elif not waiter.finals:  # a deadline may just have expired
                 self._serve_once(confirmer.until)
 
     def _ask(self, look_up: LookUp) -> None:
