@@ -14,6 +14,7 @@ from bitget_proto import CallerError, Credentials, SignedLogin, ValidationError,
 from .checks import safe_repr
 from .connect_errors import clock_failed
 from .proxy import ProxySetting
+from .redactor import Redactor
 from .url import Target
 
 
@@ -25,6 +26,12 @@ class Account:
     target: Target
     wall_clock: Callable[[], float]
     """Seconds since 1970."""
+
+    redactor: Redactor = attrs.field(init=False, eq=False, repr=False)
+    """Hides the secrets, and what was signed with them."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "redactor", Redactor(self.credentials))
 
     @classmethod
     def of(
@@ -58,7 +65,9 @@ class Account:
 
     def sign(self, time: float) -> SignedLogin:
         """Return a login that is signed for this time."""
-        return sign_login(self.credentials, int(time))
+        login = sign_login(self.credentials, int(time))
+        self.redactor.logins.append(login.sign)
+        return login
 
     def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
         """Return the time of the wall clock and a login that is signed for it, or how it failed."""

@@ -177,7 +177,7 @@ class Confirmer:
             yield asked
             reply = self.read(look_up.question, asked.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
-            self._failed(look_up, f"{type(error).__name__}: {error}")
+            self._failed(look_up, self.why(error))
         except BaseException:
             self._failed(look_up, "the call that asked was cancelled")
             raise
@@ -192,9 +192,15 @@ class Confirmer:
         """
         try:
             now = int(self._account.wall_clock() * 1000)
-            return sign_request(self._account.credentials, request, now, demo=self._demo)
+            headers = sign_request(self._account.credentials, request, now, demo=self._demo)
         except Exception as error:
             raise RestFailed(f"a request could not be signed: {error}") from error
+        self._account.redactor.requests.append(headers["ACCESS-SIGN"])
+        return headers
+
+    def why(self, error: Exception) -> str:
+        """Return why a request got no answer, for people. It may repeat the headers."""
+        return self._account.redactor.hide(f"{type(error).__name__}: {error}")
 
     def read(self, question: Question, answer: object) -> LookUpReply:
         """Return what the answer to a question says.
@@ -203,7 +209,11 @@ class Confirmer:
         """
         match answer:
             case (int() as status, bytes() | str() as body):
-                return self.rest.read_look_up(question, status, body)
+                reply = self.rest.read_look_up(question, status, body)
+                if isinstance(reply, NoAnswer):
+                    hide = self._account.redactor.hide
+                    return attrs.evolve(reply, reason=hide(reply.reason))
+                return reply
             case _:
                 raise ValidationError(
                     f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
@@ -264,7 +274,7 @@ class Listing:
             yield asked
             page = self._confirmer.read(self._question, asked.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
-            page = NoAnswer(f"{type(error).__name__}: {error}")
+            page = NoAnswer(self._confirmer.why(error))
         if isinstance(page, OrderPage):
             self._add(page)
         else:

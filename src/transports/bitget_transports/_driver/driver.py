@@ -114,7 +114,7 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self._log = ChannelLog(account.target, account.credentials)
+        self._log = ChannelLog(account)
         self.router = OutcomeRouter(
             core, self.limits, config.id_prefix, Reporter(self._log, observe)
         )
@@ -183,7 +183,6 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self._log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
