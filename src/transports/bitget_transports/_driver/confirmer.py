@@ -57,6 +57,9 @@ from .rest import origin_of
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
+_STAMP_REFUSED = "40008"
+"""The timestamp of a request is more than 30 s from the exchange's time."""
+
 _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
 
@@ -94,6 +97,12 @@ class Confirmer:
         """When something is due again."""
         self.report: Callable[[Final], object] = _do_nothing
         """Called with each `Final`, after it was delivered."""
+        self.exchange_time: Callable[[], float | None] = _do_nothing
+        """Returns the exchange's time if it is used in place of the wall clock."""
+        self.stamp_refused: Callable[[], object] = _do_nothing
+        """Called when the exchange refused the timestamp of a request."""
+        self.server_time: tuple[float, float] | None = None
+        """The exchange's time, as `asking_time` found it, and when that was."""
         self._look_ups: deque[LookUp] = deque()
         """The look-ups that have not begun."""
         self._serving: FinalWaiter | None = None
@@ -185,14 +194,31 @@ class Confirmer:
             self._reconciler.looked_up(look_up.number, reply, clock())
             self._advance()
 
+    @contextmanager
+    def asking_time(self) -> Generator[Asked]:
+        """Ask for the exchange's time, for `server_time`. An exception inside means: no answer."""
+        asked, began = Asked(self.rest.server_time()), clock()
+        try:
+            yield asked
+            match asked.answer:
+                case (int() as status, bytes() | str() as body):
+                    found = self.rest.read_server_time(status, body)
+                case _:
+                    found = None
+        except Exception:  # noqa: BLE001 - no answer, whatever the reason
+            found = None
+        if found is not None:
+            self.server_time = found / 1000, (began + clock()) / 2
+
     def signed(self, request: RestRequest) -> dict[str, str]:
         """Return the headers of a request, signed for now.
 
         Raises: RestFailed if the wall clock fails.
         """
         try:
-            now = int(self._account.wall_clock() * 1000)
-            headers = sign_request(self._account.credentials, request, now, demo=self._demo)
+            now = self.exchange_time()
+            stamp = int((self._account.wall_clock() if now is None else now) * 1000)
+            headers = sign_request(self._account.credentials, request, stamp, demo=self._demo)
         except Exception as error:
             raise RestFailed(f"a request could not be signed: {error}") from error
         self._account.redactor.requests.append(headers["ACCESS-SIGN"])
@@ -211,6 +237,8 @@ class Confirmer:
             case (int() as status, bytes() | str() as body):
                 reply = self.rest.read_look_up(question, status, body)
                 if isinstance(reply, NoAnswer):
+                    if reply.code == _STAMP_REFUSED:
+                        self.stamp_refused()
                     hide = self._account.redactor.hide
                     return attrs.evolve(reply, reason=hide(reply.reason))
                 return reply
@@ -243,7 +271,7 @@ class Confirmer:
 
 @attrs.define
 class Asked:
-    """A question that is being asked."""
+    """A request that is being sent."""
 
     request: RestRequest
     answer: object = None
@@ -329,4 +357,4 @@ def check_rounds(rounds: object) -> None:
 
 
 def _do_nothing(_: object = None) -> None:
-    """Nothing waits."""
+    """Nothing waits, and nothing is known."""

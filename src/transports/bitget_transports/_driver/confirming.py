@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from bitget_proto import (
@@ -19,7 +20,7 @@ from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
 from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
-from .rest import HttpxSender, SendRest, check_rest
+from .rest import TIMEOUT, HttpxSender, SendRest, check_rest
 
 if TYPE_CHECKING:
     import httpx
@@ -47,7 +48,9 @@ def follow_orders(
     if rest is None:
         rest = sender = HttpxSender(account.target, client)
         driver.last_step = sender.aclose
-    return AsyncConfirming(driver, confirmer, rest)
+    confirming = AsyncConfirming(driver, confirmer, rest)
+    driver.ask_time = confirming.ask_time
+    return confirming
 
 
 CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], AsyncIterator[Outcome]]
@@ -103,6 +106,14 @@ class AsyncConfirming:
                         yield final.outcome, final
             finally:
                 confirmer.leave(waiter)
+
+    async def ask_time(self) -> None:
+        """Ask REST for the exchange's time, and log in with what is known then."""
+        with suppress(TimeoutError):
+            async with self._driver.bounded(TIMEOUT):
+                with self._confirmer.asking_time() as asked:
+                    asked.answer = await self._send(asked.request, {})
+        self._driver.time_asked(self._confirmer.server_time)
 
     async def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
         """Return all open orders, page by page.

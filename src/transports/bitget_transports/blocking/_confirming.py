@@ -72,6 +72,12 @@ class Confirming:
             finally:
                 self._confirmer.leave(waiter)
 
+    def ask_time(self) -> None:
+        """Ask REST for the exchange's time, and log in with what is known then."""
+        with self._confirmer.asking_time() as asked:
+            asked.answer = self._send(asked.request, {})
+        self._driver.execute(lambda: self._driver.time_asked(self._confirmer.server_time))
+
     def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
@@ -128,4 +134,6 @@ def follow_orders(
     if rest is None:
         rest = sender = BlockingHttpxSender(account.target)
         driver.last_step = sender.close
-    return Confirming(driver, confirmer, rest)
+    confirming = Confirming(driver, confirmer, rest)
+    driver.ask_time = confirming.ask_time
+    return confirming
