@@ -66,6 +66,24 @@ def check_rest(rest: object, *, orders: object, rest_after: float | None = None)
         )
 
 
+class _Hidden(str):
+    """A user or a password of a proxy. httpcore writes the `repr` of its bytes into its log at DEBUG
+    (`setup_socks5_connection`).
+    """
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return _HiddenBytes(super().encode(encoding, errors))
+
+
+class _HiddenBytes(bytes):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+
 class _Sender:
     """What both senders share."""
 
@@ -79,7 +97,7 @@ class _Sender:
         options = {"verify": target.tls or True, "timeout": TIMEOUT, "trust_env": False}
         if (proxy := target.proxy) is not None:
             host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
-            auth = None if proxy.user is None else (proxy.user, proxy.password)
+            auth = None if proxy.user is None else (_Hidden(proxy.user), _Hidden(proxy.password))
             url = f"{proxy.scheme}://{host}:{proxy.port}"
             options["proxy"] = _httpx().Proxy(url, auth=auth)
         return options

@@ -41,7 +41,8 @@ class RestDriver(Protocol):
 
     account: Account
     log: ChannelLog
-    clock_ahead: float
+
+    def corrected_time(self) -> float | None: ...
 
     def rest_ended(self, report: Report) -> None: ...
 
@@ -87,7 +88,7 @@ class RestCancels:
             yield asked
         except Exception as error:  # noqa: BLE001 - it may be of the caller's function
             unsent = asked.headers is None or (self._ours and never_left(error))
-            self._end(partial(self._failed, cancel, f"{type(error).__name__}: {error}", unsent))
+            self._end(partial(self._failed, cancel, self._driver.account.why(error), unsent))
         except BaseException:
             self._end(partial(self._failed, cancel, "the request was given up", False))  # noqa: FBT003
             raise
@@ -100,7 +101,7 @@ class RestCancels:
         Raises: RestFailed if the wall clock fails.
         """
         account = self._driver.account
-        asked.headers = account.sign_rest(cancel.request, self._driver.clock_ahead)
+        asked.headers = account.sign_rest(cancel.request, self._driver.corrected_time())
         return asked.headers
 
     def drop(self, cancel: RestCancel) -> None:

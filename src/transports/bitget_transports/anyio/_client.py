@@ -107,6 +107,8 @@ def connect(
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default REST is that of the
     exchange for its own URLs, and on the host of `url` for any other.
+    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
+    request has no headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -253,6 +255,11 @@ class AnyioDriver(AsyncDriver):
         """Wait until the flag is set, for at most this many seconds."""
         with anyio.move_on_after(None if seconds == inf else seconds):
             await flag.wait()
+
+    @asynccontextmanager
+    async def bounded(self, seconds: float) -> AsyncGenerator[None]:
+        with anyio.fail_after(seconds):
+            yield
 
     def pause(self) -> Awaitable[None]:
         return anyio.lowlevel.checkpoint()
