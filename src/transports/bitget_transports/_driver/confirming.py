@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from bitget_proto import (
     CancelOrder,
@@ -20,17 +20,15 @@ from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
 from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .http_client import HttpClient
 from .rest import TIMEOUT, HttpxSender, SendRest, check_rest
-
-if TYPE_CHECKING:
-    import httpx
 
 
 def follow_orders(
     driver: AsyncDriver,
     account: Account,
     rest: SendRest | None,
-    client: httpx.AsyncClient | None = None,
+    client: HttpClient | None = None,
     *,
     orders: bool,
 ) -> AsyncConfirming | None:

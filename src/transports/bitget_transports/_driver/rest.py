@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from bitget_proto import Dialect, RestRequest, ValidationError
 
 from .checks import safe_repr
+from .http_client import HttpClient, library_of
 from .url import Target
 
 if TYPE_CHECKING:
@@ -98,26 +99,28 @@ class _Sender:
             options["proxy"] = _httpx().Proxy(url, auth=auth)
         return options
 
-    def _parts(self, request: RestRequest, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _parts(
+        self, library: Any, request: RestRequest, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Return the parts of a request, whose URL has exactly the characters that were signed."""
-        url = _httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
+        url = library.URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
         content = request.body.encode()
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
 
 
 class HttpxSender(_Sender):
-    """Sends requests with httpx, through `client` if there is one."""
+    """Sends requests with httpx, or through `client` if there is one."""
 
-    def __init__(self, target: Target, client: httpx.AsyncClient | None) -> None:
+    def __init__(self, target: Target, client: HttpClient | None) -> None:
         super().__init__(target)
         self._given = client
         self._own: httpx.AsyncClient | None = None
 
     async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
-        client = self._given or self._own
+        client: Any = self._given or self._own
         if client is None:
             client = self._own = _httpx().AsyncClient(**self._options())
-        answer = await client.request(**self._parts(request, headers))
+        answer = await client.request(**self._parts(library_of(client), request, headers))
         return answer.status_code, answer.content
 
     async def aclose(self) -> None:
@@ -136,7 +139,7 @@ class BlockingHttpxSender(_Sender):
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())
-        answer = client.request(**self._parts(request, headers))
+        answer = client.request(**self._parts(_httpx(), request, headers))
         return answer.status_code, answer.content
 
     def close(self) -> None:
