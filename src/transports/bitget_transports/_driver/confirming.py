@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from bitget_proto import (
     CancelOrder,
@@ -22,18 +22,16 @@ from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
 from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
+from .http_client import HttpClient
 from .rest import TIMEOUT, HttpxSender, SendRest, check_rest
 from .rest_cancels import RestCancels
-
-if TYPE_CHECKING:
-    import httpx
 
 
 def use_rest(
     driver: AsyncDriver,
     account: Account,
     rest: SendRest | None,
-    client: httpx.AsyncClient | None = None,
+    client: HttpClient | None = None,
     *,
     orders: bool,
     session: Session | None = None,
