@@ -178,7 +178,7 @@ def test_one_request_cancels_all_orders_of_a_symbol(
 def test_pushes_show_what_a_cancel_by_symbol_has_done_when_rest_is_behind(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.1)
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.5)
     exchange = fast_exchange(5, credentials=KEY)
     exchange.rest_behind = 60.0
     assert all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT") == []
@@ -324,7 +324,7 @@ def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:
 def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
     async def scenario(connect: Connect) -> None:
         for options, message in (
-            ({"rest": print}, r"^rest is used by confirm and cancel_all: pass orders=True"),
+            ({"rest": print}, r"^rest is used by confirm and cancel_all, and with"),
             ({"orders": True, "rest": 5}, r"^rest must be a function that takes a RestRequest"),
             ({"orders": 1}, r"^orders must be True or False; got the int 1$"),
         ):

@@ -36,7 +36,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
@@ -83,7 +83,6 @@ from .deadlines import MAX, after, finite_time
 from .links import Link, Links
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, RequestIds
-from .rest_attempts import RestAttempts
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
@@ -98,6 +97,9 @@ from .session_events import (
 )
 from .session_queue import SessionQueue
 from .session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
+
+if TYPE_CHECKING:
+    from .rest_attempts import RestAttempts
 
 _DOWN, _DIALLING, _UP, _MOVING = (
     SessionState.DOWN,
@@ -205,12 +207,13 @@ class Session:
         self._ids = RequestIds(link.id_prefix)
         self._links = Links()
         self._redial = Redial(self._config, jitter)
-        self._rest = (
-            None
-            if self._config.rest_after is None
-            else RestAttempts(self._config, self._codec.dialect)
-        )
+        self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
+        if self._config.rest_after is not None:
+            # The import takes milliseconds, and most sessions do not need it.
+            from .rest_attempts import RestAttempts
+
+            self._rest = RestAttempts(self._config, self._codec.dialect)
         self._stamp_refused = self._ever_up = self._answered = False
         self._down_since: float | None = None
         self._closing = False
