@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bitget_proto import Dialect, RestRequest, ValidationError
 
 from .checks import safe_repr
-from .http_client import HttpClient, library_of
+from .http_client import HttpClient, http_errors, library_of
 from .url import Target
 
 if TYPE_CHECKING:
