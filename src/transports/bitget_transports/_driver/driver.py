@@ -119,9 +119,9 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self.log = ChannelLog(account.target, account.credentials)
+        self._log = ChannelLog(account.target, account.credentials)
         self.router = OutcomeRouter(
-            core, self.limits, config.id_prefix, Reporter(self.log, observe)
+            core, self.limits, config.id_prefix, Reporter(self._log, observe)
         )
         self.account = account
         self.addresses = AddressBook()
@@ -195,7 +195,7 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self.log.signed(login)
+        self._log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -250,6 +250,10 @@ class Driver(ABC):
         if number in self._stalled.numbers:
             self._stalled.numbers.discard(number)
             self.drain(self.now())
+
+    def rest_not_sent(self, cancel: RestCancel, reason: str) -> None:
+        """A REST request was not sent; `rest_ended` follows."""
+        self._log.rest_not_sent(cancel.id, reason)
 
     def rest_ended(self, report: Report) -> None:
         """A REST request has ended, and this reports how."""
@@ -329,7 +333,7 @@ class Driver(ABC):
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
-                        self.log.dialling(output.link)
+                        self._log.dialling(output.link)
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
@@ -384,7 +388,7 @@ class Driver(ABC):
             time, login = now
             if theirs is not None:
                 first.skew = time - theirs
-                self.log.skewed(first.skew)
+                self._log.skewed(first.skew)
                 if self._use_exchange_time:
                     self.clock_ahead = first.skew
         return (
