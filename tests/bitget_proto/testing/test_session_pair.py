@@ -324,3 +324,17 @@ def test_rest_has_faults_and_late_answers() -> None:
     pair.run(20.0)
     assert isinstance(pair.outcomes[late], Unresolved)
     assert isinstance(pair.events[-1], LateReply)
+
+
+def test_a_cancel_by_rest_is_pushed_on_the_link() -> None:
+    session = Session(SessionConfig(rest_after=1.0), jitter=lambda: 0.5)
+    pair = SessionPair(session, ScriptedExchange(ORDERS))
+    pair.start()
+    pair.subscribe_orders()
+    pair.stall()
+    pair.cancel(ORDERS[0])
+    id = pair.cancel(ORDERS[1])
+    pair.run(1.0)
+    assert pair.outcomes[id].by_rest == (1,)
+    updates = [event for event in pair.events if isinstance(event, OrderUpdate)]
+    assert [update.order_id for update in updates] == ["1"]

@@ -344,8 +344,6 @@ class SessionPair:
         )
         request.arrived = True
         request.due = inf if self.hold_rest else now + _seconds(self._latencies()[1])
-        for wire in self._wires.values():
-            wire.drain()  # of pushes
 
     def _answered(self, request: _Request) -> None:
         number, now = request.cancel.number, self.clock.now
